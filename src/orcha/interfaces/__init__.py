@@ -1,0 +1,78 @@
+"""What plugins and the service agree on: messages, petitions, and how a service is started.
+
+Each name is imported when it is first asked for, so that a client does not pay for the service's half.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orcha.interfaces.message import Message
+    from orcha.interfaces.petition import (
+        ActionCallbackT,
+        EmptyPetition,
+        P,
+        Petition,
+        ProcT,
+        SignalingPetition,
+        WatchdogPetition,
+    )
+    from orcha.interfaces.policy import Policy
+    from orcha.interfaces.service import ServiceWrapper, register_service, start_service
+    from orcha.interfaces.state import BROKEN_STATES, RUNNING_STATES, STOPPED_STATES, PetitionState
+
+_HOMES = {
+    "ActionCallbackT": "petition",
+    "BROKEN_STATES": "state",
+    "EmptyPetition": "petition",
+    "Message": "message",
+    "P": "petition",
+    "Petition": "petition",
+    "PetitionState": "state",
+    "Policy": "policy",
+    "ProcT": "petition",
+    "RUNNING_STATES": "state",
+    "STOPPED_STATES": "state",
+    "ServiceWrapper": "service",
+    "SignalingPetition": "petition",
+    "WatchdogPetition": "petition",
+    "register_service": "service",
+    "start_service": "service",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import the module a public name lives in."""
+    home = _HOMES.get(name)
+    if home is None:
+        error = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(error)
+    module = __import__(f"{__name__}.{home}", fromlist=[name])
+    value: object = getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Name what can be imported from here."""
+    return sorted({*globals(), *_HOMES})
+
+
+__all__ = [
+    "BROKEN_STATES",
+    "RUNNING_STATES",
+    "STOPPED_STATES",
+    "ActionCallbackT",
+    "EmptyPetition",
+    "Message",
+    "P",
+    "Petition",
+    "PetitionState",
+    "Policy",
+    "ProcT",
+    "ServiceWrapper",
+    "SignalingPetition",
+    "WatchdogPetition",
+    "register_service",
+    "start_service",
+]

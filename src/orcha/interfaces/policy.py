@@ -1,0 +1,57 @@
+"""What a petition asks of the service beside running once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+ON_INTERRUPT = ("fail", "rerun", "ask")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How the service treats one petition. Every field has a default and is given by name.
+
+    Example::
+
+        MyPetition(..., policy=Policy(timeout=3600, on_interrupt="rerun"))
+
+    Raises:
+        ValueError: a limit is not above zero, or `on_interrupt` is none of its words.
+        TypeError: a limit is not a number.
+
+    """
+
+    on_interrupt: Literal["fail", "rerun", "ask"] = "fail"
+    """What happens when the service died while the petition ran: it ends interrupted, runs again as a new attempt, or
+    is held until somebody decides."""
+    timeout: float | None = None
+    """Seconds one attempt may run, finite and above zero; None for no limit. It ends timed out, with code 124."""
+    queue_timeout: float | None = None
+    """Seconds it may wait to start, finite and above zero; None for no limit. It ends timed out, with code 124."""
+
+    def __post_init__(self) -> None:
+        """Check each field."""
+        if self.on_interrupt not in ON_INTERRUPT:
+            error = f"on_interrupt is one of {', '.join(ON_INTERRUPT)}, not {self.on_interrupt!r}"
+            raise ValueError(error)
+        for name, value in (("timeout", self.timeout), ("queue_timeout", self.queue_timeout)):
+            _check_seconds(name, value)
+
+
+def _check_seconds(name: str, value: object) -> None:
+    """Raise where `value` is neither None nor a finite number of seconds above zero."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        error = f"{name} is a number of seconds or None, not {type(value).__name__}"
+        raise TypeError(error)
+    if not 0 < value < float("inf"):
+        error = f"{name} is a finite number of seconds above zero, not {value!r}"
+        raise ValueError(error)
+
+
+__all__ = ["Policy"]

@@ -1,0 +1,32 @@
+"""What the options before the command set, for the whole process.
+
+A manager built without arguments reads them when it is built. A program that uses Orcha as a library may assign them.
+
+Example::
+
+    from orcha import properties
+    properties.port = 50001
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+listen_address: str = "127.0.0.1"
+"""Address that a service listens on and a client connects to."""
+
+port: int = 50000
+"""TCP port, 1 to 65535; a service may take 0 for any free one."""
+
+authkey: bytes | None = None
+"""Key shared by service and clients; None for the key file of the user."""
+
+systemd: bool = False
+"""Whether the process runs under systemd and tells it so: `sd_notify(3)`."""
+
+extras: dict[str, Any] = {}
+"""Every argument of the command line, by name."""
+
+__all__ = ["authkey", "extras", "listen_address", "port", "systemd"]
