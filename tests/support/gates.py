@@ -1,0 +1,60 @@
+"""A gate at which an action in another process waits until the test lets it go on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from pathlib import Path
+
+from support.waiting import DEADLINE, wait_for
+
+
+class Gate:
+    """A named pipe: who passes it waits, without polling, until the test opens it.
+
+    The path travels in the message's extras; the action calls :func:`pass_gate` with it. One gate lets one waiter
+    through each time it is opened; the test knows by `wait_until_reached` that the action is there.
+
+    >>> gate = Gate(tmp_path)  # doctest: +SKIP
+    >>> send(lines=["a"], gate=gate.path)  # doctest: +SKIP
+    >>> gate.wait_until_reached()  # doctest: +SKIP
+    >>> gate.open()  # doctest: +SKIP
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Make a gate in this folder."""
+        self.path = str(folder / f"gate-{secrets.token_hex(4)}")
+        os.mkfifo(self.path)
+        self._writer: int | None = None
+
+    def reached(self) -> bool:
+        """Tell whether somebody waits at the gate now."""
+        if self._writer is None:
+            try:
+                self._writer = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # ENXIO: nobody has the other end open
+                    raise
+        return self._writer is not None
+
+    def wait_until_reached(self, deadline: float = DEADLINE) -> None:
+        """Wait until somebody waits at the gate."""
+        wait_for(self.reached, deadline, what="an action at the gate")
+
+    def open(self, deadline: float = DEADLINE) -> None:
+        """Wait until somebody waits at the gate and let it through."""
+        self.wait_until_reached(deadline)
+        self.close()
+
+    def close(self) -> None:
+        """Give up the writing end: who waits goes on."""
+        if self._writer is not None:
+            os.close(self._writer)
+            self._writer = None
+
+
+def pass_gate(path: str) -> None:
+    """Wait until the test opens the gate."""
+    with Path(path).open("rb") as pipe:
+        pipe.read()

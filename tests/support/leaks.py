@@ -1,0 +1,62 @@
+"""What a test may not leave behind in this process: threads, children, descriptors."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support.processes import command_line
+from support.waiting import wait_for
+
+
+def _threads() -> set[str]:
+    """Give the live threads."""
+    return {f"thread {thread.name} ({thread.native_id})" for thread in threading.enumerate()}
+
+
+def _children() -> set[str]:
+    """Give the direct children of this process, zombies included."""
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            pids = (task / "children").read_text().split()
+        except OSError:  # the thread ended meanwhile
+            continue
+        found.update(f"child {pid}: {command_line(int(pid))}" for pid in pids)
+    return found
+
+
+def _descriptors() -> set[str]:
+    """Give the open descriptors with what they are."""
+    found = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        try:
+            found.add(f"descriptor {descriptor.name}: {descriptor.readlink()}")
+        except OSError:  # the one that listed the folder
+            continue
+    return found
+
+
+_KINDS: dict[str, Callable[[], set[str]]] = {"threads": _threads, "children": _children, "descriptors": _descriptors}
+
+
+@contextmanager
+def no_leaks(allowed: frozenset[str] = frozenset()) -> Iterator[None]:
+    """Fail when more of a kind (``threads``, ``children``, ``descriptors``) is there after than before."""
+    kinds = {kind: give for kind, give in _KINDS.items() if kind not in allowed}
+    before = {kind: give() for kind, give in kinds.items()}
+    yield
+
+    def left() -> list[str]:
+        return sorted(item for kind, give in kinds.items() for item in give() - before[kind])
+
+    if left():
+        gc.collect()  # an object in a cycle keeps its descriptor until then; that is no leak
+    try:
+        wait_for(lambda: not left(), 5, what="the end of what the test started", interval=0.02)
+    except AssertionError:
+        message = "the test left behind: " + "; ".join(left())
+        raise AssertionError(message) from None

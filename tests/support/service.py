@@ -1,0 +1,239 @@
+"""A real service in a process, a folder and on a port of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from support.ports import free_port
+from support.processes import command_line, kill_all, processes_of
+from support.waiting import DEADLINE, wait_for
+
+TESTS = Path(__file__).resolve().parent.parent
+READY = "orcha: serving "
+"""How the line begins with which a service says that it accepts connections."""
+
+
+class RunningService:
+    """A service process; made by the fixtures `serve` and `service`.
+
+    Attributes: `address`, `port`, `home` (its ORCHA_HOME), `process` (the current `subprocess.Popen`), `environment`
+    (of the service, and right for its clients too).
+    """
+
+    def __init__(self, command: list[str], home: Path, port: int, environment: dict[str, str], logs: Path) -> None:
+        """Prepare; `start` starts."""
+        self.address = "127.0.0.1"
+        self.port = port
+        self.home = home
+        self.environment = environment
+        self.process: subprocess.Popen[bytes] | None = None
+        self._command = command
+        self._logs = logs
+        self._starts = 0
+        self._expected_end = True
+        self._clients: list[subprocess.Popen[Any]] = []
+
+    # --- the service -------------------------------------------------------------------------------------------------
+
+    def start(self, *, ready: bool = True, environment: Mapping[str, str] | None = None) -> None:
+        """Start it (again), with these additions to its environment; with `ready` wait until it serves."""
+        assert self.process is None or self.process.poll() is not None, "it runs already"
+        self._starts += 1
+        with self._log("stdout").open("wb") as stdout, self._log("stderr").open("wb") as stderr:
+            self.process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env=self.environment | dict(environment or {}),
+                start_new_session=True,
+            )
+        self._expected_end = False
+        if ready:
+            self.wait_until_ready()
+
+    def wait_until_ready(self, deadline: float = DEADLINE) -> None:
+        """Wait for its ready line; fail at once when it ends instead."""
+
+        def ready() -> bool:
+            assert self._running().poll() is None, f"the service ended with {self.pid_and_code()}:\n{self.stderr()}"
+            return any(line.startswith(READY) for line in self.stderr().splitlines())
+
+        wait_for(ready, deadline, what="the service's ready line")
+
+    def stop(self, deadline: float = DEADLINE) -> int:
+        """Ask it to stop (SIGTERM) and give its exit code."""
+        self._expected_end = True
+        self._running().terminate()
+        return self._running().wait(deadline)
+
+    def kill(self) -> None:
+        """Kill -9 the service itself, nothing else, and wait until it is gone."""
+        self._expected_end = True
+        self._running().kill()
+        self._running().wait(DEADLINE)
+
+    def wait_for_end(self, deadline: float = DEADLINE) -> int:
+        """Wait until it ends by itself, which is then no failure, and give its exit code."""
+        self._expected_end = True
+        return self._running().wait(deadline)
+
+    @property
+    def pid(self) -> int:
+        """The pid of the current process."""
+        return self._running().pid
+
+    def pid_and_code(self) -> str:
+        """Tell the process and how it ended, for messages."""
+        return f"pid {self.pid}, code {self._running().poll()}"
+
+    def stderr(self) -> str:
+        """Give what the current process wrote to stderr."""
+        return self._log("stderr").read_text(errors="replace")
+
+    def stdout(self) -> str:
+        """Give what the current process wrote to stdout."""
+        return self._log("stdout").read_text(errors="replace")
+
+    def all_stderr(self) -> str:
+        """Give what all its starts wrote to stderr, for a failure's report."""
+        return "".join(
+            f"--- start {number} ---\n{path.read_text(errors='replace')}"
+            for number in range(1, self._starts + 1)
+            if (path := self._logs / f"service-{self.port}-{number}.stderr").exists()
+        )
+
+    def processes(self) -> list[int]:
+        """Give the pids of all that carry this service's ORCHA_HOME: itself, helpers, its children, clients."""
+        return processes_of(self.home)
+
+    # --- clients -----------------------------------------------------------------------------------------------------
+
+    def orcha(self, *arguments: str) -> list[str]:
+        """Give the command line of an orcha command that talks to this service."""
+        return [sys.executable, "-m", "orcha", "--listen-address", self.address, "--port", str(self.port), *arguments]
+
+    def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run an orcha command against this service to its end; text in, text out."""
+        options = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": DEADLINE} | options
+        if "input" in options:
+            del options["stdin"]
+        return subprocess.run(self.orcha(*arguments), env=self.environment, check=False, **options)
+
+    def spawn(self, *command: str, **options: Any) -> subprocess.Popen[Any]:
+        """Start any command line in this service's environment; what still runs at the end of the test is killed."""
+        options = {"stdin": subprocess.DEVNULL, "env": self.environment} | options
+        client = subprocess.Popen(command, **options)
+        self._clients.append(client)
+        return client
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def close(self) -> list[str]:
+        """End everything; give what is wrong: an unexpected death, processes that outlived an orderly stop."""
+        problems = []
+        for client in self._clients:
+            if client.poll() is None:
+                client.kill()
+            client.wait(DEADLINE)
+            for stream in (client.stdin, client.stdout, client.stderr):
+                if stream is not None:
+                    stream.close()
+        if self.process is not None:
+            if self.process.poll() is not None and not self._expected_end:
+                problems.append(f"the service died unexpectedly ({self.pid_and_code()})")
+            elif self.process.poll() is None:
+                problems += self._end()
+        problems += self._leftovers()
+        return problems
+
+    def _end(self) -> list[str]:
+        """Stop the running process, by force where it does not stop."""
+        try:
+            self.stop(deadline=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.pid, signal.SIGABRT)  # faulthandler prints where it hangs
+            self._running().wait(DEADLINE)
+            return ["the service did not stop within 20 s of SIGTERM"]
+        return []
+
+    def _leftovers(self) -> list[str]:
+        """Give the processes that are still there a while after the service's end, and kill them."""
+        try:
+            wait_for(lambda: not self.processes(), 5, what="the end of all its processes", interval=0.02)
+        except AssertionError:
+            left = self.processes()
+            descriptions = [f"process {pid} outlived the service: {command_line(pid)}" for pid in left]
+            kill_all(left)
+            return descriptions
+        return []
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        """Give the process; fail before the first start."""
+        assert self.process is not None, "not started"
+        return self.process
+
+    def _log(self, stream: str) -> Path:
+        """Where this start's output goes."""
+        return self._logs / f"service-{self.port}-{self._starts}.{stream}"
+
+
+class Serve:
+    """Starts services; the fixture `serve`."""
+
+    def __init__(self, home: Path, folder: Path) -> None:
+        """Services share this ORCHA_HOME; sources and logs go into `folder`."""
+        self.home = home
+        self.services: list[RunningService] = []
+        self._folder = folder
+
+    def __call__(
+        self,
+        manager: str = "support.managers:ScriptManager",
+        *,
+        source: str | None = None,
+        script: Path | None = None,
+        start_method: str = "",
+        port: int | None = None,
+        environment: Mapping[str, str] | None = None,
+        start: bool = True,
+        ready: bool = True,
+        python: str = sys.executable,
+    ) -> RunningService:
+        """Start a service and wait until it serves.
+
+        `manager` is ``module:Class``. With `source` that module is written first (so that children can import it):
+        ``serve("my_plugin:MyManager", source=...)``. With `script` that file is run instead, with the address and the
+        port as its arguments.
+        """
+        port = port or free_port()
+        if source is not None:
+            (self._folder / f"{manager.partition(':')[0]}.py").write_text(source)
+        if script is not None:
+            command = [python, str(script), "127.0.0.1", str(port)]
+        else:
+            command = [python, str(TESTS / "support" / "serve.py"), manager, "127.0.0.1", str(port), start_method]
+        service = RunningService(command, self.home, port, self._environment() | dict(environment or {}), self._folder)
+        self.services.append(service)
+        if start:
+            service.start(ready=ready)
+        return service
+
+    def _environment(self) -> dict[str, str]:
+        """Give the environment of a service and its clients: nothing of the caller's Orcha in it."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ORCHA_")}
+        return inherited | {
+            "ORCHA_HOME": str(self.home),
+            "PYTHONPATH": os.pathsep.join([str(self._folder), str(TESTS)]),
+            "PYTHONFAULTHANDLER": "1",
+        }
+
+    def close(self) -> list[str]:
+        """End all services; give what was wrong."""
+        return [problem for service in self.services for problem in service.close()]

@@ -1,0 +1,29 @@
+"""Waiting for facts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+DEADLINE = 30.0
+"""Seconds: generous, since a loaded machine is no defect; only a failure takes this long."""
+
+
+def wait_for(fact: Callable[[], T], deadline: float = DEADLINE, *, what: str = "", interval: float = 0.01) -> T:
+    """Give the first truthy result of `fact`; fail when there is none within `deadline` seconds.
+
+    >>> wait_for(lambda: [1, 2])
+    [1, 2]
+    """
+    until = time.monotonic() + deadline
+    pause = threading.Event()
+    while not (result := fact()):
+        if time.monotonic() > until:
+            message = f"not within {deadline:g} s: {what or getattr(fact, '__name__', fact)} (last: {result!r})"
+            raise AssertionError(message)
+        pause.wait(interval)
+    return result

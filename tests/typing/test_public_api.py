@@ -1,0 +1,1 @@
+"""Uses of the public API that mypy must accept, or, where marked, refuse."""
