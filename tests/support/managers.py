@@ -12,7 +12,7 @@ from orcha.lib import Manager
 from support.gates import pass_gate
 
 
-@dataclass(order=True)
+@dataclass
 class ScriptPetition(Petition):
     """A petition that follows the script in its message."""
 

@@ -1,0 +1,55 @@
+# All targets create and reuse .venv; they need CPython 3.11 or newer, its venv module, and make.
+
+VENV ?= .venv
+PYTHON ?=
+RUN := $(VENV)/bin/python
+EXAMPLE := $(shell find examples/orcha_hello -type f -not -path '*/__pycache__/*' -not -path '*/build/*')
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-quick lint types imports core-coverage check format bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
+
+$(VENV)/.ready-run: pyproject.toml requirements-dev.txt $(EXAMPLE)
+	scripts/setup $(VENV) run $(PYTHON)
+	@touch $@
+
+$(VENV)/.ready-dev: pyproject.toml requirements-dev.txt $(EXAMPLE)
+	scripts/setup $(VENV) dev $(PYTHON)
+	@touch $(VENV)/.ready-run $@
+
+demo: $(VENV)/.ready-run  ## see it work: stream a petition, kill the service, see what was queued survive
+	$(RUN) examples/demo.py
+
+test: $(VENV)/.ready-dev  ## run all tests (T='tests/core -k name' for some)
+	$(RUN) -m pytest $(T)
+
+test-quick: $(VENV)/.ready-dev  ## run the tests that are not marked slow
+	$(RUN) -m pytest -m "not slow" $(T)
+
+lint: $(VENV)/.ready-dev  ## ruff: rules and format
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: $(VENV)/.ready-dev  ## mypy --strict
+	$(RUN) -m mypy
+
+imports: $(VENV)/.ready-dev  ## import-linter: who may import whom
+	$(VENV)/bin/lint-imports
+
+core-coverage: $(VENV)/.ready-dev  ## the pure core's own tests cover all of its branches
+	$(RUN) -m coverage run --data-file=.coverage-core --source=orcha._core -m pytest -q tests/core
+	$(RUN) -m coverage report --data-file=.coverage-core --fail-under=100
+
+check: lint types imports  ## the checks that run no code of ours
+
+format: $(VENV)/.ready-dev  ## let ruff format and fix what it can
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: $(VENV)/.ready-dev  ## measure, and compare with the limits in docs/benchmarks.md
+	$(RUN) bench/run.py
+
+clean:  ## remove the environments and what tools left
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* build dist

@@ -1,0 +1,88 @@
+"""House rules that no tool checks for us."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "src" / "orcha"
+PYTHON = sorted(SOURCE.rglob("*.py"))
+SKIPPED = {"build", "dist", "__pycache__"}
+
+
+def tracked() -> list[Path]:
+    found = []
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in SKIPPED and (not name.startswith(".") or name == ".ci")]
+        found += [Path(folder, name) for name in files if name != ".git"]  # in a worktree .git is a file
+    return found
+
+
+def test_no_source_file_is_longer_than_400_lines():
+    lengths = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in PYTHON}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
+
+
+def test_no_function_is_longer_than_60_lines():
+    long = {}
+    for path in PYTHON:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno > 60:
+                long[f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"] = node.end_lineno - node.lineno
+    assert long == {}
+
+
+def test_no_exception_is_swallowed_whole():
+    def swallows(handler: ast.ExceptHandler) -> bool:
+        broad = handler.type is None or ast.unparse(handler.type) in {"Exception", "BaseException"}
+        return broad and all(isinstance(step, ast.Pass) for step in handler.body)
+
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in PYTHON
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ExceptHandler) and swallows(node)
+    ]
+    assert found == []
+
+
+def test_no_test_sleeps():
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "sleep"}
+    ]
+    assert found == []
+
+
+def test_each_source_folder_stands_in_the_map():
+    rows = re.findall(r"^\| `([^`]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    folders = {f"{path.relative_to(SOURCE)}/" for path in SOURCE.rglob("*") if path.is_dir() and any(path.glob("*.py"))}
+    named = {row for row in rows if row.endswith("/")}
+    assert folders - named == set()
+    assert {row for row in rows if not (SOURCE / row).exists()} == set()
+
+
+def test_no_package_index_is_named():
+    address = re.compile("|".join(["py" + r"pi\.org", "python" + "hosted", "index" + "-url", r"/simp" + r"le\b"]))
+    named = [
+        str(path.relative_to(ROOT)) for path in tracked() if address.search(path.read_bytes().decode(errors="replace"))
+    ]
+    assert named == []
+
+
+def test_changelog_fragments_have_a_known_type_and_a_sentence():
+    for path in (ROOT / "changelog.d").glob("*"):
+        assert re.fullmatch(r"[a-z0-9-]+\.(added|changed|fixed)\.md", path.name), path.name
+        assert path.read_text().strip().endswith("."), path.name
+
+
+@pytest.mark.parametrize("name", ["scripts/find-python", "scripts/setup", ".ci/run"])
+def test_scripts_are_executable(name):
+    assert os.access(ROOT / name, os.X_OK)
