@@ -1,0 +1,1 @@
+"""Decisions as functions of their arguments: no I/O, no threads, no clock."""

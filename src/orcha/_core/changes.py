@@ -1,0 +1,96 @@
+"""The vocabulary between what decides (core and engine) and what keeps (a store).
+
+One :class:`Changes` is one transaction. All of it is kept, or none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from orcha._core.state import OnInterrupt, Outcome, State
+
+
+class NewPetition(NamedTuple):
+    """A petition's row at its acceptance (or, cancelled beforehand, at its end)."""
+
+    seq: int
+    token: bytes
+    id: str
+    id_is_int: bool
+    manager: str
+    owner: str
+    channel: bytes
+    state: State
+    attempt: int
+    priority: int | float
+    extras: bytes
+    on_interrupt: OnInterrupt
+    submitted: float
+    outcome: Outcome | None = None
+    code: int | None = None
+    reason: str | None = None
+
+
+class Transition(NamedTuple):
+    """One petition's step, fenced: it applies only to this attempt in one of these states."""
+
+    seq: int
+    from_attempt: int
+    from_states: int
+    """Bit mask: ``1 << state`` for each state in which the step is allowed."""
+    state: State
+    attempt: int
+    at: float
+    """Wall-clock seconds since 1970; stored as `started` on entering STARTING, as `ended` on entering ENDED."""
+    outcome: Outcome | None = None
+    code: int | None = None
+    reason: str | None = None
+    hook_pending: bool = False
+    slot_held: bool = False
+
+
+class NewChannel(NamedTuple):
+    """A channel that the first submit naming it creates."""
+
+    id: bytes
+    owner: str
+    own: bool
+    """True where it belongs to one petition and closes with its final value."""
+
+
+class Append(NamedTuple):
+    """Consecutive records of one channel, encoded; `first` is the index of the first."""
+
+    channel: bytes
+    first: int
+    count: int
+    data: bytes
+
+
+@dataclass(slots=True)
+class Changes:
+    """One transaction's worth of changes; at most one transition a petition."""
+
+    petitions: list[NewPetition] = field(default_factory=list)
+    transitions: dict[int, Transition] = field(default_factory=dict)
+    channels: list[NewChannel] = field(default_factory=list)
+    appends: list[Append] = field(default_factory=list)
+    flags: dict[int, tuple[bool, bool]] = field(default_factory=dict)
+    """seq of an ended petition -> (hook_pending, slot_held)"""
+    tombstones: list[tuple[bytes, float]] = field(default_factory=list)
+    """(token, wall-clock time until which it is kept): a submit of that token is cancelled on arrival."""
+    deleted: list[int] = field(default_factory=list)
+    """seqs of ended petitions to forget; channels no row names any more go with them."""
+
+    def __bool__(self) -> bool:
+        """Tell whether there is anything to keep."""
+        return bool(
+            self.petitions
+            or self.transitions
+            or self.channels
+            or self.appends
+            or self.flags
+            or self.tombstones
+            or self.deleted
+        )

@@ -1,0 +1,92 @@
+"""In which order waiting petitions are asked whether they may run, and when to stop asking.
+
+The decision and its explanation are the same code: what a condition answers is kept on the petition it was asked
+about, and that is what people are shown.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._core.record import Record
+
+PATIENCE = 32
+"""How many of the first waiting petitions may say no before asking stops for this time."""
+
+
+class Answer(IntEnum):
+    """What a condition said."""
+
+    YES = 1
+    NO = 2
+    BROKEN = 3
+
+
+def in_order(waiting: list[Record], new: list[Record]) -> list[Record]:
+    """Merge what waits, in order, with what has just come, by (priority, sequence): lower first."""
+    if not waiting and len(new) == 1:
+        return new
+    if not new:
+        return waiting
+    return sorted(waiting + new, key=_place)
+
+
+def _place(record: Record) -> tuple[int | float, int]:
+    return (record.priority, record.seq)
+
+
+def choose(
+    waiting: list[Record],
+    new: list[Record],
+    ask: Callable[[Record], Answer],
+    *,
+    look_ahead: int | None = None,
+    patience: int = PATIENCE,
+) -> bool:
+    """Ask in order; each yes counts before the next is asked. Tell whether all of `waiting` were asked.
+
+    Of those that waited before, `patience` may say no; whoever has just come is asked once in any case, so that a
+    queue of blocked petitions hides nobody. With `look_ahead` only the first so many of all are asked.
+
+    >>> choose([], [], lambda petition: Answer.YES)
+    True
+    """
+    candidates = in_order(waiting, new)
+    if look_ahead is not None:
+        candidates = candidates[:look_ahead]
+    fresh = {record.seq for record in new} if waiting else None
+    noes = 0
+    for record in candidates:
+        is_new = fresh is None or record.seq in fresh
+        if noes >= patience and not is_new:
+            continue
+        if ask(record) is Answer.NO and not is_new:
+            noes += 1
+    return noes < patience
+
+
+def checked_priority(priority: object) -> int | float:
+    """Give a priority as it is kept: any number, clamped outside 64 bits.
+
+    Raises:
+        TypeError: it is not an int or a float.
+        ValueError: it is not a number (NaN).
+
+    >>> checked_priority(2**70) == 2**63 - 1, checked_priority(-3.5), checked_priority(float("-inf"))
+    (True, -3.5, -inf)
+
+    """
+    if isinstance(priority, int):
+        return max(-(2**63), min(2**63 - 1, int(priority)))
+    if isinstance(priority, float):
+        if math.isnan(priority):
+            message = "its priority is not a number (NaN)"
+            raise ValueError(message)
+        return float(priority)
+    message = f"its priority is a {type(priority).__name__}, not an int or a float"
+    raise TypeError(message)

@@ -1,0 +1,128 @@
+"""One live petition as the engine knows it, and the phases only memory knows."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from orcha._core.state import OnInterrupt, Outcome, State
+
+if TYPE_CHECKING:
+    from orcha.interfaces.petition import Petition
+
+Key = tuple[int | float, int, str]
+"""Order of waiting petitions: (priority, sequence, str(id)); the sequence is unique, so ids are never compared."""
+
+
+class Phase(IntEnum):
+    """What is going on with a live petition; none of it outlives the process."""
+
+    CONVERTING = 1
+    """Not accepted yet: the manager is making a petition of the message."""
+    WAITING = 2
+    ON_START = 3
+    """The start is durable; the manager's on_start has not come back."""
+    ACTION = 4
+    """The action has been handed to a thread."""
+    FINISHED = 5
+    """It has its outcome, but its action has not returned or its processes are not gone."""
+
+
+class Cancellation:
+    """A cancel, a limit or a shutdown that has been decided for a petition."""
+
+    __slots__ = ("code", "outcome", "reason", "requeue")
+
+    def __init__(self, outcome: Outcome, code: int, reason: str | None, *, requeue: State | None = None) -> None:
+        """Take how it will end, once it has."""
+        self.outcome = outcome
+        self.code = code
+        self.reason = reason
+        self.requeue = requeue
+
+
+class Record:
+    """One live petition. Only the engine changes it."""
+
+    __slots__ = (
+        "attempt",
+        "cancellation",
+        "channel",
+        "code",
+        "extras",
+        "id",
+        "key",
+        "manager",
+        "may_start",
+        "on_interrupt",
+        "outcome",
+        "owner",
+        "petition",
+        "phase",
+        "priority",
+        "processes_gone",
+        "queue_timeout",
+        "reason",
+        "returned",
+        "run",
+        "seq",
+        "started",
+        "state",
+        "submitted",
+        "submitter",
+        "timeout",
+        "token",
+        "waiters",
+        "why",
+    )
+
+    def __init__(
+        self,
+        seq: int,
+        token: bytes,
+        id: str | int,  # noqa: A002 - the word of the public interface
+        manager: str,
+        owner: str,
+        channel: bytes,
+        extras: bytes | None,
+        submitted: float,
+    ) -> None:
+        """Take what came with the message; the rest is decided later."""
+        self.seq = seq
+        self.token = token
+        self.id = id
+        self.key = str(id)
+        self.manager = manager
+        self.owner = owner
+        self.channel = channel
+        self.extras = extras
+        self.submitted = submitted
+        self.priority: int | float = 0
+        self.state = State.QUEUED
+        self.phase = Phase.CONVERTING
+        self.attempt = 0
+        self.on_interrupt = OnInterrupt.FAIL
+        self.started: float | None = None
+        self.outcome: Outcome | None = None
+        self.code: int | None = None
+        self.reason: str | None = None
+        self.why: str | None = None
+        self.petition: Petition | None = None
+        self.timeout: float | None = None
+        self.queue_timeout: float | None = None
+        self.cancellation: Cancellation | None = None
+        self.may_start = True
+        self.returned = False
+        self.processes_gone = True
+        self.run: Any = None
+        self.waiters: list[Any] = []
+        self.submitter: Any = None
+
+    @property
+    def place(self) -> Key:
+        """Its place in the order of the waiting."""
+        return (self.priority, self.seq, self.key)
+
+    def __repr__(self) -> str:
+        """Name it for logs: never its extras, which may hold secrets."""
+        return f"<petition {self.key!r} seq={self.seq} attempt={self.attempt} {self.state.name} {self.phase.name}>"

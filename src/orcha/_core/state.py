@@ -1,0 +1,42 @@
+"""Where a petition is (:class:`State`) and how it ended (:class:`Outcome`)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class State(IntEnum):
+    """Where a petition is. These numbers are stored: never renumber them."""
+
+    QUEUED = 1
+    """Accepted and waiting; nothing of it has been executed in this attempt."""
+    HELD = 2
+    """Interrupted under the policy ``ask``: waits for a person's decision."""
+    STARTING = 3
+    """The intent to start is durable; a Python action may have run."""
+    RUNNING = 4
+    """A command that is known to run."""
+    CANCELLING = 5
+    """A cancel or a limit is durable; what it runs is being ended."""
+    ENDED = 6
+    """It has an outcome, and keeps it."""
+
+
+class Outcome(IntEnum):
+    """How a petition ended. These numbers are stored: never renumber them."""
+
+    SUCCEEDED = 1
+    FAILED = 2
+    CANCELLED = 3
+    TIMED_OUT = 4
+    INTERRUPTED = 5
+    REJECTED = 6
+    BROKEN = 7
+
+
+class OnInterrupt(IntEnum):
+    """What happens to a petition that a crash of the service interrupted."""
+
+    FAIL = 0
+    RERUN = 1
+    ASK = 2

@@ -1,0 +1,1 @@
+"""The service: one engine that owns all petitions, and the threads around it."""

@@ -1,0 +1,257 @@
+"""The service's end of channels: what is appended, who follows, and how far each follower is.
+
+Owned by the engine thread. Records are kept first and sent to followers afterwards; a follower that falls behind is
+served from what is kept, at its own pace, and costs one small object here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from orcha._core.changes import Append
+from orcha._wire.frames import encode
+from orcha._wire.messages import Gone, Kind, Record, Reset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from orcha._core.changes import Changes
+    from orcha._output.log import OutputLog
+    from orcha._store.contract import Store
+    from orcha._wire.server import Peer
+
+IN_STORE = 64 * 1024
+"""Bytes of a channel kept in the store; what comes later goes to a file of its own, but finals never do."""
+KEPT_OPEN = 20_000
+"""Channels known without asking the store, followed ones aside."""
+READ_SIZE = 128 * 1024
+"""Bytes read at once for a follower that is behind."""
+LONGEST = 1 << 30
+"""Bytes of values a channel takes; what comes later is dropped and counted."""
+
+_records = msgspec.msgpack.Encoder()
+_blocks = msgspec.msgpack.Decoder(list[Record])
+_NOTHING = msgspec.msgpack.encode(None)
+
+
+class _RawData(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=35):
+    """A Data message whose records are encoded already."""
+
+    channel: bytes
+    index: int
+    records: msgspec.Raw
+
+
+class Follower:
+    """How far one peer is with one channel."""
+
+    __slots__ = ("credit", "next", "peer")
+
+    def __init__(self, peer: Peer, index: int, credit: int) -> None:
+        """Start at `index` with room for `credit` bytes."""
+        self.peer = peer
+        self.next = index
+        self.credit = credit
+
+
+class Channel:
+    """What the service knows of one channel while anyone cares."""
+
+    __slots__ = ("closed", "dropped", "followers", "id", "live", "next", "own", "owner", "pending", "size", "stored")
+
+    def __init__(self, channel: bytes, owner: str, *, own: bool, following: int = 0, size: int = 0) -> None:
+        """Know a channel whose next record gets the index `following`."""
+        self.id = channel
+        self.owner = owner
+        self.own = own
+        self.next = following
+        self.size = size
+        self.stored = size
+        self.live = 0
+        self.closed = False
+        self.dropped = 0
+        self.followers: dict[int, Follower] = {}
+        self.pending: list[Record] = []
+
+
+class ChannelBook:
+    """All channels in use."""
+
+    def __init__(self, store: Store, log: OutputLog, send: Callable[[Peer, bytes], None]) -> None:
+        """Keep records in `store` and `log`, and hand frames for followers to `send`."""
+        self._store = store
+        self._log = log
+        self._send = send
+        self._channels: dict[bytes, Channel] = {}
+        self._dirty: list[Channel] = []
+        self._delivery: list[tuple[Channel, int, int, bytes]] = []
+        self._followed: dict[int, set[bytes]] = {}
+
+    def get(self, channel: bytes) -> Channel | None:
+        """Give a channel that exists."""
+        known = self._channels.get(channel)
+        if known is not None:
+            return known
+        stored = self._store.channel(channel)
+        if stored is None:
+            return None
+        following = max(stored.next, self._log.end(channel))
+        known = Channel(channel, stored.owner, own=stored.own, following=following, size=stored.size)
+        self._keep(known)
+        return known
+
+    def create(self, channel: bytes, owner: str, *, own: bool) -> Channel:
+        """Make a channel that does not exist yet."""
+        created = Channel(channel, owner, own=own)
+        self._keep(created)
+        return created
+
+    def _keep(self, channel: Channel) -> None:
+        self._channels[channel.id] = channel
+        if len(self._channels) > KEPT_OPEN:
+            self._evict()
+
+    def _evict(self) -> None:
+        unused = [c for c in self._channels.values() if not c.followers and not c.pending]
+        for channel in unused[: KEPT_OPEN // 4]:
+            del self._channels[channel.id]
+
+    def forget(self, channel: bytes) -> None:
+        """Drop a channel that was never kept, or is not kept any more; its followers are told."""
+        known = self._channels.pop(channel, None)
+        if known is not None:
+            for follower in known.followers.values():
+                self._followed.get(follower.peer.id, set()).discard(channel)
+                self._send(follower.peer, encode(Gone(channel, "no longer kept")))
+
+    def is_followed(self, channel: bytes) -> bool:
+        """Tell whether anyone follows it."""
+        known = self._channels.get(channel)
+        return known is not None and bool(known.followers)
+
+    # --- writing ------------------------------------------------------------------------------------------------
+
+    def append(self, channel: Channel, kind: int, seq: int, payload: bytes) -> None:
+        """Add a record to the transaction in the making."""
+        if not channel.pending:
+            self._dirty.append(channel)
+        channel.pending.append(Record(kind, seq, payload))
+
+    def flush(self, changes: Changes) -> None:
+        """Move all pending records into `changes` (or, beyond the store's share, to files) and give them places."""
+        for channel in self._dirty:
+            records, channel.pending = channel.pending, []
+            if channel.stored >= IN_STORE:
+                values = [r for r in records if r.kind != Kind.FINAL and r.kind != Kind.CLOSED]
+                if len(values) == len(records):
+                    self._to_file(channel, records)
+                    continue
+                if values and records[: len(values)] == values:
+                    self._to_file(channel, values)
+                    records = records[len(values) :]
+            data = _records.encode(records)
+            changes.appends.append(Append(channel.id, channel.next, len(records), data))
+            channel.stored += len(data)
+            self._note(channel, records, data)
+        self._dirty.clear()
+
+    def _to_file(self, channel: Channel, records: list[Record]) -> None:
+        data = _records.encode(records)
+        self._log.append(channel.id, channel.next, len(records), data)
+        self._note(channel, records, data)
+
+    def _note(self, channel: Channel, records: list[Record], data: bytes) -> None:
+        self._delivery.append((channel, channel.next, len(records), data))
+        channel.next += len(records)
+        channel.size += len(data)
+        if records[-1].kind == Kind.CLOSED:
+            channel.closed = True
+
+    def sync(self, channels: Iterable[bytes]) -> None:
+        """Make what these channels have in files durable, before an outcome that promises all of it."""
+        for channel in channels:
+            self._log.sync(channel)
+
+    def undo(self) -> None:
+        """Take back what the transaction in the making would have appended: it was not kept."""
+        for channel, first, _count, data in reversed(self._delivery):
+            channel.next = min(channel.next, first)
+            channel.size -= len(data)
+            channel.stored = min(channel.stored, channel.size)
+        self._delivery.clear()
+
+    # --- following ----------------------------------------------------------------------------------------------
+
+    def deliver(self) -> None:
+        """Send what was kept to the followers that are up to it and have room."""
+        delivery, self._delivery = self._delivery, []
+        for channel, first, count, data in delivery:
+            frame = b""
+            for follower in channel.followers.values():
+                if follower.next != first or follower.credit <= 0:
+                    continue
+                frame = frame or encode(_RawData(channel.id, first, msgspec.Raw(data)))
+                follower.next = first + count
+                follower.credit -= len(data)
+                self._send(follower.peer, frame)
+
+    def follow(self, peer: Peer, channel: Channel, index: int, credit: int) -> None:
+        """Send `peer` what there is from `index` on, and what comes."""
+        if index > channel.next:
+            self._send(peer, encode(Reset(channel.id, channel.next)))
+            index = channel.next
+        follower = Follower(peer, index, credit)
+        channel.followers[peer.id] = follower
+        self._followed.setdefault(peer.id, set()).add(channel.id)
+        self._catch_up(channel, follower)
+
+    def unfollow(self, peer: Peer, channel: bytes) -> None:
+        """Send no more of it."""
+        self._followed.get(peer.id, set()).discard(channel)
+        known = self._channels.get(channel)
+        if known is not None:
+            known.followers.pop(peer.id, None)
+
+    def peer_gone(self, peer: Peer) -> None:
+        """Forget whatever that peer followed."""
+        for channel in self._followed.pop(peer.id, ()):
+            known = self._channels.get(channel)
+            if known is not None:
+                known.followers.pop(peer.id, None)
+
+    def credit(self, peer: Peer, channel: bytes, size: int) -> None:
+        """The peer has room for more."""
+        known = self._channels.get(channel)
+        follower = known.followers.get(peer.id) if known is not None else None
+        if known is not None and follower is not None:
+            follower.credit += size
+            if follower.next < known.next:
+                self._catch_up(known, follower)
+
+    def _catch_up(self, channel: Channel, follower: Follower) -> None:
+        kept = channel.next - sum(count for c, _, count, _ in self._delivery if c is channel)
+        while follower.credit > 0 and follower.next < kept:
+            blocks = self._read(channel, follower.next, min(follower.credit, READ_SIZE))
+            if not blocks:
+                return
+            for first, count, data in blocks:
+                if follower.credit <= 0:
+                    return
+                if first < follower.next:
+                    data = _records.encode(_blocks.decode(data)[follower.next - first :])  # noqa: PLW2901
+                self._send(follower.peer, encode(_RawData(channel.id, follower.next, msgspec.Raw(data))))
+                follower.next = first + count
+                follower.credit -= len(data)
+
+    def _read(self, channel: Channel, index: int, limit: int) -> list[tuple[int, int, bytes]]:
+        blocks = self._store.records(channel.id, index, limit)
+        if blocks and blocks[0][0] <= index:
+            consecutive = [blocks[0]]
+            for block in blocks[1:]:
+                if block[0] != consecutive[-1][0] + consecutive[-1][1]:
+                    break
+                consecutive.append(block)
+            return consecutive
+        return self._log.read(channel.id, index, limit)

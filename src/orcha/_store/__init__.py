@@ -1,0 +1,1 @@
+"""What is kept: one contract, one durable store and one in memory."""

@@ -1,0 +1,135 @@
+"""What a store must do; one conformance suite runs over every implementation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from orcha._core.changes import Changes
+from orcha._core.state import OnInterrupt, Outcome, State
+
+
+class Row(NamedTuple):
+    """Everything kept of one petition."""
+
+    seq: int
+    token: bytes
+    id: str
+    id_is_int: bool
+    manager: str
+    owner: str
+    channel: bytes
+    state: State
+    attempt: int
+    epoch: int
+    priority: int | float
+    extras: bytes
+    on_interrupt: OnInterrupt
+    submitted: float
+    started: float | None
+    ended: float | None
+    outcome: Outcome | None
+    code: int | None
+    reason: str | None
+    hook_pending: bool
+    slot_held: bool
+
+
+class Waiting(NamedTuple):
+    """What the queue needs of a petition far from its head."""
+
+    priority: int | float
+    seq: int
+    id: str
+
+
+class Incarnation(NamedTuple):
+    """One start of the service: what a later start needs to find its leftovers."""
+
+    epoch: int
+    nonce: int
+    boot_id: str
+    uid: int
+    started: float
+
+
+class StoredChannel(NamedTuple):
+    """A channel as kept."""
+
+    id: bytes
+    owner: str
+    own: bool
+    next: int
+    """Index of the next record: one more than the last record kept in the store."""
+    size: int
+    """Bytes of records kept in the store."""
+
+
+class Store(Protocol):
+    """A store. Only one thread calls it, except `page`, which any thread may call.
+
+    Every method may raise StoreBroken, after which the store must only be closed, and `commit` may raise StoreFull,
+    after which nothing of that commit is kept and a smaller one may succeed.
+    """
+
+    durable: bool
+
+    def begin(self, *, nonce: int, boot_id: str, uid: int, now: float) -> tuple[Incarnation, Sequence[Incarnation]]:
+        """Record a new start of the service (fsynced); give it and all earlier ones still recorded."""
+        ...
+
+    def forget_incarnations(self, epochs: Iterable[int]) -> None:
+        """Drop the records of earlier starts whose leftovers have been swept."""
+        ...
+
+    def next_seq(self) -> int:
+        """Give the lowest sequence number never used so far, also by rows deleted since."""
+        ...
+
+    def commit(self, changes: Changes, *, durable: bool = True) -> None:
+        """Keep all of `changes` or none; with `durable` it is fsynced on return, else it survives a crash of processes."""
+        ...
+
+    def tokens(self, tokens: Sequence[bytes]) -> dict[bytes, Row]:
+        """Give the rows of those tokens that are known."""
+        ...
+
+    def tombstones(self, tokens: Sequence[bytes], now: float) -> set[bytes]:
+        """Give those tokens that were cancelled before their submit came."""
+        ...
+
+    def rows(self, seqs: Sequence[int]) -> list[Row]:
+        """Give these rows, in the order asked, without those that do not exist."""
+        ...
+
+    def waiting(self) -> Iterator[Waiting]:
+        """Give all QUEUED petitions, smallest (priority, seq) first."""
+        ...
+
+    def unfinished(self) -> list[Row]:
+        """Give all rows in HELD, STARTING, RUNNING and CANCELLING, and the ended ones with hook_pending or slot_held."""
+        ...
+
+    def channel(self, channel: bytes) -> StoredChannel | None:
+        """Give a channel, None for an unknown one."""
+        ...
+
+    def records(self, channel: bytes, index: int, limit: int) -> list[tuple[int, int, bytes]]:
+        """Give (first, count, data) of the appends holding `index` and later ones, about `limit` bytes, at least one if any."""
+        ...
+
+    def page(self, *, states: int, limit: int, before: int | None = None, id: str | None = None) -> list[Row]:
+        """Give up to `limit` rows in the states of the bit mask, highest seq first, below `before`; from any thread."""
+        ...
+
+    def prunable(self, *, older_than: float, keep: int, younger_than: float, limit: int) -> list[tuple[int, bytes]]:
+        """Give (seq, channel) of ended rows to forget, oldest end first.
+
+        Those are the ones that ended before `older_than`, and the oldest beyond the newest `keep`; never one that ended
+        or was submitted after `younger_than`, nor one with hook_pending or slot_held.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close; safe to call twice."""
+        ...

@@ -1,0 +1,264 @@
+"""The closed table of messages. Each is a msgpack array whose first element is its tag.
+
+Client and service import this one module; `docs/wire.md` describes the same table for other languages.
+Tags and the order of fields are the protocol: add at the end, never renumber.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+
+class _Message(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Base of all messages."""
+
+
+class Item(NamedTuple):
+    """One petition asked for in a Submit."""
+
+    token: bytes
+    """16 random bytes chosen by the client: the same token is the same petition."""
+    id: str | int
+    extras: bytes
+    """The message's extras, encoded by `values.encode`."""
+    channel: bytes | None
+    """16 bytes: where its values go; None for a channel of its own, chosen by the service."""
+
+
+# --- from a client ---------------------------------------------------------------------------------------------------
+
+
+class Submit(_Message, tag=1):
+    """Ask for petitions, and follow their channels: one message, so that nothing falls in between.
+
+    Answered by one or more Submitted that together name each position once.
+    """
+
+    request: int
+    manager: str | None
+    """Plugin name for an endpoint that serves several managers; None where there is one."""
+    credit: int
+    """Bytes of values the client takes on each new channel at once; 0 to not follow."""
+    items: list[Item]
+
+
+class Cancel(_Message, tag=2):
+    """Cancel by token (also before its submit came) or by id. Answered by a Reply when it is decided."""
+
+    request: int
+    token: bytes | None
+    id: str | None
+    why: str = ""
+
+
+class Follow(_Message, tag=3):
+    """Send me the records of this channel from this index on. Answered by Data, Gap, Reset or Gone."""
+
+    channel: bytes
+    index: int
+    credit: int
+
+
+class Unfollow(_Message, tag=4):
+    """Send no more of this channel."""
+
+    channel: bytes
+
+
+class Credit(_Message, tag=5):
+    """The client has room for this many more bytes of this channel."""
+
+    channel: bytes
+    size: int
+
+
+class Put(_Message, tag=6):
+    """Values from an attempt. Answered by a Reply: OK or GONE. The same (writer, number) again changes nothing."""
+
+    request: int
+    channel: bytes
+    seq: int
+    attempt: int
+    writer: bytes
+    """8 random bytes a process and connection family."""
+    number: int
+    """Counts a writer's Puts from 1 without gap."""
+    values: list[bytes]
+
+
+class Finish(_Message, tag=7):
+    """The final value of an attempt. Answered by a Reply after it is kept: OK or GONE."""
+
+    request: int
+    channel: bytes
+    seq: int
+    attempt: int
+    value: int | None
+
+
+class List(_Message, tag=8):
+    """Which petitions are there? Answered by Rows."""
+
+    request: int
+    states: int
+    """Bit mask, `1 << state`."""
+    limit: int
+    before: int | None = None
+    id: str | None = None
+
+
+class Call(_Message, tag=9):
+    """Call a function that the manager registered. Answered by a Reply whose value is the encoded result."""
+
+    request: int
+    name: str
+    args: bytes
+    kwargs: bytes
+
+
+class Ping(_Message, tag=10):
+    """Are you there? Answered by a Reply."""
+
+    request: int
+
+
+class CloseChannel(_Message, tag=11):
+    """The creator of a channel is done with it: it closes when no live petition names it."""
+
+    channel: bytes
+
+
+# --- from the service ------------------------------------------------------------------------------------------------
+
+
+class Verdict:
+    """What became of a Submit's item, or of a request. Numbers are the protocol."""
+
+    OK = 0
+    ACCEPTED = 1
+    """Kept: no crash loses it any more."""
+    KNOWN = 2
+    """This token is a petition already; its final value comes (again) on its channel."""
+    REFUSED = 3
+    """Not kept, and the same again would be refused too: the reason says why."""
+    BUSY = 4
+    """Not kept; try again later: the reason says why."""
+    STOPPING = 5
+    """Not kept: the service is stopping."""
+    GONE = 6
+    """The attempt or channel is over or unknown: what was sent changes nothing."""
+    UNKNOWN = 7
+    """No such petition, function or verb."""
+    RAISED = 8
+    """The called function raised: the reason says what."""
+    DENIED = 9
+    """This connection may not do that."""
+
+
+class Result(NamedTuple):
+    """What became of one position of a Submit."""
+
+    position: int
+    verdict: int
+    channel: bytes | None = None
+    """The channel its values go to, where the item named none."""
+    reason: str | None = None
+
+
+class Submitted(_Message, tag=33):
+    """Answer to (part of) a Submit."""
+
+    request: int
+    results: list[Result]
+
+
+class Reply(_Message, tag=34):
+    """Answer to a request: a Verdict, an encoded value or None, and a reason where it is not OK."""
+
+    request: int
+    verdict: int
+    value: bytes | None = None
+    reason: str | None = None
+
+
+class Kind:
+    """What a record of a channel is. Numbers are stored: never renumber."""
+
+    VALUE = 0
+    NOTICE = 1
+    """A line for people, put by the service; handed out as a str."""
+    FINAL = 2
+    """None or an int."""
+    CLOSED = 3
+    """Nothing comes after it."""
+
+
+class Record(NamedTuple):
+    """One record of a channel; its index is its place."""
+
+    kind: int
+    seq: int
+    """The petition it comes from."""
+    payload: bytes
+    """Encoded by `values.encode`."""
+
+
+class Data(_Message, tag=35):
+    """Records of a channel, consecutive, the first of which has this index."""
+
+    channel: bytes
+    index: int
+    records: list[Record]
+
+
+class Gap(_Message, tag=36):
+    """What you asked for is no longer kept: go on at `first`."""
+
+    channel: bytes
+    first: int
+
+
+class Reset(_Message, tag=37):
+    """The channel is shorter than you say (a power cut): go on at `end`."""
+
+    channel: bytes
+    end: int
+
+
+class Gone(_Message, tag=38):
+    """The service knows no such channel (any more)."""
+
+    channel: bytes
+    reason: str
+
+
+class Rows(_Message, tag=39):
+    """Answer to List: one map a petition, as `docs/wire.md` names the keys."""
+
+    request: int
+    rows: list[dict[str, str | int | float | bool | None]]
+
+
+class Stopping(_Message, tag=40):
+    """The service stops in good order; what is queued stays, reconnect to go on."""
+
+    reason: str
+
+
+class Error(_Message, tag=41):
+    """The connection is closed after this: the reason says what was wrong with what came."""
+
+    reason: str
+
+
+ClientMessage = (
+    Submit | Cancel | Follow | Unfollow | Credit | Put | Finish | List | Call | Ping | CloseChannel
+)
+ServiceMessage = Submitted | Reply | Data | Gap | Reset | Gone | Rows | Stopping | Error
+
+MAX_FRAME = 8 * 1024 * 1024
+"""Bytes of a frame after authentication."""
+MAX_FRAME_BEFORE_AUTHENTICATION = 64 * 1024
+"""Bytes of a frame before it."""
