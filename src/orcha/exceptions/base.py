@@ -114,7 +114,7 @@ class ConditionFailed(OrchaError):  # noqa: N818 - an answer as much as an error
         return hash(self.reason)
 
 
-class StaleCall(BaseException):  # noqa: N818 - not an error of the caller's: it ends a thread that was given up
+class StaleCall(BaseException):
     """This hook outlived its deadline and was given up: what it still asks of Orcha is not done.
 
     Not an :class:`Exception`, so that a plugin's ``except Exception`` lets it end the call.

@@ -26,7 +26,8 @@ class Message:
     id: int | str
     """Chosen by the client: any int, or any text up to 1 KiB of UTF-8. Free again once its petition has ended."""
     extras: dict[str, Any] = field(compare=False)
-    """What the petition is made of: None, bool, int, float, str, bytes, datetime, UUID, Path, channels, and lists, tuples, sets and dicts of them."""
+    """What the petition is made of: None, bool, int, float, str, bytes, datetime, UUID, Path, channels, and lists,
+    tuples, sets and dicts of them."""
 
     def __eq__(self, other: object) -> bool:
         """Compare by the id's text."""
@@ -37,7 +38,7 @@ class Message:
         return hash(str(self.id))
 
 
-def check_id(id: object) -> int | str:  # noqa: A002 - the name of what it checks
+def check_id(id: object) -> int | str:
     """Give `id` back where a message may bear it.
 
     Raises:

@@ -35,7 +35,7 @@ else:
 P = TypeVar("P", bound="Petition")
 
 HANDLE = "_orcha_attempt"
-"""Name in a petition's ``__dict__`` of what the service attaches: an object with ``put(value)`` and ``finish(value)``."""
+"""Name in a petition's ``__dict__`` of what the service attaches: an object with ``put`` and ``finish``."""
 _ENDED = "_orcha_ended"
 _LEFT_BEHIND = ("action", "condition", "policy")
 
@@ -77,7 +77,7 @@ class Petition:
     policy: Policy | None = field(default=None, kw_only=True, compare=False, repr=False)
     """What it asks of the service beside running once; None for the defaults."""
 
-    def communicate(self, message: Any, blocking: bool = True) -> None:  # noqa: FBT001, FBT002 - a signature plugins know
+    def communicate(self, message: Any, blocking: bool = True) -> None:
         """Put a value on the channel, for whoever follows.
 
         Returns when the service has it, so nothing put or finished later overtakes it. Nothing happens where there is
@@ -119,10 +119,7 @@ class Petition:
             TypeError: `ret` is neither None nor an int.
 
         """
-        if ret is not None and not isinstance(ret, int):
-            error = f"finish() takes an int, or None for success, not {type(ret).__name__}"
-            raise TypeError(error)
-        value = None if ret is None else int(ret)
+        value = _final(ret)
         queue, handle = self._queue(), self.__dict__.get(HANDLE)
         finish = getattr(queue, "finish", None)
         if callable(finish):
@@ -199,6 +196,15 @@ class Petition:
         return clone
 
 
+def _final(value: object) -> int | None:
+    """Give a plain int or None; TypeError for anything else."""
+    if value is None or type(value) is int:
+        return value
+    if isinstance(value, int):
+        return int(value)
+    raise TypeError(f"finish() takes an int, or None for success, not {type(value).__name__}")
+
+
 def _portable(attributes: dict[str, Any]) -> dict[str, Any]:
     """Give a copy without the service's handle, with None for what does not leave the process."""
     return {name: None if name in _LEFT_BEHIND else value for name, value in attributes.items() if name != HANDLE}
@@ -223,7 +229,7 @@ def _put(queue: Any, value: Any, methods: tuple[str, ...]) -> None:
 
 def _closed(error: Exception) -> None:
     """Leave a trace of a value that nobody can receive any more."""
-    from orcha.utils.logging_utils import get_logger  # noqa: PLC0415 - logging is not free, and this is rare
+    from orcha.utils.logging_utils import get_logger
 
     get_logger().debug("a value was dropped, its queue is closed: %s", error)
 
@@ -257,7 +263,7 @@ class WatchdogPetition(Petition):
     priority = float("-inf")
     id = "watchdog"
 
-    def __init__(self, notify_watchdog: bool, queue: _Queue | None = None) -> None:  # noqa: FBT001 - a signature plugins know
+    def __init__(self, notify_watchdog: bool, queue: _Queue | None = None) -> None:
         """Make it, now."""
         self.notify_watchdog = notify_watchdog
         self.creation_time = time.monotonic()
@@ -280,7 +286,7 @@ def _answer_watchdog(_: ActionCallbackT, petition: WatchdogPetition) -> None:
     if not petition.notify_watchdog:
         petition.finish(errno.EPERM)
         return
-    from orcha.utils.systemd import notify  # noqa: PLC0415 - sockets are for the service only
+    from orcha.utils.systemd import notify
 
     notify("WATCHDOG=1")
     petition.finish(0)
@@ -302,7 +308,7 @@ class SignalingPetition(Petition):
 
     Example::
 
-        SignalingPetition(id=m.id, queue=queue, action=action, condition=condition, signal=signal.SIGUSR1, kill_parent=False)
+        SignalingPetition(m.id, queue, action, condition, signal=signal.SIGUSR1, kill_parent=False)
     """
 
     signal: int = field(compare=False)
@@ -323,7 +329,7 @@ class SignalingPetition(Petition):
         super().terminate(pid)
         if pid is None:
             return True
-        from orcha.utils.cmd import kill_proc_tree  # noqa: PLC0415 - psutil is heavy
+        from orcha.utils.cmd import kill_proc_tree
 
         return kill_proc_tree(pid, including_parent=self.kill_parent, sig=self.signal)
 

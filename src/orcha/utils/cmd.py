@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 
-def run_command(  # noqa: PLR0913 - a signature plugins know
+def run_command(
     cmd: str | Collection[str],
     on_start: Callable[[subprocess.Popen[str]], object] | None = None,
     on_output: Callable[[str], object] | None = None,
@@ -44,7 +44,7 @@ def run_command(  # noqa: PLR0913 - a signature plugins know
 
     """
     command = _split(cmd)
-    process = subprocess.Popen(  # noqa: S603 - running what it is given is its purpose
+    process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -77,7 +77,7 @@ def run_command(  # noqa: PLR0913 - a signature plugins know
 def _split(cmd: str | Collection[str]) -> list[str]:
     """Give a command's words."""
     if isinstance(cmd, str):
-        import shlex  # noqa: PLC0415 - only for a command in one piece
+        import shlex
 
         words = shlex.split(cmd)
     else:
@@ -88,7 +88,7 @@ def _split(cmd: str | Collection[str]) -> list[str]:
     return words
 
 
-def kill_proc_tree(pid: int, including_parent: bool = True, sig: int = signal.SIGTERM) -> bool:  # noqa: FBT001, FBT002 - a signature plugins know
+def kill_proc_tree(pid: int, including_parent: bool = True, sig: int = signal.SIGTERM) -> bool:
     """Send a signal to a process's descendants, and then to itself.
 
     Args:
@@ -103,10 +103,8 @@ def kill_proc_tree(pid: int, including_parent: bool = True, sig: int = signal.SI
         ValueError: `pid` is None, 1 or less, or this process.
 
     """
-    if pid is None or pid <= 1 or pid == os.getpid():
-        error = f"not a process to signal: {pid!r}"
-        raise ValueError(error)
-    import psutil  # noqa: PLC0415 - heavy
+    _check_pid(pid)
+    import psutil
 
     try:
         parent = psutil.Process(pid)
@@ -124,6 +122,12 @@ def kill_proc_tree(pid: int, including_parent: bool = True, sig: int = signal.SI
         except psutil.AccessDenied:
             allowed = False
     return allowed
+
+
+def _check_pid(pid: object) -> None:
+    """Raise for what psutil would take for the caller, and for whom nobody means."""
+    if not isinstance(pid, int) or pid <= 1 or pid == os.getpid():
+        raise ValueError(f"not a process to signal: {pid!r}")
 
 
 __all__ = ["kill_proc_tree", "run_command"]

@@ -18,7 +18,7 @@ LOGGER_NAME = "orcha-logger"
 
 
 class _StandardError(logging.StreamHandler["TextIO"]):
-    """Writes to whatever `sys.stderr` is at that moment."""
+    """Writes to whatever `sys.stderr` is at that moment; nowhere in a process without one."""
 
     def __init__(self) -> None:
         """Hold no stream."""
@@ -27,12 +27,12 @@ class _StandardError(logging.StreamHandler["TextIO"]):
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
         """The present standard error."""
-        return sys.stderr if sys.stderr is not None else _nowhere()
+        return sys.stderr
 
-
-def _nowhere() -> TextIO:
-    """Give a stream for a process whose stderr is closed."""
-    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - written to once, closed when it is dropped
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line, where there is somewhere to write it."""
+        if sys.stderr is not None:
+            super().emit(record)
 
 
 def get_logger() -> logging.Logger:

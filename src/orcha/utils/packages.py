@@ -31,7 +31,7 @@ def version(package: str = "orcha") -> str:
             found = _version_in(metadata)
             if found:
                 return found
-    from importlib.metadata import version as search  # noqa: PLC0415 - heavy; it knows zip files and other finders
+    from importlib.metadata import version as search
 
     return search(package)
 
@@ -59,7 +59,7 @@ def _metadata(folder: str, wanted: str) -> Iterator[str]:
 
 def _named(entry: str, wanted: str) -> bool:
     """Whether ``name-version.kind`` or ``name.kind`` bears this name."""
-    return normalised(entry.rpartition(".")[0].partition("-")[0]) == wanted or normalised(entry.partition("-")[0]) == wanted
+    return normalised(entry.rpartition(".")[0].partition("-")[0]) == wanted
 
 
 def _version_in(metadata: str) -> str | None:
