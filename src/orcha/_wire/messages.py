@@ -6,9 +6,20 @@ Tags and the order of fields are the protocol: add at the end, never renumber.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
+
+Token = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+"""Names a petition for its client: 16 bytes, of which the first six are milliseconds since 1970."""
+ChannelId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+"""Names a channel: bytes as a Token's."""
+Writer = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+"""Names who puts: random bytes, chosen a process and connection family."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+"""A number from 0 that a store can keep."""
+FinalValue = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""An int that a store can keep."""
 
 
 class _Message(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -18,116 +29,115 @@ class _Message(msgspec.Struct, array_like=True, frozen=True, gc=False):
 class Item(NamedTuple):
     """One petition asked for in a Submit."""
 
-    token: bytes
+    token: Token
     """16 random bytes chosen by the client: the same token is the same petition."""
     id: str | int
     extras: bytes
     """The message's extras, encoded by `values.encode`."""
-    channel: bytes | None
+    channel: ChannelId | None
     """16 bytes: where its values go; None for a channel of its own, chosen by the service."""
 
 
 # --- from a client ---------------------------------------------------------------------------------------------------
 
 
-class Submit(_Message, tag=1):
+class Submit(_Message, tag=1, frozen=True):
     """Ask for petitions, and follow their channels: one message, so that nothing falls in between.
 
     Answered by one or more Submitted that together name each position once.
     """
 
-    request: int
+    request: Count
     manager: str | None
     """Plugin name for an endpoint that serves several managers; None where there is one."""
-    credit: int
+    credit: Count
     """Bytes of values the client takes on each new channel at once; 0 to not follow."""
     items: list[Item]
 
 
-class Cancel(_Message, tag=2):
+class Cancel(_Message, tag=2, frozen=True):
     """Cancel by token (also before its submit came) or by id. Answered by a Reply when it is decided."""
 
-    request: int
-    token: bytes | None
+    request: Count
+    token: Token | None
     id: str | None
     why: str = ""
 
 
-class Follow(_Message, tag=3):
+class Follow(_Message, tag=3, frozen=True):
     """Send me the records of this channel from this index on. Answered by Data, Gap, Reset or Gone."""
 
-    channel: bytes
-    index: int
-    credit: int
+    channel: ChannelId
+    index: Count
+    credit: Count
 
 
-class Unfollow(_Message, tag=4):
+class Unfollow(_Message, tag=4, frozen=True):
     """Send no more of this channel."""
 
-    channel: bytes
+    channel: ChannelId
 
 
-class Credit(_Message, tag=5):
+class Credit(_Message, tag=5, frozen=True):
     """The client has room for this many more bytes of this channel."""
 
-    channel: bytes
-    size: int
+    channel: ChannelId
+    size: Count
 
 
-class Put(_Message, tag=6):
+class Put(_Message, tag=6, frozen=True):
     """Values from an attempt. Answered by a Reply: OK or GONE. The same (writer, number) again changes nothing."""
 
-    request: int
-    channel: bytes
-    seq: int
-    attempt: int
-    writer: bytes
-    """8 random bytes a process and connection family."""
-    number: int
+    request: Count
+    channel: ChannelId
+    seq: Count
+    attempt: Count
+    writer: Writer
+    number: Count
     """Counts a writer's Puts from 1 without gap."""
     values: list[bytes]
 
 
-class Finish(_Message, tag=7):
+class Finish(_Message, tag=7, frozen=True):
     """The final value of an attempt. Answered by a Reply after it is kept: OK or GONE."""
 
-    request: int
-    channel: bytes
-    seq: int
-    attempt: int
-    value: int | None
+    request: Count
+    channel: ChannelId
+    seq: Count
+    attempt: Count
+    value: FinalValue | None
 
 
-class List(_Message, tag=8):
+class List(_Message, tag=8, frozen=True):
     """Which petitions are there? Answered by Rows."""
 
-    request: int
-    states: int
+    request: Count
+    states: Count
     """Bit mask, `1 << state`."""
-    limit: int
-    before: int | None = None
+    limit: Count
+    before: Count | None = None
     id: str | None = None
 
 
-class Call(_Message, tag=9):
+class Call(_Message, tag=9, frozen=True):
     """Call a function that the manager registered. Answered by a Reply whose value is the encoded result."""
 
-    request: int
+    request: Count
     name: str
     args: bytes
     kwargs: bytes
 
 
-class Ping(_Message, tag=10):
+class Ping(_Message, tag=10, frozen=True):
     """Are you there? Answered by a Reply."""
 
-    request: int
+    request: Count
 
 
-class CloseChannel(_Message, tag=11):
+class CloseChannel(_Message, tag=11, frozen=True):
     """The creator of a channel is done with it: it closes when no live petition names it."""
 
-    channel: bytes
+    channel: ChannelId
 
 
 # --- from the service ------------------------------------------------------------------------------------------------
@@ -167,14 +177,14 @@ class Result(NamedTuple):
     reason: str | None = None
 
 
-class Submitted(_Message, tag=33):
+class Submitted(_Message, tag=33, frozen=True):
     """Answer to (part of) a Submit."""
 
     request: int
     results: list[Result]
 
 
-class Reply(_Message, tag=34):
+class Reply(_Message, tag=34, frozen=True):
     """Answer to a request: a Verdict, an encoded value or None, and a reason where it is not OK."""
 
     request: int
@@ -205,7 +215,7 @@ class Record(NamedTuple):
     """Encoded by `values.encode`."""
 
 
-class Data(_Message, tag=35):
+class Data(_Message, tag=35, frozen=True):
     """Records of a channel, consecutive, the first of which has this index."""
 
     channel: bytes
@@ -213,52 +223,45 @@ class Data(_Message, tag=35):
     records: list[Record]
 
 
-class Gap(_Message, tag=36):
+class Gap(_Message, tag=36, frozen=True):
     """What you asked for is no longer kept: go on at `first`."""
 
     channel: bytes
     first: int
 
 
-class Reset(_Message, tag=37):
+class Reset(_Message, tag=37, frozen=True):
     """The channel is shorter than you say (a power cut): go on at `end`."""
 
     channel: bytes
     end: int
 
 
-class Gone(_Message, tag=38):
+class Gone(_Message, tag=38, frozen=True):
     """The service knows no such channel (any more)."""
 
     channel: bytes
     reason: str
 
 
-class Rows(_Message, tag=39):
+class Rows(_Message, tag=39, frozen=True):
     """Answer to List: one map a petition, as `docs/wire.md` names the keys."""
 
     request: int
     rows: list[dict[str, str | int | float | bool | None]]
 
 
-class Stopping(_Message, tag=40):
+class Stopping(_Message, tag=40, frozen=True):
     """The service stops in good order; what is queued stays, reconnect to go on."""
 
     reason: str
 
 
-class Error(_Message, tag=41):
+class Error(_Message, tag=41, frozen=True):
     """The connection is closed after this: the reason says what was wrong with what came."""
 
     reason: str
 
 
-ClientMessage = (
-    Submit | Cancel | Follow | Unfollow | Credit | Put | Finish | List | Call | Ping | CloseChannel
-)
+ClientMessage = Submit | Cancel | Follow | Unfollow | Credit | Put | Finish | List | Call | Ping | CloseChannel
 ServiceMessage = Submitted | Reply | Data | Gap | Reset | Gone | Rows | Stopping | Error
-
-MAX_FRAME = 8 * 1024 * 1024
-"""Bytes of a frame after authentication."""
-MAX_FRAME_BEFORE_AUTHENTICATION = 64 * 1024
-"""Bytes of a frame before it."""
