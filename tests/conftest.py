@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +15,9 @@ from support.gates import Gate
 from support.leaks import no_leaks
 from support.ports import free_port as find_free_port
 from support.service import RunningService, Serve
+
+if TYPE_CHECKING:
+    from orcha.lib import ClientManager
 
 _SERVE = pytest.StashKey[Serve]()
 
@@ -66,6 +69,24 @@ def serve(request: pytest.FixtureRequest, orcha_home: Path, tmp_path: Path) -> I
 def service(serve: Serve) -> RunningService:
     """Give a running service whose petitions follow the script in their extras (`support.managers.ScriptManager`)."""
     return serve()
+
+
+@pytest.fixture
+def connect(orcha_home: Path) -> Iterator[Callable[[RunningService], ClientManager]]:
+    """Give a function that connects a client in this process to a service; it is disconnected after the test."""
+    from orcha.lib import ClientManager
+
+    clients = []
+
+    def connected(service: RunningService) -> ClientManager:
+        client = ClientManager(listen_address=service.address, port=service.port)
+        assert client.connect(), "the service refused the key"
+        clients.append(client)
+        return client
+
+    yield connected
+    for client in clients:
+        client.shutdown()
 
 
 @pytest.fixture

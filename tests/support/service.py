@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +199,7 @@ class Serve:
         *,
         source: str | None = None,
         script: Path | None = None,
+        arguments: Sequence[str] = (),
         start_method: str = "",
         port: int | None = None,
         environment: Mapping[str, str] | None = None,
@@ -209,14 +210,16 @@ class Serve:
         """Start a service and wait until it serves.
 
         `manager` is ``module:Class``. With `source` that module is written first (so that children can import it):
-        ``serve("my_plugin:MyManager", source=...)``. With `script` that file is run instead, with the address and the
-        port as its arguments.
+        ``serve("my_plugin:MyManager", source=...)``. With `script` that file is run instead, with the address and
+        the port as its arguments; with `arguments` it is the ``orcha`` command with these, as in ``("hello", "serve")``.
         """
         port = port or free_port()
         if source is not None:
             (self._folder / f"{manager.partition(':')[0]}.py").write_text(source)
         if script is not None:
             command = [python, str(script), "127.0.0.1", str(port)]
+        elif arguments:
+            command = [python, "-m", "orcha", "--listen-address", "127.0.0.1", "--port", str(port), *arguments]
         else:
             command = [python, str(TESTS / "support" / "serve.py"), manager, "127.0.0.1", str(port), start_method]
         service = RunningService(command, self.home, port, self._environment() | dict(environment or {}), self._folder)

@@ -1,0 +1,83 @@
+"""Documentation that can be wrong is tested."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import orcha.exceptions
+from orcha._core import machine
+from support import RunningService, Serve
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
+LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)")
+
+
+def links(page: Path) -> list[tuple[str, str]]:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    return LINK.findall(text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    targets = [target.partition("#")[0] for _, target in links(page) if "://" not in target]
+    assert [target for target in targets if target and not (page.parent / target).exists()] == []
+
+
+def test_each_page_is_linked_from_somewhere():
+    linked = {
+        (page.parent / target.partition("#")[0]).resolve()
+        for page in PAGES
+        for _, target in links(page)
+        if "://" not in target
+    }
+    orphans = {page for page in (ROOT / "docs").rglob("*.md") if page not in linked}
+    assert {str(page.relative_to(ROOT)) for page in orphans if page.parent.name != "decisions"} == set()
+
+
+def test_each_promise_links_to_tests_that_exist():
+    page = ROOT / "docs" / "guarantees.md"
+    promises = re.split(r"^## ", page.read_text(), flags=re.MULTILINE)[1:]
+    assert len(promises) >= 10
+    for promise in promises:
+        tests = [(name, target) for name, target in LINK.findall(promise) if "/tests/" in f"/{target}"]
+        assert tests, f"no test holds: {promise.splitlines()[0]}"
+        for name, target in tests:
+            tree = ast.parse((page.parent / target).read_text())
+            names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+            assert name.strip("`") in names, f"{target} has no {name}"
+
+
+def readme_plugin() -> str:
+    found = re.search(r"<!-- orcha_shout.py -->\n```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_the_plugin_in_the_readme_runs(serve: Serve, tmp_path):
+    (tmp_path / "orcha_shout.py").write_text(readme_plugin())
+    service: RunningService = serve(arguments=("shout",))
+    done = service.run("shout", "hello")
+    assert (done.stdout, done.returncode) == ("HELLO!\n", 0), done.stderr
+
+
+def test_the_plugin_in_the_readme_fits_a_screen():
+    assert len(readme_plugin().splitlines()) <= 32
+
+
+def test_the_table_of_exit_codes_names_each_error():
+    table = (ROOT / "docs" / "exit-codes.md").read_text()
+    codes = {int(code) for code in re.findall(r"\| (\d+) \|$", table, re.MULTILINE)}
+    raised = {
+        value.exit_code
+        for value in vars(orcha.exceptions).values()
+        if isinstance(value, type) and issubclass(value, orcha.exceptions.OrchaError)
+    }
+    assert raised - codes == set()
+    ends = {value for name, value in vars(machine).items() if name.endswith("_CODE")}
+    assert len(ends) >= 3
+    assert ends - codes == set()
