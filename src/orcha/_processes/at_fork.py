@@ -1,0 +1,115 @@
+"""What a forked child of the service does before anything else: it becomes an ordinary process.
+
+Without this a SIGTERM to the child would run the service's handler, or write to the pipe that wakes the service's loop
+(asyncio and uvloop share it with the child), and the child would hold the port and the lock after the service is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterable
+
+FATAL = 70
+"""The exit code of a child that could not let go of the service's things (EX_SOFTWARE)."""
+
+# A fault of the child's own must reach it at once: these stay as they are.
+_BLOCKED = signal.valid_signals() - {
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGKILL,
+    signal.SIGSEGV,
+    signal.SIGSTOP,
+}
+_OPEN_IN_CHILD = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD}
+
+
+class _Mask(threading.local):
+    """The signal mask a forking thread had."""
+
+    saved: set[int] | None = None
+
+
+_mask = _Mask()
+_registered = False
+_before: Callable[[], None] | None = None
+_in_child: Callable[[], tuple[Iterable[int], tuple[Callable[[], None], ...]]] | None = None
+
+
+def install(
+    before: Callable[[], None], in_child: Callable[[], tuple[Iterable[int], tuple[Callable[[], None], ...]]]
+) -> None:
+    """Have each fork of this process go through here.
+
+    `before` runs in the parent; `in_child` runs in the child and gives the descriptors to close and what to call.
+    """
+    global _registered, _before, _in_child  # noqa: PLW0603 - Python keeps fork handlers for the process, for ever
+    _before, _in_child = before, in_child
+    if not _registered:
+        os.register_at_fork(before=_prepare, after_in_parent=_restore, after_in_child=_become_ordinary)
+        _registered = True
+
+
+def uninstall() -> None:
+    """Leave later forks alone."""
+    global _before, _in_child  # noqa: PLW0603 - see install
+    _before = _in_child = None
+
+
+def _prepare() -> None:
+    """Hold signals back, so that none reaches the child while it has the service's handlers."""
+    if _before is not None:
+        _mask.saved = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
+        _before()
+
+
+def _restore() -> None:
+    if _mask.saved is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, _mask.saved)
+        _mask.saved = None
+
+
+def _become_ordinary() -> None:
+    """Run in the child; it ends here when anything of this fails."""
+    saved, in_child = _mask.saved, _in_child
+    if saved is None or in_child is None:
+        return
+    _mask.saved = None
+    uninstall()
+    try:
+        signal.set_wakeup_fd(-1)
+        _default_handlers()
+        descriptors, calls = in_child()
+        _close(descriptors)
+        for call in calls:
+            call()
+        signal.pthread_sigmask(signal.SIG_SETMASK, saved - _OPEN_IN_CHILD)
+    except BaseException:  # noqa: BLE001 - whatever it was, a child that keeps the service's things must not run
+        traceback.print_exc(file=sys.stderr)
+        os._exit(FATAL)
+
+
+def _default_handlers() -> None:
+    """Put Python's own defaults where the service has handlers; what is ignored stays ignored."""
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    """Put /dev/null in each descriptor's place.
+
+    The numbers stay taken: Python objects in the child still own them and would later close whatever file of the
+    child's own had got the number.
+    """
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for descriptor in descriptors:
+        if descriptor >= 0:
+            os.dup2(null, descriptor, inheritable=False)
+    os.close(null)

@@ -1,0 +1,244 @@
+"""Which attempt a thread works for, so that what it starts is known to belong to that attempt.
+
+Three things tell, each where the others are blind:
+
+- `os.register_at_fork`: a forked child puts itself under the tag of its thread's attempt before anything else runs, and
+  lets go of all that is the service's.
+- `subprocess.Popen` and `multiprocessing.Process.start` are followed by a step that tags the new process: some 50 us
+  after its exec, before a new program could have started another.
+- an audit hook (PEP 578) notes other ways to start a process, and one waitid(2) at the attempt's end those of C code.
+
+The notes make the end cheap: an attempt that started nothing needs no look at /proc. What is started by a thread that
+works for no attempt stays the service's own: it ends with the service, or earlier when :func:`adopt` names it.
+"""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import process
+from typing import Any, Self
+
+from orcha._processes import at_fork, system
+from orcha._processes.helpers import helper_pids
+from orcha._processes.tag import tag_children, tag_of, tag_self, tag_tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STARTS_A_PROCESS = frozenset(
+    {"os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn", "subprocess.Popen"}
+)
+"""The audit events after which a new process may exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """What the service process has that its children must not keep."""
+
+    nonce: int
+    """The nonce of this start of the service."""
+    descriptors: Callable[[], Iterable[int]] = tuple
+    """Gives the descriptors a forked child closes: listening and client sockets, the lock, epoll."""
+    forget: tuple[Callable[[], None], ...] = ()
+    """Called in a forked child, which ends when one of them raises: drop secrets, leave the store alone."""
+    on_child: Callable[[], None] = lambda: None
+    """Called in the service when a process may have been started; must be quick and not raise."""
+
+
+class Attempt:
+    """One attempt while a thread works for it; made by :func:`working_for`."""
+
+    __slots__ = ("may_have_processes", "ordinal", "thread")
+
+    def __init__(self, ordinal: int) -> None:
+        self.ordinal = ordinal
+        self.thread = 0
+        self.may_have_processes = False
+        """Whether a look at /proc is due at its end. Final after the ``with`` statement."""
+
+    def __enter__(self) -> Self:
+        self.thread = _here.thread
+        _here.attempt = _working[self.ordinal] = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not system.thread_has_no_children():
+            _tag_started_by(self)
+        _here.attempt = None
+        _working.pop(self.ordinal, None)
+
+
+class _Here(threading.local):
+    """What is known of the current thread."""
+
+    def __init__(self) -> None:
+        self.thread = threading.get_native_id()
+        self.attempt: Attempt | None = None
+        self.apart = False
+
+
+_here = _Here()
+_working: dict[int, Attempt] = {}
+_state: ServiceState | None = None
+_audited = False
+
+
+def working_for(ordinal: int) -> Attempt:
+    """Say that the current thread works for an attempt until the ``with`` statement ends.
+
+    Costs about 2 us. When it has ended, ``may_have_processes`` says whether the attempt's tag has to be swept.
+
+    Example::
+
+        with working_for(ordinal) as attempt:
+            petition.action(callback, petition)
+        if attempt.may_have_processes:
+            sweep(exactly(tag_of(nonce, ordinal)))
+    """
+    return Attempt(ordinal)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Start processes for the service itself: the current thread's attempt neither owns nor notes them."""
+    before, _here.apart = _here.apart, True
+    try:
+        yield
+    finally:
+        _here.apart = before
+
+
+def adopt(ordinal: int, pid: int) -> list[int]:
+    """Take a process that the action named, and what descends from it; give the pids tagged.
+
+    Raises ValueError for a pid that no attempt can own: this process, pids up to 1, and the service's helpers.
+    """
+    if pid in helper_pids():
+        raise ValueError(f"pid {pid} is a helper of the service, shared by all attempts")
+    attempt = _working.get(ordinal)
+    if attempt is not None:
+        attempt.may_have_processes = True
+    state = _state
+    if state is None:
+        return []
+    state.on_child()
+    return tag_tree(pid, tag_of(state.nonce, ordinal), helper_pids())
+
+
+def note(ordinal: int) -> None:
+    """Note that an attempt may have a process from now on, as when its petition is pickled for one."""
+    attempt = _working.get(ordinal)
+    if attempt is not None:
+        attempt.may_have_processes = True
+
+
+def tag_started_by(ordinal: int) -> list[int]:
+    """Tag what an attempt's thread has started and nobody named; give the pids. Callable from any thread.
+
+    What has escaped from *those* by now (double fork) is the service's own and ends with it.
+    """
+    attempt = _working.get(ordinal)
+    return [] if attempt is None else _tag_started_by(attempt)
+
+
+def current_ordinal() -> int:
+    """Give the ordinal of the attempt the current thread works for; 0 when it works for none."""
+    return 0 if _here.attempt is None else _here.attempt.ordinal
+
+
+def install(state: ServiceState) -> None:
+    """Make this process the service whose attempts are followed; once in a process, until :func:`uninstall`.
+
+    Raises RuntimeError when it is in force already.
+    """
+    global _state, _audited  # noqa: PLW0603 - fork handlers and audit hooks belong to the process
+    if _state is not None:
+        raise RuntimeError("the attempts of this process are followed already")
+    system.prepare()
+    _instrument(subprocess.Popen, "__init__")
+    _instrument(process.BaseProcess, "start")
+    at_fork.install(_mark, _after_fork_in_child)
+    if not _audited:
+        sys.addaudithook(_audit)
+        _audited = True
+    _state = state
+
+
+def uninstall() -> None:
+    """Follow no more; the fork handlers and the audit hook stay, as Python cannot remove them, and do nothing."""
+    global _state  # noqa: PLW0603 - see install
+    _state = None
+    at_fork.uninstall()
+    for owner, name in ((subprocess.Popen, "__init__"), (process.BaseProcess, "start")):
+        original = getattr(getattr(owner, name), "__wrapped__", None)
+        if original is not None:
+            setattr(owner, name, original)
+
+
+def _note_start() -> None:
+    """Note that the current thread may start a process, or has started one."""
+    state = _state
+    if state is not None and not _here.apart:
+        _mark()
+        state.on_child()
+
+
+def _mark() -> None:
+    """Mark the thread's attempt, or where it has none all: whose the process is will only be known when it is named."""
+    attempt = _here.attempt
+    if not _here.apart:
+        for noted in (attempt,) if attempt is not None else tuple(_working.values()):
+            noted.may_have_processes = True
+
+
+def _audit(event: str, _: tuple[object, ...]) -> None:
+    if event in STARTS_A_PROCESS:
+        _note_start()
+
+
+def _instrument(owner: type, name: str) -> None:
+    """Have each new process tagged right after the call that starts it."""
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def start(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(self, *args, **kwargs)
+        state, attempt = _state, _here.attempt
+        if state is not None and not _here.apart:
+            _note_start()
+            if attempt is not None and self.pid is not None:
+                tag_tree(self.pid, tag_of(state.nonce, attempt.ordinal), helper_pids())
+        return result
+
+    setattr(owner, name, start)
+
+
+def _tag_started_by(attempt: Attempt) -> list[int]:
+    state = _state
+    if state is None:
+        return []
+    tagged = tag_children(attempt.thread, tag_of(state.nonce, attempt.ordinal), helper_pids())
+    if tagged:
+        attempt.may_have_processes = True
+        state.on_child()
+    return tagged
+
+
+def _after_fork_in_child() -> tuple[Iterable[int], tuple[Callable[[], None], ...]]:
+    """Go under the attempt's tag; give what the child has to let go of."""
+    global _state
+    state, attempt = _state, _here.attempt
+    _state, _here.attempt = None, None
+    _working.clear()
+    if state is None:
+        return (), ()
+    if attempt is not None and not _here.apart:
+        tag_self(tag_of(state.nonce, attempt.ordinal))
+    return state.descriptors(), state.forget

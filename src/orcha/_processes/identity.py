@@ -1,0 +1,129 @@
+"""Which process is meant: a pid alone may name a stranger a moment later.
+
+Sources: proc_pid_stat(5), pidfd_open(2), pidfd_send_signal(2).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from typing import NamedTuple
+
+NO_SUCH_PROCESS = frozenset({errno.ESRCH, errno.ENOENT, errno.EINVAL})
+"""What pidfd_open answers for a pid that is gone, or that is a thread's and no process's."""
+
+
+class Identity(NamedTuple):
+    """One process of this boot, never taken for a later one that got its pid.
+
+    Example::
+
+        identity = identify(process.pid)
+        ...
+        if identity is not None:
+            signal_exactly(identity, signal.SIGTERM)
+    """
+
+    pid: int
+    start_time: int
+    """Clock ticks between boot and its start (field 22 of /proc/PID/stat)."""
+
+
+class Stat(NamedTuple):
+    """The fields of /proc/PID/stat that are looked at here."""
+
+    state: str
+    parent: int
+    threads: int
+    start_time: int
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether nothing of it runs any more: a first thread that ended before the others is a zombie, too."""
+        return self.state in "ZXx" and self.threads <= 1
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a signal or a debugger stopped it."""
+        return self.state in "Tt"
+
+
+def boot_id() -> str:
+    """Give the identifier of this boot (random(4)), or "" where the system has none.
+
+    Pids, start times and tags mean nothing in another boot.
+    """
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - pathlib starts slowly
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def read_small(path: str) -> bytes:
+    """Read a file of /proc in one piece; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 65536)
+    finally:
+        os.close(descriptor)
+
+
+def read_stat(pid: int) -> Stat | None:
+    """Read a process's state, parent, number of threads and start time; None when there is none."""
+    try:
+        text = read_small(f"/proc/{pid}/stat")
+    except OSError:
+        return None
+    fields = text[text.rfind(b")") + 2 :].split()
+    if len(fields) < 20:
+        return None
+    return Stat(chr(fields[0][0]), int(fields[1]), int(fields[17]), int(fields[19]))
+
+
+def identify(pid: int) -> Identity | None:
+    """Give the identity of the process that has this pid now; None when there is none, or only a zombie."""
+    stat = read_stat(pid)
+    return None if stat is None or stat.is_dead else Identity(pid, stat.start_time)
+
+
+def is_alive(identity: Identity) -> bool:
+    """Say whether exactly this process still runs; a zombie does not."""
+    stat = read_stat(identity.pid)
+    return stat is not None and stat.start_time == identity.start_time and not stat.is_dead
+
+
+def open_pidfd(identity: Identity) -> int | None:
+    """Open a pidfd on exactly this process; the caller closes it.
+
+    It becomes readable when the process ends. None when it has ended already. Raises OSError where the system has no
+    pidfds or no descriptor is free.
+    """
+    try:
+        descriptor = os.pidfd_open(identity.pid)
+    except OSError as error:
+        if error.errno in NO_SUCH_PROCESS:
+            return None
+        raise
+    if is_alive(identity):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def signal_exactly(identity: Identity, number: int) -> bool:
+    """Send a signal to exactly this process, through a pidfd and in no other way.
+
+    True when it was sent, False when the process had ended. Raises PermissionError where it belongs to another user.
+    """
+    descriptor = open_pidfd(identity)
+    if descriptor is None:
+        return False
+    try:
+        signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

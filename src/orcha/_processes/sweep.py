@@ -1,0 +1,144 @@
+"""Find every process under a tag, and leave none of them alive.
+
+A process that forks and exits faster than /proc can be read would hide between two looks. So each round reads /proc in
+ascending order, the order in which pids are handed out, and then looks at the newest pid, where such a process is.
+
+The end is proven, not guessed: Linux hands out pids in turn, and /proc/loadavg names the newest. Where it has not moved
+from before one empty round to after the next, no process began meanwhile; one that was being made when the first round
+began had a parent that this round saw, or was there to be seen by the second.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import NamedTuple
+
+from orcha._processes.identity import NO_SUCH_PROCESS, Identity, identify, read_small, read_stat
+from orcha._processes.tag import read_tag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+EMPTY_ROUNDS = 20
+"""So many empty rounds in a row are enough where others start processes all the time."""
+LONGEST_PAUSE = 0.01
+
+
+class Swept(NamedTuple):
+    """What a sweep did."""
+
+    killed: tuple[int, ...]
+    """The pids that were sent the signal and are gone."""
+    survivors: tuple[int, ...]
+    """The pids that lived at the deadline; empty means proven clean."""
+
+
+def living(match: range, spare: Collection[int] = ()) -> list[Identity]:
+    """List the processes whose tag matches, as one look finds them; the dead and this process are left out."""
+    found = []
+    for pid in _all_pids():
+        if pid not in spare and read_tag(pid) in match and pid != os.getpid():
+            identity = identify(pid)
+            if identity is not None and identity not in found and _is_process(pid):
+                found.append(identity)
+    return found
+
+
+def sweep(match: range, *, spare: Collection[int] = (), signal: int = signal.SIGKILL, deadline: float = 1.0) -> Swept:
+    """End every process whose tag matches, and those they start meanwhile, until none is left.
+
+    `match` comes from :func:`orcha._processes.tag.exactly`, :func:`~orcha._processes.tag.all_of` or
+    :func:`~orcha._processes.tag.attempts_of`; `deadline` is in seconds from now. This process and those in `spare` are
+    never touched. Each process is held by a pidfd and its tag is read again before the signal goes, so that a stranger
+    who got the pid lives on.
+
+    Example::
+
+        gone, left = sweep(exactly(tag_of(nonce, ordinal)))
+    """
+    return _Sweep(match, frozenset(spare) | {os.getpid()}, signal).run(time.monotonic() + deadline)
+
+
+class _Sweep:
+    """The state of one sweep."""
+
+    def __init__(self, match: range, spare: frozenset[int], number: int) -> None:
+        self.match = match
+        self.spare = spare
+        self.number = number
+        self.signalled: set[int] = set()
+
+    def run(self, until: float) -> Swept:
+        """Go round until it is clean or time is over."""
+        empty, still, pause = 0, 0, 0.0005
+        newest = _newest_pid()
+        while True:
+            known = len(self.signalled)
+            left = self._round()
+            before, newest = newest, _newest_pid()
+            empty = 0 if left else empty + 1
+            still = 0 if left or newest is None else (still + 1 if newest == before else 0)
+            if still >= 2 or empty >= EMPTY_ROUNDS:
+                return Swept(tuple(sorted(self.signalled)), ())
+            if left and time.monotonic() >= until:
+                return Swept(tuple(sorted(self.signalled - left)), tuple(sorted(left)))
+            if left and len(self.signalled) == known:
+                time.sleep(pause)  # all of them are told: they need the processor to go
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _round(self) -> set[int]:
+        """Signal all that one look finds; give those that lived."""
+        match, spare = self.match, self.spare
+        return {pid for pid in _all_pids() if pid not in spare and read_tag(pid) in match and self._strike(pid)}
+
+    def _strike(self, pid: int) -> bool:
+        """Signal one process; False when there is none to signal."""
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OSError as error:
+            return error.errno not in NO_SUCH_PROCESS  # no free descriptor: it is there, and the next round tries again
+        try:
+            if read_tag(pid) not in self.match:
+                return False
+            stat = read_stat(pid)
+            if stat is None or stat.is_dead:
+                return False
+            signal.pidfd_send_signal(descriptor, self.number)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        finally:
+            os.close(descriptor)
+        self.signalled.add(pid)
+        return True
+
+
+def _all_pids() -> Iterator[int]:
+    """Give all pids of /proc, ascending, then those around the newest."""
+    yield from sorted(int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 - pathlib starts slowly
+    newest = _newest_pid()
+    if newest is not None:
+        yield from range(newest - 1, newest + 3)
+
+
+def _is_process(pid: int) -> bool:
+    """Whether a pid is a process's; the newest one may be a thread's, which has no pidfd of this kind."""
+    try:
+        os.close(os.pidfd_open(pid))
+    except OSError as error:
+        return error.errno not in NO_SUCH_PROCESS
+    return True
+
+
+def _newest_pid() -> int | None:
+    """Read the pid handed out last (proc_loadavg(5)); None where another file system imitates that file."""
+    try:
+        if os.stat("/proc/loadavg").st_dev != os.stat("/proc/self/stat").st_dev:  # noqa: PTH116 - pathlib starts slowly
+            return None
+        return int(read_small("/proc/loadavg").split()[-1])
+    except (OSError, ValueError, IndexError):
+        return None
