@@ -211,7 +211,7 @@ class Serve:
 
         `manager` is ``module:Class``. With `source` that module is written first (so that children can import it):
         ``serve("my_plugin:MyManager", source=...)``. With `script` that file is run instead, with the address and
-        the port as its arguments; with `arguments` it is the ``orcha`` command with these, as in ``("hello", "serve")``.
+        the port as its arguments; with `arguments` the ``orcha`` command with these, as in ``("hello", "serve")``.
         """
         port = port or free_port()
         if source is not None:

@@ -39,11 +39,11 @@ class HelloManager(Manager):
             raise ConditionFailed(f"{self.at_once} at once, and {self.running_processes} are counting")
         return True
 
-    def on_start(self, petition: Petition) -> bool:
+    def on_start(self, petition: Petition) -> bool | None:
         """Nothing to prepare."""
         return super().on_start(petition)
 
-    def on_finish(self, petition: Petition) -> bool:
+    def on_finish(self, petition: Petition) -> bool | None:
         """Count. Orcha calls one hook at a time, so this needs no lock."""
         self.greeted += 1
         return super().on_finish(petition)

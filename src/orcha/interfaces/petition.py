@@ -162,21 +162,23 @@ class Petition:
         """Hash by the id's text."""
         return hash(str(self.id))
 
-    def __lt__(self, other: object) -> bool:
-        """Whether it starts before the other."""
-        return self.priority < other.priority if isinstance(other, Petition) else NotImplemented
+    if not TYPE_CHECKING:  # a checker refuses `@dataclass(order=True)` on a class whose base has these
 
-    def __le__(self, other: object) -> bool:
-        """Whether it does not start after the other."""
-        return self.priority <= other.priority if isinstance(other, Petition) else NotImplemented
+        def __lt__(self, other: object) -> bool:
+            """Whether it starts before the other."""
+            return self.priority < other.priority if isinstance(other, Petition) else NotImplemented
 
-    def __gt__(self, other: object) -> bool:
-        """Whether it starts after the other."""
-        return self.priority > other.priority if isinstance(other, Petition) else NotImplemented
+        def __le__(self, other: object) -> bool:
+            """Whether it does not start after the other."""
+            return self.priority <= other.priority if isinstance(other, Petition) else NotImplemented
 
-    def __ge__(self, other: object) -> bool:
-        """Whether it does not start before the other."""
-        return self.priority >= other.priority if isinstance(other, Petition) else NotImplemented
+        def __gt__(self, other: object) -> bool:
+            """Whether it starts after the other."""
+            return self.priority > other.priority if isinstance(other, Petition) else NotImplemented
+
+        def __ge__(self, other: object) -> bool:
+            """Whether it does not start before the other."""
+            return self.priority >= other.priority if isinstance(other, Petition) else NotImplemented
 
     def __getstate__(self) -> object:
         """Give what another process needs: everything but the callables, the policy and the service's handle."""
