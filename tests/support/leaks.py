@@ -19,7 +19,7 @@ def _threads() -> set[str]:
 
 def _children() -> set[str]:
     """Give the direct children of this process, zombies included."""
-    found = set()
+    found: set[str] = set()
     for task in Path("/proc/self/task").iterdir():
         try:
             pids = (task / "children").read_text().split()

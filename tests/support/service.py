@@ -121,15 +121,15 @@ class RunningService:
 
     def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run an orcha command against this service to its end; text in, text out."""
-        options = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": DEADLINE} | options
-        if "input" in options:
-            del options["stdin"]
-        return subprocess.run(self.orcha(*arguments), env=self.environment, check=False, **options)
+        defaults: dict[str, Any] = {"capture_output": True, "text": True, "timeout": DEADLINE, "env": self.environment}
+        if "input" not in options:
+            defaults["stdin"] = subprocess.DEVNULL
+        return subprocess.run(self.orcha(*arguments), check=False, **defaults | options)
 
     def spawn(self, *command: str, **options: Any) -> subprocess.Popen[Any]:
         """Start any command line in this service's environment; what still runs at the end of the test is killed."""
-        options = {"stdin": subprocess.DEVNULL, "env": self.environment} | options
-        client = subprocess.Popen(command, **options)
+        defaults: dict[str, Any] = {"stdin": subprocess.DEVNULL, "env": self.environment}
+        client: subprocess.Popen[Any] = subprocess.Popen(command, **defaults | options)
         self._clients.append(client)
         return client
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import NoReturn
 from uuid import uuid4
 
 from orcha.interfaces import Message
@@ -45,13 +46,12 @@ class HelloPlugin(BasePlugin):
         return f"orcha-hello - {version('orcha-hello')}"
 
 
-def start(arguments: argparse.Namespace) -> int:
+def start(arguments: argparse.Namespace) -> NoReturn:
     """Serve until SIGTERM or Ctrl+C."""
     from orcha.interfaces import ServiceWrapper, start_service
     from orcha_hello.manager import HelloManager
 
     start_service(ServiceWrapper(HelloManager(at_once=arguments.at_once)))
-    return 0
 
 
 def greet(arguments: argparse.Namespace) -> int:
