@@ -22,6 +22,7 @@ class Row(NamedTuple):
     state: State
     attempt: int
     epoch: int
+    """The start of the service in which the row was accepted or took its last transition; 0 before `begin`."""
     priority: int | float
     extras: bytes
     on_interrupt: OnInterrupt
@@ -69,7 +70,8 @@ class Store(Protocol):
     """A store. Only one thread calls it, except `page`, which any thread may call.
 
     Every method may raise StoreBroken, after which the store must only be closed, and `commit` may raise StoreFull,
-    after which nothing of that commit is kept and a smaller one may succeed.
+    after which nothing of that commit is kept and a smaller one may succeed. Nor is anything kept of a commit that
+    raises anything else than StoreBroken.
     """
 
     durable: bool
@@ -86,8 +88,24 @@ class Store(Protocol):
         """Give the lowest sequence number never used so far, also by rows deleted since."""
         ...
 
-    def commit(self, changes: Changes, *, durable: bool = True) -> None:
-        """Keep all of `changes` or none; with `durable` it is fsynced on return, else it survives a crash of processes."""
+    def commit(self, changes: Changes, *, durable: bool = True) -> Sequence[bytes]:
+        """Keep all of `changes` or none; with `durable` it is fsynced on return, else it survives a crash of processes.
+
+        Gives the ids of the channels that went with `changes.deleted`: no row names them any more, and their files can
+        be deleted. Accepted as STARTING a petition has `started`, as ENDED it has `ended` equal to `submitted`.
+        New petitions come before steps, steps before flags, so one commit may hold all three of one petition.
+
+        Raises:
+            FencedError: a transition matched no row, flags or a deletion met a petition that has not ended.
+            TokenKnown: a new petition's token belongs to another.
+            ValueError: the changes contradict each other or what is kept (a seq, channel or record that is there
+                already), or hold what no store can keep: an integer beyond 64 bits, a priority that is not a number.
+            StoreFull: there is no room on the disk, even with the reserve given up.
+        """
+        ...
+
+    def space(self) -> bool:
+        """Tell whether there is room for new petitions. It comes back by itself once the disk has room again."""
         ...
 
     def tokens(self, tokens: Sequence[bytes]) -> dict[bytes, Row]:
@@ -102,12 +120,16 @@ class Store(Protocol):
         """Give these rows, in the order asked, without those that do not exist."""
         ...
 
-    def waiting(self) -> Iterator[Waiting]:
-        """Give all QUEUED petitions, smallest (priority, seq) first."""
+    def all_tombstones(self, now: float) -> dict[bytes, float]:
+        """Give all tombstones still in force, with the time until which each is kept."""
         ...
 
-    def unfinished(self) -> list[Row]:
-        """Give all rows in HELD, STARTING, RUNNING and CANCELLING, and the ended ones with hook_pending or slot_held."""
+    def waiting(self, manager: str) -> Iterator[Waiting]:
+        """Give this manager's QUEUED petitions, smallest (priority, seq) first."""
+        ...
+
+    def unfinished(self, manager: str) -> list[Row]:
+        """Give this manager's rows in HELD, STARTING, RUNNING and CANCELLING, and the ended ones with hook_pending or slot_held."""
         ...
 
     def channel(self, channel: bytes) -> StoredChannel | None:
@@ -115,11 +137,25 @@ class Store(Protocol):
         ...
 
     def records(self, channel: bytes, index: int, limit: int) -> list[tuple[int, int, bytes]]:
-        """Give (first, count, data) of the appends holding `index` and later ones, about `limit` bytes, at least one if any."""
+        """Give (first, count, data) of the appends holding `index` and later ones, in order, about `limit` bytes.
+
+        At least one, if there is any; a first one beyond `index` means that what lies between is kept elsewhere.
+        """
         ...
 
-    def page(self, *, states: int, limit: int, before: int | None = None, id: str | None = None) -> list[Row]:
-        """Give up to `limit` rows in the states of the bit mask, highest seq first, below `before`; from any thread."""
+    def page(
+        self,
+        *,
+        states: int,
+        limit: int,
+        before: int | None = None,
+        id: str | None = None,  # noqa: A002 - the word of the wire
+    ) -> list[Row]:
+        """Give up to `limit` rows in the states of the bit mask, highest seq first, below `before`; from any thread.
+
+        Raises:
+            TimeoutError: it was not done in a few seconds.
+        """
         ...
 
     def prunable(self, *, older_than: float, keep: int, younger_than: float, limit: int) -> list[tuple[int, bytes]]:
@@ -132,4 +168,8 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Close; safe to call twice."""
+        ...
+
+    def forget_in_child(self) -> None:
+        """Drop everything without closing it, in a forked child, which must never use the store."""
         ...

@@ -1,0 +1,41 @@
+-- One commit is one statement: a multi-row INSERT into this view. SQLite's binding gives up the interpreter lock at
+-- every statement, and has to wait for it up to 5 ms each time while an action computes.
+-- A row with `kind` 1 is a new petition with the channel it brings, if any. A row with `kind` 0 holds up to three
+-- things that have nothing to do with each other: a step of a petition (a to k), records (l to o), flags (p and q).
+-- A row with `kind` NULL is padding, so that a few statements serve all sizes.
+
+CREATE TEMP VIEW change (kind, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q) AS
+SELECT 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0;
+
+CREATE TEMP TRIGGER change_accept INSTEAD OF INSERT ON change WHEN NEW.kind BEGIN
+    INSERT INTO petition (
+        seq, token, id, id_is_int, manager, owner, channel, state, attempt, priority, extras, on_interrupt, submitted,
+        outcome, code, reason, epoch, started, ended
+    ) VALUES (
+        NEW.a, NEW.b, NEW.c, NEW.d, NEW.e, NEW.f, NEW.g, NEW.h, NEW.i, NEW.j, NEW.k, NEW.l, NEW.m,
+        NEW.n, NEW.o, NEW.p, {epoch}, iif(NEW.h = 3, NEW.m, NULL), iif(NEW.h = 6, NEW.m, NULL)
+    );
+    INSERT INTO channel (id, owner, petition)
+    SELECT NEW.g, NEW.f, iif(NEW.q, NEW.a, NULL) WHERE NEW.q NOT NULL;
+    INSERT INTO sharing (channel, petition) SELECT NEW.g, NEW.a WHERE NEW.q IS NOT 1;
+END;
+
+CREATE TEMP TRIGGER change_step INSTEAD OF INSERT ON change WHEN NOT NEW.kind BEGIN
+    UPDATE petition
+    SET state = NEW.d,
+        attempt = NEW.e,
+        epoch = {epoch},
+        started = iif(NEW.d = 3, NEW.f, started),
+        ended = iif(NEW.d = 6, NEW.f, ended),
+        outcome = NEW.g,
+        code = NEW.h,
+        reason = NEW.i,
+        hook_pending = NEW.j,
+        slot_held = NEW.k
+    WHERE seq = NEW.a AND attempt = NEW.b AND (NEW.c >> state) & 1;
+    SELECT raise(ABORT, 'fenced') WHERE NEW.a NOT NULL AND changes() = 0;
+    SELECT raise(ABORT, 'no such channel') WHERE NEW.l NOT NULL AND NOT EXISTS (SELECT 1 FROM channel WHERE id = NEW.l);
+    INSERT INTO record (channel, first, count, data) SELECT NEW.l, NEW.m, NEW.n, NEW.o WHERE NEW.l NOT NULL;
+    UPDATE petition SET hook_pending = NEW.q & 1, slot_held = NEW.q >> 1 WHERE seq = NEW.p AND state = 6;
+    SELECT raise(ABORT, 'fenced') WHERE NEW.p NOT NULL AND changes() = 0;
+END;

@@ -1,0 +1,86 @@
+"""How a :class:`Changes` becomes rows of the view `change` (see `commit.sql`)."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import zip_longest
+from typing import Any
+
+from orcha._core.changes import Changes, NewChannel
+
+WIDTH = 18
+"""Columns of the view."""
+MOST = 384
+"""Rows of one statement: beyond about 16 KiB of text SQLite's binding keeps no compiled statement."""
+_PADDING = (None,) * WIDTH
+_NO_STEP = (None,) * 11
+_NO_RECORDS = (None,) * 4
+_NO_FLAGS = (None,) * 2
+
+
+def sizes() -> list[int]:
+    """Give the row counts for which there is a statement: at most a quarter of the rows is padding."""
+    steps = [base * quarter // 4 for base in (8, 16, 32, 64, 128, 256) for quarter in (4, 5, 6, 7)]
+    return [*range(1, 8), *(size for size in steps if size <= MOST)]
+
+
+_SIZES = sizes()
+_FITTING = [next(size for size in _SIZES if size >= rows) for rows in range(MOST + 1)]
+
+
+@cache
+def statement(rows: int) -> str:
+    """Give the statement that puts this many rows into the view."""
+    row = "(" + ",".join("?" * WIDTH) + ")"
+    return f"INSERT INTO change VALUES {','.join([row] * rows)}"  # noqa: S608 - nothing but question marks
+
+
+def accepted(changes: Changes) -> tuple[list[Any], list[NewChannel]]:
+    """Give the values of the rows of new petitions, and the new channels that none of them brings."""
+    values: list[Any] = []
+    channels = {channel.id: channel for channel in changes.channels}
+    if len(channels) != len(changes.channels):
+        raise ValueError("a channel stands twice among the new ones")
+    for petition in changes.petitions:
+        brought = channels.get(petition.channel)
+        values.append(1)
+        values.extend(petition)
+        if brought is not None and brought.owner == petition.owner:
+            del channels[petition.channel]
+            values.append(brought.own)
+        else:
+            values.append(None)
+    return values, list(channels.values())
+
+
+def steps(changes: Changes) -> list[Any]:
+    """Give the values of the rows of steps, records and flags."""
+    values: list[Any] = []
+    transitions: list[tuple[Any, ...]] = list(changes.transitions.values())
+    flags: list[tuple[Any, ...]] = [
+        (seq, hook_pending | slot_held << 1) for seq, (hook_pending, slot_held) in changes.flags.items()
+    ]
+    if not changes.flags.keys().isdisjoint(changes.transitions):
+        flags = [_NO_FLAGS] * len(transitions) + flags
+    records: list[tuple[Any, ...]] = list(changes.appends)
+    for step, appended, flag in zip_longest(
+        transitions or [_NO_STEP], records or [_NO_RECORDS], flags or [_NO_FLAGS], fillvalue=None
+    ):
+        values.append(0)
+        values.extend(step or _NO_STEP)
+        values.extend(appended or _NO_RECORDS)
+        values.extend(flag or _NO_FLAGS)
+    return values if transitions or records or flags else []
+
+
+def statements(values: list[Any]) -> list[tuple[str, list[Any]]]:
+    """Cut rows into as few statements as they need."""
+    most = MOST * WIDTH
+    cuts = [values] if len(values) <= most else [values[i : i + most] for i in range(0, len(values), most)]
+    result = []
+    for cut in cuts:
+        rows = len(cut) // WIDTH
+        fitting = _FITTING[rows]
+        cut.extend(_PADDING * (fitting - rows))
+        result.append((statement(fitting), cut))
+    return result

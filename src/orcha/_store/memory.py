@@ -1,0 +1,291 @@
+"""The store that keeps nothing beyond the process: for tests, and where the user asked for it."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+
+from orcha._core.changes import Append, Changes, NewPetition, Transition
+from orcha._core.state import State
+from orcha._store.contract import Incarnation, Row, StoredChannel, Waiting
+from orcha.exceptions.store import FencedError, TokenKnown
+
+_ACTIVE = frozenset({State.HELD, State.STARTING, State.RUNNING, State.CANCELLING})
+_LARGEST = 1 << 63
+
+
+class _Channel:
+    """A channel with its records."""
+
+    __slots__ = ("own", "owner", "records")
+
+    def __init__(self, owner: str, *, own: bool) -> None:
+        self.owner = owner
+        self.own = own
+        self.records: dict[int, Append] = {}
+
+
+class MemoryStore:
+    """What `contract.Store` says, in dictionaries."""
+
+    durable = False
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._lock = threading.Lock()
+        self._rows: dict[int, Row] = {}
+        self._tokens: dict[bytes, int] = {}
+        self._channels: dict[bytes, _Channel] = {}
+        self._naming: dict[bytes, set[int]] = {}
+        self._tombstones: dict[bytes, float] = {}
+        self._incarnations: dict[int, Incarnation] = {}
+        self._epoch = 0
+        self._next_seq = 1
+
+    # --- starts of the service ----------------------------------------------------------------------------------
+
+    def begin(self, *, nonce: int, boot_id: str, uid: int, now: float) -> tuple[Incarnation, Sequence[Incarnation]]:
+        """Record a new start of the service; give it and all earlier ones still recorded."""
+        earlier = list(self._incarnations.values())
+        self._epoch += 1
+        incarnation = Incarnation(self._epoch, nonce, boot_id, uid, now)
+        self._incarnations[self._epoch] = incarnation
+        return incarnation, earlier
+
+    def forget_incarnations(self, epochs: Iterable[int]) -> None:
+        """Drop the records of earlier starts whose leftovers have been swept."""
+        for epoch in epochs:
+            self._incarnations.pop(epoch, None)
+
+    def next_seq(self) -> int:
+        """Give the lowest sequence number never used so far, also by rows deleted since."""
+        return self._next_seq
+
+    # --- keeping ------------------------------------------------------------------------------------------------
+
+    def commit(self, changes: Changes, *, durable: bool = True) -> list[bytes]:  # noqa: ARG002 - the contract's
+        """Keep all of `changes` or none; give the ids of the channels that went with the deleted petitions.
+
+        Raises:
+            FencedError: a step is not allowed from where its petition is.
+            TokenKnown: a new petition's token is another's.
+            ValueError: the changes contradict each other or what is kept, or hold what no store can keep.
+        """
+        self._check_new(changes)
+        self._check_steps(changes)
+        self._check_records(changes)
+        with self._lock:
+            return self._apply(changes)
+
+    def _check_new(self, changes: Changes) -> None:
+        seqs: set[int] = set()
+        tokens: set[bytes] = set()
+        known: dict[bytes, None] = {}
+        for petition in changes.petitions:
+            if petition.token in self._tokens or petition.token in tokens:
+                known[petition.token] = None
+            if petition.seq in self._rows or petition.seq in seqs:
+                raise ValueError(f"petition {petition.seq} is there already")
+            _check_numbers(petition.seq, petition.attempt, petition.priority, petition.code or 0)
+            seqs.add(petition.seq)
+            tokens.add(petition.token)
+        if known:
+            raise TokenKnown(known)
+        channels = {channel.id for channel in changes.channels}
+        if len(channels) != len(changes.channels) or not channels.isdisjoint(self._channels):
+            raise ValueError("a new channel is there already")
+
+    def _check_steps(self, changes: Changes) -> None:
+        new = {petition.seq: (petition.attempt, petition.state) for petition in changes.petitions}
+        fenced: list[int] = []
+        states: dict[int, State] = {}
+        for seq, step in changes.transitions.items():
+            row = self._rows.get(seq)
+            attempt, state = new.get(seq) or ((row.attempt, row.state) if row else (None, State.QUEUED))
+            if attempt != step.from_attempt or not step.from_states >> state & 1:
+                fenced.append(seq)
+            _check_numbers(step.attempt, step.code or 0)
+            states[seq] = step.state
+        fenced += [seq for seq in changes.flags if (states.get(seq) or self._state(seq, new)) != State.ENDED]
+        if fenced:
+            raise FencedError(sorted(set(fenced)))
+        left = [seq for seq in changes.deleted if (states.get(seq) or self._state(seq, new) or 6) != State.ENDED]
+        if left:
+            raise FencedError(sorted(set(left)))
+
+    def _state(self, seq: int, new: dict[int, tuple[int, State]]) -> State | None:
+        if seq in new:
+            return new[seq][1]
+        row = self._rows.get(seq)
+        return row.state if row else None
+
+    def _check_records(self, changes: Changes) -> None:
+        places = {(append.channel, append.first) for append in changes.appends}
+        if len(places) != len(changes.appends):
+            raise ValueError("records have the same place")
+        new = {channel.id for channel in changes.channels}
+        for channel, first in places:
+            known = self._channels.get(channel)
+            if known is None and channel not in new:
+                raise ValueError(f"there is no channel {channel.hex()}")
+            if known and first in known.records:
+                raise ValueError(f"channel {channel.hex()} has records at {first} already")
+
+    def _apply(self, changes: Changes) -> list[bytes]:
+        for channel in changes.channels:
+            self._channels[channel.id] = _Channel(channel.owner, own=channel.own)
+        for petition in changes.petitions:
+            self._accept(petition)
+        for step in changes.transitions.values():
+            self._step(step)
+        for append in changes.appends:
+            self._channels[append.channel].records[append.first] = append
+        for seq, (hook_pending, slot_held) in changes.flags.items():
+            self._rows[seq] = self._rows[seq]._replace(hook_pending=hook_pending, slot_held=slot_held)
+        for token, until in changes.tombstones:
+            self._tombstones[token] = max(until, self._tombstones.get(token, until))
+        return self._delete(changes.deleted)
+
+    def _accept(self, petition: NewPetition) -> None:
+        seq = petition.seq
+        self._rows[seq] = Row(
+            **petition._asdict(),
+            epoch=self._epoch,
+            started=petition.submitted if petition.state == State.STARTING else None,
+            ended=petition.submitted if petition.state == State.ENDED else None,
+            hook_pending=False,
+            slot_held=False,
+        )
+        self._tokens[petition.token] = seq
+        self._next_seq = max(self._next_seq, seq + 1)
+        self._naming.setdefault(petition.channel, set()).add(seq)
+
+    def _step(self, step: Transition) -> None:
+        row = self._rows[step.seq]
+        self._rows[step.seq] = row._replace(
+            state=step.state,
+            attempt=step.attempt,
+            epoch=self._epoch,
+            started=step.at if step.state == State.STARTING else row.started,
+            ended=step.at if step.state == State.ENDED else row.ended,
+            outcome=step.outcome,
+            code=step.code,
+            reason=step.reason,
+            hook_pending=step.hook_pending,
+            slot_held=step.slot_held,
+        )
+
+    def _delete(self, seqs: Iterable[int]) -> list[bytes]:
+        dropped = []
+        for seq in seqs:
+            row = self._rows.pop(seq, None)
+            if row is None:
+                continue
+            del self._tokens[row.token]
+            naming = self._naming[row.channel]
+            naming.discard(seq)
+            if not naming:
+                del self._naming[row.channel]
+                if self._channels.pop(row.channel, None) is not None:
+                    dropped.append(row.channel)
+        return dropped
+
+    def space(self) -> bool:
+        """Tell whether there is room for new petitions: there is."""
+        return True
+
+    # --- asking -------------------------------------------------------------------------------------------------
+
+    def tokens(self, tokens: Sequence[bytes]) -> dict[bytes, Row]:
+        """Give the rows of those tokens that are known."""
+        return {token: self._rows[self._tokens[token]] for token in tokens if token in self._tokens}
+
+    def tombstones(self, tokens: Sequence[bytes], now: float) -> set[bytes]:
+        """Give those tokens that were cancelled before their submit came."""
+        if self._tombstones:
+            self._tombstones = {token: until for token, until in self._tombstones.items() if until > now}
+        return self._tombstones.keys() & set(tokens)
+
+    def rows(self, seqs: Sequence[int]) -> list[Row]:
+        """Give these rows, in the order asked, without those that do not exist."""
+        return [self._rows[seq] for seq in seqs if seq in self._rows]
+
+    def waiting(self) -> Iterator[Waiting]:
+        """Give all QUEUED petitions as they are when the first is asked for, smallest (priority, seq) first."""
+        queued = [Waiting(row.priority, row.seq, row.id) for row in self._rows.values() if row.state == State.QUEUED]
+        yield from sorted(queued)
+
+    def unfinished(self) -> list[Row]:
+        """Give the rows that somebody is busy with: see the contract."""
+        active = [row for row in self._rows.values() if row.state in _ACTIVE or row.hook_pending or row.slot_held]
+        return sorted(active)
+
+    def channel(self, channel: bytes) -> StoredChannel | None:
+        """Give a channel, None for an unknown one."""
+        known = self._channels.get(channel)
+        if known is None:
+            return None
+        following = 0
+        if known.records:
+            last = known.records[max(known.records)]
+            following = last.first + last.count
+        size = sum(len(append.data) for append in known.records.values())
+        return StoredChannel(channel, known.owner, known.own, following, size)
+
+    def records(self, channel: bytes, index: int, limit: int) -> list[tuple[int, int, bytes]]:
+        """Give (first, count, data) of the appends holding `index` and later ones, about `limit` bytes."""
+        known = self._channels.get(channel)
+        found: list[tuple[int, int, bytes]] = []
+        size = 0
+        for append in sorted(known.records.values(), key=lambda append: append.first) if known else ():
+            if append.first + append.count > index and size < max(limit, 1):
+                found.append(append[1:])
+                size += len(append.data)
+        return found
+
+    def page(
+        self,
+        *,
+        states: int,
+        limit: int,
+        before: int | None = None,
+        id: str | None = None,  # noqa: A002 - the contract's name
+    ) -> list[Row]:
+        """Give up to `limit` rows in the states of the bit mask, highest seq first, below `before`; from any thread."""
+        with self._lock:
+            rows = sorted(self._rows.values(), reverse=True)
+        fitting = (
+            row
+            for row in rows
+            if states >> row.state & 1 and (before is None or row.seq < before) and (id is None or row.id == id)
+        )
+        return [row for row, _ in zip(fitting, range(limit), strict=False)]
+
+    def prunable(self, *, older_than: float, keep: int, younger_than: float, limit: int) -> list[tuple[int, bytes]]:
+        """Give (seq, channel) of ended rows to forget, oldest end first: see the contract."""
+        ended = sorted((row.ended or 0.0, row.seq) for row in self._rows.values() if row.state == State.ENDED)
+        surplus = len(ended) - keep
+        found = []
+        for place, (at, seq) in enumerate(ended):
+            row = self._rows[seq]
+            forgettable = not row.hook_pending and not row.slot_held and max(at, row.submitted) <= younger_than
+            if (at < older_than or place < surplus) and forgettable:
+                found.append((seq, row.channel))
+        return found[:limit]
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+    def forget_in_child(self) -> None:
+        """Do nothing: memory is the child's own."""
+
+
+def _check_numbers(*numbers: float) -> None:
+    for number in numbers:
+        if isinstance(number, int) and not -_LARGEST <= number < _LARGEST:
+            raise ValueError(f"{number} does not fit into 64 bits")
+        if math.isnan(number):
+            raise ValueError("not a number")

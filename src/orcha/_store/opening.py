@@ -1,0 +1,314 @@
+"""Opening a database file with care: what is damaged, foreign, newer or on a network is refused, never replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import re
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import apsw
+
+from orcha._store.space import Limits, Space
+from orcha.exceptions.store import StoreBroken, StoreError, StoreFull
+
+APPLICATION = 0x4F726368
+"""`Orch`: SQLite's application_id of the file."""
+CHECK_SECONDS = 0.5
+"""What the check at every start may take; after damage it takes as long as it takes."""
+_MIGRATIONS = Path(__file__).with_name("migrations")
+_NETWORK = {
+    0x6969: "NFS",
+    0x517B: "SMB",
+    0xFE534D42: "SMB 2",
+    0xFF534D42: "CIFS",
+    0x01021997: "9p",
+    0x5346414F: "AFS",
+    0x6B414653: "AFS",
+    0x73757245: "Coda",
+    0x00C36400: "Ceph",
+    0x0BD00BD0: "Lustre",
+    0x47504653: "GPFS",
+}
+"""statfs(2): what f_type says of file systems whose locks and fsync other machines have a say in."""
+
+
+class Files:
+    """The files of a store in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Name them."""
+        self.folder = folder
+        self.database = folder / "orcha.db"
+        self.log = folder / "orcha.db-wal"
+        self.new = folder / "orcha.db.new"
+        self.clean = folder / "orcha.db.clean"
+        """There while the store is closed in good order."""
+        self.damaged = folder / "orcha.db.damaged"
+        """There after an I/O error, and says which."""
+
+    def mark(self, path: Path, text: str = "") -> None:
+        """Put a mark that a power cut does not take away."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, text.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        self.sync_folder()
+
+    def unmark(self, path: Path) -> None:
+        """Take a mark away, durably."""
+        path.unlink(missing_ok=True)
+        self.sync_folder()
+
+    def sync_folder(self) -> None:
+        """Make what stands in the folder durable."""
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def open_database(files: Files, limits: Limits, space: Space, vfs: str | None = None) -> apsw.Connection:
+    """Give a connection to the folder's database, made where there is none, verified and of the current schema.
+
+    Raises:
+        StoreBroken: what is there is not whole, not Orcha's, or of a newer Orcha; or it lies on a network.
+        StoreFull: there is no room even for a start, and no reserve.
+        StoreError: the folder cannot be used.
+    """
+    _refuse_old_sqlite()
+    try:
+        refuse_network(files.folder)
+        if not files.database.exists():
+            _create(files)
+        _look_at_header(files)
+    except OSError as error:
+        raise StoreError(f"{error.filename or files.folder}: {error.strerror}") from error
+    try:
+        connection = connect(files.database, limits, vfs=vfs)
+        try:
+            _verify(connection, files)
+            migrate(connection, files.database)
+            _extend_log(connection, files, limits, space)
+        except BaseException:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.close()
+            raise
+    except apsw.FullError as error:
+        raise StoreFull(f"no room on the disk for {files.database}") from error
+    except (apsw.Error, OSError) as error:
+        raise StoreBroken(f"{files.database} cannot be used: {error}") from error
+    return connection
+
+
+def connect(database: Path, limits: Limits, *, vfs: str | None = None, reading: bool = False) -> apsw.Connection:
+    """Give a connection with the settings that all connections have."""
+    flags = apsw.SQLITE_OPEN_READONLY if reading else apsw.SQLITE_OPEN_READWRITE
+    flags |= apsw.SQLITE_OPEN_NOFOLLOW
+    connection = apsw.Connection(str(database), flags=flags, vfs=vfs, statementcachesize=200)
+    connection.set_busy_timeout(5000)
+    connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+    connection.config(apsw.SQLITE_DBCONFIG_DQS_DML, 0)
+    connection.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
+    settings = {
+        "cell_size_check": 1,
+        "mmap_size": 0,
+        "temp_store": 2,
+        "cache_size": -(limits.cache >> 10),
+        "wal_autocheckpoint": 0,
+        "journal_size_limit": limits.log,
+        "synchronous": 2,
+    }
+    for name, value in settings.items():
+        connection.execute(f"PRAGMA {name} = {value}")
+    if not reading:
+        connection.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, _pointer_to_one())
+    return connection
+
+
+def migrations() -> list[str]:
+    """Give the steps from an empty database to the current schema, in order."""
+    steps = sorted(path for path in _MIGRATIONS.iterdir() if re.fullmatch(r"\d{4}_\w+\.sql", path.name))
+    return [path.read_text("utf-8") for path in steps]
+
+
+def migrate(connection: apsw.Connection, database: Path) -> None:
+    """Bring the schema forward, each step in a transaction of its own; refuse a newer one."""
+    steps = migrations()
+    version = connection.pragma("user_version")
+    if version > len(steps):
+        raise StoreBroken(
+            f"{database} has schema {version}, from a newer Orcha; this one knows schemas up to {len(steps)}: "
+            "start the newer Orcha, or give this one another folder"
+        )
+    for number, step in enumerate(steps[version:], version + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.execute(step)
+            connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def refuse_network(folder: Path) -> None:
+    """Refuse a file system of other machines: their locks and fsync do not keep what a store promises."""
+    if sys.platform != "linux":
+        return
+    buffer = ctypes.create_string_buffer(256)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.statfs(os.fsencode(folder), buffer) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(folder))
+    kind = ctypes.c_ulong.from_buffer(buffer).value & 0xFFFFFFFF
+    if kind in _NETWORK:
+        raise StoreBroken(
+            f"{folder} lies on a network file system ({_NETWORK[kind]}), which does not keep what a store promises: "
+            "point ORCHA_HOME at a local disk"
+        )
+
+
+def _pointer_to_one() -> int:
+    return ctypes.addressof(_ONE)
+
+
+_ONE = ctypes.c_int(1)
+
+
+def _refuse_old_sqlite() -> None:
+    version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+    if version < (3, 51, 3):
+        warnings.warn(
+            f"SQLite {apsw.sqlite_lib_version()} can lose commits when its write-ahead log starts over; "
+            "3.51.3 and later do not: upgrade apsw",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
+def _create(files: Files) -> None:
+    """Make the database under another name first, so that an empty one is never a half-made one."""
+    if not files.new.exists():
+        for path in (files.log, files.clean, files.damaged):
+            if path.exists():
+                raise StoreBroken(
+                    f"{files.database} is missing, but {path.name} is there: put it back, or move all away"
+                )
+    files.clean.unlink(missing_ok=True)
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        Path(f"{files.new}{suffix}").unlink(missing_ok=True)
+    os.close(os.open(files.new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    try:
+        connection = apsw.Connection(str(files.new), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            migrate(connection, files.database)
+            connection.pragma("journal_mode", "wal")
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        raise StoreError(f"{files.database} cannot be made: {error}") from error
+    descriptor = os.open(files.new, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    files.mark(files.clean)
+    files.new.rename(files.database)
+    files.sync_folder()
+
+
+def _look_at_header(files: Files) -> None:
+    """Refuse what is not a whole SQLite database of Orcha's, before SQLite makes something of it.
+
+    Reading the file by another descriptor is safe only while no connection of this process has it open: closing the
+    descriptor drops the process's locks on it.
+    """
+    database = files.database
+    descriptor = os.open(database, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        header = os.read(descriptor, 100)
+        size = os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+    if not header:
+        raise StoreBroken(f"{database} is empty, which a store never is: put a copy of it back, or move it away")
+    if len(header) < 100 or not header.startswith(b"SQLite format 3\x00"):
+        raise StoreBroken(f"{database} is not a SQLite database, or its beginning is damaged")
+    if int.from_bytes(header[68:72], "big") != APPLICATION:
+        raise StoreBroken(f"{database} is a SQLite database, but not one of Orcha's")
+    clean = files.clean.exists()
+    pages = int.from_bytes(header[28:32], "big") * (int.from_bytes(header[16:18], "big") or 65536)
+    if clean and size < pages:
+        raise StoreBroken(f"{database} is cut short: {size} bytes of {pages}")
+    if not clean and (not files.log.exists() or not files.log.stat().st_size):
+        raise StoreBroken(
+            f"{files.log} is missing or empty, though the service was not stopped in good order: the last changes were "
+            f"in it. Put it back; or go on without them by making an empty file {files.clean}"
+        )
+
+
+def _verify(connection: apsw.Connection, files: Files) -> None:
+    """Check the database: a while at every start, wholly after an error."""
+    damaged = files.damaged.exists()
+    deadline = time.monotonic() + CHECK_SECONDS
+    if not damaged:
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+    try:
+        check = "integrity_check" if damaged else "quick_check"
+        found = [str(row[0]) for row in connection.execute(f"PRAGMA {check}(3)")]
+    except apsw.InterruptError:
+        found = ["ok"]
+    finally:
+        connection.set_progress_handler(None)
+    if found != ["ok"]:
+        raise StoreBroken(f"{files.database} is damaged: {'; '.join(found)}")
+    if damaged:
+        files.unmark(files.damaged)
+
+
+def _extend_log(connection: apsw.Connection, files: Files, limits: Limits, space: Space) -> None:
+    """Give the write-ahead log its size at once, and only then say that the store is in use."""
+    touch = "UPDATE used SET seq = seq"
+    try:
+        connection.execute(touch)
+    except apsw.FullError:
+        space.release()
+        connection.execute(touch)
+    # SQLite takes no locks on this file, so closing another descriptor of it harms nothing.
+    descriptor = os.open(files.log, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(_NoRoom):
+            _fill(descriptor, limits.log)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    files.unmark(files.clean)
+
+
+class _NoRoom(Exception):  # noqa: N818 - not an error: a log that has to grow is slower, not worse
+    """The disk is full."""
+
+
+def _fill(descriptor: int, size: int) -> None:
+    """Write zeros up to a size: blocks that are merely reserved cost a journal entry at their first write."""
+    chunk = bytes(1 << 20)
+    position = os.fstat(descriptor).st_size
+    while position < size:
+        try:
+            position += os.pwrite(descriptor, chunk[: size - position], position)
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise _NoRoom from error
+            raise

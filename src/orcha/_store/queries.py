@@ -1,0 +1,100 @@
+"""The named queries of `queries.sql`, and how what they give becomes rows."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from orcha._core.state import OnInterrupt, Outcome, State
+from orcha._store.contract import Row
+
+_HERE = Path(__file__).parent
+_STATES = {int(state): state for state in State}
+_OUTCOMES: dict[int | None, Outcome | None] = {None: None, **{int(outcome): outcome for outcome in Outcome}}
+_POLICIES = {int(policy): policy for policy in OnInterrupt}
+_decode = msgspec.json.Decoder().decode
+
+
+@cache
+def queries() -> dict[str, str]:
+    """Give every query by its name."""
+    parts = re.split(r"^-- name: (\w+)$", (_HERE / "queries.sql").read_text("utf-8"), flags=re.MULTILINE)
+    named = {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+    return {name: text.replace("{row}", named["row"]) for name, text in named.items()}
+
+
+@cache
+def commit_statements() -> str:
+    """Give the view and the triggers through which a commit is one statement; `{epoch}` is to be replaced."""
+    return (_HERE / "commit.sql").read_text("utf-8")
+
+
+def decode_list(text: str | None) -> list[Any]:
+    """Give the JSON values of a query's text: joined by commas, None for none."""
+    return _decode(f"[{text}]") if text else []
+
+
+def decode_rows(text: str | None) -> list[Row]:
+    """Give the rows of a query's text."""
+    return [_row(*values) for values in decode_list(text)]
+
+
+def number(literal: str) -> int | float:
+    """Give the number of an SQL literal: an int without, a float with a point or an exponent."""
+    return int(literal) if literal.lstrip("-").isdigit() else float(literal)
+
+
+def _time(literal: str) -> float | None:
+    return None if literal == "NULL" else float(literal)
+
+
+def _row(  # noqa: PLR0913, PLR0917 - the columns of the query `row`, in their order
+    seq: int,
+    token: str,
+    id: str,  # noqa: A002 - the column's name
+    id_is_int: int,
+    manager: str,
+    owner: str,
+    channel: str,
+    state: int,
+    attempt: int,
+    epoch: int,
+    priority: str,
+    extras: str,
+    on_interrupt: int,
+    submitted: str,
+    started: str,
+    ended: str,
+    outcome: int | None,
+    code: int | None,
+    reason: str | None,
+    hook_pending: int,
+    slot_held: int,
+) -> Row:
+    return Row(
+        seq,
+        bytes.fromhex(token),
+        id,
+        bool(id_is_int),
+        manager,
+        owner,
+        bytes.fromhex(channel),
+        _STATES[state],
+        attempt,
+        epoch,
+        number(priority),
+        bytes.fromhex(extras),
+        _POLICIES[on_interrupt],
+        float(submitted),
+        _time(started),
+        _time(ended),
+        _OUTCOMES[outcome],
+        code,
+        reason,
+        bool(hook_pending),
+        bool(slot_held),
+    )

@@ -1,0 +1,148 @@
+-- Named queries. A query gives one row with all it found as text: SQLite's binding gives up the interpreter lock at
+-- every row, and has to wait for it up to 5 ms each time while an action computes.
+-- {row} stands for the query of that name. Floats travel as SQL literals: those are exact.
+
+-- name: row
+json_array(
+    seq, hex(token), id, id_is_int, manager, owner, hex(channel), state, attempt, epoch, quote(priority), hex(extras),
+    on_interrupt, quote(submitted), quote(started), quote(ended), outcome, code, reason, hook_pending, slot_held
+)
+
+-- name: rows
+SELECT group_concat({row}, ',') FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN petition ON petition.seq = wanted.value;
+
+-- name: rows_of_tokens
+SELECT group_concat({row}, ',') FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN petition ON petition.token = unhex(wanted.value);
+
+-- name: known_tokens
+SELECT group_concat(json_quote(wanted.value), ',')
+FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN petition ON petition.token = unhex(wanted.value);
+
+-- name: tombstones
+SELECT group_concat(json_quote(wanted.value), ',')
+FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN tombstone ON tombstone.token = unhex(wanted.value)
+WHERE tombstone.until > ?2;
+
+-- name: steps_not_allowed
+SELECT group_concat(step.value ->> 0, ',')
+FROM json_each(?1) AS step LEFT JOIN petition ON petition.seq = step.value ->> 0
+WHERE petition.seq IS NULL
+   OR (step.value ->> 1) NOT NULL AND petition.attempt != step.value ->> 1
+   OR NOT ((step.value ->> 2) >> petition.state) & 1;
+
+-- name: active_seqs
+SELECT group_concat(seq, ',') FROM petition
+WHERE state BETWEEN 2 AND 5 OR hook_pending OR slot_held;
+
+-- name: waiting
+SELECT priority, seq, id FROM petition WHERE state = 1 ORDER BY priority, seq;
+
+-- name: bounds
+SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM petition;
+
+-- name: page
+SELECT group_concat({row}, ',') FROM (
+    SELECT * FROM petition
+    WHERE seq >= ?1 AND seq < ?2 AND (?3 >> state) & 1
+    ORDER BY seq DESC LIMIT ?4
+);
+
+-- name: page_of_id
+SELECT group_concat({row}, ',') FROM (
+    SELECT * FROM petition
+    WHERE seq >= ?1 AND seq < ?2 AND (?3 >> state) & 1 AND id = ?5
+    ORDER BY seq DESC LIMIT ?4
+);
+
+-- name: page_of_active
+SELECT group_concat({row}, ',') FROM (
+    SELECT * FROM petition
+    WHERE (state BETWEEN 2 AND 5 OR hook_pending OR slot_held)
+      AND seq >= ?1 AND seq < ?2 AND (?3 >> state) & 1 AND (?5 IS NULL OR id = ?5)
+    ORDER BY seq DESC LIMIT ?4
+);
+
+-- name: next_seq
+SELECT max((SELECT seq FROM used), coalesce((SELECT max(seq) + 1 FROM petition), 1));
+
+-- name: note_used
+UPDATE used SET seq = max(seq, coalesce((SELECT max(seq) + 1 FROM petition), 1));
+
+-- name: channel
+SELECT owner, petition NOT NULL,
+    coalesce((SELECT first + count FROM record WHERE record.channel = ?1 ORDER BY first DESC LIMIT 1), 0),
+    coalesce((SELECT sum(length(data)) FROM record WHERE record.channel = ?1), 0)
+FROM channel WHERE id = ?1;
+
+-- name: records
+SELECT group_concat(json_array(first, count, hex(data)), ',') FROM (
+    SELECT first, count, data, sum(length(data)) OVER (ORDER BY first) - length(data) AS before
+    FROM record
+    WHERE channel = ?1 AND first + count > ?2
+)
+WHERE before < ?3;
+
+-- name: end_of_keep
+SELECT ended, seq FROM petition WHERE state = 6 ORDER BY ended DESC, seq DESC LIMIT 1 OFFSET ?1;
+
+-- name: prunable
+SELECT group_concat(json_array(seq, hex(channel)), ',') FROM (
+    SELECT seq, channel FROM petition
+    WHERE state = 6
+      AND ended <= ?1
+      AND (ended < ?2 OR ended < ?3 OR (ended = ?3 AND seq <= ?4))
+      AND ended <= ?5
+      AND submitted <= ?5
+      AND NOT hook_pending
+      AND NOT slot_held
+    ORDER BY ended, seq LIMIT ?6
+);
+
+-- name: channels_of
+SELECT group_concat(json_quote(hex(channel)), ',') FROM (
+    SELECT DISTINCT channel FROM (SELECT value FROM json_each(?1)) AS gone CROSS JOIN petition ON petition.seq = gone.value
+);
+
+-- name: delete_sharing
+DELETE FROM sharing WHERE (channel, petition) IN (
+    SELECT channel, seq FROM (SELECT value FROM json_each(?1)) AS gone CROSS JOIN petition ON petition.seq = gone.value
+);
+
+-- name: delete_petitions
+DELETE FROM petition WHERE seq IN (SELECT value FROM json_each(?1)) AND state = 6;
+
+-- name: unused_channels
+SELECT group_concat(json_quote(candidate.value), ',')
+FROM (SELECT value FROM json_each(?1)) AS candidate CROSS JOIN channel ON channel.id = unhex(candidate.value)
+WHERE NOT EXISTS (SELECT 1 FROM sharing WHERE sharing.channel = channel.id)
+  AND NOT EXISTS (SELECT 1 FROM petition WHERE petition.seq = channel.petition);
+
+-- name: delete_records
+DELETE FROM record WHERE channel IN (SELECT unhex(value) FROM json_each(?1));
+
+-- name: delete_channels
+DELETE FROM channel WHERE id IN (SELECT unhex(value) FROM json_each(?1));
+
+-- name: insert_channels
+INSERT INTO channel (id, owner, petition)
+SELECT unhex(value ->> 0), value ->> 1, value ->> 2 FROM json_each(?1);
+
+-- name: insert_tombstones
+INSERT INTO tombstone (token, until)
+SELECT unhex(value ->> 0), value ->> 1 FROM json_each(?1) WHERE true
+ON CONFLICT (token) DO UPDATE SET until = max(until, excluded.until);
+
+-- name: delete_tombstones
+DELETE FROM tombstone WHERE until <= ?1;
+
+-- name: any_tombstone
+SELECT EXISTS (SELECT 1 FROM tombstone);
+
+-- name: begin_incarnation
+INSERT INTO incarnation (nonce, boot_id, uid, started) VALUES (?1, ?2, ?3, ?4) RETURNING epoch;
+
+-- name: earlier_incarnations
+SELECT epoch, nonce, boot_id, uid, started FROM incarnation WHERE epoch < ?1 ORDER BY epoch;
+
+-- name: forget_incarnations
+DELETE FROM incarnation WHERE epoch IN (SELECT value FROM json_each(?1));

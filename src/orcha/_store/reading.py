@@ -1,0 +1,99 @@
+"""Reading beside the engine: short transactions on connections of their own, cut at a deadline."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import apsw
+
+from orcha._core.state import State
+from orcha._store.contract import Row, Waiting
+from orcha._store.queries import decode_rows, queries
+
+SECONDS = 5.0
+"""What a page may take."""
+_ACTIVE = sum(1 << state for state in (State.HELD, State.STARTING, State.RUNNING, State.CANCELLING))
+_FIRST_SPAN = 1_000
+_LONGEST_SPAN = 50_000
+_ROWS_A_STEP = 50
+
+
+class Reader:
+    """Pages of rows, for any thread."""
+
+    def __init__(self, connect: Callable[[], apsw.Connection]) -> None:
+        """Read through a connection that is opened when it is first needed."""
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._connection: apsw.Connection | None = None
+        self._closed = False
+
+    def page(self, states: int, limit: int, before: int | None, wanted: str | None) -> list[Row]:
+        """Give up to `limit` rows, highest seq first.
+
+        Raises:
+            TimeoutError: it took too long, by itself or because of other readers.
+        """
+        deadline = time.monotonic() + SECONDS
+        if not self._lock.acquire(timeout=SECONDS):
+            raise TimeoutError("others are reading")
+        try:
+            if self._closed:
+                return []
+            if self._connection is None:
+                self._connection = self._connect()
+            return self._read(self._connection, deadline, states, limit, before, wanted)
+        finally:
+            self._lock.release()
+
+    @staticmethod
+    def _read(
+        connection: apsw.Connection, deadline: float, states: int, limit: int, before: int | None, wanted: str | None
+    ) -> list[Row]:
+        named = queries()
+        lowest, highest = next(connection.execute(named["bounds"]))
+        upper = highest + 1 if before is None else min(before, highest + 1)
+        active = not states & ~_ACTIVE
+        query = named["page_of_active" if active else "page" if wanted is None else "page_of_id"]
+        span = upper if active else _FIRST_SPAN
+        found: list[Row] = []
+        while len(found) < limit and upper > lowest:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not done after {SECONDS:g} s")
+            step = min(limit - len(found), _ROWS_A_STEP)
+            lower = max(upper - span, 0)
+            parameters = (lower, upper, states, step, *(() if query == named["page"] else (wanted,)))
+            rows = sorted(decode_rows(connection.execute(query, parameters).get), key=_seq, reverse=True)
+            found += rows
+            upper = rows[-1].seq if len(rows) == step else lower
+            span = span if active else min(span * 4, _LONGEST_SPAN)
+        return found
+
+    def close(self) -> None:
+        """Close; a page being read is waited for."""
+        with self._lock:
+            self._closed = True
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def take(self) -> apsw.Connection | None:
+        """Give up the connection without closing it, in a forked child."""
+        connection, self._connection, self._closed = self._connection, None, True
+        self._lock = threading.Lock()
+        return connection
+
+
+def waiting(connection: apsw.Connection) -> Iterator[Waiting]:
+    """Give all that wait, as they are now, smallest (priority, seq) first; closes the connection."""
+    try:
+        for priority, seq, identifier in connection.execute(queries()["waiting"]):
+            yield Waiting(priority, seq, identifier)
+    finally:
+        connection.close()
+
+
+def _seq(row: Row) -> int:
+    return row.seq

@@ -1,0 +1,74 @@
+"""Room on the disk: a reserve that is given up so that ends can still be recorded when everything else is full."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Limits(NamedTuple):
+    """Sizes in bytes."""
+
+    log: int = 8 << 20
+    """What the write-ahead log is extended to at once: while it grows, a commit takes twice as long."""
+    checkpoint: int = 6 << 20
+    """Written since the last checkpoint: time for the next."""
+    ballast: int = 16 << 20
+    """The reserve: at least twice the log, since a checkpoint may have to write that much before anything is freed."""
+    watermark: int = 32 << 20
+    """Free bytes below which no new petition should be taken."""
+    cache: int = 16 << 20
+    """Pages of the database held in memory."""
+
+
+class Space:
+    """The file system the store lies on, and the reserve kept there."""
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        """Reserve what is not reserved yet, if there is room."""
+        self._folder = folder
+        self._ballast = folder / "ballast"
+        self._limits = limits
+        self.has_ballast = False
+        self.is_enough()
+
+    def is_enough(self) -> bool:
+        """Tell whether there is room for new petitions, and the reserve is whole; reserves it again where it can."""
+        try:
+            state = os.statvfs(self._folder)
+        except OSError:
+            return False
+        free = state.f_bavail * state.f_frsize
+        if not self.has_ballast and (self._reserved() or free >= self._limits.ballast + self._limits.watermark):
+            self.has_ballast = self._reserve()
+        return self.has_ballast and free >= self._limits.watermark
+
+    def _reserved(self) -> bool:
+        try:
+            return self._ballast.lstat().st_blocks * 512 >= self._limits.ballast
+        except OSError:
+            return False
+
+    def _reserve(self) -> bool:
+        try:
+            descriptor = os.open(self._ballast, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, self._limits.ballast)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                self.release()
+            return False
+        return True
+
+    def release(self) -> bool:
+        """Give the reserve up; tell whether there was any."""
+        had = self.has_ballast
+        self.has_ballast = False
+        with contextlib.suppress(OSError):  # a file system that is full and read-only: the caller's next write says so
+            self._ballast.unlink()
+        return had

@@ -1,0 +1,407 @@
+"""The durable store: SQLite in write-ahead mode, one connection for writing and checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import functools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import apsw
+
+from orcha._core.changes import Changes
+from orcha._core.state import State
+from orcha._store import encoding, reading
+from orcha._store.contract import Incarnation, Row, StoredChannel, Waiting
+from orcha._store.opening import Files, connect, open_database
+from orcha._store.queries import commit_statements, decode_list, decode_rows, queries
+from orcha._store.space import Limits, Space
+from orcha.exceptions.store import FencedError, StoreBroken, StoreFull, TokenKnown
+
+_LATER = 256
+"""Pages to be written after a checkpoint that could not finish before it is tried again."""
+_ROWS_A_STEP = 50
+"""Rows asked for at once: their extras, up to 8 MiB each, have to fit into one text of SQLite's."""
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _guarded(
+    method: Callable[Concatenate[SqliteStore, _P], _T],
+) -> Callable[Concatenate[SqliteStore, _P], _T]:
+    """Raise StoreBroken for whatever SQLite cannot do, and from then on."""
+
+    @functools.wraps(method)
+    def guarded(self: SqliteStore, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        self._refuse_broken()
+        try:
+            return method(self, *args, **kwargs)
+        except apsw.Error as error:
+            raise self._broken_by(error) from error
+
+    return guarded
+
+
+class SqliteStore:
+    """What `contract.Store` says, in the file `orcha.db` of a folder.
+
+    The folder is the caller's: locked against other processes, and of mode 0700. No connection is ever used in a forked
+    child: call `forget_in_child` there.
+    """
+
+    durable = True
+
+    def __init__(self, folder: Path, *, limits: Limits | None = None, vfs: str | None = None) -> None:
+        """Open the store in `folder`, or make it.
+
+        Args:
+            folder: an existing folder on a local disk.
+            limits: sizes of log, reserve and cache.
+            vfs: the name of the SQLite VFS to go through; tests break the disk with it.
+
+        Raises:
+            StoreBroken: what is there is damaged, foreign, of a newer Orcha or on a network: nothing was changed.
+            StoreError: the folder cannot be used.
+        """
+        self._limits = limits or Limits()
+        self._files = Files(folder)
+        self._queries = queries()
+        self._broken: StoreBroken | None = None
+        self._closed = False
+        self._space = Space(folder, self._limits)
+        self._connection = open_database(self._files, self._limits, self._space, vfs)
+        self._reader = reading.Reader(self._connect_reader)
+        self._vfs = vfs
+        self._full_sync = True
+        self._now = 0.0
+        self._pages_at_checkpoint = 0
+        self._page_size = int(self._connection.pragma("page_size"))
+        self._has_tombstones = bool(self._ask("any_tombstone"))
+        self._prepare(0)
+
+    def _prepare(self, epoch: int) -> None:
+        """Make the view and the triggers that commits go through."""
+        connection = self._connection
+        for kind, name in (("TRIGGER", "change_accept"), ("TRIGGER", "change_step"), ("VIEW", "change")):
+            connection.execute(f"DROP {kind} IF EXISTS temp.{name}")
+        connection.execute(commit_statements().replace("{epoch}", str(epoch)))
+
+    def _connect_reader(self) -> apsw.Connection:
+        return connect(self._files.database, self._limits, vfs=self._vfs, reading=True)
+
+    def _ask(self, name: str, *parameters: Any) -> Any:
+        return self._connection.execute(self._queries[name], parameters).get
+
+    # --- starts of the service ----------------------------------------------------------------------------------
+
+    @_guarded
+    def begin(self, *, nonce: int, boot_id: str, uid: int, now: float) -> tuple[Incarnation, Sequence[Incarnation]]:
+        """Record a new start of the service (fsynced); give it and all earlier ones still recorded."""
+        self._synchronous(full=True)
+
+        def write() -> int:
+            with self._transaction():
+                epoch = self._ask("begin_incarnation", nonce, boot_id, uid, now)
+                self._ask("delete_tombstones", now)
+            return int(epoch)
+
+        epoch = self._with_reserve(write)
+        self._prepare(epoch)
+        self._now = now
+        earlier: list[Any] = self._connection.execute(self._queries["earlier_incarnations"], (epoch,)).fetchall()
+        return Incarnation(epoch, nonce, boot_id, uid, now), [Incarnation(*row) for row in earlier]
+
+    @_guarded
+    def forget_incarnations(self, epochs: Iterable[int]) -> None:
+        """Drop the records of earlier starts whose leftovers have been swept."""
+        gone = json.dumps(list(epochs))
+        self._with_reserve(lambda: self._ask("forget_incarnations", gone))
+
+    @_guarded
+    def next_seq(self) -> int:
+        """Give the lowest sequence number never used so far, also by rows deleted since."""
+        return int(self._ask("next_seq"))
+
+    # --- keeping ------------------------------------------------------------------------------------------------
+
+    @_guarded
+    def commit(self, changes: Changes, *, durable: bool = True) -> list[bytes]:
+        """Keep all of `changes` or none; with `durable` it is fsynced on return, else it survives a crash of processes.
+
+        Gives the ids of the channels that went with the deleted petitions.
+
+        Raises:
+            FencedError: a step is not allowed from where its petition is.
+            TokenKnown: a new petition's token is another's.
+            ValueError: the changes contradict each other or what is kept, or hold what no store can keep.
+            StoreFull: no room on the disk, even after the reserve was given up.
+            StoreBroken: the store cannot be written any more; whether the changes are kept is not known.
+        """
+        accepted, channels = encoding.accepted(changes)
+        statements = encoding.statements(accepted + encoding.steps(changes))
+        self._synchronous(full=durable)
+        try:
+            dropped = self._with_reserve(lambda: self._write(changes, statements, channels))
+        except apsw.ConstraintError as error:
+            raise self._explained(error, changes) from error
+        except OverflowError as error:
+            raise ValueError(f"a number does not fit into 64 bits: {error}") from error
+        self._checkpoint_when_due()
+        return dropped
+
+    def _write(self, changes: Changes, statements: list[tuple[str, list[Any]]], channels: list[Any]) -> list[bytes]:
+        if len(statements) == 1 and not (channels or changes.tombstones or changes.deleted):
+            self._connection.execute(*statements[0])
+            return []
+        dropped: list[bytes] = []
+        with self._transaction():
+            if channels:
+                rows = [(channel.id.hex(), channel.owner, 0 if channel.own else None) for channel in channels]
+                self._ask("insert_channels", json.dumps(rows))
+            for statement, values in statements:
+                self._connection.execute(statement, values)
+            if changes.tombstones:
+                self._bury(changes)
+            if changes.deleted:
+                dropped = self._delete(changes.deleted)
+        return dropped
+
+    def _bury(self, changes: Changes) -> None:
+        self._ask("delete_tombstones", self._now)
+        self._ask("insert_tombstones", json.dumps([(token.hex(), until) for token, until in changes.tombstones]))
+        self._has_tombstones = True
+
+    def _delete(self, seqs: list[int]) -> list[bytes]:
+        gone = json.dumps(seqs)
+        self._ask("note_used")
+        candidates = _as_array(self._ask("channels_of", gone))
+        self._ask("delete_sharing", gone)
+        self._ask("delete_petitions", gone)
+        left = decode_rows(self._ask("rows", gone))
+        if left:
+            raise FencedError(row.seq for row in left)
+        unused = self._ask("unused_channels", candidates)
+        self._ask("delete_records", _as_array(unused))
+        self._ask("delete_channels", _as_array(unused))
+        return [bytes.fromhex(channel) for channel in decode_list(unused)]
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def _synchronous(self, *, full: bool) -> None:
+        """Let commits be fsynced or not. An fsync covers the whole log: also what was committed before without one."""
+        if full is not self._full_sync:
+            self._connection.pragma("synchronous", "FULL" if full else "NORMAL")
+            self._full_sync = full
+
+    # --- when something is wrong --------------------------------------------------------------------------------
+
+    def _explained(self, error: apsw.ConstraintError, changes: Changes) -> Exception:
+        """Give what the contract says for a constraint that did not hold."""
+        if _code(error) == apsw.SQLITE_CONSTRAINT_TRIGGER and str(error).endswith("fenced"):
+            return FencedError(self._not_allowed(changes))
+        if _code(error) == apsw.SQLITE_CONSTRAINT_UNIQUE and "petition.token" in str(error):
+            tokens = Counter(petition.token for petition in changes.petitions)
+            known = set(self._known(list(tokens)))
+            return TokenKnown(token for token, times in tokens.items() if times > 1 or token in known)
+        return ValueError(f"these changes cannot be kept: {error}")
+
+    def _known(self, tokens: Sequence[bytes]) -> list[bytes]:
+        text = self._ask("known_tokens", json.dumps([token.hex() for token in tokens]))
+        return [bytes.fromhex(token) for token in decode_list(text)]
+
+    def _not_allowed(self, changes: Changes) -> list[int]:
+        new = {petition.seq: petition for petition in changes.petitions}
+        asked: list[tuple[int, int | None, int]] = [
+            (step.seq, step.from_attempt, step.from_states) for step in changes.transitions.values()
+        ]
+        ending = {seq for seq, step in changes.transitions.items() if step.state == State.ENDED}
+        asked += [(seq, None, 1 << State.ENDED) for seq in changes.flags if seq not in ending]
+        wrong = decode_list(self._ask("steps_not_allowed", json.dumps([step for step in asked if step[0] not in new])))
+        for seq, attempt, states in asked:
+            if (row := new.get(seq)) and not (attempt in {None, row.attempt} and states >> row.state & 1):
+                wrong.append(seq)
+        return sorted(set(wrong))
+
+    def _with_reserve(self, write: Callable[[], _T]) -> _T:
+        """Write; where the disk is full, once more with the reserve given up."""
+        try:
+            return write()
+        except apsw.Error as error:
+            if not self._is_full(error):
+                raise
+        try:
+            if self._space.release():
+                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                return write()
+        except apsw.Error as error:
+            if not self._is_full(error):
+                raise
+        raise StoreFull(f"no room on the disk for {self._files.database}")
+
+    def _is_full(self, error: apsw.Error) -> bool:
+        if isinstance(error, apsw.FullError):
+            return True
+        # SQLite knows ENOSPC only: a quota that is used up is the same to us.
+        return _code(error) == apsw.SQLITE_IOERR_WRITE and self._connection.system_errno == errno.EDQUOT
+
+    def _broken_by(self, error: apsw.Error) -> StoreBroken:
+        self._broken = StoreBroken(f"{self._files.database} cannot be used any more: {error}")
+        with contextlib.suppress(OSError):  # the disk that just failed may fail again; without the mark less is checked
+            self._files.mark(self._files.damaged, f"{error}\n")
+        return self._broken
+
+    def _refuse_broken(self) -> None:
+        if self._broken is not None:
+            raise StoreBroken(*self._broken.args)
+
+    def space(self) -> bool:
+        """Tell whether there is room for new petitions; makes the reserve whole again where it can."""
+        return self._space.is_enough()
+
+    def _checkpoint_when_due(self) -> None:
+        """Move the log into the database once enough is in it, so that it starts over instead of growing."""
+        written = self._connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)[0]
+        if (written - self._pages_at_checkpoint) * self._page_size < self._limits.checkpoint:
+            return
+        try:
+            in_log, moved = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.FullError:
+            self._space.release()
+            in_log, moved = 1, 0
+        later = 0 if moved >= in_log else _LATER * self._page_size - self._limits.checkpoint
+        self._pages_at_checkpoint = written + later // self._page_size
+
+    # --- asking -------------------------------------------------------------------------------------------------
+
+    @_guarded
+    def tokens(self, tokens: Sequence[bytes]) -> dict[bytes, Row]:
+        """Give the rows of those tokens that are known."""
+        return {row.token: row for row in self._rows("rows_of_tokens", [token.hex() for token in tokens])}
+
+    @_guarded
+    def tombstones(self, tokens: Sequence[bytes], now: float) -> set[bytes]:
+        """Give those tokens that were cancelled before their submit came."""
+        self._now = max(self._now, now)
+        if not self._has_tombstones:
+            return set()
+        found = decode_list(self._ask("tombstones", json.dumps([token.hex() for token in tokens]), now))
+        return {bytes.fromhex(token) for token in found}
+
+    @_guarded
+    def rows(self, seqs: Sequence[int]) -> list[Row]:
+        """Give these rows, in the order asked, without those that do not exist."""
+        return self._rows("rows", seqs)
+
+    def _rows(self, query: str, wanted: Sequence[Any]) -> list[Row]:
+        found: list[Row] = []
+        for start in range(0, len(wanted), _ROWS_A_STEP):
+            found += decode_rows(self._ask(query, json.dumps(list(wanted[start : start + _ROWS_A_STEP]))))
+        return found
+
+    def waiting(self) -> Iterator[Waiting]:
+        """Give all QUEUED petitions as they are when the first is asked for, smallest (priority, seq) first."""
+        try:
+            yield from reading.waiting(self._connect_reader())
+        except apsw.Error as error:
+            raise self._broken_by(error) from error
+
+    @_guarded
+    def unfinished(self) -> list[Row]:
+        """Give the rows that somebody is busy with: see the contract."""
+        return self._rows("rows", sorted(decode_list(self._ask("active_seqs"))))
+
+    @_guarded
+    def channel(self, channel: bytes) -> StoredChannel | None:
+        """Give a channel, None for an unknown one."""
+        found = self._ask("channel", channel)
+        return found and StoredChannel(channel, found[0], bool(found[1]), found[2], found[3])
+
+    @_guarded
+    def records(self, channel: bytes, index: int, limit: int) -> list[tuple[int, int, bytes]]:
+        """Give (first, count, data) of the appends holding `index` and later ones, about `limit` bytes."""
+        found = decode_list(self._ask("records", channel, index, max(limit, 1)))
+        return sorted((first, count, bytes.fromhex(data)) for first, count, data in found)
+
+    def page(
+        self,
+        *,
+        states: int,
+        limit: int,
+        before: int | None = None,
+        id: str | None = None,  # noqa: A002 - the contract's name
+    ) -> list[Row]:
+        """Give up to `limit` rows in the states of the bit mask, highest seq first, below `before`; from any thread."""
+        self._refuse_broken()
+        try:
+            return self._reader.page(states, limit, before, id)
+        except apsw.Error as error:
+            raise self._broken_by(error) from error
+
+    @_guarded
+    def prunable(self, *, older_than: float, keep: int, younger_than: float, limit: int) -> list[tuple[int, bytes]]:
+        """Give (seq, channel) of ended rows to forget, oldest end first: see the contract."""
+        last_ended, last_seq = self._ask("end_of_keep", keep) or (-1.0, -1)
+        bound = max(older_than, last_ended)
+        text = self._ask("prunable", bound, older_than, last_ended, last_seq, younger_than, limit)
+        return [(seq, bytes.fromhex(channel)) for seq, channel in decode_list(text)]
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close; safe to call twice. Afterwards the database file alone holds everything."""
+        if self._closed:
+            return
+        self._closed = True
+        self._reader.close()
+        try:
+            if self._broken is None:
+                self._close_in_order()
+        except (apsw.Error, OSError) as error:
+            raise StoreBroken(f"{self._files.database} was not closed in good order: {error}") from error
+        finally:
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, self._broken is not None)
+            self._connection.close()
+
+    def _close_in_order(self) -> None:
+        """Say that all is in the database before the log is cut: a crash in between must find the one or the other."""
+        in_log, moved = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        if moved >= in_log:
+            self._files.mark(self._files.clean)
+
+    def forget_in_child(self) -> None:
+        """Drop everything without closing it, in a forked child.
+
+        Closing there would checkpoint, and take part in the parent's locks: the handles are leaked on purpose, and
+        never finalized.
+        """
+        for connection in (self._connection, self._reader.take()):
+            if connection is not None:
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        self._closed = True
+        self._broken = StoreBroken("the store belongs to the process that this one was forked from")
+
+
+def _code(error: apsw.Error) -> int:
+    """Give SQLite's extended result code."""
+    return int(getattr(error, "extendedresult", 0))
+
+
+def _as_array(texts: str | None) -> str:
+    return f"[{texts or ''}]"

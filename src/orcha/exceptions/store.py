@@ -1,0 +1,68 @@
+"""What a store of petitions raises."""
+
+from __future__ import annotations
+
+from orcha.exceptions.base import OrchaError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class StoreError(OrchaError):
+    """The store could not do what was asked."""
+
+    exit_code = 74
+
+
+class StoreFull(StoreError):  # noqa: N818 - a state of the disk, named as such
+    """There is no room on the disk for what was to be kept: nothing of it is kept, and a smaller change may succeed."""
+
+    exit_code = 75
+
+
+class StoreBroken(StoreError):  # noqa: N818 - a state of the store, named as such
+    """What is kept cannot be read or written any more: whether the last change is kept is not known.
+
+    The store must only be closed after it. Nothing is tried again in place, since Linux may have dropped what it failed
+    to write; the next start verifies what is there.
+    """
+
+    exit_code = 78
+
+
+class FencedError(StoreError):
+    """Steps that are not allowed from where these petitions are: nothing of the whole change is kept."""
+
+    seqs: tuple[int, ...]
+    """The sequence numbers of the petitions that were not where the step expected them."""
+
+    def __init__(self, seqs: Iterable[int]) -> None:
+        """Keep which petitions it was."""
+        self.seqs = tuple(seqs)
+        super().__init__(self.seqs)
+
+    def __str__(self) -> str:
+        """Name the first of them."""
+        return f"petitions not in the expected attempt and state: {_some([str(seq) for seq in self.seqs])}"
+
+
+class TokenKnown(StoreError):  # noqa: N818 - an answer as much as an error
+    """New petitions whose tokens belong to others already: nothing of the whole change is kept."""
+
+    tokens: tuple[bytes, ...]
+    """Those tokens."""
+
+    def __init__(self, tokens: Iterable[bytes]) -> None:
+        """Keep which tokens it was."""
+        self.tokens = tuple(tokens)
+        super().__init__(self.tokens)
+
+    def __str__(self) -> str:
+        """Name the first of them."""
+        return f"tokens that are known already: {_some([token.hex() for token in self.tokens])}"
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
