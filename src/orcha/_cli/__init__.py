@@ -1,0 +1,33 @@
+"""The built-in verbs of ``orcha``, one file each; which there are is known without importing them."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from types import ModuleType
+
+VERBS = {
+    "ps": "show what waits and runs",
+}
+"""Each verb with its line in ``orcha --help``; its module here has its name."""
+
+
+class Verb:
+    """A built-in verb as the command line sees it: it answers as a plugin does."""
+
+    def __init__(self, name: str, subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+        """Import it and add its command."""
+        self._module: ModuleType = __import__(f"{__name__}.{name}", fromlist=[name])
+        parser = subparsers.add_parser(name, help=VERBS[name])
+        parser.set_defaults(owner=self)
+        self._module.create_parser(parser)
+
+    def can_handle(self, owner: object) -> bool:
+        """Whether a command is this verb's."""
+        return owner is self
+
+    def handle(self, namespace: argparse.Namespace) -> int:
+        """Run it."""
+        code: int = self._module.run(namespace)
+        return code

@@ -1,0 +1,103 @@
+"""``orcha ps``: which petitions there are, since when, and why they wait."""
+
+from __future__ import annotations
+
+import argparse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Row = dict[str, Any]
+
+_PAGE = 1_000
+_STATES = {"queued": (1,), "held": (2,), "running": (3, 4), "cancelling": (5,), "ended": (6,)}
+"""What a person calls a state, and its numbers in `orcha._core.state.State`: starting shows as running."""
+_LIVE = ("queued", "held", "running", "cancelling")
+_RANK = {"cancelling": 0, "starting": 1, "running": 1, "held": 2, "queued": 3, "ended": 4}
+_COLUMNS = ("ID", "STATE", "PRIORITY", "SINCE", "WHY")
+
+
+def create_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = "Show the petitions of the service: what waits, and why, and what runs."
+    parser.epilog = "example: orcha ps --all --limit 20 --json"
+    parser.add_argument("-a", "--all", action="store_true", help="show ended ones too, as long as they are kept")
+    parser.add_argument(
+        "--state", action="append", choices=list(_STATES), help="show those in this state only; may be given repeatedly"
+    )
+    parser.add_argument("--limit", type=_positive, default=100, metavar="N", help="show at most N (default: 100)")
+    parser.add_argument("--json", action="store_true", help="print a JSON array; times are ISO 8601, in UTC")
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Ask and print."""
+    from orcha._cli import render
+    from orcha._cli.connection import connected
+
+    names = namespace.state or (tuple(_STATES) if namespace.all else _LIVE)
+    with connected() as client:
+        rows = fetch(client.rows, names, namespace.limit + 1)
+    shown, more = rows[: namespace.limit], len(rows) > namespace.limit
+    shown.sort(
+        key=lambda row: (_RANK.get(row["state"], 9), row["priority"] if row["state"] == "queued" else 0, row["seq"])
+    )
+    if namespace.json:
+        render.json([as_json(row) for row in shown])
+        return 0
+    if shown:
+        now = render.now()
+        render.table(_COLUMNS, [columns(row, now) for row in shown])
+    else:
+        render.line("no petitions" if namespace.all or namespace.state else "nothing waits or runs")
+    if more:
+        render.note(f"there are more than these {namespace.limit}: orcha ps --limit N")
+    return 0
+
+
+def fetch(ask: Callable[..., list[Row]], names: tuple[str, ...] | list[str], limit: int) -> list[Row]:
+    """Give up to `limit` rows in these states, newest first, however many answers that takes."""
+    mask = sum(1 << number for name in set(names) for number in _STATES[name])
+    rows: list[Row] = []
+    before: int | None = None
+    while len(rows) < limit:
+        page = ask(mask, min(_PAGE, limit - len(rows)), before)
+        if not page:
+            break
+        rows += page
+        before = page[-1]["seq"]
+    return rows
+
+
+def columns(row: Row, now: float) -> tuple[str, ...]:
+    """Give a row as people read it."""
+    from orcha._cli import render
+
+    since = row["ended"] or row["started"] or row["submitted"]
+    why = row["why"] or row["reason"] or ""
+    return (render.plain(row["id"]), state(row), f"{row['priority']:g}", render.age(now - since), render.plain(why))
+
+
+def state(row: Row) -> str:
+    """Give where a petition is, or how it ended."""
+    if row["outcome"] is None:
+        return "running" if row["state"] == "starting" else str(row["state"])
+    outcome = str(row["outcome"]).replace("_", " ")
+    return f"{outcome} ({row['code']})" if outcome == "failed" and row["code"] is not None else outcome
+
+
+def as_json(row: Row) -> Row:
+    """Give a row with its times in ISO 8601, and numbers that JSON has."""
+    from orcha._cli import render
+
+    times = {name: render.iso(row[name]) for name in ("submitted", "started", "ended")}
+    return row | times | {"priority": render.number(row["priority"])}
+
+
+def _positive(text: str) -> int:
+    """Read a number above zero."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return number

@@ -1,0 +1,270 @@
+"""What ``orcha`` does: read the options, find whose command it is, run that, and end with a code and one line.
+
+Only the plugin whose command was given is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from orcha import properties
+from orcha.plugins.base import PrintVersion
+from orcha.plugins.discovery import EMBEDDED, PluginError, installed, load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from orcha.plugins.record import Plugin
+
+NOT_FOUND = 127
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+"""128 + SIGPIPE, as a shell reports it."""
+
+_EPILOG = """\
+examples:
+  orcha ls
+  orcha --port 50001 hello-world serve
+
+Service and clients of one user share a key file, made at first use, and need no --key. A key on the command line can be
+read by every user of the machine.
+
+exit codes: 69 no service, 75 the service stopped, 77 wrong key, 124 timed out, 127 no such command, 130 interrupted
+"""
+
+
+def main() -> int:
+    """Run the command that the arguments of this process name.
+
+    Returns:
+        The command's exit code; 127 where nothing handles it, and without a traceback 69 where no service answers, 75
+        where it stopped, 77 for a wrong key, 130 after Ctrl+C.
+
+    """
+    try:
+        code = _run(sys.argv[1:])
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        from orcha.utils.streams import silence_stdout
+
+        silence_stdout()
+        return BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - whatever it is: a line and a code, no traceback
+        return _report(error)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Parse the arguments and run the command."""
+    parser = _Parser()
+    namespace = parser.parse_args(arguments)
+    properties.extras.update(vars(namespace))
+    command, owner = parser.commands.chosen, getattr(namespace, "owner", None)
+    if command is None or not command.can_handle(owner):
+        _say(f"nothing handles {' '.join(arguments)}")
+        return NOT_FOUND
+    return _code(command.handle(namespace))
+
+
+def _code(value: object) -> int:
+    """Give what a command returned as a code from 0 to 255: no failure as 0, a signal's number as a shell has it."""
+    if value is None:
+        return 0
+    if not isinstance(value, int):
+        _say(f"the command returned {value!r:.80} for its exit code")
+        return 1
+    if value < 0:
+        return 128 - value if value > -128 else 1
+    return int(value) & 0xFF or (1 if value else 0)
+
+
+def _report(error: Exception) -> int:
+    """Say in one line what ended the command, and give its code."""
+    from orcha.exceptions import OrchaError
+
+    text = " ".join(str(error).split())
+    if not isinstance(error, (OrchaError, PluginError)):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    _say(text)
+    if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
+        import traceback
+
+        _say("".join(traceback.format_exception(error)).rstrip())
+    return error.exit_code if isinstance(error, OrchaError) else 1
+
+
+def _say(line: str) -> None:
+    """Write a line to stderr, where there is one."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"orcha: {line}\n")
+
+
+class _Parser(argparse.ArgumentParser):
+    """The parser of what stands before the command; it lists the commands when it is asked for help."""
+
+    def __init__(self) -> None:
+        """Add the options, and a place for the command."""
+        super().__init__(
+            prog="orcha",
+            description="Orcha, a job service for shared machines that you program in Python.",
+            epilog=_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add = self.add_argument
+        add("--listen-address", metavar="ADDRESS", default=properties.listen_address, help="address of the service")
+        add("--port", metavar="N", type=_port, default=properties.port, help="TCP port of the service")
+        add("--key", metavar="KEY", default=None, help="key shared by service and clients, instead of the key file")
+        add("--systemd", action="store_true", help="run under systemd: tell it when the service is ready, and lives")
+        add("--version", action=PrintVersion, text=_version, help="show the version and exit")
+        found = self.add_subparsers(
+            title="commands", metavar="COMMAND", required=True, action=Commands, parser_class=argparse.ArgumentParser
+        )
+        assert isinstance(found, Commands)
+        self.commands = found
+
+    def format_help(self) -> str:
+        """Give the help with all commands."""
+        self.commands.list_all()
+        return super().format_help()
+
+
+class Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: SLF001 - what add_subparsers documents as `action`
+    """The command: whose it is, is found out when it is given, and only that is imported."""
+
+    chosen: Any = None
+    """The plugin or verb whose command was given."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        """Take any word for a command: what is none gets an answer and a code of its own."""
+        super().__init__(*arguments, **keywords)
+        self.choices = None  # type: ignore[assignment]
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Set the properties, import the command, parse its arguments."""
+        _apply(namespace)
+        words = [str(word) for word in values or ()]
+        if words[0] == "core":
+            words = self._core(parser, words)
+        else:
+            self._choose(words[0])
+        if words[0] not in self._name_parser_map:
+            raise PluginError(f"{words[0]} has changed while it was looked up: try again")
+        super().__call__(parser, namespace, words, option_string)
+
+    def _core(self, parser: argparse.ArgumentParser, words: list[str]) -> list[str]:
+        """Choose a built-in verb, whatever plugins there are; give the words from the verb on."""
+        from orcha._cli import VERBS, Verb
+
+        if len(words) < 2 or words[1] in {"-h", "--help"}:
+            names = "".join(f"\n  {name:<12}{line}" for name, line in VERBS.items())
+            parser.exit(0 if len(words) > 1 else 2, f"usage: orcha core VERB ...\n\nbuilt-in verbs:{names}\n")
+        if words[1] not in VERBS:
+            _refuse(f"orcha core has no verb {words[1]}: orcha core --help")
+        self.chosen = Verb(words[1], self)
+        return words[1:]
+
+    def _choose(self, word: str) -> None:
+        """Find whose command it is: Orcha's own plugins, then plugins by name, then verbs, then plugins by alias."""
+        from orcha._cli import VERBS, Verb
+
+        for name, (module, attribute, aliases, _) in EMBEDDED.items():
+            if word == name or word in aliases:
+                self._load(module, attribute)
+                return
+        plugins = installed()
+        named = [plugin for plugin in plugins if plugin.name == word]
+        if not named and word in VERBS:
+            self.chosen = Verb(word, self)
+            return
+        for plugin in named or [plugin for plugin in plugins if plugin.usable and word in plugin.aliases]:
+            self._load(plugin.module, plugin.attribute)
+            return
+        _unknown(word, plugins)
+
+    def _load(self, module: str, attribute: str) -> None:
+        """Import a plugin and let it add its arguments."""
+        try:
+            plugin = load(module, attribute)
+        except PluginError as error:
+            _forget()
+            raise PluginError(f"{module}: {error}") from error
+        self.chosen = plugin(self)
+
+    def list_all(self) -> None:
+        """Prepare the help of every command, by what is known of it."""
+        from orcha._cli import VERBS
+
+        lines: dict[str, tuple[tuple[str, ...], str]] = {
+            name: (aliases, line) for name, (_, _, aliases, line) in EMBEDDED.items()
+        }
+        lines |= {name: ((), line) for name, line in VERBS.items()}
+        lines |= {plugin.name: (tuple(plugin.aliases), plugin.help) for plugin in installed() if plugin.usable}
+        self._choices_actions = [
+            self._ChoicesPseudoAction(name, aliases, line.replace("%", "%%"))
+            for name, (aliases, line) in sorted(lines.items())
+        ]
+
+
+def _apply(namespace: argparse.Namespace) -> None:
+    """Set what the options before the command say, before any of a plugin's code is imported."""
+    properties.listen_address = namespace.listen_address
+    properties.port = namespace.port
+    properties.systemd = namespace.systemd
+    if namespace.key is not None:
+        properties.authkey = os.fsencode(namespace.key)
+    properties.extras.update(vars(namespace))
+
+
+def _unknown(word: str, plugins: list[Plugin]) -> None:
+    """Leave: nothing has this name. Where a broken plugin might have had it, say so."""
+    module = "orcha_" + word.replace("-", "_")
+    for plugin in plugins:
+        if plugin.problem and not plugin.usable and plugin.module == module:
+            _refuse(f"{word}: {module} cannot be used: {plugin.problem}")
+    _refuse(f"there is no command {word}: orcha --help lists them, orcha ls says what is wrong with a plugin")
+
+
+def _refuse(line: str) -> None:
+    """Leave with a line, as for a command that was not found."""
+    _say(line)
+    raise SystemExit(NOT_FOUND)
+
+
+def _forget() -> None:
+    """Drop what is known of plugins: one is not what it was when it was looked at."""
+    from orcha.plugins import cache, places
+
+    cache.forget(places.safe_path())
+
+
+def _port(text: str) -> int:
+    """Read a port number."""
+    number = int(text) if text.isdecimal() else -1
+    if not 0 <= number <= 65_535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port: 0 to 65535")
+    return number
+
+
+def _version() -> str:
+    """Give the line of ``orcha --version``."""
+    from orcha.utils.packages import version
+
+    return f"orcha - {version()}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
