@@ -11,7 +11,7 @@ from orcha._core.changes import Append, Changes, NewChannel
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._store.contract import StoredChannel, Waiting
 from orcha.exceptions.store import FencedError, TokenKnown
-from support.changes import ANY_STATE, accept, append, end, name, petition, step, steps
+from support.changes import ANY_STATE, MANAGER, accept, append, end, name, petition, step, steps
 
 
 def test_a_row_comes_back_as_it_was_given(store):
@@ -153,7 +153,7 @@ def test_order_is_exact_across_ints_floats_and_infinities(store):
     priorities = [2**53 + 1, float(2**53), 0.5, 0, -0.5, math.inf, -math.inf, 2**63 - 1, -(2**63), 2**53 + 3, 7, 7.0]
     store.commit(accept(*(petition(seq, priority=priority) for seq, priority in enumerate(priorities, 1))))
     expected = sorted((priority, seq) for seq, priority in enumerate(priorities, 1))
-    given = list(store.waiting())
+    given = list(store.waiting(MANAGER))
     assert [(entry.priority, entry.seq) for entry in given] == expected
     assert [type(entry.priority) for entry in given] == [type(priority) for priority, _ in expected]
     kept = store.rows(range(1, len(priorities) + 1))
@@ -161,20 +161,22 @@ def test_order_is_exact_across_ints_floats_and_infinities(store):
 
 
 def test_waiting_is_what_it_was_when_it_began(store):
-    store.commit(accept(petition(1), petition(2), petition(3)))
-    waiting = store.waiting()
+    store.commit(accept(petition(1), petition(2), petition(3), petition(4, manager="other")))
+    waiting = store.waiting(MANAGER)
     assert next(waiting) == Waiting(0, 1, "job-1")
     store.commit(steps(end(2)))
     assert [entry.seq for entry in waiting] == [2, 3]
-    assert [entry.seq for entry in store.waiting()] == [1, 3]
+    assert [entry.seq for entry in store.waiting(MANAGER)] == [1, 3]
 
 
 def test_unfinished_are_those_somebody_is_busy_with(store):
     states = [State.QUEUED, State.HELD, State.STARTING, State.RUNNING, State.CANCELLING, State.ENDED]
     store.commit(accept(*(petition(seq, state=state) for seq, state in enumerate(states, 1))))
-    store.commit(accept(petition(7), petition(8)))
+    store.commit(accept(petition(7), petition(8), petition(9, manager="other", state=State.RUNNING)))
     store.commit(steps(end(7, hook_pending=True), end(8, slot_held=True)))
-    assert [row.seq for row in store.unfinished()] == [2, 3, 4, 5, 7, 8]
+    assert [row.seq for row in store.unfinished(MANAGER)] == [2, 3, 4, 5, 7, 8]
+    assert [row.seq for row in store.unfinished("other")] == [9]
+    assert store.unfinished("nobody") == []
 
 
 def test_tokens_and_tombstones_are_found(store):
@@ -188,7 +190,9 @@ def test_tokens_and_tombstones_are_found(store):
     store.commit(Changes(tombstones=[(name(5), 100.0), (name(6), 60.0)]))
     store.commit(Changes(tombstones=[(name(6), 40.0)]))
     assert store.tombstones([name(5), name(6), name(7)], 50.0) == {name(5), name(6)}
+    assert store.all_tombstones(50.0) == {name(5): 100.0, name(6): 60.0}
     assert store.tombstones([name(5), name(6)], 60.0) == {name(5)}
+    assert store.all_tombstones(60.0) == {name(5): 100.0}
     assert store.tombstones([name(5)], 100.0) == set()
 
 

@@ -9,6 +9,7 @@ from orcha._core.state import OnInterrupt, Outcome, State
 
 ANY_STATE = 0b1111110
 """Bit mask of all states."""
+MANAGER = "tests:Manager"
 
 
 def name(number: int) -> bytes:
@@ -22,7 +23,7 @@ def petition(seq: int, **fields: Any) -> NewPetition:
         "token": name(seq),
         "id": f"job-{seq}",
         "id_is_int": False,
-        "manager": "tests:Manager",
+        "manager": MANAGER,
         "owner": "uid:0",
         "channel": name(seq),
         "state": State.QUEUED,

@@ -125,11 +125,11 @@ class Store(Protocol):
         ...
 
     def waiting(self, manager: str) -> Iterator[Waiting]:
-        """Give this manager's QUEUED petitions, smallest (priority, seq) first."""
+        """Give this manager's QUEUED petitions as they are when the first is asked for, smallest (priority, seq) first."""
         ...
 
     def unfinished(self, manager: str) -> list[Row]:
-        """Give this manager's rows in HELD, STARTING, RUNNING and CANCELLING, and the ended ones with hook_pending or slot_held."""
+        """Give this manager's rows in HELD to CANCELLING, and its ended ones with hook_pending or slot_held."""
         ...
 
     def channel(self, channel: bytes) -> StoredChannel | None:

@@ -203,23 +203,31 @@ class MemoryStore:
 
     def tombstones(self, tokens: Sequence[bytes], now: float) -> set[bytes]:
         """Give those tokens that were cancelled before their submit came."""
-        if self._tombstones:
-            self._tombstones = {token: until for token, until in self._tombstones.items() if until > now}
+        self._forget_tombstones(now)
         return self._tombstones.keys() & set(tokens)
 
     def rows(self, seqs: Sequence[int]) -> list[Row]:
         """Give these rows, in the order asked, without those that do not exist."""
         return [self._rows[seq] for seq in seqs if seq in self._rows]
 
-    def waiting(self) -> Iterator[Waiting]:
-        """Give all QUEUED petitions as they are when the first is asked for, smallest (priority, seq) first."""
-        queued = [Waiting(row.priority, row.seq, row.id) for row in self._rows.values() if row.state == State.QUEUED]
-        yield from sorted(queued)
+    def all_tombstones(self, now: float) -> dict[bytes, float]:
+        """Give all tombstones still in force, with the time until which each is kept."""
+        self._forget_tombstones(now)
+        return dict(self._tombstones)
 
-    def unfinished(self) -> list[Row]:
-        """Give the rows that somebody is busy with: see the contract."""
-        active = [row for row in self._rows.values() if row.state in _ACTIVE or row.hook_pending or row.slot_held]
-        return sorted(active)
+    def _forget_tombstones(self, now: float) -> None:
+        if self._tombstones:
+            self._tombstones = {token: until for token, until in self._tombstones.items() if until > now}
+
+    def waiting(self, manager: str) -> Iterator[Waiting]:
+        """Give this manager's QUEUED petitions as they are when the first is asked for, smallest first."""
+        queued = [row for row in self._rows.values() if row.state == State.QUEUED and row.manager == manager]
+        yield from sorted(Waiting(row.priority, row.seq, row.id) for row in queued)
+
+    def unfinished(self, manager: str) -> list[Row]:
+        """Give the rows that this manager is busy with: see the contract."""
+        mine = [row for row in self._rows.values() if row.manager == manager]
+        return sorted(row for row in mine if row.state in _ACTIVE or row.hook_pending or row.slot_held)
 
     def channel(self, channel: bytes) -> StoredChannel | None:
         """Give a channel, None for an unknown one."""
@@ -264,6 +272,7 @@ class MemoryStore:
 
     def prunable(self, *, older_than: float, keep: int, younger_than: float, limit: int) -> list[tuple[int, bytes]]:
         """Give (seq, channel) of ended rows to forget, oldest end first: see the contract."""
+        self._forget_tombstones(younger_than)
         ended = sorted((row.ended or 0.0, row.seq) for row in self._rows.values() if row.state == State.ENDED)
         surplus = len(ended) - keep
         found = []

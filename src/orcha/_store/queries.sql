@@ -30,12 +30,15 @@ WHERE petition.seq IS NULL
    OR (step.value ->> 1) NOT NULL AND petition.attempt != step.value ->> 1
    OR NOT ((step.value ->> 2) >> petition.state) & 1;
 
+-- name: all_tombstones
+SELECT token, until FROM tombstone WHERE until > ?1;
+
 -- name: active_seqs
 SELECT group_concat(seq, ',') FROM petition
-WHERE state BETWEEN 2 AND 5 OR hook_pending OR slot_held;
+WHERE (state BETWEEN 2 AND 5 OR hook_pending OR slot_held) AND manager = ?1;
 
 -- name: waiting
-SELECT priority, seq, id FROM petition WHERE state = 1 ORDER BY priority, seq;
+SELECT priority, seq, id FROM petition WHERE state = 1 AND manager = ?1 ORDER BY priority, seq;
 
 -- name: bounds
 SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM petition;

@@ -86,10 +86,10 @@ class Reader:
         return connection
 
 
-def waiting(connection: apsw.Connection) -> Iterator[Waiting]:
-    """Give all that wait, as they are now, smallest (priority, seq) first; closes the connection."""
+def waiting(connection: apsw.Connection, manager: str) -> Iterator[Waiting]:
+    """Give what waits for a manager, as it is now, smallest (priority, seq) first; closes the connection."""
     try:
-        for priority, seq, identifier in connection.execute(queries()["waiting"]):
+        for priority, seq, identifier in connection.execute(queries()["waiting"], (manager,)):
             yield Waiting(priority, seq, identifier)
     finally:
         connection.close()

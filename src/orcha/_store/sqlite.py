@@ -315,17 +315,24 @@ class SqliteStore:
             found += decode_rows(self._ask(query, json.dumps(list(wanted[start : start + _ROWS_A_STEP]))))
         return found
 
-    def waiting(self) -> Iterator[Waiting]:
-        """Give all QUEUED petitions as they are when the first is asked for, smallest (priority, seq) first."""
+    @_guarded
+    def all_tombstones(self, now: float) -> dict[bytes, float]:
+        """Give all tombstones still in force, with the time until which each is kept."""
+        self._now = max(self._now, now)
+        found: list[Any] = self._connection.execute(self._queries["all_tombstones"], (now,)).fetchall()
+        return dict(found)
+
+    def waiting(self, manager: str) -> Iterator[Waiting]:
+        """Give this manager's QUEUED petitions as they are when the first is asked for, smallest (priority, seq) first."""
         try:
-            yield from reading.waiting(self._connect_reader())
+            yield from reading.waiting(self._connect_reader(), manager)
         except apsw.Error as error:
             raise self._broken_by(error) from error
 
     @_guarded
-    def unfinished(self) -> list[Row]:
-        """Give the rows that somebody is busy with: see the contract."""
-        return self._rows("rows", sorted(decode_list(self._ask("active_seqs"))))
+    def unfinished(self, manager: str) -> list[Row]:
+        """Give the rows that this manager is busy with: see the contract."""
+        return self._rows("rows", sorted(decode_list(self._ask("active_seqs", manager))))
 
     @_guarded
     def channel(self, channel: bytes) -> StoredChannel | None:
@@ -357,6 +364,7 @@ class SqliteStore:
     @_guarded
     def prunable(self, *, older_than: float, keep: int, younger_than: float, limit: int) -> list[tuple[int, bytes]]:
         """Give (seq, channel) of ended rows to forget, oldest end first: see the contract."""
+        self._now = max(self._now, younger_than)
         last_ended, last_seq = self._ask("end_of_keep", keep) or (-1.0, -1)
         bound = max(older_than, last_ended)
         text = self._ask("prunable", bound, older_than, last_ended, last_seq, younger_than, limit)
