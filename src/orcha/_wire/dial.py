@@ -1,0 +1,193 @@
+"""A client's connection: over the Unix socket in the endpoint's folder where that is safe, else over TCP or TLS."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import time
+
+from orcha._wire.connection import RECEIVE, Link, time_left
+from orcha._wire.frames import FrameError
+from orcha._wire.handshake import NOBODY, TCP, TLS, UNIX, ClientHandshake, SelfConnectionError
+from orcha._wire.unix import peer_credentials, with_short_path
+from orcha.exceptions import OrchaConnectionError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orcha._wire.endpoint import Endpoint
+    from orcha._wire.keys import Key
+    from orcha._wire.tls import TlsSession
+
+_SELF_CONNECTIONS = 10
+
+
+def dial(
+    endpoint: Endpoint,
+    key: str | bytes | Key | None = None,
+    *,
+    timeout: float = 5.0,
+    allow_weak_key: bool = False,
+    tls: bool | None = None,
+) -> Link:
+    """Connect to the service at an endpoint.
+
+    Without `key` the kernel's word is enough on the Unix socket of a service of the same user or of root, and the
+    user's key file is used elsewhere. A `key` that is given is always proved. `timeout` is in seconds, for each way
+    that is tried; `tls` says whether to use TLS over TCP, None for wherever the endpoint is not on loopback.
+
+    Raises OrchaConnectionError (nobody listens, or who listens does not answer), AuthenticationError (the key is
+    wrong), ManagerShutdownError (the service is stopping), ConfigurationError (the key file is not safe, or a weak key
+    would go to another machine), and OrchaError (no version of the protocol in common).
+
+    Example::
+
+        link = dial(Endpoint("127.0.0.1", 50000))
+        link.send(frames.encode(messages.Ping(1)))
+    """
+    keys = _Keys(key)
+    for path in endpoint.socket_paths():
+        link = _dial_unix(endpoint, path, keys, timeout)
+        if link is not None:
+            return link
+    if tls is None:
+        tls = not endpoint.is_loopback
+    for _ in range(_SELF_CONNECTIONS):
+        try:
+            return _dial_tcp(endpoint, keys, timeout, tls=tls, allow_weak=allow_weak_key)
+        except SelfConnectionError:
+            continue  # TCP gave the client the port that it wants to reach: nobody else listens there
+    raise OrchaConnectionError(f"nobody listens on {endpoint.name}")
+
+
+class _Keys:
+    """The key to prove: as given, or the user's file, each read when it is needed."""
+
+    def __init__(self, key: str | bytes | Key | None) -> None:
+        self._given = key
+        self._key: Key | None = None
+
+    def given(self) -> Key | None:
+        """Give the key that the caller named, None where it named none."""
+        return None if self._given is None else self.load()
+
+    def load(self) -> Key:
+        """Give the key that was named, else the user's."""
+        from orcha._wire import keys
+        from orcha._wire.endpoint import key_path
+
+        if self._key is None:
+            given = self._given
+            if given is None:
+                self._key = keys.load_or_make_key(key_path())
+            else:
+                self._key = keys.parse_key(given) if isinstance(given, (str, bytes)) else given
+        return self._key
+
+
+# --- Unix ------------------------------------------------------------------------------------------------------------
+
+
+def _dial_unix(endpoint: Endpoint, path: str, keys: _Keys, timeout: float) -> Link | None:
+    """Connect over a Unix socket; None where there is none, or nobody behind it, or it may be another user's."""
+    if not _is_ours(os.path.dirname(path), path):  # noqa: PTH120 - pathlib costs a client 5 ms
+        return None
+    deadline = time.monotonic() + timeout
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout)
+        try:
+            with_short_path(path, sock.connect)
+        except (FileNotFoundError, ConnectionRefusedError, PermissionError):
+            sock.close()
+            return None
+        uid = peer_credentials(sock)[1]
+        if uid == NOBODY or uid not in (os.geteuid(), 0):
+            sock.close()
+            return None
+        link = Link(sock, UNIX)
+        link.handshake(ClientHandshake(UNIX, endpoint.name, keys.given(), load_key=keys.load), deadline)
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, (FrameError, TimeoutError, ConnectionResetError, BrokenPipeError)):
+            raise _no_service(endpoint, error) from None
+        raise
+    return link
+
+
+def _is_ours(folder: str, path: str) -> bool:
+    """Tell whether a folder and the socket in it are this user's or root's, and nobody else can put another there."""
+    try:
+        found, sock = os.lstat(folder), os.lstat(path)
+    except OSError:
+        return False
+    trusted = (os.geteuid(), 0)
+    return (
+        stat.S_ISDIR(found.st_mode)
+        and found.st_uid in trusted
+        and not stat.S_IMODE(found.st_mode) & 0o022
+        and stat.S_ISSOCK(sock.st_mode)
+        and sock.st_uid in trusted
+    )
+
+
+# --- TCP -------------------------------------------------------------------------------------------------------------
+
+
+def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, tls: bool, allow_weak: bool) -> Link:
+    from orcha._wire.keys import check_strength
+
+    deadline = time.monotonic() + timeout
+    try:
+        sock = socket.create_connection((endpoint.address, endpoint.port), timeout)
+    except socket.gaierror as error:
+        raise OrchaConnectionError(f"nobody knows where {endpoint.address} is: {error.strerror}") from None
+    except OSError as error:
+        raise OrchaConnectionError(f"nobody listens on {endpoint.name}: {error.strerror or error}") from None
+    try:
+        _prepare(sock)
+        key = keys.load()
+        check_strength(key, loopback=endpoint.is_loopback, allow_weak=allow_weak)
+        session = _start_tls(sock, deadline) if tls else None
+        transport = TCP if session is None else TLS
+        certificate_hash = b"" if session is None else session.peer_certificate_hash()
+        link = Link(sock, transport, session)
+        handshake = ClientHandshake(transport, endpoint.name, key, certificate_hash=certificate_hash)
+        link.handshake(handshake, deadline)
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, OrchaConnectionError) or not isinstance(error, (OSError, FrameError)):
+            raise
+        raise _no_service(endpoint, error) from None
+    return link
+
+
+def _prepare(sock: socket.socket) -> None:
+    if sock.getsockname() == sock.getpeername():
+        raise SelfConnectionError
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def _start_tls(sock: socket.socket, deadline: float) -> TlsSession:
+    from orcha._wire.tls import TlsSession, client_context
+
+    session = TlsSession(client_context(), server=False)
+    data = b""
+    while not session.established:
+        if session.receive(data):  # pragma: no cover - a service speaks second
+            raise OrchaConnectionError("what listens there is no service of Orcha")
+        if outgoing := session.outgoing():
+            sock.sendall(outgoing)
+        if not session.established:
+            sock.settimeout(time_left(deadline))
+            data = sock.recv(RECEIVE)
+            if not data:
+                raise OrchaConnectionError("what listens there closed the connection: does it speak TLS?")
+    return session
+
+
+def _no_service(endpoint: Endpoint, error: Exception) -> OrchaConnectionError:
+    if isinstance(error, TimeoutError):
+        return OrchaConnectionError(f"what listens on {endpoint.name} does not answer")
+    return OrchaConnectionError(f"what listens on {endpoint.name} is no service of Orcha: {error}")

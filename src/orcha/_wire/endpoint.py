@@ -1,0 +1,134 @@
+"""Where a service is: its address and port, and the folder that holds what it keeps and its Unix socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from dataclasses import dataclass
+
+from orcha.exceptions import ConfigurationError
+
+SYSTEM_FOLDER = "/var/lib/orcha"
+"""Where a service keeps its folders that runs without a home."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An address and a port, and the folder of the service there.
+
+    Raises ValueError for an address that cannot name a folder, and for a port outside 0 to 65535.
+
+    Example::
+
+        endpoint = Endpoint("127.0.0.1", 50000)
+        endpoint.socket_path  # /home/me/.local/state/orcha/127.0.0.1-50000/orcha.sock
+    """
+
+    address: str
+    """An address or a host's name."""
+    port: int
+    """TCP port; 0 for any free one, which only a service can ask for."""
+    folder: str = ""
+    """Absolute path; empty for `<home of Orcha>/<address>-<port>`."""
+
+    def __post_init__(self) -> None:
+        if not self.address or "/" in self.address or not self.address.isprintable():
+            raise ValueError(f"{self.address!r} is no address to listen on or to connect to")
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"{self.port} is no TCP port: 0 to 65535")
+        folder = self.folder or os.path.join(state_home(), f"{self.address}-{self.port}")  # noqa: PTH118
+        object.__setattr__(self, "folder", folder)
+
+    @property
+    def name(self) -> str:
+        """The address and port as people write them."""
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it can be reached from this machine only, hence without TLS."""
+        return is_loopback(self.address)
+
+    @property
+    def socket_path(self) -> str:
+        """The Unix socket."""
+        return f"{self.folder}/orcha.sock"
+
+    @property
+    def lock_path(self) -> str:
+        """The file whose lock says that a service is there."""
+        return f"{self.folder}/lock"
+
+    @property
+    def database_path(self) -> str:
+        """What the service keeps."""
+        return f"{self.folder}/orcha.db"
+
+    @property
+    def output_folder(self) -> str:
+        """Output too long for the database."""
+        return f"{self.folder}/output"
+
+    def make_folder(self) -> None:
+        """Make the folder, 0700, where it does not exist; raises ConfigurationError where others may enter it."""
+        make_private_folder(self.folder)
+
+    def socket_paths(self) -> list[str]:
+        """Give the Unix sockets that a client tries: the one in its own home, and that of a system's service."""
+        paths = [self.socket_path]
+        if self.folder == f"{state_home()}/{self.address}-{self.port}" and "ORCHA_HOME" not in os.environ:
+            system = f"{SYSTEM_FOLDER}/{self.address}-{self.port}/orcha.sock"
+            paths += [system] if system != self.socket_path else []
+        return paths
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address is one of this machine's loopback: 127.0.0.0/8, ::1, or the name localhost.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
+    (True, False)
+    """
+    if address.lower() == "localhost":
+        return True
+    try:
+        return socket.inet_pton(socket.AF_INET, address)[0] == 127
+    except OSError:
+        pass
+    try:
+        return socket.inet_pton(socket.AF_INET6, address) == bytes(15) + b"\x01"
+    except OSError:
+        return False
+
+
+def state_home() -> str:
+    """Give the folder of all endpoints' folders: $ORCHA_HOME, else `orcha` in the XDG state folder, else the system's.
+
+    The system's, /var/lib/orcha, is for services without a home. XDG Base Directory Specification 0.8.
+    """
+    return _home("XDG_STATE_HOME", ".local/state", SYSTEM_FOLDER)
+
+
+def key_path() -> str:
+    """Give the path of the user's key file: in $ORCHA_HOME, else in `orcha` of the XDG configuration folder."""
+    return _home("XDG_CONFIG_HOME", ".config", SYSTEM_FOLDER) + "/key"
+
+
+def _home(variable: str, below_home: str, system: str) -> str:
+    if home := os.environ.get("ORCHA_HOME"):
+        return os.path.abspath(home)  # noqa: PTH100 - pathlib costs a client 5 ms
+    if (folder := os.environ.get(variable, "")).startswith("/"):
+        return f"{folder.rstrip('/')}/orcha"
+    if (home := os.environ.get("HOME", "")).startswith("/"):
+        return f"{home.rstrip('/')}/{below_home}/orcha"
+    return system
+
+
+def make_private_folder(path: str) -> None:
+    """Make a folder, 0700, and those above it; raises ConfigurationError where it is not this user's alone."""
+    os.makedirs(path, mode=0o700, exist_ok=True)  # noqa: PTH103
+    found = os.stat(path)  # noqa: PTH116
+    if found.st_uid != os.geteuid():
+        raise ConfigurationError(f"{path} belongs to uid {found.st_uid}, not to uid {os.geteuid()} who runs this")
+    if stat.S_IMODE(found.st_mode) & 0o022:
+        raise ConfigurationError(f"others may write to {path}: run chmod 700 {path}")
