@@ -25,8 +25,7 @@ from multiprocessing import process
 from typing import Any, Self
 
 from orcha._processes import at_fork, system
-from orcha._processes.helpers import helper_pids
-from orcha._processes.tag import tag_children, tag_of, tag_self, tag_tree
+from orcha._processes.population import Population
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,8 +41,8 @@ STARTS_A_PROCESS = frozenset(
 class ServiceState:
     """What the service process has that its children must not keep."""
 
-    nonce: int
-    """The nonce of this start of the service."""
+    population: Population
+    """Where the processes of its attempts are counted."""
     descriptors: Callable[[], Iterable[int]] = tuple
     """Gives the descriptors a forked child closes: listening and client sockets, the lock, epoll."""
     forget: tuple[Callable[[], None], ...] = ()
@@ -70,7 +69,7 @@ class Attempt:
 
     def __exit__(self, *_: object) -> None:
         if not system.thread_has_no_children():
-            _tag_started_by(self)
+            _claim_children(self)
         _here.attempt = None
         _working.pop(self.ordinal, None)
 
@@ -100,7 +99,7 @@ def working_for(ordinal: int) -> Attempt:
         with working_for(ordinal) as attempt:
             petition.action(callback, petition)
         if attempt.may_have_processes:
-            sweep(exactly(tag_of(nonce, ordinal)))
+            population.sweep(ordinal)
     """
     return Attempt(ordinal)
 
@@ -116,20 +115,18 @@ def apart() -> Iterator[None]:
 
 
 def adopt(ordinal: int, pid: int) -> list[int]:
-    """Take a process that the action named, and what descends from it; give the pids tagged.
+    """Take a process that the action named, and what descends from it; give the pids that are the attempt's now.
 
-    Raises ValueError for a pid that no attempt can own: this process, pids up to 1, and the service's helpers.
+    Raises ValueError for a pid that no attempt can own: this process, pids up to 1, and the service's helpers; and
+    RuntimeError before :func:`install`.
     """
-    if pid in helper_pids():
-        raise ValueError(f"pid {pid} is a helper of the service, shared by all attempts")
-    attempt = _working.get(ordinal)
-    if attempt is not None:
-        attempt.may_have_processes = True
     state = _state
     if state is None:
-        return []
+        raise RuntimeError("the attempts of this process are not followed")
+    pids = state.population.claim(ordinal, pid)
+    note(ordinal)
     state.on_child()
-    return tag_tree(pid, tag_of(state.nonce, ordinal), helper_pids())
+    return pids
 
 
 def note(ordinal: int) -> None:
@@ -139,13 +136,13 @@ def note(ordinal: int) -> None:
         attempt.may_have_processes = True
 
 
-def tag_started_by(ordinal: int) -> list[int]:
-    """Tag what an attempt's thread has started and nobody named; give the pids. Callable from any thread.
+def claim_children(ordinal: int) -> list[int]:
+    """Count what an attempt's thread has started and nobody named to it; give the pids. Callable from any thread.
 
     What has escaped from *those* by now (double fork) is the service's own and ends with it.
     """
     attempt = _working.get(ordinal)
-    return [] if attempt is None else _tag_started_by(attempt)
+    return [] if attempt is None else _claim_children(attempt)
 
 
 def current_ordinal() -> int:
@@ -214,21 +211,21 @@ def _instrument(owner: type, name: str) -> None:
         if state is not None and not _here.apart:
             _note_start()
             if attempt is not None and self.pid is not None:
-                tag_tree(self.pid, tag_of(state.nonce, attempt.ordinal), helper_pids())
+                state.population.claim(attempt.ordinal, self.pid)
         return result
 
     setattr(owner, name, start)
 
 
-def _tag_started_by(attempt: Attempt) -> list[int]:
+def _claim_children(attempt: Attempt) -> list[int]:
     state = _state
     if state is None:
         return []
-    tagged = tag_children(attempt.thread, tag_of(state.nonce, attempt.ordinal), helper_pids())
-    if tagged:
+    pids = state.population.claim_children(attempt.ordinal, attempt.thread)
+    if pids:
         attempt.may_have_processes = True
         state.on_child()
-    return tagged
+    return pids
 
 
 def _after_fork_in_child() -> tuple[Iterable[int], tuple[Callable[[], None], ...]]:
@@ -240,5 +237,5 @@ def _after_fork_in_child() -> tuple[Iterable[int], tuple[Callable[[], None], ...
     if state is None:
         return (), ()
     if attempt is not None and not _here.apart:
-        tag_self(tag_of(state.nonce, attempt.ordinal))
+        state.population.claim_self(attempt.ordinal)
     return state.descriptors(), state.forget

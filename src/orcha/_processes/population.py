@@ -1,0 +1,204 @@
+"""All processes of all attempts of this service, and the two ways to know them.
+
+:class:`Tagged` is exact and needs Linux; :class:`Known` stands in where tags or pidfds are refused: it knows the
+processes that were seen to start or were named, and what descends from them at the moment. Which one is in force is
+said by `exact`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from typing import Any, Protocol
+
+from orcha._processes.helpers import helper_pids
+from orcha._processes.identity import Identity, signal_exactly
+from orcha._processes.sweep import Swept, living, sweep
+from orcha._processes.tag import exactly, supported, tag_children, tag_of, tag_self, tag_tree
+
+
+class Population(Protocol):
+    """What the rest of the package needs to know of the attempts' processes; callable from any thread."""
+
+    exact: bool
+    """Whether no process can escape: tags are in force."""
+
+    def claim(self, ordinal: int, pid: int) -> list[int]:
+        """Count a process and its descendants to an attempt; give the pids.
+
+        Raises ValueError for this process, pids up to 1, and the helpers that all attempts share.
+        """
+        ...
+
+    def claim_self(self, ordinal: int) -> None:
+        """Count this process to an attempt; called in a forked child."""
+        ...
+
+    def claim_children(self, ordinal: int, thread: int) -> list[int]:
+        """Count what a thread of this process started, and nobody named, to an attempt; give the pids."""
+        ...
+
+    def living(self, ordinal: int) -> list[Identity]:
+        """List an attempt's processes, as one look finds them."""
+        ...
+
+    def signal(self, identity: Identity, number: int) -> bool:
+        """Send a signal to exactly this process; False when it had ended. Raises PermissionError."""
+        ...
+
+    def sweep(self, ordinal: int, deadline: float = 1.0) -> Swept:
+        """Kill all processes of an attempt until none is left, for at most `deadline` seconds."""
+        ...
+
+    def forget(self, ordinal: int) -> None:
+        """Let go of what is kept of an attempt that is over."""
+        ...
+
+
+def population_for(nonce: int) -> Population:
+    """Give the exact population where this system can have one, else the one that knows what it was told."""
+    return Tagged(nonce) if supported() else Known()
+
+
+class Tagged:
+    """Each process carries its attempt's tag."""
+
+    exact = True
+
+    def __init__(self, nonce: int) -> None:
+        self.nonce = nonce
+
+    def claim(self, ordinal: int, pid: int) -> list[int]:
+        """See :class:`Population`."""
+        return tag_tree(pid, tag_of(self.nonce, ordinal), _without_helpers(pid))
+
+    def claim_self(self, ordinal: int) -> None:
+        """See :class:`Population`."""
+        tag_self(tag_of(self.nonce, ordinal))
+
+    def claim_children(self, ordinal: int, thread: int) -> list[int]:
+        """See :class:`Population`."""
+        return tag_children(thread, tag_of(self.nonce, ordinal), helper_pids())
+
+    def living(self, ordinal: int) -> list[Identity]:
+        """See :class:`Population`."""
+        return living(exactly(tag_of(self.nonce, ordinal)))
+
+    def signal(self, identity: Identity, number: int) -> bool:
+        """See :class:`Population`."""
+        return signal_exactly(identity, number)
+
+    def sweep(self, ordinal: int, deadline: float = 1.0) -> Swept:
+        """See :class:`Population`."""
+        return sweep(exactly(tag_of(self.nonce, ordinal)), deadline=deadline)
+
+    def forget(self, ordinal: int) -> None:
+        """Keep nothing: the tags are in the kernel."""
+
+
+class Known:
+    """Each process was seen to start or was named; psutil finds what descends from it."""
+
+    exact = False
+
+    def __init__(self) -> None:
+        self._known: dict[int, dict[int, Any]] = {}
+        self._lock = threading.Lock()
+
+    def claim(self, ordinal: int, pid: int) -> list[int]:
+        """See :class:`Population`."""
+        import psutil
+
+        if pid <= 1 or pid == os.getpid():
+            raise ValueError(f"pid {pid} is no process that an attempt started")
+        _without_helpers(pid)
+        try:
+            process = psutil.Process(pid)
+            found = [process, *process.children(recursive=True)]
+        except psutil.Error:
+            return []
+        with self._lock:
+            self._known.setdefault(ordinal, {}).update((one.pid, one) for one in found)
+        return [one.pid for one in found]
+
+    def claim_self(self, ordinal: int) -> None:
+        """Do nothing: the parent saw this process start."""
+
+    def claim_children(self, ordinal: int, thread: int) -> list[int]:  # noqa: ARG002 - no system tells by thread
+        """Claim nothing: what nobody named may be any attempt's."""
+        return []
+
+    def living(self, ordinal: int) -> list[Identity]:
+        """See :class:`Population`."""
+        return [Identity(one.pid, int(one.create_time() * 1000)) for one in self._living(ordinal)]
+
+    def signal(self, identity: Identity, number: int) -> bool:
+        """See :class:`Population`."""
+        import psutil
+
+        for known in list(self._known.values()):
+            one = known.get(identity.pid)
+            if one is not None and int(one.create_time() * 1000) == identity.start_time:
+                try:
+                    one.send_signal(number)  # compares the start time first
+                except psutil.AccessDenied as error:
+                    raise PermissionError(str(error)) from error
+                except psutil.Error:
+                    return False
+                return True
+        return False
+
+    def sweep(self, ordinal: int, deadline: float = 1.0) -> Swept:
+        """See :class:`Population`."""
+        until = time.monotonic() + deadline
+        told: set[int] = set()
+        while found := self.living(ordinal):
+            for identity in found:
+                try:
+                    self.signal(identity, signal.SIGKILL)
+                except PermissionError:
+                    continue
+                told.add(identity.pid)
+            if time.monotonic() >= until:
+                break
+            time.sleep(0.005)
+        left = {identity.pid for identity in found}
+        return Swept(tuple(sorted(told - left)), tuple(sorted(left)))
+
+    def forget(self, ordinal: int) -> None:
+        """See :class:`Population`."""
+        with self._lock:
+            self._known.pop(ordinal, None)
+
+    def _living(self, ordinal: int) -> list[Any]:
+        """Look again what descends from the known ones, and give all that run."""
+        import psutil
+
+        with self._lock:
+            known = self._known.setdefault(ordinal, {})
+            for one in list(known.values()):
+                try:
+                    known.update((child.pid, child) for child in one.children(recursive=True))
+                except psutil.Error:
+                    continue
+            return [one for one in known.values() if _runs(one)]
+
+
+def _runs(process: Any) -> bool:
+    """Whether a psutil process runs and is no zombie."""
+    import psutil
+
+    try:
+        return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _without_helpers(pid: int) -> frozenset[int]:
+    """Give the helpers' pids; ValueError where the named process is one of them."""
+    helpers = helper_pids()
+    if pid in helpers:
+        raise ValueError(f"pid {pid} is a helper of the service, shared by all attempts")
+    return helpers

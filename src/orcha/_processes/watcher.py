@@ -1,0 +1,54 @@
+"""The watcher: a small process that outlives the service by some milliseconds and kills what its attempts left.
+
+Run as ``python -I -S watcher.py PID START_TIME NONCE`` in a session of its own. It needs nothing but the standard
+library and this package, which lies where this file does.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+
+HELPERS_GRACE = 0.04
+"""Seconds in which the resource tracker may clean up behind the attempts, and go by itself, before it is killed."""
+LIMIT = 30.0
+"""Seconds after which what cannot be killed is left to the next start."""
+
+
+def main(pid: int, start_time: int, nonce: int) -> None:
+    """Wait for the end of exactly that process, however it comes, and sweep what carries its nonce."""
+    # `-I -S` leaves this package out of the path. It goes last, so that nothing beside it hides the standard library.
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))  # noqa: PTH100, PTH120
+    from orcha._processes.tag import new_nonce, tag_of, tag_self
+
+    tag_self(tag_of(new_nonce(), 0))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+
+    from orcha._processes.identity import Identity, open_pidfd
+
+    descriptor = open_pidfd(Identity(pid, start_time))
+    if descriptor is not None:
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)
+        poller.poll()
+    _sweep(nonce)
+
+
+def _sweep(nonce: int) -> None:
+    """Kill the attempts' processes, then whatever else carries the nonce."""
+    from orcha._processes.sweep import living, sweep
+    from orcha._processes.tag import all_of, attempts_of
+
+    sweep(attempts_of(nonce), deadline=LIMIT / 60)
+    until = time.monotonic() + HELPERS_GRACE
+    while living(all_of(nonce)) and time.monotonic() < until:
+        time.sleep(0.004)
+    sweep(all_of(nonce), deadline=LIMIT)
+
+
+if __name__ == "__main__":
+    main(*(int(argument) for argument in sys.argv[1:4]))
