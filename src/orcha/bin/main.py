@@ -125,7 +125,12 @@ class _Parser(argparse.ArgumentParser):
         add("--systemd", action="store_true", help="run under systemd: tell it when the service is ready, and lives")
         add("--version", action=PrintVersion, text=_version, help="show the version and exit")
         found = self.add_subparsers(
-            title="commands", metavar="COMMAND", required=True, action=Commands, parser_class=argparse.ArgumentParser
+            title="commands",
+            prog="orcha",
+            metavar="COMMAND",
+            required=True,
+            action=Commands,
+            parser_class=argparse.ArgumentParser,
         )
         assert isinstance(found, Commands)
         self.commands = found

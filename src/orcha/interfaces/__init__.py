@@ -7,16 +7,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from orcha.interfaces.kin import EmptyPetition, SignalingPetition, WatchdogPetition
     from orcha.interfaces.message import Message
-    from orcha.interfaces.petition import (
-        ActionCallbackT,
-        EmptyPetition,
-        P,
-        Petition,
-        ProcT,
-        SignalingPetition,
-        WatchdogPetition,
-    )
+    from orcha.interfaces.petition import ActionCallbackT, P, Petition, ProcT
     from orcha.interfaces.policy import Policy
     from orcha.interfaces.service import ServiceWrapper, register_service, start_service
     from orcha.interfaces.state import BROKEN_STATES, RUNNING_STATES, STOPPED_STATES, PetitionState
@@ -24,7 +17,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ActionCallbackT": "petition",
     "BROKEN_STATES": "state",
-    "EmptyPetition": "petition",
+    "EmptyPetition": "kin",
     "Message": "message",
     "P": "petition",
     "Petition": "petition",
@@ -34,8 +27,8 @@ _HOMES = {
     "RUNNING_STATES": "state",
     "STOPPED_STATES": "state",
     "ServiceWrapper": "service",
-    "SignalingPetition": "petition",
-    "WatchdogPetition": "petition",
+    "SignalingPetition": "kin",
+    "WatchdogPetition": "kin",
     "register_service": "service",
     "start_service": "service",
 }
