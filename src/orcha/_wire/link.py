@@ -1,0 +1,38 @@
+"""What the client's half needs of a connection and of its channels."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
+
+    from orcha._wire.channel import ClientChannel
+
+    class Link(Protocol):
+        """An authenticated connection: one thread sends while another reads."""
+
+        @property
+        def instance(self) -> object:
+            """Which start of the service this is."""
+
+        def send(self, data: bytes, /) -> object:
+            """Send all of it; OSError where that is not possible."""
+
+        def read_frames(self) -> Sequence[bytes | memoryview]:
+            """Wait for frames and give their bodies; none, or OSError, at the end of the connection."""
+
+        def close(self) -> object:
+            """Close it, and end what another thread waits for on it."""
+
+        def abandon(self) -> object:
+            """Close this process's copy after a fork; the connection stays the parent's."""
+
+    class Channels(Protocol):
+        """A client's channels."""
+
+        def find(self, identity: bytes | None, /) -> ClientChannel | None:
+            """Give the channel where somebody can still read it."""
+
+        def everyone(self) -> list[ClientChannel]:
+            """Give all of them."""

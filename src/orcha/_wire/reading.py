@@ -1,0 +1,258 @@
+"""The reading half of a client: one thread that takes what comes, and connects again when the connection is lost."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from functools import partial
+
+from orcha._wire.channel import UNREACHABLE
+from orcha.exceptions import AuthenticationError, OrchaConnectionError, OrchaError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from orcha._wire.frames import Body
+    from orcha._wire.link import Channels, Link
+    from orcha._wire.messages import Data, ServiceMessage
+    from orcha._wire.sending import Sender
+
+DIAL_TIMEOUT = 5.0
+"""Seconds for a connection and its handshake."""
+NOT_ACCEPTED = 77
+"""Final value where the service does not accept the key (sysexits.h EX_NOPERM)."""
+_DELAYS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_BEFORE_INDEX = 20  # bytes of a Data's body: the array's head, the tag, the channel
+
+
+def delay(attempt: int) -> float:
+    """Give the seconds before this attempt (from 0) to connect again: 10 to 50 ms at first, 1.5 s at most."""
+    chance = os.urandom(1)[0] / 255
+    return 0.01 + 0.04 * chance if attempt < 3 else _DELAYS[min(attempt, len(_DELAYS) - 1)] * (0.5 + chance)
+
+
+class Reader:
+    """Keeps a connection to the service as long as somebody waits for something."""
+
+    def __init__(
+        self,
+        dial: Callable[[float], Link],
+        channels: Channels,
+        *,
+        reconnect: float,
+        notify: Callable[[str], None],
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            dial: gives a new connection within so many seconds.
+            channels: the client's channels.
+            reconnect: seconds without the service after which who waits is told.
+            notify: told when the service went away and when it is back.
+
+        """
+        self._dial = dial
+        self._channels = channels
+        self._reconnect = reconnect
+        self._notify = notify
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._awake = threading.Lock()  # released by stop()
+        self._awake.acquire()
+        self._stopped = False
+        self._lost_at: float | None = None
+        self._told = False
+        self._cause = ""
+        self.link: Link | None = None
+        self.sender: Sender
+
+    # --- any thread ----------------------------------------------------------------------------------------------
+
+    def begin(self, link: Link) -> None:
+        """Read from a new connection; closes it where there is one already."""
+        with self._lock:
+            if self._thread is None and not self._stopped:
+                self._start(link)
+                return
+        link.close()
+
+    def need(self) -> None:
+        """Make a connection, where nobody is about it."""
+        with self._lock:
+            if self._thread is None and not self._stopped:
+                self._lost_at = None
+                self._start(None)
+
+    def _start(self, link: Link | None) -> None:
+        """Start the thread; the caller has the lock."""
+        self._thread = threading.Thread(target=self._run, args=(link,), name="orcha-client-read", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """End the thread, with its connection."""
+        self._stopped = True
+        if self._awake.locked():
+            self._awake.release()
+        link, thread = self.link, self._thread
+        if link is not None:
+            link.close()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+    # --- the thread ----------------------------------------------------------------------------------------------
+
+    def _run(self, link: Link | None) -> None:
+        """Read, connect again, read; end where nobody needs a connection or the service stays away."""
+        try:
+            while link is not None or (link := self._dial_again()) is not None:
+                self.link = link
+                if not self._stopped:  # stop() looks at the link after it has said so
+                    self.sender.post(partial(self.sender.resume, link, proven=self._lost_at is None))
+                    self._read(link)
+                self.link = None
+                link.close()
+                error = OrchaConnectionError("the service went away before it answered; it may have done it")
+                self.sender.post(self.sender.lost, link, error)
+                link = None
+                if self._lost_at is None:
+                    self._lost_at = time.monotonic()
+                if self._stopped or not self.sender.needed():
+                    return
+        finally:
+            with self._lock:
+                self._thread = None
+            if not self._stopped:
+                self.sender.post(self.sender.look_again)  # what was asked since `needed` was read
+
+    def _dial_again(self) -> Link | None:
+        """Give a new connection; None where it is given up, or nobody needs one any more."""
+        if self._lost_at is None:
+            self._lost_at = time.monotonic()
+        until = self._lost_at + self._reconnect
+        attempt = 0
+        while not self._stopped and self.sender.needed():
+            left = until - time.monotonic()
+            if left <= 0:
+                self._give_up()
+                return None
+            if self._awake.acquire(timeout=min(delay(attempt), left)):
+                self._awake.release()
+                return None
+            try:
+                link = self._dial(max(0.1, min(DIAL_TIMEOUT, until - time.monotonic())))
+            except AuthenticationError as error:
+                self._told = False
+                self.sender.post(self.sender.surrender, error, NOT_ACCEPTED)
+                return None
+            except (OSError, OrchaError) as error:
+                self._cause = self._cause or str(error)
+                self._tell_gone(f"the service is away, trying again for {self._reconnect:g} s")
+            else:
+                self._tell_back()
+                return link
+            attempt += 1
+        return None
+
+    def _give_up(self) -> None:
+        """Tell everybody that there is no service."""
+        cause = f" ({self._cause})" if self._cause else ""
+        error = OrchaConnectionError(f"no service for {self._reconnect:g} s{cause}")
+        self._told = False
+        self.sender.post(self.sender.surrender, error, UNREACHABLE)
+
+    def _tell_gone(self, what: str) -> None:
+        """Say once that the service is away."""
+        if not self._told:
+            self._told = True
+            self._notify(f"orcha: {what}")
+
+    def _tell_back(self) -> None:
+        """Say that it is back, where it was said that it is away."""
+        if self._told:
+            self._told = False
+            self._notify("orcha: the service is back")
+
+    def _read(self, link: Link) -> None:
+        """Take what comes until the connection ends."""
+        from orcha._wire.frames import FrameError, decode_service_message
+
+        self._cause = ""
+        try:
+            while bodies := link.read_frames():
+                for body in bodies:
+                    message = decode_service_message(body)
+                    if not self._take(message, body):
+                        return
+        except (OSError, FrameError) as error:
+            self._cause = str(error)
+
+    def _take(self, message: ServiceMessage, body: Body) -> bool:
+        """Take one message; False where the connection is of no use any more."""
+        from orcha._wire import messages
+
+        if isinstance(message, messages.Error):
+            self._cause = message.reason
+            return False
+        if isinstance(message, messages.Stopping):
+            wait = f"waiting {self._reconnect:g} s for it to come back"
+            self._tell_gone(f"the service is stopping, {wait}: {message.reason}")
+            return True
+        self._lost_at = None
+        if isinstance(message, messages.Data):
+            return self._data(message, body)
+        if isinstance(message, messages.Submitted):
+            self._submitted(message)
+        elif isinstance(message, messages.Reply | messages.Rows):
+            self.sender.pending.answer(message.request, message)
+        elif (channel := self._channels.find(message.channel)) is not None:
+            self._elsewhere(channel, message)
+        return True
+
+    def _submitted(self, message: Any) -> None:
+        """Bring a submission its answers."""
+        from orcha._wire.messages import Verdict
+
+        for item, result in self.sender.pending.results(message.request, message.results):
+            channel = self._channels.find(item.channel)
+            if channel is None:
+                continue
+            if result.verdict in {Verdict.ACCEPTED, Verdict.KNOWN}:
+                self.sender.post(self.sender.accepted, channel)
+            else:
+                channel.expect(-1)
+
+    def _elsewhere(self, channel: Any, message: Any) -> None:
+        """Go on where the service says."""
+        from orcha._wire import messages
+
+        if isinstance(message, messages.Gone):
+            self.sender.post(self.sender.forgotten, channel, message.reason)
+            return
+        if isinstance(message, messages.Gap):
+            channel.jump(message.first)
+        else:
+            channel.shorten(message.end)
+        self.sender.post(self.sender.follow_on, channel)
+
+    def _data(self, message: Data, body: Body) -> bool:
+        """Give records to their channel."""
+        channel = self._channels.find(message.channel)
+        if channel is None:
+            self.sender.post(self.sender.unfollow, message.channel)
+            return True
+        if channel.deliver(message.index, message.records, _overhead(message, body)):
+            return True
+        self._cause = f"records are missing before {message.index}"
+        return False
+
+
+def _overhead(message: Data, body: Body) -> int:
+    """Give the bytes that the encoded records have beside their payloads: the service counts them as window."""
+    index = message.index
+    head = _BEFORE_INDEX + (1 if index < 1 << 7 else 2 if index < 1 << 8 else 3 if index < 1 << 16 else 5)
+    if index >= 1 << 32:
+        head += 4
+    return max(0, len(body) - head - sum(len(record.payload) for record in message.records))

@@ -1,0 +1,341 @@
+"""A service in a thread that speaks real frames, without a handshake, and breaks its connections where a test says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from orcha._wire import messages, values
+from orcha._wire.frames import MAX_FRAME, Body, FrameReader, decode_client_message, encode
+from orcha._wire.messages import Kind, Record, Result, Verdict
+from orcha.exceptions import OrchaConnectionError
+
+
+class PlainLink:
+    """A connection without a handshake, for clients of a `ScriptedService`."""
+
+    def __init__(self, sock: socket.socket, instance: bytes) -> None:
+        self.sock = sock
+        self.instance = instance
+        self._reader = FrameReader(MAX_FRAME)
+
+    def send(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def read_frames(self) -> list[Body]:
+        while data := self.sock.recv(65536):
+            if bodies := self._reader.feed(data):
+                return bodies
+        return []
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+
+    def abandon(self) -> None:
+        self.sock.close()
+
+
+class Fault(NamedTuple):
+    """Where a connection breaks: at the event of this kind, counted from 0 over all connections."""
+
+    kind: str
+    """"unread": what came is not done; "unanswered": it is done, its answer lost; "torn": half of a frame is sent."""
+    at: int
+
+
+class Follower:
+    """How far a connection is with a channel."""
+
+    def __init__(self, index: int, credit: int) -> None:
+        self.next = index
+        self.credit = credit
+
+
+class Connection:
+    """One connection, read by a thread of its own."""
+
+    def __init__(self, service: ScriptedService, sock: socket.socket) -> None:
+        self.service = service
+        self.sock = sock
+        self.followers: dict[bytes, Follower] = {}
+        self.thread = threading.Thread(target=self._run, name="scripted", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        reader = FrameReader(MAX_FRAME)
+        with contextlib.suppress(OSError):
+            while data := self.sock.recv(65536):
+                for body in reader.feed(data):
+                    self._take(decode_client_message(body))
+        with self.service.lock:
+            if self in self.service.connections:
+                self.service.connections.remove(self)
+        self.sock.close()
+
+    def _take(self, message: messages.ClientMessage) -> None:
+        service = self.service
+        with service.lock:
+            if service.fault_due("unread"):
+                raise ConnectionAbortedError
+            service.received.append(message)
+            answers = service.answers(self, message)
+            if service.fault_due("unanswered"):
+                raise ConnectionAbortedError
+            for answer in answers:
+                self.send(answer)
+            service.deliver()
+
+    def send(self, message: messages.ServiceMessage) -> None:
+        """Send a message, or half of it."""
+        data = encode(message)
+        if self.service.fault_due("torn"):
+            self.sock.sendall(data[: len(data) // 2])
+            self.close()
+            raise ConnectionAbortedError
+        self.sock.sendall(data)
+
+    def close(self) -> None:
+        """End it from this side."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+
+class ScriptedService:
+    """What a client needs of a service, kept in memory; `stop` and `start` are its crash and its return.
+
+    Args:
+        script: gives the values of an accepted item's channel; its last is the final one. None gives none at all.
+        verdict: gives (verdict, reason) of an item that is not accepted, None for one that is.
+        chunk: records of a Data message.
+
+    """
+
+    def __init__(
+        self,
+        script: Callable[[messages.Item], Sequence[Any] | None] = lambda item: [0],
+        *,
+        verdict: Callable[[messages.Item], tuple[int, str] | None] = lambda item: None,
+        chunk: int = 3,
+    ) -> None:
+        self.script = script
+        self.verdict = verdict
+        self.chunk = chunk
+        self.lock = threading.RLock()
+        self.received: list[messages.ClientMessage] = []
+        self.tokens: dict[bytes, int] = {}
+        self.cancelled: list[bytes | str] = []
+        self.channels: dict[bytes, list[Record]] = {}
+        self.writers: dict[bytes, int] = {}
+        self.over: set[tuple[int, int]] = set()
+        self.functions: dict[str, Callable[..., Any]] = {}
+        self.connections: list[Connection] = []
+        self.accepted = 0
+        self.fault: Fault | None = None
+        self.fault_happened = False
+        self.mute = False
+        self._events: dict[str, int] = {}
+        self._port = 0
+        self._listener: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+        self.instance = b""
+        self.start()
+
+    # --- life ---
+
+    def start(self) -> None:
+        """Listen, again on the same port."""
+        self.instance = os.urandom(8)
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self._port))
+        listener.listen()
+        self._port = listener.getsockname()[1]
+        self._listener = listener
+        self._thread = threading.Thread(target=self._accept, args=(listener,), name="scripted", daemon=True)
+        self._thread.start()
+
+    def stop(self, reason: str | None = None) -> None:
+        """Close everything, after a Stopping with this reason where there is one."""
+        listener, thread = self._listener, self._thread
+        self._listener = None
+        if listener is not None and thread is not None:
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+            thread.join()
+        self.drop(reason)
+
+    def drop(self, reason: str | None = None) -> None:
+        """Close all connections and go on listening."""
+        with self.lock:
+            connections = list(self.connections)
+            for connection in connections:
+                with contextlib.suppress(OSError):
+                    if reason is not None:
+                        connection.send(messages.Stopping(reason))
+                connection.close()
+        for connection in connections:
+            if connection.thread is not threading.current_thread():
+                connection.thread.join()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = listener.accept()
+                with self.lock:
+                    self.accepted += 1
+                    self.connections.append(Connection(self, sock))
+
+    def dial(self, endpoint: Any = None, key: Any = None, *, timeout: float = 5.0) -> PlainLink:
+        """Connect to it: what a client takes as its `dial`."""
+        del endpoint, key
+        try:
+            sock = socket.create_connection(("127.0.0.1", self._port), timeout)
+        except OSError as error:
+            raise OrchaConnectionError(str(error)) from None
+        if sock.getsockname() == sock.getpeername():
+            sock.close()
+            raise OrchaConnectionError("connected to itself")
+        sock.settimeout(None)
+        return PlainLink(sock, self.instance)
+
+    def fault_due(self, kind: str) -> bool:
+        """Count an event; tell whether the connection is to break at it."""
+        count = self._events.get(kind, 0)
+        self._events[kind] = count + 1
+        if self.fault == Fault(kind, count):
+            self.fault_happened = True
+            return True
+        return False
+
+    # --- what it says ---
+
+    def answers(self, connection: Connection, message: messages.ClientMessage) -> list[messages.ServiceMessage]:
+        """Do what a message asks for; give the answers."""
+        if self.mute:
+            return []
+        match message:
+            case messages.Submit():
+                return self._submit(connection, message)
+            case messages.Follow():
+                return self._follow(connection, message)
+            case messages.Unfollow() | messages.CloseChannel():
+                connection.followers.pop(message.channel, None)
+            case messages.Credit():
+                if message.channel in connection.followers:
+                    connection.followers[message.channel].credit += message.size
+            case messages.Cancel():
+                self.cancelled.append(message.token or message.id or "")
+                self._end_cancelled(message.token)
+                return [messages.Reply(message.request, Verdict.OK, values.encode("cancelled"))]
+            case messages.Put():
+                return [messages.Reply(message.request, self._put(message))]
+            case messages.Finish():
+                return [messages.Reply(message.request, self._finish(message))]
+            case messages.Ping():
+                return [messages.Reply(message.request, Verdict.OK)]
+            case messages.List():
+                return [messages.Rows(message.request, [{"seq": seq} for seq in self.tokens.values()])]
+            case messages.Call():
+                result = self.functions[message.name](*values.decode(message.args), **values.decode(message.kwargs))
+                return [messages.Reply(message.request, Verdict.OK, values.encode(result))]
+        return []
+
+    def _submit(self, connection: Connection, message: messages.Submit) -> list[messages.ServiceMessage]:
+        results = []
+        for position, item in enumerate(message.items):
+            refused = self.verdict(item)
+            if refused is not None:
+                results.append(Result(position, refused[0], None, refused[1]))
+                continue
+            channel = item.channel or item.token
+            known = item.token in self.tokens
+            if not known:
+                self.tokens[item.token] = seq = len(self.tokens) + 1
+                self.channels.setdefault(channel, [])
+                self.append(channel, seq, self.script(item))
+            if message.credit and channel not in connection.followers:
+                connection.followers[channel] = Follower(0, message.credit)
+            verdict = Verdict.KNOWN if known else Verdict.ACCEPTED
+            results.append(Result(position, verdict, None if item.channel else channel))
+        return [messages.Submitted(message.request, results)]
+
+    def _follow(self, connection: Connection, message: messages.Follow) -> list[messages.ServiceMessage]:
+        records = self.channels.get(message.channel)
+        if records is None:
+            return [messages.Gone(message.channel, "the service knows no such channel")]
+        connection.followers[message.channel] = Follower(min(message.index, len(records)), message.credit)
+        if message.index > len(records):
+            return [messages.Reset(message.channel, len(records))]
+        return []
+
+    def _end_cancelled(self, token: bytes | None) -> None:
+        for channel in [c for c in self.channels if token is not None and token in self.tokens]:
+            if not any(record.kind == Kind.FINAL for record in self.channels[channel]):
+                self.append(channel, 0, [130])
+
+    def _put(self, message: messages.Put) -> int:
+        last = self.writers.get(message.writer, 0)
+        if (message.seq, message.attempt) in self.over:
+            return Verdict.GONE
+        if message.number > last + 1:
+            return Verdict.DENIED
+        if message.number == last + 1:
+            self.writers[message.writer] = message.number
+            log = self.channels.setdefault(message.channel, [])
+            log.extend(Record(Kind.VALUE, message.seq, payload) for payload in message.values)
+        return Verdict.OK
+
+    def _finish(self, message: messages.Finish) -> int:
+        if (message.seq, message.attempt) in self.over:
+            return Verdict.GONE
+        self.over.add((message.seq, message.attempt))
+        log = self.channels.setdefault(message.channel, [])
+        log.append(Record(Kind.FINAL, message.seq, values.encode(message.value)))
+        return Verdict.OK
+
+    # --- channels ---
+
+    def append(self, channel: bytes, seq: int, items: Sequence[Any] | None) -> None:
+        """Add values to a channel, the last of which is final where it is None or an int."""
+        if items is None:
+            return
+        log = self.channels.setdefault(channel, [])
+        for item in items:
+            kind = Kind.FINAL if item is None or isinstance(item, int) else Kind.VALUE
+            log.append(Record(kind, seq, values.encode(item)))
+
+    def put(self, channel: bytes, *items: Any, seq: int = 1) -> None:
+        """Add values to a channel and send them to its followers."""
+        with self.lock, contextlib.suppress(OSError):
+            self.append(channel, seq, items)
+            self.deliver()
+
+    def values_of(self, channel: bytes) -> list[Any]:
+        """Give what a channel holds."""
+        with self.lock:
+            return [values.decode(record.payload) for record in self.channels.get(channel, [])]
+
+    def send(self, message: messages.ServiceMessage) -> None:
+        """Send a message on every connection."""
+        with self.lock:
+            for connection in self.connections:
+                connection.send(message)
+
+    def deliver(self) -> None:
+        """Send followers what they have room for."""
+        for connection in list(self.connections):
+            for channel, follower in list(connection.followers.items()):
+                log = self.channels.get(channel, [])
+                while follower.credit > 0 and follower.next < len(log):
+                    records = log[follower.next : follower.next + self.chunk]
+                    index = follower.next
+                    follower.next += len(records)
+                    follower.credit -= len(encode(messages.Data(channel, index, records))) - 25
+                    connection.send(messages.Data(channel, index, records))
