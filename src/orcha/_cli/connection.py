@@ -20,9 +20,9 @@ def connected() -> Iterator[Client]:
         AuthenticationError: the service does not accept the key.
 
     """
-    from orcha.lib.connecting import make_client
+    from orcha.lib import ClientManager
 
-    client = make_client()
+    client = ClientManager().manager.client
     try:
         client.connect()
         yield client
