@@ -125,7 +125,7 @@ class Store(Protocol):
         ...
 
     def waiting(self, manager: str) -> Iterator[Waiting]:
-        """Give this manager's QUEUED petitions as they are when the first is asked for, smallest (priority, seq) first."""
+        """Give this manager's QUEUED petitions as they are when the first is asked for, by (priority, seq)."""
         ...
 
     def unfinished(self, manager: str) -> list[Row]:

@@ -323,7 +323,7 @@ class SqliteStore:
         return dict(found)
 
     def waiting(self, manager: str) -> Iterator[Waiting]:
-        """Give this manager's QUEUED petitions as they are when the first is asked for, smallest (priority, seq) first."""
+        """Give this manager's QUEUED petitions as they are when the first is asked for, by (priority, seq)."""
         try:
             yield from reading.waiting(self._connect_reader(), manager)
         except apsw.Error as error:

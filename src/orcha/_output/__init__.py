@@ -1,0 +1,1 @@
+"""Output beyond the store's share: one append-only log a channel."""

@@ -1,0 +1,75 @@
+"""The folder that logs lie in, and a bounded number of its files held open."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import OrderedDict
+from pathlib import Path
+
+OPEN_AT_ONCE = 64
+"""Files held open: many channels must not use up the process's descriptors."""
+_TRASH = "trash."
+
+
+class Folder:
+    """Files by name, never through a link: what a name leads to is decided by nobody but the owner of the folder."""
+
+    def __init__(self, path: Path, *, open_at_once: int = OPEN_AT_ONCE) -> None:
+        """Make the folder, if need be; throw away what was being deleted when the last process ended."""
+        self.path = path
+        path.mkdir(mode=0o700, exist_ok=True)
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._open: OrderedDict[str, int] = OrderedDict()
+        self._open_at_once = open_at_once
+        self._dirty = False
+        for name in self.names():
+            if name.startswith(_TRASH):
+                os.unlink(name, dir_fd=self._descriptor)
+
+    def names(self) -> list[str]:
+        """Give the names of all files."""
+        return os.listdir(self._descriptor)  # noqa: PTH208 - a descriptor has no path that could be swapped
+
+    def open(self, name: str, flags: int) -> int:
+        """Give a file's descriptor, which stays the folder's; the least used one is closed for it.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        descriptor = self._open.get(name)
+        if descriptor is not None:
+            self._open.move_to_end(name)
+            return descriptor
+        while len(self._open) >= self._open_at_once:
+            os.close(self._open.popitem(last=False)[1])
+        flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        descriptor = os.open(name, flags, 0o600, dir_fd=self._descriptor)
+        self._open[name] = descriptor
+        if flags & os.O_CREAT:
+            self._dirty = True
+        return descriptor
+
+    def delete(self, name: str) -> None:
+        """Take a file out of sight first: its blocks are freed by the unlink, which may take a while."""
+        descriptor = self._open.pop(name, None)
+        if descriptor is not None:
+            os.close(descriptor)
+        trash = f"{_TRASH}{name}"
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(name, trash, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+            os.unlink(trash, dir_fd=self._descriptor)
+
+    def sync(self) -> None:
+        """Make the files' names durable."""
+        if self._dirty:
+            os.fsync(self._descriptor)
+            self._dirty = False
+
+    def close(self) -> None:
+        """Close everything; safe to call twice."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
