@@ -81,3 +81,19 @@ def test_the_table_of_exit_codes_names_each_error():
     ends = {value for name, value in vars(machine).items() if name.endswith("_CODE")}
     assert len(ends) >= 3
     assert ends - codes == set()
+
+
+def test_each_setting_is_documented_and_each_documented_one_exists():
+    variable = re.compile(r"\bORCHA_[A-Z][A-Z_]+")
+    read = {name for path in (ROOT / "src").rglob("*.py") for name in variable.findall(path.read_text())}
+    testing_only = {"ORCHA_CRASH", "ORCHA_HOLD"}
+    page = (ROOT / "docs" / "settings.md").read_text()
+    assert read - testing_only == set(variable.findall(page))
+
+
+def test_each_option_is_documented():
+    source = (ROOT / "src" / "orcha" / "bin" / "main.py").read_text()
+    page = (ROOT / "docs" / "settings.md").read_text()
+    options = set(re.findall(r'add\("(--[a-z-]+)"', source)) - {"--version"}
+    assert len(options) >= 4
+    assert {option for option in options if f"`{option}`" not in page} == set()
