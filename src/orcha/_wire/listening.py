@@ -1,0 +1,89 @@
+"""The sockets that a service listens on."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+
+from orcha._wire.endpoint import is_loopback
+from orcha._wire.unix import with_short_path
+from orcha.exceptions import ConfigurationError, EndpointInUseError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orcha._wire.endpoint import Endpoint
+
+_QUEUE = 1024
+
+
+def listen_tcp(endpoint: Endpoint, *, tls: bool) -> list[socket.socket]:
+    """Listen on every address that the endpoint's name stands for.
+
+    Raises ConfigurationError, before anything is bound, for an address that other machines can reach without TLS, and
+    for one that this machine does not have; EndpointInUseError where another listens there.
+    """
+    addresses = _resolve(endpoint)
+    if not tls and not all(is_loopback(address[0]) for _, address in addresses):
+        raise ConfigurationError(f"{endpoint.address} can be reached from other machines: without TLS that is refused")
+    listeners: list[socket.socket] = []
+    port = endpoint.port
+    try:
+        for family, address in addresses:
+            listeners.append(_listen(family, (address[0], port, *address[2:])))
+            port = listeners[0].getsockname()[1]
+    except OSError as error:
+        for listener in listeners:
+            listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise EndpointInUseError(f"another program listens on {endpoint.name} already") from None
+        raise ConfigurationError(f"cannot listen on {endpoint.name}: {error.strerror}") from None
+    return listeners
+
+
+def _resolve(endpoint: Endpoint) -> list[tuple[int, tuple[str, int]]]:
+    try:
+        found = socket.getaddrinfo(
+            endpoint.address, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )
+    except socket.gaierror as error:
+        raise ConfigurationError(f"nobody knows where {endpoint.address} is: {error.strerror}") from None
+    return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))  # type: ignore[misc]
+
+
+def _listen(family: int, address: tuple[str, int]) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen(_QUEUE)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def listen_unix(path: str, *, others: bool) -> socket.socket:
+    """Listen on a Unix socket, in place of one that an earlier service left; `others` lets other users try.
+
+    Whoever calls it holds the endpoint's lock. Raises ConfigurationError where something else has that name.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise ConfigurationError(f"{path} is in the way: it is no socket")
+        os.unlink(path)  # noqa: PTH108
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with_short_path(path, listener.bind)
+        os.chmod(path, 0o666 if others else 0o600)  # noqa: PTH101 - the folder keeps others out in between
+        listener.listen(_QUEUE)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

@@ -1,0 +1,41 @@
+"""Somebody who came in, as the service sees him."""
+
+from __future__ import annotations
+
+import itertools
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orcha._wire.handshake import Admission
+    from orcha._wire.serving import Connection
+
+_ids = itertools.count(1)
+
+
+class Peer:
+    """An authenticated client's connection."""
+
+    __slots__ = ("attempt", "connection", "id", "identity", "role", "transport")
+
+    def __init__(self, connection: Connection, admission: Admission, transport: str) -> None:
+        self.id = next(_ids)
+        """Never used again."""
+        self.identity = admission.identity
+        """`uid:<n>`, `key:<id>` or `attempt`."""
+        self.role = admission.role
+        """"owner" may do everything; "attempt" may Put and Finish for its `attempt` only; others come from tables."""
+        self.attempt = admission.attempt
+        """(sequence number, attempt number) of an "attempt", else None."""
+        self.transport = transport
+        """"unix", "tcp" or "tls"."""
+        self.connection = connection
+        """For the loop thread only."""
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that were sent to it and that it has not taken yet; from any thread, and a moment old."""
+        return self.connection.backlog
+
+    def __repr__(self) -> str:
+        """Name it."""
+        return f"<Peer {self.id} {self.identity} over {self.transport}>"

@@ -1,0 +1,280 @@
+"""One connection to the service, on the loop thread: bytes in, messages out."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Any, cast
+
+from orcha._wire.frames import (
+    MAX_FRAME,
+    MAX_FRAME_BEFORE_AUTHENTICATION,
+    Body,
+    FrameError,
+    FrameReader,
+    decode_client_message,
+    encode,
+)
+from orcha._wire.handshake import TLS, TRANSPORTS, HandshakeError, RefusedError, ServerHandshake
+from orcha._wire.messages import Error, Finish, Put, Reply, Verdict
+from orcha._wire.peer import Peer
+from orcha._wire.tls import ServerTls, TlsSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._wire.handshake import Credentials, Door
+    from orcha._wire.messages import ClientMessage
+
+_LINGER = 1.0
+"""Seconds that a last word may take to be taken."""
+_TLS_HANDSHAKE = 0x16
+"""First byte of a TLS connection; a frame before authentication begins with 0."""
+
+
+class Hall:
+    """What all connections of a server share, on the loop thread."""
+
+    def __init__(
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        door: Door,
+        tls: ServerTls | None,
+        limits: Any,
+        on_message: Callable[[Peer, ClientMessage], None],
+        on_close: Callable[[Peer], None],
+        report: Callable[[str, BaseException | None], None],
+        status: Callable[[], int],
+    ) -> None:
+        self.loop = loop
+        self.door = door
+        self.tls = tls
+        self.limits = limits
+        self.on_message = on_message
+        self.on_close = on_close
+        self.report = report
+        self.status = status
+        """Gives what a hello is answered with now."""
+        self.strangers: dict[Connection, None] = {}
+        """Connections before authentication, oldest first."""
+        self.connections: dict[Connection, int] = {}
+        """All connections with their descriptors."""
+        self.on_empty: Callable[[], None] | None = None
+
+    def enter(self, connection: Connection, descriptor: int) -> None:
+        """Let a connection in as a stranger; where there are too many, the oldest yields."""
+        self.connections[connection] = descriptor
+        self.strangers[connection] = None
+        if len(self.strangers) > self.limits.strangers:
+            next(iter(self.strangers)).abort()
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection that is over."""
+        self.strangers.pop(connection, None)
+        self.connections.pop(connection, None)
+        if not self.connections and self.on_empty is not None:
+            self.on_empty()
+
+
+class Connection(asyncio.Protocol):
+    """A client's connection, from its first byte on."""
+
+    def __init__(
+        self, hall: Hall, transport_kind: int, *, credentials: Credentials | None = None, may_be_plain: bool = True
+    ) -> None:
+        self.peer: Peer | None = None
+        self._hall = hall
+        self._kind = transport_kind
+        self._credentials = credentials
+        self._may_be_plain = may_be_plain
+        self._sniff = hall.tls is not None and credentials is None
+        self._reader = FrameReader(MAX_FRAME_BEFORE_AUTHENTICATION)
+        self._tls: TlsSession | None = None
+        self._handshake: ServerHandshake | None = None
+        self._transport: asyncio.Transport | None = None
+        self._closed = False
+        self._backlog = 0
+        self._deadline = hall.loop.call_later(hall.limits.handshake_deadline, self.abort)
+
+    # --- what the loop calls ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)
+        if self._closed:
+            self._transport.abort()
+            return
+        high = self._hall.limits.pause_backlog
+        self._transport.set_write_buffer_limits(high=high, low=high // 4)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes, act on the messages that are complete now."""
+        try:
+            if self._tls is None and not self._sniff:
+                self._receive(data)
+            else:
+                for part in self._decrypt(data):
+                    self._receive(part)
+        except FrameError as error:
+            self._fail(str(error))
+        except (HandshakeError, ssl.SSLError):
+            self.abort()
+        except RefusedError as refused:
+            self._refuse(refused)
+
+    def pause_writing(self) -> None:
+        """Read no more of who does not take what he gets."""
+        if self._transport is not None and not self._closed:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Read on."""
+        if self._transport is not None and not self._closed:
+            self._transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
+        """Be over."""
+        self._closed = True
+        self._deadline.cancel()
+        self._hall.leave(self)
+        if self.peer is not None:
+            self._hall.on_close(self.peer)
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def _receive(self, data: bytes) -> None:
+        for body in self._reader.feed(data):
+            if self._closed:
+                return
+            if self.peer is None:
+                self._step(body)
+                continue
+            message = decode_client_message(body)
+            if self.peer.attempt is not None and not self._permits(self.peer.attempt, message):
+                continue
+            try:
+                self._hall.on_message(self.peer, message)
+            except Exception as error:  # noqa: BLE001 - what fails for one client must not end the service for all
+                self._hall.report(f"{type(message).__name__} of {self.peer!r} failed", error)
+                self._fail("the service failed at this message")
+
+    def _decrypt(self, data: bytes) -> list[bytes]:
+        if self._sniff:
+            self._sniff = False
+            if data[0] == _TLS_HANDSHAKE:
+                assert self._hall.tls is not None
+                self._tls = TlsSession(self._hall.tls.context, server=True)
+                self._kind = TLS
+            elif not self._may_be_plain:
+                raise HandshakeError("no TLS from another machine")
+        if self._tls is None:
+            return [data]
+        try:
+            said = self._tls.receive(data)
+        finally:
+            if outgoing := self._tls.outgoing():
+                self._put(outgoing)
+        if self._tls.ended:
+            self.close()
+        return said
+
+    def _step(self, body: Body) -> None:
+        """Take one step of the handshake."""
+        hall = self._hall
+        if self._handshake is None:
+            certificate_hash = hall.tls.certificate_hash if hall.tls is not None and self._kind == TLS else b""
+            self._handshake = ServerHandshake(
+                hall.door, self._kind, credentials=self._credentials, certificate_hash=certificate_hash
+            )
+        self.write(self._handshake.receive(body, hall.status()))
+        admission = self._handshake.admission
+        if admission is not None:
+            self._deadline.cancel()
+            self._reader.limit = MAX_FRAME
+            hall.strangers.pop(self, None)
+            self.peer = Peer(self, admission, TRANSPORTS[self._kind])
+            self._handshake = None
+
+    def _permits(self, attempt: tuple[int, int], message: ClientMessage) -> bool:
+        """Tell whether an attempt may say this; where it may not, it is told so."""
+        if type(message) in (Put, Finish) and (message.seq, message.attempt) == attempt:  # type: ignore[union-attr]
+            return True
+        request = getattr(message, "request", None)
+        if request is None:
+            self._fail("an attempt may only put and finish")
+        else:
+            self.write(encode(Reply(request, Verdict.DENIED, None, "an attempt may only put and finish its own")))
+        return False
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Send frames, unless the connection is over; ends that of one who has let too much lie."""
+        if self._closed:
+            return
+        if self._tls is not None:
+            try:
+                self._tls.wrap(data)
+            except ssl.SSLError:  # it has ended TLS, though not yet the connection
+                self.abort()
+                return
+            data = self._tls.outgoing()
+        self._put(data)
+
+    def _put(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(data)
+        self._backlog = self._transport.get_write_buffer_size()
+        if self._backlog > self._hall.limits.max_backlog:
+            self.abort()
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait to be taken by the other side; from any thread."""
+        if self._transport is None or self._closed:
+            return 0
+        try:
+            return self._transport.get_write_buffer_size()
+        except RuntimeError:  # the loop thread changed the buffer while it was counted
+            return self._backlog
+
+    # --- ending -----------------------------------------------------------------------------------------------------
+
+    def _fail(self, reason: str) -> None:
+        """Say what was wrong with what came, and close."""
+        if self.peer is None:
+            self.abort()
+        else:
+            self.write(encode(Error(reason)))
+            self.close()
+
+    def _refuse(self, refused: RefusedError) -> None:
+        assert self._transport is not None
+        if not refused.late:
+            self._answer(refused.answer)
+            return
+        self._transport.pause_reading()
+        self._hall.loop.call_later(self._hall.limits.refusal_delay, self._answer, refused.answer)
+
+    def _answer(self, data: bytes) -> None:
+        self.write(data)
+        self.close()
+
+    def close(self, linger: float = _LINGER) -> None:
+        """Close when what was sent has been taken, or after `linger` seconds."""
+        if self._closed:
+            return
+        self._closed = True
+        self._deadline.cancel()
+        if self._transport is not None:
+            self._transport.close()
+            self._deadline = self._hall.loop.call_later(linger, self._transport.abort)
+
+    def abort(self) -> None:
+        """Close now."""
+        self._closed = True
+        self._deadline.cancel()
+        self._hall.strangers.pop(self, None)
+        if self._transport is not None:
+            self._transport.abort()
