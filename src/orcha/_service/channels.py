@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orcha._core.changes import Append
-from orcha._wire.frames import encode
+from orcha._wire.frames import encode, frame
 from orcha._wire.messages import Gone, Kind, Record, Reset
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ class _RawData(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=35):
     records: msgspec.Raw
 
 
+def _data(channel: bytes, first: int, records: bytes) -> bytes:
+    """Frame a Data message around records that are encoded already."""
+    return frame(_records.encode(_RawData(channel, first, msgspec.Raw(records))))
+
+
 class Follower:
     """How far one peer is with one channel."""
 
@@ -59,7 +64,7 @@ class Follower:
 class Channel:
     """What the service knows of one channel while anyone cares."""
 
-    __slots__ = ("closed", "dropped", "followers", "id", "live", "next", "own", "owner", "pending", "size", "stored")
+    __slots__ = ("closed", "dropped", "followers", "id", "kept", "live", "next", "own", "owner", "pending", "size", "stored")
 
     def __init__(self, channel: bytes, owner: str, *, own: bool, following: int = 0, size: int = 0) -> None:
         """Know a channel whose next record gets the index `following`."""
@@ -70,6 +75,8 @@ class Channel:
         self.size = size
         self.stored = size
         self.live = 0
+        self.kept = False
+        """Whether the store has it, or will with the transaction in the making."""
         self.closed = False
         self.dropped = 0
         self.followers: dict[int, Follower] = {}
@@ -99,6 +106,7 @@ class ChannelBook:
             return None
         following = max(stored.next, self._log.end(channel))
         known = Channel(channel, stored.owner, own=stored.own, following=following, size=stored.size)
+        known.kept = True
         self._keep(known)
         return known
 
@@ -114,7 +122,7 @@ class ChannelBook:
             self._evict()
 
     def _evict(self) -> None:
-        unused = [c for c in self._channels.values() if not c.followers and not c.pending]
+        unused = [c for c in self._channels.values() if c.kept and not c.followers and not c.pending]
         for channel in unused[: KEPT_OPEN // 4]:
             del self._channels[channel.id]
 
@@ -125,6 +133,12 @@ class ChannelBook:
             for follower in known.followers.values():
                 self._followed.get(follower.peer.id, set()).discard(channel)
                 self._send(follower.peer, encode(Gone(channel, "no longer kept")))
+
+    def drop_unused(self, channel: bytes) -> None:
+        """Drop a channel that a refused submit would have made."""
+        known = self._channels.get(channel)
+        if known is not None and not known.kept and not known.followers:
+            del self._channels[channel]
 
     def is_followed(self, channel: bytes) -> bool:
         """Tell whether anyone follows it."""
@@ -192,7 +206,7 @@ class ChannelBook:
             for follower in channel.followers.values():
                 if follower.next != first or follower.credit <= 0:
                     continue
-                frame = frame or encode(_RawData(channel.id, first, msgspec.Raw(data)))
+                frame = frame or _data(channel.id, first, data)
                 follower.next = first + count
                 follower.credit -= len(data)
                 self._send(follower.peer, frame)
@@ -241,7 +255,7 @@ class ChannelBook:
                     return
                 if first < follower.next:
                     data = _records.encode(_blocks.decode(data)[follower.next - first :])  # noqa: PLW2901
-                self._send(follower.peer, encode(_RawData(channel.id, follower.next, msgspec.Raw(data))))
+                self._send(follower.peer, _data(channel.id, follower.next, data))
                 follower.next = first + count
                 follower.credit -= len(data)
 

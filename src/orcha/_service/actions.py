@@ -1,0 +1,127 @@
+"""Action threads: ``petition.action(callback, petition)``, each in a thread of a pool that grows as needed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from orcha._processes import attempts
+from orcha._service.describe import describe
+from orcha._service.hooks import FORKED_AND_RETURNED
+from orcha.exceptions import StaleCall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._core.record import Record
+    from orcha.interfaces.petition import Petition
+
+IDLE_KEPT = 64
+"""Idle threads kept for the next actions."""
+
+
+class Run:
+    """One attempt while its action runs: what the petition's own calls and the callback reach."""
+
+    __slots__ = ("_engine", "attempt", "ordinal", "petition", "pids", "processes", "record", "seq", "thread", "writers")
+
+    def __init__(self, engine: Any, record: Record, petition: Petition, ordinal: int) -> None:
+        """Belong to the record's current attempt; `ordinal` is what its processes are tagged with."""
+        self._engine = engine
+        self.record = record
+        self.seq = record.seq
+        self.attempt = record.attempt
+        self.petition = petition
+        self.ordinal = ordinal
+        self.pids: list[int] = []
+        self.processes = False
+        self.thread = 0
+        self.writers: dict[bytes, int] = {}
+
+    def callback(self, process: Any) -> None:
+        """Take a process the action started: a pid, or anything with a ``pid``."""
+        pid = getattr(process, "pid", process)
+        if isinstance(pid, bool) or not isinstance(pid, int):
+            message = f"the callback takes a pid or an object with one, not {process!r}"
+            raise TypeError(message)
+        self.processes = True
+        self.pids.append(pid)
+        self._engine.took_process(self, pid)
+
+    def put(self, value: Any) -> None:
+        """Put a value for a petition whose queue is not the service's channel."""
+
+    def finish(self, value: int | None) -> None:
+        """Give the attempt's final value."""
+        self._engine.finish(self.seq, self.attempt, value)
+
+
+class ActionPool:
+    """Threads for actions. One idle thread is woken at a time; it starts another when more is waiting."""
+
+    def __init__(self, ended: Callable[[Run, str | None], None]) -> None:
+        """Tell `ended` of each action that came back, with the reason where it raised."""
+        self._ended = ended
+        self._pid = os.getpid()
+        self._inbox: SimpleQueue[Run | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._idle = 0
+        self._waiting = 0
+
+    def go(self, run: Run) -> None:
+        """Have the action called soon, whatever other actions do."""
+        with self._lock:
+            self._waiting += 1
+            spawn = self._idle == 0
+            if spawn:
+                self._idle += 1
+        self._inbox.put(run)
+        if spawn:
+            self._spawn()
+
+    def _spawn(self) -> None:
+        threading.Thread(target=self._work, name="orcha-action", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            run = self._inbox.get()
+            if run is None:
+                return
+            with self._lock:
+                self._waiting -= 1
+                self._idle -= 1
+                spawn = self._waiting > 0 and self._idle == 0
+                if spawn:
+                    self._idle += 1
+            if spawn:
+                self._spawn()
+            error = self._perform(run)
+            with self._lock:
+                stay = self._idle < IDLE_KEPT
+                if stay:
+                    self._idle += 1
+            self._ended(run, error)
+            del run
+            if not stay:
+                return
+
+    def _perform(self, run: Run) -> str | None:
+        run.thread = threading.get_native_id()
+        with attempts.working_for(run.ordinal) as work:
+            error = self._call(run.petition, run)
+        run.processes = run.processes or work.may_have_processes
+        return error
+
+    def _call(self, petition: Petition, run: Run) -> str | None:
+        try:
+            petition.action(run.callback, petition)
+        except StaleCall:
+            return "the action made a call as a hook that was given up"
+        except BaseException as error:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
+            return describe(error)
+        finally:
+            if os.getpid() != self._pid:
+                os._exit(FORKED_AND_RETURNED)
+        return None

@@ -1,0 +1,225 @@
+"""The one place that names all parts of a service, and the order in which they start and stop."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orcha._output.log import MemoryLog, OutputLog
+from orcha._processes import attempts
+from orcha._processes.helpers import end_multiprocessing_children, ensure_helpers, helper_pids
+from orcha._processes.identity import boot_id
+from orcha._processes.lock import EndpointLock
+from orcha._processes.sweep import sweep
+from orcha._processes.tag import all_of, attempts_of, new_nonce, tag_of, tag_self
+from orcha._processes.watching import Watcher
+from orcha._service.engine import Engine
+from orcha._service.recovery import recover_all
+from orcha._service.settings import Settings, from_environment
+from orcha._service.stopping import Stopping
+from orcha._store.memory import MemoryStore
+from orcha._store.sqlite import SqliteStore
+from orcha._wire.endpoint import Endpoint
+from orcha._wire.server import Server, ServerSettings
+from orcha.exceptions import OrchaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._store.contract import Incarnation, Store
+    from orcha._wire.server import Peer
+    from orcha.interfaces.petition import Petition
+
+PRELOADED = ("orcha.interfaces", "orcha._wire.attempt", "orcha._wire.dial", "orcha._wire.frames", "orcha._wire.values")
+"""What a fork server imports once for all its children."""
+SWITCH_INTERVAL = 0.0005
+"""Seconds a computing thread keeps the interpreter while others wait: Python's 5 ms would be felt by every client."""
+
+
+class ServiceFailedError(OrchaError):
+    """The service stopped because of a failure; what it accepted is kept, and goes on at its next start."""
+
+    exit_code = 75
+
+
+class Service:
+    """One manager's service: everything `Manager.start` starts."""
+
+    def __init__(self, manager: Any, functions: dict[str, Callable[..., Any]], *, key: bytes | str | None) -> None:
+        """Resolve settings; nothing is started, opened or made."""
+        port = manager.port or _free_port(manager.listen_address)
+        endpoint = Endpoint(manager.listen_address, port)
+        text = key.decode() if isinstance(key, bytes) else key
+        self.settings: Settings = from_environment(
+            endpoint, key=text, look_ahead=manager.look_ahead, on_hook_timeout=manager.on_hook_timeout
+        )
+        self.port = port
+        self._manager = manager
+        self._functions = functions
+        self._stopping: Stopping | None = None
+        self._done = threading.Event()
+        self._parts: _Parts | None = None
+
+    def start(self) -> None:
+        """Lock, sweep, recover, bind: in this order, so that nobody is served before everything is in a known place."""
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
+        lock = EndpointLock(Path(self.settings.endpoint.folder))
+        try:
+            self._parts = _Parts(self, lock, self._manager, self._functions)
+        except BaseException:
+            lock.release()
+            raise
+        self._parts.start()
+        self._stopping = Stopping(self._parts.engine, self._stopped)
+
+    def _stopped(self) -> None:
+        assert self._parts is not None
+        self._parts.stop()
+        self._done.set()
+
+    def stop(self, *, now: bool = False) -> None:
+        """Stop in good order, and return when it has; the same from several threads."""
+        assert self._stopping is not None
+        self._stopping.stop("the service is stopping", now=now)
+        self._done.wait()
+
+    def join(self) -> None:
+        """Wait until it has stopped; ServiceFailedError where it had to."""
+        assert self._parts is not None
+        engine = self._parts.engine
+        while not self._done.wait(0.5 if engine.stopped.is_set() else 3600):
+            if engine.failure is not None:
+                self._stopped()
+        if engine.failure is not None:
+            raise ServiceFailedError(f"the service failed: {type(engine.failure).__name__}: {engine.failure}")
+        if engine.degraded is not None:
+            raise ServiceFailedError(f"the service stopped: {engine.degraded}")
+
+    # --- what the manager asks ----------------------------------------------------------------------------------
+
+    @property
+    def _engine(self) -> Engine:
+        assert self._parts is not None
+        return self._parts.engine
+
+    def granted(self) -> dict[str, int]:
+        """Give what runs, by str(id)."""
+        self._engine.check_not_stale()
+        return self._engine.machine.granted
+
+    def wake(self) -> None:
+        """Have blocked conditions asked again."""
+        self._engine.check_not_stale()
+        self._engine.post(self._engine.visits.wake)
+
+    def look_ahead(self, count: int | None) -> None:
+        """Consider only the first `count` of the waiting."""
+        self._engine.post(setattr, self._engine.visits, "look_ahead", count)
+
+    def has_started(self, petition: Petition) -> bool:
+        """Tell whether a petition has been started by this service."""
+        return "_orcha_attempt" in getattr(petition, "__dict__", ())
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether petitions are started."""
+        return not self._engine.paused
+
+    @is_starting.setter
+    def is_starting(self, value: bool) -> None:
+        self._engine.post(self._engine.pause, not value)
+
+
+class _Parts:
+    """The parts of a running service."""
+
+    def __init__(
+        self, service: Service, lock: EndpointLock, manager: Any, functions: dict[str, Callable[..., Any]]
+    ) -> None:
+        """Open, sweep and recover; afterwards nobody is served yet."""
+        settings = service.settings
+        folder = Path(settings.endpoint.folder)
+        self._lock = lock
+        self._nonce = nonce = new_nonce()
+        tag_self(tag_of(nonce, 0))
+        ensure_helpers((*PRELOADED, type(manager).__module__))
+        self.store: Store = SqliteStore(folder) if settings.durable else MemoryStore()
+        self.log: OutputLog | MemoryLog = OutputLog(folder / "output") if settings.durable else MemoryLog()
+        incarnation = self._begin(nonce)
+        name = f"{type(manager).__module__}:{type(manager).__qualname__}"
+        self.engine = Engine(manager, name, self.store, self.log, incarnation, settings, self._send)
+        self.engine.visits.functions.update(functions)
+        self.log.recover()
+        recover_all(self.engine)
+        self._watcher = Watcher(nonce)
+        self.server = Server(
+            ServerSettings(
+                settings.endpoint,
+                key=settings.key,
+                capability=self.engine.ending.capability_of,
+            ),
+            self.engine.receive,
+            self.engine.peer_closed,
+        )
+        attempts.install(
+            attempts.ServiceState(
+                self.engine.ending.population,
+                descriptors=self._descriptors,
+                forget=(self.store.forget_in_child, self.log.forget_in_child, self.engine.ending.forget_secret),
+                on_child=self._watcher.need,
+            )
+        )
+
+    def _begin(self, nonce: int) -> Incarnation:
+        """Record this start, and kill what earlier ones left, while they are still recorded."""
+        boot = boot_id()
+        incarnation, earlier = self.store.begin(nonce=nonce, boot_id=boot, uid=os.getuid(), now=time.time())
+        for old in earlier:
+            if old.boot_id == boot:
+                sweep(all_of(old.nonce), spare=helper_pids())
+        self.store.forget_incarnations(old.epoch for old in earlier)
+        return incarnation
+
+    def _send(self, batch: list[tuple[Peer, bytes]]) -> None:
+        self.server.send(batch)
+
+    def _descriptors(self) -> list[int]:
+        return [self._lock.descriptor, *self.server.filenos()]
+
+    def start(self) -> None:
+        """Serve."""
+        self.engine.retention.start()
+        try:
+            self.server.start()
+        except BaseException:
+            self._close()
+            raise
+        self.engine.start()
+
+    def stop(self) -> None:
+        """Stop all parts; the engine has stopped."""
+        self.server.stop(2.0)
+        self._close()
+
+    def _close(self) -> None:
+        self.engine.ending.stop()
+        attempts.uninstall()
+        end_multiprocessing_children()
+        sweep(attempts_of(self._nonce), spare=helper_pids())
+        self._watcher.stop()
+        self.store.close()
+        self.log.close()
+        self._lock.release()
+
+
+def _free_port(address: str) -> int:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((address, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,176 @@
+"""How attempts end: their time limits, the signals to their processes, and what their action left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from orcha._core.machine import TIMED_OUT_CODE
+from orcha._core.record import Cancellation, Phase, Record
+from orcha._core.state import Outcome, State
+from orcha._processes import attempts
+from orcha._processes.ending import Ending as Processes
+from orcha._processes.ladder import AT_ONCE, POLITE
+from orcha._processes.population import population_for
+from orcha._processes.tag import tag_of
+from orcha._service.describe import describe
+from orcha.interfaces.petition import Petition
+from orcha.utils import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orcha._processes.ladder import Rung
+    from orcha._service.actions import Run
+    from orcha._service.engine import Engine
+    from orcha._wire.attempt import AttemptChannel
+
+ABANDON_AFTER = 10.0
+"""Seconds after its processes are gone in which a cancelled action's thread may still return."""
+OVERRIDE_DEADLINE = 5.0
+"""Seconds a petition's own terminate() may take before the signals go out all the same."""
+
+
+class Ending:
+    """Ends processes for the engine, each attempt's by its tag, and watches over limits."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Belong to an engine; nothing is started before it is needed."""
+        self._engine = engine
+        self._nonce = engine.incarnation.nonce
+        self._ordinal = 0
+        self._secret = os.urandom(32)
+        self.population = population_for(self._nonce)
+        self._processes = Processes(self.population, attempts.claim_children, self._over_with)
+        self._ending: dict[int, Run] = {}
+
+    def forget_secret(self) -> None:
+        """In a forked child: what it may write, it was given already."""
+        self._secret = b""
+
+    def stop(self) -> None:
+        """End the threads that were started."""
+        self._processes.stop()
+
+    # --- start --------------------------------------------------------------------------------------------------
+
+    def take_ordinal(self, record: Record) -> int:
+        """Give the number the next attempt's processes are tagged with."""
+        del record
+        self._ordinal += 1
+        return self._ordinal
+
+    def capability(self, channel: bytes, seq: int, attempt: int) -> bytes:
+        """Give the key with which a process of this attempt may write to its channel, and nothing else."""
+        return blake2b(b"cap|%s|%d|%d" % (channel, seq, attempt), key=self._secret, digest_size=32).digest()
+
+    def capability_of(self, seq: int, attempt: int) -> bytes | None:
+        """Give the key of a live attempt, for the door; None for any other. Called on the loop thread."""
+        record = self._engine.machine.records.get(seq)
+        if record is None or record.attempt != attempt or not self._secret:
+            return None
+        return self.capability(record.channel, seq, attempt)
+
+    def bind(self, queue: AttemptChannel, run: Run) -> None:
+        """Tie a petition's queue to its attempt."""
+        capability = self.capability(run.record.channel, run.seq, run.attempt)
+        tag = tag_of(self._nonce, run.ordinal)
+        queue.bind(run.seq, run.attempt, self._engine.settings.endpoint, capability, tag)
+
+    # --- processes ----------------------------------------------------------------------------------------------
+
+    def adopt(self, run: Run, pid: int) -> None:
+        """Take a process the action named; it is killed at once where the attempt is over."""
+        attempts.adopt(run.ordinal, pid)
+        self._engine.post(self._adopted, run)
+
+    def _adopted(self, run: Run) -> None:
+        record = self._engine.machine.records.get(run.seq)
+        if record is None or record.attempt != run.attempt:
+            self._processes.begin(run.ordinal, AT_ONCE)
+        elif record.state is not State.STARTING and record.processes_gone:
+            record.processes_gone = False
+            self.sweep(record)
+
+    def end(self, record: Record) -> None:
+        """Send INT, TERM, KILL to what lives of the attempt, and tell the machine when nothing does."""
+        run: Run = record.run
+        if type(run.petition).terminate is not Petition.terminate:
+            threading.Thread(target=self._terminate, args=(run,), name="orcha-terminate", daemon=True).start()
+            return
+        self._climb(run)
+
+    def _terminate(self, run: Run) -> None:
+        """Let the petition's own terminate() go first; it has a deadline."""
+        gone_on = threading.Event()
+
+        def go_on() -> None:
+            if not gone_on.is_set():
+                gone_on.set()
+                self._climb(run)
+
+        post = self._engine.post
+        post(self._engine.timers.at, time.monotonic() + OVERRIDE_DEADLINE, go_on)
+        try:
+            run.petition.terminate(run.pids[-1] if run.pids else None)
+        except BaseException as error:  # noqa: BLE001 - plugin code: the signals go out whatever it does
+            get_logger().error("petition %s: terminate: %s", run.record.key, describe(error))
+        post(go_on)
+
+    def _climb(self, run: Run) -> None:
+        self._begin(run, POLITE)
+
+    def sweep(self, record: Record) -> None:
+        """Kill what the attempt left behind, and tell the machine when nothing lives."""
+        run: Run = record.run
+        self._begin(run, AT_ONCE)
+
+    def _begin(self, run: Run, rungs: Sequence[Rung]) -> None:
+        self._ending[run.ordinal] = run
+        self._processes.begin(run.ordinal, rungs)
+
+    def _over_with(self, ordinal: int, survivors: tuple[int, ...], number: int | None) -> None:
+        """Take word, on the thread that ends processes, that an attempt's are gone."""
+        self._engine.post(self._gone, ordinal, list(survivors), number)
+
+    def _gone(self, ordinal: int, survivors: list[int], number: int | None) -> None:
+        run = self._ending.pop(ordinal, None)
+        if run is None:
+            return
+        self.population.forget(ordinal)
+        if number is not None:
+            get_logger().info("petition %s: its processes ended by %s", run.record.key, signal.Signals(number).name)
+        machine = self._engine.machine
+        machine.processes_gone(run.seq, run.attempt, survivors)
+        record = machine.records.get(run.seq)
+        if record is not None and record.state is State.CANCELLING and not record.returned:
+            due = time.monotonic() + self._engine.settings.abandon_after
+            self._engine.timers.at(due, lambda: machine.abandon(run.seq, run.attempt))
+
+    # --- limits -------------------------------------------------------------------------------------------------
+
+    def limit_run(self, record: Record) -> None:
+        """End the attempt as timed out when its time is over."""
+        seq, attempt, limit = record.seq, record.attempt, record.timeout or 0.0
+        self._engine.timers.at(time.monotonic() + limit, lambda: self._over(seq, attempt, f"ran longer than {limit:g} s"))
+
+    def _over(self, seq: int, attempt: int, reason: str) -> None:
+        record = self._engine.machine.records.get(seq)
+        if record is not None and record.attempt == attempt and record.state is State.STARTING:
+            self._engine.machine.cancel(record, Cancellation(Outcome.TIMED_OUT, TIMED_OUT_CODE, reason))
+
+    def limit_wait(self, record: Record) -> None:
+        """End the petition as timed out when it has waited too long."""
+        seq, key, limit = record.seq, record.key, record.queue_timeout or 0.0
+        waited = max(0.0, time.time() - record.submitted)
+        due = time.monotonic() + max(0.0, limit - waited)
+        self._engine.timers.at(due, lambda: self._waited(seq, key, f"waited longer than {limit:g} s"))
+
+    def _waited(self, seq: int, key: str, reason: str) -> None:
+        record = self._engine.find(key)
+        if record is not None and record.seq == seq and record.phase is Phase.WAITING:
+            self._engine.machine.cancel(record, Cancellation(Outcome.TIMED_OUT, TIMED_OUT_CODE, reason))

@@ -1,0 +1,395 @@
+"""The engine thread: the only owner of petition state.
+
+It drains its inbox in one batch: events change the machine, one transaction keeps what changed, then the effects
+happen: replies, starts, cancels. While it waits for the disk the next batch gathers; that is the group commit. It wakes
+on events and when something is due, and never polls.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from orcha._core.effects import Do, Effect
+from orcha._core.machine import Machine
+from orcha._core.record import Record
+from orcha._core.state import State
+from orcha._service.actions import ActionPool, Run
+from orcha._service.channels import ChannelBook
+from orcha._service.ending import Ending
+from orcha._service.loading import record_of
+from orcha._service.retention import Retention
+from orcha._service.timers import Timers
+from orcha._service.verbs import HANDLERS
+from orcha._service.verbs.submit import accepted, refused
+from orcha._service.visits import Visits
+from orcha._wire import values
+from orcha._wire.frames import encode
+from orcha._wire.messages import Error, Kind, Stopping, Verdict
+from orcha.exceptions import StaleCall
+from orcha.exceptions.store import StoreFull, TokenKnown
+from orcha.utils import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._core.changes import Changes
+    from orcha._core.effects import Final
+    from orcha._output.log import OutputLog
+    from orcha._service.settings import Settings
+    from orcha._store.contract import Incarnation, Store
+    from orcha._wire.messages import ClientMessage
+    from orcha._wire.server import Peer
+
+MOST_EVENTS = 2_000
+"""Events of one batch."""
+_GATHER = 0.0005
+"""Seconds an outcome may wait for the conditions of those that wait: about as long as a transaction takes."""
+_FLAGS_WAIT = 0.05
+"""Seconds for which the end of an on_finish may wait for a transaction to ride with."""
+
+
+class Engine:
+    """Owns all petitions of one endpoint. Other threads only put events into its inbox."""
+
+    def __init__(
+        self,
+        manager: Any,
+        manager_name: str,
+        store: Store,
+        log: OutputLog,
+        incarnation: Incarnation,
+        settings: Settings,
+        send: Callable[[list[tuple[Peer, bytes]]], None],
+    ) -> None:
+        """Prepare; nothing runs before `start`.
+
+        Args:
+            manager: whose hooks decide.
+            manager_name: ``module:qualname``; petitions of other managers are left alone.
+            store: what is kept.
+            log: output beyond the store's share.
+            incarnation: this start of the service.
+            settings: deadlines, limits, retention.
+            send: hands frames to the loop thread.
+
+        """
+        self.manager = manager
+        self.manager_name = manager_name
+        self.store = store
+        self.log = log
+        self.incarnation = incarnation
+        self.settings = settings
+        self.machine = Machine(next_seq=store.next_seq())
+        self.timers = Timers()
+        self.outgoing: list[tuple[Peer, bytes]] = []
+        self.channels = ChannelBook(store, log, self.reply_frame)
+        self.actions = ActionPool(self._action_ended)
+        self.visits = Visits(self)
+        self.ending = Ending(self)
+        self.retention = Retention(self)
+        self.tombstones: dict[bytes, float] = {}
+        self.peers: dict[int, Peer] = {}
+        self.draining: str | None = None
+        self.paused = False
+        self.degraded: str | None = None
+        self.on_degraded: Callable[[str], None] = lambda _: None
+        self.failure: BaseException | None = None
+        self.stopped = threading.Event()
+        self._inbox: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
+        self._send = send
+        self._stop = False
+        self._flags_due = False
+        self._acks: list[Callable[[], None]] = []
+        self._after: list[Callable[[Engine], None]] = []
+        self._thread = threading.Thread(target=self._run, name="orcha-engine", daemon=True)
+
+    # --- from any thread ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the engine and hook threads."""
+        self.visits.start()
+        self._thread.start()
+
+    def post(self, handler: Callable[..., None], *args: Any) -> None:
+        """Have `handler` called on the engine thread."""
+        self._inbox.put((handler, *args))
+
+    def receive(self, peer: Peer, message: ClientMessage) -> None:
+        """Take a message from the wire."""
+        self._inbox.put((self._on_message, peer, message))
+
+    def peer_closed(self, peer: Peer) -> None:
+        """Note that a connection is gone."""
+        self._inbox.put((self._on_peer_closed, peer))
+
+    def put(self, seq: int, attempt: int, payloads: list[bytes]) -> bool:
+        """Keep values of an attempt; blocks until they are kept. False where it may not write any more."""
+        gate = threading.Lock()
+        gate.acquire()
+        answer: list[bool] = []
+        self._inbox.put((self._on_put, seq, attempt, payloads, answer, gate))
+        while not gate.acquire(timeout=1):
+            if self.stopped.is_set():
+                return False
+        return answer[0]
+
+    def finish(self, seq: int, attempt: int, value: int | None) -> None:
+        """Take an attempt's final value."""
+        self._inbox.put((self.machine.finish, seq, attempt, value))
+
+    def took_process(self, run: Run, pid: int) -> None:
+        """Take a process that an action started: it is tagged, and ended at once where the attempt is over."""
+        self.ending.adopt(run, pid)
+
+    def _action_ended(self, run: Run, error: str | None) -> None:
+        self._inbox.put((self._on_returned, run, error))
+
+    # --- the engine thread --------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._stop:
+                self._cycle()
+        except BaseException as error:  # noqa: BLE001 - whatever it is: nothing may be acknowledged after it
+            self.failure = error
+            get_logger().critical("the engine stops: what was accepted is kept", exc_info=error)
+            self._say_failed(error)
+        finally:
+            self.stopped.set()
+
+    def _say_failed(self, error: BaseException) -> None:
+        frame = encode(Error(f"the service stopped: {type(error).__name__}: {error}"))
+        self._send([(peer, frame) for peer in self.peers.values()])
+
+    def _cycle(self) -> None:
+        inbox = self._inbox
+        try:
+            events = [inbox.get(timeout=self.timers.wait(time.monotonic()))]
+        except Empty:
+            events = []
+        for _ in range(min(inbox.qsize(), MOST_EVENTS)):
+            events.append(inbox.get_nowait())
+        self.machine.now = time.time()
+        self._handle(events)
+        for call in self.timers.take(time.monotonic()):
+            call()
+        self.visits.dispatch()  # hooks run while the disk is waited for
+        if self.visits.chooses and self.machine.changes.transitions:
+            self._gather()
+        self._commit()
+        self.visits.dispatch()  # and what was kept just now is started
+
+    def _handle(self, events: list[tuple[Any, ...]]) -> None:
+        for event in events:
+            event[0](*event[1:])
+
+    def _gather(self) -> None:
+        """Wait a moment for what is started in place of what ended: one transaction then keeps both."""
+        until = time.monotonic() + _GATHER
+        while self.visits.chooses and (left := until - time.monotonic()) > 0:
+            try:
+                self._handle([self._inbox.get(timeout=left)])
+            except Empty:
+                return
+
+    def _commit(self) -> None:
+        changes, effects, finals = self.machine.take()
+        for final in finals:
+            self._append_final(final)
+        self.channels.flush(changes)
+        if changes.flags and not (changes.petitions or changes.transitions or changes.appends or changes.tombstones):
+            self._postpone_flags(changes)
+        if changes:
+            effects = self._keep(changes, effects)
+        for effect in effects:
+            self._perform(effect)
+        acks, self._acks = self._acks, []
+        for ack in acks:
+            ack()
+        after, self._after = self._after, []
+        for call in after:
+            call(self)
+        self.channels.deliver()
+        if self.outgoing:
+            batch, self.outgoing = self.outgoing, []
+            self._send(batch)
+
+    def _postpone_flags(self, changes: Changes) -> None:
+        if changes.deleted or self._stop:
+            return
+        self.machine.changes.flags.update(changes.flags)
+        changes.flags = {}
+        if not self._flags_due:
+            self._flags_due = True
+            self.timers.at(time.monotonic() + _FLAGS_WAIT, self._flush_flags)
+
+    def _flush_flags(self) -> None:
+        self._flags_due = False
+        flags, self.machine.changes.flags = self.machine.changes.flags, {}
+        if flags:
+            changes = type(self.machine.changes)(flags=flags)
+            self.store.commit(changes, durable=False)
+
+    def _append_final(self, final: Final) -> None:
+        record = final.record
+        channel = self.channels.get(record.channel) or self.channels.create(
+            record.channel, record.owner, own=record.channel == record.token
+        )
+        if final.line is not None:
+            self.channels.append(channel, Kind.NOTICE, record.seq, values.encode(final.line))
+        self.channels.append(channel, Kind.FINAL, record.seq, values.encode(final.value))
+        if channel.own:
+            self.channels.append(channel, Kind.CLOSED, record.seq, values.encode(None))
+
+    def _keep(self, changes: Changes, effects: list[Effect]) -> list[Effect]:
+        ended = [t.seq for t in changes.transitions.values() if t.state is State.ENDED]
+        if ended:
+            self.channels.sync({append.channel for append in changes.appends})
+        durable = bool(changes.petitions or changes.transitions or changes.tombstones)
+        try:
+            self.store.commit(changes, durable=durable)
+        except TokenKnown as error:
+            return self._keep_without(changes, effects, set(error.tokens), Verdict.KNOWN, "known already")
+        except StoreFull:
+            if not changes.petitions:
+                raise
+            tokens = {new.token for new in changes.petitions}
+            return self._keep_without(changes, effects, tokens, Verdict.BUSY, "the service's disk is full")
+        return effects
+
+    def _keep_without(
+        self, changes: Changes, effects: list[Effect], tokens: set[bytes], verdict: int, reason: str
+    ) -> list[Effect]:
+        """Keep all but these new petitions, and answer those with the verdict instead."""
+        left = [new for new in changes.petitions if new.token not in tokens]
+        gone = {new.seq for new in changes.petitions} - {new.seq for new in left}
+        changes.petitions = left
+        channels = {new.channel for new in left}
+        changes.channels = [c for c in changes.channels if c.id in channels]
+        for seq in gone:
+            changes.transitions.pop(seq, None)
+        kept = []
+        for effect in effects:
+            if effect.record.seq not in gone:
+                kept.append(effect)
+            elif effect.do is Do.ACCEPT:
+                self.machine.undo_accept(effect.record)
+                kept.append(Effect(Do.REFUSE, effect.record, (verdict, reason)))
+        return self._keep(changes, kept) if changes else kept
+
+    def _perform(self, effect: Effect) -> None:
+        do, record, detail = effect
+        if do is Do.ACCEPT:
+            accepted(self, record)
+        elif do is Do.ON_START:
+            self.visits.on_start(record)
+        elif do is Do.ON_FINISH:
+            self.visits.on_finish(record)
+        elif do is Do.REFUSE:
+            refused(self, record, *detail)
+        elif do is Do.END_PROCESSES:
+            self.ending.end(record)
+        elif do is Do.SWEEP:
+            self.ending.sweep(record)
+        elif do is Do.ANSWER:
+            detail(record)
+
+    # --- events -------------------------------------------------------------------------------------------------
+
+    def _on_message(self, peer: Peer, message: ClientMessage) -> None:
+        self.peers[peer.id] = peer
+        HANDLERS[type(message)](self, peer, message)
+
+    def _on_peer_closed(self, peer: Peer) -> None:
+        self.peers.pop(peer.id, None)
+        self.channels.peer_gone(peer)
+
+    def _on_put(self, seq: int, attempt: int, payloads: list[bytes], answer: list[bool], gate: threading.Lock) -> None:
+        answer.append(self.append_values(seq, attempt, payloads))
+        self._acks.append(gate.release)
+
+    def append_values(self, seq: int, attempt: int, payloads: list[bytes]) -> bool:
+        """Add values to the transaction in the making; False where the attempt may not write any more."""
+        record = self.machine.is_writable(seq, attempt)
+        channel = self.channels.get(record.channel) if record is not None else None
+        if channel is None:
+            return False
+        for payload in payloads:
+            self.channels.append(channel, Kind.VALUE, seq, payload)
+        return True
+
+    def _on_returned(self, run: Run, error: str | None) -> None:
+        self.machine.returned(run.seq, run.attempt, error, processes=run.processes)
+
+    def find(self, key: str) -> Record | None:
+        """Give the live petition of this str(id), brought back from the store where only its key was kept."""
+        known = self.machine.live.get(key)
+        if known is None or isinstance(known, Record):
+            return known
+        record = record_of(self.store.rows([known[1]])[0])
+        self.machine.warm(record)
+        return record
+
+    def refuses(self) -> tuple[int, None, str] | None:
+        """Tell why no message is taken now, if that is so."""
+        if self.draining is not None:
+            return Verdict.STOPPING, None, self.draining
+        if self.visits.wedged is not None:
+            return Verdict.BUSY, None, self.visits.wedged
+        return None
+
+    def degrade(self, reason: str) -> None:
+        """Start and accept nothing any more, let what runs come to its end, and stop the service."""
+        self.drain(reason)
+        self.degraded = reason
+        self.on_degraded(reason)
+
+    def commit_recovery(self) -> None:
+        """Keep what recovery decided; nobody is connected yet."""
+        self._commit()
+
+    def after_batch(self, call: Callable[[Engine], None]) -> None:
+        """Have `call` made when this batch is kept, before replies are sent."""
+        self._after.append(call)
+
+    def reply(self, peer: Peer, message: Any) -> None:
+        """Send a message once what it says is kept."""
+        self.outgoing.append((peer, encode(message)))
+
+    def reply_frame(self, peer: Peer, frame: bytes) -> None:
+        """Send an encoded message once what it says is kept."""
+        self.outgoing.append((peer, frame))
+
+    # --- stop ---------------------------------------------------------------------------------------------------
+
+    def drain(self, reason: str) -> None:
+        """Start nothing any more, and tell everyone."""
+        if self.draining is None:
+            self.draining = reason
+            for peer in self.peers.values():
+                self.reply(peer, Stopping(reason))
+
+    def running(self) -> list[Record]:
+        """Give the petitions that run, or whose action has not returned."""
+        return [r for r in self.machine.records.values() if r.run is not None and not r.returned]
+
+    def is_quiet(self) -> bool:
+        """Tell whether nothing runs, nothing is being converted, and no hook is owed."""
+        return not self.machine.granted and not self.visits.is_busy and not self.running()
+
+    def pause(self, paused: bool) -> None:  # noqa: FBT001 - posted with its argument
+        """Start nothing while paused; what waits stays."""
+        self.paused = paused
+        self.visits.wake()
+
+    def check_not_stale(self) -> None:
+        """Raise StaleCall on a thread whose hook was given up."""
+        if self.visits.hooks.stale and threading.get_ident() in self.visits.hooks.stale:
+            raise StaleCall
+
+    def halt(self) -> None:
+        """End the engine thread after this batch."""
+        self._stop = True

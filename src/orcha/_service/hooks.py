@@ -1,0 +1,352 @@
+"""The hook thread: all of the manager's code, one call at a time.
+
+A *visit* is a batch of calls the engine hands over; each result is published by itself, so that a call that outlives
+its deadline costs only itself. The thread that is stuck in it is given up: a fresh one takes what is left of the visit,
+and whatever the old one still asks of Orcha raises :class:`~orcha.exceptions.StaleCall`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from enum import IntEnum
+from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from orcha._core.choose import Answer, checked_priority, choose
+from orcha._core.state import OnInterrupt
+from orcha._service.describe import describe
+from orcha._wire import values
+from orcha._wire.attempt import AttemptChannel
+from orcha.exceptions import ConditionFailed, StaleCall
+from orcha.interfaces.message import Message
+from orcha.interfaces.petition import Petition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._core.record import Record
+    from orcha.interfaces.policy import Policy
+
+FORKED_AND_RETURNED = 70
+"""Exit code of a copy of the service that plugin code made by forking and returning."""
+SAMPLE_SECONDS = 0.002
+"""Longest slice of asking petitions far from the head."""
+SAYS_NO = "its condition says no"
+"""Why a petition waits whose condition gives no reason."""
+_getpid = os.getpid
+_monotonic = time.monotonic
+_POLICIES = {"fail": OnInterrupt.FAIL, "rerun": OnInterrupt.RERUN, "ask": OnInterrupt.ASK}
+
+
+class Hook(IntEnum):
+    """The calls of a visit, in the order in which they are made."""
+
+    ON_FINISH = 1
+    ON_START = 2
+    CALL = 3
+    CONVERT = 4
+    CONDITION = 5
+
+
+class Call(NamedTuple):
+    """One call to make."""
+
+    hook: Hook
+    record: Record
+    extra: Any = None
+
+
+class Result(NamedTuple):
+    """What came of one call: an error for people, or None where it went well."""
+
+    hook: Hook
+    record: Record
+    error: str | None
+    answer: Answer | None = None
+    value: Any = None
+
+
+class Visit:
+    """A batch of calls, and what came of each so far."""
+
+    __slots__ = (
+        "abandoned",
+        "calls",
+        "choosing",
+        "current",
+        "lock",
+        "look_ahead",
+        "new",
+        "noes",
+        "results",
+        "sample",
+        "since",
+        "waiting",
+    )
+
+    def __init__(self, calls: list[Call], waiting: list[Record], sample: list[Record], look_ahead: int | None) -> None:
+        """Take the calls, then the waiting petitions to ask in order, then some further ones to sample."""
+        self.calls = calls
+        self.waiting = waiting
+        self.sample = sample
+        self.look_ahead = look_ahead
+        self.new: list[Record] = []
+        self.results: list[Result] = []
+        self.noes = 0
+        self.current: Call | Record | None = None
+        """The call in flight; for a condition the petition that is asked about."""
+        self.since = 0.0
+        self.choosing = False
+        self.abandoned = False
+        self.lock = threading.Lock()
+
+    def abandon(self, overdue: float, now: float) -> Call | None:
+        """Give the thread up if the call in flight began more than `overdue` seconds ago; give that call."""
+        with self.lock:
+            if self.current is None or now - self.since < overdue:
+                return None
+            self.abandoned = True
+            current = self.current
+            return current if isinstance(current, Call) else Call(Hook.CONDITION, current)
+
+    def left(self) -> list[Call]:
+        """Give the calls that come after the one in flight."""
+        return [] if self.choosing else self.calls[len(self.results) + 1 :]
+
+
+class Hooks:
+    """What calls the manager. Everything it needs of the engine is given to it."""
+
+    def __init__(
+        self,
+        manager: Any,
+        granted: dict[str, int],
+        go: Callable[[Record], None],
+        port: Any,
+        functions: dict[str, Callable[..., Any]],
+        done: Callable[[Visit], None],
+        came_back: Callable[[int], None],
+    ) -> None:
+        """Prepare; no thread runs before `start`.
+
+        Args:
+            manager: whose hooks are called.
+            granted: str(id) -> seq of those that may run; a yes is entered at once.
+            go: hands a petition whose on_start said yes to an action thread.
+            port: the engine's side of in-process channels.
+            functions: what clients may call by name.
+            done: told of a visit that is over.
+            came_back: told the identity of a given-up thread whose call returned.
+
+        """
+        self._manager = manager
+        self._granted = granted
+        self._go = go
+        self._port = port
+        self._functions = functions
+        self._done = done
+        self._came_back = came_back
+        self._pid = os.getpid()
+        self._inbox: SimpleQueue[Visit | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self.stale: set[int] = set()
+        """Identities of given-up threads whose call has not returned."""
+
+    def start(self) -> None:
+        """Start the hook thread, or a fresh one in place of one that was given up."""
+        self._inbox = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, args=(self._inbox,), name="orcha-hooks", daemon=True)
+        self._thread.start()
+
+    def give_up(self) -> int:
+        """Leave the thread to its call, and start a fresh one; give the identity of the old one."""
+        old = self._thread
+        assert old is not None
+        assert old.ident is not None
+        self.stale.add(old.ident)
+        self.start()
+        return old.ident
+
+    def stack(self) -> str:
+        """Tell where the thread is now, for the log."""
+        import sys
+        import traceback
+
+        frame = sys._current_frames().get(self._thread.ident or 0) if self._thread else None
+        return "".join(traceback.format_stack(frame)) if frame else ""
+
+    def perform(self, visit: Visit) -> None:
+        """Hand a visit to the hook thread."""
+        self._inbox.put(visit)
+
+    def stop(self) -> None:
+        """Let the thread end after the visits it has."""
+        self._inbox.put(None)
+
+    def is_hook_thread(self) -> bool:
+        """Tell whether the caller runs on the hook thread now in force."""
+        return self._thread is threading.current_thread()
+
+    # --- on the hook thread -------------------------------------------------------------------------------------
+
+    def _run(self, inbox: SimpleQueue[Visit | None]) -> None:
+        try:
+            while (visit := inbox.get()) is not None:
+                self._visit(visit)
+                self._done(visit)
+        except StaleCall:
+            identity = threading.get_ident()
+            self.stale.discard(identity)
+            self._came_back(identity)
+
+    def _visit(self, visit: Visit) -> None:
+        for call in visit.calls:
+            visit.since = _monotonic()
+            visit.current = call
+            result = self._one(call)
+            if _getpid() != self._pid:
+                os._exit(FORKED_AND_RETURNED)
+            with visit.lock:
+                if visit.abandoned:
+                    raise StaleCall
+                visit.results.append(result)
+                visit.current = None
+            if call.hook is Hook.CONVERT and call.extra is None and result.error is None:
+                visit.new.append(call.record)
+        visit.choosing = True
+        waiting = [record for record in visit.waiting if record.petition is not None]
+
+        ask = partial(self._ask, visit)
+        if waiting or visit.new:
+            choose(waiting, visit.new, ask, look_ahead=visit.look_ahead)
+        until = time.monotonic() + SAMPLE_SECONDS
+        for record in visit.sample:
+            if time.monotonic() > until:
+                break
+            if record.petition is not None:
+                ask(record)
+
+    def _one(self, call: Call) -> Result:
+        hook, record, extra = call
+        if hook is Hook.ON_START:
+            return self._on_start(record)
+        if hook is Hook.ON_FINISH:
+            return self._on_finish(record)
+        if hook is Hook.CONVERT:
+            return self._convert(record, fresh=extra is None)
+        return self._registered(record, extra)
+
+    def _on_start(self, record: Record) -> Result:
+        if not record.may_start:
+            return Result(Hook.ON_START, record, "cancelled before it started")
+        petition = record.petition
+        try:
+            answer = self._manager.on_start(petition)
+        except StaleCall:
+            raise
+        except BaseException as error:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
+            return Result(Hook.ON_START, record, f"on_start: {describe(error)}")
+        if answer is False:
+            return Result(Hook.ON_START, record, "on_start answered False")
+        if os.getpid() != self._pid:
+            os._exit(FORKED_AND_RETURNED)
+        if threading.get_ident() in self.stale or not record.may_start:
+            return Result(Hook.ON_START, record, "cancelled before it started")
+        self._go(record)
+        return Result(Hook.ON_START, record, None)
+
+    def _on_finish(self, record: Record) -> Result:
+        if record.petition is None:
+            return Result(Hook.ON_FINISH, record, "the petition could not be made again")
+        try:
+            self._manager.on_finish(record.petition)
+        except StaleCall:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as above
+            return Result(Hook.ON_FINISH, record, f"on_finish: {describe(error)}")
+        return Result(Hook.ON_FINISH, record, None)
+
+    def _registered(self, record: Record, extra: tuple[str, bytes, bytes]) -> Result:
+        name, args, kwargs = extra
+        try:
+            value = self._functions[name](*values.decode(args, channel=bytes), **values.decode(kwargs, channel=bytes))
+            return Result(Hook.CALL, record, None, value=values.encode(value))
+        except StaleCall:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as above
+            return Result(Hook.CALL, record, describe(error))
+
+    def _convert(self, record: Record, *, fresh: bool) -> Result:
+        try:
+            petition = self._converted(record)
+            priority = checked_priority(petition.priority)
+            policy: Policy | None = getattr(petition, "policy", None)
+        except StaleCall:
+            raise
+        except _NotConverted as error:
+            return Result(Hook.CONVERT, record, str(error))
+        except BaseException as error:  # noqa: BLE001 - as above
+            return Result(Hook.CONVERT, record, f"convert_to_petition: {describe(error)}")
+        record.petition = petition
+        if fresh:
+            record.priority = priority
+        if policy is not None:
+            record.on_interrupt = _POLICIES[policy.on_interrupt]
+            record.timeout = policy.timeout
+            record.queue_timeout = policy.queue_timeout
+        return Result(Hook.CONVERT, record, None)
+
+    def _converted(self, record: Record) -> Petition:
+        port = self._port
+        extras = values.decode(record.extras or b"", channel=lambda channel: AttemptChannel(channel, port))
+        petition = self._manager.convert_to_petition(Message(record.id, extras))
+        if petition is None:
+            name = type(self._manager).__name__
+            message = f"message {record.key!r} was rejected: {name}.convert_to_petition made no petition of it"
+            raise _NotConverted(message)
+        if not isinstance(petition, Petition):
+            message = f"convert_to_petition gave a {type(petition).__name__}, not a Petition"
+            raise _NotConverted(message)
+        if str(petition.id) != record.key:
+            message = f"convert_to_petition gave a petition with the id {str(petition.id)!r}, not {record.key!r}"
+            raise _NotConverted(message)
+        return petition
+
+    def _ask(self, visit: Visit, record: Record) -> Answer:
+        """Ask a condition; a no with the reason known already leaves no result, and costs little."""
+        petition = record.petition
+        visit.since = _monotonic()
+        visit.current = record
+        reason: str | None = None
+        try:
+            said = petition.condition(petition)  # type: ignore[union-attr]
+            answer = Answer.YES if said else Answer.NO
+            if said is not False and isinstance(said, ConditionFailed):
+                reason = said.reason
+        except StaleCall:
+            raise
+        except ConditionFailed as failed:
+            answer, reason = Answer.NO, failed.reason
+        except BaseException as raised:  # noqa: BLE001 - as above
+            answer, reason = Answer.BROKEN, f"condition: {describe(raised)}"
+        if _getpid() != self._pid:
+            os._exit(FORKED_AND_RETURNED)
+        with visit.lock:
+            if visit.abandoned:
+                raise StaleCall
+            visit.current = None
+            if answer is Answer.NO:
+                visit.noes += 1
+                if record.why is not None and record.why == (reason or SAYS_NO):
+                    return answer
+            elif answer is Answer.YES:
+                self._granted[record.key] = record.seq
+            visit.results.append(Result(Hook.CONDITION, record, reason, answer))
+        return answer
+
+
+class _NotConverted(Exception):  # noqa: N818 - never leaves this module
+    """What came back from convert_to_petition is no petition."""

@@ -1,0 +1,43 @@
+"""Forgetting what ended long ago: never what is live, followed, or younger than the least age."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orcha._service.engine import Engine
+
+EVERY = 60.0
+"""Seconds between rounds."""
+AT_ONCE = 500
+"""Petitions forgotten in one transaction: more would keep submits waiting."""
+
+
+class Retention:
+    """Prunes ended petitions, a slice at a time."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Belong to an engine."""
+        self._engine = engine
+
+    def start(self) -> None:
+        """Begin: the first round is due soon, so that a restart prunes too."""
+        self._engine.timers.at(time.monotonic() + min(EVERY, max(1.0, self._engine.settings.keep_least)), self._round)
+
+    def _round(self) -> None:
+        engine, settings = self._engine, self._engine.settings
+        now = time.time()
+        candidates = engine.store.prunable(
+            older_than=now - settings.keep_age,
+            keep=settings.keep_count,
+            younger_than=now - settings.keep_least,
+            limit=AT_ONCE,
+        )
+        changes = engine.machine.changes
+        forgotten = [(seq, ch) for seq, ch in candidates if seq not in engine.machine.records and not engine.channels.is_followed(ch)]
+        changes.deleted.extend(seq for seq, _ in forgotten)
+        pause = 0.05 if len(forgotten) == AT_ONCE else min(EVERY, max(1.0, settings.keep_least))
+        for token in [token for token, until in engine.tombstones.items() if until < now]:
+            del engine.tombstones[token]
+        engine.timers.at(time.monotonic() + pause, self._round)

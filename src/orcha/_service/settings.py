@@ -1,0 +1,85 @@
+"""What can be set about a service, resolved once when it is built."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from orcha.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from orcha._wire.endpoint import Endpoint
+
+DAY = 86_400.0
+HOUR = 3_600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A service's settings. Durations are in seconds."""
+
+    endpoint: Endpoint
+    key: str | None = None
+    durable: bool = True
+    look_ahead: int | None = None
+    """How many of the first waiting petitions are considered; None for all."""
+    hook_deadline: float = 10.0
+    """Longest a call of the manager's code may take."""
+    on_hook_timeout: Literal["replace", "stop"] = "replace"
+    stop_grace: float = 10.0
+    """How long running actions may go on after the service was asked to stop."""
+    abandon_after: float = 10.0
+    """How long a cancelled action's thread may go on after its processes are gone."""
+    keep_age: float = 7 * DAY
+    """Age at which ended petitions and their outputs are forgotten."""
+    keep_count: int = 10_000
+    """How many ended petitions are kept at most."""
+    keep_least: float = HOUR
+    """Age below which nothing is forgotten."""
+
+
+def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | None, on_hook_timeout: str) -> Settings:
+    """Give the settings of a service at `endpoint`, those of the environment included.
+
+    ``ORCHA_STORE`` (``sqlite`` or ``memory``), ``ORCHA_HOOK_DEADLINE``, ``ORCHA_STOP_GRACE``, ``ORCHA_ABANDON_AFTER``, ``ORCHA_KEEP_AGE``,
+    ``ORCHA_KEEP_COUNT``, ``ORCHA_KEEP_LEAST``: seconds, except the count.
+
+    Raises:
+        ConfigurationError: a variable does not hold what it should; the message names it.
+
+    """
+    store = os.environ.get("ORCHA_STORE", "sqlite")
+    if store not in ("sqlite", "memory"):
+        message = f"ORCHA_STORE is {store!r}: set it to sqlite or memory"
+        raise ConfigurationError(message)
+    if on_hook_timeout not in ("replace", "stop"):
+        message = f"on_hook_timeout is {on_hook_timeout!r}: set it to 'replace' or 'stop'"
+        raise ConfigurationError(message)
+    return Settings(
+        endpoint,
+        key=key,
+        durable=store == "sqlite",
+        look_ahead=look_ahead,
+        hook_deadline=_number("ORCHA_HOOK_DEADLINE", 10.0),
+        on_hook_timeout="stop" if on_hook_timeout == "stop" else "replace",
+        stop_grace=_number("ORCHA_STOP_GRACE", 10.0),
+        abandon_after=_number("ORCHA_ABANDON_AFTER", 10.0),
+        keep_age=_number("ORCHA_KEEP_AGE", 7 * DAY),
+        keep_count=int(_number("ORCHA_KEEP_COUNT", 10_000)),
+        keep_least=_number("ORCHA_KEEP_LEAST", HOUR),
+    )
+
+
+def _number(name: str, default: float) -> float:
+    text = os.environ.get(name)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        message = f"{name} is {text!r}: set it to a number, 0 or larger"
+        raise ConfigurationError(message)
+    return value

@@ -1,0 +1,70 @@
+"""An orderly stop: nothing starts any more, what runs may go on for a while, then it is ended as interrupted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from orcha._core.machine import INTERRUPTED_CODE, on_interrupt_state
+from orcha._core.record import Cancellation
+from orcha._core.state import Outcome, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._service.engine import Engine
+
+INTERRUPTED = "interrupted: the service was stopped while it ran"
+LAST_WORDS = 15.0
+"""Seconds that ended actions have to return before the service leaves all the same."""
+
+
+class Stopping:
+    """Brings a service to its end, once."""
+
+    def __init__(self, engine: Engine, stopped: Callable[[], None]) -> None:
+        """Call `stopped` when the engine has ended."""
+        self._engine = engine
+        self._stopped = stopped
+        self._begun = threading.Lock()
+        self._until: float | None = None
+        engine.on_degraded = lambda reason: self.stop(reason, now=False)
+
+    def stop(self, reason: str, *, now: bool) -> None:
+        """Begin to stop, or hurry up; returns at once."""
+        if self._begun.acquire(blocking=False):
+            threading.Thread(target=self._finish, name="orcha-stopping", daemon=True).start()
+            self._engine.post(self._begin, reason, now)
+        elif now:
+            self._engine.post(self._interrupt)
+
+    def _begin(self, reason: str, now: bool) -> None:  # noqa: FBT001 - posted with its arguments in order
+        engine = self._engine
+        engine.drain(reason)
+        grace = 0.0 if now else engine.settings.stop_grace
+        engine.timers.at(time.monotonic() + grace, self._interrupt)
+        self._look()
+
+    def _look(self) -> None:
+        """Halt when nothing runs and no hook is owed, or when time is over."""
+        engine = self._engine
+        over = self._until is not None and time.monotonic() >= self._until
+        if over or engine.is_quiet():
+            engine.halt()
+        else:
+            engine.timers.at(time.monotonic() + 0.02, self._look)
+
+    def _interrupt(self) -> None:
+        engine = self._engine
+        self._until = self._until or time.monotonic() + LAST_WORDS
+        for record in list(engine.machine.records.values()):
+            if record.state is State.STARTING:
+                requeue = on_interrupt_state(record.on_interrupt)
+                engine.machine.cancel(
+                    record, Cancellation(Outcome.INTERRUPTED, INTERRUPTED_CODE, INTERRUPTED, requeue=requeue)
+                )
+
+    def _finish(self) -> None:
+        self._engine.stopped.wait()
+        self._stopped()

@@ -1,0 +1,34 @@
+"""What is due later, on the monotonic clock."""
+
+from __future__ import annotations
+
+import heapq
+from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Timers:
+    """Calls to make at a time. Those for things that are over meanwhile must notice it themselves."""
+
+    def __init__(self) -> None:
+        """Start with nothing due."""
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = count()
+
+    def at(self, due: float, call: Callable[[], None]) -> None:
+        """Have `call` made when the clock shows `due`."""
+        heapq.heappush(self._due, (due, next(self._count), call))
+
+    def wait(self, now: float) -> float | None:
+        """Give the seconds until the next one is due; None where nothing is."""
+        return max(0.0, self._due[0][0] - now) if self._due else None
+
+    def take(self, now: float) -> list[Callable[[], None]]:
+        """Take out all that is due, in order."""
+        calls = []
+        while self._due and self._due[0][0] <= now:
+            calls.append(heapq.heappop(self._due)[2])
+        return calls

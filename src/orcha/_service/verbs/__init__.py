@@ -1,0 +1,32 @@
+"""What each message of a client means: one verb, one file. The table is closed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orcha._service.verbs.call import call
+from orcha._service.verbs.cancel import cancel
+from orcha._service.verbs.finish import finish
+from orcha._service.verbs.follow import close_channel, credit, follow, unfollow
+from orcha._service.verbs.list import list_petitions
+from orcha._service.verbs.ping import ping
+from orcha._service.verbs.put import put
+from orcha._service.verbs.submit import submit
+from orcha._wire import messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
+    messages.Submit: submit,
+    messages.Cancel: cancel,
+    messages.Follow: follow,
+    messages.Unfollow: unfollow,
+    messages.Credit: credit,
+    messages.Put: put,
+    messages.Finish: finish,
+    messages.List: list_petitions,
+    messages.Call: call,
+    messages.Ping: ping,
+    messages.CloseChannel: close_channel,
+}

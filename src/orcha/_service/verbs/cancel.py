@@ -1,0 +1,74 @@
+"""End a petition, whatever it is doing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orcha._core.machine import CANCELLED_CODE
+from orcha._core.record import Cancellation
+from orcha._core.state import Outcome, State
+from orcha._wire import values
+from orcha._wire.messages import Cancel, Reply, Verdict
+
+if TYPE_CHECKING:
+    from orcha._core.record import Record
+    from orcha._service.engine import Engine
+    from orcha._wire.server import Peer
+
+TOMBSTONE_SECONDS = 600.0
+"""How long the cancel of a submit that has not come is remembered."""
+
+
+def cancelled_before() -> Cancellation:
+    """Give what becomes of a petition that was cancelled by a client."""
+    return Cancellation(Outcome.CANCELLED, CANCELLED_CODE, None)
+
+
+def cancel(engine: Engine, peer: Peer, message: Cancel) -> None:
+    """Cancel by token or id; answered with the outcome when it is decided and, where it ran, nothing of it lives."""
+    if peer.role == "attempt":
+        engine.reply(peer, Reply(message.request, Verdict.DENIED, None, "an attempt may not cancel"))
+        return
+    record = _find(engine, message)
+    if record is None:
+        _not_live(engine, peer, message)
+        return
+    if peer.role != "owner" and record.owner != peer.identity:
+        engine.reply(peer, Reply(message.request, Verdict.DENIED, None, f"{record.key!r} is somebody else's petition"))
+        return
+
+    def answer(ended: Record) -> None:
+        _answer(engine, peer, message.request, ended.outcome)
+
+    engine.machine.cancel(record, cancelled_before(), answer)
+
+
+def _find(engine: Engine, message: Cancel) -> Record | None:
+    if message.id is not None:
+        return engine.find(message.id)
+    assert message.token is not None
+    record = next((r for r in engine.machine.records.values() if r.token == message.token), None)
+    if record is not None:
+        return record
+    row = engine.store.tokens([message.token]).get(message.token)
+    return engine.find(row.id) if row is not None and row.state is not State.ENDED else None
+
+
+def _not_live(engine: Engine, peer: Peer, message: Cancel) -> None:
+    if message.token is None:
+        reason = f"no petition with the id {message.id!r} waits or runs"
+        engine.reply(peer, Reply(message.request, Verdict.UNKNOWN, None, reason))
+        return
+    row = engine.store.tokens([message.token]).get(message.token)
+    if row is not None:
+        _answer(engine, peer, message.request, row.outcome)
+        return
+    until = engine.machine.now + TOMBSTONE_SECONDS
+    engine.tombstones[message.token] = until
+    engine.machine.changes.tombstones.append((message.token, until))
+    engine.reply(peer, Reply(message.request, Verdict.OK, values.encode("cancelled"), None))
+
+
+def _answer(engine: Engine, peer: Peer, request: int, outcome: Outcome | None) -> None:
+    word = outcome.name.lower().replace("_", " ") if outcome is not None else None
+    engine.reply(peer, Reply(request, Verdict.OK, values.encode(word)))

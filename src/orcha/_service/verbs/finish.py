@@ -1,0 +1,17 @@
+"""The final value of an attempt, from another process of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orcha._wire.messages import Finish, Reply, Verdict
+
+if TYPE_CHECKING:
+    from orcha._service.engine import Engine
+    from orcha._wire.server import Peer
+
+
+def finish(engine: Engine, peer: Peer, message: Finish) -> None:
+    """Decide the outcome, unless it has been decided; answered when that is kept."""
+    won = engine.machine.finish(message.seq, message.attempt, message.value)
+    engine.reply(peer, Reply(message.request, Verdict.OK if won else Verdict.GONE))

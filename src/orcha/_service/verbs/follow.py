@@ -1,0 +1,40 @@
+"""Send me what comes on a channel; I have room; send me no more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orcha._wire.messages import CloseChannel, Credit, Follow, Gone, Unfollow
+
+if TYPE_CHECKING:
+    from orcha._service.engine import Engine
+    from orcha._wire.server import Peer
+
+
+def follow(engine: Engine, peer: Peer, message: Follow) -> None:
+    """Send the records from the index on; an unknown channel, or somebody else's, is Gone."""
+    channel = engine.channels.get(message.channel)
+    if channel is None or not may_follow(peer, channel.owner):
+        engine.reply(peer, Gone(message.channel, "the service knows no such channel"))
+        return
+    engine.channels.follow(peer, channel, message.index, message.credit)
+
+
+def may_follow(peer: Peer, owner: str) -> bool:
+    """Tell whether a peer may read a channel of `owner`: its own ones, and an owner of the service all."""
+    return peer.role == "owner" or peer.identity == owner
+
+
+def unfollow(engine: Engine, peer: Peer, message: Unfollow) -> None:
+    """Send no more of it."""
+    engine.channels.unfollow(peer, message.channel)
+
+
+def credit(engine: Engine, peer: Peer, message: Credit) -> None:
+    """Send more, if there is more."""
+    engine.channels.credit(peer, message.channel, message.size)
+
+
+def close_channel(engine: Engine, peer: Peer, message: CloseChannel) -> None:
+    """Let go of a channel: its creator follows it no more."""
+    engine.channels.unfollow(peer, message.channel)

@@ -1,0 +1,71 @@
+"""Which petitions are there, and why do they wait?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orcha._core.record import Phase, Record
+from orcha._wire.messages import List, Reply, Rows, Verdict
+
+if TYPE_CHECKING:
+    from orcha._service.engine import Engine
+    from orcha._store.contract import Row
+    from orcha._wire.server import Peer
+
+MOST = 1_000
+"""Rows of one answer."""
+
+
+def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
+    """Answer with rows, newest first."""
+    if peer.role == "attempt":
+        engine.reply(peer, Reply(message.request, Verdict.DENIED, None, "an attempt may not list"))
+        return
+    limit = max(1, min(message.limit, MOST))
+    rows = engine.store.page(states=message.states, limit=limit, before=message.before, id=message.id)
+    if peer.role != "owner":
+        rows = [row for row in rows if row.owner == peer.identity]
+    engine.reply(peer, Rows(message.request, [describe_row(engine, row) for row in rows]))
+
+
+def describe_row(engine: Engine, row: Row) -> dict[str, str | int | float | bool | None]:
+    """Give what people are shown of a petition."""
+    return {
+        "seq": row.seq,
+        "id": row.id,
+        "state": row.state.name.lower(),
+        "priority": row.priority,
+        "manager": row.manager,
+        "owner": row.owner,
+        "attempt": row.attempt,
+        "submitted": row.submitted,
+        "started": row.started,
+        "ended": row.ended,
+        "outcome": row.outcome.name.lower() if row.outcome is not None else None,
+        "code": row.code,
+        "reason": row.reason,
+        "why": explain(engine, row),
+    }
+
+
+def explain(engine: Engine, row: Row) -> str | None:
+    """Tell why a petition waits, in the words of whatever holds it."""
+    if row.outcome is not None:
+        return None
+    if row.manager != engine.manager_name:
+        return f"it belongs to another manager, {row.manager}, which does not run here now"
+    record = engine.machine.records.get(row.seq)
+    if record is not None and record.phase is not Phase.WAITING:
+        return None
+    if engine.draining is not None:
+        return engine.draining
+    return _waits(engine, record)
+
+
+def _waits(engine: Engine, record: Record | None) -> str:
+    if record is not None and record.state.name == "HELD":
+        return "it was interrupted, and waits for a decision: cancel it"
+    if record is not None and record.why is not None:
+        return record.why
+    ahead = engine.machine.waiting.place(record.place) if record is not None else engine.machine.waiting.hot
+    return f"{ahead} wait before it" if record is not None else f"at least {ahead} wait before it"

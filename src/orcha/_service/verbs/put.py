@@ -1,0 +1,31 @@
+"""Values from another process of an attempt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orcha._wire.messages import Put, Reply, Verdict
+
+if TYPE_CHECKING:
+    from orcha._service.engine import Engine
+    from orcha._wire.server import Peer
+
+
+def put(engine: Engine, peer: Peer, message: Put) -> None:
+    """Keep the values once, however often the same Put comes, and answer when they are kept."""
+    record = engine.machine.is_writable(message.seq, message.attempt)
+    if record is None or record.channel != message.channel or record.run is None:
+        engine.reply(peer, Reply(message.request, Verdict.GONE))
+        return
+    writers = record.run.writers
+    last = writers.get(message.writer, 0)
+    if message.number > last + 1:
+        reason = f"Put {message.number} came after {last}: the numbers of a writer have no gaps"
+        engine.reply(peer, Reply(message.request, Verdict.DENIED, None, reason))
+        return
+    if message.number == last + 1:
+        writers[message.writer] = message.number
+        if not engine.append_values(message.seq, message.attempt, message.values):
+            engine.reply(peer, Reply(message.request, Verdict.GONE))
+            return
+    engine.reply(peer, Reply(message.request, Verdict.OK))

@@ -1,0 +1,373 @@
+"""What the hook thread is asked next, and what the machine makes of its answers."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from orcha._core.choose import PATIENCE, Answer
+from orcha._core.record import Phase, Record
+from orcha._core.state import State
+from orcha._service.actions import Run
+from orcha._service.hooks import SAYS_NO, Call, Hook, Hooks, Result, Visit
+from orcha._service.loading import record_of
+from orcha._wire.attempt import AttemptChannel
+from orcha._wire.messages import Reply, Verdict
+from orcha.interfaces.state import PetitionState
+from orcha.utils import get_logger
+
+if TYPE_CHECKING:
+    from orcha._service.engine import Engine
+    from orcha._wire.server import Peer
+
+CONVERT_AT_ONCE = 256
+"""Conversions of one visit: more would keep those that wait from being asked."""
+HEADS = 256
+"""Waiting petitions handed over to be asked."""
+SAMPLE = 64
+"""Petitions beyond the first ones that one slice of sampling may ask."""
+SAMPLE_EVERY = 0.4
+"""Seconds between slices of sampling: 2 ms of each are half a percent of a core."""
+STALE_ALLOWED = 3
+"""Given-up hook threads with which the service goes on."""
+
+
+class Visits:
+    """Gathers calls for the hook thread while it is busy, and hands them over when it is not."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Belong to an engine."""
+        self._engine = engine
+        self.functions: dict[str, Any] = {}
+        self.hooks = Hooks(
+            engine.manager,
+            engine.machine.granted,
+            self._go,
+            engine,
+            self.functions,
+            lambda visit: engine.post(self._over, visit),
+            lambda thread: engine.post(self._came_back, thread),
+        )
+        self.look_ahead: int | None = engine.settings.look_ahead
+        self._starts: list[Record] = []
+        self._finishes: list[Record] = []
+        self._calls: list[tuple[Record, Any]] = []
+        self._converts: list[Record] = []
+        self._converts_from = 0
+        self._again: list[Call] = []
+        self._visit: Visit | None = None
+        self._asked_version = -1
+        self._more = False
+        self._cursor = 0
+        self._sample_due = False
+        self._sample_armed = False
+        self._overdue_armed = False
+        self._stopped_by: int | None = None
+        self._owed: dict[int, list[Record]] = {}
+
+    def start(self) -> None:
+        """Start the hook thread."""
+        self.hooks.start()
+
+    # --- what is to be asked ------------------------------------------------------------------------------------
+
+    def convert(self, record: Record) -> None:
+        """Have a message converted."""
+        self._converts.append(record)
+
+    def on_start(self, record: Record) -> None:
+        """Have on_start called, and the action after it."""
+        engine = self._engine
+        petition = record.petition
+        assert petition is not None
+        record.run = run = Run(engine, record, petition, engine.ending.take_ordinal(record))
+        queue = getattr(petition, "queue", None)
+        if isinstance(queue, AttemptChannel):
+            engine.ending.bind(queue, run)
+        _attach(petition, run)
+        record.extras = None
+        self._starts.append(record)
+        if record.timeout is not None:
+            engine.ending.limit_run(record)
+
+    def on_finish(self, record: Record) -> None:
+        """Have on_finish called, unless its on_start is stuck: then after that came back."""
+        if record.petition is None:
+            return
+        _set_state(record)
+        for owed in self._owed.values():
+            if record in owed:
+                return
+        self._finishes.append(record)
+
+    def owe_on_finish(self, record: Record) -> None:
+        """Have on_finish called for an attempt of an earlier start of the service: converted again first."""
+        self._again.append(Call(Hook.CONVERT, record, "again"))
+        self._again.append(Call(Hook.ON_FINISH, record))
+
+    def call(self, peer: Peer, request: int, name: str, args: bytes, kwargs: bytes) -> None:
+        """Have a registered function called for a client."""
+        placeholder = Record(0, b"", name, "", "", b"", None, 0.0)
+        placeholder.submitter = (peer, request, 0)
+        self._calls.append((placeholder, (name, args, kwargs)))
+
+    def wake(self) -> None:
+        """Have blocked conditions asked again."""
+        self._engine.machine.version += 1
+
+    # --- hand over ----------------------------------------------------------------------------------------------
+
+    def dispatch(self) -> None:
+        """Hand over what has gathered, if the hook thread is free."""
+        if self._visit is not None or self._stopped_by is not None:
+            return
+        waiting, sample = self._candidates()
+        if waiting:
+            sample = []
+        if not (self._starts or self._finishes or self._converts or self._calls or self._again or waiting or sample):
+            return
+        calls = self._again
+        calls += [Call(Hook.ON_FINISH, record) for record in self._finishes]
+        calls += [Call(Hook.ON_START, record) for record in self._starts]
+        calls += [Call(Hook.CALL, record, extra) for record, extra in self._calls]
+        calls += [Call(Hook.CONVERT, r, "again") for r in (*waiting, *sample) if r.petition is None]
+        calls += [Call(Hook.CONVERT, record) for record in self._take_converts()]
+        self._starts, self._finishes, self._calls, self._again = [], [], [], []
+        self._visit = visit = Visit(calls, waiting, sample, self.look_ahead)
+        self._asked_version = self._engine.machine.version
+        self._more = False
+        self._watch()
+        self.hooks.perform(visit)
+
+    def _take_converts(self) -> list[Record]:
+        begin = self._converts_from
+        taken = self._converts[begin : begin + CONVERT_AT_ONCE]
+        if begin + len(taken) >= len(self._converts):
+            self._converts = []
+            self._converts_from = 0
+        else:
+            self._converts_from = begin + len(taken)
+        return taken
+
+    def _candidates(self) -> tuple[list[Record], list[Record]]:
+        machine = self._engine.machine
+        if self._engine.draining is not None or self._engine.paused or not machine.waiting:
+            return [], []
+        self._promote()
+        waiting: list[Record] = []
+        if machine.version != self._asked_version or self._more:
+            waiting = self._records(machine.waiting.head(self.look_ahead or HEADS))
+        sample: list[Record] = []
+        if self._sample_due and self.look_ahead is None:
+            self._sample_due = False
+            sample = self._records(machine.waiting.head(SAMPLE, max(self._cursor, PATIENCE)))
+            self._cursor = 0 if len(sample) < SAMPLE else max(self._cursor, PATIENCE) + SAMPLE
+        if len(machine.waiting) > PATIENCE and not self._sample_armed and self.look_ahead is None:
+            self._sample_armed = True
+            self._engine.timers.at(time.monotonic() + SAMPLE_EVERY, self._sample)
+        return waiting, sample
+
+    def _sample(self) -> None:
+        self._sample_armed = False
+        self._sample_due = True
+
+    def _records(self, keys: list[Any]) -> list[Record]:
+        records = self._engine.machine.records
+        return [records[key[1]] for key in keys if key[1] in records]
+
+    def _promote(self) -> None:
+        machine = self._engine.machine
+        machine.cool(machine.waiting.demote())
+        if not machine.waiting.wants_promotion():
+            return
+        keys = machine.waiting.promote()
+        for row in self._engine.store.rows([key[1] for key in keys]):
+            machine.warm(record_of(row))
+
+    # --- what came of it ----------------------------------------------------------------------------------------
+
+    def _over(self, visit: Visit) -> None:
+        if visit is not self._visit:
+            return
+        self._visit = None
+        self._apply(visit.results, visit)
+
+    def _apply(self, results: list[Result], visit: Visit) -> None:
+        machine = self._engine.machine
+        yes: list[Record] = []
+        answered: dict[int, Result] = {}
+        converted: list[Record] = []
+        for result in results:
+            hook, record = result.hook, result.record
+            if hook is Hook.CONDITION:
+                answered[record.seq] = result
+            elif hook is Hook.CONVERT:
+                if result.error is not None:
+                    self._not_converted(record, result.error)
+                elif record.phase is Phase.CONVERTING:
+                    converted.append(record)
+            elif hook is Hook.ON_START:
+                self._started(record, result.error)
+            elif hook is Hook.ON_FINISH:
+                if result.error is not None:
+                    get_logger().error("petition %s: %s", record.key, result.error)
+                machine.hook_done(record.seq)
+            else:
+                self._answered(result)
+        for record in converted:
+            self._accept(record, answered.pop(record.seq, None))
+        for result in answered.values():
+            if result.answer is Answer.YES:
+                yes.append(result.record)
+            elif result.answer is Answer.BROKEN:
+                machine.break_(result.record, result.error or "its condition broke")
+            else:
+                self._blocked(result.record, result.error)
+        if yes:
+            machine.start_all(yes)
+        self._more = len(visit.waiting) >= HEADS and visit.noes < PATIENCE
+
+    def _accept(self, record: Record, result: Result | None) -> None:
+        engine = self._engine
+        if result is not None and result.answer is Answer.BROKEN:
+            engine.machine.refuse(record, Verdict.REFUSED, result.error or "its condition broke")
+            return
+        start = result is not None and result.answer is Answer.YES
+        if start and (engine.draining is not None or engine.paused or record.cancellation is not None):
+            start = False
+            engine.machine.granted.pop(record.key, None)
+        if result is not None and not start:
+            record.why = result.error or SAYS_NO
+        own = record.channel == record.token
+        channel = engine.channels.get(record.channel) or engine.channels.create(record.channel, record.owner, own=own)
+        engine.machine.accept(record, start=start, new_channel=not channel.kept)
+        channel.kept = True
+        if record.state is State.QUEUED:
+            _set_state(record)
+            if record.queue_timeout is not None:
+                engine.ending.limit_wait(record)
+
+    def _not_converted(self, record: Record, reason: str) -> None:
+        machine = self._engine.machine
+        if record.phase is Phase.CONVERTING:
+            machine.refuse(record, Verdict.REFUSED, reason)
+        elif machine.records.get(record.seq) is record:
+            machine.break_(record, reason)
+        else:
+            get_logger().error("petition %s: on_finish is owed, but it cannot be made again: %s", record.key, reason)
+
+    def _blocked(self, record: Record, reason: str | None) -> None:
+        reason = reason or SAYS_NO
+        if record.why != reason:
+            record.why = reason
+            get_logger().debug("petition %s waits: %s", record.key, reason)
+
+    def _started(self, record: Record, error: str | None) -> None:
+        if error is None:
+            self._engine.machine.action_going(record.seq, record.attempt)
+        else:
+            self._engine.machine.start_failed(record.seq, record.attempt, error)
+
+    def _answered(self, result: Result) -> None:
+        peer, request, _ = result.record.submitter
+        verdict = Verdict.OK if result.error is None else Verdict.RAISED
+        self._engine.reply(peer, Reply(request, verdict, result.value, result.error))
+
+    def _go(self, record: Record) -> None:
+        _set_state(record)
+        self._engine.actions.go(record.run)
+
+    # --- calls that do not come back ----------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        if not self._overdue_armed:
+            self._overdue_armed = True
+            self._engine.timers.at(time.monotonic() + self._engine.settings.hook_deadline, self._overdue)
+
+    def _overdue(self) -> None:
+        self._overdue_armed = False
+        visit = self._visit
+        if visit is None:
+            return
+        now = time.monotonic()
+        call = visit.abandon(self._engine.settings.hook_deadline, now)
+        if call is None:
+            self._overdue_armed = True
+            due = (visit.since if visit.current is not None else now) + self._engine.settings.hook_deadline
+            self._engine.timers.at(due, self._overdue)
+            return
+        self._give_up(visit, call)
+
+    def _give_up(self, visit: Visit, call: Call) -> None:
+        name = call.hook.name.lower()
+        deadline = self._engine.settings.hook_deadline
+        reason = f"{name} did not return in {deadline:g} s"
+        get_logger().error("petition %s: %s; it is at:\n%s", call.record.key, reason, self.hooks.stack())
+        old = self.hooks.give_up()
+        self._visit = None
+        self._apply(visit.results, visit)
+        self._again = visit.left()
+        self._engine.machine.version += 1
+        if call.hook is Hook.ON_START:
+            self._owed.setdefault(old, []).append(call.record)
+            self._engine.machine.start_failed(call.record.seq, call.record.attempt, reason)
+        elif call.hook is Hook.CONVERT:
+            self._not_converted(call.record, reason)
+        elif call.hook is Hook.CONDITION:
+            self._condition_hung(call.record, reason)
+        elif call.hook is Hook.CALL:
+            peer, request, _ = call.record.submitter
+            self._engine.reply(peer, Reply(request, Verdict.RAISED, None, reason))
+        if self._engine.settings.on_hook_timeout == "stop":
+            self._stopped_by = old
+        if len(self.hooks.stale) > STALE_ALLOWED:
+            self._engine.degrade("too many hooks that do not return")
+
+    def _condition_hung(self, record: Record, reason: str) -> None:
+        if record.phase is Phase.WAITING:
+            self._engine.machine.break_(record, reason)
+
+    def _came_back(self, thread: int) -> None:
+        self._finishes.extend(self._owed.pop(thread, ()))
+        if self._stopped_by == thread:
+            self._stopped_by = None
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the hook thread is asking those that wait."""
+        return self._visit is not None and bool(self._visit.waiting)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the hook thread has work, or some is gathered for it."""
+        return self._visit is not None or bool(self._starts or self._finishes or self._converts or self._calls)
+
+    @property
+    def wedged(self) -> str | None:
+        """Why no message can be converted now, if that is so."""
+        return "a hook does not return" if self._stopped_by is not None else None
+
+
+def _set_state(record: Record) -> None:
+    """Show the petition's own code where it is; a petition that cannot take it goes without."""
+    petition = record.petition
+    state = PetitionState.ENQUEUED
+    if record.state in (State.STARTING, State.CANCELLING):
+        state = PetitionState.RUNNING if record.state is State.STARTING else PetitionState.CANCELLED
+    elif record.state is State.ENDED:
+        state = _END_STATES.get(int(record.outcome or 0), PetitionState.FINISHED)
+    try:
+        petition.state = state  # type: ignore[union-attr]
+    except Exception as error:  # noqa: BLE001 - plugin code: a property, slots or a frozen dataclass
+        get_logger().debug("petition %s takes no state: %s", record.key, error)
+
+
+_END_STATES = {3: PetitionState.CANCELLED, 4: PetitionState.CANCELLED, 7: PetitionState.BROKEN}
+
+
+def _attach(petition: Any, run: Run) -> None:
+    """Give the petition the way by which its own finish() reaches the engine."""
+    try:
+        object.__setattr__(petition, "_orcha_attempt", run)
+    except AttributeError:
+        get_logger().debug("petition %r has no room for the service's handle", petition.id)

@@ -1,0 +1,310 @@
+"""A plugin's policy: what becomes of a message, and what happens around it."""
+
+from __future__ import annotations
+
+import abc
+import warnings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, Literal
+
+    from orcha._service.compose import Service
+    from orcha.interfaces.message import Message
+    from orcha.interfaces.petition import Petition
+    from orcha.lib.processor import Processor
+    from orcha.lib.remote import Remote
+
+_SERVER_NAMES = ("finish", "send")
+"""Functions of every service; methods of these names do the same with more care."""
+_RESERVED_ID = "watchdog"
+
+
+class Manager(abc.ABC):
+    """The policy of a plugin: override the three hooks, and hand it to :func:`orcha.interfaces.start_service`.
+
+    The service calls the hooks and the conditions one at a time, from one thread, so that they need no locks. (Except
+    a call that outlives its deadline: see ``docs/guarantees.md``.)
+
+    Args:
+        listen_address: address to listen on, or to connect to; default ``orcha.properties.listen_address``.
+        port: TCP port; default ``orcha.properties.port``.
+        auth_key: the key both sides share, bytes or str; default ``orcha.properties.authkey``, and where that is None
+            too, the key file of the user.
+        create_processor: kept for plugins that pass it; a service always has one.
+        queue: kept for plugins that pass it; messages do not go through a queue of the caller's.
+        finish_queue: kept like `queue`.
+        is_client: True for a client, whose hooks are never called.
+        look_ahead: how many of the first waiting petitions are asked whether they may start; None for all.
+        notify_watchdog: whether a watchdog petition tells systemd that the service is alive.
+
+    Example::
+
+        class Printer(Manager):
+            def convert_to_petition(self, m):
+                return Petition(m.id, m.extras["queue"], self.print, self.is_free)
+
+            def on_start(self, petition): ...
+            def on_finish(self, petition): ...
+
+    """
+
+    on_hook_timeout: Literal["replace", "stop"] = "replace"
+    """When a hook does not return: go on with a fresh thread, or call no further hook until it has returned."""
+
+    def __init__(
+        self,
+        listen_address: str | None = None,
+        port: int | None = None,
+        auth_key: bytes | str | None = None,
+        create_processor: bool = True,  # noqa: FBT001, FBT002 - a signature plugins know
+        queue: Any = None,
+        finish_queue: Any = None,
+        is_client: bool = False,  # noqa: FBT001, FBT002 - a signature plugins know
+        look_ahead: int | None = None,
+        notify_watchdog: bool = False,  # noqa: FBT001, FBT002 - a signature plugins know
+    ) -> None:
+        """Resolve what is not given; no thread, socket, file or lock is made before `start` or `connect`."""
+        from orcha import properties
+
+        del create_processor, queue, finish_queue
+        self.listen_address: str = properties.listen_address if listen_address is None else listen_address
+        self.port: int = properties.port if port is None else port
+        self._key = properties.authkey if auth_key is None else auth_key
+        self.is_client = is_client
+        self.look_ahead = look_ahead
+        self.notify_watchdog = notify_watchdog
+        self._functions: dict[str, Callable[..., Any]] = {}
+        self._service: Service | None = None
+        self._remote: Remote | None = None
+        self._processor: Processor | None = None
+
+    # --- hooks --------------------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def convert_to_petition(self, m: Message) -> Petition | None:
+        """Make a petition of a message, or None for a message that is not valid.
+
+        It may be called more than once for one message: again after a restart of the service.
+        """
+        return None
+
+    @abc.abstractmethod
+    def on_start(self, petition: Petition) -> bool | None:
+        """Do what is to be done before a petition's action; False, or raising, breaks the petition instead."""
+        return True
+
+    @abc.abstractmethod
+    def on_finish(self, petition: Petition) -> bool | None:
+        """Do what is to be done after a petition that was started, however it ended; called once for each on_start."""
+        return self._service is not None and self._service.has_started(petition)
+
+    # --- both sides ---------------------------------------------------------------------------------------------
+
+    @property
+    def manager(self) -> Remote:
+        """What makes channels: ``manager.manager.Queue()``. It works before `connect` too."""
+        return self._reach()
+
+    def setup(self) -> None:
+        """Register what clients may call; called once, at `start` or `connect`. Override it and call it by super()."""
+        for name in _SERVER_NAMES:
+            self._functions.setdefault(name, getattr(self, name))
+
+    def register(self, name: str, func: Callable[..., Any] | None = None, **_: Any) -> None:
+        """Give a function a name by which clients call it.
+
+        The service registers name and function, a client the name alone; then ``client.name(*args)`` calls it on the
+        service's hook thread and returns what it returned, or raises what it raised (as a RuntimeError with its text,
+        unless it is a built-in exception).
+
+        Raises:
+            ValueError: on a client, when the name would hide an attribute of the manager.
+
+        """
+        if func is not None:
+            self._functions[name] = func
+        if not self.is_client or name in _SERVER_NAMES:
+            return
+        if hasattr(self, name):
+            message = f"cannot register {name!r}: it would hide an attribute of {type(self).__name__}"
+            raise ValueError(message)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self._reach().call(name, args, kwargs)
+
+        call.__name__ = name
+        setattr(self, name, call)
+
+    def send(self, message: Message) -> None:
+        """Submit a message, and return when it is accepted: from then on no crash loses it.
+
+        A refusal goes, as a line and a code, to the channel the message holds.
+
+        Raises:
+            RejectedError: it was refused, and holds no channel.
+            ManagerShutdownError: the service is stopping.
+            OrchaConnectionError, AuthenticationError: there is no service, or it does not take the key.
+            TypeError: the extras hold something that cannot be sent; the message names where.
+            ValueError: the id cannot be sent.
+
+        """
+        self._check_id(message)
+        self._reach().send(message)
+
+    def send_many(self, messages: Iterable[Message]) -> None:
+        """Submit messages over one connection, in order, without waiting for each; return when all are answered.
+
+        Raises:
+            RejectedError: some were refused; it holds which were accepted and which not.
+            ManagerShutdownError, OrchaConnectionError, AuthenticationError, TypeError, ValueError: as `send`.
+
+        """
+        batch = list(messages)
+        for message in batch:
+            self._check_id(message)
+        self._reach().send_many(batch)
+
+    def finish(self, message: Message | int | str) -> bool:
+        """Cancel a petition by its message or id, whatever it is doing.
+
+        Returns:
+            True when it is decided that it ends (or had ended); False when there is no such petition.
+
+        Raises:
+            TypeError: `message` is neither a Message nor an id.
+
+        """
+        return self._reach().finish(message)
+
+    def _check_id(self, message: Message) -> None:
+        if message.id == _RESERVED_ID:
+            error = f"the id {_RESERVED_ID!r} is reserved: choose another, or use send_watchdog()"
+            raise ValueError(error)
+
+    def _reach(self) -> Remote:
+        if self._remote is None:
+            from orcha.lib.remote import Remote
+
+            self._remote = Remote(self.listen_address, self.port, self._key)
+        return self._remote
+
+    # --- client -------------------------------------------------------------------------------------------------
+
+    def connect(self) -> bool:
+        """Connect to the service.
+
+        Returns:
+            False when the service does not take the key; then whatever is sent raises AuthenticationError.
+
+        Raises:
+            OrchaConnectionError: nobody listens there.
+
+        """
+        self.setup()
+        return self._reach().connect()
+
+    # --- service ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start serving, and return: threads, sockets and files are made here, never before."""
+        if self.is_client:
+            warnings.warn("a client has no service to start", RuntimeWarning, stacklevel=2)
+            return
+        if self._service is not None:
+            return
+        from orcha._service.compose import Service
+
+        self.setup()
+        service = Service(self, self._functions, key=self._key)
+        service.start()
+        self._service = service
+        self.port = service.port
+
+    def serve(self) -> None:
+        """Start serving, and return when the service has stopped."""
+        if self.is_client:
+            warnings.warn("a client has no service to start", RuntimeWarning, stacklevel=2)
+            return
+        self.start()
+        self.join()
+
+    def join(self) -> None:
+        """Wait until the service has stopped.
+
+        Raises:
+            OrchaError: it stopped because of a failure.
+
+        """
+        if self._service is not None:
+            self._service.join()
+
+    def shutdown(self, *, now: bool = False) -> None:
+        """Stop the service in good order, or close a client's connection.
+
+        Queued petitions stay; running ones may go on for a while (10 s; not at all with `now`), then they are ended as
+        interrupted.
+        """
+        if self._service is not None:
+            self._service.stop(now=now)
+        if self._remote is not None:
+            self._remote.close()
+
+    def wake(self) -> None:
+        """Have the conditions of the waiting petitions asked again: something they depend on has changed."""
+        if self._service is not None:
+            self._service.wake()
+
+    @property
+    def running_processes(self) -> int:
+        """How many petitions may run now: their condition said yes, and they have not ended.
+
+        Raises:
+            NotImplementedError: on a client.
+
+        """
+        return len(self._granted("running_processes"))
+
+    def is_running(self, x: Message | Petition | int | str) -> bool:
+        """Tell whether the petition of a message, of an id, or a petition itself, is among those that run.
+
+        Raises:
+            NotImplementedError: on a client.
+
+        """
+        return str(getattr(x, "id", x)) in self._granted("is_running")
+
+    def _granted(self, name: str) -> dict[str, int]:
+        service = self._service
+        if service is not None:
+            return service.granted()
+        if self.is_client:
+            message = f"{name} is known to the service only"
+            raise NotImplementedError(message)
+        return {}
+
+    @property
+    def processor(self) -> Processor:
+        """What the service runs now.
+
+        Raises:
+            RuntimeError: on a client.
+
+        """
+        if self.is_client:
+            message = "a client has no processor"
+            raise RuntimeError(message)
+        if self._processor is None:
+            from orcha.lib.processor import Processor
+
+            self._processor = Processor(self)
+        return self._processor
+
+    def start_petition(self, petition: Petition) -> bool:
+        """Call `on_start`, as 0.2.6 did inside; not to be overridden."""
+        return self.on_start(petition) is not False
+
+    def finish_petition(self, petition: Petition) -> bool:
+        """Call `on_finish`, as 0.2.6 did inside; not to be overridden."""
+        return self.on_finish(petition) is not False

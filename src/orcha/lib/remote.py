@@ -1,0 +1,142 @@
+"""A manager's way to a service: one client, and the messages sent through it."""
+
+from __future__ import annotations
+
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from orcha._wire.channel import ClientChannel
+    from orcha._wire.client import Client
+    from orcha._wire.messages import Item, Result
+    from orcha.interfaces.message import Message
+
+REFUSED_CODE = 1
+TRY_LATER_CODE = 75
+REMEMBERED = 10_000
+"""Sent messages whose token is remembered, so that `finish` means that very petition."""
+
+
+class Remote:
+    """What a manager's `send`, `finish` and ``manager.Queue()`` go through."""
+
+    def __init__(self, address: str, port: int, key: bytes | str | None) -> None:
+        """Be ready for a service; nothing is opened."""
+        self._address = address
+        self._port = port
+        self._key = key.decode() if isinstance(key, bytes) else key
+        self._client: Client | None = None
+        self._tokens: dict[str, bytes] = {}
+
+    @property
+    def client(self) -> Client:
+        """The client, not necessarily connected."""
+        if self._client is None:
+            from orcha._wire.client import Client
+            from orcha._wire.endpoint import Endpoint
+
+            self._client = Client(Endpoint(self._address, self._port), self._key)
+        return self._client
+
+    def Queue(self, maxsize: int = 0) -> ClientChannel:  # noqa: N802 - the name plugins know
+        """Make a channel; `maxsize` is accepted and means nothing, since a channel never blocks who writes."""
+        del maxsize
+        return self.client.channel()
+
+    def connect(self) -> bool:
+        """Connect; False for a wrong key."""
+        from orcha.exceptions import AuthenticationError
+
+        try:
+            self.client.connect()
+        except AuthenticationError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._client is not None:
+            self._client.close()
+
+    def send(self, message: Message) -> None:
+        """Submit one message."""
+        self.send_many([message])
+
+    def send_many(self, messages: Sequence[Message]) -> None:
+        """Submit messages, and bring each refusal to where it belongs."""
+        from orcha._wire.channel import ClientChannel
+
+        channels = [_channel_of(message, ClientChannel) for message in messages]
+        items = [_item(message, channel) for message, channel in zip(messages, channels, strict=True)]
+        for item, message in zip(items[:REMEMBERED], messages, strict=False):
+            self._tokens[str(message.id)] = item.token
+        while len(self._tokens) > REMEMBERED:
+            del self._tokens[next(iter(self._tokens))]
+        results = self.client.submit(items)
+        _report(messages, channels, results)
+
+    def finish(self, message: Message | int | str) -> bool:
+        """Cancel by message or id."""
+        from orcha._wire.messages import Verdict
+        from orcha.interfaces.message import Message
+
+        identity = message.id if isinstance(message, Message) else message
+        if isinstance(identity, bool) or not isinstance(identity, (int, str)):
+            error = f"finish() takes a Message or an id, not {type(message).__name__}"
+            raise TypeError(error)
+        token = self._tokens.get(str(identity))
+        if token is not None:
+            reply = self.client.cancel(token=token)
+        else:
+            reply = self.client.cancel(id=str(identity))
+        return reply.verdict == Verdict.OK
+
+    def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a registered function."""
+        return self.client.call(name, args, kwargs)
+
+
+def _channel_of(message: Message, kind: type[ClientChannel]) -> ClientChannel | None:
+    for value in message.extras.values():
+        if isinstance(value, kind):
+            return value
+    return None
+
+
+def _item(message: Message, channel: ClientChannel | None) -> Item:
+    from orcha._wire import values
+    from orcha._wire.messages import Item
+
+    identity = None if channel is None else channel.__orcha_channel__
+    return Item(new_token(), message.id, values.encode(message.extras), identity)
+
+
+def new_token() -> bytes:
+    """Give 16 bytes that no other message has: milliseconds since 1970, then 80 random bits."""
+    return (time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10)
+
+
+def _report(messages: Sequence[Message], channels: Sequence[ClientChannel | None], results: Sequence[Result]) -> None:
+    """Bring refusals to their channels; raise what is left of them."""
+    from orcha._wire.messages import Verdict
+    from orcha.exceptions import ManagerShutdownError, RejectedError
+
+    accepted = []
+    rejected = []
+    for message, channel, result in zip(messages, channels, results, strict=True):
+        if result.verdict in (Verdict.ACCEPTED, Verdict.KNOWN):
+            accepted.append(message)
+            continue
+        reason = result.reason or "refused"
+        if result.verdict == Verdict.STOPPING:
+            raise ManagerShutdownError(reason)
+        if channel is not None:
+            channel.fail(reason + "\n", TRY_LATER_CODE if result.verdict == Verdict.BUSY else REFUSED_CODE)
+        else:
+            rejected.append((message, reason))
+    if rejected:
+        raise RejectedError(accepted, rejected)
