@@ -64,7 +64,7 @@ class Append(NamedTuple):
 
     channel: bytes
     first: int
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple's own count() is of no use here
     data: bytes
 
 

@@ -56,18 +56,29 @@ def choose(
     >>> choose([], [], lambda petition: Answer.YES)
     True
     """
+    if not new and look_ahead is None:
+        return _ask_waiting(waiting, ask, patience)
     candidates = in_order(waiting, new)
     if look_ahead is not None:
         candidates = candidates[:look_ahead]
-    fresh = {record.seq for record in new} if waiting else None
+    fresh = {record.seq for record in new}
     noes = 0
     for record in candidates:
-        is_new = fresh is None or record.seq in fresh
+        is_new = record.seq in fresh
         if noes >= patience and not is_new:
             continue
         if ask(record) is Answer.NO and not is_new:
             noes += 1
     return noes < patience
+
+
+def _ask_waiting(waiting: list[Record], ask: Callable[[Record], Answer], patience: int) -> bool:
+    for record in waiting:
+        if ask(record) is Answer.NO:
+            patience -= 1
+            if patience <= 0:
+                return False
+    return True
 
 
 def checked_priority(priority: object) -> int | float:

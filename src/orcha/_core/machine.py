@@ -87,7 +87,8 @@ class Machine:
             self._enter_starting(record)
         else:
             record.phase = Phase.WAITING
-            self.waiting.add(record.place)
+            if not self.waiting.add(record.place):
+                self.cool([record.place])
         if new_channel:
             self.changes.channels.append(NewChannel(record.channel, record.owner, own=record.token == record.channel))
         self.changes.petitions.append(self._row(record))
@@ -127,6 +128,8 @@ class Machine:
         """Do not keep it: its id is free again."""
         self.granted.pop(record.key, None)
         self.effects.append(Effect(Do.REFUSE, record, (verdict, reason)))
+        record.outcome = Outcome.REJECTED
+        self._answer(record)
         self._forget(record)
 
     def undo_accept(self, record: Record) -> None:
@@ -178,6 +181,8 @@ class Machine:
         record.may_start = True
         record.why = None
         self.granted[record.key] = record.seq
+        self.records[record.seq] = record
+        self.live[record.key] = record
         self.version += 1
 
     def action_going(self, seq: int, attempt: int) -> None:
@@ -190,8 +195,8 @@ class Machine:
             record.processes_gone = False
             self.effects.append(Effect(Do.END_PROCESSES, record))
 
-    def start_failed(self, seq: int, attempt: int, reason: str) -> None:
-        """End an attempt whose on_start said no, raised or hung: its action was not called."""
+    def start_failed(self, seq: int, attempt: int, reason: str, *, called: bool = True) -> None:
+        """End an attempt whose on_start said no, raised, hung or was not `called`: its action was not called."""
         record = self._current(seq, attempt)
         if record is None or record.phase is not Phase.ON_START:
             return
@@ -200,7 +205,7 @@ class Machine:
             self._end_cancelled(record)
         else:
             self._end(record, Outcome.BROKEN, BROKEN_CODE, reason, _STARTING)
-        self._release(record)
+        self._release(record, hook=called)
 
     # --- end ----------------------------------------------------------------------------------------------------
 
@@ -336,33 +341,38 @@ class Machine:
         record.code = code
         record.reason = reason
         self.finals.append(Final(record, None if reason is None else reason + "\n", code))
-        for waiter in record.waiters:
+        self._answer(record)
+
+    def _answer(self, record: Record) -> None:
+        waiters, record.waiters = record.waiters, []
+        for waiter in waiters:
             self.effects.append(Effect(Do.ANSWER, record, waiter))
-        record.waiters = []
 
     def _held(self, record: Record) -> None:
         step = self.changes.transitions.get(record.seq)
         if step is not None and not step.slot_held:
             self.changes.transitions[record.seq] = step._replace(slot_held=True)
 
-    def _release(self, record: Record) -> None:
-        """Free slot and id: nothing of the attempt lives any more."""
+    def _release(self, record: Record, *, hook: bool = True) -> None:
+        """Free slot and id: nothing of the attempt lives any more. With `hook`, its on_finish is owed."""
         self.granted.pop(record.key, None)
         self.version += 1
         self._forget(record)
         step = self.changes.transitions.get(record.seq)
         if step is None:
-            self.changes.flags[record.seq] = (True, False)
-        elif step.slot_held:
-            self.changes.transitions[record.seq] = step._replace(slot_held=False)
-        self.effects.append(Effect(Do.ON_FINISH, record))
+            self.changes.flags[record.seq] = (hook, False)
+        elif step.slot_held or not hook:
+            self.changes.transitions[record.seq] = step._replace(slot_held=False, hook_pending=hook)
+        if hook:
+            self.effects.append(Effect(Do.ON_FINISH, record))
 
     def hook_done(self, seq: int) -> None:
         """Note that on_finish came back: it is not owed any more."""
         self.changes.flags[seq] = (False, False)
 
     def _forget(self, record: Record) -> None:
-        if self.live.get(record.key) is record:
+        known = self.live.get(record.key)
+        if known is record or known == record.place:
             del self.live[record.key]
         self.records.pop(record.seq, None)
 
@@ -410,9 +420,7 @@ class Machine:
         if record.phase is Phase.FINISHED and record.processes_gone and not record.returned:
             record.processes_gone = False
             self.effects.append(Effect(Do.END_PROCESSES, record))
-        waiters, record.waiters = record.waiters, []
-        for waiter in waiters:
-            self.effects.append(Effect(Do.ANSWER, record, waiter))
+        self._answer(record)
 
     def break_(self, record: Record, reason: str) -> None:
         """End a waiting petition whose condition or conversion raised, hung or answered nonsense."""

@@ -16,6 +16,7 @@ from orcha._core.effects import Do, Effect
 from orcha._core.machine import Machine
 from orcha._core.record import Record
 from orcha._core.state import State
+from orcha._service import faults
 from orcha._service.actions import ActionPool, Run
 from orcha._service.channels import ChannelBook
 from orcha._service.ending import Ending
@@ -216,6 +217,8 @@ class Engine:
         if self.outgoing:
             batch, self.outgoing = self.outgoing, []
             self._send(batch)
+            if faults.CRASHES:
+                faults.reach("reply.after-send")
 
     def _postpone_flags(self, changes: Changes) -> None:
         if changes.deleted or self._stop:
@@ -249,8 +252,10 @@ class Engine:
         if ended:
             self.channels.sync({append.channel for append in changes.appends})
         durable = bool(changes.petitions or changes.transitions or changes.tombstones)
+        if faults.CRASHES:
+            faults.reach_commit(changes, "before")
         try:
-            self.store.commit(changes, durable=durable)
+            forgotten = self.store.commit(changes, durable=durable)
         except TokenKnown as error:
             return self._keep_without(changes, effects, set(error.tokens), Verdict.KNOWN, "known already")
         except StoreFull:
@@ -258,6 +263,11 @@ class Engine:
                 raise
             tokens = {new.token for new in changes.petitions}
             return self._keep_without(changes, effects, tokens, Verdict.BUSY, "the service's disk is full")
+        for channel in forgotten:
+            self.channels.forget(channel)
+            self.log.delete(channel)
+        if faults.CRASHES:
+            faults.reach_commit(changes, "after")
         return effects
 
     def _keep_without(
@@ -349,7 +359,9 @@ class Engine:
 
     def commit_recovery(self) -> None:
         """Keep what recovery decided; nobody is connected yet."""
+        faults.reach("recover.before-commit")
         self._commit()
+        faults.reach("recover.after-commit")
 
     def after_batch(self, call: Callable[[Engine], None]) -> None:
         """Have `call` made when this batch is kept, before replies are sent."""

@@ -241,7 +241,7 @@ class Hooks:
 
     def _on_start(self, record: Record) -> Result:
         if not record.may_start:
-            return Result(Hook.ON_START, record, "cancelled before it started")
+            return Result(Hook.ON_START, record, "cancelled before it started", value=False)
         petition = record.petition
         try:
             answer = self._manager.on_start(petition)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from orcha._core.choose import PATIENCE, Answer
 from orcha._core.record import Phase, Record
 from orcha._core.state import State
+from orcha._service import faults
 from orcha._service.actions import Run
 from orcha._service.hooks import SAYS_NO, Call, Hook, Hooks, Result, Visit
 from orcha._service.loading import record_of
@@ -28,6 +29,7 @@ SAMPLE = 64
 """Petitions beyond the first ones that one slice of sampling may ask."""
 SAMPLE_EVERY = 0.4
 """Seconds between slices of sampling: 2 ms of each are half a percent of a core."""
+_HELD_FOR = 0.02
 STALE_ALLOWED = 3
 """Given-up hook threads with which the service goes on."""
 
@@ -78,6 +80,9 @@ class Visits:
     def on_start(self, record: Record) -> None:
         """Have on_start called, and the action after it."""
         engine = self._engine
+        if faults.is_held() and record.may_start:
+            engine.timers.at(time.monotonic() + _HELD_FOR, lambda: self.on_start(record))
+            return
         petition = record.petition
         assert petition is not None
         record.run = run = Run(engine, record, petition, engine.ending.take_ordinal(record))
@@ -207,7 +212,7 @@ class Visits:
                 elif record.phase is Phase.CONVERTING:
                     converted.append(record)
             elif hook is Hook.ON_START:
-                self._started(record, result.error)
+                self._started(record, result.error, called=result.value is not False)
             elif hook is Hook.ON_FINISH:
                 if result.error is not None:
                     get_logger().error("petition %s: %s", record.key, result.error)
@@ -262,11 +267,11 @@ class Visits:
             record.why = reason
             get_logger().debug("petition %s waits: %s", record.key, reason)
 
-    def _started(self, record: Record, error: str | None) -> None:
+    def _started(self, record: Record, error: str | None, *, called: bool) -> None:
         if error is None:
             self._engine.machine.action_going(record.seq, record.attempt)
         else:
-            self._engine.machine.start_failed(record.seq, record.attempt, error)
+            self._engine.machine.start_failed(record.seq, record.attempt, error, called=called)
 
     def _answered(self, result: Result) -> None:
         peer, request, _ = result.record.submitter

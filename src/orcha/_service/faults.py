@@ -1,0 +1,67 @@
+"""Switches for tests of crashes: they do nothing unless the environment names them.
+
+``ORCHA_CRASH=point[:n]``
+    kills this process (SIGKILL) when it reaches the named point for the n-th time, 1 by default.
+``ORCHA_HOLD_STARTING=path``
+    holds petitions in STARTING, before their on_start, while that file exists.
+
+The points are ``<kind>.before-commit`` and ``<kind>.after-commit`` of a transaction that keeps something of that kind:
+``accept``, ``start``, ``cancel``, ``end``, ``put``, ``hook``, ``tombstone``, ``prune``, ``recover``; and ``reply.after-send``, when
+replies have been handed to the loop thread.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from orcha._core.state import State
+
+if TYPE_CHECKING:
+    from orcha._core.changes import Changes
+
+KINDS = ("accept", "start", "cancel", "end", "put", "hook", "tombstone", "prune", "recover")
+
+_point, _, _count = os.environ.get("ORCHA_CRASH", "").partition(":")
+_left = int(_count or 1)
+CRASHES = bool(_point)
+"""Whether a crash is asked for: asked before anything is computed for it."""
+HOLD = os.environ.get("ORCHA_HOLD_STARTING")
+
+
+def reach(point: str) -> None:
+    """Die here, if this is where."""
+    global _left  # noqa: PLW0603 - one process dies once
+    if point != _point:
+        return
+    _left -= 1
+    if _left <= 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def reach_commit(changes: Changes, when: str) -> None:
+    """Reach the points of all kinds that are in a transaction."""
+    for kind in kinds_of(changes):
+        reach(f"{kind}.{when}-commit")
+
+
+def kinds_of(changes: Changes) -> list[str]:
+    """Name what a transaction keeps."""
+    states = {step.state for step in changes.transitions.values()} | {new.state for new in changes.petitions}
+    found = {
+        "accept": bool(changes.petitions),
+        "start": State.STARTING in states,
+        "cancel": State.CANCELLING in states,
+        "end": State.ENDED in states,
+        "put": bool(changes.appends),
+        "hook": bool(changes.flags),
+        "tombstone": bool(changes.tombstones),
+        "prune": bool(changes.deleted),
+    }
+    return [kind for kind, there in found.items() if there]
+
+
+def is_held() -> bool:
+    """Tell whether petitions are to be held in STARTING."""
+    return HOLD is not None and os.path.exists(HOLD)  # noqa: PTH110 - a test's switch, asked often
