@@ -21,6 +21,8 @@ APPLICATION = 0x4F726368
 """`Orch`: SQLite's application_id of the file."""
 CHECK_SECONDS = 0.5
 """What the check at every start may take; after damage it takes as long as it takes."""
+CHECK_STEPS = 10_000
+"""Steps of SQLite's between two looks at the clock."""
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _NETWORK = {
     0x6969: "NFS",
@@ -264,7 +266,7 @@ def _verify(connection: apsw.Connection, files: Files) -> None:
     damaged = files.damaged.exists()
     deadline = time.monotonic() + CHECK_SECONDS
     if not damaged:
-        connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, CHECK_STEPS)
     try:
         check = "integrity_check" if damaged else "quick_check"
         found = [str(row[0]) for row in connection.execute(f"PRAGMA {check}(3)")]

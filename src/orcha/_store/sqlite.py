@@ -7,7 +7,6 @@ import ctypes
 import errno
 import functools
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -15,13 +14,13 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import apsw
 
 from orcha._core.changes import Changes
-from orcha._core.state import State
 from orcha._store import encoding, reading
 from orcha._store.contract import Incarnation, Row, StoredChannel, Waiting
+from orcha._store.explaining import explained, result_code
 from orcha._store.opening import Files, connect, open_database
 from orcha._store.queries import commit_statements, decode_list, decode_rows, queries
 from orcha._store.space import Limits, Space
-from orcha.exceptions.store import FencedError, StoreBroken, StoreFull, TokenKnown
+from orcha.exceptions.store import FencedError, StoreBroken, StoreFull
 
 _LATER = 256
 """Pages to be written after a checkpoint that could not finish before it is tried again."""
@@ -148,7 +147,7 @@ class SqliteStore:
         try:
             dropped = self._with_reserve(lambda: self._write(changes, statements, channels))
         except apsw.ConstraintError as error:
-            raise self._explained(error, changes) from error
+            raise explained(error, changes, self._ask) from error
         except OverflowError as error:
             raise ValueError(f"a number does not fit into 64 bits: {error}") from error
         self._checkpoint_when_due()
@@ -184,7 +183,7 @@ class SqliteStore:
         self._ask("delete_petitions", gone)
         left = decode_rows(self._ask("rows", gone))
         if left:
-            raise FencedError(row.seq for row in left)
+            raise FencedError(sorted({row.seq for row in left}))
         unused = self._ask("unused_channels", candidates)
         self._ask("delete_records", _as_array(unused))
         self._ask("delete_channels", _as_array(unused))
@@ -212,33 +211,6 @@ class SqliteStore:
 
     # --- when something is wrong --------------------------------------------------------------------------------
 
-    def _explained(self, error: apsw.ConstraintError, changes: Changes) -> Exception:
-        """Give what the contract says for a constraint that did not hold."""
-        if _code(error) == apsw.SQLITE_CONSTRAINT_TRIGGER and str(error).endswith("fenced"):
-            return FencedError(self._not_allowed(changes))
-        if _code(error) == apsw.SQLITE_CONSTRAINT_UNIQUE and "petition.token" in str(error):
-            tokens = Counter(petition.token for petition in changes.petitions)
-            known = set(self._known(list(tokens)))
-            return TokenKnown(token for token, times in tokens.items() if times > 1 or token in known)
-        return ValueError(f"these changes cannot be kept: {error}")
-
-    def _known(self, tokens: Sequence[bytes]) -> list[bytes]:
-        text = self._ask("known_tokens", json.dumps([token.hex() for token in tokens]))
-        return [bytes.fromhex(token) for token in decode_list(text)]
-
-    def _not_allowed(self, changes: Changes) -> list[int]:
-        new = {petition.seq: petition for petition in changes.petitions}
-        asked: list[tuple[int, int | None, int]] = [
-            (step.seq, step.from_attempt, step.from_states) for step in changes.transitions.values()
-        ]
-        ending = {seq for seq, step in changes.transitions.items() if step.state == State.ENDED}
-        asked += [(seq, None, 1 << State.ENDED) for seq in changes.flags if seq not in ending]
-        wrong = decode_list(self._ask("steps_not_allowed", json.dumps([step for step in asked if step[0] not in new])))
-        for seq, attempt, states in asked:
-            if (row := new.get(seq)) and not (attempt in {None, row.attempt} and states >> row.state & 1):
-                wrong.append(seq)
-        return sorted(set(wrong))
-
     def _with_reserve(self, write: Callable[[], _T]) -> _T:
         """Write; where the disk is full, once more with the reserve given up."""
         try:
@@ -259,7 +231,7 @@ class SqliteStore:
         if isinstance(error, apsw.FullError):
             return True
         # SQLite knows ENOSPC only: a quota that is used up is the same to us.
-        return _code(error) == apsw.SQLITE_IOERR_WRITE and self._connection.system_errno == errno.EDQUOT
+        return result_code(error) == apsw.SQLITE_IOERR_WRITE and self._connection.system_errno == errno.EDQUOT
 
     def _broken_by(self, error: apsw.Error) -> StoreBroken:
         self._broken = StoreBroken(f"{self._files.database} cannot be used any more: {error}")
@@ -324,6 +296,7 @@ class SqliteStore:
 
     def waiting(self, manager: str) -> Iterator[Waiting]:
         """Give this manager's QUEUED petitions as they are when the first is asked for, by (priority, seq)."""
+        self._refuse_broken()
         try:
             yield from reading.waiting(self._connect_reader(), manager)
         except apsw.Error as error:
@@ -404,11 +377,6 @@ class SqliteStore:
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
         self._closed = True
         self._broken = StoreBroken("the store belongs to the process that this one was forked from")
-
-
-def _code(error: apsw.Error) -> int:
-    """Give SQLite's extended result code."""
-    return int(getattr(error, "extendedresult", 0))
 
 
 def _as_array(texts: str | None) -> str:

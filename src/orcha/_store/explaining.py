@@ -1,0 +1,46 @@
+"""Why SQLite refused a commit, in the words of the contract. The transaction has been rolled back by then."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+
+from orcha._core.changes import Changes
+from orcha._core.state import State
+from orcha._store.queries import decode_list
+from orcha.exceptions.store import FencedError, TokenKnown
+
+
+def result_code(error: apsw.Error) -> int:
+    """Give SQLite's extended result code."""
+    return int(getattr(error, "extendedresult", 0))
+
+
+def explained(error: apsw.ConstraintError, changes: Changes, ask: Callable[..., Any]) -> Exception:
+    """Give what the contract says for a constraint that did not hold; `ask` runs a named query."""
+    code = result_code(error)
+    if code == apsw.SQLITE_CONSTRAINT_TRIGGER and str(error).endswith("fenced"):
+        return FencedError(_not_allowed(changes, ask))
+    if code == apsw.SQLITE_CONSTRAINT_UNIQUE and "petition.token" in str(error):
+        tokens = Counter(petition.token for petition in changes.petitions)
+        known = set(decode_list(ask("known_tokens", json.dumps([token.hex() for token in tokens]))))
+        return TokenKnown(token for token, times in tokens.items() if times > 1 or token.hex() in known)
+    return ValueError(f"these changes cannot be kept: {error}")
+
+
+def _not_allowed(changes: Changes, ask: Callable[..., Any]) -> list[int]:
+    new = {petition.seq: petition for petition in changes.petitions}
+    ending = {seq for seq, step in changes.transitions.items() if step.state == State.ENDED}
+    asked: list[tuple[int, int | None, int]] = [
+        (step.seq, step.from_attempt, step.from_states) for step in changes.transitions.values()
+    ]
+    asked += [(seq, None, 1 << State.ENDED) for seq in changes.flags if seq not in ending]
+    wrong = set(decode_list(ask("steps_not_allowed", json.dumps([step for step in asked if step[0] not in new]))))
+    for seq, attempt, states in asked:
+        if (row := new.get(seq)) and not (attempt in {None, row.attempt} and states >> row.state & 1):
+            wrong.add(seq)
+    return sorted(wrong)
