@@ -28,10 +28,20 @@ _BLOCKED = signal.valid_signals() - {
 _OPEN_IN_CHILD = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD}
 
 
+SPAWNING = threading.RLock()
+"""Held while a program is being started and while this process forks.
+
+A child forked in between would keep the pipes that `subprocess` has open at that moment: it would wait for the end of
+that child to learn whether its program started, and a reader of the program's output would wait for its end of file.
+"""
+_PATIENCE = 5.0
+
+
 class _Mask(threading.local):
-    """The signal mask a forking thread had."""
+    """The signal mask a forking thread had, and whether it holds the lock."""
 
     saved: set[int] | None = None
+    holds = False
 
 
 _mask = _Mask()
@@ -63,6 +73,7 @@ def uninstall() -> None:
 def _prepare() -> None:
     """Hold signals back, so that none reaches the child while it has the service's handlers."""
     if _before is not None:
+        _mask.holds = SPAWNING.acquire(timeout=_PATIENCE)
         _mask.saved = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
         _before()
 
@@ -71,6 +82,13 @@ def _restore() -> None:
     if _mask.saved is not None:
         signal.pthread_sigmask(signal.SIG_SETMASK, _mask.saved)
         _mask.saved = None
+        _let_go()
+
+
+def _let_go() -> None:
+    if _mask.holds:
+        _mask.holds = False
+        SPAWNING.release()
 
 
 def _become_ordinary() -> None:
@@ -80,6 +98,7 @@ def _become_ordinary() -> None:
         return
     _mask.saved = None
     uninstall()
+    _let_go()
     try:
         signal.set_wakeup_fd(-1)
         _default_handlers()

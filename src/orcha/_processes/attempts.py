@@ -206,7 +206,11 @@ def _instrument(owner: type, name: str) -> None:
 
     @functools.wraps(original)
     def start(self: Any, *args: Any, **kwargs: Any) -> Any:
-        result = original(self, *args, **kwargs)
+        if _state is None or kwargs.get("preexec_fn") is not None:  # that is the plugin's code, and may take its time
+            result = original(self, *args, **kwargs)
+        else:
+            with at_fork.SPAWNING:
+                result = original(self, *args, **kwargs)
         state, attempt = _state, _here.attempt
         if state is not None and not _here.apart:
             _note_start()

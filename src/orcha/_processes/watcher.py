@@ -1,7 +1,7 @@
 """The watcher: a small process that outlives the service by some milliseconds and kills what its attempts left.
 
-Run as ``python -I -S watcher.py PID START_TIME NONCE`` in a session of its own. It needs nothing but the standard
-library and this package, which lies where this file does.
+Run as ``python -I -S watcher.py PID START_TIME NONCE``; it makes itself a session of its own. It needs nothing but the
+standard library and this package, which lies where this file does.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ LIMIT = 30.0
 
 def main(pid: int, start_time: int, nonce: int) -> None:
     """Wait for the end of exactly that process, however it comes, and sweep what carries its nonce."""
+    os.closerange(3, 1 << 16)
+    os.setsid()
+    os.chdir("/")
     # `-I -S` leaves this package out of the path. It goes last, so that nothing beside it hides the standard library.
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))  # noqa: PTH100, PTH120
     from orcha._processes.tag import new_nonce, tag_of, tag_self

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import subprocess
+import signal
 import sys
 import threading
 
@@ -31,7 +32,6 @@ class Watcher:
         self.nonce = nonce
         self.pid: int | None = None
         """The watcher's pid while it runs."""
-        self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._wanted = False
         self._thread: threading.Thread | None = None
@@ -54,10 +54,9 @@ class Watcher:
         """End the watcher without a sweep; after this nothing looks after what the service leaves."""
         thread = self._thread
         while thread is not None and thread.is_alive():
-            with self._lock:
-                process = self._process
-            if process is not None:
-                process.kill()
+            with self._lock:  # it is not reaped while this is held: the pid is its own
+                if self.pid is not None:
+                    os.kill(self.pid, signal.SIGKILL)
             thread.join(0.01)
 
     def _first_to_want(self) -> bool:
@@ -68,31 +67,28 @@ class Watcher:
     def _run(self) -> None:
         """Start it and wait for its end, so that the next need starts another."""
         try:
-            process = self._start()
+            pid = self._start()
         except OSError as error:
             _log.error("the watcher was not started: %s", error)
             self._wanted = False
             return
+        self.pid = pid
+        with contextlib.suppress(ChildProcessError):  # a plugin reaped it, as a SIGCHLD handler of its own may do
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         with self._lock:
-            self._process, self.pid = process, process.pid
-        process.wait()
-        with self._lock:
-            self._process = self.pid = None
+            self.pid = None
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
         self._wanted = False
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> int:
+        """Start it with posix_spawn: `subprocess` waits for a pipe that a child forked meanwhile would keep open."""
         own = identify(os.getpid())
         if own is None:
             raise FileNotFoundError("/proc is not mounted")
         command = [sys.executable, "-I", "-S", _PROGRAM, str(own.pid), str(own.start_time), str(self.nonce)]
+        null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
         with apart():
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                start_new_session=True,
-            )
-        tag_process(process.pid, tag_of(new_nonce(), 0))
-        return process
+            pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=null, setsigmask=())
+        tag_process(pid, tag_of(new_nonce(), 0))
+        return pid

@@ -1,0 +1,28 @@
+"""Fixtures for the tests of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orcha._processes import attempts, population, tag
+from support.fake_services import FakeService
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Iterator[FakeService]:
+    """Give a fake service that is not started yet; what it leaves is ended."""
+    service = FakeService(tmp_path)
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def tagged() -> Iterator[population.Tagged]:
+    """Have this process follow its attempts, as a service does."""
+    followed = population.Tagged(tag.new_nonce())
+    attempts.install(attempts.ServiceState(followed))
+    yield followed
+    attempts.uninstall()
