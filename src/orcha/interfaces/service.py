@@ -74,6 +74,7 @@ def register_service(
         files_preserve=list(fds or ()),
         uid=uid,
         gid=gid,
+        detach_process=os.getppid() != 1,  # init minds its own; left to itself python-daemon loses a descriptor
         signal_map={**make_default_signal_map(), stop_signal: _TERMINATE},
     )
     return ServiceWrapper(manager, context)

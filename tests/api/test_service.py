@@ -1,0 +1,322 @@
+"""API.md, orcha.interfaces: `ServiceWrapper`, `register_service`, `start_service`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from orcha.exceptions import EndpointInUseError
+from orcha.interfaces import ServiceWrapper, register_service
+from support.waiting import wait_for
+
+SERVICE = """
+import os, sys, threading
+from orcha.exceptions import EndpointInUseError
+from orcha.interfaces import ServiceWrapper, register_service, start_service
+
+ledger = sys.argv[1]
+
+def note(word):
+    descriptor = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, (word + "\\n").encode())
+    os.close(descriptor)
+
+class ServiceManager:
+    listen_address, port = "127.0.0.1", 50123
+    def __init__(self): self.stopped = threading.Event()
+    def start(self): note("start"); self.on_start()
+    def on_start(self): pass
+    def join(self): self.stopped.wait()
+    def shutdown(self): note("shutdown"); self.stopped.set()
+"""
+
+
+def command(tmp_path, body):
+    return [sys.executable, "-c", SERVICE + body, str(tmp_path / "ledger")]
+
+
+def ledger(tmp_path):
+    path = tmp_path / "ledger"
+    return path.read_text().split() if path.exists() else []
+
+
+@contextmanager
+def running(tmp_path, body="start_service(ServiceWrapper(ServiceManager()))", **environment):
+    with subprocess.Popen(
+        command(tmp_path, body), stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_wrapper_is_a_frozen_dataclass_of_manager_and_context():
+    wrapper = ServiceWrapper("manager")
+    assert (wrapper.manager, wrapper.context) == ("manager", None)
+    assert ServiceWrapper("manager", context="context").context == "context"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        wrapper.manager = None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serves_until_a_signal_and_leaves_with_zero(tmp_path, number):
+    with running(tmp_path) as process:
+        assert process.stderr.readline() == "orcha: serving ServiceManager on 127.0.0.1:50123\n"
+        process.send_signal(number)
+        assert process.wait() == 0
+        assert process.stderr.read() == ""
+    assert ledger(tmp_path) == ["start", "shutdown"]
+
+
+def test_an_ipv6_address_is_written_in_brackets(tmp_path):
+    with running(
+        tmp_path, "ServiceManager.listen_address = '::1'\nstart_service(ServiceWrapper(ServiceManager()))"
+    ) as it:
+        assert it.stderr.readline() == "orcha: serving ServiceManager on [::1]:50123\n"
+
+
+def test_a_manager_that_stops_by_itself_ends_the_service(tmp_path):
+    with running(
+        tmp_path, "ServiceManager.join = lambda self: None\nstart_service(ServiceWrapper(ServiceManager()))"
+    ) as it:
+        assert it.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "line"),
+    [
+        ("EndpointInUseError('taken\\nby another')", EndpointInUseError.exit_code, "orcha: taken by another\n"),
+        ("RuntimeError('no')", 1, "orcha: RuntimeError: no\n"),
+    ],
+)
+@pytest.mark.parametrize("where", ["on_start", "join"])
+def test_a_failure_is_one_line_and_its_code(tmp_path, raised, code, line, where):
+    body = f"""
+def fail(self): raise {raised}
+ServiceManager.{where} = fail
+start_service(ServiceWrapper(ServiceManager()))
+"""
+    with running(tmp_path, body) as process:
+        assert process.wait() == code
+        assert process.stderr.read().splitlines(keepends=True)[-1:] == [line]
+
+
+def test_a_second_signal_stops_at_once(tmp_path):
+    body = """
+def shutdown(self, now=False):
+    note("now" if now else "shutdown")
+    if now: self.stopped.set()
+ServiceManager.shutdown = shutdown
+start_service(ServiceWrapper(ServiceManager()))
+"""
+    with running(tmp_path, body) as process:
+        process.stderr.readline()
+        process.terminate()
+        assert wait_for(lambda: ledger(tmp_path) == ["start", "shutdown"])
+        process.terminate()
+        assert process.wait() == 0
+    assert ledger(tmp_path) == ["start", "shutdown", "now"]
+
+
+def test_a_third_signal_ends_a_service_that_does_not_stop(tmp_path):
+    body = """
+ServiceManager.shutdown = lambda self, **how: note("now" if how else "shutdown")
+start_service(ServiceWrapper(ServiceManager()))
+"""
+    with running(tmp_path, body) as process:
+        process.stderr.readline()
+        for words in (["start", "shutdown"], ["start", "shutdown", "now"]):
+            process.terminate()
+            assert wait_for(lambda words=words: ledger(tmp_path) == words)
+        process.terminate()
+        assert process.wait() == 128 + signal.SIGTERM
+
+
+def test_a_signal_during_the_start_stops_it_in_good_order(tmp_path):
+    body = """
+import signal
+ServiceManager.on_start = lambda self: signal.raise_signal(signal.SIGTERM)
+start_service(ServiceWrapper(ServiceManager()))
+"""
+    with running(tmp_path, body) as process:
+        assert process.wait() == 0
+    assert ledger(tmp_path) == ["start", "shutdown"]
+
+
+def test_a_signal_to_a_forked_child_does_not_reach_the_service(tmp_path):
+    body = """
+import select, signal
+def fork(self):
+    child = os.fork()
+    if child == 0:
+        while True:
+            select.select([], [], [], 0.05)  # comes back to Python, which runs handlers between its steps only
+    os.kill(child, signal.SIGTERM)
+    _, status = os.waitpid(child, 0)
+    note(f"child:{os.waitstatus_to_exitcode(status)}")
+import warnings
+warnings.simplefilter("ignore")
+ServiceManager.on_start = fork
+start_service(ServiceWrapper(ServiceManager()))
+"""
+    with running(tmp_path, body) as process:
+        assert process.stderr.readline().startswith("orcha: serving")
+        assert ledger(tmp_path) == ["start", "child:-15"]
+        process.terminate()
+        assert process.wait() == 0
+
+
+# --- systemd ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["path", "abstract"])
+def systemd(request):
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        name = f"{folder}/notify"
+        receiver.bind(f"\0{name}" if request.param == "abstract" else name)
+        receiver.settimeout(30)
+        yield receiver, f"@{name}" if request.param == "abstract" else name
+
+
+def test_systemd_is_told_ready_and_stopping(tmp_path, systemd):
+    receiver, address = systemd
+    with running(tmp_path, NOTIFY_SOCKET=address) as process:
+        assert receiver.recv(100) == b"READY=1"
+        process.terminate()
+        assert receiver.recv(100) == b"STOPPING=1"
+        assert process.wait() == 0
+
+
+def test_systemd_is_told_nothing_where_it_shall_not(tmp_path, systemd):
+    receiver, address = systemd
+    with running(
+        tmp_path, "start_service(ServiceWrapper(ServiceManager()), do_notify=False)", NOTIFY_SOCKET=address
+    ) as it:
+        it.stderr.readline()
+        receiver.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            receiver.recv(100)
+
+
+def test_the_option_systemd_tells_in_any_case(tmp_path, systemd):
+    receiver, address = systemd
+    body = """
+import orcha.properties
+orcha.properties.systemd = True
+start_service(ServiceWrapper(ServiceManager()), do_notify=False)
+"""
+    with running(tmp_path, body, NOTIFY_SOCKET=address):
+        assert receiver.recv(100) == b"READY=1"
+
+
+# --- daemon ----------------------------------------------------------------------------------------------------------
+
+
+def test_registering_starts_nothing():
+    started = []
+
+    class Manager:
+        def start(self):
+            started.append(1)
+
+    wrapper = register_service(Manager(), pidfile="/nowhere/pid", cwd="/", stop_signal=signal.SIGUSR1)
+    assert started == []
+    assert wrapper.context.signal_map[signal.SIGUSR1] == wrapper.context.signal_map[signal.SIGTERM] == "terminate"
+    assert wrapper.context.working_directory == "/"
+
+
+@pytest.mark.parametrize("who", [{"user": "no such user"}, {"group": "no such group"}])
+def test_registering_for_an_unknown_user_or_group(who):
+    with pytest.raises(ValueError, match="no such"):
+        register_service(object(), **who)
+
+
+def test_registering_takes_the_users_own_group():
+    import pwd
+
+    account = pwd.getpwuid(os.getuid())
+    context = register_service(object(), user=account.pw_name).context
+    assert (context.uid, context.gid) == (account.pw_uid, account.pw_gid)
+
+
+DAEMON = """
+kept = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+def start(self):
+    os.write(kept, f"daemon:{os.getpid()}:{os.getcwd()}:{os.path.exists(sys.argv[1] + '.pid')}\\n".encode())
+ServiceManager.start = start
+ServiceManager.shutdown = lambda self: (os.write(kept, b"shutdown\\n"), self.stopped.set())
+import signal
+start_service(register_service(ServiceManager(), pidfile=ledger + ".pid", fds=[kept], stop_signal=signal.SIGUSR1))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_daemon_serves_in_the_background_until_its_signal(tmp_path, number):
+    launcher = subprocess.run(command(tmp_path, DAEMON), capture_output=True, text=True, timeout=60, check=True)
+    assert launcher.stderr == ""
+    word, pid, folder, has_pidfile = wait_for(lambda: ledger(tmp_path))[0].split(":")
+    try:
+        assert (word, folder, has_pidfile) == ("daemon", "/", "True")
+        assert os.getsid(int(pid)) != os.getsid(0)
+        again = subprocess.run(command(tmp_path, DAEMON), capture_output=True, text=True, timeout=60, check=False)
+        assert again.returncode == 69
+        assert f"held by process {pid}" in again.stderr
+        wait_for(lambda: handles(int(pid), number))
+        os.kill(int(pid), number)
+        assert wait_for(lambda: not lives(int(pid)))
+    finally:
+        if lives(int(pid)):
+            os.kill(int(pid), signal.SIGKILL)
+    assert ledger(tmp_path)[1:] == ["shutdown"]
+    assert not Path(f"{tmp_path}/ledger.pid").exists()
+
+
+def test_a_pidfile_of_a_process_that_is_gone_does_not_keep_a_daemon_out(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    Path(f"{tmp_path}/ledger.pid").write_text(f"{gone.pid}\n")
+    subprocess.run(command(tmp_path, DAEMON), timeout=60, check=True)
+    pid = int(wait_for(lambda: ledger(tmp_path))[0].split(":")[1])
+    wait_for(lambda: handles(pid, signal.SIGTERM))
+    os.kill(pid, signal.SIGTERM)
+    assert wait_for(lambda: not lives(pid))
+
+
+def lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def handles(pid, number):
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return int(caught.split()[1], 16) >> (number - 1) & 1
+
+
+def test_off_the_main_thread_it_serves_without_signals(tmp_path):
+    body = """
+manager = ServiceManager()
+codes = []
+def serve():
+    try: start_service(ServiceWrapper(manager))
+    except SystemExit as end: codes.append(end.code)
+thread = threading.Thread(target=serve)
+thread.start()
+manager.shutdown()
+thread.join()
+sys.exit(0 if codes == [0] else 9)
+"""
+    with running(tmp_path, body) as process:
+        assert process.wait() == 0
