@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from orcha._wire.channel import ClientChannel
     from orcha._wire.client import Client
     from orcha._wire.messages import Item, Result
+    from orcha.exceptions import AuthenticationError
     from orcha.interfaces.message import Message
 
 REFUSED_CODE = 1
@@ -31,6 +32,7 @@ class Remote:
         self._key = key.decode() if isinstance(key, bytes) else key
         self._client: Client | None = None
         self._tokens: dict[str, bytes] = {}
+        self._turned_away: AuthenticationError | None = None
 
     @property
     def client(self) -> Client:
@@ -53,9 +55,17 @@ class Remote:
 
         try:
             self.client.connect()
-        except AuthenticationError:
+        except AuthenticationError as error:
+            self._turned_away = error
             return False
+        self._turned_away = None
         return True
+
+    def _usable(self) -> Client:
+        """Give the client, unless the service has turned it away."""
+        if self._turned_away is not None:
+            raise self._turned_away
+        return self.client
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -76,7 +86,7 @@ class Remote:
             self._tokens[str(message.id)] = item.token
         while len(self._tokens) > REMEMBERED:
             del self._tokens[next(iter(self._tokens))]
-        results = self.client.submit(items)
+        results = self._usable().submit(items)
         _report(messages, channels, results)
 
     def finish(self, message: Message | int | str) -> bool:
@@ -90,14 +100,14 @@ class Remote:
             raise TypeError(error)
         token = self._tokens.get(str(identity))
         if token is not None:
-            reply = self.client.cancel(token=token)
+            reply = self._usable().cancel(token=token)
         else:
-            reply = self.client.cancel(id=str(identity))
+            reply = self._usable().cancel(id=str(identity))
         return reply.verdict == Verdict.OK
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a registered function."""
-        return self.client.call(name, args, kwargs)
+        return self._usable().call(name, args, kwargs)
 
 
 def _channel_of(message: Message, kind: type[ClientChannel]) -> ClientChannel | None:
