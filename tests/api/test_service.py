@@ -161,8 +161,11 @@ def fork(self):
     if child == 0:
         while True:
             select.select([], [], [], 0.05)  # comes back to Python, which runs handlers between its steps only
-    os.kill(child, signal.SIGTERM)
-    _, status = os.waitpid(child, 0)
+    status = None
+    while status is None:  # one that arrives before the child has gone through its fork is dropped by Python
+        os.kill(child, signal.SIGTERM)
+        pid, status = os.waitpid(child, os.WNOHANG)
+        status = status if pid else None
     note(f"child:{os.waitstatus_to_exitcode(status)}")
 import warnings
 warnings.simplefilter("ignore")
