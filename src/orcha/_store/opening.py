@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import errno
 import os
-import re
 import sys
 import time
 import warnings
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import apsw
 
+from orcha._store.migrating import migrate, sync_file
 from orcha._store.space import Limits, Space
 from orcha.exceptions.store import StoreBroken, StoreError, StoreFull
 
@@ -23,7 +23,6 @@ CHECK_SECONDS = 0.5
 """What the check at every start may take; after damage it takes as long as it takes."""
 CHECK_STEPS = 10_000
 """Steps of SQLite's between two looks at the clock."""
-_MIGRATIONS = Path(__file__).with_name("migrations")
 _NETWORK = {
     0x6969: "NFS",
     0x517B: "SMB",
@@ -71,11 +70,7 @@ class Files:
 
     def sync_folder(self) -> None:
         """Make what stands in the folder durable."""
-        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_file(self.folder)
 
 
 def open_database(files: Files, limits: Limits, space: Space, vfs: str | None = None) -> apsw.Connection:
@@ -137,33 +132,6 @@ def connect(database: Path, limits: Limits, *, vfs: str | None = None, reading: 
     return connection
 
 
-def migrations() -> list[str]:
-    """Give the steps from an empty database to the current schema, in order."""
-    steps = sorted(path for path in _MIGRATIONS.iterdir() if re.fullmatch(r"\d{4}_\w+\.sql", path.name))
-    return [path.read_text("utf-8") for path in steps]
-
-
-def migrate(connection: apsw.Connection, database: Path) -> None:
-    """Bring the schema forward, each step in a transaction of its own; refuse a newer one."""
-    steps = migrations()
-    version = connection.pragma("user_version")
-    if version > len(steps):
-        raise StoreBroken(
-            f"{database} has schema {version}, from a newer Orcha; this one knows schemas up to {len(steps)}: "
-            "start the newer Orcha, or give this one another folder"
-        )
-    for number, step in enumerate(steps[version:], version + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            connection.execute(step)
-            connection.execute(f"PRAGMA user_version = {number}")
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-
-
 def refuse_network(folder: Path) -> None:
     """Refuse a file system of other machines: their locks and fsync do not keep what a store promises."""
     if sys.platform != "linux":
@@ -221,11 +189,7 @@ def _create(files: Files) -> None:
             connection.close()
     except apsw.Error as error:
         raise StoreError(f"{files.database} cannot be made: {error}") from error
-    descriptor = os.open(files.new, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_file(files.new)
     files.mark(files.clean)
     files.new.rename(files.database)
     files.sync_folder()

@@ -34,14 +34,14 @@ WHERE petition.seq IS NULL
 SELECT token, until FROM tombstone WHERE until > ?1;
 
 -- name: active_seqs
-SELECT group_concat(seq, ',') FROM petition
+SELECT group_concat(seq, ',') FROM petition INDEXED BY petition_active
 WHERE (state BETWEEN 2 AND 5 OR hook_pending OR slot_held) AND manager = ?1;
 
 -- name: waiting
 SELECT priority, seq, id FROM petition WHERE state = 1 AND manager = ?1 ORDER BY priority, seq;
 
 -- name: bounds
-SELECT coalesce(min(seq), 1), coalesce(max(seq), 0) FROM petition;
+SELECT coalesce((SELECT min(seq) FROM petition), 1), coalesce((SELECT max(seq) FROM petition), 0);
 
 -- name: page
 SELECT group_concat({row}, ',') FROM (
@@ -59,7 +59,7 @@ SELECT group_concat({row}, ',') FROM (
 
 -- name: page_of_active
 SELECT group_concat({row}, ',') FROM (
-    SELECT * FROM petition
+    SELECT * FROM petition INDEXED BY petition_active
     WHERE (state BETWEEN 2 AND 5 OR hook_pending OR slot_held)
       AND seq >= ?1 AND seq < ?2 AND (?3 >> state) & 1 AND (?5 IS NULL OR id = ?5)
     ORDER BY seq DESC LIMIT ?4

@@ -1,0 +1,67 @@
+"""Bringing a database forward, step by step, never back."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import apsw
+
+from orcha.exceptions.store import StoreBroken
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+
+
+def migrations() -> list[str]:
+    """Give the steps from an empty database to the current schema, in order."""
+    steps = sorted(path for path in _MIGRATIONS.iterdir() if re.fullmatch(r"\d{4}_\w+\.sql", path.name))
+    return [path.read_text("utf-8") for path in steps]
+
+
+def migrate(connection: apsw.Connection, database: Path) -> None:
+    """Bring the schema forward, each step in a transaction of its own; what holds petitions is copied before.
+
+    The copy `orcha.db.schema-N` is what an older Orcha can go back to; nobody but a person deletes it.
+
+    Raises:
+        StoreBroken: the schema is newer than all that this Orcha knows.
+    """
+    steps = migrations()
+    version = int(connection.pragma("user_version"))
+    if version > len(steps):
+        raise StoreBroken(
+            f"{database} has schema {version}, from a newer Orcha; this one knows schemas up to {len(steps)}: "
+            "start the newer Orcha, or give this one another folder"
+        )
+    if 0 < version < len(steps):
+        _copy(connection, Path(f"{database}.schema-{version}"))
+    for number, step in enumerate(steps[version:], version + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.execute(step)
+            connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def _copy(connection: apsw.Connection, target: Path) -> None:
+    unfinished = Path(f"{target}.new")
+    unfinished.unlink(missing_ok=True)
+    os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    connection.execute("VACUUM INTO ?", (str(unfinished),))
+    sync_file(unfinished)
+    unfinished.rename(target)
+    sync_file(target.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's content, or the names in a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

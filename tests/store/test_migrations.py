@@ -1,0 +1,123 @@
+"""Databases of every schema there was are brought forward; those of schemas to come are refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import apsw
+import pytest
+
+from orcha._store import migrating
+from orcha._store.memory import MemoryStore
+from orcha.exceptions.store import StoreBroken
+from support.changes import ANY_STATE, MANAGER, accept, name, petition
+
+FIXTURES = Path(__file__).parent / "fixtures"
+DATABASE = "orcha.db"
+
+
+def filled_memory():
+    specification = importlib.util.spec_from_file_location("make", FIXTURES / "make.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    store = MemoryStore()
+    module.fill(store)
+    return store
+
+
+def left_by_schema(number, folder):
+    """Put the database of a schema into the folder, as a stop in good order left it."""
+    shutil.copy(FIXTURES / f"schema-{number}.db", folder / DATABASE)
+    (folder / "orcha.db.clean").touch()
+
+
+def version(folder):
+    header = (folder / DATABASE).read_bytes()[:100]
+    return int.from_bytes(header[60:64], "big")
+
+
+def test_every_schema_there_was_has_a_fixture():
+    assert len(list(FIXTURES.glob("schema-*.db"))) == len(migrating.migrations())
+
+
+@pytest.mark.parametrize("number", range(1, len(migrating.migrations()) + 1))
+def test_what_an_older_orcha_kept_is_all_there(open_store, folder, number):
+    left_by_schema(number, folder)
+    store, expected = open_store(), filled_memory()
+    for ask in (
+        lambda store: store.page(states=ANY_STATE, limit=99),
+        lambda store: store.records(name(2), 0, 99),
+        lambda store: store.channel(name(2)),
+        lambda store: store.channel(name(5)),
+        lambda store: store.channel(name(100)),
+        lambda store: store.all_tombstones(1.0),
+        lambda store: store.unfinished(MANAGER),
+        lambda store: store.next_seq(),
+        lambda store: store.begin(nonce=2, boot_id="boot", uid=1, now=2.0),
+    ):
+        assert ask(store) == ask(expected)
+    store.commit(accept(petition(7)))
+    store.close()
+    assert version(folder) == len(migrating.migrations())
+
+
+def test_a_newer_schema_is_refused_and_left_as_it_is(open_store, folder):
+    open_store().close()
+    connection = apsw.Connection(str(folder / DATABASE))
+    connection.pragma("user_version", 999)
+    connection.close()
+    left = (folder / DATABASE).read_bytes()
+    with pytest.raises(StoreBroken, match="schema 999, from a newer Orcha") as caught:
+        open_store()
+    assert str(folder / DATABASE) in str(caught.value)
+    assert (folder / DATABASE).read_bytes() == left
+
+
+@pytest.fixture
+def one_more(monkeypatch):
+    """Add a migration to the real ones."""
+
+    def add(*more):
+        steps = [*migrating.migrations(), *more]
+        monkeypatch.setattr(migrating, "migrations", lambda: steps)
+        return len(steps)
+
+    return add
+
+
+def test_a_migration_keeps_a_copy_of_what_was_before(open_store, folder, one_more):
+    store = open_store()
+    before = len(migrating.migrations())
+    store.commit(accept(petition(1)))
+    store.close()
+    now = one_more("ALTER TABLE petition ADD COLUMN colour TEXT; UPDATE petition SET colour = 'red';")
+    open_store().close()
+    assert version(folder) == now
+    copy = folder / f"{DATABASE}.schema-{before}"
+    assert copy.stat().st_mode & 0o777 == 0o600
+    connection = apsw.Connection(str(copy))
+    assert connection.pragma("user_version") == before
+    assert connection.execute("SELECT count(*) FROM petition").get == 1
+    connection.close()
+    open_store().close()
+    assert sorted(path.name for path in folder.glob("*.schema-*")) == [copy.name]
+
+
+def test_a_migration_that_stops_half_way_leaves_the_schema_before_it(open_store, folder, one_more, monkeypatch):
+    store = open_store()
+    before = len(migrating.migrations())
+    store.commit(accept(petition(1)))
+    store.close()
+    one_more("CREATE TABLE first (x ANY);", "CREATE TABLE second (x ANY); SELECT no_such_function();")
+    with pytest.raises(StoreBroken, match="no_such_function"):
+        open_store()
+    known = migrating.migrations()[:-1]
+    monkeypatch.setattr(migrating, "migrations", lambda: known)
+    store = open_store()
+    tables = {row[0] for row in store._connection.execute("SELECT name FROM sqlite_schema")}
+    assert "first" in tables
+    assert "second" not in tables
+    assert store._connection.pragma("user_version") == before + 1
+    assert [row.seq for row in store.rows([1])] == [1]
