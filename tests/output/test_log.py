@@ -238,9 +238,16 @@ def test_what_was_being_deleted_is_gone_after_a_restart(log, folder):
     assert [path.name for path in folder.iterdir()] == ["README"]
 
 
-def test_recovery_of_everything_tells_what_is_kept(log):
+def test_recovery_deletes_the_logs_of_channels_nobody_knows(log, folder):
     fill(log, ONE, 50)
-    assert log.recover() == sum(segment.stat().st_size for segment in log._folder.path.iterdir())
+    fill(log, TWO, 50)
+    log.close()
+    again = reopened(folder)
+    again.recover(lambda channel: channel == TWO)
+    assert again.channels() == [TWO]
+    assert {path.name.partition(".")[0] for path in folder.iterdir()} == {TWO.hex()}
+    assert again.end(TWO) == 100
+    again.close()
 
 
 @pytest.mark.parametrize("error", [28, 122, 27], ids=["ENOSPC", "EDQUOT", "EFBIG"])

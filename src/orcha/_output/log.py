@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from orcha._output.folder import OPEN_AT_ONCE, Folder
@@ -130,19 +130,14 @@ class OutputLog:
         except OSError as error:
             raise StoreBroken(f"{self._folder.path} cannot be used: {error.strerror}") from error
 
-    def recover(self) -> int:
-        """Cut every log after its last whole block; give the number of bytes that are kept.
+    def recover(self, known: Callable[[bytes], bool]) -> None:
+        """Delete, at a start, the logs of channels that are not known any more.
 
-        Each log does this by itself when it is first used: a start need not wait for all.
+        Each log is cut after its last whole block when it is first used: a start need not wait for that.
         """
-        for channel in list(self._channels):
-            self.end(channel)
-        kept = 0
-        for segments in self._channels.values():
-            for segment in segments:
-                segment.recover()
-                kept += segment.size
-        return kept
+        for channel in self.channels():
+            if not known(channel):
+                self.delete(channel)
 
     def close(self) -> None:
         """Close; safe to call twice."""
@@ -195,9 +190,8 @@ class MemoryLog:
         """Forget a channel's log."""
         self._channels.pop(channel, None)
 
-    def recover(self) -> int:
-        """Give the number of bytes that are kept."""
-        return sum(len(data) for blocks in self._channels.values() for _, _, data in blocks)
+    def recover(self, known: Callable[[bytes], bool]) -> None:
+        """Do nothing: nothing is left of an earlier process."""
 
     def close(self) -> None:
         """Do nothing."""

@@ -154,7 +154,7 @@ class _Parts:
         name = f"{type(manager).__module__}:{type(manager).__qualname__}"
         self.engine = Engine(manager, name, self.store, self.log, incarnation, settings, self._send)
         self.engine.visits.functions.update(functions)
-        self.log.recover()
+        self.log.recover(lambda channel: self.store.channel(channel) is not None)
         recover_all(self.engine)
         self._watcher = Watcher(nonce)
         self.server = Server(
