@@ -138,9 +138,12 @@ class FakeService:
             identity = identify(pid) if pid else None
             if identity is None:
                 return None
-            status = Path(f"/proc/{pid}/status").read_text()
+            try:
+                status = Path(f"/proc/{pid}/status").read_text()
+                holds = any("pidfd" in link for link in links(pid))
+            except OSError:  # it opens and closes files, or has ended
+                return None
             ignored = int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigIgn")), 16)
-            holds = any("pidfd" in link for link in links(pid))
             return identity if holds and ignored & 1 << (signal.SIGTERM - 1) else None
 
         return some(wait_for(ready, what="the watcher"))

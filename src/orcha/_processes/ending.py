@@ -19,6 +19,8 @@ SLICE = 0.2
 """Seconds that one attempt's sweep may take while others wait."""
 RECHECK = 0.05
 """Seconds after which a killed process is looked at again, and one for which no pidfd could be opened."""
+LONGEST = 3600.0
+"""Seconds that one wait may take; a grace may be infinite."""
 
 _log = logging.getLogger("orcha")
 
@@ -31,6 +33,7 @@ class _Climb:
         self.due = float("-inf")
         self.told: dict[Identity, int] = {}
         self.pidfds: dict[int, Identity] = {}
+        self.is_told_of_fault = False
 
 
 class Ending:
@@ -105,7 +108,7 @@ class Ending:
                 now = time.monotonic()
                 for ordinal, climb in list(self._climbs.items()):
                     if climb.due <= now:
-                        self._step(ordinal, climb, poller)
+                        self._try_step(ordinal, climb, poller)
                 self._wait(poller)
         finally:
             for climb in self._climbs.values():
@@ -114,7 +117,7 @@ class Ending:
     def _wait(self, poller: select.poll) -> None:
         """Sleep until something is asked, ends or is due."""
         due = min((climb.due for climb in self._climbs.values()), default=None)
-        timeout = None if due is None else max(0.0, due - time.monotonic()) * 1000 + 1
+        timeout = None if due is None else min(max(0.0, due - time.monotonic()), LONGEST) * 1000 + 1
         for descriptor, _ in poller.poll(timeout):
             if descriptor == self._wake:
                 with contextlib.suppress(BlockingIOError):
@@ -137,6 +140,16 @@ class Ending:
             elif len(rungs) <= len(AT_ONCE):
                 climb.ladder.hurry(rungs)
                 climb.due = float("-inf")
+
+    def _try_step(self, ordinal: int, climb: _Climb, poller: select.poll) -> None:
+        """Step, and again a little later where no descriptor was free to look with: nothing is called clean unseen."""
+        try:
+            self._step(ordinal, climb, poller)
+        except OSError as error:
+            climb.due = time.monotonic() + RECHECK
+            if not climb.is_told_of_fault:
+                climb.is_told_of_fault = True
+                _log.error("the processes of attempt %d cannot be looked at, and will be again: %s", ordinal, error)
 
     def _step(self, ordinal: int, climb: _Climb, poller: select.poll) -> None:
         """Look, decide, act for one attempt."""

@@ -71,10 +71,13 @@ def read_small(path: str) -> bytes:
 
 
 def read_stat(pid: int) -> Stat | None:
-    """Read a process's state, parent, number of threads and start time; None when there is none."""
+    """Read a process's state, parent, number of threads and start time; None when there is none.
+
+    Raises OSError when it cannot be known, as where no descriptor is free.
+    """
     try:
         text = read_small(f"/proc/{pid}/stat")
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     fields = text[text.rfind(b")") + 2 :].split()
     if len(fields) < 20:

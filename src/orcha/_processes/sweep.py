@@ -53,7 +53,7 @@ def sweep(match: range, *, spare: Collection[int] = (), signal: int = signal.SIG
     `match` comes from :func:`orcha._processes.tag.exactly`, :func:`~orcha._processes.tag.all_of` or
     :func:`~orcha._processes.tag.attempts_of`; `deadline` is in seconds from now. This process and those in `spare` are
     never touched. Each process is held by a pidfd and its tag is read again before the signal goes, so that a stranger
-    who got the pid lives on.
+    who got the pid lives on. Raises OSError when /proc cannot be read, as where no descriptor is free.
 
     Example::
 

@@ -1,0 +1,312 @@
+"""Which attempt a process belongs to, and which attempts may have any."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from orcha._processes import attempts, helpers, tag
+from orcha._processes.attempts import working_for
+from support.waiting import wait_for
+
+
+def tag_in(tagged, ordinal):
+    return tag.tag_of(tagged.nonce, ordinal)
+
+
+def test_an_attempt_that_started_nothing_has_no_processes(tagged) -> None:
+    with working_for(1) as attempt:
+        assert attempts.current_ordinal() == 1
+        with Path(os.devnull).open():
+            pass
+    assert attempts.current_ordinal() == 0
+    assert not attempt.may_have_processes
+
+
+def popen():
+    subprocess.Popen(["true"]).wait()
+
+
+def fork():
+    if (pid := os.fork()) == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def posix_spawn():
+    os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
+
+
+def system():
+    os.system("true")
+
+
+def forkpty():
+    pid, descriptor = os.forkpty()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(descriptor)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("start", [popen, fork, posix_spawn, system, forkpty])
+def test_every_way_to_start_a_process_is_noted_even_when_it_has_ended(tagged, start) -> None:
+    with working_for(1) as attempt:
+        start()
+    assert attempt.may_have_processes
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.may_leave("children", "descriptors")  # the resource tracker and the fork server stay
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_multiprocessing_child_is_noted_and_tagged_without_being_named(tagged, method) -> None:
+    context = multiprocessing.get_context(method)
+    gate = context.Event()
+    with working_for(1) as attempt:
+        process = context.Process(target=gate.wait)
+        process.start()
+        assert tag.read_tag(process.pid) == tag_in(tagged, 1)
+    assert attempt.may_have_processes
+    assert tagged.sweep(1).killed == (process.pid,)
+    process.join()
+    assert not any(tag.read_tag(pid) == tag_in(tagged, 1) for pid in helpers.helper_pids())
+
+
+def test_a_process_that_c_code_started_is_found_at_the_end_of_the_attempt(tagged) -> None:
+    pid = ctypes.c_int()
+    arguments = (ctypes.c_char_p * 3)(b"sleep", b"1000", None)
+    with working_for(1) as attempt:
+        failed = ctypes.CDLL(None).posix_spawn(ctypes.byref(pid), b"/bin/sleep", None, None, arguments, None)
+        assert not failed
+        assert not attempt.may_have_processes
+    assert attempt.may_have_processes
+    assert tag.read_tag(pid.value) == tag_in(tagged, 1)
+    assert tagged.sweep(1).killed == (pid.value,)
+    os.waitpid(pid.value, 0)
+
+
+def test_a_zombie_of_an_earlier_attempt_is_not_taken_for_a_process(tagged) -> None:
+    process = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    with working_for(2) as attempt:
+        pass
+    assert not attempt.may_have_processes
+    process.wait()
+
+
+def test_processes_of_attempts_side_by_side_are_told_apart(tagged) -> None:
+    started = {}
+    done = threading.Event()
+    both = threading.Barrier(2)
+
+    def act(ordinal):
+        with working_for(ordinal):
+            both.wait()
+            started[ordinal] = subprocess.Popen(["sleep", "1000"])
+            done.wait()
+
+    threads = [threading.Thread(target=act, args=(ordinal,)) for ordinal in (1, 2)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(started) == 2)
+    assert [one.pid for one in tagged.living(1)] == [started[1].pid]
+    assert tagged.sweep(1).killed == (started[1].pid,)
+    assert [one.pid for one in tagged.living(2)] == [started[2].pid]
+    tagged.sweep(2)
+    done.set()
+    for thread in threads:
+        thread.join()
+    for process in started.values():
+        process.wait()
+
+
+def test_what_a_helper_thread_starts_marks_every_attempt_and_is_nobodys_until_named(tagged) -> None:
+    started = []
+    with working_for(1) as first:
+        thread = threading.Thread(target=lambda: started.append(subprocess.Popen(["sleep", "1000"])))
+        thread.start()
+        thread.join()
+        assert first.may_have_processes
+        process = started[0]
+        assert tag.read_tag(process.pid) == 0
+        assert attempts.adopt(1, process.pid) == [process.pid]
+        assert tag.read_tag(process.pid) == tag_in(tagged, 1)
+    tagged.sweep(1)
+    process.wait()
+
+
+def test_what_the_service_starts_for_itself_belongs_to_no_attempt(tagged) -> None:
+    with working_for(1) as attempt:
+        with attempts.apart():
+            process = subprocess.Popen(["sleep", "1000"])
+        assert not attempt.may_have_processes
+        assert tag.read_tag(process.pid) == 0
+        process.kill()
+        process.wait()
+
+
+def test_what_nobody_named_is_claimed_from_another_thread(tagged) -> None:
+    pid = ctypes.c_int()
+    arguments = (ctypes.c_char_p * 3)(b"sleep", b"1000", None)
+    found = []
+    with working_for(1):
+        ctypes.CDLL(None).posix_spawn(ctypes.byref(pid), b"/bin/sleep", None, None, arguments, None)
+        thread = threading.Thread(target=lambda: found.extend(attempts.claim_children(1)))
+        thread.start()
+        thread.join()
+    assert found == [pid.value]
+    assert attempts.claim_children(1) == []  # over
+    tagged.sweep(1)
+    os.waitpid(pid.value, 0)
+
+
+def test_pids_that_no_attempt_can_own_are_refused(tagged, monkeypatch) -> None:
+    monkeypatch.setattr("orcha._processes.population.helper_pids", lambda: frozenset({4242}))
+    for pid in (0, 1, os.getpid(), 4242):
+        with pytest.raises(ValueError):
+            attempts.adopt(1, pid)
+
+
+def test_a_note_marks_an_attempt_that_lives(tagged) -> None:
+    with working_for(1) as attempt:
+        attempts.note(1)
+        attempts.note(2)
+    assert attempt.may_have_processes
+
+
+def test_a_service_is_followed_once(tagged) -> None:
+    with pytest.raises(RuntimeError):
+        attempts.install(attempts.ServiceState(tagged))
+
+
+def test_nothing_is_followed_before_the_service_says_so() -> None:
+    with pytest.raises(RuntimeError):
+        attempts.adopt(1, 2)
+    original = subprocess.Popen.__init__
+    assert not hasattr(original, "__wrapped__")
+    with working_for(1) as attempt:
+        popen()
+    assert not attempt.may_have_processes
+
+
+def test_importing_changes_nothing() -> None:
+    code = (
+        "import os, signal, subprocess, sys, threading\n"
+        "before = subprocess.Popen.__init__, threading.enumerate(), set(os.listdir('/proc/self/fd'))\n"
+        "from orcha._processes import attempts, ending, helpers, lock, population, sweep, tag, watching\n"
+        "assert before == (subprocess.Popen.__init__, threading.enumerate(), set(os.listdir('/proc/self/fd')))\n"
+        "assert not tag.read_tag(os.getpid())\n"
+        "assert 'psutil' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_child_drops_the_services_descriptors_but_keeps_their_numbers_taken() -> None:
+    from orcha._processes.population import Tagged
+
+    reading, writing = os.pipe()
+    held = os.open("/proc/self/stat", os.O_RDONLY)
+    forgotten = []
+    state = attempts.ServiceState(Tagged(tag.new_nonce()), lambda: [held, -1], (lambda: forgotten.append(os.getpid()),))
+    attempts.install(state)
+    try:
+        with working_for(3):
+            pid = os.fork()
+            if pid == 0:
+                link = str(Path(f"/proc/self/fd/{held}").readlink())
+                words = [
+                    link,
+                    forgotten == [os.getpid()],
+                    tag.read_tag(os.getpid()) == tag.tag_of(state.population.nonce, 3),
+                ]
+                os.write(writing, repr(words).encode())
+                os._exit(0)
+    finally:
+        attempts.uninstall()
+    os.waitpid(pid, 0)
+    assert os.read(reading, 1000).decode() == repr(["/dev/null", True, True])
+    assert str(Path(f"/proc/self/fd/{held}").readlink()) != "/dev/null"
+    assert forgotten == []
+    for descriptor in (reading, writing, held):
+        os.close(descriptor)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_child_that_cannot_let_go_does_not_run(capfd) -> None:
+    from orcha._processes.population import Tagged
+
+    def fail():
+        raise OSError("the secret sticks")
+
+    attempts.install(attempts.ServiceState(Tagged(tag.new_nonce()), forget=(fail,)))
+    try:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+    finally:
+        attempts.uninstall()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 70
+    assert "the secret sticks" in capfd.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_child_has_default_handlers_and_open_signals(tagged) -> None:
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    reading, writing = os.pipe()
+    try:
+        pid = os.fork()
+        if pid == 0:
+            handlers = [signal.getsignal(signal.SIGTERM) is signal.SIG_DFL,
+                        signal.getsignal(signal.SIGINT) is signal.default_int_handler,
+                        signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])]  # fmt: skip
+            os.write(writing, repr(handlers).encode())
+            os._exit(0)
+        assert signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        assert signal.SIGUSR1 not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    os.waitpid(pid, 0)
+    assert os.read(reading, 100) == b"[True, True, False]"
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_fork_waits_for_a_program_that_is_being_started(tagged, monkeypatch) -> None:
+    order = []
+    starting, go_on = threading.Event(), threading.Event()
+    original = subprocess.Popen._execute_child
+
+    def slow(self, *args, **kwargs):
+        starting.set()
+        go_on.wait()
+        original(self, *args, **kwargs)
+        order.append("started")
+
+    def fork_now():
+        order.append("forks")
+        fork()
+        order.append("forked")
+
+    monkeypatch.setattr(subprocess.Popen, "_execute_child", slow)
+    popping, forking = threading.Thread(target=popen), threading.Thread(target=fork_now)
+    popping.start()
+    starting.wait()
+    forking.start()
+    wait_for(lambda: order == ["forks"])
+    go_on.set()
+    popping.join()
+    forking.join()
+    assert order == ["forks", "started", "forked"]

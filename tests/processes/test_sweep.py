@@ -1,0 +1,116 @@
+"""Finding and ending all that carries a tag."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from orcha._processes import sweep as sweeping
+from orcha._processes import tag
+from orcha._processes.identity import identify
+from orcha._processes.sweep import living, sweep
+
+HOPPER = """
+import os, sys, time
+sys.stdin.readline()
+print(flush=True)
+until = time.monotonic() + 20
+while time.monotonic() < until:
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+"""
+
+
+@pytest.fixture
+def own():
+    return tag.tag_of(tag.new_nonce(), 1)
+
+
+def tagged_sleeper(own):
+    process = subprocess.Popen(["sleep", "1000"])
+    assert tag.tag_process(process.pid, own)
+    return process
+
+
+def test_a_sweep_ends_what_matches_and_nothing_else(own) -> None:
+    meant = [tagged_sleeper(own) for _ in range(3)]
+    bystanders = [tagged_sleeper(own + 1), subprocess.Popen(["sleep", "1000"])]
+    assert {one.pid for one in living(tag.exactly(own))} == {process.pid for process in meant}
+    swept = sweep(tag.exactly(own))
+    assert swept.killed == tuple(sorted(process.pid for process in meant))
+    assert swept.survivors == ()
+    assert [process.wait() for process in meant] == [-signal.SIGKILL] * 3
+    assert all(identify(process.pid) for process in bystanders)
+    for process in bystanders:
+        process.kill()
+        process.wait()
+
+
+def test_a_sweep_for_a_nonce_ends_all_its_attempts_and_spares_whom_it_should(own) -> None:
+    first, second, spared = tagged_sleeper(own), tagged_sleeper(own + 1), tagged_sleeper(own + 2)
+    matching = tag.all_of(own >> tag.ORDINAL_BITS)
+    assert sweep(matching, spare=[spared.pid]).killed == tuple(sorted([first.pid, second.pid]))
+    assert [one.pid for one in living(matching)] == [spared.pid]
+    assert living(matching, spare=[spared.pid]) == []
+    spared.kill()
+    for process in (first, second, spared):
+        process.wait()
+
+
+def test_the_dead_do_not_hold_a_sweep_up(own) -> None:
+    process = tagged_sleeper(own)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert living(tag.exactly(own)) == []
+    assert sweep(tag.exactly(own)) == ((), ())
+    process.wait()
+
+
+def test_what_a_signal_does_not_end_survives_the_deadline(own) -> None:
+    with subprocess.Popen(
+        ["sh", "-c", "trap '' TERM; echo; while :; do sleep 1000; done"], stdout=subprocess.PIPE
+    ) as shell:
+        shell.stdout.readline()
+        tag.tag_tree(shell.pid, own)
+        assert shell.pid in sweep(tag.exactly(own), signal=signal.SIGTERM, deadline=0.05).survivors
+        assert shell.pid in sweep(tag.exactly(own)).killed
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_process_that_forks_and_exits_all_the_time_is_caught(own, trusted, monkeypatch) -> None:
+    if not trusted:  # as where the file system of a container imitates /proc/loadavg
+        monkeypatch.setattr(sweeping, "_newest_pid", lambda: None)
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", HOPPER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    ) as hopper:
+        assert tag.tag_process(hopper.pid, own)
+        hopper.stdin.write(b"\n")
+        assert hopper.stdout.readline()
+        assert sweep(tag.exactly(own), deadline=15).survivors == ()
+        # All that descends from it holds the writing end: at the end of file none is left.
+        assert select.select([hopper.stdout], [], [], 0)[0]
+        assert hopper.stdout.read() == b""
+
+
+def test_a_clean_sweep_needs_two_rounds_in_which_no_process_began(own, monkeypatch) -> None:
+    newest = iter([5, 6, 7, 7, 8, 8, 8])
+    rounds = []
+    monkeypatch.setattr(sweeping, "_newest_pid", lambda: next(newest))
+    monkeypatch.setattr(sweeping, "_all_pids", lambda: rounds.append(1) or iter(()))
+    assert sweep(tag.exactly(own)) == ((), ())
+    assert len(rounds) == 6
+
+
+def test_where_processes_begin_all_the_time_twenty_empty_rounds_are_enough(own, monkeypatch) -> None:
+    newest = iter(range(100))
+    rounds = []
+    monkeypatch.setattr(sweeping, "_newest_pid", lambda: next(newest))
+    monkeypatch.setattr(sweeping, "_all_pids", lambda: rounds.append(1) or iter(()))
+    assert sweep(tag.exactly(own)) == ((), ())
+    assert len(rounds) == sweeping.EMPTY_ROUNDS
