@@ -62,6 +62,10 @@ class Command:
         for file, text in files.items():
             (info / file.replace("__", ".")).write_text(text, encoding="utf-8")
 
+    def settle(self) -> None:
+        """Let the folder look as if nothing had been installed lately: what is known of it is kept only then."""
+        os.utime(self.folder, (1_000_000_000, 1_000_000_000))
+
     def environment(self, **more: str) -> dict[str, str]:
         """Give the environment of a run."""
         own = {"PYTHONPATH": str(self.folder), "ORCHA_HOME": str(self.home), "COLUMNS": "200"}

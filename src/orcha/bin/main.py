@@ -176,7 +176,13 @@ class Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: S
 
         if len(words) < 2 or words[1] in {"-h", "--help"}:
             names = "".join(f"\n  {name:<12}{line}" for name, line in VERBS.items())
-            parser.exit(0 if len(words) > 1 else 2, f"usage: orcha core VERB ...\n\nbuilt-in verbs:{names}\n")
+            text = f"usage: orcha core VERB ...\n\nbuilt-in verbs:{names}\n"
+            if len(words) < 2:
+                parser.exit(2, text)
+            from orcha.utils.streams import write_out
+
+            write_out(text)
+            parser.exit()
         if words[1] not in VERBS:
             _refuse(f"orcha core has no verb {words[1]}: orcha core --help")
         self.chosen = Verb(words[1], self)

@@ -95,7 +95,10 @@ class PrintVersion(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         """Print and exit."""
-        parser.exit(message=f"{self._text()}\n")
+        from orcha.utils.streams import write_out
+
+        write_out(f"{self._text()}\n")
+        parser.exit()
 
 
 def alias_list(plugin: type[BasePlugin]) -> list[str]:

@@ -30,7 +30,7 @@ def main() -> None:
     sys.stdin.close()
     out = int(sys.argv[1])
     sys.argv[:] = ["orcha"]
-    seen: dict[int, str] = {}
+    seen: set[int] = set()
     for plugin in candidates(_split(folders)):
         if plugin.module in _split(skipped):
             continue
@@ -109,7 +109,7 @@ def _spec(module: str) -> importlib.machinery.ModuleSpec | None:
         return None
 
 
-def examine(plugin: Plugin, seen: dict[int, str], *, versions: bool) -> Plugin | None:
+def examine(plugin: Plugin, seen: set[int], *, versions: bool) -> Plugin | None:
     """Import a plugin and note what the command line needs; None for a class that another name led to before."""
     from orcha.plugins.base import alias_list
 
@@ -120,8 +120,9 @@ def examine(plugin: Plugin, seen: dict[int, str], *, versions: bool) -> Plugin |
         plugin.problem = str(error) or describe(error)
         plugin.stamps = _stamps_of_broken(plugin.module, before)
         return plugin
-    if seen.setdefault(id(found), plugin.module) != plugin.module:
+    if id(found) in seen:
         return None
+    seen.add(id(found))
     plugin.name = found.name
     plugin.aliases = [clean(alias) for alias in alias_list(found)]
     plugin.help = str(found.help or "")
