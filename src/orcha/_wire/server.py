@@ -329,11 +329,13 @@ class Server:
     def _flush(self) -> None:
         self._woken = False
         waiting: dict[Peer, list[bytes]] = {}
-        leaving: list[Peer] = []
+        leaving: set[Peer] = set()
         while self._outbox:
             for peer, data in self._outbox.popleft():
                 if data is None:
-                    leaving.append(peer)
+                    leaving.add(peer)
+                elif peer in leaving:
+                    continue
                 elif peer in waiting:
                     waiting[peer].append(data)
                 else:
