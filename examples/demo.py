@@ -64,6 +64,10 @@ class Program:
                 self.lines.append(line.rstrip())
                 show(self.who, line.rstrip())
 
+    def says(self, text: str) -> bool:
+        """Tell whether one of its lines so far has this in it."""
+        return any(text in line for line in self.lines)
+
     def end(self) -> int:
         """Wait for its end and give its exit code."""
         code = self.process.wait(PATIENCE)
@@ -106,7 +110,9 @@ class Demo:
     def serve(self) -> Program:
         """Start the service and wait until it serves."""
         service = self.start("service", "hello", "serve", "--at-once", "1")
-        until(lambda: any("orcha: serving" in line for line in service.lines), "the start of the service")
+        until(lambda: service.says("orcha: serving") or service.process.poll() is not None, "the start of the service")
+        if service.process.poll() is not None:
+            sys.exit("demo: the service did not start")
         return service
 
     def run(self, *arguments: str) -> None:
