@@ -162,10 +162,11 @@ def load_or_make_key(path: str) -> Key:
     new = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123
-            file.write(key.text + "\n")
-            file.flush()
+        try:
+            os.write(descriptor, key.text.encode() + b"\n")
             os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         os.link(new, path)  # like O_EXCL it never replaces another's, but the file is whole when it appears
     except FileExistsError:
         return load_key(path)

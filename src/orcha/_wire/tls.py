@@ -43,10 +43,9 @@ class TlsSession:
                 self.established = True
             while chunk := self._tls.read(_CHUNK):
                 said.append(chunk)
+            self.ended = True
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLZeroReturnError:
-            self.ended = True
         return said
 
     def wrap(self, data: bytes) -> None:
