@@ -140,7 +140,7 @@ class Demo:
 
         say("A long petition runs; two more are accepted and wait for their turn.")
         grace = self.start("grace", "hello", "send", "Grace", "--id", "grace", "--start", "600", "--pause", "1")
-        until(lambda: grace.lines, "the first line of the long petition")
+        until(lambda: grace.says("Grace in"), "the first line of the long petition")
         alan = self.start("alan", "hello", "send", "Alan", "--id", "alan", "--start", "3", "--pause", "0.7")
         until(lambda: self.states().get("alan") == "queued", "the acceptance of the second petition")
         edith = self.start("edith", "hello", "send", "Edith", "--id", "edith", "--start", "3", "--pause", "0.8")
@@ -153,7 +153,7 @@ class Demo:
 
         say("It starts again. What ran was interrupted and says so; what was queued is still there and runs.")
         self.serve()
-        until(lambda: alan.lines, "the start of what was queued")
+        until(lambda: alan.says("Alan in"), "the start of what was queued")
         self.run("ps", "--all")
         codes = {client.who: client.end() for client in (grace, alan, edith)}
         assert codes["grace"] == 75, f"the interrupted petition ended with {codes['grace']}"
