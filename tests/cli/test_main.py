@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+import orcha as package
 from orcha.utils import version
 
 # --- options ---------------------------------------------------------------------------------------------------------
@@ -226,6 +227,16 @@ def test_ls_prints_the_tree(orcha):
     assert rest.splitlines()[0] == "Plugins marked with an asterisk (*) are embedded plugins"
     assert "! orcha_broken: ZeroDivisionError: division by zero" in rest.splitlines()
     assert orcha.run("list-plugins").stdout == orcha.run("ls").stdout
+
+
+def test_ls_of_a_source_tree_that_is_nowhere_installed(orcha):
+    source = os.path.dirname(os.path.dirname(package.__file__))  # noqa: PTH120
+    run = orcha.run("ls", PYTHONPATH=f"{source}:{orcha.folder}")
+    assert run.returncode == 0
+    orcha.start = ["-S", *orcha.start]
+    run = orcha.run("ls", PYTHONPATH=f"{source}:{orcha.folder}")
+    assert run.stdout.startswith("orcha - unknown\n")
+    assert "├ tést - 1\n" in run.stdout
 
 
 def test_the_installed_command_is_the_same(orcha):

@@ -272,9 +272,9 @@ def _port(text: str) -> int:
 
 def _version() -> str:
     """Give the line of ``orcha --version``."""
-    from orcha.utils.packages import version
+    from orcha.utils.packages import own_version
 
-    return f"orcha - {version()}"
+    return f"orcha - {own_version()}"
 
 
 if __name__ == "__main__":

@@ -31,17 +31,17 @@ class ListPlugin(BasePlugin):
     @staticmethod
     def version() -> str:
         """Give its line in the list; it is released with Orcha."""
-        from orcha.utils.packages import version
+        from orcha.utils.packages import own_version
 
-        return f"list-plugins* - {version()}"
+        return f"list-plugins* - {own_version()}"
 
 
 def listing() -> str:
     """Give what ``orcha ls`` prints."""
     from orcha.plugins.discovery import installed
-    from orcha.utils.packages import version
+    from orcha.utils.packages import own_version
 
-    own = version()
+    own = own_version()
     found = installed(versions=True)
     lines = [f"list-plugins* - {own}", f"watchdog* - {own}"]
     lines += [plugin.version or f"{plugin.name} - unknown" for plugin in found if plugin.usable]

@@ -36,6 +36,14 @@ def version(package: str = "orcha") -> str:
     return search(package)
 
 
+def own_version() -> str:
+    """Give Orcha's version; ``unknown`` where it runs from a source tree that is nowhere installed."""
+    try:
+        return version()
+    except ModuleNotFoundError:
+        return "unknown"
+
+
 def normalised(name: str) -> str:
     """Give a distribution's name as PEP 503 compares it."""
     return "-".join(part for part in name.lower().replace("_", "-").replace(".", "-").split("-") if part)

@@ -66,9 +66,9 @@ class WatchdogPlugin(BasePlugin):
     @staticmethod
     def version() -> str:
         """Give its line in the list; it is released with Orcha."""
-        from orcha.utils.packages import version
+        from orcha.utils.packages import own_version
 
-        return f"watchdog* - {version()}"
+        return f"watchdog* - {own_version()}"
 
 
 def _say(line: str) -> None:
