@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from support.scripted import ScriptedService
 
+from orcha._wire import values
+from orcha._wire.channel import new_identity
 from orcha._wire.client import Client
+from orcha._wire.messages import Item
 
 
 @pytest.fixture
@@ -22,7 +25,7 @@ def scripted() -> Iterator[Callable[..., ScriptedService]]:
 
     yield start
     for service in services:
-        service.stop()
+        service.close()
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def client_of(scripted: Any) -> Iterator[Callable[..., Client]]:
     """Give a function that connects a client to a scripted service; its notices go to `client.notices`."""
     clients: list[Client] = []
 
-    def make(service: ScriptedService, *, connect: bool = True, reconnect: float = 30.0) -> Client:
+    def make(service: Any, *, connect: bool = True, reconnect: float = 30.0) -> Client:
         notices: list[str] = []
         client = Client(None, None, reconnect=reconnect, notify=notices.append, dial=service.dial)
         client.notices = notices
@@ -42,3 +45,27 @@ def client_of(scripted: Any) -> Iterator[Callable[..., Client]]:
     yield make
     for client in clients:
         client.close()
+
+
+@pytest.fixture
+def item() -> Callable[..., Item]:
+    """Give a function that makes what a submit asks for."""
+
+    def make(name: str = "a", channel: Any = None, extras: Any = None) -> Item:
+        identity = channel.__orcha_channel__ if channel is not None else None
+        return Item(new_identity(), name, values.encode(extras or {}), identity)
+
+    return make
+
+
+@pytest.fixture
+def read() -> Callable[..., list[Any]]:
+    """Give a function that reads a channel up to its next final value."""
+
+    def until_final(channel: Any) -> list[Any]:
+        got = [channel.get(timeout=30)]
+        while not (got[-1] is None or isinstance(got[-1], int)):
+            got.append(channel.get(timeout=30))
+        return got
+
+    return until_final

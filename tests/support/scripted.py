@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from orcha._wire import messages, values
 from orcha._wire.frames import MAX_FRAME, Body, FrameReader, decode_client_message, encode
 from orcha._wire.messages import Kind, Record, Result, Verdict
@@ -47,6 +49,8 @@ class Fault(NamedTuple):
     kind: str
     """"unread": what came is not done; "unanswered": it is done, its answer lost; "torn": half of a frame is sent."""
     at: int
+    crash: bool = False
+    """The whole service goes, and returns as another instance."""
 
 
 class Follower:
@@ -129,6 +133,7 @@ class ScriptedService:
         self.lock = threading.RLock()
         self.received: list[messages.ClientMessage] = []
         self.tokens: dict[bytes, int] = {}
+        self.channel_of: dict[bytes, bytes] = {}
         self.cancelled: list[bytes | str] = []
         self.channels: dict[bytes, list[Record]] = {}
         self.writers: dict[bytes, int] = {}
@@ -139,9 +144,25 @@ class ScriptedService:
         self.fault: Fault | None = None
         self.fault_happened = False
         self.mute = False
+        self._verbs: dict[type, Callable[..., Any]] = {
+            messages.Submit: self._submit,
+            messages.Follow: self._follow,
+            messages.Unfollow: self._unfollow,
+            messages.CloseChannel: self._unfollow,
+            messages.Credit: self._credit,
+            messages.Cancel: self._cancel,
+            messages.Call: self._call,
+            messages.Put: lambda _, message: messages.Reply(message.request, self._put(message)),
+            messages.Finish: lambda _, message: messages.Reply(message.request, self._finish(message)),
+            messages.Ping: lambda _, message: messages.Reply(message.request, Verdict.OK),
+            messages.List: lambda _, message: messages.Rows(
+                message.request, [{"seq": n} for n in self.tokens.values()]
+            ),
+        }
         self._events: dict[str, int] = {}
         self._port = 0
         self._listener: socket.socket | None = None
+        self._restarting: threading.Thread | None = None
         self._thread: threading.Thread | None = None
         self.instance = b""
         self.start()
@@ -171,6 +192,12 @@ class ScriptedService:
             thread.join()
         self.drop(reason)
 
+    def close(self) -> None:
+        """End it for good."""
+        if self._restarting is not None:
+            self._restarting.join()
+        self.stop()
+
     def drop(self, reason: str | None = None) -> None:
         """Close all connections and go on listening."""
         with self.lock:
@@ -188,6 +215,7 @@ class ScriptedService:
         with contextlib.suppress(OSError):
             while True:
                 sock, _ = listener.accept()
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 with self.lock:
                     self.accepted += 1
                     self.connections.append(Connection(self, sock))
@@ -203,16 +231,25 @@ class ScriptedService:
             sock.close()
             raise OrchaConnectionError("connected to itself")
         sock.settimeout(None)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return PlainLink(sock, self.instance)
 
     def fault_due(self, kind: str) -> bool:
         """Count an event; tell whether the connection is to break at it."""
         count = self._events.get(kind, 0)
         self._events[kind] = count + 1
-        if self.fault == Fault(kind, count):
-            self.fault_happened = True
-            return True
-        return False
+        if self.fault is None or (self.fault.kind, self.fault.at) != (kind, count):
+            return False
+        self.fault_happened = True
+        if self.fault.crash:
+            self._restarting = threading.Thread(target=self._restart, name="scripted")
+            self._restarting.start()
+        return True
+
+    def _restart(self) -> None:
+        """Crash and return."""
+        self.stop()
+        self.start()
 
     # --- what it says ---
 
@@ -220,32 +257,28 @@ class ScriptedService:
         """Do what a message asks for; give the answers."""
         if self.mute:
             return []
-        match message:
-            case messages.Submit():
-                return self._submit(connection, message)
-            case messages.Follow():
-                return self._follow(connection, message)
-            case messages.Unfollow() | messages.CloseChannel():
-                connection.followers.pop(message.channel, None)
-            case messages.Credit():
-                if message.channel in connection.followers:
-                    connection.followers[message.channel].credit += message.size
-            case messages.Cancel():
-                self.cancelled.append(message.token or message.id or "")
-                self._end_cancelled(message.token)
-                return [messages.Reply(message.request, Verdict.OK, values.encode("cancelled"))]
-            case messages.Put():
-                return [messages.Reply(message.request, self._put(message))]
-            case messages.Finish():
-                return [messages.Reply(message.request, self._finish(message))]
-            case messages.Ping():
-                return [messages.Reply(message.request, Verdict.OK)]
-            case messages.List():
-                return [messages.Rows(message.request, [{"seq": seq} for seq in self.tokens.values()])]
-            case messages.Call():
-                result = self.functions[message.name](*values.decode(message.args), **values.decode(message.kwargs))
-                return [messages.Reply(message.request, Verdict.OK, values.encode(result))]
+        answer = self._verbs[type(message)](connection, message)
+        return answer if isinstance(answer, list) else [answer]
+
+    def _unfollow(self, connection: Connection, message: Any) -> list[messages.ServiceMessage]:
+        connection.followers.pop(message.channel, None)
         return []
+
+    def _credit(self, connection: Connection, message: messages.Credit) -> list[messages.ServiceMessage]:
+        if message.channel in connection.followers:
+            connection.followers[message.channel].credit += message.size
+        return []
+
+    def _cancel(self, connection: Connection, message: messages.Cancel) -> messages.Reply:
+        del connection
+        self.cancelled.append(message.token or message.id or "")
+        self._end_cancelled(message.token)
+        return messages.Reply(message.request, Verdict.OK, values.encode("cancelled"))
+
+    def _call(self, connection: Connection, message: messages.Call) -> messages.Reply:
+        del connection
+        result = self.functions[message.name](*values.decode(message.args), **values.decode(message.kwargs))
+        return messages.Reply(message.request, Verdict.OK, values.encode(result))
 
     def _submit(self, connection: Connection, message: messages.Submit) -> list[messages.ServiceMessage]:
         results = []
@@ -257,6 +290,7 @@ class ScriptedService:
             channel = item.channel or item.token
             known = item.token in self.tokens
             if not known:
+                self.channel_of[item.token] = channel
                 self.tokens[item.token] = seq = len(self.tokens) + 1
                 self.channels.setdefault(channel, [])
                 self.append(channel, seq, self.script(item))
@@ -276,9 +310,12 @@ class ScriptedService:
         return []
 
     def _end_cancelled(self, token: bytes | None) -> None:
-        for channel in [c for c in self.channels if token is not None and token in self.tokens]:
-            if not any(record.kind == Kind.FINAL for record in self.channels[channel]):
-                self.append(channel, 0, [130])
+        seq = self.tokens.get(token or b"")
+        if token is None or seq is None:
+            return
+        log = self.channels[self.channel_of[token]]
+        if not any(record.kind == Kind.FINAL and record.seq == seq for record in log):
+            self.append(self.channel_of[token], seq, [130])
 
     def _put(self, message: messages.Put) -> int:
         last = self.writers.get(message.writer, 0)
@@ -337,5 +374,5 @@ class ScriptedService:
                     records = log[follower.next : follower.next + self.chunk]
                     index = follower.next
                     follower.next += len(records)
-                    follower.credit -= len(encode(messages.Data(channel, index, records))) - 25
+                    follower.credit -= len(msgspec.msgpack.encode(records))
                     connection.send(messages.Data(channel, index, records))

@@ -75,6 +75,8 @@ class Reader:
         """Read from a new connection; closes it where there is one already."""
         with self._lock:
             if self._thread is None and not self._stopped:
+                self.link = link
+                self.sender.post(partial(self.sender.resume, link, proven=True))  # before whatever the caller asks next
                 self._start(link)
                 return
         link.close()
@@ -110,7 +112,6 @@ class Reader:
             while link is not None or (link := self._dial_again()) is not None:
                 self.link = link
                 if not self._stopped:  # stop() looks at the link after it has said so
-                    self.sender.post(partial(self.sender.resume, link, proven=self._lost_at is None))
                     self._read(link)
                 self.link = None
                 link.close()
@@ -152,6 +153,7 @@ class Reader:
                 self._tell_gone(f"the service is away, trying again for {self._reconnect:g} s")
             else:
                 self._tell_back()
+                self.sender.post(partial(self.sender.resume, link, proven=False))
                 return link
             attempt += 1
         return None

@@ -1,0 +1,107 @@
+"""Ctrl+C anywhere in `get` and `submit`: a timer's signal raises KeyboardInterrupt at random, thousands of times."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from orcha._wire import values
+from orcha._wire.channel import ClientChannel, new_identity
+from orcha._wire.client import Client
+from orcha._wire.messages import Item
+from support.waiting import wait_for
+
+INSIDE = {ClientChannel.get.__code__, Client.submit.__code__}
+
+
+class Interrupts:
+    """Raises KeyboardInterrupt in the main thread at random moments of the functions in INSIDE, and what they call."""
+
+    def __init__(self):
+        self.count = 0
+        self.longest = 0.0008
+
+    def handle(self, number, frame):
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, self.longest))
+        while frame is not None:
+            if frame.f_code in INSIDE:
+                self.count += 1
+                raise KeyboardInterrupt
+            frame = frame.f_back
+
+
+@contextmanager
+def interrupts():
+    rain = Interrupts()
+    before = signal.signal(signal.SIGALRM, rain.handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
+    try:
+        yield rain
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def take(channel, got, **arguments):
+    try:
+        got.append(channel.get(**arguments))
+    except KeyboardInterrupt:
+        return
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at_once", [1, 500])
+def test_get_loses_and_doubles_nothing_however_often_it_is_interrupted(scripted, client_of, at_once):
+    service = scripted(lambda item: None, chunk=40)
+    client = client_of(service)
+    channel = client.channel()
+    client.submit([Item(new_identity(), "a", values.encode({}), channel.__orcha_channel__)])
+    got, put = [], []
+    enough = threading.Event()
+
+    def feed():
+        while not enough.is_set():
+            lines = [f"{number}\n" for number in range(len(put), len(put) + at_once)]
+            put.extend(lines)
+            service.put(channel.__orcha_channel__, *lines)
+            wait_for(lambda: len(put) - len(got) < 5_000 or enough.is_set(), interval=0.001)
+        service.put(channel.__orcha_channel__, 0)
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    with interrupts() as rain:
+        while not got or got[-1] != 0:
+            take(channel, got)
+            if rain.count > 2_000:
+                enough.set()
+    feeder.join()
+    assert got[:-1] == put
+
+
+@pytest.mark.slow
+def test_an_interrupted_get_does_not_disturb_another_thread(scripted, client_of):
+    numbers = [f"{number}\n" for number in range(10_000)]
+    service = scripted(lambda item: [*numbers, 0], chunk=40)
+    client = client_of(service)
+    channel = client.channel()
+    client.submit([Item(new_identity(), "a", values.encode({}), channel.__orcha_channel__)])
+    theirs = []
+
+    def read():
+        while isinstance(value := channel.get(), str):
+            theirs.append(value)
+
+    reader = threading.Thread(target=read)
+    ours = []
+    reader.start()
+    with interrupts():
+        while not ours or ours[-1] != 0:
+            take(channel, ours)
+    reader.join()
+    mine = [value for value in ours if isinstance(value, str)]
+    assert mine == sorted(mine, key=int)
+    assert sorted(mine + theirs, key=int) == numbers
