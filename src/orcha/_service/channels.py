@@ -99,16 +99,40 @@ class ChannelBook:
     def get(self, channel: bytes) -> Channel | None:
         """Give a channel that exists."""
         known = self._channels.get(channel)
-        if known is not None:
+        if known is not None and known.kept:
             return known
         stored = self._store.channel(channel)
         if stored is None:
-            return None
+            return known
         following = max(stored.next, self._log.end(channel))
         known = Channel(channel, stored.owner, own=stored.own, following=following, size=stored.size)
         known.kept = True
         self._keep(known)
         return known
+
+    def known(self, channel: bytes) -> Channel | None:
+        """Give a channel that need not be looked up; that another one exists shows when it is to be kept again."""
+        return self._channels.get(channel)
+
+    def adopt(self, channel: bytes, changes: Changes) -> bool:
+        """Make of a channel that was thought new the one that is kept; False where that is somebody else's.
+
+        What the transaction in the making appends to it moves behind what is there.
+        """
+        stored = self._store.channel(channel)
+        known = self._channels[channel]
+        if stored is None or stored.owner != known.owner:
+            return False
+        shift = max(stored.next, self._log.end(channel))
+        known.next += shift
+        known.size += stored.size
+        known.stored += stored.size
+        known.own = stored.own
+        known.kept = True
+        changes.channels = [new for new in changes.channels if new.id != channel]
+        changes.appends = [a._replace(first=a.first + shift) if a.channel == channel else a for a in changes.appends]
+        self._delivery = [(c, first + shift if c is known else first, n, d) for c, first, n, d in self._delivery]
+        return True
 
     def create(self, channel: bytes, owner: str, *, own: bool) -> Channel:
         """Make a channel that does not exist yet."""
@@ -133,6 +157,12 @@ class ChannelBook:
             for follower in known.followers.values():
                 self._followed.get(follower.peer.id, set()).discard(channel)
                 self._send(follower.peer, encode(Gone(channel, "no longer kept")))
+
+    def discard(self, channel: bytes) -> None:
+        """Drop a channel whose first petition was not kept."""
+        known = self._channels.get(channel)
+        if known is not None and not known.followers:
+            del self._channels[channel]
 
     def drop_unused(self, channel: bytes) -> None:
         """Drop a channel that a refused submit would have made."""

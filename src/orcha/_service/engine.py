@@ -30,7 +30,7 @@ from orcha._wire import values
 from orcha._wire.frames import encode
 from orcha._wire.messages import Error, Kind, Stopping, Verdict
 from orcha.exceptions import StaleCall
-from orcha.exceptions.store import StoreFull, TokenKnown
+from orcha.exceptions.store import ChannelKnown, StoreFull, TokenKnown
 from orcha.utils import get_logger
 
 if TYPE_CHECKING:
@@ -181,7 +181,8 @@ class Engine:
         if self.visits.chooses and self.machine.changes.transitions:
             self._gather()
         self._commit()
-        self.visits.dispatch()  # and what was kept just now is started
+        self.visits.dispatch()  # what was kept just now is started before anybody is told
+        self._flush()
 
     def _handle(self, events: list[tuple[Any, ...]]) -> None:
         for event in events:
@@ -214,6 +215,8 @@ class Engine:
         for call in after:
             call(self)
         self.channels.deliver()
+
+    def _flush(self) -> None:
         if self.outgoing:
             batch, self.outgoing = self.outgoing, []
             self._send(batch)
@@ -256,6 +259,8 @@ class Engine:
             faults.reach_commit(changes, "before")
         try:
             forgotten = self.store.commit(changes, durable=durable)
+        except ChannelKnown as error:
+            return self._keep_in_known(changes, effects, error.channels)
         except TokenKnown as error:
             return self._keep_without(changes, effects, set(error.tokens), Verdict.KNOWN, "known already")
         except StoreFull:
@@ -270,6 +275,14 @@ class Engine:
             faults.reach_commit(changes, "after")
         return effects
 
+    def _keep_in_known(self, changes: Changes, effects: list[Effect], channels: tuple[bytes, ...]) -> list[Effect]:
+        """Keep what names channels that are there already; what names somebody else's is refused."""
+        foreign = [channel for channel in channels if not self.channels.adopt(channel, changes)]
+        if not foreign:
+            return self._keep(changes, effects)
+        tokens = {new.token for new in changes.petitions if new.channel in foreign}
+        return self._keep_without(changes, effects, tokens, Verdict.REFUSED, "this channel belongs to somebody else")
+
     def _keep_without(
         self, changes: Changes, effects: list[Effect], tokens: set[bytes], verdict: int, reason: str
     ) -> list[Effect]:
@@ -278,6 +291,9 @@ class Engine:
         gone = {new.seq for new in changes.petitions} - {new.seq for new in left}
         changes.petitions = left
         channels = {new.channel for new in left}
+        for new in changes.channels:
+            if new.id not in channels:
+                self.channels.discard(new.id)
         changes.channels = [c for c in changes.channels if c.id in channels]
         for seq in gone:
             changes.transitions.pop(seq, None)

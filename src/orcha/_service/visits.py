@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from orcha._wire.server import Peer
 
 CONVERT_AT_ONCE = 256
-"""Conversions of one visit: more would keep those that wait from being asked."""
+"""Conversions of one visit while nothing runs."""
+CONVERT_MEANWHILE = 64
+"""Conversions of one visit while something runs: more would keep those that wait from being asked."""
 HEADS = 256
 """Waiting petitions handed over to be asked."""
 SAMPLE = 64
@@ -146,7 +148,8 @@ class Visits:
 
     def _take_converts(self) -> list[Record]:
         begin = self._converts_from
-        taken = self._converts[begin : begin + CONVERT_AT_ONCE]
+        most = CONVERT_MEANWHILE if self._engine.machine.granted else CONVERT_AT_ONCE
+        taken = self._converts[begin : begin + most]
         if begin + len(taken) >= len(self._converts):
             self._converts = []
             self._converts_from = 0
@@ -244,7 +247,7 @@ class Visits:
         if result is not None and not start:
             record.why = result.error or SAYS_NO
         own = record.channel == record.token
-        channel = engine.channels.get(record.channel) or engine.channels.create(record.channel, record.owner, own=own)
+        channel = engine.channels.known(record.channel) or engine.channels.create(record.channel, record.owner, own=own)
         engine.machine.accept(record, start=start, new_channel=not channel.kept)
         channel.kept = True
         if record.state is State.QUEUED:

@@ -98,7 +98,8 @@ class Store(Protocol):
         Raises:
             FencedError: a transition matched no row, flags or a deletion met a petition that has not ended.
             TokenKnown: a new petition's token belongs to another.
-            ValueError: the changes contradict each other or what is kept (a seq, channel or record that is there
+            ChannelKnown: a new channel is there already.
+            ValueError: the changes contradict each other or what is kept (a seq or record that is there
                 already), or hold what no store can keep: an integer beyond 64 bits, a priority that is not a number.
             StoreFull: there is no room on the disk, even with the reserve given up.
         """

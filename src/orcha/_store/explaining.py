@@ -12,7 +12,7 @@ import apsw
 from orcha._core.changes import Changes
 from orcha._core.state import State
 from orcha._store.queries import decode_list
-from orcha.exceptions.store import FencedError, TokenKnown
+from orcha.exceptions.store import ChannelKnown, FencedError, TokenKnown
 
 
 def result_code(error: apsw.Error) -> int:
@@ -29,7 +29,15 @@ def explained(error: apsw.ConstraintError, changes: Changes, ask: Callable[..., 
         tokens = Counter(petition.token for petition in changes.petitions)
         known = set(decode_list(ask("known_tokens", json.dumps([token.hex() for token in tokens]))))
         return TokenKnown(token for token, times in tokens.items() if times > 1 or token.hex() in known)
+    if code == apsw.SQLITE_CONSTRAINT_PRIMARYKEY and "channel.id" in str(error):
+        channels = Counter(channel.id for channel in changes.channels)
+        there = [channel for channel, times in channels.items() if times > 1 or _is_known(channel, ask)]
+        return ChannelKnown(there)
     return ValueError(f"these changes cannot be kept: {error}")
+
+
+def _is_known(channel: bytes, ask: Callable[..., Any]) -> bool:
+    return ask("channel", channel) is not None
 
 
 def _not_allowed(changes: Changes, ask: Callable[..., Any]) -> list[int]:

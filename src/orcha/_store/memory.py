@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from orcha._core.changes import Append, Changes, NewPetition, Transition
 from orcha._core.state import State
 from orcha._store.contract import Incarnation, Row, StoredChannel, Waiting
-from orcha.exceptions.store import FencedError, TokenKnown
+from orcha.exceptions.store import ChannelKnown, FencedError, TokenKnown
 
 _ACTIVE = frozenset({State.HELD, State.STARTING, State.RUNNING, State.CANCELLING})
 _LARGEST = 1 << 63
@@ -92,9 +93,10 @@ class MemoryStore:
             tokens.add(petition.token)
         if known:
             raise TokenKnown(known)
-        channels = {channel.id for channel in changes.channels}
-        if len(channels) != len(changes.channels) or not channels.isdisjoint(self._channels):
-            raise ValueError("a new channel is there already")
+        channels = Counter(channel.id for channel in changes.channels)
+        there = [channel for channel, times in channels.items() if times > 1 or channel in self._channels]
+        if there:
+            raise ChannelKnown(there)
 
     def _check_steps(self, changes: Changes) -> None:
         new = {petition.seq: (petition.attempt, petition.state) for petition in changes.petitions}

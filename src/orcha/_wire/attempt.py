@@ -134,9 +134,13 @@ class AttemptChannel:
         """
         if value is not None and not isinstance(value, int):
             raise TypeError(f"a final value is an int, or None for success, not {type(value).__name__}")
+        final = None if value is None else max(LEAST, min(int(value), MOST))
+        if not self._outlets and self._port is not None and self._binding is not None and self._home == os.getpid():
+            self._port.finish(self._binding[0], self._binding[1], final)  # nothing was put: nothing can be overtaken
+            return
         outlet = self._outlet()
         if outlet is not None:
-            outlet.finish(None if value is None else max(LEAST, min(int(value), MOST)))
+            outlet.finish(final)
 
     # --- not reading ---------------------------------------------------------------------------------------------
 

@@ -35,7 +35,22 @@ _BOXED = frozenset((Code.TUPLE, Code.SET, Code.CHANNEL, Code.INSTANCE, Code.PAIR
 
 def decode(data: bytes | memoryview, channel: MakeChannel | None) -> Any:
     """Give the value whose bytes these are; raises ValueError where they are none."""
-    return _Walk(channel).restore(_unpack(data), MAX_DEPTH)
+    value = _unpack(data)
+    kind = type(value)
+    if kind not in _NESTED or (kind is dict and _TEXT.issuperset(map(type, value)) and _is_flat(value, channel)):
+        return value
+    return _Walk(channel).restore(value, MAX_DEPTH)
+
+
+def _is_flat(extras: dict[str, Any], channel: MakeChannel | None) -> bool:
+    """Tell whether a dict holds nothing nested; a channel directly in it is made on the way."""
+    for key, value in extras.items():
+        kind = type(value)
+        if kind in _NESTED:
+            if kind is not _Box or value.code != Code.CHANNEL or channel is None or len(value.body) != _ID:
+                return False
+            extras[key] = channel(bytes(value.body))
+    return True
 
 
 def _unpack(data: bytes | memoryview) -> Any:

@@ -63,6 +63,22 @@ class TokenKnown(StoreError):  # noqa: N818 - an answer as much as an error
         return f"tokens that are known already: {_some([token.hex() for token in self.tokens])}"
 
 
+class ChannelKnown(StoreError, ValueError):  # noqa: N818 - an answer as much as an error
+    """New channels that are there already: nothing of the whole change is kept."""
+
+    channels: tuple[bytes, ...]
+    """Their ids."""
+
+    def __init__(self, channels: Iterable[bytes]) -> None:
+        """Keep which channels it was."""
+        self.channels = tuple(channels)
+        super().__init__(self.channels)
+
+    def __str__(self) -> str:
+        """Name the first of them."""
+        return f"channels that are there already: {_some([channel.hex() for channel in self.channels])}"
+
+
 def _some(names: list[str]) -> str:
     more = len(names) - 3
     return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")

@@ -95,7 +95,7 @@ def _malformed(engine: Engine, peer: Peer, item: Item) -> str | None:
     if len(str(identity).encode("utf-8", "surrogatepass")) > LONGEST_ID:
         return f"an id is at most {LONGEST_ID} bytes"
     if channel is not None:
-        known = engine.channels.get(channel) or engine.channels.create(channel, peer.identity, own=False)
+        known = engine.channels.known(channel) or engine.channels.create(channel, peer.identity, own=False)
         if not may_follow(peer, known.owner):
             return "this channel belongs to somebody else"
     if peer.role == "attempt":
