@@ -5,14 +5,8 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Protocol
 
-    class Message(Protocol):
-        """What this layer knows of `orcha.interfaces.Message`."""
-
-        @property
-        def id(self) -> int | str:
-            """Its id."""
+    from orcha.interfaces.message import Message
 
 
 class OrchaError(Exception):
