@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from orcha._wire.endpoint import Endpoint
 
 _QUEUE = 1024
+_NOT_HERE = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
+"""This machine does not have that address."""
 
 
 def listen_tcp(endpoint: Endpoint, *, tls: bool) -> list[socket.socket]:
@@ -29,11 +31,19 @@ def listen_tcp(endpoint: Endpoint, *, tls: bool) -> list[socket.socket]:
     if not tls and not all(is_loopback(address[0]) for _, address in addresses):
         raise ConfigurationError(f"{endpoint.address} can be reached from other machines: without TLS that is refused")
     listeners: list[socket.socket] = []
-    port = endpoint.port
+    port, missing = endpoint.port, None
     try:
         for family, address in addresses:
-            listeners.append(_listen(family, (address[0], port, *address[2:])))
-            port = listeners[0].getsockname()[1]
+            try:
+                listeners.append(_listen(family, (address[0], port, *address[2:])))
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+                missing = error  # such as ::1 for localhost on a machine without IPv6
+            else:
+                port = listeners[0].getsockname()[1]
+        if not listeners and missing is not None:
+            raise missing
     except OSError as error:
         for listener in listeners:
             listener.close()

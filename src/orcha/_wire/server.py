@@ -7,7 +7,6 @@ import contextlib
 import errno
 import logging
 import os
-import resource
 import socket
 import threading
 from collections import deque
@@ -18,6 +17,7 @@ from orcha._wire.endpoint import Endpoint, is_loopback, key_path
 from orcha._wire.frames import frame
 from orcha._wire.handshake import BUSY, NO_PROOF, OK, STOPPING, TCP, UNIX, Credentials, Door, ServerHello
 from orcha._wire.keys import Key, check_strength, keyring, load_or_make_key, parse_key
+from orcha._wire.limits import Limits, descriptor_limit
 from orcha._wire.listening import listen_tcp, listen_unix
 from orcha._wire.peer import Peer
 from orcha._wire.serving import Connection, Hall
@@ -35,6 +35,7 @@ _ACCEPTS = 64
 _REST = 0.1
 """Seconds without accepting where descriptors have run out."""
 _NO_DESCRIPTOR = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+"""What `accept` says where it will go on by itself once others have closed something."""
 _LAST_WORDS = 0.5
 
 _logger = logging.getLogger("orcha.wire")
@@ -42,35 +43,6 @@ _logger = logging.getLogger("orcha.wire")
 
 def _report(what: str, error: BaseException | None) -> None:
     _logger.error("%s", what, exc_info=error)
-
-
-def _descriptor_limit() -> int:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 30 if soft == resource.RLIM_INFINITY else soft
-
-
-def _default_reserve() -> int:
-    return max(16, min(256, _descriptor_limit() // 4))
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What nobody may use up."""
-
-    peers: int = 4096
-    """Authenticated clients."""
-    strangers: int = 256
-    """Connections before authentication; beyond it the oldest yields."""
-    handshake_deadline: float = 5.0
-    """Seconds for TLS and handshake together."""
-    refusal_delay: float = 1.0
-    """Seconds before a wrong proof is answered."""
-    reserved_descriptors: int = field(default_factory=_default_reserve)
-    """Descriptors that connections leave to the rest of the service."""
-    pause_backlog: int = 4 * 1024 * 1024
-    """Bytes not taken by a client from which on nothing is read of it."""
-    max_backlog: int = 64 * 1024 * 1024
-    """Bytes not taken by a client from which on it is cut off."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +122,7 @@ class Server:
             stack.callback(loop.close)
             self._loop = loop
             self._hall = self._make_hall(loop, key, tls=tls)
-            self._first_reserved = _descriptor_limit() - settings.limits.reserved_descriptors
+            self._first_reserved = descriptor_limit() - settings.limits.reserved_descriptors
             self._thread = threading.Thread(target=self._run, name="orcha-loop", daemon=True)
             self._thread.start()
             stack.pop_all()
@@ -272,13 +244,13 @@ class Server:
                 return
             except OSError as error:
                 if error.errno not in _NO_DESCRIPTOR:
-                    raise
+                    self.settings.report("a connection could not be accepted", error)
                 self._rest()
                 return
             self._welcome(sock, kind)
 
     def _rest(self) -> None:
-        """Accept nobody for a moment, and let the oldest stranger go: descriptors have run out."""
+        """Accept nobody for a moment, and let the oldest stranger go: most likely descriptors have run out."""
         self._set_readers(on=False)
         for stranger in list(self._hall.strangers)[:1]:
             stranger.abort()

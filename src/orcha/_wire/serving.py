@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from orcha._wire.frames import (
     MAX_FRAME,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._wire.handshake import Credentials, Door
+    from orcha._wire.limits import Limits
     from orcha._wire.messages import ClientMessage
 
 _LINGER = 1.0
@@ -41,7 +42,7 @@ class Hall:
         loop: asyncio.AbstractEventLoop,
         door: Door,
         tls: ServerTls | None,
-        limits: Any,
+        limits: Limits,
         on_message: Callable[[Peer, ClientMessage], None],
         on_close: Callable[[Peer], None],
         report: Callable[[str, BaseException | None], None],
