@@ -156,7 +156,11 @@ class RunningService:
     def _end(self) -> list[str]:
         """Stop the running process, by force where it does not stop."""
         try:
-            self.stop(deadline=20)
+            self.stop(deadline=1)
+        except subprocess.TimeoutExpired:
+            self._running().terminate()  # the second signal: running actions get no grace
+        try:
+            self._running().wait(20)
         except subprocess.TimeoutExpired:
             os.killpg(self.pid, signal.SIGABRT)  # faulthandler prints where it hangs
             self._running().wait(DEADLINE)
@@ -191,7 +195,7 @@ class Serve:
         """Services share this ORCHA_HOME; sources and logs go into `folder`."""
         self.home = home
         self.services: list[RunningService] = []
-        self._folder = folder
+        self.folder = folder
 
     def __call__(
         self,
@@ -215,25 +219,25 @@ class Serve:
         """
         port = port or free_port()
         if source is not None:
-            (self._folder / f"{manager.partition(':')[0]}.py").write_text(source)
+            (self.folder / f"{manager.partition(':')[0]}.py").write_text(source)
         if script is not None:
             command = [python, str(script), "127.0.0.1", str(port)]
         elif arguments:
             command = [python, "-m", "orcha", "--listen-address", "127.0.0.1", "--port", str(port), *arguments]
         else:
             command = [python, str(TESTS / "support" / "serve.py"), manager, "127.0.0.1", str(port), start_method]
-        service = RunningService(command, self.home, port, self._environment() | dict(environment or {}), self._folder)
+        service = RunningService(command, self.home, port, self.environment() | dict(environment or {}), self.folder)
         self.services.append(service)
         if start:
             service.start(ready=ready)
         return service
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """Give the environment of a service and its clients: nothing of the caller's Orcha in it."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ORCHA_")}
         return inherited | {
             "ORCHA_HOME": str(self.home),
-            "PYTHONPATH": os.pathsep.join([str(self._folder), str(TESTS)]),
+            "PYTHONPATH": os.pathsep.join([str(self.folder), str(TESTS)]),
             "PYTHONFAULTHANDLER": "1",
         }
 
