@@ -23,7 +23,7 @@ def test_version_is_orchas_own_by_default():
     assert version() == orcha.version("Orcha") == importlib.metadata.version("orcha")
 
 
-@pytest.mark.parametrize("name", ["python-daemon", "python_daemon", "Python.Daemon", "pytest", "typing_extensions"])
+@pytest.mark.parametrize("name", ["python-daemon", "python_daemon", "Python.Daemon", "pytest", "msgspec"])
 def test_version_of_an_installed_distribution(name):
     assert version(name) == importlib.metadata.version(name)
 

@@ -190,12 +190,12 @@ class Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: S
 
     def _choose(self, word: str) -> None:
         """Find whose command it is: Orcha's own plugins, then plugins by name, then verbs, then plugins by alias."""
-        from orcha._cli import VERBS, Verb
-
         for name, (module, attribute, aliases, _) in EMBEDDED.items():
             if word == name or word in aliases:
                 self._load(module, attribute)
                 return
+        from orcha._cli import VERBS, Verb
+
         plugins = installed()
         named = [plugin for plugin in plugins if plugin.name == word]
         if not named and word in VERBS:
