@@ -1,6 +1,6 @@
 """The service the benchmarks measure: petitions that only finish.
 
-    python bench/noop_service.py PORT LIMIT      (ORCHA_HOME in the environment)
+python bench/noop_service.py PORT LIMIT      (ORCHA_HOME in the environment)
 """
 
 from __future__ import annotations

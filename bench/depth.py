@@ -1,0 +1,107 @@
+"""A deep queue: latency, memory, restart, idle processor time, and what blocked petitions cost the others.
+
+python bench/depth.py [QUEUED]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from noop import connect
+
+from orcha.interfaces import Message
+from support import MeasuredService, machine, milliseconds, percentile, row, service, start
+
+if TYPE_CHECKING:
+    from orcha.lib import ClientManager
+
+HOT = 10_000
+PROBES = 500
+AT_ONCE = 10_000
+IDLE_SECONDS = 10
+
+
+def fill(manager: ClientManager, first: int, last: int) -> None:
+    """Queue blocked petitions, numbered from `first` to `last`."""
+    queue = manager.manager.Queue()
+    for begin in range(first, last, AT_ONCE):
+        numbers = range(begin, min(begin + AT_ONCE, last))
+        manager.send_many([Message(f"deep-{number}", {"queue": queue, "blocked": True}) for number in numbers])
+
+
+def probe(manager: ClientManager, name: str, *, blocked: bool) -> float:
+    """Submit one petition; give the seconds until it was accepted (blocked) or done."""
+    extras = {"queue": manager.manager.Queue(), "blocked": blocked}
+    begun = time.perf_counter()
+    manager.send(Message(name, extras))
+    if not blocked:
+        extras["queue"].get()
+    return time.perf_counter() - begun
+
+
+def interleaved(shallow: ClientManager, deep: ClientManager, *, blocked: bool) -> tuple[list[float], list[float]]:
+    """Probe both services in turn."""
+    word = "submit" if blocked else "run"
+    times: tuple[list[float], list[float]] = ([], [])
+    for number in range(PROBES):
+        for manager, kept in zip((shallow, deep), times, strict=True):
+            kept.append(probe(manager, f"{word}-{number}", blocked=blocked))
+    return times
+
+
+def compare(what: str, times: tuple[list[float], list[float]], wanted: str) -> None:
+    """Print shallow and deep beside each other."""
+    shallow, deep = times
+    p50 = percentile(deep, 0.5) / percentile(shallow, 0.5)
+    p99 = percentile(deep, 0.99) / percentile(shallow, 0.99)
+    measured = f"{milliseconds(deep)} against {milliseconds(shallow)}: {p50:.2f}x / {p99:.2f}x"
+    row(what, measured, wanted)
+
+
+def idle(running: MeasuredService) -> float:
+    """Give the share of a processor that a service uses which has nothing to do."""
+    cpu, begun = running.cpu(), time.perf_counter()
+    time.sleep(IDLE_SECONDS)
+    return (running.cpu() - cpu) / (time.perf_counter() - begun)
+
+
+def restart(running: MeasuredService) -> float:
+    """Kill the service, start it again; give the seconds until it is ready."""
+    running.kill()
+    again, seconds = start(running.home, running.port, "64")
+    running.process = again.process
+    return seconds
+
+
+def main() -> None:
+    """Measure all, print a table."""
+    queued = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    row(f"depth ({machine()})", "measured", "wanted")
+    row("---", "---", "---")
+    with service("64") as shallow_service, service("64", home=shallow_service.home) as deep_service:
+        shallow, deep = connect(shallow_service), connect(deep_service)
+        fill(deep, 0, HOT)
+        compare(
+            f"a no-op petition with {HOT:,} blocked by an opaque condition",
+            interleaved(shallow, deep, blocked=False),
+            "p50 ≤ 1.10x",
+        )
+        memory = deep_service.memory()
+        fill(deep, HOT, 100_000)
+        row("idle processor time, 100,000 blocked", f"{idle(deep_service):.2%} of a core", "≤ 1 %")
+        seconds = restart(deep_service)
+        row("restart after kill -9 with 100,000 queued", f"{seconds:.1f} s", "≤ 2 s")
+        if queued > 100_000:
+            fill(deep, 100_000, queued)
+        bytes_each = (deep_service.memory() - memory) / (queued - HOT)
+        row(f"memory a queued petition, {queued:,} queued", f"{bytes_each:.0f} B", "≤ 512 B")
+        compare(f"submit with {queued:,} queued", interleaved(shallow, deep, blocked=True), "1.2x / 2x")
+        row(f"restart after kill -9 with {queued:,} queued", f"{restart(deep_service):.1f} s", "≤ 15 s")
+        shallow.shutdown()
+        deep.shutdown()
+
+
+if __name__ == "__main__":
+    main()
