@@ -7,6 +7,8 @@ import contextlib
 import json
 import os
 import pty
+import subprocess
+import sys
 import time
 
 import pytest
@@ -14,6 +16,9 @@ import pytest
 from orcha._cli import connection, ps, render
 from orcha._core.state import State
 from orcha.exceptions import OrchaConnectionError
+from orcha.interfaces import Message
+from orcha.lib import ClientManager
+from support.waiting import wait_for
 
 BASE = {
     "seq": 1,
@@ -179,3 +184,23 @@ def test_without_a_service_it_is_a_connection_error(free_port, orcha_home, monke
 )
 def test_ages_are_as_people_say_them(seconds, text):
     assert render.age(seconds) == text
+
+
+def test_shows_what_a_real_service_has(service, gate):
+    client = ClientManager(service.address, service.port)
+    assert client.connect()
+    queue = client.manager.Queue()
+    client.send(Message("held up", {"queue": queue, "gate": str(gate.path), "lines": ["x"]}))
+
+    def orcha(*arguments):
+        command = [sys.executable, "-P", "-m", "orcha", "--port", str(service.port), "ps", *arguments]
+        return subprocess.run(command, env=service.environment, capture_output=True, text=True, check=True).stdout
+
+    running = wait_for(lambda: [row for row in json.loads(orcha("--json")) if row["state"] in {"starting", "running"}])
+    assert [row["id"] for row in running] == ["held up"]
+    assert orcha("--state", "queued") == "no petitions\n"
+    gate.open()
+    assert [queue.get(), queue.get()] == ["x", None]
+    assert orcha() == "nothing waits or runs\n"
+    assert "held up  succeeded" in orcha("--all")
+    client.shutdown()
