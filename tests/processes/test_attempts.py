@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -79,6 +80,41 @@ def test_a_multiprocessing_child_is_noted_and_tagged_without_being_named(tagged,
     assert tagged.sweep(1).killed == (process.pid,)
     process.join()
     assert not any(tag.read_tag(pid) == tag_in(tagged, 1) for pid in helpers.helper_pids())
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("preexec", [None, os.setsid])
+def test_a_program_carries_the_tag_before_it_can_start_another(tagged, preexec) -> None:
+    before = resource.prlimit(0, tag.RLIMIT_LOCKS)
+    stop = threading.Event()
+    busy = threading.Thread(target=lambda: [None for _ in iter(stop.is_set, True)])  # keeps the lock from who waits
+    busy.start()
+    try:
+        for _ in range(10):
+            with working_for(1):
+                # The child is gone and its child an orphan before this thread gets to run again.
+                with subprocess.Popen(
+                    ["sh", "-c", "sleep 1000 >&- & echo $!"],
+                    stdout=subprocess.PIPE,
+                    preexec_fn=preexec,  # noqa: PLW1509
+                ) as shell:
+                    orphan = int(shell.stdout.read())
+                assert tag.read_tag(orphan) == tag_in(tagged, 1)
+            assert orphan in tagged.sweep(1).killed
+    finally:
+        stop.set()
+        busy.join()
+    assert resource.prlimit(0, tag.RLIMIT_LOCKS) == before
+
+
+def test_a_program_that_cannot_be_started_leaves_the_services_own_tag(tagged) -> None:
+    before = resource.prlimit(0, tag.RLIMIT_LOCKS)
+    with working_for(1):
+        with pytest.raises(FileNotFoundError):
+            subprocess.Popen(["/does/not/exist"])
+        with pytest.raises(TypeError):
+            subprocess.Popen([object()])
+    assert resource.prlimit(0, tag.RLIMIT_LOCKS) == before
 
 
 def test_a_process_that_c_code_started_is_found_at_the_end_of_the_attempt(tagged) -> None:

@@ -4,8 +4,8 @@ Three things tell, each where the others are blind:
 
 - `os.register_at_fork`: a forked child puts itself under the tag of its thread's attempt before anything else runs, and
   lets go of all that is the service's.
-- `subprocess.Popen` and `multiprocessing.Process.start` are followed by a step that tags the new process: some 50 us
-  after its exec, before a new program could have started another.
+- `subprocess.Popen` starts a program under the tag, from its first instruction on; and it, as
+  `multiprocessing.Process.start`, is followed by a step that tags the new process where it is not yet.
 - an audit hook (PEP 578) notes other ways to start a process, and one waitid(2) at the attempt's end those of C code.
 
 The notes make the end cheap: an attempt that started nothing needs no look at /proc. What is started by a thread that
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing import process
 from typing import Any, Self
@@ -44,9 +44,12 @@ class ServiceState:
     population: Population
     """Where the processes of its attempts are counted."""
     descriptors: Callable[[], Iterable[int]] = tuple
-    """Gives the descriptors a forked child closes: listening and client sockets, the lock, epoll."""
+    """Gives the descriptors a forked child closes: listening and client sockets, the lock, epoll.
+
+    Called in the child, where another thread's locks may be held for ever: it must take none.
+    """
     forget: tuple[Callable[[], None], ...] = ()
-    """Called in a forked child, which ends when one of them raises: drop secrets, leave the store alone."""
+    """Called in a forked child, which ends when one of them raises: drop secrets, leave the store alone. No locks."""
     on_child: Callable[[], None] = lambda: None
     """Called in the service when a process may have been started; must be quick and not raise."""
 
@@ -87,6 +90,7 @@ _here = _Here()
 _working: dict[int, Attempt] = {}
 _state: ServiceState | None = None
 _audited = False
+_replaced: list[tuple[object, str, object]] = []
 
 
 def working_for(ordinal: int) -> Attempt:
@@ -159,8 +163,10 @@ def install(state: ServiceState) -> None:
     if _state is not None:
         raise RuntimeError("the attempts of this process are followed already")
     system.prepare()
-    _instrument(subprocess.Popen, "__init__")
-    _instrument(process.BaseProcess, "start")
+    _instrument(subprocess.Popen, "__init__", at_fork.SPAWNING)
+    _instrument(process.BaseProcess, "start", nullcontext())  # may wait for its child: no other may wait for it
+    if hasattr(subprocess, "_fork_exec"):
+        _start_tagged(subprocess, "_fork_exec")
     at_fork.install(_mark, _after_fork_in_child)
     if not _audited:
         sys.addaudithook(_audit)
@@ -173,10 +179,9 @@ def uninstall() -> None:
     global _state  # noqa: PLW0603 - see install
     _state = None
     at_fork.uninstall()
-    for owner, name in ((subprocess.Popen, "__init__"), (process.BaseProcess, "start")):
-        original = getattr(getattr(owner, name), "__wrapped__", None)
-        if original is not None:
-            setattr(owner, name, original)
+    while _replaced:
+        owner, name, original = _replaced.pop()
+        setattr(owner, name, original)
 
 
 def _note_start() -> None:
@@ -200,8 +205,8 @@ def _audit(event: str, _: tuple[object, ...]) -> None:
         _note_start()
 
 
-def _instrument(owner: type, name: str) -> None:
-    """Have each new process tagged right after the call that starts it."""
+def _instrument(owner: type, name: str, guard: AbstractContextManager[object]) -> None:
+    """Have each new process tagged right after the call that starts it, which runs under `guard`."""
     original = getattr(owner, name)
 
     @functools.wraps(original)
@@ -209,7 +214,7 @@ def _instrument(owner: type, name: str) -> None:
         if _state is None or kwargs.get("preexec_fn") is not None:  # that is the plugin's code, and may take its time
             result = original(self, *args, **kwargs)
         else:
-            with at_fork.SPAWNING:
+            with guard:
                 result = original(self, *args, **kwargs)
         state, attempt = _state, _here.attempt
         if state is not None and not _here.apart:
@@ -218,7 +223,27 @@ def _instrument(owner: type, name: str) -> None:
                 state.population.claim(attempt.ordinal, self.pid)
         return result
 
-    setattr(owner, name, start)
+    _replace(owner, name, start)
+
+
+def _start_tagged(owner: object, name: str) -> None:
+    """Have a new program carry its attempt's tag before its first instruction, where Python's own parts allow it."""
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def start(*args: Any) -> Any:
+        state, attempt = _state, _here.attempt
+        if state is None or attempt is None or _here.apart or any(map(callable, args)):
+            return original(*args)  # with a preexec_fn it forks, and the child tags itself
+        with at_fork.SPAWNING:
+            return state.population.start(attempt.ordinal, functools.partial(original, *args))
+
+    _replace(owner, name, start)
+
+
+def _replace(owner: object, name: str, new: object) -> None:
+    _replaced.append((owner, name, getattr(owner, name)))
+    setattr(owner, name, new)
 
 
 def _claim_children(attempt: Attempt) -> list[int]:

@@ -10,6 +10,8 @@ import os
 import signal
 from typing import NamedTuple
 
+from orcha._processes.system import read_small
+
 NO_SUCH_PROCESS = frozenset({errno.ESRCH, errno.ENOENT, errno.EINVAL})
 """What pidfd_open answers for a pid that is gone, or that is a thread's and no process's."""
 
@@ -59,15 +61,6 @@ def boot_id() -> str:
             return file.read().strip()
     except OSError:
         return ""
-
-
-def read_small(path: str) -> bytes:
-    """Read a file of /proc in one piece; raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, 65536)
-    finally:
-        os.close(descriptor)
 
 
 def read_stat(pid: int) -> Stat | None:

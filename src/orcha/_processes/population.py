@@ -11,12 +11,15 @@ import os
 import signal
 import threading
 import time
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from orcha._processes.helpers import helper_pids
 from orcha._processes.identity import Identity, signal_exactly
 from orcha._processes.sweep import Swept, living, sweep
-from orcha._processes.tag import exactly, supported, tag_children, tag_of, tag_self, tag_tree
+from orcha._processes.tag import exactly, start_under, supported, tag_children, tag_of, tag_self, tag_tree
+
+T = TypeVar("T")
 
 
 class Population(Protocol):
@@ -34,6 +37,10 @@ class Population(Protocol):
 
     def claim_self(self, ordinal: int) -> None:
         """Count this process to an attempt; called in a forked child."""
+        ...
+
+    def start(self, ordinal: int, start: Callable[[], T]) -> T:
+        """Call what starts a process, so that it is the attempt's from its first instruction on where that can be."""
         ...
 
     def claim_children(self, ordinal: int, thread: int) -> list[int]:
@@ -77,6 +84,10 @@ class Tagged:
     def claim_self(self, ordinal: int) -> None:
         """See :class:`Population`."""
         tag_self(tag_of(self.nonce, ordinal))
+
+    def start(self, ordinal: int, start: Callable[[], T]) -> T:
+        """See :class:`Population`."""
+        return start_under(tag_of(self.nonce, ordinal), start)
 
     def claim_children(self, ordinal: int, thread: int) -> list[int]:
         """See :class:`Population`."""
@@ -125,6 +136,10 @@ class Known:
 
     def claim_self(self, ordinal: int) -> None:
         """Do nothing: the parent saw this process start."""
+
+    def start(self, ordinal: int, start: Callable[[], T]) -> T:  # noqa: ARG002 - it is claimed once its pid is known
+        """See :class:`Population`."""
+        return start()
 
     def claim_children(self, ordinal: int, thread: int) -> list[int]:  # noqa: ARG002 - no system tells by thread
         """Claim nothing: what nobody named may be any attempt's."""

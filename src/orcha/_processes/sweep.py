@@ -15,7 +15,8 @@ import signal
 import time
 from typing import NamedTuple
 
-from orcha._processes.identity import NO_SUCH_PROCESS, Identity, identify, read_small, read_stat
+from orcha._processes.identity import NO_SUCH_PROCESS, Identity, identify, read_stat
+from orcha._processes.system import read_small
 from orcha._processes.tag import read_tag
 
 TYPE_CHECKING = False

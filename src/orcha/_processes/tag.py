@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TypeVar
 
-from orcha._processes.identity import read_small, read_stat
+from orcha._processes.identity import read_stat
+from orcha._processes.system import call_under_limit, read_small
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 try:
     import resource
@@ -25,6 +27,8 @@ try:
     _HAS_LIMITS = hasattr(resource, "prlimit")
 except ImportError:  # pragma: no cover - not a POSIX system
     _HAS_LIMITS = False
+
+T = TypeVar("T")
 
 RLIMIT_LOCKS = 10  # <asm-generic/resource.h>; the resource module has no name for it
 ORDINAL_BITS = 32
@@ -66,6 +70,14 @@ def attempts_of(nonce: int) -> range:
 def tag_self(tag: int) -> bool:
     """Put this process under a tag; its later children inherit it. False where the system refuses."""
     return _set(0, tag)
+
+
+def start_under(tag: int, start: Callable[[], T]) -> T:
+    """Start a process that carries a tag from its first instruction on.
+
+    `start` must be of C and keep the interpreter's lock: see :func:`orcha._processes.system.call_under_limit`.
+    """
+    return call_under_limit(RLIMIT_LOCKS, tag, start)
 
 
 def tag_process(pid: int, tag: int) -> bool:
