@@ -174,7 +174,7 @@ def test_a_backlog_that_changes_while_it_is_counted_is_the_last_one_known(answer
 
 def test_what_the_loop_has_under_way_is_ended_with_it(answering, links):
     running = answering()
-    running.server._tasks.add(on_loop(running, lambda: asyncio.get_event_loop().create_task(asyncio.sleep(3600))))
+    running.server._tasks.add(on_loop(running, lambda: asyncio.get_event_loop().create_task(asyncio.Event().wait())))
     running.server._loop.call_soon_threadsafe(running.server._begin_stop, 1)
     running.server.stop()
     assert running.server._loop.is_closed()
