@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from orcha.interfaces import Message, Petition
+from orcha.interfaces import Message, Petition, Policy
 from orcha.lib import Manager
 from support.gates import pass_gate
 
@@ -60,7 +60,7 @@ class ScriptManager(Manager):
 
     Extras: ``queue``, ``lines`` (list of str), ``code`` (what finish gets), ``gate`` (path, see `Gate`), ``process``
     (True: in a child), ``finish`` (False: return without), ``raises`` (text), ``priority``, ``ledger`` (path: a line
-    with the id at each execution), ``refuse`` (True: convert gives None).
+    with the id at each execution), ``refuse`` (True: convert gives None), ``on_interrupt`` (the policy's).
     """
 
     limit = int(os.environ.get("TEST_LIMIT", "64"))
@@ -84,6 +84,7 @@ class ScriptManager(Manager):
             action=perform,
             condition=self.below_limit,
             script=script,
+            policy=Policy(on_interrupt=script.get("on_interrupt", "fail")),
         )
 
     def below_limit(self, *_: Any) -> bool:

@@ -168,14 +168,17 @@ class RunningService:
         return []
 
     def _leftovers(self) -> list[str]:
-        """Give the processes that are still there a while after the service's end, and kill them."""
+        """Kill what is still there a while after the service's end; give it, where the service could have ended it."""
         try:
             wait_for(lambda: not self.processes(), 5, what="the end of all its processes", interval=0.02)
         except AssertionError:
             left = self.processes()
             descriptions = [f"process {pid} outlived the service: {command_line(pid)}" for pid in left]
             kill_all(left)
-            return descriptions
+            killed = self.process is not None and self.process.returncode == -signal.SIGKILL
+            return (
+                [] if killed else descriptions
+            )  # the next start would end what a kill before its watcher's start left
         return []
 
     def _running(self) -> subprocess.Popen[bytes]:
