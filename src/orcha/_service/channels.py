@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orcha._core.changes import Append
+from orcha._service import faults
 from orcha._wire.frames import encode, frame
-from orcha._wire.messages import Gone, Kind, Record, Reset
+from orcha._wire.messages import Gap, Gone, Kind, Record, Reset
+from orcha._wire.values import encode as encode_value
+from orcha.exceptions.store import StoreFull
+from orcha.utils import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from orcha._core.changes import Changes
-    from orcha._output.log import OutputLog
+    from orcha._output.log import MemoryLog, OutputLog
     from orcha._store.contract import Store
     from orcha._wire.server import Peer
 
@@ -64,7 +68,7 @@ class Follower:
 class Channel:
     """What the service knows of one channel while anyone cares."""
 
-    __slots__ = ("closed", "dropped", "followers", "id", "kept", "live", "next", "own", "owner", "pending", "size", "stored")
+    __slots__ = ("dropped", "followers", "id", "kept", "next", "own", "owner", "pending", "size", "stored")
 
     def __init__(self, channel: bytes, owner: str, *, own: bool, following: int = 0, size: int = 0) -> None:
         """Know a channel whose next record gets the index `following`."""
@@ -74,10 +78,8 @@ class Channel:
         self.next = following
         self.size = size
         self.stored = size
-        self.live = 0
         self.kept = False
         """Whether the store has it, or will with the transaction in the making."""
-        self.closed = False
         self.dropped = 0
         self.followers: dict[int, Follower] = {}
         self.pending: list[Record] = []
@@ -86,7 +88,7 @@ class Channel:
 class ChannelBook:
     """All channels in use."""
 
-    def __init__(self, store: Store, log: OutputLog, send: Callable[[Peer, bytes], None]) -> None:
+    def __init__(self, store: Store, log: OutputLog | MemoryLog, send: Callable[[Peer, bytes], None]) -> None:
         """Keep records in `store` and `log`, and hand frames for followers to `send`."""
         self._store = store
         self._log = log
@@ -95,6 +97,8 @@ class ChannelBook:
         self._dirty: list[Channel] = []
         self._delivery: list[tuple[Channel, int, int, bytes]] = []
         self._followed: dict[int, set[bytes]] = {}
+        self.scarce = False
+        """Whether the disk is so full that values are dropped; reasons and finals are kept all the same."""
 
     def get(self, channel: bytes) -> Channel | None:
         """Give a channel that exists."""
@@ -159,10 +163,11 @@ class ChannelBook:
                 self._send(follower.peer, encode(Gone(channel, "no longer kept")))
 
     def discard(self, channel: bytes) -> None:
-        """Drop a channel whose first petition was not kept."""
+        """Note that a channel is not kept after all: its first petition was not."""
         known = self._channels.get(channel)
-        if known is not None and not known.followers:
-            del self._channels[channel]
+        if known is not None:
+            known.kept = False
+            self.drop_unused(channel)
 
     def drop_unused(self, channel: bytes) -> None:
         """Drop a channel that a refused submit would have made."""
@@ -174,6 +179,10 @@ class ChannelBook:
         """Tell whether anyone follows it."""
         known = self._channels.get(channel)
         return known is not None and bool(known.followers)
+
+    def followed(self) -> int:
+        """Count the channels that peers follow, one that several follow several times."""
+        return sum(map(len, self._followed.values()))
 
     # --- writing ------------------------------------------------------------------------------------------------
 
@@ -187,8 +196,12 @@ class ChannelBook:
         """Move all pending records into `changes` (or, beyond the store's share, to files) and give them places."""
         for channel in self._dirty:
             records, channel.pending = channel.pending, []
+            if self.scarce or channel.dropped or channel.size >= LONGEST:
+                records = self._spared(channel, records)
+                if not records:
+                    continue
             if channel.stored >= IN_STORE:
-                values = [r for r in records if r.kind != Kind.FINAL and r.kind != Kind.CLOSED]
+                values = [r for r in records if r.kind == Kind.VALUE]
                 if len(values) == len(records):
                     self._to_file(channel, records)
                     continue
@@ -201,30 +214,61 @@ class ChannelBook:
             self._note(channel, records, data)
         self._dirty.clear()
 
+    def _spared(self, channel: Channel, records: list[Record]) -> list[Record]:
+        """Give what is kept where values are not: reasons and finals. One line tells how many values were dropped."""
+        long = channel.size >= LONGEST
+        if self.scarce or long:
+            left = [record for record in records if record.kind != Kind.VALUE]
+            channel.dropped += len(records) - len(left)
+            records = left
+        if records and channel.dropped:
+            why = f"a channel takes {LONGEST} bytes" if long else "the service's disk was full"
+            line = f"orcha: values were dropped ({channel.dropped}): {why}\n"
+            records.insert(0, Record(Kind.NOTICE, records[0].seq, encode_value(line)))
+            channel.dropped = 0
+        return records
+
     def _to_file(self, channel: Channel, records: list[Record]) -> None:
         data = _records.encode(records)
-        self._log.append(channel.id, channel.next, len(records), data)
+        if faults.CRASHES:
+            faults.reach("output.before-write")
+        try:
+            self._log.append(channel.id, channel.next, len(records), data)
+        except StoreFull:
+            self.scarce = True
+            channel.dropped += len(records)
+            return
+        if faults.CRASHES:
+            faults.reach("output.after-write")
         self._note(channel, records, data)
 
     def _note(self, channel: Channel, records: list[Record], data: bytes) -> None:
         self._delivery.append((channel, channel.next, len(records), data))
         channel.next += len(records)
         channel.size += len(data)
-        if records[-1].kind == Kind.CLOSED:
-            channel.closed = True
 
     def sync(self, channels: Iterable[bytes]) -> None:
         """Make what these channels have in files durable, before an outcome that promises all of it."""
         for channel in channels:
             self._log.sync(channel)
 
-    def undo(self) -> None:
-        """Take back what the transaction in the making would have appended: it was not kept."""
-        for channel, first, _count, data in reversed(self._delivery):
-            channel.next = min(channel.next, first)
+    def redo(self, changes: Changes, keep: Callable[[Record], bool]) -> None:
+        """Give the records that `keep` lets be new places: the transaction that held them all was not kept."""
+        delivery, self._delivery = self._delivery, []
+        stored = {(append.channel, append.first) for append in changes.appends}
+        changes.appends = []
+        for channel, first, _, data in reversed(delivery):
+            channel.next = first
             channel.size -= len(data)
-            channel.stored = min(channel.stored, channel.size)
-        self._delivery.clear()
+            if (channel.id, first) in stored:
+                channel.stored -= len(data)
+        for channel, _, _, data in delivery:
+            for record in _blocks.decode(data):
+                if keep(record):
+                    self.append(channel, record.kind, record.seq, record.payload)
+                elif record.kind == Kind.VALUE:
+                    channel.dropped += 1
+        self.flush(changes)
 
     # --- following ----------------------------------------------------------------------------------------------
 
@@ -266,7 +310,7 @@ class ChannelBook:
                 known.followers.pop(peer.id, None)
 
     def credit(self, peer: Peer, channel: bytes, size: int) -> None:
-        """The peer has room for more."""
+        """Note that the peer has room for more."""
         known = self._channels.get(channel)
         follower = known.followers.get(peer.id) if known is not None else None
         if known is not None and follower is not None:
@@ -278,7 +322,8 @@ class ChannelBook:
         kept = channel.next - sum(count for c, _, count, _ in self._delivery if c is channel)
         while follower.credit > 0 and follower.next < kept:
             blocks = self._read(channel, follower.next, min(follower.credit, READ_SIZE))
-            if not blocks:
+            if not blocks or blocks[0][0] > follower.next:
+                self._skip(channel, follower, blocks[0][0] if blocks else kept)
                 return
             for first, count, data in blocks:
                 if follower.credit <= 0:
@@ -289,13 +334,24 @@ class ChannelBook:
                 follower.next = first + count
                 follower.credit -= len(data)
 
+    def _skip(self, channel: Channel, follower: Follower, first: int) -> None:
+        """Tell a follower that what it is to get next is lost; it follows again from where something is kept."""
+        get_logger().error("channel %s: its records %d to %d are lost", channel.id.hex(), follower.next, first - 1)
+        follower.next = first
+        follower.credit = 0
+        self._send(follower.peer, encode(Gap(channel.id, first)))
+
     def _read(self, channel: Channel, index: int, limit: int) -> list[tuple[int, int, bytes]]:
-        blocks = self._store.records(channel.id, index, limit)
-        if blocks and blocks[0][0] <= index:
-            consecutive = [blocks[0]]
-            for block in blocks[1:]:
+        """Give consecutive blocks from the one that holds `index` on; where none does, the first of the later ones."""
+        stored = self._store.records(channel.id, index, limit)
+        if stored and stored[0][0] <= index:
+            consecutive = [stored[0]]
+            for block in stored[1:]:
                 if block[0] != consecutive[-1][0] + consecutive[-1][1]:
                     break
                 consecutive.append(block)
             return consecutive
-        return self._log.read(channel.id, index, limit)
+        logged = self._log.read(channel.id, index, limit)
+        if logged and logged[0][0] <= index:
+            return logged
+        return min([stored[:1], logged[:1]], key=lambda block: block[0][0] if block else channel.next)

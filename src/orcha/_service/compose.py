@@ -19,6 +19,7 @@ from orcha._processes.lock import EndpointLock
 from orcha._processes.sweep import sweep
 from orcha._processes.tag import all_of, attempts_of, new_nonce, tag_of, tag_self
 from orcha._processes.watching import Watcher
+from orcha._service import faults
 from orcha._service.engine import Engine
 from orcha._service.recovery import recover_all
 from orcha._service.settings import Settings, from_environment
@@ -98,9 +99,10 @@ class Service:
         """Wait until it has stopped; ServiceFailedError where it had to."""
         assert self._parts is not None
         engine = self._parts.engine
-        while not self._done.wait(0.5 if engine.stopped.is_set() else 3600):
-            if engine.failure is not None:
-                self._stopped()
+        engine.stopped.wait()
+        if engine.failure is not None and (self._stopping is None or not self._stopping.has_begun):
+            self._stopped()
+        self._done.wait()
         if engine.failure is not None:
             raise ServiceFailedError(f"the service failed: {type(engine.failure).__name__}: {engine.failure}")
         if engine.degraded is not None:
@@ -156,6 +158,8 @@ class _Parts:
         ensure_helpers((*PRELOADED, type(manager).__module__))
         self.store: Store = SqliteStore(folder) if settings.durable else MemoryStore()
         self.log: OutputLog | MemoryLog = OutputLog(folder / "output") if settings.durable else MemoryLog()
+        if not settings.durable:
+            sys.stderr.write("orcha: nothing is kept: petitions end with this process (ORCHA_STORE=memory)\n")
         incarnation = self._begin(nonce)
         name = f"{type(manager).__module__}:{type(manager).__qualname__}"
         self.engine = Engine(manager, name, self.store, self.log, incarnation, settings, self._send)
@@ -184,11 +188,15 @@ class _Parts:
     def _begin(self, nonce: int) -> Incarnation:
         """Record this start, and kill what earlier ones left, while they are still recorded."""
         boot = boot_id()
+        faults.reach("begin.before-commit")
         incarnation, earlier = self.store.begin(nonce=nonce, boot_id=boot, uid=os.getuid(), now=time.time())
+        faults.reach("begin.after-commit")
         for old in earlier:
             if old.boot_id == boot:
                 sweep(all_of(old.nonce), spare=helper_pids())
+        faults.reach("begin.after-sweep")
         self.store.forget_incarnations(old.epoch for old in earlier)
+        faults.reach("begin.after-forget")
         return incarnation
 
     def _send(self, batch: list[tuple[Peer, bytes]]) -> None:
@@ -209,8 +217,10 @@ class _Parts:
 
     def stop(self) -> None:
         """Stop all parts; the engine has stopped."""
+        faults.reach("stop.before-close")
         self.server.stop(2.0)
         self._close()
+        faults.reach("stop.after-close")
 
     def _close(self) -> None:
         self.engine.ending.stop()

@@ -7,6 +7,7 @@ on events and when something is due, and never polls.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from queue import Empty, SimpleQueue
@@ -15,30 +16,28 @@ from typing import TYPE_CHECKING, Any
 from orcha._core.effects import Do, Effect
 from orcha._core.machine import Machine
 from orcha._core.record import Record
-from orcha._core.state import State
 from orcha._service import faults
 from orcha._service.actions import ActionPool, Run
 from orcha._service.channels import ChannelBook
 from orcha._service.ending import Ending
+from orcha._service.keeping import FULL, Keeping
 from orcha._service.loading import record_of
+from orcha._service.reporting import Reporter
 from orcha._service.retention import Retention
 from orcha._service.timers import Timers
 from orcha._service.verbs import HANDLERS
-from orcha._service.verbs.submit import accepted, refused
+from orcha._service.verbs.submit import Submission, accepted, refused
 from orcha._service.visits import Visits
 from orcha._wire import values
 from orcha._wire.frames import encode
 from orcha._wire.messages import Error, Kind, Stopping, Verdict
 from orcha.exceptions import StaleCall
-from orcha.exceptions.store import ChannelKnown, StoreFull, TokenKnown
-from orcha.utils import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orcha._core.changes import Changes
     from orcha._core.effects import Final
-    from orcha._output.log import OutputLog
+    from orcha._output.log import MemoryLog, OutputLog
     from orcha._service.settings import Settings
     from orcha._store.contract import Incarnation, Store
     from orcha._wire.messages import ClientMessage
@@ -48,8 +47,6 @@ MOST_EVENTS = 2_000
 """Events of one batch."""
 _GATHER = 0.0005
 """Seconds an outcome may wait for the conditions of those that wait: about as long as a transaction takes."""
-_FLAGS_WAIT = 0.05
-"""Seconds for which the end of an on_finish may wait for a transaction to ride with."""
 
 
 class Engine:
@@ -60,7 +57,7 @@ class Engine:
         manager: Any,
         manager_name: str,
         store: Store,
-        log: OutputLog,
+        log: OutputLog | MemoryLog,
         incarnation: Incarnation,
         settings: Settings,
         send: Callable[[list[tuple[Peer, bytes]]], None],
@@ -85,13 +82,20 @@ class Engine:
         self.settings = settings
         self.machine = Machine(next_seq=store.next_seq())
         self.timers = Timers()
+        self.reporter = Reporter()
+        self.report = self.reporter.report
         self.outgoing: list[tuple[Peer, bytes]] = []
         self.channels = ChannelBook(store, log, self.reply_frame)
         self.actions = ActionPool(self._action_ended)
         self.visits = Visits(self)
         self.ending = Ending(self)
         self.retention = Retention(self)
+        self.keeping = Keeping(self)
         self.tombstones: dict[bytes, float] = {}
+        self.flying: dict[bytes, Record] = {}
+        """Petitions that are neither kept nor refused yet, by token."""
+        self.also_ask: dict[bytes, list[tuple[Submission, int, bytes | None]]] = {}
+        """Who else asks for one of those."""
         self.peers: dict[int, Peer] = {}
         self.draining: str | None = None
         self.paused = False
@@ -102,7 +106,6 @@ class Engine:
         self._inbox: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         self._send = send
         self._stop = False
-        self._flags_due = False
         self._acks: list[Callable[[], None]] = []
         self._after: list[Callable[[Engine], None]] = []
         self._thread = threading.Thread(target=self._run, name="orcha-engine", daemon=True)
@@ -128,6 +131,7 @@ class Engine:
 
     def put(self, seq: int, attempt: int, payloads: list[bytes]) -> bool:
         """Keep values of an attempt; blocks until they are kept. False where it may not write any more."""
+        self.check_not_stale()
         gate = threading.Lock()
         gate.acquire()
         answer: list[bool] = []
@@ -139,6 +143,7 @@ class Engine:
 
     def finish(self, seq: int, attempt: int, value: int | None) -> None:
         """Take an attempt's final value."""
+        self.check_not_stale()
         self._inbox.put((self.machine.finish, seq, attempt, value))
 
     def took_process(self, run: Run, pid: int) -> None:
@@ -156,7 +161,7 @@ class Engine:
                 self._cycle()
         except BaseException as error:  # noqa: BLE001 - whatever it is: nothing may be acknowledged after it
             self.failure = error
-            get_logger().critical("the engine stops: what was accepted is kept", exc_info=error)
+            self.report(logging.CRITICAL, "the engine stops: what was accepted is kept", error=error)
             self._say_failed(error)
         finally:
             self.stopped.set()
@@ -201,11 +206,13 @@ class Engine:
         changes, effects, finals = self.machine.take()
         for final in finals:
             self._append_final(final)
+        if self.channels.scarce or not self.store.has_reserve:
+            self.channels.scarce = not self.keeping.has_room()
         self.channels.flush(changes)
-        if changes.flags and not (changes.petitions or changes.transitions or changes.appends or changes.tombstones):
-            self._postpone_flags(changes)
+        if changes.flags and not self._stop:
+            self.keeping.postpone_flags(changes)
         if changes:
-            effects = self._keep(changes, effects)
+            effects = self.keeping.keep(changes, effects)
         for effect in effects:
             self._perform(effect)
         acks, self._acks = self._acks, []
@@ -223,22 +230,6 @@ class Engine:
             if faults.CRASHES:
                 faults.reach("reply.after-send")
 
-    def _postpone_flags(self, changes: Changes) -> None:
-        if changes.deleted or self._stop:
-            return
-        self.machine.changes.flags.update(changes.flags)
-        changes.flags = {}
-        if not self._flags_due:
-            self._flags_due = True
-            self.timers.at(time.monotonic() + _FLAGS_WAIT, self._flush_flags)
-
-    def _flush_flags(self) -> None:
-        self._flags_due = False
-        flags, self.machine.changes.flags = self.machine.changes.flags, {}
-        if flags:
-            changes = type(self.machine.changes)(flags=flags)
-            self.store.commit(changes, durable=False)
-
     def _append_final(self, final: Final) -> None:
         record = final.record
         channel = self.channels.get(record.channel) or self.channels.create(
@@ -249,62 +240,6 @@ class Engine:
         self.channels.append(channel, Kind.FINAL, record.seq, values.encode(final.value))
         if channel.own:
             self.channels.append(channel, Kind.CLOSED, record.seq, values.encode(None))
-
-    def _keep(self, changes: Changes, effects: list[Effect]) -> list[Effect]:
-        ended = [t.seq for t in changes.transitions.values() if t.state is State.ENDED]
-        if ended:
-            self.channels.sync({append.channel for append in changes.appends})
-        durable = bool(changes.petitions or changes.transitions or changes.tombstones)
-        if faults.CRASHES:
-            faults.reach_commit(changes, "before")
-        try:
-            forgotten = self.store.commit(changes, durable=durable)
-        except ChannelKnown as error:
-            return self._keep_in_known(changes, effects, error.channels)
-        except TokenKnown as error:
-            return self._keep_without(changes, effects, set(error.tokens), Verdict.KNOWN, "known already")
-        except StoreFull:
-            if not changes.petitions:
-                raise
-            tokens = {new.token for new in changes.petitions}
-            return self._keep_without(changes, effects, tokens, Verdict.BUSY, "the service's disk is full")
-        for channel in forgotten:
-            self.channels.forget(channel)
-            self.log.delete(channel)
-        if faults.CRASHES:
-            faults.reach_commit(changes, "after")
-        return effects
-
-    def _keep_in_known(self, changes: Changes, effects: list[Effect], channels: tuple[bytes, ...]) -> list[Effect]:
-        """Keep what names channels that are there already; what names somebody else's is refused."""
-        foreign = [channel for channel in channels if not self.channels.adopt(channel, changes)]
-        if not foreign:
-            return self._keep(changes, effects)
-        tokens = {new.token for new in changes.petitions if new.channel in foreign}
-        return self._keep_without(changes, effects, tokens, Verdict.REFUSED, "this channel belongs to somebody else")
-
-    def _keep_without(
-        self, changes: Changes, effects: list[Effect], tokens: set[bytes], verdict: int, reason: str
-    ) -> list[Effect]:
-        """Keep all but these new petitions, and answer those with the verdict instead."""
-        left = [new for new in changes.petitions if new.token not in tokens]
-        gone = {new.seq for new in changes.petitions} - {new.seq for new in left}
-        changes.petitions = left
-        channels = {new.channel for new in left}
-        for new in changes.channels:
-            if new.id not in channels:
-                self.channels.discard(new.id)
-        changes.channels = [c for c in changes.channels if c.id in channels]
-        for seq in gone:
-            changes.transitions.pop(seq, None)
-        kept = []
-        for effect in effects:
-            if effect.record.seq not in gone:
-                kept.append(effect)
-            elif effect.do is Do.ACCEPT:
-                self.machine.undo_accept(effect.record)
-                kept.append(Effect(Do.REFUSE, effect.record, (verdict, reason)))
-        return self._keep(changes, kept) if changes else kept
 
     def _perform(self, effect: Effect) -> None:
         do, record, detail = effect
@@ -365,7 +300,7 @@ class Engine:
             return Verdict.STOPPING, None, self.draining
         if self.visits.wedged is not None:
             return Verdict.BUSY, None, self.visits.wedged
-        return None
+        return None if self.keeping.has_room() else (Verdict.BUSY, None, FULL)
 
     def degrade(self, reason: str) -> None:
         """Start and accept nothing any more, let what runs come to its end, and stop the service."""
@@ -408,7 +343,7 @@ class Engine:
         """Tell whether nothing runs, nothing is being converted, and no hook is owed."""
         return not self.machine.granted and not self.visits.is_busy and not self.running()
 
-    def pause(self, paused: bool) -> None:  # noqa: FBT001 - posted with its argument
+    def pause(self, paused: bool) -> None:
         """Start nothing while paused; what waits stays."""
         self.paused = paused
         self.visits.wake()

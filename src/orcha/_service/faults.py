@@ -6,8 +6,11 @@
     holds petitions in STARTING, before their on_start, while that file exists.
 
 The points are ``<kind>.before-commit`` and ``<kind>.after-commit`` of a transaction that keeps something of that kind:
-``accept``, ``start``, ``cancel``, ``end``, ``put``, ``hook``, ``tombstone``, ``prune``, ``recover``; and ``reply.after-send``, when
-replies have been handed to the loop thread.
+``accept``, ``start``, ``cancel``, ``end``, ``again`` (an interrupted one waits again), ``put``, ``hook``, ``tombstone``,
+``prune``, ``recover``, ``begin`` (a start of the service). Beside them: ``begin.after-sweep``, ``begin.after-forget``;
+``output.before-write`` and ``output.after-write`` of output beyond the store's share; ``prune.before-unlink``;
+``reply.after-send``, when replies have been handed to the loop thread; ``stop.begin``, ``stop.before-close`` and
+``stop.after-close``.
 """
 
 from __future__ import annotations
@@ -20,8 +23,6 @@ from orcha._core.state import State
 
 if TYPE_CHECKING:
     from orcha._core.changes import Changes
-
-KINDS = ("accept", "start", "cancel", "end", "put", "hook", "tombstone", "prune", "recover")
 
 _point, _, _count = os.environ.get("ORCHA_CRASH", "").partition(":")
 _left = int(_count or 1)
@@ -54,6 +55,7 @@ def kinds_of(changes: Changes) -> list[str]:
         "start": State.STARTING in states,
         "cancel": State.CANCELLING in states,
         "end": State.ENDED in states,
+        "again": any(step.state in (State.QUEUED, State.HELD) for step in changes.transitions.values()),
         "put": bool(changes.appends),
         "hook": bool(changes.flags),
         "tombstone": bool(changes.tombstones),

@@ -32,7 +32,8 @@ def recover_all(engine: Engine) -> None:
 
 
 def _one(engine: Engine, row: Row, owed: list[Row]) -> None:
-    if row.hook_pending or row.state in (State.STARTING, State.CANCELLING):
+    owes = row.hook_pending or row.state in (State.STARTING, State.CANCELLING)
+    if owes:
         owed.append(row)
     if row.state is State.ENDED:
         if row.slot_held:
@@ -40,6 +41,8 @@ def _one(engine: Engine, row: Row, owed: list[Row]) -> None:
         return
     step = recover(row.state, row.on_interrupt, row.outcome, row.code, row.reason)
     if step is None:
+        if owes:
+            engine.machine.owing[row.seq] = record_of(row)
         _hold(engine, row)
         return
     engine.machine.changes.transitions[row.seq] = _transition(engine, row, step)
@@ -47,8 +50,10 @@ def _one(engine: Engine, row: Row, owed: list[Row]) -> None:
         record = record_of(row)
         line = None if step.reason is None else step.reason + "\n"
         engine.machine.finals.append(Final(record, line, step.code))
-    elif step.state is State.HELD:
-        _hold(engine, row._replace(state=State.HELD))
+        return
+    waits = row._replace(state=step.state)
+    engine.machine.owing[row.seq] = record_of(waits)
+    _hold(engine, waits)
 
 
 def _transition(engine: Engine, row: Row, step: Recovered) -> Transition:

@@ -32,11 +32,15 @@ class Retention:
             older_than=now - settings.keep_age,
             keep=settings.keep_count,
             younger_than=now - settings.keep_least,
-            limit=AT_ONCE,
+            limit=AT_ONCE + engine.channels.followed(),
         )
         changes = engine.machine.changes
-        forgotten = [(seq, ch) for seq, ch in candidates if seq not in engine.machine.records and not engine.channels.is_followed(ch)]
-        changes.deleted.extend(seq for seq, _ in forgotten)
+        forgotten = [
+            seq
+            for seq, channel in candidates
+            if seq not in engine.machine.records and not engine.channels.is_followed(channel)
+        ][:AT_ONCE]
+        changes.deleted.extend(forgotten)
         pause = 0.05 if len(forgotten) == AT_ONCE else min(EVERY, max(1.0, settings.keep_least))
         for token in [token for token, until in engine.tombstones.items() if until < now]:
             del engine.tombstones[token]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from orcha._core.machine import INTERRUPTED_CODE, on_interrupt_state
 from orcha._core.record import Cancellation
 from orcha._core.state import Outcome, State
+from orcha._service import faults
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +40,14 @@ class Stopping:
         elif now:
             self._engine.post(self._interrupt)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._begun.locked()
+
     def _begin(self, reason: str, now: bool) -> None:  # noqa: FBT001 - posted with its arguments in order
         engine = self._engine
+        faults.reach("stop.begin")
         engine.drain(reason)
         grace = 0.0 if now else engine.settings.stop_grace
         engine.timers.at(time.monotonic() + grace, self._interrupt)

@@ -105,6 +105,11 @@ class Store(Protocol):
         """
         ...
 
+    @property
+    def has_reserve(self) -> bool:
+        """Whether there is room set aside for ends; without it nothing should be kept that can be done without."""
+        ...
+
     def space(self) -> bool:
         """Tell whether there is room for new petitions. It comes back by itself once the disk has room again."""
         ...

@@ -31,6 +31,7 @@ class MemoryStore:
     """What `contract.Store` says, in dictionaries."""
 
     durable = False
+    has_reserve = True
 
     def __init__(self) -> None:
         """Start empty."""

@@ -243,6 +243,11 @@ class SqliteStore:
         if self._broken is not None:
             raise StoreBroken(*self._broken.args)
 
+    @property
+    def has_reserve(self) -> bool:
+        """Whether there is room set aside for what has to be kept even when the disk is full."""
+        return self._space.has_ballast
+
     def space(self) -> bool:
         """Tell whether there is room for new petitions; makes the reserve whole again where it can."""
         return self._space.is_enough()

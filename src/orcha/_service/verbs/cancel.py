@@ -13,6 +13,7 @@ from orcha._wire.messages import Cancel, Reply, Verdict
 if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._service.engine import Engine
+    from orcha._store.contract import Row
     from orcha._wire.server import Peer
 
 TOMBSTONE_SECONDS = 600.0
@@ -51,7 +52,8 @@ def _find(engine: Engine, message: Cancel) -> Record | None:
     if record is not None:
         return record
     row = engine.store.tokens([message.token]).get(message.token)
-    return engine.find(row.id) if row is not None and row.state is not State.ENDED else None
+    found = engine.find(row.id) if row is not None and row.state is not State.ENDED else None
+    return found if found is not None and found.token == message.token else None
 
 
 def _not_live(engine: Engine, peer: Peer, message: Cancel) -> None:
@@ -61,12 +63,28 @@ def _not_live(engine: Engine, peer: Peer, message: Cancel) -> None:
         return
     row = engine.store.tokens([message.token]).get(message.token)
     if row is not None:
-        _answer(engine, peer, message.request, row.outcome)
+        _answer_kept(engine, peer, message, row)
         return
     until = engine.machine.now + TOMBSTONE_SECONDS
     engine.tombstones[message.token] = until
     engine.machine.changes.tombstones.append((message.token, until))
     engine.reply(peer, Reply(message.request, Verdict.OK, values.encode("cancelled"), None))
+
+
+def _answer_kept(engine: Engine, peer: Peer, message: Cancel, row: Row) -> None:
+    """Answer about a petition that is not live here: it has ended, in this very batch perhaps, or is not ours."""
+    if peer.role != "owner" and row.owner != peer.identity:
+        engine.reply(peer, Reply(message.request, Verdict.DENIED, None, f"{row.id!r} is somebody else's petition"))
+    elif row.state is not State.ENDED and row.manager != engine.manager_name:
+        reason = f"{row.id!r} belongs to another manager, {row.manager}, which does not run here now"
+        engine.reply(peer, Reply(message.request, Verdict.UNKNOWN, None, reason))
+    else:
+
+        def answer(later: Engine) -> None:
+            now = later.store.rows([row.seq])
+            _answer(later, peer, message.request, now[0].outcome if now else row.outcome)
+
+        engine.after_batch(answer)
 
 
 def _answer(engine: Engine, peer: Peer, request: int, outcome: Outcome | None) -> None:

@@ -53,13 +53,18 @@ def submit(engine: Engine, peer: Peer, message: Submit) -> None:
 def _take(engine: Engine, submission: Submission, position: int, item: Item) -> None:
     peer = submission.peer
     token, identity, extras, channel = item
+    flying = engine.flying.get(token)
+    if flying is not None and may_follow(peer, flying.owner):
+        engine.also_ask.setdefault(token, []).append((submission, position, channel))
+        return
     refusal = engine.refuses()
     if refusal is not None:
-        submission.answer(engine, position, *refusal)
+        verdict, _, reason = refusal
+        _refuse(engine, submission, position, item, verdict, reason)
         return
-    reason = _malformed(engine, peer, item)
-    if reason is not None:
-        submission.answer(engine, position, Verdict.REFUSED, None, reason)
+    malformed = _malformed(engine, peer, item)
+    if malformed is not None:
+        submission.answer(engine, position, Verdict.REFUSED, None, malformed)
         return
     machine = engine.machine
     record = Record(
@@ -77,20 +82,31 @@ def _take(engine: Engine, submission: Submission, position: int, item: Item) -> 
         record.cancellation = cancelled_before()
     known = machine.receive(record)
     if known is None:
+        engine.flying[token] = record
         engine.visits.convert(record)
         return
     other = engine.find(record.key)
-    if other is not None and other.token == token:
-        _again(engine, record, other)
-    else:
-        state = other.state.name.lower() if other is not None else "live"
-        reason = f"the id {record.key!r} is taken by a petition that is {state}: wait for it, cancel it, or choose another"
-        submission.answer(engine, position, Verdict.REFUSED, None, reason)
+    state = other.state.name.lower() if other is not None else "live"
+    reason = f"the id {record.key!r} is taken by a petition that is {state}: wait for it, cancel it, or choose another"
+    _refuse(engine, submission, position, item, Verdict.REFUSED, reason)
+
+
+def _refuse(
+    engine: Engine, submission: Submission, position: int, item: Item, verdict: int, reason: str
+) -> None:
+    """Refuse a message, unless its token is a petition that is kept: that one is meant, whatever is refused now."""
+    row = engine.store.tokens([item.token]).get(item.token)
+    if row is not None and may_follow(submission.peer, row.owner):
+        _known(engine, (submission, position, item.channel), row.channel)
+        return
+    if item.channel is not None:
+        engine.channels.drop_unused(item.channel)
+    submission.answer(engine, position, verdict, None, reason)
 
 
 def _malformed(engine: Engine, peer: Peer, item: Item) -> str | None:
     token, identity, _, channel = item
-    if len(token) != 16 or (channel is not None and len(channel) != 16):  # noqa: PLR2004 - docs/wire.md
+    if len(token) != 16 or (channel is not None and len(channel) != 16):
         return "tokens and channels are 16 bytes"
     if len(str(identity).encode("utf-8", "surrogatepass")) > LONGEST_ID:
         return f"an id is at most {LONGEST_ID} bytes"
@@ -103,14 +119,11 @@ def _malformed(engine: Engine, peer: Peer, item: Item) -> str | None:
     return None
 
 
-def _again(engine: Engine, record: Record, other: Record) -> None:
-    """Answer a resend of a petition that lives."""
-    submission, position, named = record.submitter
-    if other.submitter is not None and other.phase == 1:
-        other.submitter = record.submitter
-        return
-    _follow(engine, submission, other.channel, named)
-    submission.answer(engine, position, Verdict.KNOWN, None if named else other.channel, None)
+def _known(engine: Engine, asked: tuple[Submission, int, bytes | None], channel: bytes) -> None:
+    """Answer a resend of a petition that is kept."""
+    submission, position, named = asked
+    _follow(engine, submission, channel)
+    submission.answer(engine, position, Verdict.KNOWN, None if named else channel, None)
 
 
 def accepted(engine: Engine, record: Record) -> None:
@@ -118,26 +131,33 @@ def accepted(engine: Engine, record: Record) -> None:
     submission, position, named = record.submitter
     record.submitter = None
     record.extras = None
-    _follow(engine, submission, record.channel, named)
+    del engine.flying[record.token]
+    _follow(engine, submission, record.channel)
     submission.answer(engine, position, Verdict.ACCEPTED, None if named else record.channel, None)
+    if engine.also_ask:
+        for asked in engine.also_ask.pop(record.token, ()):
+            _known(engine, asked, record.channel)
 
 
-def _follow(engine: Engine, submission: Submission, channel: bytes, named: bytes | None) -> None:
+def _follow(engine: Engine, submission: Submission, channel: bytes) -> None:
     known = engine.channels.get(channel)
     peer = submission.peer
     if submission.credit > 0 and known is not None and peer.id in engine.peers and peer.id not in known.followers:
         engine.channels.follow(peer, known, 0, submission.credit)
-    del named
 
 
 def refused(engine: Engine, record: Record, verdict: int, reason: str) -> None:
     """Tell the client that it is not kept, or (KNOWN) that it was before."""
-    submission, position, named = record.submitter
+    everyone = [record.submitter, *engine.also_ask.pop(record.token, ())]
     record.submitter = None
-    if verdict != Verdict.KNOWN:
+    engine.flying.pop(record.token, None)
+    row = engine.store.tokens([record.token]).get(record.token)
+    if row is None:
         engine.channels.drop_unused(record.channel)
-        submission.answer(engine, position, verdict, None, reason)
-        return
-    row = engine.store.tokens([record.token])[record.token]
-    _follow(engine, submission, row.channel, named)
-    submission.answer(engine, position, Verdict.KNOWN, None if named else row.channel, None)
+    for asked in everyone:
+        submission, position, _ = asked
+        if row is not None and may_follow(submission.peer, row.owner):
+            _known(engine, asked, row.channel)
+        else:
+            reason = reason if verdict != Verdict.KNOWN else "this token is somebody else's"
+            submission.answer(engine, position, verdict if verdict != Verdict.KNOWN else Verdict.REFUSED, None, reason)

@@ -1,0 +1,136 @@
+"""Keeping a batch in one transaction, and what is left out of it where not all of it can be kept."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from orcha._core.changes import Changes
+from orcha._core.state import State
+from orcha._service import faults
+from orcha._wire.messages import Kind, Verdict
+from orcha.exceptions.store import ChannelKnown, StoreFull, TokenKnown
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from orcha._core.effects import Effect
+    from orcha._service.engine import Engine
+
+FLAGS_WAIT = 0.05
+"""Seconds for which the end of an on_finish may wait for a transaction to ride with."""
+LOOK_AGAIN = 0.25
+"""Seconds for which an answer about the room on the disk holds."""
+FULL = "the service's disk is full: try again when there is room"
+
+
+class Keeping:
+    """What stands between the engine and its store."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Belong to an engine."""
+        self._engine = engine
+        self._flags_due = False
+        self._looked = 0.0
+        self._has_room = True
+
+    # --- room on the disk ---------------------------------------------------------------------------------------
+
+    def has_room(self) -> bool:
+        """Tell whether there is room for new petitions; the disk is asked a few times a second at most."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_AGAIN:
+            self._looked = now
+            self._has_room = self._engine.store.space()
+        return self._has_room
+
+    def note_full(self) -> None:
+        """Believe what a failed write said, until it is time to ask again."""
+        self._looked = time.monotonic()
+        self._has_room = False
+
+    # --- one batch ----------------------------------------------------------------------------------------------
+
+    def keep(self, changes: Changes, effects: list[Effect]) -> list[Effect]:
+        """Keep what can be kept; give the effects that are due then."""
+        engine = self._engine
+        if changes.appends and any(step.state is State.ENDED for step in changes.transitions.values()):
+            engine.channels.sync({append.channel for append in changes.appends})
+        durable = bool(changes.petitions or changes.transitions or changes.tombstones or changes.deleted)
+        if faults.CRASHES:
+            faults.reach_commit(changes, "before")
+        try:
+            forgotten = engine.store.commit(changes, durable=durable)
+        except ChannelKnown as error:
+            return self._in_known(changes, effects, error.channels)
+        except TokenKnown as error:
+            return self._without(changes, effects, error.tokens, Verdict.KNOWN, "known already")
+        except StoreFull as error:
+            return self._smaller(changes, effects, error)
+        if faults.CRASHES:
+            faults.reach_commit(changes, "after")
+        if forgotten and faults.CRASHES:
+            faults.reach("prune.before-unlink")
+        for channel in forgotten:
+            engine.channels.forget(channel)
+            engine.log.delete(channel)
+        return effects
+
+    def _in_known(self, changes: Changes, effects: list[Effect], channels: tuple[bytes, ...]) -> list[Effect]:
+        """Keep what names channels that are there already; what names somebody else's is refused."""
+        foreign = [channel for channel in channels if not self._engine.channels.adopt(channel, changes)]
+        if not foreign:
+            return self.keep(changes, effects)
+        tokens = {new.token for new in changes.petitions if new.channel in foreign}
+        return self._without(changes, effects, tokens, Verdict.REFUSED, "this channel belongs to somebody else")
+
+    def _without(
+        self, changes: Changes, effects: list[Effect], tokens: Container[bytes], verdict: int, reason: str
+    ) -> list[Effect]:
+        """Keep all but these new petitions, and answer those with the verdict instead."""
+        engine = self._engine
+        gone = {new.seq for new in changes.petitions if new.token in tokens}
+        made = {channel.id for channel in changes.channels}
+        effects = engine.machine.take_back(changes, effects, tokens, verdict, reason)
+        engine.channels.redo(changes, lambda record: record.seq not in gone)
+        for channel in made - {channel.id for channel in changes.channels}:
+            engine.channels.discard(channel)
+        return self.keep(changes, effects) if changes else effects
+
+    def _smaller(self, changes: Changes, effects: list[Effect], error: StoreFull) -> list[Effect]:
+        """Keep less where the disk is full: first no new petitions, then no values, then no clearing up."""
+        self.note_full()
+        if changes.petitions:
+            return self._without(changes, effects, {new.token for new in changes.petitions}, Verdict.BUSY, FULL)
+        channels = self._engine.channels
+        if not channels.scarce:
+            channels.scarce = True
+            channels.redo(changes, lambda record: record.kind != Kind.VALUE)
+        elif changes.deleted or changes.flags:
+            changes.deleted = []
+            self._later(changes)
+        else:
+            raise error
+        return self.keep(changes, effects) if changes else effects
+
+    # --- flags --------------------------------------------------------------------------------------------------
+
+    def postpone_flags(self, changes: Changes) -> None:
+        """Let flags that come alone wait for a transaction to ride with."""
+        if not (changes.petitions or changes.transitions or changes.appends or changes.tombstones or changes.deleted):
+            self._later(changes)
+
+    def _later(self, changes: Changes) -> None:
+        engine = self._engine
+        engine.machine.changes.flags.update(changes.flags)
+        changes.flags = {}
+        if not self._flags_due:
+            self._flags_due = True
+            engine.timers.at(time.monotonic() + FLAGS_WAIT, self._flush)
+
+    def _flush(self) -> None:
+        self._flags_due = False
+        machine = self._engine.machine
+        flags, machine.changes.flags = machine.changes.flags, {}
+        if flags:
+            self.keep(Changes(flags=flags), [])
