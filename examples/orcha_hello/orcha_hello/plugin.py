@@ -69,9 +69,8 @@ def greet(arguments: argparse.Namespace) -> int:
     while True:
         try:
             value = queue.get()
-        except KeyboardInterrupt:
+            if not isinstance(value, str):
+                return value or 0
+            print(value, end="", flush=True)
+        except KeyboardInterrupt:  # wherever it comes: what follows is what the cancel leaves, 130 where it ended it
             manager.finish(message)
-            continue
-        if not isinstance(value, str):
-            return value or 0
-        print(value, end="", flush=True)
