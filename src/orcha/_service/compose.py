@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import socket
 import sys
@@ -45,6 +46,9 @@ SWITCH_INTERVAL = 0.0005
 
 COLLECT_AFTER = 50_000
 """Objects that are made, and not gone again, between two garbage collections."""
+
+LAST_LINES = 1.0
+"""Seconds that the log may take for what is still to be written when the service has stopped."""
 
 
 class ServiceFailedError(OrchaError):
@@ -172,6 +176,7 @@ class _Parts:
                 settings.endpoint,
                 key=settings.key,
                 capability=self.engine.ending.capability_of,
+                report=self._report,
             ),
             self.engine.receive,
             self.engine.peer_closed,
@@ -198,6 +203,9 @@ class _Parts:
         self.store.forget_incarnations(old.epoch for old in earlier)
         faults.reach("begin.after-forget")
         return incarnation
+
+    def _report(self, what: str, error: BaseException | None) -> None:
+        self.engine.report(logging.ERROR if error is not None else logging.WARNING, "%s", what, error=error)
 
     def _send(self, batch: list[tuple[Peer, bytes]]) -> None:
         self.server.send(batch)
@@ -231,6 +239,7 @@ class _Parts:
         self.store.close()
         self.log.close()
         self._lock.release()
+        self.engine.reporter.stop(LAST_LINES)
 
 
 def _tune_collector() -> None:

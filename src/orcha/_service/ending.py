@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -18,8 +19,8 @@ from orcha._processes.ladder import AT_ONCE, POLITE
 from orcha._processes.population import population_for
 from orcha._processes.tag import tag_of
 from orcha._service.describe import describe
+from orcha._service.hooks import FORKED_AND_RETURNED
 from orcha.interfaces.petition import Petition
-from orcha.utils import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +45,7 @@ class Ending:
         self._nonce = engine.incarnation.nonce
         self._ordinal = 0
         self._secret = os.urandom(32)
+        self._pid = os.getpid()
         self.population = population_for(self._nonce)
         self._processes = Processes(self.population, attempts.claim_children, self._over_with)
         self._ending: dict[int, Run] = {}
@@ -118,7 +120,10 @@ class Ending:
         try:
             run.petition.terminate(run.pids[-1] if run.pids else None)
         except BaseException as error:  # noqa: BLE001 - plugin code: the signals go out whatever it does
-            get_logger().error("petition %s: terminate: %s", run.record.key, describe(error))
+            self._engine.report(logging.ERROR, "petition %s: terminate: %s", run.record.key, describe(error))
+        finally:
+            if os.getpid() != self._pid:
+                os._exit(FORKED_AND_RETURNED)
         post(go_on)
 
     def _climb(self, run: Run) -> None:
@@ -143,7 +148,8 @@ class Ending:
             return
         self.population.forget(ordinal)
         if number is not None:
-            get_logger().info("petition %s: its processes ended by %s", run.record.key, signal.Signals(number).name)
+            name = signal.Signals(number).name
+            self._engine.report(logging.INFO, "petition %s: its processes ended by %s", run.record.key, name)
         machine = self._engine.machine
         machine.processes_gone(run.seq, run.attempt, survivors)
         record = machine.records.get(run.seq)
@@ -156,7 +162,9 @@ class Ending:
     def limit_run(self, record: Record) -> None:
         """End the attempt as timed out when its time is over."""
         seq, attempt, limit = record.seq, record.attempt, record.timeout or 0.0
-        self._engine.timers.at(time.monotonic() + limit, lambda: self._over(seq, attempt, f"ran longer than {limit:g} s"))
+        self._engine.timers.at(
+            time.monotonic() + limit, lambda: self._over(seq, attempt, f"ran longer than {limit:g} s")
+        )
 
     def _over(self, seq: int, attempt: int, reason: str) -> None:
         record = self._engine.machine.records.get(seq)

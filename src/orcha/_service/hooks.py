@@ -8,8 +8,10 @@ and whatever the old one still asks of Orcha raises :class:`~orcha.exceptions.St
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
+import traceback
 from enum import IntEnum
 from functools import partial
 from queue import SimpleQueue
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from orcha._core.choose import Answer, checked_priority, choose
 from orcha._core.state import OnInterrupt
 from orcha._service.describe import describe
+from orcha._service.marking import mark_started
 from orcha._wire import values
 from orcha._wire.attempt import AttemptChannel
 from orcha.exceptions import ConditionFailed, StaleCall
@@ -34,6 +37,7 @@ FORKED_AND_RETURNED = 70
 """Exit code of a copy of the service that plugin code made by forking and returning."""
 SAMPLE_SECONDS = 0.002
 """Longest slice of asking petitions far from the head."""
+CANCELLED_BEFORE = "cancelled before it started"
 SAYS_NO = "its condition says no"
 """Why a petition waits whose condition gives no reason."""
 _getpid = os.getpid
@@ -117,6 +121,18 @@ class Visit:
         return [] if self.choosing else self.calls[len(self.results) + 1 :]
 
 
+class Stack:
+    """Where a thread is; the lines of code are read when it is written."""
+
+    def __init__(self, summary: traceback.StackSummary) -> None:
+        """Take the frames, the innermost first."""
+        self._summary = summary
+
+    def __str__(self) -> str:
+        """Give it as a traceback shows it, the innermost last."""
+        return "".join(reversed(self._summary.format()))
+
+
 class Hooks:
     """What calls the manager. Everything it needs of the engine is given to it."""
 
@@ -170,13 +186,12 @@ class Hooks:
         self.start()
         return old.ident
 
-    def stack(self) -> str:
+    def stack(self) -> Stack:
         """Tell where the thread is now, for the log."""
-        import sys
-        import traceback
-
-        frame = sys._current_frames().get(self._thread.ident or 0) if self._thread else None
-        return "".join(traceback.format_stack(frame)) if frame else ""
+        frames_of = sys._current_frames()  # noqa: SLF001 - what faulthandler prints, as objects
+        frame = frames_of.get(self._thread.ident or 0) if self._thread else None
+        frames = traceback.walk_stack(frame) if frame is not None else ()
+        return Stack(traceback.StackSummary.extract(frames, lookup_lines=False))
 
     def perform(self, visit: Visit) -> None:
         """Hand a visit to the hook thread."""
@@ -212,6 +227,8 @@ class Hooks:
             with visit.lock:
                 if visit.abandoned:
                     raise StaleCall
+                if call.hook is Hook.ON_START and result.error is None:
+                    self._go(call.record)
                 visit.results.append(result)
                 visit.current = None
             if call.hook is Hook.CONVERT and call.extra is None and result.error is None:
@@ -240,8 +257,8 @@ class Hooks:
         return self._registered(record, extra)
 
     def _on_start(self, record: Record) -> Result:
-        if not record.may_start:
-            return Result(Hook.ON_START, record, "cancelled before it started", value=False)
+        if _is_cancelled(record):
+            return Result(Hook.ON_START, record, CANCELLED_BEFORE, value=False)
         petition = record.petition
         try:
             answer = self._manager.on_start(petition)
@@ -251,16 +268,14 @@ class Hooks:
             return Result(Hook.ON_START, record, f"on_start: {describe(error)}")
         if answer is False:
             return Result(Hook.ON_START, record, "on_start answered False")
-        if os.getpid() != self._pid:
-            os._exit(FORKED_AND_RETURNED)
-        if threading.get_ident() in self.stale or not record.may_start:
-            return Result(Hook.ON_START, record, "cancelled before it started")
-        self._go(record)
+        if _is_cancelled(record):  # meanwhile
+            return Result(Hook.ON_START, record, CANCELLED_BEFORE)
         return Result(Hook.ON_START, record, None)
 
     def _on_finish(self, record: Record) -> Result:
         if record.petition is None:
             return Result(Hook.ON_FINISH, record, "the petition could not be made again")
+        mark_started(record.petition)
         try:
             self._manager.on_finish(record.petition)
         except StaleCall:
@@ -346,6 +361,11 @@ class Hooks:
                 self._granted[record.key] = record.seq
             visit.results.append(Result(Hook.CONDITION, record, reason, answer))
         return answer
+
+
+def _is_cancelled(record: Record) -> bool:
+    """Tell whether the action must not be called any more."""
+    return not record.may_start
 
 
 class _NotConverted(Exception):  # noqa: N818 - never leaves this module

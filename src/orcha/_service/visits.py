@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,9 @@ from orcha._service import faults
 from orcha._service.actions import Run
 from orcha._service.hooks import SAYS_NO, Call, Hook, Hooks, Result, Visit
 from orcha._service.loading import record_of
+from orcha._service.marking import attach, set_state
 from orcha._wire.attempt import AttemptChannel
 from orcha._wire.messages import Reply, Verdict
-from orcha.interfaces.state import PetitionState
-from orcha.utils import get_logger
 
 if TYPE_CHECKING:
     from orcha._service.engine import Engine
@@ -32,6 +32,7 @@ SAMPLE = 64
 SAMPLE_EVERY = 0.4
 """Seconds between slices of sampling: 2 ms of each are half a percent of a core."""
 _HELD_FOR = 0.02
+WEDGED = "a hook of the manager does not return: try again later"
 STALE_ALLOWED = 3
 """Given-up hook threads with which the service goes on."""
 
@@ -91,7 +92,7 @@ class Visits:
         queue = getattr(petition, "queue", None)
         if isinstance(queue, AttemptChannel):
             engine.ending.bind(queue, run)
-        _attach(petition, run)
+        attach(petition, run, engine.report)
         record.extras = None
         self._starts.append(record)
         if record.timeout is not None:
@@ -101,7 +102,7 @@ class Visits:
         """Have on_finish called, unless its on_start is stuck: then after that came back."""
         if record.petition is None:
             return
-        _set_state(record)
+        set_state(record, self._engine.report)
         for owed in self._owed.values():
             if record in owed:
                 return
@@ -218,7 +219,7 @@ class Visits:
                 self._started(record, result.error, called=result.value is not False)
             elif hook is Hook.ON_FINISH:
                 if result.error is not None:
-                    get_logger().error("petition %s: %s", record.key, result.error)
+                    self._engine.report(logging.ERROR, "petition %s: %s", record.key, result.error)
                 machine.hook_done(record.seq)
             else:
                 self._answered(result)
@@ -245,13 +246,13 @@ class Visits:
             start = False
             engine.machine.granted.pop(record.key, None)
         if result is not None and not start:
-            record.why = result.error or SAYS_NO
+            self._blocked(record, result.error)
         own = record.channel == record.token
         channel = engine.channels.known(record.channel) or engine.channels.create(record.channel, record.owner, own=own)
         engine.machine.accept(record, start=start, new_channel=not channel.kept)
         channel.kept = True
         if record.state is State.QUEUED:
-            _set_state(record)
+            set_state(record, self._engine.report)
             if record.queue_timeout is not None:
                 engine.ending.limit_wait(record)
 
@@ -262,13 +263,15 @@ class Visits:
         elif machine.records.get(record.seq) is record:
             machine.break_(record, reason)
         else:
-            get_logger().error("petition %s: on_finish is owed, but it cannot be made again: %s", record.key, reason)
+            text = "petition %s: on_finish is owed, but it cannot be made again: %s"
+            self._engine.report(logging.ERROR, text, record.key, reason)
 
     def _blocked(self, record: Record, reason: str | None) -> None:
-        reason = reason or SAYS_NO
-        if record.why != reason:
-            record.why = reason
-            get_logger().debug("petition %s waits: %s", record.key, reason)
+        why = reason or SAYS_NO
+        if record.why != why:
+            record.why = why
+            if reason is not None:
+                self._engine.report(logging.INFO, "petition %s waits: %s", record.key, reason)
 
     def _started(self, record: Record, error: str | None, *, called: bool) -> None:
         if error is None:
@@ -282,7 +285,7 @@ class Visits:
         self._engine.reply(peer, Reply(request, verdict, result.value, result.error))
 
     def _go(self, record: Record) -> None:
-        _set_state(record)
+        set_state(record, self._engine.report)
         self._engine.actions.go(record.run)
 
     # --- calls that do not come back ----------------------------------------------------------------------------
@@ -310,12 +313,17 @@ class Visits:
         name = call.hook.name.lower()
         deadline = self._engine.settings.hook_deadline
         reason = f"{name} did not return in {deadline:g} s"
-        get_logger().error("petition %s: %s; it is at:\n%s", call.record.key, reason, self.hooks.stack())
+        self._engine.report(
+            logging.ERROR, "petition %s: %s; it is at:\n%s", call.record.key, reason, self.hooks.stack()
+        )
         old = self.hooks.give_up()
         self._visit = None
         self._apply(visit.results, visit)
         self._again = visit.left()
         self._engine.machine.version += 1
+        if self._engine.settings.on_hook_timeout == "stop":
+            self._stopped_by = old
+            self._turn_away()
         if call.hook is Hook.ON_START:
             self._owed.setdefault(old, []).append(call.record)
             self._engine.machine.start_failed(call.record.seq, call.record.attempt, reason)
@@ -323,13 +331,21 @@ class Visits:
             self._not_converted(call.record, reason)
         elif call.hook is Hook.CONDITION:
             self._condition_hung(call.record, reason)
+        elif call.hook is Hook.ON_FINISH:
+            self._engine.machine.hook_done(call.record.seq)
         elif call.hook is Hook.CALL:
             peer, request, _ = call.record.submitter
             self._engine.reply(peer, Reply(request, Verdict.RAISED, None, reason))
-        if self._engine.settings.on_hook_timeout == "stop":
-            self._stopped_by = old
         if len(self.hooks.stale) > STALE_ALLOWED:
             self._engine.degrade("too many hooks that do not return")
+
+    def _turn_away(self) -> None:
+        """Refuse what waits to be converted: nobody knows when that can be."""
+        left = [call.record for call in self._again if call.hook is Hook.CONVERT and call.extra is None]
+        self._again = [call for call in self._again if call.hook is not Hook.CONVERT or call.extra is not None]
+        for record in left + self._converts[self._converts_from :]:
+            self._engine.machine.refuse(record, Verdict.BUSY, WEDGED)
+        self._converts, self._converts_from = [], 0
 
     def _condition_hung(self, record: Record, reason: str) -> None:
         if record.phase is Phase.WAITING:
@@ -348,34 +364,10 @@ class Visits:
     @property
     def is_busy(self) -> bool:
         """Whether the hook thread has work, or some is gathered for it."""
-        return self._visit is not None or bool(self._starts or self._finishes or self._converts or self._calls)
+        gathered = self._again or self._starts or self._finishes or self._converts or self._calls
+        return self._visit is not None or bool(gathered)
 
     @property
     def wedged(self) -> str | None:
         """Why no message can be converted now, if that is so."""
-        return "a hook does not return" if self._stopped_by is not None else None
-
-
-def _set_state(record: Record) -> None:
-    """Show the petition's own code where it is; a petition that cannot take it goes without."""
-    petition = record.petition
-    state = PetitionState.ENQUEUED
-    if record.state in (State.STARTING, State.CANCELLING):
-        state = PetitionState.RUNNING if record.state is State.STARTING else PetitionState.CANCELLED
-    elif record.state is State.ENDED:
-        state = _END_STATES.get(int(record.outcome or 0), PetitionState.FINISHED)
-    try:
-        petition.state = state  # type: ignore[union-attr]
-    except Exception as error:  # noqa: BLE001 - plugin code: a property, slots or a frozen dataclass
-        get_logger().debug("petition %s takes no state: %s", record.key, error)
-
-
-_END_STATES = {3: PetitionState.CANCELLED, 4: PetitionState.CANCELLED, 7: PetitionState.BROKEN}
-
-
-def _attach(petition: Any, run: Run) -> None:
-    """Give the petition the way by which its own finish() reaches the engine."""
-    try:
-        object.__setattr__(petition, "_orcha_attempt", run)
-    except AttributeError:
-        get_logger().debug("petition %r has no room for the service's handle", petition.id)
+        return WEDGED if self._stopped_by is not None else None

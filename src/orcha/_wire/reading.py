@@ -66,6 +66,7 @@ class Reader:
         self._lost_at: float | None = None
         self._told = False
         self._cause = ""
+        self._stopping = ""
         self.link: Link | None = None
         self.sender: Sender
 
@@ -133,6 +134,8 @@ class Reader:
         if self._lost_at is None:
             self._lost_at = time.monotonic()
         until = self._lost_at + self._reconnect
+        if self._stopping:
+            self._tell_gone(f"{self._stopping}: waiting {self._reconnect:g} s for the service to come back")
         attempt = 0
         while not self._stopped and self.sender.needed():
             left = until - time.monotonic()
@@ -181,7 +184,7 @@ class Reader:
         """Take what comes until the connection ends."""
         from orcha._wire.frames import FrameError, decode_service_message
 
-        self._cause = ""
+        self._cause = self._stopping = ""
         try:
             while bodies := link.read_frames():
                 for body in bodies:
@@ -199,8 +202,7 @@ class Reader:
             self._cause = message.reason
             return False
         if isinstance(message, messages.Stopping):
-            wait = f"waiting {self._reconnect:g} s for it to come back"
-            self._tell_gone(f"the service is stopping, {wait}: {message.reason}")
+            self._stopping = message.reason  # told when the connection ends: what runs may come to its end before
             return True
         self._lost_at = None
         if isinstance(message, messages.Data):

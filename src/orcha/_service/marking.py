@@ -1,0 +1,52 @@
+"""What the service sets on a petition's own object, which is a plugin's and may not take it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from orcha._core.state import State
+from orcha.interfaces.petition import HANDLE
+from orcha.interfaces.state import PetitionState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._core.record import Record
+    from orcha._service.actions import Run
+
+_END_STATES = {3: PetitionState.CANCELLED, 4: PetitionState.CANCELLED, 7: PetitionState.BROKEN}
+
+
+def set_state(record: Record, report: Callable[..., None]) -> None:
+    """Show the petition's own code where it is; a petition that cannot take it goes without."""
+    petition = record.petition
+    state = PetitionState.ENQUEUED
+    if record.state in (State.STARTING, State.CANCELLING):
+        state = PetitionState.RUNNING if record.state is State.STARTING else PetitionState.CANCELLED
+    elif record.state is State.ENDED:
+        state = _END_STATES.get(int(record.outcome or 0), PetitionState.FINISHED)
+    try:
+        petition.state = state  # type: ignore[union-attr]
+    except Exception as error:  # noqa: BLE001 - plugin code: a property, slots or a frozen dataclass
+        report(logging.DEBUG, "petition %s takes no state: %s", record.key, error)
+
+
+def attach(petition: object, run: Run, report: Callable[..., None]) -> None:
+    """Give the petition the way by which its own finish() reaches the engine."""
+    try:
+        object.__setattr__(petition, HANDLE, run)
+    except AttributeError:
+        report(logging.DEBUG, "petition %s has no room for the service's handle", run.record.key)
+
+
+def mark_started(petition: object) -> None:
+    """Let a petition that was made again be known as one that had started: its on_finish may ask."""
+    fields = getattr(petition, "__dict__", None)
+    if fields is not None:
+        fields.setdefault(HANDLE, None)
+
+
+def is_marked(petition: object) -> bool:
+    """Tell whether an attempt of this petition has been started."""
+    return HANDLE in getattr(petition, "__dict__", ())
