@@ -109,15 +109,18 @@ def test_many_messages_from_many_clients_each_come_once_and_in_order(answering, 
         assert answers == list(range(500))
 
 
-def test_a_batch_wakes_the_loop_once(answering, links, monkeypatch):
+@pytest.fixture
+def held_loop(answering, links, monkeypatch):
+    """Give a server whose loop is held, a client of it, its peer, and the wake-ups asked for meanwhile."""
     running = answering()
     link = links(running.endpoint)
     ask(link, Ping(1))
     peer, _ = running.messages.get(timeout=30)
     gate = threading.Event()
-    running.server._loop.call_soon_threadsafe(gate.wait)
+    loop = running.server._loop
+    real = loop.call_soon_threadsafe
+    real(gate.wait)
     wakes = []
-    real = running.server._loop.call_soon_threadsafe
 
     class Loop:
         def __getattr__(self, name):
@@ -127,16 +130,37 @@ def test_a_batch_wakes_the_loop_once(answering, links, monkeypatch):
             wakes.append(1)
             return real(*arguments)
 
-    loop = running.server._loop
     monkeypatch.setattr(running.server, "_loop", Loop())
+    yield running.server, link, peer, wakes, gate
+    gate.set()
+
+
+def replies(link, count):
+    answers = []
+    while len(answers) < count:
+        answers += [decode_service_message(body) for body in link.read_frames()]
+    return answers
+
+
+def test_frames_leave_without_the_loop_while_nothing_waits_before_them(held_loop):
+    server, link, peer, wakes, _ = held_loop
     for number in range(20):
-        running.server.send([(peer, encode(Reply(number, 0))), (peer, encode(Reply(number, 1)))])
+        server.send([(peer, encode(Reply(number, 0))), (peer, encode(Reply(number, 1)))])
+    assert replies(link, 40) == [Reply(number, verdict) for number in range(20) for verdict in (0, 1)]
+    assert not wakes
+
+
+def test_what_finds_no_room_is_written_by_the_loop_woken_once_and_in_order(held_loop):
+    server, link, peer, wakes, gate = held_loop
+    value = bytes(256 * 1024)
+    for number in range(40):
+        server.send([(peer, encode(Reply(number, 0, value))), (peer, encode(Reply(number, 1)))])
     assert len(wakes) == 1
     gate.set()
-    answers = []
-    while len(answers) < 40:
-        answers += [decode_service_message(body) for body in link.read_frames()]
-    assert answers == [Reply(number, verdict) for number in range(20) for verdict in (0, 1)]
+    expected = [reply for number in range(40) for reply in (Reply(number, 0, value), Reply(number, 1))]
+    assert replies(link, 80) == expected
+    server.send([(peer, encode(Reply(41, 0)))])
+    assert replies(link, 1) == [Reply(41, 0)]
 
 
 def test_each_start_of_a_service_is_another_instance(answering, links):

@@ -128,11 +128,19 @@ class Server:
             stack.pop_all()
 
     def send(self, batch: Iterable[tuple[Peer, bytes]]) -> None:
-        """Send frames to peers; one wake-up of the loop a batch, none where one is under way. Never blocks."""
-        self._enqueue(batch)
+        """Send frames to peers: at once where nothing waits before them, else by one wake-up of the loop. Never blocks.
+
+        For one thread: frames of several threads to one peer come in any order.
+        """
+        waiting: dict[Peer, list[bytes]] = {}
+        for peer, data in batch:
+            waiting.setdefault(peer, []).append(data)
+        for peer, frames in waiting.items():
+            peer.connection.send(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def close_peer(self, peer: Peer) -> None:
         """Close a peer's connection after what was sent to it."""
+        peer.connection.shortcut.retire()
         self._enqueue(((peer, None),))
 
     def pause_accepting(self) -> None:
@@ -149,6 +157,7 @@ class Server:
             return []
         descriptors = [listener.fileno() for listener in self._listeners]
         descriptors += list(self._hall.connections.values())
+        descriptors += [connection.shortcut.descriptor for connection in list(self._hall.connections)]
         descriptors += _loop_descriptors(self._loop)
         return [descriptor for descriptor in descriptors if descriptor >= 0]
 
@@ -207,6 +216,7 @@ class Server:
             on_close=self._on_close,
             report=settings.report,
             status=self._status,
+            enqueue=self._enqueue,
         )
 
     # --- the loop thread --------------------------------------------------------------------------------------------
@@ -280,10 +290,10 @@ class Server:
     def _make_connection(self, sock: socket.socket, kind: int) -> Connection:
         sock.setblocking(False)
         if kind == UNIX:
-            return Connection(self._hall, UNIX, credentials=Credentials(*peer_credentials(sock)))
+            return Connection(self._hall, UNIX, sock=sock, credentials=Credentials(*peer_credentials(sock)))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return Connection(self._hall, TCP, may_be_plain=is_loopback(sock.getsockname()[0]))
+        return Connection(self._hall, TCP, sock=sock, may_be_plain=is_loopback(sock.getsockname()[0]))
 
     async def _adopt(self, connection: Connection, sock: socket.socket) -> None:
         try:
@@ -314,6 +324,7 @@ class Server:
                     waiting[peer] = [data]
         for peer, frames in waiting.items():
             peer.connection.write(frames[0] if len(frames) == 1 else b"".join(frames))
+            peer.connection.shortcut.taken_over(len(frames))
         for peer in leaving:
             peer.connection.close()
 

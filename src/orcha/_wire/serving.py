@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from typing import TYPE_CHECKING, cast
 
@@ -18,14 +19,15 @@ from orcha._wire.frames import (
 from orcha._wire.handshake import TLS, TRANSPORTS, HandshakeError, RefusedError, ServerHandshake
 from orcha._wire.messages import Error, Finish, Put, Reply, Verdict
 from orcha._wire.peer import Peer
+from orcha._wire.shortcut import Shortcut
 from orcha._wire.tls import ServerTls, TlsSession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from orcha._wire.handshake import Credentials, Door
     from orcha._wire.limits import Limits
-    from orcha._wire.messages import ClientMessage
+    from orcha._wire.messages import ClientMessage, ServiceMessage
 
 _LINGER = 1.0
 """Seconds that a last word may take to be taken."""
@@ -47,6 +49,7 @@ class Hall:
         on_close: Callable[[Peer], None],
         report: Callable[[str, BaseException | None], None],
         status: Callable[[], int],
+        enqueue: Callable[[Iterable[tuple[Peer, bytes | None]]], None],
     ) -> None:
         self.loop = loop
         self.door = door
@@ -57,6 +60,8 @@ class Hall:
         self.report = report
         self.status = status
         """Gives what a hello is answered with now."""
+        self.enqueue = enqueue
+        """Has frames written by the loop, in order; None in place of a frame closes after them."""
         self.strangers: dict[Connection, None] = {}
         """Connections before authentication, oldest first."""
         self.connections: dict[Connection, int] = {}
@@ -82,8 +87,15 @@ class Connection(asyncio.Protocol):
     """A client's connection, from its first byte on."""
 
     def __init__(
-        self, hall: Hall, transport_kind: int, *, credentials: Credentials | None = None, may_be_plain: bool = True
+        self,
+        hall: Hall,
+        transport_kind: int,
+        *,
+        sock: socket.socket | None = None,
+        credentials: Credentials | None = None,
+        may_be_plain: bool = True,
     ) -> None:
+        self.shortcut = Shortcut(sock)
         self.peer: Peer | None = None
         self._hall = hall
         self._kind = transport_kind
@@ -95,6 +107,7 @@ class Connection(asyncio.Protocol):
         self._handshake: ServerHandshake | None = None
         self._transport: asyncio.Transport | None = None
         self._closed = False
+        self._deaf = False
         self._backlog = 0
         self._deadline = hall.loop.call_later(hall.limits.handshake_deadline, self.abort)
 
@@ -111,6 +124,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes, act on the messages that are complete now."""
+        if self._deaf:
+            return
         try:
             if self._tls is None and not self._sniff:
                 self._receive(data)
@@ -137,6 +152,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         """Be over."""
         self._closed = True
+        self.shortcut.close()
         self._deadline.cancel()
         self._hall.leave(self)
         if self.peer is not None:
@@ -146,7 +162,7 @@ class Connection(asyncio.Protocol):
 
     def _receive(self, data: bytes) -> None:
         for body in self._reader.feed(data):
-            if self._closed:
+            if self._closed or self._deaf:
                 return
             if self.peer is None:
                 self._step(body)
@@ -188,8 +204,11 @@ class Connection(asyncio.Protocol):
             self._handshake = ServerHandshake(
                 hall.door, self._kind, credentials=self._credentials, certificate_hash=certificate_hash
             )
-        self.write(self._handshake.receive(body, hall.status()))
+        answer = self._handshake.receive(body, hall.status())
         admission = self._handshake.admission
+        if admission is not None and self._tls is None:
+            self.shortcut.open()
+        self.write(answer)
         if admission is not None:
             self._deadline.cancel()
             self._reader.limit = MAX_FRAME
@@ -205,7 +224,7 @@ class Connection(asyncio.Protocol):
         if request is None:
             self._fail("an attempt may only put and finish")
         else:
-            self.write(encode(Reply(request, Verdict.DENIED, None, "an attempt may only put and finish its own")))
+            self._say(Reply(request, Verdict.DENIED, None, "an attempt may only put and finish its own"))
         return False
 
     # --- writing ----------------------------------------------------------------------------------------------------
@@ -223,10 +242,25 @@ class Connection(asyncio.Protocol):
             data = self._tls.outgoing()
         self._put(data)
 
+    def send(self, data: bytes) -> None:
+        """Send frames to an authenticated client, from any thread."""
+        self.shortcut.send(data, self._hand_over)
+
+    def _hand_over(self, data: bytes) -> None:
+        assert self.peer is not None
+        self._hall.enqueue(((self.peer, data),))
+
+    def _say(self, message: ServiceMessage) -> None:
+        """Send a message of the loop thread's own, behind what is on its way."""
+        self.send(encode(message))
+
     def _put(self, data: bytes) -> None:
         assert self._transport is not None
+        self.shortcut.pause()
         self._transport.write(data)
         self._backlog = self._transport.get_write_buffer_size()
+        if not self._backlog:
+            self.shortcut.resume()
         if self._backlog > self._hall.limits.max_backlog:
             self.abort()
 
@@ -247,8 +281,10 @@ class Connection(asyncio.Protocol):
         if self.peer is None:
             self.abort()
         else:
-            self.write(encode(Error(reason)))
-            self.close()
+            self._deaf = True
+            self._say(Error(reason))
+            self.shortcut.retire()
+            self._hall.enqueue(((self.peer, None),))
 
     def _refuse(self, refused: RefusedError) -> None:
         assert self._transport is not None
