@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CONVERT_AT_ONCE = 256
 """Conversions of one visit while nothing runs."""
-CONVERT_MEANWHILE = 64
+CONVERT_MEANWHILE = 32
 """Conversions of one visit while something runs: more would keep those that wait from being asked."""
 HEADS = 256
 """Waiting petitions handed over to be asked."""

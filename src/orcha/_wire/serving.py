@@ -38,7 +38,7 @@ _TLS_HANDSHAKE = 0x16
 class Hall:
     """What all connections of a server share, on the loop thread."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by its name, in one place
         self,
         *,
         loop: asyncio.AbstractEventLoop,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Shortcut:
-    """One connection's. It has a descriptor of its own, which can never become another connection's while it is used."""
+    """One connection's. It has a descriptor of its own, which cannot become another connection's while it is used."""
 
     def __init__(self, sock: socket.socket | None) -> None:
         """Be closed; None for a connection that cannot have one."""
