@@ -22,6 +22,8 @@ from orcha._processes.tag import all_of, attempts_of, new_nonce, tag_of, tag_sel
 from orcha._processes.watching import Watcher
 from orcha._service import faults
 from orcha._service.engine import Engine
+from orcha._service.inside import Inside
+from orcha._service.marking import is_marked
 from orcha._service.recovery import recover_all
 from orcha._service.settings import Settings, from_environment
 from orcha._service.stopping import Stopping
@@ -32,9 +34,10 @@ from orcha._wire.server import Server, ServerSettings
 from orcha.exceptions import OrchaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from orcha._store.contract import Incarnation, Store
+    from orcha._wire.messages import Item, Result
     from orcha._wire.server import Peer
     from orcha.interfaces.petition import Petition
 
@@ -64,7 +67,7 @@ class Service:
         """Resolve settings; nothing is started, opened or made."""
         port = manager.port or _free_port(manager.listen_address)
         endpoint = Endpoint(manager.listen_address, port)
-        text = key.decode() if isinstance(key, bytes) else key
+        text = os.fsdecode(key) if isinstance(key, bytes) else key
         self.settings: Settings = from_environment(
             endpoint, key=text, look_ahead=manager.look_ahead, on_hook_timeout=manager.on_hook_timeout
         )
@@ -115,6 +118,10 @@ class Service:
     # --- what the manager asks ----------------------------------------------------------------------------------
 
     @property
+    def _inside(self) -> Inside:
+        return Inside(self._engine)
+
+    @property
     def _engine(self) -> Engine:
         assert self._parts is not None
         return self._parts.engine
@@ -123,6 +130,18 @@ class Service:
         """Give what runs, by str(id)."""
         self._engine.check_not_stale()
         return self._engine.machine.granted
+
+    def submit(self, items: Sequence[Item]) -> list[Result] | None:
+        """Take messages from the manager's own code; None in a hook, where nothing is waited for."""
+        return self._inside.submit(items)
+
+    def cancel(self, key: str) -> bool:
+        """Cancel for the manager's own code; False where nothing of this str(id) waits or runs."""
+        return self._inside.cancel(key)
+
+    def is_in_hook(self) -> bool:
+        """Tell whether the caller is a hook."""
+        return self._engine.visits.hooks.is_hook_thread()
 
     def wake(self) -> None:
         """Have blocked conditions asked again."""
@@ -135,7 +154,7 @@ class Service:
 
     def has_started(self, petition: Petition) -> bool:
         """Tell whether a petition has been started by this service."""
-        return "_orcha_attempt" in getattr(petition, "__dict__", ())
+        return is_marked(petition)
 
     @property
     def is_starting(self) -> bool:

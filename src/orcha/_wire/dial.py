@@ -57,7 +57,7 @@ def dial(
             return _dial_tcp(endpoint, keys, timeout, tls=tls, allow_weak=allow_weak_key)
         except SelfConnectionError:
             continue  # TCP gave the client the port that it wants to reach: nobody else listens there
-    raise OrchaConnectionError(f"nobody listens on {endpoint.name}")
+    raise OrchaConnectionError(_nobody(endpoint))
 
 
 class _Keys:
@@ -143,7 +143,7 @@ def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, tls: bool, all
     except socket.gaierror as error:
         raise OrchaConnectionError(f"nobody knows where {endpoint.address} is: {error.strerror}") from None
     except OSError as error:
-        raise OrchaConnectionError(f"nobody listens on {endpoint.name}: {error.strerror or error}") from None
+        raise OrchaConnectionError(_nobody(endpoint, error.strerror or str(error))) from None
     try:
         _prepare(sock)
         key = keys.load()
@@ -191,3 +191,12 @@ def _no_service(endpoint: Endpoint, error: Exception) -> OrchaConnectionError:
     if isinstance(error, TimeoutError):
         return OrchaConnectionError(f"what listens on {endpoint.name} does not answer")
     return OrchaConnectionError(f"what listens on {endpoint.name} is no service of Orcha: {error}")
+
+
+def _nobody(endpoint: Endpoint, why: str = "") -> str:
+    """Say that there is no service, and what to do."""
+    detail = f" ({why})" if why else ""
+    return (
+        f"no service answers on {endpoint.name}{detail}: start it, or give the --listen-address and --port it listens"
+        " on before the command"
+    )

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 REFUSED_CODE = 1
 TRY_LATER_CODE = 75
+_RAISED = {
+    kind.__name__: kind
+    for kind in (
+        ArithmeticError, AssertionError, AttributeError, FileExistsError, FileNotFoundError, IndexError, KeyError,
+        LookupError, NotImplementedError, OSError, OverflowError, PermissionError, RuntimeError, TimeoutError, TypeError,
+        ValueError, ZeroDivisionError,
+    )
+}  # fmt: skip
+"""What a registered function may have raised and is raised at the caller as it was; everything else: RuntimeError."""
 REMEMBERED = 10_000
 """Sent messages whose token is remembered, so that `finish` means that very petition."""
 
@@ -29,7 +38,7 @@ class Remote:
         """Be ready for a service; nothing is opened."""
         self._address = address
         self._port = port
-        self._key = key.decode() if isinstance(key, bytes) else key
+        self._key = os.fsdecode(key) if isinstance(key, bytes) else key
         self._client: Client | None = None
         self._tokens: dict[str, bytes] = {}
         self._turned_away: AuthenticationError | None = None
@@ -81,33 +90,32 @@ class Remote:
         from orcha._wire.channel import ClientChannel
 
         channels = [_channel_of(message, ClientChannel) for message in messages]
-        items = [_item(message, channel) for message, channel in zip(messages, channels, strict=True)]
+        items = [item_of(message, channel) for message, channel in zip(messages, channels, strict=True)]
         for item, message in zip(items[:REMEMBERED], messages, strict=False):
             self._tokens[str(message.id)] = item.token
         while len(self._tokens) > REMEMBERED:
             del self._tokens[next(iter(self._tokens))]
         results = self._usable().submit(items)
-        _report(messages, channels, results)
+        report(messages, channels, results)
 
     def finish(self, message: Message | int | str) -> bool:
         """Cancel by message or id."""
         from orcha._wire.messages import Verdict
-        from orcha.interfaces.message import Message
 
-        identity = message.id if isinstance(message, Message) else message
-        if isinstance(identity, bool) or not isinstance(identity, (int, str)):
-            error = f"finish() takes a Message or an id, not {type(message).__name__}"
-            raise TypeError(error)
+        identity = id_of(message)
         token = self._tokens.get(str(identity))
-        if token is not None:
-            reply = self._usable().cancel(token=token)
-        else:
-            reply = self._usable().cancel(id=str(identity))
+        reply = self._usable().cancel(token=token, id=str(identity) if token is None else None)
         return reply.verdict == Verdict.OK
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call a registered function."""
-        return self._usable().call(name, args, kwargs)
+        """Call a registered function; give what it returned, or raise what it raised."""
+        from orcha._wire.messages import Verdict
+
+        client = self._usable()
+        reply = client.call(name, args, kwargs)
+        if reply.verdict != Verdict.OK:
+            raise _raised(reply.reason or f"the service did not call {name!r}")
+        return None if reply.value is None else client.decode(reply.value)
 
 
 def _channel_of(message: Message, kind: type[ClientChannel]) -> ClientChannel | None:
@@ -117,7 +125,8 @@ def _channel_of(message: Message, kind: type[ClientChannel]) -> ClientChannel | 
     return None
 
 
-def _item(message: Message, channel: ClientChannel | None) -> Item:
+def item_of(message: Message, channel: Any) -> Item:
+    """Make what is sent of a message that holds this channel, or None."""
     from orcha._wire import values
     from orcha._wire.messages import Item
 
@@ -125,12 +134,30 @@ def _item(message: Message, channel: ClientChannel | None) -> Item:
     return Item(new_token(), message.id, values.encode(message.extras), identity)
 
 
+def id_of(message: Message | int | str) -> int | str:
+    """Give the id of what `finish` was given; TypeError for anything but a message or an id."""
+    from orcha.interfaces.message import Message
+
+    identity = message.id if isinstance(message, Message) else message
+    if isinstance(identity, bool) or not isinstance(identity, (int, str)):
+        error = f"finish() takes a Message or an id, not {type(message).__name__}"
+        raise TypeError(error)
+    return identity
+
+
+def _raised(reason: str) -> Exception:
+    """Give the exception that ``<Type>: <text>`` tells of; RuntimeError where it is not one of a closed few."""
+    name, _, text = reason.partition(": ")
+    kind = _RAISED.get(name)
+    return RuntimeError(reason) if kind is None else kind(text)
+
+
 def new_token() -> bytes:
     """Give 16 bytes that no other message has: milliseconds since 1970, then 80 random bits."""
     return (time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10)
 
 
-def _report(messages: Sequence[Message], channels: Sequence[ClientChannel | None], results: Sequence[Result]) -> None:
+def report(messages: Sequence[Message], channels: Sequence[ClientChannel | None], results: Sequence[Result]) -> None:
     """Bring refusals to their channels; raise what is left of them."""
     from orcha._wire.messages import Verdict
     from orcha.exceptions import ManagerShutdownError, RejectedError
