@@ -186,7 +186,7 @@ def test_no_service_ends_with_69(serve):
     out, err, code = document.send("m1").ended()
     assert (out, code) == (b"", 69)
     assert_one_line(err)
-    assert "nobody listens" in err
+    assert "no service answers" in err
 
 
 def test_a_wrong_key_ends_with_77(serve, free_port):

@@ -59,7 +59,7 @@ def at(port, folder="/nonexistent"):
 
 
 def test_where_nobody_listens_a_client_is_told_and_no_key_is_made(orcha_home):
-    with pytest.raises(OrchaConnectionError, match=r"nobody listens on 127\.0\.0\.1"):
+    with pytest.raises(OrchaConnectionError, match=r"no service answers on 127\.0\.0\.1"):
         dial(at(free_port()))
     with pytest.raises(ConnectionRefusedError):
         dial(at(free_port()))
@@ -111,7 +111,7 @@ def test_a_connection_to_oneself_is_noticed(orcha_home, monkeypatch):
         return sock
 
     monkeypatch.setattr(socket, "create_connection", to_oneself)
-    with pytest.raises(OrchaConnectionError, match="nobody listens"):
+    with pytest.raises(OrchaConnectionError, match="no service answers"):
         dial(at(free_port()))
     assert len(tries) == 10
     assert all(sock.fileno() == -1 for sock in tries)
@@ -124,7 +124,7 @@ def test_the_magic_coming_back_is_noticed(orcha_home):
         count.append(1)
         sock.sendall(sock.recv(4096))
 
-    with fake(echo) as (_, port), pytest.raises(OrchaConnectionError, match="nobody listens"):
+    with fake(echo) as (_, port), pytest.raises(OrchaConnectionError, match="no service answers"):
         dial(at(port))
     assert len(count) == 10
 

@@ -457,7 +457,7 @@ def test_stop_sends_what_is_queued_closes_everything_and_can_be_called_again(ans
     running.server.stop()
     running.server.send([(peer, b"into nothing")])
     assert not Path(running.endpoint.socket_path).exists()
-    with pytest.raises(OrchaConnectionError, match="nobody listens"):
+    with pytest.raises(OrchaConnectionError, match="no service answers"):
         links(running.endpoint)
 
 
