@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from orcha._service.compose import Service
     from orcha.interfaces.message import Message
     from orcha.interfaces.petition import Petition
+    from orcha.lib.inside import Inside
     from orcha.lib.processor import Processor
     from orcha.lib.remote import Remote
 
@@ -140,7 +141,8 @@ class Manager(abc.ABC):
     def send(self, message: Message) -> None:
         """Submit a message, and return when it is accepted: from then on no crash loses it.
 
-        A refusal goes, as a line and a code, to the channel the message holds.
+        A refusal goes, as a line and a code, to the channel the message holds. In a hook of the service itself it
+        returns at once, since nothing is converted before the hook has returned; a refusal is then logged.
 
         Raises:
             RejectedError: it was refused, and holds no channel.
@@ -151,7 +153,7 @@ class Manager(abc.ABC):
 
         """
         self._check_id(message)
-        self._reach().send(message)
+        self._way().send(message)
 
     def send_many(self, messages: Iterable[Message]) -> None:
         """Submit messages over one connection, in order, without waiting for each; return when all are answered.
@@ -164,10 +166,12 @@ class Manager(abc.ABC):
         batch = list(messages)
         for message in batch:
             self._check_id(message)
-        self._reach().send_many(batch)
+        self._way().send_many(batch)
 
     def finish(self, message: Message | int | str) -> bool:
         """Cancel a petition by its message or id, whatever it is doing.
+
+        From a client it returns when nothing of the petition runs any more, in the service itself at once.
 
         Returns:
             True when it is decided that it ends (or had ended); False when there is no such petition.
@@ -176,12 +180,20 @@ class Manager(abc.ABC):
             TypeError: `message` is neither a Message nor an id.
 
         """
-        return self._reach().finish(message)
+        return self._way().finish(message)
 
     def _check_id(self, message: Message) -> None:
         if message.id == _RESERVED_ID:
             error = f"the id {_RESERVED_ID!r} is reserved: choose another, or use send_watchdog()"
             raise ValueError(error)
+
+    def _way(self) -> Remote | Inside:
+        """Give what messages go through: the connection, or in the service itself the engine."""
+        if self._service is None:
+            return self._reach()
+        from orcha.lib.inside import Inside
+
+        return Inside(self._service, self._reach)
 
     def _reach(self) -> Remote:
         if self._remote is None:

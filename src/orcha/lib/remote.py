@@ -22,8 +22,8 @@ _RAISED = {
     kind.__name__: kind
     for kind in (
         ArithmeticError, AssertionError, AttributeError, FileExistsError, FileNotFoundError, IndexError, KeyError,
-        LookupError, NotImplementedError, OSError, OverflowError, PermissionError, RuntimeError, TimeoutError, TypeError,
-        ValueError, ZeroDivisionError,
+        LookupError, NotImplementedError, OSError, OverflowError, PermissionError, RuntimeError, TimeoutError,
+        TypeError, ValueError, ZeroDivisionError,
     )
 }  # fmt: skip
 """What a registered function may have raised and is raised at the caller as it was; everything else: RuntimeError."""

@@ -27,7 +27,7 @@ class _SendsWatchdog(Manager):
         """
         from orcha.interfaces.message import Message
 
-        self._reach().send(Message(WATCHDOG_ID, {"queue": queue}))
+        self._way().send(Message(WATCHDOG_ID, {"queue": queue}))
 
 
 class WatchdogManager(_SendsWatchdog):

@@ -47,10 +47,11 @@ def submit(engine: Engine, peer: Peer, message: Submit) -> None:
     """Have each message converted; what becomes of each is answered when it is decided, and kept."""
     submission = Submission(peer, message)
     for position, item in enumerate(message.items):
-        _take(engine, submission, position, item)
+        take(engine, submission, position, item)
 
 
-def _take(engine: Engine, submission: Submission, position: int, item: Item) -> None:
+def take(engine: Engine, submission: Submission, position: int, item: Item) -> None:
+    """Have one message converted."""
     peer = submission.peer
     token, identity, extras, channel = item
     flying = engine.flying.get(token)

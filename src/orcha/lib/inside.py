@@ -1,0 +1,63 @@
+"""A manager's way to the service it is itself: without a connection, and in a hook without waiting."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from orcha._service.compose import Service
+    from orcha.interfaces.message import Message
+    from orcha.lib.remote import Remote
+
+
+class Inside:
+    """What `send` and `finish` of a manager that serves go through."""
+
+    def __init__(self, service: Service, remote: Callable[[], Remote]) -> None:
+        """Ask this service; `remote` gives the way around for a channel that is read in the service itself."""
+        self._service = service
+        self._remote = remote
+
+    def send(self, message: Message) -> None:
+        """Submit one message."""
+        self.send_many([message])
+
+    def send_many(self, messages: Sequence[Message]) -> None:
+        """Submit messages; in a hook return at once, and leave a refusal to the log."""
+        from orcha._wire.channel import ClientChannel
+        from orcha.lib.remote import item_of, report
+
+        channels = [_channel_of(message) for message in messages]
+        if any(isinstance(channel, ClientChannel) for channel in channels):
+            self._around().send_many(messages)
+            return
+        results = self._service.submit([item_of(*pair) for pair in zip(messages, channels, strict=True)])
+        if results is not None:
+            report(messages, [None] * len(messages), results)
+
+    def finish(self, message: Message | int | str) -> bool:
+        """Decide that a petition ends."""
+        from orcha.lib.remote import id_of
+
+        return self._service.cancel(str(id_of(message)))
+
+    def _around(self) -> Remote:
+        """Connect to itself: what waits here for an answer must not be what the answer waits for."""
+        if self._service.is_in_hook():
+            raise RuntimeError("a hook cannot send a message with a channel of its own service: nobody could read it")
+        remote = self._remote()
+        remote.connect()
+        return remote
+
+
+def _channel_of(message: Message) -> Any:
+    """Give the first channel in a message, whoever reads it."""
+    for value in message.extras.values():
+        if hasattr(value, "__orcha_channel__"):
+            return value
+    return None
+
+
+__all__ = ["Inside"]
