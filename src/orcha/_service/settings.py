@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from orcha import properties
 from orcha.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class Settings:
 def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | None, on_hook_timeout: str) -> Settings:
     """Give the settings of a service at `endpoint`, those of the environment included.
 
-    ``ORCHA_STORE`` (``sqlite`` or ``memory``), ``ORCHA_HOOK_DEADLINE``, ``ORCHA_STOP_GRACE``, ``ORCHA_ABANDON_AFTER``, ``ORCHA_KEEP_AGE``,
-    ``ORCHA_KEEP_COUNT``, ``ORCHA_KEEP_LEAST``: seconds, except the count.
+    ``ORCHA_STORE`` (``sqlite`` or ``memory``), ``ORCHA_HOOK_DEADLINE``, ``ORCHA_STOP_GRACE``, ``ORCHA_ABANDON_AFTER``,
+    ``ORCHA_KEEP_AGE``, ``ORCHA_KEEP_COUNT``, ``ORCHA_KEEP_LEAST``: seconds, except the count.
 
     Raises:
         ConfigurationError: a variable does not hold what it should; the message names it.
@@ -59,7 +60,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
     return Settings(
         endpoint,
         key=key,
-        durable=store == "sqlite",
+        durable=store == "sqlite" and not properties.no_store,
         look_ahead=look_ahead,
         hook_deadline=_number("ORCHA_HOOK_DEADLINE", 10.0),
         on_hook_timeout="stop" if on_hook_timeout == "stop" else "replace",

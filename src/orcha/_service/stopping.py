@@ -45,7 +45,7 @@ class Stopping:
         """Whether it was asked to stop."""
         return self._begun.locked()
 
-    def _begin(self, reason: str, now: bool) -> None:  # noqa: FBT001 - posted with its arguments in order
+    def _begin(self, reason: str, now: bool) -> None:
         engine = self._engine
         faults.reach("stop.begin")
         engine.drain(reason)

@@ -18,6 +18,8 @@ from orcha._wire.attempt import AttemptChannel
 from orcha._wire.messages import Reply, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from orcha._service.engine import Engine
     from orcha._wire.server import Peer
 
@@ -202,30 +204,40 @@ class Visits:
         self._apply(visit.results, visit)
 
     def _apply(self, results: list[Result], visit: Visit) -> None:
-        machine = self._engine.machine
-        yes: list[Record] = []
         answered: dict[int, Result] = {}
         converted: list[Record] = []
         for result in results:
             hook, record = result.hook, result.record
             if hook is Hook.CONDITION:
                 answered[record.seq] = result
-            elif hook is Hook.CONVERT:
-                if result.error is not None:
-                    self._not_converted(record, result.error)
-                elif record.phase is Phase.CONVERTING:
+            elif hook is Hook.CONVERT and result.error is None:
+                if record.phase is Phase.CONVERTING:
                     converted.append(record)
             elif hook is Hook.ON_START:
                 self._started(record, result.error, called=result.value is not False)
-            elif hook is Hook.ON_FINISH:
-                if result.error is not None:
-                    self._engine.report(logging.ERROR, "petition %s: %s", record.key, result.error)
-                machine.hook_done(record.seq)
             else:
-                self._answered(result)
+                self._came_of(result)
         for record in converted:
             self._accept(record, answered.pop(record.seq, None))
-        for result in answered.values():
+        self._answers(answered.values())
+        self._more = len(visit.waiting) >= HEADS and visit.noes < PATIENCE
+
+    def _came_of(self, result: Result) -> None:
+        hook, record = result.hook, result.record
+        if hook is Hook.ON_FINISH:
+            if result.error is not None:
+                self._engine.report(logging.ERROR, "petition %s: %s", record.key, result.error)
+            self._engine.machine.hook_done(record.seq)
+        elif hook is Hook.CONVERT:
+            self._not_converted(record, result.error or "")
+        else:
+            self._answered(result)
+
+    def _answers(self, results: Iterable[Result]) -> None:
+        """Take what the conditions of those that wait said, in the order in which they were asked."""
+        machine = self._engine.machine
+        yes: list[Record] = []
+        for result in results:
             if result.answer is Answer.YES:
                 yes.append(result.record)
             elif result.answer is Answer.BROKEN:
@@ -234,7 +246,6 @@ class Visits:
                 self._blocked(result.record, result.error)
         if yes:
             machine.start_all(yes)
-        self._more = len(visit.waiting) >= HEADS and visit.noes < PATIENCE
 
     def _accept(self, record: Record, result: Result | None) -> None:
         engine = self._engine
