@@ -10,6 +10,7 @@ import pytest
 
 import orcha.exceptions
 from orcha._core import machine
+from orcha.lib import Manager
 from support import RunningService, Serve
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,3 +99,9 @@ def test_each_option_is_documented():
     options = set(re.findall(r'add\("(--[a-z-]+)"', source)) - {"--version"}
     assert len(options) >= 4
     assert {option for option in options if f"`{option}`" not in page} == set()
+
+
+def test_what_the_pages_name_of_a_manager_exists():
+    named = {name for page in PAGES for name in re.findall(r"`Manager\.(\w+)", page.read_text())}
+    assert named
+    assert {name for name in named if not hasattr(Manager, name)} == set()

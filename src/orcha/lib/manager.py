@@ -8,7 +8,7 @@ import warnings
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any, Literal
+    from typing import Any, Literal, TypeVar
 
     from orcha._service.compose import Service
     from orcha.interfaces.message import Message
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from orcha.lib.inside import Inside
     from orcha.lib.processor import Processor
     from orcha.lib.remote import Remote
+
+    C = TypeVar("C", bound=type[object])
 
 _SERVER_NAMES = ("finish", "send")
 """Functions of every service; methods of these names do the same with more care."""
@@ -137,6 +139,28 @@ class Manager(abc.ABC):
 
         call.__name__ = name
         setattr(self, name, call)
+
+    @staticmethod
+    def wire_type(kind: C) -> C:
+        """Let instances of a dataclass or an enum arrive as such in `extras` and on channels; works as a decorator.
+
+        Both sides register the same class; where it is not registered a dataclass's instance arrives as a dict and an
+        enum's member as its value. Nothing is imported because of what arrives.
+
+        Raises:
+            TypeError: it is neither a dataclass nor an enum.
+
+        Example::
+
+            @Manager.wire_type
+            @dataclass
+            class Board:
+                serial: str
+
+        """
+        from orcha._wire.wire_types import register
+
+        return register(kind)
 
     def send(self, message: Message) -> None:
         """Submit a message, and return when it is accepted: from then on no crash loses it.
