@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support.scripted import ScriptedService
 
 from orcha._wire import values
 from orcha._wire.channel import new_identity
 from orcha._wire.client import Client
 from orcha._wire.messages import Item
+from support.scripted import ScriptedService
 
 
 @pytest.fixture

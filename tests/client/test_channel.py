@@ -7,11 +7,11 @@ import threading
 import time
 
 import pytest
-from support.waiting import wait_for
 
 from orcha._wire import messages
 from orcha._wire.channel import WINDOW
 from orcha._wire.messages import Kind, Record
+from support.waiting import wait_for
 
 
 def test_get_waits_for_a_value(scripted, client_of, item):

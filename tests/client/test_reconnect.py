@@ -4,12 +4,12 @@ import signal
 import threading
 
 import pytest
-from support.scripted import Fault
-from support.waiting import wait_for
 
 from orcha._wire import messages
 from orcha._wire.messages import Verdict
 from orcha.exceptions import AuthenticationError, OrchaConnectionError
+from support.scripted import Fault
+from support.waiting import wait_for
 
 
 def script(item):
@@ -90,13 +90,13 @@ def test_an_orderly_stop_is_told_with_its_reason(scripted, client_of, item, read
     client = client_of(service)
     channel = client.channel()
     client.submit([item(channel=channel)])
-    service.stop("it was told to")
+    service.stop("it was told to stop")
     service.start()
     wait_for(lambda: len(client.notices) == 2)
     service.put(channel.__orcha_channel__, "one\n", 0)
     assert read(channel) == ["one\n", 0]
     assert client.notices == [
-        "orcha: the service is stopping, waiting 30 s for it to come back: it was told to",
+        "orcha: it was told to stop: waiting 30 s for the service to come back",
         "orcha: the service is back",
     ]
 
@@ -179,19 +179,14 @@ def test_calls_fail_after_the_time_to_wait_and_work_again_with_the_service(scrip
 def test_a_key_that_is_not_accepted_any_more_ends_with_a_line_and_77(scripted, client_of, item):
     service = scripted(lambda item: None)
 
-    class Door:
-        dial = service.dial
-
-    door = Door()
     client = client_of(service)
-    client._dial_with = lambda *args, **kwargs: door.dial(*args, **kwargs)
     channel = client.channel()
     client.submit([item(channel=channel)])
 
     def refuse(*args, **kwargs):
         raise AuthenticationError("not this key")
 
-    door.dial = refuse
+    client._dial_with = refuse
     service.drop()
     assert [channel.get(), channel.get(), channel.get()] == ["orcha: not this key\n", 77, 77]
     with pytest.raises(AuthenticationError):

@@ -4,11 +4,11 @@ import signal
 import threading
 
 import pytest
-from support.waiting import wait_for
 
 from orcha._wire import messages, values
 from orcha._wire.messages import Verdict
 from orcha.exceptions import OrchaConnectionError
+from support.waiting import wait_for
 
 
 def submits(service):

@@ -12,9 +12,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from orcha._wire import messages, values
+from orcha._wire.endpoint import Endpoint
 from orcha._wire.frames import MAX_FRAME, Body, FrameReader, decode_client_message, encode
+from orcha._wire.keys import make_key
 from orcha._wire.messages import Kind, Record, Result, Verdict
+from orcha._wire.server import Peer, Server, ServerSettings
 from orcha.exceptions import OrchaConnectionError
+from support.ports import free_port
 
 
 class PlainLink:
@@ -139,7 +143,7 @@ class ScriptedService:
         self.writers: dict[bytes, int] = {}
         self.over: set[tuple[int, int]] = set()
         self.functions: dict[str, Callable[..., Any]] = {}
-        self.connections: list[Connection] = []
+        self.connections: list[Connection | PeerConnection] = []
         self.accepted = 0
         self.fault: Fault | None = None
         self.fault_happened = False
@@ -208,7 +212,7 @@ class ScriptedService:
                         connection.send(messages.Stopping(reason))
                 connection.close()
         for connection in connections:
-            if connection.thread is not threading.current_thread():
+            if isinstance(connection, Connection) and connection.thread is not threading.current_thread():
                 connection.thread.join()
 
     def _accept(self, listener: socket.socket) -> None:
@@ -253,34 +257,40 @@ class ScriptedService:
 
     # --- what it says ---
 
-    def answers(self, connection: Connection, message: messages.ClientMessage) -> list[messages.ServiceMessage]:
+    def answers(
+        self, connection: Connection | PeerConnection, message: messages.ClientMessage
+    ) -> list[messages.ServiceMessage]:
         """Do what a message asks for; give the answers."""
         if self.mute:
             return []
         answer = self._verbs[type(message)](connection, message)
         return answer if isinstance(answer, list) else [answer]
 
-    def _unfollow(self, connection: Connection, message: Any) -> list[messages.ServiceMessage]:
+    def _unfollow(self, connection: Connection | PeerConnection, message: Any) -> list[messages.ServiceMessage]:
         connection.followers.pop(message.channel, None)
         return []
 
-    def _credit(self, connection: Connection, message: messages.Credit) -> list[messages.ServiceMessage]:
+    def _credit(
+        self, connection: Connection | PeerConnection, message: messages.Credit
+    ) -> list[messages.ServiceMessage]:
         if message.channel in connection.followers:
             connection.followers[message.channel].credit += message.size
         return []
 
-    def _cancel(self, connection: Connection, message: messages.Cancel) -> messages.Reply:
+    def _cancel(self, connection: Connection | PeerConnection, message: messages.Cancel) -> messages.Reply:
         del connection
         self.cancelled.append(message.token or message.id or "")
         self._end_cancelled(message.token)
         return messages.Reply(message.request, Verdict.OK, values.encode("cancelled"))
 
-    def _call(self, connection: Connection, message: messages.Call) -> messages.Reply:
+    def _call(self, connection: Connection | PeerConnection, message: messages.Call) -> messages.Reply:
         del connection
         result = self.functions[message.name](*values.decode(message.args), **values.decode(message.kwargs))
         return messages.Reply(message.request, Verdict.OK, values.encode(result))
 
-    def _submit(self, connection: Connection, message: messages.Submit) -> list[messages.ServiceMessage]:
+    def _submit(
+        self, connection: Connection | PeerConnection, message: messages.Submit
+    ) -> list[messages.ServiceMessage]:
         results = []
         for position, item in enumerate(message.items):
             refused = self.verdict(item)
@@ -300,7 +310,9 @@ class ScriptedService:
             results.append(Result(position, verdict, None if item.channel else channel))
         return [messages.Submitted(message.request, results)]
 
-    def _follow(self, connection: Connection, message: messages.Follow) -> list[messages.ServiceMessage]:
+    def _follow(
+        self, connection: Connection | PeerConnection, message: messages.Follow
+    ) -> list[messages.ServiceMessage]:
         records = self.channels.get(message.channel)
         if records is None:
             return [messages.Gone(message.channel, "the service knows no such channel")]
@@ -376,3 +388,60 @@ class ScriptedService:
                     follower.next += len(records)
                     follower.credit -= len(msgspec.msgpack.encode(records))
                     connection.send(messages.Data(channel, index, records))
+
+
+class PeerConnection:
+    """A connection that came in by the real door."""
+
+    def __init__(self, server: Server, peer: Peer) -> None:
+        self.server = server
+        self.peer = peer
+        self.followers: dict[bytes, Follower] = {}
+
+    def send(self, message: messages.ServiceMessage) -> None:
+        self.server.send([(self.peer, encode(message))])
+
+    def close(self) -> None:
+        self.server.close_peer(self.peer)
+
+
+class ServedService(ScriptedService):
+    """The same behind the real server: for the real `dial`, hence for other processes."""
+
+    def __init__(self, folder: str, capability: bytes = b"", **kwargs: Any) -> None:
+        self.endpoint = Endpoint("127.0.0.1", free_port(), folder)
+        self.capability = capability
+        self.peers: dict[int, PeerConnection] = {}
+        self.identities: list[str] = []
+        super().__init__(**kwargs)
+
+    def start(self) -> None:
+        settings = ServerSettings(self.endpoint, make_key(), capability=lambda seq, attempt: self.capability or None)
+        self.server = Server(settings, self._on_message, self._on_close)
+        self.server.start()
+
+    def stop(self, reason: str | None = None) -> None:
+        del reason
+        self.server.stop(0.5)
+
+    def _on_message(self, peer: Peer, message: messages.ClientMessage) -> None:
+        with self.lock:
+            connection = self.peers.get(peer.id)
+            if connection is None:
+                self.identities.append(peer.identity)
+                connection = self.peers[peer.id] = PeerConnection(self.server, peer)
+                self.connections.append(connection)
+            self.received.append(message)
+            answers = self.answers(connection, message)
+            if self.fault_due("unanswered"):
+                connection.close()
+                return
+            for answer in answers:
+                connection.send(answer)
+            self.deliver()
+
+    def _on_close(self, peer: Peer) -> None:
+        with self.lock:
+            connection = self.peers.pop(peer.id, None)
+            if connection is not None:
+                self.connections.remove(connection)

@@ -191,6 +191,7 @@ class RemoteRoute:
         self._writer = os.urandom(8)
         self._request = 0
         self._link: Link | None = None
+        self._torn = False  # an exchange was interrupted: what it left on the connection would be taken for the next
         self._instance: object = None
 
     def put(self, number: int, values: list[bytes]) -> bool:
@@ -232,9 +233,6 @@ class RemoteRoute:
                 if time.monotonic() - since >= UNREACHABLE_AFTER:
                     return self._over(str(error))
                 time.sleep(0.01 + os.urandom(1)[0] / 2550)
-            except BaseException:  # an interrupted frame is torn, an interrupted answer would be taken for the next
-                self._drop()
-                raise
             else:
                 return reply.verdict == Verdict.OK or self._over(reply.reason or "the attempt is over")
 
@@ -243,13 +241,17 @@ class RemoteRoute:
         from orcha._wire.frames import FrameError, decode_service_message, encode
         from orcha._wire.messages import Error, Reply
 
+        if self._torn:
+            self._drop()
         link = self._link or self._dial()
+        self._torn = True
         link.send(encode(message))
         try:
             while bodies := link.read_frames():
                 for body in bodies:
                     answer = decode_service_message(body)
                     if isinstance(answer, Reply) and answer.request == request:
+                        self._torn = False
                         return answer
                     if isinstance(answer, Error):
                         raise OrchaConnectionError(answer.reason)
@@ -259,17 +261,15 @@ class RemoteRoute:
 
     def _dial(self) -> Link:
         """Connect to the service that started the attempt; another start of it knows nothing of the attempt."""
-        link = connect(self._endpoint, self._capability, self._seq, self._attempt)
+        self._link = link = connect(self._endpoint, self._capability, self._seq, self._attempt)
         if self._instance is None:
             self._instance = link.instance
         elif self._instance != link.instance:
-            link.close()
             raise AuthenticationError("the service was started anew, and the attempt is over")
-        self._link = link
         return link
 
     def _drop(self) -> None:
-        link, self._link = self._link, None
+        link, self._link, self._torn = self._link, None, False
         if link is not None:
             link.close()
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from orcha._wire.outlet import Outlet
 
 
+_IDLE = 1.0
+"""Seconds after which a thread with nothing to send ends: a process without threads forks safely."""
+
+
 class _Sender:
     """Empties outlets, one after another."""
 
@@ -19,22 +23,35 @@ class _Sender:
         self.pid = os.getpid()
         self._inbox: queue.SimpleQueue[Outlet] = queue.SimpleQueue()
         self._outlets: weakref.WeakSet[Outlet] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._running = False
 
-    def start(self) -> None:
-        """Start the thread; what waits at the end of the process is sent then."""
+    def flush_at_exit(self) -> None:
+        """Have what waits at the end of the process sent then."""
         from multiprocessing import util
 
         util.Finalize(None, self._flush_all, exitpriority=10)  # atexit alone does not run in multiprocessing's children
-        threading.Thread(target=self._run, name="orcha-put", daemon=True).start()
 
     def take(self, outlet: Outlet) -> None:
         """Have an outlet emptied."""
-        self._outlets.add(outlet)
         self._inbox.put(outlet)
+        with self._lock:
+            self._outlets.add(outlet)
+            if not self._running:
+                threading.Thread(target=self._run, name="orcha-put", daemon=True).start()
+                self._running = True
+
+    def _next(self) -> Outlet | None:
+        """Give the next outlet; None, and the thread ends, where there has been none for a while."""
+        try:
+            return self._inbox.get(timeout=_IDLE)
+        except queue.Empty:
+            with self._lock:
+                self._running = not self._inbox.empty()
+                return self._inbox.get() if self._running else None
 
     def _run(self) -> None:
-        while True:
-            outlet = self._inbox.get()
+        while (outlet := self._next()) is not None:
             outlet.queued = False  # before it is emptied, so that what is added meanwhile brings it here again
             try:
                 outlet.flush()
@@ -62,7 +79,7 @@ def send_later(outlet: Outlet) -> None:
     outlet.queued = True
     sender = _sender
     if sender is None or sender.pid != os.getpid():
-        sender = _Sender()  # of two threads that come here at once each may start one: an outlet keeps its order
-        sender.start()
+        sender = _Sender()  # two threads that come here at once may make two: an outlet keeps its order all the same
+        sender.flush_at_exit()
         _sender = sender
     sender.take(outlet)
