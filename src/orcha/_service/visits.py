@@ -256,6 +256,7 @@ class Visits:
         if start and (engine.draining is not None or engine.paused or record.cancellation is not None):
             start = False
             engine.machine.granted.pop(record.key, None)
+            engine.machine.version += 1
         if result is not None and not start:
             self._blocked(record, result.error)
         own = record.channel == record.token
