@@ -26,7 +26,10 @@ authkey: bytes | None = None
 systemd: bool = False
 """Whether the process runs under systemd and tells it so: `sd_notify(3)`."""
 
+no_store: bool = False
+"""Whether a service keeps nothing beyond its process."""
+
 extras: dict[str, Any] = {}
 """Every argument of the command line, by name."""
 
-__all__ = ["authkey", "extras", "listen_address", "port", "systemd"]
+__all__ = ["authkey", "extras", "listen_address", "no_store", "port", "systemd"]

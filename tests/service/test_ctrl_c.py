@@ -160,14 +160,16 @@ def test_sigterm_to_a_forked_child_does_not_reach_the_service(variant, observer)
 @pytest.mark.slow
 def test_twice_in_a_row_leaves_the_service_unharmed(variant, observer, gate):
     document = variant()
+    watching = observer(document)
     client = document.send("stubborn-1")
     assert client.line() == b"ready\n"
     client.interrupt()
     assert client.line() == CAUGHT
+    wait_for_state(watching, "stubborn-1", "cancelling")  # before that the second one would keep finish() from its work
     client.interrupt()
     out, err, _ = client.ended()
     assert (out, err) == (b"", "")
     gate.open()
-    wait_for_state(observer(document), "stubborn-1", "cancelled")
+    wait_for_state(watching, "stubborn-1", "cancelled")
     document.wait_until_idle()
     assert_serves(document)

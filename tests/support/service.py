@@ -33,7 +33,7 @@ class RunningService:
         self.home = home
         self.environment = environment
         self.process: subprocess.Popen[bytes] | None = None
-        self._command = command
+        self.command = command
         self._logs = logs
         self._starts = 0
         self._expected_end = True
@@ -47,7 +47,7 @@ class RunningService:
         self._starts += 1
         with self._log("stdout").open("wb") as stdout, self._log("stderr").open("wb") as stderr:
             self.process = subprocess.Popen(
-                self._command,
+                self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

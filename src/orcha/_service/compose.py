@@ -182,7 +182,7 @@ class _Parts:
         self.store: Store = SqliteStore(folder) if settings.durable else MemoryStore()
         self.log: OutputLog | MemoryLog = OutputLog(folder / "output") if settings.durable else MemoryLog()
         if not settings.durable:
-            sys.stderr.write("orcha: nothing is kept: petitions end with this process (ORCHA_STORE=memory)\n")
+            sys.stderr.write("orcha: nothing is kept: petitions end with this process\n")
         incarnation = self._begin(nonce)
         name = f"{type(manager).__module__}:{type(manager).__qualname__}"
         self.engine = Engine(manager, name, self.store, self.log, incarnation, settings, self._send)

@@ -123,6 +123,7 @@ class _Parser(argparse.ArgumentParser):
         add("--port", metavar="N", type=_port, default=properties.port, help="TCP port of the service")
         add("--key", metavar="KEY", default=None, help="key shared by service and clients, instead of the key file")
         add("--systemd", action="store_true", help="run under systemd: tell it when the service is ready, and lives")
+        add("--no-store", action="store_true", help="serve without keeping anything: petitions end with the service")
         add("--version", action=PrintVersion, text=_version, help="show the version and exit")
         found = self.add_subparsers(
             title="commands",
@@ -235,6 +236,7 @@ def _apply(namespace: argparse.Namespace) -> None:
     properties.listen_address = namespace.listen_address
     properties.port = namespace.port
     properties.systemd = namespace.systemd
+    properties.no_store = namespace.no_store
     if namespace.key is not None:
         properties.authkey = os.fsencode(namespace.key)
     properties.extras.update(vars(namespace))
