@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core.record import Phase, Record
+from orcha._core.state import State
 from orcha._wire.messages import List, Reply, Rows, Verdict
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ def describe_row(engine: Engine, row: Row) -> dict[str, str | int | float | bool
         "submitted": row.submitted,
         "started": row.started,
         "ended": row.ended,
-        "outcome": row.outcome.name.lower() if row.outcome is not None else None,
-        "code": row.code,
+        "outcome": row.outcome.name.lower() if row.outcome is not None and row.state is State.ENDED else None,
+        "code": row.code if row.state is State.ENDED else None,
         "reason": row.reason,
         "why": explain(engine, row),
     }
@@ -50,7 +51,7 @@ def describe_row(engine: Engine, row: Row) -> dict[str, str | int | float | bool
 
 def explain(engine: Engine, row: Row) -> str | None:
     """Tell why a petition waits, in the words of whatever holds it."""
-    if row.outcome is not None:
+    if row.state is State.ENDED:
         return None
     if row.manager != engine.manager_name:
         return f"it belongs to another manager, {row.manager}, which does not run here now"
