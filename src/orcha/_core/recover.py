@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from orcha._core.codes import CANCELLED_CODE, INTERRUPTED_CODE
 from orcha._core.state import OnInterrupt, Outcome, State
 
-INTERRUPTED_CODE = 75
-CANCELLED_CODE = 130
-TIMED_OUT_CODE = 124
 INTERRUPTED = "interrupted: the service ended while it ran"
+_WAITS_AGAIN = {OnInterrupt.RERUN: State.QUEUED, OnInterrupt.ASK: State.HELD}
 
 
 class Recovered(NamedTuple):
@@ -22,6 +21,11 @@ class Recovered(NamedTuple):
     outcome: Outcome | None = None
     code: int | None = None
     reason: str | None = None
+
+
+def on_interrupt_state(policy: OnInterrupt) -> State | None:
+    """Give the state an interrupted petition goes to; None where it ends."""
+    return _WAITS_AGAIN.get(policy)
 
 
 def recover(
@@ -36,18 +40,17 @@ def recover(
     >>> recover(State.STARTING, OnInterrupt.RERUN, None, None, None).state
     <State.QUEUED: 1>
     """
-    if state is State.CANCELLING:
-        if outcome is Outcome.INTERRUPTED:
-            return _interrupted(on_interrupt)
-        return Recovered(State.ENDED, outcome or Outcome.CANCELLED, CANCELLED_CODE if code is None else code, reason)
     if state in (State.STARTING, State.RUNNING):
-        return _interrupted(on_interrupt)
-    return None
+        return _interrupted(on_interrupt, INTERRUPTED)
+    if state is not State.CANCELLING:
+        return None
+    if outcome is Outcome.INTERRUPTED:
+        return _interrupted(on_interrupt, reason)
+    return Recovered(State.ENDED, outcome or Outcome.CANCELLED, CANCELLED_CODE if code is None else code, reason)
 
 
-def _interrupted(on_interrupt: OnInterrupt) -> Recovered:
-    if on_interrupt is OnInterrupt.RERUN:
-        return Recovered(State.QUEUED)
-    if on_interrupt is OnInterrupt.ASK:
-        return Recovered(State.HELD)
-    return Recovered(State.ENDED, Outcome.INTERRUPTED, INTERRUPTED_CODE, INTERRUPTED)
+def _interrupted(on_interrupt: OnInterrupt, reason: str | None) -> Recovered:
+    again = on_interrupt_state(on_interrupt)
+    if again is not None:
+        return Recovered(again)
+    return Recovered(State.ENDED, Outcome.INTERRUPTED, INTERRUPTED_CODE, reason)

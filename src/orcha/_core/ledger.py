@@ -1,0 +1,163 @@
+"""What one manager's live petitions are, and what has gathered about them since the last transaction."""
+
+from __future__ import annotations
+
+from orcha._core.changes import Changes, Transition
+from orcha._core.effects import Do, Effect, Final
+from orcha._core.queue import WaitingQueue
+from orcha._core.record import Key, Record
+from orcha._core.state import Outcome, State
+
+QUEUED = 1 << State.QUEUED
+HELD = 1 << State.HELD
+STARTING = 1 << State.STARTING
+CANCELLING = 1 << State.CANCELLING
+
+
+class Ledger:
+    """The live petitions, and the steps every part of the machine is made of."""
+
+    def __init__(self, *, next_seq: int = 1, hot: int = 10_000) -> None:
+        """Start empty; the first petition gets the sequence number `next_seq`."""
+        self.now = 0.0
+        self.next_seq = next_seq
+        self.records: dict[int, Record] = {}
+        """Petitions being converted, held ones, hot ones of the waiting, and all that run, by sequence."""
+        self.live: dict[str, Record | Key] = {}
+        """str(id) of every live petition; a far one is only its key."""
+        self.waiting = WaitingQueue(hot)
+        self.granted: dict[str, int] = {}
+        """str(id) -> sequence of those whose condition said yes and that have not ended."""
+        self.version = 0
+        """Rises whenever something started, ended or left the queue: then blocked conditions are worth asking again."""
+        self.changes = Changes()
+        self.effects: list[Effect] = []
+        self.finals: list[Final] = []
+        self.dropped_events = 0
+        self.leaving: dict[int, Record] = {}
+        """Interrupted petitions that wait again as soon as their on_finish came back, by sequence."""
+        self.owing: dict[int, Record | None] = {}
+        """Waiting petitions whose on_finish is owed from an earlier start of the service; None once they went on."""
+        self._cooling: list[Key] = []
+        self._cooling_kept: list[Key] = []
+
+    def _current(self, seq: int, attempt: int) -> Record | None:
+        record = self.records.get(seq)
+        if record is not None and record.attempt == attempt:
+            return record
+        self.dropped_events += 1
+        return None
+
+    def _is_live(self, record: Record) -> bool:
+        known = self.live.get(record.key)
+        return known is record or known == record.place
+
+    # --- steps --------------------------------------------------------------------------------------------------
+
+    def _step(  # noqa: PLR0913 - what a row takes
+        self,
+        record: Record,
+        states: int,
+        state: State,
+        outcome: Outcome | None = None,
+        code: int | None = None,
+        reason: str | None = None,
+        *,
+        begins: bool = False,
+        hook_pending: bool = False,
+        slot_held: bool = False,
+    ) -> None:
+        """Gather a step from `states`; two steps of one transaction become one from where the first began.
+
+        With `begins` it is to the next attempt.
+        """
+        earlier = self.changes.transitions.get(record.seq)
+        from_attempt = record.attempt
+        if earlier is not None:
+            from_attempt, states = earlier.from_attempt, earlier.from_states
+        self.changes.transitions[record.seq] = Transition(
+            record.seq,
+            from_attempt,
+            states,
+            state,
+            record.attempt + begins,
+            self.now,
+            outcome,
+            code,
+            reason,
+            hook_pending=hook_pending,
+            slot_held=slot_held,
+        )
+
+    def _end(
+        self,
+        record: Record,
+        outcome: Outcome,
+        code: int | None,
+        reason: str | None,
+        states: int,
+        *,
+        hook_pending: bool = True,
+        slot_held: bool = False,
+    ) -> None:
+        self._set_outcome(record, outcome, code, reason)
+        self._step(record, states, State.ENDED, outcome, code, reason, hook_pending=hook_pending, slot_held=slot_held)
+
+    def _set_outcome(self, record: Record, outcome: Outcome, code: int | None, reason: str | None) -> None:
+        record.state = State.ENDED
+        record.outcome = outcome
+        record.code = code
+        record.reason = reason
+        self.finals.append(Final(record, None if reason is None else reason + "\n", code))
+        self._answer(record)
+
+    def _answer(self, record: Record) -> None:
+        waiters, record.waiters = record.waiters, []
+        for waiter in waiters:
+            self.effects.append(Effect(Do.ANSWER, record, waiter))
+
+    # --- slots and ids ------------------------------------------------------------------------------------------
+
+    def _ungrant(self, record: Record) -> None:
+        if self.granted.get(record.key) == record.seq:
+            del self.granted[record.key]
+            self.version += 1
+
+    def _release(self, record: Record, *, hook: bool = True) -> None:
+        """Free slot and id: nothing of the attempt lives any more. With `hook`, its on_finish is owed."""
+        self._ungrant(record)
+        self.version += 1
+        self._forget(record)
+        step = self.changes.transitions.get(record.seq)
+        if step is None:
+            self.changes.flags[record.seq] = (hook, False)
+        elif step.slot_held:
+            self.changes.transitions[record.seq] = step._replace(slot_held=False)
+        if hook:
+            self.effects.append(Effect(Do.ON_FINISH, record))
+
+    def _forget(self, record: Record) -> None:
+        if self._is_live(record):
+            del self.live[record.key]
+        self.records.pop(record.seq, None)
+
+    # --- far petitions ------------------------------------------------------------------------------------------
+
+    def _cool_kept(self) -> None:
+        """Drop the records of far petitions whose rows are kept."""
+        for key in self._cooling_kept:
+            record = self.records.get(key[1])
+            if record is not None and record.state is State.QUEUED and not self.waiting.is_hot(key):
+                del self.records[key[1]]
+                self.live[key[2]] = key
+        self._cooling_kept, self._cooling = self._cooling, []
+
+    def take(self) -> tuple[Changes, list[Effect], list[Final]]:
+        """Hand out what has gathered, and start afresh; what was handed out before is kept, or was taken back."""
+        if self._cooling or self._cooling_kept:
+            self._cool_kept()
+        taken = self.changes, self.effects, self.finals
+        self.changes = Changes()
+        self.effects = []
+        self.finals = []
+        return taken
