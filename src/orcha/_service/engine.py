@@ -97,6 +97,8 @@ class Engine:
         self.also_ask: dict[bytes, list[tuple[Submission, int, bytes | None]]] = {}
         """Who else asks for one of those."""
         self.peers: dict[int, Peer] = {}
+        self.born = (time.time_ns() // 1_000_000).to_bytes(6, "big")
+        """Tokens begin with the time they were made: one from before this start may be a petition that is kept."""
         self.draining: str | None = None
         self.paused = False
         self.degraded: str | None = None

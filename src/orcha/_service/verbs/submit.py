@@ -58,6 +58,8 @@ def take(engine: Engine, submission: Submission, position: int, item: Item) -> N
     if flying is not None and may_follow(peer, flying.owner):
         engine.also_ask.setdefault(token, []).append((submission, position, channel))
         return
+    if token < engine.born and _is_known(engine, submission, position, item):
+        return
     refusal = engine.refuses()
     if refusal is not None:
         verdict, _, reason = refusal
@@ -96,13 +98,20 @@ def _refuse(
     engine: Engine, submission: Submission, position: int, item: Item, verdict: int, reason: str
 ) -> None:
     """Refuse a message, unless its token is a petition that is kept: that one is meant, whatever is refused now."""
-    row = engine.store.tokens([item.token]).get(item.token)
-    if row is not None and may_follow(submission.peer, row.owner):
-        _known(engine, (submission, position, item.channel), row.channel)
+    if _is_known(engine, submission, position, item):
         return
     if item.channel is not None:
         engine.channels.drop_unused(item.channel)
     submission.answer(engine, position, verdict, None, reason)
+
+
+def _is_known(engine: Engine, submission: Submission, position: int, item: Item) -> bool:
+    """Answer a resend of what is kept, be it another manager's; False where the token is new, or somebody else's."""
+    row = engine.store.tokens([item.token]).get(item.token)
+    if row is None or not may_follow(submission.peer, row.owner):
+        return False
+    _known(engine, (submission, position, item.channel), row.channel)
+    return True
 
 
 def _malformed(engine: Engine, peer: Peer, item: Item) -> str | None:
