@@ -29,7 +29,9 @@ class Ledger:
         self.granted: dict[str, int] = {}
         """str(id) -> sequence of those whose condition said yes and that have not ended."""
         self.version = 0
-        """Rises whenever something started, ended or left the queue: then blocked conditions are worth asking again."""
+        """Rises whenever something ended or left the queue: then blocked conditions are worth asking again at once."""
+        self.starts = 0
+        """Rises whenever something started: then they are worth asking again soon, since few wait for a start."""
         self.changes = Changes()
         self.effects: list[Effect] = []
         self.finals: list[Final] = []

@@ -198,7 +198,7 @@ class Machine(Cancelling):
         self.granted[record.key] = record.seq
         self.records[record.seq] = record
         self.live[record.key] = record
-        self.version += 1
+        self.starts += 1
 
     # --- far petitions ------------------------------------------------------------------------------------------
 

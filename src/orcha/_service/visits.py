@@ -27,8 +27,12 @@ CONVERT_AT_ONCE = 256
 """Conversions of one visit while nothing runs."""
 CONVERT_MEANWHILE = 32
 """Conversions of one visit while something runs: more would keep those that wait from being asked."""
-HEADS = 256
+HEADS = 96
 """Waiting petitions handed over to be asked."""
+FEW = 16
+"""Calls of a visit that is over sooner than a transaction."""
+AFTER_A_START = 0.05
+"""Seconds after which a start alone has blocked conditions asked again."""
 SAMPLE = 64
 """Petitions beyond the first ones that one slice of sampling may ask."""
 SAMPLE_EVERY = 0.4
@@ -64,6 +68,9 @@ class Visits:
         self._again: list[Call] = []
         self._visit: Visit | None = None
         self._asked_version = -1
+        self._asked_starts = 0
+        self._start_armed = False
+        self._start_due = False
         self._more = False
         self._cursor = 0
         self._sample_due = False
@@ -166,8 +173,12 @@ class Visits:
             return [], []
         self._promote()
         waiting: list[Record] = []
-        if machine.version != self._asked_version or self._more:
+        if machine.version != self._asked_version or self._more or self._start_due:
+            self._asked_starts, self._start_due = machine.starts, False
             waiting = self._records(machine.waiting.head(self.look_ahead or HEADS))
+        elif machine.starts != self._asked_starts and not self._start_armed:
+            self._start_armed = True
+            self._engine.timers.at(time.monotonic() + AFTER_A_START, self._after_a_start)
         sample: list[Record] = []
         if self._sample_due and self.look_ahead is None:
             self._sample_due = False
@@ -177,6 +188,10 @@ class Visits:
             self._sample_armed = True
             self._engine.timers.at(time.monotonic() + SAMPLE_EVERY, self._sample)
         return waiting, sample
+
+    def _after_a_start(self) -> None:
+        self._start_armed = False
+        self._start_due = True
 
     def _sample(self) -> None:
         self._sample_armed = False
@@ -370,8 +385,9 @@ class Visits:
 
     @property
     def chooses(self) -> bool:
-        """Whether the hook thread is asking those that wait."""
-        return self._visit is not None and bool(self._visit.waiting)
+        """Whether the hook thread is asking those that wait, and has little else to do."""
+        visit = self._visit
+        return visit is not None and bool(visit.waiting) and len(visit.calls) <= FEW
 
     @property
     def is_busy(self) -> bool:
