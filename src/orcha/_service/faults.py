@@ -6,8 +6,9 @@
     holds petitions in STARTING, before their on_start, while that file exists.
 
 The points are ``<kind>.before-commit`` and ``<kind>.after-commit`` of a transaction that keeps something of a kind:
-``accept``, ``start``, ``cancel``, ``end``, ``again`` (an interrupted one waits again), ``put``, ``hook``, ``tombstone``,
-``prune``, ``recover``, ``begin`` (a start of the service). Beside them: ``begin.after-sweep``, ``begin.after-forget``;
+``accept``, ``start``, ``cancel``, ``end``, ``again`` (an interrupted one waits again), ``put``, ``hook``,
+``tombstone``, ``prune``, ``recover``, ``begin`` (a start of the service).
+Beside them: ``begin.after-sweep``, ``begin.after-forget``;
 ``output.before-write`` and ``output.after-write`` of output beyond the store's share; ``prune.before-unlink``;
 ``reply.after-send``, when replies have been handed to the loop thread; ``stop.begin``, ``stop.before-close`` and
 ``stop.after-close``.

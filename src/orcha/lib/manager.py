@@ -56,17 +56,17 @@ class Manager(abc.ABC):
     on_hook_timeout: Literal["replace", "stop"] = "replace"
     """When a hook does not return: go on with a fresh thread, or call no further hook until it has returned."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - a signature plugins know
         self,
         listen_address: str | None = None,
         port: int | None = None,
         auth_key: bytes | str | None = None,
-        create_processor: bool = True,  # noqa: FBT001, FBT002 - a signature plugins know
+        create_processor: bool = True,
         queue: Any = None,
         finish_queue: Any = None,
-        is_client: bool = False,  # noqa: FBT001, FBT002 - a signature plugins know
+        is_client: bool = False,
         look_ahead: int | None = None,
-        notify_watchdog: bool = False,  # noqa: FBT001, FBT002 - a signature plugins know
+        notify_watchdog: bool = False,
     ) -> None:
         """Resolve what is not given; no thread, socket, file or lock is made before `start` or `connect`."""
         from orcha import properties

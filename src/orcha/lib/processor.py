@@ -26,7 +26,7 @@ class Processor:
     manager: Manager
     _stopped: threading.Event
 
-    def __new__(cls, manager: Manager | None = None) -> Processor:
+    def __new__(cls, manager: Manager | None = None) -> Processor:  # noqa: PYI034 - it may be one made before
         """Give the one there is, or make it for a manager."""
         if manager is None:
             if cls._instance is None:
@@ -42,12 +42,12 @@ class Processor:
     @property
     def running(self) -> bool:
         """Whether it starts petitions; set it to False to stop that, and to True to go on."""
-        service = self.manager._service
+        service = self.manager._service  # noqa: SLF001 - its other half
         return service is not None and service.is_starting
 
     @running.setter
     def running(self, value: bool) -> None:
-        service = self.manager._service
+        service = self.manager._service  # noqa: SLF001 - its other half
         if service is not None:
             service.is_starting = value
 
@@ -59,7 +59,7 @@ class Processor:
     @look_ahead.setter
     def look_ahead(self, value: int | None) -> None:
         self.manager.look_ahead = value
-        service = self.manager._service
+        service = self.manager._service  # noqa: SLF001 - its other half
         if service is not None:
             service.look_ahead(value)
 

@@ -94,9 +94,7 @@ def take(engine: Engine, submission: Submission, position: int, item: Item) -> N
     _refuse(engine, submission, position, item, Verdict.REFUSED, reason)
 
 
-def _refuse(
-    engine: Engine, submission: Submission, position: int, item: Item, verdict: int, reason: str
-) -> None:
+def _refuse(engine: Engine, submission: Submission, position: int, item: Item, verdict: int, reason: str) -> None:
     """Refuse a message, unless its token is a petition that is kept: that one is meant, whatever is refused now."""
     if _is_known(engine, submission, position, item):
         return
