@@ -47,7 +47,7 @@ SWITCH_INTERVAL = 0.0005
 """Seconds a computing thread keeps the interpreter while others wait: Python's 5 ms would be felt by every client."""
 
 
-COLLECT_AFTER = 50_000
+COLLECT_AFTER = 100_000
 """Objects that are made, and not gone again, between two garbage collections."""
 
 LAST_LINES = 1.0

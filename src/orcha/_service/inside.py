@@ -101,8 +101,10 @@ class Inside:
     # --- on the engine thread -----------------------------------------------------------------------------------
 
     def _take(self, order: Order, items: Sequence[Item]) -> None:
+        refusal = self._engine.refuses()
         for position, item in enumerate(items):
-            take(self._engine, order, position, item)  # type: ignore[arg-type]  # it answers as a Submission does
+            # an order answers as a submission does
+            take(self._engine, order, position, item, refusal)  # type: ignore[arg-type]
 
     def _cancel(self, key: str, answer: list[bool], gate: threading.Lock) -> None:
         record = self._engine.find(key)

@@ -46,12 +46,15 @@ class Submission:
 def submit(engine: Engine, peer: Peer, message: Submit) -> None:
     """Have each message converted; what becomes of each is answered when it is decided, and kept."""
     submission = Submission(peer, message)
+    refusal = engine.refuses()
     for position, item in enumerate(message.items):
-        take(engine, submission, position, item)
+        take(engine, submission, position, item, refusal)
 
 
-def take(engine: Engine, submission: Submission, position: int, item: Item) -> None:
-    """Have one message converted."""
+def take(
+    engine: Engine, submission: Submission, position: int, item: Item, refusal: tuple[int, None, str] | None
+) -> None:
+    """Have one message converted, unless `refusal` says that none is taken now."""
     peer = submission.peer
     token, identity, extras, channel = item
     flying = engine.flying.get(token)
@@ -60,7 +63,6 @@ def take(engine: Engine, submission: Submission, position: int, item: Item) -> N
         return
     if token < engine.born and _is_known(engine, submission, position, item):
         return
-    refusal = engine.refuses()
     if refusal is not None:
         verdict, _, reason = refusal
         _refuse(engine, submission, position, item, verdict, reason)
