@@ -115,7 +115,7 @@ def read_kept(folder: Path) -> Kept:
         rows: list[Row] = []
         while page := store.page(states=ANY_STATE, limit=500, before=rows[-1].seq if rows else None):
             rows += page
-        assert store._connection.execute("PRAGMA integrity_check").get == "ok"  # noqa: SLF001
+        assert store._connection.execute("PRAGMA integrity_check").get == "ok"
         return Kept(
             {row.token.hex(): row for row in rows},
             {row.channel: read_channel(store, log, row.channel) for row in rows},
@@ -160,14 +160,17 @@ class Figures:
         )
 
 
-def check(history: History, ledger_path: Path, folder: Path) -> Figures:
-    """Compare all there is to compare; AssertionError tells what does not agree."""
+def check(history: History, ledger_path: Path, folder: Path, *, stopped: bool = False) -> Figures:
+    """Compare all there is to compare; AssertionError tells what does not agree.
+
+    Where the service was `stopped` in good order meanwhile, what an attempt puts while it is ended is dropped.
+    """
     kept = read_kept(folder)
     ledger = read_ledger(ledger_path)
     figures = Figures()
     _check_accepted(history, kept, figures)
     _check_executions(history, kept, ledger, figures)
-    _check_channels(kept, ledger)
+    _check_channels(kept, ledger, stopped=stopped)
     _check_followers(history, kept, figures)
     return figures
 
@@ -214,7 +217,7 @@ def _check_executions(history: History, kept: Kept, ledger: dict[tuple[str, int]
             assert done.ended, f"{row.id} succeeded before its end"
 
 
-def _check_channels(kept: Kept, ledger: dict[tuple[str, int], Execution]) -> None:
+def _check_channels(kept: Kept, ledger: dict[tuple[str, int], Execution], *, stopped: bool) -> None:
     """Compare the channels with outcomes and puts."""
     for row in kept.rows.values():
         records = [record for record in kept.channels[row.channel] if record.seq == row.seq]
@@ -227,10 +230,10 @@ def _check_channels(kept: Kept, ledger: dict[tuple[str, int], Execution]) -> Non
             after = records[records.index(finals[0]) + 1 :]
             assert not [record for record in after if record.kind != Kind.CLOSED], f"{row.id} has values after its end"
         put = [values.decode(record.payload) for record in records if record.kind == Kind.VALUE]
-        _check_puts(row, [value.rstrip(".") for value in put], ledger)
+        _check_puts(row, [value.rstrip(".") for value in put], ledger, stopped=stopped)
 
 
-def _check_puts(row: Row, put: list[str], ledger: dict[tuple[str, int], Execution]) -> None:
+def _check_puts(row: Row, put: list[str], ledger: dict[tuple[str, int], Execution], *, stopped: bool) -> None:
     """Check that each attempt's values are there from the first on, and all whose put returned."""
     by_attempt: dict[int, list[int]] = {}
     for value in put:
@@ -243,6 +246,8 @@ def _check_puts(row: Row, put: list[str], ledger: dict[tuple[str, int], Executio
     if row.outcome is Outcome.CANCELLED:
         return  # what is put after a cancel is dropped
     for attempt in range(1, row.attempt + 1):
+        if stopped and (attempt < row.attempt or row.outcome is Outcome.INTERRUPTED):
+            continue
         execution = ledger.get((row.id, attempt))
         returned = len(execution.puts) if execution is not None else 0
         assert len(by_attempt.get(attempt, ())) >= returned, f"{row.id} attempt {attempt}: {returned} puts returned"

@@ -44,33 +44,34 @@ class Worker:
         """Ask for some petitions at once, do something about them, read what comes of them."""
         one = self._client.channel()
         channels = [one if shared else self._client.channel() for _ in range(count)] if count > 1 else [one]
-        items = [self._item(channel) for channel in channels]
-        before = [item for item in items if self._random.random() < 0.05 and self._cancel(item, before=True)]
-        if not self._submit(items):
+        items = [self.item(channel) for channel in channels]
+        before = [item for item in items if self._random.random() < 0.05 and self.cancel(item, before=True)]
+        if not self.submit(items):
             return
-        if self._random.random() < 0.1 and not self._submit(items):
+        if self._random.random() < 0.1 and not self.submit(items):
             return
         for item in items:
             if item not in before and self._random.random() < 0.15:
-                self._cancel(item, before=False)
+                self.cancel(item, before=False)
         for channel in dict.fromkeys(channels):
-            self._read(channel, channels.count(channel))
+            self.read(channel, channels.count(channel))
 
-    def _item(self, channel: ClientChannel) -> Item:
+    def item(self, channel: ClientChannel, **script: Any) -> Item:
+        """Give a message to submit; what the script leaves open is left to chance."""
         self._count += 1
         identity = f"{self._name}-{self._count}"
-        policy = self._random.choice(["fail", "fail", "rerun"])
-        extras: dict[str, Any] = {"queue": channel, "ledger": self._ledger, "policy": policy}
+        extras: dict[str, Any] = {"queue": channel, "ledger": self._ledger}
+        extras["policy"] = policy = script.get("policy") or self._random.choice(["fail", "fail", "rerun"])
         extras["lines"] = self._random.choice([0, 1, 3, 10])
         extras["pause"] = self._random.choice([0, 0, 0.002, 0.01])
         extras["child"] = self._random.random() < 0.1
         extras["priority"] = self._random.randrange(3)
         extras["code"] = self._random.choice([None, None, 0, 3])
-        item = Item(new_identity(), identity, values.encode(extras), channel.__orcha_channel__)
+        item = Item(new_identity(), identity, values.encode(extras | script), channel.__orcha_channel__)
         self._journal.note("invoke", token=item.token.hex(), id=identity, channel=_hex(channel), policy=policy)
         return item
 
-    def _submit(self, items: list[Item]) -> bool:
+    def submit(self, items: list[Item]) -> bool:
         """Submit; tell whether there is something to read of each."""
         try:
             results = self._client.submit(items)
@@ -82,7 +83,8 @@ class Worker:
             self._journal.note("ok" if accepted else "fail", token=item.token.hex(), reason=result.reason)
         return all(result.verdict in {Verdict.ACCEPTED, Verdict.KNOWN} for result in results)
 
-    def _cancel(self, item: Item, *, before: bool) -> bool:
+    def cancel(self, item: Item, *, before: bool) -> bool:
+        """Cancel, `before` the submit or after; tell whether it was answered."""
         try:
             reply = self._client.cancel(token=item.token)
         except OrchaConnectionError:
@@ -91,7 +93,8 @@ class Worker:
         self._journal.note("cancelled", token=item.token.hex(), outcome=outcome, before=before)
         return True
 
-    def _read(self, channel: ClientChannel, finals: int) -> None:
+    def read(self, channel: ClientChannel, finals: int = 1) -> None:
+        """Read what comes, up to so many finals."""
         while finals:
             value = channel.get()
             final = value is None or isinstance(value, int)
