@@ -135,7 +135,7 @@ class Ping(_Message, tag=10, frozen=True):
 
 
 class CloseChannel(_Message, tag=11, frozen=True):
-    """The creator of a channel is done with it: it closes when no live petition names it."""
+    """The creator of a channel is done with it: no more of it is sent, and it closes when no live petition names it."""
 
     channel: ChannelId
 

@@ -184,10 +184,9 @@ class Sender:
 
     def discard(self, identity: bytes) -> None:
         """Be done with a channel."""
-        from orcha._wire.messages import CloseChannel, Unfollow
+        from orcha._wire.messages import CloseChannel
 
         if self._link is not None:
-            self._send(Unfollow(identity))
             self._send(CloseChannel(identity))
 
     def forgotten(self, channel: ClientChannel, reason: str) -> None:
