@@ -173,7 +173,8 @@ class Visits:
             return [], []
         self._promote()
         waiting: list[Record] = []
-        if machine.version != self._asked_version or self._more or self._start_due:
+        narrow = self.look_ahead is not None and bool(self._converts)  # who is new counts among the first so many
+        if machine.version != self._asked_version or self._more or self._start_due or narrow:
             self._asked_starts, self._start_due = machine.starts, False
             waiting = self._records(machine.waiting.head(self.look_ahead or HEADS))
         elif machine.starts != self._asked_starts and not self._start_armed:

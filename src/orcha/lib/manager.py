@@ -172,8 +172,9 @@ class Manager(abc.ABC):
             RejectedError: it was refused, and holds no channel.
             ManagerShutdownError: the service is stopping.
             OrchaConnectionError, AuthenticationError: there is no service, or it does not take the key.
-            TypeError: the extras hold something that cannot be sent; the message names where.
-            ValueError: the id cannot be sent.
+            TypeError: the id is neither an int nor a str, or the extras hold something that cannot be sent; the error
+                names where.
+            ValueError: the id is too long, no valid text, or reserved.
 
         """
         self._check_id(message)
@@ -207,6 +208,9 @@ class Manager(abc.ABC):
         return self._way().finish(message)
 
     def _check_id(self, message: Message) -> None:
+        from orcha.interfaces.message import check_id
+
+        check_id(message.id)
         if message.id == _RESERVED_ID:
             error = f"the id {_RESERVED_ID!r} is reserved: choose another, or use send_watchdog()"
             raise ValueError(error)
@@ -253,6 +257,7 @@ class Manager(abc.ABC):
         from orcha._service.compose import Service
 
         self.setup()
+        _ = self.processor  # so that ``Processor()`` gives it
         service = Service(self, self._functions, key=self._key)
         service.start()
         self._service = service
