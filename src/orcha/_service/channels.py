@@ -186,6 +186,11 @@ class ChannelBook:
 
     # --- writing ------------------------------------------------------------------------------------------------
 
+    @property
+    def is_dirty(self) -> bool:
+        """Whether anything is to be appended by the transaction in the making."""
+        return bool(self._dirty)
+
     def append(self, channel: Channel, kind: int, seq: int, payload: bytes) -> None:
         """Add a record to the transaction in the making."""
         if not channel.pending:

@@ -187,9 +187,22 @@ class Engine:
         self.visits.dispatch()  # hooks run while the disk is waited for
         if self.visits.chooses and self.machine.changes.transitions:
             self._gather()
-        self._commit()
-        self.visits.dispatch()  # what was kept just now is started before anybody is told
+        if self._has_work():
+            self._commit()
+            self.visits.dispatch()  # what was kept just now is started before anybody is told
         self._flush()
+
+    def _has_work(self) -> bool:
+        """Tell whether anything is to be kept, done or answered, flags aside that wait for a transaction."""
+        machine = self.machine
+        return bool(
+            machine.effects
+            or machine.finals
+            or self._acks
+            or self._after
+            or self.channels.is_dirty
+            or (machine.changes and (self._stop or not self.keeping.flags_wait(machine.changes)))
+        )
 
     def _handle(self, events: list[tuple[Any, ...]]) -> None:
         for event in events:

@@ -39,7 +39,7 @@ class Keeping:
     def has_room(self) -> bool:
         """Tell whether there is room for new petitions; the disk is asked a few times a second at most."""
         now = time.monotonic()
-        if now - self._looked >= LOOK_AGAIN:
+        if now - self._looked >= LOOK_AGAIN or (self._has_room and not self._engine.store.has_reserve):
             self._looked = now
             self._has_room = self._engine.store.space()
         return self._has_room
@@ -114,6 +114,12 @@ class Keeping:
         return self.keep(changes, effects) if changes else effects
 
     # --- flags --------------------------------------------------------------------------------------------------
+
+    def flags_wait(self, changes: Changes) -> bool:
+        """Tell whether these changes are flags only, for which a transaction is due already."""
+        return self._flags_due and not (
+            changes.petitions or changes.transitions or changes.appends or changes.tombstones or changes.deleted
+        )
 
     def postpone_flags(self, changes: Changes) -> None:
         """Let flags that come alone wait for a transaction to ride with."""
