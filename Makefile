@@ -2,6 +2,7 @@
 
 VENV ?= .venv
 PYTHON ?=
+QUEUED ?= 100000
 RUN := $(VENV)/bin/python
 EXAMPLE := $(shell find examples/orcha_hello -type f -not -path '*/__pycache__/*' -not -path '*/build/*')
 
@@ -34,6 +35,7 @@ lint: $(VENV)/.ready-dev  ## ruff: rules and format
 
 types: $(VENV)/.ready-dev  ## mypy --strict
 	$(RUN) -m mypy
+	MYPYPATH=bench $(RUN) -m mypy bench
 
 imports: $(VENV)/.ready-dev  ## import-linter: who may import whom
 	$(VENV)/bin/lint-imports
@@ -48,8 +50,8 @@ format: $(VENV)/.ready-dev  ## let ruff format and fix what it can
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-bench: $(VENV)/.ready-dev  ## measure, and compare with the limits in docs/benchmarks.md
-	$(RUN) bench/run.py
+bench: $(VENV)/.ready-dev  ## measure, into docs/benchmarks.md (QUEUED=1000000 for a deeper queue, B='noop' for some)
+	$(RUN) bench/report.py --queued $(QUEUED) $(B)
 
 clean:  ## remove the environments and what tools left
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* build dist

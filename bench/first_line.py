@@ -9,11 +9,10 @@ import sys
 import time
 
 from noop import connect
-
 from orcha.interfaces import Message
-from support import machine, milliseconds, row, service
+from support import machine, milliseconds, row, scaled, service
 
-TIMES = 100
+TIMES = scaled(100)
 WANTED = {"fork": "p50 ≤ 15 ms", "forkserver": "p50 ≤ 60 ms", "spawn": "reported"}
 
 
@@ -41,7 +40,7 @@ def measure(method: str, queued: int) -> None:
 
 def main() -> None:
     """Measure all, print a table."""
-    queued = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    queued = int(sys.argv[1]) if len(sys.argv) > 1 else scaled(10_000)
     row(f"send → first line ({machine()})", "p50 / p99", "wanted")
     row("---", "---", "---")
     measure("fork", 0)

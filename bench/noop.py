@@ -13,10 +13,10 @@ import time
 
 from orcha.interfaces import Message
 from orcha.lib import ClientManager
-from support import Disk, MeasuredService, machine, milliseconds, percentile, row, service
+from support import Disk, MeasuredService, machine, milliseconds, percentile, row, scaled, service
 
-ONE_BY_ONE = 1_000
-WARM_UP = 100
+ONE_BY_ONE = scaled(1_000)
+WARM_UP = scaled(100)
 
 
 def connect(running: MeasuredService) -> ClientManager:
@@ -38,6 +38,7 @@ def latency(running: MeasuredService) -> None:
             raise RuntimeError("no success")
         times.append(time.perf_counter() - begun)
         disk.measure()
+    disk.close()
     times, syncs = times[WARM_UP:], disk.times[WARM_UP:]
     budget = 0.0007 + 2 * percentile(syncs, 0.5)
     row("submit → done, one at a time", milliseconds(times), f"p50 ≤ {budget * 1e3:.2f} ms, p99 ≤ 5 ms")
@@ -68,7 +69,7 @@ def throughput(running: MeasuredService, limit: int, count: int, wanted: int) ->
 
 def main() -> None:
     """Measure all, print a table."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else scaled(20_000)
     row(f"no-op petition ({machine()})", "measured", "wanted")
     row("---", "---", "---")
     with service("64") as running:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 HERE = Path(__file__).resolve().parent
+SCALE = int(os.environ.get("BENCH_SCALE", "1"))
+"""Divides all counts: whether a script runs at all is soon seen, and its figures mean nothing."""
 HOME_PARENT = os.environ.get("BENCH_FOLDER", str(HERE.parent))
 """Where services keep their files: a real disk, not a tmpfs, since the fsync is part of what is measured."""
 
@@ -42,10 +45,24 @@ class MeasuredService:
                 return int(line.split()[1]) * 1024
         raise RuntimeError("no Pss")
 
+    def stop(self) -> None:
+        """Stop it; raises RuntimeError with its threads' stacks where it does not."""
+        self.process.terminate()
+        try:
+            self.process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)
+            raise RuntimeError(f"the service does not stop: {self.process.communicate()[1]}") from None
+
     def kill(self) -> None:
         """Kill -9 it."""
         self.process.kill()
         self.process.wait()
+
+
+def scaled(count: int) -> int:
+    """Give how many of them to do."""
+    return max(1, count // SCALE)
 
 
 def free_port() -> int:
@@ -60,7 +77,7 @@ def start(home: Path, port: int, *arguments: str, script: str = "noop_service.py
     """Start a service; give it and the seconds from its start to its ready line."""
     begun = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, str(HERE / script), str(port), *arguments],
+        [sys.executable, "-X", "faulthandler", str(HERE / script), str(port), *arguments],
         env=os.environ | {"ORCHA_HOME": str(home)},
         stderr=subprocess.PIPE,
         text=True,
@@ -76,18 +93,14 @@ def start(home: Path, port: int, *arguments: str, script: str = "noop_service.py
 @contextlib.contextmanager
 def service(*arguments: str, script: str = "noop_service.py", home: Path | None = None) -> Iterator[MeasuredService]:
     """Have a service for a while, beside the others of `home`; this process's clients reach it."""
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=HOME_PARENT, ignore_cleanup_errors=True) as made:
+    with tempfile.TemporaryDirectory(prefix=".bench-", dir=HOME_PARENT, ignore_cleanup_errors=True) as made:
         folder = str(home or made)
         os.environ["ORCHA_HOME"] = folder
         running, _ = start(Path(folder), free_port(), *arguments, script=script)
         try:
             yield running
         finally:
-            running.process.terminate()
-            try:
-                running.process.wait(30)
-            except subprocess.TimeoutExpired:
-                running.kill()
+            running.stop()
 
 
 class Disk:
@@ -106,6 +119,10 @@ class Disk:
         begun = time.perf_counter()
         os.fdatasync(self._file)
         self.times.append(time.perf_counter() - begun)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
