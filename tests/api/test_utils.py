@@ -132,7 +132,10 @@ def test_kill_proc_tree_refuses_what_nobody_means(pid):
 
 
 def test_kill_proc_tree_sends_term_to_all():
-    code = "import subprocess, sys; p = subprocess.Popen(['sleep', '1000']); print(p.pid, flush=True); p.wait()"
+    code = (
+        "import signal, subprocess; p = subprocess.Popen(['sleep', '1000']); print(p.pid, flush=True);"
+        " p.wait(); signal.pause()"
+    )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
         child = int(parent.stdout.readline())
         assert kill_proc_tree(parent.pid) is True

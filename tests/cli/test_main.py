@@ -30,6 +30,7 @@ def test_extras_hold_every_argument_by_name(orcha):
         "port": 7,
         "key": None,
         "systemd": False,
+        "no_store": False,
         "owner": 0,
         "code": 0,
     }
