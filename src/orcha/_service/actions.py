@@ -25,7 +25,19 @@ IDLE_KEPT = 64
 class Run:
     """One attempt while its action runs: what the petition's own calls and the callback reach."""
 
-    __slots__ = ("_engine", "attempt", "ordinal", "petition", "pids", "processes", "record", "seq", "thread", "writers")
+    __slots__ = (
+        "_engine",
+        "attempt",
+        "is_told",
+        "ordinal",
+        "petition",
+        "pids",
+        "processes",
+        "record",
+        "seq",
+        "thread",
+        "writers",
+    )
 
     def __init__(self, engine: Any, record: Record, petition: Petition, ordinal: int) -> None:
         """Belong to the record's current attempt; `ordinal` is what its processes are tagged with."""
@@ -37,6 +49,8 @@ class Run:
         self.ordinal = ordinal
         self.pids: list[int] = []
         self.processes = False
+        self.is_told = False
+        """Its petition's own terminate() has been called."""
         self.thread = 0
         self.writers: dict[bytes, int] = {}
 

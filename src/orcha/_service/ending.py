@@ -15,7 +15,7 @@ from orcha._core.record import Cancellation, Phase, Record
 from orcha._core.state import Outcome, State
 from orcha._processes import attempts
 from orcha._processes.ending import Ending as Processes
-from orcha._processes.ladder import AT_ONCE, POLITE
+from orcha._processes.ladder import AT_ONCE, POLITE, Rung
 from orcha._processes.population import population_for
 from orcha._processes.tag import tag_of
 from orcha._service.describe import describe
@@ -25,7 +25,6 @@ from orcha.interfaces.petition import Petition
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orcha._processes.ladder import Rung
     from orcha._service.actions import Run
     from orcha._service.engine import Engine
     from orcha._wire.attempt import AttemptChannel
@@ -34,6 +33,8 @@ ABANDON_AFTER = 10.0
 """Seconds after its processes are gone in which a cancelled action's thread may still return."""
 OVERRIDE_DEADLINE = 5.0
 """Seconds a petition's own terminate() may take before the signals go out all the same."""
+AFTER_OVERRIDE = (Rung(0, 2.0), *POLITE)
+"""What follows on a petition's own terminate(): a signal that does nothing (kill(2)), so that its own may work."""
 
 
 class Ending:
@@ -101,33 +102,32 @@ class Ending:
     def end(self, record: Record) -> None:
         """Send INT, TERM, KILL to what lives of the attempt, and tell the machine when nothing does."""
         run: Run = record.run
-        if type(run.petition).terminate is not Petition.terminate:
-            threading.Thread(target=self._terminate, args=(run,), name="orcha-terminate", daemon=True).start()
+        if run.is_told or type(run.petition).terminate is Petition.terminate:
+            self._begin(run, POLITE)
             return
-        self._climb(run)
+        run.is_told = True
+        threading.Thread(target=self._terminate, args=(run,), name="orcha-terminate", daemon=True).start()
 
     def _terminate(self, run: Run) -> None:
-        """Let the petition's own terminate() go first; it has a deadline."""
+        """Let the petition's own terminate() go first; it has a deadline, and its signals some time to work."""
         gone_on = threading.Event()
 
-        def go_on() -> None:
+        def go_on(rungs: Sequence[Rung]) -> None:
             if not gone_on.is_set():
                 gone_on.set()
-                self._climb(run)
+                self._begin(run, rungs)
 
-        post = self._engine.post
-        post(self._engine.timers.at, time.monotonic() + OVERRIDE_DEADLINE, go_on)
+        rungs: Sequence[Rung] = POLITE
+        self._engine.post(self._engine.timers.at, time.monotonic() + OVERRIDE_DEADLINE, lambda: go_on(POLITE))
         try:
             run.petition.terminate(run.pids[-1] if run.pids else None)
+            rungs = AFTER_OVERRIDE
         except BaseException as error:  # noqa: BLE001 - plugin code: the signals go out whatever it does
             self._engine.report(logging.ERROR, "petition %s: terminate: %s", run.record.key, describe(error))
         finally:
             if os.getpid() != self._pid:
                 os._exit(FORKED_AND_RETURNED)
-        post(go_on)
-
-    def _climb(self, run: Run) -> None:
-        self._begin(run, POLITE)
+        self._engine.post(go_on, rungs)
 
     def sweep(self, record: Record) -> None:
         """Kill what the attempt left behind, and tell the machine when nothing lives."""
@@ -147,7 +147,7 @@ class Ending:
         if run is None:
             return
         self.population.forget(ordinal)
-        if number is not None:
+        if number:
             name = signal.Signals(number).name
             self._engine.report(logging.INFO, "petition %s: its processes ended by %s", run.record.key, name)
         machine = self._engine.machine
