@@ -47,6 +47,8 @@ SWITCH_INTERVAL = 0.0005
 """Seconds a computing thread keeps the interpreter while others wait: Python's 5 ms would be felt by every client."""
 
 
+BREATH = 0.25
+"""Seconds after which a waiting main thread looks whether a signal has come."""
 COLLECT_AFTER = 100_000
 """Objects that are made, and not gone again, between two garbage collections."""
 
@@ -106,10 +108,10 @@ class Service:
         """Wait until it has stopped; ServiceFailedError where it had to."""
         assert self._parts is not None
         engine = self._parts.engine
-        engine.stopped.wait()
+        _wait(engine.stopped)
         if engine.failure is not None and (self._stopping is None or not self._stopping.has_begun):
             self._stopped()
-        self._done.wait()
+        _wait(self._done)
         if engine.failure is not None:
             raise ServiceFailedError(f"the service failed: {type(engine.failure).__name__}: {engine.failure}")
         if engine.degraded is not None:
@@ -259,6 +261,15 @@ class _Parts:
         self.log.close()
         self._lock.release()
         self.engine.reporter.stop(LAST_LINES)
+
+
+def _wait(event: threading.Event) -> None:
+    """Wait, and come up for air: the kernel may hand a signal to another thread, which does not wake the main thread.
+
+    Python runs a signal's handler on the main thread only, once that runs at all.
+    """
+    while not event.wait(BREATH):
+        pass
 
 
 def _tune_collector() -> None:
