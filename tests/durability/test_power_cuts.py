@@ -125,6 +125,10 @@ def test_the_harness_catches_an_engine_that_replies_before_the_commit(tmp_path):
     folder = tmp_path / "endpoint"
     folder.mkdir(mode=0o700)
     cuts = cuts_of(folder, 3, replies_first)
-    with pytest.raises((AssertionError, StoreBroken), match=r"lost|was sent|was answered"):
-        for number, cut in enumerate(cuts):
+    caught = 0
+    for number, cut in enumerate(cuts):
+        try:
             check(cut, tmp_path / f"after-{number}")
+        except (AssertionError, StoreBroken):
+            caught += 1
+    assert caught > CUTS // 20

@@ -1,7 +1,8 @@
 """A manager whose actions keep a ledger, and the ledger.
 
 Each step of an action is one short append to a file opened with O_APPEND: it is whole, and stays, whatever is killed
-next. The lines are ``start ID ATTEMPT NONCE PID``, ``put ID ATTEMPT NUMBER`` after that put returned, ``end ID ATTEMPT``.
+next. The lines are ``start ID ATTEMPT NONCE PID``, ``put ID ATTEMPT NUMBER`` after that put returned, and
+``end ID ATTEMPT``.
 """
 
 from __future__ import annotations

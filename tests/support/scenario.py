@@ -66,11 +66,11 @@ class Scenario:
         channel = self._client.channel
         plain = {"lines": 2, "pause": 0, "child": False, "code": 0, "priority": 1, "policy": "fail"}
         working = worker.item(channel(), **plain | {"lines": 4, "pause": 0.03, "child": True})
-        again = worker.item(channel(), **plain | {"lines": 3, "pause": 0.15, "policy": "rerun"})
+        again = worker.item(channel(), **plain | {"lines": 3, "pause": 0.1, "policy": "rerun"})
         large = worker.item(channel(), **plain | {"lines": 4, "width": 40_000})
         ahead = worker.item(channel(), **plain | {"priority": 0})
         queued = worker.item(channel(), **plain | {"priority": 9})
-        running = worker.item(channel(), **plain | {"lines": 40, "pause": 0.02, "child": True})
+        running = worker.item(channel(), **plain | {"lines": 15, "pause": 0.02, "child": True})
         buried = worker.item(channel(), **plain)
         shared = channel()
         sharing = [worker.item(shared, **plain), worker.item(shared, **plain | {"code": 3})]
