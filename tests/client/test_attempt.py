@@ -347,6 +347,7 @@ def test_an_interrupted_put_tears_and_doubles_nothing(service, remote):
             return False
         return True
 
+    remote.put(-2)  # an import that is interrupted stays locked for other threads
     before = signal.signal(signal.SIGALRM, handle)
     signal.setitimer(signal.ITIMER_REAL, 0.001)
     returned, number = [], 0

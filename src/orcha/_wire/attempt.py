@@ -76,6 +76,8 @@ class AttemptChannel:
 
         """
         global _service  # noqa: PLW0603 - one process is one service
+        if _service is None:
+            preload()
         _service = os.getpid()
         self._binding = (seq, attempt, endpoint, capability, tag)
         self._outlets = {}
@@ -221,6 +223,21 @@ class AttemptChannel:
 
 _service: int | None = None
 """Pid of the service, in it and in its forks."""
+
+
+def preload() -> None:
+    """Import what putting from another process takes.
+
+    The service does so before its first attempt: a fork's child would wait for ever for a module that another thread
+    was importing at the moment of the fork, and its first line comes sooner.
+    """
+    from multiprocessing import util  # noqa: F401
+
+    from orcha._wire import dial, frames, keys, messages, scram, values  # noqa: F401
+    from orcha.utils import logging_utils  # noqa: F401
+
+    values.decode(values.encode(None))
+    frames.encode(messages.Ping(0))
 
 
 def _encode(value: Any) -> bytes:

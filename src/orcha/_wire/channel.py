@@ -15,27 +15,15 @@ import threading
 import time
 from collections import deque
 
+from orcha._wire.entries import Entry
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, NoReturn, Protocol
+    from typing import Any, NoReturn
 
+    from orcha._wire.link import Owner
     from orcha._wire.messages import Record
-
-    class Owner(Protocol):
-        """What a channel needs of its client."""
-
-        def wish(self, channel: ClientChannel, what: str) -> None:
-            """Have the thread that sends "follow" the channel, or "credit" what was handed out."""
-
-        def discard(self, channel: bytes) -> None:
-            """Nobody can read this channel any more."""
-
-        def patience(self) -> float | None:
-            """Seconds to wait where no connection was ever made; None where one was."""
-
-        def decode(self, payload: bytes) -> Any:
-            """Decode a value."""
 
 
 WINDOW = 256 * 1024
@@ -47,28 +35,6 @@ UNREACHABLE = 69
 """Final value where the service cannot be reached (sysexits.h EX_UNAVAILABLE)."""
 FORGOTTEN = 75
 """Final value where the service knows the channel no more (sysexits.h EX_TEMPFAIL)."""
-
-
-class Entry:
-    """A record in the client's memory, with what holds once it was handed out."""
-
-    __slots__ = ("end", "final", "finals", "index", "local", "over", "value")
-
-    def __init__(self, before: Entry | None, index: int, value: Any, *, size: int = 0, local: bool = False) -> None:
-        self.index = index
-        """Its place in the service's log; an entry made here bears the place of the one before it."""
-        self.value = value
-        """Encoded for a VALUE or NOTICE of the service, else as it is handed out."""
-        self.local = local
-        """It does not come from the service."""
-        self.end: int = size if before is None else before.end + size
-        """Bytes received up to its end."""
-        self.finals: int = 0 if before is None else before.finals
-        """How many finals of the service have come up to it."""
-        self.over: bool = False if before is None else before.over
-        """There was a final, of the service or made here."""
-        self.final: int | None = None if before is None else before.final
-        """The last of them."""
 
 
 class ClientChannel:
@@ -328,7 +294,7 @@ class ClientChannel:
         """In the child of a fork: a reader of its own, from where the parent was."""
         self._lock = threading.Lock()
         self._waiters = set()
-        self.link = 0
+        self.asked, self.link = False, 0
 
     # --- inside --------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from orcha._wire.channel import ClientChannel
 
@@ -36,3 +36,18 @@ if TYPE_CHECKING:
 
         def everyone(self) -> list[ClientChannel]:
             """Give all of them."""
+
+    class Owner(Protocol):
+        """What a channel needs of its client."""
+
+        def wish(self, channel: ClientChannel, what: str) -> None:
+            """Have the thread that sends "follow" the channel, or "credit" what was handed out."""
+
+        def discard(self, channel: bytes) -> None:
+            """Nobody can read this channel any more."""
+
+        def patience(self) -> float | None:
+            """Seconds to wait where no connection was ever made; None where one was."""
+
+        def decode(self, payload: bytes) -> Any:
+            """Decode a value."""

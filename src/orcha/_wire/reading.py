@@ -25,6 +25,7 @@ DIAL_TIMEOUT = 5.0
 NOT_ACCEPTED = 77
 """Final value where the service does not accept the key (sysexits.h EX_NOPERM)."""
 _DELAYS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_NONE = b"\xc0"
 _BEFORE_INDEX = 20  # bytes of a Data's body: the array's head, the tag, the channel
 
 
@@ -182,8 +183,10 @@ class Reader:
 
     def _read(self, link: Link) -> None:
         """Take what comes until the connection ends."""
+        from orcha._wire import values
         from orcha._wire.frames import FrameError, decode_service_message
 
+        values.decode(_NONE)  # an import that Ctrl+C interrupts in `get` would stay locked for this thread
         self._cause = self._stopping = ""
         try:
             while bodies := link.read_frames():

@@ -1,0 +1,180 @@
+"""Channels and clients across fork, spawn and forkserver, through the real door."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from orcha._wire import attempt, values
+from orcha._wire.attempt import AttemptChannel
+from orcha._wire.channel import new_identity
+from orcha._wire.client import Client
+from orcha._wire.dial import dial
+from orcha._wire.messages import Item
+from support import putting
+from support.scripted import ServedService
+
+CHANNEL = bytes(range(16))
+METHODS = ["fork", "spawn", "forkserver"]
+LINES = [f"line {number}\n" for number in range(20)]
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+    pytest.mark.may_leave("children", "descriptors"),  # forkserver and resource tracker stay for the next one
+]
+
+
+@pytest.fixture
+def served(orcha_home, tmp_path):
+    services = []
+
+    def start(**arguments):
+        services.append(ServedService(str(orcha_home / "endpoint"), os.urandom(32), **arguments))
+        return services[-1]
+
+    (orcha_home / "endpoint").mkdir(mode=0o700)
+    yield start
+    for service in services:
+        service.close()
+
+
+@pytest.fixture
+def bound(served):
+    """Give a service and the channel as its own process has it; what is put here goes to the same log."""
+    service = served()
+
+    class Port:
+        def put(self, seq, number, payloads):
+            service.put(CHANNEL, *(values.decode(payload) for payload in payloads))
+            return True
+
+        def finish(self, seq, number, value):
+            service.put(CHANNEL, value)
+
+    channel = AttemptChannel(CHANNEL, Port())
+    channel.bind(7, 2, service.endpoint, service.capability, 12345)
+    service.channel = channel
+    return service
+
+
+def run(method, target, *arguments):
+    process = multiprocessing.get_context(method).Process(target=target, args=arguments)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_child_puts_before_its_parent_goes_on(bound, method):
+    bound.channel.put("before\n")
+    run(method, putting.put_lines, bound.channel, LINES)
+    bound.channel.put("after\n")
+    bound.channel.finish(3)
+    assert bound.values_of(CHANNEL) == ["before\n", *LINES, "after\n", 3]
+    assert bound.identities == ["attempt"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_child_put_without_waiting_is_sent_before_it_ends(bound, method):
+    run(method, putting.put_lines_later, bound.channel, LINES)
+    assert bound.values_of(CHANNEL) == LINES
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_child_may_finish(bound, method):
+    run(method, putting.finish, bound.channel, 5)
+    assert bound.values_of(CHANNEL) == ["last words", 5]
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_process_that_unpickles_the_channel_bears_its_tag(bound, method):
+    before = resource.getrlimit(attempt.TAG_LIMIT)
+    run(method, putting.put_tag, bound.channel)
+    assert bound.values_of(CHANNEL) == [12345]
+    assert resource.getrlimit(attempt.TAG_LIMIT) == before
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_fork_of_a_process_with_a_connection_makes_its_own(bound, method):
+    run(method, putting.put_and_fork, bound.channel, LINES)
+    assert bound.values_of(CHANNEL) == LINES
+    assert len(bound.identities) == 2
+
+
+def test_forks_while_other_threads_put_do_not_hang(bound):
+    run("spawn", putting.put_while_forking, bound.channel, 10)
+    kept = bound.values_of(CHANNEL)
+    assert [line for line in kept if line != "thread"] == [f"fork {number}" for number in range(10)]
+
+
+def test_a_child_whose_service_is_gone_ends_quietly(bound, monkeypatch):
+    bound.stop()
+    run("fork", putting.put_lines, bound.channel, LINES[:2])
+    bound.start()
+    assert bound.values_of(CHANNEL) == []
+
+
+@pytest.fixture
+def client(served):
+    service = served(script=lambda item: LINES if item.id == "open" else [*LINES, 0])
+    client = Client(service.endpoint, None, notify=lambda line: None, dial=dial)
+    client.service = service
+    yield client
+    client.close()
+
+
+def test_a_client_comes_in_by_the_real_door_and_goes_on_after_a_restart(client):
+    client.connect()
+    channel = client.channel()
+    client.submit([Item(new_identity(), "open", values.encode({}), channel.__orcha_channel__)])
+    assert [channel.get() for _ in LINES] == LINES
+    client.service.stop()
+    client.service.start()
+    client.service.put(channel.__orcha_channel__, "more\n", 3)
+    assert [channel.get(), channel.get(), channel.get()] == ["more\n", 3, 3]
+
+
+def test_a_fork_leaves_its_parents_connection_alone_and_reads_by_its_own(client):
+    client.connect()
+    channel = client.channel()
+    client.submit([Item(new_identity(), "open", values.encode({}), channel.__orcha_channel__)])
+    assert channel.get() == LINES[0]
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if not pid:
+        try:
+            os.write(writing, "".join(channel.get(timeout=30) for _ in LINES[1:]).encode())
+            client.ping()
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    assert os.read(reading, 65536).decode() == "".join(LINES[1:])
+    os.close(reading)
+    os.close(writing)
+    client.ping()
+    assert [channel.get() for _ in LINES[1:]] == LINES[1:]
+    assert len(client.service.identities) == 2
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        (
+            "orcha._wire.client",
+            ["msgspec", "multiprocessing", "logging", "asyncio", "inspect", "ssl", "random", "hashlib"],
+        ),
+        ("orcha._wire.attempt", ["msgspec", "multiprocessing", "logging", "asyncio", "inspect", "ssl", "socket"]),
+    ],
+)
+def test_an_import_costs_nothing_heavy(module, heavy):
+    code = f"import {module}, sys; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
