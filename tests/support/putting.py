@@ -49,6 +49,7 @@ def put_and_fork(channel: AttemptChannel, lines: list[str]) -> None:
 
 def put_while_forking(channel: AttemptChannel, count: int) -> None:
     """Fork again and again while another thread puts, so that locks are held; each fork puts one line."""
+    attempt.preload()  # a fork cannot import what another thread is importing
     stop = threading.Event()
 
     def keep_putting() -> None:
