@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
+from orcha.interfaces import Message
 from support.document import lines, states
 from support.waiting import wait_for
 
@@ -120,3 +123,26 @@ def test_three_hangs_are_lived_with(variant, gate):
     for number in range(3, 5):  # those came back, so that others may hang
         assert document.send(f"convertgate-{number}").ended()[2] == 1
     assert document.send("m2", counter=2).ended() == (lines(2), "", 0)
+
+
+def test_a_log_that_nobody_reads_stops_nobody(serve, connect, tmp_path):
+    source = """
+import os
+from orcha.exceptions import ConditionFailed
+from support.managers import ScriptManager
+class Wordy(ScriptManager):
+    def below_limit(self, petition):
+        if petition.script.get("blocked"):
+            return ConditionFailed(f"{petition.id} waits for rig " + "3" * 2_000)
+        return True
+"""
+    service = serve("wordy:Wordy", source=source, start=False)
+    process = service.spawn(*service.command, stderr=subprocess.PIPE, bufsize=0)
+    assert process.stderr.readline().startswith(b"orcha: serving")  # and from now on nobody reads
+    client = connect(service)
+    client.send_many([Message(number, {"blocked": True}) for number in range(200)])  # far more than a pipe holds
+    queue = client.manager.Queue()
+    client.send(Message("m1", {"queue": queue, "lines": ["a"]}))
+    assert [queue.get(timeout=30), queue.get(timeout=30)] == ["a", None]
+    process.terminate()
+    assert process.wait(30) == 0

@@ -46,7 +46,7 @@ class Run:
             self._manager.join()
         except Exception as error:  # noqa: BLE001 - whatever it is, the document discards it: this is where it ends
             self._fail(error)
-        raise SystemExit(0)
+        _leave(0)
 
     def _say_ready(self) -> None:
         """Tell people and systemd that it serves."""
@@ -60,14 +60,17 @@ class Run:
         from orcha.exceptions import OrchaError
         from orcha.utils.logging_utils import get_logger
 
+        code = getattr(error, "exit_code", 1)
+        code = code if isinstance(code, int) and code else 1
+        if _log_is_stuck():
+            _leave(code)
         get_logger().debug("%s failed", type(self._manager).__name__, exc_info=error)
         text = " ".join(str(error).split())
         if not isinstance(error, OrchaError):
             text = f"{type(error).__name__}: {text}"
         say(f"orcha: {text}")
         self._notify(f"STATUS={text}")
-        code = getattr(error, "exit_code", 1)
-        raise SystemExit(code if isinstance(code, int) and code else 1)
+        _leave(code)
 
     def _notify(self, state: str) -> None:
         """Tell systemd, where it wants to know."""
@@ -129,6 +132,18 @@ def _hurried(manager: Serving) -> Callable[[], object] | None:
     if any(each.name == "now" or each.kind is each.VAR_KEYWORD for each in parameters):
         return lambda: shutdown(now=True)
     return None
+
+
+def _log_is_stuck() -> bool:
+    """Tell whether the thread that writes the service's log has outlived the service: nobody reads what it writes."""
+    return any(thread.name == "orcha-log" for thread in threading.enumerate())
+
+
+def _leave(code: int) -> Never:
+    """End the process; at once where the end of the interpreter would wait for that log."""
+    if _log_is_stuck():
+        os._exit(code)
+    raise SystemExit(code)
 
 
 def say(line: str) -> None:
