@@ -286,4 +286,3 @@ def flip(path):
     for page in range(4096 * 20, len(content), 4096):
         content[page : page + 8] = b"\xff" * 8
     path.write_bytes(content)
-
