@@ -117,6 +117,7 @@ class Engine:
     def start(self) -> None:
         """Start the engine and hook threads."""
         self.visits.start()
+        self.post(self.visits.wake)  # what waits from before must not wait for the first client too
         self._thread.start()
 
     def post(self, handler: Callable[..., None], *args: Any) -> None:
