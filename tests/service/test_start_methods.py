@@ -27,5 +27,9 @@ def test_what_was_put_without_waiting_comes_before_the_end_too(document):
     assert document.send("nowait-1", counter=3_000).ended() == (lines(3_000), "", 0)
 
 
+def test_so_does_what_the_action_itself_put_before_it_returned_without_finish(document):
+    assert document.send("nowaithere-1", counter=3_000).ended() == (lines(3_000), "", 0)
+
+
 def test_a_child_may_finish(document):
     assert document.send("childends-1", counter=3).ended() == (lines(3), "", 4)

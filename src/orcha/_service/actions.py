@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orcha._processes import attempts
 from orcha._service.describe import describe
 from orcha._service.hooks import FORKED_AND_RETURNED
+from orcha._wire.attempt import AttemptChannel
 from orcha.exceptions import StaleCall
 
 if TYPE_CHECKING:
@@ -125,6 +126,9 @@ class ActionPool:
         run.thread = threading.get_native_id()
         with attempts.working_for(run.ordinal) as work:
             error = self._call(run.petition, run)
+        queue = getattr(run.petition, "queue", None)
+        if isinstance(queue, AttemptChannel):
+            queue.flush()  # what was put without waiting comes before the end, which is reported next
         run.processes = run.processes or work.may_have_processes
         return error
 

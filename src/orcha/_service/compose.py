@@ -51,6 +51,8 @@ BREATH = 0.25
 """Seconds after which a waiting main thread looks whether a signal has come."""
 COLLECT_AFTER = 100_000
 """Objects that are made, and not gone again, between two garbage collections."""
+COLLECT_MIDDLE_AFTER, COLLECT_ALL_AFTER = 50, 100
+"""The same for the older generations, in collections of the next younger one. Idle, the service collects all."""
 
 LAST_LINES = 1.0
 """Seconds that the log may take for what is still to be written when the service has stopped."""
@@ -276,8 +278,7 @@ def _tune_collector() -> None:
     """Keep what the service is made of out of garbage collections, and have these less often: each looks at all."""
     gc.collect()
     gc.freeze()
-    youngest, *older = gc.get_threshold()
-    gc.set_threshold(max(youngest, COLLECT_AFTER), *older)
+    gc.set_threshold(COLLECT_AFTER, COLLECT_MIDDLE_AFTER, COLLECT_ALL_AFTER)
 
 
 def _free_port(address: str) -> int:

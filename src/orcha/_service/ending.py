@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from hashlib import blake2b
+from itertools import count
 from typing import TYPE_CHECKING
 
 from orcha._core.machine import TIMED_OUT_CODE
@@ -44,7 +45,7 @@ class Ending:
         """Belong to an engine; nothing is started before it is needed."""
         self._engine = engine
         self._nonce = engine.incarnation.nonce
-        self._ordinal = 0
+        self._ordinals = count(1)
         self._secret = os.urandom(32)
         self._pid = os.getpid()
         self.population = population_for(self._nonce)
@@ -61,11 +62,9 @@ class Ending:
 
     # --- start --------------------------------------------------------------------------------------------------
 
-    def take_ordinal(self, record: Record) -> int:
-        """Give the number the next attempt's processes are tagged with."""
-        del record
-        self._ordinal += 1
-        return self._ordinal
+    def take_ordinal(self) -> int:
+        """Give the number the next attempt's processes are tagged with; from any thread."""
+        return next(self._ordinals)
 
     def capability(self, channel: bytes, seq: int, attempt: int) -> bytes:
         """Give the key with which a process of this attempt may write to its channel, and nothing else."""

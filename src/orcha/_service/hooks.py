@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._core.record import Record
+    from orcha._service.steps import Steps
     from orcha.interfaces.policy import Policy
 
 FORKED_AND_RETURNED = 70
@@ -140,7 +141,7 @@ class Hooks:
         self,
         manager: Any,
         granted: dict[str, int],
-        go: Callable[[Record], None],
+        steps: Steps,
         port: Any,
         functions: dict[str, Callable[..., Any]],
         done: Callable[[Visit], None],
@@ -151,7 +152,7 @@ class Hooks:
         Args:
             manager: whose hooks are called.
             granted: str(id) -> seq of those that may run; a yes is entered at once.
-            go: hands a petition whose on_start said yes to an action thread.
+            steps: what is to be done for a petition between the calls.
             port: the engine's side of in-process channels.
             functions: what clients may call by name.
             done: told of a visit that is over.
@@ -160,7 +161,7 @@ class Hooks:
         """
         self._manager = manager
         self._granted = granted
-        self._go = go
+        self._steps = steps
         self._port = port
         self._functions = functions
         self._done = done
@@ -228,7 +229,7 @@ class Hooks:
                 if visit.abandoned:
                     raise StaleCall
                 if call.hook is Hook.ON_START and result.error is None:
-                    self._go(call.record)
+                    self._steps.go(call.record)
                 visit.results.append(result)
                 visit.current = None
             if call.hook is Hook.CONVERT and call.extra is None and result.error is None:
@@ -260,6 +261,7 @@ class Hooks:
         if _is_cancelled(record):
             return Result(Hook.ON_START, record, CANCELLED_BEFORE, value=False)
         petition = record.petition
+        self._steps.prepare(record)
         try:
             answer = self._manager.on_start(petition)
         except StaleCall:
@@ -276,6 +278,7 @@ class Hooks:
         if record.petition is None:
             return Result(Hook.ON_FINISH, record, "the petition could not be made again")
         mark_started(record.petition)
+        self._steps.mark(record)
         try:
             self._manager.on_finish(record.petition)
         except StaleCall:
@@ -306,6 +309,7 @@ class Hooks:
         except BaseException as error:  # noqa: BLE001 - as above
             return Result(Hook.CONVERT, record, f"convert_to_petition: {describe(error)}")
         record.petition = petition
+        self._steps.mark(record)
         if fresh:
             record.priority = priority
         if policy is not None:

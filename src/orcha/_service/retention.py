@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ class Retention:
     def _round(self) -> None:
         engine, settings = self._engine, self._engine.settings
         now = time.time()
+        if not engine.machine.granted and not engine.machine.waiting:
+            gc.collect()  # nobody waits for it now
         candidates = engine.store.prunable(
             older_than=now - settings.keep_age,
             keep=settings.keep_count,

@@ -10,11 +10,9 @@ from orcha._core.choose import PATIENCE, Answer
 from orcha._core.record import Phase, Record
 from orcha._core.state import State
 from orcha._service import faults
-from orcha._service.actions import Run
 from orcha._service.hooks import SAYS_NO, Call, Hook, Hooks, Result, Visit
 from orcha._service.loading import record_of
-from orcha._service.marking import attach, set_state
-from orcha._wire.attempt import AttemptChannel
+from orcha._service.steps import Steps
 from orcha._wire.messages import Reply, Verdict
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
 CONVERT_AT_ONCE = 256
 """Conversions of one visit while nothing runs."""
-CONVERT_MEANWHILE = 32
+CONVERT_MEANWHILE = 24
 """Conversions of one visit while something runs: more would keep those that wait from being asked."""
 HEADS = 96
 """Waiting petitions handed over to be asked."""
@@ -53,7 +51,7 @@ class Visits:
         self.hooks = Hooks(
             engine.manager,
             engine.machine.granted,
-            self._go,
+            Steps(engine),
             engine,
             self.functions,
             lambda visit: engine.post(self._over, visit),
@@ -95,13 +93,6 @@ class Visits:
         if faults.is_held() and record.may_start:
             engine.timers.at(time.monotonic() + _HELD_FOR, lambda: self.on_start(record))
             return
-        petition = record.petition
-        assert petition is not None
-        record.run = run = Run(engine, record, petition, engine.ending.take_ordinal(record))
-        queue = getattr(petition, "queue", None)
-        if isinstance(queue, AttemptChannel):
-            engine.ending.bind(queue, run)
-        attach(petition, run, engine.report)
         record.extras = None
         self._starts.append(record)
         if record.timeout is not None:
@@ -111,7 +102,6 @@ class Visits:
         """Have on_finish called, unless its on_start is stuck: then after that came back."""
         if record.petition is None:
             return
-        set_state(record, self._engine.report)
         for owed in self._owed.values():
             if record in owed:
                 return
@@ -279,10 +269,8 @@ class Visits:
         channel = engine.channels.known(record.channel) or engine.channels.create(record.channel, record.owner, own=own)
         engine.machine.accept(record, start=start, new_channel=not channel.kept)
         channel.kept = True
-        if record.state is State.QUEUED:
-            set_state(record, self._engine.report)
-            if record.queue_timeout is not None:
-                engine.ending.limit_wait(record)
+        if record.state is State.QUEUED and record.queue_timeout is not None:
+            engine.ending.limit_wait(record)
 
     def _not_converted(self, record: Record, reason: str) -> None:
         machine = self._engine.machine
@@ -311,10 +299,6 @@ class Visits:
         peer, request, _ = result.record.submitter
         verdict = Verdict.OK if result.error is None else Verdict.RAISED
         self._engine.reply(peer, Reply(request, verdict, result.value, result.error))
-
-    def _go(self, record: Record) -> None:
-        set_state(record, self._engine.report)
-        self._engine.actions.go(record.run)
 
     # --- calls that do not come back ----------------------------------------------------------------------------
 

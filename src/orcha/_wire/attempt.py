@@ -121,6 +121,8 @@ class AttemptChannel:
 
     def flush(self) -> None:
         """Return when the service has all that this process put."""
+        if not self._outlets:
+            return
         outlet = self._outlet()
         if outlet is not None:
             outlet.flush()
