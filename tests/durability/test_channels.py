@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 
 import pytest
@@ -68,7 +69,7 @@ def test_a_follower_beyond_the_end_goes_on_at_the_end(serve, connect, tmp_path, 
     gate.wait_until_reached()
     other = connect(service)
     beyond = follow(other, channel.__orcha_channel__, 50)
-    with pytest.raises(Exception, match="^$"):
+    with pytest.raises(queue.Empty):
         beyond.get(timeout=0.2)
     gate.open()
     assert read_all(beyond) == ["few/1/0", None]
@@ -144,5 +145,5 @@ def test_a_reason_and_its_final_are_kept_together(serve, connect, tmp_path):
     store.close()
     log.close()
     assert row.outcome is Outcome.INTERRUPTED
-    assert [record.kind for record in records[-3:]] == [1, 2, 3]
+    assert [record.kind for record in records[-2:]] == [1, 2]
     assert sum(record.kind == 1 for record in records) == 1

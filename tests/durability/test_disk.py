@@ -255,12 +255,19 @@ def test_output_that_finds_no_room_is_dropped_and_counted(under_test, monkeypatc
 # --- it was tampered with --------------------------------------------------------------------------------------------
 
 
+def flip(path):
+    content = bytearray(path.read_bytes())
+    for page in range(4096 * 20, len(content), 4096):
+        content[page : page + 8] = b"\xff" * 8
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("damage", "line"),
     [
         (lambda path: path.write_bytes(b""), "is empty"),
         (lambda path: path.write_bytes(path.read_bytes()[:100] + b"\xff" * 8192), "damaged|malformed|cut short"),
-        (lambda path: flip(path), "damaged|malformed"),
+        (flip, "damaged|malformed"),
         (lambda path: path.unlink(), "is missing"),
     ],
     ids=["empty", "overwritten", "bits", "missing"],
@@ -279,10 +286,3 @@ def test_a_start_on_a_damaged_database_is_refused_and_changes_nothing(serve, con
     assert service.wait_for_end() == 78
     assert re.search(rf"orcha: .*orcha\.db.*({line})", service.stderr()), service.stderr()
     assert (path.read_bytes() if path.exists() else None) == left
-
-
-def flip(path):
-    content = bytearray(path.read_bytes())
-    for page in range(4096 * 20, len(content), 4096):
-        content[page : page + 8] = b"\xff" * 8
-    path.write_bytes(content)
