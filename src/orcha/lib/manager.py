@@ -259,9 +259,13 @@ class Manager(abc.ABC):
         self.setup()
         _ = self.processor  # so that ``Processor()`` gives it
         service = Service(self, self._functions, key=self._key)
-        service.start()
-        self._service = service
+        self._service = service  # conditions count what runs from the first one on
         self.port = service.port
+        try:
+            service.start()
+        except BaseException:
+            self._service = None
+            raise
 
     def serve(self) -> None:
         """Start serving, and return when the service has stopped."""
