@@ -29,12 +29,14 @@ def dial(
     timeout: float = 5.0,
     allow_weak_key: bool = False,
     tls: bool | None = None,
+    prove: bool = True,
 ) -> Link:
     """Connect to the service at an endpoint.
 
     Without `key` the kernel's word is enough on the Unix socket of a service of the same user or of root, and the
-    user's key file is used elsewhere. A `key` that is given is always proved. `timeout` is in seconds, for each way
-    that is tried; `tls` says whether to use TLS over TCP, None for wherever the endpoint is not on loopback.
+    user's key file is used elsewhere. A `key` that is given is proved, without `prove` only where the kernel's word is
+    not enough. `timeout` is in seconds, for each way that is tried; `tls` says whether to use TLS over TCP, None for
+    wherever the endpoint is not on loopback.
 
     Raises OrchaConnectionError (nobody listens, or who listens does not answer), AuthenticationError (the key is
     wrong), ManagerShutdownError (the service is stopping), ConfigurationError (the key file is not safe, or a weak key
@@ -45,7 +47,7 @@ def dial(
         link = dial(Endpoint("127.0.0.1", 50000))
         link.send(frames.encode(messages.Ping(1)))
     """
-    keys = _Keys(key)
+    keys = _Keys(key, prove=prove)
     for path in endpoint.socket_paths():
         link = _dial_unix(endpoint, path, keys, timeout)
         if link is not None:
@@ -63,13 +65,14 @@ def dial(
 class _Keys:
     """The key to prove: as given, or the user's file, each read when it is needed."""
 
-    def __init__(self, key: str | bytes | Key | None) -> None:
+    def __init__(self, key: str | bytes | Key | None, *, prove: bool) -> None:
         self._given = key
+        self._prove = prove
         self._key: Key | None = None
 
     def given(self) -> Key | None:
-        """Give the key that the caller named, None where it named none."""
-        return None if self._given is None else self.load()
+        """Give the key that is to be proved in any case, None where there is none."""
+        return None if self._given is None or not self._prove else self.load()
 
     def load(self) -> Key:
         """Give the key that was named, else the user's."""
