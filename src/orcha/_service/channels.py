@@ -6,6 +6,7 @@ served from what is kept, at its own pace, and costs one small object here.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,7 +17,6 @@ from orcha._wire.frames import encode, frame
 from orcha._wire.messages import Gap, Gone, Kind, Record, Reset
 from orcha._wire.values import encode as encode_value
 from orcha.exceptions.store import StoreFull
-from orcha.utils import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -88,11 +88,14 @@ class Channel:
 class ChannelBook:
     """All channels in use."""
 
-    def __init__(self, store: Store, log: OutputLog | MemoryLog, send: Callable[[Peer, bytes], None]) -> None:
-        """Keep records in `store` and `log`, and hand frames for followers to `send`."""
+    def __init__(
+        self, store: Store, log: OutputLog | MemoryLog, send: Callable[[Peer, bytes], None], report: Callable[..., None]
+    ) -> None:
+        """Keep records in `store` and `log`, hand frames for followers to `send`, and lines for the log to `report`."""
         self._store = store
         self._log = log
         self._send = send
+        self._report = report
         self._channels: dict[bytes, Channel] = {}
         self._dirty: list[Channel] = []
         self._delivery: list[tuple[Channel, int, int, bytes]] = []
@@ -341,7 +344,8 @@ class ChannelBook:
 
     def _skip(self, channel: Channel, follower: Follower, first: int) -> None:
         """Tell a follower that what it is to get next is lost; it follows again from where something is kept."""
-        get_logger().error("channel %s: its records %d to %d are lost", channel.id.hex(), follower.next, first - 1)
+        lost = (channel.id.hex(), follower.next, first - 1)
+        self._report(logging.ERROR, "channel %s: its records %d to %d are lost", *lost)
         follower.next = first
         follower.credit = 0
         self._send(follower.peer, encode(Gap(channel.id, first)))

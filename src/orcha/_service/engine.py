@@ -85,7 +85,7 @@ class Engine:
         self.reporter = Reporter()
         self.report = self.reporter.report
         self.outgoing: list[tuple[Peer, bytes]] = []
-        self.channels = ChannelBook(store, log, self.reply_frame)
+        self.channels = ChannelBook(store, log, self.reply_frame, self.report)
         self.actions = ActionPool(self._action_ended)
         self.visits = Visits(self)
         self.ending = Ending(self)
