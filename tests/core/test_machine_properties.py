@@ -1,0 +1,249 @@
+"""The real machine in a simulated service in which anything happens in any order."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from orcha._core.state import OnInterrupt, State
+from support.invariants import (
+    ALWAYS,
+    Seen,
+    everybody_got_an_answer,
+    everything_is_known_after_recovery,
+    nobody_runnable_is_left,
+)
+from support.simulated import Crash, Plan, World
+
+IDS = [1, "1", "a", "b", "c", "d", "e"]
+SHARED = b"c" * 16
+PLANS = st.builds(
+    Plan,
+    priority=st.sampled_from([0, 0, 0, 1, -1.5, math.inf, -math.inf]),
+    flag=st.sampled_from([None, None, "x", "y"]),
+    on_interrupt=st.sampled_from(OnInterrupt),
+    converts=st.sampled_from([True, True, True, True, False]),
+    converts_again=st.sampled_from([True, True, True, True, False]),
+    condition_breaks=st.sampled_from([False, False, False, False, False, True]),
+    on_start=st.sampled_from([True, True, True, False]),
+)
+ANY = st.integers(0, 1000)
+
+
+class AnythingHappens(RuleBasedStateMachine):
+    """Every rule is one thing that may happen to a service at any moment."""
+
+    @initialize(hot=st.integers(1, 4), plans=st.lists(PLANS, max_size=5))
+    def begin(self, hot, plans):
+        self.world = World(hot)
+        self.seen = Seen()
+        self.tokens = []
+        for plan, identity in zip(plans, IDS[1:], strict=False):
+            self.submit_one(plan, identity, None)
+        self.goes_on()
+
+    def pick(self, things, which):
+        things = list(things)
+        return things[which % len(things)]
+
+    # --- clients
+
+    @rule(plan=PLANS, identity=st.sampled_from(IDS), shared=st.sampled_from([None, None, SHARED]))
+    def submit(self, plan, identity, shared):
+        self.submit_one(plan, identity, shared)
+
+    def submit_one(self, plan, identity, shared):
+        token = b"%016d" % len(self.tokens)
+        self.tokens.append((token, identity, plan, shared))
+        self.world.submit(plan, identity, token, shared)
+
+    @rule(which=ANY)
+    @precondition(lambda self: self.tokens)
+    def submit_again(self, which):
+        token, identity, plan, shared = self.pick(self.tokens, which)
+        self.world.submit(plan, identity, token, shared)
+
+    @rule(which=ANY)
+    @precondition(lambda self: self.world.machine.live)
+    def cancel(self, which):
+        assert self.world.cancel(self.pick(self.world.machine.live, which))
+
+    @rule(which=ANY)
+    @precondition(lambda self: self.tokens)
+    def cancel_by_token(self, which):
+        self.world.cancel_token(self.pick(self.tokens, which)[0])
+
+    @rule(plan=PLANS, identity=st.sampled_from(IDS))
+    def cancel_before_submit(self, plan, identity):
+        token = b"%016d" % len(self.tokens)
+        self.tokens.append((token, identity, plan, None))
+        self.world.cancel_token(token)
+
+    # --- hooks
+
+    @rule()
+    def goes_on(self):
+        """What happens most of the time: everything that is due, to its end."""
+        for _ in range(2):
+            self.world.commit()
+            self.world.dispatch()
+            while self.world.visit is not None:
+                self.world.hook_step()
+
+    @rule(steps=st.integers(0, 6))
+    def visit_hooks(self, steps):
+        self.world.dispatch()
+        for _ in range(steps):
+            if self.world.visit is not None:
+                self.world.hook_step()
+
+    @rule()
+    @precondition(lambda self: self.world.visit is not None)
+    def hook_hangs(self):
+        self.world.hook_hangs()
+        self.world.commit()
+
+    @rule(which=ANY)
+    @precondition(lambda self: self.world.stuck)
+    def stuck_hook_returns(self, which):
+        self.world.stuck_returns(which)
+
+    @rule(flag=st.sampled_from(["x", "y"]))
+    def flag_changes(self, flag):
+        self.world.flags ^= {flag}
+        self.world.machine.version += 1
+
+    # --- actions
+
+    def alive(self):
+        return [key for key, action in self.world.actions.items() if action.alive]
+
+    @rule(which=ANY, value=ANY)
+    @precondition(lambda self: self.alive())
+    def put(self, which, value):
+        self.world.put(self.pick(self.alive(), which), value)
+
+    @rule(which=ANY, value=st.sampled_from([None, 0, 1, 7]))
+    @precondition(lambda self: self.alive())
+    def finish(self, which, value):
+        self.world.finish(self.pick(self.alive(), which), value)
+
+    @rule(which=ANY, tells=st.booleans())
+    @precondition(lambda self: self.alive())
+    def start_process(self, which, tells):
+        key = self.pick(self.alive(), which)
+        record = self.world.machine.records[key[0]]
+        watched = key in self.world.ladders or record.state is State.STARTING
+        self.world.spawn(key, tells=tells or not watched)
+
+    @rule(which=ANY, error=st.sampled_from([None, "ValueError: x"]))
+    @precondition(lambda self: self.alive())
+    def action_returns(self, which, error):
+        self.world.returns(self.pick(self.alive(), which), error)
+
+    @rule(which=ANY, survivors=st.sampled_from([[], [], [], [42, 43]]))
+    @precondition(lambda self: self.world.ladders)
+    def ladder_done(self, which, survivors):
+        key = self.pick(sorted(self.world.ladders), which)
+        action = self.world.actions.get(key)
+        if action is not None and action.processes == 0:
+            survivors = []
+        self.world.ladder_done(key, survivors)
+
+    @rule(which=ANY)
+    @precondition(lambda self: self.world.on_starts)
+    def abandon(self, which):
+        self.world.abandon(self.pick(self.world.on_starts, which))
+
+    @rule(which=ANY)
+    @precondition(lambda self: self.world.machine.records)
+    def limit(self, which):
+        self.world.limit(self.pick(self.world.machine.records.values(), which))
+
+    @rule(which=ANY)
+    @precondition(lambda self: self.world.delivered)
+    def report_comes_twice(self, which):
+        what, args, named = self.pick(self.world.delivered, which)
+        record = self.world.machine.records.get(args[0])
+        is_current = record is not None and record.attempt == args[1]
+        if is_current and what in {"processes_gone", "abandon"}:
+            return
+        before = repr(self.world.machine.changes), len(self.world.machine.effects), len(self.world.machine.finals)
+        getattr(self.world.machine, what)(*args, **named)
+        after = repr(self.world.machine.changes), len(self.world.machine.effects), len(self.world.machine.finals)
+        assert before == after, "a report that came twice, or late, changed something"
+
+    # --- the transaction, the end, and the start again
+
+    @rule(full=st.sampled_from([False, False, False, True]))
+    def commit(self, full):
+        self.world.store.full = full
+        self.world.commit()
+        self.world.store.full = False
+
+    @rule(dies=st.sampled_from([None, None, None, "before", "after"]), again=st.sampled_from([None, "before", "after"]))
+    def crash(self, dies, again):
+        try:
+            self.world.commit(dies=dies)
+        except Crash:
+            self.world.restart(dies=again)
+            everything_is_known_after_recovery(self.world)
+
+    @rule(sure=st.sampled_from([False, False, True]))
+    def stop(self, sure):
+        if sure or self.world.draining:
+            self.world.stop()
+
+    @rule()
+    @precondition(lambda self: self.world.draining and self.world.is_quiet())
+    def leave(self):
+        self.world.commit()
+        if self.world.is_quiet():
+            self.world.restart(crashed=bool(self.world.stuck))
+
+    # --- what holds
+
+    @invariant()
+    def everything_holds(self):
+        if not hasattr(self, "world"):
+            return
+        for holds in ALWAYS:
+            holds(self.world, self.seen)
+        self.seen.remember(self.world)
+
+    def teardown(self):
+        if not hasattr(self, "world"):
+            return
+        world = self.world
+        world.flags = {"x", "y"}
+        world.machine.version += 1
+        if world.draining:
+            self.come_to_rest()
+            world.restart(crashed=not world.is_quiet() or bool(world.stuck))
+        self.come_to_rest()
+        nobody_runnable_is_left(world)
+        everybody_got_an_answer(world)
+
+    def come_to_rest(self):
+        world = self.world
+        for _ in range(200):
+            world.commit()
+            for key in self.alive():
+                world.returns(key, None)
+            for key in sorted(world.ladders):
+                world.ladder_done(key, [])
+            while world.stuck:
+                world.stuck_returns(0)
+            world.dispatch()
+            while world.visit is not None:
+                world.hook_step()
+            self.everything_holds()
+
+
+AnythingHappens.TestCase.settings = settings(
+    max_examples=250, stateful_step_count=50, deadline=None, print_blob=True, database=None
+)
+test_anything_happens = AnythingHappens.TestCase

@@ -1,0 +1,207 @@
+"""What holds of petitions at every moment, each as a function of a simulated service and what was seen before."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from orcha._core.record import Phase, Record
+from orcha._core.state import Outcome, State
+from orcha._store.contract import Row
+from support.simulated import CAPACITY, World
+
+RUNS = (State.STARTING, State.CANCELLING)
+
+
+class Seen:
+    """What was seen at earlier moments."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, Row] = {}
+        self.logs: dict[bytes, list[tuple[str, int, object]]] = {}
+
+    def remember(self, world: World) -> None:
+        """Take what is kept now as seen."""
+        self.rows = {row.seq: row for row in world.store.all_rows()}
+        self.logs = world.store.logs()
+
+
+def every_acknowledged_token_has_its_row(world: World, _: Seen) -> None:
+    rows = {row.token: row.seq for row in world.store.all_rows()}
+    assert world.acked.items() <= rows.items()
+
+
+def one_row_a_token_and_one_live_row_an_id(world: World, _: Seen) -> None:
+    rows = world.store.all_rows()
+    assert len({row.token for row in rows}) == len(rows)
+    live = Counter(row.id for row in rows if row.state is not State.ENDED or row.slot_held)
+    assert all(count == 1 for count in live.values()), live
+
+
+def an_attempt_starts_at_most_once(world: World, _: Seen) -> None:
+    assert all(count == 1 for count in world.on_starts.values()), world.on_starts
+
+
+def attempts_only_rise(world: World, seen: Seen) -> None:
+    for row in world.store.all_rows():
+        if row.seq in seen.rows:
+            assert row.attempt >= seen.rows[row.seq].attempt
+
+
+def queued_means_never_executed(world: World, _: Seen) -> None:
+    for row in world.store.all_rows():
+        if row.state is State.QUEUED:
+            assert not world.on_starts[row.seq, row.attempt + 1]
+
+
+def nothing_leaves_its_end(world: World, seen: Seen) -> None:
+    now = {row.seq: row for row in world.store.all_rows()}
+    for seq, before in seen.rows.items():
+        if before.state is State.ENDED:
+            after = now[seq]
+            assert (after.state, after.outcome, after.code, after.reason, after.ended, after.attempt) == (
+                before.state, before.outcome, before.code, before.reason, before.ended, before.attempt,
+            )  # fmt: skip
+
+
+def one_final_value_and_nothing_after_it(world: World, _: Seen) -> None:
+    rows = {row.seq: row for row in world.store.all_rows()}
+    finals: Counter[int] = Counter()
+    for log in world.store.logs().values():
+        for kind, seq, _value in log:
+            assert not finals[seq], f"{kind} after the final value"
+            finals[seq] += kind == "final"
+    for seq, row in rows.items():
+        assert finals[seq] == (row.state is State.ENDED)
+    assert finals.keys() <= rows.keys()
+
+
+def what_a_follower_has_read_stays(world: World, seen: Seen) -> None:
+    for channel, before in seen.logs.items():
+        assert world.store.log(channel)[: len(before)] == before
+
+
+def the_final_value_is_what_the_row_says(world: World, _: Seen) -> None:
+    rows = {row.seq: row for row in world.store.all_rows()}
+    for log in world.store.logs().values():
+        for kind, seq, value in log:
+            if kind == "final":
+                assert value == rows[seq].code
+            if kind == "notice":
+                assert value == f"{rows[seq].reason}\n"
+
+
+def a_cancel_that_was_kept_is_no_success(world: World, seen: Seen) -> None:
+    for row in world.store.all_rows():
+        before = seen.rows.get(row.seq)
+        if before is not None and before.state is State.CANCELLING and row.attempt == before.attempt:
+            assert row.outcome not in {Outcome.SUCCEEDED, Outcome.FAILED}
+
+
+def cancelled_means_nothing_of_it_lives(world: World, _: Seen) -> None:
+    for row in world.store.all_rows():
+        action = world.actions.get((row.seq, row.attempt))
+        if action is None or row.outcome not in {Outcome.CANCELLED, Outcome.TIMED_OUT} or row.state is not State.ENDED:
+            continue
+        assert not action.alive or row.slot_held, "its thread lives, and it is not known as abandoned"
+        if action.processes:
+            assert action.alive, "a process lives, and no abandoned thread can have started it"
+            ended = (row.seq, row.attempt) in world.ladders or world.machine.effects
+            assert ended, "a process of an abandoned thread is not killed"
+
+
+def no_more_run_than_may(world: World, _: Seen) -> None:
+    assert len(world.machine.granted) <= CAPACITY
+    if world.machine.changes:
+        return
+    held = [row.id for row in world.store.all_rows() if _holds_a_slot(world, row)]
+    assert set(held) <= world.machine.granted.keys(), "a petition runs that running_processes does not name"
+    assert set(held) == world.machine.granted.keys(), "running_processes names what does not run"
+
+
+def _holds_a_slot(world: World, row: Row) -> bool:
+    return (row.state in RUNS and row.seq not in world.machine.leaving) or row.slot_held
+
+
+def a_slot_is_held_while_anything_of_the_attempt_lives(world: World, _: Seen) -> None:
+    for (seq, _attempt), action in world.actions.items():
+        if action.alive or action.processes:
+            assert seq in world.machine.granted.values(), f"petition {seq} is not said to run"
+
+
+def hooks_are_called_in_pairs(world: World, _: Seen) -> None:
+    for attempt, calls in world.on_finishes.items():
+        assert len(calls) == len(set(calls)), f"on_finish of {attempt} was called twice without a crash"
+
+
+def memory_agrees_with_what_is_kept(world: World, _: Seen) -> None:
+    """Checked where nothing waits to be kept: then the machine's live petitions are the store's."""
+    machine = world.machine
+    if machine.changes:
+        return
+    rows = {row.seq: row for row in world.store.all_rows()}
+    for key, known in machine.live.items():
+        if not isinstance(known, Record):
+            assert rows[known[1]].state is State.QUEUED
+        elif known.phase is not Phase.CONVERTING:
+            row = rows[known.seq]
+            assert (row.id, row.state, row.attempt) == (key, known.state, known.attempt)
+            assert known.state is not State.ENDED or row.outcome is known.outcome
+    live = {known.seq if isinstance(known, Record) else known[1] for known in machine.live.values()}
+    assert {seq for seq, row in rows.items() if row.state is not State.ENDED or row.slot_held} <= live
+    assert {seq for seq in machine.records if seq not in live} == set()
+
+
+def the_queue_holds_what_is_queued(world: World, _: Seen) -> None:
+    machine = world.machine
+    queued = [r.seq for r in machine.records.values() if r.state is State.QUEUED and r.phase is Phase.WAITING]
+    queued += [known[1] for known in machine.live.values() if not isinstance(known, Record)]
+    assert len(machine.waiting) == len(queued)
+    hot = machine.waiting.head(len(queued))
+    assert hot == sorted(hot)
+    assert all(key[1] in machine.records for key in hot), "a hot petition cannot be asked"
+
+
+ALWAYS = [
+    every_acknowledged_token_has_its_row,
+    one_row_a_token_and_one_live_row_an_id,
+    an_attempt_starts_at_most_once,
+    attempts_only_rise,
+    queued_means_never_executed,
+    nothing_leaves_its_end,
+    one_final_value_and_nothing_after_it,
+    what_a_follower_has_read_stays,
+    the_final_value_is_what_the_row_says,
+    a_cancel_that_was_kept_is_no_success,
+    cancelled_means_nothing_of_it_lives,
+    no_more_run_than_may,
+    a_slot_is_held_while_anything_of_the_attempt_lives,
+    hooks_are_called_in_pairs,
+    memory_agrees_with_what_is_kept,
+    the_queue_holds_what_is_queued,
+]
+
+
+def nobody_runnable_is_left(world: World) -> None:
+    """Where everyone was asked and nothing changed since, no hot petition's condition would say yes."""
+    for key in world.machine.waiting.head(100):
+        assert not world.says_yes(world.machine.records[key[1]]), f"{key} could run and is not asked"
+
+
+def everything_is_known_after_recovery(world: World) -> None:
+    for row in world.store.all_rows():
+        assert row.state in {State.QUEUED, State.HELD, State.ENDED}
+        assert not row.slot_held
+
+
+def everybody_got_an_answer(world: World) -> None:
+    """Where everything has come to its end: nobody waits, nothing runs, each on_start had its on_finish."""
+    machine = world.machine
+    assert not machine.granted
+    assert not machine.leaving
+    assert not world.unanswered
+    for row in world.store.all_rows():
+        assert row.state in {State.HELD, State.ENDED}, row
+        assert not row.hook_pending, row
+        assert not row.slot_held, row
+    for attempt, count in world.on_starts.items():
+        assert len(world.on_finishes.get(attempt, ())) >= count, f"no on_finish for {attempt}"
