@@ -75,9 +75,9 @@ class History:
 
     @classmethod
     def read(cls, paths: list[Path]) -> Self:
-        """Read logs; a torn last line of a killed client is left out."""
+        """Read logs; a torn last line of a killed client is left out, and one that was killed before its first."""
         history = cls()
-        for path in paths:
+        for path in filter(Path.exists, paths):
             for line in path.read_bytes().split(b"\n")[:-1]:
                 history._take(json.loads(line))
         return history
