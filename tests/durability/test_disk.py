@@ -8,6 +8,7 @@ import apsw
 import pytest
 
 from orcha._output import segment
+from orcha._service import channels
 from orcha._store.space import Limits
 from orcha._wire.messages import Verdict
 from orcha.exceptions.store import StoreBroken, StoreFull
@@ -250,6 +251,15 @@ def test_output_that_finds_no_room_is_dropped_and_counted(under_test, monkeypatc
     assert under_test.told.finals == {asked(1).token: 3}
     assert len([line for line in under_test.told.notices if "values were dropped" in line]) >= 1
     assert under_test.engine.failure is None
+
+
+def test_a_channel_that_has_its_fill_takes_no_more_values_and_ends_all_the_same(under_test, monkeypatch):
+    monkeypatch.setattr(channels, "LONGEST", 100_000)
+    under_test.submit(asked(1), lines=20, width=40_000, code=3)
+    under_test.settle(asked(1))
+    assert under_test.told.finals == {asked(1).token: 3}
+    (line,) = under_test.told.notices
+    assert "values were dropped (17): a channel takes 100000 bytes" in line
 
 
 # --- it was tampered with --------------------------------------------------------------------------------------------
