@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import signal
 import threading
@@ -28,7 +29,7 @@ class Interrupts:
 
     def handle(self, number, frame):
         signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, self.longest))
-        while frame is not None:
+        while frame is not None and frame.f_code.co_name != "__del__":  # Python would report it, and go on
             if frame.f_code in INSIDE:
                 self.count += 1
                 raise KeyboardInterrupt
@@ -38,6 +39,7 @@ class Interrupts:
 @contextmanager
 def interrupts():
     rain = Interrupts()
+    gc.disable()  # what finalizers and callbacks of a collection raise is reported, and ends nothing
     before = signal.signal(signal.SIGALRM, rain.handle)
     signal.setitimer(signal.ITIMER_REAL, 0.001)
     try:
@@ -45,6 +47,7 @@ def interrupts():
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        gc.enable()
 
 
 def take(channel, got, **arguments):
