@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ from support.service import RunningService, Serve
 
 if TYPE_CHECKING:
     from orcha.lib import ClientManager
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell without job control starts background jobs so, and what they start inherits it: Ctrl+C would do nothing.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _SERVE = pytest.StashKey[Serve]()
 
