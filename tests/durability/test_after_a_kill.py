@@ -97,8 +97,8 @@ def test_what_ran_goes_where_its_policy_says(service, connect, ledger, gate, pol
     message = Message("ran", {"ledger": str(ledger), "gate": gate.path, "lines": 1, "policy": policy, "queue": channel})
     client.send(message)
     gate.wait_until_reached()
-    gate.close()
     service.kill()
+    gate.close()
     service.start()
     if policy == "rerun":
         gate.open()
