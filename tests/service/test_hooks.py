@@ -86,6 +86,7 @@ def test_a_plugin_that_forks_and_returns_leaves_one_service(variant, observer, l
     assert ledger().count(f"on_finish {word}-1") == 1
 
 
+@pytest.mark.slow
 def test_stop_refuses_new_ones_and_lets_what_runs_go_on(variant, observer, gate, tmp_path):
     document = variant(**QUICK, TEST_ON_HOOK_TIMEOUT="stop")
     running = document.send("slow-1", counter=30, sleep_time=0.1)
@@ -102,6 +103,7 @@ def test_stop_refuses_new_ones_and_lets_what_runs_go_on(variant, observer, gate,
     wait_for(lambda: document.send("m3").ended() == (lines(1), "", 0), what="it takes messages again")
 
 
+@pytest.mark.slow
 def test_the_fourth_hang_stops_the_service_with_75(variant, observer, gate):
     document = variant(**QUICK)
     running = document.send("slow-1", counter=30, sleep_time=0.1)
@@ -113,6 +115,7 @@ def test_the_fourth_hang_stops_the_service_with_75(variant, observer, gate):
     assert "too many hooks that do not return" in document.service.stderr()
 
 
+@pytest.mark.slow
 def test_three_hangs_are_lived_with(variant, gate):
     document = variant(**QUICK)
     for number in range(3):

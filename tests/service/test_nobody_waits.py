@@ -32,6 +32,7 @@ REFUSALS = [
 ]
 
 
+@pytest.mark.slow
 def test_what_cannot_run_ends_with_its_reason_and_one(variant):
     document = variant()
     clients = {identity: document.send(identity) for identity, _ in REFUSALS}
@@ -151,6 +152,7 @@ def test_running_ones_end_interrupted_when_the_service_was_killed_and_is_back(va
     assert_told_once(err)
 
 
+@pytest.mark.slow
 def test_no_line_is_lost_or_doubled_when_the_service_comes_back(variant, observer):
     document = variant()
     count = 40_000  # more than the client takes ahead and the pipe holds

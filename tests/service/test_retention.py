@@ -35,6 +35,7 @@ def test_what_ended_is_forgotten_by_age_or_count_and_what_lives_or_is_followed_i
     assert followed.get() is None
 
 
+@pytest.mark.slow
 def test_the_newest_are_kept(serve, connect):
     service = serve(environment={"ORCHA_KEEP_COUNT": "2", "ORCHA_KEEP_LEAST": "1"})
     client = connect(service)
@@ -53,6 +54,7 @@ def test_nothing_younger_than_the_least_age_is_forgotten(serve, connect):
     assert states(connect(service)) == {"young": "succeeded"}
 
 
+@pytest.mark.slow
 def test_a_forgotten_petitions_output_is_gone_from_the_disk(serve, connect, orcha_home):
     service = serve(environment={"ORCHA_KEEP_AGE": "0", "ORCHA_KEEP_LEAST": "1"})
     client = connect(service)

@@ -18,11 +18,13 @@ def test_the_documents_lines_come_whole(document):
     document.wait_until_idle()
 
 
+@pytest.mark.slow
 def test_the_parents_finish_never_overtakes_what_the_child_sent(document):
     clients = [document.send(f"fast-{number}", counter=2_000) for number in range(3)]
     assert [client.ended() for client in clients] == [(lines(2_000), "", 0)] * 3
 
 
+@pytest.mark.slow
 def test_what_was_put_without_waiting_comes_before_the_end_too(document):
     assert document.send("nowait-1", counter=3_000).ended() == (lines(3_000), "", 0)
 

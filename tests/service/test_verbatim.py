@@ -31,6 +31,7 @@ def installed(tmp_path):
     return target
 
 
+@pytest.mark.slow
 def test_the_installed_plugin_is_listed_serves_and_prints_its_lines_as_they_come(serve, installed):
     only = {"PYTHONPATH": str(installed)}
     listing = subprocess.run([COMMAND, "ls"], env={**serve.environment(), **only}, capture_output=True, check=True)
