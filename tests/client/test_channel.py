@@ -123,9 +123,10 @@ def test_values_no_longer_kept_are_told_by_a_line(scripted, client_of, item, rea
     client.submit([item(channel=channel)])
     assert channel.get() == "one\n"
     identity = channel.__orcha_channel__
-    service.channels[identity] += [Record(Kind.VALUE, 1, b"\xa4gone")] * 4
-    for connection in service.connections:
-        connection.followers.clear()
+    with service.lock:
+        service.channels[identity] += [Record(Kind.VALUE, 1, b"\xa4gone")] * 4
+        for connection in service.connections:
+            connection.followers.clear()
     service.put(identity, "five\n", 0)
     service.send(messages.Gap(identity, 5))
     assert read(channel) == ["orcha: 4 values of this channel are no longer kept\n", "five\n", 0]

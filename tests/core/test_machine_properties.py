@@ -16,7 +16,8 @@ from support.invariants import (
     everything_is_known_after_recovery,
     nobody_runnable_is_left,
 )
-from support.simulated import Crash, Plan, World
+from support.simulated import Crash, World
+from support.simulated_hooks import Plan
 
 IDS = [1, "1", "a", "b", "c", "d", "e"]
 SHARED = b"c" * 16

@@ -7,7 +7,8 @@ from collections import Counter
 from orcha._core.record import Phase, Record
 from orcha._core.state import Outcome, State
 from orcha._store.contract import Row
-from support.simulated import CAPACITY, World
+from support.simulated import World
+from support.simulated_hooks import CAPACITY
 
 RUNS = (State.STARTING, State.CANCELLING)
 

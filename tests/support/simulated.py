@@ -7,85 +7,24 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
 from orcha._core.changes import Append, Changes
-from orcha._core.choose import Answer, choose
 from orcha._core.effects import Do, Effect, Final
 from orcha._core.machine import CANCELLED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE, Machine, on_interrupt_state
 from orcha._core.record import Cancellation, Phase, Record
-from orcha._core.state import OnInterrupt, Outcome, State
+from orcha._core.state import Outcome, State
 from orcha._service.loading import record_of
 from orcha._store.contract import Row
 from orcha._store.memory import MemoryStore
 from orcha.exceptions.store import StoreFull, TokenKnown
+from support.simulated_hooks import REFUSED, Attempt, Call, HookSide, Plan
 
 MANAGER = "tests:Manager"
-CAPACITY = 2
-"""How many petitions every condition lets run."""
-HEADS = 64
-KNOWN, BUSY, REFUSED = 2, 3, 4
-Attempt = tuple[int, int]
-"""(sequence, attempt)"""
+KNOWN, BUSY = 2, 3
 
 
 class Crash(Exception):
     """The service dies here."""
-
-
-class Plan(NamedTuple):
-    """What a petition's plugin does."""
-
-    priority: float = 0
-    flag: str | None = None
-    """It may run only while this flag is up."""
-    on_interrupt: OnInterrupt = OnInterrupt.FAIL
-    converts: bool = True
-    converts_again: bool = True
-    condition_breaks: bool = False
-    on_start: bool = True
-
-
-@dataclass
-class Action:
-    """One action as it goes on in the world, whatever the machine thinks of it."""
-
-    record: Record
-    alive: bool = True
-    processes: int = 0
-    told: bool = False
-    """It may have left processes."""
-
-
-@dataclass
-class Call:
-    """One call of the manager's code."""
-
-    hook: str
-    record: Record
-    fresh: bool = False
-
-
-@dataclass
-class Result:
-    """What came of one."""
-
-    call: Call
-    error: str | None = None
-    called: bool = True
-    answer: Answer | None = None
-
-
-@dataclass
-class Visit:
-    """A batch of calls, and the petitions to be asked after them."""
-
-    calls: list[Call]
-    waiting: list[Record]
-    new: list[Record] = field(default_factory=list)
-    results: list[Result] = field(default_factory=list)
 
 
 class SimulatedStore(MemoryStore):
@@ -121,41 +60,27 @@ def _decoded(data: bytes) -> list[tuple[str, int, object]]:
     return records
 
 
-class World:
+class World(HookSide):
     """The service, those who use it, and what has really happened."""
+
+    store: SimulatedStore
 
     def __init__(self, hot: int = 4) -> None:
         self.hot = hot
-        self.store = SimulatedStore()
-        self.flags: set[str] = set()
-        self.plans: dict[bytes, Plan] = {}
         self.time = 1000.0
-        # What really happened, over all starts of the service.
         self.acked: dict[bytes, int] = {}
         self.verdicts: dict[int, str] = {}
-        self.on_starts: Counter[Attempt] = Counter()
-        self.on_finishes: dict[Attempt, list[int]] = {}
-        self.recovered: set[Attempt] = set()
-        """Attempts that a crash interrupted: nobody knows whether their on_start was called."""
         self.answers: dict[int, Outcome | None] = {}
         self.unanswered: set[int] = set()
-        self.crashes = 0
         self.waiters = 0
+        super().__init__(Machine(hot=hot), SimulatedStore())
         self._boot()
 
     def _boot(self) -> None:
+        self.store.begin(nonce=1, boot_id="boot", uid=0, now=self.time)
+        self.begin(Machine(next_seq=self.store.next_seq(), hot=self.hot))
         self.store.full = False
-        self.epoch = self.store.begin(nonce=1, boot_id="boot", uid=0, now=self.time)[0].epoch
-        self.machine = Machine(next_seq=self.store.next_seq(), hot=self.hot)
-        self.draining = False
-        self.actions: dict[Attempt, Action] = {}
         self.ladders: set[Attempt] = set()
-        self.delivered: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
-        self.visit: Visit | None = None
-        self.stuck: list[tuple[Call, list[Record]]] = []
-        self.gathered: dict[str, list[Record]] = {"finish": [], "start": [], "convert": []}
-        self.again: list[Call] = []
-        self.asked = (-1, -1)
         self.appended: dict[bytes, list[tuple[str, int, object]]] = {}
         self.tombstones: set[bytes] = set()
 
@@ -193,6 +118,8 @@ class World:
         if record is not None:
             self.waiters += 1
             self.unanswered.add(self.waiters)
+            if record.phase in (Phase.CONVERTING, Phase.WAITING):
+                self.never.add(record.seq)
             self.machine.cancel(record, cancelled(), self.waiters)
         return record is not None
 
@@ -235,201 +162,7 @@ class World:
             or any(action.alive for action in self.actions.values())
         )
 
-    # --- the hook side ------------------------------------------------------------------------------------------
-
-    def dispatch(self) -> None:
-        """Hand over what has gathered, if the hook thread is free."""
-        if self.visit is not None:
-            return
-        waiting = self._candidates()
-        finishes, starts, converts = (self.gathered[what] for what in ("finish", "start", "convert"))
-        if not (self.again or finishes or starts or converts or waiting):
-            return
-        calls = self.again
-        calls += [Call("finish", record) for record in finishes]
-        calls += [Call("start", record) for record in starts]
-        calls += [Call("convert", record) for record in waiting if record.petition is None]
-        calls += [Call("convert", record, fresh=True) for record in converts]
-        self.again = []
-        self.gathered = {"finish": [], "start": [], "convert": []}
-        self.visit = Visit(calls, waiting)
-        self.asked = (self.machine.version, self.machine.starts)
-
-    def _candidates(self) -> list[Record]:
-        machine = self.machine
-        if self.draining or not machine.waiting:
-            return []
-        machine.cool(machine.waiting.demote())
-        if machine.waiting.wants_promotion():
-            for row in self.store.rows([key[1] for key in machine.waiting.promote()]):
-                machine.warm(record_of(row))
-        if (machine.version, machine.starts) == self.asked:
-            return []
-        return [machine.records[key[1]] for key in machine.waiting.head(HEADS)]
-
-    def hook_step(self) -> None:
-        """Make the next call of the visit; after the last one ask those that wait, and be over."""
-        visit = self.visit
-        assert visit is not None
-        if len(visit.results) < len(visit.calls):
-            call = visit.calls[len(visit.results)]
-            result = self._call(call)
-            visit.results.append(result)
-            if call.fresh and result.error is None:
-                visit.new.append(call.record)
-            return
-        waiting = [record for record in visit.waiting if record.petition is not None]
-        choose(waiting, visit.new, lambda record: self._ask(visit, record))
-        self.visit = None
-        self._apply(visit.results)
-
-    def hook_hangs(self) -> None:
-        """Give the call in flight up: what is left of the visit goes to the next thread."""
-        visit = self.visit
-        assert visit is not None
-        made = len(visit.results)
-        if made == len(visit.calls):
-            self._condition_hangs(visit)
-            return
-        call = visit.calls[made]
-        owed: list[Record] = []
-        if call.hook == "start" and call.record.may_start:
-            self._note_on_start(call.record)
-            owed.append(call.record)
-        elif call.hook == "finish":
-            self._note_on_finish(call.record)
-        self.stuck.append((call, owed))
-        self.visit = None
-        self._apply(visit.results)
-        self.again = visit.calls[made + 1 :]
-        self.machine.version += 1
-        if call.hook == "start":
-            called = bool(owed)
-            self._report("start_failed", call.record.seq, call.record.attempt, "hangs", called=called)
-        elif call.hook == "convert":
-            self._not_converted(call.record)
-        else:
-            self.machine.hook_done(call.record.seq)
-
-    def _condition_hangs(self, visit: Visit) -> None:
-        self.visit = None
-        self._apply(visit.results)
-        self.machine.version += 1
-        for record in (visit.waiting + visit.new)[:1]:
-            if record.phase is Phase.WAITING:
-                self.machine.break_(record, "condition hangs")
-
-    def stuck_returns(self, which: int) -> None:
-        """A call that was given up comes back: the on_finish that waited for it can be called."""
-        _, owed = self.stuck.pop(which % len(self.stuck))
-        self.gathered["finish"].extend(owed)
-
-    def _call(self, call: Call) -> Result:
-        record = call.record
-        plan = self.plans[record.token]
-        if call.hook == "convert":
-            return self._convert(call, plan)
-        if call.hook == "finish":
-            self._note_on_finish(record)
-            return Result(call)
-        if not record.may_start:
-            return Result(call, "cancelled before it started", called=False)
-        self._note_on_start(record)
-        if not plan.on_start:
-            return Result(call, "on_start answered False")
-        if record.may_start:
-            self.actions[record.seq, record.attempt] = Action(record)
-        return Result(call)
-
-    def _convert(self, call: Call, plan: Plan) -> Result:
-        record = call.record
-        if not (plan.converts if call.fresh else plan.converts_again):
-            return Result(call, "no petition")
-        record.petition = plan  # type: ignore[assignment]  # the machine never looks into it
-        record.on_interrupt = plan.on_interrupt
-        if call.fresh:
-            record.priority = plan.priority
-        return Result(call)
-
-    def _note_on_start(self, record: Record) -> None:
-        key = record.seq, record.attempt
-        (row,) = self.store.rows([record.seq])
-        assert row.attempt == record.attempt, "on_start without a kept intent"
-        assert row.state in (State.STARTING, State.CANCELLING), "on_start without a kept intent"
-        self.on_starts[key] += 1
-
-    def _note_on_finish(self, record: Record) -> None:
-        key = record.seq, record.attempt
-        assert not any(record in owed for _, owed in self.stuck), "on_finish while its on_start is inside"
-        assert self.on_starts[key] or key in self.recovered, "on_finish without on_start"
-        self.on_finishes.setdefault(key, []).append(self.crashes)
-
-    def says_yes(self, record: Record) -> bool:
-        """What its condition answers now."""
-        plan = self.plans[record.token]
-        return len(self.machine.granted) < CAPACITY and (plan.flag is None or plan.flag in self.flags)
-
-    def _ask(self, visit: Visit, record: Record) -> Answer:
-        answer = Answer.YES if self.says_yes(record) else Answer.NO
-        if self.plans[record.token].condition_breaks:
-            answer = Answer.BROKEN
-        if answer is Answer.YES:
-            self.machine.granted[record.key] = record.seq
-        visit.results.append(Result(Call("condition", record), answer=answer))
-        return answer
-
-    def _apply(self, results: list[Result]) -> None:  # noqa: C901 - one branch a kind of call
-        answered: dict[int, Result] = {}
-        converted: list[Record] = []
-        for result in results:
-            call, record = result.call, result.call.record
-            if call.hook == "condition":
-                answered[record.seq] = result
-            elif call.hook == "convert":
-                if result.error is not None:
-                    self._not_converted(record)
-                elif record.phase is Phase.CONVERTING:
-                    converted.append(record)
-            elif call.hook == "finish":
-                self.machine.hook_done(record.seq)
-            elif result.error is None:
-                self._report("action_going", record.seq, record.attempt)
-            else:
-                self._report("start_failed", record.seq, record.attempt, result.error, called=result.called)
-        for record in converted:
-            self._accept(record, answered.pop(record.seq, None))
-        for result in answered.values():
-            if result.answer is Answer.BROKEN:
-                self.machine.break_(result.call.record, "condition breaks")
-        yes = [result.call.record for result in answered.values() if result.answer is Answer.YES]
-        if yes:
-            self.machine.start_all(yes)
-
-    def _not_converted(self, record: Record) -> None:
-        if record.phase is Phase.CONVERTING:
-            self.machine.refuse(record, REFUSED, "no petition")
-        elif self.machine.records.get(record.seq) is record:
-            self.machine.break_(record, "no petition any more")
-
-    def _accept(self, record: Record, result: Result | None) -> None:
-        answer = result.answer if result is not None else None
-        if answer is Answer.BROKEN:
-            self.machine.refuse(record, REFUSED, "condition breaks")
-            return
-        start = answer is Answer.YES
-        if start and (self.draining or record.cancellation is not None):
-            start = False
-            self.machine.granted.pop(record.key, None)
-            self.machine.version += 1
-        made = {channel.id for channel in self.machine.changes.channels}
-        new = self.store.channel(record.channel) is None and record.channel not in made
-        self.machine.accept(record, start=start, new_channel=new)
-
     # --- actions and processes ----------------------------------------------------------------------------------
-
-    def _report(self, what: str, *args: Any, **named: Any) -> Any:
-        self.delivered.append((what, args, named))
-        return getattr(self.machine, what)(*args, **named)
 
     def put(self, key: Attempt, value: int) -> bool:
         """An attempt writes; True where it was taken."""
@@ -440,7 +173,7 @@ class World:
 
     def finish(self, key: Attempt, value: int | None) -> bool:
         """An attempt gives its final value; True where it counts."""
-        return bool(self._report("finish", *key, value))
+        return bool(self.report("finish", *key, value))
 
     def spawn(self, key: Attempt, *, tells: bool) -> None:
         """An action starts a process, and tells the service so, or not."""
@@ -460,7 +193,7 @@ class World:
         """An action comes back."""
         action = self.actions[key]
         action.alive = False
-        self._report("returned", *key, error, processes=action.told)
+        self.report("returned", *key, error, processes=action.told)
 
     def ladder_done(self, key: Attempt, survivors: list[int]) -> None:
         """Report the end of what was to be ended."""
@@ -468,11 +201,11 @@ class World:
         action = self.actions.get(key)
         if action is not None and not survivors:
             action.processes = 0
-        self._report("processes_gone", *key, survivors)
+        self.report("processes_gone", *key, survivors)
 
     def abandon(self, key: Attempt) -> None:
         """The grace of a cancelled action's thread is over."""
-        self._report("abandon", *key)
+        self.report("abandon", *key)
 
     # --- the transaction ----------------------------------------------------------------------------------------
 

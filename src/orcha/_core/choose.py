@@ -29,11 +29,7 @@ class Answer(IntEnum):
 
 def in_order(waiting: list[Record], new: list[Record]) -> list[Record]:
     """Merge what waits, in order, with what has just come, by (priority, sequence): lower first."""
-    if not waiting and len(new) == 1:
-        return new
-    if not new:
-        return waiting
-    return sorted(waiting + new, key=_place)
+    return sorted(waiting + new, key=_place) if new else waiting
 
 
 def _place(record: Record) -> tuple[int | float, int]:
@@ -47,17 +43,15 @@ def choose(
     *,
     look_ahead: int | None = None,
     patience: int = PATIENCE,
-) -> bool:
-    """Ask in order; each yes counts before the next is asked. Tell whether all of `waiting` were asked.
+) -> None:
+    """Ask in order; each yes counts before the next is asked.
 
     Of those that waited before, `patience` may say no; whoever has just come is asked once in any case, so that a
     queue of blocked petitions hides nobody. With `look_ahead` only the first so many of all are asked.
-
-    >>> choose([], [], lambda petition: Answer.YES)
-    True
     """
     if not new and look_ahead is None:
-        return _ask_waiting(waiting, ask, patience)
+        _ask_waiting(waiting, ask, patience)
+        return
     candidates = in_order(waiting, new)
     if look_ahead is not None:
         candidates = candidates[:look_ahead]
@@ -69,20 +63,18 @@ def choose(
             continue
         if ask(record) is Answer.NO and not is_new:
             noes += 1
-    return noes < patience
 
 
-def _ask_waiting(waiting: list[Record], ask: Callable[[Record], Answer], patience: int) -> bool:
+def _ask_waiting(waiting: list[Record], ask: Callable[[Record], Answer], patience: int) -> None:
     for record in waiting:
         if ask(record) is Answer.NO:
             patience -= 1
             if patience <= 0:
-                return False
-    return True
+                return
 
 
 def checked_priority(priority: object) -> int | float:
-    """Give a priority as it is kept: any number, clamped outside 64 bits.
+    """Give a priority as it is kept: any number, integers clamped to 64 bits.
 
     Raises:
         TypeError: it is not an int or a float.

@@ -41,7 +41,6 @@ class Ledger:
         self.owing: dict[int, Record | None] = {}
         """Waiting petitions whose on_finish is owed from an earlier start of the service; None once they went on."""
         self._cooling: list[Key] = []
-        self._cooling_kept: list[Key] = []
 
     def _current(self, seq: int, attempt: int) -> Record | None:
         record = self.records.get(seq)
@@ -145,19 +144,19 @@ class Ledger:
 
     # --- far petitions ------------------------------------------------------------------------------------------
 
-    def _cool_kept(self) -> None:
-        """Drop the records of far petitions whose rows are kept."""
-        for key in self._cooling_kept:
+    def _cool(self) -> None:
+        """Drop the records of far petitions: their rows are kept before anything else happens, or taken back."""
+        for key in self._cooling:
             record = self.records.get(key[1])
             if record is not None and record.state is State.QUEUED and not self.waiting.is_hot(key):
                 del self.records[key[1]]
                 self.live[key[2]] = key
-        self._cooling_kept, self._cooling = self._cooling, []
+        self._cooling = []
 
     def take(self) -> tuple[Changes, list[Effect], list[Final]]:
-        """Hand out what has gathered, and start afresh; what was handed out before is kept, or was taken back."""
-        if self._cooling or self._cooling_kept:
-            self._cool_kept()
+        """Hand out what has gathered, to be kept or taken back at once, and start afresh."""
+        if self._cooling:
+            self._cool()
         taken = self.changes, self.effects, self.finals
         self.changes = Changes()
         self.effects = []

@@ -125,15 +125,14 @@ class Machine(Cancelling):
     ) -> list[Effect]:
         """Undo the acceptance of the petitions with these tokens, whose transaction was not kept.
 
-        What is left in `changes` can be kept then; given are the effects that are due after that. Whoever submitted a
-        petition that is taken back is refused, and whoever cancelled it is answered all the same.
+        What is left in `changes` can be kept then, without what the caller has appended for these petitions; given are
+        the effects that are due after that. Whoever submitted one of them is refused, and whoever cancelled it is
+        answered all the same.
         """
         gone = {new.seq for new in changes.petitions if new.token in tokens}
         changes.petitions = [new for new in changes.petitions if new.seq not in gone]
         named = {new.channel for new in changes.petitions}
-        unmade = {channel.id for channel in changes.channels} - named
         changes.channels = [channel for channel in changes.channels if channel.id in named]
-        changes.appends = [append for append in changes.appends if append.channel not in unmade]
         for seq in gone:
             changes.transitions.pop(seq, None)
         due = []
@@ -177,7 +176,6 @@ class Machine(Cancelling):
         holder = self.records.get(record.seq)
         if holder is None or holder.phase is Phase.WAITING:
             self._ungrant(record)
-            self.version += 1
 
     def _start_removed(self, record: Record) -> None:
         self._step(record, QUEUED, State.STARTING, begins=True)
@@ -203,7 +201,7 @@ class Machine(Cancelling):
     # --- far petitions ------------------------------------------------------------------------------------------
 
     def cool(self, keys: Iterable[Key]) -> None:
-        """Keep only the keys of petitions that moved away from the head, as soon as their rows are kept."""
+        """Keep only the keys of petitions that moved away from the head, from the next `take` on."""
         self._cooling.extend(keys)
 
     def warm(self, record: Record) -> None:

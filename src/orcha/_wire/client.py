@@ -128,21 +128,23 @@ class Client:
 
     # --- asking --------------------------------------------------------------------------------------------------
 
-    def channel(self, identity: bytes | None = None, *, own: bool = False, index: int = 0) -> ClientChannel:
+    def channel(self, identity: bytes | None = None, *, own: bool = False, index: int | None = None) -> ClientChannel:
         """Give a channel to read.
 
         Args:
             identity: of one that exists; None for a new one, which costs no message.
             own: it is the one that the service made for a petition (`Result.channel`), so its first final ends it.
-            index: the first record to hand out, of one that exists.
+            index: the first record to hand out, of one that exists; None for the first of all. Where this client reads
+                that channel already, its one reader goes on; where it has read to its end, it is read again from here.
 
         """
         known = self.find(identity)
-        if known is not None:
+        if known is not None and (index is None or known.is_open()):
             return known
         ends = identity is None or own
-        made = ClientChannel(self, identity or new_identity(), index=index, ends=ends, expected=int(own))
-        return self._channels.setdefault(made.__orcha_channel__, made)
+        made = ClientChannel(self, identity or new_identity(), index=index or 0, ends=ends, expected=int(own))
+        self._channels[made.__orcha_channel__] = made
+        return made
 
     def submit(self, items: Sequence[Item], manager: str | None = None) -> list[Result]:
         """Ask for petitions; give what became of each, in their order, when all are answered.

@@ -186,7 +186,7 @@ class Sender:
         """Be done with a channel."""
         from orcha._wire.messages import CloseChannel
 
-        if self._link is not None:
+        if self._link is not None and self._channels.find(identity) is None:
             self._send(CloseChannel(identity))
 
     def forgotten(self, channel: ClientChannel, reason: str) -> None:

@@ -1,0 +1,302 @@
+"""The hook side of a simulated service: visits, calls that come back or hang, and what the machine is told of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from orcha._core.choose import Answer, choose
+from orcha._core.machine import Machine
+from orcha._core.record import Phase, Record
+from orcha._core.state import OnInterrupt, State
+from orcha._service.loading import record_of
+from orcha._store.memory import MemoryStore
+
+CAPACITY = 2
+"""How many petitions every condition lets run."""
+HEADS = 64
+REFUSED = 4
+Attempt = tuple[int, int]
+"""(sequence, attempt)"""
+
+
+class Plan(NamedTuple):
+    """What a petition's plugin does."""
+
+    priority: float = 0
+    flag: str | None = None
+    """It may run only while this flag is up."""
+    on_interrupt: OnInterrupt = OnInterrupt.FAIL
+    converts: bool = True
+    converts_again: bool = True
+    condition_breaks: bool = False
+    on_start: bool = True
+
+
+@dataclass
+class Action:
+    """One action as it goes on in the world, whatever the machine thinks of it."""
+
+    record: Record
+    alive: bool = True
+    processes: int = 0
+    told: bool = False
+    """It may have left processes."""
+
+
+@dataclass
+class Call:
+    """One call of the manager's code."""
+
+    hook: str
+    record: Record
+    fresh: bool = False
+
+
+@dataclass
+class Result:
+    """What came of one."""
+
+    call: Call
+    error: str | None = None
+    called: bool = True
+    answer: Answer | None = None
+
+
+@dataclass
+class Visit:
+    """A batch of calls, and the petitions to be asked after them."""
+
+    calls: list[Call]
+    waiting: list[Record]
+    new: list[Record] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+
+
+class HookSide:
+    """What calls the manager, one call at a time, each when the test says so."""
+
+    def __init__(self, machine: Machine, store: MemoryStore) -> None:
+        self.store = store
+        self.plans: dict[bytes, Plan] = {}
+        self.flags: set[str] = set()
+        # What really happened, over all starts of the service.
+        self.on_starts: Counter[Attempt] = Counter()
+        self.on_finishes: dict[Attempt, list[int]] = {}
+        self.recovered: set[Attempt] = set()
+        """Attempts that a crash interrupted: nobody knows whether their on_start was called."""
+        self.crashes = 0
+        self.begin(machine)
+
+    def begin(self, machine: Machine) -> None:
+        """Start afresh, with nothing in flight."""
+        self.machine = machine
+        self.draining = False
+        self.actions: dict[Attempt, Action] = {}
+        self.delivered: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        """Every report the machine was given."""
+        self.never: set[int] = set()
+        """Petitions that were cancelled before they started."""
+        self.visit: Visit | None = None
+        self.stuck: list[tuple[Call, list[Record]]] = []
+        """Calls that were given up, with the petitions whose on_finish waits for them."""
+        self.gathered: dict[str, list[Record]] = {"finish": [], "start": [], "convert": []}
+        self.again: list[Call] = []
+        self.asked = (-1, -1)
+
+    def dispatch(self) -> None:
+        """Hand over what has gathered, if the hook thread is free."""
+        if self.visit is not None:
+            return
+        waiting = self._candidates()
+        finishes, starts, converts = (self.gathered[what] for what in ("finish", "start", "convert"))
+        if not (self.again or finishes or starts or converts or waiting):
+            return
+        calls = self.again
+        calls += [Call("finish", record) for record in finishes]
+        calls += [Call("start", record) for record in starts]
+        calls += [Call("convert", record) for record in waiting if record.petition is None]
+        calls += [Call("convert", record, fresh=True) for record in converts]
+        self.again = []
+        self.gathered = {"finish": [], "start": [], "convert": []}
+        self.visit = Visit(calls, waiting)
+        self.asked = (self.machine.version, self.machine.starts)
+
+    def _candidates(self) -> list[Record]:
+        machine = self.machine
+        if self.draining or not machine.waiting:
+            return []
+        machine.cool(machine.waiting.demote())
+        if machine.waiting.wants_promotion():
+            for row in self.store.rows([key[1] for key in machine.waiting.promote()]):
+                machine.warm(record_of(row))
+        if (machine.version, machine.starts) == self.asked:
+            return []
+        return [machine.records[key[1]] for key in machine.waiting.head(HEADS)]
+
+    def hook_step(self) -> None:
+        """Make the next call of the visit; after the last one ask those that wait, and be over."""
+        visit = self.visit
+        assert visit is not None
+        if len(visit.results) < len(visit.calls):
+            call = visit.calls[len(visit.results)]
+            result = self._call(call)
+            visit.results.append(result)
+            if call.fresh and result.error is None:
+                visit.new.append(call.record)
+            return
+        waiting = [record for record in visit.waiting if record.petition is not None]
+        choose(waiting, visit.new, lambda record: self._ask(visit, record))
+        self.visit = None
+        self._apply(visit.results)
+
+    def hook_hangs(self) -> None:
+        """Give the call in flight up: what is left of the visit goes to the next thread."""
+        visit = self.visit
+        assert visit is not None
+        made = len(visit.results)
+        if made == len(visit.calls):
+            self._condition_hangs(visit)
+            return
+        call = visit.calls[made]
+        owed: list[Record] = []
+        if call.hook == "start" and call.record.may_start:
+            self._note_on_start(call.record)
+            owed.append(call.record)
+        elif call.hook == "finish":
+            self._note_on_finish(call.record)
+        self.stuck.append((call, owed))
+        self.visit = None
+        self._apply(visit.results)
+        self.again = visit.calls[made + 1 :]
+        self.machine.version += 1
+        if call.hook == "start":
+            called = bool(owed)
+            self.report("start_failed", call.record.seq, call.record.attempt, "hangs", called=called)
+        elif call.hook == "convert":
+            self._not_converted(call.record)
+        else:
+            self.machine.hook_done(call.record.seq)
+
+    def _condition_hangs(self, visit: Visit) -> None:
+        self.visit = None
+        self._apply(visit.results)
+        self.machine.version += 1
+        for record in (visit.waiting + visit.new)[:1]:
+            if record.phase is Phase.WAITING:
+                self.machine.break_(record, "condition hangs")
+
+    def stuck_returns(self, which: int) -> None:
+        """A call that was given up comes back: the on_finish that waited for it can be called."""
+        _, owed = self.stuck.pop(which % len(self.stuck))
+        self.gathered["finish"].extend(owed)
+
+    def _call(self, call: Call) -> Result:
+        record = call.record
+        plan = self.plans[record.token]
+        if call.hook == "convert":
+            return self._convert(call, plan)
+        if call.hook == "finish":
+            self._note_on_finish(record)
+            return Result(call)
+        if not record.may_start:
+            return Result(call, "cancelled before it started", called=False)
+        self._note_on_start(record)
+        if not plan.on_start:
+            return Result(call, "on_start answered False")
+        if record.may_start:
+            self.actions[record.seq, record.attempt] = Action(record)
+        return Result(call)
+
+    def _convert(self, call: Call, plan: Plan) -> Result:
+        record = call.record
+        if not (plan.converts if call.fresh else plan.converts_again):
+            return Result(call, "no petition")
+        record.petition = plan  # type: ignore[assignment]  # the machine never looks into it
+        record.on_interrupt = plan.on_interrupt
+        if call.fresh:
+            record.priority = plan.priority
+        return Result(call)
+
+    def _note_on_start(self, record: Record) -> None:
+        key = record.seq, record.attempt
+        (row,) = self.store.rows([record.seq])
+        assert row.attempt == record.attempt, "on_start without a kept intent"
+        assert record.state is State.STARTING, "on_start of a petition that was cancelled"
+        assert record.seq not in self.never, "on_start of a petition that was cancelled before"
+        self.on_starts[key] += 1
+
+    def _note_on_finish(self, record: Record) -> None:
+        key = record.seq, record.attempt
+        assert not any(record in owed for _, owed in self.stuck), "on_finish while its on_start is inside"
+        assert self.on_starts[key] or key in self.recovered, "on_finish without on_start"
+        self.on_finishes.setdefault(key, []).append(self.crashes)
+
+    def says_yes(self, record: Record) -> bool:
+        """What its condition answers now."""
+        plan = self.plans[record.token]
+        return len(self.machine.granted) < CAPACITY and (plan.flag is None or plan.flag in self.flags)
+
+    def _ask(self, visit: Visit, record: Record) -> Answer:
+        answer = Answer.YES if self.says_yes(record) else Answer.NO
+        if self.plans[record.token].condition_breaks:
+            answer = Answer.BROKEN
+        if answer is Answer.YES:
+            self.machine.granted[record.key] = record.seq
+        visit.results.append(Result(Call("condition", record), answer=answer))
+        return answer
+
+    def _apply(self, results: list[Result]) -> None:
+        asked = {result.call.record.seq: result for result in results if result.call.hook == "condition"}
+        made = [result for result in results if result.call.hook != "condition"]
+        converted = [record for result in made if (record := self._came_of(result)) is not None]
+        for record in converted:
+            self._accept(record, asked.pop(record.seq, None))
+        for result in asked.values():
+            if result.answer is Answer.BROKEN:
+                self.machine.break_(result.call.record, "condition breaks")
+        yes = [result.call.record for result in asked.values() if result.answer is Answer.YES]
+        if yes:
+            self.machine.start_all(yes)
+
+    def _came_of(self, result: Result) -> Record | None:
+        """Take what came of a call; give the petition that it made and that is to be accepted."""
+        call, record = result.call, result.call.record
+        if call.hook == "finish":
+            self.machine.hook_done(record.seq)
+        elif call.hook == "convert":
+            if result.error is None and record.phase is Phase.CONVERTING:
+                return record
+            if result.error is not None:
+                self._not_converted(record)
+        elif result.error is None:
+            self.report("action_going", record.seq, record.attempt)
+        else:
+            self.report("start_failed", record.seq, record.attempt, result.error, called=result.called)
+        return None
+
+    def _not_converted(self, record: Record) -> None:
+        if record.phase is Phase.CONVERTING:
+            self.machine.refuse(record, REFUSED, "no petition")
+        elif self.machine.records.get(record.seq) is record:
+            self.machine.break_(record, "no petition any more")
+
+    def _accept(self, record: Record, result: Result | None) -> None:
+        answer = result.answer if result is not None else None
+        if answer is Answer.BROKEN:
+            self.machine.refuse(record, REFUSED, "condition breaks")
+            return
+        start = answer is Answer.YES
+        if start and (self.draining or record.cancellation is not None):
+            start = False
+            self.machine.granted.pop(record.key, None)
+            self.machine.version += 1
+        made = {channel.id for channel in self.machine.changes.channels}
+        new = self.store.channel(record.channel) is None and record.channel not in made
+        self.machine.accept(record, start=start, new_channel=new)
+
+    def report(self, what: str, *args: Any, **named: Any) -> Any:
+        """Tell the machine of something, and remember it."""
+        self.delivered.append((what, args, named))
+        return getattr(self.machine, what)(*args, **named)
