@@ -3,6 +3,7 @@
 VENV ?= .venv
 PYTHON ?=
 QUEUED ?= 100000
+JOBS ?= 4
 RUN := $(VENV)/bin/python
 EXAMPLE := $(shell find examples/orcha_hello -type f -not -path '*/__pycache__/*' -not -path '*/build/*')
 
@@ -23,11 +24,11 @@ $(VENV)/.ready-dev: pyproject.toml requirements-dev.txt $(EXAMPLE)
 demo: $(VENV)/.ready-run  ## see it work: stream a petition, kill the service, see what was queued survive
 	$(RUN) examples/demo.py
 
-test: $(VENV)/.ready-dev  ## run all tests (T='tests/core -k name' for some)
-	$(RUN) -m pytest $(T)
+test: $(VENV)/.ready-dev  ## run all tests, JOBS at once (T='tests/core -k name' for some)
+	$(RUN) -m pytest -n $(JOBS) --dist worksteal $(T)
 
 test-quick: $(VENV)/.ready-dev  ## run the tests that are not marked slow
-	$(RUN) -m pytest -m "not slow" $(T)
+	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(T)
 
 lint: $(VENV)/.ready-dev  ## ruff: rules and format
 	$(RUN) -m ruff check .

@@ -125,7 +125,7 @@ def test_run_command_of_what_does_not_exist(tmp_path):
 # --- kill_proc_tree --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pid", [None, 1, 0, -1, os.getpid()])
+@pytest.mark.parametrize("pid", [None, 1, 0, -1, pytest.param(os.getpid(), id="myself")])
 def test_kill_proc_tree_refuses_what_nobody_means(pid):
     with pytest.raises(ValueError, match="not a process to signal"):
         kill_proc_tree(pid)

@@ -13,8 +13,8 @@ from support.waiting import DEADLINE, wait_for
 class Gate:
     """A named pipe: who passes it waits, without polling, until the test opens it.
 
-    The path travels in the message's extras; the action calls :func:`pass_gate` with it. One gate lets one waiter
-    through each time it is opened; the test knows by `wait_until_reached` that the action is there.
+    The path travels in the message's extras; the action calls :func:`pass_gate` with it. Opening lets all through who
+    wait at that moment; the test knows by `wait_until_reached` that somebody is there.
 
     >>> gate = Gate(tmp_path)  # doctest: +SKIP
     >>> send(lines=["a"], gate=gate.path)  # doctest: +SKIP
@@ -43,7 +43,7 @@ class Gate:
         wait_for(self.reached, deadline, what="an action at the gate")
 
     def open(self, deadline: float = DEADLINE) -> None:
-        """Wait until somebody waits at the gate and let it through."""
+        """Wait until somebody waits at the gate and let all through who do."""
         self.wait_until_reached(deadline)
         self.close()
 

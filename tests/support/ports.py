@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 
-_FIRST, _LAST = 20_000, 32_000
-"""Below Linux's ephemeral range, so that no outgoing connection takes a port between the probe and its use."""
+_WORKERS = 8
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
+_SHARE = 12_000 // _WORKERS
+_FIRST = 20_000 + _WORKER * _SHARE
+"""Below Linux's ephemeral range, so that no outgoing connection takes a port between the probe and its use; each
+process of a test run has a share of its own."""
+_LAST = _FIRST + _SHARE
 
 
 def free_port(address: str = "127.0.0.1") -> int:

@@ -109,6 +109,10 @@ class RunningService:
             if (path := self._logs / f"service-{self.port}-{number}.stderr").exists()
         )
 
+    def threads(self) -> int:
+        """Count the threads of the service's own process."""
+        return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
+
     def processes(self) -> list[int]:
         """Give the pids of all that carry this service's ORCHA_HOME: itself, helpers, its children, clients."""
         return processes_of(self.home)
