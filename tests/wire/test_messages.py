@@ -28,20 +28,31 @@ TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 ITEM = st.builds(Item, ID16, TEXT | st.integers(-(2**63), 2**64 - 1), st.binary(max_size=50), st.none() | ID16)
 RECORD = st.builds(messages.Record, st.integers(0, 3), COUNT, st.binary(max_size=50))
 RESULT = st.builds(messages.Result, COUNT, COUNT, st.none() | ID16, st.none() | TEXT)
+WHICH = (st.none() | TEXT, st.none() | COUNT)
+SIDE = st.integers(0, 65_535)
 CELL = TEXT | FINAL | st.floats(allow_nan=False) | st.booleans() | st.none()
 
 FROM_CLIENT: dict[type, st.SearchStrategy[Any]] = {
     messages.Submit: st.builds(Submit, COUNT, st.none() | TEXT, COUNT, st.lists(ITEM, max_size=5)),
-    messages.Cancel: st.builds(Cancel, COUNT, st.none() | ID16, st.none() | TEXT, TEXT),
+    messages.Cancel: st.builds(Cancel, COUNT, st.none() | ID16, st.none() | TEXT, TEXT, st.booleans()),
     messages.Follow: st.builds(Follow, ID16, COUNT, COUNT),
     messages.Unfollow: st.builds(messages.Unfollow, ID16),
     messages.Credit: st.builds(messages.Credit, ID16, COUNT),
     messages.Put: st.builds(Put, COUNT, ID16, COUNT, COUNT, ID8, COUNT, st.lists(st.binary(max_size=20), max_size=5)),
     messages.Finish: st.builds(Finish, COUNT, ID16, COUNT, COUNT, st.none() | FINAL),
-    messages.List: st.builds(messages.List, COUNT, COUNT, COUNT, st.none() | COUNT, st.none() | TEXT),
+    messages.List: st.builds(messages.List, COUNT, COUNT, COUNT, st.none() | COUNT, st.none() | TEXT, st.none() | TEXT),
     messages.Call: st.builds(messages.Call, COUNT, TEXT, st.binary(max_size=20), st.binary(max_size=20)),
     messages.Ping: st.builds(Ping, COUNT),
     messages.CloseChannel: st.builds(messages.CloseChannel, ID16),
+    messages.Show: st.builds(messages.Show, COUNT, *WHICH),
+    messages.Priority: st.builds(messages.Priority, COUNT, *WHICH, FINAL | st.floats(allow_nan=False)),
+    messages.Pause: st.builds(messages.Pause, COUNT, *WHICH, st.none() | TEXT),
+    messages.Resume: st.builds(messages.Resume, COUNT, *WHICH, st.none() | TEXT),
+    messages.Remove: st.builds(messages.Remove, COUNT, *WHICH),
+    messages.Retry: st.builds(messages.Retry, COUNT, ID16, *WHICH),
+    messages.Stats: st.builds(messages.Stats, COUNT),
+    messages.Stdin: st.builds(messages.Stdin, COUNT, COUNT, COUNT, COUNT, st.binary(max_size=50), st.booleans()),
+    messages.Resize: st.builds(messages.Resize, COUNT, COUNT, COUNT, SIDE, SIDE),
 }
 FROM_SERVICE: dict[type, st.SearchStrategy[Any]] = {
     messages.Submitted: st.builds(messages.Submitted, COUNT, st.lists(RESULT, max_size=5)),

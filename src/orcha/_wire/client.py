@@ -11,6 +11,7 @@ from orcha._wire.channel import UNREACHABLE, ClientChannel, new_identity
 from orcha._wire.reading import DIAL_TIMEOUT, Reader
 from orcha._wire.requests import Request, Submission, Withdrawal
 from orcha._wire.sending import Sender
+from orcha._wire.verbs import Verbs
 from orcha.exceptions import OrchaConnectionError
 
 TYPE_CHECKING = False
@@ -30,7 +31,7 @@ _CLOSE_WAIT = 2.0
 _LONGEST_EXTRAS = 8 * 1024 * 1024 - 4096
 
 
-class Client:
+class Client(Verbs):
     """Talks to one service for any number of threads.
 
     When the connection is lost it is made again, what has no answer is asked again (a submit by its tokens, so that
@@ -177,8 +178,17 @@ class Client:
             raise _again(submission.error)
         return [result for result in submission.results if result is not None]
 
-    def cancel(self, *, token: bytes | None = None, id: str | None = None, why: str = "") -> Reply:  # noqa: A002
+    def cancel(
+        self,
+        *,
+        token: bytes | None = None,
+        id: str | None = None,  # noqa: A002
+        why: str = "",
+        at_once: bool = False,
+    ) -> Reply:
         """Cancel a petition by its token, also before its submit came, or by its id; the answer's value is its outcome.
+
+        With `at_once` what runs is killed without being asked to end first.
 
         Raises:
             OrchaConnectionError: not connected, or the service stayed away.
@@ -186,7 +196,7 @@ class Client:
         """
         from orcha._wire.messages import Cancel
 
-        return self._ask(lambda number: Cancel(number, token, id, why))
+        return self._ask(lambda number: Cancel(number, token, id, why, at_once))
 
     def call(self, name: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Reply:
         """Call a function that the service's manager registered; the answer's value is its encoded result.
@@ -211,8 +221,11 @@ class Client:
         limit: int,
         before: int | None = None,
         id: str | None = None,  # noqa: A002
+        group: str | None = None,
     ) -> list[dict[str, str | int | float | bool | None]]:
         """Give petitions in the states of the bit mask (``1 << state``), newest first, below the sequence `before`.
+
+        With `id` or `group` only those.
 
         Raises:
             OrchaConnectionError: not connected, or the service stayed away.
@@ -220,7 +233,7 @@ class Client:
         """
         from orcha._wire.messages import List, Rows
 
-        answer = self._answer(Request(lambda number: List(number, states, limit, before, id)))
+        answer = self._answer(Request(lambda number: List(number, states, limit, before, id, group)))
         if isinstance(answer, Rows):
             return answer.rows
         raise OrchaConnectionError(answer.reason or "the service gives no list")

@@ -20,6 +20,8 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 """A number from 0 that a store can keep."""
 FinalValue = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 """An int that a store can keep."""
+Side = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+"""Rows or columns of a terminal."""
 
 
 class _Message(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -62,6 +64,8 @@ class Cancel(_Message, tag=2, frozen=True):
     token: Token | None
     id: str | None
     why: str = ""
+    at_once: bool = False
+    """Kill what runs at once, without asking it to end first."""
 
 
 class Follow(_Message, tag=3, frozen=True):
@@ -117,6 +121,8 @@ class List(_Message, tag=8, frozen=True):
     limit: Count
     before: Count | None = None
     id: str | None = None
+    group: str | None = None
+    """Only those of this group; None for all."""
 
 
 class Call(_Message, tag=9, frozen=True):
@@ -138,6 +144,101 @@ class CloseChannel(_Message, tag=11, frozen=True):
     """The creator of a channel is done with it: no more of it is sent, and it closes when no live petition names it."""
 
     channel: ChannelId
+
+
+class Show(_Message, tag=12, frozen=True):
+    """Tell everything about one petition, by its sequence number or its id: of an id the live one, else the newest.
+
+    Answered by a Reply whose value is a map with the keys of a row and some more, as `docs/wire.md` names them.
+    """
+
+    request: Count
+    id: str | None
+    seq: Count | None = None
+
+
+class Priority(_Message, tag=13, frozen=True):
+    """Give a waiting petition another priority. Answered by a Reply when it is kept."""
+
+    request: Count
+    id: str | None
+    seq: Count | None
+    priority: int | float
+
+
+class Pause(_Message, tag=14, frozen=True):
+    """Stop one petition's processes, or start nothing of a group, or nothing at all where none of the three is named.
+
+    Answered by a Reply when it is kept. What was paused stays so across restarts of the service.
+    """
+
+    request: Count
+    id: str | None = None
+    seq: Count | None = None
+    group: str | None = None
+
+
+class Resume(_Message, tag=15, frozen=True):
+    """Undo the Pause of the same fields. Answered by a Reply when it is kept."""
+
+    request: Count
+    id: str | None = None
+    seq: Count | None = None
+    group: str | None = None
+
+
+class Remove(_Message, tag=16, frozen=True):
+    """Forget an ended petition now. Answered by a Reply when it is forgotten."""
+
+    request: Count
+    id: str | None
+    seq: Count | None = None
+
+
+class Retry(_Message, tag=17, frozen=True):
+    """Ask for an ended petition once more: a new one with the same id, extras, manager and owner.
+
+    Answered by a Reply when it is accepted; its value is a map of the new petition's seq, id and channel. The same
+    token is the same new petition, however often it is sent.
+    """
+
+    request: Count
+    token: Token
+    id: str | None
+    seq: Count | None = None
+
+
+class Stats(_Message, tag=18, frozen=True):
+    """Count. Answered by a Reply whose value is a map, as `docs/wire.md` names its keys."""
+
+    request: Count
+
+
+class Stdin(_Message, tag=19, frozen=True):
+    """Bytes for the standard input of a running command.
+
+    Answered by a Reply when there is room for more. Its value is how many bytes the command's standard input got so
+    far: where that is not offset + len(data), the client goes on from there.
+    """
+
+    request: Count
+    seq: Count
+    attempt: Count
+    offset: Count
+    """Bytes of its standard input before these."""
+    data: bytes
+    end: bool = False
+    """Nothing comes after these."""
+
+
+class Resize(_Message, tag=20, frozen=True):
+    """The terminal of a running command has another size. Answered by a Reply."""
+
+    request: Count
+    seq: Count
+    attempt: Count
+    rows: Side
+    columns: Side
 
 
 # --- from the service ------------------------------------------------------------------------------------------------
@@ -263,5 +364,26 @@ class Error(_Message, tag=41, frozen=True):
     reason: str
 
 
-ClientMessage = Submit | Cancel | Follow | Unfollow | Credit | Put | Finish | List | Call | Ping | CloseChannel
+ClientMessage = (
+    Submit
+    | Cancel
+    | Follow
+    | Unfollow
+    | Credit
+    | Put
+    | Finish
+    | List
+    | Call
+    | Ping
+    | CloseChannel
+    | Show
+    | Priority
+    | Pause
+    | Resume
+    | Remove
+    | Retry
+    | Stats
+    | Stdin
+    | Resize
+)
 ServiceMessage = Submitted | Reply | Data | Gap | Reset | Gone | Rows | Stopping | Error

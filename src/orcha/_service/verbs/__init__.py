@@ -17,6 +17,13 @@ from orcha._wire import messages
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
+def _not_here(engine: Any, peer: Any, message: Any) -> None:
+    """Answer that this service does not know the verb."""
+    reason = f"this service knows no {type(message).__name__}"
+    engine.reply(peer, messages.Reply(message.request, messages.Verdict.UNKNOWN, None, reason))
+
+
 HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
     messages.Submit: submit,
     messages.Cancel: cancel,
@@ -29,4 +36,13 @@ HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
     messages.Call: call,
     messages.Ping: ping,
     messages.CloseChannel: close_channel,
+    messages.Show: _not_here,
+    messages.Priority: _not_here,
+    messages.Pause: _not_here,
+    messages.Resume: _not_here,
+    messages.Remove: _not_here,
+    messages.Retry: _not_here,
+    messages.Stats: _not_here,
+    messages.Stdin: _not_here,
+    messages.Resize: _not_here,
 }
