@@ -1,0 +1,242 @@
+"""What the service and the supervisor's side agree on: one attempt's specification, its events, and the verbs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, TypeAlias
+
+TRUNCATE, KILL, ROTATE = "truncate", "kill", "rotate"
+"""What happens at the output limit: drop what comes after, end the command, or drop the oldest."""
+
+
+class Spec(NamedTuple):
+    """One attempt at a command, as it is to be started."""
+
+    seq: int
+    attempt: int
+    channel: bytes
+    """Names the files of its output."""
+    argv: tuple[str | bytes, ...]
+    cwd: str
+    env: dict[str, str]
+    """The whole environment; PATH within it is where the program is looked for."""
+    umask: int | None = None
+    stdin: str = "null"
+    """`null` or `pipe`."""
+    tty: tuple[int, int] | None = None
+    """Rows and columns of its terminal; None for pipes."""
+    stop_signal: int = 2
+    """The first signal of a cancel, to the leader's process group."""
+    grace: float = 5.0
+    """Seconds from the first signal to SIGKILL; SIGTERM goes to every process after half of it."""
+    timeout: float | None = None
+    """Seconds of wall time."""
+    idle_timeout: float | None = None
+    """Seconds without output."""
+    cpu_timeout: float | None = None
+    """Seconds of processor time of all its processes."""
+    memory: int | None = None
+    """Bytes, by cgroup."""
+    pids: int | None = None
+    """Processes and threads at once, by cgroup."""
+    cpu_share: int | None = None
+    """Percent of one processor, by cgroup: 150 is one and a half."""
+    output_limit: int = 1 << 30
+    output_policy: str = TRUNCATE
+
+
+class Span(NamedTuple):
+    """A piece of an attempt's raw output file of its stream.
+
+    `<folder>/output/<channel hex>.<seq>.<attempt>.<stream>`. What `rotate` dropped is a hole at the file's beginning,
+    which ends at `os.lseek(descriptor, 0, os.SEEK_DATA)`.
+    """
+
+    offset: int
+    length: int
+
+
+class Chunk(NamedTuple):
+    """A piece of output; numbered from 1 within its attempt, over both streams."""
+
+    number: int
+    stream: int
+    """1 standard output (or the terminal), 2 standard error."""
+    data: bytes | Span
+
+
+class Usage(NamedTuple):
+    """What an attempt used, over all its processes that were waited for."""
+
+    user: float = 0.0
+    """Seconds."""
+    system: float = 0.0
+    """Seconds."""
+    peak: int = 0
+    """Bytes: the largest resident set of one process, or with a memory limit the peak of all."""
+    read: int = 0
+    """Bytes from disks."""
+    written: int = 0
+    """Bytes to disks."""
+    wall: float = 0.0
+    """Seconds from the start to the leader's end."""
+
+
+class Started(NamedTuple):
+    """The command's first process runs."""
+
+    seq: int
+    attempt: int
+    pid: int
+    start_time: float
+    """Seconds since 1970."""
+    boot_id: str
+    shim: str
+
+
+class Output(NamedTuple):
+    """Chunks in order; acknowledge the last with :meth:`Commands.took` once it is kept."""
+
+    seq: int
+    attempt: int
+    chunks: list[Chunk]
+
+
+class Wrote(NamedTuple):
+    """The command took what was written to its standard input, up to so many bytes since its start."""
+
+    seq: int
+    attempt: int
+    taken: int
+
+
+class Ended(NamedTuple):
+    """The leader ended, all its output came before this, and nothing of the attempt is left but `survivors`."""
+
+    seq: int
+    attempt: int
+    code: int | None
+    """The leader's exit code; None when a signal ended it."""
+    signal: int | None
+    why: str | None
+    """Why it was ended from here: the word given with a cancel or kill, or timeout, idle, cpu, output, memory."""
+    signals: list[tuple[float, int, str]]
+    """When (seconds since 1970), which signal and why; the last one before the end is the one that worked."""
+    usage: Usage
+    last_chunk: int
+    dropped: int
+    """Bytes of output that were not kept."""
+    survivors: list[int]
+    """Pids that not even SIGKILL ended within 30 s."""
+
+
+class NotStarted(NamedTuple):
+    """The program was not executed."""
+
+    seq: int
+    attempt: int
+    code: int
+    """127 not found, 126 found and not executable, 125 everything else."""
+    reason: str
+
+
+class Lost(NamedTuple):
+    """The shim is dead; what it left is swept already."""
+
+    seq: int
+    attempt: int
+    executed: bool
+    """Whether the command may have run."""
+    ended: Ended | None = None
+    """The leader's end, where the shim saw it."""
+
+
+Event: TypeAlias = Started | Output | Wrote | Ended | NotStarted | Lost
+
+WAITING, RUNNING, ENDED, LOST = "waiting", "running", "ended", "lost"
+
+
+class Found(NamedTuple):
+    """An attempt that outlived an earlier start of the service."""
+
+    seq: int
+    attempt: int
+    channel: bytes
+    phase: str
+    """`waiting` (taken, its first process is not known yet), `running`, `ended` or `lost`.
+
+    Of one that is lost nothing is left, and no event follows; of the others all events after the resumed chunk do.
+    """
+    shim: str
+    pid: int = 0
+    start_time: float = 0.0
+    boot_id: str = ""
+    last_chunk: int = 0
+    """The number of the last chunk so far."""
+    last_took: int = 0
+    """The number of the last one acknowledged."""
+    executed: bool = True
+    """Of one that is lost: whether the command may have run."""
+    ended: Ended | None = None
+    """Of one that is lost: the leader's end, where the shim saw it."""
+    same_boot: bool = True
+    """False after a reboot: it is lost, and nothing was signalled."""
+
+
+class Commands(Protocol):
+    """All attempts at commands of one endpoint.
+
+    Callable from any thread; nothing here waits for a command or a shim. Events of one attempt arrive in order, on the
+    reader thread. Verbs about an attempt that is not known here do nothing.
+    """
+
+    def adopt(self) -> list[Found]:
+        """Find what an earlier service left, before the first start; what dead shims left is swept by then."""
+        ...
+
+    def resume(self, seq: int, attempt: int, *, after_chunk: int) -> None:
+        """Let the events of an adopted attempt flow, its output from the chunk after this one on."""
+        ...
+
+    def discard(self, seq: int, attempt: int) -> None:
+        """Kill and forget an attempt that the store does not know; no event follows."""
+        ...
+
+    def start(self, spec: Spec) -> None:
+        """Start an attempt, at once or when a shim is there. Started, NotStarted or Lost follows."""
+        ...
+
+    def cancel(self, seq: int, attempt: int, why: str) -> None:
+        """Climb the ladder: stop signal, SIGTERM, SIGKILL. Doing it again changes nothing."""
+        ...
+
+    def kill(self, seq: int, attempt: int, why: str) -> None:
+        """Go to the end of the ladder at once."""
+        ...
+
+    def signal(self, seq: int, attempt: int, signal: int) -> None:
+        """Send a signal to every process of the attempt, as SIGSTOP and SIGCONT to pause and resume it."""
+        ...
+
+    def write(self, seq: int, attempt: int, data: bytes) -> None:
+        """Write to its standard input or terminal."""
+        ...
+
+    def close_stdin(self, seq: int, attempt: int) -> None:
+        """Close its standard input once all is written; a terminal gets an end-of-file character."""
+        ...
+
+    def resize(self, seq: int, attempt: int, rows: int, columns: int) -> None:
+        """Give its terminal another size."""
+        ...
+
+    def took(self, seq: int, attempt: int, chunk: int) -> None:
+        """Acknowledge the chunks up to this one: they are kept elsewhere."""
+        ...
+
+    def forget(self, seq: int, attempt: int) -> None:
+        """Acknowledge the end, or the loss: the shim is free again."""
+        ...
+
+    def close(self, *, keep: bool) -> None:
+        """Let go of everything; with `keep` the commands run on and are found by :meth:`adopt`."""
+        ...
