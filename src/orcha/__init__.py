@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         RUNNING_STATES,
         STOPPED_STATES,
         ActionCallbackT,
+        CommandPetition,
         EmptyPetition,
         Message,
         P,
@@ -35,13 +36,14 @@ if TYPE_CHECKING:
         PetitionState,
         Policy,
         ProcT,
+        Retry,
         ServiceWrapper,
         SignalingPetition,
         WatchdogPetition,
         register_service,
         start_service,
     )
-    from orcha.lib import ClientManager, Manager, Processor, WatchdogClientManager, WatchdogManager
+    from orcha.lib import ClientManager, CommandManager, Manager, Processor, WatchdogClientManager, WatchdogManager
     from orcha.plugins import B, BasePlugin, ListPlugin, WatchdogPlugin, query_plugins
     from orcha.utils import LOGGER_NAME, get_logger, kill_proc_tree, run_command, version
 
@@ -69,6 +71,7 @@ _HOMES = {
         "RUNNING_STATES",
         "STOPPED_STATES",
         "ActionCallbackT",
+        "CommandPetition",
         "EmptyPetition",
         "Message",
         "P",
@@ -76,13 +79,14 @@ _HOMES = {
         "PetitionState",
         "Policy",
         "ProcT",
+        "Retry",
         "ServiceWrapper",
         "SignalingPetition",
         "WatchdogPetition",
         "register_service",
         "start_service",
     ),
-    "lib": ("ClientManager", "Manager", "Processor", "WatchdogClientManager", "WatchdogManager"),
+    "lib": ("ClientManager", "CommandManager", "Manager", "Processor", "WatchdogClientManager", "WatchdogManager"),
     "plugins": ("B", "BasePlugin", "ListPlugin", "WatchdogPlugin", "query_plugins"),
     "utils": ("LOGGER_NAME", "get_logger", "kill_proc_tree", "run_command", "version"),
 }
@@ -117,6 +121,8 @@ __all__ = [
     "B",
     "BasePlugin",
     "ClientManager",
+    "CommandManager",
+    "CommandPetition",
     "ConditionFailed",
     "ConfigurationError",
     "EmptyPetition",
@@ -134,6 +140,7 @@ __all__ = [
     "ProcT",
     "Processor",
     "RejectedError",
+    "Retry",
     "ServiceWrapper",
     "SignalingPetition",
     "StaleCall",

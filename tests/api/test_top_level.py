@@ -13,6 +13,7 @@ from orcha import properties
 
 NAMES = [
     *("Message", "Petition", "PetitionState", "EmptyPetition", "WatchdogPetition", "SignalingPetition", "Policy"),
+    *("CommandPetition", "Retry", "CommandManager"),
     *("ActionCallbackT", "ProcT", "P", "ServiceWrapper", "register_service", "start_service"),
     *("STOPPED_STATES", "RUNNING_STATES", "BROKEN_STATES"),
     *("Manager", "ClientManager", "WatchdogManager", "WatchdogClientManager", "Processor"),

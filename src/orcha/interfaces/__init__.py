@@ -7,6 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from orcha.interfaces.command import CommandPetition, Retry
     from orcha.interfaces.kin import EmptyPetition, SignalingPetition, WatchdogPetition
     from orcha.interfaces.message import Message
     from orcha.interfaces.petition import ActionCallbackT, P, Petition, ProcT
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ActionCallbackT": "petition",
     "BROKEN_STATES": "state",
+    "CommandPetition": "command",
     "EmptyPetition": "kin",
     "Message": "message",
     "P": "petition",
@@ -25,6 +27,7 @@ _HOMES = {
     "Policy": "policy",
     "ProcT": "petition",
     "RUNNING_STATES": "state",
+    "Retry": "command",
     "STOPPED_STATES": "state",
     "ServiceWrapper": "service",
     "SignalingPetition": "kin",
@@ -56,6 +59,7 @@ __all__ = [
     "RUNNING_STATES",
     "STOPPED_STATES",
     "ActionCallbackT",
+    "CommandPetition",
     "EmptyPetition",
     "Message",
     "P",
@@ -63,6 +67,7 @@ __all__ = [
     "PetitionState",
     "Policy",
     "ProcT",
+    "Retry",
     "ServiceWrapper",
     "SignalingPetition",
     "WatchdogPetition",

@@ -5,19 +5,21 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orcha.lib.client import ClientManager
+    from orcha.lib.commands import CommandManager
     from orcha.lib.manager import Manager
     from orcha.lib.processor import Processor
     from orcha.lib.watchdog import WatchdogClientManager, WatchdogManager
 
 _WHERE = {
     "ClientManager": "client",
+    "CommandManager": "commands",
     "Manager": "manager",
     "Processor": "processor",
     "WatchdogClientManager": "watchdog",
     "WatchdogManager": "watchdog",
 }
 
-__all__ = ["ClientManager", "Manager", "Processor", "WatchdogClientManager", "WatchdogManager"]
+__all__ = ["ClientManager", "CommandManager", "Manager", "Processor", "WatchdogClientManager", "WatchdogManager"]
 
 
 def __getattr__(name: str) -> object:

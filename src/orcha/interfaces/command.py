@@ -1,0 +1,232 @@
+"""The petition that is a command, and how it is tried again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass, field
+
+from orcha.interfaces.petition import Petition
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from typing import Any, Literal
+
+    from orcha.interfaces.petition import ActionCallbackT
+
+GIBIBYTE = 1 << 30
+OUTPUT_POLICIES = ("truncate", "kill", "rotate")
+"""What happens beyond the output limit: the rest is dropped, the command is ended, or the oldest is dropped."""
+_SIGNALS = frozenset(int(number) for number in signal.Signals)
+_MOST_RETRIES = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """When a command that ended is run again, and how long after.
+
+    Where none of `codes`, `signals`, `timeout` and `output` is given, every end but success, a cancel and a program
+    that cannot be executed is tried again; else those ends that one of them names. The pause before retry n (from 1)
+    is ``delay * factor ** (n - 1)`` seconds, at most `longest`, varied at random by the share `jitter` of it, so that
+    many that failed together do not come back together.
+
+    Example::
+
+        Retry(times=5, codes=(75,), delay=2)
+
+    Raises:
+        ValueError, TypeError: a field is none of what it says.
+
+    """
+
+    times: int
+    """How often it is run again at most."""
+    codes: Collection[int] = ()
+    """Exit codes after which it is run again."""
+    signals: Collection[int] = ()
+    """Signals whose death is tried again."""
+    timeout: bool = False
+    """Whether one of its time limits (wall, idle, CPU) ended it."""
+    output: str | None = None
+    """A regular expression (`re`, of bytes as UTF-8) found in the last 64 KiB of either stream."""
+    delay: float = 1.0
+    """Seconds before the first retry."""
+    factor: float = 2.0
+    """How much longer each further pause is."""
+    longest: float = 3600.0
+    """Seconds no pause is longer than."""
+    jitter: float = 0.1
+    """Share of a pause, 0 to 1, by which it may be shorter or longer."""
+
+    def __post_init__(self) -> None:
+        """Check each field."""
+        _whole("retry.times", self.times, least=0, most=_MOST_RETRIES)
+        for name, numbers in (("codes", self.codes), ("signals", self.signals)):
+            for number in numbers:
+                _whole(f"retry.{name}", number, least=0, most=255)
+        for name, least in (("delay", 0.0), ("factor", 1.0), ("longest", 0.0), ("jitter", 0.0)):
+            _number(f"retry.{name}", getattr(self, name), least=least)
+        if self.jitter > 1:
+            raise ValueError(f"retry.jitter is between 0 and 1, not {self.jitter!r}")
+        if self.output is not None:
+            _check_pattern(self.output)
+
+
+@dataclass(eq=False)
+class CommandPetition(Petition):
+    """A petition that runs a program, in processes of its own that outlive the service.
+
+    It has no action: the service gives the program to a small process that watches over it, keeps its output and its
+    limits also while the service is away, and leaves nothing of it behind. The channel gets ``(1, bytes)`` for what it
+    writes to its standard output, ``(2, bytes)`` for its standard error, and as final value its exit code, or 128 plus
+    the number of the signal that ended it. The time limit of an attempt is `Policy.timeout`.
+
+    The program finds ``ORCHA_ID`` (the petition's id) and ``ORCHA_ATTEMPT`` (from 1) in its environment.
+
+    Example::
+
+        class Builds(Manager):
+            def convert_to_petition(self, m):
+                return CommandPetition(
+                    m.id, m.extras["queue"], self.may_run, argv=["make", m.extras["target"]], cwd="/srv/build",
+                    policy=Policy(timeout=3600),
+                )
+
+    """
+
+    action: Callable[[ActionCallbackT, Any], object] = field(
+        init=False, compare=False, repr=False, default_factory=lambda: _no_action
+    )
+    """Never called: the command is what it does."""
+    argv: Sequence[str | bytes] = field(kw_only=True, compare=False)
+    """The program, found along ``PATH`` of `env` where it holds no slash, and its arguments."""
+    cwd: str = field(default="/", kw_only=True, compare=False)
+    """The folder it starts in: an absolute path."""
+    env: Mapping[str, str] | None = field(default=None, kw_only=True, compare=False, repr=False)
+    """Its whole environment; None for that of the service."""
+    umask: int | None = field(default=None, kw_only=True, compare=False)
+    """Its file mode creation mask (umask(2)); None for that of the service."""
+    stdin: bool = field(default=False, kw_only=True, compare=False)
+    """Whether its standard input is a pipe that clients may write to; else it reads nothing."""
+    tty: tuple[int, int] | None = field(default=None, kw_only=True, compare=False)
+    """Rows and columns of the terminal (pty(7)) it gets; None for pipes."""
+    stop_signal: int = field(default=signal.SIGINT, kw_only=True, compare=False)
+    """The signal a cancel begins with; TERM and KILL follow."""
+    grace: float = field(default=5.0, kw_only=True, compare=False)
+    """Seconds it has after each of these signals."""
+    idle_timeout: float | None = field(default=None, kw_only=True, compare=False)
+    """Seconds it may write nothing; None for no limit."""
+    cpu_timeout: float | None = field(default=None, kw_only=True, compare=False)
+    """Seconds of processor time it may use, all its processes together; None for no limit."""
+    memory: int | None = field(default=None, kw_only=True, compare=False)
+    """Bytes of memory all its processes may use; needs a writable cgroup."""
+    pids: int | None = field(default=None, kw_only=True, compare=False)
+    """How many processes it may have; needs a writable cgroup."""
+    cpu_share: int | None = field(default=None, kw_only=True, compare=False)
+    """Percent of one processor it may use; needs a writable cgroup."""
+    output_limit: int = field(default=GIBIBYTE, kw_only=True, compare=False)
+    """Bytes of output that are kept."""
+    output_policy: Literal["truncate", "kill", "rotate"] = field(default="truncate", kw_only=True, compare=False)
+    """What happens beyond `output_limit`."""
+    retry: Retry | None = field(default=None, kw_only=True, compare=False)
+    """When it is run again after it failed; None for never."""
+
+    def check(self) -> None:
+        """Say what is wrong with it; the service asks before it takes the petition.
+
+        Raises:
+            ValueError, TypeError: a field is none of what it says; the message names it.
+
+        """
+        _check_argv(self.argv)
+        _check_folder(self.cwd)
+        if self.env is not None:
+            _check_env(self.env)
+        if self.umask is not None:
+            _whole("umask", self.umask, least=0, most=0o777)
+        if self.tty is not None:
+            _check_size(self.tty)
+        if self.stop_signal not in _SIGNALS:
+            raise ValueError(f"stop_signal is the number of a signal, not {self.stop_signal!r}")
+        _number("grace", self.grace, least=0.0)
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        for name in ("idle_timeout", "cpu_timeout"):
+            if getattr(self, name) is not None:
+                _number(name, getattr(self, name), least=0.001)
+        for name in ("memory", "pids", "cpu_share"):
+            if getattr(self, name) is not None:
+                _whole(name, getattr(self, name), least=1)
+        _whole("output_limit", self.output_limit, least=0)
+        if self.output_policy not in OUTPUT_POLICIES:
+            raise ValueError(f"output_policy is one of {', '.join(OUTPUT_POLICIES)}, not {self.output_policy!r}")
+        if self.retry is not None and not isinstance(self.retry, Retry):
+            raise TypeError(f"retry is a Retry or None, not {type(self.retry).__name__}")
+
+
+def _no_action(callback: object, petition: object) -> None:
+    """Stand where other petitions have an action."""
+
+
+def _check_argv(argv: object) -> None:
+    if isinstance(argv, (str, bytes)) or not isinstance(argv, (list, tuple)):
+        raise TypeError(f"argv is a list of str or bytes, not {type(argv).__name__}")
+    if not argv:
+        raise ValueError("argv is empty: it begins with the program")
+    for position, argument in enumerate(argv):
+        if not isinstance(argument, (str, bytes)):
+            raise TypeError(f"argv[{position}] is a str or bytes, not {type(argument).__name__}")
+        if b"\0" in os.fsencode(argument):
+            raise ValueError(f"argv[{position}] holds a NUL byte")
+    if not argv[0]:
+        raise ValueError("argv[0] is empty: it is the program")
+
+
+def _check_folder(folder: object) -> None:
+    if not isinstance(folder, str) or not folder.startswith("/") or "\0" in folder:
+        raise ValueError(f"cwd is an absolute path, not {folder!r}")
+
+
+def _check_env(env: Mapping[Any, Any]) -> None:
+    for name, value in env.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError("env holds str by str")
+        if not name or "=" in name or "\0" in name or "\0" in value:
+            raise ValueError(f"env: {name!r} cannot be in an environment (environ(7))")
+
+
+def _check_size(size: object) -> None:
+    if not isinstance(size, (list, tuple)) or len(size) != 2:
+        raise TypeError("tty is (rows, columns)")
+    for number in size:
+        _whole("tty", number, least=0, most=0xFFFF)
+
+
+def _check_pattern(pattern: object) -> None:
+    import re
+
+    if not isinstance(pattern, str):
+        raise TypeError(f"retry.output is a str, not {type(pattern).__name__}")
+    try:
+        re.compile(pattern.encode())
+    except re.error as error:
+        raise ValueError(f"retry.output is no regular expression: {error}") from error
+
+
+def _whole(name: str, value: object, *, least: int, most: int | None = None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is an int, not {type(value).__name__}")
+    if value < least or (most is not None and value > most):
+        raise ValueError(f"{name} is at least {least}{'' if most is None else f' and at most {most}'}, not {value}")
+
+
+def _number(name: str, value: object, *, least: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a number, not {type(value).__name__}")
+    if not least <= value < float("inf"):
+        raise ValueError(f"{name} is a finite number of at least {least:g}, not {value!r}")
+
+
+__all__ = ["OUTPUT_POLICIES", "CommandPetition", "Retry"]

@@ -1,0 +1,146 @@
+"""The built-in manager: its messages are commands to run."""
+
+from __future__ import annotations
+
+import os
+
+from orcha.lib.manager import Manager
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from orcha.exceptions import ConditionFailed
+    from orcha.interfaces.command import CommandPetition, Retry
+    from orcha.interfaces.message import Message
+    from orcha.interfaces.petition import Petition
+    from orcha.interfaces.policy import Policy
+
+MOST = "ORCHA_COMMANDS"
+"""Variable that says how many commands may run at once."""
+_COMMAND = frozenset(
+    (
+        *("argv", "cwd", "env", "umask", "stdin", "tty", "stop_signal", "grace", "idle_timeout", "cpu_timeout"),
+        *("memory", "pids", "cpu_share", "output_limit", "output_policy"),
+    )
+)
+"""Keys of a message that are fields of the petition."""
+_POLICY = frozenset(("on_interrupt", "timeout", "queue_timeout"))
+"""Keys that are fields of its policy."""
+_OTHERS = frozenset(("priority", "retry", "queue", "group", "once", "if_exists", "label"))
+_WITH_DEFAULTS = frozenset(("cwd", "stdin", "stop_signal", "grace", "output_limit", "output_policy", "on_interrupt"))
+"""Keys for which None means the default, too."""
+
+
+class CommandManager(Manager):
+    """Runs the commands that its messages hold, as many at once as there are processors.
+
+    A message's extras are the fields of a :class:`~orcha.interfaces.CommandPetition` by their names, those of its
+    :class:`~orcha.interfaces.Policy`, `retry` as a dict of the fields of a :class:`~orcha.interfaces.Retry`,
+    `priority`, and `queue`. Only `argv` has to be there. What is wrong is named in the refusal.
+
+    Args:
+        most: how many may run at once; default ``ORCHA_COMMANDS``, else the number of processors.
+
+    Example::
+
+        queue = client.manager.Queue()
+        client.send(Message("m1", {"argv": ["make", "-j4"], "cwd": "/srv/build", "queue": queue}))
+
+    Raises:
+        ConfigurationError: ``ORCHA_COMMANDS`` is not a number of at least 1.
+
+    """
+
+    def __init__(self, *args: Any, most: int | None = None, **options: Any) -> None:
+        """Resolve how many may run; the rest is as for every manager."""
+        super().__init__(*args, **options)
+        self.most = _most() if most is None else most
+
+    def convert_to_petition(self, m: Message) -> Petition | None:
+        """Make the petition; ValueError or TypeError name what is wrong with the message."""
+        return petition_of(m, self.may_run)
+
+    def may_run(self, petition: Petition) -> bool | ConditionFailed:  # noqa: ARG002 - every one may as another
+        """Tell whether one more may run now."""
+        if self.running_processes < self.most:
+            return True
+        from orcha.exceptions import ConditionFailed
+
+        return ConditionFailed(f"as many commands run as may ({self.most})")
+
+    def on_start(self, petition: Petition) -> bool | None:
+        """Do nothing more."""
+        return super().on_start(petition)
+
+    def on_finish(self, petition: Petition) -> bool | None:
+        """Do nothing more."""
+        return super().on_finish(petition)
+
+
+def petition_of(m: Message, condition: Any) -> CommandPetition:
+    """Make the petition of a message.
+
+    Raises:
+        ValueError, TypeError: the message does not hold what it should.
+
+    """
+    from orcha.interfaces.command import CommandPetition
+    from orcha.interfaces.policy import Policy
+
+    extras = m.extras
+    unknown = sorted(set(extras) - _COMMAND - _POLICY - _OTHERS)
+    if unknown:
+        raise ValueError(f"a command has no {', '.join(map(repr, unknown))}")
+    if "argv" not in extras:
+        raise ValueError("there is no argv: the program and its arguments")
+    fields = _given(extras, _COMMAND)
+    if fields.get("tty") is not None:
+        fields["tty"] = tuple(fields["tty"])
+    policy: Policy = Policy(**_given(extras, _POLICY))
+    petition = CommandPetition(
+        m.id, extras.get("queue"), condition=condition, policy=policy, retry=_retry(extras.get("retry")), **fields
+    )
+    petition.priority = extras.get("priority") or 0
+    petition.check()
+    return petition
+
+
+def _given(extras: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in extras.items()
+        if name in names and not (value is None and name in _WITH_DEFAULTS)
+    }
+
+
+def _retry(given: object) -> Retry | None:
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        raise TypeError(f"retry is a dict, not {type(given).__name__}")
+    from dataclasses import fields
+
+    from orcha.interfaces.command import Retry
+
+    unknown = sorted(set(given) - {field.name for field in fields(Retry)})
+    if unknown:
+        raise ValueError(f"retry has no {', '.join(map(repr, unknown))}")
+    if "times" not in given:
+        raise ValueError("retry has no times: how often it is run again at most")
+    return Retry(**given)
+
+
+def _most() -> int:
+    text = os.environ.get(MOST)
+    if text is None:
+        return len(os.sched_getaffinity(0))
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        from orcha.exceptions import ConfigurationError
+
+        raise ConfigurationError(f"{MOST} is {text!r}: set it to a whole number of at least 1")
+    return int(text)
+
+
+__all__ = ["CommandManager", "petition_of"]
