@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from orcha._core.ending import Ending
-from orcha._core.ledger import CANCELLING, STARTING
+from orcha._core.commanding import Commanding
+from orcha._core.ledger import CANCELLING, RUNNING, STARTING
 from orcha._core.record import Cancellation, Phase, Record
 from orcha._core.state import State
 
 
-class Cancelling(Ending):
+class Cancelling(Commanding):
     """One operation, valid in every state; what it answers is how the petition ended."""
 
     def cancel(self, record: Record, cancellation: Cancellation, waiter: Any = None) -> None:
@@ -21,7 +21,7 @@ class Cancelling(Ending):
             record.cancellation = record.cancellation or cancellation
         elif record.state in (State.QUEUED, State.HELD):
             self._end_waiting(record, cancellation.outcome, cancellation.code, cancellation.reason)
-        elif record.state is State.STARTING:
+        elif record.state in (State.STARTING, State.RUNNING):
             self._cancel_starting(record, cancellation)
         elif record.state is State.CANCELLING:
             self._cancel_again(record, cancellation)
@@ -31,7 +31,7 @@ class Cancelling(Ending):
     def _cancel_starting(self, record: Record, cancellation: Cancellation) -> None:
         record.state = State.CANCELLING
         record.may_start = False
-        self._decide(record, cancellation, STARTING)
+        self._decide(record, cancellation, STARTING | RUNNING)
         if record.phase is Phase.ACTION:
             self._end_processes(record)
 

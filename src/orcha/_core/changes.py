@@ -59,6 +59,29 @@ class NewChannel(NamedTuple):
     """True where it belongs to one petition and closes with its final value."""
 
 
+class CommandStep(NamedTuple):
+    """What is kept of a command beside its petition's row; one that is there already is replaced."""
+
+    seq: int
+    attempt: int
+    """The attempt that all but the last three fields are about: the petition's current one."""
+    pid: int | None = None
+    """Its first process, with what identifies that: when it was started, since which start of the system."""
+    start_time: float | None = None
+    boot_id: str | None = None
+    shim: str | None = None
+    last_chunk: int = 0
+    """Number of the last chunk of output that is kept."""
+    due: float | None = None
+    """Wall-clock time of the next attempt, while the petition waits for that."""
+    retries: int | None = None
+    """How often it was tried again because it had failed; None for what is kept."""
+    losses: int | None = None
+    """How many attempts in a row were lost before they were executed; None for what is kept."""
+    history: str | None = None
+    """A JSON list of what is known of ended attempts; None for what is kept."""
+
+
 class Append(NamedTuple):
     """Consecutive records of one channel, encoded; `first` is the index of the first."""
 
@@ -76,6 +99,8 @@ class Changes:
     transitions: dict[int, Transition] = field(default_factory=dict)
     channels: list[NewChannel] = field(default_factory=list)
     appends: list[Append] = field(default_factory=list)
+    commands: dict[int, CommandStep] = field(default_factory=dict)
+    """By seq; kept after the transitions, and fenced: the petition must be in this attempt then."""
     flags: dict[int, tuple[bool, bool]] = field(default_factory=dict)
     """seq of an ended petition -> (hook_pending, slot_held)"""
     tombstones: list[tuple[bytes, float]] = field(default_factory=list)
@@ -90,6 +115,7 @@ class Changes:
             or self.transitions
             or self.channels
             or self.appends
+            or self.commands
             or self.flags
             or self.tombstones
             or self.deleted

@@ -40,7 +40,7 @@ class Ending(Ledger):
     def is_writable(self, seq: int, attempt: int) -> Record | None:
         """Give the petition whose current attempt this is, while it may still write and finish."""
         record = self.records.get(seq)
-        if record is not None and record.attempt == attempt and record.state is State.STARTING:
+        if record is not None and record.attempt == attempt and record.state in (State.STARTING, State.RUNNING):
             return record
         self.dropped_events += 1
         return None
@@ -48,7 +48,7 @@ class Ending(Ledger):
     def finish(self, seq: int, attempt: int, value: int | None) -> bool:
         """Take the attempt's own final value; False where it has been decided already."""
         record = self.is_writable(seq, attempt)
-        if record is None:
+        if record is None or record.command:
             return False
         outcome = Outcome.FAILED if value else Outcome.SUCCEEDED
         self._end(record, outcome, value, None, STARTING, slot_held=True)
@@ -156,6 +156,7 @@ class Ending(Ledger):
             owing = self.owing.pop(seq)
             if owing is not None:
                 self._step(owing, 1 << owing.state, owing.state)
+                self._rise(owing)
         else:
             self.changes.flags[seq] = (False, False)
 
@@ -168,6 +169,17 @@ class Ending(Ledger):
             self._enqueue(record)
         self.version += 1
 
+    def _rise(self, record: Record) -> None:
+        """Let one that rests wait again, if its time has come and no on_finish is owed."""
+        if record.phase is not Phase.RESTING or record.seq in self.owing:
+            return
+        if record.due is None or record.due <= self.now:
+            record.due = None
+            record.phase = Phase.WAITING
+            if record.state is State.QUEUED:
+                self._enqueue(record)
+            self.version += 1
+
     def _enqueue(self, record: Record) -> None:
         if not self.waiting.add(record.place):
             self._cooling.append(record.place)
@@ -175,7 +187,7 @@ class Ending(Ledger):
     # --- waiting petitions --------------------------------------------------------------------------------------
 
     def _end_waiting(self, record: Record, outcome: Outcome, code: int, reason: str | None) -> None:
-        if record.state is State.QUEUED:
+        if record.state is State.QUEUED and record.phase is not Phase.RESTING:
             self.waiting.remove(record.place)
             self.version += 1
         owed = self.owing.pop(record.seq, None) is not None

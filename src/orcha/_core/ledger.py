@@ -11,6 +11,7 @@ from orcha._core.state import Outcome, State
 QUEUED = 1 << State.QUEUED
 HELD = 1 << State.HELD
 STARTING = 1 << State.STARTING
+RUNNING = 1 << State.RUNNING
 CANCELLING = 1 << State.CANCELLING
 
 
@@ -118,6 +119,12 @@ class Ledger:
             self.effects.append(Effect(Do.ANSWER, record, waiter))
 
     # --- slots and ids ------------------------------------------------------------------------------------------
+
+    def _hold(self, record: Record) -> None:
+        """Give it its slot, and take its id."""
+        self.granted[record.key] = record.seq
+        self.records[record.seq] = record
+        self.live[record.key] = record
 
     def _ungrant(self, record: Record) -> None:
         if self.granted.get(record.key) == record.seq:

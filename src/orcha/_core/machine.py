@@ -1,4 +1,4 @@
-"""The state machine of in-process petitions.
+"""The state machine of petitions.
 
 Events in, changes and effects out: every method is a function of the machine's state, its arguments and `now`. The
 engine keeps `changes` in one transaction and performs `effects` only after that succeeded.
@@ -9,13 +9,14 @@ state                   what ends it
 converting (no state)   `accept`, `refuse`
 QUEUED                  `start` (its condition said yes), `cancel`, `break_`, its queue limit
 HELD                    `cancel`, `break_`
-STARTING                `finish`, `returned`, `start_failed`, `cancel`, its time limit
-CANCELLING              `returned` and no process of the attempt left; or the thread is abandoned
+STARTING                `finish`, `returned`, `start_failed`, `cancel`, its time limit; a command: `running`, as RUNNING
+RUNNING                 `command_ended`, `command_lost`, `cancel`; commands only
+CANCELLING              `returned` and no process of the attempt left, or the thread is abandoned; a command: as RUNNING
 ENDED                   never
 ======================  ==================================================================================
 
-The rows of an attempt's own reports are in `ending`, those of cancels and limits in `cancelling`, and what they share
-in `ledger`.
+The rows of an attempt's own reports are in `ending`, those of commands in `commanding`, of cancels and limits in
+`cancelling`, and what they share in `ledger`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core.cancelling import Cancelling
-from orcha._core.changes import Changes, NewChannel, NewPetition
+from orcha._core.changes import Changes, CommandStep, NewChannel, NewPetition
 from orcha._core.codes import CANCELLED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
 from orcha._core.effects import Do, Effect
 from orcha._core.ledger import QUEUED
@@ -135,6 +136,7 @@ class Machine(Cancelling):
         changes.channels = [channel for channel in changes.channels if channel.id in named]
         for seq in gone:
             changes.transitions.pop(seq, None)
+            changes.commands.pop(seq, None)
         due = []
         for effect in effects:
             record = effect.record
@@ -193,10 +195,10 @@ class Machine(Cancelling):
         record.processes_gone = True
         record.may_start = True
         record.why = None
-        self.granted[record.key] = record.seq
-        self.records[record.seq] = record
-        self.live[record.key] = record
+        self._hold(record)
         self.starts += 1
+        if record.command:
+            self.changes.commands[record.seq] = CommandStep(record.seq, record.attempt)
 
     # --- far petitions ------------------------------------------------------------------------------------------
 
@@ -213,16 +215,16 @@ class Machine(Cancelling):
 
     # --- from the store -----------------------------------------------------------------------------------------
 
-    def recovered(self, record: Record, *, hook_pending: bool, slot_held: bool) -> bool:
+    def recovered(self, record: Record, *, hook_pending: bool, slot_held: bool, losses: int = 0) -> bool:
         """Bring a stored petition to a known place; tell whether its on_finish is owed.
 
-        Every process of an earlier start of the service has been swept before.
+        Every process of an earlier start of the service has been swept before. `losses` is as `recover` says.
         """
         if record.state is State.ENDED:
             if slot_held:
                 self.changes.flags[record.seq] = (hook_pending, False)
             return hook_pending
-        step = recover(record.state, record.on_interrupt, record.outcome, record.code, record.reason)
+        step = recover(record.state, record.on_interrupt, record.outcome, record.code, record.reason, losses=losses)
         if step is not None and self._recover_started(record, step):
             return True
         if record.state is State.HELD:

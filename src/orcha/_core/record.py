@@ -26,6 +26,8 @@ class Phase(IntEnum):
     """The action has been handed to a thread."""
     FINISHED = 5
     """It has its outcome, but its action has not returned or its processes are not gone."""
+    RESTING = 6
+    """It is to wait again, but not yet: the on_finish of its last attempt is not back, or its time has not come."""
 
 
 class Cancellation:
@@ -49,7 +51,10 @@ class Record:
         "cancellation",
         "channel",
         "code",
+        "command",
+        "due",
         "extras",
+        "group",
         "id",
         "key",
         "manager",
@@ -98,6 +103,10 @@ class Record:
         self.extras = extras
         self.submitted = submitted
         self.priority: int | float = 0
+        self.command = False
+        """Whether it is a command: executed by processes that outlive the service, not by a thread."""
+        self.due: float | None = None
+        """Wall-clock time before which it does not wait again."""
         self.state = State.QUEUED
         self.phase = Phase.CONVERTING
         self.attempt = 0
@@ -108,6 +117,7 @@ class Record:
         self.reason: str | None = None
         self.why: str | None = None
         self.petition: Petition | None = None
+        self.group: str | None = None
         self.timeout: float | None = None
         self.queue_timeout: float | None = None
         self.cancellation: Cancellation | None = None

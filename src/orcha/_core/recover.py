@@ -1,16 +1,20 @@
 """What becomes of petitions that were live when the service ended.
 
-Everything that ran has been swept before this: no process of an earlier start of the service lives any more.
+Everything that ran has been swept before this: no process of an earlier start of the service lives any more, commands
+aside that are adopted and come here only where nothing of them is left.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from orcha._core.codes import CANCELLED_CODE, INTERRUPTED_CODE
+from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, INTERRUPTED_CODE
 from orcha._core.state import OnInterrupt, Outcome, State
 
 INTERRUPTED = "interrupted: the service ended while it ran"
+NEVER_EXECUTED = "it could not be executed: what was to start it died, several times in a row"
+MOST_LOSSES = 3
+"""Attempts at a command in a row that may be lost before they are executed."""
 _WAITS_AGAIN = {OnInterrupt.RERUN: State.QUEUED, OnInterrupt.ASK: State.HELD}
 
 
@@ -29,24 +33,44 @@ def on_interrupt_state(policy: OnInterrupt) -> State | None:
 
 
 def recover(
-    state: State, on_interrupt: OnInterrupt, outcome: Outcome | None, code: int | None, reason: str | None
+    state: State,
+    on_interrupt: OnInterrupt,
+    outcome: Outcome | None,
+    code: int | None,
+    reason: str | None,
+    *,
+    losses: int = 0,
 ) -> Recovered | None:
     """Decide for one stored petition; None where it stays as it is.
 
     A petition that was being cancelled ends as was decided then (its row holds that outcome); one that was starting may
-    have run, so its policy decides.
+    have run, so its policy decides. With `losses` it is a command that is known not to have been executed, for the so
+    manyth time in a row.
 
     >>> recover(State.QUEUED, OnInterrupt.FAIL, None, None, None)
     >>> recover(State.STARTING, OnInterrupt.RERUN, None, None, None).state
     <State.QUEUED: 1>
     """
     if state in (State.STARTING, State.RUNNING):
+        if losses:
+            return never_executed(losses)
         return _interrupted(on_interrupt, INTERRUPTED)
     if state is not State.CANCELLING:
         return None
     if outcome is Outcome.INTERRUPTED:
         return _interrupted(on_interrupt, reason)
     return Recovered(State.ENDED, outcome or Outcome.CANCELLED, CANCELLED_CODE if code is None else code, reason)
+
+
+def never_executed(losses: int) -> Recovered:
+    """Decide for a command whose attempt was lost before it was executed, for the so manyth time in a row.
+
+    >>> never_executed(1).state
+    <State.QUEUED: 1>
+    """
+    if losses < MOST_LOSSES:
+        return Recovered(State.QUEUED)
+    return Recovered(State.ENDED, Outcome.BROKEN, BROKEN_CODE, NEVER_EXECUTED)
 
 
 def _interrupted(on_interrupt: OnInterrupt, reason: str | None) -> Recovered:
