@@ -29,7 +29,10 @@ systemd: bool = False
 no_store: bool = False
 """Whether a service keeps nothing beyond its process."""
 
+plugin: str | None = None
+"""Name of the plugin whose command runs; what its managers send carries it."""
+
 extras: dict[str, Any] = {}
 """Every argument of the command line, by name."""
 
-__all__ = ["authkey", "extras", "listen_address", "no_store", "port", "systemd"]
+__all__ = ["authkey", "extras", "listen_address", "no_store", "plugin", "port", "systemd"]

@@ -41,7 +41,9 @@ FROM_CLIENT: dict[type, st.SearchStrategy[Any]] = {
     messages.Put: st.builds(Put, COUNT, ID16, COUNT, COUNT, ID8, COUNT, st.lists(st.binary(max_size=20), max_size=5)),
     messages.Finish: st.builds(Finish, COUNT, ID16, COUNT, COUNT, st.none() | FINAL),
     messages.List: st.builds(messages.List, COUNT, COUNT, COUNT, st.none() | COUNT, st.none() | TEXT, st.none() | TEXT),
-    messages.Call: st.builds(messages.Call, COUNT, TEXT, st.binary(max_size=20), st.binary(max_size=20)),
+    messages.Call: st.builds(
+        messages.Call, COUNT, TEXT, st.binary(max_size=20), st.binary(max_size=20), st.none() | TEXT
+    ),
     messages.Ping: st.builds(Ping, COUNT),
     messages.CloseChannel: st.builds(messages.CloseChannel, ID16),
     messages.Show: st.builds(messages.Show, COUNT, *WHICH),
@@ -53,6 +55,7 @@ FROM_CLIENT: dict[type, st.SearchStrategy[Any]] = {
     messages.Stats: st.builds(messages.Stats, COUNT),
     messages.Stdin: st.builds(messages.Stdin, COUNT, COUNT, COUNT, COUNT, st.binary(max_size=50), st.booleans()),
     messages.Resize: st.builds(messages.Resize, COUNT, COUNT, COUNT, SIDE, SIDE),
+    messages.Stop: st.builds(messages.Stop, COUNT, st.booleans(), st.booleans()),
 }
 FROM_SERVICE: dict[type, st.SearchStrategy[Any]] = {
     messages.Submitted: st.builds(messages.Submitted, COUNT, st.lists(RESULT, max_size=5)),

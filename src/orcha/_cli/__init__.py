@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 VERBS = {
     "ps": "show what waits and runs",
+    "serve": "serve commands, and what every installed plugin offers",
+    "stop": "stop the service, and wait until it has",
 }
 """Each verb with its line in ``orcha --help``; its module here has its name."""
 

@@ -23,6 +23,7 @@ from orcha._processes.watching import Watcher
 from orcha._service import faults
 from orcha._service.engine import Engine
 from orcha._service.inside import Inside
+from orcha._service.managers import Managers, Served, name_of
 from orcha._service.marking import is_marked
 from orcha._service.recovery import recover_all
 from orcha._service.settings import Settings, from_environment
@@ -67,8 +68,23 @@ class ServiceFailedError(OrchaError):
 class Service:
     """One manager's service: everything `Manager.start` starts."""
 
-    def __init__(self, manager: Any, functions: dict[str, Callable[..., Any]], *, key: bytes | str | None) -> None:
-        """Resolve settings; nothing is started, opened or made."""
+    def __init__(
+        self,
+        manager: Any,
+        functions: dict[str, Callable[..., Any]],
+        *,
+        key: bytes | str | None,
+        managers: Managers | None = None,
+    ) -> None:
+        """Resolve settings; nothing is started, opened or made.
+
+        Args:
+            manager: says where it listens, and how it treats hooks; whose hooks are called where it is the only one.
+            functions: what clients may call by name.
+            key: what clients have to prove.
+            managers: those that are served, where there are several.
+
+        """
         port = manager.port or _free_port(manager.listen_address)
         endpoint = Endpoint(manager.listen_address, port)
         text = os.fsdecode(key) if isinstance(key, bytes) else key
@@ -77,6 +93,7 @@ class Service:
         )
         self.port = port
         self._manager = manager
+        self._managers = managers or Managers([Served(manager.plugin_name, name_of(manager), manager)])
         self._functions = functions
         self._stopping: Stopping | None = None
         self._done = threading.Event()
@@ -87,7 +104,7 @@ class Service:
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
         lock = EndpointLock(Path(self.settings.endpoint.folder))
         try:
-            self._parts = _Parts(self, lock, self._manager, self._functions)
+            self._parts = _Parts(self, lock, self._managers, self._functions)
         except BaseException:
             lock.release()
             raise
@@ -122,26 +139,22 @@ class Service:
     # --- what the manager asks ----------------------------------------------------------------------------------
 
     @property
-    def _inside(self) -> Inside:
-        return Inside(self._engine)
-
-    @property
     def _engine(self) -> Engine:
         assert self._parts is not None
         return self._parts.engine
 
-    def granted(self) -> dict[str, int]:
-        """Give what runs, by str(id)."""
+    def granted(self, manager: str | None = None) -> dict[str, int]:
+        """Give what runs, by str(id): all, or what is of the manager of this ``module:qualname``."""
         self._engine.check_not_stale()
-        return self._engine.machine.granted
+        return self._engine.granted if manager is None else self._engine.granted.of(manager)
 
-    def submit(self, items: Sequence[Item]) -> list[Result] | None:
+    def submit(self, items: Sequence[Item], plugin: str | None = None) -> list[Result] | None:
         """Take messages from the manager's own code; None in a hook, where nothing is waited for."""
-        return self._inside.submit(items)
+        return Inside(self._engine, plugin).submit(items)
 
-    def cancel(self, key: str) -> bool:
+    def cancel(self, key: str, manager: str | None = None) -> bool:
         """Cancel for the manager's own code; False where nothing of this str(id) waits or runs."""
-        return self._inside.cancel(key)
+        return Inside(self._engine).cancel(key, manager)
 
     def is_in_hook(self) -> bool:
         """Tell whether the caller is a hook."""
@@ -174,7 +187,7 @@ class _Parts:
     """The parts of a running service."""
 
     def __init__(
-        self, service: Service, lock: EndpointLock, manager: Any, functions: dict[str, Callable[..., Any]]
+        self, service: Service, lock: EndpointLock, managers: Managers, functions: dict[str, Callable[..., Any]]
     ) -> None:
         """Open, sweep and recover; afterwards nobody is served yet."""
         settings = service.settings
@@ -182,14 +195,14 @@ class _Parts:
         self._lock = lock
         self._nonce = nonce = new_nonce()
         tag_self(tag_of(nonce, 0))
-        ensure_helpers((*PRELOADED, type(manager).__module__))
+        ensure_helpers((*PRELOADED, *(name.partition(":")[0] for name in managers.names)))
         self.store: Store = SqliteStore(folder) if settings.durable else MemoryStore()
         self.log: OutputLog | MemoryLog = OutputLog(folder / "output") if settings.durable else MemoryLog()
         if not settings.durable:
             sys.stderr.write("orcha: nothing is kept: petitions end with this process\n")
         incarnation = self._begin(nonce)
-        name = f"{type(manager).__module__}:{type(manager).__qualname__}"
-        self.engine = Engine(manager, name, self.store, self.log, incarnation, settings, self._send)
+        _, name, manager = managers.served[0]
+        self.engine = Engine(manager, name, self.store, self.log, incarnation, settings, self._send, managers)
         self.engine.visits.functions.update(functions)
         self.log.recover(lambda channel: self.store.channel(channel) is not None)
         recover_all(self.engine)

@@ -22,6 +22,7 @@ from orcha._service.channels import ChannelBook
 from orcha._service.ending import Ending
 from orcha._service.keeping import FULL, Keeping
 from orcha._service.loading import record_of
+from orcha._service.managers import Granted, Managers, Served
 from orcha._service.reporting import Reporter
 from orcha._service.retention import Retention
 from orcha._service.timers import Timers
@@ -61,6 +62,7 @@ class Engine:
         incarnation: Incarnation,
         settings: Settings,
         send: Callable[[list[tuple[Peer, bytes]]], None],
+        managers: Managers | None = None,
     ) -> None:
         """Prepare; nothing runs before `start`.
 
@@ -72,6 +74,7 @@ class Engine:
             incarnation: this start of the service.
             settings: deadlines, limits, retention.
             send: hands frames to the loop thread.
+            managers: all that are served, where `manager` is not the only one.
 
         """
         self.manager = manager
@@ -80,7 +83,9 @@ class Engine:
         self.log = log
         self.incarnation = incarnation
         self.settings = settings
+        self.managers = managers or Managers([Served(None, manager_name, manager)])
         self.machine = Machine(next_seq=store.next_seq())
+        self.machine.granted = self.granted = Granted(self.machine.records)
         self.timers = Timers()
         self.reporter = Reporter()
         self.report = self.reporter.report

@@ -139,7 +139,7 @@ class Hooks:
 
     def __init__(
         self,
-        manager: Any,
+        manager_of: Callable[[Record], Any],
         granted: dict[str, int],
         steps: Steps,
         port: Any,
@@ -150,7 +150,7 @@ class Hooks:
         """Prepare; no thread runs before `start`.
 
         Args:
-            manager: whose hooks are called.
+            manager_of: gives whose hooks are called for a petition.
             granted: str(id) -> seq of those that may run; a yes is entered at once.
             steps: what is to be done for a petition between the calls.
             port: the engine's side of in-process channels.
@@ -159,7 +159,7 @@ class Hooks:
             came_back: told the identity of a given-up thread whose call returned.
 
         """
-        self._manager = manager
+        self._manager_of = manager_of
         self._granted = granted
         self._steps = steps
         self._port = port
@@ -263,7 +263,7 @@ class Hooks:
         petition = record.petition
         self._steps.prepare(record)
         try:
-            answer = self._manager.on_start(petition)
+            answer = self._manager_of(record).on_start(petition)
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
@@ -280,7 +280,7 @@ class Hooks:
         mark_started(record.petition)
         self._steps.mark(record)
         try:
-            self._manager.on_finish(record.petition)
+            self._manager_of(record).on_finish(record.petition)
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
@@ -321,9 +321,10 @@ class Hooks:
     def _converted(self, record: Record) -> Petition:
         port = self._port
         extras = values.decode(record.extras or b"", channel=lambda channel: AttemptChannel(channel, port))
-        petition = self._manager.convert_to_petition(Message(record.id, extras))
+        manager = self._manager_of(record)
+        petition = manager.convert_to_petition(Message(record.id, extras))
         if petition is None:
-            name = type(self._manager).__name__
+            name = type(manager).__name__
             message = f"message {record.key!r} was rejected: {name}.convert_to_petition made no petition of it"
             raise _NotConverted(message)
         if not isinstance(petition, Petition):

@@ -39,9 +39,16 @@ class Order:
 
     credit = 0
 
-    def __init__(self, peer: Insider, items: Sequence[Item], told: Callable[[Item, str], None] | None) -> None:
+    def __init__(
+        self,
+        peer: Insider,
+        items: Sequence[Item],
+        told: Callable[[Item, str], None] | None,
+        plugin: str | None = None,
+    ) -> None:
         """Gather the answers; where nobody waits for them, `told` gets each refusal."""
         self.peer = peer
+        self.plugin = plugin
         self.results: dict[int, Result] = {}
         self.gate = threading.Lock()
         self.gate.acquire()
@@ -61,9 +68,10 @@ class Order:
 class Inside:
     """Submits and cancels for code that runs in the service. In a hook nothing waits for another hook."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Belong to an engine."""
+    def __init__(self, engine: Engine, plugin: str | None = None) -> None:
+        """Belong to an engine, and speak for the manager of this plugin."""
         self._engine = engine
+        self._plugin = plugin
         self._peer = Insider()
 
     def submit(self, items: Sequence[Item]) -> list[Result] | None:
@@ -81,20 +89,23 @@ class Inside:
             raise ManagerShutdownError(engine.draining)
         if not items:
             return []
-        order = Order(self._peer, items, self._refused if in_hook else None)
+        order = Order(self._peer, items, self._refused if in_hook else None, self._plugin)
         engine.post(self._take, order, items)
         if in_hook:
             return None
         self._wait(order.gate)
         return [order.results[position] for position in range(len(items))]
 
-    def cancel(self, key: str) -> bool:
-        """Decide that the petition of this str(id) ends; False where none is live. It does not wait for the end."""
+    def cancel(self, key: str, manager: str | None = None) -> bool:
+        """Decide that the petition of this str(id) ends; False where none is live. It does not wait for the end.
+
+        With `manager` only one of that ``module:qualname``.
+        """
         self._engine.check_not_stale()
         gate = threading.Lock()
         gate.acquire()
         answer: list[bool] = []
-        self._engine.post(self._cancel, key, answer, gate)
+        self._engine.post(self._cancel, key, manager, answer, gate)
         self._wait(gate)
         return answer[0]
 
@@ -106,8 +117,10 @@ class Inside:
             # an order answers as a submission does
             take(self._engine, order, position, item, refusal)  # type: ignore[arg-type]
 
-    def _cancel(self, key: str, answer: list[bool], gate: threading.Lock) -> None:
+    def _cancel(self, key: str, manager: str | None, answer: list[bool], gate: threading.Lock) -> None:
         record = self._engine.find(key)
+        if record is not None and manager not in {None, record.manager}:
+            record = None
         if record is not None:
             self._engine.machine.cancel(record, cancelled_before())
         answer.append(record is not None)

@@ -49,7 +49,7 @@ class Visits:
         self._engine = engine
         self.functions: dict[str, Any] = {}
         self.hooks = Hooks(
-            engine.manager,
+            engine.managers.of,
             engine.machine.granted,
             Steps(engine),
             engine,

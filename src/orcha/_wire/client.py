@@ -198,8 +198,16 @@ class Client(Verbs):
 
         return self._ask(lambda number: Cancel(number, token, id, why, at_once))
 
-    def call(self, name: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Reply:
+    def call(
+        self,
+        name: str,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        manager: str | None = None,
+    ) -> Reply:
         """Call a function that the service's manager registered; the answer's value is its encoded result.
+
+        Where several managers are served, it is the function of the plugin named by `manager`.
 
         It is asked once: where the connection is lost before the answer, nobody knows whether it was called.
 
@@ -213,7 +221,7 @@ class Client(Verbs):
 
         positional = values.encode(list(args), "args")
         named = values.encode(dict(kwargs or {}), "kwargs")
-        return self._ask(lambda number: Call(number, name, positional, named), repeatable=False)
+        return self._ask(lambda number: Call(number, name, positional, named, manager), repeatable=False)
 
     def rows(
         self,

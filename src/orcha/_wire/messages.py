@@ -132,6 +132,8 @@ class Call(_Message, tag=9, frozen=True):
     name: str
     args: bytes
     kwargs: bytes
+    manager: str | None = None
+    """As in a Submit."""
 
 
 class Ping(_Message, tag=10, frozen=True):
@@ -239,6 +241,16 @@ class Resize(_Message, tag=20, frozen=True):
     attempt: Count
     rows: Side
     columns: Side
+
+
+class Stop(_Message, tag=21, frozen=True):
+    """Stop the service in good order. Answered by a Reply when it has begun."""
+
+    request: Count
+    keep_commands: bool = False
+    """Leave commands running: the next start of the service goes on with them."""
+    now: bool = False
+    """Give what runs no time to come to its end."""
 
 
 # --- from the service ------------------------------------------------------------------------------------------------
@@ -385,5 +397,6 @@ ClientMessage = (
     | Stats
     | Stdin
     | Resize
+    | Stop
 )
 ServiceMessage = Submitted | Reply | Data | Gap | Reset | Gone | Rows | Stopping | Error

@@ -203,6 +203,7 @@ class Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: S
             self.chosen = Verb(word, self)
             return
         for plugin in named or [plugin for plugin in plugins if plugin.usable and word in plugin.aliases]:
+            properties.plugin = plugin.name or None
             self._load(plugin.module, plugin.attribute)
             return
         _unknown(word, plugins)

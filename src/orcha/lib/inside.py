@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from orcha._service.compose import Service
+    from orcha._service.sharing import Share
     from orcha.interfaces.message import Message
     from orcha.lib.remote import Remote
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 class Inside:
     """What `send` and `finish` of a manager that serves go through."""
 
-    def __init__(self, service: Service, remote: Callable[[], Remote]) -> None:
+    def __init__(self, service: Service | Share, remote: Callable[[], Remote]) -> None:
         """Ask this service; `remote` gives the way around for a channel that is read in the service itself."""
         self._service = service
         self._remote = remote

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal, TypeVar
 
     from orcha._service.compose import Service
+    from orcha._service.sharing import Share
     from orcha.interfaces.message import Message
     from orcha.interfaces.petition import Petition
     from orcha.lib.inside import Inside
@@ -56,6 +57,10 @@ class Manager(abc.ABC):
     on_hook_timeout: Literal["replace", "stop"] = "replace"
     """When a hook does not return: go on with a fresh thread, or call no further hook until it has returned."""
 
+    plugin_name: str | None = None
+    """The plugin whose messages these are, for a service of several managers; where a class says nothing, that of the
+    plugin whose command runs."""
+
     def __init__(  # noqa: PLR0913, PLR0917 - a signature plugins know
         self,
         listen_address: str | None = None,
@@ -75,11 +80,13 @@ class Manager(abc.ABC):
         self.listen_address: str = properties.listen_address if listen_address is None else listen_address
         self.port: int = properties.port if port is None else port
         self._key = properties.authkey if auth_key is None else auth_key
+        if self.plugin_name is None:
+            self.plugin_name = properties.plugin
         self.is_client = is_client
         self.look_ahead = look_ahead
         self.notify_watchdog = notify_watchdog
         self._functions: dict[str, Callable[..., Any]] = {}
-        self._service: Service | None = None
+        self._service: Service | Share | None = None
         self._remote: Remote | None = None
         self._processor: Processor | None = None
 
@@ -227,7 +234,7 @@ class Manager(abc.ABC):
         if self._remote is None:
             from orcha.lib.remote import Remote
 
-            self._remote = Remote(self.listen_address, self.port, self._key)
+            self._remote = Remote(self.listen_address, self.port, self._key, self.plugin_name)
         return self._remote
 
     # --- client -------------------------------------------------------------------------------------------------

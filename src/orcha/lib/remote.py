@@ -34,8 +34,9 @@ REMEMBERED = 10_000
 class Remote:
     """What a manager's `send`, `finish` and ``manager.Queue()`` go through."""
 
-    def __init__(self, address: str, port: int, key: bytes | str | None) -> None:
-        """Be ready for a service; nothing is opened."""
+    def __init__(self, address: str, port: int, key: bytes | str | None, plugin: str | None = None) -> None:
+        """Be ready for a service; nothing is opened. Where it serves several managers, messages are for `plugin`'s."""
+        self._plugin = plugin
         self._address = address
         self._port = port
         self._key = os.fsdecode(key) if isinstance(key, bytes) else key
@@ -95,7 +96,7 @@ class Remote:
             self._tokens[str(message.id)] = item.token
         while len(self._tokens) > REMEMBERED:
             del self._tokens[next(iter(self._tokens))]
-        results = self._usable().submit(items)
+        results = self._usable().submit(items, self._plugin)
         report(messages, channels, results)
 
     def finish(self, message: Message | int | str) -> bool:
@@ -112,7 +113,7 @@ class Remote:
         from orcha._wire.messages import Verdict
 
         client = self._usable()
-        reply = client.call(name, args, kwargs)
+        reply = client.call(name, args, kwargs, self._plugin)
         if reply.verdict != Verdict.OK:
             raise _raised(reply.reason or f"the service did not call {name!r}")
         return None if reply.value is None else client.decode(reply.value)

@@ -45,4 +45,5 @@ HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
     messages.Stats: _not_here,
     messages.Stdin: _not_here,
     messages.Resize: _not_here,
+    messages.Stop: _not_here,
 }

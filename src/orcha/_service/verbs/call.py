@@ -13,8 +13,12 @@ if TYPE_CHECKING:
 
 def call(engine: Engine, peer: Peer, message: Call) -> None:
     """Have it called on the hook thread, which answers."""
-    if message.name not in engine.visits.functions:
-        reason = f"the service's manager registered no function {message.name!r}"
+    functions = engine.visits.functions
+    own = f"{message.manager}:{message.name}"
+    name = own if own in functions else message.name
+    if name not in functions:
+        whose = message.manager or "the service"
+        reason = f"{whose}'s manager registered no function {message.name!r}"
         engine.reply(peer, Reply(message.request, Verdict.UNKNOWN, None, reason))
         return
-    engine.visits.call(peer, message.request, message.name, message.args, message.kwargs)
+    engine.visits.call(peer, message.request, name, message.args, message.kwargs)

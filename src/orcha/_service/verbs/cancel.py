@@ -75,7 +75,7 @@ def _answer_kept(engine: Engine, peer: Peer, message: Cancel, row: Row) -> None:
     """Answer about a petition that is not live here: it has ended, in this very batch perhaps, or is not ours."""
     if peer.role != "owner" and row.owner != peer.identity:
         engine.reply(peer, Reply(message.request, Verdict.DENIED, None, f"{row.id!r} is somebody else's petition"))
-    elif row.state is not State.ENDED and row.manager != engine.manager_name:
+    elif row.state is not State.ENDED and not engine.managers.serves(row.manager):
         reason = f"{row.id!r} belongs to another manager, {row.manager}, which does not run here now"
         engine.reply(peer, Reply(message.request, Verdict.UNKNOWN, None, reason))
     else:

@@ -53,7 +53,7 @@ def explain(engine: Engine, row: Row) -> str | None:
     """Tell why a petition waits, in the words of whatever holds it."""
     if row.state is State.ENDED:
         return None
-    if row.manager != engine.manager_name:
+    if not engine.managers.serves(row.manager):
         return f"it belongs to another manager, {row.manager}, which does not run here now"
     record = engine.machine.records.get(row.seq)
     if record is not None and record.phase is not Phase.WAITING:

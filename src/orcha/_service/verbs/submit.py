@@ -20,12 +20,13 @@ LONGEST_ID = 1024
 class Submission:
     """Who waits for the answer of one Submit, and what has been answered so far."""
 
-    __slots__ = ("credit", "due", "peer", "request", "results")
+    __slots__ = ("credit", "due", "peer", "plugin", "request", "results")
 
     def __init__(self, peer: Peer, message: Submit) -> None:
         """Gather answers for a message."""
         self.peer = peer
         self.request = message.request
+        self.plugin = message.manager
         self.credit = message.credit
         self.results: list[Result] = []
         self.due = False
@@ -71,17 +72,20 @@ def take(
     if malformed is not None:
         submission.answer(engine, position, Verdict.REFUSED, None, malformed)
         return
+    manager, why = engine.managers.choose(submission.plugin, identity)
+    if manager is None:
+        _refuse(engine, submission, position, item, Verdict.REFUSED, why)
+        return
+    enter(engine, submission, position, item, (manager, peer.identity))
+
+
+def enter(engine: Engine, submission: Submission, position: int, item: Item, whose: tuple[str, str]) -> None:
+    """Have a message converted by a manager, as a petition of an owner, unless its id is taken."""
+    token, identity, extras, channel = item
     machine = engine.machine
-    record = Record(
-        machine.take_seq(),
-        token,
-        identity,
-        engine.manager_name,
-        peer.identity,
-        token if channel is None else channel,
-        extras,
-        machine.now,
-    )
+    manager, owner = whose
+    mine = token if channel is None else channel
+    record = Record(machine.take_seq(), token, identity, manager, owner, mine, extras, machine.now)
     record.submitter = (submission, position, channel)
     if token in engine.tombstones:
         record.cancellation = cancelled_before()

@@ -1,0 +1,139 @@
+"""``orcha serve``: one service for commands and for what every installed plugin offers."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable
+
+    from orcha.lib.manager import Manager
+    from orcha.plugins.record import Plugin
+
+BUILT_IN = "commands"
+_EPILOG = """\
+examples:
+  orcha serve
+  orcha serve commands hello-world
+  orcha --port 50001 serve --background
+
+With no PLUGIN named, commands and the manager of every installed plugin that offers one are served. A plugin that
+cannot be loaded is named, and the others are served. SIGTERM, SIGINT or orcha stop stop it in good order.
+"""
+
+
+def create_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    from argparse import RawDescriptionHelpFormatter
+
+    parser.description = "Serve commands and plugins on one endpoint, until it is stopped."
+    parser.epilog = _EPILOG
+    parser.formatter_class = RawDescriptionHelpFormatter
+    parser.add_argument("plugins", nargs="*", metavar="PLUGIN", help="serve these alone; commands is the built-in one")
+    parser.add_argument(
+        "--slots",
+        action="append",
+        default=[],
+        metavar="GROUP=N",
+        help="run at most N petitions of a group at once; may be given repeatedly",
+    )
+    parser.add_argument("--background", action="store_true", help="become a daemon, and return when it serves")
+    parser.add_argument(
+        "--pidfile", metavar="FILE", help="where the daemon writes its process id (default: in its folder)"
+    )
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Serve; in the foreground it does not return."""
+    from orcha.interfaces import ServiceWrapper, start_service
+    from orcha.lib.several import Several
+
+    managers, broken = load_managers(namespace.plugins)
+    _take_slots(namespace.slots)
+    several = Several(managers, broken)
+    if namespace.background:
+        from orcha._cli.background import start
+
+        return start(several, namespace.pidfile)
+    start_service(ServiceWrapper(several))
+
+
+def load_managers(wanted: Iterable[str]) -> tuple[dict[str, Manager], dict[str, str]]:
+    """Give the managers of these plugins, or of all that have one, by name; and why others cannot be served.
+
+    Raises:
+        ConfigurationError: a plugin that was named is not installed, or offers no manager; or none is left.
+
+    """
+    from orcha._cli import render
+    from orcha.exceptions import ConfigurationError
+    from orcha.plugins.discovery import installed
+
+    names = list(dict.fromkeys(wanted))
+    plugins = {plugin.name: plugin for plugin in installed() if plugin.usable}
+    unknown = [name for name in names if name != BUILT_IN and name not in plugins]
+    if unknown:
+        raise ConfigurationError(f"there is no plugin {unknown[0]}: orcha ls lists them")
+    managers: dict[str, Manager] = {}
+    broken: dict[str, str] = {}
+    if not names or BUILT_IN in names:
+        managers[BUILT_IN] = _built_in()
+    for name, plugin in plugins.items():
+        if (names and name not in names) or name == BUILT_IN:
+            continue
+        try:
+            manager = _manager_of(plugin)
+        except Exception as error:  # noqa: BLE001 - a plugin's code may raise anything: the others are served
+            broken[name] = _line(error)
+            render.note(f"{name} is not served: {broken[name]}")
+            continue
+        if manager is not None:
+            managers[name] = manager
+        elif names:
+            raise ConfigurationError(f"{name} offers no manager: its plugin's attribute `manager` is None")
+    if not managers:
+        raise ConfigurationError("nothing is left to be served")
+    return managers, broken
+
+
+def _built_in() -> Manager:
+    from orcha.lib.commands import CommandManager
+
+    return CommandManager()
+
+
+def _manager_of(plugin: Plugin) -> Manager | None:
+    """Build the manager a plugin offers; None where it offers none."""
+    from orcha import properties
+    from orcha.lib.manager import Manager
+    from orcha.plugins.discovery import load
+
+    before = properties.plugin
+    properties.plugin = plugin.name
+    try:
+        offered = load(plugin.module, plugin.attribute).manager
+        if offered is None:
+            return None
+        made = offered()
+    finally:
+        properties.plugin = before
+    if not isinstance(made, Manager):
+        raise TypeError(f"its manager is no orcha.lib.Manager but {made!r:.80}")
+    if made.is_client:
+        raise TypeError("its manager is a client's")
+    return made
+
+
+def _take_slots(given: Iterable[str]) -> None:
+    """Add the slots of groups to those of the environment, for the service and its children to read."""
+    import os
+
+    text = ",".join(given)
+    if text:
+        os.environ["ORCHA_SLOTS"] = ",".join(each for each in (os.environ.get("ORCHA_SLOTS", ""), text) if each)
+
+
+def _line(error: BaseException) -> str:
+    from orcha.plugins.discovery import PluginError, describe
+
+    return str(error) if isinstance(error, PluginError) else describe(error)

@@ -1,0 +1,145 @@
+"""Whose petitions these are: the managers of one endpoint, and what runs of each."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from orcha._core.record import Record
+
+BUILT_IN = "commands"
+"""The name of the built-in manager."""
+WATCHDOG = "watchdog"
+"""The id, and where there are several managers the name, of what shows that the whole service is alive."""
+
+
+class Served(NamedTuple):
+    """One manager of an endpoint."""
+
+    plugin: str | None
+    """The name that messages for it carry; None where it is the only one and has none."""
+    name: str
+    """``module:qualname`` of its class: what is stored with its petitions."""
+    manager: Any
+
+
+def name_of(manager: Any) -> str:
+    """Give ``module:qualname`` of a manager's class."""
+    return f"{type(manager).__module__}:{type(manager).__qualname__}"
+
+
+class Managers:
+    """The managers of one endpoint. Which one a petition is of is decided when its message comes, and stored."""
+
+    def __init__(self, served: Sequence[Served]) -> None:
+        """Take at least one; one alone takes all messages."""
+        self.served = tuple(served)
+        self._by_name = {each.name: each.manager for each in served}
+        self._by_plugin = {each.plugin: each.name for each in served}
+        self._by_its_name = WATCHDOG in self._by_plugin
+        self.broken: Mapping[str, str] = {}
+        """Why a plugin's manager is not served, by its name."""
+
+    @property
+    def are_several(self) -> bool:
+        """Whether messages have to say whose they are."""
+        return len(self._by_name.keys() - {self._by_plugin.get(WATCHDOG)}) > 1
+
+    @property
+    def names(self) -> list[str]:
+        """``module:qualname`` of each."""
+        return list(self._by_name)
+
+    def serves(self, name: str) -> bool:
+        """Tell whether petitions of this ``module:qualname`` are served here."""
+        return name in self._by_name
+
+    def of(self, record: Record) -> Any:
+        """Give the manager of a petition that is served here."""
+        return self._by_name[record.manager]
+
+    def choose(self, plugin: str | None, identity: str | int) -> tuple[str | None, str]:
+        """Give the name of the manager a message is for, or None and why there is none."""
+        if not self._by_its_name:
+            return self._only(plugin)
+        if plugin is None and identity == WATCHDOG:
+            plugin = WATCHDOG
+        elif plugin is None and not self.are_several:
+            plugin = self.served[0].plugin
+        name = self._by_plugin.get(plugin)
+        if name is not None:
+            return name, ""
+        others = ", ".join(sorted(str(each.plugin) for each in self.served if each.plugin != WATCHDOG))
+        if plugin is None:
+            return None, f"the message names no plugin, and this service serves several: {others}"
+        why = f": {self.broken[plugin]}" if plugin in self.broken else ""
+        return None, f"this service does not serve {plugin!r}{why}; it serves {others}"
+
+    def _only(self, plugin: str | None) -> tuple[str | None, str]:
+        """Let a plugin's manager take all but commands: its clients may be another plugin's, or no plugin's at all."""
+        known, name, _ = self.served[0]
+        if plugin is None or plugin == known or BUILT_IN not in {plugin, known}:
+            return name, ""
+        return None, f"this service serves {known or name.rpartition(':')[2]} alone, not {plugin!r}"
+
+
+class Granted(dict[str, int]):
+    """str(id) -> sequence of those that may run, and the same of each manager and group by itself."""
+
+    def __init__(self, records: Mapping[int, Record]) -> None:
+        """Look petitions up in these records."""
+        super().__init__()
+        self._records = records
+        self._lock = threading.Lock()
+        self._of: dict[str, dict[str, int]] = {}
+        self._groups: dict[str, dict[str, int]] = {}
+        self._entered: dict[str, tuple[str, str | None]] = {}
+
+    def of(self, manager: str) -> dict[str, int]:
+        """Give those of one manager."""
+        return self._of.setdefault(manager, {})
+
+    def in_group(self, group: str) -> int:
+        """Count those of one group."""
+        return len(self._groups.get(group, ()))
+
+    def groups(self) -> Iterator[str]:
+        """Give the groups of which something runs."""
+        return iter(list(self._groups))
+
+    def __setitem__(self, key: str, seq: int) -> None:
+        """Let one run."""
+        with self._lock:
+            super().__setitem__(key, seq)
+            record = self._records.get(seq)
+            if record is None:
+                return
+            self._of.setdefault(record.manager, {})[key] = seq
+            if record.group is not None:
+                self._groups.setdefault(record.group, {})[key] = seq
+            self._entered[key] = record.manager, record.group
+
+    def __delitem__(self, key: str) -> None:
+        """Let it run no more."""
+        with self._lock:
+            super().__delitem__(key)
+            self._leave(key)
+
+    def pop(self, key: str, default: Any = None) -> Any:
+        """Let it run no more, where it does; give its sequence."""
+        with self._lock:
+            self._leave(key)
+            return super().pop(key, default)
+
+    def _leave(self, key: str) -> None:
+        manager, group = self._entered.pop(key, (None, None))
+        if manager is not None:
+            self._of[manager].pop(key, None)
+        if group is not None:
+            those = self._groups[group]
+            those.pop(key, None)
+            if not those:
+                del self._groups[group]

@@ -1,0 +1,123 @@
+"""Several managers served on one endpoint: the built-in one, and those that plugins offer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from orcha._service.compose import Service
+    from orcha._service.sharing import Share
+    from orcha.lib.manager import Manager
+
+
+class Several:
+    """Serves managers, each by the name that messages for it carry; :func:`orcha.interfaces.start_service` takes it.
+
+    Their hooks and conditions are called one at a time, from one thread, as those of a single manager are. Petitions
+    wait in one queue, and an id is one petition's at a time, whoever's it is.
+
+    Args:
+        managers: the managers by the name of their plugin; at least one.
+        broken: why other plugins are not served, by name; for whoever asks for them.
+
+    Example::
+
+        start_service(ServiceWrapper(Several({"commands": CommandManager(), "hello": HelloManager()})))
+
+    """
+
+    plugin_name: str | None = None
+
+    def __init__(self, managers: Mapping[str, Manager], broken: Mapping[str, str] | None = None) -> None:
+        """Take them; nothing is started."""
+        from orcha import properties
+
+        self._managers = dict(managers)
+        self._broken = dict(broken or {})
+        self.listen_address = properties.listen_address
+        self.port = properties.port
+        self._service: Service | None = None
+
+    @property
+    def look_ahead(self) -> int | None:
+        """How many of the first waiting petitions are asked: as many as one of the managers wants, None for all."""
+        wanted = [manager.look_ahead for manager in self._managers.values()]
+        known = [count for count in wanted if count is not None]
+        return max(known) if len(known) == len(wanted) else None
+
+    @property
+    def on_hook_timeout(self) -> Literal["replace", "stop"]:
+        """Call no further hook until one that hangs has returned, where one of the managers wants that."""
+        stops = any(manager.on_hook_timeout == "stop" for manager in self._managers.values())
+        return "stop" if stops else "replace"
+
+    def start(self) -> None:
+        """Start serving all, and return.
+
+        Raises:
+            OrchaError: the endpoint is taken, cannot be listened on, or what is kept cannot be read.
+
+        """
+        from orcha import properties
+        from orcha._service.compose import Service
+        from orcha._service.managers import WATCHDOG, Managers, Served, name_of
+        from orcha._service.sharing import Share
+        from orcha.lib.watchdog import WatchdogManager
+
+        served = [Served(name, name_of(manager), manager) for name, manager in self._managers.items()]
+        watchdog = WatchdogManager(notify_watchdog=True)
+        managers = Managers([*served, Served(WATCHDOG, name_of(watchdog), watchdog)])
+        managers.broken = self._broken
+        service = Service(self, self._functions(), key=properties.authkey, managers=managers)
+        for each in managers.served:
+            _join(each.manager, Share(service, each))
+        self._service = service
+        self.port = service.port
+        try:
+            service.start()
+        except BaseException:
+            self._service = None
+            for each in managers.served:
+                _join(each.manager, None)
+            raise
+
+    def _functions(self) -> dict[str, Callable[..., Any]]:
+        """Give what clients may call: by plugin and name, and by the name alone where only one has it."""
+        functions: dict[str, Callable[..., Any]] = {}
+        owners: dict[str, list[str]] = {}
+        for plugin, manager in self._managers.items():
+            manager.setup()
+            _ = manager.processor  # so that ``Processor()`` gives it
+            for name, function in manager._functions.items():  # noqa: SLF001 - its other half
+                functions[f"{plugin}:{name}"] = function
+                owners.setdefault(name, []).append(plugin)
+        return functions | {name: functions[f"{those[0]}:{name}"] for name, those in owners.items() if len(those) == 1}
+
+    def join(self) -> None:
+        """Wait until the service has stopped.
+
+        Raises:
+            OrchaError: it stopped because of a failure.
+
+        """
+        if self._service is not None:
+            self._service.join()
+
+    def shutdown(self, *, now: bool = False) -> None:
+        """Stop the service in good order; with `now` what runs gets no time to come to its end."""
+        if self._service is not None:
+            self._service.stop(now=now)
+
+
+def _join(manager: Manager, share: Share | None) -> None:
+    """Let a manager be part of a service, or of none."""
+    manager._service = share  # noqa: SLF001 - its other half
+    if share is not None:
+        manager.port = share.port
+
+
+__all__ = ["Several"]
