@@ -1,0 +1,413 @@
+"""The service's side of all commands: hands attempts to shims, and their events to the service."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import threading
+import time
+from collections import deque
+
+from orcha._supervisor import adopting
+from orcha._supervisor.burying import bury, forget
+from orcha._supervisor.contract import Ended, Lost, NotStarted
+from orcha._supervisor.known import Known, connect, event_of, exited
+from orcha._supervisor.launching import Supervisor
+from orcha._supervisor.protocol import ProtocolError, pack_spec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Any
+
+    from orcha._supervisor.contract import Event, Found, Spec
+    from orcha._supervisor.protocol import Frame
+
+SPARE = 1
+"""Shims asked for beyond those that are needed now."""
+IDLE_SHIMS = 2 * (os.cpu_count() or 1) + 2
+"""Shims kept for later."""
+GIVE_UP = 3
+"""Supervisors in a row that end without having forked, before what waits for them is lost."""
+END = 10.0
+"""Seconds that commands have at most when all is closed and nothing is kept."""
+
+
+class Commands:
+    """See :class:`orcha._supervisor.contract.Commands`.
+
+    One thread reads what all shims say; what is sent to them is sent by the caller, or where there is no room, later by
+    that thread. Example::
+
+        commands = Commands(folder, epoch=epoch, on_event=inbox.put, report=logger.log)
+        for found in commands.adopt():
+            ...
+        commands.start(spec)
+    """
+
+    def __init__(
+        self, folder: Path, *, epoch: int, on_event: Callable[[Event], None], report: Callable[[int, str], None]
+    ) -> None:
+        """Make the folders; no process and no thread is started yet.
+
+        `folder` is the endpoint's, `epoch` counts the service's starts, `report` takes a logging level and a line.
+        """
+        self._folder = folder
+        self._epoch = epoch
+        self._on_event = on_event
+        self._report = report
+        for name in ("shims", "output"):
+            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._shims_folder = os.open(folder / "shims", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._lock = threading.RLock()
+        self._epoll = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._epoll.register(self._wake, select.EPOLLIN)
+        self._by_descriptor: dict[int, Known] = {}
+        self._by_key: dict[tuple[int, int], Known] = {}
+        self._idle: list[Known] = []
+        self._waiting: deque[Spec] = deque()
+        self._buried: dict[tuple[int, int], str] = {}
+        self._posted: deque[Event] = deque()
+        self._supervisor: Supervisor | None = None
+        self._failures = 0
+        self._thread: threading.Thread | None = None
+        self._burials: set[threading.Thread] = set()
+        self._closing = False
+        self._quiet = threading.Condition(self._lock)
+
+    # --- verbs ------------------------------------------------------------------------------------------------------
+
+    def adopt(self) -> list[Found]:
+        """See the contract. Shims that do not answer within 5 s are taken as their boxes describe them."""
+        with self._lock:
+            found, known = adopting.adopt(self._folder, self._shims_folder, self._epoch, self._report)
+            for shim in known:
+                self._register(shim)
+                if shim.key is None:
+                    self._idle.append(shim)
+            for one in found:
+                if one.phase == "lost":
+                    self._buried[one.seq, one.attempt] = one.shim
+            if known:
+                self._run()
+        return found
+
+    def resume(self, seq: int, attempt: int, *, after_chunk: int) -> None:
+        """See the contract."""
+        self._tell(seq, attempt, {"t": "resume", "n": after_chunk})
+
+    def discard(self, seq: int, attempt: int) -> None:
+        """See the contract."""
+        with self._lock:
+            shim = self._by_key.get((seq, attempt))
+            if shim is not None:
+                shim.discarded = True
+                self._tell(seq, attempt, {"t": "kill", "why": "discarded"})
+                self._tell(seq, attempt, {"t": "resume", "n": 1 << 62})
+            self._bury_box(seq, attempt)
+
+    def start(self, spec: Spec) -> None:
+        """See the contract."""
+        with self._lock:
+            if self._closing:
+                return
+            self._run()
+            if self._idle:
+                self._hand(self._idle.pop(), spec)
+            else:
+                self._waiting.append(spec)
+                self._ask()
+
+    def cancel(self, seq: int, attempt: int, why: str) -> None:
+        """See the contract."""
+        self._end(seq, attempt, "cancel", why)
+
+    def kill(self, seq: int, attempt: int, why: str) -> None:
+        """See the contract."""
+        self._end(seq, attempt, "kill", why)
+
+    def signal(self, seq: int, attempt: int, signal: int) -> None:
+        """See the contract."""
+        self._tell(seq, attempt, {"t": "signal", "n": int(signal)})
+
+    def write(self, seq: int, attempt: int, data: bytes) -> None:
+        """See the contract."""
+        self._tell(seq, attempt, {"t": "write"}, data)
+
+    def close_stdin(self, seq: int, attempt: int) -> None:
+        """See the contract."""
+        self._tell(seq, attempt, {"t": "close"})
+
+    def resize(self, seq: int, attempt: int, rows: int, columns: int) -> None:
+        """See the contract."""
+        self._tell(seq, attempt, {"t": "resize", "rows": rows, "columns": columns})
+
+    def took(self, seq: int, attempt: int, chunk: int) -> None:
+        """See the contract."""
+        self._tell(seq, attempt, {"t": "took", "n": chunk})
+
+    def forget(self, seq: int, attempt: int) -> None:
+        """See the contract."""
+        with self._lock:
+            shim = self._by_key.get((seq, attempt))
+            if shim is not None and shim.is_over:
+                self._free(shim)
+            self._bury_box(seq, attempt)
+
+    def close(self, *, keep: bool) -> None:
+        """See the contract. Without `keep` it waits for the commands' ends, 10 s at most."""
+        with self._lock:
+            self._waiting.clear()
+            self._closing = True
+            if not keep:
+                self._end_all()
+        self._wait_for_burials()
+        with self._lock:
+            supervisor, self._supervisor = self._supervisor, None
+            left = bool(self._by_key)
+            for shim in list(self._by_descriptor.values()):
+                if shim.key is None:
+                    shim.link.send({"t": "leave"})
+                self._unregister(shim)
+        os.eventfd_write(self._wake, 1)
+        if self._thread is not None:
+            self._thread.join()
+        if supervisor is not None:
+            supervisor.close(wait=not left)
+        self._epoll.close()
+        os.close(self._wake)
+        os.close(self._shims_folder)
+
+    # --- shims ------------------------------------------------------------------------------------------------------
+
+    def _tell(self, seq: int, attempt: int, head: dict[str, Any], raw: bytes = b"") -> bool:
+        with self._lock:
+            shim = self._by_key.get((seq, attempt))
+            if shim is None:
+                return False
+            shim.link.send({**head, "s": seq, "a": attempt}, raw)
+            return True
+
+    def _end(self, seq: int, attempt: int, verb: str, why: str) -> None:
+        with self._lock:
+            if self._tell(seq, attempt, {"t": verb, "why": why}):
+                return
+            for spec in self._waiting:
+                if (spec.seq, spec.attempt) == (seq, attempt):
+                    self._waiting.remove(spec)
+                    self._post(exited(seq, attempt, why))
+                    return
+
+    def _hand(self, shim: Known, spec: Spec) -> None:
+        shim.key = (spec.seq, spec.attempt)
+        self._by_key[shim.key] = shim
+        shim.link.send({"t": "start", "spec": pack_spec(spec)})
+
+    def _free(self, shim: Known) -> None:
+        """Have the shim forget its attempt, and take the next."""
+        assert shim.key is not None
+        seq, attempt = shim.key
+        shim.link.send({"t": "forget", "s": seq, "a": attempt})
+        del self._by_key[shim.key]
+        shim.free()
+        self._quiet.notify_all()
+        if shim.survivors:
+            self._unregister(shim)
+        elif self._waiting:
+            self._hand(shim, self._waiting.popleft())
+        elif len(self._idle) >= IDLE_SHIMS:
+            shim.link.send({"t": "leave"})
+            self._unregister(shim)
+        else:
+            self._idle.append(shim)
+
+    def _register(self, shim: Known) -> None:
+        self._by_descriptor[shim.link.descriptor] = shim
+        if shim.key is not None:
+            self._by_key[shim.key] = shim
+        shim.link.watch = self._watch
+        self._epoll.register(shim.link.descriptor, select.EPOLLIN)
+
+    def _unregister(self, shim: Known) -> None:
+        if self._by_descriptor.pop(shim.link.descriptor, None) is None:
+            return
+        self._epoll.unregister(shim.link.descriptor)
+        shim.link.close()
+        if shim in self._idle:
+            self._idle.remove(shim)
+        if shim.key is not None:
+            self._by_key.pop(shim.key, None)
+
+    def _watch(self, link: Any, *, writing: bool) -> None:
+        self._epoll.modify(link.descriptor, select.EPOLLIN | (select.EPOLLOUT if writing else 0))
+
+    def _bury_box(self, seq: int, attempt: int) -> None:
+        shim = self._buried.pop((seq, attempt), None)
+        if shim is not None:
+            forget(self._folder, shim)
+
+    # --- the supervisor ---------------------------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        """Have as many shims coming as attempts wait."""
+        supervisor = self._supervisor
+        if supervisor is None:
+            try:
+                supervisor = self._supervisor = Supervisor(self._folder)
+            except OSError as error:
+                self._no_supervisor(f"no supervisor can be started: {error}")
+                return
+            self._epoll.register(supervisor.link.descriptor, select.EPOLLIN)
+        missing = len(self._waiting) - supervisor.asked
+        if missing > 0:
+            supervisor.ask(missing + SPARE)
+
+    def _hear_supervisor(self, supervisor: Supervisor) -> None:
+        for frame in supervisor.link.receive():
+            shims = frame.head["shims"]
+            supervisor.asked -= len(shims) + frame.head["left"]
+            self._failures = 0
+            for name in shims:
+                self._meet(name)
+            if frame.head["left"]:
+                self._no_supervisor(f"no shim can be forked: {frame.head['why']}")
+        if not supervisor.link.is_open:
+            self._epoll.unregister(supervisor.link.descriptor)
+            self._supervisor = None
+            supervisor.close(wait=True)
+            self._failures += 1
+            if self._waiting and not self._closing:
+                if self._failures >= GIVE_UP:
+                    self._no_supervisor("the supervisor of commands ends as soon as it is started")
+                else:
+                    self._ask()
+
+    def _meet(self, name: str) -> None:
+        try:
+            shim = Known(name, connect(self._shims_folder, name), self._epoch)
+        except OSError as error:
+            self._report(logging.WARNING, f"shim {name} cannot be reached: {error}")
+            self._ask()
+            return
+        self._register(shim)
+        if self._waiting:
+            self._hand(shim, self._waiting.popleft())
+        else:
+            self._idle.append(shim)
+
+    def _no_supervisor(self, why: str) -> None:
+        """Give back what waits."""
+        self._report(logging.ERROR, why)
+        self._failures = 0
+        while self._waiting:
+            spec = self._waiting.popleft()
+            self._post(Lost(spec.seq, spec.attempt, executed=False))
+
+    # --- the reader thread ------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._read, name="orcha-commands", daemon=True)
+            self._thread.start()
+
+    def _post(self, event: Event) -> None:
+        self._posted.append(event)
+        os.eventfd_write(self._wake, 1)
+
+    def _read(self) -> None:
+        while True:
+            ready = self._epoll.poll()
+            events: list[Event] = []
+            with self._lock:
+                for descriptor, what in ready:
+                    self._ready(descriptor, what, events)
+                if self._closing and not self._by_descriptor and self._supervisor is None:
+                    return
+            for event in events:
+                self._on_event(event)
+
+    def _ready(self, descriptor: int, what: int, events: list[Event]) -> None:
+        supervisor = self._supervisor
+        shim = self._by_descriptor.get(descriptor)
+        if shim is not None:
+            self._hear(shim, what, events)
+        elif supervisor is not None and descriptor == supervisor.link.descriptor:
+            if what & select.EPOLLOUT:
+                supervisor.link.flush()
+            self._hear_supervisor(supervisor)
+        elif descriptor == self._wake:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._wake)
+            events.extend(self._posted)
+            self._posted.clear()
+
+    def _hear(self, shim: Known, what: int, events: list[Event]) -> None:
+        if what & select.EPOLLOUT:
+            shim.link.flush()
+        try:
+            for frame in shim.link.receive():
+                self._take(shim, frame, events)
+        except (ProtocolError, KeyError, TypeError, ValueError) as error:
+            self._report(logging.ERROR, f"shim {shim.name} does not speak as it should: {error!r}")
+            shim.link.is_open = False
+        if not shim.link.is_open and shim.link.descriptor in self._by_descriptor:
+            self._unregister(shim)
+            if not shim.refused:
+                self._bury(shim)
+
+    def _take(self, shim: Known, frame: Frame, events: list[Event]) -> None:
+        if frame.head["t"] == "refused":
+            self._report(logging.ERROR, f"shim {shim.name} refuses this service: {frame.head['why']}")
+            shim.refused = True
+            return
+        event = event_of(frame, shim.name)
+        if event is None or (event.seq, event.attempt) != shim.key:
+            return
+        if isinstance(event, Ended | NotStarted):
+            shim.is_over = True
+            shim.survivors = isinstance(event, Ended) and bool(event.survivors)
+            if shim.discarded:
+                self._free(shim)
+                return
+        if not shim.discarded:
+            events.append(event)
+
+    def _bury(self, shim: Known) -> None:
+        """Sweep what a shim left that died; a sweep takes its time, so on a thread of its own."""
+        thread = threading.Thread(target=self._sweep, args=(shim,), name="orcha-commands-sweep", daemon=True)
+        self._burials.add(thread)
+        thread.start()
+
+    def _sweep(self, shim: Known) -> None:
+        found = bury(self._folder, shim.name, self._report, logging.ERROR)
+        with self._lock:
+            self._burials.discard(threading.current_thread())
+            if shim.key is not None:
+                seq, attempt = shim.key
+                if found is not None and (found.seq, found.attempt) == shim.key and not shim.discarded:
+                    self._buried[shim.key] = shim.name
+                    self._post(Lost(seq, attempt, found.executed, found.ended))
+                else:
+                    forget(self._folder, shim.name)
+                    if not shim.discarded:
+                        self._post(Lost(seq, attempt, executed=False))
+            self._quiet.notify_all()
+
+    def _wait_for_burials(self) -> None:
+        for thread in list(self._burials):
+            thread.join()
+
+    def _end_all(self) -> None:
+        """Kill every command and wait for the last; called with the lock held."""
+        for seq, attempt in list(self._by_key):
+            self.discard(seq, attempt)
+        for shim in list(self._by_key.values()):
+            if shim.is_over:
+                self._free(shim)
+        until = time.monotonic() + END
+        while self._by_key and (left := until - time.monotonic()) > 0:
+            self._quiet.wait(left)

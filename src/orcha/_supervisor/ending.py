@@ -1,0 +1,87 @@
+"""How an attempt is ended: the stop signal to the leader's group, SIGTERM and SIGKILL to all, until nobody is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orcha._supervisor.contract import Spec
+    from orcha._supervisor.tree import Tree
+
+GIVE_UP = 30.0
+"""Seconds after the first SIGKILL when what lives is reported."""
+SWEEP = 0.05
+"""Seconds that one sweep may take, so that the service is answered meanwhile."""
+_FOREVER = float("inf")
+
+
+class Ending:
+    """The ladder of one attempt; times are of the monotonic clock."""
+
+    def __init__(self, spec: Spec, tree: Tree) -> None:
+        """Stand at its foot."""
+        self.why: str | None = None
+        self.signals: list[tuple[float, int, str]] = []
+        self.survivors: list[int] = []
+        self.due = _FOREVER
+        """When the next rung is due."""
+        self._spec = spec
+        self._tree = tree
+        self._rungs: list[tuple[float, int]] = []
+        self._kills = 0
+        self._first_kill = 0.0
+
+    def begin(self, why: str, now: float) -> bool:
+        """Begin to climb; False where it has begun already."""
+        if self.why is not None:
+            return False
+        self.why = why
+        first, grace = self._spec.stop_signal, max(0.0, self._spec.grace)
+        rungs = [(now, first), (now + grace / 2, int(signal.SIGTERM)), (now + grace, int(signal.SIGKILL))]
+        if first in {signal.SIGTERM, signal.SIGKILL}:
+            del rungs[1]
+        if first == signal.SIGKILL:
+            del rungs[1:]
+        self._rungs = rungs
+        self.due = now
+        return True
+
+    def hurry(self) -> None:
+        """Leave out all rungs but the last."""
+        self._rungs = self._rungs[-1:]
+        self.due = 0.0
+
+    def climb(self, now: float, leader: int) -> None:
+        """Do what the rung that is due says; `leader` is not reaped, so that its group is its own."""
+        number = int(signal.SIGKILL)
+        if self._rungs:
+            _, number = self._rungs.pop(0)
+        if number == signal.SIGKILL:
+            self.kill(now)
+            return
+        self.signals.append((time.time(), number, self.why or ""))
+        if number == self._spec.stop_signal:
+            os.killpg(leader, number)
+        else:
+            self._tree.signal(number)
+        self._tree.resume()
+        self.due = self._rungs[0][0]
+
+    def kill(self, now: float) -> None:
+        """Kill all there are; called again until nobody is left or it is given up."""
+        if not self._kills:
+            self._first_kill = now
+            self.signals.append((time.time(), int(signal.SIGKILL), self.why or "leftovers"))
+        self._kills += 1
+        if self._kills < 3:
+            self._tree.signal(signal.SIGKILL)
+        else:
+            self._tree.sweep(SWEEP)
+            self._tree.signal(signal.SIGKILL)
+        if now - self._first_kill > GIVE_UP:
+            self.survivors = sorted(child.pid for child in self._tree.living())
+        self._rungs = []
+        self.due = now + min(0.002 * 2 ** min(self._kills, 6), 0.1)

@@ -1,0 +1,163 @@
+"""Limits on an attempt's memory, processes and share of the processors, by cgroups where they are writable.
+
+Version 2 where the controllers are handed to this process's group, else version 1 (cgroups(7)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orcha._supervisor.contract import Spec
+
+_PREFIX = "orcha-"
+_CONTROLLERS = {"memory": "memory", "pids": "pids", "cpu_share": "cpu"}
+_PERIOD = 100_000  # microseconds
+
+
+class NotAvailableError(Exception):
+    """A limit that this system does not let us set."""
+
+
+class Places:
+    """Where groups can be made, by controller."""
+
+    def __init__(self, mounts: str = "/proc/self/mounts", own: str = "/proc/self/cgroup") -> None:
+        """Look at what is mounted and which groups this process is in."""
+        self.unified: str | None = None
+        self.bases: dict[str, str] = {}
+        with contextlib.suppress(OSError):
+            self._find(_lines(mounts), [line.split(":", 2) for line in _lines(own)])
+
+    @property
+    def available(self) -> frozenset[str]:
+        """The fields of a specification that can be had."""
+        return frozenset(name for name, controller in _CONTROLLERS.items() if controller in self.bases)
+
+    def _find(self, mounts: list[str], own: list[list[str]]) -> None:
+        paths = {name: entry[2] for entry in own if len(entry) == 3 for name in entry[1].split(",")}
+        for line in mounts:
+            _, point, kind, options, *_ = line.split(" ")
+            if kind == "cgroup2" and "" in paths:
+                self._find_unified(os.path.normpath(point + paths[""]))
+            elif kind == "cgroup":
+                for name in set(options.split(",")) & set(_CONTROLLERS.values()) & set(paths):
+                    self._add(name, os.path.normpath(point + paths[name]))
+
+    def _find_unified(self, base: str) -> None:
+        if not os.access(base, os.W_OK) or not os.access(f"{base}/cgroup.procs", os.W_OK):
+            return
+        wanted = sorted(set(_read(f"{base}/cgroup.controllers").split()) & set(_CONTROLLERS.values()))
+        for name in wanted:
+            with contextlib.suppress(OSError):
+                _write(f"{base}/cgroup.subtree_control", f"+{name}")
+        for name in set(wanted) & set(_read(f"{base}/cgroup.subtree_control").split()):
+            self.unified = base
+            self.bases[name] = base
+
+    def _add(self, name: str, base: str) -> None:
+        if name not in self.bases and os.access(base, os.W_OK):
+            self.bases[name] = base
+
+    def remove(self, shim: str) -> None:
+        """Remove the groups of a shim that died; its processes are gone."""
+        for base in set(self.bases.values()):
+            with contextlib.suppress(OSError):
+                os.rmdir(f"{base}/{_PREFIX}{shim}")
+
+
+class Group:
+    """The groups of one attempt."""
+
+    def __init__(self, places: Places, shim: str, spec: Spec) -> None:
+        """Make them with the limits of the specification; raises NotAvailableError."""
+        self._places = places
+        self._folders: dict[str, str] = {}
+        for field, controller in _CONTROLLERS.items():
+            value = getattr(spec, field)
+            if value is not None:
+                try:
+                    self._limit(field, controller, value, shim)
+                except OSError as error:
+                    self.remove()
+                    raise NotAvailableError(f"the limit '{field}' is not available here: {error.strerror}") from error
+
+    @property
+    def procs(self) -> list[str]:
+        """The files through which a process enters."""
+        return [f"{folder}/cgroup.procs" for folder in sorted(set(self._folders.values()))]
+
+    def ran_out(self) -> bool:
+        """Say whether the kernel killed a process for want of memory."""
+        folder = self._folders.get("memory")
+        if folder is None:
+            return False
+        text = _read(f"{folder}/memory.events") or _read(f"{folder}/memory.oom_control")
+        counts = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
+        return int(counts.get("oom_kill", "0")) > 0
+
+    def peak(self) -> int:
+        """Give the most memory all its processes had at once, in bytes; 0 where nobody knows."""
+        folder = self._folders.get("memory")
+        if folder is None:
+            return 0
+        return int(_read(f"{folder}/memory.peak") or _read(f"{folder}/memory.max_usage_in_bytes") or 0)
+
+    def remove(self) -> None:
+        """Remove them; there are no processes left in them."""
+        for folder in set(self._folders.values()):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+        self._folders = {}
+
+    def _limit(self, field: str, controller: str, value: int, shim: str) -> None:
+        base = self._places.bases.get(controller)
+        if base is None:
+            raise OSError(errno.EACCES, f"no writable cgroup with the controller '{controller}'")
+        folder = f"{base}/{_PREFIX}{shim}"
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+        self._folders[controller] = folder
+        for name, text, needed in _settings(field, value, unified=base == self._places.unified):
+            try:
+                _write(f"{folder}/{name}", text)
+            except OSError:
+                if needed:
+                    raise
+
+
+def _settings(field: str, value: int, *, unified: bool) -> list[tuple[str, str, bool]]:
+    """Give file, text, and whether it matters that it is written."""
+    if field == "pids":
+        return [("pids.max", str(value), True)]
+    if field == "memory":
+        if unified:
+            return [("memory.max", str(value), True), ("memory.swap.max", "0", False)]
+        return [("memory.limit_in_bytes", str(value), True), ("memory.memsw.limit_in_bytes", str(value), False)]
+    quota = str(max(1000, value * _PERIOD // 100))
+    if unified:
+        return [("cpu.max", f"{quota} {_PERIOD}", True)]
+    return [("cpu.cfs_period_us", str(_PERIOD), True), ("cpu.cfs_quota_us", quota, True)]
+
+
+def _lines(path: str) -> list[str]:
+    return _read(path).splitlines()
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)  # never made: a limit that is not there is an error
+    try:
+        os.write(descriptor, text.encode("ascii"))
+    finally:
+        os.close(descriptor)

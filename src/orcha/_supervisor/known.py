@@ -1,0 +1,105 @@
+"""What the service knows of one shim."""
+
+from __future__ import annotations
+
+import socket
+
+from orcha._processes.identity import boot_id
+from orcha._supervisor.contract import Chunk, Ended, NotStarted, Output, Span, Started, Usage, Wrote
+from orcha._supervisor.link import Link
+from orcha._supervisor.output import parse_entries
+from orcha._supervisor.protocol import VERSIONS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orcha._supervisor.contract import Event
+    from orcha._supervisor.protocol import Frame
+
+_BOOT_ID = boot_id()
+
+
+class Known:
+    """One shim, connected."""
+
+    def __init__(self, name: str, link: Link, epoch: int) -> None:
+        """Greet it."""
+        self.name = name
+        self.link = link
+        self.key: tuple[int, int] | None = None
+        """The attempt it has."""
+        self.is_over = False
+        """Whether that attempt's end was heard of."""
+        self.survivors = False
+        self.discarded = False
+        """Whether nobody wants to hear of that attempt."""
+        self.refused = False
+        link.send({"t": "hello", "epoch": epoch, "versions": VERSIONS})
+
+    def free(self) -> None:
+        """Have no attempt."""
+        self.key, self.is_over, self.discarded = None, False, False
+
+
+def connect(shims: int, name: str) -> Link:
+    """Connect to a shim by its socket in an open folder; raises OSError."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        connection.connect(f"/proc/self/fd/{shims}/{name}.sock")
+    except BaseException:
+        connection.close()
+        raise
+    return Link(connection)
+
+
+def event_of(frame: Frame, shim: str) -> Event | None:
+    """Make a shim's message an event; None for one that is none."""
+    head = frame.head
+    match head["t"]:
+        case "output" | "spans" as kind:
+            return Output(head["s"], head["a"], _chunks(frame) if kind == "output" else _spans(frame))
+        case "started":
+            return Started(head["s"], head["a"], head["pid"], head["at"], _BOOT_ID, shim)
+        case "wrote":
+            return Wrote(head["s"], head["a"], head["n"])
+        case "not-started":
+            return NotStarted(head["s"], head["a"], head["code"], head["reason"])
+        case "ended":
+            return _ended(frame)
+    return None
+
+
+def exited(seq: int, attempt: int, why: str) -> Ended:
+    """Give the end of an attempt that no shim had got yet."""
+    return Ended(seq, attempt, None, None, why, [], Usage(), 0, 0, [])
+
+
+def _spans(frame: Frame) -> list[Chunk]:
+    entries = enumerate(parse_entries(frame.raw), frame.head["n"])
+    return [Chunk(number, stream, Span(offset, length)) for number, (stream, offset, length) in entries]
+
+
+def _chunks(frame: Frame) -> list[Chunk]:
+    found, offset, number = [], 0, frame.head["n"]
+    for stream, length in frame.head["c"]:
+        found.append(Chunk(number, stream, frame.raw[offset : offset + length]))
+        number, offset = number + 1, offset + length
+    return found
+
+
+def _ended(frame: Frame) -> Ended:
+    head = frame.head
+    signals = [(float(when), int(number), str(why)) for when, number, why in head["signals"]]
+    usage = Usage(*head["usage"])
+    return Ended(
+        head["s"],
+        head["a"],
+        head["code"],
+        head["signal"],
+        head["why"],
+        signals,
+        usage,
+        head["last"],
+        head["dropped"],
+        head["survivors"],
+    )

@@ -1,0 +1,60 @@
+"""The service's side of the supervisor: start it, ask it for shims, notice its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+
+from orcha._processes.attempts import apart
+from orcha._supervisor.link import Link
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
+_PASSED_ON = ("PATH", "LANG", "TMPDIR")
+
+
+class Supervisor:
+    """A running supervisor; its end shows on the link."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start one; raises OSError."""
+        own, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self.pid = _spawn(folder, theirs.fileno())
+            except OSError:
+                own.close()
+                raise
+        self.link = Link(own)
+        self.asked = 0
+        """Shims that were asked for and have not been forked yet."""
+
+    def ask(self, count: int) -> None:
+        """Ask for so many shims."""
+        self.asked += count
+        self.link.send({"t": "fork", "n": count})
+
+    def close(self, *, wait: bool) -> None:
+        """Let it go; it ends when its shims have."""
+        self.link.close()
+        if wait:
+            with contextlib.suppress(ChildProcessError):  # somebody else in the service reaped it
+                os.waitpid(self.pid, 0)
+
+
+def _spawn(folder: Path, descriptor: int) -> int:
+    log = str(folder / "shims" / "errors")
+    command = [sys.executable, "-I", "-S", "-X", "utf8", _PROGRAM, str(folder)]
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    actions = [
+        (os.POSIX_SPAWN_DUP2, descriptor, 0),
+        (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_RDWR, 0),
+        (os.POSIX_SPAWN_OPEN, 2, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600),
+    ]
+    with apart():
+        return os.posix_spawn(sys.executable, command, environment, file_actions=actions, setsigmask=())

@@ -1,0 +1,85 @@
+"""The limits that a shim enforces itself: wall time, silence, processor time."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from orcha._supervisor.usage import processor_seconds
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orcha._supervisor.contract import Spec
+    from orcha._supervisor.tree import Tree
+    from orcha._supervisor.usage import Account
+
+_FOREVER = float("inf")
+_SHORTEST = 0.02
+
+
+class Limits:
+    """When to look next, and what was exceeded; times are of the monotonic clock."""
+
+    def __init__(self, spec: Spec) -> None:
+        """Take the limits of a specification; nothing runs yet."""
+        self._spec = spec
+        self._any = spec.timeout is not None or spec.idle_timeout is not None or spec.cpu_timeout is not None
+        self._wall = self._cpu = _FOREVER
+        self._heard = 0.0
+        self._paused = False
+        self.due = _FOREVER
+        """When to ask again."""
+
+    def begin(self, now: float) -> None:
+        """Count from now on: the command runs."""
+        if not self._any:
+            return
+        spec = self._spec
+        self._heard = now
+        self._wall = _FOREVER if spec.timeout is None else now + spec.timeout
+        self._cpu = _FOREVER if spec.cpu_timeout is None else now + self._soonest(spec.cpu_timeout)
+        self._schedule()
+
+    def heard(self, now: float) -> None:
+        """Note that it wrote something; `due` may be too early from now on, never too late."""
+        self._heard = now
+
+    def note(self, number: int, now: float) -> None:
+        """Note a signal that it was sent: one that is stopped cannot write."""
+        if number in {signal.SIGSTOP, signal.SIGTSTP, signal.SIGCONT}:
+            self._paused = number != signal.SIGCONT
+            self._heard = now
+            self._schedule()
+
+    def exceeded(self, now: float, account: Account, tree: Tree) -> str | None:
+        """Say which limit is exceeded, if any."""
+        why = None
+        if now >= self._wall:
+            why = "timeout"
+        elif not self._paused and self._spec.idle_timeout is not None and now >= self._heard + self._spec.idle_timeout:
+            why = "idle"
+        elif now >= self._cpu and self._spec.cpu_timeout is not None:
+            used = account.user + account.system + processor_seconds(child.pid for child in tree.living())
+            if used >= self._spec.cpu_timeout:
+                why = "cpu"
+            else:
+                self._cpu = now + self._soonest(self._spec.cpu_timeout - used)
+        if why is not None:
+            self._wall = self._cpu = self.due = _FOREVER
+            self._any = False
+        else:
+            self._schedule()
+        return why
+
+    def _schedule(self) -> None:
+        if not self._any:
+            return
+        idle = _FOREVER
+        if self._spec.idle_timeout is not None and not self._paused:
+            idle = self._heard + self._spec.idle_timeout
+        self.due = min(self._wall, self._cpu, idle)
+
+    @staticmethod
+    def _soonest(seconds: float) -> float:
+        """Give how long it takes at least to use so much: all processors are busy with it."""
+        return max(_SHORTEST, seconds / (os.cpu_count() or 1))

@@ -1,0 +1,79 @@
+"""One end of a connection between the service and a shim; neither ever waits for the other."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterator
+
+from orcha._supervisor.protocol import Decoder, Frame, Head, encode
+
+_RECEIVED = 1 << 16
+_CREDENTIALS = struct.Struct("iII")
+
+
+def peer_may(connection: socket.socket) -> bool:
+    """Say whether the process at the other end is this user's or root's (unix(7))."""
+    content = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    uid: int = _CREDENTIALS.unpack(content)[1]
+    return uid in {0, os.getuid()}
+
+
+class Link:
+    """A connected socket with what waits to be sent."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Take a connected socket."""
+        connection.setblocking(False)
+        self.descriptor = connection.fileno()
+        self.is_open = True
+        self.watch: Callable[..., None] | None = None
+        """Called with the link and `writing` when it begins or ends to wait for room."""
+        self._socket = connection
+        self._decoder = Decoder()
+        self._waiting = bytearray()
+
+    def send(self, head: Head, raw: bytes = b"") -> None:
+        """Send a message, as far as there is room now; the rest goes by :meth:`flush`."""
+        data = encode(head, raw)
+        if self._waiting:
+            self._waiting += data
+            return
+        done = self._push(data)
+        if done < len(data) and self.is_open:
+            self._waiting += memoryview(data)[done:]
+            if self.watch is not None:
+                self.watch(self, writing=True)
+
+    def flush(self) -> None:
+        """Send what waits; called when there is room."""
+        del self._waiting[: self._push(self._waiting)]
+        if not self._waiting and self.watch is not None:
+            self.watch(self, writing=False)
+
+    def receive(self) -> Iterator[Frame]:
+        """Give the messages that have arrived; `is_open` is False after the last. Raises ProtocolError."""
+        try:
+            data = self._socket.recv(_RECEIVED)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.is_open = False
+            return
+        yield from self._decoder.feed(data)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.is_open = False
+        self._socket.close()
+
+    def _push(self, data: bytes | bytearray) -> int:
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:  # the reader sees the end
+            return 0

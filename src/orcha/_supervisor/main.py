@@ -1,0 +1,182 @@
+"""The supervisor: forks shims when it is asked to, and waits for their ends. It does nothing else.
+
+Run as ``python -I -S main.py FOLDER`` with a socket as its standard input; what it imported is shared by all shims. It
+outlives the service as long as a shim of it lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>
+_ROOM = 8
+"""Connections that may wait for a shim to take them."""
+
+
+def main(folder: str) -> None:
+    """Serve until the service is gone and no shim is left."""
+    connection = socket.socket(fileno=os.dup(0))
+    os.closerange(connection.fileno() + 1, 1 << 16)
+    os.dup2(1, 0)
+    os.setsid()
+    os.chdir(f"{folder}/shims")
+    # `-I -S` leaves this package out of the path. It goes last, so that nothing beside it hides the standard library.
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    from orcha._processes.tag import new_nonce, tag_of, tag_self
+    from orcha._supervisor import shim  # noqa: F401 - for the shims, which share it
+
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    nonce = new_nonce()
+    tag_self(tag_of(nonce, 0))
+    Supervisor(folder, nonce, connection).run()
+
+
+class Supervisor:
+    """The state of the supervisor."""
+
+    def __init__(self, folder: str, nonce: int, connection: socket.socket) -> None:
+        """Take the endpoint's folder, the nonce of all tags, and the way to the service."""
+        import ctypes
+
+        from orcha._processes.identity import boot_id
+
+        self._folder = folder
+        self._nonce = nonce
+        self._ordinal = 0
+        self._connection: socket.socket | None = connection
+        self._shims: dict[int, int] = {}
+        """Ordinals of the living, by pid."""
+        self._boot_id = boot_id()
+        self._prctl = ctypes.CDLL(None, use_errno=True).prctl
+        self._prctl(_SUBREAPER, 0, 0, 0, 0)
+        self._wake, self._woken = os.pipe()
+
+    def run(self) -> None:
+        """Do what is asked until nobody is left to ask and none to wait for."""
+        from orcha._supervisor.protocol import Decoder
+
+        for descriptor in (self._wake, self._woken):
+            os.set_blocking(descriptor, False)
+        signal.signal(signal.SIGCHLD, _note)
+        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+        decoder = Decoder()
+        poller = select.poll()
+        poller.register(self._wake, select.POLLIN)
+        assert self._connection is not None
+        poller.register(self._connection, select.POLLIN)
+        gc.collect()
+        gc.freeze()
+        while self._connection is not None or self._shims:
+            for descriptor, _ in poller.poll():
+                if descriptor == self._wake:
+                    self._reap()
+                elif self._connection is not None:
+                    data = self._connection.recv(65536)
+                    if not data:
+                        poller.unregister(descriptor)
+                        self._connection.close()
+                        self._connection = None
+                    for frame in decoder.feed(data):
+                        self._fork_all(int(frame.head["n"]))
+
+    def _fork_all(self, count: int) -> None:
+        from orcha._supervisor.protocol import encode
+
+        shims = []
+        for _ in range(count):
+            try:
+                shims.append(self._fork())
+            except OSError as error:
+                self._answer(encode({"t": "forked", "shims": shims, "left": count - len(shims), "why": str(error)}))
+                return
+        self._answer(encode({"t": "forked", "shims": shims, "left": 0}))
+
+    def _answer(self, data: bytes) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                self._connection.sendall(data)
+
+    def _fork(self) -> str:
+        name = os.urandom(6).hex()
+        self._ordinal += 1
+        before = os.umask(0o177)
+        try:
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listener.bind(f"{name}.sock")  # the current folder is theirs: a path may be too long for an address
+            listener.listen(_ROOM)
+            box = os.open(f"{name}.box", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        finally:
+            os.umask(before)
+        pid = os.fork()
+        if pid == 0:
+            self._become(name, listener, box)
+        self._shims[pid] = self._ordinal
+        listener.close()
+        os.close(box)
+        return name
+
+    def _become(self, name: str, listener: socket.socket, box: int) -> None:
+        """Turn this child into a shim."""
+        try:
+            signal.set_wakeup_fd(-1)
+            os.close(self._wake)
+            os.close(self._woken)
+            if self._connection is not None:
+                self._connection.close()
+            self._serve(name, listener, box)
+        except BaseException:  # noqa: BLE001 - a child never returns into its parent's loop
+            traceback.print_exc()
+        finally:
+            os._exit(70)
+
+    def _serve(self, name: str, listener: socket.socket, box: int) -> None:
+        from orcha._processes.identity import identify
+        from orcha._processes.tag import tag_of, tag_self
+        from orcha._supervisor.box import Box, write
+        from orcha._supervisor.shim import Shim
+
+        tag_self(tag_of(self._nonce, self._ordinal))
+        if self._prctl(_SUBREAPER, 1, 0, 0, 0) != 0:
+            raise OSError("prctl(PR_SET_CHILD_SUBREAPER)")
+        os.chdir("/")
+        own = identify(os.getpid())
+        ticks = "" if own is None else str(own.start_time)
+        first = Box(nonce=self._nonce, ordinal=self._ordinal, boot_id=self._boot_id, pid=os.getpid(), start_ticks=ticks)
+        write(box, first)
+        gc.freeze()
+        Shim(name, listener, box, first, self._folder).run()
+
+    def _reap(self) -> None:
+        """Wait for the shims that ended; what one left that did not end by itself is killed."""
+        from orcha._processes.sweep import sweep
+        from orcha._processes.tag import exactly, tag_of
+
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake, 512)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            ordinal = self._shims.pop(pid, None)
+            if status and ordinal is not None:
+                sweep(exactly(tag_of(self._nonce, ordinal)), deadline=1.0)
+
+
+def _note(_number: int, _frame: object) -> None:
+    """Do nothing: the wakeup descriptor has got a byte."""
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,262 @@
+"""An attempt's output: chunks in memory while they are few, files beyond, and never a wait for the service."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections import deque
+
+from orcha._supervisor.contract import KILL, ROTATE
+from orcha._supervisor.rotating import drop_oldest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from orcha._supervisor.protocol import Head
+
+IN_MEMORY = 64 << 10
+"""Bytes that wait in memory for the service to have them; more go to files."""
+FILES_AFTER = 1 << 20
+"""Bytes after which the output goes to files, however quick the service is."""
+LARGEST_CHUNK = 128 << 10
+AT_ONCE = 1 << 20
+"""Bytes taken out of a pipe before the others get their turn."""
+ENTRY = struct.Struct("!QQQ")
+"""One chunk in the index file: stream, offset, length."""
+BATCH = 2048
+"""Entries of the index that one message carries."""
+
+END, EMPTY, MORE = range(3)
+"""Nobody holds the pipe's other end; nothing is in it now; there may be more in it."""
+
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Files:
+    """The two raw files and the index of one attempt."""
+
+    def __init__(self, stem: str, first: int) -> None:
+        """Make them; `first` is the number of the first chunk that goes into them."""
+        self.first = first
+        self.count = 0
+        self.sizes = [0, 0, 0]
+        """Bytes by stream."""
+        self.oldest = 0
+        """The first entry of the index that is not dropped."""
+        self.descriptors = [os.open(f"{stem}.{suffix}", _NEW_FILE, 0o600) for suffix in ("index", "1", "2")]
+
+    def add(self, stream: int, length: int) -> None:
+        """Note that so many bytes were appended."""
+        entries = []
+        while length:
+            piece = min(length, LARGEST_CHUNK)
+            entries.append(ENTRY.pack(stream, self.sizes[stream], piece))
+            self.sizes[stream] += piece
+            length -= piece
+        os.pwrite(self.descriptors[0], b"".join(entries), self.count * ENTRY.size)
+        self.count += len(entries)
+
+    def entries(self, number: int) -> bytes:
+        """Give the entries from this chunk on, at most a batch."""
+        return os.pread(self.descriptors[0], BATCH * ENTRY.size, (number - self.first) * ENTRY.size)
+
+    def sync(self) -> None:
+        """Have them on the disk."""
+        for descriptor in self.descriptors:
+            os.fsync(descriptor)
+
+    def close(self) -> None:
+        """Let go of them."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.descriptors = []
+
+
+class Output:
+    """All output of one attempt.
+
+    What the service has not acknowledged is kept, in memory or in the files, and given again after a `rewind`.
+    """
+
+    def __init__(self, stem: str, limit: int, policy: str) -> None:
+        """Begin with nothing; the files, where they are needed, begin with `stem`."""
+        self._stem = stem
+        self._limit = limit
+        self._policy = policy
+        self._memory: deque[tuple[int, int, bytes]] = deque()
+        self._in_memory = 0
+        self.files: Files | None = None
+        self._refused = False
+        self.connected = True
+        """Whether a service is there to take it."""
+        self.kept = 0
+        """Bytes that were not dropped, over both streams."""
+        self.dropped = 0
+        self.over = False
+        """Whether the limit was reached under the policy `kill`."""
+        self.last = 0
+        """The number of the last chunk."""
+        self.took = 0
+        self._sent = 0
+
+    def take(self, stream: int, pipe: int) -> int:
+        """Take what a pipe holds, or as much of it as is fair to the others; give END, EMPTY or MORE."""
+        if self.files is None and (not self.connected or self._in_memory >= IN_MEMORY or self.kept >= FILES_AFTER):
+            self._open_files()
+        if self.files is not None and not self._refused:
+            return self._into_file(self.files, stream, pipe)
+        try:
+            data = os.read(pipe, LARGEST_CHUNK // 2)
+        except BlockingIOError:
+            return EMPTY
+        except OSError:  # EIO: the last one has closed the terminal
+            return END
+        if not data:
+            return END
+        self._keep(stream, data)
+        return MORE
+
+    def acknowledge(self, number: int) -> None:
+        """Forget the chunks up to this one."""
+        self.took = max(self.took, min(number, self.last))
+        self._sent = max(self._sent, self.took)
+        memory = self._memory
+        while memory and memory[0][0] <= number:
+            self._in_memory -= len(memory.popleft()[2])
+
+    def rewind(self, number: int) -> None:
+        """Begin to give again after this chunk."""
+        self.acknowledge(number)
+        self._sent = self.took
+
+    @property
+    def all_given(self) -> bool:
+        """Whether every chunk was given to the service."""
+        return self._sent >= self.last
+
+    def give(self) -> tuple[Head, bytes] | None:
+        """Give the next message for the service; None when there is nothing that it needs now."""
+        if self._sent >= self.last:
+            return None
+        if self._memory and self._memory[-1][0] > self._sent:
+            found = [one for one in self._memory if one[0] > self._sent]
+            self._sent = found[-1][0]
+            pieces = [[stream, len(data)] for _, stream, data in found]
+            return {"t": "output", "n": found[0][0], "c": pieces}, b"".join(one[2] for one in found)
+        if self.files is None or self._sent > max(self.took, self.files.first - 1):
+            return None  # it has its hands full: the next batch follows its word
+        first = self._sent + 1
+        entries = self.files.entries(first)
+        self._sent += len(entries) // ENTRY.size
+        return {"t": "spans", "n": first}, entries
+
+    def finish(self) -> None:
+        """Have the files, if any, on the disk."""
+        if self.files is not None and self.files.descriptors:
+            if self._policy == ROTATE and self.kept > self._limit:
+                self._rotate(self.files)
+            try:
+                self.files.sync()
+            except OSError:
+                self._refused = True
+
+    def close(self) -> None:
+        """Let go of the files."""
+        if self.files is not None:
+            self.files.close()
+
+    def _open_files(self) -> None:
+        try:
+            self.files = Files(self._stem, self.last + 1)
+        except OSError:
+            self._refused = True  # no room, no folder: what does not fit into memory is dropped and counted
+
+    def _keep(self, stream: int, data: bytes) -> None:
+        room = self._room()
+        if self._refused:
+            room = min(room, IN_MEMORY - self._in_memory) if self.files is None else 0
+        if len(data) > room:
+            self._drop(len(data) - max(room, 0))
+            data = data[: max(room, 0)]
+        if not data:
+            return
+        self.last += 1
+        self.kept += len(data)
+        self._in_memory += len(data)
+        self._memory.append((self.last, stream, data))
+
+    def _room(self) -> int:
+        return AT_ONCE if self._policy == ROTATE else self._limit - self.kept
+
+    def _drop(self, count: int) -> None:
+        self.dropped += count
+        self.over = self.over or self._policy == KILL
+
+    def _into_file(self, files: Files, stream: int, pipe: int) -> int:
+        done = 0
+        while done < AT_ONCE:
+            room = min(self._room(), AT_ONCE - done)
+            try:
+                count = self._discard(pipe) if room <= 0 else self._move(files, stream, pipe, room)
+            except BlockingIOError:
+                return EMPTY
+            except OSError:
+                return END
+            if not count:
+                return MORE if self._refused else END
+            done += count
+        return MORE
+
+    def _discard(self, pipe: int) -> int:
+        count = len(os.read(pipe, LARGEST_CHUNK))
+        if count:
+            self._drop(count)
+        return count
+
+    def _move(self, files: Files, stream: int, pipe: int, room: int) -> int:
+        """Move bytes from the pipe into the file without looking at them; give how many."""
+        raw = files.descriptors[stream]
+        if os.isatty(pipe):
+            data = os.read(pipe, min(room, LARGEST_CHUNK))
+            count = self._write(raw, data, files.sizes[stream])
+        else:
+            count = self._splice(pipe, raw, room, files.sizes[stream])
+        if count:
+            before = files.count
+            files.add(stream, count)
+            self.last += files.count - before
+            self.kept += count
+            if self._policy == ROTATE and self.kept > self._limit + AT_ONCE:
+                self._rotate(files)
+        return count
+
+    def _splice(self, pipe: int, raw: int, room: int, offset: int) -> int:
+        try:
+            return os.splice(pipe, raw, room, offset_dst=offset)
+        except BlockingIOError:
+            raise
+        except OSError:  # a file system without it, or a full one: the bytes are in the pipe still
+            data = os.read(pipe, min(room, LARGEST_CHUNK))
+            return self._write(raw, data, offset)
+
+    def _write(self, raw: int, data: bytes, offset: int) -> int:
+        done = 0
+        try:
+            while done < len(data):
+                done += os.pwrite(raw, data[done:], offset + done)
+        except OSError:
+            self._refused = True  # from here on all is dropped and counted
+            self._drop(len(data) - done)
+        return done
+
+    def _rotate(self, files: Files) -> None:
+        dropped = drop_oldest(files, self.kept - self._limit)
+        self.kept -= dropped
+        self.dropped += dropped
+
+
+def parse_entries(raw: bytes) -> list[tuple[int, int, int]]:
+    """Give (stream, offset, length) of each entry."""
+    found: list[Any] = list(ENTRY.iter_unpack(raw))
+    return found

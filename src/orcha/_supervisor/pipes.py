@@ -1,0 +1,197 @@
+"""The shim's ends of a command's standard streams."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from select import POLLIN, POLLOUT
+
+from orcha._supervisor.output import END, MORE
+from orcha._supervisor.spawn import Descriptors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from orcha._supervisor.contract import Spec
+    from orcha._supervisor.output import Output
+
+    class Watch(Protocol):
+        """Where descriptors are watched."""
+
+        def register(self, descriptor: int, events: int, /) -> object:
+            """Watch a descriptor, or for other events."""
+
+        def unregister(self, descriptor: int, /) -> object:
+            """Watch it no longer."""
+
+
+BIG_PIPE = 1 << 20
+_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of <linux/fcntl.h>
+_END_OF_FILE = b"\x04"  # what a terminal takes for it
+_LAST_ROUNDS = 64
+
+
+class Pipes:
+    """Reads two pipes or a terminal, and writes standard input as far as the command takes it."""
+
+    def __init__(self, output: Output, watch: Watch) -> None:
+        """Open nothing yet."""
+        self._output = output
+        self._watch = watch
+        self._streams: dict[int, int] = {}
+        self._stdin = -1
+        self._terminal = -1
+        self._pending = bytearray()
+        self._closing = False
+        self._grown = False
+        self.taken = 0
+        """Bytes of standard input that the command's pipe has taken."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more output may come."""
+        return bool(self._streams)
+
+    def open(self, spec: Spec) -> Descriptors:
+        """Open them and give the command's ends, to be closed with `close_theirs`."""
+        if spec.tty is not None:
+            return self._open_terminal(*spec.tty)
+        stdin = 0
+        if spec.stdin == "pipe":
+            stdin, self._stdin = os.pipe()
+            os.set_blocking(self._stdin, False)
+        out = self._open_stream(1)
+        return Descriptors(stdin, out, self._open_stream(2))
+
+    @staticmethod
+    def close_theirs(descriptors: Descriptors) -> None:
+        """Close the command's ends in this process."""
+        for descriptor in set(descriptors) - {0}:
+            os.close(descriptor)
+
+    def take(self, descriptor: int) -> bool:
+        """Take what came; False where nothing did."""
+        stream = self._streams.get(descriptor)
+        if stream is None:
+            return False
+        state = self._output.take(stream, descriptor)
+        if state == END:
+            self._end(descriptor)
+        elif self._output.files is not None and not self._grown:
+            self._grow()
+        return state != END
+
+    def wants(self, descriptor: int) -> bool:
+        """Say whether standard input is written there."""
+        return descriptor == self._input
+
+    def drain(self) -> None:
+        """Take what is left in them, once nobody writes any more."""
+        for descriptor, stream in list(self._streams.items()):
+            for _ in range(_LAST_ROUNDS):
+                if self._output.take(stream, descriptor) != MORE:
+                    break
+
+    def write(self, data: bytes) -> None:
+        """Add to the standard input."""
+        if self._input >= 0 and not self._closing:
+            self._pending += data
+            self.flush()
+
+    def close_stdin(self) -> None:
+        """End the standard input once all is written."""
+        if self._input >= 0 and not self._closing:
+            if self._terminal >= 0:
+                self.write(_END_OF_FILE)
+                return
+            self._closing = True
+            self.flush()
+
+    def flush(self) -> None:
+        """Write as much as the command takes now."""
+        target = self._input
+        try:
+            while self._pending:
+                done = os.write(target, self._pending)
+                self.taken += done
+                del self._pending[:done]
+        except BlockingIOError:
+            self._watch.register(target, POLLOUT | (POLLIN if target == self._terminal else 0))
+            return
+        except OSError:  # it reads no more
+            self._pending.clear()
+            self._closing = self._terminal < 0
+        if target == self._terminal:
+            self._watch.register(target, POLLIN)
+        elif self._closing:
+            self._close_input()
+        else:
+            self._unwatch(target)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Give the terminal another size."""
+        if self._terminal >= 0:
+            with contextlib.suppress(OSError):
+                _set_size(self._terminal, rows, columns)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for descriptor in list(self._streams):
+            self._end(descriptor)
+        if self._stdin >= 0:
+            self._close_input()
+
+    @property
+    def _input(self) -> int:
+        return self._terminal if self._terminal >= 0 else self._stdin
+
+    def _open_stream(self, stream: int) -> int:
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        self._streams[reading] = stream
+        self._watch.register(reading, POLLIN)
+        return writing
+
+    def _open_terminal(self, rows: int, columns: int) -> Descriptors:
+        own, theirs = os.openpty()
+        _set_size(own, rows, columns)
+        os.set_blocking(own, False)
+        self._terminal = own
+        self._streams[own] = 1
+        self._watch.register(own, POLLIN)
+        return Descriptors(theirs, theirs, theirs)
+
+    def _grow(self) -> None:
+        """Have larger pipes for what is bulk."""
+        import fcntl
+
+        self._grown = True
+        for descriptor in self._streams:
+            if descriptor != self._terminal:
+                with contextlib.suppress(OSError):  # this user's share of pipe buffers is used up
+                    fcntl.fcntl(descriptor, _SET_PIPE_SIZE, BIG_PIPE)
+
+    def _end(self, descriptor: int) -> None:
+        del self._streams[descriptor]
+        self._unwatch(descriptor)
+        os.close(descriptor)
+        if descriptor == self._terminal:
+            self._terminal = -1
+
+    def _close_input(self) -> None:
+        self._unwatch(self._stdin)
+        os.close(self._stdin)
+        self._stdin = -1
+
+    def _unwatch(self, descriptor: int) -> None:
+        with contextlib.suppress(KeyError):
+            self._watch.unregister(descriptor)
+
+
+def _set_size(terminal: int, rows: int, columns: int) -> None:
+    import fcntl
+    import struct
+    import termios
+
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

@@ -1,0 +1,51 @@
+"""Drop the oldest output of an attempt: holes are punched at the beginning of its files (fallocate(2))."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orcha._supervisor.output import Files
+
+_ENTRY = struct.Struct("!QQQ")
+_PUNCH_AND_KEEP_SIZE = 3  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE of <linux/falloc.h>
+_BATCH = 1024
+_BLOCK = 4096  # only whole blocks become a hole: what lseek(2) calls data was not touched
+
+
+def drop_oldest(files: Files, surplus: int) -> int:
+    """Drop whole chunks, oldest first, while they fit into the surplus; give how many bytes went.
+
+    Where the file system cannot, nothing is dropped and 0 is given.
+    """
+    dropped, ends = 0, [0, 0, 0]
+    oldest = files.oldest
+    while oldest < files.count:
+        batch = os.pread(files.descriptors[0], _BATCH * _ENTRY.size, oldest * _ENTRY.size)
+        for stream, offset, length in _ENTRY.iter_unpack(batch):
+            if dropped + length > surplus:
+                break
+            dropped += length
+            ends[stream] = offset + length
+            oldest += 1
+        else:
+            continue
+        break
+    if not all(_punch(files.descriptors[stream], ends[stream] & -_BLOCK) for stream in (1, 2)):
+        return 0
+    files.oldest = oldest
+    return dropped
+
+
+def _punch(descriptor: int, end: int) -> bool:
+    if end == 0:
+        return True
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    fallocate = getattr(library, "fallocate64", None) or library.fallocate
+    fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    done: int = fallocate(descriptor, _PUNCH_AND_KEEP_SIZE, 0, end)
+    return done == 0

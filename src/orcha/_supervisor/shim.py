@@ -1,0 +1,307 @@
+"""A shim: runs one attempt at a time, whether or not a service is there to hear of it.
+
+One thread, one poll(2), no work while nothing happens. It is the subreaper of what it starts (prctl(2)), so that every
+process that loses its parent becomes its child.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+
+from orcha._supervisor import box as boxes
+from orcha._supervisor.attempt import Attempt
+from orcha._supervisor.groups import Group, NotAvailableError, Places
+from orcha._supervisor.link import Link, peer_may
+from orcha._supervisor.protocol import ProtocolError, common_version, unpack_spec
+from orcha._supervisor.tree import Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from orcha._supervisor.protocol import Frame, Head
+
+UNWANTED = 30.0
+"""Seconds that a shim without an attempt waits for a service."""
+_FOREVER = float("inf")
+_LIVE = frozenset({boxes.TAKEN, boxes.STARTED, boxes.ENDED})
+_PHASES = {
+    boxes.IDLE: "idle",
+    boxes.TAKEN: "waiting",
+    boxes.STARTED: "running",
+    boxes.ENDED: "running",
+    boxes.DONE: "ended",
+    boxes.NOT_STARTED: "ended",
+}
+
+
+class Shim:
+    """The state of one shim."""
+
+    def __init__(self, name: str, listener: socket.socket, box: int, first: boxes.Box, folder: str) -> None:
+        """Take its socket, its black box and what that says; `folder` is the endpoint's."""
+        self.name = name
+        self._folder = folder
+        self._listener = listener
+        self._box = box
+        self._word = first
+        self._poll = select.poll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._link: Link | None = None
+        self._strangers: dict[int, Link] = {}
+        self._attempt: Attempt | None = None
+        self._tree = Tree(first.nonce << 32 | first.ordinal)
+        self._flowing = True
+        """Whether the service wants the attempt's events: after a reconnect it says from where on."""
+        self._reported = False
+        self._idle_since = time.monotonic()
+        self._wanted = True
+        self._wake = -1
+        self._exit_code = 0
+        self._taken_input = 0
+
+    def run(self) -> NoReturn:
+        """Serve until nobody needs it."""
+        reading, writing = os.pipe()
+        for descriptor in (reading, writing):
+            os.set_blocking(descriptor, False)
+        signal.signal(signal.SIGCHLD, _note)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        self._listener.setblocking(False)
+        self._wake = reading
+        self._handle(reading, self._children_ended)
+        self._handle(self._listener.fileno(), self._accept)
+        while self._is_needed():
+            for descriptor, events in self._poll.poll(self._timeout()):
+                handler = self._handlers.get(descriptor)
+                if handler is not None:
+                    handler(events)
+                elif self._attempt is not None:
+                    self._pipe_ready(descriptor, events)
+            self._step()
+        self._leave()
+
+    def _step(self) -> None:
+        """Do what is due, and tell the service."""
+        attempt = self._attempt
+        if attempt is not None:
+            attempt.step()
+            if self._link is not None and self._flowing:
+                self._tell(attempt, self._link)
+
+    def _tell(self, attempt: Attempt, link: Link) -> None:
+        seq, number = attempt.key
+        while (message := attempt.output.give()) is not None:
+            link.send({**message[0], "s": seq, "a": number}, message[1])
+        if attempt.pipes.taken != self._taken_input:
+            self._taken_input = attempt.pipes.taken
+            link.send({"t": "wrote", "s": seq, "a": number, "n": self._taken_input})
+        if attempt.is_over and not self._reported and attempt.output.all_given:
+            self._reported = True
+            link.send(attempt.report())
+
+    def _timeout(self) -> int | None:
+        due = self._idle_since + UNWANTED if self._attempt is None and self._link is None else _FOREVER
+        if self._attempt is not None:
+            due = self._attempt.due()
+        if due == _FOREVER:
+            return None
+        return max(0, int((due - time.monotonic()) * 1000) + 1)
+
+    def _is_needed(self) -> bool:
+        if self._attempt is not None:
+            return True
+        if not self._wanted:
+            return False
+        return self._link is not None or time.monotonic() < self._idle_since + UNWANTED
+
+    def _leave(self) -> NoReturn:
+        for path in (f"{self._folder}/shims/{self.name}.sock", f"{self._folder}/shims/{self.name}.box"):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+        os._exit(self._exit_code)
+
+    def _children_ended(self, _: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake, 512)
+        if self._attempt is not None:
+            self._attempt.reap()
+
+    def _pipe_ready(self, descriptor: int, events: int) -> None:
+        assert self._attempt is not None
+        pipes = self._attempt.pipes
+        if events & (select.POLLIN | select.POLLHUP):
+            self._attempt.readable(descriptor)
+        if events & (select.POLLOUT | select.POLLERR) and pipes.wants(descriptor):
+            pipes.flush()
+
+    # --- the service ------------------------------------------------------------------------------------------------
+
+    def _accept(self, _: int) -> None:
+        try:
+            connection, _address = self._listener.accept()
+        except OSError:
+            return
+        if not peer_may(connection):
+            connection.close()
+            return
+        link = Link(connection)
+        self._strangers[link.descriptor] = link
+        self._handle(link.descriptor, lambda events: self._serve(link, events))
+
+    def _serve(self, link: Link, events: int) -> None:
+        if events & select.POLLOUT:
+            link.flush()
+        try:
+            for frame in link.receive():
+                self._take(link, frame)
+        except (ProtocolError, KeyError, TypeError, ValueError) as error:
+            link.send({"t": "refused", "why": f"{type(error).__name__}: {error}"})
+            link.is_open = False
+        if not link.is_open:
+            self._drop(link)
+
+    def _drop(self, link: Link) -> None:
+        self._unhandle(link.descriptor)
+        self._strangers.pop(link.descriptor, None)
+        link.close()
+        if link is self._link:
+            self._link = None
+            self._idle_since = -_FOREVER  # a service that comes back wants others
+            if self._attempt is not None:
+                self._attempt.output.connected = False
+
+    def _take(self, link: Link, frame: Frame) -> None:
+        kind, head = frame.head["t"], frame.head
+        if link is not self._link:
+            if kind != "hello":
+                raise ProtocolError("no hello")
+            self._welcome(link, head)
+        elif kind == "start":
+            self._start(head)
+        elif kind == "leave":
+            self._wanted = False
+        elif self._attempt is not None and self._attempt.key == (head["s"], head["a"]):
+            self._about(self._attempt, kind, frame)
+
+    def _welcome(self, link: Link, head: Head) -> None:
+        version, epoch = common_version(head["versions"]), int(head["epoch"])
+        if epoch < self._word.epoch:
+            raise ProtocolError(f"epoch {epoch} is over: this shim has seen {self._word.epoch}")
+        before, self._link = self._link, link
+        self._strangers.pop(link.descriptor, None)
+        link.watch = self._watch_link
+        if before is not None:
+            self._unhandle(before.descriptor)
+            before.close()
+        self._write(self._word._replace(epoch=epoch))
+        self._flowing = self._reported = False
+        state: Head = {"t": "state", "shim": self.name, "version": version, "phase": "idle"}
+        attempt = self._attempt
+        if attempt is not None:
+            state |= {"phase": _PHASES[attempt.phase], "s": attempt.spec.seq, "a": attempt.spec.attempt}
+            state |= {"channel": attempt.spec.channel.hex(), "pid": attempt.leader, "at": attempt.started}
+            state |= {"last": attempt.output.last, "took": attempt.output.took}
+        link.send(state)
+
+    def _start(self, head: Head) -> None:
+        spec = unpack_spec(head["spec"])
+        if self._attempt is not None:
+            raise ProtocolError("it has an attempt already")
+        stem = f"{self._folder}/output/{spec.channel.hex()}.{spec.seq}.{spec.attempt}"
+        attempt = self._attempt = Attempt(spec, stem, self._tree, self._poll, self._note_attempt)
+        self._flowing, self._reported, self._taken_input = True, False, 0
+        group = None
+        if spec.memory is not None or spec.pids is not None or spec.cpu_share is not None:
+            try:
+                group = Group(Places(), self.name, spec)
+            except NotAvailableError as error:
+                attempt.refuse(125, str(error))
+                return
+        attempt.start(group)
+        if attempt.phase == boxes.STARTED and self._link is not None:
+            started = {"t": "started", "s": spec.seq, "a": spec.attempt, "pid": attempt.leader, "at": attempt.started}
+            self._link.send(started)
+
+    def _about(self, attempt: Attempt, kind: str, frame: Frame) -> None:
+        head = frame.head
+        match kind:
+            case "took":
+                self._took(attempt, head["n"])
+            case "forget":
+                self._forget(attempt)
+            case "resume":
+                attempt.output.rewind(head["n"])
+                attempt.output.connected = self._flowing = True
+            case "cancel":
+                attempt.cancel(head["why"])
+            case "kill":
+                attempt.kill(head["why"])
+            case "signal":
+                attempt.signal(head["n"])
+            case "write":
+                attempt.pipes.write(frame.raw)
+            case "close":
+                attempt.pipes.close_stdin()
+            case "resize":
+                attempt.pipes.resize(head["rows"], head["columns"])
+
+    def _took(self, attempt: Attempt, number: int) -> None:
+        attempt.output.acknowledge(number)
+
+    def _forget(self, attempt: Attempt) -> None:
+        if not attempt.is_over:
+            return
+        if attempt.ending.survivors:
+            self._wanted, self._exit_code = False, 1  # nobody else gets a shim with processes of another attempt
+        attempt.output.close()
+        self._attempt = None
+        self._write(self._word._replace(phase=boxes.IDLE))
+
+    # --- the black box ----------------------------------------------------------------------------------------------
+
+    def _note_attempt(self, attempt: Attempt) -> None:
+        output, spec = attempt.output, attempt.spec
+        self._write(
+            self._word._replace(
+                phase=attempt.phase,
+                seq=spec.seq,
+                attempt=spec.attempt,
+                channel=spec.channel,
+                leader=attempt.leader,
+                started=attempt.started,
+                status=attempt.status,
+                last_chunk=output.last,
+                last_took=output.took,
+                dropped=output.dropped,
+                ended=attempt.ended,
+                why=attempt.ending.why or "",
+            )
+        )
+
+    def _write(self, word: boxes.Box) -> None:
+        self._word = word
+        boxes.write(self._box, word)
+
+    # --- descriptors ------------------------------------------------------------------------------------------------
+
+    def _handle(self, descriptor: int, handler: Callable[[int], None]) -> None:
+        self._handlers[descriptor] = handler
+        self._poll.register(descriptor, select.POLLIN)
+
+    def _unhandle(self, descriptor: int) -> None:
+        if self._handlers.pop(descriptor, None) is not None:
+            self._poll.unregister(descriptor)
+
+    def _watch_link(self, link: Link, *, writing: bool) -> None:
+        self._poll.register(link.descriptor, select.POLLIN | (select.POLLOUT if writing else 0))
+
+
+def _note(_number: int, _frame: object) -> None:
+    """Do nothing: the wakeup descriptor has got a byte."""

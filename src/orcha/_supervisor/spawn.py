@@ -1,0 +1,166 @@
+"""Start a command's first process: in a session of its own, with three descriptors, nothing blocked or ignored.
+
+The common case is one posix_spawn(3), which is a vfork: no copy of this process, and an exec that fails is known at
+once. A terminal or a cgroup needs steps in the child, so there it is a fork.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from orcha._supervisor.contract import Spec
+
+_DEFAULTED = sorted(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+_SHELL = "/bin/sh"
+_TRY_NEXT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES})
+
+
+class NotExecutedError(Exception):
+    """The program was not executed; `code` is what a shell would exit with."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        """Take the exit code and the reason."""
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Descriptors(NamedTuple):
+    """What the command gets as its standard input, output and error."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+
+
+def spawn(spec: Spec, descriptors: Descriptors, groups: Sequence[str] = ()) -> int:
+    """Start it and give its pid; raises NotExecutedError.
+
+    `groups` are the `cgroup.procs` files it enters before its first instruction. The folder and the mask of this
+    process are the command's for a moment: it has one thread, and nothing else happens meanwhile.
+    """
+    before = None
+    try:
+        _change_folder(spec.cwd)
+        if spec.umask is not None:
+            before = os.umask(spec.umask)
+        return _execute(spec, descriptors, groups)
+    except ValueError as error:  # a NUL in an argument, "=" in a variable's name
+        raise NotExecutedError(125, f"cannot execute {_shown(spec)}: {error}") from error
+    finally:
+        if before is not None:
+            os.umask(before)
+        os.chdir("/")
+
+
+def _change_folder(folder: str) -> None:
+    try:
+        os.chdir(folder)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise NotExecutedError(125, f"cannot change to the folder '{folder}': {why}") from error
+
+
+def _execute(spec: Spec, descriptors: Descriptors, groups: Sequence[str]) -> int:
+    if not spec.argv:
+        raise NotExecutedError(125, "cannot execute: there is no program")
+    arguments = list(spec.argv)
+    denied: OSError | None = None
+    for path in _candidates(os.fsdecode(arguments[0]), spec.env.get("PATH", _DEFAULT_PATH)):
+        try:
+            return _start(path, arguments, spec, descriptors, groups)
+        except OSError as error:
+            if error.errno == errno.ENOEXEC:  # a script without a first line: as execvp(3)
+                return _start(_SHELL, [_SHELL, path, *arguments[1:]], spec, descriptors, groups)
+            if error.errno not in _TRY_NEXT or os.path.isfile(path):
+                raise _failure(spec, error, exists=os.path.exists(path)) from error
+            denied = error if error.errno == errno.EACCES else denied
+    raise _failure(spec, denied or OSError(errno.ENOENT, os.strerror(errno.ENOENT)), exists=denied is not None)
+
+
+def _candidates(program: str, path: str) -> Iterator[str]:
+    """Give the paths to try; a file that may not be executed only where no other is."""
+    if "/" in program:
+        yield program
+        return
+    found = None
+    for folder in path.split(":") if program else ():
+        candidate = f"{folder or '.'}/{program}"
+        try:
+            mode = os.stat(candidate).st_mode
+        except OSError:
+            continue
+        if stat.S_ISREG(mode):
+            if os.access(candidate, os.X_OK):
+                yield candidate
+                return
+            found = found or candidate
+    if found:
+        yield found
+
+
+def _start(path: str, argv: list[str | bytes], spec: Spec, descriptors: Descriptors, groups: Sequence[str]) -> int:
+    if spec.tty is not None or groups:
+        return _fork(path, argv, spec, descriptors, groups)
+    actions = [(os.POSIX_SPAWN_DUP2, one, number) for number, one in enumerate(descriptors) if one != number]
+    return os.posix_spawn(path, argv, spec.env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_DEFAULTED)
+
+
+def _fork(path: str, argv: list[str | bytes], spec: Spec, descriptors: Descriptors, groups: Sequence[str]) -> int:
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _become(path, argv, spec, descriptors, groups)
+        except BaseException as error:  # noqa: BLE001 - the parent hears of it, whatever it is
+            os.write(writing, b"%d" % (getattr(error, "errno", None) or errno.EINVAL))
+        finally:
+            os._exit(127)
+    os.close(writing)
+    try:
+        text = os.read(reading, 16)
+    finally:
+        os.close(reading)
+    if text:
+        os.waitpid(pid, 0)
+        raise OSError(int(text), os.strerror(int(text)))
+    return pid
+
+
+def _become(path: str, argv: list[str | bytes], spec: Spec, descriptors: Descriptors, groups: Sequence[str]) -> None:
+    """Turn this child into the command."""
+    for group in groups:
+        with open(group, "w", encoding="ascii") as file:
+            file.write("0")
+    os.setsid()
+    if spec.tty is not None:
+        import fcntl
+        import termios
+
+        fcntl.ioctl(descriptors.stdin, termios.TIOCSCTTY, 0)
+    for number, one in enumerate(descriptors):
+        os.dup2(one, number) if one != number else os.set_inheritable(one, True)
+    signal.set_wakeup_fd(-1)
+    for number in _DEFAULTED:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.execve(path, argv, spec.env)  # noqa: S606 - the command, as it was given
+
+
+def _failure(spec: Spec, error: OSError, *, exists: bool) -> NotExecutedError:
+    ours = error.errno in {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+    code = 125 if ours else 126 if exists else 127
+    return NotExecutedError(code, f"cannot execute {_shown(spec)}: {error.strerror}")
+
+
+def _shown(spec: Spec) -> str:
+    return repr(os.fsdecode(spec.argv[0])) if spec.argv else "nothing"

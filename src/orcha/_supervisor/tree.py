@@ -1,0 +1,87 @@
+"""All processes of this shim's attempt: what descends from it, for it is their subreaper, and what carries its tag.
+
+A pid is signalled through a pidfd alone, after a look that it still is what it was taken for.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import NamedTuple
+
+from orcha._processes.identity import NO_SUCH_PROCESS, read_stat
+from orcha._processes.sweep import sweep
+from orcha._processes.tag import children_of, exactly, read_tag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LOOKS = 5
+"""Looks for processes that were started while others were signalled."""
+
+
+class Child(NamedTuple):
+    """A process and the one it was seen to descend from."""
+
+    pid: int
+    parent: int
+
+
+class Tree:
+    """The processes of one shim's attempts; the shim itself is none of them."""
+
+    def __init__(self, tag: int) -> None:
+        """Take the tag that the shim carries, and so all that it starts."""
+        self._tag = tag
+        self._own = os.getpid()
+
+    def living(self) -> Iterator[Child]:
+        """Give the processes that run now, parents before their children."""
+        waiting = [Child(pid, self._own) for pid in children_of(self._own)]
+        while waiting:
+            child = waiting.pop()
+            yield child
+            waiting += [Child(pid, child.pid) for pid in children_of(child.pid)]
+
+    def signal(self, number: int) -> int:
+        """Send a signal to each process once; give how many had it."""
+        done: set[int] = set()
+        for _ in range(_LOOKS):
+            new = [child for child in self.living() if child.pid not in done]
+            done.update(child.pid for child in new if self.send(child, number))
+            if not new:
+                break
+        return len(done)
+
+    def resume(self) -> None:
+        """Let the stopped ones go on, so that they see the signals they were sent."""
+        for child in self.living():
+            stat = read_stat(child.pid)
+            if stat is not None and stat.state == "T":
+                self.send(child, signal.SIGCONT)
+
+    def sweep(self, seconds: float) -> None:
+        """Kill everything that carries the tag, those too that are started as fast as others die."""
+        sweep(exactly(self._tag), deadline=seconds)
+
+    def send(self, child: Child, number: int) -> bool:
+        """Send a signal to one process; False where it is gone or another's by now."""
+        try:
+            descriptor = os.pidfd_open(child.pid)
+        except OSError as error:
+            if error.errno in NO_SUCH_PROCESS:
+                return False
+            raise
+        try:
+            stat = read_stat(child.pid)
+            if stat is None or stat.is_dead:
+                return False
+            if stat.parent not in {child.parent, self._own} and read_tag(child.pid) != self._tag:
+                return False
+            signal.pidfd_send_signal(descriptor, number)
+        except (ProcessLookupError, PermissionError):  # set-user-ID programs are another user's
+            return False
+        finally:
+            os.close(descriptor)
+        return True
