@@ -107,16 +107,26 @@ class Asked(NamedTuple):
 class EngineUnderTest:
     """An engine with its threads; what it sends is read at once, on its own thread."""
 
-    def __init__(self, folder: Path, *, vfs: str | None = None, limits: Limits = LIMITS) -> None:
-        """Open the store, and recover; `start` starts."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        vfs: str | None = None,
+        limits: Limits = LIMITS,
+        manager: Any = None,
+        prepare: Callable[[Engine], None] | None = None,
+    ) -> None:
+        """Open the store, `prepare` the engine, and recover; `start` starts."""
         self.told = Told()
         self.peer = Connected()
-        self.manager = SimpleManager()
+        self.manager = manager or SimpleManager()
         self.store = SqliteStore(folder, limits=limits, vfs=vfs)
         self.log = OutputLog(folder / "output")
         incarnation, _ = self.store.begin(nonce=1, boot_id="test", uid=os.getuid(), now=1.0)
         settings = Settings(Endpoint("127.0.0.1", 1, str(folder)))
         self.engine = Engine(self.manager, MANAGER, self.store, self.log, incarnation, settings, self._send)
+        if prepare is not None:
+            prepare(self.engine)
         recover_all(self.engine)
         self.before_send: Callable[[], None] = lambda: None
         self._numbers = itertools.count(1)

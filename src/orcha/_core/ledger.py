@@ -122,9 +122,9 @@ class Ledger:
 
     def _hold(self, record: Record) -> None:
         """Give it its slot, and take its id."""
-        self.granted[record.key] = record.seq
         self.records[record.seq] = record
         self.live[record.key] = record
+        self.granted[record.key] = record.seq
 
     def _ungrant(self, record: Record) -> None:
         if self.granted.get(record.key) == record.seq:

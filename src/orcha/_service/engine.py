@@ -19,6 +19,7 @@ from orcha._core.record import Record
 from orcha._service import faults
 from orcha._service.actions import ActionPool, Run
 from orcha._service.channels import ChannelBook
+from orcha._service.commands import CommandRunner
 from orcha._service.ending import Ending
 from orcha._service.keeping import FULL, Keeping
 from orcha._service.loading import record_of
@@ -93,6 +94,7 @@ class Engine:
         self.channels = ChannelBook(store, log, self.reply_frame, self.report)
         self.actions = ActionPool(self._action_ended)
         self.visits = Visits(self)
+        self.commands = CommandRunner(self)
         self.ending = Ending(self)
         self.retention = Retention(self)
         self.keeping = Keeping(self)
@@ -230,7 +232,7 @@ class Engine:
         if self.channels.scarce or not self.store.has_reserve:
             self.channels.scarce = not self.keeping.has_room()
         self.channels.flush(changes)
-        if changes.flags and not self._stop:
+        if (changes.flags or changes.commands) and not self._stop:
             self.keeping.postpone_flags(changes)
         if changes:
             effects = self.keeping.keep(changes, effects)
@@ -273,7 +275,7 @@ class Engine:
         elif do is Do.REFUSE:
             refused(self, record, *detail)
         elif do is Do.END_PROCESSES:
-            self.ending.end(record)
+            (self.commands if record.command else self.ending).end(record)
         elif do is Do.SWEEP:
             self.ending.sweep(record)
         elif do is Do.ANSWER:

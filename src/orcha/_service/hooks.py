@@ -18,12 +18,14 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcha._core.choose import Answer, checked_priority, choose
+from orcha._core.record import Phase
 from orcha._core.state import OnInterrupt
 from orcha._service.describe import describe
 from orcha._service.marking import mark_started
 from orcha._wire import values
 from orcha._wire.attempt import AttemptChannel
 from orcha.exceptions import ConditionFailed, StaleCall
+from orcha.interfaces.command import CommandPetition
 from orcha.interfaces.message import Message
 from orcha.interfaces.petition import Petition
 
@@ -302,6 +304,8 @@ class Hooks:
             petition = self._converted(record)
             priority = checked_priority(petition.priority)
             policy: Policy | None = getattr(petition, "policy", None)
+            if isinstance(petition, CommandPetition):
+                petition.check()
         except StaleCall:
             raise
         except _NotConverted as error:
@@ -309,6 +313,8 @@ class Hooks:
         except BaseException as error:  # noqa: BLE001 - as above
             return Result(Hook.CONVERT, record, f"convert_to_petition: {describe(error)}")
         record.petition = petition
+        if record.phase is not Phase.ACTION:
+            record.command = isinstance(petition, CommandPetition)
         self._steps.mark(record)
         if fresh:
             record.priority = priority

@@ -56,7 +56,7 @@ class Keeping:
         engine = self._engine
         if changes.appends and any(step.state is State.ENDED for step in changes.transitions.values()):
             engine.channels.sync({append.channel for append in changes.appends})
-        durable = bool(changes.petitions or changes.transitions or changes.tombstones or changes.deleted)
+        durable = bool(changes.petitions or changes.tombstones or changes.deleted) or not _only_running(changes)
         if faults.CRASHES:
             faults.reach_commit(changes, "before")
         try:
@@ -106,7 +106,7 @@ class Keeping:
         if not channels.scarce:
             channels.scarce = True
             channels.redo(changes, lambda record: record.kind != Kind.VALUE)
-        elif changes.deleted or changes.flags:
+        elif changes.deleted or changes.flags or _may_wait(changes):
             changes.deleted = []
             self._later(changes)
         else:
@@ -117,18 +117,21 @@ class Keeping:
 
     def flags_wait(self, changes: Changes) -> bool:
         """Tell whether these changes are flags only, for which a transaction is due already."""
-        return self._flags_due and not (
-            changes.petitions or changes.transitions or changes.appends or changes.tombstones or changes.deleted
-        )
+        return self._flags_due and _may_wait(changes)
 
     def postpone_flags(self, changes: Changes) -> None:
         """Let flags that come alone wait for a transaction to ride with."""
-        if not (changes.petitions or changes.transitions or changes.appends or changes.tombstones or changes.deleted):
+        if _may_wait(changes):
             self._later(changes)
 
     def _later(self, changes: Changes) -> None:
         engine = self._engine
-        engine.machine.changes.flags.update(changes.flags)
+        later = engine.machine.changes
+        if _may_wait(changes):
+            later.transitions.update(changes.transitions)
+            later.commands.update(changes.commands)
+            changes.transitions, changes.commands = {}, {}
+        later.flags.update(changes.flags)
         changes.flags = {}
         if not self._flags_due:
             self._flags_due = True
@@ -137,6 +140,19 @@ class Keeping:
     def _flush(self) -> None:
         self._flags_due = False
         machine = self._engine.machine
-        flags, machine.changes.flags = machine.changes.flags, {}
-        if flags:
-            self.keep(Changes(flags=flags), [])
+        waited, machine.changes = machine.changes, Changes()
+        if _may_wait(waited):
+            self.keep(waited, [])
+        else:
+            machine.changes = waited
+
+
+def _may_wait(changes: Changes) -> bool:
+    """Tell whether these are flags, and commands that run now, only: nothing that is lost with them matters."""
+    return not (
+        changes.petitions or changes.channels or changes.appends or changes.tombstones or changes.deleted
+    ) and _only_running(changes)
+
+
+def _only_running(changes: Changes) -> bool:
+    return all(step.state is State.RUNNING for step in changes.transitions.values())

@@ -22,8 +22,8 @@ def set_state(record: Record, report: Callable[..., None]) -> None:
     """Show the petition's own code where it is; a petition that cannot take it goes without."""
     petition = record.petition
     state = PetitionState.ENQUEUED
-    if record.state in (State.STARTING, State.CANCELLING):
-        state = PetitionState.RUNNING if record.state is State.STARTING else PetitionState.CANCELLED
+    if record.state in (State.STARTING, State.RUNNING, State.CANCELLING):
+        state = PetitionState.CANCELLED if record.state is State.CANCELLING else PetitionState.RUNNING
     elif record.state is State.ENDED:
         state = _END_STATES.get(int(record.outcome or 0), PetitionState.FINISHED)
     try:

@@ -36,6 +36,9 @@ class Steps:
         set_state(record, self._engine.report)
 
     def go(self, record: Record) -> None:
-        """Hand it to an action thread."""
+        """Hand it to an action thread, or a command to those who execute it."""
         set_state(record, self._engine.report)
-        self._engine.actions.go(record.run)
+        if record.command:
+            self._engine.commands.go(record)
+        else:
+            self._engine.actions.go(record.run)

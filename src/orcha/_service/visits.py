@@ -95,7 +95,7 @@ class Visits:
             return
         record.extras = None
         self._starts.append(record)
-        if record.timeout is not None:
+        if record.timeout is not None and not record.command:
             engine.ending.limit_run(record)
 
     def on_finish(self, record: Record) -> None:
@@ -111,6 +111,10 @@ class Visits:
         """Have on_finish called for an attempt of an earlier start of the service: converted again first."""
         self._again.append(Call(Hook.CONVERT, record, "again"))
         self._again.append(Call(Hook.ON_FINISH, record))
+
+    def convert_again(self, record: Record) -> None:
+        """Have the petition of a command that lives on made again."""
+        self._again.append(Call(Hook.CONVERT, record, "again"))
 
     def call(self, peer: Peer, request: int, name: str, args: bytes, kwargs: bytes) -> None:
         """Have a registered function called for a client."""
@@ -219,6 +223,8 @@ class Visits:
             elif hook is Hook.CONVERT and result.error is None:
                 if record.phase is Phase.CONVERTING:
                     converted.append(record)
+                elif record.phase is Phase.ACTION:
+                    self._engine.commands.converted(record)
             elif hook is Hook.ON_START:
                 self._started(record, result.error, called=result.value is not False)
             else:
@@ -276,6 +282,8 @@ class Visits:
         machine = self._engine.machine
         if record.phase is Phase.CONVERTING:
             machine.refuse(record, Verdict.REFUSED, reason)
+        elif record.phase is Phase.ACTION:
+            self._engine.commands.converted(record, reason)
         elif machine.records.get(record.seq) is record:
             machine.break_(record, reason)
         else:

@@ -66,6 +66,22 @@ class StoredChannel(NamedTuple):
     """Bytes of records kept in the store."""
 
 
+class CommandRow(NamedTuple):
+    """What is kept of a petition's command; as :class:`~orcha._core.changes.CommandStep`, with nothing left out."""
+
+    seq: int
+    attempt: int
+    pid: int | None
+    start_time: float | None
+    boot_id: str | None
+    shim: str | None
+    last_chunk: int
+    due: float | None
+    retries: int
+    losses: int
+    history: str | None
+
+
 class Store(Protocol):
     """A store. Only one thread calls it, except `page`, which any thread may call.
 
@@ -136,6 +152,14 @@ class Store(Protocol):
 
     def unfinished(self, manager: str) -> list[Row]:
         """Give this manager's rows in HELD to CANCELLING, and its ended ones with hook_pending or slot_held."""
+        ...
+
+    def commands(self, seqs: Sequence[int]) -> dict[int, CommandRow]:
+        """Give what is kept of these petitions' commands, by seq."""
+        ...
+
+    def resting(self) -> list[CommandRow]:
+        """Give the commands whose petition waits for a time, the earliest first."""
         ...
 
     def channel(self, channel: bytes) -> StoredChannel | None:

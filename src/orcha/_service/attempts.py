@@ -1,0 +1,136 @@
+"""One attempt at a command, as the service knows it; and the words in which its end is told."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from orcha._core.changes import CommandStep
+from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, FAILED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
+from orcha._core.state import Outcome
+from orcha._supervisor.contract import Spec
+
+if TYPE_CHECKING:
+    from orcha._core.record import Record
+    from orcha._store.contract import CommandRow
+    from orcha._supervisor.contract import Chunk, Ended
+    from orcha.interfaces.command import CommandPetition
+
+TAIL = 64 * 1024
+"""Bytes of each stream in which a retry's pattern is looked for."""
+MOST_HISTORY = 50
+"""Ended attempts that are remembered of one petition."""
+SIGNALLED = 128
+"""What is added to the number of a signal to make an exit code, as shells do."""
+_LIMITS = {"timeout": "ran longer than {}", "idle": "wrote nothing for {}", "cpu": "used more processor time than {}"}
+_FIELDS = {"idle": "idle_timeout", "cpu": "cpu_timeout"}
+LIMITS = frozenset(_LIMITS)
+"""Words for the end by a time limit."""
+
+
+class Attempt:
+    """What is known of a petition's current attempt at its command."""
+
+    __slots__ = ("attempt", "history", "losses", "pattern", "retries", "seq", "started", "step", "tails", "written")
+
+    def __init__(self, record: Record, row: CommandRow | None) -> None:
+        """Begin with what is kept of the petition's command, if anything is."""
+        self.seq = record.seq
+        self.attempt = record.attempt
+        self.started = record.started
+        self.retries = row.retries if row is not None else 0
+        self.losses = row.losses if row is not None else 0
+        self.history: list[dict[str, Any]] = json.loads(row.history) if row is not None and row.history else []
+        self.step = CommandStep(record.seq, record.attempt)
+        if row is not None and row.attempt == record.attempt:
+            self.step = CommandStep(*row[: len(CommandStep._fields) - 4])
+        retry = getattr(record.petition, "retry", None)
+        self.pattern = retry is not None and retry.output is not None
+        self.tails: dict[int, bytes] = {}
+        self.written = 0
+        """Bytes of standard input that the command took."""
+
+    def note_output(self, chunks: list[Chunk]) -> None:
+        """Remember the last of what it wrote, where a retry depends on that; what is in files only is left out."""
+        if self.pattern:
+            for chunk in chunks:
+                if isinstance(chunk.data, bytes):
+                    self.tails[chunk.stream] = (self.tails.get(chunk.stream, b"") + chunk.data)[-TAIL:]
+
+    def note_end(self, at: float, what: dict[str, Any]) -> str:
+        """Add this attempt to the history; give that as it is kept."""
+        known = {"attempt": self.attempt, "pid": self.step.pid, "started": self.started, "ended": at}
+        self.history = [*self.history[1 - MOST_HISTORY :], known | what]
+        return json.dumps(self.history)
+
+
+def spec_of(record: Record) -> Spec:
+    """Give what is to be executed for a petition's current attempt."""
+    petition: CommandPetition = record.petition  # type: ignore[assignment]
+    environment = dict(os.environ if petition.env is None else petition.env)
+    environment |= {"ORCHA_ID": record.key.replace("\0", ""), "ORCHA_ATTEMPT": str(record.attempt)}
+    return Spec(
+        record.seq,
+        record.attempt,
+        record.channel,
+        tuple(petition.argv),
+        petition.cwd,
+        environment,
+        petition.umask,
+        "pipe" if petition.stdin else "null",
+        None if petition.tty is None else (petition.tty[0], petition.tty[1]),
+        int(petition.stop_signal),
+        float(petition.grace),
+        record.timeout,
+        petition.idle_timeout,
+        petition.cpu_timeout,
+        petition.memory,
+        petition.pids,
+        petition.cpu_share,
+        petition.output_limit,
+        petition.output_policy,
+    )
+
+
+def end_of(record: Record, ended: Ended) -> tuple[Outcome, int, str | None]:
+    """Give outcome, final value and reason of a command's end, whatever was decided about its petition."""
+    code = ended.code if ended.code is not None else SIGNALLED + (ended.signal or 0)
+    if ended.why is None:
+        return (Outcome.SUCCEEDED if code == 0 else Outcome.FAILED), code, None
+    if ended.why in _LIMITS:
+        return Outcome.TIMED_OUT, TIMED_OUT_CODE, _LIMITS[ended.why].format(_limit(record, ended.why))
+    if ended.why == "memory":
+        return Outcome.FAILED, code or FAILED_CODE, f"out of memory: it used {_bytes(ended.usage.peak)}"
+    if ended.why == "output":
+        return Outcome.FAILED, code or FAILED_CODE, "it wrote more than its output limit"
+    if ended.why == "shutdown":
+        return Outcome.INTERRUPTED, INTERRUPTED_CODE, "interrupted: the service was stopped while it ran"
+    return Outcome.CANCELLED, CANCELLED_CODE, None
+
+
+def not_started(code: int) -> int:
+    """Give the final value of a command that could not be executed: 125 to 127, as shells and env(1) do."""
+    return code if 125 <= code <= 127 else BROKEN_CODE
+
+
+def described(ended: Ended) -> dict[str, Any]:
+    """Give what is kept of an attempt's end, for people and programs."""
+    return {
+        "code": ended.code,
+        "signal": ended.signal,
+        "why": ended.why,
+        "signals": [list(sent) for sent in ended.signals],
+        **ended.usage._asdict(),
+        "dropped": ended.dropped,
+        "survivors": ended.survivors,
+    }
+
+
+def _limit(record: Record, why: str) -> str:
+    seconds = record.timeout if why == "timeout" else getattr(record.petition, _FIELDS[why], None)
+    return "it may" if seconds is None else f"{seconds:g} s"
+
+
+def _bytes(size: int) -> str:
+    return f"{size / (1 << 20):.0f} MiB"

@@ -1,0 +1,275 @@
+"""Commands: between the engine, which owns their petitions, and the supervisor's side, which owns their processes."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from orcha._core.commanding import End
+from orcha._core.retry import Ended as RetryEnded
+from orcha._core.retry import retry_due
+from orcha._core.state import Outcome, State
+from orcha._service import attempts, spans
+from orcha._service.describe import describe
+from orcha._supervisor.contract import Ended, Lost, NotStarted, Output, Span, Started, Wrote
+from orcha._wire import values
+from orcha._wire.messages import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._core.record import Record
+    from orcha._service.attempts import Attempt
+    from orcha._service.engine import Engine
+    from orcha._supervisor.contract import Chunk, Commands, Event
+
+CANCELLED, SHUTDOWN, HURRIED = "cancelled", "shutdown", "cancelled at once"
+"""Why a command is ended from here."""
+CANNOT = 125
+"""Code of a command that could not be handed over."""
+
+
+class CommandRunner:
+    """Starts, follows and ends commands for the engine; everything but `go` is called on its thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Belong to an engine; nothing is started before the first command."""
+        self._engine = engine
+        self._make: Callable[[Callable[[Event], None]], Commands] | None = None
+        self._lock = threading.Lock()
+        self._commands: Commands | None = None
+        self._attempts: dict[int, Attempt] = {}
+        self._adopted: dict[int, Callable[[], None]] = {}
+        self.keep = False
+        """Whether commands go on when the service stops."""
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+            Started: self._started,
+            Output: self._output,
+            Wrote: self._wrote,
+            Ended: self._ended,
+            NotStarted: self._not_started,
+            Lost: self._lost,
+        }
+
+    def connect(self, make: Callable[[Callable[[Event], None]], Commands]) -> None:
+        """Reach commands by what `make` gives, once one is needed; it is told where their events go."""
+        self._make = make
+
+    def reach(self) -> Commands:
+        """Give the way to the commands; from any thread."""
+        with self._lock:
+            if self._commands is None:
+                assert self._make is not None, "nobody said how commands are run"
+                self._commands = self._make(self._take)
+            return self._commands
+
+    def _take(self, event: Event) -> None:
+        self._engine.post(self._handle, event)
+
+    def _handle(self, event: Event) -> None:
+        self._handlers[type(event)](event)
+
+    # --- start --------------------------------------------------------------------------------------------------
+
+    def go(self, record: Record) -> None:
+        """Have a command executed, whose start is durable and whose on_start agreed; on the hook thread."""
+        try:
+            self.reach().start(attempts.spec_of(record))
+        except Exception as error:  # noqa: BLE001 - whatever it is: the petition ends with it, and nobody waits for ever
+            self._take(NotStarted(record.seq, record.attempt, CANNOT, describe(error)))
+
+    def attempt_of(self, record: Record) -> Attempt:
+        """Give what is known of the record's current attempt."""
+        known = self._attempts.get(record.seq)
+        if known is None or known.attempt != record.attempt:
+            row = self._engine.store.commands([record.seq]).get(record.seq) if record.attempt > 1 else None
+            known = self._attempts[record.seq] = attempts.Attempt(record, row)
+        return known
+
+    # --- what the supervisor's side tells -----------------------------------------------------------------------
+
+    def _live(self, event: Started | Output | Ended | NotStarted | Lost) -> Record | None:
+        """Give the petition that an event is about; where it is over, nothing of that attempt is wanted any more."""
+        record = self._engine.machine.command(event.seq, event.attempt)
+        if record is None:
+            self.reach().discard(event.seq, event.attempt)
+        return record
+
+    def _started(self, event: Started) -> None:
+        record = self._live(event)
+        if record is None:
+            return
+        attempt = self.attempt_of(record)
+        attempt.step = attempt.step._replace(
+            pid=event.pid, start_time=event.start_time, boot_id=event.boot_id, shim=event.shim
+        )
+        self._engine.machine.keep_command(attempt.step)
+        self._engine.machine.running(event.seq, event.attempt)
+
+    def _output(self, event: Output) -> None:
+        record = self._live(event)
+        if record is None:
+            return
+        attempt = self.attempt_of(record)
+        new = [chunk for chunk in event.chunks if chunk.number > attempt.step.last_chunk]
+        if new:
+            attempt.note_output(new)
+            self._append(record, new)
+            attempt.step = attempt.step._replace(last_chunk=new[-1].number)
+            self._engine.machine.keep_command(attempt.step)
+        last = attempt.step.last_chunk
+        self._engine.after_batch(lambda _: self.reach().took(event.seq, event.attempt, last))
+
+    def _append(self, record: Record, chunks: list[Chunk]) -> None:
+        channels = self._engine.channels
+        channel = channels.get(record.channel)
+        if channel is None:
+            return
+        pieces = spans.Pieces(record.seq, record.attempt)
+        for chunk in chunks:
+            if isinstance(chunk.data, Span):
+                pieces.add(chunk.stream, chunk.data.offset, chunk.data.length)
+                continue
+            for payload in pieces.take():
+                channels.append(channel, spans.SPAN, record.seq, payload)
+            channels.append(channel, Kind.VALUE, record.seq, values.encode((chunk.stream, chunk.data)))
+        for payload in pieces.take():
+            channels.append(channel, spans.SPAN, record.seq, payload)
+
+    def _wrote(self, event: Wrote) -> None:
+        attempt = self._attempts.get(event.seq)
+        if attempt is not None and attempt.attempt == event.attempt:
+            attempt.written = event.taken
+
+    def _ended(self, event: Ended) -> None:
+        record = self._live(event)
+        if record is None:
+            return
+        outcome, code, reason = attempts.end_of(record, event)
+        seen = RetryEnded(outcome, event.code, event.signal, tuple(self.attempt_of(record).tails.values()))
+        if event.survivors:
+            text = "petition %s: nothing could kill these of its processes: %s"
+            self._engine.report(logging.ERROR, text, record.key, event.survivors)
+        due = self._due(record, seen)
+        end = End(outcome, code, reason, event.why is None, due, tuple(event.survivors))
+        self._over(record, attempts.described(event), end)
+
+    def _not_started(self, event: NotStarted) -> None:
+        record = self._live(event)
+        if record is None:
+            return
+        end = End(Outcome.BROKEN, attempts.not_started(event.code), event.reason, by_itself=False)
+        self._over(record, {"code": event.code, "why": event.reason}, end)
+
+    def _over(self, record: Record, known: dict[str, Any], end: End) -> None:
+        """Keep how an attempt ended, in the transaction of its petition's end or of the decision to try it again."""
+        machine = self._engine.machine
+        attempt = self.attempt_of(record)
+        again = end.due is not None and record.state is not State.CANCELLING and not end.survivors
+        step = attempt.step._replace(
+            history=attempt.note_end(machine.now, known),
+            retries=attempt.retries + again,
+            losses=0,
+            due=end.due if again else None,
+        )
+        machine.command_ended(record.seq, record.attempt, end)
+        machine.keep_command(step)
+        if again and end.due is not None:
+            record.why = f"attempt {record.attempt} ended with {end.code}: it is tried again"
+            self.rise_at(record.seq, end.due)
+        self._forget(record.seq, record.attempt)
+
+    def _due(self, record: Record, seen: RetryEnded) -> float | None:
+        retry = getattr(record.petition, "retry", None)
+        attempt = self.attempt_of(record)
+        chance = random.random()  # noqa: S311 - it spreads load, and guards nothing
+        return retry_due(retry, seen, retries=attempt.retries, now=self._engine.machine.now, chance=chance)
+
+    def _lost(self, event: Lost) -> None:
+        if event.ended is not None:
+            self._ended(event.ended)
+            return
+        record = self._live(event)
+        if record is None:
+            return
+        machine = self._engine.machine
+        attempt = self.attempt_of(record)
+        losses = 0 if event.executed else attempt.losses + 1
+        history = attempt.note_end(machine.now, {"why": "lost", "executed": event.executed})
+        step = attempt.step._replace(history=history, losses=losses, retries=attempt.retries)
+        machine.command_lost(event.seq, event.attempt, executed=event.executed, losses=losses)
+        machine.keep_command(step)
+        self._forget(event.seq, event.attempt)
+
+    def _forget(self, seq: int, number: int) -> None:
+        """Let go of an attempt once its end is kept."""
+        self._attempts.pop(seq, None)
+        self._engine.after_batch(lambda _: self.reach().forget(seq, number))
+
+    # --- from an earlier start of the service -------------------------------------------------------------------
+
+    def adopted(self, record: Record, then: Callable[[], None]) -> None:
+        """Go on with a command that an earlier start of the service left, as soon as its petition is made again."""
+        self._adopted[record.seq] = then
+        self._engine.visits.convert_again(record)
+
+    def converted(self, record: Record, reason: str | None = None) -> None:
+        """Note that a petition was made again, or why not: then nothing but its command is known of it."""
+        if reason is not None:
+            text = "petition %s: its command goes on, but it cannot be made again: %s"
+            self._engine.report(logging.ERROR, text, record.key, reason)
+        then = self._adopted.pop(record.seq, None)
+        if then is not None:
+            then()
+
+    # --- time ---------------------------------------------------------------------------------------------------
+
+    def rise_at(self, seq: int, due: float) -> None:
+        """Have a petition wait again at that wall-clock time."""
+
+        def rise() -> None:
+            record = self._engine.machine.records.get(seq)
+            if record is not None and record.due is not None and record.due > self._engine.machine.now:
+                self.rise_at(seq, record.due)  # the clock was set back
+            else:
+                self._engine.machine.rises(seq)
+
+        self._engine.timers.at(time.monotonic() + max(0.0, due - time.time()), rise)
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def end(self, record: Record) -> None:
+        """Send the signals of a cancel; the end is told as any other."""
+        cancellation = record.cancellation
+        shutdown = cancellation is not None and cancellation.outcome is Outcome.INTERRUPTED
+        self.reach().cancel(record.seq, record.attempt, SHUTDOWN if shutdown else CANCELLED)
+
+    def hurry(self, record: Record) -> None:
+        """Kill a command that is being cancelled, without waiting for its graces."""
+        self.reach().kill(record.seq, record.attempt, HURRIED)
+
+    def signal(self, record: Record, number: int) -> None:
+        """Send a signal to every process of a running command, as SIGSTOP and SIGCONT to pause and resume it."""
+        self.reach().signal(record.seq, record.attempt, number)
+
+    def write(self, record: Record, data: bytes) -> None:
+        """Write to its standard input or terminal."""
+        self.reach().write(record.seq, record.attempt, data)
+
+    def close_stdin(self, record: Record) -> None:
+        """Close its standard input."""
+        self.reach().close_stdin(record.seq, record.attempt)
+
+    def resize(self, record: Record, rows: int, columns: int) -> None:
+        """Give its terminal another size."""
+        self.reach().resize(record.seq, record.attempt, rows, columns)
+
+    def close(self) -> None:
+        """Let go of all; the engine has stopped."""
+        with self._lock:
+            commands, self._commands, self._make = self._commands, None, None
+        if commands is not None:
+            commands.close(keep=self.keep)

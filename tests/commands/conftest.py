@@ -1,0 +1,129 @@
+"""An engine whose commands are the test's."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orcha._wire import messages, values
+from orcha._wire.messages import Item, Kind, Submit
+from orcha.interfaces import CommandPetition, Message, Policy
+from support.engine import Asked, EngineUnderTest
+from support.fake_commands import FakeCommands
+from support.waiting import wait_for
+
+
+class CommandsManager:
+    """Makes a command of every message; notes its hooks."""
+
+    def __init__(self) -> None:
+        self.hooks: list[tuple[str, str]] = []
+
+    def convert_to_petition(self, m: Message) -> CommandPetition:
+        policy = Policy(**m.extras.get("policy", {}))
+        fields = {"argv": ["true"], **m.extras.get("fields", {})}
+        return CommandPetition(m.id, m.extras["queue"], lambda _: True, policy=policy, **fields)
+
+    def on_start(self, petition: Any) -> bool:
+        self.hooks.append(("start", str(petition.id)))
+        return True
+
+    def on_finish(self, petition: Any) -> bool:
+        self.hooks.append(("finish", str(petition.id)))
+        return True
+
+
+class CommandsUnderTest(EngineUnderTest):
+    """An engine for commands; `values` is what clients were sent."""
+
+    _seqs = itertools.count(1)
+
+    def __init__(self, folder: Path, make: Callable[..., FakeCommands], found: Any, *, rebooted: bool) -> None:
+        self.sent: dict[bytes, list[tuple[int, Any]]] = {}
+        self.commands: Any = None
+        self._folder = folder
+        self._make, self._found, self._rebooted = make, found, rebooted
+        super().__init__(folder, manager=CommandsManager(), prepare=self._prepare)
+
+    def _prepare(self, engine: Any) -> None:
+        def make(on_event: Any) -> Any:
+            self.commands = self._make(on_event)
+            self.commands.found = list(self._found)
+            return self.commands
+
+        engine.commands.connect(make)
+
+    def run(self, name: str = "a", **fields: Any) -> Asked:
+        """Ask for a command with these fields; the petition's policy is `policy`."""
+        asked = Asked(next(self._seqs).to_bytes(6, "big") + bytes(10), name)
+        policy = fields.pop("policy", {})
+        number = next(self._numbers)
+        self._submits[number] = [asked.token]
+        extras = values.encode({"fields": fields, "policy": policy, "queue": Channel(asked.token)})
+        item = Item(asked.token, asked.id, extras, asked.token)
+        self.engine.receive(self.peer, Submit(number, None, 1 << 20, [item]))
+        return asked
+
+    def _take(self, message: Any) -> None:
+        super()._take(message)
+        if isinstance(message, messages.Data):
+            self.sent.setdefault(message.channel, []).extend(
+                (record.kind, values.decode(record.payload)) for record in message.records
+            )
+
+    def values(self, asked: Asked) -> list[Any]:
+        """Give everything that was sent of a petition, the final value last."""
+        return [value for kind, value in self.sent.get(asked.token, []) if kind != Kind.CLOSED]
+
+    def row(self, asked: Asked) -> Any:
+        """Give what is kept of it."""
+        return next(row for row in self.store.page(states=0xFF, limit=99) if row.token == asked.token)
+
+    def wait_for_spec(self, attempt: int = 1) -> Any:
+        """Wait until this attempt was handed over; give it."""
+        return wait_for(lambda: self.commands and self.commands.spec(attempt), what=f"the start of attempt {attempt}")
+
+    def wait_for_call(self, verb: str, *arguments: Any) -> None:
+        """Wait until a verb was called so."""
+        wait_for(lambda: arguments in self.commands.made(verb), what=f"{verb}{arguments}")
+
+
+class Channel:
+    def __init__(self, identity: bytes) -> None:
+        self.__orcha_channel__ = identity
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "endpoint"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+@pytest.fixture
+def open_engine(folder: Path) -> Iterator[Callable[..., CommandsUnderTest]]:
+    """Give a function that starts an engine on the folder, its commands made by `make`; `begin` is called before."""
+    opened: list[CommandsUnderTest] = []
+
+    def open_one(
+        make: Callable[..., FakeCommands] = FakeCommands, found: tuple[Any, ...] = (), *, rebooted: bool = False
+    ) -> CommandsUnderTest:
+        under_test = CommandsUnderTest(folder, make, found, rebooted=rebooted)
+        opened.append(under_test)
+        under_test.start()
+        return under_test
+
+    yield open_one
+    for under_test in opened:
+        if not under_test.engine.stopped.is_set():
+            under_test.stop()
+
+
+@pytest.fixture
+def engine(open_engine: Callable[..., CommandsUnderTest]) -> CommandsUnderTest:
+    """Give an engine whose commands do what the test says."""
+    return open_engine()

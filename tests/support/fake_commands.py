@@ -1,0 +1,83 @@
+"""Commands without a supervisor: the test says what becomes of each, or (`RealProcesses`) a thread runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from orcha._supervisor.contract import Chunk, Ended, Event, Found, Output, Spec, Started, Usage
+
+
+class FakeCommands:
+    """Takes what the service asks for, and tells it what the test says."""
+
+    def __init__(self, on_event: Callable[[Event], None]) -> None:
+        """Tell `on_event` what happens."""
+        self.tell = on_event
+        self.specs: list[Spec] = []
+        self.found: list[Found] = []
+        self.calls: list[tuple[Any, ...]] = []
+        self.closed: bool | None = None
+        """What `keep` was."""
+
+    def spec(self, attempt: int = 1) -> Spec | None:
+        """Give what was started last, if that is this attempt."""
+        return self.specs[-1] if self.specs and self.specs[-1].attempt == attempt else None
+
+    def made(self, verb: str) -> list[tuple[Any, ...]]:
+        """Give the arguments of all calls of a verb."""
+        return [call[1:] for call in list(self.calls) if call[0] == verb]
+
+    def start(self, spec: Spec) -> None:
+        """Start."""
+        self.specs.append(spec)
+
+    def adopt(self) -> list[Found]:
+        """Find what the test put there."""
+        return self.found
+
+    def __getattr__(self, verb: str) -> Any:
+        """Note any other call."""
+        if verb.startswith("_"):
+            raise AttributeError(verb)
+        return lambda *args, **named: self.calls.append((verb, *args, *named.values()))
+
+    def close(self, *, keep: bool) -> None:
+        """Close."""
+        self.closed = keep
+
+
+def started(spec: Spec, pid: int = 4711) -> Started:
+    """Give the event of a start."""
+    return Started(spec.seq, spec.attempt, pid, 123.5, "boot", "shim-1")
+
+
+def output(spec: Spec, *pieces: Any, first: int = 1, stream: int = 1) -> Output:
+    """Give the event of output, numbered from `first`."""
+    return Output(spec.seq, spec.attempt, [Chunk(number, stream, piece) for number, piece in enumerate(pieces, first)])
+
+
+def ended(spec: Spec, code: int | None = 0, **fields: Any) -> Ended:
+    """Give the event of an end."""
+    given: dict[str, Any] = {"signal": None, "why": None, "signals": [], "usage": Usage(), "last_chunk": 0}
+    given |= {"dropped": 0, "survivors": []} | fields
+    return Ended(spec.seq, spec.attempt, code, **given)
+
+
+class RealProcesses(FakeCommands):
+    """Runs each command by itself, on a thread."""
+
+    def start(self, spec: Spec) -> None:
+        """Run it to its end."""
+        super().start(spec)
+        thread = threading.Thread(target=self._run, args=(spec,), daemon=True)
+        thread.start()
+
+    def _run(self, spec: Spec) -> None:
+        process = subprocess.Popen(spec.argv, cwd=spec.cwd, env=spec.env, stdout=subprocess.PIPE)
+        self.tell(started(spec, process.pid))
+        text, _ = process.communicate()
+        self.tell(output(spec, text))
+        self.tell(ended(spec, process.returncode, last_chunk=1))
