@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from orcha._store.contract import Incarnation, Store
+    from orcha._supervisor.contract import Commands, Event
     from orcha._wire.messages import Item, Result
     from orcha._wire.server import Peer
     from orcha.interfaces.petition import Petition
@@ -204,6 +205,7 @@ class _Parts:
         _, name, manager = managers.served[0]
         self.engine = Engine(manager, name, self.store, self.log, incarnation, settings, self._send, managers)
         self.engine.visits.functions.update(functions)
+        self.engine.commands.connect(self._commands)
         self.log.recover(lambda channel: self.store.channel(channel) is not None)
         recover_all(self.engine)
         self._watcher = Watcher(nonce)
@@ -240,6 +242,13 @@ class _Parts:
         faults.reach("begin.after-forget")
         return incarnation
 
+    def _commands(self, on_event: Callable[[Event], None]) -> Commands:
+        """Reach commands; nobody but who runs one pays for it."""
+        from orcha._supervisor.client import Commands
+
+        folder, epoch = Path(self.engine.settings.endpoint.folder), self.engine.incarnation.epoch
+        return Commands(folder, epoch=epoch, on_event=on_event, report=self.engine.report)
+
     def _report(self, what: str, error: BaseException | None) -> None:
         self.engine.report(logging.ERROR if error is not None else logging.WARNING, "%s", what, error=error)
 
@@ -268,6 +277,7 @@ class _Parts:
 
     def _close(self) -> None:
         self.engine.ending.stop()
+        self.engine.commands.close()
         attempts.uninstall()
         end_multiprocessing_children()
         sweep(attempts_of(self._nonce), spare=helper_pids())

@@ -2,12 +2,13 @@
 -- every statement, and has to wait for it up to 5 ms each time while an action computes.
 -- A row with `kind` 1 is a new petition with the channel it brings, if any. A row with `kind` 0 holds up to three
 -- things that have nothing to do with each other: a step of a petition (a to k), records (l to o), flags (p and q).
+-- A row with `kind` 2 is what is kept of a command (a to k); it comes after its petition's row and step.
 -- A row with `kind` NULL is padding, so that a few statements serve all sizes.
 
 CREATE TEMP VIEW change (kind, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q) AS
 SELECT 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0;
 
-CREATE TEMP TRIGGER change_accept INSTEAD OF INSERT ON change WHEN NEW.kind BEGIN
+CREATE TEMP TRIGGER change_accept INSTEAD OF INSERT ON change WHEN NEW.kind = 1 BEGIN
     INSERT INTO petition (
         seq, token, id, id_is_int, manager, owner, channel, state, attempt, priority, extras, on_interrupt, submitted,
         outcome, code, reason, epoch, started, ended
@@ -20,7 +21,7 @@ CREATE TEMP TRIGGER change_accept INSTEAD OF INSERT ON change WHEN NEW.kind BEGI
     INSERT INTO sharing (channel, petition) SELECT NEW.g, NEW.a WHERE NEW.q IS NOT 1;
 END;
 
-CREATE TEMP TRIGGER change_step INSTEAD OF INSERT ON change WHEN NOT NEW.kind BEGIN
+CREATE TEMP TRIGGER change_step INSTEAD OF INSERT ON change WHEN NEW.kind = 0 BEGIN
     UPDATE petition
     SET state = NEW.d,
         attempt = NEW.e,
@@ -38,4 +39,24 @@ CREATE TEMP TRIGGER change_step INSTEAD OF INSERT ON change WHEN NOT NEW.kind BE
     INSERT INTO record (channel, first, count, data) SELECT NEW.l, NEW.m, NEW.n, NEW.o WHERE NEW.l NOT NULL;
     UPDATE petition SET hook_pending = NEW.q & 1, slot_held = NEW.q >> 1 WHERE seq = NEW.p AND state = 6;
     SELECT raise(ABORT, 'fenced') WHERE NEW.p NOT NULL AND changes() = 0;
+END;
+
+CREATE TEMP TRIGGER change_command INSTEAD OF INSERT ON change WHEN NEW.kind = 2 BEGIN
+    SELECT raise(ABORT, 'fenced')
+    WHERE NOT EXISTS (SELECT 1 FROM petition WHERE seq = NEW.a AND attempt = NEW.b);
+    INSERT INTO command (seq, attempt, pid, start_time, boot_id, shim, last_chunk, due, retries, losses, history)
+    VALUES (
+        NEW.a, NEW.b, NEW.c, NEW.d, NEW.e, NEW.f, NEW.g, NEW.h, coalesce(NEW.i, 0), coalesce(NEW.j, 0), NEW.k
+    )
+    ON CONFLICT (seq) DO UPDATE SET
+        attempt = NEW.b,
+        pid = NEW.c,
+        start_time = NEW.d,
+        boot_id = NEW.e,
+        shim = NEW.f,
+        last_chunk = NEW.g,
+        due = NEW.h,
+        retries = coalesce(NEW.i, retries),
+        losses = coalesce(NEW.j, losses),
+        history = coalesce(NEW.k, history);
 END;

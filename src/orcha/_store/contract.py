@@ -180,12 +180,27 @@ class Store(Protocol):
         limit: int,
         before: int | None = None,
         id: str | None = None,  # noqa: A002 - the word of the wire
+        group: str | None = None,
     ) -> list[Row]:
         """Give up to `limit` rows in the states of the bit mask, highest seq first, below `before`; from any thread.
+
+        With `id`, or else `group`, only those.
 
         Raises:
             TimeoutError: it was not done in a few seconds.
         """
+        ...
+
+    def groups(self, seqs: Sequence[int]) -> dict[int, str]:
+        """Give the groups of those petitions that are in one."""
+        ...
+
+    def pauses(self) -> set[str]:
+        """Give what is paused, by the names of `Changes.pauses`."""
+        ...
+
+    def ended(self) -> int:
+        """Count the petitions that have ended."""
         ...
 
     def prunable(self, *, older_than: float, keep: int, younger_than: float, limit: int) -> list[tuple[int, bytes]]:

@@ -16,6 +16,7 @@ _PADDING = (None,) * WIDTH
 _NO_STEP = (None,) * 11
 _NO_RECORDS = (None,) * 4
 _NO_FLAGS = (None,) * 2
+_AFTER_COMMAND = (None,) * (WIDTH - 12)
 
 
 def sizes() -> list[int]:
@@ -71,6 +72,16 @@ def steps(changes: Changes) -> list[Any]:
         values.extend(appended or _NO_RECORDS)
         values.extend(flag or _NO_FLAGS)
     return values if transitions or records or flags else []
+
+
+def commands(changes: Changes) -> list[Any]:
+    """Give the values of the rows of commands."""
+    values: list[Any] = []
+    for command in changes.commands.values():
+        values.append(2)
+        values.extend(command)
+        values.extend(_AFTER_COMMAND)
+    return values
 
 
 def statements(values: list[Any]) -> list[tuple[str, list[Any]]]:

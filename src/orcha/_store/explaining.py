@@ -14,6 +14,8 @@ from orcha._core.state import State
 from orcha._store.queries import decode_list
 from orcha.exceptions.store import ChannelKnown, FencedError, TokenKnown
 
+_ANY = sum(1 << state for state in State)
+
 
 def result_code(error: apsw.Error) -> int:
     """Give SQLite's extended result code."""
@@ -47,7 +49,10 @@ def _not_allowed(changes: Changes, ask: Callable[..., Any]) -> list[int]:
         (step.seq, step.from_attempt, step.from_states) for step in changes.transitions.values()
     ]
     asked += [(seq, None, 1 << State.ENDED) for seq in changes.flags if seq not in ending]
-    wrong = set(decode_list(ask("steps_not_allowed", json.dumps([step for step in asked if step[0] not in new]))))
+    moving = {seq: step.attempt for seq, step in changes.transitions.items()}
+    asked += [(seq, command.attempt, _ANY) for seq, command in changes.commands.items() if seq not in moving]
+    wrong = {seq for seq, command in changes.commands.items() if moving.get(seq, command.attempt) != command.attempt}
+    wrong |= set(decode_list(ask("steps_not_allowed", json.dumps([step for step in asked if step[0] not in new]))))
     for seq, attempt, states in asked:
         if (row := new.get(seq)) and not (attempt in {None, row.attempt} and states >> row.state & 1):
             wrong.add(seq)

@@ -7,13 +7,15 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from orcha._core.changes import Append, Changes, NewPetition, Transition
+from orcha._core.changes import Append, Changes, CommandStep, NewPetition, Transition
 from orcha._core.state import State
-from orcha._store.contract import Incarnation, Row, StoredChannel, Waiting
+from orcha._store.contract import CommandRow, Incarnation, Row, StoredChannel, Waiting
 from orcha.exceptions.store import ChannelKnown, FencedError, TokenKnown
 
 _ACTIVE = frozenset({State.HELD, State.STARTING, State.RUNNING, State.CANCELLING})
 _LARGEST = 1 << 63
+_REPLACED = frozenset(CommandStep._fields[:8])
+"""What of a command is replaced by nothing, too."""
 
 
 class _Channel:
@@ -40,8 +42,11 @@ class MemoryStore:
         self._tokens: dict[bytes, int] = {}
         self._channels: dict[bytes, _Channel] = {}
         self._naming: dict[bytes, set[int]] = {}
+        self._commands: dict[int, CommandRow] = {}
         self._tombstones: dict[bytes, float] = {}
         self._incarnations: dict[int, Incarnation] = {}
+        self._groups: dict[int, str] = {}
+        self._pauses: set[str] = set()
         self._epoch = 0
         self._next_seq = 1
 
@@ -111,11 +116,19 @@ class MemoryStore:
             _check_numbers(step.attempt, step.code or 0)
             states[seq] = step.state
         fenced += [seq for seq in changes.flags if (states.get(seq) or self._state(seq, new)) != State.ENDED]
+        fenced += [seq for seq, command in changes.commands.items() if self._attempt(changes, seq) != command.attempt]
         if fenced:
             raise FencedError(sorted(set(fenced)))
         left = [seq for seq in changes.deleted if (states.get(seq) or self._state(seq, new) or 6) != State.ENDED]
         if left:
             raise FencedError(sorted(set(left)))
+
+    def _attempt(self, changes: Changes, seq: int) -> int | None:
+        """Give the attempt that a petition is in once the changes are made."""
+        if seq in changes.transitions:
+            return changes.transitions[seq].attempt
+        row = self._rows.get(seq) or next((new for new in changes.petitions if new.seq == seq), None)
+        return row.attempt if row is not None else None
 
     def _state(self, seq: int, new: dict[int, tuple[int, State]]) -> State | None:
         if seq in new:
@@ -140,8 +153,11 @@ class MemoryStore:
             self._channels[channel.id] = _Channel(channel.owner, own=channel.own)
         for petition in changes.petitions:
             self._accept(petition)
+        self._keep_asides(changes)
         for step in changes.transitions.values():
             self._step(step)
+        for command in changes.commands.values():
+            self._commands[command.seq] = _command(command, self._commands.get(command.seq))
         for append in changes.appends:
             self._channels[append.channel].records[append.first] = append
         for seq, (hook_pending, slot_held) in changes.flags.items():
@@ -149,6 +165,15 @@ class MemoryStore:
         for token, until in changes.tombstones:
             self._tombstones[token] = max(until, self._tombstones.get(token, until))
         return self._delete(changes.deleted)
+
+    def _keep_asides(self, changes: Changes) -> None:
+        self._groups.update(changes.groups)
+        for seq, priority in changes.priorities.items():
+            row = self._rows.get(seq)
+            if row is not None and row.state == State.QUEUED:
+                self._rows[seq] = row._replace(priority=priority)
+        for name, paused in changes.pauses.items():
+            (self._pauses.add if paused else self._pauses.discard)(name)
 
     def _accept(self, petition: NewPetition) -> None:
         seq = petition.seq
@@ -186,6 +211,9 @@ class MemoryStore:
             if row is None:
                 continue
             del self._tokens[row.token]
+            self._groups.pop(seq, None)
+            self._pauses.discard(f"petition:{seq}")
+            self._commands.pop(seq, None)
             naming = self._naming[row.channel]
             naming.discard(seq)
             if not naming:
@@ -232,6 +260,14 @@ class MemoryStore:
         mine = [row for row in self._rows.values() if row.manager == manager]
         return sorted(row for row in mine if row.state in _ACTIVE or row.hook_pending or row.slot_held)
 
+    def commands(self, seqs: Sequence[int]) -> dict[int, CommandRow]:
+        """Give what is kept of these petitions' commands, by seq."""
+        return {seq: self._commands[seq] for seq in seqs if seq in self._commands}
+
+    def resting(self) -> list[CommandRow]:
+        """Give the commands whose petition waits for a time, the earliest first."""
+        return sorted((row for row in self._commands.values() if row.due is not None), key=lambda row: row.due or 0.0)
+
     def channel(self, channel: bytes) -> StoredChannel | None:
         """Give a channel, None for an unknown one."""
         known = self._channels.get(channel)
@@ -262,6 +298,7 @@ class MemoryStore:
         limit: int,
         before: int | None = None,
         id: str | None = None,  # noqa: A002 - the contract's name
+        group: str | None = None,
     ) -> list[Row]:
         """Give up to `limit` rows in the states of the bit mask, highest seq first, below `before`; from any thread."""
         with self._lock:
@@ -269,9 +306,24 @@ class MemoryStore:
         fitting = (
             row
             for row in rows
-            if states >> row.state & 1 and (before is None or row.seq < before) and (id is None or row.id == id)
+            if states >> row.state & 1
+            and (before is None or row.seq < before)
+            and (id is None or row.id == id)
+            and (group is None or self._groups.get(row.seq) == group)
         )
         return [row for row, _ in zip(fitting, range(limit), strict=False)]
+
+    def groups(self, seqs: Sequence[int]) -> dict[int, str]:
+        """Give the groups of those petitions that are in one."""
+        return {seq: self._groups[seq] for seq in seqs if seq in self._groups}
+
+    def pauses(self) -> set[str]:
+        """Give what is paused."""
+        return set(self._pauses)
+
+    def ended(self) -> int:
+        """Count the petitions that have ended."""
+        return sum(row.state == State.ENDED for row in self._rows.values())
 
     def prunable(self, *, older_than: float, keep: int, younger_than: float, limit: int) -> list[tuple[int, bytes]]:
         """Give (seq, channel) of ended rows to forget, oldest end first: see the contract."""
@@ -301,3 +353,10 @@ def _check_numbers(*numbers: float) -> None:
             raise ValueError(f"{number} does not fit into 64 bits")
         if math.isnan(number):
             raise ValueError("not a number")
+
+
+def _command(step: CommandStep, before: CommandRow | None) -> CommandRow:
+    """Give the row that a step makes of the one before."""
+    row = before or CommandRow(*step[:8], retries=0, losses=0, history=None)
+    kept = {name: value for name, value in step._asdict().items() if value is not None or name in _REPLACED}
+    return row._replace(**kept)

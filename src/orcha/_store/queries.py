@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from orcha._core.state import OnInterrupt, Outcome, State
-from orcha._store.contract import Row
+from orcha._store.contract import CommandRow, Row
 
 _HERE = Path(__file__).parent
 _STATES = {int(state): state for state in State}
@@ -41,6 +41,14 @@ def decode_list(text: str | None) -> list[Any]:
 def decode_rows(text: str | None) -> list[Row]:
     """Give the rows of a query's text."""
     return [_row(*values) for values in decode_list(text)]
+
+
+def decode_commands(text: str | None) -> list[CommandRow]:
+    """Give the rows of a query for commands."""
+    return [
+        CommandRow(seq, attempt, pid, _time(start_time), boot_id, shim, last_chunk, _time(due), *left)
+        for seq, attempt, pid, start_time, boot_id, shim, last_chunk, due, *left in decode_list(text)
+    ]
 
 
 def number(literal: str) -> int | float:

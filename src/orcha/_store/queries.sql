@@ -14,6 +14,20 @@ SELECT group_concat({row}, ',') FROM (SELECT value FROM json_each(?1)) AS wanted
 -- name: rows_of_tokens
 SELECT group_concat({row}, ',') FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN petition ON petition.token = unhex(wanted.value);
 
+-- name: commands
+SELECT group_concat(
+    json_array(
+        seq, attempt, pid, quote(start_time), boot_id, shim, last_chunk, quote(due), retries, losses, history
+    ), ','
+) FROM command WHERE seq IN (SELECT value FROM json_each(?1));
+
+-- name: resting
+SELECT group_concat(
+    json_array(
+        seq, attempt, pid, quote(start_time), boot_id, shim, last_chunk, quote(due), retries, losses, history
+    ), ','
+) FROM command INDEXED BY command_due WHERE due NOT NULL;
+
 -- name: known_tokens
 SELECT group_concat(json_quote(wanted.value), ',')
 FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN petition ON petition.token = unhex(wanted.value);
@@ -65,6 +79,35 @@ SELECT group_concat({row}, ',') FROM (
     ORDER BY seq DESC LIMIT ?4
 );
 
+-- name: page_of_group
+SELECT group_concat({row}, ',') FROM (
+    SELECT petition.* FROM grouping CROSS JOIN petition ON petition.seq = grouping.petition
+    WHERE grouping.name = ?5 AND grouping.petition >= ?1 AND grouping.petition < ?2 AND (?3 >> state) & 1
+    ORDER BY grouping.petition DESC LIMIT ?4
+);
+
+-- name: insert_groups
+INSERT INTO grouping (petition, name) SELECT value ->> 0, value ->> 1 FROM json_each(?1);
+
+-- name: groups
+SELECT group_concat(json_array(petition, name), ',')
+FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN grouping ON grouping.petition = wanted.value;
+
+-- name: set_priority
+UPDATE petition SET priority = ?2 WHERE seq = ?1 AND state = 1;
+
+-- name: pause
+INSERT OR IGNORE INTO pause (name) VALUES (?1);
+
+-- name: unpause
+DELETE FROM pause WHERE name = ?1;
+
+-- name: pauses
+SELECT group_concat(json_quote(name), ',') FROM pause;
+
+-- name: ended
+SELECT count(*) FROM petition WHERE state = 6;
+
 -- name: next_seq
 SELECT max((SELECT seq FROM used), coalesce((SELECT max(seq) + 1 FROM petition), 1));
 
@@ -113,6 +156,9 @@ DELETE FROM sharing WHERE (channel, petition) IN (
 
 -- name: delete_petitions
 DELETE FROM petition WHERE seq IN (SELECT value FROM json_each(?1)) AND state = 6;
+
+-- name: delete_commands
+DELETE FROM command WHERE seq IN (SELECT value FROM json_each(?1));
 
 -- name: unused_channels
 SELECT group_concat(json_quote(candidate.value), ',')

@@ -18,6 +18,7 @@ _ACTIVE = sum(1 << state for state in (State.HELD, State.STARTING, State.RUNNING
 _FIRST_SPAN = 1_000
 _LONGEST_SPAN = 50_000
 _ROWS_A_STEP = 50
+_HIGHEST = (1 << 63) - 1
 
 
 class Reader:
@@ -30,7 +31,9 @@ class Reader:
         self._connection: apsw.Connection | None = None
         self._closed = False
 
-    def page(self, states: int, limit: int, before: int | None, wanted: str | None) -> list[Row]:
+    def page(
+        self, states: int, limit: int, before: int | None, wanted: str | None, group: str | None = None
+    ) -> list[Row]:
         """Give up to `limit` rows, highest seq first.
 
         Raises:
@@ -44,9 +47,27 @@ class Reader:
                 return []
             if self._connection is None:
                 self._connection = self._connect()
+            if group is not None:
+                return self._of_group(self._connection, (states, limit, before), group)
             return self._read(self._connection, deadline, states, limit, before, wanted)
         finally:
             self._lock.release()
+
+    @staticmethod
+    def _of_group(connection: apsw.Connection, which: tuple[int, int, int | None], group: str) -> list[Row]:
+        """Read by the index of groups, a few rows at a time: their extras have to fit into one text."""
+        states, limit, before = which
+        upper = _HIGHEST if before is None else before
+        found: list[Row] = []
+        while len(found) < limit:
+            step = min(limit - len(found), _ROWS_A_STEP)
+            parameters = (0, upper, states, step, group)
+            rows = decode_rows(connection.execute(queries()["page_of_group"], parameters).get)
+            found += sorted(rows, key=_seq, reverse=True)
+            if len(rows) < step:
+                break
+            upper = found[-1].seq
+        return found
 
     @staticmethod
     def _read(

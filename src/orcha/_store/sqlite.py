@@ -14,11 +14,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import apsw
 
 from orcha._core.changes import Changes
-from orcha._store import encoding, reading
-from orcha._store.contract import Incarnation, Row, StoredChannel, Waiting
+from orcha._store import asides, encoding, reading
+from orcha._store.contract import CommandRow, Incarnation, Row, StoredChannel, Waiting
 from orcha._store.explaining import explained, result_code
 from orcha._store.opening import Files, connect, open_database
-from orcha._store.queries import commit_statements, decode_list, decode_rows, queries
+from orcha._store.queries import commit_statements, decode_commands, decode_list, decode_rows, queries
 from orcha._store.space import Limits, Space
 from orcha.exceptions.store import FencedError, StoreBroken, StoreFull
 
@@ -86,8 +86,9 @@ class SqliteStore:
     def _prepare(self, epoch: int) -> None:
         """Make the view and the triggers that commits go through."""
         connection = self._connection
-        for kind, name in (("TRIGGER", "change_accept"), ("TRIGGER", "change_step"), ("VIEW", "change")):
-            connection.execute(f"DROP {kind} IF EXISTS temp.{name}")
+        for name in ("change_accept", "change_step", "change_command"):
+            connection.execute(f"DROP TRIGGER IF EXISTS temp.{name}")
+        connection.execute("DROP VIEW IF EXISTS temp.change")
         connection.execute(commit_statements().replace("{epoch}", str(epoch)))
 
     def _connect_reader(self) -> apsw.Connection:
@@ -142,7 +143,7 @@ class SqliteStore:
             StoreBroken: the store cannot be written any more; whether the changes are kept is not known.
         """
         accepted, channels = encoding.accepted(changes)
-        statements = encoding.statements(accepted + encoding.steps(changes))
+        statements = encoding.statements(accepted + encoding.steps(changes) + encoding.commands(changes))
         self._synchronous(full=durable)
         try:
             dropped = self._with_reserve(lambda: self._write(changes, statements, channels))
@@ -154,7 +155,8 @@ class SqliteStore:
         return dropped
 
     def _write(self, changes: Changes, statements: list[tuple[str, list[Any]]], channels: list[Any]) -> list[bytes]:
-        if len(statements) == 1 and not (channels or changes.tombstones or changes.deleted):
+        aside = asides.any_in(changes)
+        if len(statements) == 1 and not (channels or changes.tombstones or changes.deleted or aside):
             self._connection.execute(*statements[0])
             return []
         dropped: list[bytes] = []
@@ -162,6 +164,8 @@ class SqliteStore:
             if channels:
                 rows = [(channel.id.hex(), channel.owner, 0 if channel.own else None) for channel in channels]
                 self._ask("insert_channels", json.dumps(rows))
+            if aside:
+                asides.write(changes, self._ask)
             for statement, values in statements:
                 self._connection.execute(statement, values)
             if changes.tombstones:
@@ -181,6 +185,7 @@ class SqliteStore:
         candidates = _as_array(self._ask("channels_of", gone))
         self._ask("delete_sharing", gone)
         self._ask("delete_petitions", gone)
+        self._ask("delete_commands", gone)
         left = decode_rows(self._ask("rows", gone))
         if left:
             raise FencedError(sorted({row.seq for row in left}))
@@ -313,6 +318,16 @@ class SqliteStore:
         return self._rows("rows", sorted(decode_list(self._ask("active_seqs", manager))))
 
     @_guarded
+    def commands(self, seqs: Sequence[int]) -> dict[int, CommandRow]:
+        """Give what is kept of these petitions' commands, by seq."""
+        return {row.seq: row for row in decode_commands(self._ask("commands", json.dumps(list(seqs))))}
+
+    @_guarded
+    def resting(self) -> list[CommandRow]:
+        """Give the commands whose petition waits for a time, the earliest first."""
+        return sorted(decode_commands(self._ask("resting")), key=lambda row: row.due or 0.0)
+
+    @_guarded
     def channel(self, channel: bytes) -> StoredChannel | None:
         """Give a channel, None for an unknown one."""
         found = self._ask("channel", channel)
@@ -331,13 +346,29 @@ class SqliteStore:
         limit: int,
         before: int | None = None,
         id: str | None = None,  # noqa: A002 - the contract's name
+        group: str | None = None,
     ) -> list[Row]:
         """Give up to `limit` rows in the states of the bit mask, highest seq first, below `before`; from any thread."""
         self._refuse_broken()
         try:
-            return self._reader.page(states, limit, before, id)
+            return self._reader.page(states, limit, before, id, group)
         except apsw.Error as error:
             raise self._broken_by(error) from error
+
+    @_guarded
+    def groups(self, seqs: Sequence[int]) -> dict[int, str]:
+        """Give the groups of those petitions that are in one."""
+        return asides.groups(seqs, self._ask)
+
+    @_guarded
+    def pauses(self) -> set[str]:
+        """Give what is paused."""
+        return asides.pauses(self._ask)
+
+    @_guarded
+    def ended(self) -> int:
+        """Count the petitions that have ended."""
+        return int(self._ask("ended"))
 
     @_guarded
     def prunable(self, *, older_than: float, keep: int, younger_than: float, limit: int) -> list[tuple[int, bytes]]:

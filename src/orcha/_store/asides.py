@@ -1,0 +1,41 @@
+"""What is kept beside petitions and channels: groups, other priorities, pauses."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from orcha._store.queries import decode_list
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from orcha._core.changes import Changes
+
+    Ask = Callable[..., Any]
+    """Runs a named query with its parameters."""
+
+
+def any_in(changes: Changes) -> bool:
+    """Tell whether a transaction holds any of it."""
+    return bool(changes.groups or changes.priorities or changes.pauses)
+
+
+def write(changes: Changes, ask: Ask) -> None:
+    """Keep it, within a transaction that holds the new petitions already and no step yet."""
+    if changes.groups:
+        ask("insert_groups", json.dumps(list(changes.groups.items())))
+    for seq, priority in changes.priorities.items():
+        ask("set_priority", seq, priority)
+    for name, paused in changes.pauses.items():
+        ask("pause" if paused else "unpause", name)
+
+
+def groups(seqs: Sequence[int], ask: Ask) -> dict[int, str]:
+    """Give the groups of those petitions that are in one."""
+    return dict(decode_list(ask("groups", json.dumps(list(seqs)))))
+
+
+def pauses(ask: Ask) -> set[str]:
+    """Give what is paused."""
+    return set(decode_list(ask("pauses")))

@@ -1,0 +1,54 @@
+"""Commands by a real service, its supervisor and its shims."""
+
+from __future__ import annotations
+
+from orcha.interfaces import Message
+
+COMMANDS = "orcha.lib:CommandManager"
+
+
+def run(client, name, *argv, **extras):
+    """Send a command; give the channel of its values."""
+    queue = client.manager.Queue()
+    client.send(Message(name, {"argv": list(argv), "queue": queue} | extras))
+    return queue
+
+
+def everything(queue):
+    """Give what it wrote, by stream, the lines for people, and the final value."""
+    written, lines = {1: b"", 2: b""}, []
+    while isinstance(value := queue.get(), (tuple, str)):
+        if isinstance(value, str):
+            lines.append(value)
+        else:
+            written[value[0]] += value[1]
+    return written[1], written[2], lines, value
+
+
+def test_a_plugins_command_prints_and_ends(serve, connect):
+    client = connect(serve("support.command_managers:EchoManager"))
+    queue = client.manager.Queue()
+    client.send(Message("m1", {"words": ["hi"], "queue": queue}))
+    assert [queue.get(), queue.get()] == [(1, b"hi\n"), 0]
+
+
+def test_a_command_of_the_built_in_manager_has_its_streams_folder_environment_and_code(serve, connect, tmp_path):
+    client = connect(serve(COMMANDS))
+    script = 'pwd; echo "$A $ORCHA_ID $ORCHA_ATTEMPT" >&2; exit 7'
+    queue = run(client, "m1", "sh", "-c", script, cwd=str(tmp_path), env={"A": "b", "PATH": "/bin:/usr/bin"})
+    assert everything(queue) == (f"{tmp_path}\n".encode(), b"b m1 1\n", [], 7)
+
+
+def test_what_is_not_there_says_so(serve, connect):
+    client = connect(serve(COMMANDS))
+    _, _, lines, code = everything(run(client, "m1", "no-such-program-anywhere"))
+    assert code == 127
+    assert "no-such-program-anywhere" in lines[0]
+
+
+def test_a_cancelled_command_ends_cancelled(serve, connect):
+    client = connect(serve(COMMANDS))
+    queue = run(client, "m1", "sh", "-c", "echo there; sleep 600")
+    assert queue.get() == (1, b"there\n")
+    assert client.finish("m1")
+    assert everything(queue)[-1] == 130
