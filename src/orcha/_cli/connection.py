@@ -6,23 +6,26 @@ from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from orcha._wire.client import Client
+    from orcha._cli.session import Session
 
 
 @contextmanager
-def connected() -> Iterator[Client]:
+def connected(notify: Callable[[str], None] | None = None) -> Iterator[Session]:
     """Give a connected client, and close it.
+
+    Args:
+        notify: takes a line for people when the service went away or is back; None for stderr.
 
     Raises:
         OrchaConnectionError: nobody listens there.
         AuthenticationError: the service does not accept the key.
 
     """
-    from orcha.lib import ClientManager
+    from orcha._cli.session import session
 
-    client = ClientManager().manager.client
+    client = session(notify)
     try:
         client.connect()
         yield client

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under titles."""
-    if sys.stdout is not None and sys.stdout.isatty():
+    if is_terminal():
         _for_a_terminal(titles, rows)
         return
     widths = [max(len(row[place]) for row in (titles, *rows)) for place in range(len(titles))]
@@ -51,6 +51,23 @@ def line(text: str) -> None:
     write_out(f"{text}\n")
 
 
+def json_line(value: object) -> None:
+    """Print a value for programs, on one line."""
+    from json import dumps
+
+    write_out(dumps(value, ensure_ascii=True, allow_nan=False) + "\n")
+
+
+def is_terminal() -> bool:
+    """Tell whether people see what is printed."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def afresh() -> None:
+    """Begin at the top of an empty terminal; in a pipe leave a line empty."""
+    write_out("\x1b[H\x1b[2J" if is_terminal() else "\n")
+
+
 def note(text: str) -> None:
     """Print a line on stderr: it is about the output, not of it."""
     if sys.stderr is not None:
@@ -79,6 +96,55 @@ def age(seconds: float) -> str:
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"
     return "now"
+
+
+def ago(seconds: float) -> str:
+    """Give how long something is past, as people say it.
+
+    >>> [ago(0.2), ago(75)]
+    ['now', '1 min ago']
+    """
+    text = age(seconds)
+    return text if text == "now" else f"{text} ago"
+
+
+def span(seconds: float) -> str:
+    """Give a span exactly enough.
+
+    >>> [span(0.0034), span(1.25), span(90), span(7200)]
+    ['3.4 ms', '1.25 s', '1 min 30 s', '2 h']
+    """
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    parts, rest = [], round(seconds)
+    for unit, size_of in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, rest = divmod(rest, size_of)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])
+
+
+def size(number_of_bytes: float) -> str:
+    """Give a size as people read it.
+
+    >>> [size(512), size(4096), size(1610612736)]
+    ['512 B', '4 KiB', '1.5 GiB']
+    """
+    left = float(number_of_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if left < 1024:
+            return f"{left:.3g} {unit}" if unit != "B" else f"{int(left)} B"
+        left /= 1024
+    return f"{left:.3g} TiB"
+
+
+def clock(seconds: float) -> str:
+    """Give a time as a person here reads it."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def iso(seconds: float | None) -> str | None:

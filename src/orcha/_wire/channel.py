@@ -156,6 +156,16 @@ class ClientChannel:
         """Count the values that have arrived and were not handed out."""
         return len(self._returned) + len(self._buffer)
 
+    @property
+    def ended_here(self) -> bool:
+        """Whether the last value handed out was made by this client: the service is away, or knows the channel no more."""
+        return self._last.local
+
+    @property
+    def position(self) -> int:
+        """Index of the record handed out last; -1 before the first."""
+        return self._last.index
+
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> NoReturn:
         """Refuse: values come from petitions.
 

@@ -1,0 +1,66 @@
+"""``orcha attach``: follow a petition from its first byte to its end, as if it had been started here."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from orcha._cli.session import Session
+    from orcha._cli.streams import Streams
+
+_OWN_FAILURE = 125
+
+
+def create_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = "Follow a petition from its first byte on, and end with its exit code."
+    parser.epilog = "example: orcha attach make-k3x9qz   (Ctrl+C cancels it, Ctrl+] d leaves it running)"
+    parser.add_argument("id", metavar="ID", help="its id")
+    parser.add_argument("-i", "--stdin", action="store_true", help="pass standard input, where it takes any")
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Follow it."""
+    return attach(namespace.id, stdin=namespace.stdin)
+
+
+def attach(name: str, *, stdin: bool = False) -> int:
+    """Follow the petition of this id to its end; give its exit code, 125 where it cannot be followed."""
+    from orcha._cli import render
+    from orcha._cli.connection import connected
+    from orcha._cli.streams import Streams, fill_standard_descriptors
+    from orcha.exceptions import OrchaError
+
+    fill_standard_descriptors()
+    streams = Streams()
+    try:
+        with connected(streams.tell) as service:
+            return _follow(service, streams, name, stdin=stdin)
+    except (OrchaError, OSError, ValueError) as error:
+        render.note(" ".join(str(error).split()))
+        return _OWN_FAILURE
+
+
+def _follow(service: Session, streams: Streams, name: str, *, stdin: bool) -> int:
+    """Follow the petition of this id to its end; give its exit code.
+
+    Raises:
+        OrchaError: there is none, it is somebody else's, or there is no service.
+
+    """
+    from orcha._cli.attached import Attached, Detached, Left
+    from orcha._cli.typing_in import Typing
+
+    details = service.details(name)
+    command = details.get("command") or {}
+    tty = bool(command.get("tty")) and details["state"] != "ended"
+    typing = Typing(service, name, forward=stdin or tty, tty=tty, detach=Detached)
+    attached = Attached(service, streams, name, command=bool(command), ours=False)
+    try:
+        with attached.signals():
+            return attached.follow(service.output(details), typing)
+    except Left as left:
+        if left.line:
+            streams.tell(left.line)
+        return left.code

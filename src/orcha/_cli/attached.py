@@ -1,0 +1,208 @@
+"""A client that is attached to a petition: its output, its end, and what is done to it from here."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import signal
+
+from orcha._cli import keys
+from orcha._cli.typing_in import Typing
+from orcha.exceptions import OrchaError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+    from typing import Any
+
+    from orcha._cli.session import Session
+    from orcha._cli.streams import Streams
+    from orcha._wire.channel import ClientChannel
+    from orcha._wire.requests import Request
+
+OWN_FAILURE = 125
+INTERRUPTED = 130
+HUNG_UP = 129
+BROKEN_PIPE = 141
+_LOOK = (0.2, 0.3, 0.5, 1.0, 2.0)
+"""Seconds between looks at what a petition waits for."""
+
+
+class Detached(BaseException):
+    """The keys that leave it running were typed."""
+
+
+class Left(BaseException):
+    """The client ends without having seen the petition's end."""
+
+    def __init__(self, code: int, line: str = "") -> None:
+        """Take what to end with, and what to say."""
+        super().__init__(code, line)
+        self.code = code
+        self.line = line
+
+
+class Attached:
+    """Follows one petition to its end.
+
+    Ctrl+C and SIGTERM cancel it, whatever it is doing; the second time it is killed at once; and where the service is
+    away the client leaves. The keys of ``ORCHA_DETACH_KEYS`` leave it running.
+    """
+
+    def __init__(
+        self,
+        service: Session,
+        streams: Streams,
+        name: str,
+        *,
+        token: bytes | None = None,
+        command: bool = True,
+        ours: bool = True,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            service: a client.
+            streams: where output goes.
+            name: the petition's id.
+            token: the petition's, where this client asked for it.
+            command: whether it is a command, whose lines are the service's; else lines are its output.
+            ours: whether it ends when nobody reads its output here any more.
+
+        """
+        self._service = service
+        self._streams = streams
+        self._name = name
+        self._token = token
+        self._command = command
+        self._ours = ours
+        self._interrupts = 0
+        self._asked: Request | None = None
+        self._looks = 0
+        self._waits = True
+        self._typing: Typing | None = None
+        self._before: dict[int, Any] = {}
+
+    # --- signals --------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def signals(self) -> Iterator[None]:
+        """Have Ctrl+C and its kin mean what they mean here."""
+        handlers: dict[int, Callable[[int, FrameType | None], Any]] = {
+            signal.SIGINT: self._interrupt,
+            signal.SIGTERM: self._interrupt,
+            signal.SIGHUP: _hang_up,
+        }
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) and some shells want it
+                self._before[number] = signal.signal(number, handler)
+        try:
+            yield
+        finally:
+            for number, before in self._before.items():
+                signal.signal(number, before)
+
+    def _interrupt(self, number: int, _: FrameType | None) -> None:
+        """Cancel; nothing here waits, since a signal may come at any moment."""
+        self._interrupts += 1
+        known = self._asked is not None and self._asked.finished
+        if self._interrupts > 2 or (self._interrupts > 1 and not self._service.is_connected and not known):
+            raise Left(128 + number, f"{self._name} may go on: orcha cancel {self._name}")
+        self.cancel(at_once=self._interrupts > 1)
+        self._looks = 0
+
+    def cancel(self, *, at_once: bool = False) -> None:
+        """Ask for its cancel without waiting."""
+        identity = None if self._token is not None else self._name
+        self._asked = self._service.ask_to_cancel(
+            token=self._token, identity=identity, at_once=at_once, tell=self._streams.tell
+        )
+
+    # --- following ------------------------------------------------------------------------------------------------
+
+    def follow(self, channel: ClientChannel, typing: Typing | None = None) -> int:
+        """Write what comes until the end; give the exit code.
+
+        Raises:
+            OSError: the output cannot be written, for another reason than that nobody reads it.
+
+        """
+        self._typing = typing
+        try:
+            with typing.attached() if typing is not None else contextlib.nullcontext():
+                return self._follow(channel)
+        except Detached:
+            self._streams.tell(f"detached, it goes on: orcha attach {self._name}, or orcha cancel {self._name}")
+            return 0
+        except Left as left:
+            if left.line:
+                self._streams.tell(left.line)
+            return left.code
+        except BrokenPipeError:
+            if self._ours:
+                self.cancel()
+            return BROKEN_PIPE
+        except OSError:
+            if self._ours:
+                self.cancel()
+            raise
+        finally:
+            self._streams.erase()
+
+    def _follow(self, channel: ClientChannel) -> int:
+        while True:
+            try:
+                value = channel.get(timeout=self._until_look())
+            except queue.Empty:
+                self._look()
+                continue
+            if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+                return OWN_FAILURE if channel.ended_here else value or 0
+            self._take(value)
+
+    def _take(self, value: Any) -> None:
+        """Write one value."""
+        if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bytes):
+            self._waits = False
+            self._streams.write(value[0], value[1])
+        elif isinstance(value, str) and self._command:
+            self._streams.tell(value)
+            self._waits, self._looks = True, 0  # it may be tried again
+        else:
+            self._waits = False
+            self._streams.write(1, value if isinstance(value, bytes) else str(value).encode("utf-8", "replace"))
+
+    # --- what it waits for ----------------------------------------------------------------------------------------
+
+    def _until_look(self) -> float | None:
+        """Give the seconds until there is something to look at; None for nothing to come but output."""
+        wanted = self._streams.is_terminal and (self._waits or self._interrupts)
+        return _LOOK[min(self._looks, len(_LOOK) - 1)] if wanted else None
+
+    def _look(self) -> None:
+        """Show what it waits for."""
+        self._looks += 1
+        try:
+            row = self._service.look(self._name)
+        except OrchaError:
+            return  # the channel tells
+        if self._interrupts:
+            again = "" if self._interrupts > 1 else ": Ctrl+C again kills it"
+            self._streams.status(f"{self._name} is being cancelled{again}")
+        elif row is not None and row["state"] in {"queued", "held"}:
+            self._streams.status(f"{self._name} waits: {row['why'] or 'nothing is known of why'}{self._hint()}")
+        else:
+            self._streams.erase()
+            self._waits = False
+
+    def _hint(self) -> str:
+        """Give how to leave it, where that can be typed."""
+        if self._typing is None or not self._typing.can_detach:
+            return ""
+        return f" ({keys.spoken(self._typing.keys)} leaves it)"
+
+
+def _hang_up(_: int, __: FrameType | None) -> None:
+    """Leave it running: the terminal is gone."""
+    raise Left(HUNG_UP)

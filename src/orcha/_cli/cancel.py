@@ -1,0 +1,28 @@
+"""``orcha cancel``: end petitions, whatever they are doing."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+
+def create_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = "End petitions; returns when nothing of them runs any more."
+    parser.epilog = "example: orcha cancel make-k3x9qz nightly"
+    parser.add_argument("ids", nargs="+", metavar="ID", help="an id")
+    parser.add_argument("--now", action="store_true", help="kill at once, without asking it to end first")
+    parser.add_argument("--why", default="", metavar="TEXT", help="a reason, kept with it")
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Cancel each; 1 where one could not be."""
+    from orcha._cli import each, render
+
+    def cancel(service: each.Session, identity: str) -> None:
+        outcome = service.done(service.cancel(id=identity, why=namespace.why, at_once=namespace.now), identity)
+        if outcome not in {None, "cancelled"}:
+            render.note(f"{render.plain(identity)} had ended: {outcome}")
+
+    return each.of(namespace.ids, cancel)

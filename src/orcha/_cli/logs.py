@@ -1,0 +1,90 @@
+"""``orcha logs``: what petitions wrote, and what they write."""
+
+from __future__ import annotations
+
+from orcha._cli import options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from orcha._cli.output import Piece
+    from orcha._cli.printing import Printer
+
+BROKEN_PIPE = 141
+
+
+def create_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Show what petitions wrote, byte for byte; with several, each line after the id of the one that wrote it."
+    )
+    parser.epilog = "example: orcha logs --follow --tail 20 nightly make-k3x9qz   (Ctrl+C leaves them running)"
+    parser.add_argument("ids", nargs="+", metavar="ID", help="an id")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until they end")
+    parser.add_argument("--stream", choices=("out", "err"), help="show standard output, or standard error, alone")
+    parser.add_argument("-n", "--tail", type=options.not_negative, metavar="N", help="begin with the last N lines")
+    parser.add_argument(
+        "--json", action="store_true", help="print a JSON object a piece: id, stream, and text, or bytes as base64"
+    )
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Show them, one after another, or as they come."""
+    from orcha._cli.printing import printer
+    from orcha._cli.streams import fill_standard_descriptors
+
+    fill_standard_descriptors()
+    shown = printer(namespace.ids, namespace.stream, as_json=namespace.json)
+    try:
+        if namespace.follow and len(namespace.ids) > 1:
+            _together(namespace.ids, shown, tail=namespace.tail)
+        else:
+            for identity in namespace.ids:
+                for piece in _pieces(identity, shown.stream, tail=namespace.tail, follow=namespace.follow):
+                    shown.show(identity, piece)
+                shown.end(identity)
+    except BrokenPipeError:
+        return BROKEN_PIPE
+    return 0
+
+
+def _pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool) -> Iterator[Piece]:
+    from orcha._cli.output import pieces
+
+    return pieces(identity, stream, tail=tail, follow=follow)
+
+
+def _together(identities: Sequence[str], shown: Printer, *, tail: int | None) -> None:
+    """Follow several at once.
+
+    Raises:
+        OrchaError: one of them is not there, or there is no service.
+
+    """
+    from queue import Queue
+    from threading import Thread  # noqa: TID251 - each has a channel of its own to wait for
+
+    arrived: Queue[tuple[str, Piece | BaseException | None]] = Queue(maxsize=64)
+
+    def follow(identity: str) -> None:
+        try:
+            for piece in _pieces(identity, shown.stream, tail=tail, follow=True):
+                arrived.put((identity, piece))
+        except BaseException as error:  # noqa: BLE001 - the main thread raises it
+            arrived.put((identity, error))
+        arrived.put((identity, None))
+
+    for identity in identities:
+        Thread(target=follow, args=(identity,), daemon=True).start()
+    left = len(identities)
+    while left:
+        identity, piece = arrived.get()
+        if piece is None:
+            shown.end(identity)
+            left -= 1
+        elif isinstance(piece, BaseException):
+            raise piece
+        else:
+            shown.show(identity, piece)

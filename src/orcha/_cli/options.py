@@ -1,0 +1,155 @@
+"""What people write for durations, sizes, signals and variables, read."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_LONGEST = 100 * 365 * 86_400.0
+
+ALLOWED = (
+    *("HOME", "USER", "LOGNAME", "SHELL", "PATH", "TMPDIR", "TZ"),
+    *("LANG", "LANGUAGE", "LC_*", "TERM", "COLORTERM", "NO_COLOR"),
+    *("EDITOR", "VISUAL", "PAGER", "VIRTUAL_ENV"),
+)
+"""Variables that go along with a command unless told otherwise; ``*`` at the end stands for anything."""
+
+
+def duration(text: str) -> float:
+    """Read a duration, in seconds where no unit is given.
+
+    >>> [duration(each) for each in ("90", "1.5s", "5m", "1h30m", "250ms")]
+    [90.0, 1.5, 300.0, 5400.0, 0.25]
+    """
+    total, rest = 0.0, text.strip().lower()
+    while rest:
+        digits = len(rest) - len(rest.lstrip("0123456789."))
+        unit = len(rest) - digits - len(rest[digits:].lstrip("abcdefghijklmnopqrstuvwxyz"))
+        try:
+            total += float(rest[:digits]) * _SECONDS[rest[digits : digits + unit] or "s"]
+        except (ValueError, KeyError):
+            raise argparse.ArgumentTypeError(f"{text!r} is no duration: 90, 90s, 5m, 2h, 1h30m") from None
+        rest = rest[digits + unit :]
+    if not 0 < total <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration above zero")
+    return total
+
+
+def size(text: str) -> int:
+    """Read a number of bytes; K, M, G and T are powers of 1024.
+
+    >>> [size(each) for each in ("4096", "512M", "1.5G", "2GiB")]
+    [4096, 536870912, 1610612736, 2147483648]
+    """
+    number = text.strip().upper()
+    number = number.removesuffix("IB") if number.endswith("IB") else number.removesuffix("B")
+    unit = number[-1:] if number[-1:] in _BYTES else ""
+    try:
+        value = float(number[: len(number) - len(unit)]) * _BYTES[unit]
+    except ValueError:
+        value = 0.0
+    if not 1 <= value < 1 << 62:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: 65536, 512M, 2G")
+    return int(value)
+
+
+def signal_number(text: str) -> int:
+    """Read a signal by name or number.
+
+    >>> [signal_number(each) for each in ("TERM", "sigint", "9")]
+    [15, 2, 9]
+    """
+    from signal import Signals
+
+    name = text.strip().upper()
+    try:
+        return int(Signals(int(name)) if name.isdecimal() else Signals["SIG" + name.removeprefix("SIG")])
+    except (ValueError, KeyError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no signal: INT, TERM, 15") from None
+
+
+def count(text: str) -> int:
+    """Read a number above zero."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return number
+
+
+def not_negative(text: str) -> int:
+    """Read a number from zero."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below zero")
+    return number
+
+
+def number(text: str) -> int | float:
+    """Read a priority: any number but not-a-number, an int where it is one."""
+    try:
+        return int(text)
+    except ValueError:
+        value = float(text)
+    if value != value:  # noqa: PLR0124 - what only not-a-number is
+        raise argparse.ArgumentTypeError("a priority is a number")
+    return value
+
+
+def environment(
+    source: Mapping[str, str], settings: Iterable[str], *, everything: bool = False
+) -> tuple[dict[str, str], list[str]]:
+    """Choose the variables that go along with a command.
+
+    Args:
+        source: the environment of this process.
+        settings: ``NAME=VALUE``, or ``NAME`` for what it is here.
+        everything: all of `source`, not only what is allowed.
+
+    Returns:
+        The variables, and the names of those that cannot go along since they are not text.
+
+    Raises:
+        ValueError: a setting has no name.
+
+    """
+    allowed = [*ALLOWED, *source.get("ORCHA_ENV_ALLOW", "").replace(",", " ").split()]
+    chosen = {name: value for name, value in source.items() if everything or _is_among(name, allowed)}
+    if everything:
+        chosen = {name: value for name, value in chosen.items() if not name.startswith("ORCHA_")}
+    for setting in settings:
+        name, is_set, value = setting.partition("=")
+        if not name or "\0" in setting:
+            raise ValueError(f"{setting!r} sets no variable: NAME=VALUE, or NAME for what it is here")
+        if is_set:
+            chosen[name] = value
+        elif name in source:
+            chosen[name] = source[name]
+    unfit = sorted(name for name, value in chosen.items() if not (is_text(name) and is_text(value)))
+    for name in unfit:
+        del chosen[name]
+    return chosen, unfit
+
+
+def _is_among(name: str, patterns: Iterable[str]) -> bool:
+    """Tell whether a name is one of these."""
+    return any(name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern for pattern in patterns)
+
+
+def is_text(text: str) -> bool:
+    """Tell whether this is text, and not bytes that the system gave where it expected text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def words(command: Iterable[str]) -> list[str | bytes]:
+    """Give the words of a command as they are sent: those that are no text as the bytes that they are."""
+    return [word if is_text(word) else os.fsencode(word) for word in command]

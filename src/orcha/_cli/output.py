@@ -1,0 +1,125 @@
+"""What a petition wrote, read from its channel."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from orcha._cli.connection import connected
+from orcha.exceptions import OrchaConnectionError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from orcha._wire.channel import ClientChannel
+
+_FIRST_LOOK_BACK = 64
+_FURTHER = 8
+
+
+class Piece(NamedTuple):
+    """Some of what was written, or a line of the service."""
+
+    stream: int
+    """1 or 2; 0 for a line of the service."""
+    data: bytes
+
+
+def pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool) -> Iterator[Piece]:
+    """Give what a petition wrote, in its order.
+
+    Args:
+        identity: its id.
+        stream: 1 or 2 for that one alone, None for both and the service's lines.
+        tail: how many lines to begin with, None for all.
+        follow: go on until its end; else only what there is now.
+
+    Raises:
+        OrchaError: there is no such petition, or no service.
+
+    """
+    back = _FIRST_LOOK_BACK
+    while True:
+        with connected() as service:
+            details = service.details(identity)
+            end, is_command = details["records"], bool(details.get("command"))
+            start = 0 if tail is None else max(0, end - back)
+            channel = service.output(details, index=start)
+            there = _chosen(_values(channel, end), stream, is_command=is_command)
+            if tail is not None:
+                last, complete = last_lines(there, tail)
+                if not complete and start > 0:
+                    back *= (
+                        _FURTHER  # each look takes a connection of its own, so that none gets what another asked for
+                    )
+                    continue
+                there = iter(last)
+            yield from there
+            if follow:
+                yield from _chosen(_values(channel, None), stream, is_command=is_command)
+            return
+
+
+def _chosen(values: Iterator[Any], stream: int | None, *, is_command: bool) -> Iterator[Piece]:
+    """Give values as pieces, of one stream or all."""
+    for value in values:
+        piece = _piece(value, is_command=is_command)
+        if stream in {None, piece.stream}:
+            yield piece
+
+
+def last_lines(there: Iterator[Piece], count: int) -> tuple[list[Piece], bool]:
+    r"""Give the pieces of the last lines, and whether there are as many.
+
+    >>> last_lines(iter([Piece(1, b"a\nb\n"), Piece(2, b"c\nd")]), 3)
+    ([Piece(stream=1, data=b'b\n'), Piece(stream=2, data=b'c\nd')], True)
+    """
+    from collections import deque
+
+    kept: deque[tuple[Piece, int]] = deque()
+    newlines = 0
+    for piece in there:
+        found = piece.data.count(b"\n")
+        kept.append((piece, found))
+        newlines += found
+        while kept and newlines - kept[0][1] > count:
+            newlines -= kept.popleft()[1]
+    if not count or not kept:
+        return [], not count
+    within = count if kept[-1][0].data.endswith(b"\n") else count - 1
+    if newlines <= within:
+        return [piece for piece, _ in kept], False
+    return _cut([piece for piece, _ in kept], newlines - within), True
+
+
+def _cut(kept: list[Piece], surplus: int) -> list[Piece]:
+    """Leave out so many lines at the beginning."""
+    while surplus:
+        piece = kept[0]
+        _, newline, data = piece.data.partition(b"\n")
+        surplus -= bool(newline)
+        kept[0] = piece._replace(data=data)
+        if not data:
+            del kept[0]
+    return kept
+
+
+def _values(channel: ClientChannel, end: int | None) -> Iterator[Any]:
+    """Give what a channel has before an index, or what comes until its end."""
+    while end is None or channel.position < end - 1:
+        value = channel.get()
+        if channel.ended_here:
+            raise OrchaConnectionError(str(value).strip().removeprefix("orcha: "))
+        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+            return
+        yield value
+
+
+def _piece(value: Any, *, is_command: bool) -> Piece:
+    """Give a value as what it is of a petition."""
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bytes):
+        return Piece(value[0], value[1])
+    if isinstance(value, bytes):
+        return Piece(1, value)
+    return Piece(0 if is_command and isinstance(value, str) else 1, str(value).encode("utf-8", "replace"))

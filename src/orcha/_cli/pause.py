@@ -1,0 +1,29 @@
+"""``orcha pause``: let petitions rest."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+
+def create_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Stop the processes of a running petition and hold back a waiting one, "
+        "or start nothing more of a group, or of anything."
+    )
+    parser.epilog = "examples: orcha pause make-k3x9qz;  orcha pause --group nightly;  orcha pause --all"
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("ids", nargs="*", default=[], metavar="ID", help="an id")
+    what.add_argument("-g", "--group", metavar="G", help="a group")
+    what.add_argument("-a", "--all", action="store_true", help="everything")
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Do it; 1 where it could not be done to one."""
+    from orcha._cli import each
+
+    if namespace.ids:
+        return each.of(namespace.ids, lambda service, identity: service.done(service.pause(identity), identity))
+    return each.of([""], lambda service, _: service.done(service.pause(group=namespace.group)))

@@ -1,0 +1,96 @@
+"""How what petitions wrote is shown: as it is, line by line after their ids, or for programs."""
+
+from __future__ import annotations
+
+import os
+
+from orcha._cli import render, streams
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from orcha._cli.output import Piece
+
+_COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
+
+
+class Printer:
+    """Shows bytes as they are, each on the stream it was written to."""
+
+    def __init__(self, stream: int | None) -> None:
+        """Show one stream, on standard output, or both."""
+        self.stream = stream
+        self._streams = streams.Streams()
+
+    def show(self, identity: str, piece: Piece) -> None:
+        """Show what one wrote."""
+        del identity
+        if piece.stream == 0:
+            self._streams.tell(piece.data.decode("utf-8", "replace"))
+        else:
+            self._streams.write(1 if self.stream else piece.stream, piece.data)
+
+    def end(self, identity: str) -> None:
+        """Note that no more of one comes."""
+
+
+class Prefixing(Printer):
+    """Shows whole lines on standard output, each after the id of the one that wrote it."""
+
+    def __init__(self, stream: int | None, identities: Sequence[str]) -> None:
+        """Give each id its colour, on a terminal."""
+        super().__init__(stream)
+        width = max(len(render.plain(identity)) for identity in identities)
+        colourful = render.is_terminal() and not os.environ.get("NO_COLOR")
+        self._begun: dict[tuple[str, int], bytes] = {}
+        self._prefixes = {}
+        for place, identity in enumerate(identities):
+            text = f"{render.plain(identity):<{width}} |"
+            text = f"\x1b[{_COLOURS[place % len(_COLOURS)]}m{text}\x1b[0m" if colourful else text
+            self._prefixes[identity] = f"{text} ".encode("utf-8", "backslashreplace")
+
+    def show(self, identity: str, piece: Piece) -> None:
+        """Show the lines that are whole now."""
+        if piece.stream == 0:
+            line = f"orcha: {render.plain(piece.data.decode('utf-8', 'replace').strip().removeprefix('orcha: '))}\n"
+            streams.write_all(1, self._prefixes[identity] + line.encode("utf-8", "backslashreplace"))
+            return
+        key = identity, piece.stream
+        *whole, rest = (self._begun.pop(key, b"") + piece.data).split(b"\n")
+        if rest:
+            self._begun[key] = rest
+        if whole:
+            prefix = self._prefixes[identity]
+            streams.write_all(1, b"".join(prefix + line + b"\n" for line in whole))
+
+    def end(self, identity: str) -> None:
+        """Show what was begun."""
+        for key in [key for key in self._begun if key[0] == identity]:
+            streams.write_all(1, self._prefixes[identity] + self._begun.pop(key) + b"\n")
+
+
+class ForPrograms(Printer):
+    """Shows a JSON object a piece."""
+
+    def show(self, identity: str, piece: Piece) -> None:
+        """Show what one wrote."""
+        from json import dumps
+
+        name = ("service", "out", "err")[piece.stream] if piece.stream in {0, 1, 2} else str(piece.stream)
+        made = {"id": identity, "stream": name}
+        try:
+            made["text"] = piece.data.decode()
+        except UnicodeDecodeError:
+            from base64 import b64encode
+
+            made["base64"] = b64encode(piece.data).decode()
+        streams.write_all(1, dumps(made).encode() + b"\n")
+
+
+def printer(identities: Sequence[str], stream: str | None, *, as_json: bool) -> Printer:
+    """Give what shows these."""
+    number = {"out": 1, "err": 2, None: None}[stream]
+    if as_json:
+        return ForPrograms(number)
+    return Prefixing(number, identities) if len(identities) > 1 else Printer(number)

@@ -1,0 +1,26 @@
+"""``orcha resume``: let go on what was paused."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+
+def create_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = "Undo what orcha pause did with the same arguments."
+    parser.epilog = "examples: orcha resume make-k3x9qz;  orcha resume --group nightly;  orcha resume --all"
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("ids", nargs="*", default=[], metavar="ID", help="an id")
+    what.add_argument("-g", "--group", metavar="G", help="a group")
+    what.add_argument("-a", "--all", action="store_true", help="everything")
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Do it; 1 where it could not be done to one."""
+    from orcha._cli import each
+
+    if namespace.ids:
+        return each.of(namespace.ids, lambda service, identity: service.done(service.resume(identity), identity))
+    return each.of([""], lambda service, _: service.done(service.resume(group=namespace.group)))

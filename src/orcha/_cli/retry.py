@@ -1,0 +1,23 @@
+"""``orcha retry``: ask once more for a petition that has ended."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+
+def create_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = "Run an ended petition once more: the same message, under the same id."
+    parser.epilog = "example: orcha retry make-k3x9qz --attach"
+    parser.add_argument("id", metavar="ID", help="its id")
+    parser.add_argument("-a", "--attach", action="store_true", help="follow it, and end with its exit code")
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Ask, and follow it where that is wanted."""
+    from orcha._cli import attach, each
+
+    code = each.of([namespace.id], lambda service, identity: service.done(service.retry(identity), identity))
+    return attach.attach(namespace.id) if code == 0 and namespace.attach else code

@@ -1,0 +1,21 @@
+"""``orcha rm``: forget petitions that have ended."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+
+def create_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = "Forget petitions that have ended, and their output."
+    parser.epilog = "example: orcha rm make-k3x9qz"
+    parser.add_argument("ids", nargs="+", metavar="ID", help="an id")
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Forget each; 1 where one could not be."""
+    from orcha._cli import each
+
+    return each.of(namespace.ids, lambda service, identity: service.done(service.remove(identity), identity))

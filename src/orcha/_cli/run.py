@@ -1,0 +1,258 @@
+"""``orcha run``: run a command as if it were run here, while it is queued, limited, kept and survives."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from orcha._cli import options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from orcha._cli.attached import Attached
+    from orcha._cli.session import Session
+    from orcha._cli.streams import Streams
+    from orcha._wire.messages import Result
+
+_EPILOG = """\
+examples:
+  orcha run -- make -j4
+  orcha run --detach --name nightly --timeout 2h --memory 4G -- ./build.sh --all
+  orcha run --retry 3 --retry-on 75 --retry-on timeout -- rsync -a src/ host:dst/
+
+Ctrl+C cancels, a second one kills at once; Ctrl+] d leaves it running. The exit code is the command's, 128 + n after
+signal n; 124 timed out, 125 Orcha could not, 126 not executable, 127 not found, 130 cancelled.
+"""
+_LIMITS = (
+    ("timeout", options.duration, "T", "end an attempt after this long: 90, 90s, 5m, 2h"),
+    ("idle-timeout", options.duration, "T", "end it when it has written nothing for this long"),
+    ("queue-timeout", options.duration, "T", "give up when it has waited this long"),
+    ("cpu-timeout", options.duration, "T", "end it after this much processor time"),
+    ("memory", options.size, "M", "memory all its processes may use: 512M, 2G (needs a writable cgroup)"),
+    ("pids", options.count, "N", "how many processes it may have (needs a writable cgroup)"),
+    ("cpu-share", options.count, "PERCENT", "percent of one processor it may use (needs a writable cgroup)"),
+    ("stop-signal", options.signal_number, "SIGNAL", "the signal a cancel begins with (default: INT)"),
+    ("grace", options.duration, "T", "how long it has after each signal before the next: TERM, then KILL"),
+    ("output-limit", options.size, "M", "how much of its output is kept (default: 1G)"),
+)
+_OWN_FAILURE = 125
+
+
+def create_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = "Run a command: queued, limited and kept by the service, attached to this terminal."
+    parser.usage = "orcha run [options] [--] COMMAND [ARGUMENT ...]"
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.allow_abbrev = False
+    add = parser.add_argument
+    add("-d", "--detach", action="store_true", help="print the id and leave it running")
+    add("--name", metavar="ID", help="its id, of which only one may wait or run at a time (default: made up)")
+    add("--label", metavar="TEXT", help="a text shown with it")
+    add("-p", "--priority", metavar="N", type=options.number, default=0, help="the lower starts first (default: 0)")
+    add("-g", "--group", metavar="G", help="the group whose slots it takes")
+    add("-C", "--cwd", metavar="D", help="folder to run in (default: this one)")
+    add("-e", "--env", metavar="K=V", action="append", default=[], help="set a variable; K alone: as it is here")
+    add("--all-env", action="store_true", help="pass all variables, not only those that are allowed")
+    add("-i", "--stdin", action="store_true", help="pass standard input")
+    add("-t", "--tty", action="store_true", help="give it a terminal, for interactive programs; implies --stdin")
+    for name, read, metavar, text in _LIMITS:
+        add(f"--{name}", metavar=metavar, type=read, help=text)
+    add("--output-policy", choices=("truncate", "kill", "rotate"), help="what happens beyond that")
+    add("--on-interrupt", choices=("fail", "rerun", "ask"), help="what to do when a crash interrupted it")
+    _add_retry(parser)
+    add("--once", metavar="KEY", help="only one petition of this key waits or runs at a time")
+    add("--if-exists", choices=("attach", "reject", "replace"), help="where there is one (default: reject)")
+    add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its arguments")
+
+
+def _add_retry(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments about trying again."""
+    add = parser.add_argument
+    add("--retry", metavar="N", type=options.count, help="try again up to N times when it failed")
+    add(
+        "--retry-on",
+        metavar="WHAT",
+        action="append",
+        default=[],
+        help="try again only after this exit code, signal (SIGKILL), or 'timeout'; may be given repeatedly",
+    )
+    add("--retry-output", metavar="REGEX", help="try again only where this is found at the end of its output")
+    add("--retry-delay", metavar="T", type=options.duration, help="wait this long before the first retry (default: 1s)")
+    add("--retry-factor", metavar="X", type=float, help="how much longer each further pause is (default: 2)")
+    add("--retry-longest", metavar="T", type=options.duration, help="no pause is longer than this (default: 1h)")
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Submit it, and follow it to its end."""
+    from orcha._cli import render
+    from orcha.exceptions import OrchaError
+
+    command = namespace.command[1:] if namespace.command[:1] == ["--"] else namespace.command
+    if not command:
+        render.note("there is no command to run: orcha run -- COMMAND")
+        return 2
+    try:
+        message = extras(namespace, command)
+        return _run(namespace, message)
+    except (OrchaError, OSError, ValueError) as error:
+        render.note(" ".join(str(error).split()))
+        return _OWN_FAILURE
+
+
+def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
+    """Give what is sent of a command line.
+
+    Raises:
+        ValueError: an option cannot be sent.
+        OSError: the working folder is gone.
+
+    """
+    from orcha._cli import render
+
+    environment, unfit = options.environment(os.environ, namespace.env, everything=namespace.all_env)
+    if unfit:
+        render.note(f"these variables are no text, and do not go along: {' '.join(map(render.plain, unfit))}")
+    folder = os.path.abspath(namespace.cwd) if namespace.cwd else os.getcwd()  # noqa: PTH100, PTH109 - links stay
+    if not options.is_text(folder):
+        raise ValueError(f"the folder {folder!r} has a name that is no text")
+    made: dict[str, Any] = {
+        "argv": options.words(command),
+        "cwd": folder,
+        "env": environment,
+        "umask": _umask(),
+        "priority": namespace.priority,
+        "retry": _retry(namespace),
+    }
+    names = [name.replace("-", "_") for name, *_ in _LIMITS]
+    names += ["label", "group", "output_policy", "on_interrupt", "once"]
+    made |= {name: getattr(namespace, name) for name in names}
+    if namespace.once is not None:
+        made["if_exists"] = namespace.if_exists or "reject"
+    elif namespace.if_exists:
+        raise ValueError("--if-exists says what happens where there is one of the same --once KEY: give that too")
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def _umask() -> int:
+    """Give the file mode creation mask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _retry(namespace: argparse.Namespace) -> dict[str, Any] | None:
+    """Give the policy of trying again, None for never."""
+    given: dict[str, Any] = {
+        "output": namespace.retry_output,
+        "delay": namespace.retry_delay,
+        "factor": namespace.retry_factor,
+        "longest": namespace.retry_longest,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    codes, signals = [], []
+    for what in namespace.retry_on:
+        if what.lower() == "timeout":
+            given["timeout"] = True
+        elif what.isdecimal():
+            codes.append(int(what))
+        else:
+            try:
+                signals.append(options.signal_number(what))
+            except argparse.ArgumentTypeError:
+                raise ValueError(f"--retry-on {what}: an exit code, a signal as SIGKILL, or timeout") from None
+    given |= {name: value for name, value in (("codes", codes), ("signals", signals)) if value}
+    if namespace.retry is None:
+        if given:
+            raise ValueError("the options --retry-... say when and how: --retry N says how often at most")
+        return None
+    return {"times": namespace.retry, **given}
+
+
+def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
+    """Send it, and follow it unless it is to be left."""
+    from orcha._cli.connection import connected
+    from orcha._cli.streams import Streams, fill_standard_descriptors
+    from orcha._wire.channel import new_identity
+
+    fill_standard_descriptors()
+    name, token, streams = namespace.name or made_up(message["argv"][0]), new_identity(), Streams()
+    with connected(streams.tell) as service:
+        if namespace.detach:
+            return _detached(service, name, token, message)
+        from orcha._cli.attached import Attached, Left
+
+        attached = Attached(service, streams, name, token=token)
+        try:
+            with attached.signals():
+                return _attached(namespace, attached, service, streams, (name, token, message))
+        except Left as left:
+            if left.line:
+                streams.tell(left.line)
+            return left.code
+
+
+def _detached(service: Session, name: str, token: bytes, message: dict[str, Any]) -> int:
+    """Have it run by itself; say its id."""
+    from orcha._cli import render
+    from orcha._wire import values
+    from orcha._wire.messages import Item
+
+    result = service.one(Item(token, name, values.encode(message), None))
+    if not _taken(result):
+        render.note(result.reason or "the service refused it")
+        return _OWN_FAILURE
+    render.line(name)
+    return 0
+
+
+def _attached(
+    namespace: argparse.Namespace,
+    attached: Attached,
+    service: Session,
+    streams: Streams,
+    sent: tuple[str, bytes, dict[str, Any]],
+) -> int:
+    """Have it run, and follow it."""
+    from orcha._cli.attached import Detached
+    from orcha._cli.typing_in import Typing
+    from orcha._wire import values
+    from orcha._wire.messages import Item
+
+    name, token, message = sent
+    typing = Typing(service, name, forward=namespace.stdin or namespace.tty, tty=namespace.tty, detach=Detached)
+    if namespace.stdin or namespace.tty:
+        message["stdin"] = True
+    if namespace.tty:
+        message["tty"] = list(typing.size())
+    channel = service.channel()
+    message["queue"] = channel
+    result = service.one(Item(token, name, values.encode(message), channel.__orcha_channel__))
+    if not _taken(result):
+        streams.tell(result.reason or "the service refused it")
+        return _OWN_FAILURE
+    if result.channel is not None and result.channel != channel.__orcha_channel__:
+        channel = service.channel(result.channel, own=True, index=0)
+    return attached.follow(channel, typing)
+
+
+def _taken(result: Result) -> bool:
+    """Tell whether the service has it."""
+    from orcha._wire.messages import Verdict
+
+    return result.verdict in {Verdict.ACCEPTED, Verdict.KNOWN}
+
+
+def made_up(program: str | bytes) -> str:
+    """Make an id: the program's name and six characters of chance."""
+    word = os.fsdecode(program).rpartition("/")[2]
+    kept = "".join(each for each in word if each.isascii() and (each.isalnum() or each in "._-"))[:24]
+    alphabet = "abcdefghjkmnpqrstuvwxyz23456789"
+    chance = int.from_bytes(os.urandom(8), "big")
+    letters = []
+    for _ in range(6):
+        chance, place = divmod(chance, len(alphabet))
+        letters.append(alphabet[place])
+    return f"{kept or 'command'}-{''.join(letters)}"

@@ -1,0 +1,130 @@
+"""What the verbs ask a service for; importing it costs what a client costs."""
+
+from __future__ import annotations
+
+from orcha import properties
+from orcha._wire.client import Client
+from orcha._wire.endpoint import Endpoint
+from orcha._wire.messages import Cancel, Item, Resize, Verdict
+from orcha._wire.requests import Request
+from orcha.exceptions import OrchaError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from orcha._wire.channel import ClientChannel
+    from orcha._wire.messages import Reply, Result
+
+    Row = dict[str, Any]
+
+MANAGER = "commands"
+"""Name of the built-in manager, whose values are (stream, bytes) and whose lines are the service's."""
+LIVE = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5
+"""States of a petition that has not ended, as a bit mask."""
+ENDED = 1 << 6
+_BEYOND = (1 << 63) - 1
+_STEP = 1_000
+
+
+class NoSuchPetitionError(OrchaError):
+    """The service knows no such petition."""
+
+
+class RefusedError(OrchaError):
+    """The service does not do that."""
+
+
+class Session(Client):
+    """A client with what verbs need beside the wire's own requests.
+
+    Example::
+
+        with session() as service:
+            row = service.details("make-k3x9qz")
+
+    """
+
+    def details(self, identity: str) -> Row:
+        """Give everything about a petition: of this id the one that has not ended, else the newest.
+
+        Raises:
+            NoSuchPetitionError: there is none.
+            RefusedError: it is somebody else's.
+            OrchaConnectionError: the service stayed away.
+
+        """
+        found = self.done(self.show(identity), identity)
+        assert isinstance(found, dict)
+        return found
+
+    def done(self, reply: Reply, identity: str | None = None) -> Any:
+        """Give a reply's value.
+
+        Raises:
+            NoSuchPetitionError: there is no such petition.
+            RefusedError: it was not done.
+
+        """
+        if reply.verdict == Verdict.OK:
+            return None if reply.value is None else self.decode(reply.value)
+        reason = reply.reason or "the service does not do that"
+        if reply.verdict == Verdict.UNKNOWN:
+            raise NoSuchPetitionError(reply.reason or f"no petition with the id {identity!r} is known")
+        raise RefusedError(reason)
+
+    def look(self, identity: str) -> Row | None:
+        """Give the row of the petition of this id that has not ended, None where there is none."""
+        rows = self.rows(LIVE, 1, None, identity)
+        return rows[0] if rows else None
+
+    def one(self, item: Item) -> Result:
+        """Submit one command."""
+        return self.submit([item], MANAGER)[0]
+
+    def output(self, details: Row, *, index: int = 0) -> ClientChannel:
+        """Give the channel of a petition, to be read from `index` on."""
+        return self.channel(bytes(details["channel"]), own=True, index=index)
+
+    def ask_to_cancel(
+        self, *, token: bytes | None, identity: str | None, at_once: bool, tell: Callable[[str], None]
+    ) -> Request:
+        """Have a petition cancelled without waiting; a signal handler may call it. `tell` gets a refusal's reason."""
+        made = _Asked(lambda number: Cancel(number, token, identity, "", at_once), tell)
+        self._sender.post(self._sender.request, made)
+        return made
+
+    def ask_to_resize(self, seq: int, attempt: int, rows: int, columns: int) -> None:
+        """Tell a terminal's size without waiting; a signal handler may call it."""
+        made = _Asked(lambda number: Resize(number, seq, attempt, rows, columns), None)
+        self._sender.post(self._sender.request, made)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the service can be reached at this moment."""
+        return self._reader.link is not None
+
+
+class _Asked(Request):
+    """A request for whose answer nobody waits."""
+
+    def __init__(self, build: Callable[[int], Any], tell: Callable[[str], None] | None) -> None:
+        super().__init__(build)
+        self._tell = tell
+
+    def finish(self, error: Exception | None = None) -> None:
+        """Tell of a refusal."""
+        super().finish(error)
+        answer: Any = self.answer
+        if self._tell is not None and answer is not None and answer.verdict not in {Verdict.OK, Verdict.UNKNOWN}:
+            self._tell(answer.reason or "the service does not cancel it")
+
+
+def session(notify: Callable[[str], None] | None = None) -> Session:
+    """Make a client for the service that the options before the command name; `connect` connects it."""
+    import os
+
+    key = properties.authkey
+    text = os.fsdecode(key) if isinstance(key, bytes) else key
+    return Session(Endpoint(properties.listen_address, properties.port), text, notify=notify)

@@ -1,0 +1,97 @@
+"""``orcha show``: everything that is known of one petition."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from typing import Any
+
+_FIRST = ("id", "state", "why", "reason", "place", "priority", "group", "paused", "label", "once", "owner", "manager")
+
+
+def create_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = "Show everything that is known of a petition. Of the environment only names are shown."
+    parser.epilog = "example: orcha show make-k3x9qz --json"
+    parser.add_argument("id", metavar="ID", help="its id: the one that has not ended, else the newest")
+    parser.add_argument("--json", action="store_true", help="print a JSON object; times are ISO 8601, in UTC")
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Ask and print."""
+    from orcha._cli import render, told
+    from orcha._cli.connection import connected
+
+    with connected() as service:
+        details = without_secrets(service.details(namespace.id))
+    if namespace.json:
+        render.json(told.as_json(details))
+        return 0
+    for name, value in lines(details):
+        render.line(f"{name + ':':<14} {value}" if name else value)
+    return 0
+
+
+def without_secrets(details: dict[str, Any]) -> dict[str, Any]:
+    """Give it with what looks like a secret in its command hidden."""
+    from orcha._cli import redact
+
+    command = details.get("command")
+    if not isinstance(command, dict):
+        return details
+    words = [word.decode("utf-8", "backslashreplace") if isinstance(word, bytes) else word for word in command["argv"]]
+    env = command.get("env")
+    shown = command | {"argv": redact.words(words)}
+    if env is not None:
+        shown["env"] = sorted(env)  # names, whatever comes
+    return details | {"command": shown}
+
+
+def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give names and values as people read them."""
+    import shlex
+
+    from orcha._cli import ps, render, told
+
+    command: dict[str, Any] = details.get("command") or {}
+    known = dict(details) | {"state": ps.state(details)}
+    if command:
+        yield "command", render.plain(shlex.join(command["argv"]))
+    for name in (*_FIRST, *told.TIMES):
+        if not told.is_nothing(known.get(name)):
+            yield name, told.value(name, known[name])
+    yield from _command(command)
+    skipped = {*_FIRST, *told.TIMES, "command", "attempts", "channel", "seq", "outcome", "attempt"}
+    for name, value in sorted(known.items()):
+        if name not in skipped and not told.is_nothing(value):
+            yield name.replace("_", " "), told.value(name, value)
+    for attempt in details.get("attempts") or ():
+        yield f"attempt {attempt.get('attempt', '?')}", _attempt(attempt)
+
+
+def _command(command: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give what there is to say of a command beside its words."""
+    from orcha._cli import told
+
+    for name, value in command.items():
+        if name != "argv" and not told.is_nothing(value):
+            yield name.replace("_", " "), told.value(name, value)
+
+
+def _attempt(attempt: dict[str, Any]) -> str:
+    """Give one attempt in a line."""
+    from orcha._cli import ps, render, told
+
+    known = {"state": "running", "outcome": None, "code": None} | attempt
+    parts = [ps.state(known)]
+    if known.get("reason"):
+        parts.append(render.plain(known["reason"]))
+    skipped = {"attempt", "state", "outcome", "code", "reason"}
+    parts += [
+        f"{name.replace('_', ' ')} {told.value(name, value)}"
+        for name, value in known.items()
+        if name not in skipped and not told.is_nothing(value)
+    ]
+    return ", ".join(parts)

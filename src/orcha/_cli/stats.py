@@ -1,0 +1,40 @@
+"""``orcha stats``: how much the service has done, and how fast."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from typing import Any
+
+
+def create_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = "Show counts, rates and waiting times of the service."
+    parser.epilog = "example: orcha stats --json"
+    parser.add_argument("--json", action="store_true", help="print a JSON object; times are ISO 8601, in UTC")
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Ask and print."""
+    from orcha._cli import render, told
+    from orcha._cli.connection import connected
+
+    with connected() as service:
+        found = service.done(service.stats())
+    if namespace.json:
+        render.json(told.as_json(found))
+        return 0
+    for name, value in lines(found):
+        render.line(f"{name + ':':<14} {value}")
+    return 0
+
+
+def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give names and values as people read them."""
+    from orcha._cli import told
+
+    for name, value in found.items():
+        if not told.is_nothing(value):
+            yield name.replace("_", " "), told.value(name, value)

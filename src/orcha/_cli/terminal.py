@@ -1,0 +1,109 @@
+"""Standard input where it is a terminal: its mode is changed while that is needed, and always restored."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_LOCAL = 3
+_CHARACTERS = 6
+_FLOW = frozenset(b"\x11\x13")
+"""Ctrl+Q and Ctrl+S, which otherwise let output go on and stop it."""
+_EXTENDED = frozenset(b"\x0f\x12\x16\x17")
+"""Ctrl+O, R, V and W, which otherwise mean something to a terminal."""
+
+
+class Terminal:
+    """The terminal of a client that is attached.
+
+    Keys: every key comes at once and is not shown; Ctrl+C and Ctrl+Z mean what they always mean. Raw: every key is only
+    a byte, for the terminal at the other end.
+    """
+
+    def __init__(self, descriptor: int, *, raw: bool, keys: bytes = b"") -> None:
+        """Know it; nothing is changed before `enter`. These keys have to come through, whatever else they mean."""
+        self._descriptor = descriptor
+        self._raw = raw
+        self._keys = keys
+        self._before: list[Any] | None = None
+
+    def is_ours(self) -> bool:
+        """Whether this process is in the terminal's foreground, and may read it."""
+        try:
+            return os.tcgetpgrp(self._descriptor) == os.getpgrp()
+        except OSError:
+            return False
+
+    def enter(self) -> None:
+        """Change its mode, where it is ours and not changed yet."""
+        if self._before is not None or not self.is_ours():
+            return
+        import termios
+
+        try:
+            before = termios.tcgetattr(self._descriptor)
+            self._before = before
+            changed = _raw(before) if self._raw else _keys(before, self._keys)
+            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, changed)
+        except termios.error:
+            self._before = None
+
+    def leave(self) -> None:
+        """Restore its mode, where it was changed and is ours still."""
+        before, self._before = self._before, None
+        if before is None or not self.is_ours():
+            return
+        import termios
+
+        try:
+            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, before)
+        except termios.error:
+            return  # it is gone
+
+    def size(self) -> tuple[int, int]:
+        """Give its rows and columns."""
+        try:
+            columns, rows = os.get_terminal_size(self._descriptor)
+        except OSError:
+            return 24, 80
+        return rows or 24, columns or 80
+
+
+def _keys(mode: list[Any], keys: bytes) -> list[Any]:
+    """Give this mode with every key coming at once, unseen."""
+    import termios
+
+    changed = [*mode[:_CHARACTERS], list(mode[_CHARACTERS])]
+    changed[_LOCAL] &= ~(termios.ECHO | termios.ICANON)
+    if _FLOW.intersection(keys):
+        changed[0] &= ~termios.IXON
+    if _EXTENDED.intersection(keys):
+        changed[_LOCAL] &= ~termios.IEXTEN
+    _at_once(changed)
+    return changed
+
+
+def _raw(mode: list[Any]) -> list[Any]:
+    """Give this mode with every key as a byte and every byte as it is (termios(3), cfmakeraw)."""
+    import termios
+
+    taken = termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR
+    taken |= termios.IGNCR | termios.ICRNL | termios.IXON
+    seen = termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN
+    changed = [*mode[:_CHARACTERS], list(mode[_CHARACTERS])]
+    changed[0] &= ~taken
+    changed[1] &= ~termios.OPOST
+    changed[2] = changed[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
+    changed[_LOCAL] &= ~seen
+    _at_once(changed)
+    return changed
+
+
+def _at_once(mode: list[Any]) -> None:
+    import termios
+
+    mode[_CHARACTERS][termios.VMIN] = 1
+    mode[_CHARACTERS][termios.VTIME] = 0

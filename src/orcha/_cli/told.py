@@ -1,0 +1,74 @@
+"""What a service tells, as people and programs read it: by the names of `docs/wire.md`."""
+
+from __future__ import annotations
+
+from orcha._cli import render
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+TIMES = ("submitted", "started", "ended")
+_SIZES = ("memory", "output_limit", "peak", "read", "written", "dropped", "size")
+_SPANS = (
+    *("timeout", "idle_timeout", "queue_timeout", "cpu_timeout", "grace", "user", "system", "wall", "delay", "longest"),
+    *("p50", "p90", "p99", "max", "uptime"),
+)
+
+
+def _moment(seconds: float) -> str:
+    return f"{render.clock(seconds)} ({render.ago(render.now() - seconds)})"
+
+
+_FORMATS = (
+    dict.fromkeys(TIMES, _moment)
+    | dict.fromkeys(_SIZES, render.size)
+    | dict.fromkeys(_SPANS, render.span)
+    | {"umask": lambda mask: f"{int(mask):04o}"}
+)
+
+
+def is_nothing(value: object) -> bool:
+    """Tell whether there is nothing to say."""
+    return value is None or value is False or value in ("", [], (), {})
+
+
+def value(name: str, found: Any) -> str:
+    """Give a value as people read it.
+
+    >>> value("memory", 4096), value("limits", {"grace": 5.0, "pids": None, "signals": [2, 15]})
+    ('4 KiB', 'grace 5 s, signals 2 15')
+    """
+    if isinstance(found, dict):
+        pairs = ((str(key), each) for key, each in found.items() if not is_nothing(each))
+        return ", ".join(f"{render.plain(key).replace('_', ' ')} {value(key, each)}" for key, each in pairs)
+    if isinstance(found, list | tuple):
+        return ("; " if any(isinstance(each, dict) for each in found) else " ").join(value("", each) for each in found)
+    return _plain(name, found)
+
+
+def _plain(name: str, found: Any) -> str:
+    """Give a value that holds no others."""
+    if isinstance(found, bool):
+        return "yes" if found else "no"
+    if isinstance(found, int | float):
+        form = _FORMATS.get(name)
+        return form(found) if form is not None else f"{found:.6g}" if isinstance(found, float) else str(found)
+    return found.hex() if isinstance(found, bytes) else render.plain("-" if found is None else found)
+
+
+def as_json(found: Any, name: str = "") -> Any:
+    """Give a value as JSON has it: times in ISO 8601, bytes as hexadecimal digits.
+
+    >>> as_json({"started": 0, "channel": bytes(2), "priority": float("inf")})
+    {'started': '1970-01-01T00:00:00+00:00', 'channel': '0000', 'priority': 'inf'}
+    """
+    if isinstance(found, dict):
+        return {str(key): as_json(each, str(key)) for key, each in found.items()}
+    if isinstance(found, list | tuple | set | frozenset):
+        return [as_json(each) for each in found]
+    if isinstance(found, bytes):
+        return found.hex()
+    if name in TIMES and isinstance(found, int | float):
+        return render.iso(found)
+    return render.number(found) if isinstance(found, float) else found

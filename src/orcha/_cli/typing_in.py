@@ -1,0 +1,229 @@
+"""What is typed, or piped, into an attached client: the keys that leave it, and standard input for the command."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading  # noqa: TID251 - a read that waits must not keep the output waiting
+from queue import Queue
+
+from orcha._cli import keys
+from orcha._cli.terminal import Terminal
+from orcha.exceptions import OrchaError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+    from typing import Any
+
+    from orcha._cli.session import Session
+    from orcha._wire.messages import Reply
+
+    Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
+
+_AT_ONCE = 64 * 1024
+_AHEAD = 64
+"""Pieces read before the command has taken them."""
+_INTERRUPT = b"\x03"
+_NOT_OURS = 0.5
+"""Seconds between looks whether the terminal is ours again: nothing tells."""
+_SOON, _LATER = 0.02, 0.5
+_GONE = 6  # messages.Verdict
+
+
+class Typing:
+    """Standard input of an attached client."""
+
+    def __init__(
+        self, service: Session, name: str, *, forward: bool, tty: bool, detach: Callable[[], BaseException]
+    ) -> None:
+        """Look at what standard input is; nothing is read before `attached`.
+
+        Args:
+            service: a client.
+            name: the petition's id.
+            forward: whether it is the command's standard input.
+            tty: whether the command has a terminal, for which this one stands.
+            detach: makes what is raised in the main thread when the keys were typed.
+
+        Raises:
+            ValueError: ORCHA_DETACH_KEYS names no keys.
+
+        """
+        self.keys = os.environ.get(keys.VARIABLE, keys.DEFAULT)
+        sequence = keys.parse(self.keys)
+        self._detector = keys.Detector(sequence)
+        self._service = service
+        self._name = name
+        self._forward = forward
+        self._tty = tty
+        self._detach = detach
+        self._is_terminal = sys.stdin is not None and os.isatty(0)
+        self._alone = self._is_terminal and sys.stdout is not None and os.isatty(1)
+        self._terminal = Terminal(0, raw=tty, keys=sequence)
+        self._ahead: Queue[bytes | None] = Queue(maxsize=0 if self._is_terminal else _AHEAD)
+        self._over = threading.Event()
+        self._place: tuple[int, int] | None = None
+        self._changes = self._is_terminal and (tty or (self._alone and not forward))
+
+    @property
+    def can_detach(self) -> bool:
+        """Whether the keys can be typed."""
+        return self._reads and self._is_terminal and bool(keys.parse(self.keys))
+
+    @property
+    def _reads(self) -> bool:
+        """Whether standard input is read at all: where a pager reads the terminal it is not."""
+        return self._forward or self._alone
+
+    def size(self) -> tuple[int, int]:
+        """Give the terminal's rows and columns."""
+        return self._terminal.size()
+
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[None]:
+        """Read it; the terminal's mode is restored afterwards, whatever happens."""
+        if not self._reads:
+            yield
+            return
+        handlers: dict[int, Handler] = {signal.SIGUSR1: self._raise_detached}
+        if self._is_terminal:
+            handlers[signal.SIGTTIN] = signal.SIG_IGN  # a read where it is not ours fails instead
+        if self._changes:
+            handlers |= {signal.SIGTSTP: self._stop, signal.SIGCONT: self._continue}
+        if self._tty:
+            handlers[signal.SIGWINCH] = self._resize
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            if self._changes:
+                self._terminal.enter()
+            for target in (self._read, self._send) if self._forward else (self._read,):
+                threading.Thread(target=target, name=f"orcha-stdin{target.__name__}", daemon=True).start()
+            yield
+        finally:
+            self._over.set()
+            self._terminal.leave()
+            for number, handler in before.items():
+                signal.signal(number, handler if number != signal.SIGUSR1 else signal.SIG_IGN)  # it may be on its way
+
+    # --- signals, in the main thread ------------------------------------------------------------------------------
+
+    def _raise_detached(self, _: int, __: FrameType | None) -> None:
+        """Leave."""
+        if not self._over.is_set():
+            raise self._detach()
+
+    def _stop(self, _: int, __: FrameType | None) -> None:
+        """Stop as Ctrl+Z says, with the terminal as it was; go on with it as it has to be."""
+        self._terminal.leave()
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+
+    def _continue(self, _: int, __: FrameType | None) -> None:
+        """Go on."""
+        signal.signal(signal.SIGTSTP, self._stop)
+        self._terminal.enter()
+        if self._tty:
+            self._resize(0, None)
+
+    def _resize(self, _: int, __: FrameType | None) -> None:
+        """Tell the command's terminal the size of this one."""
+        if self._place is not None:
+            self._service.ask_to_resize(*self._place, *self.size())
+
+    # --- the reading thread ---------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        """Read until the end, or until the keys are typed."""
+        while not self._over.is_set():
+            if self._is_terminal and not self._terminal.is_ours():
+                self._over.wait(_NOT_OURS)
+                continue
+            if self._changes:
+                self._terminal.enter()
+            try:
+                data = os.read(0, _AT_ONCE)
+            except BlockingIOError:
+                _wait_for_input()
+                continue
+            except OSError:
+                if self._is_terminal and not self._over.wait(_NOT_OURS) and os.isatty(0):
+                    continue  # it was not ours any more
+                data = b""
+            if not self._typed(data):
+                return
+
+    def _typed(self, data: bytes) -> bool:
+        """Pass on what was read; False after the end."""
+        passed, left = self._detector.feed(data) if self._is_terminal else (data, False)
+        if left:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            return False
+        if self._tty and self._place is None and _INTERRUPT in passed:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            passed = passed.replace(_INTERRUPT, b"")
+        if self._forward and passed:
+            self._ahead.put(passed)
+        if not data:
+            self._ahead.put(None)
+            return False
+        return True
+
+    # --- the sending thread ---------------------------------------------------------------------------------------
+
+    def _send(self) -> None:
+        """Bring the command what was read, once it runs."""
+        data = self._ahead.get()
+        try:
+            while not self._over.is_set() and (place := self._wait_for_start()) is not None:
+                self._place = place
+                if self._tty:
+                    self._service.ask_to_resize(*place, *self.size())
+                data = self._send_to(place, data)
+                if data is None:
+                    return
+        except OrchaError:
+            return  # the output's end tells why
+
+    def _send_to(self, place: tuple[int, int], data: bytes | None) -> bytes | None:
+        """Bring one attempt what was read; give what it did not get, None after the end."""
+        offset = self._got(self._service.stdin(*place, 0, b""), 0)  # another client may have brought something
+        while True:
+            piece = data or b""
+            reply = self._service.stdin(*place, offset, piece, end=data is None)
+            if reply.verdict == _GONE:
+                return data
+            got = self._got(reply, offset + len(piece))
+            rest, offset = piece[max(0, got - offset) :], got
+            if data is None:
+                return None
+            data = rest or self._ahead.get()
+
+    def _got(self, reply: Reply, otherwise: int) -> int:
+        """Give how many bytes an attempt got."""
+        got = self._service.done(reply) if reply.verdict != _GONE else None
+        return got if isinstance(got, int) else otherwise
+
+    def _wait_for_start(self) -> tuple[int, int] | None:
+        """Give the sequence number and the attempt of what runs; None where it never will."""
+        pause, known = _SOON, self._place
+        while not self._over.is_set():
+            row = self._service.look(self._name)
+            if row is None:
+                return None
+            if row["state"] == "running" and (row["seq"], row["attempt"]) != known:
+                return row["seq"], row["attempt"]
+            self._over.wait(pause)
+            pause = min(pause * 1.5, _LATER)
+        return None
+
+
+def _wait_for_input() -> None:
+    from select import POLLIN, poll
+
+    poller = poll()
+    poller.register(0, POLLIN)
+    poller.poll()

@@ -1,0 +1,84 @@
+"""``orcha wait``: wait until petitions have ended."""
+
+from __future__ import annotations
+
+from orcha._cli import options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from orcha._cli.session import Session
+
+TIMED_OUT = 124
+_BEYOND = 1 << 62
+"""An index that no channel has: what comes from its end on."""
+
+
+def create_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = "Wait until petitions have ended. The exit code is the first one, in the order given, above 0."
+    parser.epilog = "example: orcha wait nightly make-k3x9qz --timeout 10m"
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("ids", nargs="*", default=[], metavar="ID", help="an id")
+    what.add_argument("-a", "--all", action="store_true", help="all that wait or run now")
+    parser.add_argument("--timeout", type=options.duration, metavar="T", help="end with 124 when it takes longer")
+    parser.add_argument("--json", action="store_true", help="print a JSON array: id, outcome and code of each")
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Wait for each; give the first code that is not 0."""
+    from orcha._cli import render
+    from orcha._cli.connection import connected
+
+    until = None if namespace.timeout is None else render.now() + namespace.timeout
+    ends: list[dict[str, Any]] = []
+    with connected() as service:
+        identities = namespace.ids or _all(service)
+        for identity in identities:
+            end = for_end(service, identity, until)
+            if end is None:
+                render.note(f"{render.plain(identity)} has not ended within the time")
+                break
+            ends.append(end)
+    if namespace.json:
+        render.json(ends)
+    if len(ends) < len(identities):
+        return TIMED_OUT
+    return next((end["code"] for end in ends if end["code"]), 0)
+
+
+def _all(service: Session) -> list[str]:
+    """Give the ids of all that have not ended, oldest first."""
+    from orcha._cli.ps import LIVE, fetch
+
+    return [row["id"] for row in reversed(fetch(service.rows, LIVE, 1_000_000))]
+
+
+def for_end(service: Session, identity: str, until: float | None = None) -> dict[str, Any] | None:
+    """Wait for the end of one; give its id, outcome and code, None where it has not ended by then.
+
+    Raises:
+        OrchaError: there is none, or no service.
+
+    """
+    import queue
+
+    from orcha._cli import render
+
+    details = service.details(identity)
+    if details["state"] != "ended":
+        channel = service.output(details, index=_BEYOND)
+        service.wish(channel, "follow")
+        details = service.details(identity)  # what ends after this answer comes on the channel
+        while details["state"] != "ended":
+            left = None if until is None else max(0.0, until - render.now())
+            try:
+                value = channel.get(timeout=left)
+            except queue.Empty:
+                return None
+            if value is None or isinstance(value, int):
+                details = service.details(identity)  # where the service is away, this says so
+                break
+    return {"id": identity, "outcome": details["outcome"], "code": details["code"] or 0}

@@ -1,0 +1,359 @@
+"""``orcha run``: the command's bytes, its end, and Ctrl+C in every state."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.terminals import OnTerminal
+from support.waiting import DEADLINE, wait_for
+
+STAND_IN = Path(__file__).parents[1] / "support" / "stand_in.py"
+
+
+@pytest.fixture
+def service(serve):
+    """Give a service that runs two commands at once."""
+    return serve(script=STAND_IN, environment={"TEST_LIMIT": "2"})
+
+
+def run(service, *arguments, **options):
+    return service.run("run", *arguments, **{"text": False} | options)
+
+
+def started(service, *arguments, **options):
+    defaults = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return service.spawn(*service.orcha("run", *arguments), **defaults | options)
+
+
+def rows(service, *arguments):
+    return json.loads(service.run("ps", "--json", *arguments).stdout)
+
+
+def row_of(service, identity):
+    return next((row for row in rows(service, "--all") if row["id"] == identity), None)
+
+
+def wait_for_state(service, identity, *states):
+    return wait_for(
+        lambda: (row := row_of(service, identity)) and row["state"] in states and row,
+        what=f"{identity} being {' or '.join(states)}",
+    )
+
+
+@pytest.fixture
+def fill(service, tmp_path):
+    """Give a function that occupies both places, until the test ends."""
+
+    def occupy():
+        for name in ("block-1", "block-2"):
+            assert run(service, "--detach", "--name", name, "--", "sleep", "1000").returncode == 0
+            wait_for_state(service, name, "starting", "running")
+
+    yield occupy
+    service.run("cancel", "block-1", "block-2")
+
+
+# --- output and end --------------------------------------------------------------------------------------------------
+
+
+def test_streams_come_apart_and_the_code_is_the_commands(service):
+    done = run(service, "--", "sh", "-c", "echo out; echo err >&2; exit 3")
+    assert (done.stdout, done.stderr, done.returncode) == (b"out\n", b"err\n", 3)
+
+
+def test_bytes_come_as_they_are(service):
+    data = os.urandom(700_000)
+    (service.home / "data").write_bytes(data)
+    done = run(service, "cat", str(service.home / "data"))
+    assert done.stdout == data
+    assert (done.stderr, done.returncode) == (b"", 0)
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        (["sh", "-c", "kill -TERM $$"], 143, ""),
+        (["/nonsense"], 127, "orcha: cannot execute '/nonsense': No such file or directory\n"),
+        (["/etc/passwd"], 126, "orcha: cannot execute '/etc/passwd': Permission denied\n"),
+    ],
+)
+def test_codes(service, command, code, said):
+    done = run(service, *command)
+    assert (done.returncode, done.stderr.decode(), done.stdout) == (code, said, b"")
+
+
+def test_folder_mask_and_arguments_go_along(service, tmp_path):
+    odd = os.fsdecode(b"a\xff b\n")
+    done = run(service, "--", "sh", "-c", 'pwd; umask; printf %s "$1"', "-", odd, cwd=tmp_path, umask=0o027)
+    assert done.stdout == f"{tmp_path}\n0027\n".encode() + os.fsencode(odd)
+
+
+def test_of_the_environment_only_what_is_allowed_goes_along(service):
+    mine = {"SECRET_KEY": "s3cr3t", "LC_ALL": "C", "MY_ONE": "1", "MY_TWO": "2"}
+
+    def seen(*arguments, **more):
+        done = run(service, *arguments, "env", env=service.environment | mine | more)
+        assert done.returncode == 0
+        return dict(line.split("=", 1) for line in done.stdout.decode().splitlines())
+
+    plain = seen()
+    assert plain["LC_ALL"] == "C"
+    assert plain["PATH"] == os.environ["PATH"]
+    assert {"SECRET_KEY", "MY_ONE", "ORCHA_HOME", "PYTHONPATH"} & plain.keys() == set()
+    chosen = seen("--env", "A=b=c", "--env", "MY_ONE", "--env", "MISSING", ORCHA_ENV_ALLOW="MY_T*, OTHER")
+    assert (chosen["A"], chosen["MY_ONE"], chosen["MY_TWO"]) == ("b=c", "1", "2")
+    assert {"SECRET_KEY", "MISSING"} & chosen.keys() == set()
+    everything = seen("--all-env")
+    assert everything["SECRET_KEY"] == "s3cr3t"
+    assert "ORCHA_HOME" not in everything
+
+
+def test_detached_it_prints_the_id_and_leaves(service, tmp_path):
+    made = tmp_path / "made"
+    done = run(service, "--detach", "--", "touch", str(made))
+    assert done.returncode == 0
+    identity = done.stdout.decode().strip()
+    assert identity.startswith("touch-")
+    wait_for_state(service, identity, "ended")
+    assert made.exists()
+
+
+# --- what is Orcha's own failure -------------------------------------------------------------------------------------
+
+
+def test_without_a_service_it_is_125(service):
+    service.stop()
+    done = run(service, "true")
+    assert done.returncode == 125
+    assert done.stderr.startswith(b"orcha: ")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_refused_it_is_125(service, fill):
+    fill()
+    done = run(service, "--name", "block-1", "true")
+    assert (done.returncode, done.stdout) == (125, b"")
+    assert b"'block-1' is taken" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ([], 2),
+        (["--"], 2),
+        (["--timeout", "soon", "true"], 2),
+        (["--memory", "much", "true"], 2),
+        (["--if-exists", "attach", "true"], 125),
+        (["--retry-on", "75", "true"], 125),
+        (["--retry", "1", "--retry-on", "x", "true"], 125),
+        (["--env", "=x", "true"], 125),
+    ],
+)
+def test_what_cannot_be_asked_for(service, arguments, code):
+    done = run(service, *arguments)
+    assert (done.returncode, done.stdout) == (code, b"")
+    assert b"Traceback" not in done.stderr
+
+
+def test_options_after_the_command_are_the_commands(service):
+    done = run(service, "echo", "--t", "--name", "x", "-d", "--", "--detach")
+    assert done.stdout == b"--t --name x -d -- --detach\n"
+
+
+# --- Ctrl+C ----------------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_while_it_runs_ends_it(service):
+    client = started(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000")
+    assert client.stdout.readline() == b"ready\n"
+    client.send_signal(signal.SIGINT)
+    assert client.wait(DEADLINE) == 130
+    assert client.stderr.read() == b""
+    assert row_of(service, "it")["outcome"] == "cancelled"
+
+
+def test_ctrl_c_while_it_waits_ends_it(service, fill):
+    fill()
+    client = started(service, "--name", "it", "--", "echo", "no")
+    wait_for_state(service, "it", "queued")
+    client.send_signal(signal.SIGINT)
+    assert client.wait(DEADLINE) == 130
+    assert client.stdout.read() == b""
+    assert row_of(service, "it")["outcome"] == "cancelled"
+
+
+def test_sigterm_ends_it_too(service):
+    client = started(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000")
+    assert client.stdout.readline() == b"ready\n"
+    client.terminate()
+    assert client.wait(DEADLINE) == 130
+    assert row_of(service, "it")["outcome"] == "cancelled"
+
+
+def test_a_client_that_is_killed_or_hung_up_leaves_it_running(service):
+    for number, code in ((signal.SIGKILL, -9), (signal.SIGHUP, 129)):
+        name = f"it-{int(number)}"
+        client = started(service, "--name", name, "--", "sh", "-c", "echo ready; exec sleep 1000")
+        assert client.stdout.readline() == b"ready\n"
+        client.send_signal(number)
+        assert client.wait(DEADLINE) == code
+        assert row_of(service, name)["outcome"] is None
+        assert service.run("cancel", name).returncode == 0
+
+
+def test_ctrl_c_while_the_service_is_away_leaves_at_the_second(service):
+    client = started(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000")
+    assert client.stdout.readline() == b"ready\n"
+    service.kill()
+    assert b"away" in client.stderr.readline()
+    client.send_signal(signal.SIGINT)
+    wait_for(lambda: not pending_signal(client.pid, signal.SIGINT))
+    client.send_signal(signal.SIGINT)
+    assert client.wait(DEADLINE) == 130
+    assert client.stderr.read() == b"orcha: it may go on: orcha cancel it\n"
+
+
+def pending_signal(pid, number):
+    """Tell whether a signal was sent that the process has not seen."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name in {"SigPnd", "ShdPnd"} and int(value, 16) >> (number - 1) & 1:
+            return True
+    return False
+
+
+# --- where the output goes -------------------------------------------------------------------------------------------
+
+
+def test_a_reader_that_leaves_ends_it(service):
+    client = started(service, "--name", "it", "--", "yes")
+    assert client.stdout.readline() == b"y\n"
+    client.stdout.close()
+    assert client.wait(DEADLINE) == 141
+    assert client.stderr.read() == b""
+    assert wait_for_state(service, "it", "ended")["outcome"] == "cancelled"
+
+
+def test_a_pipe_that_does_not_wait_gets_all(service):
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    client = started(service, "--", "sh", "-c", "seq 40000", stdout=writer)
+    os.close(writer)
+    with open(reader, "rb") as pipe:  # noqa: PTH123 - a descriptor
+        assert pipe.read() == b"".join(b"%d\n" % number for number in range(1, 40_001))
+    assert client.wait(DEADLINE) == 0
+
+
+def test_a_full_disk_is_said_and_ends_it(service):
+    with Path("/dev/full").open("w") as full:
+        client = started(service, "--name", "it", "--", "sh", "-c", "echo x; exec sleep 1000", stdout=full)
+    assert client.wait(DEADLINE) == 125
+    assert b"No space left" in client.stderr.read()
+    assert wait_for_state(service, "it", "ended")["outcome"] == "cancelled"
+
+
+def test_closed_streams_are_no_sockets(service):
+    command = " ".join([*service.orcha("run", "--name", "it"), "echo", "x"])
+    done = subprocess.run(["sh", "-c", f"{command} >&- 2>&- <&-"], env=service.environment, check=False, timeout=60)
+    assert done.returncode == 0
+    assert row_of(service, "it")["outcome"] == "succeeded"
+
+
+def test_a_service_that_comes_back_is_gone_on_with(service):
+    client = started(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000")
+    assert client.stdout.readline() == b"ready\n"
+    service.kill()
+    service.start()
+    assert client.wait(DEADLINE) == 75  # an action thread is interrupted; a command of the built-in manager goes on
+    assert client.stdout.read() == b""
+
+
+# --- on a terminal ---------------------------------------------------------------------------------------------------
+
+
+def on_terminal(service, *arguments, **options):
+    return OnTerminal(service.orcha("run", *arguments), service.environment, **options)
+
+
+def test_a_terminal_is_told_its_place_and_why_and_the_line_goes(service, fill):
+    fill()
+    with on_terminal(service, "--name", "it", "--", "sh", "-c", "echo first; exit 4") as it:
+        it.until(b"orcha: it waits: ")
+        assert service.run("cancel", "block-1").returncode == 0
+        it.until(b"first")
+        before, _, after = it.seen.rpartition(b"first")
+        assert before.endswith(b"\r\x1b[K")
+        assert it.end() == 4
+        assert b"waits" not in after
+        assert it.mode() == it.before
+
+
+def test_in_a_pipe_nothing_is_said_of_waiting(service, fill):
+    fill()
+    with on_terminal(service, "--name", "it", "--", "echo", "x", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as it:
+        wait_for_state(service, "it", "queued")
+        service.run("cancel", "block-1")
+        assert it.process.communicate(timeout=DEADLINE) == (b"x\n", b"")
+
+
+def test_the_keys_leave_it_running_and_say_how_to_come_back(service):
+    with on_terminal(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000") as it:
+        it.until(b"ready")
+        it.type(b"x\x1dy")  # no part of it, or the first key alone
+        it.type(b"\x1dd")
+        assert it.end() == 0
+        assert b"orcha attach it" in it.seen
+        assert it.mode() == it.before
+    assert row_of(service, "it")["outcome"] is None
+    assert service.run("cancel", "it").returncode == 0
+
+
+def test_other_keys_can_be_chosen(service):
+    with OnTerminal(
+        service.orcha("run", "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000"),
+        service.environment | {"ORCHA_DETACH_KEYS": "ctrl-p,ctrl-q"},
+    ) as it:
+        it.until(b"ready")
+        it.type(b"\x1dd\x10\x11")
+        assert it.end() == 0
+    assert service.run("cancel", "it").returncode == 0
+
+
+@pytest.mark.parametrize("keys", [b"\x03", b"\x03\x03"])
+def test_ctrl_c_on_a_terminal_cancels(service, keys):
+    with on_terminal(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000") as it:
+        it.until(b"ready")
+        it.type(keys)
+        assert it.end() == 130
+        assert it.mode() == it.before
+    assert row_of(service, "it")["outcome"] == "cancelled"
+
+
+def test_a_pager_has_the_terminal_for_itself(service):
+    """Where standard output is a pipe its reader may read the terminal: the mode stays, no key is taken."""
+    with on_terminal(service, "--", "sh", "-c", "echo ready; exec sleep 1000", stdout=subprocess.PIPE) as it:
+        assert it.process.stdout.readline() == b"ready\n"
+        assert it.mode() == it.before
+        it.type(b"\x03")
+        assert it.end() == 130
+
+
+def test_ctrl_z_stops_the_client_alone_and_leaves_the_terminal_as_it_was(service):
+    with on_terminal(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000") as it:
+        it.until(b"ready")
+        assert it.mode() != it.before
+        os.kill(it.process.pid, signal.SIGTSTP)
+        wait_for(lambda: it.mode() == it.before, what="the terminal's mode restored")
+        os.kill(it.process.pid, signal.SIGCONT)
+        wait_for(lambda: it.mode() != it.before, what="the terminal's mode changed again")
+        it.type(b"\x03")
+        assert it.end() == 130
+        assert it.mode() == it.before
