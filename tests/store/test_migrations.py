@@ -16,6 +16,8 @@ from support.changes import ANY_STATE, MANAGER, accept, name, petition
 
 FIXTURES = Path(__file__).parent / "fixtures"
 DATABASE = "orcha.db"
+COMMANDS_SINCE = 2
+"""The first schema that keeps commands."""
 
 
 def filled_memory():
@@ -58,6 +60,7 @@ def test_what_an_older_orcha_kept_is_all_there(open_store, folder, number):
         lambda store: store.begin(nonce=2, boot_id="boot", uid=1, now=2.0),
     ):
         assert ask(store) == ask(expected)
+    assert store.commands([1, 2, 3]) == (expected.commands([1, 2, 3]) if number >= COMMANDS_SINCE else {})
     store.commit(accept(petition(7)))
     store.close()
     assert version(folder) == len(migrating.migrations())
