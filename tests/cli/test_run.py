@@ -14,13 +14,11 @@ import pytest
 from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
-STAND_IN = Path(__file__).parents[1] / "support" / "stand_in.py"
-
 
 @pytest.fixture
 def service(serve):
     """Give a service that runs two commands at once."""
-    return serve(script=STAND_IN, environment={"TEST_LIMIT": "2"})
+    return serve(arguments=("serve", "commands"), environment={"ORCHA_COMMANDS": "2"})
 
 
 def run(service, *arguments, **options):
@@ -265,15 +263,6 @@ def test_closed_streams_are_no_sockets(service):
     done = subprocess.run(["sh", "-c", f"{command} >&- 2>&- <&-"], env=service.environment, check=False, timeout=60)
     assert done.returncode == 0
     assert row_of(service, "it")["outcome"] == "succeeded"
-
-
-def test_a_service_that_comes_back_is_gone_on_with(service):
-    client = started(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000")
-    assert client.stdout.readline() == b"ready\n"
-    service.kill()
-    service.start()
-    assert client.wait(DEADLINE) == 75  # an action thread is interrupted; a command of the built-in manager goes on
-    assert client.stdout.read() == b""
 
 
 # --- on a terminal ---------------------------------------------------------------------------------------------------

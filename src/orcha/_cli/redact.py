@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 HIDDEN = "***"
 _NAME = r"[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|credential|api[-_]?key|access[-_]?key|private[-_]?key)[\w.-]*"
-_ASSIGNED = re.compile(rf"((?:^|[\s,;&?'\"])-{{0,2}}{_NAME}\s?[=:]\s?)([^\s,;&'\"]+)", re.IGNORECASE)
+_VALUE = r"(?:'[^']*'|\"[^\"]*\"|[^\s,;&'\"]+)"
+_ASSIGNED = re.compile(rf"((?:^|[\s,;&?'\"(])-{{0,2}}{_NAME}\s?[=:]\s?){_VALUE}", re.IGNORECASE)
+_PASSED = re.compile(rf"(--?{_NAME}\s+)(?!-){_VALUE}", re.IGNORECASE)
+_WORD = re.compile(rf"(-{{0,2}}{_NAME}=).+", re.IGNORECASE | re.DOTALL)
 _OPTION = re.compile(rf"--?{_NAME}", re.IGNORECASE)
 _ADDRESS = re.compile(r"(\w[\w+.-]*://[^\s/:@]*:)([^\s/@]+)(?=@)")
 _HEADER = re.compile(r"(authorization:\s*(?:\w+\s+)?)(\S+)", re.IGNORECASE)
@@ -30,7 +33,8 @@ def words(command: Iterable[str]) -> list[str]:
             hide = False
             continue
         hide = _OPTION.fullmatch(word) is not None
-        shown.append(word if hide else text(word))
+        whole = _WORD.fullmatch(word)
+        shown.append(word if hide else whole[1] + HIDDEN if whole else text(word))
     return shown
 
 
@@ -42,4 +46,5 @@ def text(value: str) -> str:
     """
     value = _ADDRESS.sub(rf"\1{HIDDEN}", value)
     value = _HEADER.sub(rf"\1{HIDDEN}", value)
+    value = _PASSED.sub(rf"\1{HIDDEN}", value)
     return _ASSIGNED.sub(rf"\1{HIDDEN}", value)

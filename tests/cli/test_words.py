@@ -1,0 +1,108 @@
+"""What people write on the command line, and how they are answered."""
+
+from __future__ import annotations
+
+import argparse
+import doctest
+import importlib
+
+import pytest
+
+from orcha._cli import keys, options, output, redact, render, told
+from orcha._cli.output import Piece
+
+
+@pytest.mark.parametrize("name", ["keys", "options", "output", "redact", "render", "told"])
+def test_examples_are_true(name):
+    done = doctest.testmod(importlib.import_module(f"orcha._cli.{name}"))
+    assert done.failed == 0
+    assert done.attempted > 0
+
+
+@pytest.mark.parametrize("text", ["", "x", "5x", "-1", "0", "1..2", "h", "5 m x", "nan", "inf", "1e400h"])
+def test_no_durations(text):
+    with pytest.raises(argparse.ArgumentTypeError):
+        options.duration(text)
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "0", "5X", "M", "inf", "1e30T"])
+def test_no_sizes(text):
+    with pytest.raises(argparse.ArgumentTypeError):
+        options.size(text)
+
+
+@pytest.mark.parametrize("text", ["", "NOPE", "0", "999"])
+def test_no_signals(text):
+    with pytest.raises(argparse.ArgumentTypeError):
+        options.signal_number(text)
+
+
+def test_priorities_are_numbers():
+    assert [options.number(text) for text in ("5", "-5", "0.5", "-inf")] == [5, -5, 0.5, float("-inf")]
+    with pytest.raises(argparse.ArgumentTypeError):
+        options.number("nan")
+    with pytest.raises(ValueError):
+        options.number("high")
+
+
+def test_variables_that_are_no_text_stay_behind():
+    chosen, unfit = options.environment({"PATH": "/bin", "HOME": "\udcff"}, [])
+    assert (chosen, unfit) == ({"PATH": "/bin"}, ["HOME"])
+
+
+@pytest.mark.parametrize("text", ["ctrl-c", "ctrl-z", "ctrl-\\", "x,,y", "ctrl-", "é", "meta-x"])
+def test_no_keys(text):
+    with pytest.raises(ValueError):
+        keys.parse(text)
+
+
+def test_without_keys_everything_goes_through():
+    detector = keys.Detector(keys.parse(""))
+    assert detector.feed(b"\x1dd") == (b"\x1dd", False)
+
+
+def test_what_only_looked_like_the_keys_goes_through():
+    detector = keys.Detector(b"aab")
+    assert detector.feed(b"xa") == (b"x", False)
+    assert detector.feed(b"a") == (b"", False)
+    assert detector.feed(b"a") == (b"a", False)
+    assert detector.rest() == b"aa"
+    assert detector.feed(b"ab") == (b"ab", False)
+    assert detector.feed(b"aab rest") == (b"", True)
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        (["mysql", "--password=pw", "-u", "me"], ["mysql", "--password=***", "-u", "me"]),
+        (["x", "--api-key", "abc", "y"], ["x", "--api-key", "***", "y"]),
+        (["x", "--token", "--verbose"], ["x", "--token", "--verbose"]),
+        (["env", "DB_PASSWORD=abc", "PORT=1", "make"], ["env", "DB_PASSWORD=***", "PORT=1", "make"]),
+        (["sh", "-c", "TOKEN=abc make; PASSWORD='x' y"], ["sh", "-c", "TOKEN=*** make; PASSWORD=*** y"]),
+        (["sh", "-c", "x --password 'a b' c"], ["sh", "-c", "x --password *** c"]),
+        (["x", "--secret=a b c"], ["x", "--secret=***"]),
+        (["curl", "-H", "Authorization: Bearer abc"], ["curl", "-H", "Authorization: Bearer ***"]),
+        (["git", "clone", "https://me:pw@host/x"], ["git", "clone", "https://me:***@host/x"]),
+        (["make", "tokens", "-j4", "a=b"], ["make", "tokens", "-j4", "a=b"]),
+    ],
+)
+def test_secrets_in_commands_are_hidden(command, shown):
+    assert redact.words(command) == shown
+
+
+def test_escape_sequences_are_inert():
+    assert render.plain("a\x1b[2Jb\n\u202e") == "a\\x1b[2Jb\\n\\u202e"
+    assert told.value("label", "\x1b]0;x\x07") == "\\x1b]0;x\\x07"
+    assert told.value("", {"\x1b": "\x9b"}) == "\\x1b \\x9b"
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 100])
+@pytest.mark.parametrize("text", [b"", b"a", b"a\n", b"a\nb\nc", b"a\nb\nc\n", b"\n\n\n\n", b"a\n\nb\n"])
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_the_last_lines_are_those_of_the_whole(text, count, size):
+    pieces = [Piece(1 + place % 2, text[place : place + size]) for place in range(0, len(text), size)]
+    last, complete = output.last_lines(iter(pieces), count)
+    lines = text.splitlines(keepends=True)
+    assert b"".join(piece.data for piece in last) == b"".join(lines[max(0, len(lines) - count) :])
+    if complete and count:
+        assert len(lines) > count
