@@ -78,7 +78,7 @@ def test_what_only_looked_like_the_keys_goes_through():
         (["x", "--api-key", "abc", "y"], ["x", "--api-key", "***", "y"]),
         (["x", "--token", "--verbose"], ["x", "--token", "--verbose"]),
         (["env", "DB_PASSWORD=abc", "PORT=1", "make"], ["env", "DB_PASSWORD=***", "PORT=1", "make"]),
-        (["sh", "-c", "TOKEN=abc make; PASSWORD='x' y"], ["sh", "-c", "TOKEN=*** make; PASSWORD=*** y"]),
+        (["sh", "-c", "cd x; TOKEN=abc make; PASSWORD='x' y"], ["sh", "-c", "cd x; TOKEN=*** make; PASSWORD=*** y"]),
         (["sh", "-c", "x --password 'a b' c"], ["sh", "-c", "x --password *** c"]),
         (["x", "--secret=a b c"], ["x", "--secret=***"]),
         (["curl", "-H", "Authorization: Bearer abc"], ["curl", "-H", "Authorization: Bearer ***"]),
