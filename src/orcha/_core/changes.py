@@ -107,6 +107,12 @@ class Changes:
     """(token, wall-clock time until which it is kept): a submit of that token is cancelled on arrival."""
     deleted: list[int] = field(default_factory=list)
     """seqs of ended petitions to forget; channels no row names any more go with them."""
+    groups: dict[int, str] = field(default_factory=dict)
+    """The group of each new petition that is in one, by seq."""
+    priorities: dict[int, int | float] = field(default_factory=dict)
+    """Other priorities of petitions that wait, by seq; of one that does not, nothing changes."""
+    pauses: dict[str, bool] = field(default_factory=dict)
+    """What is paused (True) or goes on (False): `all`, `group:<name>` or `petition:<seq>`."""
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to keep."""
@@ -119,4 +125,7 @@ class Changes:
             or self.flags
             or self.tombstones
             or self.deleted
+            or self.groups
+            or self.priorities
+            or self.pauses
         )

@@ -155,7 +155,8 @@ class Ledger:
         """Drop the records of far petitions: their rows are kept before anything else happens, or taken back."""
         for key in self._cooling:
             record = self.records.get(key[1])
-            if record is not None and record.state is State.QUEUED and not self.waiting.is_hot(key):
+            near = self.waiting.is_hot(key) and not self.waiting.is_shelved(key)
+            if record is not None and record.state is State.QUEUED and not near:
                 del self.records[key[1]]
                 self.live[key[2]] = key
         self._cooling = []

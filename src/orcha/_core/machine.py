@@ -27,6 +27,7 @@ from orcha._core.cancelling import Cancelling
 from orcha._core.changes import Changes, CommandStep, NewChannel, NewPetition
 from orcha._core.codes import CANCELLED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
 from orcha._core.effects import Do, Effect
+from orcha._core.holding import Holding
 from orcha._core.ledger import QUEUED
 from orcha._core.record import Cancellation, Key, Phase, Record
 from orcha._core.recover import Recovered, on_interrupt_state, recover
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["CANCELLED_CODE", "INTERRUPTED_CODE", "TIMED_OUT_CODE", "Machine", "on_interrupt_state"]
 
 
-class Machine(Cancelling):
+class Machine(Cancelling, Holding):
     """All live petitions of one manager, and what is to be kept and done about them."""
 
     # --- acceptance ---------------------------------------------------------------------------------------------
@@ -71,7 +72,7 @@ class Machine(Cancelling):
         else:
             record.phase = Phase.WAITING
             self._enqueue(record)
-        self.changes.petitions.append(self._row(record))
+        self._keep(record)
         self.effects.append(Effect(Do.ACCEPT, record))
         if start:
             self.effects.append(Effect(Do.ON_START, record))
@@ -79,9 +80,14 @@ class Machine(Cancelling):
     def _accept_ended(self, record: Record, cancellation: Cancellation) -> None:
         self._ungrant(record)
         self._set_outcome(record, cancellation.outcome, cancellation.code, cancellation.reason)
-        self.changes.petitions.append(self._row(record))
+        self._keep(record)
         self.effects.append(Effect(Do.ACCEPT, record))
         self._forget(record)
+
+    def _keep(self, record: Record) -> None:
+        self.changes.petitions.append(self._row(record))
+        if record.group is not None:
+            self.changes.groups[record.seq] = record.group
 
     def _row(self, record: Record) -> NewPetition:
         return NewPetition(
@@ -137,6 +143,8 @@ class Machine(Cancelling):
         for seq in gone:
             changes.transitions.pop(seq, None)
             changes.commands.pop(seq, None)
+            changes.groups.pop(seq, None)
+            changes.priorities.pop(seq, None)
         due = []
         for effect in effects:
             record = effect.record

@@ -35,7 +35,9 @@ class WaitingQueue:
         self._limit = hot
         self._hot: list[Key] = []
         self._far: list[Key] = []
-        self._left: set[int] = set()
+        self._left: set[Key] = set()
+        self._shelves: dict[str, dict[int, Key]] = {}
+        self._shelf_of: dict[int, str] = {}
 
     def __len__(self) -> int:
         """Count the waiting."""
@@ -57,6 +59,9 @@ class WaitingQueue:
 
     def add(self, key: Key) -> bool:
         """Put a key in its place; tell whether that is among the hot ones."""
+        if key in self._left:
+            self._left.discard(key)  # it is still among the far ones
+            return False
         if self._far and key > self._hot_end():
             heapq.heappush(self._far, key)
             return False
@@ -77,12 +82,16 @@ class WaitingQueue:
         return bool(self._hot) and key <= self._hot[-1]
 
     def remove(self, key: Key) -> None:
-        """Take a waiting key out."""
+        """Take a waiting key out, be it on a shelf."""
+        shelf = self._shelf_of.pop(key[1], None)
+        if shelf is not None:
+            self._take_off(shelf, key)
+            return
         at = bisect_left(self._hot, key)
         if at < len(self._hot) and self._hot[at] == key:
             del self._hot[at]
         else:
-            self._left.add(key[1])
+            self._left.add(key)
 
     def remove_all(self, keys: list[Key]) -> None:
         """Take several waiting keys, in order, out: one move of memory where they are the first."""
@@ -91,6 +100,43 @@ class WaitingQueue:
         else:
             for key in keys:
                 self.remove(key)
+
+    # --- shelves ------------------------------------------------------------------------------------------------
+
+    @property
+    def shelved(self) -> int:
+        """How many wait on shelves: they are not among the others, and cost nothing."""
+        return len(self._shelf_of)
+
+    def is_shelved(self, key: Key) -> bool:
+        """Tell whether a waiting key is on a shelf."""
+        return key[1] in self._shelf_of
+
+    def on_shelf(self, shelf: str) -> int:
+        """Count what is on a shelf."""
+        return len(self._shelves.get(shelf, ()))
+
+    def shelve(self, key: Key, shelf: str) -> None:
+        """Put a waiting key onto a shelf, whose name says what it waits for."""
+        self.remove(key)
+        self._shelves.setdefault(shelf, {})[key[1]] = key
+        self._shelf_of[key[1]] = shelf
+
+    def unshelve(self, shelf: str, count: int) -> list[Key]:
+        """Take the first `count` keys off a shelf, and give them in order; they wait nowhere then."""
+        keys = heapq.nsmallest(count, self._shelves.get(shelf, {}).values())
+        for key in keys:
+            del self._shelf_of[key[1]]
+            self._take_off(shelf, key)
+        return keys
+
+    def _take_off(self, shelf: str, key: Key) -> None:
+        those = self._shelves[shelf]
+        del those[key[1]]
+        if not those:
+            del self._shelves[shelf]
+
+    # --- the head -----------------------------------------------------------------------------------------------
 
     def head(self, count: int, start: int = 0) -> list[Key]:
         """Give up to `count` hot keys in order, from the `start`-th on."""
@@ -109,8 +155,8 @@ class WaitingQueue:
         moved: list[Key] = []
         while self._far and len(self._hot) < self._limit:
             key = heapq.heappop(self._far)
-            if key[1] in self._left:
-                self._left.discard(key[1])
+            if key in self._left:
+                self._left.discard(key)
                 continue
             self._hot.append(key)
             moved.append(key)

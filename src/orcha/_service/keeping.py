@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from orcha._core.changes import Changes
 from orcha._core.state import State
 from orcha._service import faults
+from orcha._service.spans import SPAN
 from orcha._wire.messages import Kind, Verdict
 from orcha.exceptions.store import ChannelKnown, StoreFull, TokenKnown
 
@@ -74,6 +75,7 @@ class Keeping:
         for channel in forgotten:
             engine.channels.forget(channel)
             engine.log.delete(channel)
+            engine.commands.forget_output(channel)
         return effects
 
     def _in_known(self, changes: Changes, effects: list[Effect], channels: tuple[bytes, ...]) -> list[Effect]:
@@ -105,7 +107,7 @@ class Keeping:
         channels = self._engine.channels
         if not channels.scarce:
             channels.scarce = True
-            channels.redo(changes, lambda record: record.kind != Kind.VALUE)
+            channels.redo(changes, lambda record: record.kind not in (Kind.VALUE, SPAN))
         elif changes.deleted or changes.flags or _may_wait(changes):
             changes.deleted = []
             self._later(changes)
@@ -155,4 +157,5 @@ def _may_wait(changes: Changes) -> bool:
 
 
 def _only_running(changes: Changes) -> bool:
-    return all(step.state is State.RUNNING for step in changes.transitions.values())
+    decided = changes.priorities or changes.pauses
+    return not decided and all(step.state is State.RUNNING for step in changes.transitions.values())

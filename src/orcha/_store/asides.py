@@ -22,7 +22,7 @@ def any_in(changes: Changes) -> bool:
 
 
 def write(changes: Changes, ask: Ask) -> None:
-    """Keep it, within a transaction that holds the new petitions already and no step yet."""
+    """Keep it, within a transaction that holds the new petitions and the steps already."""
     if changes.groups:
         ask("insert_groups", json.dumps(list(changes.groups.items())))
     for seq, priority in changes.priorities.items():

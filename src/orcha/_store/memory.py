@@ -153,9 +153,9 @@ class MemoryStore:
             self._channels[channel.id] = _Channel(channel.owner, own=channel.own)
         for petition in changes.petitions:
             self._accept(petition)
-        self._keep_asides(changes)
         for step in changes.transitions.values():
             self._step(step)
+        self._keep_asides(changes)
         for command in changes.commands.values():
             self._commands[command.seq] = _command(command, self._commands.get(command.seq))
         for append in changes.appends:

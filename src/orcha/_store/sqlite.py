@@ -16,11 +16,12 @@ import apsw
 from orcha._core.changes import Changes
 from orcha._store import asides, encoding, reading
 from orcha._store.contract import CommandRow, Incarnation, Row, StoredChannel, Waiting
+from orcha._store.deleting import delete
 from orcha._store.explaining import explained, result_code
 from orcha._store.opening import Files, connect, open_database
 from orcha._store.queries import commit_statements, decode_commands, decode_list, decode_rows, queries
 from orcha._store.space import Limits, Space
-from orcha.exceptions.store import FencedError, StoreBroken, StoreFull
+from orcha.exceptions.store import StoreBroken, StoreFull
 
 _LATER = 256
 """Pages to be written after a checkpoint that could not finish before it is tried again."""
@@ -164,35 +165,20 @@ class SqliteStore:
             if channels:
                 rows = [(channel.id.hex(), channel.owner, 0 if channel.own else None) for channel in channels]
                 self._ask("insert_channels", json.dumps(rows))
-            if aside:
-                asides.write(changes, self._ask)
             for statement, values in statements:
                 self._connection.execute(statement, values)
+            if aside:
+                asides.write(changes, self._ask)
             if changes.tombstones:
                 self._bury(changes)
             if changes.deleted:
-                dropped = self._delete(changes.deleted)
+                dropped = delete(changes.deleted, self._ask)
         return dropped
 
     def _bury(self, changes: Changes) -> None:
         self._ask("delete_tombstones", self._now)
         self._ask("insert_tombstones", json.dumps([(token.hex(), until) for token, until in changes.tombstones]))
         self._has_tombstones = True
-
-    def _delete(self, seqs: list[int]) -> list[bytes]:
-        gone = json.dumps(seqs)
-        self._ask("note_used")
-        candidates = _as_array(self._ask("channels_of", gone))
-        self._ask("delete_sharing", gone)
-        self._ask("delete_petitions", gone)
-        self._ask("delete_commands", gone)
-        left = decode_rows(self._ask("rows", gone))
-        if left:
-            raise FencedError(sorted({row.seq for row in left}))
-        unused = self._ask("unused_channels", candidates)
-        self._ask("delete_records", _as_array(unused))
-        self._ask("delete_channels", _as_array(unused))
-        return [bytes.fromhex(channel) for channel in decode_list(unused)]
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -413,7 +399,3 @@ class SqliteStore:
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
         self._closed = True
         self._broken = StoreBroken("the store belongs to the process that this one was forked from")
-
-
-def _as_array(texts: str | None) -> str:
-    return f"[{texts or ''}]"

@@ -1,0 +1,54 @@
+"""What people decide about petitions that wait: another priority, and what is held back."""
+
+from __future__ import annotations
+
+from orcha._core.ending import Ending
+from orcha._core.record import Key, Phase, Record
+from orcha._core.state import State
+
+LEAN = 1_000
+"""Petitions of a shelf beyond which only their keys are remembered."""
+
+
+class Holding(Ending):
+    """Changes of those that wait, decided from outside."""
+
+    def waits(self, record: Record) -> bool:
+        """Tell whether a petition waits to be started."""
+        return record.state is State.QUEUED and record.phase is Phase.WAITING and self._is_live(record)
+
+    def reprioritize(self, record: Record, priority: int | float) -> bool:  # noqa: PYI041 - an int stays one
+        """Give a waiting petition another priority; False for one that does not wait."""
+        if not self.waits(record):
+            return False
+        self.waiting.remove(record.place)
+        self._cooling = [key for key in self._cooling if key[1] != record.seq]
+        record.priority = priority
+        self.live[record.key] = record
+        self.changes.priorities[record.seq] = priority
+        self._enqueue(record)
+        self.version += 1
+        return True
+
+    def shelve(self, record: Record, shelf: str) -> bool:
+        """Have a waiting petition asked no more until its shelf is opened; False for one that does not wait."""
+        if not self.waits(record) or self.waiting.is_shelved(record.place):
+            return False
+        self.waiting.shelve(record.place, shelf)
+        if self.waiting.on_shelf(shelf) > LEAN:
+            self._cooling.append(record.place)
+        self.version += 1
+        return True
+
+    def unshelve(self, shelf: str, count: int) -> list[Key]:
+        """Let the first `count` of a shelf wait with the others again; give the keys whose records are to be loaded."""
+        keys = self.waiting.unshelve(shelf, count)
+        cold = []
+        for key in keys:
+            if not self.waiting.add(key):
+                self._cooling.append(key)
+            elif key[1] not in self.records:
+                cold.append(key)
+        if keys:
+            self.version += 1
+        return cold

@@ -1,0 +1,129 @@
+"""What people decide about those that wait: priorities, and shelves."""
+
+from __future__ import annotations
+
+import pytest
+
+from orcha._core import holding
+from orcha._core.machine import Machine
+from orcha._core.record import Cancellation, Record
+from orcha._core.state import Outcome, State
+
+
+def waiting(machine, number, priority=0, group=None):
+    record = Record(machine.take_seq(), number.to_bytes(16, "big"), f"p{number}", "m", "o", bytes(16), b"", 0.0)
+    record.priority, record.group = priority, group
+    assert machine.receive(record) is None
+    machine.accept(record, start=False, new_channel=False)
+    return record
+
+
+@pytest.fixture
+def machine():
+    return Machine()
+
+
+def head(machine):
+    return [key[1] for key in machine.waiting.head(99)]
+
+
+def test_another_priority_is_another_place_and_kept(machine):
+    first, second = waiting(machine, 1), waiting(machine, 2)
+    assert machine.reprioritize(second, -5)
+    assert head(machine) == [second.seq, first.seq]
+    assert machine.changes.priorities == {second.seq: -5}
+    assert machine.version == 1
+
+
+def test_what_does_not_wait_keeps_its_priority(machine):
+    record = waiting(machine, 1)
+    machine.start(record)
+    assert not machine.reprioritize(record, 3)
+    assert (record.priority, machine.changes.priorities) == (0, {})
+
+
+def test_a_far_one_moves_to_the_head_and_back_and_is_found_once():
+    machine = Machine()
+    machine.waiting.__init__(2)
+    records = [waiting(machine, number) for number in range(1, 6)]
+    machine.take()
+    assert machine.waiting.far == 3
+    last = records[-1]
+    key = machine.live[last.key]
+    assert key == last.place
+    machine.warm(last)
+    assert machine.reprioritize(last, -1)
+    assert machine.live[last.key] is last
+    assert head(machine)[0] == last.seq
+    assert machine.reprioritize(last, 0)
+    assert len(machine.waiting) == 5
+    for record in records[:2]:
+        machine.waiting.remove(record.place)
+    assert [moved[1] for moved in machine.waiting.promote()] == [3, 4]
+    machine.waiting.remove((0, 3, "p3"))
+    assert [moved[1] for moved in machine.waiting.promote()] == [last.seq]
+
+
+def test_what_is_on_a_shelf_is_asked_no_more_and_comes_back_in_order(machine):
+    records = [waiting(machine, number) for number in range(1, 4)]
+    for record in reversed(records[:2]):
+        assert machine.shelve(record, "a shelf")
+    assert not machine.shelve(records[0], "another")
+    assert (head(machine), len(machine.waiting), machine.waiting.shelved) == ([3], 1, 2)
+    assert machine.unshelve("a shelf", 1) == []
+    assert head(machine) == [1, 3]
+    assert machine.unshelve("a shelf", 9) == []
+    assert (head(machine), machine.waiting.shelved) == ([1, 2, 3], 0)
+    assert machine.unshelve("a shelf", 9) == []
+
+
+def test_what_is_on_a_shelf_can_be_cancelled_and_get_another_priority(machine):
+    first, second = waiting(machine, 1), waiting(machine, 2)
+    machine.shelve(first, "s")
+    machine.shelve(second, "s")
+    machine.cancel(first, Cancellation(Outcome.CANCELLED, 130, None))
+    assert (first.state, machine.waiting.shelved) == (State.ENDED, 1)
+    assert machine.reprioritize(second, -1)
+    assert (head(machine), machine.waiting.shelved) == ([second.seq], 0)
+
+
+def test_what_runs_is_put_on_no_shelf(machine):
+    record = waiting(machine, 1)
+    machine.start(record)
+    assert not machine.shelve(record, "s")
+
+
+def test_a_long_shelf_holds_keys_only(machine, monkeypatch):
+    monkeypatch.setattr(holding, "LEAN", 1)
+    first, second = waiting(machine, 1), waiting(machine, 2)
+    third = waiting(machine, 3)
+    machine.shelve(first, "s")
+    machine.shelve(second, "s")
+    machine.take()
+    assert first.seq in machine.records
+    assert second.seq not in machine.records
+    assert machine.unshelve("s", 2) == [second.place]
+    machine.warm(second)
+    assert head(machine) == [1, 2, third.seq]
+
+
+def test_what_comes_off_a_shelf_may_be_far():
+    machine = Machine()
+    machine.waiting.__init__(1)
+    first, second = waiting(machine, 1), waiting(machine, 2, priority=-1)
+    machine.shelve(first, "s")
+    third = waiting(machine, 3, priority=-2)
+    waiting(machine, 4, priority=5)
+    assert machine.unshelve("s", 1) == []
+    machine.take()
+    assert first.seq not in machine.records
+    assert {second.seq, third.seq} <= set(machine.records)
+
+
+def test_the_group_of_a_new_one_is_kept_unless_it_is_taken_back(machine):
+    record = waiting(machine, 1, group="rig")
+    machine.reprioritize(record, 4)
+    changes, effects, _ = machine.take()
+    assert changes.groups == {record.seq: "rig"}
+    machine.take_back(changes, effects, {record.token}, 3, "no")
+    assert (changes.groups, changes.priorities) == ({}, {})
