@@ -15,7 +15,7 @@ import socket
 import sys
 import traceback
 
-_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>
 _ROOM = 8
 """Connections that may wait for a shim to take them."""
@@ -35,6 +35,7 @@ def main(folder: str) -> None:
 
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM})  # the shims' own affair, once they can take it
     nonce = new_nonce()
     tag_self(tag_of(nonce, 0))
     Supervisor(folder, nonce, connection).run()
@@ -85,6 +86,7 @@ class Supervisor:
                         poller.unregister(descriptor)
                         self._connection.close()
                         self._connection = None
+                        self._send_home()
                     for frame in decoder.feed(data):
                         self._fork_all(int(frame.head["n"]))
 
@@ -154,6 +156,11 @@ class Supervisor:
         write(box, first)
         gc.freeze()
         Shim(name, listener, box, first, self._folder).run()
+
+    def _send_home(self) -> None:
+        """Tell the shims that no service will come for those that none has come for."""
+        for pid in self._shims:
+            os.kill(pid, signal.SIGTERM)  # a child that is not reaped yet: its pid is its own
 
     def _reap(self) -> None:
         """Wait for the shims that ended; what one left that did not end by itself is killed."""

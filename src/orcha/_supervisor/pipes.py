@@ -88,6 +88,8 @@ class Pipes:
 
     def drain(self) -> None:
         """Take what is left in them, once nobody writes any more."""
+        if self._terminal >= 0:
+            self._streams[self._terminal] = 1
         for descriptor, stream in list(self._streams.items()):
             for _ in range(_LAST_ROUNDS):
                 if self._output.take(stream, descriptor) != MORE:
@@ -137,6 +139,9 @@ class Pipes:
 
     def close(self) -> None:
         """Let go of everything."""
+        terminal, self._terminal = self._terminal, -1
+        if terminal >= 0:
+            self._streams[terminal] = 1
         for descriptor in list(self._streams):
             self._end(descriptor)
         if self._stdin >= 0:
@@ -175,9 +180,8 @@ class Pipes:
     def _end(self, descriptor: int) -> None:
         del self._streams[descriptor]
         self._unwatch(descriptor)
-        os.close(descriptor)
-        if descriptor == self._terminal:
-            self._terminal = -1
+        if descriptor != self._terminal:  # closing that one hangs up, and the leader may be about to exit
+            os.close(descriptor)
 
     def _close_input(self) -> None:
         self._unwatch(self._stdin)

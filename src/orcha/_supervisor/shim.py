@@ -71,11 +71,13 @@ class Shim:
         reading, writing = os.pipe()
         for descriptor in (reading, writing):
             os.set_blocking(descriptor, False)
-        signal.signal(signal.SIGCHLD, _note)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, _note)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         self._listener.setblocking(False)
         self._wake = reading
-        self._handle(reading, self._children_ended)
+        self._handle(reading, self._signalled)
         self._handle(self._listener.fileno(), self._accept)
         while self._is_needed():
             for descriptor, events in self._poll.poll(self._timeout()):
@@ -127,9 +129,10 @@ class Shim:
                 os.unlink(path)
         os._exit(self._exit_code)
 
-    def _children_ended(self, _: int) -> None:
+    def _signalled(self, _: int) -> None:
         with contextlib.suppress(BlockingIOError):
-            os.read(self._wake, 512)
+            if signal.SIGTERM in os.read(self._wake, 512):
+                self._idle_since = -_FOREVER  # nobody will come for it
         if self._attempt is not None:
             self._attempt.reap()
 

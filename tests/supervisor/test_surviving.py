@@ -1,0 +1,349 @@
+"""Commands live on when the service, the supervisor or a shim is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from world import CHANNEL, World, boxes, kill_shim, running_from, shim_identity
+
+from orcha._processes.identity import is_alive
+from orcha._supervisor import box
+from orcha._supervisor.contract import Ended, Lost, Output, Spec, Started
+from orcha._supervisor.known import Known, connect
+from orcha._supervisor.protocol import pack_spec
+from support.waiting import wait_for
+
+
+class Holder:
+    """A service in a process of its own."""
+
+    def __init__(self, folder: Path, epoch: int = 1, *, acknowledge: bool = False) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("holder.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._say([epoch, str(folder), acknowledge])
+
+    def start(self, seq: int, *argv: str, **fields: Any) -> tuple[int, int]:
+        spec = Spec(seq, 1, CHANNEL, argv, "/", dict(os.environ), grace=0.6, **fields)
+        self._say(pack_spec(spec))
+        return seq, 1
+
+    def wait(self, kind: str, seq: int) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            if json.loads(line)[:2] == [kind, seq]:
+                return
+        raise AssertionError(f"no {kind} of {seq}")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            assert stream
+            stream.close()
+
+    def _say(self, what: object) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(json.dumps(what) + "\n")
+        self.process.stdin.flush()
+
+
+@pytest.fixture
+def hold(folder: Path) -> Iterator[Callable[..., Holder]]:
+    """Give a function that starts services of their own processes."""
+    holders: list[Holder] = []
+
+    def held(epoch: int = 1, **settings: bool) -> Holder:
+        holders.append(Holder(folder, epoch, **settings))
+        return holders[-1]
+
+    yield held
+    for holder in holders:
+        if holder.process.poll() is None:
+            holder.kill()
+
+
+def gate(tmp_path: Path) -> tuple[str, Path]:
+    """Give a shell's words that wait for a file, and the file."""
+    path = tmp_path / "gate"
+    return f"while [ ! -e {path} ]; do sleep 0.01; done", path
+
+
+def test_a_command_survives_the_service_and_is_found_again(hold, open_world, tmp_path: Path) -> None:
+    words, opens = gate(tmp_path)
+    holder = hold()
+    key = holder.start(1, "sh", "-c", f"echo before; {words}; echo after; exit 5")
+    holder.wait("Output", 1)
+    holder.kill()
+    world = open_world(epoch=2)
+    [found] = world.commands.adopt()
+    assert (found.seq, found.attempt, found.phase, found.channel) == (1, 1, "running", CHANNEL)
+    assert (found.last_chunk, found.last_took) == (1, 0)
+    world.commands.resume(*key, after_chunk=0)
+    opens.touch()
+    assert world.end(key).code == 5
+    assert world.output(key) == b"before\nafter\n"
+
+
+def test_what_was_taken_is_not_given_again(hold, open_world, tmp_path: Path) -> None:
+    words, opens = gate(tmp_path)
+    holder = hold(acknowledge=True)
+    key = holder.start(1, "sh", "-c", f"echo before; {words}; echo after")
+    holder.wait("Output", 1)
+    holder.kill()
+    world = open_world(epoch=2)
+    [found] = world.commands.adopt()
+    world.commands.resume(*key, after_chunk=1)
+    opens.touch()
+    world.end(key)
+    assert world.output(key) == b"after\n"
+    assert found.last_took in {0, 1}
+
+
+def test_an_end_without_a_service_is_kept(hold, open_world, tmp_path: Path) -> None:
+    words, opens = gate(tmp_path)
+    holder = hold()
+    key = holder.start(1, "sh", "-c", f"{words}; echo late; echo error >&2; exit 9")
+    holder.wait("Started", 1)
+    holder.kill()
+    opens.touch()
+    wait_for(lambda: [one.phase for one in boxes(holder_folder(open_world))] == [box.DONE], what="its end")
+    world = open_world(epoch=3)
+    [found] = world.commands.adopt()
+    assert found.phase == "ended"
+    world.commands.resume(*key, after_chunk=0)
+    assert world.end(key).code == 9
+    assert (world.output(key, 1), world.output(key, 2)) == (b"late\n", b"error\n")
+    assert world.file(key, "index").exists()
+
+
+def holder_folder(open_world: Callable[..., World]) -> Path:
+    world = open_world(epoch=2)
+    world.close()
+    return world.folder
+
+
+def test_limits_hold_without_a_service(hold, open_world, nap: str) -> None:
+    holder = hold()
+    key = holder.start(1, nap, "1000", timeout=0.3)
+    holder.wait("Started", 1)
+    holder.kill()
+    wait_for(lambda: not running_from(Path(nap).parent), what="the limit")
+    world = open_world(epoch=2)
+    world.commands.adopt()
+    world.commands.resume(*key, after_chunk=0)
+    assert world.end(key).why == "timeout"
+
+
+def test_many_commands_are_found_again(hold, open_world, tmp_path: Path) -> None:
+    words, opens = gate(tmp_path)
+    holder = hold()
+    for seq in range(1, 13):
+        holder.start(seq, "sh", "-c", f"echo {seq}; {words}; exit {seq}")
+    world_folder = holder_folder(open_world)
+    wait_for(lambda: sum(one.phase == box.STARTED for one in boxes(world_folder)) == 12, what="12 commands")
+    holder.kill()
+    world = open_world(epoch=2)
+    found = world.commands.adopt()
+    assert sorted(one.seq for one in found) == list(range(1, 13))
+    for one in found:
+        world.commands.resume(one.seq, one.attempt, after_chunk=0)
+    opens.touch()
+    assert [world.end((seq, 1)).code for seq in range(1, 13)] == list(range(1, 13))
+    assert [world.output((seq, 1)) for seq in range(1, 13)] == [b"%d\n" % seq for seq in range(1, 13)]
+
+
+def test_a_command_survives_a_service_that_lets_go_of_it(open_world, tmp_path: Path) -> None:
+    words, opens = gate(tmp_path)
+    first = open_world(epoch=1)
+    key = first.start("sh", "-c", f"{words}; exit 4")
+    first.wait(key, Started)
+    first.close(keep=True)
+    second = open_world(epoch=2)
+    assert [one.phase for one in second.commands.adopt()] == ["running"]
+    second.commands.resume(*key, after_chunk=0)
+    opens.touch()
+    assert second.end(key).code == 4
+
+
+def test_closing_without_keeping_ends_every_command(open_world, nap: str) -> None:
+    world = open_world()
+    keys = [world.start(nap, "1000") for _ in range(3)]
+    for key in keys:
+        world.wait(key, Started)
+    world.close()
+    assert not running_from(Path(nap).parent)
+    wait_for(lambda: not running_from(world.folder), what="supervisor and shims to go")
+    assert [path.name for path in (world.folder / "shims").iterdir()] == ["errors"]
+
+
+def test_shims_without_an_attempt_end_with_the_service(hold, open_world) -> None:
+    holder = hold()
+    holder.start(1, "/bin/true")
+    holder.wait("Ended", 1)
+    holder.kill()
+    folder = holder_folder(open_world)
+    wait_for(lambda: len(list((folder / "shims").glob("*.sock"))) == 1, what="the spare ones to go")
+
+
+def test_after_the_supervisor_s_death_commands_go_on_and_new_ones_start(world: World, tmp_path: Path) -> None:
+    words, opens = gate(tmp_path)
+    key = world.start("sh", "-c", f"{words}; exit 6")
+    world.wait(key, Started)
+    supervisor = world.commands._supervisor.pid
+    os.kill(supervisor, signal.SIGKILL)
+    wait_for(lambda: world.commands._supervisor is None, what="its end to be noticed")
+    others = [world.start("echo", "new") for _ in range(6)]
+    assert [world.end(other).code for other in others] == [0] * 6
+    opens.touch()
+    assert world.end(key).code == 6
+
+
+def test_a_dead_shim_s_attempt_is_lost_and_its_processes_are_gone(world: World, nap: str) -> None:
+    key = world.start("sh", "-c", f"setsid {nap} 1000 & env -i {nap} 1000")
+    wait_for(lambda: len(running_from(Path(nap).parent)) == 3)
+    kill_shim(world.shim_of(key))
+    assert world.wait(key, Lost) == Lost(*key, executed=True, ended=None)
+    assert not running_from(Path(nap).parent)
+    assert world.end(world.start("/bin/true")).code == 0
+
+
+def test_a_shim_that_dies_with_the_service_is_found_lost(hold, open_world, nap: str) -> None:
+    holder = hold()
+    holder.start(1, "sh", "-c", f"setsid {nap} 1000 & {nap} 1000")
+    folder = holder_folder(open_world)
+    wait_for(lambda: len(running_from(Path(nap).parent)) == 3)
+    for pid in running_from(folder):  # supervisor first: it would sweep itself
+        os.kill(pid, signal.SIGKILL)
+    holder.kill()
+    for word in boxes(folder):
+        kill_shim(word)
+    assert len(running_from(Path(nap).parent)) == 3
+    world = open_world(epoch=3)
+    [found] = world.commands.adopt()
+    assert not running_from(Path(nap).parent)
+    assert (found.phase, found.executed, found.ended, found.same_boot) == ("lost", True, None, True)
+    assert [one.phase for one in open_again(open_world, world)] == ["lost"]
+
+
+def open_again(open_world: Callable[..., World], world: World) -> list[Any]:
+    """A loss is told until it is forgotten."""
+    world.close(keep=True)
+    again = open_world(epoch=4)
+    found = again.commands.adopt()
+    for one in found:
+        again.commands.forget(one.seq, one.attempt)
+    assert again.commands.adopt() == []
+    return found
+
+
+def test_a_leader_s_end_is_known_though_the_shim_died(open_world, folder: Path) -> None:
+    world = open_world(acknowledge=False)
+    key = world.start("sh", "-c", "exit 42")
+    world.end(key)
+    kill_shim(world.shim_of(key))
+    lost = world.wait(key, Lost)
+    assert lost.executed
+    assert lost.ended.code == 42
+
+
+def test_after_a_reboot_nothing_is_signalled(hold, open_world, nap: str) -> None:
+    holder = hold()
+    holder.start(1, nap, "1000")
+    holder.wait("Started", 1)
+    folder = holder_folder(open_world)
+    [path] = [path for path in (folder / "shims").glob("*.box") if box.read(str(path)).phase]
+    word = box.read(str(path))
+    os.kill(word.pid, signal.SIGSTOP)
+    try:
+        for name in (path.name, path.with_suffix(".sock").name):  # as if that boot had been another
+            (folder / "shims" / name).rename(folder / name)
+        copy = folder / "shims" / "feed.box"
+        descriptor = os.open(copy, os.O_RDWR | os.O_CREAT, 0o600)
+        box.write(descriptor, word._replace(boot_id="another"))
+        os.close(descriptor)
+        holder.kill()
+        world = open_world(epoch=2)
+        lost = [one for one in world.commands.adopt() if one.phase == "lost"]
+        assert [(one.seq, one.executed, one.same_boot) for one in lost] == [(1, True, False)]
+        assert running_from(Path(nap).parent)
+        assert is_alive(shim_identity(word))
+    finally:
+        os.kill(word.pid, signal.SIGCONT)
+        kill_shim(word)
+        for pid in running_from(Path(nap).parent):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_service_of_an_earlier_epoch_is_refused(open_world, tmp_path: Path) -> None:
+    words, opens = gate(tmp_path)
+    newer = open_world(epoch=7)
+    key = newer.start("sh", "-c", words)
+    newer.wait(key, Started)
+    older = open_world(epoch=6)
+    assert older.commands.adopt() == []
+    assert "epoch 6 is over" in older.reports[0]
+    older.close(keep=True)
+    opens.touch()
+    assert newer.end(key).code == 0
+
+
+def test_a_shim_that_speaks_another_version_is_left_alone(
+    open_world, folder: Path, tmp_path: Path, monkeypatch
+) -> None:
+    words, opens = gate(tmp_path)
+    first = open_world()
+    key = first.start("sh", "-c", words)
+    first.wait(key, Started)
+    shims = os.open(folder / "shims", os.O_RDONLY)
+    monkeypatch.setattr("orcha._supervisor.known.VERSIONS", (98, 99))
+    [path] = [path for path in (folder / "shims").glob("*.box") if box.read(str(path)).phase]
+    stranger = Known(path.stem, connect(shims, path.stem), 9)
+    answer = wait_for(lambda: list(stranger.link.receive()))
+    assert answer[0].head["t"] == "refused"
+    stranger.link.close()
+    os.close(shims)
+    opens.touch()
+    assert first.end(key).code == 0
+
+
+def test_what_the_store_does_not_know_is_killed_and_forgotten(hold, open_world, nap: str) -> None:
+    holder = hold()
+    key = holder.start(1, "sh", "-c", f"echo out; {nap} 1000")
+    holder.wait("Output", 1)
+    holder.kill()
+    world = open_world(epoch=2)
+    world.commands.adopt()
+    world.commands.discard(*key)
+    wait_for(lambda: not running_from(Path(nap).parent), what="its end")
+    wait_for(lambda: all(one.phase == box.IDLE for one in boxes(world.folder)), what="the shim to forget it")
+    world._next = 1
+    assert world.end(world.start("/bin/true")).code == 0
+    assert world.of(key) == []
+    assert not any(isinstance(event, Output) for event in world.events)
+
+
+def test_an_attempt_that_no_shim_took_was_not_executed(open_world, tmp_path: Path) -> None:
+    world = open_world()
+    world.run("/bin/true")
+    idle = wait_for(lambda: [one for one in boxes(world.folder) if one.phase == box.IDLE])
+    for word in idle:
+        os.kill(word.pid, signal.SIGSTOP)
+    key = world.start("touch", str(tmp_path / "mark"))
+    for word in idle:
+        kill_shim(word)
+    ending = world.end(key)
+    assert ending == Lost(*key, executed=False) or isinstance(ending, Ended)
+    assert isinstance(ending, Ended) == (tmp_path / "mark").exists()
+    assert not any(isinstance(one, Output) for one in world.of(key))

@@ -1,0 +1,145 @@
+"""A service's side of commands for tests: keeps all events, and acknowledges them as a service does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from orcha._processes.identity import Identity, is_alive, open_pidfd
+from orcha._supervisor import box
+from orcha._supervisor.client import Commands
+from orcha._supervisor.contract import Ended, Event, Lost, NotStarted, Output, Spec
+from support.waiting import DEADLINE, wait_for
+
+CHANNEL = bytes(range(16))
+ENDS = (Ended, NotStarted, Lost)
+Key = tuple[int, int]
+
+
+class World:
+    """One start of a service."""
+
+    def __init__(self, folder: Path, epoch: int = 1, *, acknowledge: bool = True) -> None:
+        self.folder = folder
+        self.events: list[Event] = []
+        self.reports: list[str] = []
+        self._acknowledge = acknowledge
+        self._changed = threading.Condition()
+        self._next = 0
+        self._is_open = True
+        self.commands = Commands(
+            folder, epoch=epoch, on_event=self._heard, report=lambda _level, line: self.reports.append(line)
+        )
+
+    def _heard(self, event: Event) -> None:
+        with self._changed:
+            self.events.append(event)
+            self._changed.notify_all()
+        if self._acknowledge and isinstance(event, Output):
+            self.commands.took(event.seq, event.attempt, event.chunks[-1].number)
+        elif self._acknowledge and isinstance(event, ENDS):
+            self.commands.forget(event.seq, event.attempt)
+
+    def spec(self, *argv: str | bytes, **fields: Any) -> Spec:
+        self._next += 1
+        given = {"cwd": "/", "env": dict(os.environ), "grace": 0.6, **fields}
+        return Spec(self._next, 1, CHANNEL, argv, **given)
+
+    def start(self, *argv: str | bytes, **fields: Any) -> Key:
+        spec = self.spec(*argv, **fields)
+        self.commands.start(spec)
+        return spec.seq, spec.attempt
+
+    def run(self, *argv: str | bytes, **fields: Any) -> Key:
+        key = self.start(*argv, **fields)
+        self.end(key)
+        return key
+
+    def of(self, key: Key) -> list[Event]:
+        return [event for event in list(self.events) if (event.seq, event.attempt) == key]
+
+    def wait(self, key: Key, *kinds: type, deadline: float = DEADLINE) -> Any:
+        """Give the attempt's first event of these kinds."""
+        return self.until(lambda: next((event for event in self.of(key) if isinstance(event, kinds)), None), deadline)
+
+    def until(self, fact: Callable[[], Any], deadline: float = DEADLINE) -> Any:
+        with self._changed:
+            assert self._changed.wait_for(fact, deadline), (self.events[-5:], self.reports, self.errors())
+            return fact()
+
+    def end(self, key: Key) -> Any:
+        return self.wait(key, *ENDS)
+
+    def said(self, key: Key, text: bytes, stream: int = 1) -> None:
+        """Wait until the command has written this."""
+        self.until(lambda: text in self.output(key, stream))
+
+    def output(self, key: Key, stream: int = 1) -> bytes:
+        parts = []
+        for event in self.of(key):
+            if isinstance(event, Output):
+                parts += [self.bytes_of(key, chunk) for chunk in event.chunks if chunk.stream == stream]
+        return b"".join(parts)
+
+    def bytes_of(self, key: Key, chunk: Any) -> bytes:
+        if isinstance(chunk.data, bytes):
+            return chunk.data
+        with self.file(key, chunk.stream).open("rb") as file:
+            file.seek(chunk.data.offset)
+            return file.read(chunk.data.length)
+
+    def file(self, key: Key, suffix: int | str) -> Path:
+        return self.folder / "output" / f"{CHANNEL.hex()}.{key[0]}.{key[1]}.{suffix}"
+
+    def shim_of(self, key: Key) -> box.Box:
+        """Give what the box of the attempt's shim says."""
+
+        def found() -> box.Box | None:
+            return next((one for one in boxes(self.folder) if (one.seq, one.attempt) == key and one.phase), None)
+
+        return wait_for(found, what=f"a shim with {key}")
+
+    def errors(self) -> str:
+        log = self.folder / "shims" / "errors"
+        return log.read_text() if log.exists() else ""
+
+    def close(self, *, keep: bool = False) -> None:
+        if self._is_open:
+            self._is_open = False
+            self.commands.close(keep=keep)
+
+
+def boxes(folder: Path) -> list[box.Box]:
+    found = [box.read(str(path)) for path in (folder / "shims").glob("*.box")]
+    return [one for one in found if one is not None]
+
+
+def shim_identity(word: box.Box) -> Identity:
+    return Identity(word.pid, int(word.start_ticks))
+
+
+def kill_shim(word: box.Box) -> None:
+    """End a shim, and have it gone."""
+    descriptor = open_pidfd(shim_identity(word))
+    if descriptor is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    os.close(descriptor)
+    wait_for(lambda: not is_alive(shim_identity(word)), what="the shim's end")
+
+
+def running_from(folder: Path) -> list[int]:
+    """Give the pids of all processes, zombies left out, whose command line names something in this folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                if os.fsencode(folder) in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+    return found
