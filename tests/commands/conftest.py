@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from orcha._output.raw import RawFiles
 from orcha._wire import messages, values
 from orcha._wire.messages import Item, Kind, Submit
 from orcha.interfaces import CommandPetition, Message, Policy
@@ -55,7 +56,18 @@ class CommandsUnderTest(EngineUnderTest):
             self.commands.found = list(self._found)
             return self.commands
 
-        engine.commands.connect(make)
+        engine.commands.connect(make, RawFiles(self._folder / "output"))
+        engine.rebooted = self._rebooted
+
+    def stop(self) -> None:
+        self.engine.post(self.engine.halt)
+        assert self.engine.stopped.wait(30)
+        self.engine.commands.close()
+        super().stop()
+
+    def kill(self) -> None:
+        """End it as a crash does: nothing more is kept or told."""
+        self.stop()
 
     def run(self, name: str = "a", **fields: Any) -> Asked:
         """Ask for a command with these fields; the petition's policy is `policy`."""
@@ -82,6 +94,15 @@ class CommandsUnderTest(EngineUnderTest):
     def row(self, asked: Asked) -> Any:
         """Give what is kept of it."""
         return next(row for row in self.store.page(states=0xFF, limit=99) if row.token == asked.token)
+
+    def raw_file(self, spec: Any, stream: int, data: bytes) -> None:
+        """Write what an attempt wrote to a stream."""
+        (self._folder / "output" / f"{spec.channel.hex()}.{spec.seq}.{spec.attempt}.{stream}").write_bytes(data)
+
+    def follow(self, asked: Asked, index: int = 0) -> None:
+        """Follow its channel again, from that index on; `sent` begins anew."""
+        self.sent.pop(asked.token, None)
+        self.engine.receive(self.peer, messages.Follow(asked.token, index, 1 << 24))
 
     def wait_for_spec(self, attempt: int = 1) -> Any:
         """Wait until this attempt was handed over; give it."""

@@ -52,3 +52,13 @@ def test_a_cancelled_command_ends_cancelled(serve, connect):
     assert queue.get() == (1, b"there\n")
     assert client.finish("m1")
     assert everything(queue)[-1] == 130
+
+
+def test_much_output_arrives_whole_and_in_order(serve, connect):
+    client = connect(serve(COMMANDS))
+    script = "seq 1 300000; seq 1 1000 >&2"
+    queue = run(client, "m1", "sh", "-c", script)
+    out, err, lines, code = everything(queue)
+    assert out == b"".join(b"%d\n" % number for number in range(1, 300001))
+    assert err == b"".join(b"%d\n" % number for number in range(1, 1001))
+    assert (lines, code) == ([], 0)

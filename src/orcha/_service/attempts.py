@@ -44,7 +44,7 @@ class Attempt:
         self.history: list[dict[str, Any]] = json.loads(row.history) if row is not None and row.history else []
         self.step = CommandStep(record.seq, record.attempt)
         if row is not None and row.attempt == record.attempt:
-            self.step = CommandStep(*row[: len(CommandStep._fields) - 4])
+            self.step = CommandStep(*row[:2], row.pid, row.start_time, row.boot_id, row.shim, row.last_chunk)
         retry = getattr(record.petition, "retry", None)
         self.pattern = retry is not None and retry.output is not None
         self.tails: dict[int, bytes] = {}

@@ -13,6 +13,7 @@ import msgspec
 
 from orcha._core.changes import Append
 from orcha._service import faults
+from orcha._service.spans import SPAN, Expander, has_pieces
 from orcha._wire.frames import encode, frame
 from orcha._wire.messages import Gap, Gone, Kind, Record, Reset
 from orcha._wire.values import encode as encode_value
@@ -37,6 +38,8 @@ LONGEST = 1 << 30
 
 _records = msgspec.msgpack.Encoder()
 _blocks = msgspec.msgpack.Decoder(list[Record])
+_OUTPUT = frozenset((Kind.VALUE, SPAN))
+"""Kinds of records that may be kept in files, and left out where the disk is full."""
 _NOTHING = msgspec.msgpack.encode(None)
 
 
@@ -96,6 +99,8 @@ class ChannelBook:
         self._log = log
         self._send = send
         self._report = report
+        self.expander = Expander(lambda _channel, _piece: None)
+        """What stands for output in files is put in its place by it on the way to followers."""
         self._channels: dict[bytes, Channel] = {}
         self._dirty: list[Channel] = []
         self._delivery: list[tuple[Channel, int, int, bytes]] = []
@@ -209,7 +214,7 @@ class ChannelBook:
                 if not records:
                     continue
             if channel.stored >= IN_STORE:
-                values = [r for r in records if r.kind == Kind.VALUE]
+                values = [r for r in records if r.kind in _OUTPUT]
                 if len(values) == len(records):
                     self._to_file(channel, records)
                     continue
@@ -226,7 +231,7 @@ class ChannelBook:
         """Give what is kept where values are not: reasons and finals. One line tells how many values were dropped."""
         long = channel.size >= LONGEST
         if self.scarce or long:
-            left = [record for record in records if record.kind != Kind.VALUE]
+            left = [record for record in records if record.kind not in _OUTPUT]
             channel.dropped += len(records) - len(left)
             records = left
         if records and channel.dropped:
@@ -274,7 +279,7 @@ class ChannelBook:
             for record in _blocks.decode(data):
                 if keep(record):
                     self.append(channel, record.kind, record.seq, record.payload)
-                elif record.kind == Kind.VALUE:
+                elif record.kind in _OUTPUT:
                     channel.dropped += 1
         self.flush(changes)
 
@@ -285,6 +290,11 @@ class ChannelBook:
         delivery, self._delivery = self._delivery, []
         for channel, first, count, data in delivery:
             frame = b""
+            if channel.followers and has_pieces(data):
+                for follower in channel.followers.values():
+                    if follower.next == first:
+                        self._send_pieces(channel, follower, first, data)
+                continue
             for follower in channel.followers.values():
                 if follower.next != first or follower.credit <= 0:
                     continue
@@ -336,11 +346,24 @@ class ChannelBook:
             for first, count, data in blocks:
                 if follower.credit <= 0:
                     return
+                if has_pieces(data):
+                    self._send_pieces(channel, follower, first, data)
+                    continue
                 if first < follower.next:
                     data = _records.encode(_blocks.decode(data)[follower.next - first :])  # noqa: PLW2901
                 self._send(follower.peer, _data(channel.id, follower.next, data))
                 follower.next = first + count
                 follower.credit -= len(data)
+
+    def _send_pieces(self, channel: Channel, follower: Follower, first: int, data: bytes) -> None:
+        """Send a follower records of which some stand for output in files, one by one, as far as it has room."""
+        for record in _blocks.decode(data)[follower.next - first :]:
+            if follower.credit <= 0:
+                return
+            encoded = _records.encode([self.expander.expanded(channel.id, record)])
+            self._send(follower.peer, _data(channel.id, follower.next, encoded))
+            follower.next += 1
+            follower.credit -= len(encoded)
 
     def _skip(self, channel: Channel, follower: Follower, first: int) -> None:
         """Tell a follower that what it is to get next is lost; it follows again from where something is kept."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._core.record import Record
+    from orcha._output.raw import RawFiles
     from orcha._service.attempts import Attempt
     from orcha._service.engine import Engine
     from orcha._supervisor.contract import Chunk, Commands, Event
@@ -42,6 +43,7 @@ class CommandRunner:
         self._lock = threading.Lock()
         self._commands: Commands | None = None
         self._attempts: dict[int, Attempt] = {}
+        self._raw: RawFiles | None = None
         self._adopted: dict[int, Callable[[], None]] = {}
         self.keep = False
         """Whether commands go on when the service stops."""
@@ -54,9 +56,17 @@ class CommandRunner:
             Lost: self._lost,
         }
 
-    def connect(self, make: Callable[[Callable[[Event], None]], Commands]) -> None:
-        """Reach commands by what `make` gives, once one is needed; it is told where their events go."""
+    def connect(self, make: Callable[[Callable[[Event], None]], Commands], raw: RawFiles | None = None) -> None:
+        """Reach commands by what `make` gives, once one is needed; it is told where their events go.
+
+        `raw` is their output beyond what is passed on in memory.
+        """
         self._make = make
+        if raw is not None:
+            self._raw = raw
+            self._engine.channels.expander = spans.Expander(
+                lambda channel, piece: raw.read(channel, piece.seq, piece.attempt, piece.stream, *piece[3:])
+            )
 
     def reach(self) -> Commands:
         """Give the way to the commands; from any thread."""
@@ -131,6 +141,7 @@ class CommandRunner:
         pieces = spans.Pieces(record.seq, record.attempt)
         for chunk in chunks:
             if isinstance(chunk.data, Span):
+                self._raw_of(record)
                 pieces.add(chunk.stream, chunk.data.offset, chunk.data.length)
                 continue
             for payload in pieces.take():
@@ -138,6 +149,16 @@ class CommandRunner:
             channels.append(channel, Kind.VALUE, record.seq, values.encode((chunk.stream, chunk.data)))
         for payload in pieces.take():
             channels.append(channel, spans.SPAN, record.seq, payload)
+
+    def _raw_of(self, record: Record) -> None:
+        """Know that the attempt has files."""
+        if self._raw is not None:
+            self._raw.note(record.channel, record.seq, record.attempt)
+
+    def forget_output(self, channel: bytes) -> None:
+        """Delete what commands wrote to a channel that is not kept any more."""
+        if self._raw is not None:
+            self._raw.delete(channel)
 
     def _wrote(self, event: Wrote) -> None:
         attempt = self._attempts.get(event.seq)
@@ -273,3 +294,5 @@ class CommandRunner:
             commands, self._commands, self._make = self._commands, None, None
         if commands is not None:
             commands.close(keep=self.keep)
+        if self._raw is not None:
+            self._raw.close()

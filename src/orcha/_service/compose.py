@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orcha._output.log import MemoryLog, OutputLog
+from orcha._output.raw import RawFiles
 from orcha._processes import attempts
 from orcha._processes.helpers import end_multiprocessing_children, ensure_helpers, helper_pids
 from orcha._processes.identity import boot_id
@@ -205,7 +206,9 @@ class _Parts:
         _, name, manager = managers.served[0]
         self.engine = Engine(manager, name, self.store, self.log, incarnation, settings, self._send, managers)
         self.engine.visits.functions.update(functions)
-        self.engine.commands.connect(self._commands)
+        raw = RawFiles(folder / "output")
+        self.engine.commands.connect(self._commands, raw)
+        raw.recover(lambda channel: self.store.channel(channel) is not None)
         self.log.recover(lambda channel: self.store.channel(channel) is not None)
         recover_all(self.engine)
         self._watcher = Watcher(nonce)
@@ -223,7 +226,12 @@ class _Parts:
             attempts.ServiceState(
                 self.engine.ending.population,
                 descriptors=self._descriptors,
-                forget=(self.store.forget_in_child, self.log.forget_in_child, self.engine.ending.forget_secret),
+                forget=(
+                    self.store.forget_in_child,
+                    self.log.forget_in_child,
+                    raw.close,
+                    self.engine.ending.forget_secret,
+                ),
                 on_child=self._watcher.need,
             )
         )

@@ -6,14 +6,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from orcha._wire import values
+from orcha._wire.messages import Kind, Record
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SPAN = 4
 """Kind of a stored record that names a piece of a file. Followers get a VALUE in its place. Never renumber."""
 LONGEST = 128 * 1024
 """Bytes of one piece: what a follower gets as one value."""
 _encode = msgspec.msgpack.Encoder().encode
+_records = msgspec.msgpack.Decoder(list[Record]).decode
+_MARK = bytes((0x93, SPAN))
+"""How a record of that kind begins: an array of three, and the kind (msgpack)."""
 
 
 class Piece(NamedTuple):
@@ -65,3 +71,27 @@ class Pieces:
             for begin in range(offset, offset + length, LONGEST):
                 size = min(LONGEST, offset + length - begin)
                 yield _encode(Piece(*self._attempt, stream, begin, size))
+
+
+def has_pieces(data: bytes) -> bool:
+    """Tell whether some of these encoded records name pieces; a first look at the bytes spares most the decoding."""
+    return _MARK in data and any(record.kind == SPAN for record in _records(data))
+
+
+class Expander:
+    """Puts values in the place of records that name pieces."""
+
+    def __init__(self, read: Callable[[bytes, Piece], bytes | None]) -> None:
+        """Have pieces read by `read`, given their channel; it gives None for what is not there any more."""
+        self._read = read
+
+    def expanded(self, channel: bytes, record: Record) -> Record:
+        """Give the record as followers get it."""
+        if record.kind != SPAN:
+            return record
+        piece = piece_of(record.payload)
+        data = self._read(channel, piece)
+        if data is None:
+            line = f"orcha: {piece.length} bytes of output are not kept any more\n"
+            return Record(Kind.NOTICE, record.seq, values.encode(line))
+        return Record(Kind.VALUE, record.seq, values.encode((piece.stream, data)))

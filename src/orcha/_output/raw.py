@@ -1,0 +1,90 @@
+"""Raw output of commands, a file a stream of each attempt, written by those who watch over the commands.
+
+They are named `<channel>.<seq>.<attempt>.<stream>`, the channel in hexadecimal, and lie beside each attempt's index
+and the logs of channels. They are read here, and deleted with their channel.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from orcha._output.folder import Folder
+from orcha.exceptions.store import StoreBroken
+
+OPEN_AT_ONCE = 32
+"""Files held open for reading."""
+_NAME = re.compile(r"((?:[0-9a-f]{2})+)\.([0-9]+)\.([0-9]+)\.(1|2|index)")
+
+
+class RawFiles:
+    """The raw output of all commands of an endpoint. Used by one thread, and never in a forked child.
+
+    Example::
+
+        files = RawFiles(folder)
+        files.note(channel, seq, attempt)
+        data = files.read(channel, seq, attempt, 1, offset, length)
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Use `folder`, or make it.
+
+        Raises:
+            StoreBroken: the folder cannot be used.
+        """
+        self._attempts: dict[bytes, set[tuple[int, int]]] = {}
+        try:
+            self._folder = Folder(folder, open_at_once=OPEN_AT_ONCE)
+            names = self._folder.names()
+        except OSError as error:
+            raise StoreBroken(f"{folder} cannot be used: {error.strerror}") from error
+        for name in names:
+            if named := _NAME.fullmatch(name):
+                self.note(bytes.fromhex(named[1]), int(named[2]), int(named[3]))
+
+    def note(self, channel: bytes, seq: int, attempt: int) -> None:
+        """Know that an attempt has files here."""
+        self._attempts.setdefault(channel, set()).add((seq, attempt))
+
+    def read(self, channel: bytes, seq: int, attempt: int, stream: int, offset: int, length: int) -> bytes | None:
+        """Give a piece of what an attempt wrote; None where it is not there (any more).
+
+        Where the oldest output was dropped the file begins with a hole, and what is left of the piece is given.
+        """
+        name = f"{channel.hex()}.{seq}.{attempt}.{stream}"
+        try:
+            descriptor = self._folder.open(name, os.O_RDONLY)
+            data = os.pread(descriptor, length, offset)
+            if len(data) != length:
+                return None
+            if not data[0]:
+                data = data[max(os.lseek(descriptor, 0, os.SEEK_DATA) - offset, 0) :]
+        except OSError:
+            return None
+        return data or None
+
+    def delete(self, channel: bytes) -> None:
+        """Forget what a channel's commands wrote.
+
+        Raises:
+            StoreBroken: the folder cannot be used.
+        """
+        try:
+            for seq, attempt in self._attempts.pop(channel, ()):
+                for suffix in ("1", "2", "index"):
+                    self._folder.delete(f"{channel.hex()}.{seq}.{attempt}.{suffix}")
+        except OSError as error:
+            raise StoreBroken(f"{self._folder.path} cannot be used: {error.strerror}") from error
+
+    def recover(self, known: Callable[[bytes], bool]) -> None:
+        """Delete, at a start, what belongs to channels that are not known any more."""
+        for channel in list(self._attempts):
+            if not known(channel):
+                self.delete(channel)
+
+    def close(self) -> None:
+        """Close; safe to call twice. In a forked child too."""
+        self._folder.close()

@@ -1,0 +1,72 @@
+"""Output that lies in files is passed on as values, in its place, to whoever follows, whenever."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from orcha._supervisor.contract import Span
+from support.fake_commands import ended, output, started
+from support.waiting import wait_for
+
+LONG = os.urandom(300_000)
+
+
+@pytest.fixture
+def written(engine):
+    """A command that wrote much, and a line between."""
+    asked = engine.run()
+    spec = engine.wait_for_spec()
+    engine.commands.tell(started(spec))
+    engine.raw_file(spec, 1, LONG)
+    engine.raw_file(spec, 2, b"oops")
+    engine.commands.tell(output(spec, b"first\n"))
+    engine.commands.tell(output(spec, Span(0, 100_000), Span(100_000, 150_000), first=2))
+    engine.commands.tell(output(spec, Span(0, 4), first=4, stream=2))
+    engine.commands.tell(output(spec, Span(250_000, 50_000), first=5))
+    engine.commands.tell(ended(spec, last_chunk=5))
+    engine.settle(asked)
+    return asked
+
+
+def streams(values):
+    """Give what the values hold, by stream."""
+    return {stream: b"".join(data for which, data in values if which == stream) for stream in (1, 2)}
+
+
+def test_pieces_of_files_arrive_whole_and_in_order(engine, written):
+    *values, final = engine.values(written)
+    assert final == 0
+    assert streams(values) == {1: b"first\n" + LONG, 2: b"oops"}
+    assert max(len(data) for _, data in values) <= 128 * 1024
+    assert len(values) == 5, "neighbours become one piece"
+
+
+@pytest.mark.parametrize("index", [0, 1, 2, 4])
+def test_a_late_follower_gets_the_same(engine, written, index):
+    before = engine.values(written)
+    engine.follow(written, index)
+    wait_for(lambda: engine.values(written) == before[index:], what="all from there on")
+
+
+def test_output_that_is_gone_is_told_in_a_line(engine, written, folder):
+    for path in (folder / "output").glob("*.1.1.1"):
+        path.unlink()
+    engine.engine.post(engine.engine.commands._raw.close)
+    engine.follow(written)
+    wait_for(lambda: engine.values(written)[-1:] == [0], what="all of it")
+    assert "orcha: 131072 bytes of output are not kept any more\n" in engine.values(written)
+
+
+def test_files_go_with_their_petition(engine, written, folder):
+    row = engine.row(written)
+    assert list((folder / "output").glob(f"{written.token.hex()}.1.1.*"))
+
+    def forget():
+        engine.engine.machine.changes.deleted.append(row.seq)
+        engine.engine.after_batch(lambda _: None)
+
+    wait_for(lambda: not engine.row(written).hook_pending, what="on_finish")
+    engine.engine.post(forget)
+    wait_for(lambda: not list((folder / "output").glob(f"{written.token.hex()}.*")), what="no files")
