@@ -46,6 +46,7 @@ class CommandsUnderTest(EngineUnderTest):
     def __init__(self, folder: Path, make: Callable[..., FakeCommands], found: Any, *, rebooted: bool) -> None:
         self.sent: dict[bytes, list[tuple[int, Any]]] = {}
         self.commands: Any = None
+        self.open_another: Any = None
         self._folder = folder
         self._make, self._found, self._rebooted = make, found, rebooted
         super().__init__(folder, manager=CommandsManager(), prepare=self._prepare)
@@ -56,7 +57,9 @@ class CommandsUnderTest(EngineUnderTest):
             self.commands.found = list(self._found)
             return self.commands
 
+        (self._folder / "shims").mkdir(exist_ok=True)
         engine.commands.connect(make, RawFiles(self._folder / "output"))
+        engine.commands.rebooted = self._rebooted
         engine.rebooted = self._rebooted
 
     def stop(self) -> None:
@@ -64,10 +67,6 @@ class CommandsUnderTest(EngineUnderTest):
         assert self.engine.stopped.wait(30)
         self.engine.commands.close()
         super().stop()
-
-    def kill(self) -> None:
-        """End it as a crash does: nothing more is kept or told."""
-        self.stop()
 
     def run(self, name: str = "a", **fields: Any) -> Asked:
         """Ask for a command with these fields; the petition's policy is `policy`."""
@@ -98,6 +97,11 @@ class CommandsUnderTest(EngineUnderTest):
     def raw_file(self, spec: Any, stream: int, data: bytes) -> None:
         """Write what an attempt wrote to a stream."""
         (self._folder / "output" / f"{spec.channel.hex()}.{spec.seq}.{spec.attempt}.{stream}").write_bytes(data)
+
+    def again(self, *found: Any, rebooted: bool = False) -> CommandsUnderTest:
+        """Start another engine in its place, which finds these attempts."""
+        self.stop()
+        return self.open_another(found=found, rebooted=rebooted)
 
     def follow(self, asked: Asked, index: int = 0) -> None:
         """Follow its channel again, from that index on; `sent` begins anew."""
@@ -135,6 +139,7 @@ def open_engine(folder: Path) -> Iterator[Callable[..., CommandsUnderTest]]:
     ) -> CommandsUnderTest:
         under_test = CommandsUnderTest(folder, make, found, rebooted=rebooted)
         opened.append(under_test)
+        under_test.open_another = open_one
         under_test.start()
         return under_test
 

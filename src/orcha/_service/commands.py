@@ -6,15 +6,18 @@ import logging
 import random
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.commanding import End
+from orcha._core.record import Phase
 from orcha._core.retry import Ended as RetryEnded
 from orcha._core.retry import retry_due
 from orcha._core.state import Outcome, State
 from orcha._service import attempts, spans
 from orcha._service.describe import describe
-from orcha._supervisor.contract import Ended, Lost, NotStarted, Output, Span, Started, Wrote
+from orcha._service.loading import record_of
+from orcha._supervisor.contract import LOST, Ended, Lost, NotStarted, Output, Span, Started, Wrote
 from orcha._wire import values
 from orcha._wire.messages import Kind
 
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
     from orcha._output.raw import RawFiles
     from orcha._service.attempts import Attempt
     from orcha._service.engine import Engine
-    from orcha._supervisor.contract import Chunk, Commands, Event
+    from orcha._store.contract import CommandRow, Row
+    from orcha._supervisor.contract import Chunk, Commands, Event, Found
 
 CANCELLED, SHUTDOWN, HURRIED = "cancelled", "shutdown", "cancelled at once"
 """Why a command is ended from here."""
@@ -44,9 +48,11 @@ class CommandRunner:
         self._commands: Commands | None = None
         self._attempts: dict[int, Attempt] = {}
         self._raw: RawFiles | None = None
-        self._adopted: dict[int, Callable[[], None]] = {}
-        self.keep = False
+        self._adopted: dict[int, tuple[CommandRow, Found]] = {}
+        self.keep = engine.settings.keep_commands
         """Whether commands go on when the service stops."""
+        self.rebooted = False
+        """Whether the system was started again since the last start of the service."""
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
             Started: self._started,
             Output: self._output,
@@ -164,6 +170,7 @@ class CommandRunner:
         attempt = self._attempts.get(event.seq)
         if attempt is not None and attempt.attempt == event.attempt:
             attempt.written = event.taken
+        self._engine.standard_input.wrote(event.seq, event.attempt, event.taken)
 
     def _ended(self, event: Ended) -> None:
         record = self._live(event)
@@ -228,23 +235,38 @@ class CommandRunner:
     def _forget(self, seq: int, number: int) -> None:
         """Let go of an attempt once its end is kept."""
         self._attempts.pop(seq, None)
+        self._engine.standard_input.over(seq)
         self._engine.after_batch(lambda _: self.reach().forget(seq, number))
 
     # --- from an earlier start of the service -------------------------------------------------------------------
 
-    def adopted(self, record: Record, then: Callable[[], None]) -> None:
+    def find(self) -> list[Found]:
+        """Give the attempts that outlived an earlier start of the service; what dead shims left is swept then."""
+        folder = Path(self._engine.settings.endpoint.folder) / "shims"
+        return self.reach().adopt() if self._make is not None and folder.is_dir() else []
+
+    def adopted(self, record: Record, row: CommandRow, there: Found) -> None:
         """Go on with a command that an earlier start of the service left, as soon as its petition is made again."""
-        self._adopted[record.seq] = then
+        self._adopted[record.seq] = row, there
         self._engine.visits.convert_again(record)
+
+    def note_loss(self, row: Row, command: CommandRow, losses: int) -> None:
+        """Keep that nothing is left of a command's attempt."""
+        attempt = attempts.Attempt(record_of(row), command)
+        history = attempt.note_end(self._engine.machine.now, {"why": "lost", "executed": not losses})
+        self._engine.machine.keep_command(attempt.step._replace(history=history, losses=losses))
 
     def converted(self, record: Record, reason: str | None = None) -> None:
         """Note that a petition was made again, or why not: then nothing but its command is known of it."""
         if reason is not None:
             text = "petition %s: its command goes on, but it cannot be made again: %s"
             self._engine.report(logging.ERROR, text, record.key, reason)
-        then = self._adopted.pop(record.seq, None)
-        if then is not None:
-            then()
+        row, there = self._adopted.pop(record.seq)
+        self._attempts[record.seq] = attempts.Attempt(record, row)
+        if there.phase == LOST:
+            self._lost(Lost(record.seq, record.attempt, there.executed, there.ended))
+        else:
+            self.reach().resume(record.seq, record.attempt, after_chunk=row.last_chunk)
 
     # --- time ---------------------------------------------------------------------------------------------------
 
@@ -287,6 +309,11 @@ class CommandRunner:
     def resize(self, record: Record, rows: int, columns: int) -> None:
         """Give its terminal another size."""
         self.reach().resize(record.seq, record.attempt, rows, columns)
+
+    def goes_on(self, seq: int) -> bool:
+        """Tell whether that petition is a command that goes on when the service stops."""
+        record = self._engine.machine.records.get(seq)
+        return self.keep and record is not None and record.command and record.phase is Phase.ACTION
 
     def close(self) -> None:
         """Let go of all; the engine has stopped."""

@@ -111,8 +111,8 @@ class Service:
             lock.release()
             raise
         _tune_collector()
-        self._parts.start()
         self._stopping = Stopping(self._parts.engine, self._stopped)
+        self._parts.start()
 
     def _stopped(self) -> None:
         assert self._parts is not None
@@ -208,6 +208,7 @@ class _Parts:
         self.engine.visits.functions.update(functions)
         raw = RawFiles(folder / "output")
         self.engine.commands.connect(self._commands, raw)
+        self.engine.commands.rebooted = self._rebooted
         raw.recover(lambda channel: self.store.channel(channel) is not None)
         self.log.recover(lambda channel: self.store.channel(channel) is not None)
         recover_all(self.engine)
@@ -242,6 +243,7 @@ class _Parts:
         faults.reach("begin.before-commit")
         incarnation, earlier = self.store.begin(nonce=nonce, boot_id=boot, uid=os.getuid(), now=time.time())
         faults.reach("begin.after-commit")
+        self._rebooted = any(old.boot_id != boot for old in earlier)
         for old in earlier:
             if old.boot_id == boot:
                 sweep(all_of(old.nonce), spare=helper_pids())

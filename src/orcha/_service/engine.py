@@ -21,11 +21,14 @@ from orcha._service.actions import ActionPool, Run
 from orcha._service.channels import ChannelBook
 from orcha._service.commands import CommandRunner
 from orcha._service.ending import Ending
+from orcha._service.groups import Groups
 from orcha._service.keeping import FULL, Keeping
 from orcha._service.loading import record_of
 from orcha._service.managers import Granted, Managers, Served
 from orcha._service.reporting import Reporter
 from orcha._service.retention import Retention
+from orcha._service.standard_input import StandardInput
+from orcha._service.statistics import Statistics
 from orcha._service.timers import Timers
 from orcha._service.verbs import HANDLERS
 from orcha._service.verbs.submit import Submission, accepted, refused
@@ -93,8 +96,12 @@ class Engine:
         self.outgoing: list[tuple[Peer, bytes]] = []
         self.channels = ChannelBook(store, log, self.reply_frame, self.report)
         self.actions = ActionPool(self._action_ended)
+        self.paused = False
+        self.groups = Groups(self)
+        self.statistics = Statistics(time.time())
         self.visits = Visits(self)
         self.commands = CommandRunner(self)
+        self.standard_input = StandardInput(self)
         self.ending = Ending(self)
         self.retention = Retention(self)
         self.keeping = Keeping(self)
@@ -107,7 +114,7 @@ class Engine:
         self.born = (time.time_ns() // 1_000_000).to_bytes(6, "big")
         """Tokens begin with the time they were made: one from before this start may be a petition that is kept."""
         self.draining: str | None = None
-        self.paused = False
+        self.on_stop: Callable[..., None] = lambda **_: None
         self.degraded: str | None = None
         self.on_degraded: Callable[[str], None] = lambda _: None
         self.failure: BaseException | None = None
@@ -236,6 +243,7 @@ class Engine:
             self.keeping.postpone_flags(changes)
         if changes:
             effects = self.keeping.keep(changes, effects)
+            self.statistics.note(changes, self.machine.records, self.machine.now)
         for effect in effects:
             self._perform(effect)
         acks, self._acks = self._acks, []
@@ -360,11 +368,12 @@ class Engine:
 
     def running(self) -> list[Record]:
         """Give the petitions that run, or whose action has not returned."""
-        return [r for r in self.machine.records.values() if r.run is not None and not r.returned]
+        return [r for r in self.machine.records.values() if r.run is not None and not r.returned and not r.command]
 
     def is_quiet(self) -> bool:
         """Tell whether nothing runs, nothing is being converted, and no hook is owed."""
-        return not self.machine.granted and not self.visits.is_busy and not self.running()
+        holding = [seq for seq in list(self.machine.granted.values()) if not self.commands.goes_on(seq)]
+        return not holding and not self.visits.is_busy and not self.running()
 
     def pause(self, paused: bool) -> None:
         """Start nothing while paused; what waits stays."""

@@ -6,25 +6,105 @@ import time
 from heapq import merge
 from typing import TYPE_CHECKING
 
+from orcha._core.state import State
 from orcha._service.loading import record_of
+from orcha._supervisor import contract
 
 if TYPE_CHECKING:
+    from orcha._core.record import Record
     from orcha._service.engine import Engine
+    from orcha._store.contract import CommandRow, Row
+    from orcha._supervisor.contract import Found
+
+LIVE = (State.STARTING, State.RUNNING, State.CANCELLING)
+"""States in which an attempt may live."""
 
 
 def recover_all(engine: Engine) -> None:
     """Bring every petition of its managers to a known place, in one transaction; then load what waits."""
     machine = engine.machine
     machine.now = time.time()
-    owed = []
+    recovery = _Recovery(engine)
     for name in engine.managers.names:
-        for row in engine.store.unfinished(name):
-            record = record_of(row)
-            if machine.recovered(record, hook_pending=row.hook_pending, slot_held=row.slot_held):
-                owed.append(record)
+        recovery.take(engine.store.unfinished(name))
+    recovery.rest()
+    recovery.turn_away()
     engine.commit_recovery()
-    for record in owed:
+    for record in recovery.owed:
         engine.visits.owe_on_finish(record)
     waiting = merge(*(engine.store.waiting(name) for name in engine.managers.names))
-    machine.load_waiting([(w.priority, w.seq, w.id) for w in waiting])
+    machine.load_waiting([(w.priority, w.seq, w.id) for w in waiting if w.seq not in recovery.resting])
     engine.tombstones.update(engine.store.all_tombstones(machine.now))
+
+
+class _Recovery:
+    """What is found out on the way."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Look which commands live on; everything else has been swept."""
+        self._engine = engine
+        self._found = {(there.seq, there.attempt): there for there in engine.commands.find()}
+        self._owed: dict[int, Record] = {}
+        self.resting: set[int] = set()
+        """Petitions that wait for their time, by sequence."""
+
+    @property
+    def owed(self) -> list[Record]:
+        """Petitions whose on_finish is owed."""
+        return list(self._owed.values())
+
+    def take(self, rows: list[Row]) -> None:
+        """Bring one manager's unfinished petitions to a known place."""
+        commands = self._engine.store.commands([row.seq for row in rows if row.state in LIVE])
+        for row in rows:
+            record = record_of(row)
+            command = commands.get(row.seq)
+            losses = 0
+            if command is not None and command.attempt == row.attempt:
+                there = self._found.pop((row.seq, row.attempt), None)
+                if there is not None and (there.phase != contract.LOST or there.ended is not None):
+                    self._engine.machine.adopt(record)
+                    self._engine.commands.adopted(record, command, there)
+                    continue
+                losses = self._lost(row, command, there)
+            owed = self._engine.machine.recovered(
+                record, hook_pending=row.hook_pending, slot_held=row.slot_held, losses=losses
+            )
+            if owed:
+                self._owed[row.seq] = record
+
+    def _lost(self, row: Row, command: CommandRow, there: Found | None) -> int:
+        """Tell how many attempts in a row were lost before they were executed, with this one; 0 if it may have run."""
+        if there is not None:
+            executed = there.executed
+            self._engine.after_batch(lambda engine: engine.commands.reach().forget(row.seq, row.attempt))
+        else:
+            executed = row.state is not State.STARTING or self._engine.commands.rebooted
+        losses = 0 if executed else command.losses + 1
+        self._engine.commands.note_loss(row, command, losses)
+        return losses
+
+    def rest(self) -> None:
+        """Let those that wait for their next attempt's time go on to do so."""
+        engine = self._engine
+        due = {command.seq: command.due or 0.0 for command in engine.store.resting()}
+        for row in engine.store.rows(list(due)):
+            if row.state is State.QUEUED and engine.managers.serves(row.manager):
+                record = self._owed.get(row.seq) or record_of(row)
+                record.why = f"attempt {row.attempt} failed: it is tried again"
+                engine.machine.rest(record, due[row.seq])
+                engine.commands.rise_at(row.seq, due[row.seq])
+                self.resting.add(row.seq)
+
+    def turn_away(self) -> None:
+        """Forget attempts that are over or that nobody knows; those of managers that do not run here now go on."""
+        for (seq, attempt), there in self._found.items():
+            rows = self._engine.store.rows([seq])
+            known = bool(rows) and rows[0].attempt == attempt and rows[0].state in LIVE
+            if known and not self._engine.managers.serves(rows[0].manager):
+                continue
+            commands = self._engine.commands.reach()
+            if there.phase in (contract.ENDED, contract.LOST):
+                commands.forget(seq, attempt)
+            else:
+                commands.discard(seq, attempt)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from orcha import properties
 from orcha.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orcha._wire.endpoint import Endpoint
 
 DAY = 86_400.0
@@ -32,10 +34,14 @@ class Settings:
     """How long running actions may go on after the service was asked to stop."""
     abandon_after: float = 10.0
     """How long a cancelled action's thread may go on after its processes are gone."""
+    keep_commands: bool = False
+    """Whether running commands go on when the service stops in good order, and are found at its next start."""
     keep_age: float = 7 * DAY
     """Age at which ended petitions and their outputs are forgotten."""
     keep_count: int = 10_000
     """How many ended petitions are kept at most."""
+    slots: Mapping[str, int] = field(default_factory=dict)
+    """How many petitions of a group may run at once; a group that is not named has no limit."""
     keep_least: float = HOUR
     """Age below which nothing is forgotten."""
 
@@ -44,7 +50,9 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
     """Give the settings of a service at `endpoint`, those of the environment included.
 
     ``ORCHA_STORE`` (``sqlite`` or ``memory``), ``ORCHA_HOOK_DEADLINE``, ``ORCHA_STOP_GRACE``, ``ORCHA_ABANDON_AFTER``,
-    ``ORCHA_KEEP_AGE``, ``ORCHA_KEEP_COUNT``, ``ORCHA_KEEP_LEAST``: seconds, except the count.
+    ``ORCHA_KEEP_COMMANDS`` (1 or 0),
+    ``ORCHA_KEEP_AGE``, ``ORCHA_KEEP_COUNT``, ``ORCHA_KEEP_LEAST``: seconds, except the count. ``ORCHA_SLOTS``:
+    ``GROUP=N,...``.
 
     Raises:
         ConfigurationError: a variable does not hold what it should; the message names it.
@@ -66,9 +74,11 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
         on_hook_timeout="stop" if on_hook_timeout == "stop" else "replace",
         stop_grace=_number("ORCHA_STOP_GRACE", 10.0),
         abandon_after=_number("ORCHA_ABANDON_AFTER", 10.0),
+        keep_commands=bool(_number("ORCHA_KEEP_COMMANDS", 0)),
         keep_age=_number("ORCHA_KEEP_AGE", 7 * DAY),
         keep_count=int(_number("ORCHA_KEEP_COUNT", 10_000)),
         keep_least=_number("ORCHA_KEEP_LEAST", HOUR),
+        slots=_slots(os.environ.get("ORCHA_SLOTS", "")),
     )
 
 
@@ -84,3 +94,15 @@ def _number(name: str, default: float) -> float:
         message = f"{name} is {text!r}: set it to a number, 0 or larger"
         raise ConfigurationError(message)
     return value
+
+
+def _slots(text: str) -> dict[str, int]:
+    """Read how many of each group may run: ``GROUP=N``, divided by commas; of one named twice the last counts."""
+    slots = {}
+    for part in filter(None, text.split(",")):
+        group, _, count = part.rpartition("=")
+        if not group or not count.isdecimal():
+            message = f"slots of a group are GROUP=N, not {part!r}: see ORCHA_SLOTS and orcha serve --slots"
+            raise ConfigurationError(message)
+        slots[group] = int(count)
+    return slots

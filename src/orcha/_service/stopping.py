@@ -31,6 +31,7 @@ class Stopping:
         self._begun = threading.Lock()
         self._until: float | None = None
         engine.on_degraded = lambda reason: self.stop(reason, now=False)
+        engine.on_stop = lambda *, now: self.stop("the service is stopping", now=now)
 
     def stop(self, reason: str, *, now: bool) -> None:
         """Begin to stop, or hurry up; returns at once."""
@@ -66,7 +67,7 @@ class Stopping:
         engine = self._engine
         self._until = self._until or time.monotonic() + LAST_WORDS
         for record in list(engine.machine.records.values()):
-            if record.state is State.STARTING:
+            if record.state in (State.STARTING, State.RUNNING) and not engine.commands.goes_on(record.seq):
                 requeue = on_interrupt_state(record.on_interrupt)
                 engine.machine.cancel(
                     record, Cancellation(Outcome.INTERRUPTED, INTERRUPTED_CODE, INTERRUPTED, requeue=requeue)

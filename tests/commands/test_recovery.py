@@ -1,0 +1,153 @@
+"""What becomes of commands when the service comes back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from orcha._core.state import Outcome, State
+from orcha._supervisor.contract import Found
+from support.fake_commands import ended, output, started
+from support.waiting import wait_for
+
+
+def found(spec, phase="running", **fields):
+    return Found(spec.seq, spec.attempt, spec.channel, phase, "shim-1", **fields)
+
+
+def running(engine, *pieces, **fields):
+    """Start a command that has written these pieces."""
+    asked = engine.run(**fields)
+    spec = engine.wait_for_spec()
+    engine.commands.tell(started(spec))
+    if pieces:
+        engine.commands.tell(output(spec, *pieces))
+        engine.wait_for_call("took", spec.seq, spec.attempt, len(pieces))
+    wait_for(lambda: engine.row(asked).state is State.RUNNING, what="RUNNING")
+    return asked, spec
+
+
+def all_of(engine, asked):
+    """Follow its channel from the start, to the final value."""
+    engine.follow(asked)
+    wait_for(lambda: engine.values(asked)[-1:] and isinstance(engine.values(asked)[-1], int), what="the final value")
+    return engine.values(asked)
+
+
+def test_a_command_that_lives_goes_on_after_the_last_chunk_that_was_kept(engine):
+    asked, spec = running(engine, b"a", b"b")
+    later = engine.again(found(spec))
+    later.wait_for_call("resume", 1, 1, 2)
+    assert later.row(asked).state is State.RUNNING
+    later.commands.tell(output(spec, b"b", b"c", first=2))
+    later.commands.tell(ended(spec, 4, last_chunk=3))
+    assert all_of(later, asked) == [(1, b"a"), (1, b"b"), (1, b"c"), 4]
+    wait_for(lambda: later.manager.hooks == [("finish", "a")], what="on_finish, and no second on_start")
+
+
+def test_one_that_was_handed_over_when_the_service_died_is_taken_too(engine):
+    asked = engine.run()
+    spec = engine.wait_for_spec()
+    assert engine.row(asked).state is State.STARTING
+    later = engine.again(found(spec, "waiting"))
+    later.wait_for_call("resume", 1, 1, 0)
+    later.commands.tell(started(spec))
+    later.commands.tell(ended(spec))
+    assert all_of(later, asked) == [0]
+    assert not later.commands.specs
+
+
+def test_one_that_was_never_executed_is_queued_again_and_starts_as_the_next_attempt(engine):
+    asked = engine.run()
+    engine.wait_for_spec()
+    later = engine.again()
+    spec = later.wait_for_spec(2)
+    later.commands.tell(ended(spec))
+    assert all_of(later, asked) == [0]
+    history = json.loads(later.store.commands([1])[1].history)
+    assert [(one["attempt"], one["why"]) for one in history] == [(1, "lost"), (2, None)]
+    assert history[0]["executed"] is False
+
+
+def test_three_that_were_never_executed_in_a_row_are_enough(engine):
+    asked = engine.run()
+    engine.wait_for_spec()
+    second = engine.again()
+    second.wait_for_spec(2)
+    third = second.again()
+    third.wait_for_spec(3)
+    fourth = third.again()
+    values = all_of(fourth, asked)
+    assert "could not be executed" in values[0]
+    assert fourth.row(asked).outcome is Outcome.BROKEN
+    assert not fourth.commands or not fourth.commands.specs
+
+
+@pytest.mark.parametrize(
+    ("policy", "outcome", "attempts"),
+    [("fail", Outcome.INTERRUPTED, 1), ("rerun", Outcome.SUCCEEDED, 2)],
+)
+def test_one_that_is_lost_goes_by_its_policy(engine, policy, outcome, attempts):
+    asked, spec = running(engine, b"a", policy={"on_interrupt": policy})
+    later = engine.again(found(spec, "lost"))
+    later.wait_for_call("forget", 1, 1)
+    if policy == "rerun":
+        later.commands.tell(ended(later.wait_for_spec(2)))
+    values = all_of(later, asked)
+    assert values[0] == (1, b"a")
+    assert later.row(asked).outcome is outcome
+    assert later.row(asked).attempt == attempts
+
+
+def test_one_that_is_lost_waits_for_a_decision_where_that_is_its_policy(engine):
+    asked, _ = running(engine, policy={"on_interrupt": "ask"})
+    later = engine.again()
+    assert later.row(asked).state is State.HELD
+
+
+def test_the_end_that_a_dead_shim_saw_is_its_end(engine):
+    asked, spec = running(engine, b"a", policy={"on_interrupt": "rerun"})
+    later = engine.again(found(spec, "lost", ended=ended(spec, 3)))
+    assert all_of(later, asked) == [(1, b"a"), 3]
+    later.wait_for_call("forget", 1, 1)
+    assert not later.commands.specs
+
+
+def test_after_a_reboot_nobody_knows_whether_a_start_was_executed(engine):
+    asked = engine.run()
+    engine.wait_for_spec()
+    later = engine.again(rebooted=True)
+    assert all_of(later, asked)[-1] == 75
+    assert later.row(asked).outcome is Outcome.INTERRUPTED
+
+
+def test_a_cancel_that_was_kept_goes_on(engine):
+    asked, spec = running(engine)
+    engine.cancel(asked)
+    engine.wait_for_call("cancel", 1, 1, "cancelled")
+    later = engine.again(found(spec))
+    later.wait_for_call("cancel", 1, 1, "cancelled")
+    later.wait_for_call("resume", 1, 1, 0)
+    later.commands.tell(ended(spec, None, signal=2, why="cancelled", signals=[(1.0, 2, "cancelled")]))
+    assert all_of(later, asked) == [130]
+
+
+def test_a_cancel_of_what_is_lost_has_worked(engine):
+    asked, _ = running(engine)
+    engine.cancel(asked)
+    engine.wait_for_call("cancel", 1, 1, "cancelled")
+    later = engine.again()
+    assert all_of(later, asked) == [130]
+
+
+def test_what_the_store_does_not_know_is_killed_and_what_is_over_forgotten(engine):
+    asked, spec = running(engine)
+    engine.commands.tell(ended(spec))
+    engine.settle(asked)
+    unknown = spec._replace(seq=77)
+    later = engine.again(found(spec, "ended"), found(unknown), found(spec._replace(attempt=2)))
+    later.wait_for_call("forget", 1, 1)
+    later.wait_for_call("discard", 77, 1)
+    later.wait_for_call("discard", 1, 2)
+    assert all_of(later, asked) == [0]
