@@ -24,6 +24,7 @@ class Holding(Ending):
         self.waiting.remove(record.place)
         self._cooling = [key for key in self._cooling if key[1] != record.seq]
         record.priority = priority
+        record.why = None
         self.live[record.key] = record
         self.changes.priorities[record.seq] = priority
         self._enqueue(record)

@@ -112,6 +112,10 @@ class WaitingQueue:
         """Tell whether a waiting key is on a shelf."""
         return key[1] in self._shelf_of
 
+    def shelves(self) -> list[str]:
+        """Give the names of the shelves on which something is."""
+        return list(self._shelves)
+
     def on_shelf(self, shelf: str) -> int:
         """Count what is on a shelf."""
         return len(self._shelves.get(shelf, ()))

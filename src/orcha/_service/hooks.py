@@ -322,6 +322,7 @@ class Hooks:
             record.on_interrupt = _POLICIES[policy.on_interrupt]
             record.timeout = policy.timeout
             record.queue_timeout = policy.queue_timeout
+            record.group = policy.group
         return Result(Hook.CONVERT, record, None)
 
     def _converted(self, record: Record) -> Petition:
@@ -346,9 +347,9 @@ class Hooks:
         petition = record.petition
         visit.since = _monotonic()
         visit.current = record
-        reason: str | None = None
+        reason = self._port.groups.why_not(record)
         try:
-            said = petition.condition(petition)  # type: ignore[union-attr]
+            said = reason is None and petition.condition(petition)  # type: ignore[union-attr]
             answer = Answer.YES if said else Answer.NO
             if said is not False and isinstance(said, ConditionFailed):
                 reason = said.reason
@@ -366,7 +367,7 @@ class Hooks:
             visit.current = None
             if answer is Answer.NO:
                 visit.noes += 1
-                if record.why is not None and record.why == (reason or SAYS_NO):
+                if record.group is None and record.why is not None and record.why == (reason or SAYS_NO):
                     return answer
             elif answer is Answer.YES:
                 self._granted[record.key] = record.seq

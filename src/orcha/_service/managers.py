@@ -57,6 +57,14 @@ class Managers:
         """Tell whether petitions of this ``module:qualname`` are served here."""
         return name in self._by_name
 
+    def plugin_of(self, name: str) -> str | None:
+        """Give the plugin of a ``module:qualname``."""
+        return next((each.plugin for each in self.served if each.name == name), None)
+
+    def name_of(self, plugin: str) -> str | None:
+        """Give the ``module:qualname`` of a plugin's manager."""
+        return self._by_plugin.get(plugin)
+
     def of(self, record: Record) -> Any:
         """Give the manager of a petition that is served here."""
         return self._by_name[record.manager]

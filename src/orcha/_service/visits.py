@@ -166,6 +166,7 @@ class Visits:
         if self._engine.draining is not None or self._engine.paused or not machine.waiting:
             return [], []
         self._promote()
+        self._engine.groups.look()
         waiting: list[Record] = []
         narrow = self.look_ahead is not None and bool(self._converts)  # who is new counts among the first so many
         if machine.version != self._asked_version or self._more or self._start_due or narrow:
@@ -256,6 +257,7 @@ class Visits:
                 machine.break_(result.record, result.error or "its condition broke")
             else:
                 self._blocked(result.record, result.error)
+                self._engine.groups.after_no(result.record)
         if yes:
             machine.start_all(yes)
 
@@ -277,6 +279,8 @@ class Visits:
         channel.kept = True
         if record.state is State.QUEUED and record.queue_timeout is not None:
             engine.ending.limit_wait(record)
+        if result is not None and not start:
+            engine.groups.after_no(record)
 
     def _not_converted(self, record: Record, reason: str) -> None:
         machine = self._engine.machine

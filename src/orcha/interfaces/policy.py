@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
+LONGEST_GROUP = 200
 ON_INTERRUPT = ("fail", "rerun", "ask")
 
 
@@ -32,6 +33,9 @@ class Policy:
     """Seconds one attempt may run, finite and above zero; None for no limit. It ends timed out, with code 124."""
     queue_timeout: float | None = None
     """Seconds it may wait to start, finite and above zero; None for no limit. It ends timed out, with code 124."""
+    group: str | None = None
+    """The group it belongs to, which has slots of its own (``orcha serve --slots GROUP=N``) and can be paused; None for
+    none."""
 
     def __post_init__(self) -> None:
         """Check each field."""
@@ -40,6 +44,14 @@ class Policy:
             raise ValueError(error)
         for name, value in (("timeout", self.timeout), ("queue_timeout", self.queue_timeout)):
             _check_seconds(name, value)
+        _check_group(self.group)
+
+
+def _check_group(group: object) -> None:
+    """Raise where `group` is neither None nor a name."""
+    if group is not None and (not isinstance(group, str) or not 0 < len(group) <= LONGEST_GROUP):
+        error = f"group is a name of 1 to {LONGEST_GROUP} characters or None, not {group!r:.80}"
+        raise ValueError(error)
 
 
 def _check_seconds(name: str, value: object) -> None:

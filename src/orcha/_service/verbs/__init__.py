@@ -9,20 +9,21 @@ from orcha._service.verbs.cancel import cancel
 from orcha._service.verbs.finish import finish
 from orcha._service.verbs.follow import close_channel, credit, follow, unfollow
 from orcha._service.verbs.list import list_petitions
+from orcha._service.verbs.pause import pause, resume
 from orcha._service.verbs.ping import ping
+from orcha._service.verbs.priority import set_priority
 from orcha._service.verbs.put import put
+from orcha._service.verbs.remove import remove
+from orcha._service.verbs.retry import retry
+from orcha._service.verbs.show import show
+from orcha._service.verbs.stats import stats
+from orcha._service.verbs.stdin import resize, stdin
+from orcha._service.verbs.stop import stop
 from orcha._service.verbs.submit import submit
 from orcha._wire import messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-def _not_here(engine: Any, peer: Any, message: Any) -> None:
-    """Answer that this service does not know the verb."""
-    reason = f"this service knows no {type(message).__name__}"
-    engine.reply(peer, messages.Reply(message.request, messages.Verdict.UNKNOWN, None, reason))
-
 
 HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
     messages.Submit: submit,
@@ -36,14 +37,14 @@ HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
     messages.Call: call,
     messages.Ping: ping,
     messages.CloseChannel: close_channel,
-    messages.Show: _not_here,
-    messages.Priority: _not_here,
-    messages.Pause: _not_here,
-    messages.Resume: _not_here,
-    messages.Remove: _not_here,
-    messages.Retry: _not_here,
-    messages.Stats: _not_here,
-    messages.Stdin: _not_here,
-    messages.Resize: _not_here,
-    messages.Stop: _not_here,
+    messages.Show: show,
+    messages.Priority: set_priority,
+    messages.Pause: pause,
+    messages.Resume: resume,
+    messages.Remove: remove,
+    messages.Retry: retry,
+    messages.Stats: stats,
+    messages.Stdin: stdin,
+    messages.Resize: resize,
+    messages.Stop: stop,
 }

@@ -42,6 +42,18 @@ def cancel(engine: Engine, peer: Peer, message: Cancel) -> None:
         _answer(engine, peer, message.request, ended.outcome)
 
     engine.machine.cancel(record, cancelled_before(), answer)
+    if message.at_once:
+        engine.after_batch(lambda later: _hurry(later, record))
+
+
+def _hurry(engine: Engine, record: Record) -> None:
+    """Kill what a petition that is being cancelled runs, without asking it to end first."""
+    if record.state is not State.CANCELLING:
+        return
+    if record.command:
+        engine.commands.hurry(record)
+    elif record.run is not None:
+        engine.ending.sweep(record)
 
 
 def _find(engine: Engine, message: Cancel) -> Record | None:

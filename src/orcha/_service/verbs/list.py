@@ -23,13 +23,16 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
         engine.reply(peer, Reply(message.request, Verdict.DENIED, None, "an attempt may not list"))
         return
     limit = max(1, min(message.limit, MOST))
-    rows = engine.store.page(states=message.states, limit=limit, before=message.before, id=message.id)
+    asked = {"before": message.before, "id": message.id, "group": message.group}
+    rows = engine.store.page(states=message.states, limit=limit, **asked)  # type: ignore[arg-type]
     if peer.role != "owner":
         rows = [row for row in rows if row.owner == peer.identity]
-    engine.reply(peer, Rows(message.request, [describe_row(engine, row) for row in rows]))
+    groups = engine.store.groups([row.seq for row in rows])
+    described = [describe_row(engine, row, groups.get(row.seq)) for row in rows]
+    engine.reply(peer, Rows(message.request, described))
 
 
-def describe_row(engine: Engine, row: Row) -> dict[str, str | int | float | bool | None]:
+def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str | int | float | bool | None]:
     """Give what people are shown of a petition."""
     return {
         "seq": row.seq,
@@ -46,6 +49,8 @@ def describe_row(engine: Engine, row: Row) -> dict[str, str | int | float | bool
         "code": row.code if row.state is State.ENDED else None,
         "reason": row.reason,
         "why": explain(engine, row),
+        "group": group,
+        "paused": row.state is not State.ENDED and engine.groups.holds(row.seq, group),
     }
 
 
@@ -60,6 +65,8 @@ def explain(engine: Engine, row: Row) -> str | None:
         return None
     if engine.draining is not None:
         return engine.draining
+    if engine.paused:
+        return "everything is paused"
     return _waits(engine, record)
 
 

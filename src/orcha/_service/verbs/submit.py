@@ -57,7 +57,7 @@ def take(
 ) -> None:
     """Have one message converted, unless `refusal` says that none is taken now."""
     peer = submission.peer
-    token, identity, extras, channel = item
+    token, identity, _, channel = item
     flying = engine.flying.get(token)
     if flying is not None and may_follow(peer, flying.owner):
         engine.also_ask.setdefault(token, []).append((submission, position, channel))

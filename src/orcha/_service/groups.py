@@ -1,0 +1,150 @@
+"""Groups: how many of one run at once, and what people have paused.
+
+What is held back for such a reason is put on a shelf: it is asked no more, hides nobody, and costs nothing until that
+reason is gone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orcha._service.loading import record_of
+
+if TYPE_CHECKING:
+    from orcha._core.record import Record
+    from orcha._service.engine import Engine
+
+ALL = "all"
+AT_ONCE = 1_000
+"""Petitions that are taken off a shelf in one batch."""
+
+
+def group_name(group: str) -> str:
+    """Give the name under which the pause of a group is kept, and of its shelf."""
+    return f"group:{group}"
+
+
+def petition_name(seq: int) -> str:
+    """Give the name under which the pause of a petition is kept, and of its shelf."""
+    return f"petition:{seq}"
+
+
+class Groups:
+    """Pauses and slots. The engine thread's, except `why_not`, which the hook thread asks."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Belong to an engine."""
+        self._engine = engine
+        self._slots = engine.settings.slots
+        self.paused: set[str] = set()
+        """What is paused: `all`, `group:<name>`, `petition:<seq>`."""
+        self._opening: set[str] = set()
+        self._seen = -1
+        self._due = False
+
+    def load(self) -> None:
+        """Take over what is kept as paused."""
+        self.paused = self._engine.store.pauses()
+        self._engine.paused = ALL in self.paused
+
+    # --- may it start? ------------------------------------------------------------------------------------------
+
+    def why_not(self, record: Record) -> str | None:
+        """Tell why a petition may not start whatever its condition says, if that is so."""
+        group = record.group
+        if group is None:
+            return "it is paused" if self.paused and petition_name(record.seq) in self.paused else None
+        if self.paused:
+            if petition_name(record.seq) in self.paused:
+                return "it is paused"
+            if group_name(group) in self.paused:
+                return f"its group {group} is paused"
+        slots = self._slots.get(group)
+        if slots is not None and self._engine.granted.in_group(group) >= slots:
+            return f"all {slots} slots of its group {group} are taken"
+        return None
+
+    def after_no(self, record: Record) -> None:
+        """Put a petition that may not start onto the shelf of what holds it."""
+        name = petition_name(record.seq)
+        if self.paused and name in self.paused:
+            self._engine.machine.shelve(record, name)
+        elif record.group is not None:
+            name = group_name(record.group)
+            if self.why_not(record) is not None:
+                self._engine.machine.shelve(record, name)
+            elif self._engine.machine.waiting.on_shelf(name):
+                self._open(name, 1)  # its own condition said no: another one of the group may go
+
+    def look(self) -> None:
+        """Let as many of each group wait with the others again as have slots now; called often."""
+        machine = self._engine.machine
+        if not machine.waiting.shelved or machine.version == self._seen:
+            return
+        self._seen = machine.version
+        for group, slots in self._slots.items():
+            name = group_name(group)
+            free = slots - self._engine.granted.in_group(group)
+            if free > 0 and name not in self.paused and machine.waiting.on_shelf(name):
+                self._open(name, free)
+        self._seen = machine.version
+
+    def _open(self, name: str, count: int) -> None:
+        machine = self._engine.machine
+        cold = machine.unshelve(name, count)
+        if cold:
+            for row in self._engine.store.rows([key[1] for key in cold]):
+                machine.warm(record_of(row))
+
+    # --- decisions of people ------------------------------------------------------------------------------------
+
+    def pause(self, name: str) -> None:
+        """Hold back what this names, from now on, also after a restart of the service."""
+        self._decide(name, paused=True)
+
+    def resume(self, name: str) -> None:
+        """Hold it back no more."""
+        self._decide(name, paused=False)
+        if name != ALL:
+            self._opening.add(name)
+            self._go_on()
+
+    def _decide(self, name: str, *, paused: bool) -> None:
+        self.paused = self.paused | {name} if paused else self.paused - {name}  # the hook thread reads it
+        self._engine.machine.changes.pauses[name] = paused
+        if name == ALL:
+            self._engine.pause(paused)
+        self._engine.machine.version += 1
+
+    def _go_on(self) -> None:
+        """Open the shelves of what goes on, a part at a time: a million may wait there."""
+        for name in list(self._opening):
+            self._open(name, AT_ONCE)
+            if name in self.paused or not self._engine.machine.waiting.on_shelf(name):
+                self._opening.discard(name)
+        if self._opening:
+            self._engine.post(self._go_on)
+
+    # --- for people ---------------------------------------------------------------------------------------------
+
+    def holds(self, seq: int, group: str | None) -> bool:
+        """Tell whether a petition, its group or everything is paused."""
+        names = {ALL, petition_name(seq)} if group is None else {ALL, petition_name(seq), group_name(group)}
+        return not self.paused.isdisjoint(names)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Give each group that has slots, is paused, or of which something runs or is held back."""
+        granted, waiting = self._engine.granted, self._engine.machine.waiting
+        prefix = group_name("")
+        paused = {name.removeprefix(prefix) for name in self.paused if name.startswith(prefix)}
+        held = {name.removeprefix(prefix) for name in waiting.shelves() if name.startswith(prefix)}
+        return [
+            {
+                "group": group,
+                "slots": self._slots.get(group),
+                "running": granted.in_group(group),
+                "waiting": waiting.on_shelf(group_name(group)),
+                "paused": group in paused,
+            }
+            for group in sorted({*self._slots, *paused, *held, *granted.groups()})
+        ]

@@ -1,0 +1,117 @@
+"""What a service has done since its start: counts, rates, and how long petitions waited and ran."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+
+from orcha._core.state import Outcome, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orcha._core.changes import Changes
+    from orcha._core.record import Record
+
+NEWEST = 1_000
+"""Waiting and running times that are remembered."""
+WINDOW = 60
+"""Seconds over which rates are taken."""
+
+
+class Rate:
+    """Counts what happened in each of the last seconds.
+
+    >>> rate = Rate()
+    >>> rate.add(120, now=10.5), rate.a_second(now=11.0, since=0.0)
+    (None, 10.909090909090908)
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._seconds: deque[tuple[int, int]] = deque()
+
+    def add(self, count: int, now: float) -> None:
+        """Count some."""
+        second = int(now)
+        if self._seconds and self._seconds[-1][0] == second:
+            self._seconds[-1] = (second, self._seconds[-1][1] + count)
+        else:
+            self._seconds.append((second, count))
+            self._drop(now)
+
+    def _drop(self, now: float) -> None:
+        while self._seconds and self._seconds[0][0] <= now - WINDOW:
+            self._seconds.popleft()
+
+    def a_second(self, now: float, since: float) -> float:
+        """Give how many there were a second in the last minute, or since `since` where that is less long ago."""
+        self._drop(now)
+        span = min(float(WINDOW), max(1.0, now - since))
+        return sum(count for _, count in self._seconds) / span
+
+
+class Statistics:
+    """Counts what each transaction kept; the engine thread's."""
+
+    def __init__(self, started: float) -> None:
+        """Begin at the service's start, seconds since 1970."""
+        self.started = started
+        self.accepted = 0
+        self.starts = 0
+        self.ends = 0
+        self.outcomes: Counter[Outcome] = Counter()
+        self.waited: deque[float] = deque(maxlen=NEWEST)
+        self.ran: deque[float] = deque(maxlen=NEWEST)
+        self._rates = {"accepted": Rate(), "started": Rate(), "ended": Rate()}
+        self._running: dict[int, float] = {}
+
+    def note(self, changes: Changes, records: dict[int, Record], now: float) -> None:
+        """Count what a transaction has kept."""
+        accepted, starts, ends = self.accepted, self.starts, self.ends
+        for new in changes.petitions:
+            self.accepted += 1
+            if new.state is State.ENDED:
+                self._ended(new.seq, new.outcome, now)
+            elif new.state is State.STARTING:
+                self._begins(new.seq, new.submitted, now)
+        for seq, step in changes.transitions.items():
+            if step.state is State.STARTING:
+                record = records.get(seq)
+                self._begins(seq, now if record is None else record.submitted, now)
+            elif step.state is State.ENDED:
+                self._ended(seq, step.outcome, now)
+            elif step.state in {State.QUEUED, State.HELD}:
+                self._running.pop(seq, None)
+        new_ones = {"accepted": self.accepted - accepted, "started": self.starts - starts, "ended": self.ends - ends}
+        for name, count in new_ones.items():
+            if count:
+                self._rates[name].add(count, now)
+
+    def _ended(self, seq: int, outcome: Outcome | None, now: float) -> None:
+        self.ends += 1
+        if outcome is not None:
+            self.outcomes[outcome] += 1
+        begun = self._running.pop(seq, None)
+        if begun is not None:
+            self.ran.append(now - begun)
+
+    def _begins(self, seq: int, submitted: float, now: float) -> None:
+        self.starts += 1
+        self._running[seq] = now
+        self.waited.append(max(0.0, now - submitted))
+
+    def rates(self, now: float) -> dict[str, float]:
+        """Give how many were accepted, started and ended a second in the last minute."""
+        return {name: rate.a_second(now, self.started) for name, rate in self._rates.items()}
+
+
+def percentiles(times: Iterable[float]) -> dict[str, float | None]:
+    """Give the 50th, 90th and 99th percentile and the largest, by nearest rank; None for nothing.
+
+    >>> percentiles([3, 1, 2])
+    {'p50': 2, 'p90': 3, 'p99': 3, 'max': 3}
+    """
+    found = sorted(times)
+    ranks = {"p50": 50, "p90": 90, "p99": 99, "max": 100}
+    return {name: found[-(-len(found) * rank // 100) - 1] if found else None for name, rank in ranks.items()}

@@ -1,0 +1,60 @@
+"""Stop for a while: one petition, a group, or everything; and go on."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from orcha._core.state import State
+from orcha._service.groups import ALL, group_name, petition_name
+from orcha._service.verbs.which import find, is_owner, refuse
+from orcha._wire.messages import Pause, Reply, Resume, Verdict
+
+if TYPE_CHECKING:
+    from orcha._core.record import Record
+    from orcha._service.engine import Engine
+    from orcha._wire.server import Peer
+
+_RUNS = (State.STARTING, State.RUNNING)
+
+
+def pause(engine: Engine, peer: Peer, message: Pause) -> None:
+    """Stop the processes of a running command, or start no more of what is named; answered when it is kept."""
+    _change(engine, peer, message, paused=True)
+
+
+def resume(engine: Engine, peer: Peer, message: Resume) -> None:
+    """Go on with what is named."""
+    _change(engine, peer, message, paused=False)
+
+
+def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool) -> None:
+    change = engine.groups.pause if paused else engine.groups.resume
+    if message.id is None and message.seq is None:
+        what = "everything" if message.group is None else "a group"
+        if is_owner(engine, peer, message.request, f"{'pause' if paused else 'resume'} {what}"):
+            change(ALL if message.group is None else group_name(message.group))
+            engine.reply(peer, Reply(message.request, Verdict.OK))
+        return
+    found = find(engine, peer, message, "pause or resume")
+    if found is None:
+        return
+    record = found.record
+    reason = _cannot(record) if record is not None else f"{found.row.id!r} does not wait or run here"
+    if reason is not None or record is None:
+        refuse(engine, peer, message.request, Verdict.REFUSED, reason or "")
+        return
+    change(petition_name(record.seq))
+    if record.state in _RUNS:
+        number = signal.SIGSTOP if paused else signal.SIGCONT
+        engine.after_batch(lambda _: engine.commands.signal(record, number))
+    engine.reply(peer, Reply(message.request, Verdict.OK))
+
+
+def _cannot(record: Record) -> str | None:
+    """Tell why a petition cannot be paused or resumed, if that is so."""
+    if record.state in (State.CANCELLING, State.ENDED):
+        return f"{record.key!r} is {record.state.name.lower()}"
+    if record.state in _RUNS and not record.command:
+        return f"{record.key!r} runs in the service's own process, which cannot be stopped: cancel it, or let it run"
+    return None

@@ -1,0 +1,32 @@
+"""Give a waiting petition another priority."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orcha._core.choose import checked_priority
+from orcha._service.verbs.which import find, refuse
+from orcha._wire.messages import Priority, Reply, Verdict
+
+if TYPE_CHECKING:
+    from orcha._service.engine import Engine
+    from orcha._wire.server import Peer
+
+
+def set_priority(engine: Engine, peer: Peer, message: Priority) -> None:
+    """Move it to its new place; answered when that is kept."""
+    found = find(engine, peer, message, "change a priority")
+    if found is None:
+        return
+    try:
+        priority = checked_priority(message.priority)
+    except ValueError:
+        refuse(engine, peer, message.request, Verdict.REFUSED, "a priority is a number")
+        return
+    record = found.record
+    if record is None or not engine.machine.reprioritize(record, priority):
+        state = found.row.state if record is None else record.state
+        reason = f"{found.row.id!r} is {state.name.lower()}: only what waits has a place to change"
+        refuse(engine, peer, message.request, Verdict.REFUSED, reason)
+        return
+    engine.reply(peer, Reply(message.request, Verdict.OK))

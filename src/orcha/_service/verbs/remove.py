@@ -1,0 +1,30 @@
+"""Forget an ended petition before its time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orcha._core.state import State
+from orcha._service.verbs.which import find, refuse
+from orcha._wire.messages import Remove, Reply, Verdict
+
+if TYPE_CHECKING:
+    from orcha._service.engine import Engine
+    from orcha._wire.server import Peer
+
+
+def remove(engine: Engine, peer: Peer, message: Remove) -> None:
+    """Forget it, with its output; answered when that is kept. Its followers are told that the channel is gone."""
+    found = find(engine, peer, message, "remove")
+    if found is None:
+        return
+    row = found.row
+    if row.state is not State.ENDED:
+        reason = f"{row.id!r} is {row.state.name.lower()}: cancel it first"
+        refuse(engine, peer, message.request, Verdict.REFUSED, reason)
+    elif row.hook_pending or row.slot_held or row.seq in engine.machine.records:
+        refuse(engine, peer, message.request, Verdict.BUSY, f"{row.id!r} has ended, but something of it is still there")
+    else:
+        if row.seq not in engine.machine.changes.deleted:
+            engine.machine.changes.deleted.append(row.seq)
+        engine.reply(peer, Reply(message.request, Verdict.OK))

@@ -1,0 +1,83 @@
+"""Everything about one petition."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from orcha._core.record import Phase
+from orcha._core.state import State
+from orcha._service.managers import BUILT_IN
+from orcha._service.verbs.list import describe_row
+from orcha._service.verbs.which import find
+from orcha._wire import values
+from orcha._wire.messages import Reply, Show, Verdict
+
+if TYPE_CHECKING:
+    from orcha._core.record import Record
+    from orcha._service.engine import Engine
+    from orcha._service.verbs.which import Found
+    from orcha._store.contract import Row
+    from orcha._wire.server import Peer
+
+_COMMAND = (
+    *("argv", "cwd", "umask", "stdin", "tty", "stop_signal", "grace", "idle_timeout", "cpu_timeout"),
+    *("memory", "pids", "cpu_share", "output_limit", "output_policy", "retry", "label", "once"),
+)
+"""What is shown of a command; of its environment only the names."""
+
+
+def show(engine: Engine, peer: Peer, message: Show) -> None:
+    """Answer with a map; when this batch is kept, so that it is not older than what was answered before."""
+    found = find(engine, peer, message, "look at others")
+    if found is not None:
+        known = values.encode(describe(engine, found))
+        engine.reply(peer, Reply(message.request, Verdict.OK, known))
+
+
+def describe(engine: Engine, found: Found) -> dict[str, Any]:
+    """Give what is known of a petition, by the names of `docs/wire.md`."""
+    row, record = found
+    kept = engine.store.commands([row.seq]).get(row.seq)
+    history = json.loads(kept.history) if kept is not None and kept.history else []
+    waits = record is not None and record.phase is Phase.WAITING and record.state is State.QUEUED
+    group = engine.store.groups([row.seq]).get(row.seq)
+    return describe_row(engine, row, group) | {
+        "channel": row.channel,
+        "place": engine.machine.waiting.place(record.place) if record is not None and waits else None,
+        "on_interrupt": row.on_interrupt.name.lower(),
+        "timeout": record.timeout if record is not None else None,
+        "queue_timeout": record.queue_timeout if record is not None else None,
+        "attempts": _attempts(row, history, kept.pid if kept is not None else None),
+        "command": _command(engine, row, record),
+    }
+
+
+def _attempts(row: Row, history: list[dict[str, Any]], pid: int | None) -> list[dict[str, Any]]:
+    """Give all attempts that are remembered; the last one has the petition's end where it has ended."""
+    last: dict[str, Any] = {"attempt": row.attempt, "started": row.started, "ended": row.ended, "pid": pid}
+    if row.state is State.ENDED:
+        last["outcome"] = row.outcome.name.lower() if row.outcome is not None else None
+        last["reason"] = row.reason
+        last.setdefault("code", row.code)
+    earlier = [each for each in history if each.get("attempt") != row.attempt]
+    known = next((each for each in history if each.get("attempt") == row.attempt), {})
+    return [*earlier, *([last | known] if row.attempt and row.state is not State.QUEUED else [])]
+
+
+def _command(engine: Engine, row: Row, record: Record | None) -> dict[str, Any] | None:
+    """Give what is executed, where it is a command."""
+    if engine.managers.plugin_of(row.manager) == BUILT_IN:
+        return _shown(values.decode(row.extras, channel=bytes))
+    petition = record.petition if record is not None else None
+    if getattr(petition, "argv", None) is None or not record or not record.command:
+        return None
+    return _shown({name: getattr(petition, name, None) for name in (*_COMMAND, "env")})
+
+
+def _shown(fields: dict[str, Any]) -> dict[str, Any]:
+    shown = {name: fields.get(name) for name in _COMMAND}
+    retry = shown["retry"]
+    if retry is not None and not isinstance(retry, dict):
+        shown["retry"] = {name: getattr(retry, name) for name in retry.__dataclass_fields__}
+    return shown | {"env": sorted(fields.get("env") or ())}

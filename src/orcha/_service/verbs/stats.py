@@ -1,0 +1,73 @@
+"""How is the service doing?"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from orcha._core.state import Outcome, State
+from orcha._service.managers import WATCHDOG
+from orcha._service.statistics import percentiles
+from orcha._service.verbs.which import is_owner
+from orcha._wire import values
+from orcha._wire.messages import Reply, Stats, Verdict
+
+if TYPE_CHECKING:
+    from orcha._service.engine import Engine
+    from orcha._wire.server import Peer
+
+
+def stats(engine: Engine, peer: Peer, message: Stats) -> None:
+    """Answer with counts, rates and times."""
+    if is_owner(engine, peer, message.request, "see all of it"):
+        engine.reply(peer, Reply(message.request, Verdict.OK, values.encode(describe(engine))))
+
+
+def describe(engine: Engine) -> dict[str, Any]:
+    """Give what `docs/wire.md` says of Stats."""
+    from orcha.utils.packages import own_version
+
+    known, now = engine.statistics, engine.machine.now
+    managers = {each.name: len(engine.granted.of(each.name)) for each in engine.managers.served}
+    managers.pop(engine.managers.name_of(WATCHDOG) or "", None)
+    return {
+        "version": own_version(),
+        "python": platform.python_version(),
+        "pid": os.getpid(),
+        "started": known.started,
+        "uptime": now - known.started,
+        "managers": managers,
+        "broken_managers": dict(engine.managers.broken),
+        "states": _states(engine),
+        "outcomes": {outcome.name.lower(): known.outcomes[outcome] for outcome in Outcome},
+        "accepted": known.accepted,
+        "started_count": known.starts,
+        "ended_count": known.ends,
+        "rates": known.rates(now),
+        "waited": percentiles(known.waited),
+        "ran": percentiles(known.ran),
+        "groups": engine.groups.describe(),
+        "paused": engine.paused,
+        "connections": len(engine.peers),
+        "store": {"durable": engine.store.durable, "size": _size(engine)},
+    }
+
+
+def _states(engine: Engine) -> dict[str, int]:
+    machine = engine.machine
+    live: Counter[State] = Counter(
+        record.state for record in machine.records.values() if record.state is not State.QUEUED
+    )
+    live[State.QUEUED] = len(machine.waiting) + machine.waiting.shelved
+    live[State.ENDED] = engine.store.ended()
+    return {state.name.lower(): live[state] for state in State}
+
+
+def _size(engine: Engine) -> int | None:
+    """Give the bytes of the database and its log."""
+    if not engine.store.durable:
+        return None
+    path = engine.settings.endpoint.database_path
+    return sum(os.stat(each).st_size for each in (path, f"{path}-wal") if os.path.exists(each))  # noqa: PTH110, PTH116

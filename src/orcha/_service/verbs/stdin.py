@@ -1,0 +1,61 @@
+"""What people type for a running command, and the size of their terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orcha._core.state import State
+from orcha._service.verbs.which import refuse
+from orcha._wire import values
+from orcha._wire.messages import Reply, Resize, Stdin, Verdict
+
+if TYPE_CHECKING:
+    from orcha._core.record import Record
+    from orcha._service.engine import Engine
+    from orcha._wire.server import Peer
+
+LONGEST = 1 << 20
+"""Bytes of one message."""
+
+
+def stdin(engine: Engine, peer: Peer, message: Stdin) -> None:
+    """Hand bytes over once, in their order; answered when there is room for more."""
+    record = _running(engine, peer, message)
+    if record is None:
+        return
+    if not getattr(record.petition, "stdin", False) and getattr(record.petition, "tty", None) is None:
+        refuse(engine, peer, message.request, Verdict.REFUSED, f"{record.key!r} reads no standard input")
+    elif len(message.data) > LONGEST:
+        refuse(engine, peer, message.request, Verdict.REFUSED, f"at most {LONGEST} bytes at once")
+    else:
+        engine.standard_input.take(peer, message, record)
+
+
+def resize(engine: Engine, peer: Peer, message: Resize) -> None:
+    """Tell the command's terminal."""
+    record = _running(engine, peer, message)
+    if record is None:
+        return
+    if getattr(record.petition, "tty", None) is None:
+        refuse(engine, peer, message.request, Verdict.REFUSED, f"{record.key!r} has no terminal")
+        return
+    engine.commands.resize(record, message.rows, message.columns)
+    engine.reply(peer, Reply(message.request, Verdict.OK))
+
+
+def _running(engine: Engine, peer: Peer, message: Stdin | Resize) -> Record | None:
+    """Give the command that runs in this attempt; None where the caller has been answered."""
+    record = engine.machine.records.get(message.seq)
+    if peer.role == "attempt" or (record is not None and peer.role != "owner" and record.owner != peer.identity):
+        refuse(engine, peer, message.request, Verdict.DENIED, "this is somebody else's petition")
+        return None
+    live = record is not None and record.attempt == message.attempt and record.state in (State.STARTING, State.RUNNING)
+    if record is None or not live or not record.command:
+        refuse(engine, peer, message.request, Verdict.GONE, "no command runs in this attempt")
+        return None
+    return record
+
+
+def answer(engine: Engine, peer: Peer, request: int, taken: int) -> None:
+    """Answer a Stdin: so many bytes have been taken in all."""
+    engine.reply(peer, Reply(request, Verdict.OK, values.encode(taken)))

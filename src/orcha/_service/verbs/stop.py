@@ -1,0 +1,22 @@
+"""Stop the service in good order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orcha._service.verbs.which import is_owner
+from orcha._wire.messages import Reply, Stop, Verdict
+
+if TYPE_CHECKING:
+    from orcha._service.engine import Engine
+    from orcha._wire.server import Peer
+
+
+def stop(engine: Engine, peer: Peer, message: Stop) -> None:
+    """Begin to stop; asked again with `now`, hurry up."""
+    if not is_owner(engine, peer, message.request, "stop it"):
+        return
+    if message.keep_commands:
+        engine.commands.keep = True
+    engine.reply(peer, Reply(message.request, Verdict.OK))
+    engine.on_stop(now=message.now)

@@ -1,0 +1,90 @@
+"""Which petition a verb is about, and whether its caller may say so: its own user and owners, nobody else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from orcha._core.record import Record
+from orcha._wire.messages import Reply, Verdict
+
+if TYPE_CHECKING:
+    from orcha._service.engine import Engine
+    from orcha._store.contract import Row
+    from orcha._wire.server import Peer
+
+ANY_STATE = 0b1111110
+
+
+class Naming(Protocol):
+    """A message about one petition."""
+
+    @property
+    def request(self) -> int:
+        """Its number."""
+
+    @property
+    def id(self) -> str | None:
+        """The petition's id."""
+
+    @property
+    def seq(self) -> int | None:
+        """Its sequence number; it goes before the id."""
+
+
+class Found(NamedTuple):
+    """A petition that its caller may see and change."""
+
+    row: Row
+    """As it is kept."""
+    record: Record | None
+    """As it lives; None where it has ended, or is another manager's."""
+
+
+def refuse(engine: Engine, peer: Peer, request: int, verdict: int, reason: str) -> None:
+    """Answer that something is not done."""
+    engine.reply(peer, Reply(request, verdict, None, reason))
+
+
+def find(engine: Engine, peer: Peer, message: Naming, what: str) -> Found | None:
+    """Give the petition a message names; None where the caller has been answered why not.
+
+    Args:
+        engine: whose petitions they are.
+        peer: who asks.
+        message: names it by sequence number, else by id: the live one of that id, else the newest.
+        what: the verb, as in "may not ...".
+
+    """
+    if peer.role == "attempt":
+        refuse(engine, peer, message.request, Verdict.DENIED, f"an attempt may not {what}")
+        return None
+    row = _row(engine, message)
+    if row is None:
+        which = f"with the id {message.id!r}" if message.seq is None else f"number {message.seq}"
+        refuse(engine, peer, message.request, Verdict.UNKNOWN, f"there is no petition {which}")
+        return None
+    if peer.role != "owner" and row.owner != peer.identity:
+        refuse(engine, peer, message.request, Verdict.DENIED, f"{row.id!r} is somebody else's petition")
+        return None
+    live = engine.find(row.id)
+    return Found(row, live if live is not None and live.seq == row.seq else None)
+
+
+def _row(engine: Engine, message: Naming) -> Row | None:
+    seq = message.seq
+    if seq is None and message.id is not None:
+        known = engine.machine.live.get(message.id)
+        seq = known.seq if isinstance(known, Record) else None if known is None else known[1]
+    if seq is not None:
+        return next(iter(engine.store.rows([seq])), None)
+    if message.id is None:
+        return None
+    return next(iter(engine.store.page(states=ANY_STATE, limit=1, id=message.id)), None)
+
+
+def is_owner(engine: Engine, peer: Peer, request: int, what: str) -> bool:
+    """Tell whether the caller is an owner of the service; one who is not has been answered."""
+    if peer.role == "owner":
+        return True
+    refuse(engine, peer, request, Verdict.DENIED, f"only an owner of the service may {what}")
+    return False
