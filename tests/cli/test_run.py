@@ -216,6 +216,8 @@ def test_ctrl_c_while_the_service_is_away_leaves_at_the_second(service):
     client.send_signal(signal.SIGINT)
     assert client.wait(DEADLINE) == 130
     assert client.stderr.read() == b"orcha: it may go on: orcha cancel it\n"
+    service.start()  # what goes on is ended
+    service.run("cancel", "it")
 
 
 def pending_signal(pid, number):
@@ -263,6 +265,19 @@ def test_closed_streams_are_no_sockets(service):
     done = subprocess.run(["sh", "-c", f"{command} >&- 2>&- <&-"], env=service.environment, check=False, timeout=60)
     assert done.returncode == 0
     assert row_of(service, "it")["outcome"] == "succeeded"
+
+
+def test_a_service_that_comes_back_is_gone_on_with(service, tmp_path):
+    os.mkfifo(tmp_path / "more")
+    client = started(
+        service, "--", "sh", "-c", 'echo ready; read more < "$1"; echo "$more"; exit 3', "-", tmp_path / "more"
+    )
+    assert client.stdout.readline() == b"ready\n"
+    service.kill()
+    service.start()
+    (tmp_path / "more").write_text("more\n")
+    assert client.stdout.read() == b"more\n"
+    assert client.wait(DEADLINE) == 3
 
 
 # --- on a terminal ---------------------------------------------------------------------------------------------------
@@ -336,13 +351,27 @@ def test_a_pager_has_the_terminal_for_itself(service):
 
 
 def test_ctrl_z_stops_the_client_alone_and_leaves_the_terminal_as_it_was(service):
-    with on_terminal(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000") as it:
+    script = 'set -m; "$@"; echo "stopped $?"; read -r _; fg > /dev/null; echo "ended $?"'
+    command = service.orcha("run", "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000")
+    with OnTerminal(["bash", "-c", script, "-", *command], service.environment) as it:
         it.until(b"ready")
         assert it.mode() != it.before
-        os.kill(it.process.pid, signal.SIGTSTP)
-        wait_for(lambda: it.mode() == it.before, what="the terminal's mode restored")
-        os.kill(it.process.pid, signal.SIGCONT)
+        it.type(b"\x1a")
+        it.until(b"stopped 148")
+        assert it.mode() == it.before
+        assert row_of(service, "it")["outcome"] is None
+        it.type(b"\n")
         wait_for(lambda: it.mode() != it.before, what="the terminal's mode changed again")
+        it.type(b"\x03")
+        it.until(b"ended 130")
+        assert it.end() == 0
+        assert it.mode() == it.before
+
+
+def test_where_nobody_could_continue_it_ctrl_z_does_nothing(service):
+    with on_terminal(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000") as it:
+        it.until(b"ready")
+        it.type(b"\x1a")
         it.type(b"\x03")
         assert it.end() == 130
         assert it.mode() == it.before

@@ -40,19 +40,18 @@ def pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool)
 
     """
     back = _FIRST_LOOK_BACK
+    with connected() as service:
+        channel, details = service.from_its_end(identity)
+        end, is_command = channel.position + 1, bool(details.get("command"))
     while True:
-        with connected() as service:
-            details = service.details(identity)
-            end, is_command = details["records"], bool(details.get("command"))
+        with connected() as service:  # one for each look: none gets what another asked for
             start = 0 if tail is None else max(0, end - back)
             channel = service.output(details, index=start)
             there = _chosen(_values(channel, end), stream, is_command=is_command)
             if tail is not None:
                 last, complete = last_lines(there, tail)
                 if not complete and start > 0:
-                    back *= (
-                        _FURTHER  # each look takes a connection of its own, so that none gets what another asked for
-                    )
+                    back *= _FURTHER
                     continue
                 there = iter(last)
             yield from there

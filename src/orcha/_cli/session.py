@@ -24,8 +24,8 @@ MANAGER = "commands"
 LIVE = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5
 """States of a petition that has not ended, as a bit mask."""
 ENDED = 1 << 6
-_BEYOND = (1 << 63) - 1
-_STEP = 1_000
+BEYOND = 1 << 62
+"""An index that no channel has: who follows from there gets what comes from the channel's end on."""
 
 
 class NoSuchPetitionError(OrchaError):
@@ -86,6 +86,23 @@ class Session(Client):
     def output(self, details: Row, *, index: int = 0) -> ClientChannel:
         """Give the channel of a petition, to be read from `index` on."""
         return self.channel(bytes(details["channel"]), own=True, index=index)
+
+    def from_its_end(self, identity: str) -> tuple[ClientChannel, Row]:
+        """Give the channel of a petition, to be read from its end on, and what is known of the petition at that moment.
+
+        Nothing falls in between: what is not in the details comes on the channel. The channel's `position` is the index
+        of the last record before.
+
+        Raises:
+            OrchaError: there is no such petition, or no service.
+
+        """
+        details = self.details(identity)
+        channel = self.output(details, index=BEYOND)
+        self.wish(channel, "follow")
+        while (details := self.details(identity)) and channel.position >= BEYOND - 1:
+            pass  # the connection was lost before the service said where the end is; now it was asked again
+        return channel, details
 
     def ask_to_cancel(
         self, *, token: bytes | None, identity: str | None, at_once: bool, tell: Callable[[str], None]

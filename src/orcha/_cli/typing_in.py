@@ -120,7 +120,8 @@ class Typing:
         """Stop as Ctrl+Z says, with the terminal as it was; go on with it as it has to be."""
         self._terminal.leave()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTSTP)
+        os.kill(os.getpid(), signal.SIGTSTP)  # returns when it goes on: at once, where nobody could continue it
+        self._continue(0, None)
 
     def _continue(self, _: int, __: FrameType | None) -> None:
         """Go on."""

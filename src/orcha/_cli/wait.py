@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from orcha._cli.session import Session
 
 TIMED_OUT = 124
-_BEYOND = 1 << 62
-"""An index that no channel has: what comes from its end on."""
 
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
@@ -69,9 +67,7 @@ def for_end(service: Session, identity: str, until: float | None = None) -> dict
 
     details = service.details(identity)
     if details["state"] != "ended":
-        channel = service.output(details, index=_BEYOND)
-        service.wish(channel, "follow")
-        details = service.details(identity)  # what ends after this answer comes on the channel
+        channel, details = service.from_its_end(identity)
         while details["state"] != "ended":
             left = None if until is None else max(0.0, until - render.now())
             try:
