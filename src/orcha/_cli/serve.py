@@ -51,11 +51,11 @@ def run(namespace: argparse.Namespace) -> int:
     managers, broken = load_managers(namespace.plugins)
     _take_slots(namespace.slots)
     several = Several(managers, broken)
-    if namespace.background:
-        from orcha._cli.background import start
+    if not namespace.background:
+        start_service(ServiceWrapper(several))
+    from orcha._cli.background import start
 
-        return start(several, namespace.pidfile)
-    start_service(ServiceWrapper(several))
+    return start(several, namespace.pidfile)
 
 
 def load_managers(wanted: Iterable[str]) -> tuple[dict[str, Manager], dict[str, str]]:

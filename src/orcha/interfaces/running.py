@@ -52,7 +52,8 @@ class Run:
         """Tell people and systemd that it serves."""
         address, port = getattr(self._manager, "listen_address", None), getattr(self._manager, "port", None)
         place = f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
-        say(f"orcha: serving {type(self._manager).__name__} on {place}")
+        what = getattr(self._manager, "title", None) or type(self._manager).__name__
+        say(f"orcha: serving {what} on {place}")
         self._notify("READY=1")
 
     def _fail(self, error: Exception) -> Never:

@@ -43,6 +43,11 @@ class Several:
         self._service: Service | None = None
 
     @property
+    def title(self) -> str:
+        """What is served, for people."""
+        return ", ".join(self._managers)
+
+    @property
     def look_ahead(self) -> int | None:
         """How many of the first waiting petitions are asked: as many as one of the managers wants, None for all."""
         wanted = [manager.look_ahead for manager in self._managers.values()]
