@@ -3,26 +3,7 @@
 from __future__ import annotations
 
 from orcha.interfaces import Message
-
-COMMANDS = "orcha.lib:CommandManager"
-
-
-def run(client, name, *argv, **extras):
-    """Send a command; give the channel of its values."""
-    queue = client.manager.Queue()
-    client.send(Message(name, {"argv": list(argv), "queue": queue} | extras))
-    return queue
-
-
-def everything(queue):
-    """Give what it wrote, by stream, the lines for people, and the final value."""
-    written, lines = {1: b"", 2: b""}, []
-    while isinstance(value := queue.get(), (tuple, str)):
-        if isinstance(value, str):
-            lines.append(value)
-        else:
-            written[value[0]] += value[1]
-    return written[1], written[2], lines, value
+from support.commands import COMMANDS, everything, run
 
 
 def test_a_plugins_command_prints_and_ends(serve, connect):

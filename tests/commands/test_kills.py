@@ -1,0 +1,114 @@
+"""The service is killed while commands run: nothing of them is lost, doubled, killed or run twice."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from support.commands import COMMANDS, everything, run, writer, written_by
+from support.waiting import wait_for
+
+COUNT = 6
+LINES = 4_000
+
+
+class Reader:
+    """Reads a channel to its end on a thread of its own."""
+
+    def __init__(self, queue):
+        self.result = None
+        self._queue = queue
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self):
+        self.result = everything(self._queue)
+
+    def wait(self):
+        self._thread.join(60)
+        assert self.result is not None, "the final value did not come"
+        return self.result
+
+
+def noted(ledger):
+    """Give what the writers noted: [number, word, attempt]."""
+    return [line.split() for line in ledger.read_text().splitlines()] if ledger.exists() else []
+
+
+def run_writers(client, ledger, gate, **extras):
+    queues = [run(client, f"w{n}", *writer(n, LINES, ledger, gate), **extras) for n in range(COUNT)]
+    return [Reader(queue) for queue in queues]
+
+
+def check_writers(readers, ledger):
+    results = [reader.wait() for reader in readers]
+    assert [result.code for result in results] == [n % 5 for n in range(COUNT)]
+    assert all(result.out == written_by(n, LINES) for n, result in enumerate(results))
+    assert all(result.lines == [] for result in results)
+    starts, ends = ([(n, attempt) for n, word, attempt in noted(ledger) if word == which] for which in ("start", "end"))
+    assert sorted(starts) == sorted(ends), "an attempt was started and did not end, or the other way round"
+    assert sorted(n for n, _ in starts) == [str(n) for n in range(COUNT)], "each is executed once"
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_loses_doubles_and_kills_nothing(serve, connect, tmp_path):
+    ledger, gate = tmp_path / "ledger", tmp_path / "open"
+    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": str(COUNT)})
+    readers = run_writers(connect(service), ledger, gate)
+    for least in (1, COUNT, COUNT):
+        wait_for(lambda least=least: len(noted(ledger)) >= least, what="some that run")
+        service.kill()
+        service.start()
+    gate.touch()
+    for least in (COUNT + 1, COUNT + 2):
+        wait_for(lambda least=least: len(noted(ledger)) >= least, what="some that have ended")
+        service.kill()
+        service.start()
+    check_writers(readers, ledger)
+
+
+def test_what_ended_while_the_service_was_away_is_told_when_it_is_back(serve, connect, tmp_path):
+    ledger, gate = tmp_path / "ledger", tmp_path / "open"
+    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": str(COUNT)})
+    readers = run_writers(connect(service), ledger, gate)
+    wait_for(lambda: len(noted(ledger)) == COUNT, what="all that run")
+    service.kill()
+    gate.touch()
+    wait_for(lambda: len(noted(ledger)) == 2 * COUNT, what="the end of all")
+    service.start()
+    check_writers(readers, ledger)
+
+
+def test_a_stop_that_keeps_commands_leaves_them_running(serve, connect, tmp_path):
+    ledger, gate = tmp_path / "ledger", tmp_path / "open"
+    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": str(COUNT), "ORCHA_KEEP_COMMANDS": "1"})
+    readers = run_writers(connect(service), ledger, gate)
+    wait_for(lambda: len(noted(ledger)) == COUNT, what="all that run")
+    assert service.stop() == 0
+    service.start()
+    gate.touch()
+    check_writers(readers, ledger)
+
+
+def test_a_stop_interrupts_what_runs_and_leaves_no_process(serve, connect, tmp_path):
+    service = serve(COMMANDS, environment={"ORCHA_STOP_GRACE": "0"})
+    queue = run(connect(service), "m1", "sh", "-c", "echo there; sleep 600 & sleep 600")
+    assert queue.get() == (1, b"there\n")
+    assert service.stop() == 0
+    wait_for(lambda: not service.processes(), what="the end of all processes")
+    service.start()
+    _, _, lines, code = everything(queue)
+    assert (lines, code) == (["interrupted: the service was stopped while it ran\n"], 75)
+
+
+def test_what_is_to_be_rerun_after_a_stop_runs_again_as_another_attempt(serve, connect, tmp_path):
+    ledger, gate = tmp_path / "ledger", tmp_path / "open"
+    service = serve(COMMANDS, environment={"ORCHA_STOP_GRACE": "0"})
+    queue = run(connect(service), "w3", *writer(3, 2, ledger, gate), on_interrupt="rerun")
+    wait_for(lambda: noted(ledger), what="its start")
+    assert service.stop() == 0
+    gate.touch()
+    service.start()
+    assert everything(queue).code == 3
+    assert noted(ledger) == [["3", "start", "1"], ["3", "start", "2"], ["3", "end", "2"]]
