@@ -12,7 +12,7 @@ import pytest
 from orcha._output.raw import RawFiles
 from orcha._wire import messages, values
 from orcha._wire.messages import Item, Kind, Submit
-from orcha.interfaces import CommandPetition, Message, Policy
+from orcha.interfaces import CommandPetition, Message, Policy, Retry
 from support.engine import Asked, EngineUnderTest
 from support.fake_commands import FakeCommands
 from support.waiting import wait_for
@@ -27,6 +27,8 @@ class CommandsManager:
     def convert_to_petition(self, m: Message) -> CommandPetition:
         policy = Policy(**m.extras.get("policy", {}))
         fields = {"argv": ["true"], **m.extras.get("fields", {})}
+        if "retry" in fields:
+            fields["retry"] = Retry(**fields["retry"])
         return CommandPetition(m.id, m.extras["queue"], lambda _: True, policy=policy, **fields)
 
     def on_start(self, petition: Any) -> bool:

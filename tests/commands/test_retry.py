@@ -1,0 +1,112 @@
+"""Commands that fail are tried again as their petition says, durably."""
+
+from __future__ import annotations
+
+import json
+
+from orcha._core.state import Outcome, State
+from orcha.interfaces import Retry
+from support.commands import COMMANDS, everything, run
+from support.fake_commands import ended, output, started
+from support.waiting import wait_for
+
+
+def retry(**fields):
+    return {"times": 2, "delay": 0.0, "jitter": 0.0, **fields}
+
+
+def test_a_failed_attempt_is_followed_by_another_on_the_same_channel(engine):
+    asked = engine.run(retry=retry())
+    for attempt in (1, 2, 3):
+        spec = engine.wait_for_spec(attempt)
+        assert spec.env["ORCHA_ATTEMPT"] == str(attempt)
+        engine.commands.tell(started(spec))
+        engine.commands.tell(output(spec, b"%d" % attempt))
+        engine.commands.tell(ended(spec, 9, last_chunk=1))
+    engine.settle(asked)
+    assert engine.values(asked) == [(1, b"1"), (1, b"2"), (1, b"3"), 9]
+    assert engine.row(asked).outcome is Outcome.FAILED
+    wait_for(lambda: len(engine.manager.hooks) == 6, what="three starts and three ends")
+    assert engine.manager.hooks == [("start", "a"), ("finish", "a")] * 3
+    history = json.loads(engine.store.commands([1])[1].history)
+    assert [(one["attempt"], one["code"]) for one in history] == [(1, 9), (2, 9), (3, 9)]
+
+
+def test_a_success_is_not_tried_again(engine):
+    asked = engine.run(retry=retry())
+    engine.commands.tell(ended(engine.wait_for_spec()))
+    engine.settle(asked)
+    assert engine.values(asked) == [0]
+
+
+def test_one_that_waits_for_its_time_can_be_cancelled(engine):
+    asked = engine.run(retry=retry(delay=3600.0))
+    engine.commands.tell(ended(engine.wait_for_spec(), 9))
+    wait_for(lambda: engine.row(asked).state is State.QUEUED, what="QUEUED")
+    engine.cancel(asked)
+    engine.settle(asked)
+    assert engine.values(asked) == [130]
+    assert engine.told.cancelled == {asked.token: "cancelled"}
+
+
+def test_what_waits_for_its_time_waits_on_after_a_restart(engine):
+    asked = engine.run(retry=retry(delay=3600.0, longest=3600.0))
+    engine.commands.tell(ended(engine.wait_for_spec(), 9))
+    wait_for(lambda: engine.manager.hooks[-1] == ("finish", "a") and not engine.row(asked).hook_pending, what="its end")
+    later = engine.again()
+    (kept,) = later.store.resting()
+    assert kept.seq == 1
+    assert kept.retries == 1
+    assert not later.engine.machine.waiting
+    later.cancel(asked)
+    wait_for(lambda: later.row(asked).state is State.ENDED, what="its end")
+
+
+def test_its_time_comes_after_a_restart(engine):
+    asked = engine.run(retry=retry(delay=0.5))
+    engine.commands.tell(ended(engine.wait_for_spec(), 9))
+    wait_for(lambda: engine.row(asked).state is State.QUEUED, what="QUEUED")
+    later = engine.again()
+    later.commands.tell(ended(later.wait_for_spec(2)))
+    wait_for(lambda: later.row(asked).outcome is Outcome.SUCCEEDED, what="success")
+    assert later.row(asked).attempt == 2
+
+
+def test_output_decides_where_a_pattern_is_given(engine):
+    asked = engine.run(retry=retry(output="try again|busy"))
+    spec = engine.wait_for_spec()
+    engine.commands.tell(output(spec, b"the line is bu"))
+    engine.commands.tell(output(spec, b"sy\n", first=2))
+    engine.commands.tell(ended(spec, 1, last_chunk=2))
+    spec = engine.wait_for_spec(2)
+    engine.commands.tell(output(spec, b"no\n"))
+    engine.commands.tell(ended(spec, 1, last_chunk=1))
+    engine.settle(asked)
+    assert engine.values(asked)[-1] == 1
+
+
+def test_a_time_limit_can_be_tried_again(engine):
+    asked = engine.run(retry=retry(timeout=True), policy={"timeout": 5})
+    spec = engine.wait_for_spec()
+    engine.commands.tell(ended(spec, None, signal=15, why="timeout", signals=[(1.0, 15, "timeout")]))
+    engine.commands.tell(ended(engine.wait_for_spec(2)))
+    engine.settle(asked)
+    assert engine.values(asked) == [0]
+
+
+def test_a_real_command_finds_its_attempt_and_id_in_its_environment(serve, connect):
+    client = connect(serve(COMMANDS))
+    script = 'echo "$ORCHA_ID $ORCHA_ATTEMPT"; [ "$ORCHA_ATTEMPT" = 3 ]'
+    result = everything(run(client, "m1", "sh", "-c", script, retry={"times": 5, "delay": 0.01}))
+    assert (result.out, result.code) == (b"m1 1\nm1 2\nm1 3\n", 0)
+
+
+def test_it_is_only_tried_so_often_over_restarts(engine):
+    asked = engine.run(retry=retry(times=1))
+    engine.commands.tell(ended(engine.wait_for_spec(), 9))
+    engine.wait_for_spec(2)
+    later = engine.again(*[])
+    spec = later.wait_for_spec(3)  # attempt 2 was never executed
+    later.commands.tell(ended(spec, 9))
+    wait_for(lambda: later.row(asked).state is State.ENDED, what="its end")
+    assert Retry(times=1).times == later.store.commands([1])[1].retries
