@@ -11,6 +11,7 @@ import pytest
 from orcha._wire import messages
 from orcha._wire.channel import WINDOW
 from orcha._wire.messages import Kind, Record
+from orcha._wire.sending import DISCARDS_HELD
 from support.waiting import wait_for
 
 
@@ -195,7 +196,36 @@ def test_two_threads_get_each_value_once(scripted, client_of, item):
     assert sorted(got[0] + got[1], key=int) == lines
 
 
-def test_a_dropped_channel_is_closed_at_the_service(scripted, client_of, item):
+def read_many(client, item, read):
+    """Read so many channels to their ends as are discarded at once; give their identities."""
+    channels = [client.channel() for _ in range(DISCARDS_HELD)]
+    client.submit([item(str(number), channel=channel) for number, channel in enumerate(channels)])
+    assert [read(channel) for channel in channels] == [["one\n", 0]] * DISCARDS_HELD
+    return [channel.__orcha_channel__ for channel in channels]
+
+
+def test_dropped_channels_are_closed_at_the_service_many_at_once(scripted, client_of, item, read):
+    service = scripted(lambda item: ["one\n", 0])
+    client = client_of(service)
+    identities = read_many(client, item, read)
+    wait_for(lambda: gc.collect() is not None and len(client._sender._discarded) == DISCARDS_HELD)
+    assert not [message for message in service.received if type(message) is messages.CloseChannel]
+    client.ping()
+    wait_for(lambda: {m.channel for m in service.received if type(m) is messages.CloseChannel} == set(identities))
+
+
+def test_a_dropped_channel_that_is_read_again_stays_open(scripted, client_of, item, read):
+    service = scripted(lambda item: ["one\n", 0])
+    client = client_of(service)
+    identities = read_many(client, item, read)
+    wait_for(lambda: gc.collect() is not None and len(client._sender._discarded) == DISCARDS_HELD)
+    again = client.channel(identities[0], own=True)
+    assert read(again) == ["one\n", 0]
+    closed = {message.channel for message in service.received if type(message) is messages.CloseChannel}
+    assert closed == set(identities[1:])
+
+
+def test_what_comes_for_a_dropped_channel_is_stopped(scripted, client_of, item):
     service = scripted(lambda item: ["one\n"])
     client = client_of(service)
     channel = client.channel()
@@ -203,7 +233,8 @@ def test_a_dropped_channel_is_closed_at_the_service(scripted, client_of, item):
     client.submit([item(channel=channel)])
     del channel
     gc.collect()
-    wait_for(lambda: messages.CloseChannel(identity) in service.received)
+    service.put(identity, "two\n")
+    wait_for(lambda: messages.Unfollow(identity) in service.received)
 
 
 def test_closing_the_client_ends_whoever_waits(scripted, client_of, item):

@@ -196,6 +196,7 @@ class Engine:
         for _ in range(min(inbox.qsize(), MOST_EVENTS)):
             events.append(inbox.get_nowait())
         self.machine.now = time.time()
+        self.visits.collect()  # what was started may have finished: that event is among these
         self._handle(events)
         for call in self.timers.take(time.monotonic()):
             call()
@@ -204,7 +205,8 @@ class Engine:
             self._gather()
         if self._has_work():
             self._commit()
-            self.visits.dispatch()  # what was kept just now is started before anybody is told
+            self._flush()  # before a hook thread is woken: the two would wait for each other's turn
+            self.visits.dispatch()
         self._flush()
 
     def _has_work(self) -> bool:

@@ -81,6 +81,7 @@ class Visit:
 
     __slots__ = (
         "abandoned",
+        "awaited",
         "calls",
         "choosing",
         "current",
@@ -88,6 +89,7 @@ class Visit:
         "look_ahead",
         "new",
         "noes",
+        "over",
         "results",
         "sample",
         "since",
@@ -108,6 +110,9 @@ class Visit:
         self.since = 0.0
         self.choosing = False
         self.abandoned = False
+        self.awaited = bool(waiting or sample or any(call.hook is not Hook.ON_START for call in calls))
+        """The engine is to be woken when it is over; of starts that went well it learns at its next event."""
+        self.over = False
         self.lock = threading.Lock()
 
     def abandon(self, overdue: float, now: float) -> Call | None:
@@ -214,28 +219,16 @@ class Hooks:
         try:
             while (visit := inbox.get()) is not None:
                 self._visit(visit)
-                self._done(visit)
+                visit.over = True
+                if visit.awaited:  # looked at last: the engine sets it, and looks at `over` after that
+                    self._done(visit)
         except StaleCall:
             identity = threading.get_ident()
             self.stale.discard(identity)
             self._came_back(identity)
 
     def _visit(self, visit: Visit) -> None:
-        for call in visit.calls:
-            visit.since = _monotonic()
-            visit.current = call
-            result = self._one(call)
-            if _getpid() != self._pid:
-                os._exit(FORKED_AND_RETURNED)
-            with visit.lock:
-                if visit.abandoned:
-                    raise StaleCall
-                if call.hook is Hook.ON_START and result.error is None:
-                    self._steps.go(call.record)
-                visit.results.append(result)
-                visit.current = None
-            if call.hook is Hook.CONVERT and call.extra is None and result.error is None:
-                visit.new.append(call.record)
+        self._make_calls(visit)
         visit.choosing = True
         waiting = [record for record in visit.waiting if record.petition is not None]
 
@@ -248,6 +241,25 @@ class Hooks:
                 break
             if record.petition is not None:
                 ask(record)
+
+    def _make_calls(self, visit: Visit) -> None:
+        for call in visit.calls:
+            visit.since = _monotonic()
+            visit.current = call
+            result = self._one(call)
+            if _getpid() != self._pid:
+                os._exit(FORKED_AND_RETURNED)
+            with visit.lock:
+                if visit.abandoned:
+                    raise StaleCall
+                if result.error is not None:
+                    visit.awaited = True
+                elif call.hook is Hook.ON_START:
+                    self._steps.go(call.record)
+                visit.results.append(result)
+                visit.current = None
+            if call.hook is Hook.CONVERT and call.extra is None and result.error is None:
+                visit.new.append(call.record)
 
     def _one(self, call: Call) -> Result:
         hook, record, extra = call

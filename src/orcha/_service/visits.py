@@ -130,12 +130,12 @@ class Visits:
 
     def dispatch(self) -> None:
         """Hand over what has gathered, if the hook thread is free."""
-        if self._visit is not None or self._stopped_by is not None:
+        if not self._is_free() or self._stopped_by is not None:
             return
         waiting, sample = self._candidates()
         if waiting:
             sample = []
-        if not (self._starts or self._finishes or self._converts or self._calls or self._again or waiting or sample):
+        if not (waiting or sample or self._has_gathered()):
             return
         calls = self._again
         calls += [Call(Hook.ON_FINISH, record) for record in self._finishes]
@@ -149,6 +149,19 @@ class Visits:
         self._more = False
         self._watch()
         self.hooks.perform(visit)
+
+    def _is_free(self) -> bool:
+        """Tell whether no visit is under way; where one is and there is work for the next, its end wakes the engine."""
+        if self._visit is not None and (self._has_gathered() or self._engine.machine.waiting):
+            self._visit.awaited = True
+        return self.collect()
+
+    def collect(self) -> bool:
+        """Take the results of a visit that is over; False where one is not."""
+        visit = self._visit
+        if visit is not None and visit.over:
+            self._over(visit)
+        return self._visit is None
 
     def _take_converts(self) -> list[Record]:
         begin = self._converts_from
@@ -186,8 +199,7 @@ class Visits:
         return waiting, sample
 
     def _after_a_start(self) -> None:
-        self._start_armed = False
-        self._start_due = True
+        self._start_armed, self._start_due = False, True
 
     def _sample(self) -> None:
         self._sample_armed = False
@@ -322,7 +334,7 @@ class Visits:
     def _overdue(self) -> None:
         self._overdue_armed = False
         visit = self._visit
-        if visit is None:
+        if visit is None or visit.over:
             return
         now = time.monotonic()
         call = visit.abandon(self._engine.settings.hook_deadline, now)
@@ -389,8 +401,10 @@ class Visits:
     @property
     def is_busy(self) -> bool:
         """Whether the hook thread has work, or some is gathered for it."""
-        gathered = self._again or self._starts or self._finishes or self._converts or self._calls
-        return self._visit is not None or bool(gathered)
+        return (self._visit is not None and not self._visit.over) or self._has_gathered()
+
+    def _has_gathered(self) -> bool:
+        return bool(self._again or self._starts or self._finishes or self._converts or self._calls)
 
     @property
     def wedged(self) -> str | None:

@@ -308,7 +308,7 @@ class Client(Verbs):
 
     def discard(self, identity: bytes) -> None:
         """Tell the service that nobody reads a channel."""
-        self._sender.post(self._sender.discard, identity)
+        self._sender.discard(identity)
 
     def patience(self) -> float | None:
         """Give the seconds to wait where nothing is connected, None where the connection's end will be told."""

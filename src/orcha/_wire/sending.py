@@ -6,6 +6,7 @@ Callers only put jobs into its inbox, which is one call in C: Ctrl+C tears no fr
 from __future__ import annotations
 
 import threading
+from collections import deque
 from queue import SimpleQueue
 
 from orcha._wire.channel import FORGOTTEN, WINDOW
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from orcha._wire.messages import ClientMessage, Item
     from orcha._wire.requests import Submission, Withdrawal
 
+DISCARDS_HELD = 64
+"""Channels that nobody reads any more, at most, of which the service has not been told."""
 CANCELLED = 130
 """Final value of a petition that was cancelled."""
 
@@ -40,6 +43,7 @@ class Sender:
         self._channels = channels
         self._need = need
         self._inbox: SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]] | None] = SimpleQueue()
+        self._discarded: deque[bytes] = deque()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._link: Link | None = None
@@ -50,6 +54,10 @@ class Sender:
     def post(self, job: Callable[..., None], *args: Any) -> None:
         """Have a job done by the sending thread."""
         self._inbox.put((job, args))
+
+    def discard(self, identity: bytes) -> None:
+        """Be done with a channel; the service hears of many at once, since nobody waits for that."""
+        self._discarded.append(identity)
 
     def start(self) -> None:
         """Start the thread unless it runs."""
@@ -88,12 +96,27 @@ class Sender:
         from orcha._wire.frames import FrameError, encode
 
         try:
-            link.send(encode(message))
+            data = encode(message)
+            if len(self._discarded) >= DISCARDS_HELD:
+                data += self._discards()
+            link.send(data)
         except FrameError as error:
             self.pending.fail(getattr(message, "request", -1), error)
         except OSError:
             self._link = None
             link.close()  # the reading thread sees that, and connects again
+
+    def _discards(self) -> bytes:
+        """Give what tells the service of the channels that nobody reads any more."""
+        from orcha._wire.frames import encode
+        from orcha._wire.messages import CloseChannel
+
+        data = b""
+        while self._discarded:
+            identity = self._discarded.popleft()
+            if self._channels.find(identity) is None:  # else it is read again
+                data += encode(CloseChannel(identity))
+        return data
 
     def submit(self, submission: Submission) -> None:
         """Send a submission."""
@@ -182,13 +205,6 @@ class Sender:
         if self._link is not None and channel.link and (size := channel.take_credit()):
             self._send(Credit(channel.__orcha_channel__, size))
 
-    def discard(self, identity: bytes) -> None:
-        """Be done with a channel."""
-        from orcha._wire.messages import CloseChannel
-
-        if self._link is not None and self._channels.find(identity) is None:
-            self._send(CloseChannel(identity))
-
     def forgotten(self, channel: ClientChannel, reason: str) -> None:
         """Note that the service knows a channel no more, or not yet."""
         if channel.unknown():
@@ -210,6 +226,7 @@ class Sender:
 
         self._link = link
         self._links += 1
+        self._discarded.clear()  # this connection never heard of them
         for channel in self._channels.everyone():
             channel.link = 0
         entries = self.pending.take_all()

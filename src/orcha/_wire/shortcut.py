@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+_AT_ONCE = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)  # an enum's own | costs as much as the system call
+
+
 class Shortcut:
     """One connection's. It has a descriptor of its own, which cannot become another connection's while it is used."""
 
@@ -44,7 +47,7 @@ class Shortcut:
         with self._lock:
             if self._sock is not None and not (self._paused or self._retired or self._handed_over):
                 try:
-                    data = data[self._sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) :]
+                    data = data[self._sock.send(data, _AT_ONCE) :]
                 except BlockingIOError:
                     pass
                 except OSError:  # the loop learns of it too, and ends the connection
