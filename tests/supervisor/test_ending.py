@@ -105,7 +105,7 @@ def test_the_ladder_goes_from_the_stop_signal_over_term_to_kill(world: World, na
     world.commands.cancel(*key, "cancelled")
     ended = world.end(key)
     assert ended.signal == signal.SIGUSR1  # nothing catches that one
-    key = world.start("sh", "-c", "trap 'echo usr' USR1; trap 'echo term' TERM; echo ready; while :; do sleep .01; done",
+    key = world.start("sh", "-c", "trap 'echo usr' USR1; trap 'echo term' TERM; echo ready; while :; do :; done",
                       stop_signal=signal.SIGUSR1, grace=0.4)  # fmt: skip
     world.said(key, b"ready")
     world.commands.cancel(*key, "cancelled")

@@ -50,11 +50,11 @@ class Places:
     def _find_unified(self, base: str) -> None:
         if not os.access(base, os.W_OK) or not os.access(f"{base}/cgroup.procs", os.W_OK):
             return
-        wanted = sorted(set(_read(f"{base}/cgroup.controllers").split()) & set(_CONTROLLERS.values()))
-        for name in wanted:
+        wanted = set(_read(f"{base}/cgroup.controllers").split()) & set(_CONTROLLERS.values())
+        for name in sorted(wanted - set(_read(f"{base}/cgroup.subtree_control").split())):
             with contextlib.suppress(OSError):
                 _write(f"{base}/cgroup.subtree_control", f"+{name}")
-        for name in set(wanted) & set(_read(f"{base}/cgroup.subtree_control").split()):
+        for name in wanted & set(_read(f"{base}/cgroup.subtree_control").split()):
             self.unified = base
             self.bases[name] = base
 

@@ -44,18 +44,28 @@ class Files:
         """Bytes by stream."""
         self.oldest = 0
         """The first entry of the index that is not dropped."""
+        self._tail = (0, 0, 0)
+        """The last entry."""
         self.descriptors = [os.open(f"{stem}.{suffix}", _NEW_FILE, 0o600) for suffix in ("index", "1", "2")]
 
-    def add(self, stream: int, length: int) -> None:
-        """Note that so many bytes were appended."""
+    def add(self, stream: int, length: int, *, told: int) -> None:
+        """Note that so many bytes were appended; a chunk that was not told yet (after that number) may grow."""
         entries = []
+        if self._tail[0] == stream and self.first + self.count - 1 > told:
+            grown = min(length, LARGEST_CHUNK - self._tail[2])
+            self._tail = (stream, self._tail[1], self._tail[2] + grown)
+            os.pwrite(self.descriptors[0], ENTRY.pack(*self._tail), (self.count - 1) * ENTRY.size)
+            self.sizes[stream] += grown
+            length -= grown
         while length:
             piece = min(length, LARGEST_CHUNK)
-            entries.append(ENTRY.pack(stream, self.sizes[stream], piece))
+            self._tail = (stream, self.sizes[stream], piece)
+            entries.append(ENTRY.pack(*self._tail))
             self.sizes[stream] += piece
             length -= piece
-        os.pwrite(self.descriptors[0], b"".join(entries), self.count * ENTRY.size)
-        self.count += len(entries)
+        if entries:
+            os.pwrite(self.descriptors[0], b"".join(entries), self.count * ENTRY.size)
+            self.count += len(entries)
 
     def entries(self, number: int) -> bytes:
         """Give the entries from this chunk on, at most a batch."""
@@ -84,6 +94,7 @@ class Output:
         self._stem = stem
         self._limit = limit
         self._policy = policy
+        self._files_after = IN_MEMORY if policy == ROTATE else FILES_AFTER
         self._memory: deque[tuple[int, int, bytes]] = deque()
         self._in_memory = 0
         self.files: Files | None = None
@@ -102,7 +113,9 @@ class Output:
 
     def take(self, stream: int, pipe: int) -> int:
         """Take what a pipe holds, or as much of it as is fair to the others; give END, EMPTY or MORE."""
-        if self.files is None and (not self.connected or self._in_memory >= IN_MEMORY or self.kept >= FILES_AFTER):
+        if self.files is None and (
+            not self.connected or self._in_memory >= IN_MEMORY or self.kept >= self._files_after
+        ):
             self._open_files()
         if self.files is not None and not self._refused:
             return self._into_file(self.files, stream, pipe)
@@ -224,7 +237,7 @@ class Output:
             count = self._splice(pipe, raw, room, files.sizes[stream])
         if count:
             before = files.count
-            files.add(stream, count)
+            files.add(stream, count, told=self._sent)
             self.last += files.count - before
             self.kept += count
             if self._policy == ROTATE and self.kept > self._limit + AT_ONCE:

@@ -18,12 +18,14 @@ _BLOCK = 4096  # only whole blocks become a hole: what lseek(2) calls data was n
 def drop_oldest(files: Files, surplus: int) -> int:
     """Drop whole chunks, oldest first, while they fit into the surplus; give how many bytes went.
 
+    The last chunk stays: it may grow.
+
     Where the file system cannot, nothing is dropped and 0 is given.
     """
     dropped, ends = 0, [0, 0, 0]
     oldest = files.oldest
-    while oldest < files.count:
-        batch = os.pread(files.descriptors[0], _BATCH * _ENTRY.size, oldest * _ENTRY.size)
+    while (left := files.count - 1 - oldest) > 0:
+        batch = os.pread(files.descriptors[0], min(left, _BATCH) * _ENTRY.size, oldest * _ENTRY.size)
         for stream, offset, length in _ENTRY.iter_unpack(batch):
             if dropped + length > surplus:
                 break

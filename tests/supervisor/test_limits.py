@@ -1,0 +1,248 @@
+"""Limits, accounts, and nothing of one attempt in the next."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from world import World, boxes, kill_shim
+
+from orcha._supervisor import groups
+from orcha._supervisor.contract import Spec, Started
+from orcha._supervisor.groups import Group, NotAvailableError, Places
+from support.waiting import wait_for
+
+AVAILABLE = Places().available
+INTERNAL = 1 << 31 | 1 << 32  # the C library keeps signals 32 and 33 to itself
+BUSY = "while True: pass"
+
+
+def needs(limit: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(limit not in AVAILABLE, reason=f"no cgroup here for {limit}")
+
+
+def test_wall_time_ends_a_command(world: World) -> None:
+    ended = world.end(world.start("sleep", "1000", timeout=0.1))
+    assert (ended.why, ended.signal) == ("timeout", signal.SIGINT)
+
+
+def test_silence_ends_a_command_and_output_delays_it(world: World) -> None:
+    key = world.start("sh", "-c", "for i in 1 2 3 4; do echo $i; sleep 0.1; done; sleep 1000", idle_timeout=0.3)
+    assert world.end(key).why == "idle"
+    assert world.output(key) == b"1\n2\n3\n4\n"
+
+
+def test_silence_while_it_is_paused_ends_nothing(world: World) -> None:
+    key = world.start("sh", "-c", "echo a; sleep 0.4; echo b", idle_timeout=5.0)
+    world.said(key, b"a")
+    world.commands.signal(*key, signal.SIGSTOP)
+    world.commands.signal(*key, signal.SIGCONT)
+    assert world.end(key).why is None
+
+
+def test_processor_time_of_all_its_processes_ends_a_command(world: World) -> None:
+    key = world.start(
+        "sh", "-c", f"{sys.executable} -c '{BUSY}' & {sys.executable} -c '{BUSY}' & wait", cpu_timeout=0.5
+    )
+    ended = world.end(key)
+    assert ended.why == "cpu"
+    assert ended.usage.user + ended.usage.system >= 0.5
+
+
+def test_processor_time_is_not_wall_time(world: World) -> None:
+    assert world.end(world.start("sleep", "0.4", cpu_timeout=0.1)).why is None
+
+
+@needs("memory")
+def test_out_of_memory_is_told_with_the_peak(world: World) -> None:
+    limit = 48 << 20
+    key = world.start(sys.executable, "-c", "data = bytearray(200 << 20)", memory=limit)
+    ended = world.end(key)
+    assert (ended.why, ended.signal) == ("memory", signal.SIGKILL)
+    assert limit * 0.9 <= ended.usage.peak <= limit
+
+
+@needs("memory")
+def test_a_command_within_its_memory_ends_by_itself(world: World) -> None:
+    ended = world.end(world.start(sys.executable, "-c", "data = bytearray(20 << 20)", memory=200 << 20))
+    assert (ended.code, ended.why) == (0, None)
+    assert 20 << 20 <= ended.usage.peak <= 60 << 20
+
+
+@needs("pids")
+def test_the_number_of_processes_is_bounded(world: World) -> None:
+    script = (
+        "import os, time\n"
+        "made = 0\n"
+        "try:\n"
+        "    while made < 100:\n"
+        "        if os.fork() == 0: time.sleep(1000)\n"
+        "        made += 1\n"
+        "except BlockingIOError: print(made)"
+    )
+    key = world.run(sys.executable, "-c", script, pids=10)
+    assert world.output(key) == b"9\n"
+
+
+@needs("cpu_share")
+def test_the_share_of_a_processor_is_set(world: World) -> None:
+    key = world.start("sleep", "1000", cpu_share=25)
+    pid = world.wait(key, Started).pid
+    base = Path(Places().bases["cpu"])
+    [folder] = [path for path in base.glob("orcha-*") if str(pid) in (path / "cgroup.procs").read_text().split()]
+    if Places().unified:
+        assert (folder / "cpu.max").read_text() == "25000 100000\n"
+    else:
+        assert (folder / "cpu.cfs_quota_us").read_text() == "25000\n"
+    world.commands.kill(*key, "test")
+    world.end(key)
+    assert not folder.exists()
+
+
+@needs("pids")
+def test_the_groups_of_a_dead_shim_are_removed(world: World, nap: str) -> None:
+    base = Path(Places().bases["pids"])
+    key = world.start(nap, "1000", pids=20)
+    world.wait(key, Started)
+    mine = [
+        path
+        for path in base.glob("orcha-*")
+        if str(world.wait(key, Started).pid) in (path / "cgroup.procs").read_text().split()
+    ]
+    assert len(mine) == 1
+    kill_shim(world.shim_of(key))
+    world.end(key)
+    wait_for(lambda: not mine[0].exists())
+
+
+@pytest.mark.parametrize(("field", "word"), [("memory", "memory"), ("pids", "pids"), ("cpu_share", "cpu")])
+def test_a_limit_that_cannot_be_had_is_named(tmp_path: Path, field: str, word: str) -> None:
+    places = Places(mounts=os.devnull, own=os.devnull)
+    assert places.available == frozenset()
+    spec = Spec(1, 1, b"", ("true",), "/", {})._replace(**{field: 5})
+    with pytest.raises(
+        NotAvailableError, match=f"the limit '{field}' is not available here: no writable cgroup .*'{word}'"
+    ):
+        Group(places, "x", spec)
+
+
+def test_version_2_is_used_where_its_controllers_are_handed_over(tmp_path: Path) -> None:
+    base = tmp_path / "cgroup" / "user"
+    base.mkdir(parents=True)
+    for name, text in {
+        "cgroup.procs": "",
+        "cgroup.controllers": "cpu memory pids",
+        "cgroup.subtree_control": "cpu memory pids",
+    }.items():
+        (base / name).write_text(text)
+    (tmp_path / "mounts").write_text(f"cgroup2 {tmp_path}/cgroup cgroup2 rw 0 0\n")
+    (tmp_path / "own").write_text("0::/user\n")
+    places = Places(str(tmp_path / "mounts"), str(tmp_path / "own"))
+    assert places.unified == str(base)
+    assert places.available == {"memory", "pids", "cpu_share"}
+    assert groups._settings("memory", 5, unified=True)[0] == ("memory.max", "5", True)
+    assert groups._settings("cpu_share", 150, unified=True) == [("cpu.max", "150000 100000", True)]
+    group_folder = base / "orcha-x"
+    group_folder.mkdir()
+    for name in ("memory.max", "memory.swap.max"):
+        (group_folder / name).write_text("")
+    group = Group(places, "x", Spec(1, 1, b"", ("true",), "/", {}, memory=1 << 20))
+    (group_folder / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")
+    (group_folder / "memory.peak").write_text("1048576\n")
+    assert group.procs == [f"{group_folder}/cgroup.procs"]
+    assert group.ran_out()
+    assert group.peak() == 1 << 20
+
+
+def test_the_account_of_an_attempt_is_that_of_all_its_processes(world: World) -> None:
+    script = (
+        "import os, resource, sys\n"
+        "data = bytearray(64 << 20)\n"
+        "while sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) < 0.3: pass\n"
+    )
+    key = world.start("sh", "-c", f'{sys.executable} -c "{script}" & {sys.executable} -c "{script}"; wait')
+    usage = world.end(key).usage
+    assert usage.user + usage.system >= 0.6
+    assert 64 << 20 <= usage.peak <= 96 << 20
+    assert usage.wall > 0
+
+
+def test_bytes_to_the_disk_are_counted(world: World, tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    ended = world.end(world.start("dd", "if=/dev/zero", f"of={target}", "bs=1M", "count=8", "conv=fsync"))
+    assert ended.usage.written in {0, 8 << 20} or ended.usage.written >= 8 << 20  # a file system in memory writes none
+
+
+def report_of(world: World, **fields: object) -> dict[str, str]:
+    """Run a command that tells everything it got."""
+    script = (
+        "import os, resource, signal\n"
+        "print('cwd', os.getcwd())\n"
+        "print('umask', oct(os.umask(0)))\n"
+        "print('descriptors', sorted(os.listdir('/proc/self/fd'))[:-1])\n"
+        "print('environment', sorted(os.environ))\n"
+        "print('limits', [resource.getrlimit(n) for n in range(16) if n != 10])\n"
+        "text = open('/proc/self/status').read()\n"
+        "print('signals', [line for line in text.splitlines() if line.startswith(('SigBlk', 'SigIgn'))])\n"
+        "print('nice', os.nice(0), os.sched_getscheduler(0))\n"
+        "print('session', os.getsid(0) == os.getpid() == os.getpgid(0))\n"
+        "print('comm', open('/proc/self/comm').read().strip())\n"
+    )
+    key = world.run(sys.executable, "-I", "-S", "-c", script, **{"env": {"ONLY": "1", "LC_ALL": "C.UTF-8"}, **fields})
+    assert world.end(key).code == 0, world.output(key, 2)
+    return dict(line.split(" ", 1) for line in world.output(key).decode().splitlines())
+
+
+def test_nothing_of_one_attempt_reaches_the_next(world: World, tmp_path: Path) -> None:
+    before = report_of(world)
+    shims = {word.pid for word in boxes(world.folder)}
+    for _ in range(4):
+        world.run(
+            "sh", "-c", "ulimit -n 50; umask 0; cd /tmp; trap '' HUP; exec 5>/dev/null", cwd=str(tmp_path), umask=0o777
+        )
+        world.run("orcha-no-such-program", cwd=str(tmp_path), umask=0o777)
+        world.run("cat", tty=(24, 80), timeout=0.05, umask=0o111, cwd=str(tmp_path))
+        if AVAILABLE:
+            world.run("true", **dict.fromkeys(AVAILABLE & {"memory"}, 1 << 26))
+    assert {word.pid for word in boxes(world.folder)} == shims
+    assert [report_of(world) for _ in range(3)] == [before] * 3
+    assert before["descriptors"] == "['0', '1', '2']"
+    assert before["session"] == "True"
+    assert before["environment"] == "['LC_ALL', 'ONLY']"
+    signals = re.findall(r"(\w+):\\t(\w+)", before["signals"])
+    assert ("SigBlk", "0" * 16) in signals
+
+
+def test_no_signal_is_ignored_by_a_command_but_what_its_own_interpreter_ignores(world: World) -> None:
+    key = world.run("grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status")
+    pipes = world.output(key).split()
+    key = world.run("grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status", tty=(24, 80))
+    for words in (pipes, world.output(key).split()):
+        assert (words[0], words[2]) == (b"SigBlk:", b"SigIgn:")
+        assert int(words[1], 16) == 0
+        assert int(words[3], 16) & ~INTERNAL == 0
+
+
+def test_a_shim_keeps_its_descriptors_to_itself_and_leaks_none(world: World) -> None:
+    world.run("/bin/true")
+    [word] = [one for one in boxes(world.folder) if one.seq]
+    before = sorted(path.name for path in Path(f"/proc/{word.pid}/fd").iterdir())
+    for fields in ({}, {"stdin": "pipe"}, {"tty": (24, 80)}, {"cwd": "/no/such"}):
+        for _ in range(3):
+            world.run("head", "-c", "3000000", "/dev/zero", **fields) if "stdin" not in fields else world.run(
+                "true", **fields
+            )
+    wait_for(lambda: sorted(path.name for path in Path(f"/proc/{word.pid}/fd").iterdir()) == before)
+
+
+def test_a_shim_s_own_memory_is_small(world: World) -> None:
+    for _ in range(20):
+        world.run("echo", "hi")
+    for word in boxes(world.folder):
+        text = Path(f"/proc/{word.pid}/smaps_rollup").read_text()
+        private = sum(int(re.search(rf"{name}:\s+(\d+) kB", text)[1]) for name in ("Private_Clean", "Private_Dirty"))
+        assert private <= 3072

@@ -1,0 +1,145 @@
+"""Output: every byte, in order, whoever listens, up to the limit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from world import World
+
+from orcha._supervisor import box
+from orcha._supervisor.contract import KILL, ROTATE, TRUNCATE, Ended, Output, Span
+from orcha._supervisor.output import FILES_AFTER, IN_MEMORY, LARGEST_CHUNK
+from support.waiting import wait_for
+
+BYTES = "import hashlib, os, sys; block = hashlib.sha512(b'x').digest() * 1024\n"
+"""A Python program's beginning that has a block of 64 KiB."""
+
+
+def block() -> bytes:
+    return hashlib.sha512(b"x").digest() * 1024
+
+
+def numbered(world: World, key: tuple[int, int]) -> list[int]:
+    return [chunk.number for event in world.of(key) if isinstance(event, Output) for chunk in event.chunks]
+
+
+def spans(world: World, key: tuple[int, int]) -> list[Span]:
+    chunks = [chunk for event in world.of(key) if isinstance(event, Output) for chunk in event.chunks]
+    return [chunk.data for chunk in chunks if isinstance(chunk.data, Span)]
+
+
+def test_much_output_goes_to_files_and_not_a_byte_is_lost(world: World) -> None:
+    key = world.run(sys.executable, "-c", BYTES + "for _ in range(320): os.write(1, block)")
+    assert world.output(key) == block() * 320
+    ended = world.end(key)
+    assert numbered(world, key) == list(range(1, ended.last_chunk + 1))
+    assert ended.dropped == 0
+    assert max(span.length for span in spans(world, key)) <= LARGEST_CHUNK
+    assert sum(span.length for span in spans(world, key)) >= 320 * len(block()) - FILES_AFTER - 2 * IN_MEMORY
+
+
+def test_two_streams_in_files_stay_apart(world: World) -> None:
+    script = BYTES + "for _ in range(60): os.write(1, block); os.write(2, block[::-1])"
+    key = world.run(sys.executable, "-c", script)
+    assert world.output(key, 1) == block() * 60
+    assert world.output(key, 2) == block()[::-1] * 60
+
+
+def test_output_without_an_end_of_line_streams(world: World) -> None:
+    key = world.start("sh", "-c", "printf first; sleep 1000")
+    world.said(key, b"first")
+    world.commands.kill(*key, "test")
+    world.end(key)
+
+
+def test_who_acknowledges_nothing_does_not_slow_the_command(open_world) -> None:
+    world = open_world(acknowledge=False)
+    key = world.start(sys.executable, "-c", BYTES + "for _ in range(160): os.write(1, block)")
+    word = world.shim_of(key)
+    [path] = [path for path in (world.folder / "shims").glob("*.box") if box.read(str(path)).pid == word.pid]
+    wait_for(lambda: box.read(str(path)).phase == box.DONE, what="the command's end")
+    while not world.of(key) or not isinstance(world.of(key)[-1], Ended):
+        seen = len(world.of(key))
+        last = max(numbered(world, key))
+        world.commands.took(*key, last)
+        world.until(lambda seen=seen: len(world.of(key)) > seen)
+    assert world.output(key) == block() * 160
+    world.commands.forget(*key)
+
+
+def test_output_while_no_service_is_there_is_kept_in_files(open_world, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    first = open_world(epoch=1)
+    key = first.start("sh", "-c", f"echo one; while [ ! -e {gate} ]; do sleep 0.01; done; echo two; echo three >&2")
+    first.said(key, b"one\n")
+    first.close(keep=True)
+    gate.touch()
+    second = open_world(epoch=2)
+    wait_for(lambda: [one for one in [box.read(str(path)) for path in (second.folder / "shims").glob("*.box")]
+                      if one and one.phase == box.DONE])  # fmt: skip
+    second.commands.adopt()
+    second.commands.resume(*key, after_chunk=1)
+    assert second.end(key).last_chunk == 3
+    assert (second.output(key, 1), second.output(key, 2)) == (b"two\n", b"three\n")
+    assert second.file(key, 1).read_bytes() == b"two\n"
+    assert second.file(key, 1).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("amount", [1000, 3 << 20])
+def test_what_is_beyond_the_limit_is_dropped_and_counted(world: World, amount: int) -> None:
+    script = f"import sys; sys.stdout.write('x' * {amount}); sys.stdout.flush(); sys.exit(3)"
+    key = world.run(sys.executable, "-c", script, output_limit=amount // 2, output_policy=TRUNCATE)
+    ended = world.end(key)
+    assert world.output(key) == b"x" * (amount // 2)
+    assert (ended.code, ended.why, ended.dropped) == (3, None, amount - amount // 2)
+
+
+def test_the_limit_counts_both_streams(world: World) -> None:
+    key = world.run("sh", "-c", "printf 12345; printf 67890 >&2; printf x", output_limit=10)
+    assert len(world.output(key, 1)) + len(world.output(key, 2)) == 10
+    assert world.end(key).dropped == 1
+
+
+@pytest.mark.parametrize("limit", [100, 2 << 20])
+def test_a_command_that_writes_too_much_is_ended_where_that_is_the_policy(world: World, limit: int) -> None:
+    key = world.run("sh", "-c", "yes", output_limit=limit, output_policy=KILL)
+    ended = world.end(key)
+    assert ended.why == "output"
+    assert ended.dropped > 0
+    assert len(world.output(key)) == limit
+
+
+def test_the_oldest_output_goes_where_that_is_the_policy(world: World) -> None:
+    limit = 4 << 20
+    script = (
+        "import os\n"
+        "for number in range(0, 2000000, 1000): os.write(1, b''.join(b'%07d\\n' % (number + n) for n in range(1000)))"
+    )
+    key = world.run(sys.executable, "-c", script, output_limit=limit, output_policy=ROTATE)
+    ended = world.end(key)
+    with world.file(key, 1).open("rb") as file:
+        start = os.lseek(file.fileno(), 0, os.SEEK_DATA)
+        file.seek(start)
+        kept = file.read()
+    assert kept.endswith(b"1999998\n1999999\n")
+    assert limit - 2 * LARGEST_CHUNK <= len(kept) <= limit + 4096
+    assert ended.dropped + len(kept) == pytest.approx(16_000_000, abs=4096 + 2 * IN_MEMORY)
+    assert world.file(key, 1).stat().st_blocks * 512 <= limit + (1 << 20)
+    assert ended.code == 0
+
+
+def test_a_full_disk_ends_no_command(open_world, folder: Path) -> None:
+    (folder / "output").rmdir() if (folder / "output").exists() else None
+    world = open_world(acknowledge=False)
+    (folder / "output").rmdir()
+    (folder / "output").write_text("in the way")
+    key = world.start(sys.executable, "-c", BYTES + "for _ in range(32): os.write(1, block)")
+    world.until(lambda: world.of(key) and isinstance(world.of(key)[-1], Ended))
+    ended = world.end(key)
+    assert ended.code == 0
+    assert ended.dropped + len(world.output(key)) == 32 * len(block())
+    world.commands.forget(*key)
