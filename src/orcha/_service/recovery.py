@@ -24,6 +24,7 @@ def recover_all(engine: Engine) -> None:
     """Bring every petition of its managers to a known place, in one transaction; then load what waits."""
     machine = engine.machine
     machine.now = time.time()
+    engine.groups.load()
     recovery = _Recovery(engine)
     for name in engine.managers.names:
         recovery.take(engine.store.unfinished(name))
@@ -56,8 +57,10 @@ class _Recovery:
     def take(self, rows: list[Row]) -> None:
         """Bring one manager's unfinished petitions to a known place."""
         commands = self._engine.store.commands([row.seq for row in rows if row.state in LIVE])
+        groups = self._engine.store.groups([row.seq for row in rows])
         for row in rows:
             record = record_of(row)
+            record.group = groups.get(row.seq)
             command = commands.get(row.seq)
             losses = 0
             if command is not None and command.attempt == row.attempt:

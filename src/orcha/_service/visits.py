@@ -176,10 +176,12 @@ class Visits:
 
     def _candidates(self) -> tuple[list[Record], list[Record]]:
         machine = self._engine.machine
-        if self._engine.draining is not None or self._engine.paused or not machine.waiting:
+        if self._engine.draining is not None or self._engine.paused:
+            return [], []
+        self._engine.groups.look()
+        if not machine.waiting:
             return [], []
         self._promote()
-        self._engine.groups.look()
         waiting: list[Record] = []
         narrow = self.look_ahead is not None and bool(self._converts)  # who is new counts among the first so many
         if machine.version != self._asked_version or self._more or self._start_due or narrow:
