@@ -30,6 +30,7 @@ PLANS = st.builds(
     converts_again=st.sampled_from([True, True, True, True, False]),
     condition_breaks=st.sampled_from([False, False, False, False, False, True]),
     on_start=st.sampled_from([True, True, True, False]),
+    command=st.booleans(),
 )
 ANY = st.integers(0, 1000)
 
@@ -154,6 +155,37 @@ class AnythingHappens(RuleBasedStateMachine):
             survivors = []
         self.world.ladder_done(key, survivors)
 
+    # --- commands
+
+    def commands(self, *, told=True):
+        return [key for key, command in self.world.commands.items() if not command.lost and command.told >= told]
+
+    @rule(which=ANY)
+    @precondition(lambda self: self.commands(told=False))
+    def command_executes(self, which):
+        self.world.executes(self.pick(self.commands(told=False), which))
+
+    @rule(
+        which=ANY,
+        code=st.sampled_from([0, 3]),
+        after=st.sampled_from([None, None, -1.0, 50.0]),
+        survivors=st.sampled_from([(), (), (), (42,)]),
+    )
+    @precondition(lambda self: self.commands())
+    def command_ends(self, which, code, after, survivors):
+        key = self.pick(self.commands(), which)
+        due = None if after is None or code == 0 else self.world.clock + after
+        self.world.command_ends(key, code, due=due, survivors=survivors)
+
+    @rule(which=ANY)
+    @precondition(lambda self: self.commands(told=False))
+    def command_lost(self, which):
+        self.world.command_lost(self.pick(self.commands(told=False), which))
+
+    @rule()
+    def time_passes(self):
+        self.world.time_passes()
+
     @rule(which=ANY)
     @precondition(lambda self: self.world.on_starts)
     def abandon(self, which):
@@ -236,6 +268,12 @@ class AnythingHappens(RuleBasedStateMachine):
                 world.returns(key, None)
             for key in sorted(world.ladders):
                 world.ladder_done(key, [])
+            for key in self.commands():
+                world.command_ends(key, 0)
+            for key, command in list(world.commands.items()):
+                if command.lost and command.told:
+                    world.command_lost(key)
+            world.time_passes()
             while world.stuck:
                 world.stuck_returns(0)
             world.dispatch()

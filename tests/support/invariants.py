@@ -10,7 +10,7 @@ from orcha._store.contract import Row
 from support.simulated import World
 from support.simulated_hooks import CAPACITY
 
-RUNS = (State.STARTING, State.CANCELLING)
+RUNS = (State.STARTING, State.RUNNING, State.CANCELLING)
 
 
 class Seen:
@@ -52,6 +52,7 @@ def queued_means_never_executed(world: World, _: Seen) -> None:
     for row in world.store.all_rows():
         if row.state is State.QUEUED:
             assert not world.on_starts[row.seq, row.attempt + 1]
+            assert not world.executed[row.seq, row.attempt + 1]
 
 
 def nothing_leaves_its_end(world: World, seen: Seen) -> None:
@@ -94,6 +95,8 @@ def the_final_value_is_what_the_row_says(world: World, _: Seen) -> None:
 def a_cancel_that_was_kept_is_no_success(world: World, seen: Seen) -> None:
     for row in world.store.all_rows():
         before = seen.rows.get(row.seq)
+        if row.seq in world.by_itself:
+            continue
         if before is not None and before.state is State.CANCELLING and row.attempt == before.attempt:
             assert row.outcome not in {Outcome.SUCCEEDED, Outcome.FAILED}
 
@@ -108,6 +111,15 @@ def cancelled_means_nothing_of_it_lives(world: World, _: Seen) -> None:
             assert action.alive, "a process lives, and no abandoned thread can have started it"
             ended = (row.seq, row.attempt) in world.ladders or world.machine.effects
             assert ended, "a process of an abandoned thread is not killed"
+
+
+def a_command_is_executed_once_an_attempt_and_ends_before_the_next(world: World, _: Seen) -> None:
+    assert all(count == 1 for count in world.executed.values()), world.executed
+    rows = {row.seq: row for row in world.store.all_rows()}
+    for (seq, attempt), command in world.commands.items():
+        row = rows[seq]
+        assert row.attempt == attempt, f"attempt {row.attempt} while attempt {attempt} lives"
+        assert command.lost or row.state in RUNS, f"a command lives, and its petition is {row.state.name}"
 
 
 def no_more_run_than_may(world: World, _: Seen) -> None:
@@ -174,6 +186,7 @@ ALWAYS = [
     the_final_value_is_what_the_row_says,
     a_cancel_that_was_kept_is_no_success,
     cancelled_means_nothing_of_it_lives,
+    a_command_is_executed_once_an_attempt_and_ends_before_the_next,
     no_more_run_than_may,
     a_slot_is_held_while_anything_of_the_attempt_lives,
     hooks_are_called_in_pairs,
@@ -190,7 +203,8 @@ def nobody_runnable_is_left(world: World) -> None:
 
 def everything_is_known_after_recovery(world: World) -> None:
     for row in world.store.all_rows():
-        assert row.state in {State.QUEUED, State.HELD, State.ENDED}
+        if (row.seq, row.attempt) not in world.commands:
+            assert row.state in {State.QUEUED, State.HELD, State.ENDED}
         assert not row.slot_held
 
 

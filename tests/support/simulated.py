@@ -8,7 +8,8 @@ from __future__ import annotations
 import ast
 import functools
 
-from orcha._core.changes import Append, Changes
+from orcha._core.changes import Append, Changes, CommandStep
+from orcha._core.commanding import End
 from orcha._core.effects import Do, Effect, Final
 from orcha._core.machine import CANCELLED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE, Machine, on_interrupt_state
 from orcha._core.record import Cancellation, Phase, Record
@@ -17,7 +18,7 @@ from orcha._service.loading import record_of
 from orcha._store.contract import Row
 from orcha._store.memory import MemoryStore
 from orcha.exceptions.store import StoreFull, TokenKnown
-from support.simulated_hooks import REFUSED, Attempt, Call, HookSide, Plan
+from support.simulated_hooks import LIVE, REFUSED, Attempt, Call, HookSide, Plan
 
 MANAGER = "tests:Manager"
 KNOWN, BUSY = 2, 3
@@ -73,12 +74,14 @@ class World(HookSide):
         self.answers: dict[int, Outcome | None] = {}
         self.unanswered: set[int] = set()
         self.waiters = 0
+        self.clock = 0.0
         super().__init__(Machine(hot=hot), SimulatedStore())
         self._boot()
 
     def _boot(self) -> None:
         self.store.begin(nonce=1, boot_id="boot", uid=0, now=self.time)
         self.begin(Machine(next_seq=self.store.next_seq(), hot=self.hot))
+        self.machine.now = self.clock
         self.store.full = False
         self.ladders: set[Attempt] = set()
         self.appended: dict[bytes, list[tuple[str, int, object]]] = {}
@@ -139,14 +142,14 @@ class World(HookSide):
 
     def limit(self, record: Record) -> None:
         """An attempt has run too long, or a petition has waited too long."""
-        if record.state is State.STARTING or record.phase is Phase.WAITING:
+        if (record.state is State.STARTING and not record.command) or record.phase is Phase.WAITING:
             self.machine.cancel(record, Cancellation(Outcome.TIMED_OUT, TIMED_OUT_CODE, "too long"))
 
     def stop(self) -> None:
         """Start nothing any more, and interrupt what runs."""
         self.draining = True
         for record in list(self.machine.records.values()):
-            if record.state is State.STARTING:
+            if record.state in (State.STARTING, State.RUNNING):
                 requeue = on_interrupt_state(record.on_interrupt)
                 self.machine.cancel(
                     record, Cancellation(Outcome.INTERRUPTED, INTERRUPTED_CODE, "stopped", requeue=requeue)
@@ -206,6 +209,63 @@ class World(HookSide):
     def abandon(self, key: Attempt) -> None:
         """The grace of a cancelled action's thread is over."""
         self.report("abandon", *key)
+
+    # --- commands -----------------------------------------------------------------------------------------------
+
+    def executes(self, key: Attempt) -> None:
+        """A command's first instruction runs."""
+        command = self.commands[key]
+        if not command.executed:
+            command.executed = True
+            self.executed[key] += 1
+        if command.told:
+            self.report("running", *key)
+
+    def command_ends(
+        self, key: Attempt, code: int, *, due: float | None = None, survivors: tuple[int, ...] = ()
+    ) -> None:
+        """A command ends, by itself or because it was cancelled; it may be tried again from `due` on."""
+        command = self.commands.pop(key)
+        if command.cancelled:
+            end = End(Outcome.CANCELLED, CANCELLED_CODE, None, by_itself=False, survivors=survivors)
+        else:
+            outcome = Outcome.FAILED if code else Outcome.SUCCEEDED
+            end = End(outcome, code, None, due=due, survivors=survivors)
+            if command.record.state is State.CANCELLING:
+                self.by_itself.add(key[0])
+        record = self.machine.command(*key)
+        again = end.due is not None and record is not None and record.state is not State.CANCELLING and not survivors
+        self.report("command_ended", *key, end)
+        if record is not None:
+            self.machine.keep_command(CommandStep(*key, due=end.due if again else None, losses=0))
+
+    def command_lost(self, key: Attempt) -> None:
+        """What watches over a command dies, and its processes with it."""
+        command = self.commands[key]
+        command.lost = True
+        if not command.told:
+            return
+        del self.commands[key]
+        record = self.machine.command(*key)
+        losses = 0 if command.executed else self._losses(key[0]) + 1
+        self.report("command_lost", *key, executed=command.executed, losses=losses)
+        if record is not None:
+            self.machine.keep_command(CommandStep(*key, losses=losses))
+
+    def _losses(self, seq: int) -> int:
+        kept = self.machine.changes.commands.get(seq)
+        if kept is not None and kept.losses is not None:
+            return kept.losses
+        known = self.store.commands([seq]).get(seq)
+        return known.losses if known is not None else 0
+
+    def time_passes(self) -> None:
+        """What waits for its time has waited long enough."""
+        self.clock += 100
+        self.machine.now = self.clock
+        for record in list(self.machine.records.values()):
+            if record.due is not None:
+                self.machine.rises(record.seq)
 
     # --- the transaction ----------------------------------------------------------------------------------------
 
@@ -275,6 +335,9 @@ class World(HookSide):
             assert detail in self.unanswered, "a cancel was answered twice"
             self.unanswered.discard(detail)
             self.answers[detail] = record.outcome
+        elif record.command:
+            if key in self.commands:
+                self.commands[key].cancelled = True
         else:
             assert record.run == key, "processes of an attempt that does not run are to be ended"
             self.ladders.add(key)
@@ -288,20 +351,53 @@ class World(HookSide):
         self._boot()
         owed = []
         for row in self.store.unfinished(MANAGER):
-            if row.hook_pending or row.state in (State.STARTING, State.CANCELLING):
+            if row.hook_pending or row.state in LIVE:
                 assert crashed, f"an orderly stop leaves an on_finish owed: {row}"
                 self.recovered.add((row.seq, row.attempt))
             record = record_of(row)
-            if self.machine.recovered(record, hook_pending=row.hook_pending, slot_held=row.slot_held):
+            losses = self._losses_of(row, record)
+            if losses is None:
+                continue
+            if self.machine.recovered(record, hook_pending=row.hook_pending, slot_held=row.slot_held, losses=losses):
                 owed.append(record)
+            if losses:
+                self.machine.keep_command(CommandStep(row.seq, row.attempt, losses=losses))
+        resting = self._rest(owed)
         try:
             self.commit(dies=dies)
         except Crash:
             self.restart()
             return
         self.again += [call for r in owed for call in (Call("convert", r), Call("finish", r))]
-        self.machine.load_waiting([(w.priority, w.seq, w.id) for w in self.store.waiting(MANAGER)])
+        waiting = [w for w in self.store.waiting(MANAGER) if w.seq not in resting]
+        self.machine.load_waiting([(w.priority, w.seq, w.id) for w in waiting])
         self.tombstones.update(self.store.all_tombstones(self.time))
+
+    def _losses_of(self, row: Row, record: Record) -> int | None:
+        """Adopt a command that lives; of any other tell how often in a row it was lost before it was executed."""
+        key = row.seq, row.attempt
+        known = self.store.commands([row.seq]).get(row.seq)
+        if known is None or known.attempt != row.attempt or row.state not in LIVE:
+            return 0
+        command = self.commands.get(key)
+        if command is not None and not command.lost:
+            command.record, command.told = record, False
+            self.machine.adopt(record)
+            self.again.append(Call("convert", record))
+            return None
+        self.commands.pop(key, None)
+        executed = command.executed if command is not None else row.state is not State.STARTING
+        return 0 if executed else known.losses + 1
+
+    def _rest(self, owed: list[Record]) -> set[int]:
+        due = {command.seq: command.due or 0.0 for command in self.store.resting()}
+        resting = set()
+        for row in self.store.rows(list(due)):
+            if row.state is State.QUEUED:
+                record = next((record for record in owed if record.seq == row.seq), None) or record_of(row)
+                self.machine.rest(record, due[row.seq])
+                resting.add(row.seq)
+        return resting
 
 
 def cancelled() -> Cancellation:

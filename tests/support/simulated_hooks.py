@@ -17,6 +17,8 @@ CAPACITY = 2
 """How many petitions every condition lets run."""
 HEADS = 64
 REFUSED = 4
+LIVE = (State.STARTING, State.RUNNING, State.CANCELLING)
+"""States in which an attempt may live."""
 Attempt = tuple[int, int]
 """(sequence, attempt)"""
 
@@ -32,6 +34,20 @@ class Plan(NamedTuple):
     converts_again: bool = True
     condition_breaks: bool = False
     on_start: bool = True
+    command: bool = False
+
+
+@dataclass
+class Command:
+    """One attempt at a command in the world: it outlives the service."""
+
+    record: Record
+    executed: bool = False
+    lost: bool = False
+    """Nothing of it is left, and the service has not been told."""
+    told: bool = True
+    """Its events reach the service: an adopted one's do when its petition was made again."""
+    cancelled: bool = False
 
 
 @dataclass
@@ -87,6 +103,10 @@ class HookSide:
         self.recovered: set[Attempt] = set()
         """Attempts that a crash interrupted: nobody knows whether their on_start was called."""
         self.crashes = 0
+        self.commands: dict[Attempt, Command] = {}
+        self.executed: Counter[Attempt] = Counter()
+        self.by_itself: set[int] = set()
+        """Petitions whose command ended before the first signal of a cancel that was kept."""
         self.begin(machine)
 
     def begin(self, machine: Machine) -> None:
@@ -178,6 +198,8 @@ class HookSide:
             self._not_converted(call.record)
         else:
             self.machine.hook_done(call.record.seq)
+        if call.hook == "convert" and call.record.phase is Phase.ACTION:
+            self.commands[call.record.seq, call.record.attempt].told = True
 
     def _condition_hangs(self, visit: Visit) -> None:
         self.visit = None
@@ -205,7 +227,9 @@ class HookSide:
         self._note_on_start(record)
         if not plan.on_start:
             return Result(call, "on_start answered False")
-        if record.may_start:
+        if record.may_start and record.command:
+            self.commands[record.seq, record.attempt] = Command(record)
+        elif record.may_start:
             self.actions[record.seq, record.attempt] = Action(record)
         return Result(call)
 
@@ -215,6 +239,8 @@ class HookSide:
             return Result(call, "no petition")
         record.petition = plan  # type: ignore[assignment]  # the machine never looks into it
         record.on_interrupt = plan.on_interrupt
+        if record.phase is not Phase.ACTION:
+            record.command = plan.command
         if call.fresh:
             record.priority = plan.priority
         return Result(call)
@@ -268,6 +294,9 @@ class HookSide:
         elif call.hook == "convert":
             if result.error is None and record.phase is Phase.CONVERTING:
                 return record
+            if record.phase is Phase.ACTION:
+                self.commands[record.seq, record.attempt].told = True
+                return None
             if result.error is not None:
                 self._not_converted(record)
         elif result.error is None:

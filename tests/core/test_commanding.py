@@ -1,0 +1,276 @@
+"""Rows of the table of states that commands have for themselves."""
+
+from __future__ import annotations
+
+import pytest
+
+from orcha._core.commanding import End
+from orcha._core.effects import Do
+from orcha._core.record import Phase
+from orcha._core.recover import never_executed
+from orcha._core.state import OnInterrupt, Outcome, State
+from support.simulated import World
+from support.simulated_hooks import Plan
+
+TOKEN = b"t" * 16
+FIRST = (1, 1)
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def settle(world):
+    for _ in range(4):
+        world.commit()
+        world.dispatch()
+        while world.visit is not None:
+            world.hook_step()
+    world.commit()
+
+
+def row(world):
+    return world.store.rows([1])[0]
+
+
+def handed_over(world, **plan):
+    world.submit(Plan(command=True, **plan), "a", TOKEN)
+    settle(world)
+    assert row(world).state is State.STARTING
+    assert FIRST in world.commands
+
+
+def running(world, **plan):
+    handed_over(world, **plan)
+    world.executes(FIRST)
+    settle(world)
+    assert row(world).state is State.RUNNING
+
+
+def ended(world):
+    found = row(world)
+    assert found.state is State.ENDED
+    return found.outcome, found.code, found.reason
+
+
+@pytest.mark.parametrize("begin", [handed_over, running])
+def test_a_command_that_ends_ends_its_petition(world, begin):
+    begin(world)
+    world.command_ends(FIRST, 3)
+    settle(world)
+    assert ended(world) == (Outcome.FAILED, 3, None)
+    assert not world.machine.granted
+    assert world.on_finishes[FIRST]
+
+
+def test_what_comes_twice_or_late_changes_nothing(world):
+    running(world)
+    world.executes(FIRST)
+    world.command_ends(FIRST, 0)
+    for report in (
+        lambda: world.machine.running(*FIRST),
+        lambda: world.machine.command_ended(*FIRST, End(Outcome.FAILED, 1)),
+        lambda: world.machine.command_lost(*FIRST, executed=True),
+        lambda: world.machine.rises(1),
+    ):
+        report()
+    settle(world)
+    assert ended(world) == (Outcome.SUCCEEDED, 0, None)
+    assert world.machine.dropped_events == 3
+
+
+def test_a_command_may_not_give_its_own_final_value(world):
+    running(world)
+    assert world.machine.is_writable(*FIRST)
+    assert not world.machine.finish(*FIRST, 0)
+
+
+def test_what_it_starts_is_ended_where_a_cancel_came_before_it_was_handed_over(world):
+    world.submit(Plan(command=True), "a", TOKEN)
+    world.dispatch()
+    while world.visit is not None:
+        world.hook_step()
+    world.commit()
+    record = world.machine.records[1]
+    assert record.phase is Phase.ON_START
+    world.dispatch()
+    world.hook_step()  # on_start has been called, and nobody has been told
+    world.cancel("a")
+    world.executes(FIRST)
+    world.hook_step()
+    assert record.state is State.CANCELLING
+    settle(world)
+    assert world.commands[FIRST].cancelled
+    world.command_ends(FIRST, 0)
+    settle(world)
+    assert ended(world) == (Outcome.CANCELLED, 130, None)
+
+
+def test_survivors_of_a_cancel_break_it_and_are_named(world):
+    running(world)
+    world.cancel("a")
+    settle(world)
+    world.command_ends(FIRST, 0, survivors=(42, 43))
+    settle(world)
+    assert ended(world) == (Outcome.BROKEN, 1, "cannot be killed: process 42, 43")
+
+
+def test_survivors_of_an_end_by_itself_leave_its_outcome_but_let_nothing_start_again(world):
+    running(world)
+    world.command_ends(FIRST, 3, due=0.0, survivors=(42,))
+    settle(world)
+    assert ended(world) == (Outcome.FAILED, 3, None)
+
+
+def test_a_cancel_that_comes_too_late_is_answered_with_how_it_ended(world):
+    running(world)
+    world.cancel("a")
+    world.commands[FIRST].cancelled = False
+    world.command_ends(FIRST, 0, due=5.0)
+    settle(world)
+    assert ended(world) == (Outcome.SUCCEEDED, 0, None)
+    assert world.answers == {1: Outcome.SUCCEEDED}
+
+
+def test_a_retry_is_kept_with_the_end_and_waits_for_its_time_and_its_on_finish(world):
+    running(world)
+    world.command_ends(FIRST, 3, due=50.0)
+    world.commit()
+    assert (row(world).state, row(world).hook_pending, row(world).attempt) == (State.QUEUED, True, 1)
+    assert world.store.commands([1])[1].due == 50.0
+    settle(world)
+    assert row(world).hook_pending is False
+    assert not world.machine.waiting
+    world.machine.rises(1)
+    assert not world.machine.waiting, "it is too soon"
+    world.time_passes()
+    settle(world)
+    assert (row(world).state, row(world).attempt) == (State.STARTING, 2)
+    assert world.store.commands([1])[1].due is None
+    assert world.store.log(TOKEN) == []
+
+
+def test_a_retry_whose_time_has_come_waits_for_its_on_finish(world):
+    running(world)
+    world.command_ends(FIRST, 3, due=50.0)
+    world.commit()
+    world.time_passes()
+    assert not world.machine.waiting
+    settle(world)
+    assert row(world).attempt == 2
+
+
+@pytest.mark.parametrize("returned", [True, False])
+def test_a_cancel_ends_what_rests(world, returned):
+    running(world)
+    world.command_ends(FIRST, 3, due=50.0)
+    if returned:
+        settle(world)
+    world.cancel("a")
+    settle(world)
+    assert ended(world) == (Outcome.CANCELLED, 130, None)
+    assert len(world.on_finishes[FIRST]) == 1
+    assert row(world).hook_pending is False
+
+
+def test_a_lost_command_goes_by_its_policy(world):
+    for policy, state in ((OnInterrupt.FAIL, State.ENDED), (OnInterrupt.ASK, State.HELD)):
+        mine = World()
+        running(mine, on_interrupt=policy)
+        mine.command_lost(FIRST)
+        settle(mine)
+        assert row(mine).state is state
+    running(world, on_interrupt=OnInterrupt.RERUN)
+    world.command_lost(FIRST)
+    settle(world)
+    assert (row(world).state, row(world).attempt) == (State.STARTING, 2)
+
+
+def test_a_cancelled_command_that_is_lost_is_cancelled(world):
+    running(world, on_interrupt=OnInterrupt.RERUN)
+    world.cancel("a")
+    world.command_lost(FIRST)
+    settle(world)
+    assert ended(world) == (Outcome.CANCELLED, 130, None)
+
+
+def test_one_that_was_never_executed_starts_again_but_not_for_ever(world):
+    handed_over(world)
+    for attempt in (1, 2, 3):
+        world.command_lost((1, attempt))
+        settle(world)
+    assert ended(world)[0] is Outcome.BROKEN
+    assert "could not be executed" in ended(world)[2]
+
+
+def test_never_executed_after_a_crash_is_counted_with_those_before(world):
+    handed_over(world)
+    world.command_lost(FIRST)
+    settle(world)
+    world.commands.clear()
+    world.restart()
+    settle(world)
+    assert row(world).attempt == 3
+    world.commands.clear()
+    world.restart()
+    settle(world)
+    assert ended(world)[0] is Outcome.BROKEN
+    assert never_executed(3).outcome is Outcome.BROKEN
+
+
+@pytest.mark.parametrize("begin", [handed_over, running])
+def test_a_command_that_lives_is_adopted_and_its_end_counts(world, begin):
+    begin(world)
+    world.restart()
+    assert world.machine.granted == {"a": 1}
+    settle(world)
+    world.command_ends(FIRST, 3)
+    settle(world)
+    assert ended(world) == (Outcome.FAILED, 3, None)
+    assert len(world.on_finishes[FIRST]) == 1
+    assert world.on_starts[FIRST] == 1
+
+
+def test_a_cancel_and_an_interruption_go_on_after_a_crash(world):
+    running(world, on_interrupt=OnInterrupt.RERUN)
+    world.stop()
+    settle(world)
+    assert row(world).state is State.CANCELLING
+    world.restart()
+    assert world.commands[FIRST].cancelled
+    settle(world)
+    world.command_ends(FIRST, 0)
+    settle(world)
+    assert (row(world).state, row(world).attempt) == (State.STARTING, 2)
+
+
+def test_what_rests_rests_on_after_a_crash(world):
+    running(world)
+    world.command_ends(FIRST, 3, due=50.0)
+    world.commit()
+    world.restart()
+    settle(world)
+    assert not world.machine.waiting
+    assert world.on_finishes[FIRST], "it is owed"
+    world.time_passes()
+    settle(world)
+    assert row(world).attempt == 2
+
+
+def test_an_acceptance_that_is_not_kept_leaves_no_command(world):
+    world.submit(Plan(command=True), "a", TOKEN)
+    world.dispatch()
+    while world.visit is not None:
+        world.hook_step()
+    assert world.machine.changes.commands
+    world.store.full = True
+    world.commit()
+    assert world.verdicts[1] == "busy"
+    assert not world.store.commands([1])
+
+
+def test_effects_name_what_is_to_be_ended(world):
+    running(world)
+    world.cancel("a")
+    assert [effect.do for effect in world.machine.effects] == [Do.END_PROCESSES]
