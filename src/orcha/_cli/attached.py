@@ -165,6 +165,8 @@ class Attached:
         """Write one value."""
         if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bytes):
             self._waits = False
+            if self._typing is not None:
+                self._typing.has_begun = True
             self._streams.write(value[0], value[1])
         elif isinstance(value, str) and self._command:
             self._streams.tell(value)

@@ -63,7 +63,7 @@ def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if not told.is_nothing(known.get(name)):
             yield name, told.value(name, known[name])
     yield from _command(command)
-    skipped = {*_FIRST, *told.TIMES, "command", "attempts", "channel", "seq", "outcome", "attempt"}
+    skipped = {*_FIRST, *told.TIMES, "command", "attempts", "channel", "seq", "outcome", "attempt", "code"}
     for name, value in sorted(known.items()):
         if name not in skipped and not told.is_nothing(value):
             yield name.replace("_", " "), told.value(name, value)
@@ -85,13 +85,30 @@ def _attempt(attempt: dict[str, Any]) -> str:
     from orcha._cli import ps, render, told
 
     known = {"state": "running", "outcome": None, "code": None} | attempt
-    parts = [ps.state(known)]
+    over = known["outcome"] is None and known.get("ended") is not None
+    parts = [f"exit code {known['code']}" if over else ps.state(known)]
     if known.get("reason"):
         parts.append(render.plain(known["reason"]))
-    skipped = {"attempt", "state", "outcome", "code", "reason"}
+    if known.get("signals"):
+        parts.append(
+            "sent " + ", ".join(f"{_signal(number)} ({render.plain(why)})" for _, number, why in known["signals"])
+        )
+    if known.get("signal"):
+        parts.append(f"ended by {_signal(known['signal'])}")
+    skipped = {"attempt", "state", "outcome", "code", "reason", "signal", "signals"}
     parts += [
         f"{name.replace('_', ' ')} {told.value(name, value)}"
         for name, value in known.items()
         if name not in skipped and not told.is_nothing(value)
     ]
     return ", ".join(parts)
+
+
+def _signal(number: int) -> str:
+    """Give a signal's name."""
+    from signal import Signals
+
+    try:
+        return Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_COUNTS = ("managers", "states", "outcomes", "rates")
+
+
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "Show counts, rates and waiting times of the service."
@@ -24,7 +27,7 @@ def run(namespace: argparse.Namespace) -> int:
     with connected() as service:
         found = service.done(service.stats())
     if namespace.json:
-        render.json(told.as_json(found))
+        render.json(told.as_json(found | {"started": render.iso(found["started"])}, times=()))
         return 0
     for name, value in lines(found):
         render.line(f"{name + ':':<14} {value}")
@@ -33,8 +36,13 @@ def run(namespace: argparse.Namespace) -> int:
 
 def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Give names and values as people read them."""
-    from orcha._cli import told
+    from orcha._cli import render, told
 
     for name, value in found.items():
-        if not told.is_nothing(value):
-            yield name.replace("_", " "), told.value(name, value)
+        if told.is_nothing(value):
+            continue
+        if name in _COUNTS:
+            text = ", ".join(f"{render.plain(key).replace('_', ' ')} {each:.4g}" for key, each in value.items() if each)
+        else:
+            text = told.value(name, value)
+        yield name.replace("_", " "), text or "none"

@@ -6,6 +6,7 @@ from orcha._cli import render
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container
     from typing import Any
 
 TIMES = ("submitted", "started", "ended")
@@ -57,18 +58,18 @@ def _plain(name: str, found: Any) -> str:
     return found.hex() if isinstance(found, bytes) else render.plain("-" if found is None else found)
 
 
-def as_json(found: Any, name: str = "") -> Any:
-    """Give a value as JSON has it: times in ISO 8601, bytes as hexadecimal digits.
+def as_json(found: Any, name: str = "", *, times: Container[str] = TIMES) -> Any:
+    """Give a value as JSON has it: what has one of these names as time in ISO 8601, bytes as hexadecimal digits.
 
     >>> as_json({"started": 0, "channel": bytes(2), "priority": float("inf")})
     {'started': '1970-01-01T00:00:00+00:00', 'channel': '0000', 'priority': 'inf'}
     """
     if isinstance(found, dict):
-        return {str(key): as_json(each, str(key)) for key, each in found.items()}
+        return {str(key): as_json(each, str(key), times=times) for key, each in found.items()}
     if isinstance(found, list | tuple | set | frozenset):
-        return [as_json(each) for each in found]
+        return [as_json(each, times=times) for each in found]
     if isinstance(found, bytes):
         return found.hex()
-    if name in TIMES and isinstance(found, int | float):
+    if name in times and isinstance(found, int | float):
         return render.iso(found)
     return render.number(found) if isinstance(found, float) else found

@@ -67,6 +67,8 @@ class Typing:
         self._ahead: Queue[bytes | None] = Queue(maxsize=0 if self._is_terminal else _AHEAD)
         self._over = threading.Event()
         self._place: tuple[int, int] | None = None
+        self.has_begun = False
+        """Whether the command is known to run: from then on Ctrl+C is a key for its terminal."""
         self._changes = self._is_terminal and (tty or (self._alone and not forward))
 
     @property
@@ -163,7 +165,7 @@ class Typing:
         if left:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
             return False
-        if self._tty and self._place is None and _INTERRUPT in passed:
+        if self._tty and self._place is None and not self.has_begun and _INTERRUPT in passed:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             passed = passed.replace(_INTERRUPT, b"")
         if self._forward and passed:
@@ -177,7 +179,7 @@ class Typing:
 
     def _send(self) -> None:
         """Bring the command what was read, once it runs."""
-        data = self._ahead.get()
+        data: bytes | None = b"" if self._tty else self._ahead.get()
         try:
             while not self._over.is_set() and (place := self._wait_for_start()) is not None:
                 self._place = place

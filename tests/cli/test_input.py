@@ -1,0 +1,157 @@
+"""What is typed or piped into ``orcha run``: standard input, terminals, and their sizes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from support.terminals import OnTerminal
+from support.waiting import DEADLINE, wait_for
+
+
+@pytest.fixture
+def service(serve):
+    """Give a service that runs two commands at once."""
+    return serve(arguments=("serve", "commands"), environment={"ORCHA_COMMANDS": "2"})
+
+
+def run(service, *arguments, **options):
+    return service.run("run", *arguments, **{"text": False} | options)
+
+
+def on_terminal(service, *arguments, **options):
+    return OnTerminal(service.orcha("run", *arguments), service.environment, **options)
+
+
+# --- a pipe ----------------------------------------------------------------------------------------------------------
+
+
+def test_standard_input_comes_whole_and_ends(service):
+    data = os.urandom(2_000_000)
+    done = run(service, "--stdin", "--", "cat", input=data)
+    assert done.stdout == data
+    assert (done.stderr, done.returncode) == (b"", 0)
+
+
+def test_without_stdin_the_command_reads_nothing_and_the_client_neither(service):
+    reader, writer = os.pipe()
+    os.write(writer, b"mine")
+    done = run(service, "--", "cat", stdin=reader)
+    assert (done.stdout, done.returncode) == (b"", 0)
+    assert os.read(reader, 10) == b"mine"
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_command_that_does_not_read_is_no_harm(service):
+    done = run(service, "-i", "--", "sh", "-c", "exit 4", input=b"x" * 1_000_000)
+    assert done.returncode == 4
+
+
+def test_what_is_typed_into_a_pipe_comes_as_it_is_written(service):
+    client = service.spawn(*service.orcha("run", "-i", "--", "cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    for line in (b"one\n", b"two\n"):
+        client.stdin.write(line)
+        client.stdin.flush()
+        assert client.stdout.readline() == line
+    client.stdin.close()
+    assert client.wait(DEADLINE) == 0
+
+
+def test_standard_input_waits_with_its_command(service):
+    for name in ("a", "b"):
+        assert run(service, "--detach", "--name", name, "--", "sleep", "1000").returncode == 0
+    command = service.orcha("run", "--name", "it", "-i", "cat")
+    client = service.spawn(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    client.stdin.write(b"early")
+    client.stdin.close()
+    wait_for(lambda: "it " in service.run("ps", "--state", "queued").stdout)
+    assert service.run("cancel", "a", "b").returncode == 0
+    assert client.stdout.read() == b"early"
+    assert client.wait(DEADLINE) == 0
+
+
+def test_a_service_that_comes_back_gets_the_rest(service):
+    client = service.spawn(*service.orcha("run", "-i", "cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    client.stdin.write(b"one\n")
+    client.stdin.flush()
+    assert client.stdout.readline() == b"one\n"
+    service.kill()
+    client.stdin.write(b"two\n")
+    client.stdin.close()
+    service.start()
+    assert client.stdout.read() == b"two\n"
+    assert client.wait(DEADLINE) == 0
+
+
+# --- a terminal ------------------------------------------------------------------------------------------------------
+
+
+def test_a_terminal_for_the_command(service):
+    script = 'test -t 0 && test -t 1 && test -t 2 && stty size; read -r line; echo "got $line"; exit 3'
+    with on_terminal(service, "--tty", "--", "sh", "-c", script) as it:
+        it.until(b"24 80")
+        assert it.mode() != it.before
+        it.type(b"hello\r")
+        it.until(b"got hello")
+        assert it.end() == 3
+        assert it.mode() == it.before
+
+
+def test_ctrl_c_is_the_commands_key(service):
+    script = "trap 'echo caught; exit 6' INT; echo ready; while :; do sleep 0.05; done"
+    with on_terminal(service, "-t", "--", "sh", "-c", script) as it:
+        it.until(b"ready")
+        it.type(b"\x03")
+        it.until(b"caught")
+        assert it.end() == 6
+        assert it.mode() == it.before
+
+
+def test_the_size_of_the_terminal_is_passed_on(service):
+    script = "trap 'stty size' WINCH; echo ready; while :; do sleep 0.05; done"
+    with on_terminal(service, "-t", "--name", "it", "--", "sh", "-c", script) as it:
+        it.until(b"ready")
+        it.resize(33, 111)
+        it.until(b"33 111")
+        it.type(b"\x1dd")
+        assert it.end() == 0
+        assert it.mode() == it.before
+    assert service.run("cancel", "it").returncode == 0
+
+
+def test_what_was_left_is_taken_up_on_another_terminal(service):
+    with on_terminal(service, "-t", "--name", "it", "--", "sh", "-c", 'echo ready; read -r x; echo "got $x"') as it:
+        it.until(b"ready")
+        it.type(b"\x1dd")
+        assert it.end() == 0
+    with OnTerminal(service.orcha("attach", "it"), service.environment) as it:
+        it.until(b"ready")
+        it.type(b"more\r")
+        it.until(b"got more")
+        assert it.end() == 0
+        assert it.mode() == it.before
+
+
+def test_while_it_waits_ctrl_c_cancels_it(service):
+    for name in ("a", "b"):
+        assert run(service, "--detach", "--name", name, "--", "sleep", "1000").returncode == 0
+    with on_terminal(service, "-t", "--name", "it", "cat") as it:
+        it.until(b"it waits")
+        it.type(b"\x03")
+        assert it.end() == 130
+        assert it.mode() == it.before
+    assert service.run("cancel", "a", "b").returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_terminal_is_restored_however_the_client_ends(service, number):
+    with on_terminal(service, "-t", "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000") as it:
+        it.until(b"ready")
+        it.process.send_signal(number)
+        assert it.end() == (130 if number == signal.SIGTERM else 129)
+        assert it.mode() == it.before
+    service.run("cancel", "it")
