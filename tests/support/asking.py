@@ -1,0 +1,176 @@
+"""An engine of its own in this process, and several people who ask it things."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from orcha._output.log import MemoryLog
+from orcha._service.engine import Engine
+from orcha._service.recovery import recover_all
+from orcha._service.settings import Settings
+from orcha._store.memory import MemoryStore
+from orcha._store.sqlite import SqliteStore
+from orcha._wire import values
+from orcha._wire.endpoint import Endpoint
+from orcha._wire.frames import MAX_FRAME, FrameReader, decode_service_message
+from orcha._wire.messages import Item, List, Reply, Rows, Submit, Submitted, Verdict
+from orcha.interfaces import Message, Petition, Policy
+from support.waiting import wait_for
+
+EVERY = 0b1111110
+
+
+class Person:
+    """Somebody's connection, as the engine sees it."""
+
+    _ids = itertools.count(1)
+
+    def __init__(self, role: str, identity: str) -> None:
+        """Be another connection."""
+        self.id = next(self._ids)
+        self.role = role
+        self.identity = identity
+        self.heard: list[Any] = []
+
+
+class GateManager:
+    """Its petitions wait until they are allowed, put a line, and end with the code in their extras when let go."""
+
+    def __init__(self) -> None:
+        """Allow nobody."""
+        self.allowed: set[str] = set()
+        self.let_go = threading.Event()
+        self.let_go.set()
+        self.order: list[str] = []
+
+    def convert_to_petition(self, m: Message) -> Petition | None:
+        """Make a petition."""
+        extras = m.extras
+
+        def act(_: Any, petition: Petition) -> None:
+            self.order.append(str(m.id))
+            petition.communicate(f"{m.id} runs\n")
+            self.let_go.wait(30)
+            petition.finish(extras.get("code", 0))
+
+        def may_run(petition: Petition) -> bool:
+            return not extras.get("waits") or str(petition.id) in self.allowed
+
+        petition = Petition(m.id, extras["queue"], act, may_run, policy=Policy(group=extras.get("group")))
+        petition.priority = extras.get("priority", 0)
+        return petition
+
+    def on_start(self, petition: Petition) -> bool:
+        """Agree."""
+        return True
+
+    def on_finish(self, petition: Petition) -> bool:
+        """Agree."""
+        return True
+
+
+class Asked:
+    """An engine, and what people ask of it."""
+
+    def __init__(self, folder: Path | None, *, slots: dict[str, int] | None = None) -> None:
+        """Open the store, recover, and start."""
+        self.manager = GateManager()
+        self.store = MemoryStore() if folder is None else SqliteStore(folder)
+        incarnation, _ = self.store.begin(nonce=1, boot_id="test", uid=os.getuid(), now=1.0)
+        settings = replace(Settings(Endpoint("127.0.0.1", 1, str(folder or "/nowhere"))), slots=slots or {})
+        self.engine = Engine(self.manager, "m:M", self.store, MemoryLog(), incarnation, settings, self._send)
+        recover_all(self.engine)
+        self.owner = Person("owner", "uid:0")
+        self.user = Person("user", "uid:7")
+        self.stranger = Person("user", "uid:8")
+        self.attempt = Person("attempt", "attempt")
+        self._numbers = itertools.count(1)
+        self.engine.start()
+
+    def close(self) -> None:
+        """End it."""
+        self.manager.let_go.set()
+        self.engine.post(self.engine.halt)
+        assert self.engine.stopped.wait(30)
+        self.engine.visits.hooks.stop()
+        self.engine.ending.stop()
+        for _ in range(self.engine.actions._idle):
+            self.engine.actions._inbox.put(None)
+        self.engine.reporter.stop(5.0)
+        self.store.close()
+
+    def _send(self, batch: list[tuple[Any, bytes]]) -> None:
+        for person, frame in batch:
+            for body in FrameReader(MAX_FRAME).feed(frame):
+                person.heard.append(decode_service_message(body))
+
+    def ask(self, person: Person, kind: type, *arguments: Any, **keywords: Any) -> Any:
+        """Send a request, and give its answer."""
+        number = next(self._numbers)
+        self.engine.receive(person, kind(number, *arguments, **keywords))  # type: ignore[arg-type]
+
+        def answer() -> Any:
+            return next((said for said in person.heard if getattr(said, "request", None) == number), None)
+
+        return wait_for(answer, what=f"an answer to {kind.__name__}")
+
+    def submit(self, person: Person, identity: str, token: bytes | None = None, **extras: Any) -> Reply:
+        """Ask for a petition; give its result."""
+        chosen = token or os.urandom(16)
+        encoded = values.encode({"queue": _Channel(chosen), **extras})
+        said = self.ask(person, Submit, None, 1 << 20, [Item(chosen, identity, encoded, None)])
+        assert isinstance(said, Submitted)
+        return said.results[0]  # type: ignore[return-value]
+
+    def rows(self, person: Person | None = None, **which: Any) -> dict[str, dict[str, Any]]:
+        """Give what is listed, by id."""
+        said = self.ask(person or self.owner, List, EVERY, 1000, **which)
+        assert isinstance(said, Rows)
+        return {str(row["id"]): row for row in said.rows}
+
+    def state(self, identity: str) -> str | None:
+        """Give the state of a petition, or its outcome."""
+        row = self.rows().get(identity)
+        return row and (row["outcome"] or row["state"])
+
+    def wait_for(self, identity: str, state: str) -> None:
+        """Wait until it is in a state, or ended so."""
+        wait_for(lambda: self.state(identity) == state, what=f"{identity} {state}")
+
+    def allow(self, *identities: str) -> None:
+        """Let some that wait start."""
+        self.manager.allowed.update(identities)
+        self.engine.post(self.engine.visits.wake)
+
+    def value(self, reply: Reply) -> Any:
+        """Decode the value of a good answer."""
+        assert reply.verdict == Verdict.OK, reply
+        assert reply.value is not None
+        return values.decode(reply.value, channel=bytes)
+
+
+class _Channel:
+    """What `values.encode` takes for a channel."""
+
+    def __init__(self, identity: bytes) -> None:
+        self.__orcha_channel__ = identity
+
+
+@contextmanager
+def asking(folder: Path | None = None, *, slots: dict[str, int] | None = None) -> Iterator[Asked]:
+    """Give an engine, and end it."""
+    asked = Asked(folder, slots=slots)
+    try:
+        yield asked
+    finally:
+        asked.close()
+
+
+__all__ = ["Asked", "Person", "asking"]
