@@ -30,17 +30,16 @@ def folder() -> Iterator[Path]:
     for pid in running_from(folder):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: _reap() and not running_from(folder), what="everything started here to end")
+    wait_for(lambda: not running_from(folder) and _reap(), what="everything started here to end")
     shutil.rmtree(folder)
 
 
 def _reap() -> bool:
-    """Wait for supervisors that a closed world let go; True when there is none left."""
-    try:
-        os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        return True
-    return False
+    """Wait for the supervisors that a closed world let go; they have ended."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    return True
 
 
 @pytest.fixture
