@@ -26,9 +26,9 @@ _COMMAND = frozenset(
     )
 )
 """Keys of a message that are fields of the petition."""
-_POLICY = frozenset(("on_interrupt", "timeout", "queue_timeout"))
+_POLICY = frozenset(("on_interrupt", "timeout", "queue_timeout", "group"))
 """Keys that are fields of its policy."""
-_OTHERS = frozenset(("priority", "retry", "queue", "group", "once", "if_exists", "label"))
+_OTHERS = frozenset(("priority", "retry", "queue", "once", "if_exists", "label"))
 _WITH_DEFAULTS = frozenset(("cwd", "stdin", "stop_signal", "grace", "output_limit", "output_policy", "on_interrupt"))
 """Keys for which None means the default, too."""
 

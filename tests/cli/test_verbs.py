@@ -1,0 +1,270 @@
+"""The verbs about petitions, through the real command and a real service."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+import pytest
+
+from orcha._cli import VERBS, attached, show
+from orcha.bin.main import Commands
+from support.terminals import OnTerminal
+from support.waiting import wait_for
+
+MINE = [verb for verb in VERBS if verb not in {"serve", "stop"}]
+READING = ["ps", "show", "logs", "wait", "stats"]
+
+
+@pytest.fixture
+def service(serve):
+    """Give a service that runs one command at a time."""
+    return serve(arguments=("serve", "commands"), environment={"ORCHA_COMMANDS": "1"})
+
+
+def detach(service, name, *command, options=()):
+    done = service.run("run", "--detach", "--name", name, *options, "--", *map(str, command))
+    assert done.returncode == 0, done.stderr
+
+
+def rows(service, *arguments):
+    done = service.run("ps", "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    return {row["id"]: row for row in json.loads(done.stdout)}
+
+
+def shown(service, name):
+    done = service.run("show", "--json", name)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def busy(service):
+    """Have one command running, as long as the test."""
+    detach(service, "busy", "sleep", "1000")
+    wait_for(lambda: rows(service)["busy"]["state"] == "running")
+    yield service
+    service.run("cancel", "busy")
+
+
+def test_each_verb_has_help_with_an_example(service):
+    for verb in MINE:
+        done = service.run(verb, "--help")
+        assert done.returncode == 0
+        assert f"orcha {verb}" in done.stdout.partition("example")[2], verb
+        assert ("--json" in done.stdout) == (verb in READING), verb
+
+
+def test_each_verb_says_in_a_line_that_there_is_no_service(service):
+    service.stop()
+    for verb in MINE:
+        arguments = {"priority": ["x", "1"], "ps": [], "stats": [], "run": ["true"]}.get(verb, ["x"])
+        done = service.run(verb, *arguments)
+        assert done.returncode == (125 if verb in {"run", "attach"} else 69), verb
+        assert done.stderr.count("\n") == 1, verb
+        assert done.stdout == ""
+
+
+def test_each_verb_says_in_a_line_that_there_is_no_such_petition(service):
+    for verb in MINE:
+        if verb in {"run", "ps", "stats"}:
+            continue
+        done = service.run(verb, "nobody\x1b[2J", *(["1"] if verb == "priority" else []))
+        assert done.returncode == (125 if verb == "attach" else 1), verb
+        assert "nobody" in done.stderr, verb
+        assert "\x1b" not in done.stderr, verb
+        assert done.stderr.count("\n") == 1, verb
+
+
+# --- show ------------------------------------------------------------------------------------------------------------
+
+
+def test_show_tells_how_it_went_and_nothing_secret(service, tmp_path):
+    options = ("--env", "MY_TOKEN=s3cr3t-1", "--label", "a \x1b[2J label", "--memory", "512M", "--cwd", str(tmp_path))
+    detach(service, "it", "sh", "-c", "exit 3", "x", "--password=s3cr3t-2", options=options)
+    assert service.run("wait", "it").returncode == 3
+    text = service.run("show", "it").stdout
+    lines = dict(line.split(":", 1) for line in text.splitlines())
+    fields = {name: value.strip() for name, value in lines.items()}
+    assert fields["state"] == "failed (3)"
+    assert fields["command"] == "sh -c 'exit 3' x '--password=***'"
+    assert fields["label"] == "a \\x1b[2J label"
+    assert fields["memory"] == "512 MiB"
+    assert fields["cwd"] == str(tmp_path)
+    assert "MY_TOKEN" in fields["env"].split()
+    assert "ago" in fields["ended"] or "now" in fields["ended"]
+    assert fields["attempt 1"].startswith("failed (3), ")
+    made = shown(service, "it")
+    assert (made["outcome"], made["code"], made["command"]["memory"]) == ("failed", 3, 512 << 20)
+    assert datetime.fromisoformat(made["ended"]) >= datetime.fromisoformat(made["submitted"])
+    assert len(made["attempts"]) == 1
+    for told in (
+        text,
+        json.dumps(made),
+        service.run("ps", "--all").stdout,
+        service.run("ps", "--all", "--json").stdout,
+    ):
+        assert "s3cr3t" not in told
+        assert "\x1b" not in told
+
+
+def test_show_tells_of_each_attempt_and_which_signal_ended_it(service):
+    detach(service, "it", "sh", "-c", "kill -USR1 $$", options=("--retry", "1", "--retry-delay", "10ms"))
+    assert service.run("wait", "it").returncode == 138
+    text = service.run("show", "it").stdout
+    assert "attempt 1:" in text
+    assert "attempt 2:" in text
+    assert text.count("ended by SIGUSR1") == 2
+    detach(service, "killed", "sleep", "1000")
+    wait_for(lambda: rows(service)["killed"]["state"] == "running")
+    service.run("cancel", "killed")
+    assert "sent SIGINT (cancel" in service.run("show", "killed").stdout
+
+
+def test_show_of_what_waits_tells_why(busy):
+    detach(busy, "it", "true")
+    made = shown(busy, "it")
+    assert (made["state"], made["place"]) == ("queued", 0)
+    assert made["why"]
+    assert f"why:           {made['why']}\n" in busy.run("show", "it").stdout
+
+
+def test_attempts_that_are_not_the_last_are_told_by_their_code():
+    attempt = {"attempt": 1, "ended": 0.0, "code": 75, "signals": [[0.0, 15, "idle"], [0.0, 99, "x"]]}
+    assert show._attempt(attempt).startswith("exit code 75, sent SIGTERM (idle), signal 99 (x), ended 1970")
+
+
+# --- what changes a petition -----------------------------------------------------------------------------------------
+
+
+def test_cancel_ends_each_and_says_which_was_not_there(busy):
+    detach(busy, "a", "true")
+    detach(busy, "b", "true")
+    done = busy.run("cancel", "a", "nobody", "b")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    ends = rows(busy, "--state", "ended")
+    assert (ends["a"]["outcome"], ends["b"]["outcome"]) == ("cancelled", "cancelled")
+
+
+def test_cancel_now_does_not_ask(service):
+    detach(
+        service, "it", "sh", "-c", "trap '' INT TERM; echo ready; while :; do sleep 1; done", options=("--grace", "1h")
+    )
+    wait_for(lambda: service.run("logs", "it").stdout == "ready\n")
+    assert service.run("cancel", "--now", "it").returncode == 0
+    assert shown(service, "it")["outcome"] == "cancelled"
+
+
+def test_a_second_ctrl_c_kills_at_once(service):
+    script = "trap 'echo asked' INT; trap '' TERM; echo ready; while :; do sleep 0.05; done"
+    command = service.orcha("run", "--name", "it", "--grace", "1h", "--", "sh", "-c", script)
+    with OnTerminal(command, service.environment) as it:
+        it.until(b"ready")
+        it.type(b"\x03")
+        it.until(b"asked")
+        it.until(b"it is being cancelled: Ctrl+C again kills it")
+        it.type(b"\x03")
+        assert it.end() == 130
+    assert shown(service, "it")["outcome"] == "cancelled"
+
+
+def test_priorities_change_the_order(busy):
+    for name in ("a", "b"):
+        detach(busy, name, "true")
+    assert busy.run("priority", "b", "-5").returncode == 0
+    assert list(rows(busy, "--state", "queued")) == ["b", "a"]
+    assert busy.run("priority", "b", "nan").returncode == 2
+    assert busy.run("priority", "busy", "1").returncode == 1
+
+
+def test_what_is_paused_rests_and_goes_on(service, tmp_path):
+    detach(service, "it", "sh", "-c", "while :; do sleep 0.01; done")
+    wait_for(lambda: rows(service)["it"]["state"] == "running")
+    assert service.run("pause", "it").returncode == 0
+    assert "it  paused" in service.run("ps").stdout
+    assert service.run("resume", "it").returncode == 0
+    assert "it  running" in service.run("ps").stdout
+    service.run("cancel", "it")
+
+
+def test_everything_can_be_paused(service):
+    assert service.run("pause", "--all").returncode == 0
+    detach(service, "it", "true")
+    assert rows(service)["it"]["why"] == "everything is paused"
+    assert service.run("resume", "--all").returncode == 0
+    assert service.run("wait", "it").returncode == 0
+    assert service.run("pause").returncode == 2
+    assert service.run("pause", "--all", "it").returncode == 2
+
+
+def test_a_group_can_be_paused_and_shown(service):
+    assert service.run("pause", "--group", "g").returncode == 0
+    detach(service, "in", "true", options=("--group", "g"))
+    detach(service, "out", "true")
+    assert service.run("wait", "out").returncode == 0
+    assert list(rows(service, "--all", "--group", "g")) == ["in"]
+    table = service.run("ps").stdout.splitlines()
+    assert table[0].split() == ["ID", "STATE", "PRIORITY", "GROUP", "SINCE", "WHY"]
+    assert table[1].split()[:4] == ["in", "queued", "0", "g"]
+    assert service.run("resume", "--group", "g").returncode == 0
+    assert service.run("wait", "in").returncode == 0
+
+
+def test_what_has_ended_is_retried_and_forgotten(service, tmp_path):
+    detach(service, "it", "sh", "-c", f"echo x >> {tmp_path}/ran; exit 3")
+    assert service.run("wait", "it").returncode == 3
+    assert service.run("retry", "it", "--attach").returncode == 3
+    assert (tmp_path / "ran").read_text() == "x\nx\n"
+    for left in (1, 0):
+        assert service.run("rm", "it").returncode == 0
+        assert len([row for row in rows(service, "--all") if row == "it"]) == left
+    assert service.run("rm", "it").returncode == 1
+
+
+def test_what_runs_is_neither_retried_nor_forgotten(busy):
+    for verb in ("retry", "rm"):
+        done = busy.run(verb, "busy")
+        assert done.returncode == 1
+        assert "running" in done.stderr
+
+
+# --- what is read ----------------------------------------------------------------------------------------------------
+
+
+def test_stats_count(service):
+    detach(service, "it", "true")
+    service.run("wait", "it")
+    found = json.loads(service.run("stats", "--json").stdout)
+    assert (found["outcomes"]["succeeded"], found["states"]["ended"]) == (1, 1)
+    assert datetime.fromisoformat(found["started"]).year > 2000
+    lines = service.run("stats").stdout
+    assert "outcomes:      succeeded 1\n" in lines
+    assert "states:        ended 1\n" in lines
+
+
+def test_ps_watches_until_ctrl_c(service):
+    with OnTerminal(service.orcha("ps", "--watch", "10ms"), service.environment) as it:
+        it.until(b"nothing waits or runs")
+        detach(service, "it", "sleep", "1000")
+        it.until(b"running")
+        it.type(b"\x03")
+        assert it.end() == 0
+        assert it.seen.count(b"\x1b[H\x1b[2J") >= 2
+    client = service.spawn(*service.orcha("ps", "--watch", "10ms", "--json"), stdout=-1)
+    assert [json.loads(client.stdout.readline())[0]["id"] for _ in range(3)] == ["it"] * 3
+    client.send_signal(2)
+    client.stdout.read()
+    assert client.wait(30) == 0
+    service.run("cancel", "it")
+
+
+def test_only_what_is_asked_for_is_imported(service):
+    """Each verb is a module of its own, and none is imported for another one's sake."""
+    assert Commands.chosen is None
+    assert attached.OWN_FAILURE == 125
+    done = service.run("ps", env=service.environment | {"PYTHONVERBOSE": "1"})
+    found = {line.split("'")[1] for line in done.stderr.splitlines() if line.startswith("import 'orcha")}
+    assert {"orcha._cli.ps", "orcha._cli.session"} <= found
+    assert {f"orcha._cli.{verb}" for verb in VERBS if verb != "ps"} & found == set()
