@@ -227,9 +227,9 @@ class HookSide:
         self._note_on_start(record)
         if not plan.on_start:
             return Result(call, "on_start answered False")
-        if record.may_start and record.command:
+        if record.command:
             self.commands[record.seq, record.attempt] = Command(record)
-        elif record.may_start:
+        else:
             self.actions[record.seq, record.attempt] = Action(record)
         return Result(call)
 
