@@ -61,7 +61,7 @@ def explain(engine: Engine, row: Row) -> str | None:
     if not engine.managers.serves(row.manager):
         return f"it belongs to another manager, {row.manager}, which does not run here now"
     record = engine.machine.records.get(row.seq)
-    if record is not None and record.phase is not Phase.WAITING:
+    if record is not None and record.phase not in {Phase.WAITING, Phase.RESTING}:
         return None
     if engine.draining is not None:
         return engine.draining
