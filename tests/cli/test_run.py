@@ -187,6 +187,16 @@ def test_ctrl_c_while_it_waits_ends_it(service, fill):
     assert row_of(service, "it")["outcome"] == "cancelled"
 
 
+def test_ctrl_c_between_two_attempts_ends_it(service):
+    options = ("--retry", "3", "--retry-delay", "1h")
+    client = started(service, "--name", "it", *options, "--", "sh", "-c", "echo failed; exit 9")
+    assert client.stdout.readline() == b"failed\n"
+    wait_for_state(service, "it", "queued")
+    client.send_signal(signal.SIGINT)
+    assert client.wait(DEADLINE) == 130
+    assert row_of(service, "it")["outcome"] == "cancelled"
+
+
 def test_sigterm_ends_it_too(service):
     client = started(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000")
     assert client.stdout.readline() == b"ready\n"
@@ -278,6 +288,31 @@ def test_a_service_that_comes_back_is_gone_on_with(service, tmp_path):
     (tmp_path / "more").write_text("more\n")
     assert client.stdout.read() == b"more\n"
     assert client.wait(DEADLINE) == 3
+
+
+def test_no_byte_is_lost_or_doubled_over_several_kills(service, tmp_path):
+    script = 'i=0; while [ ! -e "$1" ]; do i=$((i + 1)); echo "$i" | tee -a "$2"; sleep 0.001; done; exit 7'
+    files = [tmp_path / "stop", tmp_path / "written"]
+    client = started(service, "--name", "it", "--", "sh", "-c", script, "-", *files)
+    late = None
+    for kill in range(3):
+        assert client.stdout.readline()
+        before = files[1].stat().st_size
+        service.kill()
+        wait_for(lambda before=before: files[1].stat().st_size > before + 100, what="the command going on by itself")
+        service.start()
+        if kill == 1:
+            late = service.spawn(*service.orcha("attach", "it"), stdout=subprocess.PIPE)
+            assert late.stdout.readline() == b"1\n"
+    files[0].touch()
+    rest = client.stdout.read()
+    assert client.wait(DEADLINE) == 7
+    written = files[1].read_bytes()
+    assert b"1\n" + late.stdout.read() == written
+    assert late.wait(DEADLINE) == 7
+    lines = [int(line) for line in written.split()]
+    assert lines == list(range(1, len(lines) + 1))
+    assert b"1\n2\n3\n" + rest == written
 
 
 # --- on a terminal ---------------------------------------------------------------------------------------------------

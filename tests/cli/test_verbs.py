@@ -7,8 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from orcha._cli import VERBS, attached, show
-from orcha.bin.main import Commands
+from orcha._cli import VERBS, show
 from support.terminals import OnTerminal
 from support.waiting import wait_for
 
@@ -260,11 +259,21 @@ def test_ps_watches_until_ctrl_c(service):
     service.run("cancel", "it")
 
 
+def imported(service, *arguments):
+    command = service.orcha(*arguments)
+    done = service.spawn(command[0], "-X", "importtime", *command[1:], stderr=-1, stdout=-1, text=True)
+    lines = done.communicate(timeout=60)[1].splitlines()
+    assert done.returncode == 0, lines[-1]
+    return {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
+
+
 def test_only_what_is_asked_for_is_imported(service):
-    """Each verb is a module of its own, and none is imported for another one's sake."""
-    assert Commands.chosen is None
-    assert attached.OWN_FAILURE == 125
-    done = service.run("ps", env=service.environment | {"PYTHONVERBOSE": "1"})
-    found = {line.split("'")[1] for line in done.stderr.splitlines() if line.startswith("import 'orcha")}
-    assert {"orcha._cli.ps", "orcha._cli.session"} <= found
-    assert {f"orcha._cli.{verb}" for verb in VERBS if verb != "ps"} & found == set()
+    """Each verb is a module of its own, none is imported for another one's sake, and nothing heavy for `run`."""
+    heavy = {"rich", "psutil", "apsw", "asyncio", "logging", "subprocess", "ssl", "daemon", "uvloop", "json"}
+    heavy |= {"multiprocessing", "pathlib", "importlib.metadata", "orcha.lib", "orcha._service", "orcha._core"}
+    for verb, *arguments in (["ps"], ["run", "true"]):
+        found = imported(service, verb, *arguments)
+        assert {f"orcha._cli.{verb}", "orcha._cli.session"} <= found
+        assert {f"orcha._cli.{other}" for other in VERBS if other != verb} & found == set()
+        if verb == "run":
+            assert found & heavy == set()
