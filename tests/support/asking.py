@@ -138,7 +138,7 @@ class Asked:
     def state(self, identity: str) -> str | None:
         """Give the state of a petition, or its outcome."""
         row = self.rows().get(identity)
-        return row and (row["outcome"] or row["state"])
+        return None if row is None else str(row["outcome"] or row["state"])
 
     def wait_for(self, identity: str, state: str) -> None:
         """Wait until it is in a state, or ended so."""

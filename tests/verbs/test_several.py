@@ -124,3 +124,20 @@ def test_where_one_plugin_is_served_a_message_need_not_name_it(serve, connect, t
     client = connect(serve(arguments=("serve", "alpha")))
     assert ask(client, 1, "a", None).verdict == Verdict.ACCEPTED
     assert ask(client, 2, "b", "beta").verdict == Verdict.REFUSED
+
+
+def test_the_built_in_manager_served_alone_takes_commands_and_nothing_of_others(serve, connect):
+    client = connect(serve("orcha.lib:CommandManager"))
+    assert ask(client, 1, "a", "commands", argv=["true"]).verdict == Verdict.ACCEPTED
+    assert ask(client, 2, "b", None, argv=["true"]).verdict == Verdict.ACCEPTED
+    assert ask(client, 3, "c", "some-plugin", argv=["true"]).verdict == Verdict.REFUSED
+
+
+def test_commands_and_a_plugin_are_served_side_by_side(serve, connect, tmp_path):
+    install(tmp_path, "alpha")
+    service = serve(arguments=("serve",))
+    client = connect(service)
+    assert service.stderr().startswith("orcha: serving commands, alpha on ")
+    assert ask(client, 1, "c", "commands", argv=["true"]).verdict == Verdict.ACCEPTED
+    assert ask(client, 2, "a", "alpha").verdict == Verdict.ACCEPTED
+    wait_for(lambda: states(service) == {"c": "succeeded", "a": "succeeded"}, what="both have run")

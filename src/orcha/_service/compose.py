@@ -24,7 +24,7 @@ from orcha._processes.watching import Watcher
 from orcha._service import faults
 from orcha._service.engine import Engine
 from orcha._service.inside import Inside
-from orcha._service.managers import Managers, Served, name_of
+from orcha._service.managers import Managers, alone
 from orcha._service.marking import is_marked
 from orcha._service.recovery import recover_all
 from orcha._service.settings import Settings, from_environment
@@ -95,7 +95,7 @@ class Service:
         )
         self.port = port
         self._manager = manager
-        self._managers = managers or Managers([Served(manager.plugin_name, name_of(manager), manager)])
+        self._managers = managers or Managers([alone(manager)])
         self._functions = functions
         self._stopping: Stopping | None = None
         self._done = threading.Event()

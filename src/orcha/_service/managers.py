@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from orcha._core.record import Record
 
 BUILT_IN = "commands"
-"""The name of the built-in manager."""
+"""The plugin's name of the built-in manager."""
+COMMAND_MANAGER = "orcha.lib.commands:CommandManager"
+"""The built-in manager as it is stored."""
 WATCHDOG = "watchdog"
 """The id, and where there are several managers the name, of what shows that the whole service is alive."""
 
@@ -29,6 +31,12 @@ class Served(NamedTuple):
 def name_of(manager: Any) -> str:
     """Give ``module:qualname`` of a manager's class."""
     return f"{type(manager).__module__}:{type(manager).__qualname__}"
+
+
+def alone(manager: Any) -> Served:
+    """Give the only manager of an endpoint."""
+    name = name_of(manager)
+    return Served(BUILT_IN if name == COMMAND_MANAGER else manager.plugin_name, name, manager)
 
 
 class Managers:
@@ -56,10 +64,6 @@ class Managers:
     def serves(self, name: str) -> bool:
         """Tell whether petitions of this ``module:qualname`` are served here."""
         return name in self._by_name
-
-    def plugin_of(self, name: str) -> str | None:
-        """Give the plugin of a ``module:qualname``."""
-        return next((each.plugin for each in self.served if each.name == name), None)
 
     def name_of(self, plugin: str) -> str | None:
         """Give the ``module:qualname`` of a plugin's manager."""

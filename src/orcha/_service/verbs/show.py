@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._core.record import Phase
 from orcha._core.state import State
-from orcha._service.managers import BUILT_IN
+from orcha._service.managers import COMMAND_MANAGER
 from orcha._service.verbs.list import describe_row
 from orcha._service.verbs.which import find
 from orcha._wire import values
@@ -49,7 +49,7 @@ def describe(engine: Engine, found: Found) -> dict[str, Any]:
         "timeout": record.timeout if record is not None else None,
         "queue_timeout": record.queue_timeout if record is not None else None,
         "attempts": _attempts(row, history, kept.pid if kept is not None else None),
-        "command": _command(engine, row, record),
+        "command": _command(row, record),
     }
 
 
@@ -65,9 +65,9 @@ def _attempts(row: Row, history: list[dict[str, Any]], pid: int | None) -> list[
     return [*earlier, *([last | known] if row.attempt and row.state is not State.QUEUED else [])]
 
 
-def _command(engine: Engine, row: Row, record: Record | None) -> dict[str, Any] | None:
+def _command(row: Row, record: Record | None) -> dict[str, Any] | None:
     """Give what is executed, where it is a command."""
-    if engine.managers.plugin_of(row.manager) == BUILT_IN:
+    if row.manager == COMMAND_MANAGER:
         return _shown(values.decode(row.extras, channel=bytes))
     petition = record.petition if record is not None else None
     if getattr(petition, "argv", None) is None or not record or not record.command:
