@@ -107,6 +107,20 @@ def test_what_cannot_be_had_is_125_and_named(world: World, fields: dict[str, obj
     assert (refused.code, refused.reason) == (125, reason)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("timeout", "soon"), ("stop_signal", 4711), ("umask", 1 << 80), ("memory", -1), ("tty", 5), ("channel", b"")],
+)
+def test_a_specification_that_makes_no_sense_harms_no_other(world: World, field: str, value: object) -> None:
+    world.run("/bin/true")
+    spec = world.spec("/bin/true")._replace(**{field: value})
+    world.commands.start(spec)
+    ended = world.end((spec.seq, 1))
+    assert isinstance(ended, Ended if field == "channel" else NotStarted)
+    assert ended.code == (0 if field == "channel" else 125)
+    assert world.end(world.start("/bin/true")).code == 0
+
+
 def test_after_one_that_did_not_start_the_next_does(world: World) -> None:
     world.run("orcha-no-such-program")
     assert world.end(world.start("/bin/true")).code == 0

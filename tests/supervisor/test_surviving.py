@@ -248,6 +248,17 @@ def open_again(open_world: Callable[..., World], world: World) -> list[Any]:
     return found
 
 
+def test_a_shim_s_leftovers_die_though_there_is_no_service(hold, open_world, nap: str) -> None:
+    holder = hold()
+    holder.start(1, "sh", "-c", f"setsid {nap} 1000 & env -i {nap} 1000")
+    folder = holder_folder(open_world)
+    wait_for(lambda: len(running_from(Path(nap).parent)) == 3)
+    holder.kill()
+    for word in boxes(folder):
+        kill_shim(word)
+    wait_for(lambda: not running_from(Path(nap).parent), what="the supervisor's sweep")
+
+
 def test_a_leader_s_end_is_known_though_the_shim_died(open_world, folder: Path) -> None:
     world = open_world(acknowledge=False)
     key = world.start("sh", "-c", "exit 42")

@@ -46,7 +46,7 @@ class Attempt:
         self.status = 0
         self.reason = ""
         """Why it was not started."""
-        self.output = Output(stem, spec.output_limit, spec.output_policy)
+        self.output = Output(stem, spec.output_limit, spec.output_policy, is_terminal=spec.tty is not None)
         self.pipes = Pipes(self.output, watch)
         self.account = Account()
         self.ending = Ending(spec, tree)
@@ -81,8 +81,8 @@ class Attempt:
         except NotExecutedError as error:
             self.refuse(error.code, error.reason)
             return
-        except OSError as error:
-            self.refuse(125, f"cannot start a command: {error.strerror}")
+        except (OSError, TypeError, OverflowError) as error:
+            self.refuse(125, f"cannot start a command: {getattr(error, 'strerror', None) or error}")
             return
         self.started = time.time()
         self.phase = boxes.STARTED

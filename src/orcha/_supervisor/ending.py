@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -64,7 +65,8 @@ class Ending:
             return
         self.signals.append((time.time(), number, self.why or ""))
         if number == self._spec.stop_signal:
-            os.killpg(leader, number)
+            with contextlib.suppress(OSError):  # another user's, or no signal has that number
+                os.killpg(leader, number)
         else:
             self._tree.signal(number)
         self._tree.resume()

@@ -89,8 +89,9 @@ class Output:
     What the service has not acknowledged is kept, in memory or in the files, and given again after a `rewind`.
     """
 
-    def __init__(self, stem: str, limit: int, policy: str) -> None:
+    def __init__(self, stem: str, limit: int, policy: str, *, is_terminal: bool) -> None:
         """Begin with nothing; the files, where they are needed, begin with `stem`."""
+        self._is_terminal = is_terminal
         self._stem = stem
         self._limit = limit
         self._policy = policy
@@ -230,7 +231,7 @@ class Output:
     def _move(self, files: Files, stream: int, pipe: int, room: int) -> int:
         """Move bytes from the pipe into the file without looking at them; give how many."""
         raw = files.descriptors[stream]
-        if os.isatty(pipe):
+        if self._is_terminal:
             data = os.read(pipe, min(room, LARGEST_CHUNK))
             count = self._write(raw, data, files.sizes[stream])
         else:

@@ -22,6 +22,22 @@ LARGEST_FRAME = 16 << 20
 
 Head: TypeAlias = dict[str, Any]
 
+_MOST = 1 << 62
+_NUMBERS = {
+    "umask": 0o777,
+    "stop_signal": 64,
+    "grace": _MOST,
+    "timeout": _MOST,
+    "idle_timeout": _MOST,
+    "cpu_timeout": _MOST,
+    "memory": _MOST,
+    "pids": _MOST,
+    "cpu_share": _MOST,
+    "output_limit": _MOST,
+}
+"""What of a specification is a number, and the largest."""
+_NEVER_NONE = frozenset({"stop_signal", "grace", "output_limit", "output_policy"})
+
 _LENGTHS = struct.Struct("!II")
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
@@ -83,13 +99,18 @@ def pack_spec(spec: Spec) -> Head:
 
 
 def unpack_spec(found: Head) -> Spec:
-    """Give the specification of such an object; what a newer service added is left out."""
+    """Give the specification of such an object; what a newer service added is left out. Raises ValueError."""
     from orcha._supervisor.contract import Spec
 
+    for name, most in _NUMBERS.items():
+        value = found.get(name)
+        if value is not None and not (isinstance(value, int | float) and 0 <= value <= most):
+            raise ValueError(f"{name} is {value!r}")
     known = {name: found[name] for name in Spec._fields if name in found}
     known["channel"] = bytes.fromhex(known["channel"])
     known["argv"] = tuple(known["argv"])
     known["tty"] = tuple(known["tty"]) if known.get("tty") else None
+    known = {name: value for name, value in known.items() if value is not None or name not in _NEVER_NONE}
     return Spec(**known)
 
 

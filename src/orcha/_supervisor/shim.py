@@ -15,6 +15,7 @@ import time
 
 from orcha._supervisor import box as boxes
 from orcha._supervisor.attempt import Attempt
+from orcha._supervisor.contract import Spec
 from orcha._supervisor.groups import Group, NotAvailableError, Places
 from orcha._supervisor.link import Link, peer_may
 from orcha._supervisor.protocol import ProtocolError, common_version, unpack_spec
@@ -214,12 +215,19 @@ class Shim:
         link.send(state)
 
     def _start(self, head: Head) -> None:
-        spec = unpack_spec(head["spec"])
         if self._attempt is not None:
             raise ProtocolError("it has an attempt already")
+        found, refusal = head["spec"], None
+        try:
+            spec = unpack_spec(found)
+        except (ValueError, TypeError) as error:
+            spec, refusal = Spec(found["seq"], found["attempt"], b"", (), "/", {}), f"it makes no sense: {error}"
         stem = f"{self._folder}/output/{spec.channel.hex()}.{spec.seq}.{spec.attempt}"
         attempt = self._attempt = Attempt(spec, stem, self._tree, self._poll, self._note_attempt)
         self._flowing, self._reported, self._taken_input = True, False, 0
+        if refusal is not None:
+            attempt.refuse(125, f"cannot start a command: {refusal}")
+            return
         group = None
         if spec.memory is not None or spec.pids is not None or spec.cpu_share is not None:
             try:

@@ -80,7 +80,7 @@ class Tree:
             if stat.parent not in {child.parent, self._own} and read_tag(child.pid) != self._tag:
                 return False
             signal.pidfd_send_signal(descriptor, number)
-        except (ProcessLookupError, PermissionError):  # set-user-ID programs are another user's
+        except OSError:  # gone, another user's as set-user-ID programs are, or no signal has that number
             return False
         finally:
             os.close(descriptor)
