@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from world import World
+from world import World, box_path, boxes
 
 from orcha._supervisor import box
 from orcha._supervisor.contract import KILL, ROTATE, TRUNCATE, Ended, Output, Span
@@ -59,8 +59,7 @@ def test_output_without_an_end_of_line_streams(world: World) -> None:
 def test_who_acknowledges_nothing_does_not_slow_the_command(open_world) -> None:
     world = open_world(acknowledge=False)
     key = world.start(sys.executable, "-c", BYTES + "for _ in range(160): os.write(1, block)")
-    word = world.shim_of(key)
-    [path] = [path for path in (world.folder / "shims").glob("*.box") if box.read(str(path)).pid == word.pid]
+    path = box_path(world.folder, key)
     wait_for(lambda: box.read(str(path)).phase == box.DONE, what="the command's end")
     while not world.of(key) or not isinstance(world.of(key)[-1], Ended):
         seen = len(world.of(key))
@@ -79,8 +78,7 @@ def test_output_while_no_service_is_there_is_kept_in_files(open_world, tmp_path:
     first.close(keep=True)
     gate.touch()
     second = open_world(epoch=2)
-    wait_for(lambda: [one for one in [box.read(str(path)) for path in (second.folder / "shims").glob("*.box")]
-                      if one and one.phase == box.DONE])  # fmt: skip
+    wait_for(lambda: [one for one in boxes(second.folder) if one.phase == box.DONE], what="the command's end")
     second.commands.adopt()
     second.commands.resume(*key, after_chunk=1)
     assert second.end(key).last_chunk == 3

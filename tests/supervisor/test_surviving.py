@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from world import CHANNEL, World, boxes, kill_shim, running_from, shim_identity
+from world import CHANNEL, World, box_path, boxes, kill_shim, running_from, shim_identity
 
 from orcha._processes.identity import is_alive
 from orcha._supervisor import box
@@ -274,7 +274,7 @@ def test_after_a_reboot_nothing_is_signalled(hold, open_world, nap: str) -> None
     holder.start(1, nap, "1000")
     holder.wait("Started", 1)
     folder = holder_folder(open_world)
-    [path] = [path for path in (folder / "shims").glob("*.box") if box.read(str(path)).phase]
+    path = box_path(folder, (1, 1))
     word = box.read(str(path))
     os.kill(word.pid, signal.SIGSTOP)
     try:
@@ -319,7 +319,7 @@ def test_a_shim_that_speaks_another_version_is_left_alone(
     first.wait(key, Started)
     shims = os.open(folder / "shims", os.O_RDONLY)
     monkeypatch.setattr("orcha._supervisor.known.VERSIONS", (98, 99))
-    [path] = [path for path in (folder / "shims").glob("*.box") if box.read(str(path)).phase]
+    path = box_path(folder, key)
     stranger = Known(path.stem, connect(shims, path.stem), 9)
     answer = wait_for(lambda: list(stranger.link.receive()))
     assert answer[0].head["t"] == "refused"

@@ -119,6 +119,19 @@ def boxes(folder: Path) -> list[box.Box]:
     return [one for one in found if one is not None]
 
 
+def box_path(folder: Path, key: Key) -> Path:
+    """Give the path of the box of an attempt's shim."""
+
+    def found() -> Path | None:
+        for path in (folder / "shims").glob("*.box"):
+            word = box.read(str(path))
+            if word is not None and word.phase and (word.seq, word.attempt) == key:
+                return path
+        return None
+
+    return wait_for(found, what=f"a box with {key}")
+
+
 def shim_identity(word: box.Box) -> Identity:
     return Identity(word.pid, int(word.start_ticks))
 

@@ -16,6 +16,7 @@ from orcha._supervisor.contract import Ended, Lost, NotStarted
 from orcha._supervisor.known import Known, connect, event_of, exited
 from orcha._supervisor.launching import Supervisor
 from orcha._supervisor.protocol import ProtocolError, pack_spec
+from orcha._supervisor.roster import Roster
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,12 +64,10 @@ class Commands:
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         self._shims_folder = os.open(folder / "shims", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._lock = threading.RLock()
-        self._epoll = select.epoll()
+        self._roster = Roster()
+        self._epoll = self._roster.epoll
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._wake, select.EPOLLIN)
-        self._by_descriptor: dict[int, Known] = {}
-        self._by_key: dict[tuple[int, int], Known] = {}
-        self._idle: list[Known] = []
         self._waiting: deque[Spec] = deque()
         self._buried: dict[tuple[int, int], str] = {}
         self._posted: deque[Event] = deque()
@@ -86,9 +85,9 @@ class Commands:
         with self._lock:
             found, known = adopting.adopt(self._folder, self._shims_folder, self._epoch, self._report)
             for shim in known:
-                self._register(shim)
+                self._roster.add(shim)
                 if shim.key is None:
-                    self._idle.append(shim)
+                    self._roster.idle.append(shim)
             for one in found:
                 if one.phase == "lost":
                     self._buried[one.seq, one.attempt] = one.shim
@@ -103,7 +102,7 @@ class Commands:
     def discard(self, seq: int, attempt: int) -> None:
         """See the contract."""
         with self._lock:
-            shim = self._by_key.get((seq, attempt))
+            shim = self._roster.by_key.get((seq, attempt))
             if shim is not None:
                 shim.discarded = True
                 self._tell(seq, attempt, {"t": "kill", "why": "discarded"})
@@ -116,8 +115,8 @@ class Commands:
             if self._closing:
                 return
             self._run()
-            if self._idle:
-                self._hand(self._idle.pop(), spec)
+            if self._roster.idle:
+                self._hand(self._roster.idle.pop(), spec)
             else:
                 self._waiting.append(spec)
                 self._ask()
@@ -153,7 +152,7 @@ class Commands:
     def forget(self, seq: int, attempt: int) -> None:
         """See the contract."""
         with self._lock:
-            shim = self._by_key.get((seq, attempt))
+            shim = self._roster.by_key.get((seq, attempt))
             if shim is not None and shim.is_over:
                 self._free(shim)
             self._bury_box(seq, attempt)
@@ -168,11 +167,11 @@ class Commands:
         self._wait_for_burials()
         with self._lock:
             supervisor, self._supervisor = self._supervisor, None
-            left = bool(self._by_key)
-            for shim in list(self._by_descriptor.values()):
+            left = bool(self._roster.by_key)
+            for shim in self._roster:
                 if shim.key is None:
                     shim.link.send({"t": "leave"})
-                self._unregister(shim)
+                self._roster.remove(shim)
         os.eventfd_write(self._wake, 1)
         if self._thread is not None:
             self._thread.join()
@@ -186,7 +185,7 @@ class Commands:
 
     def _tell(self, seq: int, attempt: int, head: dict[str, Any], raw: bytes = b"") -> bool:
         with self._lock:
-            shim = self._by_key.get((seq, attempt))
+            shim = self._roster.by_key.get((seq, attempt))
             if shim is None:
                 return False
             shim.link.send({**head, "s": seq, "a": attempt}, raw)
@@ -204,7 +203,7 @@ class Commands:
 
     def _hand(self, shim: Known, spec: Spec) -> None:
         shim.key = (spec.seq, spec.attempt)
-        self._by_key[shim.key] = shim
+        self._roster.by_key[shim.key] = shim
         shim.link.send({"t": "start", "spec": pack_spec(spec)})
 
     def _free(self, shim: Known) -> None:
@@ -212,38 +211,18 @@ class Commands:
         assert shim.key is not None
         seq, attempt = shim.key
         shim.link.send({"t": "forget", "s": seq, "a": attempt})
-        del self._by_key[shim.key]
+        del self._roster.by_key[shim.key]
         shim.free()
         self._quiet.notify_all()
         if shim.survivors:
-            self._unregister(shim)
+            self._roster.remove(shim)
         elif self._waiting:
             self._hand(shim, self._waiting.popleft())
-        elif len(self._idle) >= IDLE_SHIMS:
+        elif len(self._roster.idle) >= IDLE_SHIMS:
             shim.link.send({"t": "leave"})
-            self._unregister(shim)
+            self._roster.remove(shim)
         else:
-            self._idle.append(shim)
-
-    def _register(self, shim: Known) -> None:
-        self._by_descriptor[shim.link.descriptor] = shim
-        if shim.key is not None:
-            self._by_key[shim.key] = shim
-        shim.link.watch = self._watch
-        self._epoll.register(shim.link.descriptor, select.EPOLLIN)
-
-    def _unregister(self, shim: Known) -> None:
-        if self._by_descriptor.pop(shim.link.descriptor, None) is None:
-            return
-        self._epoll.unregister(shim.link.descriptor)
-        shim.link.close()
-        if shim in self._idle:
-            self._idle.remove(shim)
-        if shim.key is not None:
-            self._by_key.pop(shim.key, None)
-
-    def _watch(self, link: Any, *, writing: bool) -> None:
-        self._epoll.modify(link.descriptor, select.EPOLLIN | (select.EPOLLOUT if writing else 0))
+            self._roster.idle.append(shim)
 
     def _bury_box(self, seq: int, attempt: int) -> None:
         shim = self._buried.pop((seq, attempt), None)
@@ -293,11 +272,11 @@ class Commands:
             self._report(logging.WARNING, f"shim {name} cannot be reached: {error}")
             self._ask()
             return
-        self._register(shim)
+        self._roster.add(shim)
         if self._waiting:
             self._hand(shim, self._waiting.popleft())
         else:
-            self._idle.append(shim)
+            self._roster.idle.append(shim)
 
     def _no_supervisor(self, why: str) -> None:
         """Give back what waits."""
@@ -325,14 +304,14 @@ class Commands:
             with self._lock:
                 for descriptor, what in ready:
                     self._ready(descriptor, what, events)
-                if self._closing and not self._by_descriptor and self._supervisor is None:
+                if self._closing and not self._roster and self._supervisor is None:
                     return
             for event in events:
                 self._on_event(event)
 
     def _ready(self, descriptor: int, what: int, events: list[Event]) -> None:
         supervisor = self._supervisor
-        shim = self._by_descriptor.get(descriptor)
+        shim = self._roster.at(descriptor)
         if shim is not None:
             self._hear(shim, what, events)
         elif supervisor is not None and descriptor == supervisor.link.descriptor:
@@ -354,8 +333,8 @@ class Commands:
         except (ProtocolError, KeyError, TypeError, ValueError) as error:
             self._report(logging.ERROR, f"shim {shim.name} does not speak as it should: {error!r}")
             shim.link.is_open = False
-        if not shim.link.is_open and shim.link.descriptor in self._by_descriptor:
-            self._unregister(shim)
+        if not shim.link.is_open and shim in self._roster:
+            self._roster.remove(shim)
             if not shim.refused:
                 self._bury(shim)
 
@@ -403,11 +382,11 @@ class Commands:
 
     def _end_all(self) -> None:
         """Kill every command and wait for the last; called with the lock held."""
-        for seq, attempt in list(self._by_key):
+        for seq, attempt in list(self._roster.by_key):
             self.discard(seq, attempt)
-        for shim in list(self._by_key.values()):
+        for shim in list(self._roster.by_key.values()):
             if shim.is_over:
                 self._free(shim)
         until = time.monotonic() + END
-        while self._by_key and (left := until - time.monotonic()) > 0:
+        while self._roster.by_key and (left := until - time.monotonic()) > 0:
             self._quiet.wait(left)

@@ -1,0 +1,62 @@
+"""The shims that the service is connected to."""
+
+from __future__ import annotations
+
+import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from orcha._supervisor.known import Known
+    from orcha._supervisor.link import Link
+
+
+class Roster:
+    """All connected shims, by descriptor and by attempt, and which of them are idle. Guarded by its owner's lock."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.epoll = select.epoll()
+        self.by_key: dict[tuple[int, int], Known] = {}
+        self.idle: list[Known] = []
+        self._by_descriptor: dict[int, Known] = {}
+
+    def __iter__(self) -> Iterator[Known]:
+        """Give all, as they are now."""
+        return iter(list(self._by_descriptor.values()))
+
+    def __bool__(self) -> bool:
+        """Say whether there is any."""
+        return bool(self._by_descriptor)
+
+    def __contains__(self, shim: Known) -> bool:
+        """Say whether it is connected still."""
+        return self._by_descriptor.get(shim.link.descriptor) is shim
+
+    def at(self, descriptor: int) -> Known | None:
+        """Give the shim at a descriptor."""
+        return self._by_descriptor.get(descriptor)
+
+    def add(self, shim: Known) -> None:
+        """Listen to a shim from now on."""
+        self._by_descriptor[shim.link.descriptor] = shim
+        if shim.key is not None:
+            self.by_key[shim.key] = shim
+        shim.link.watch = self._watch
+        self.epoll.register(shim.link.descriptor, select.EPOLLIN)
+
+    def remove(self, shim: Known) -> None:
+        """Let go of a shim; its connection is closed."""
+        if shim not in self:
+            return
+        del self._by_descriptor[shim.link.descriptor]
+        self.epoll.unregister(shim.link.descriptor)
+        shim.link.close()
+        if shim in self.idle:
+            self.idle.remove(shim)
+        if shim.key is not None:
+            self.by_key.pop(shim.key, None)
+
+    def _watch(self, link: Link, *, writing: bool) -> None:
+        self.epoll.modify(link.descriptor, select.EPOLLIN | (select.EPOLLOUT if writing else 0))
