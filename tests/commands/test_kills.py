@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
 from support.commands import COMMANDS, everything, run, writer, written_by
+from support.processes import command_line
 from support.waiting import wait_for
 
 COUNT = 6
@@ -34,6 +36,12 @@ class Reader:
 def noted(ledger):
     """Give what the writers noted: [number, word, attempt]."""
     return [line.split() for line in ledger.read_text().splitlines()] if ledger.exists() else []
+
+
+def named(folder):
+    """Give the processes whose command line names something in this folder: supervisors and shims."""
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+    return [pid for pid in pids if str(folder) in command_line(pid)]
 
 
 def run_writers(client, ledger, gate, **extras):
@@ -96,7 +104,7 @@ def test_a_stop_interrupts_what_runs_and_leaves_no_process(serve, connect, tmp_p
     queue = run(connect(service), "m1", "sh", "-c", "echo there; sleep 600 & sleep 600")
     assert queue.get() == (1, b"there\n")
     assert service.stop() == 0
-    wait_for(lambda: not service.processes(), what="the end of all processes")
+    wait_for(lambda: not service.processes() and not named(service.home), what="the end of all processes")
     service.start()
     _, _, lines, code = everything(queue)
     assert (lines, code) == (["interrupted: the service was stopped while it ran\n"], 75)
@@ -112,3 +120,18 @@ def test_what_is_to_be_rerun_after_a_stop_runs_again_as_another_attempt(serve, c
     service.start()
     assert everything(queue).code == 3
     assert noted(ledger) == [["3", "start", "1"], ["3", "start", "2"], ["3", "end", "2"]]
+
+
+def test_without_a_store_what_ran_is_ended_at_the_next_start(serve, connect):
+    service = serve(COMMANDS, environment={"ORCHA_STORE": "memory"})
+    queue = run(connect(service), "m1", "sh", "-c", "echo $$; exec sleep 600")
+    _, data = queue.get()
+    service.kill()
+    service.start()
+    wait_for(lambda: command_line(int(data)) in {"", "(ended)"}, what="the end of what nobody knows")
+
+
+def test_without_a_store_a_command_runs_as_with_one(serve, connect):
+    service = serve(COMMANDS, environment={"ORCHA_STORE": "memory"})
+    result = everything(run(connect(service), "m1", "sh", "-c", "seq 1 100000; exit 4"))
+    assert (result.out, result.code) == (b"".join(b"%d\n" % n for n in range(1, 100001)), 4)

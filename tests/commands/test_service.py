@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
+import pytest
+
 from orcha.interfaces import Message
 from support.commands import COMMANDS, everything, run
 
@@ -43,3 +48,25 @@ def test_much_output_arrives_whole_and_in_order(serve, connect):
     assert out == b"".join(b"%d\n" % number for number in range(1, 300001))
     assert err == b"".join(b"%d\n" % number for number in range(1, 1001))
     assert (lines, code) == ([], 0)
+
+
+@pytest.mark.slow
+def test_binary_output_beyond_all_memory_limits_is_passed_on_without_growing(serve, connect, tmp_path):
+    service = serve(COMMANDS)
+    client = connect(service)
+    everything(run(client, "m0", "true"))
+    before = resident(service.pid)
+    copy = tmp_path / "copy"
+    queue = run(client, "m1", "sh", "-c", f"head -c {100 << 20} /dev/urandom | tee {copy}")
+    digest = hashlib.sha256()
+    while isinstance(value := queue.get(), tuple):
+        digest.update(value[1])
+    assert value == 0
+    assert digest.digest() == hashlib.sha256(copy.read_bytes()).digest()
+    assert resident(service.pid) - before < 32 << 10
+
+
+def resident(pid):
+    """Give how many KiB of memory a process has."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
