@@ -27,6 +27,8 @@ HUNG_UP = 129
 BROKEN_PIPE = 141
 _LOOK = (0.2, 0.3, 0.5, 1.0, 2.0)
 """Seconds between looks at what a petition waits for."""
+_AGAIN = 1.0
+"""Seconds after which Ctrl+C is answered by a line, where nothing else comes."""
 
 
 class Detached(BaseException):
@@ -178,12 +180,15 @@ class Attached:
     # --- what it waits for ----------------------------------------------------------------------------------------
 
     def _until_look(self) -> float | None:
-        """Give the seconds until there is something to look at; None for nothing to come but output."""
-        wanted = self._streams.is_terminal and (self._waits or self._interrupts)
-        return _LOOK[min(self._looks, len(_LOOK) - 1)] if wanted else None
+        """Give the seconds until there may be something to look at; None for nothing to come but output."""
+        if not self._streams.is_terminal:
+            return None
+        return _LOOK[min(self._looks, len(_LOOK) - 1)] if self._waits or self._interrupts else _AGAIN
 
     def _look(self) -> None:
-        """Show what it waits for."""
+        """Show what it waits for, if it does."""
+        if not (self._waits or self._interrupts):
+            return
         self._looks += 1
         try:
             row = self._service.look(self._name)
