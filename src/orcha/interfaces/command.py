@@ -114,7 +114,7 @@ class CommandPetition(Petition):
     stop_signal: int = field(default=signal.SIGINT, kw_only=True, compare=False)
     """The signal a cancel begins with; TERM and KILL follow."""
     grace: float = field(default=5.0, kw_only=True, compare=False)
-    """Seconds it has after each of these signals."""
+    """Seconds from that signal to KILL; TERM goes to all its processes after half of them."""
     idle_timeout: float | None = field(default=None, kw_only=True, compare=False)
     """Seconds it may write nothing; None for no limit."""
     cpu_timeout: float | None = field(default=None, kw_only=True, compare=False)
