@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
 
@@ -313,100 +312,3 @@ def test_no_byte_is_lost_or_doubled_over_several_kills(service, tmp_path):
     lines = [int(line) for line in written.split()]
     assert lines == list(range(1, len(lines) + 1))
     assert b"1\n2\n3\n" + rest == written
-
-
-# --- on a terminal ---------------------------------------------------------------------------------------------------
-
-
-def on_terminal(service, *arguments, **options):
-    return OnTerminal(service.orcha("run", *arguments), service.environment, **options)
-
-
-def test_a_terminal_is_told_its_place_and_why_and_the_line_goes(service, fill):
-    fill()
-    with on_terminal(service, "--name", "it", "--", "sh", "-c", "echo first; exit 4") as it:
-        it.until(b"orcha: it waits: ")
-        assert service.run("cancel", "block-1").returncode == 0
-        it.until(b"first")
-        before, _, after = it.seen.rpartition(b"first")
-        assert before.endswith(b"\r\x1b[K")
-        assert it.end() == 4
-        assert b"waits" not in after
-        assert it.mode() == it.before
-
-
-def test_in_a_pipe_nothing_is_said_of_waiting(service, fill):
-    fill()
-    with on_terminal(service, "--name", "it", "--", "echo", "x", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as it:
-        wait_for_state(service, "it", "queued")
-        service.run("cancel", "block-1")
-        assert it.process.communicate(timeout=DEADLINE) == (b"x\n", b"")
-
-
-def test_the_keys_leave_it_running_and_say_how_to_come_back(service):
-    with on_terminal(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000") as it:
-        it.until(b"ready")
-        it.type(b"x\x1dy")  # no part of it, or the first key alone
-        it.type(b"\x1dd")
-        assert it.end() == 0
-        assert b"orcha attach it" in it.seen
-        assert it.mode() == it.before
-    assert row_of(service, "it")["outcome"] is None
-    assert service.run("cancel", "it").returncode == 0
-
-
-def test_other_keys_can_be_chosen(service):
-    with OnTerminal(
-        service.orcha("run", "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000"),
-        service.environment | {"ORCHA_DETACH_KEYS": "ctrl-p,ctrl-q"},
-    ) as it:
-        it.until(b"ready")
-        it.type(b"\x1dd\x10\x11")
-        assert it.end() == 0
-    assert service.run("cancel", "it").returncode == 0
-
-
-@pytest.mark.parametrize("keys", [b"\x03", b"\x03\x03"])
-def test_ctrl_c_on_a_terminal_cancels(service, keys):
-    with on_terminal(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000") as it:
-        it.until(b"ready")
-        it.type(keys)
-        assert it.end() == 130
-        assert it.mode() == it.before
-    assert row_of(service, "it")["outcome"] == "cancelled"
-
-
-def test_a_pager_has_the_terminal_for_itself(service):
-    """Where standard output is a pipe its reader may read the terminal: the mode stays, no key is taken."""
-    with on_terminal(service, "--", "sh", "-c", "echo ready; exec sleep 1000", stdout=subprocess.PIPE) as it:
-        assert it.process.stdout.readline() == b"ready\n"
-        assert it.mode() == it.before
-        it.type(b"\x03")
-        assert it.end() == 130
-
-
-def test_ctrl_z_stops_the_client_alone_and_leaves_the_terminal_as_it_was(service):
-    script = 'set -m; "$@"; echo "stopped $?"; read -r _; fg > /dev/null; echo "ended $?"'
-    command = service.orcha("run", "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000")
-    with OnTerminal(["bash", "-c", script, "-", *command], service.environment) as it:
-        it.until(b"ready")
-        assert it.mode() != it.before
-        it.type(b"\x1a")
-        it.until(b"stopped 148")
-        assert it.mode() == it.before
-        assert row_of(service, "it")["outcome"] is None
-        it.type(b"\n")
-        wait_for(lambda: it.mode() != it.before, what="the terminal's mode changed again")
-        it.type(b"\x03")
-        it.until(b"ended 130")
-        assert it.end() == 0
-        assert it.mode() == it.before
-
-
-def test_where_nobody_could_continue_it_ctrl_z_does_nothing(service):
-    with on_terminal(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000") as it:
-        it.until(b"ready")
-        it.type(b"\x1a")
-        it.type(b"\x03")
-        assert it.end() == 130
-        assert it.mode() == it.before
