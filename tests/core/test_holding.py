@@ -10,9 +10,9 @@ from orcha._core.record import Cancellation, Record
 from orcha._core.state import Outcome, State
 
 
-def waiting(machine, number, priority=0, group=None):
+def waiting(machine, number, priority=0, group=None, once=None):
     record = Record(machine.take_seq(), number.to_bytes(16, "big"), f"p{number}", "m", "o", bytes(16), b"", 0.0)
-    record.priority, record.group = priority, group
+    record.priority, record.group, record.once = priority, group, once
     assert machine.receive(record) is None
     machine.accept(record, start=False, new_channel=False)
     return record
@@ -70,6 +70,7 @@ def test_what_is_on_a_shelf_is_asked_no_more_and_comes_back_in_order(machine):
         assert machine.shelve(record, "a shelf")
     assert not machine.shelve(records[0], "another")
     assert (head(machine), len(machine.waiting), machine.waiting.shelved) == ([3], 1, 2)
+    assert machine.waiting.shelves() == ["a shelf"]
     assert machine.unshelve("a shelf", 1) == []
     assert head(machine) == [1, 3]
     assert machine.unshelve("a shelf", 9) == []
@@ -120,10 +121,10 @@ def test_what_comes_off_a_shelf_may_be_far():
     assert {second.seq, third.seq} <= set(machine.records)
 
 
-def test_the_group_of_a_new_one_is_kept_unless_it_is_taken_back(machine):
-    record = waiting(machine, 1, group="rig")
+def test_the_group_and_key_of_a_new_one_are_kept_unless_it_is_taken_back(machine):
+    record = waiting(machine, 1, group="rig", once="key")
     machine.reprioritize(record, 4)
     changes, effects, _ = machine.take()
-    assert changes.groups == {record.seq: "rig"}
+    assert (changes.groups, changes.once) == ({record.seq: "rig"}, {record.seq: "key"})
     machine.take_back(changes, effects, {record.token}, 3, "no")
-    assert (changes.groups, changes.priorities) == ({}, {})
+    assert (changes.groups, changes.once, changes.priorities) == ({}, {}, {})

@@ -63,7 +63,8 @@ class GateManager:
         def may_run(petition: Petition) -> bool:
             return not extras.get("waits") or str(petition.id) in self.allowed
 
-        petition = Petition(m.id, extras["queue"], act, may_run, policy=Policy(group=extras.get("group")))
+        given = {name: extras[name] for name in ("group", "once", "if_exists") if name in extras}
+        petition = Petition(m.id, extras["queue"], act, may_run, policy=Policy(**given))
         petition.priority = extras.get("priority", 0)
         return petition
 

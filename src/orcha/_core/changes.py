@@ -109,6 +109,8 @@ class Changes:
     """seqs of ended petitions to forget; channels no row names any more go with them."""
     groups: dict[int, str] = field(default_factory=dict)
     """The group of each new petition that is in one, by seq."""
+    once: dict[int, str] = field(default_factory=dict)
+    """The key of each new petition of which only one waits or runs at a time, by seq."""
     priorities: dict[int, int | float] = field(default_factory=dict)
     """Other priorities of petitions that wait, by seq; of one that does not, nothing changes."""
     pauses: dict[str, bool] = field(default_factory=dict)
@@ -126,6 +128,7 @@ class Changes:
             or self.tombstones
             or self.deleted
             or self.groups
+            or self.once
             or self.priorities
             or self.pauses
         )

@@ -88,6 +88,8 @@ class Machine(Cancelling, Holding):
         self.changes.petitions.append(self._row(record))
         if record.group is not None:
             self.changes.groups[record.seq] = record.group
+        if record.once is not None:
+            self.changes.once[record.seq] = record.once
 
     def _row(self, record: Record) -> NewPetition:
         return NewPetition(
@@ -144,6 +146,7 @@ class Machine(Cancelling, Holding):
             changes.transitions.pop(seq, None)
             changes.commands.pop(seq, None)
             changes.groups.pop(seq, None)
+            changes.once.pop(seq, None)
             changes.priorities.pop(seq, None)
         due = []
         for effect in effects:

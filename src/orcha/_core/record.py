@@ -60,6 +60,7 @@ class Record:
         "manager",
         "may_start",
         "on_interrupt",
+        "once",
         "outcome",
         "owner",
         "petition",
@@ -118,6 +119,7 @@ class Record:
         self.why: str | None = None
         self.petition: Petition | None = None
         self.group: str | None = None
+        self.once: str | None = None
         self.timeout: float | None = None
         self.queue_timeout: float | None = None
         self.cancellation: Cancellation | None = None

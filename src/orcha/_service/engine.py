@@ -25,6 +25,7 @@ from orcha._service.groups import Groups
 from orcha._service.keeping import FULL, Keeping
 from orcha._service.loading import record_of
 from orcha._service.managers import Granted, Managers, Served
+from orcha._service.once import Once
 from orcha._service.reporting import Reporter
 from orcha._service.retention import Retention
 from orcha._service.standard_input import StandardInput
@@ -98,6 +99,7 @@ class Engine:
         self.actions = ActionPool(self._action_ended)
         self.paused = False
         self.groups = Groups(self)
+        self.once = Once(self)
         self.statistics = Statistics(time.time())
         self.visits = Visits(self)
         self.commands = CommandRunner(self)

@@ -51,6 +51,8 @@ class Groups:
 
     def why_not(self, record: Record) -> str | None:
         """Tell why a petition may not start whatever its condition says, if that is so."""
+        if record.once is not None and self._engine.once.waits(record):
+            return "the one that it replaces has not gone yet"
         group = record.group
         if group is None:
             return "it is paused" if self.paused and petition_name(record.seq) in self.paused else None

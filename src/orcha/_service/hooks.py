@@ -335,6 +335,7 @@ class Hooks:
             record.timeout = policy.timeout
             record.queue_timeout = policy.queue_timeout
             record.group = policy.group
+            record.once = policy.once
         return Result(Hook.CONVERT, record, None)
 
     def _converted(self, record: Record) -> Petition:

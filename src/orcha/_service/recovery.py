@@ -25,6 +25,7 @@ def recover_all(engine: Engine) -> None:
     machine = engine.machine
     machine.now = time.time()
     engine.groups.load()
+    engine.once.load()
     recovery = _Recovery(engine)
     for name in engine.managers.names:
         recovery.take(engine.store.unfinished(name))

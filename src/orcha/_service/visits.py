@@ -280,8 +280,11 @@ class Visits:
         if result is not None and result.answer is Answer.BROKEN:
             engine.machine.refuse(record, Verdict.REFUSED, result.error or "its condition broke")
             return
+        if record.once is not None and not engine.once.admits(record):
+            return
         start = result is not None and result.answer is Answer.YES
-        if start and (engine.draining is not None or engine.paused or record.cancellation is not None):
+        held = engine.draining is not None or engine.paused or record.cancellation is not None
+        if start and (held or engine.once.waits(record)):
             start = False
             engine.machine.granted.pop(record.key, None)
             engine.machine.version += 1

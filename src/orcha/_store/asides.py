@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 def any_in(changes: Changes) -> bool:
     """Tell whether a transaction holds any of it."""
-    return bool(changes.groups or changes.priorities or changes.pauses)
+    return bool(changes.groups or changes.once or changes.priorities or changes.pauses)
 
 
 def write(changes: Changes, ask: Ask) -> None:
     """Keep it, within a transaction that holds the new petitions and the steps already."""
     if changes.groups:
         ask("insert_groups", json.dumps(list(changes.groups.items())))
+    if changes.once:
+        ask("insert_once", json.dumps(list(changes.once.items())))
     for seq, priority in changes.priorities.items():
         ask("set_priority", seq, priority)
     for name, paused in changes.pauses.items():
@@ -34,6 +36,11 @@ def write(changes: Changes, ask: Ask) -> None:
 def groups(seqs: Sequence[int], ask: Ask) -> dict[int, str]:
     """Give the groups of those petitions that are in one."""
     return dict(decode_list(ask("groups", json.dumps(list(seqs)))))
+
+
+def once(ask: Ask) -> list[tuple[int, str, str, str]]:
+    """Give seq, manager, owner and key of those petitions that have one and have not ended, the oldest first."""
+    return [tuple(known) for known in decode_list(ask("once"))]
 
 
 def pauses(ask: Ask) -> set[str]:

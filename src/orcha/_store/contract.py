@@ -195,6 +195,10 @@ class Store(Protocol):
         """Give the groups of those petitions that are in one."""
         ...
 
+    def once(self) -> list[tuple[int, str, str, str]]:
+        """Give seq, manager, owner and key of those petitions that have one and have not ended, the oldest first."""
+        ...
+
     def pauses(self) -> set[str]:
         """Give what is paused, by the names of `Changes.pauses`."""
         ...

@@ -46,6 +46,7 @@ class MemoryStore:
         self._tombstones: dict[bytes, float] = {}
         self._incarnations: dict[int, Incarnation] = {}
         self._groups: dict[int, str] = {}
+        self._once: dict[int, str] = {}
         self._pauses: set[str] = set()
         self._epoch = 0
         self._next_seq = 1
@@ -168,6 +169,7 @@ class MemoryStore:
 
     def _keep_asides(self, changes: Changes) -> None:
         self._groups.update(changes.groups)
+        self._once.update(changes.once)
         for seq, priority in changes.priorities.items():
             row = self._rows.get(seq)
             if row is not None and row.state == State.QUEUED:
@@ -212,6 +214,7 @@ class MemoryStore:
                 continue
             del self._tokens[row.token]
             self._groups.pop(seq, None)
+            self._once.pop(seq, None)
             self._pauses.discard(f"petition:{seq}")
             self._commands.pop(seq, None)
             naming = self._naming[row.channel]
@@ -316,6 +319,11 @@ class MemoryStore:
     def groups(self, seqs: Sequence[int]) -> dict[int, str]:
         """Give the groups of those petitions that are in one."""
         return {seq: self._groups[seq] for seq in seqs if seq in self._groups}
+
+    def once(self) -> list[tuple[int, str, str, str]]:
+        """Give seq, manager, owner and key of those that have one and have not ended."""
+        rows = ((self._rows[seq], key) for seq, key in sorted(self._once.items()))
+        return [(row.seq, row.manager, row.owner, key) for row, key in rows if row.state != State.ENDED]
 
     def pauses(self) -> set[str]:
         """Give what is paused."""

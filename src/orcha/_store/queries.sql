@@ -89,6 +89,14 @@ SELECT group_concat({row}, ',') FROM (
 -- name: insert_groups
 INSERT INTO grouping (petition, name) SELECT value ->> 0, value ->> 1 FROM json_each(?1);
 
+-- name: insert_once
+INSERT INTO once (petition, key) SELECT value ->> 0, value ->> 1 FROM json_each(?1);
+
+-- name: once
+SELECT group_concat(json_array(seq, manager, owner, key), ',')
+FROM (SELECT * FROM once ORDER BY petition) AS known CROSS JOIN petition ON petition.seq = known.petition
+WHERE petition.state != 6;
+
 -- name: groups
 SELECT group_concat(json_array(petition, name), ',')
 FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN grouping ON grouping.petition = wanted.value;

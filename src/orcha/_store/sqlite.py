@@ -347,6 +347,11 @@ class SqliteStore:
         return asides.groups(seqs, self._ask)
 
     @_guarded
+    def once(self) -> list[tuple[int, str, str, str]]:
+        """Give seq, manager, owner and key of those that have one and have not ended."""
+        return asides.once(self._ask)
+
+    @_guarded
     def pauses(self) -> set[str]:
         """Give what is paused."""
         return asides.pauses(self._ask)

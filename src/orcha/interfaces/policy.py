@@ -8,7 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-LONGEST_GROUP = 200
+IF_EXISTS = ("reject", "attach", "replace")
+LONGEST_NAME = 200
 ON_INTERRUPT = ("fail", "rerun", "ask")
 
 
@@ -37,6 +38,12 @@ class Policy:
     """The group it belongs to, which has slots of its own (``orcha serve --slots GROUP=N``) and can be paused; None for
     none."""
 
+    once: str | None = None
+    """A key of which only one petition of the same user and manager waits or runs at a time; None for none."""
+    if_exists: Literal["reject", "attach", "replace"] = "reject"
+    """What becomes of it where there is another one of its `once` key: it is refused; or the other one is meant, and
+    followed instead; or the other one is cancelled, and it starts when that has gone."""
+
     def __post_init__(self) -> None:
         """Check each field."""
         if self.on_interrupt not in ON_INTERRUPT:
@@ -44,13 +51,17 @@ class Policy:
             raise ValueError(error)
         for name, value in (("timeout", self.timeout), ("queue_timeout", self.queue_timeout)):
             _check_seconds(name, value)
-        _check_group(self.group)
+        if self.if_exists not in IF_EXISTS:
+            error = f"if_exists is one of {', '.join(IF_EXISTS)}, not {self.if_exists!r}"
+            raise ValueError(error)
+        _check_name("group", self.group)
+        _check_name("once", self.once)
 
 
-def _check_group(group: object) -> None:
-    """Raise where `group` is neither None nor a name."""
-    if group is not None and (not isinstance(group, str) or not 0 < len(group) <= LONGEST_GROUP):
-        error = f"group is a name of 1 to {LONGEST_GROUP} characters or None, not {group!r:.80}"
+def _check_name(name: str, value: object) -> None:
+    """Raise where `value` is neither None nor a name."""
+    if value is not None and (not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME):
+        error = f"{name} is a text of 1 to {LONGEST_NAME} characters or None, not {value!r:.80}"
         raise ValueError(error)
 
 

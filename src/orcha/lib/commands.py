@@ -26,10 +26,12 @@ _COMMAND = frozenset(
     )
 )
 """Keys of a message that are fields of the petition."""
-_POLICY = frozenset(("on_interrupt", "timeout", "queue_timeout", "group"))
+_POLICY = frozenset(("on_interrupt", "timeout", "queue_timeout", "group", "once", "if_exists"))
 """Keys that are fields of its policy."""
-_OTHERS = frozenset(("priority", "retry", "queue", "once", "if_exists", "label"))
-_WITH_DEFAULTS = frozenset(("cwd", "stdin", "stop_signal", "grace", "output_limit", "output_policy", "on_interrupt"))
+_OTHERS = frozenset(("priority", "retry", "queue", "label"))
+_WITH_DEFAULTS = frozenset(
+    ("cwd", "stdin", "stop_signal", "grace", "output_limit", "output_policy", "on_interrupt", "if_exists")
+)
 """Keys for which None means the default, too."""
 
 
@@ -68,7 +70,7 @@ class CommandManager(Manager):
             return True
         from orcha.exceptions import ConditionFailed
 
-        return ConditionFailed(f"as many commands run as may ({self.most})")
+        return ConditionFailed(f"as many commands run as may ({self.most})", for_all=True)
 
     def on_start(self, petition: Petition) -> bool | None:
         """Do nothing more."""

@@ -166,6 +166,8 @@ def report(messages: Sequence[Message], channels: Sequence[ClientChannel | None]
     accepted = []
     rejected = []
     for message, channel, result in zip(messages, channels, results, strict=True):
+        if channel is not None and result.channel not in {None, channel.__orcha_channel__}:
+            channel.fail(f"{message.id}: there is one of the same key already, and this one is not run\n", REFUSED_CODE)
         if result.verdict in (Verdict.ACCEPTED, Verdict.KNOWN):
             accepted.append(message)
             continue

@@ -35,8 +35,11 @@ class Again:
 
     def answer(self, engine: Engine, position: int, verdict: int, channel: bytes | None, reason: str | None) -> None:
         """Answer, once this batch is kept."""
-        del position, channel
-        if verdict in {Verdict.ACCEPTED, Verdict.KNOWN}:
+        del position
+        if verdict == Verdict.KNOWN and self._token not in engine.store.tokens([self._token]):
+            there = {"seq": None, "id": self._row.id, "channel": channel, "retried": self._row.seq}
+            engine.reply(self.peer, Reply(self._request, Verdict.OK, values.encode(there)))  # attached to another one
+        elif verdict in {Verdict.ACCEPTED, Verdict.KNOWN}:
             engine.after_batch(self._accepted)
         else:
             refuse(engine, self.peer, self._request, verdict, reason or "refused")

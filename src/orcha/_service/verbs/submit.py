@@ -168,6 +168,12 @@ def refused(engine: Engine, record: Record, verdict: int, reason: str) -> None:
     row = engine.store.tokens([record.token]).get(record.token)
     if row is None:
         engine.channels.drop_unused(record.channel)
+    there = engine.once.attached.pop(record.token, None)
+    if there is not None:
+        for submission, position, _ in everyone:
+            _follow(engine, submission, there)
+            submission.answer(engine, position, Verdict.KNOWN, there, None)
+        return
     for asked in everyone:
         submission, position, _ = asked
         if row is not None and may_follow(submission.peer, row.owner):

@@ -1,4 +1,4 @@
--- Groups of petitions, and what people have paused.
+-- Groups of petitions, what people have paused, and keys of which one petition waits or runs at a time.
 
 CREATE TABLE grouping (
     petition INTEGER PRIMARY KEY,
@@ -12,7 +12,13 @@ CREATE TABLE pause (
     name TEXT PRIMARY KEY
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE once (
+    petition INTEGER PRIMARY KEY,
+    key      TEXT NOT NULL
+) STRICT;
+
 CREATE TRIGGER petition_forgotten AFTER DELETE ON petition BEGIN
     DELETE FROM grouping WHERE petition = OLD.seq;
+    DELETE FROM once WHERE petition = OLD.seq;
     DELETE FROM pause WHERE name = 'petition:' || OLD.seq;
 END;
