@@ -33,10 +33,28 @@ class Link:
         self._socket = connection
         self._decoder = Decoder()
         self._waiting = bytearray()
+        self._held = b""
+
+    @property
+    def holds(self) -> bool:
+        """Whether something was held back."""
+        return bool(self._held)
+
+    def hold(self, head: Head, raw: bytes = b"") -> None:
+        """Send a message together with the next one, or at :meth:`release`: one turn of the receiver instead of two."""
+        self._held += encode(head, raw)
+
+    def release(self) -> None:
+        """Send what was held back."""
+        data, self._held = self._held, b""
+        self._send(data)
 
     def send(self, head: Head, raw: bytes = b"") -> None:
         """Send a message, as far as there is room now; the rest goes by :meth:`flush`."""
-        data = encode(head, raw)
+        data, self._held = self._held + encode(head, raw), b""
+        self._send(data)
+
+    def _send(self, data: bytes) -> None:
         if self._waiting:
             self._waiting += data
             return

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 UNWANTED = 30.0
 """Seconds that a shim without an attempt waits for a service."""
+HELD = 0.001
+"""Seconds that the word of a start waits for the first of the command's output, or its end, to go with it."""
 _FOREVER = float("inf")
 _LIVE = frozenset({boxes.TAKEN, boxes.STARTED, boxes.ENDED})
 _PHASES = {
@@ -81,7 +83,10 @@ class Shim:
         self._handle(reading, self._signalled)
         self._handle(self._listener.fileno(), self._accept)
         while self._is_needed():
-            for descriptor, events in self._poll.poll(self._timeout()):
+            ready = self._poll.poll(self._timeout())
+            if not ready and self._link is not None and self._link.holds:
+                self._link.release()
+            for descriptor, events in ready:
                 handler = self._handlers.get(descriptor)
                 if handler is not None:
                     handler(events)
@@ -113,6 +118,8 @@ class Shim:
         due = self._idle_since + UNWANTED if self._attempt is None and self._link is None else _FOREVER
         if self._attempt is not None:
             due = self._attempt.due()
+        if self._link is not None and self._link.holds:
+            due = min(due, time.monotonic() + HELD)
         if due == _FOREVER:
             return None
         return max(0, int((due - time.monotonic()) * 1000) + 1)
@@ -238,7 +245,7 @@ class Shim:
         attempt.start(group)
         if attempt.phase == boxes.STARTED and self._link is not None:
             started = {"t": "started", "s": spec.seq, "a": spec.attempt, "pid": attempt.leader, "at": attempt.started}
-            self._link.send(started)
+            self._link.hold(started)
 
     def _about(self, attempt: Attempt, kind: str, frame: Frame) -> None:
         head = frame.head
