@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from datetime import datetime
 
 import pytest
 
 from orcha._cli import VERBS, show
 from support.terminals import OnTerminal
-from support.waiting import wait_for
+from support.waiting import DEADLINE, wait_for
 
 MINE = [verb for verb in VERBS if verb not in {"serve", "stop"}]
 READING = ["ps", "show", "logs", "wait", "stats"]
@@ -227,6 +229,44 @@ def test_what_runs_is_neither_retried_nor_forgotten(busy):
         done = busy.run(verb, "busy")
         assert done.returncode == 1
         assert "running" in done.stderr
+
+
+def test_of_one_key_only_one_waits_or_runs(service, tmp_path):
+    os.mkfifo(tmp_path / "go")
+    script = 'echo ready; read -r word < "$1"; echo "$word"; exit 5'
+    detach(service, "first", "sh", "-c", script, "-", tmp_path / "go", options=("--once", "k"))
+    rejected = service.run("run", "--once", "k", "true")
+    assert (rejected.returncode, rejected.stdout) == (125, "")
+    assert "'first' has the same key" in rejected.stderr
+    joined = service.orcha("run", "--once", "k", "--if-exists", "attach", "--", "true")
+    others = [service.spawn(*joined, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
+    for other in others:
+        assert other.stderr.readline() == b"orcha: attached to first\n"
+        assert other.stdout.readline() == b"ready\n"
+    named = service.run("run", "--detach", "--once", "k", "--if-exists", "attach", "true")
+    assert (named.returncode, named.stdout) == (0, "first\n")
+    (tmp_path / "go").write_text("go\n")
+    for other in others:
+        assert other.stdout.read() == b"go\n"
+        assert other.wait(DEADLINE) == 5
+    assert list(rows(service, "--all")) == ["first"]
+
+
+def test_of_one_key_the_newest_replaces(service):
+    detach(service, "first", "sleep", "1000", options=("--once", "k"))
+    done = service.run("run", "--once", "k", "--if-exists", "replace", "echo", "second")
+    assert (done.stdout, done.returncode) == ("second\n", 0)
+    assert shown(service, "first")["outcome"] == "cancelled"
+
+
+def test_ctrl_c_cancels_what_was_attached_to(service):
+    detach(service, "first", "sh", "-c", "echo ready; exec sleep 1000", options=("--once", "k"))
+    command = service.orcha("run", "--once", "k", "--if-exists", "attach", "true")
+    client = service.spawn(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert client.stdout.readline() == b"ready\n"
+    client.send_signal(2)
+    assert client.wait(DEADLINE) == 130
+    assert shown(service, "first")["outcome"] == "cancelled"
 
 
 # --- what is read ----------------------------------------------------------------------------------------------------

@@ -36,13 +36,13 @@ def attach(name: str, *, stdin: bool = False) -> int:
     streams = Streams()
     try:
         with connected(streams.tell) as service:
-            return _follow(service, streams, name, stdin=stdin)
+            return follow(service, streams, name, stdin=stdin)
     except (OrchaError, OSError, ValueError) as error:
         render.note(" ".join(str(error).split()))
         return _OWN_FAILURE
 
 
-def _follow(service: Session, streams: Streams, name: str, *, stdin: bool) -> int:
+def follow(service: Session, streams: Streams, name: str, *, stdin: bool = False) -> int:
     """Follow the petition of this id to its end; give its exit code.
 
     Raises:

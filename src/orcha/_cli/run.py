@@ -204,7 +204,7 @@ def _detached(service: Session, name: str, token: bytes, message: dict[str, Any]
     if not _taken(result):
         render.note(result.reason or "the service refused it")
         return _OWN_FAILURE
-    render.line(name)
+    render.line(result.reason or name)
     return 0
 
 
@@ -234,7 +234,10 @@ def _attached(
         streams.tell(result.reason or "the service refused it")
         return _OWN_FAILURE
     if result.channel is not None and result.channel != channel.__orcha_channel__:
-        channel = service.channel(result.channel, own=True, index=0)
+        from orcha._cli.attach import follow
+
+        streams.tell(f"attached to {result.reason}")
+        return follow(service, streams, result.reason or "")
     return attached.follow(channel, typing)
 
 

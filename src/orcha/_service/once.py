@@ -28,8 +28,8 @@ class Once:
         self._holders: dict[Key, int] = {}
         self._older: dict[int, tuple[str, int]] = {}
         self._look_at = MANY
-        self.attached: dict[bytes, bytes] = {}
-        """Channel of the petition that is there, by the token of one that is attached to it."""
+        self.attached: dict[bytes, tuple[bytes, str]] = {}
+        """Channel and id of the petition that is there, by the token of one that is attached to it."""
 
     def load(self) -> None:
         """Take over the keys of what is kept and has not ended."""
@@ -48,7 +48,7 @@ class Once:
             self._engine.machine.refuse(record, Verdict.REFUSED, reason)
             return False
         if holder is not None and policy.if_exists == "attach":
-            self.attached[record.token] = holder.channel
+            self.attached[record.token] = holder.channel, holder.key
             self._engine.machine.refuse(record, Verdict.KNOWN, "")
             return False
         if holder is not None:

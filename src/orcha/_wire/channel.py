@@ -158,7 +158,7 @@ class ClientChannel:
 
     @property
     def ended_here(self) -> bool:
-        """Whether the last value handed out was made by this client: the service is away, or knows the channel no more."""
+        """Whether the last value handed out was made here: the service is away, or knows the channel no more."""
         return self._last.local
 
     @property

@@ -286,7 +286,7 @@ class Result(NamedTuple):
     position: int
     verdict: int
     channel: bytes | None = None
-    """The channel its values go to, where the item named none."""
+    """The channel its values go to, where the item named none; or that of the petition there, whose id is `reason`."""
     reason: str | None = None
 
 

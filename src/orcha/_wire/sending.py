@@ -214,7 +214,7 @@ class Sender:
         """Stop records that nobody reads."""
         from orcha._wire.messages import Unfollow
 
-        if self._link is not None:
+        if self._link is not None and self._channels.find(identity) is None:
             self._send(Unfollow(identity))
 
     def resume(self, link: Link, *, proven: bool) -> None:

@@ -171,8 +171,8 @@ def refused(engine: Engine, record: Record, verdict: int, reason: str) -> None:
     there = engine.once.attached.pop(record.token, None)
     if there is not None:
         for submission, position, _ in everyone:
-            _follow(engine, submission, there)
-            submission.answer(engine, position, Verdict.KNOWN, there, None)
+            _follow(engine, submission, there[0])
+            submission.answer(engine, position, Verdict.KNOWN, *there)
         return
     for asked in everyone:
         submission, position, _ = asked
