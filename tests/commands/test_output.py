@@ -70,3 +70,34 @@ def test_files_go_with_their_petition(engine, written, folder):
     wait_for(lambda: not engine.row(written).hook_pending, what="on_finish")
     engine.engine.post(forget)
     wait_for(lambda: not list((folder / "output").glob(f"{written.token.hex()}.*")), what="no files")
+
+
+def test_what_was_not_kept_is_counted_in_a_line(engine):
+    asked = engine.run()
+    spec = engine.wait_for_spec()
+    engine.commands.tell(output(spec, b"kept"))
+    engine.commands.tell(ended(spec, last_chunk=1, dropped=123))
+    engine.settle(asked)
+    assert engine.values(asked) == [(1, b"kept"), "orcha: 123 bytes of output were not kept\n", 0]
+
+
+def test_a_pattern_is_found_in_output_that_lies_in_files(engine):
+    asked = engine.run(retry={"times": 1, "delay": 0.0, "output": "busy$"})
+    spec = engine.wait_for_spec()
+    engine.raw_file(spec, 2, b"x" * 100_000 + b"busy")
+    engine.commands.tell(output(spec, Span(0, 100_004), stream=2))
+    engine.commands.tell(ended(spec, 1, last_chunk=1))
+    engine.commands.tell(ended(engine.wait_for_spec(2), 0))
+    engine.settle(asked)
+    assert engine.values(asked)[-1] == 0
+
+
+def test_a_channel_takes_more_of_commands_than_of_actions(engine, monkeypatch):
+    monkeypatch.setattr("orcha._service.channels.LONGEST", 10)
+    asked = engine.run()
+    spec = engine.wait_for_spec()
+    for number in range(1, 10):
+        engine.commands.tell(output(spec, b"0123456789", first=number))
+    engine.commands.tell(ended(spec, last_chunk=9))
+    engine.settle(asked)
+    assert engine.values(asked) == [(1, b"0123456789")] * 9 + [0]

@@ -76,3 +76,10 @@ def test_a_folder_that_cannot_be_used_says_so(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreBroken, match="cannot be used"):
         RawFiles(tmp_path / "file")
+
+
+def test_the_tail_is_the_last_that_was_written(files, tmp_path):
+    assert files.tail(CHANNEL, 7, 1, 1, 4) == b""
+    write(tmp_path)
+    assert files.tail(CHANNEL, 7, 1, 1, 4) == b"6789"
+    assert files.tail(CHANNEL, 7, 1, 1, 100) == b"0123456789"

@@ -66,6 +66,14 @@ class RawFiles:
             return None
         return data or None
 
+    def tail(self, channel: bytes, seq: int, attempt: int, stream: int, length: int) -> bytes:
+        """Give the last bytes that an attempt wrote here, at most so many."""
+        try:
+            descriptor = self._folder.open(f"{channel.hex()}.{seq}.{attempt}.{stream}", os.O_RDONLY)
+            return os.pread(descriptor, length, max(os.fstat(descriptor).st_size - length, 0))
+        except OSError:
+            return b""
+
     def delete(self, channel: bytes) -> None:
         """Forget what a channel's commands wrote.
 

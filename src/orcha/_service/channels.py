@@ -71,7 +71,7 @@ class Follower:
 class Channel:
     """What the service knows of one channel while anyone cares."""
 
-    __slots__ = ("dropped", "followers", "id", "kept", "next", "own", "owner", "pending", "size", "stored")
+    __slots__ = ("bounded", "dropped", "followers", "id", "kept", "next", "own", "owner", "pending", "size", "stored")
 
     def __init__(self, channel: bytes, owner: str, *, own: bool, following: int = 0, size: int = 0) -> None:
         """Know a channel whose next record gets the index `following`."""
@@ -83,6 +83,8 @@ class Channel:
         self.stored = size
         self.kept = False
         """Whether the store has it, or will with the transaction in the making."""
+        self.bounded = True
+        """Whether it takes so much only; output of commands is bounded where it is read."""
         self.dropped = 0
         self.followers: dict[int, Follower] = {}
         self.pending: list[Record] = []
@@ -209,7 +211,7 @@ class ChannelBook:
         """Move all pending records into `changes` (or, beyond the store's share, to files) and give them places."""
         for channel in self._dirty:
             records, channel.pending = channel.pending, []
-            if self.scarce or channel.dropped or channel.size >= LONGEST:
+            if self.scarce or channel.dropped or (channel.bounded and channel.size >= LONGEST):
                 records = self._spared(channel, records)
                 if not records:
                     continue
@@ -229,7 +231,7 @@ class ChannelBook:
 
     def _spared(self, channel: Channel, records: list[Record]) -> list[Record]:
         """Give what is kept where values are not: reasons and finals. One line tells how many values were dropped."""
-        long = channel.size >= LONGEST
+        long = channel.bounded and channel.size >= LONGEST
         if self.scarce or long:
             left = [record for record in records if record.kind not in _OUTPUT]
             channel.dropped += len(records) - len(left)

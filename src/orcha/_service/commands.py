@@ -144,6 +144,7 @@ class CommandRunner:
         channel = channels.get(record.channel)
         if channel is None:
             return
+        channel.bounded = False
         pieces = spans.Pieces(record.seq, record.attempt)
         for chunk in chunks:
             if isinstance(chunk.data, Span):
@@ -167,9 +168,6 @@ class CommandRunner:
             self._raw.delete(channel)
 
     def _wrote(self, event: Wrote) -> None:
-        attempt = self._attempts.get(event.seq)
-        if attempt is not None and attempt.attempt == event.attempt:
-            attempt.written = event.taken
         self._engine.standard_input.wrote(event.seq, event.attempt, event.taken)
 
     def _ended(self, event: Ended) -> None:
@@ -177,13 +175,30 @@ class CommandRunner:
         if record is None:
             return
         outcome, code, reason = attempts.end_of(record, event)
-        seen = RetryEnded(outcome, event.code, event.signal, tuple(self.attempt_of(record).tails.values()))
+        seen = RetryEnded(outcome, event.code, event.signal, self._last_output(record))
+        if event.dropped:
+            self._say(record, f"orcha: {event.dropped} bytes of output were not kept\n")
         if event.survivors:
             text = "petition %s: nothing could kill these of its processes: %s"
             self._engine.report(logging.ERROR, text, record.key, event.survivors)
         due = self._due(record, seen)
         end = End(outcome, code, reason, event.why is None, due, tuple(event.survivors))
         self._over(record, attempts.described(event), end)
+
+    def _last_output(self, record: Record) -> tuple[bytes, ...]:
+        """Give the last of what an attempt wrote, by stream, where it matters."""
+        attempt = self.attempt_of(record)
+        if not attempt.pattern or self._raw is None:
+            return ()
+        place = record.channel, record.seq, record.attempt
+        tails = (attempt.tails.get(stream, b"") + self._raw.tail(*place, stream, attempts.TAIL) for stream in (1, 2))
+        return tuple(tail[-attempts.TAIL :] for tail in tails)
+
+    def _say(self, record: Record, line: str) -> None:
+        """Add a line for people."""
+        channel = self._engine.channels.get(record.channel)
+        if channel is not None:
+            self._engine.channels.append(channel, Kind.NOTICE, record.seq, values.encode(line))
 
     def _not_started(self, event: NotStarted) -> None:
         record = self._live(event)
@@ -316,10 +331,10 @@ class CommandRunner:
         return self.keep and record is not None and record.command and record.phase is Phase.ACTION
 
     def close(self) -> None:
-        """Let go of all; the engine has stopped."""
+        """Let go of all; the engine has stopped. Where it failed, commands go on as after a crash."""
         with self._lock:
             commands, self._commands, self._make = self._commands, None, None
         if commands is not None:
-            commands.close(keep=self.keep)
+            commands.close(keep=self.keep or self._engine.failure is not None)
         if self._raw is not None:
             self._raw.close()
