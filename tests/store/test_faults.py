@@ -116,12 +116,24 @@ def test_damage_found_while_reading_breaks_the_store_and_is_refused_at_the_next_
         open_store()
 
 
-def damage_a_page(folder):
-    """Overwrite the pages that hold petitions, the first one of the file aside."""
+def test_damage_found_while_opening_is_refused_and_leaves_nothing_open(open_store, folder, monkeypatch):
+    open_store().close()
+    damage_a_page(folder, "tombstone_until")
+    monkeypatch.setattr(opening, "CHECK_SECONDS", -1.0)
+    monkeypatch.setattr(opening, "CHECK_STEPS", 1)
+    with pytest.raises(StoreBroken, match="malformed"):
+        open_store()
+    assert (folder / "orcha.db.damaged").exists()
+
+
+def damage_a_page(folder, table="petition"):
+    """Overwrite the page with which a table or an index begins."""
     path = folder / DATABASE
+    connection = apsw.Connection(str(path))
+    page = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).get
+    connection.close()
     content = bytearray(path.read_bytes())
-    for page in range(4096 * 20, len(content), 4096):
-        content[page : page + 8] = b"\xff" * 8
+    content[4096 * (page - 1) : 4096 * (page - 1) + 8] = b"\xff" * 8
     path.write_bytes(content)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.changes import CommandStep
@@ -65,10 +66,16 @@ class Attempt:
         return json.dumps(self.history)
 
 
+@cache
+def _environment() -> dict[str, str]:
+    """Give the service's own environment: decoding all of it for each command costs as much as starting one."""
+    return dict(os.environ)
+
+
 def spec_of(record: Record) -> Spec:
     """Give what is to be executed for a petition's current attempt."""
     petition: CommandPetition = record.petition  # type: ignore[assignment]
-    environment = dict(os.environ if petition.env is None else petition.env)
+    environment = dict(_environment() if petition.env is None else petition.env)
     environment |= {"ORCHA_ID": record.key.replace("\0", ""), "ORCHA_ATTEMPT": str(record.attempt)}
     return Spec(
         record.seq,

@@ -16,9 +16,9 @@ CREATE TEMP TRIGGER change_accept INSTEAD OF INSERT ON change WHEN NEW.kind = 1 
         NEW.a, NEW.b, NEW.c, NEW.d, NEW.e, NEW.f, NEW.g, NEW.h, NEW.i, NEW.j, NEW.k, NEW.l, NEW.m,
         NEW.n, NEW.o, NEW.p, {epoch}, iif(NEW.h = 3, NEW.m, NULL), iif(NEW.h = 6, NEW.m, NULL)
     );
-    INSERT INTO channel (id, owner, petition)
-    SELECT NEW.g, NEW.f, iif(NEW.q, NEW.a, NULL) WHERE NEW.q NOT NULL;
-    INSERT INTO sharing (channel, petition) SELECT NEW.g, NEW.a WHERE NEW.q IS NOT 1;
+    INSERT INTO channel (id, owner, own, named) SELECT NEW.g, NEW.f, NEW.q, 1 WHERE NEW.q NOT NULL;
+    UPDATE channel SET named = named + 1 WHERE id = NEW.g AND NEW.q IS NULL;
+    SELECT raise(ABORT, 'no such channel') WHERE NEW.q IS NULL AND changes() = 0;
 END;
 
 CREATE TEMP TRIGGER change_step INSTEAD OF INSERT ON change WHEN NEW.kind = 0 BEGIN

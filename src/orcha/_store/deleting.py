@@ -17,7 +17,7 @@ def delete(seqs: list[int], ask: Callable[..., Any]) -> list[bytes]:
     gone = json.dumps(seqs)
     ask("note_used")
     candidates = _as_array(ask("channels_of", gone))
-    ask("delete_sharing", gone)
+    ask("release_channels", gone)
     ask("delete_petitions", gone)
     ask("delete_commands", gone)
     left = decode_rows(ask("rows", gone))

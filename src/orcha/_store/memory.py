@@ -104,6 +104,9 @@ class MemoryStore:
         there = [channel for channel, times in channels.items() if times > 1 or channel in self._channels]
         if there:
             raise ChannelKnown(there)
+        for petition in changes.petitions:
+            if petition.channel not in channels and petition.channel not in self._channels:
+                raise ValueError(f"there is no channel {petition.channel.hex()}")
 
     def _check_steps(self, changes: Changes) -> None:
         new = {petition.seq: (petition.attempt, petition.state) for petition in changes.petitions}

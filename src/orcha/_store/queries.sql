@@ -123,7 +123,7 @@ SELECT max((SELECT seq FROM used), coalesce((SELECT max(seq) + 1 FROM petition),
 UPDATE used SET seq = max(seq, coalesce((SELECT max(seq) + 1 FROM petition), 1));
 
 -- name: channel
-SELECT owner, petition NOT NULL,
+SELECT owner, own,
     coalesce((SELECT first + count FROM record WHERE record.channel = ?1 ORDER BY first DESC LIMIT 1), 0),
     coalesce((SELECT sum(length(data)) FROM record WHERE record.channel = ?1), 0)
 FROM channel WHERE id = ?1;
@@ -157,10 +157,14 @@ SELECT group_concat(json_quote(hex(channel)), ',') FROM (
     SELECT DISTINCT channel FROM (SELECT value FROM json_each(?1)) AS gone CROSS JOIN petition ON petition.seq = gone.value
 );
 
--- name: delete_sharing
-DELETE FROM sharing WHERE (channel, petition) IN (
-    SELECT channel, seq FROM (SELECT value FROM json_each(?1)) AS gone CROSS JOIN petition ON petition.seq = gone.value
-);
+-- name: release_channels
+UPDATE channel SET named = named - gone.petitions
+FROM (
+    SELECT channel, count(*) AS petitions
+    FROM (SELECT DISTINCT value FROM json_each(?1)) AS wanted CROSS JOIN petition ON petition.seq = wanted.value
+    GROUP BY channel
+) AS gone
+WHERE channel.id = gone.channel;
 
 -- name: delete_petitions
 DELETE FROM petition WHERE seq IN (SELECT value FROM json_each(?1)) AND state = 6;
@@ -171,8 +175,7 @@ DELETE FROM command WHERE seq IN (SELECT value FROM json_each(?1));
 -- name: unused_channels
 SELECT group_concat(json_quote(candidate.value), ',')
 FROM (SELECT value FROM json_each(?1)) AS candidate CROSS JOIN channel ON channel.id = unhex(candidate.value)
-WHERE NOT EXISTS (SELECT 1 FROM sharing WHERE sharing.channel = channel.id)
-  AND NOT EXISTS (SELECT 1 FROM petition WHERE petition.seq = channel.petition);
+WHERE named = 0;
 
 -- name: delete_records
 DELETE FROM record WHERE channel IN (SELECT unhex(value) FROM json_each(?1));
@@ -181,8 +184,8 @@ DELETE FROM record WHERE channel IN (SELECT unhex(value) FROM json_each(?1));
 DELETE FROM channel WHERE id IN (SELECT unhex(value) FROM json_each(?1));
 
 -- name: insert_channels
-INSERT INTO channel (id, owner, petition)
-SELECT unhex(value ->> 0), value ->> 1, value ->> 2 FROM json_each(?1);
+INSERT INTO channel (id, owner, own, named)
+SELECT unhex(value ->> 0), value ->> 1, value ->> 2, 0 FROM json_each(?1);
 
 -- name: insert_tombstones
 INSERT INTO tombstone (token, until)

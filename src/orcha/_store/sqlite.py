@@ -80,9 +80,14 @@ class SqliteStore:
         self._full_sync = True
         self._now = 0.0
         self._pages_at_checkpoint = 0
-        self._page_size = int(self._connection.pragma("page_size"))
-        self._has_tombstones = bool(self._ask("any_tombstone"))
-        self._prepare(0)
+        try:
+            self._page_size = int(self._connection.pragma("page_size"))
+            self._has_tombstones = bool(self._ask("any_tombstone"))
+            self._prepare(0)
+        except apsw.Error as error:
+            broken = self._broken_by(error)
+            self.close()
+            raise broken from error
 
     def _prepare(self, epoch: int) -> None:
         """Make the view and the triggers that commits go through."""
@@ -163,7 +168,7 @@ class SqliteStore:
         dropped: list[bytes] = []
         with self._transaction():
             if channels:
-                rows = [(channel.id.hex(), channel.owner, 0 if channel.own else None) for channel in channels]
+                rows = [(channel.id.hex(), channel.owner, int(channel.own)) for channel in channels]
                 self._ask("insert_channels", json.dumps(rows))
             for statement, values in statements:
                 self._connection.execute(statement, values)
