@@ -197,6 +197,22 @@ def test_shims_without_an_attempt_end_with_the_service(hold, open_world) -> None
     wait_for(lambda: len(list((folder / "shims").glob("*.sock"))) == 1, what="the spare ones to go")
 
 
+def test_every_connection_is_one_that_a_forked_child_lets_go_of(world: World) -> None:
+    before = {int(path.name) for path in Path("/proc/self/fd").iterdir()}
+    world.run("/bin/true")
+    added = {int(path.name) for path in Path("/proc/self/fd").iterdir()} - before
+    kinds = {number: kind(number) for number in added}
+    assert {number for number in added if kinds[number].startswith("socket")} <= set(world.commands.descriptors())
+    assert len(world.commands.descriptors()) >= 5
+
+
+def kind(descriptor: int) -> str:
+    try:
+        return str(Path(f"/proc/self/fd/{descriptor}").readlink())
+    except OSError:
+        return ""
+
+
 def test_after_the_supervisor_s_death_commands_go_on_and_new_ones_start(world: World, tmp_path: Path) -> None:
     words, opens = gate(tmp_path)
     key = world.start("sh", "-c", f"{words}; exit 6")

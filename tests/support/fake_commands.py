@@ -38,6 +38,10 @@ class FakeCommands:
         """Find what the test put there."""
         return self.found
 
+    def descriptors(self) -> list[int]:
+        """Have none."""
+        return []
+
     def __getattr__(self, verb: str) -> Any:
         """Note any other call."""
         if verb.startswith("_"):

@@ -82,6 +82,10 @@ class CommandRunner:
                 self._commands = self._make(self._take)
             return self._commands
 
+    def descriptors(self) -> list[int]:
+        """Give what a forked child must not keep; takes no lock."""
+        return [] if self._commands is None else self._commands.descriptors()
+
     def _take(self, event: Event) -> None:
         self._engine.post(self._handle, event)
 

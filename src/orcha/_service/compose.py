@@ -266,7 +266,7 @@ class _Parts:
         self.server.send(batch)
 
     def _descriptors(self) -> list[int]:
-        return [self._lock.descriptor, *self.server.filenos()]
+        return [self._lock.descriptor, *self.server.filenos(), *self.engine.commands.descriptors()]
 
     def start(self) -> None:
         """Serve."""

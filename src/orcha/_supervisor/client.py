@@ -157,6 +157,16 @@ class Commands:
                 self._free(shim)
             self._bury_box(seq, attempt)
 
+    def descriptors(self) -> list[int]:
+        """Give what a forked child of the service must not keep: a shim would wait for that child's end, too.
+
+        Takes no lock, as it is called in the child.
+        """
+        supervisor = self._supervisor
+        shims = [shim.link.descriptor for shim in self._roster]
+        own = [self._epoll.fileno(), self._wake, self._shims_folder]
+        return [*own, *shims, *([] if supervisor is None else [supervisor.link.descriptor])]
+
     def close(self, *, keep: bool) -> None:
         """See the contract. Without `keep` it waits for the commands' ends, 10 s at most."""
         with self._lock:

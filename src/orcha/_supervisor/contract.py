@@ -237,6 +237,10 @@ class Commands(Protocol):
         """Acknowledge the end, or the loss: the shim is free again."""
         ...
 
+    def descriptors(self) -> list[int]:
+        """Give what a forked child of the service must not keep; takes no lock."""
+        ...
+
     def close(self, *, keep: bool) -> None:
         """Let go of everything; with `keep` the commands run on and are found by :meth:`adopt`."""
         ...

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 
+from orcha._processes.at_fork import SPAWNING
 from orcha._processes.attempts import apart
 from orcha._supervisor.link import Link
 
@@ -23,13 +24,14 @@ class Supervisor:
 
     def __init__(self, folder: Path) -> None:
         """Start one; raises OSError."""
-        own, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self.pid = _spawn(folder, theirs.fileno())
-            except OSError:
-                own.close()
-                raise
+        with SPAWNING:  # a child forked meanwhile would keep the other end open
+            own, theirs = socket.socketpair()
+            with theirs:
+                try:
+                    self.pid = _spawn(folder, theirs.fileno())
+                except OSError:
+                    own.close()
+                    raise
         self.link = Link(own)
         self.asked = 0
         """Shims that were asked for and have not been forked yet."""
