@@ -115,6 +115,11 @@ class Engine:
         self.peers: dict[int, Peer] = {}
         self.born = (time.time_ns() // 1_000_000).to_bytes(6, "big")
         """Tokens begin with the time they were made: one from before this start may be a petition that is kept."""
+        self._send = send
+        self._hold_still()
+
+    def _hold_still(self) -> None:
+        """Be a thread that has not been started."""
         self.draining: str | None = None
         self.on_stop: Callable[..., None] = lambda **_: None
         self.degraded: str | None = None
@@ -122,7 +127,6 @@ class Engine:
         self.failure: BaseException | None = None
         self.stopped = threading.Event()
         self._inbox: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
-        self._send = send
         self._stop = False
         self._acks: list[Callable[[], None]] = []
         self._after: list[Callable[[Engine], None]] = []

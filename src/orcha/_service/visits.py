@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 from orcha._core.choose import PATIENCE, Answer
 from orcha._core.record import Phase, Record
 from orcha._core.state import State
-from orcha._service import faults
-from orcha._service.hooks import SAYS_NO, Call, Hook, Hooks, Result, Visit
+from orcha._service import faults, overdue
+from orcha._service.hooks import SAYS_NO, Hooks
 from orcha._service.loading import record_of
 from orcha._service.steps import Steps
-from orcha._wire.messages import Reply, Verdict
+from orcha._service.visit import Call, Hook, Result, Visit
+from orcha._service.verbs.call import answered
+from orcha._wire.messages import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from orcha._service.engine import Engine
-    from orcha._wire.server import Peer
 
 CONVERT_AT_ONCE = 256
 """Conversions of one visit while nothing runs."""
@@ -116,11 +117,9 @@ class Visits:
         """Have the petition of a command that lives on made again."""
         self._again.append(Call(Hook.CONVERT, record, "again"))
 
-    def call(self, peer: Peer, request: int, name: str, args: bytes, kwargs: bytes) -> None:
+    def call(self, placeholder: Record, what: tuple[str, bytes, bytes]) -> None:
         """Have a registered function called for a client."""
-        placeholder = Record(0, b"", name, "", "", b"", None, 0.0)
-        placeholder.submitter = (peer, request, 0)
-        self._calls.append((placeholder, (name, args, kwargs)))
+        self._calls.append((placeholder, what))
 
     def wake(self) -> None:
         """Have blocked conditions asked again."""
@@ -258,7 +257,7 @@ class Visits:
         elif hook is Hook.CONVERT:
             self._not_converted(record, result.error or "")
         else:
-            self._answered(result)
+            answered(self._engine, result)
 
     def _answers(self, results: Iterable[Result]) -> None:
         """Take what the conditions of those that wait said, in the order in which they were asked."""
@@ -324,11 +323,6 @@ class Visits:
         else:
             self._engine.machine.start_failed(record.seq, record.attempt, error, called=called)
 
-    def _answered(self, result: Result) -> None:
-        peer, request, _ = result.record.submitter
-        verdict = Verdict.OK if result.error is None else Verdict.RAISED
-        self._engine.reply(peer, Reply(request, verdict, result.value, result.error))
-
     # --- calls that do not come back ----------------------------------------------------------------------------
 
     def _watch(self) -> None:
@@ -367,16 +361,10 @@ class Visits:
             self._turn_away()
         if call.hook is Hook.ON_START:
             self._owed.setdefault(old, []).append(call.record)
-            self._engine.machine.start_failed(call.record.seq, call.record.attempt, reason)
-        elif call.hook is Hook.CONVERT:
+        if call.hook is Hook.CONVERT:
             self._not_converted(call.record, reason)
-        elif call.hook is Hook.CONDITION:
-            self._condition_hung(call.record, reason)
-        elif call.hook is Hook.ON_FINISH:
-            self._engine.machine.hook_done(call.record.seq)
-        elif call.hook is Hook.CALL:
-            peer, request, _ = call.record.submitter
-            self._engine.reply(peer, Reply(request, Verdict.RAISED, None, reason))
+        else:
+            overdue.decide(self._engine, call, reason)
         if len(self.hooks.stale) > STALE_ALLOWED:
             self._engine.degrade("too many hooks that do not return")
 
@@ -387,10 +375,6 @@ class Visits:
         for record in left + self._converts[self._converts_from :]:
             self._engine.machine.refuse(record, Verdict.BUSY, WEDGED)
         self._converts, self._converts_from = [], 0
-
-    def _condition_hung(self, record: Record, reason: str) -> None:
-        if record.phase is Phase.WAITING:
-            self._engine.machine.break_(record, reason)
 
     def _came_back(self, thread: int) -> None:
         self._finishes.extend(self._owed.pop(thread, ()))

@@ -376,27 +376,7 @@ class Error(_Message, tag=41, frozen=True):
     reason: str
 
 
-ClientMessage = (
-    Submit
-    | Cancel
-    | Follow
-    | Unfollow
-    | Credit
-    | Put
-    | Finish
-    | List
-    | Call
-    | Ping
-    | CloseChannel
-    | Show
-    | Priority
-    | Pause
-    | Resume
-    | Remove
-    | Retry
-    | Stats
-    | Stdin
-    | Resize
-    | Stop
-)
+_First = Submit | Cancel | Follow | Unfollow | Credit | Put | Finish | List | Call | Ping | CloseChannel
+_Verbs = Show | Priority | Pause | Resume | Remove | Retry | Stats | Stdin | Resize | Stop
+ClientMessage = _First | _Verbs
 ServiceMessage = Submitted | Reply | Data | Gap | Reset | Gone | Rows | Stopping | Error

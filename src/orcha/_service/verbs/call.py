@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orcha._core.record import Record
 from orcha._wire.messages import Call, Reply, Verdict
 
 if TYPE_CHECKING:
     from orcha._service.engine import Engine
+    from orcha._service.hooks import Result
     from orcha._wire.server import Peer
 
 
@@ -21,4 +23,13 @@ def call(engine: Engine, peer: Peer, message: Call) -> None:
         reason = f"{whose}'s manager registered no function {message.name!r}"
         engine.reply(peer, Reply(message.request, Verdict.UNKNOWN, None, reason))
         return
-    engine.visits.call(peer, message.request, name, message.args, message.kwargs)
+    placeholder = Record(0, b"", name, "", "", b"", None, 0.0)
+    placeholder.submitter = (peer, message.request, 0)
+    engine.visits.call(placeholder, (name, message.args, message.kwargs))
+
+
+def answered(engine: Engine, result: Result) -> None:
+    """Answer with what the function returned, or what it raised."""
+    peer, request, _ = result.record.submitter
+    verdict = Verdict.OK if result.error is None else Verdict.RAISED
+    engine.reply(peer, Reply(request, verdict, result.value, result.error))

@@ -1,0 +1,28 @@
+"""What becomes of a petition, or of a caller, whose hook does not return."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orcha._core.record import Phase
+from orcha._service.visit import Hook
+from orcha._wire.messages import Reply, Verdict
+
+if TYPE_CHECKING:
+    from orcha._service.engine import Engine
+    from orcha._service.visit import Call
+
+
+def decide(engine: Engine, call: Call, reason: str) -> None:
+    """End what waits for this call; what is owed to a stuck on_start, and a stuck conversion, are the caller's."""
+    record, machine = call.record, engine.machine
+    if call.hook is Hook.ON_START:
+        machine.start_failed(record.seq, record.attempt, reason)
+    elif call.hook is Hook.CONDITION:
+        if record.phase is Phase.WAITING:
+            machine.break_(record, reason)
+    elif call.hook is Hook.ON_FINISH:
+        machine.hook_done(record.seq)
+    elif call.hook is Hook.CALL:
+        peer, request, _ = record.submitter
+        engine.reply(peer, Reply(request, Verdict.RAISED, None, reason))
