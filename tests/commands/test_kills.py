@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from pathlib import Path
 
@@ -20,12 +21,19 @@ class Reader:
 
     def __init__(self, queue):
         self.result = None
+        self.values = 0
         self._queue = queue
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
 
+    def get(self):
+        """Give the next value, and count it."""
+        value = self._queue.get()
+        self.values += 1
+        return value
+
     def _read(self):
-        self.result = everything(self._queue)
+        self.result = everything(self)
 
     def wait(self):
         self._thread.join(60)
@@ -74,6 +82,46 @@ def test_killed_again_and_again_it_loses_doubles_and_kills_nothing(serve, connec
         service.kill()
         service.start()
     check_writers(readers, ledger)
+
+
+STEADY = """
+echo "$1 start $ORCHA_ATTEMPT" >> "$2"
+i=0
+while [ ! -e "$3" ]; do
+    echo "$1 $i"; echo "$1 $i" >&2
+    i=$((i + 1))
+    sleep 0.05
+done
+echo "$1 end $i" >> "$2"
+exit $(($1 % 5))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_random_moments_every_line_of_both_streams_comes_once(serve, connect, tmp_path, seed):
+    """Each command prints numbered lines until the end; the moments are numbers of values that clients have got."""
+    chance = random.Random(seed)
+    ledger, gate = tmp_path / "ledger", tmp_path / "open"
+    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "10"})
+    client = connect(service)
+    readers = [
+        Reader(run(client, f"s{n}", "sh", "-c", STEADY, "steady", str(n), str(ledger), str(gate))) for n in range(10)
+    ]
+    for _ in range(12):
+        enough = sum(reader.values for reader in readers) + chance.randrange(1, 60)
+        wait_for(lambda enough=enough: sum(reader.values for reader in readers) >= enough, what="values")
+        service.kill()
+        service.start()
+    gate.touch()
+    results = [reader.wait() for reader in readers]
+    notes = noted(ledger)
+    for number, result in enumerate(results):
+        mine = [(word, value) for which, word, value in notes if which == str(number)]
+        assert [word for word, _ in mine] == ["start", "end"]
+        expected = b"".join(b"%d %d\n" % (number, line) for line in range(int(mine[1][1])))
+        assert result == (expected, expected, [], number % 5)
 
 
 def test_what_ended_while_the_service_was_away_is_told_when_it_is_back(serve, connect, tmp_path):
