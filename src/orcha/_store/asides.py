@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from orcha._store.queries import decode_list
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from orcha._core.changes import Changes
 
-    Ask = Callable[..., Any]
-    """Runs a named query with its parameters."""
+T = TypeVar("T")
+Ask = Callable[..., Any]
+"""Runs a named query with its parameters."""
 
 
 def any_in(changes: Changes) -> bool:
@@ -33,16 +36,25 @@ def write(changes: Changes, ask: Ask) -> None:
         ask("pause" if paused else "unpause", name)
 
 
-def groups(seqs: Sequence[int], ask: Ask) -> dict[int, str]:
-    """Give the groups of those petitions that are in one."""
-    return dict(decode_list(ask("groups", json.dumps(list(seqs)))))
+class Asides(ABC):
+    """What a store is asked of it."""
 
+    @abstractmethod
+    def _aside(self, what: Callable[[Ask], T]) -> T:
+        """Let something be asked."""
 
-def once(ask: Ask) -> list[tuple[int, str, str, str]]:
-    """Give seq, manager, owner and key of those petitions that have one and have not ended, the oldest first."""
-    return [tuple(known) for known in decode_list(ask("once"))]
+    def groups(self, seqs: Sequence[int]) -> dict[int, str]:
+        """Give the groups of those petitions that are in one."""
+        return self._aside(lambda ask: dict(decode_list(ask("groups", json.dumps(list(seqs))))))
 
+    def once(self) -> list[tuple[int, str, str, str]]:
+        """Give seq, manager, owner and key of those that have a key and have not ended, the oldest first."""
+        return self._aside(lambda ask: [tuple(known) for known in decode_list(ask("once"))])
 
-def pauses(ask: Ask) -> set[str]:
-    """Give what is paused."""
-    return set(decode_list(ask("pauses")))
+    def pauses(self) -> set[str]:
+        """Give what is paused."""
+        return self._aside(lambda ask: set(decode_list(ask("pauses"))))
+
+    def ended(self) -> int:
+        """Count the petitions that have ended."""
+        return self._aside(lambda ask: int(ask("ended")))

@@ -47,7 +47,7 @@ def _guarded(
     return guarded
 
 
-class SqliteStore:
+class SqliteStore(asides.Asides):
     """What `contract.Store` says, in the file `orcha.db` of a folder.
 
     The folder is the caller's: locked against other processes, and of mode 0700. No connection is ever used in a forked
@@ -316,7 +316,7 @@ class SqliteStore:
     @_guarded
     def resting(self) -> list[CommandRow]:
         """Give the commands whose petition waits for a time, the earliest first."""
-        return sorted(decode_commands(self._ask("resting")), key=lambda row: row.due or 0.0)
+        return sorted(decode_commands(self._ask("resting")), key=lambda row: (row.due or 0.0, row.seq))
 
     @_guarded
     def channel(self, channel: bytes) -> StoredChannel | None:
@@ -347,24 +347,8 @@ class SqliteStore:
             raise self._broken_by(error) from error
 
     @_guarded
-    def groups(self, seqs: Sequence[int]) -> dict[int, str]:
-        """Give the groups of those petitions that are in one."""
-        return asides.groups(seqs, self._ask)
-
-    @_guarded
-    def once(self) -> list[tuple[int, str, str, str]]:
-        """Give seq, manager, owner and key of those that have one and have not ended."""
-        return asides.once(self._ask)
-
-    @_guarded
-    def pauses(self) -> set[str]:
-        """Give what is paused."""
-        return asides.pauses(self._ask)
-
-    @_guarded
-    def ended(self) -> int:
-        """Count the petitions that have ended."""
-        return int(self._ask("ended"))
+    def _aside(self, what: Callable[[asides.Ask], _T]) -> _T:
+        return what(self._ask)
 
     @_guarded
     def prunable(self, *, older_than: float, keep: int, younger_than: float, limit: int) -> list[tuple[int, bytes]]:

@@ -9,7 +9,7 @@ from orcha._wire.messages import Call, Reply, Verdict
 
 if TYPE_CHECKING:
     from orcha._service.engine import Engine
-    from orcha._service.hooks import Result
+    from orcha._service.visit import Result
     from orcha._wire.server import Peer
 
 

@@ -1,0 +1,82 @@
+"""Groups, keys, other priorities and pauses: every store keeps them."""
+
+from __future__ import annotations
+
+from orcha._core.changes import Changes
+from orcha._core.state import State
+from orcha._store.contract import Waiting
+from support.changes import ANY_STATE, MANAGER, accept, end, petition, step, steps
+
+
+def five(store):
+    changes = accept(*(petition(seq) for seq in range(1, 6)))
+    changes.groups = {2: "rig", 4: "rig", 5: "o'ther\0 \U0001f600"}
+    changes.once = {1: "a key", 2: "a key"}
+    store.commit(changes)
+
+
+def test_groups_come_back_and_are_listed(store):
+    five(store)
+    assert store.groups([1, 2, 3, 4, 5, 6]) == {2: "rig", 4: "rig", 5: "o'ther\0 \U0001f600"}
+    assert store.groups([]) == {}
+    for which, found in (({}, [4, 2]), ({"before": 4}, [2]), ({"before": 2}, [])):
+        assert [row.seq for row in store.page(states=ANY_STATE, limit=9, group="rig", **which)] == found
+    assert [row.seq for row in store.page(states=ANY_STATE, limit=1, group="rig")] == [4]
+    assert store.page(states=1 << State.ENDED, limit=9, group="rig") == []
+
+
+def test_a_long_group_is_listed_whole(store):
+    changes = accept(*(petition(seq) for seq in range(1, 131)))
+    changes.groups = dict.fromkeys(range(1, 131), "rig")
+    store.commit(changes)
+    assert [row.seq for row in store.page(states=ANY_STATE, limit=120, group="rig")] == list(range(130, 10, -1))
+
+
+def test_keys_of_what_has_not_ended_are_known(store):
+    five(store)
+    store.commit(steps(end(1)))
+    assert store.once() == [(2, MANAGER, "uid:0", "a key")]
+
+
+def test_another_priority_is_kept_of_what_waits(store):
+    five(store)
+    store.commit(Changes(priorities={3: -1.5, 4: float("-inf"), 99: 1}))
+    assert [waiting[:2] for waiting in store.waiting(MANAGER)] == [
+        (float("-inf"), 4),
+        (-1.5, 3),
+        (0, 1),
+        (0, 2),
+        (0, 5),
+    ]
+    assert next(store.waiting(MANAGER)) == Waiting(float("-inf"), 4, "job-4")
+    changes = steps(step(3, State.STARTING, to_attempt=1))
+    changes.priorities = {3: 7}
+    store.commit(changes)
+    assert store.rows([3])[0].priority == -1.5
+
+
+def test_pauses_are_kept_until_they_are_taken_back(store):
+    store.commit(Changes(pauses={"all": True, "group:rig": True}))
+    store.commit(Changes(pauses={"all": False, "group:rig": True, "petition:7": False}))
+    assert store.pauses() == {"group:rig"}
+
+
+def test_what_is_forgotten_leaves_nothing(store):
+    five(store)
+    store.commit(Changes(pauses={"petition:2": True}))
+    store.commit(steps(end(2), end(4)))
+    assert store.ended() == 2
+    store.commit(Changes(deleted=[2, 4]))
+    assert (store.groups([2, 4]), store.pauses(), store.ended()) == ({}, set(), 0)
+    assert store.once() == [(1, MANAGER, "uid:0", "a key")]
+    assert store.page(states=ANY_STATE, limit=9, group="rig") == []
+
+
+def test_all_of_it_is_there_when_the_store_is_opened_again(open_store):
+    store = open_store()
+    five(store)
+    store.commit(Changes(pauses={"all": True}, priorities={1: 3}))
+    store.close()
+    store = open_store()
+    assert (store.groups([2]), store.pauses(), store.rows([1])[0].priority) == ({2: "rig"}, {"all"}, 3)
+    assert [known[0] for known in store.once()] == [1, 2]
