@@ -12,16 +12,16 @@ import sys
 import threading
 import time
 import traceback
-from enum import IntEnum
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from orcha._core.choose import Answer, checked_priority, choose
 from orcha._core.record import Phase
 from orcha._core.state import OnInterrupt
 from orcha._service.describe import describe
 from orcha._service.marking import mark_started
+from orcha._service.visit import Hook, Result
 from orcha._wire import values
 from orcha._wire.attempt import AttemptChannel
 from orcha.exceptions import ConditionFailed, StaleCall
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from orcha._core.record import Record
     from orcha._service.steps import Steps
+    from orcha._service.visit import Call, Visit
     from orcha.interfaces.policy import Policy
 
 FORKED_AND_RETURNED = 70
@@ -46,87 +47,6 @@ SAYS_NO = "its condition says no"
 _getpid = os.getpid
 _monotonic = time.monotonic
 _POLICIES = {"fail": OnInterrupt.FAIL, "rerun": OnInterrupt.RERUN, "ask": OnInterrupt.ASK}
-
-
-class Hook(IntEnum):
-    """The calls of a visit, in the order in which they are made."""
-
-    ON_FINISH = 1
-    ON_START = 2
-    CALL = 3
-    CONVERT = 4
-    CONDITION = 5
-
-
-class Call(NamedTuple):
-    """One call to make."""
-
-    hook: Hook
-    record: Record
-    extra: Any = None
-
-
-class Result(NamedTuple):
-    """What came of one call: an error for people, or None where it went well."""
-
-    hook: Hook
-    record: Record
-    error: str | None
-    answer: Answer | None = None
-    value: Any = None
-
-
-class Visit:
-    """A batch of calls, and what came of each so far."""
-
-    __slots__ = (
-        "abandoned",
-        "awaited",
-        "calls",
-        "choosing",
-        "current",
-        "lock",
-        "look_ahead",
-        "new",
-        "noes",
-        "over",
-        "results",
-        "sample",
-        "since",
-        "waiting",
-    )
-
-    def __init__(self, calls: list[Call], waiting: list[Record], sample: list[Record], look_ahead: int | None) -> None:
-        """Take the calls, then the waiting petitions to ask in order, then some further ones to sample."""
-        self.calls = calls
-        self.waiting = waiting
-        self.sample = sample
-        self.look_ahead = look_ahead
-        self.new: list[Record] = []
-        self.results: list[Result] = []
-        self.noes = 0
-        self.current: Call | Record | None = None
-        """The call in flight; for a condition the petition that is asked about."""
-        self.since = 0.0
-        self.choosing = False
-        self.abandoned = False
-        self.awaited = bool(waiting or sample or any(call.hook is not Hook.ON_START for call in calls))
-        """The engine is to be woken when it is over; of starts that went well it learns at its next event."""
-        self.over = False
-        self.lock = threading.Lock()
-
-    def abandon(self, overdue: float, now: float) -> Call | None:
-        """Give the thread up if the call in flight began more than `overdue` seconds ago; give that call."""
-        with self.lock:
-            if self.current is None or now - self.since < overdue:
-                return None
-            self.abandoned = True
-            current = self.current
-            return current if isinstance(current, Call) else Call(Hook.CONDITION, current)
-
-    def left(self) -> list[Call]:
-        """Give the calls that come after the one in flight."""
-        return [] if self.choosing else self.calls[len(self.results) + 1 :]
 
 
 class Stack:
@@ -357,21 +277,14 @@ class Hooks:
 
     def _ask(self, visit: Visit, record: Record) -> Answer:
         """Ask a condition; a no with the reason known already leaves no result, and costs little."""
-        petition = record.petition
+        if visit.shut and (shut := visit.shut.get(record.manager)) is not None:
+            visit.noes += 1
+            if record.why != shut:
+                visit.results.append(Result(Hook.CONDITION, record, shut, Answer.NO))
+            return Answer.NO
         visit.since = _monotonic()
         visit.current = record
-        reason = self._port.groups.why_not(record)
-        try:
-            said = reason is None and petition.condition(petition)  # type: ignore[union-attr]
-            answer = Answer.YES if said else Answer.NO
-            if said is not False and isinstance(said, ConditionFailed):
-                reason = said.reason
-        except StaleCall:
-            raise
-        except ConditionFailed as failed:
-            answer, reason = Answer.NO, failed.reason
-        except BaseException as raised:  # noqa: BLE001 - as above
-            answer, reason = Answer.BROKEN, f"condition: {describe(raised)}"
+        answer, reason = self._answer(visit, record)
         if _getpid() != self._pid:
             os._exit(FORKED_AND_RETURNED)
         with visit.lock:
@@ -386,6 +299,31 @@ class Hooks:
                 self._granted[record.key] = record.seq
             visit.results.append(Result(Hook.CONDITION, record, reason, answer))
         return answer
+
+    def _answer(self, visit: Visit, record: Record) -> tuple[Answer, str | None]:
+        """Give what a condition says, and the reason of a no."""
+        reason: str | None = self._port.groups.why_not(record)
+        if reason is not None:
+            return Answer.NO, reason
+        petition = record.petition
+        try:
+            said = petition.condition(petition)  # type: ignore[union-attr]
+            if said:
+                return Answer.YES, None
+            return Answer.NO, _reason_of(visit, record, said) if isinstance(said, ConditionFailed) else None
+        except StaleCall:
+            raise
+        except ConditionFailed as failed:
+            return Answer.NO, _reason_of(visit, record, failed)
+        except BaseException as raised:  # noqa: BLE001 - as above
+            return Answer.BROKEN, f"condition: {describe(raised)}"
+
+
+def _reason_of(visit: Visit, record: Record, failed: ConditionFailed) -> str:
+    """Give why not; where that goes for all of the manager's petitions, the others are not asked in this visit."""
+    if failed.for_all:
+        visit.shut[record.manager] = failed.reason
+    return failed.reason
 
 
 def _is_cancelled(record: Record) -> bool:

@@ -13,8 +13,8 @@ from orcha._service import faults, overdue
 from orcha._service.hooks import SAYS_NO, Hooks
 from orcha._service.loading import record_of
 from orcha._service.steps import Steps
-from orcha._service.visit import Call, Hook, Result, Visit
 from orcha._service.verbs.call import answered
+from orcha._service.visit import Call, Hook, Result, Visit
 from orcha._wire.messages import Verdict
 
 if TYPE_CHECKING:

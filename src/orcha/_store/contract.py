@@ -116,7 +116,8 @@ class Store(Protocol):
             TokenKnown: a new petition's token belongs to another.
             ChannelKnown: a new channel is there already.
             ValueError: the changes contradict each other or what is kept (a seq or record that is there
-                already, a channel that is not), or hold what no store can keep: an integer beyond 64 bits, a priority that is not a number.
+                already, a channel that is not), or hold what no store can keep: an integer beyond 64 bits, a priority
+                that is not a number.
             StoreFull: there is no room on the disk, even with the reserve given up.
         """
         ...

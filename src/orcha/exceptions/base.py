@@ -95,10 +95,13 @@ class ConditionFailed(OrchaError):  # noqa: N818 - an answer as much as an error
 
     reason: str
     """Why the petition has to wait, for people."""
+    for_all: bool
+    """No petition of this manager may start now: the others that wait need not be asked at this moment."""
 
-    def __init__(self, reason: str = "its condition does not hold yet") -> None:
+    def __init__(self, reason: str = "its condition does not hold yet", *, for_all: bool = False) -> None:
         """Keep the reason."""
         self.reason = reason
+        self.for_all = for_all
         super().__init__(reason)
 
     def __bool__(self) -> bool:

@@ -1,0 +1,95 @@
+"""A batch of calls for the hook thread, and what came of them."""
+
+from __future__ import annotations
+
+import threading
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from orcha._core.choose import Answer
+    from orcha._core.record import Record
+
+
+class Hook(IntEnum):
+    """The calls of a visit, in the order in which they are made."""
+
+    ON_FINISH = 1
+    ON_START = 2
+    CALL = 3
+    CONVERT = 4
+    CONDITION = 5
+
+
+class Call(NamedTuple):
+    """One call to make."""
+
+    hook: Hook
+    record: Record
+    extra: Any = None
+
+
+class Result(NamedTuple):
+    """What came of one call: an error for people, or None where it went well."""
+
+    hook: Hook
+    record: Record
+    error: str | None
+    answer: Answer | None = None
+    value: Any = None
+
+
+class Visit:
+    """A batch of calls, and what came of each so far."""
+
+    __slots__ = (
+        "abandoned",
+        "awaited",
+        "calls",
+        "choosing",
+        "current",
+        "lock",
+        "look_ahead",
+        "new",
+        "noes",
+        "over",
+        "results",
+        "sample",
+        "shut",
+        "since",
+        "waiting",
+    )
+
+    def __init__(self, calls: list[Call], waiting: list[Record], sample: list[Record], look_ahead: int | None) -> None:
+        """Take the calls, then the waiting petitions to ask in order, then some further ones to sample."""
+        self.calls = calls
+        self.waiting = waiting
+        self.sample = sample
+        self.look_ahead = look_ahead
+        self.new: list[Record] = []
+        self.results: list[Result] = []
+        self.noes = 0
+        self.shut: dict[str, str] = {}
+        """Managers of which nothing may start now, with the reason."""
+        self.current: Call | Record | None = None
+        """The call in flight; for a condition the petition that is asked about."""
+        self.since = 0.0
+        self.choosing = False
+        self.abandoned = False
+        self.awaited = bool(waiting or sample or any(call.hook is not Hook.ON_START for call in calls))
+        """The engine is to be woken when it is over; of starts that went well it learns at its next event."""
+        self.over = False
+        self.lock = threading.Lock()
+
+    def abandon(self, overdue: float, now: float) -> Call | None:
+        """Give the thread up if the call in flight began more than `overdue` seconds ago; give that call."""
+        with self.lock:
+            if self.current is None or now - self.since < overdue:
+                return None
+            self.abandoned = True
+            current = self.current
+            return current if isinstance(current, Call) else Call(Hook.CONDITION, current)
+
+    def left(self) -> list[Call]:
+        """Give the calls that come after the one in flight."""
+        return [] if self.choosing else self.calls[len(self.results) + 1 :]
