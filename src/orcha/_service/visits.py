@@ -382,7 +382,7 @@ class Visits:
 
     @property
     def chooses(self) -> bool:
-        """Whether the hook thread is asking those that wait, will find one as it did last, and has little else to do."""
+        """Whether the hook thread asks those that wait, found one the last time, and has little else to do."""
         visit = self._visit
         return visit is not None and self._finds and bool(visit.waiting) and len(visit.calls) <= FEW
 
