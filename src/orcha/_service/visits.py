@@ -71,9 +71,9 @@ class Visits:
         self._start_armed = False
         self._start_due = False
         self._more = False
+        self._finds = True
         self._cursor = 0
-        self._sample_due = False
-        self._sample_armed = False
+        self._sample_due = self._sample_armed = False
         self._overdue_armed = False
         self._stopped_by: int | None = None
         self._owed: dict[int, list[Record]] = {}
@@ -103,10 +103,8 @@ class Visits:
         """Have on_finish called, unless its on_start is stuck: then after that came back."""
         if record.petition is None:
             return
-        for owed in self._owed.values():
-            if record in owed:
-                return
-        self._finishes.append(record)
+        if not any(record in owed for owed in self._owed.values()):
+            self._finishes.append(record)
 
     def owe_on_finish(self, record: Record) -> None:
         """Have on_finish called for an attempt of an earlier start of the service: converted again first."""
@@ -203,8 +201,7 @@ class Visits:
         self._start_armed, self._start_due = False, True
 
     def _sample(self) -> None:
-        self._sample_armed = False
-        self._sample_due = True
+        self._sample_armed, self._sample_due = False, True
 
     def _records(self, keys: list[Any]) -> list[Record]:
         records = self._engine.machine.records
@@ -245,7 +242,9 @@ class Visits:
                 self._came_of(result)
         for record in converted:
             self._accept(record, answered.pop(record.seq, None))
-        self._answers(answered.values())
+        found = self._answers(answered.values())
+        if visit.waiting:
+            self._finds = found
         self._more = len(visit.waiting) >= HEADS and visit.noes < PATIENCE
 
     def _came_of(self, result: Result) -> None:
@@ -259,8 +258,8 @@ class Visits:
         else:
             answered(self._engine, result)
 
-    def _answers(self, results: Iterable[Result]) -> None:
-        """Take what the conditions of those that wait said, in the order in which they were asked."""
+    def _answers(self, results: Iterable[Result]) -> bool:
+        """Take what the conditions of those that wait said, in the order in which they were asked; True for any yes."""
         machine = self._engine.machine
         yes: list[Record] = []
         for result in results:
@@ -273,6 +272,7 @@ class Visits:
                 self._engine.groups.after_no(result.record)
         if yes:
             machine.start_all(yes)
+        return bool(yes)
 
     def _accept(self, record: Record, result: Result | None) -> None:
         engine = self._engine
@@ -383,9 +383,9 @@ class Visits:
 
     @property
     def chooses(self) -> bool:
-        """Whether the hook thread is asking those that wait, and has little else to do."""
+        """Whether the hook thread asks those that wait, found one the last time, and has little else to do."""
         visit = self._visit
-        return visit is not None and bool(visit.waiting) and len(visit.calls) <= FEW
+        return visit is not None and self._finds and bool(visit.waiting) and len(visit.calls) <= FEW
 
     @property
     def is_busy(self) -> bool:
