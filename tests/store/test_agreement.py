@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from orcha._core.changes import Append, Changes, NewChannel
+from orcha._core.changes import Append, Changes, CommandStep, NewChannel
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._store.memory import MemoryStore
 from orcha._store.space import Limits
@@ -61,6 +61,20 @@ STEPS = st.builds(
     slot_held=st.booleans(),
 )
 APPENDS = st.builds(Append, CHANNELS, st.integers(0, 5), st.integers(1, 3), st.binary(max_size=30))
+COMMANDS = st.builds(
+    CommandStep,
+    SEQS,
+    st.integers(0, 2),
+    st.none() | st.integers(1, 9),
+    st.none() | TIMES,
+    st.none() | TEXT,
+    st.none() | TEXT,
+    st.integers(0, 9),
+    st.none() | TIMES,
+    st.none() | st.integers(0, 9),
+    st.none() | st.integers(0, 9),
+    st.none() | TEXT,
+)
 
 
 def few(strategy):
@@ -142,6 +156,19 @@ class Agreement(RuleBasedStateMachine):
         assert (results[0][0] == "kept") == (results[1][0] == "kept"), results
         if results[0][0] == "kept":
             assert results[0] == results[1]
+
+    @rule(commands=few(COMMANDS), transitions=few(STEPS), durable=st.booleans())
+    def keep_commands(self, commands, transitions, durable):
+        changes = Changes(
+            transitions={transition.seq: transition for transition in transitions},
+            commands={command.seq: command for command in commands},
+        )
+        self.apply(changes, durable)
+
+    @rule(seqs=few(SEQS))
+    def ask_for_commands(self, seqs):
+        self.both(lambda store: store.commands(seqs))
+        self.both(lambda store: store.resting())
 
     def apply(self, changes, durable):
         self.both(lambda store: outcome_of(store, changes, durable))

@@ -272,7 +272,8 @@ class MemoryStore:
 
     def resting(self) -> list[CommandRow]:
         """Give the commands whose petition waits for a time, the earliest first."""
-        return sorted((row for row in self._commands.values() if row.due is not None), key=lambda row: row.due or 0.0)
+        rows = [row for row in self._commands.values() if row.due is not None]
+        return sorted(rows, key=lambda row: (row.due or 0.0, row.seq))
 
     def channel(self, channel: bytes) -> StoredChannel | None:
         """Give a channel, None for an unknown one."""
