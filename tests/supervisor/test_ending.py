@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -113,6 +114,21 @@ def test_the_ladder_goes_from_the_stop_signal_over_term_to_kill(world: World, na
     assert ended.signal == signal.SIGKILL
     assert [number for _, number, _ in ended.signals] == [signal.SIGUSR1, signal.SIGTERM, signal.SIGKILL]
     assert world.output(key).split() == [b"ready", b"usr", b"term"]
+
+
+def test_the_shim_that_ends_one_runs_the_next_as_it_ran_the_first(world: World, nap: str) -> None:
+    key = world.start(nap, "1000")
+    word = world.shim_of(key)
+    before = os.sched_getscheduler(word.pid)
+    for _ in range(3):
+        world.commands.cancel(*key, "cancelled")
+        world.end(key)
+        key = world.start(nap, "1000")
+        started = world.wait(key, Started)
+        assert os.sched_getscheduler(started.pid) == os.SCHED_OTHER
+    assert os.sched_getscheduler(word.pid) == before
+    world.commands.kill(*key, "test")
+    world.end(key)
 
 
 def test_a_kill_does_not_wait(world: World, nap: str) -> None:

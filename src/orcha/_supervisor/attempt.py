@@ -204,6 +204,7 @@ class Attempt:
         self.pipes.close()
         self.output.finish()
         self._remove_group()
+        self.ending.rest()
         self.phase = boxes.DONE
         self._write(self)
 

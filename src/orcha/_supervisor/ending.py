@@ -33,6 +33,7 @@ class Ending:
         self._tree = tree
         self._rungs: list[tuple[float, int]] = []
         self._kills = 0
+        self._ahead = False
         self._first_kill = 0.0
 
     def begin(self, why: str, now: float) -> bool:
@@ -40,6 +41,7 @@ class Ending:
         if self.why is not None:
             return False
         self.why = why
+        self._ahead = _get_ahead()
         first, grace = self._spec.stop_signal, max(0.0, self._spec.grace)
         rungs = [(now, first), (now + grace / 2, int(signal.SIGTERM)), (now + grace, int(signal.SIGKILL))]
         if first in {signal.SIGTERM, signal.SIGKILL}:
@@ -61,20 +63,25 @@ class Ending:
         if self._rungs:
             _, number = self._rungs.pop(0)
         if number == signal.SIGKILL:
-            self.kill(now)
+            self.kill(now, leader)
             return
         self.signals.append((time.time(), number, self.why or ""))
         if number == self._spec.stop_signal:
-            with contextlib.suppress(OSError):  # another user's, or no signal has that number
-                os.killpg(leader, number)
+            _signal_group(leader, number)
         else:
             self._tree.signal(number)
         self._tree.resume()
         self.due = self._rungs[0][0]
 
-    def kill(self, now: float) -> None:
-        """Kill all there are; called again until nobody is left or it is given up."""
+    def kill(self, now: float, leader: int = 0) -> None:
+        """Kill all there are; called again until nobody is left or it is given up.
+
+        The group of a `leader` that is not reaped goes at once: not even a fork gets out of that.
+        """
+        if leader:
+            _signal_group(leader, signal.SIGKILL)
         if not self._kills:
+            self._ahead = self._ahead or _get_ahead()
             self._first_kill = now
             self.signals.append((time.time(), int(signal.SIGKILL), self.why or "leftovers"))
         self._kills += 1
@@ -87,3 +94,26 @@ class Ending:
             self.survivors = sorted(child.pid for child in self._tree.living())
         self._rungs = []
         self.due = now + min(0.002 * 2 ** min(self._kills, 6), 0.1)
+
+    def rest(self) -> None:
+        """Take turns again: it is over."""
+        if self._ahead:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+            self._ahead = False
+
+
+def _signal_group(leader: int, number: int) -> None:
+    with contextlib.suppress(OSError):  # another user's, or no signal has that number
+        os.killpg(leader, number)
+
+
+def _get_ahead() -> bool:
+    """Run before all others, where this user may: beside hundreds that compute, each turn would take a second.
+
+    What is started meanwhile does not inherit it (sched(7)).
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    except OSError:
+        return False
+    return True
