@@ -141,3 +141,25 @@ def test_commands_and_a_plugin_are_served_side_by_side(serve, connect, tmp_path)
     assert ask(client, 1, "c", "commands", argv=["true"]).verdict == Verdict.ACCEPTED
     assert ask(client, 2, "a", "alpha").verdict == Verdict.ACCEPTED
     wait_for(lambda: states(service) == {"c": "succeeded", "a": "succeeded"}, what="both have run")
+
+
+def test_a_plugin_that_cannot_be_imported_is_named_and_the_others_are_served(serve, connect, tmp_path):
+    install(tmp_path, "alpha")
+    (tmp_path / "orcha_no_rig.py").write_text("raise ImportError('no rig today')\n")
+    service = serve(arguments=("serve",))
+    assert "orcha: no-rig is not served: ImportError: no rig today" in service.stderr()
+    client = connect(service)
+    refused = ask(client, 1, "b", "no-rig")
+    assert (refused.verdict, "no rig today" in refused.reason) == (Verdict.REFUSED, True)
+    assert ask(client, 2, "a", "alpha").verdict == Verdict.ACCEPTED
+
+
+def test_a_hook_that_hangs_ends_its_own_petition_and_the_other_managers_go_on(serve, connect, tmp_path):
+    install(tmp_path, "alpha", "beta")
+    with (tmp_path / "orcha_beta.py").open("a") as file:
+        file.write("\nimport threading\nBetaManager.on_start = lambda self, petition: threading.Event().wait()\n")
+    service = serve(arguments=("serve", "alpha", "beta"), environment={"ORCHA_HOOK_DEADLINE": "0.5"})
+    client = connect(service)
+    assert ask(client, 1, "b", "beta").verdict == Verdict.ACCEPTED
+    assert ask(client, 2, "a", "alpha").verdict == Verdict.ACCEPTED
+    wait_for(lambda: states(service) == {"a": "succeeded", "b": "broken"}, what="both have ended")

@@ -70,12 +70,15 @@ def load_managers(wanted: Iterable[str]) -> tuple[dict[str, Manager], dict[str, 
     from orcha.plugins.discovery import installed
 
     names = list(dict.fromkeys(wanted))
-    plugins = {plugin.name: plugin for plugin in installed() if plugin.usable}
-    unknown = [name for name in names if name != BUILT_IN and name not in plugins]
+    found = installed()
+    plugins = {plugin.name: plugin for plugin in found if plugin.usable}
+    broken = {_word(plugin): plugin.problem for plugin in found if not plugin.usable}
+    unknown = [name for name in names if name not in {BUILT_IN, *plugins, *broken}]
     if unknown:
         raise ConfigurationError(f"there is no plugin {unknown[0]}: orcha ls lists them")
+    for name in [name for name in broken if not names or name in names]:
+        render.note(f"{name} is not served: {broken[name]}")
     managers: dict[str, Manager] = {}
-    broken: dict[str, str] = {}
     if not names or BUILT_IN in names:
         managers[BUILT_IN] = _built_in()
     for name, plugin in plugins.items():
@@ -94,6 +97,11 @@ def load_managers(wanted: Iterable[str]) -> tuple[dict[str, Manager], dict[str, 
     if not managers:
         raise ConfigurationError("nothing is left to be served")
     return managers, broken
+
+
+def _word(plugin: Plugin) -> str:
+    """Give the name that a plugin which cannot be imported would probably have."""
+    return plugin.name or plugin.module.removeprefix("orcha_").replace("_", "-")
 
 
 def _built_in() -> Manager:
