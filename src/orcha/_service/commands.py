@@ -47,6 +47,8 @@ class CommandRunner:
         self._lock = threading.Lock()
         self._commands: Commands | None = None
         self._attempts: dict[int, Attempt] = {}
+        self._kept: dict[int, tuple[int, int]] = {}
+        """Attempts with the last chunk that the transaction in the making keeps, by sequence."""
         self._raw: RawFiles | None = None
         self._adopted: dict[int, tuple[CommandRow, Found]] = {}
         self.keep = engine.settings.keep_commands
@@ -140,8 +142,15 @@ class CommandRunner:
             self._append(record, new)
             attempt.step = attempt.step._replace(last_chunk=new[-1].number)
             self._engine.machine.keep_command(attempt.step)
-        last = attempt.step.last_chunk
-        self._engine.after_batch(lambda _: self.reach().took(event.seq, event.attempt, last))
+        if not self._kept:
+            self._engine.after_batch(self._took)
+        self._kept[event.seq] = event.attempt, attempt.step.last_chunk
+
+    def _took(self, _: Engine) -> None:
+        """Acknowledge what is kept now."""
+        kept, self._kept = self._kept, {}
+        for seq, (attempt, chunk) in kept.items():
+            self.reach().took(seq, attempt, chunk)
 
     def _append(self, record: Record, chunks: list[Chunk]) -> None:
         channels = self._engine.channels
@@ -254,6 +263,7 @@ class CommandRunner:
     def _forget(self, seq: int, number: int) -> None:
         """Let go of an attempt once its end is kept."""
         self._attempts.pop(seq, None)
+        self._kept.pop(seq, None)  # who may forget all need not be told of a part
         self._engine.standard_input.over(seq)
         self._engine.after_batch(lambda _: self.reach().forget(seq, number))
 
@@ -267,6 +277,7 @@ class CommandRunner:
     def adopted(self, record: Record, row: CommandRow, there: Found) -> None:
         """Go on with a command that an earlier start of the service left, as soon as its petition is made again."""
         self._adopted[record.seq] = row, there
+        self._attempts[record.seq] = attempts.Attempt(record, row)
         self._engine.visits.convert_again(record)
 
     def note_loss(self, row: Row, command: CommandRow, losses: int) -> None:
