@@ -23,8 +23,11 @@ class CommandsManager:
 
     def __init__(self) -> None:
         self.hooks: list[tuple[str, str]] = []
+        self.converts = True
 
-    def convert_to_petition(self, m: Message) -> CommandPetition:
+    def convert_to_petition(self, m: Message) -> CommandPetition | None:
+        if not self.converts:
+            return None
         policy = Policy(**m.extras.get("policy", {}))
         fields = {"argv": ["true"], **m.extras.get("fields", {})}
         if "retry" in fields:
@@ -68,6 +71,7 @@ class CommandsUnderTest(EngineUnderTest):
         self.engine.post(self.engine.halt)
         assert self.engine.stopped.wait(30)
         self.engine.commands.close()
+        self.engine.reporter.stop(5.0)
         super().stop()
 
     def run(self, name: str = "a", **fields: Any) -> Asked:
@@ -100,10 +104,10 @@ class CommandsUnderTest(EngineUnderTest):
         """Write what an attempt wrote to a stream."""
         (self._folder / "output" / f"{spec.channel.hex()}.{spec.seq}.{spec.attempt}.{stream}").write_bytes(data)
 
-    def again(self, *found: Any, rebooted: bool = False) -> CommandsUnderTest:
-        """Start another engine in its place, which finds these attempts."""
+    def again(self, *found: Any, **options: Any) -> CommandsUnderTest:
+        """Start another engine in its place, which finds these attempts; `early` events come before it runs."""
         self.stop()
-        return self.open_another(found=found, rebooted=rebooted)
+        return self.open_another(found=found, **options)
 
     def follow(self, asked: Asked, index: int = 0) -> None:
         """Follow its channel again, from that index on; `sent` begins anew."""
@@ -137,11 +141,19 @@ def open_engine(folder: Path) -> Iterator[Callable[..., CommandsUnderTest]]:
     opened: list[CommandsUnderTest] = []
 
     def open_one(
-        make: Callable[..., FakeCommands] = FakeCommands, found: tuple[Any, ...] = (), *, rebooted: bool = False
+        make: Callable[..., FakeCommands] = FakeCommands,
+        found: tuple[Any, ...] = (),
+        *,
+        rebooted: bool = False,
+        converts: bool = True,
+        early: tuple[Any, ...] = (),
     ) -> CommandsUnderTest:
         under_test = CommandsUnderTest(folder, make, found, rebooted=rebooted)
         opened.append(under_test)
         under_test.open_another = open_one
+        under_test.manager.converts = converts
+        for event in early:
+            under_test.commands.tell(event)
         under_test.start()
         return under_test
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from orcha._core.state import Outcome, State
-from orcha._supervisor.contract import Found
+from orcha._supervisor.contract import Found, Lost
 from support.fake_commands import ended, output, started
 from support.waiting import wait_for
 
@@ -151,3 +151,21 @@ def test_what_the_store_does_not_know_is_killed_and_what_is_over_forgotten(engin
     later.wait_for_call("discard", 77, 1)
     later.wait_for_call("discard", 1, 2)
     assert all_of(later, asked) == [0]
+
+
+def test_one_whose_petition_cannot_be_made_again_ends_all_the_same(engine):
+    asked, spec = running(engine, b"a")
+    later = engine.again(found(spec), converts=False)
+    later.wait_for_call("resume", 1, 1, 1)
+    later.commands.tell(ended(spec, 3, last_chunk=1))
+    assert all_of(later, asked) == [(1, b"a"), 3]
+    wait_for(lambda: not later.row(asked).hook_pending, what="that nothing is owed any more")
+    assert later.manager.hooks == []
+
+
+def test_one_that_is_lost_before_its_petition_is_made_again_runs_again(engine):
+    asked, spec = running(engine, b"a", policy={"on_interrupt": "rerun"})
+    later = engine.again(found(spec), early=(Lost(1, 1, True),))
+    later.commands.tell(ended(later.wait_for_spec(2), 0))
+    assert all_of(later, asked) == [(1, b"a"), 0]
+    wait_for(lambda: later.manager.hooks.count(("finish", "a")) == 2, what="two ends")

@@ -107,6 +107,7 @@ class Commanding(Ending):
     def _over(self, record: Record) -> None:
         record.returned = True
         record.processes_gone = True
+        record.phase = Phase.FINISHED
 
     def _go_again(self, record: Record, state: State, due: float | None) -> None:
         """Have it wait again, from `due` on, when the on_finish of this attempt is back."""

@@ -291,7 +291,7 @@ class CommandRunner:
         if reason is not None:
             text = "petition %s: its command goes on, but it cannot be made again: %s"
             self._engine.report(logging.ERROR, text, record.key, reason)
-        row, there = self._adopted.pop(record.seq)
+        row, there = self._adopted.pop(record.seq)  # the phase of its record says that it is there
         self._attempts[record.seq] = attempts.Attempt(record, row)
         if there.phase == LOST:
             self._lost(Lost(record.seq, record.attempt, there.executed, there.ended))

@@ -68,13 +68,11 @@ class Visits:
         self._visit: Visit | None = None
         self._asked_version = -1
         self._asked_starts = 0
-        self._start_armed = False
-        self._start_due = False
+        self._start_armed = self._start_due = False
         self._more = False
         self._finds = True
         self._cursor = 0
-        self._sample_due = self._sample_armed = False
-        self._overdue_armed = False
+        self._sample_due = self._sample_armed = self._overdue_armed = False
         self._stopped_by: int | None = None
         self._owed: dict[int, list[Record]] = {}
 
@@ -102,8 +100,9 @@ class Visits:
     def on_finish(self, record: Record) -> None:
         """Have on_finish called, unless its on_start is stuck: then after that came back."""
         if record.petition is None:
-            return
-        if not any(record in owed for owed in self._owed.values()):
+            if record.command:
+                self.owe_on_finish(record)
+        elif not any(record in owed for owed in self._owed.values()):
             self._finishes.append(record)
 
     def owe_on_finish(self, record: Record) -> None:
