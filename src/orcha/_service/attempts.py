@@ -33,7 +33,7 @@ LIMITS = frozenset(_LIMITS)
 class Attempt:
     """What is known of a petition's current attempt at its command."""
 
-    __slots__ = ("attempt", "history", "losses", "pattern", "retries", "seq", "started", "step", "tails", "written")
+    __slots__ = ("attempt", "history", "losses", "pattern", "retries", "seq", "started", "step", "tails")
 
     def __init__(self, record: Record, row: CommandRow | None) -> None:
         """Begin with what is kept of the petition's command, if anything is."""
@@ -49,8 +49,6 @@ class Attempt:
         retry = getattr(record.petition, "retry", None)
         self.pattern = retry is not None and retry.output is not None
         self.tails: dict[int, bytes] = {}
-        self.written = 0
-        """Bytes of standard input that the command took."""
 
     def note_output(self, chunks: list[Chunk]) -> None:
         """Remember the last of what it wrote, where a retry depends on that; what is in files only is left out."""

@@ -263,6 +263,7 @@ class CommandRunner:
     def _forget(self, seq: int, number: int) -> None:
         """Let go of an attempt once its end is kept."""
         self._attempts.pop(seq, None)
+        self._adopted.pop(seq, None)
         self._kept.pop(seq, None)  # who may forget all need not be told of a part
         self._engine.standard_input.over(seq)
         self._engine.after_batch(lambda _: self.reach().forget(seq, number))
@@ -291,7 +292,9 @@ class CommandRunner:
         if reason is not None:
             text = "petition %s: its command goes on, but it cannot be made again: %s"
             self._engine.report(logging.ERROR, text, record.key, reason)
-        row, there = self._adopted.pop(record.seq)  # the phase of its record says that it is there
+        if record.seq not in self._adopted:
+            return
+        row, there = self._adopted.pop(record.seq)
         self._attempts[record.seq] = attempts.Attempt(record, row)
         if there.phase == LOST:
             self._lost(Lost(record.seq, record.attempt, there.executed, there.ended))
