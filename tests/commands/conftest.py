@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,12 @@ class CommandsUnderTest(EngineUnderTest):
     def raw_file(self, spec: Any, stream: int, data: bytes) -> None:
         """Write what an attempt wrote to a stream."""
         (self._folder / "output" / f"{spec.channel.hex()}.{spec.seq}.{spec.attempt}.{stream}").write_bytes(data)
+
+    def settle_engine(self) -> None:
+        """Wait until the engine has done what it was told before."""
+        done = threading.Event()
+        self.engine.post(lambda: self.engine.after_batch(lambda _: done.set()))
+        assert done.wait(30)
 
     def again(self, *found: Any, **options: Any) -> CommandsUnderTest:
         """Start another engine in its place, which finds these attempts; `early` events come before it runs."""

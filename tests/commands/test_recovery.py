@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+import support.engine
 from orcha._core.state import Outcome, State
 from orcha._supervisor.contract import Found, Lost
 from support.fake_commands import ended, output, started
@@ -169,3 +170,18 @@ def test_one_that_is_lost_before_its_petition_is_made_again_runs_again(engine):
     later.commands.tell(ended(later.wait_for_spec(2), 0))
     assert all_of(later, asked) == [(1, b"a"), 0]
     wait_for(lambda: later.manager.hooks.count(("finish", "a")) == 2, what="two ends")
+
+
+def test_a_command_of_a_manager_that_does_not_run_here_now_is_let_be(engine, monkeypatch):
+    asked, spec = running(engine, b"a")
+    ours = support.engine.MANAGER
+    monkeypatch.setattr("support.engine.MANAGER", "tests:Other")
+    other = engine.again(found(spec))
+    other.settle_engine()
+    assert [call[0] for call in other.commands.calls] == []
+    assert other.row(asked).state is State.RUNNING
+    monkeypatch.setattr("support.engine.MANAGER", ours)
+    back = other.again(found(spec))
+    back.wait_for_call("resume", 1, 1, 1)
+    back.commands.tell(ended(spec, 0, last_chunk=1))
+    assert all_of(back, asked) == [(1, b"a"), 0]
