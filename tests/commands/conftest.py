@@ -53,6 +53,7 @@ class CommandsUnderTest(EngineUnderTest):
         self.sent: dict[bytes, list[tuple[int, Any]]] = {}
         self.commands: Any = None
         self.open_another: Any = None
+        self.closed = False
         self._folder = folder
         self._make, self._found, self._rebooted = make, found, rebooted
         super().__init__(folder, manager=CommandsManager(), prepare=self._prepare)
@@ -69,6 +70,7 @@ class CommandsUnderTest(EngineUnderTest):
         engine.rebooted = self._rebooted
 
     def stop(self) -> None:
+        self.closed = True
         self.engine.post(self.engine.halt)
         assert self.engine.stopped.wait(30)
         self.engine.commands.close()
@@ -166,7 +168,7 @@ def open_engine(folder: Path) -> Iterator[Callable[..., CommandsUnderTest]]:
 
     yield open_one
     for under_test in opened:
-        if not under_test.engine.stopped.is_set():
+        if not under_test.closed:
             under_test.stop()
 
 

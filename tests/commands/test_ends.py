@@ -1,0 +1,124 @@
+"""How the ends of commands are told, the rare ones too."""
+
+from __future__ import annotations
+
+import pytest
+
+from orcha._core.state import Outcome, State
+from orcha._supervisor.contract import Lost, Usage
+from support.fake_commands import FakeCommands, ended, output, started
+from support.waiting import wait_for
+
+
+@pytest.mark.parametrize(
+    ("end", "lines", "outcome", "code"),
+    [
+        ({"code": 0}, [], Outcome.SUCCEEDED, 0),
+        ({"code": None, "signal": 9}, [], Outcome.FAILED, 137),
+        ({"code": None, "signal": 15, "why": "timeout"}, ["ran longer than 9 s\n"], Outcome.TIMED_OUT, 124),
+        ({"code": 0, "why": "idle"}, ["wrote nothing for 2.5 s\n"], Outcome.TIMED_OUT, 124),
+        ({"code": 1, "why": "cpu"}, ["used more processor time than it may\n"], Outcome.TIMED_OUT, 124),
+        (
+            {"code": None, "signal": 9, "why": "memory", "usage": Usage(peak=300 << 20)},
+            ["out of memory: it used 300 MiB\n"],
+            Outcome.FAILED,
+            137,
+        ),
+        ({"code": 0, "why": "output"}, ["it wrote more than its output limit\n"], Outcome.FAILED, 1),
+        (
+            {"code": 0, "why": "shutdown"},
+            ["interrupted: the service was stopped while it ran\n"],
+            Outcome.INTERRUPTED,
+            75,
+        ),
+        ({"code": None, "signal": 2, "why": "cancelled"}, [], Outcome.CANCELLED, 130),
+        ({"code": 0, "survivors": [42]}, [], Outcome.SUCCEEDED, 0),
+    ],
+)
+def test_the_end_is_told_with_its_reason_and_code(engine, end, lines, outcome, code):
+    asked = engine.run(policy={"timeout": 9}, idle_timeout=2.5)
+    spec = engine.wait_for_spec()
+    engine.commands.tell(started(spec))
+    engine.commands.tell(ended(spec, end.pop("code"), **end))
+    engine.settle(asked)
+    assert engine.values(asked) == [*lines, code]
+    assert engine.row(asked).outcome is outcome
+
+
+def test_a_command_that_cannot_be_handed_over_ends_with_why(open_engine):
+    def broken(on_event):
+        commands = FakeCommands(on_event)
+
+        def start(spec):
+            raise OSError(24, "Too many open files")
+
+        commands.start = start
+        return commands
+
+    engine = open_engine(broken)
+    asked = engine.run()
+    engine.settle(asked)
+    assert engine.values(asked) == ["OSError: [Errno 24] Too many open files\n", 125]
+
+
+@pytest.mark.parametrize("executed", [True, False])
+def test_one_that_is_lost_while_the_service_runs(engine, executed):
+    asked = engine.run()
+    spec = engine.wait_for_spec()
+    engine.commands.tell(Lost(1, 1, executed))
+    engine.wait_for_call("forget", 1, 1)
+    if not executed:
+        engine.commands.tell(ended(engine.wait_for_spec(2)))
+    engine.settle(asked)
+    assert engine.values(asked)[-1] == (75 if executed else 0)
+    assert spec.attempt == 1
+
+
+def test_one_whose_end_a_dying_shim_saw_ends_so(engine):
+    asked = engine.run()
+    spec = engine.wait_for_spec()
+    engine.commands.tell(output(spec, b"a"))
+    engine.commands.tell(Lost(1, 1, True, ended(spec, 3)))
+    engine.settle(asked)
+    assert engine.values(asked) == [(1, b"a"), 3]
+
+
+def test_losses_are_forgotten_once_an_attempt_was_executed(engine):
+    asked = engine.run(retry={"times": 9, "delay": 0.0})
+    for attempt in (1, 2):
+        engine.wait_for_spec(attempt)
+        engine.commands.tell(Lost(1, attempt, False))
+    spec = engine.wait_for_spec(3)
+    engine.commands.tell(ended(spec, 1))
+    for attempt in (4, 5):
+        engine.wait_for_spec(attempt)
+        engine.commands.tell(Lost(1, attempt, False))
+    engine.commands.tell(ended(engine.wait_for_spec(6), 0))
+    engine.settle(asked)
+    assert engine.values(asked) == [0]
+
+
+def test_a_second_cancel_kills_at_once_and_signals_go_where_they_should(engine):
+    asked = engine.run(stdin=True, tty=(24, 80))
+    spec = engine.wait_for_spec()
+    engine.commands.tell(started(spec))
+    wait_for(lambda: engine.row(asked).state is State.RUNNING, what="RUNNING")
+    runner, record = engine.engine.commands, engine.engine.machine.records[1]
+    runner.signal(record, 19)
+    runner.write(record, b"x")
+    runner.close_stdin(record)
+    runner.resize(record, 30, 90)
+    runner.hurry(record)
+    for call in (("signal", 1, 1, 19), ("write", 1, 1, b"x"), ("close_stdin", 1, 1), ("resize", 1, 1, 30, 90)):
+        engine.wait_for_call(*call)
+    engine.wait_for_call("kill", 1, 1, "cancelled at once")
+
+
+def test_when_the_engine_fails_commands_go_on(engine):
+    asked = engine.run()
+    engine.commands.tell(started(engine.wait_for_spec()))
+    wait_for(lambda: engine.row(asked).state is State.RUNNING, what="RUNNING")
+    engine.engine.post(lambda: 1 / 0)
+    assert engine.engine.stopped.wait(30)
+    engine.engine.commands.close()
+    assert engine.commands.closed is True
