@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from orcha._core.changes import CommandStep
 from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, FAILED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
@@ -26,8 +27,8 @@ SIGNALLED = 128
 """What is added to the number of a signal to make an exit code, as shells do."""
 _LIMITS = {"timeout": "ran longer than {}", "idle": "wrote nothing for {}", "cpu": "used more processor time than {}"}
 _FIELDS = {"idle": "idle_timeout", "cpu": "cpu_timeout"}
-LIMITS = frozenset(_LIMITS)
-"""Words for the end by a time limit."""
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
 class Attempt:
@@ -42,7 +43,7 @@ class Attempt:
         self.started = record.started
         self.retries = row.retries if row is not None else 0
         self.losses = row.losses if row is not None else 0
-        self.history: list[dict[str, Any]] = json.loads(row.history) if row is not None and row.history else []
+        self.history: list[dict[str, Any]] = _decode(row.history) if row is not None and row.history else []
         self.step = CommandStep(record.seq, record.attempt)
         if row is not None and row.attempt == record.attempt:
             self.step = CommandStep(*row[:2], row.pid, row.start_time, row.boot_id, row.shim, row.last_chunk)
@@ -61,7 +62,7 @@ class Attempt:
         """Add this attempt to the history; give that as it is kept."""
         known = {"attempt": self.attempt, "pid": self.step.pid, "started": self.started, "ended": at}
         self.history = [*self.history[1 - MOST_HISTORY :], known | what]
-        return json.dumps(self.history)
+        return _encode(self.history).decode()
 
 
 @cache
