@@ -7,8 +7,17 @@ from dataclasses import dataclass, field
 from typing import assert_type
 
 from orcha.exceptions import ConditionFailed, RejectedError
-from orcha.interfaces import ActionCallbackT, Message, Petition, PetitionState, Policy, ServiceWrapper
-from orcha.lib import ClientManager, Manager
+from orcha.interfaces import (
+    ActionCallbackT,
+    CommandPetition,
+    Message,
+    Petition,
+    PetitionState,
+    Policy,
+    Retry,
+    ServiceWrapper,
+)
+from orcha.lib import ClientManager, CommandManager, Manager
 from orcha.plugins import BasePlugin, query_plugins
 from orcha.utils import version
 
@@ -74,6 +83,16 @@ def send() -> int:
     manager.finish(message)
     value = queue.get()
     return value if isinstance(value, int) else 0
+
+
+def build(manager: CommandManager, m: Message) -> CommandPetition:
+    retry = Retry(times=3, codes=(75,), output="busy")
+    policy = Policy(timeout=60)
+    petition = CommandPetition(
+        m.id, m.extras["queue"], manager.may_run, argv=["make", b"all"], env={"A": "b"}, retry=retry, policy=policy
+    )
+    assert_type(petition.tty, tuple[int, int] | None)
+    return petition
 
 
 def refused(petition: Petition) -> None:
