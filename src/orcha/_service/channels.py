@@ -84,7 +84,8 @@ class Channel:
         self.kept = False
         """Whether the store has it, or will with the transaction in the making."""
         self.bounded = True
-        """Whether it takes so much only; output of commands is bounded where it is read."""
+        """Whether it takes so much only, and in files at last. Output of commands is bounded where it is read; it stays
+        in the store, since what is kept of it and what is acknowledged have to be one transaction."""
         self.dropped = 0
         self.followers: dict[int, Follower] = {}
         self.pending: list[Record] = []
@@ -215,7 +216,7 @@ class ChannelBook:
                 records = self._spared(channel, records)
                 if not records:
                     continue
-            if channel.stored >= IN_STORE:
+            if channel.stored >= IN_STORE and channel.bounded:
                 values = [r for r in records if r.kind in _OUTPUT]
                 if len(values) == len(records):
                     self._to_file(channel, records)

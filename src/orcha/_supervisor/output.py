@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 IN_MEMORY = 64 << 10
 """Bytes that wait in memory for the service to have them; more go to files."""
-FILES_AFTER = 1 << 20
+FILES_AFTER = 64 << 10
 """Bytes after which the output goes to files, however quick the service is."""
 LARGEST_CHUNK = 128 << 10
 AT_ONCE = 1 << 20
