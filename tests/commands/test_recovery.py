@@ -185,3 +185,21 @@ def test_a_command_of_a_manager_that_does_not_run_here_now_is_let_be(engine, mon
     back.wait_for_call("resume", 1, 1, 1)
     back.commands.tell(ended(spec, 0, last_chunk=1))
     assert all_of(back, asked) == [(1, b"a"), 0]
+
+
+def test_output_that_was_not_kept_when_the_service_died_is_not_doubled(engine, monkeypatch):
+    pieces = [bytes([65 + number]) * 10_000 for number in range(10)]
+    asked, spec = running(engine, *pieces)
+
+    def dies(*_, **__):
+        raise RuntimeError("the service dies here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine.store, "commit", dies)
+        engine.commands.tell(output(spec, b"once", first=11))
+        assert engine.engine.stopped.wait(30)
+    later = engine.again(found(spec))
+    later.wait_for_call("resume", 1, 1, 10)
+    later.commands.tell(output(spec, b"once", first=11))
+    later.commands.tell(ended(spec, 0, last_chunk=11))
+    assert all_of(later, asked) == [*((1, piece) for piece in pieces), (1, b"once"), 0]
