@@ -203,3 +203,14 @@ def test_output_that_was_not_kept_when_the_service_died_is_not_doubled(engine, m
     later.commands.tell(output(spec, b"once", first=11))
     later.commands.tell(ended(spec, 0, last_chunk=11))
     assert all_of(later, asked) == [*((1, piece) for piece in pieces), (1, b"once"), 0]
+
+
+def test_one_whose_start_was_told_and_not_kept_is_known_to_run(engine):
+    asked = engine.run()
+    spec = engine.wait_for_spec()
+    later = engine.again(found(spec, pid=99, start_time=5.5, boot_id="boot"))
+    wait_for(lambda: later.row(asked).state is State.RUNNING, what="RUNNING")
+    row = later.store.commands([1])[1]
+    assert (row.pid, row.start_time, row.boot_id, row.shim) == (99, 5.5, "boot", "shim-1")
+    later.commands.tell(ended(spec))
+    assert all_of(later, asked) == [0]

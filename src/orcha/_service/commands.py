@@ -298,8 +298,10 @@ class CommandRunner:
         self._attempts[record.seq] = attempts.Attempt(record, row)
         if there.phase == LOST:
             self._lost(Lost(record.seq, record.attempt, there.executed, there.ended))
-        else:
-            self.reach().resume(record.seq, record.attempt, after_chunk=row.last_chunk)
+            return
+        if there.pid and record.state is State.STARTING:  # it was told, and not kept
+            self._started(Started(record.seq, record.attempt, there.pid, there.start_time, there.boot_id, there.shim))
+        self.reach().resume(record.seq, record.attempt, after_chunk=row.last_chunk)
 
     # --- time ---------------------------------------------------------------------------------------------------
 
