@@ -21,7 +21,7 @@ from orcha._wire import values
 from orcha._wire.channel import new_identity
 from orcha._wire.endpoint import Endpoint
 from orcha._wire.messages import Item
-from support import MeasuredService, machine, milliseconds, percentile, row, scaled, service
+from support import SCALE, MeasuredService, machine, milliseconds, percentile, row, scaled, service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 AT_ONCE = 2
 ONE_BY_ONE = scaled(300)
 WARM_UP = scaled(50)
-PIECE = 64 << 20
+PIECE = scaled(64 << 20)
 """Bytes of the file that the command with much output prints again and again."""
 
 
@@ -179,7 +179,7 @@ def much_output(running: MeasuredService, gib: float) -> None:
                 most = max(most, running.memory() - before)
     if value != 0:
         raise RuntimeError(f"no success: {value}")
-    details = session.details(asked.id)
+    details = session.details(str(asked.id))
     taken = float(details["ended"]) - float(details["started"])
     size = times * PIECE / (1 << 30)
     same = "the same" if got.digest() == expected.digest() else "NOT THE SAME"
@@ -193,7 +193,7 @@ def main() -> None:
     """Measure all, print a table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("count", nargs="?", type=int, default=scaled(2_000))
-    parser.add_argument("--output", type=float, default=1 / 16 if os.environ.get("BENCH_SCALE") else 1, metavar="GIB")
+    parser.add_argument("--output", type=float, default=1 / SCALE, metavar="GIB")
     parser.add_argument("--follow", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.follow:

@@ -54,6 +54,12 @@ BENCHMARKS = {
         "The petition of the document for plugin authors with `--counter 1`: from `send` to the line that a process of"
         " the action printed, by the start method of `multiprocessing`.",
     ),
+    "commands": Benchmark(
+        "Commands",
+        "Through the whole path: submitted over the wire, accepted durably, executed by a shim, their ends durable."
+        " `posix_spawn` alone runs as many at once, and keeps nothing. The command with much output is followed by one"
+        " client that keeps up and one that is stopped.",
+    ),
     "start_up": Benchmark(
         "Start-up of the command",
         "Medians of runs in turn with an interpreter that only does the imports. `send` is measured until the listening"

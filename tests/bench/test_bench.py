@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "bench"
-LINES = {"noop": 6, "first_line": 6, "start_up": 5, "depth": 8, "peers": 12}
+LINES = {"noop": 6, "first_line": 6, "commands": 8, "start_up": 5, "depth": 8, "peers": 12}
 """How many each one's table has."""
 
 
@@ -53,7 +53,9 @@ def check(done, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "arguments"), [("noop", ["20"]), ("first_line", ["5"]), ("depth", ["200"])])
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("noop", ["20"]), ("first_line", ["5"]), ("commands", ["5"]), ("depth", ["200"])]
+)
 def test_a_benchmark_of_the_service_prints_its_table(bench, name, arguments):
     check(bench(name, *arguments), name)
 
