@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -284,10 +286,35 @@ def test_a_daemon_serves_in_the_background_until_its_signal(tmp_path, number):
     assert not Path(f"{tmp_path}/ledger.pid").exists()
 
 
-def test_a_pidfile_of_a_process_that_is_gone_does_not_keep_a_daemon_out(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
-        gone.wait()
-    Path(f"{tmp_path}/ledger.pid").write_text(f"{gone.pid}\n")
+@contextlib.contextmanager
+def that_is_gone():
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    yield process.pid, time.time()
+
+
+@contextlib.contextmanager
+def that_nobody_waited_for():
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        wait_for(lambda: not lives(process.pid))
+        yield process.pid, time.time()
+
+
+@contextlib.contextmanager
+def that_got_the_number_later():
+    yield os.getpid(), 1_000_000_000.0
+
+
+@pytest.mark.parametrize("process", [that_is_gone, that_nobody_waited_for, that_got_the_number_later])
+def test_a_pidfile_of_a_process_does_not_keep_a_daemon_out(tmp_path, process):
+    with process() as (pid, written):
+        path = Path(f"{tmp_path}/ledger.pid")
+        path.write_text(f"{pid}\n")
+        os.utime(path, (written, written))
+        start_and_stop(tmp_path)
+
+
+def start_and_stop(tmp_path):
     subprocess.run(command(tmp_path, DAEMON), timeout=60, check=True)
     pid = int(wait_for(lambda: ledger(tmp_path))[0].split(":")[1])
     wait_for(lambda: handles(pid, signal.SIGTERM))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 
 TYPE_CHECKING = False
@@ -28,6 +29,8 @@ class ServiceWrapper:
 
 _TERMINATE = "terminate"
 """What python-daemon maps a signal to that shall end the daemon."""
+_CLOCKS_DIFFER = 2.0
+"""Seconds by which a process may seem to have begun after the pidfile that it wrote."""
 
 
 def register_service(
@@ -136,21 +139,25 @@ def _check_pidfile(context: DaemonContext) -> None:
     from orcha.interfaces.running import say
 
     pid = pidfile.read_pid()
-    if pid is not None and pid != os.getpid() and _lives(pid):
+    if pid is not None and pid != os.getpid() and _lives(pid, pidfile.path):
         say(f"orcha: {pidfile.path} is held by process {pid}: stop it first, or use another pidfile")
         raise SystemExit(69)
     pidfile.break_lock()
 
 
-def _lives(pid: int) -> bool:
-    """Whether there is such a process."""
+def _lives(pid: int, path: str) -> bool:
+    """Whether there is such a process still, and it is not one that got the number after the pidfile was written."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
         return False
-    except PermissionError:
-        return True
-    return True
+    running = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    try:
+        written = os.stat(path).st_mtime
+    except FileNotFoundError:  # let go of meanwhile
+        return False
+    return fields[0] not in "ZX" and time.time() - running <= written + _CLOCKS_DIFFER
 
 
 __all__ = ["ServiceWrapper", "register_service", "start_service"]
