@@ -147,14 +147,15 @@ def _check_pidfile(context: DaemonContext) -> None:
 
 def _lives(pid: int, path: str) -> bool:
     """Whether there is such a process still, and it is not one that got the number after the pidfile was written."""
+    from pathlib import Path
+
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            fields = file.read().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     except OSError:
         return False
     running = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
     try:
-        written = os.stat(path).st_mtime
+        written = Path(path).stat().st_mtime
     except FileNotFoundError:  # let go of meanwhile
         return False
     return fields[0] not in "ZX" and time.time() - running <= written + _CLOCKS_DIFFER
