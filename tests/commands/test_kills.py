@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from pathlib import Path
@@ -14,6 +15,10 @@ from support.waiting import wait_for
 
 COUNT = 6
 LINES = 4_000
+STEADY_ONES = int(os.environ.get("TEST_COMMANDS", "10"))
+"""Commands that run while the service is killed at random moments."""
+KILLS = int(os.environ.get("TEST_COMMAND_KILLS", "24")) // 2
+"""How often that is, over both seeds."""
 
 
 class Reader:
@@ -98,18 +103,19 @@ exit $(($1 % 5))
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(120 + 10 * KILLS)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_at_random_moments_every_line_of_both_streams_comes_once(serve, connect, tmp_path, seed):
     """Each command prints numbered lines until the end; the moments are numbers of values that clients have got."""
     chance = random.Random(seed)
     ledger, gate = tmp_path / "ledger", tmp_path / "open"
-    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "10"})
+    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": str(STEADY_ONES)})
     client = connect(service)
     readers = [
-        Reader(run(client, f"s{n}", "sh", "-c", STEADY, "steady", str(n), str(ledger), str(gate))) for n in range(10)
+        Reader(run(client, f"s{n}", "sh", "-c", STEADY, "steady", str(n), str(ledger), str(gate)))
+        for n in range(STEADY_ONES)
     ]
-    for _ in range(12):
+    for _ in range(KILLS):
         enough = sum(reader.values for reader in readers) + chance.randrange(1, 60)
         wait_for(lambda enough=enough: sum(reader.values for reader in readers) >= enough, what="values")
         service.kill()
