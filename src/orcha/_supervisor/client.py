@@ -174,7 +174,8 @@ class Commands:
             self._closing = True
             if not keep:
                 self._end_all()
-        self._wait_for_burials()
+        for thread in list(self._burials):
+            thread.join()
         with self._lock:
             supervisor, self._supervisor = self._supervisor, None
             left = bool(self._roster.by_key)
@@ -385,10 +386,6 @@ class Commands:
                     if not shim.discarded:
                         self._post(Lost(seq, attempt, executed=False))
             self._quiet.notify_all()
-
-    def _wait_for_burials(self) -> None:
-        for thread in list(self._burials):
-            thread.join()
 
     def _end_all(self) -> None:
         """Kill every command and wait for the last; called with the lock held."""
