@@ -25,6 +25,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _SERVE = pytest.StashKey[Serve]()
+_ONCE = frozenset(("bench", "core", "house", "output", "store", "typing"))
+"""Areas whose tests are about logic, disks and this repository: every interpreter gives the same."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of those areas."""
+    for item in items:
+        if _ONCE.intersection(item.path.relative_to(Path(__file__).parent).parts[:1]):
+            item.add_marker("once")
 
 
 @pytest.fixture(autouse=True)

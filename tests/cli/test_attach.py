@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+from orcha.interfaces import Message
 from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
@@ -215,6 +216,28 @@ def test_logs_stop_when_nobody_reads_them(service):
     assert client.wait(DEADLINE) == 141
     assert client.stderr.read() == b""
     assert service.run("cancel", "it").returncode == 0
+
+
+def test_lines_of_the_service_are_told_apart_from_what_was_written(service):
+    detach(service, "it", "/nonsense")
+    assert service.run("wait", "it").returncode == 127
+    line = "orcha: cannot execute '/nonsense': No such file or directory\n"
+    for verb, code in (("attach", 127), ("logs", 0)):
+        done = service.run(verb, "it")
+        assert (done.stdout, done.stderr, done.returncode) == ("", line, code)
+    assert service.run("logs", "--stream", "err", "it").stderr == ""
+    assert json.loads(service.run("logs", "--json", "it").stdout)["stream"] == "service"
+
+
+def test_a_plugins_petition_is_followed_too(serve, connect):
+    service = serve()
+    client = connect(service)
+    client.send(Message("it", {"queue": client.manager.Queue(), "lines": ["one\n", "two\n"], "code": 3}))
+    assert service.run("wait", "it").returncode == 3
+    for verb, code in (("attach", 3), ("logs", 0)):
+        done = service.run(verb, "it")
+        assert (done.stdout, done.stderr, done.returncode) == ("one\ntwo\n", "", code)
+    assert "succeeded" not in service.run("show", "it").stdout
 
 
 # --- wait ------------------------------------------------------------------------------------------------------------

@@ -134,6 +134,21 @@ def test_ctrl_z_stops_the_client_alone_and_leaves_the_terminal_as_it_was(service
         assert it.mode() == it.before
 
 
+def test_in_the_background_it_takes_no_keys_and_in_the_foreground_it_does(service):
+    script = 'set -m; "$@" & read -r _; fg > /dev/null; echo "ended $?"'
+    command = service.orcha("run", "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000")
+    with OnTerminal(["bash", "-c", script, "-", *command], service.environment) as it:
+        it.until(b"ready")
+        assert it.mode() == it.before
+        it.type(b"\n")
+        wait_for(lambda: it.mode() != it.before, what="the terminal's mode changed")
+        it.type(b"\x1dd")
+        it.until(b"ended 0")
+        assert it.end() == 0
+        assert it.mode() == it.before
+    assert service.run("cancel", "it").returncode == 0
+
+
 def test_where_nobody_could_continue_it_ctrl_z_does_nothing(service):
     with on_terminal(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000") as it:
         it.until(b"ready")

@@ -44,7 +44,6 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Ask and print, once or again and again."""
-    from orcha._cli import render
     from orcha._cli.connection import connected
 
     with connected() as service:
@@ -55,8 +54,6 @@ def run(namespace: argparse.Namespace) -> int:
 
         try:
             while True:
-                if not namespace.json:
-                    render.afresh()
                 _show(namespace, service.rows)
                 sleep(namespace.watch)
         except KeyboardInterrupt:
@@ -76,6 +73,8 @@ def _show(namespace: argparse.Namespace, ask: Callable[..., list[Row]]) -> None:
     if namespace.json:
         (render.json if namespace.watch is None else render.json_line)([as_json(row) for row in shown])
         return
+    if namespace.watch is not None:
+        render.afresh()
     if shown:
         now, grouped = render.now(), any(row.get("group") for row in shown)
         titles = (*_COLUMNS[:3], "GROUP", *_COLUMNS[3:]) if grouped else _COLUMNS
