@@ -105,9 +105,13 @@ class Outlet:
             except IndexError:
                 return
         with self._lock:
-            while not self.gone and (until.batch is None or until.batch.number > self._done.number):
-                self._send()
-            self._forget_done()
+            self._send_until(until)
+
+    def _send_until(self, until: Value) -> None:
+        """Send what waits up to this value; a function, since CPython 3.13 may leave a loop within `with` unreleased."""
+        while not self.gone and (until.batch is None or until.batch.number > self._done.number):
+            self._send()
+        self._forget_done()
 
     def finish(self, value: int | None) -> None:
         """Give the final value, after everything queued."""
