@@ -108,7 +108,7 @@ class Outlet:
             self._send_until(until)
 
     def _send_until(self, until: Value) -> None:
-        """Send what waits up to this value; a function, since CPython 3.13 may leave a loop within `with` unreleased."""
+        """Send up to this value; a function, since CPython 3.13 may leave a loop within `with` without releasing."""
         while not self.gone and (until.batch is None or until.batch.number > self._done.number):
             self._send()
         self._forget_done()
