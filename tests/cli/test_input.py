@@ -8,6 +8,9 @@ import subprocess
 
 import pytest
 
+from orcha._cli.typing_in import Typing
+from orcha._wire import values
+from orcha._wire.messages import Reply, Verdict
 from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
@@ -85,6 +88,42 @@ def test_a_service_that_comes_back_gets_the_rest(service):
     service.start()
     assert client.stdout.read() == b"two\n"
     assert client.wait(DEADLINE) == 0
+
+
+class Restarted:
+    """Answers as a service does that has just been started again."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.asked = []
+        self.row = {"seq": 7, "attempt": 1, "state": "running"}
+
+    def stdin(self, seq, attempt, offset, data, *, end=False):
+        self.asked.append((offset, data, end))
+        got = self.answers.pop(0)
+        return Reply(0, Verdict.GONE) if got is None else Reply(0, Verdict.OK, values.encode(got))
+
+    def done(self, reply):
+        return values.decode(reply.value)
+
+    def look(self, name):
+        return self.row
+
+
+def test_what_a_service_did_not_take_yet_is_brought_again():
+    service = Restarted(0, None, None, 3)
+    typing = Typing(service, "it", forward=True, tty=False, detach=KeyboardInterrupt)
+    typing._ahead.put(None)
+    service.answers += [0, 3, 3]  # the end came before what it follows was found again
+    assert typing._send_to((7, 1), b"abc") is None
+    assert service.asked == [(0, b"", False), *[(0, b"abc", False)] * 3, (3, b"", True), (0, b"", True), (3, b"", True)]
+
+
+def test_what_an_attempt_did_not_get_is_kept_for_the_next():
+    service = Restarted(0, None)
+    service.row = {"seq": 7, "attempt": 2, "state": "running"}
+    typing = Typing(service, "it", forward=True, tty=False, detach=KeyboardInterrupt)
+    assert typing._send_to((7, 1), b"abc") == b"abc"
 
 
 # --- a terminal ------------------------------------------------------------------------------------------------------

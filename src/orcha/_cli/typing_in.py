@@ -198,12 +198,23 @@ class Typing:
             piece = data or b""
             reply = self._service.stdin(*place, offset, piece, end=data is None)
             if reply.verdict == _GONE:
-                return data
+                if self._is_over(place):
+                    return data
+                continue  # a service that was started again had not found the command yet
             got = self._got(reply, offset + len(piece))
-            rest, offset = piece[max(0, got - offset) :], got
+            rest, complete, offset = piece[max(0, got - offset) :], got == offset + len(piece), got
             if data is None:
-                return None
+                if complete:
+                    return None
+                continue
             data = rest or self._ahead.get()
+
+    def _is_over(self, place: tuple[int, int]) -> bool:
+        """Tell whether an attempt takes nothing any more; where it may, wait a moment."""
+        row = self._service.look(self._name)
+        if row is None or (row["seq"], row["attempt"]) != place or row["state"] not in {"starting", "running"}:
+            return True
+        return self._over.wait(_SOON)
 
     def _got(self, reply: Reply, otherwise: int) -> int:
         """Give how many bytes an attempt got."""
