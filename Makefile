@@ -7,6 +7,9 @@ JOBS ?= 4
 RUN := $(VENV)/bin/python
 EXAMPLE := $(shell find examples/orcha_hello -type f -not -path '*/__pycache__/*' -not -path '*/build/*')
 
+# Where this is set, each of the hundreds of processes that tests start would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-quick lint types imports core-coverage check format bench clean
 
