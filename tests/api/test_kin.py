@@ -28,12 +28,12 @@ from support.waiting import wait_for
 FAMILY = """
 import os, signal, subprocess, sys
 def note(number, frame):
-    print("parent got", number, flush=True)
+    os.write(1, b"parent got %d\\n" % number)  # in one piece: both write to one pipe
 signal.signal(signal.SIGUSR1, note)
 child = subprocess.Popen([sys.executable, "-c", '''
-import signal, sys, threading
+import os, signal, sys, threading
 def note(number, frame):
-    print("child got", number, flush=True)
+    os.write(1, b"child got %d\\\\n" % number)
     raise SystemExit
 signal.signal(signal.SIGUSR1, note)
 print("child is ready", flush=True)

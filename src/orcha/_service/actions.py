@@ -112,13 +112,12 @@ class ActionPool:
                     self._idle += 1
             if spawn:
                 self._spawn()
-            error = self._perform(run)
+            self._ended(run, self._perform(run))  # before it is idle: it may have to wait for the disk
+            del run
             with self._lock:
                 stay = self._idle < IDLE_KEPT
                 if stay:
                     self._idle += 1
-            self._ended(run, error)
-            del run
             if not stay:
                 return
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.effects import Do, Effect
@@ -31,12 +30,13 @@ from orcha._service.retention import Retention
 from orcha._service.standard_input import StandardInput
 from orcha._service.statistics import Statistics
 from orcha._service.timers import Timers
+from orcha._service.turns import Turns
 from orcha._service.verbs import HANDLERS
 from orcha._service.verbs.submit import Submission, accepted, refused
 from orcha._service.visits import Visits
 from orcha._wire import values
 from orcha._wire.frames import encode
-from orcha._wire.messages import Error, Kind, Stopping, Verdict
+from orcha._wire.messages import Error, Kind, Stopping, Submit, Verdict
 from orcha.exceptions import StaleCall
 
 if TYPE_CHECKING:
@@ -45,14 +45,13 @@ if TYPE_CHECKING:
     from orcha._core.effects import Final
     from orcha._output.log import MemoryLog, OutputLog
     from orcha._service.settings import Settings
+    from orcha._service.visit import Visit
     from orcha._store.contract import Incarnation, Store
     from orcha._wire.messages import ClientMessage
     from orcha._wire.server import Peer
 
-MOST_EVENTS = 2_000
-"""Events of one batch."""
-_GATHER = 0.0005
-"""Seconds an outcome may wait for the conditions of those that wait: about as long as a transaction takes."""
+FEW_ITEMS = 8
+"""A submit of more is left to the engine's thread."""
 
 
 class Engine:
@@ -124,13 +123,9 @@ class Engine:
         self.on_stop: Callable[..., None] = lambda **_: None
         self.degraded: str | None = None
         self.on_degraded: Callable[[str], None] = lambda _: None
-        self.failure: BaseException | None = None
-        self.stopped = threading.Event()
-        self._inbox: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
-        self._stop = False
+        self.turns = Turns(self)
         self._acks: list[Callable[[], None]] = []
         self._after: list[Callable[[Engine], None]] = []
-        self._thread = threading.Thread(target=self._run, name="orcha-engine", daemon=True)
 
     # --- from any thread ----------------------------------------------------------------------------------------
 
@@ -138,19 +133,26 @@ class Engine:
         """Start the engine and hook threads."""
         self.visits.start()
         self.post(self.visits.wake)  # what waits from before must not wait for the first client too
-        self._thread.start()
+        self.turns.start()
 
     def post(self, handler: Callable[..., None], *args: Any) -> None:
         """Have `handler` called on the engine thread."""
-        self._inbox.put((handler, *args))
+        self.turns.inbox.put((handler, *args))
 
     def receive(self, peer: Peer, message: ClientMessage) -> None:
         """Take a message from the wire."""
-        self._inbox.put((self._on_message, peer, message))
+        if type(message) is Submit and len(message.items) <= FEW_ITEMS:
+            self.turns.take(self._on_message, peer, message, may_commit=False)
+        else:
+            self.turns.inbox.put((self._on_message, peer, message))
+
+    def visit_over(self, visit: Visit) -> None:
+        """Take what came of a visit of the hook thread."""
+        self.turns.take(self.visits.end, visit, may_commit=True)
 
     def peer_closed(self, peer: Peer) -> None:
         """Note that a connection is gone."""
-        self._inbox.put((self._on_peer_closed, peer))
+        self.turns.inbox.put((self._on_peer_closed, peer))
 
     def put(self, seq: int, attempt: int, payloads: list[bytes]) -> bool:
         """Keep values of an attempt; blocks until they are kept. False where it may not write any more."""
@@ -158,7 +160,7 @@ class Engine:
         gate = threading.Lock()
         gate.acquire()
         answer: list[bool] = []
-        self._inbox.put((self._on_put, seq, attempt, payloads, answer, gate))
+        self.turns.inbox.put((self._on_put, seq, attempt, payloads, answer, gate))
         while not gate.acquire(timeout=1):
             if self.stopped.is_set():
                 return False
@@ -167,55 +169,29 @@ class Engine:
     def finish(self, seq: int, attempt: int, value: int | None) -> None:
         """Take an attempt's final value."""
         self.check_not_stale()
-        self._inbox.put((self.machine.finish, seq, attempt, value))
+        self.turns.inbox.put((self.machine.finish, seq, attempt, value))
 
     def took_process(self, run: Run, pid: int) -> None:
         """Take a process that an action started: it is tagged, and ended at once where the attempt is over."""
         self.ending.adopt(run, pid)
 
     def _action_ended(self, run: Run, error: str | None) -> None:
-        self._inbox.put((self._on_returned, run, error))
+        self.turns.take(self._on_returned, run, error, may_commit=True)
 
-    # --- the engine thread --------------------------------------------------------------------------------------
+    # --- as the engine ------------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        try:
-            while not self._stop:
-                self._cycle()
-        except BaseException as error:  # noqa: BLE001 - whatever it is: nothing may be acknowledged after it
-            self.failure = error
-            self.report(logging.CRITICAL, "the engine stops: what was accepted is kept", error=error)
-            self._say_failed(error)
-        finally:
-            self.stopped.set()
-
-    def _say_failed(self, error: BaseException) -> None:
+    def say_failed(self, error: BaseException) -> None:
+        """Tell everyone that nothing goes on."""
+        self.report(logging.CRITICAL, "the engine stops: what was accepted is kept", error=error)
         frame = encode(Error(f"the service stopped: {type(error).__name__}: {error}"))
         self._send([(peer, frame) for peer in self.peers.values()])
 
-    def _cycle(self) -> None:
-        inbox = self._inbox
-        try:
-            events = [inbox.get(timeout=self.timers.wait(time.monotonic()))]
-        except Empty:
-            events = []
-        for _ in range(min(inbox.qsize(), MOST_EVENTS)):
-            events.append(inbox.get_nowait())
-        self.machine.now = time.time()
-        self.visits.collect()  # what was started may have finished: that event is among these
-        self._handle(events)
-        for call in self.timers.take(time.monotonic()):
-            call()
-        self.visits.dispatch()  # hooks run while the disk is waited for
-        if self.visits.chooses and self.machine.changes.transitions:
-            self._gather()
-        if self._has_work():
-            self._commit()
-            self._flush()  # before a hook thread is woken: the two would wait for each other's turn
-            self.visits.dispatch()
-        self._flush()
+    @property
+    def has_a_queue(self) -> bool:
+        """Whether petitions wait, or calls for the hook thread."""
+        return bool(self.machine.waiting) or self.visits.has_gathered
 
-    def _has_work(self) -> bool:
+    def has_work(self) -> bool:
         """Tell whether anything is to be kept, done or answered, flags aside that wait for a transaction."""
         machine = self.machine
         return bool(
@@ -224,30 +200,18 @@ class Engine:
             or self._acks
             or self._after
             or self.channels.is_dirty
-            or (machine.changes and (self._stop or not self.keeping.flags_wait(machine.changes)))
+            or (machine.changes and (self.turns.are_over or not self.keeping.flags_wait(machine.changes)))
         )
 
-    def _handle(self, events: list[tuple[Any, ...]]) -> None:
-        for event in events:
-            event[0](*event[1:])
-
-    def _gather(self) -> None:
-        """Wait a moment for what is started in place of what ended: one transaction then keeps both."""
-        until = time.monotonic() + _GATHER
-        while self.visits.chooses and (left := until - time.monotonic()) > 0:
-            try:
-                self._handle([self._inbox.get(timeout=left)])
-            except Empty:
-                return
-
-    def _commit(self) -> None:
+    def commit(self) -> None:
+        """Keep what changed, in one transaction, then have the effects."""
         changes, effects, finals = self.machine.take()
         for final in finals:
             self._append_final(final)
         if self.channels.scarce or not self.store.has_reserve:
             self.channels.scarce = not self.keeping.has_room()
         self.channels.flush(changes)
-        if (changes.flags or changes.commands) and not self._stop:
+        if (changes.flags or changes.commands) and not self.turns.are_over:
             self.keeping.postpone_flags(changes)
         if changes:
             effects = self.keeping.keep(changes, effects)
@@ -262,7 +226,8 @@ class Engine:
             call(self)
         self.channels.deliver()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send the replies."""
         if self.outgoing:
             batch, self.outgoing = self.outgoing, []
             self._send(batch)
@@ -350,7 +315,7 @@ class Engine:
     def commit_recovery(self) -> None:
         """Keep what recovery decided; nobody is connected yet."""
         faults.reach("recover.before-commit")
-        self._commit()
+        self.commit()
         faults.reach("recover.after-commit")
 
     def after_batch(self, call: Callable[[Engine], None]) -> None:
@@ -364,6 +329,16 @@ class Engine:
     def reply_frame(self, peer: Peer, frame: bytes) -> None:
         """Send an encoded message once what it says is kept."""
         self.outgoing.append((peer, frame))
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the engine, where it did not end by itself."""
+        return self.turns.failure
+
+    @property
+    def stopped(self) -> threading.Event:
+        """Set when the engine is over."""
+        return self.turns.stopped
 
     # --- stop ---------------------------------------------------------------------------------------------------
 
@@ -395,4 +370,4 @@ class Engine:
 
     def halt(self) -> None:
         """End the engine thread after this batch."""
-        self._stop = True
+        self.turns.halt()

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from orcha._service.engine import Engine
     from orcha._service.visit import Call
 
+WEDGED = "a hook of the manager does not return: try again later"
+STALE_ALLOWED = 3
+"""Given-up hook threads with which the service goes on."""
+
 
 def decide(engine: Engine, call: Call, reason: str) -> None:
     """End what waits for this call; what is owed to a stuck on_start, and a stuck conversion, are the caller's."""

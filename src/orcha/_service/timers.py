@@ -26,6 +26,11 @@ class Timers:
         """Give the seconds until the next one is due; None where nothing is."""
         return max(0.0, self._due[0][0] - now) if self._due else None
 
+    @property
+    def head(self) -> float | None:
+        """When the next one is due; None where nothing is."""
+        return self._due[0][0] if self._due else None
+
     def take(self, now: float) -> list[Callable[[], None]]:
         """Take out all that is due, in order."""
         calls = []

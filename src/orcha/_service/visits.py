@@ -37,9 +37,6 @@ SAMPLE = 64
 SAMPLE_EVERY = 0.4
 """Seconds between slices of sampling: 2 ms of each are half a percent of a core."""
 _HELD_FOR = 0.02
-WEDGED = "a hook of the manager does not return: try again later"
-STALE_ALLOWED = 3
-"""Given-up hook threads with which the service goes on."""
 
 
 class Visits:
@@ -55,7 +52,7 @@ class Visits:
             Steps(engine),
             engine,
             self.functions,
-            lambda visit: engine.post(self._over, visit),
+            engine.visit_over,
             lambda thread: engine.post(self._came_back, thread),
         )
         self.look_ahead: int | None = engine.settings.look_ahead
@@ -131,7 +128,7 @@ class Visits:
         waiting, sample = self._candidates()
         if waiting:
             sample = []
-        if not (waiting or sample or self._has_gathered()):
+        if not (waiting or sample or self.has_gathered):
             return
         calls = self._again
         calls += [Call(Hook.ON_FINISH, record) for record in self._finishes]
@@ -148,7 +145,7 @@ class Visits:
 
     def _is_free(self) -> bool:
         """Tell whether no visit is under way; where one is and there is work for the next, its end wakes the engine."""
-        if self._visit is not None and (self._has_gathered() or self._engine.machine.waiting):
+        if self._visit is not None and (self.has_gathered or self._engine.machine.waiting):
             self._visit.awaited = True
         return self.collect()
 
@@ -156,7 +153,7 @@ class Visits:
         """Take the results of a visit that is over; False where one is not."""
         visit = self._visit
         if visit is not None and visit.over:
-            self._over(visit)
+            self.end(visit)
         return self._visit is None
 
     def _take_converts(self) -> list[Record]:
@@ -217,7 +214,8 @@ class Visits:
 
     # --- what came of it ----------------------------------------------------------------------------------------
 
-    def _over(self, visit: Visit) -> None:
+    def end(self, visit: Visit) -> None:
+        """Take what came of a visit."""
         if visit is not self._visit:
             return
         self._visit = None
@@ -364,7 +362,7 @@ class Visits:
             self._not_converted(call.record, reason)
         else:
             overdue.decide(self._engine, call, reason)
-        if len(self.hooks.stale) > STALE_ALLOWED:
+        if len(self.hooks.stale) > overdue.STALE_ALLOWED:
             self._engine.degrade("too many hooks that do not return")
 
     def _turn_away(self) -> None:
@@ -372,7 +370,7 @@ class Visits:
         left = [call.record for call in self._again if call.hook is Hook.CONVERT and call.extra is None]
         self._again = [call for call in self._again if call.hook is not Hook.CONVERT or call.extra is not None]
         for record in left + self._converts[self._converts_from :]:
-            self._engine.machine.refuse(record, Verdict.BUSY, WEDGED)
+            self._engine.machine.refuse(record, Verdict.BUSY, overdue.WEDGED)
         self._converts, self._converts_from = [], 0
 
     def _came_back(self, thread: int) -> None:
@@ -389,12 +387,14 @@ class Visits:
     @property
     def is_busy(self) -> bool:
         """Whether the hook thread has work, or some is gathered for it."""
-        return (self._visit is not None and not self._visit.over) or self._has_gathered()
+        return (self._visit is not None and not self._visit.over) or self.has_gathered
 
-    def _has_gathered(self) -> bool:
+    @property
+    def has_gathered(self) -> bool:
+        """Whether calls wait for the hook thread."""
         return bool(self._again or self._starts or self._finishes or self._converts or self._calls)
 
     @property
     def wedged(self) -> str | None:
         """Why no message can be converted now, if that is so."""
-        return WEDGED if self._stopped_by is not None else None
+        return overdue.WEDGED if self._stopped_by is not None else None

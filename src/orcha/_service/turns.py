@@ -1,0 +1,145 @@
+"""Whose turn it is to be the engine.
+
+The engine has a thread of its own, but waking it costs as much as a small transaction. Where nothing else goes on, the
+thread that brings an event handles it by itself: it *is* the engine for as long as it has the turn.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from orcha._service.inbox import Inbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._service.engine import Engine
+
+MOST_EVENTS = 2_000
+"""Events of one batch."""
+FEW_EVENTS = 3
+"""More than these are left to the engine's thread: it has them in one transaction while others go on working."""
+_GATHER = 0.0005
+"""Seconds an outcome may wait for the conditions of those that wait: about as long as a transaction takes."""
+
+
+class Turns:
+    """Has one thread at a time be the engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Belong to an engine; its thread is not started."""
+        self._engine = engine
+        self._stop = False
+        self.inbox = Inbox()
+        self.stopped = threading.Event()
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="orcha-engine", daemon=True)
+
+    def start(self) -> None:
+        """Start the engine's own thread."""
+        self._thread.start()
+
+    def halt(self) -> None:
+        """End it after this batch."""
+        self._stop = True
+
+    @property
+    def are_over(self) -> bool:
+        """Whether this batch is the last one."""
+        return self._stop
+
+    def take(self, handler: Callable[..., None], *args: Any, may_commit: bool) -> None:
+        """Have `handler` called, by this thread where nothing else goes on.
+
+        Not from within a plugin's code, whose thread may be deep in its stack, nor with a lock that the engine wants.
+
+        Args:
+            handler: called as the engine.
+            args: its arguments.
+            may_commit: whether this thread may wait for the disk; else the engine's thread does that.
+
+        """
+        inbox = self.inbox
+        inbox.add((handler, *args))
+        if len(inbox) > FEW_EVENTS or self._engine.has_a_queue or not inbox.turn.acquire(blocking=False):
+            inbox.ring()
+            return
+        try:
+            if not self._stop:
+                self._brief(may_commit=may_commit)
+        except BaseException as error:  # noqa: BLE001 - as in _run
+            self._fail(error)
+        finally:
+            inbox.turn.release()
+
+    def _brief(self, *, may_commit: bool) -> None:
+        """Be the engine for one batch, timers aside."""
+        engine = self._engine
+        due = engine.timers.head
+        engine.machine.now = time.time()
+        engine.visits.collect()
+        self._handle(self.inbox.take(MOST_EVENTS))
+        engine.visits.dispatch()
+        if may_commit:
+            self._keep()
+        elif engine.has_work():
+            self.inbox.ring()
+        engine.flush()
+        if engine.timers.head != due:
+            self.inbox.ring()
+
+    def _run(self) -> None:
+        """Be the engine whenever the bell rings or something is due."""
+        while not self._stop:
+            with self.inbox.turn:
+                if self.are_over:  # it failed on another thread
+                    break
+                try:
+                    self._cycle()
+                except BaseException as error:  # noqa: BLE001 - whatever it is: nothing may be acknowledged after it
+                    self._fail(error)
+                wait = self._engine.timers.wait(time.monotonic())
+            if not self._stop:
+                self.inbox.wait(wait)
+        self.stopped.set()
+
+    def _fail(self, error: BaseException) -> None:
+        self.failure = error
+        self._stop = True
+        self._engine.say_failed(error)
+        self.inbox.ring()
+
+    def _cycle(self) -> None:
+        engine = self._engine
+        engine.machine.now = time.time()
+        engine.visits.collect()  # what was started may have finished: that event is among these
+        self._handle(self.inbox.take(MOST_EVENTS))
+        if self.inbox:
+            self.inbox.ring()
+        for call in engine.timers.take(time.monotonic()):
+            call()
+        engine.visits.dispatch()  # hooks run while the disk is waited for
+        if engine.visits.chooses and engine.machine.changes.transitions:
+            self._gather()
+        self._keep()
+        engine.flush()
+
+    def _keep(self) -> None:
+        """Keep what is to be kept, and have the effects."""
+        engine = self._engine
+        if engine.has_work():
+            engine.commit()
+            engine.flush()  # before a hook thread is woken: the two would wait for each other's turn
+            engine.visits.dispatch()
+
+    def _handle(self, events: list[tuple[Any, ...]]) -> None:
+        for event in events:
+            event[0](*event[1:])
+
+    def _gather(self) -> None:
+        """Wait a moment for what is started in place of what ended: one transaction then keeps both."""
+        until = time.monotonic() + _GATHER
+        while self._engine.visits.chooses and (left := until - time.monotonic()) > 0 and self.inbox.wait(left):
+            self._handle(self.inbox.take(MOST_EVENTS))

@@ -1,0 +1,123 @@
+"""Whoever brings an event where nothing else goes on is the engine for a moment; else the engine's own thread is."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from orcha._service.timers import Timers
+from orcha._service.turns import FEW_EVENTS, Turns
+from support.waiting import wait_for
+
+
+class Visits:
+    """Nothing to ask."""
+
+    chooses = False
+
+    def collect(self):
+        """Do nothing."""
+
+    def dispatch(self):
+        """Do nothing."""
+
+
+class Engine:
+    """Notes who does what."""
+
+    def __init__(self):
+        self.machine = self
+        self.now = 0.0
+        self.visits = Visits()
+        self.timers = Timers()
+        self.has_a_queue = False
+        self.dirty = False
+        self.done = []
+        self.errors = []
+        self.turns = Turns(self)
+
+    def note(self, what):
+        self.done.append((what, threading.current_thread().name))
+        self.dirty = True
+
+    def has_work(self):
+        return self.dirty
+
+    def commit(self):
+        self.dirty = False
+        self.done.append(("commit", threading.current_thread().name))
+
+    def flush(self):
+        """Do nothing."""
+
+    def say_failed(self, error):
+        self.errors.append(error)
+
+
+@pytest.fixture
+def engine():
+    it = Engine()
+    it.turns.start()
+    yield it
+    it.turns.halt()
+    it.turns.inbox.ring()
+    assert it.turns.stopped.wait(20)
+
+
+HERE, THERE = "MainThread", "orcha-engine"
+
+
+def test_where_nothing_else_goes_on_this_thread_does_it_all(engine):
+    engine.turns.take(engine.note, 1, may_commit=True)
+    assert engine.done == [(1, HERE), ("commit", HERE)]
+
+
+def test_the_engine_s_thread_waits_for_the_disk_where_this_one_may_not(engine):
+    engine.turns.take(engine.note, 1, may_commit=False)
+    assert engine.done[0] == (1, HERE)
+    wait_for(lambda: engine.done[1:] == [("commit", THERE)])
+
+
+def test_who_does_not_get_the_turn_leaves_it_to_the_engine_s_thread_in_order(engine):
+    with engine.turns.inbox.turn:
+        for number in range(3):
+            engine.turns.take(engine.note, number, may_commit=True)
+        assert engine.done == []
+    wait_for(lambda: engine.done[3:] == [("commit", THERE)])
+    assert engine.done[:3] == [(number, THERE) for number in range(3)]
+
+
+def test_where_petitions_wait_the_engine_s_thread_does_it(engine):
+    engine.has_a_queue = True
+    engine.turns.take(engine.note, 1, may_commit=True)
+    wait_for(lambda: engine.done == [(1, THERE), ("commit", THERE)])
+
+
+def test_where_much_has_come_the_engine_s_thread_does_it():
+    engine = Engine()  # its thread does not run: what it has not taken lies there
+    for number in range(FEW_EVENTS):
+        engine.turns.inbox.put((engine.note, number))
+    engine.turns.take(engine.note, FEW_EVENTS, may_commit=True)
+    assert len(engine.turns.inbox) == FEW_EVENTS + 1
+    assert engine.done == []
+
+
+def test_a_time_that_is_due_earlier_than_before_is_kept_by_the_engine_s_thread(engine):
+    due = threading.Event()
+    engine.turns.take(engine.timers.at, 0.0, due.set, may_commit=True)
+    assert due.wait(20)
+
+
+def test_what_fails_on_another_thread_ends_the_engine_too(engine):
+    error = RuntimeError("no")
+
+    def fail():
+        raise error
+
+    engine.turns.take(fail, may_commit=True)
+    assert engine.turns.stopped.wait(20)
+    assert engine.turns.failure is error
+    assert engine.errors == [error]
+    engine.turns.take(engine.note, 1, may_commit=True)
+    assert engine.done == []
