@@ -4,6 +4,7 @@ import copy
 import pickle
 import random
 import signal
+import sys
 import threading
 
 import pytest
@@ -322,10 +323,17 @@ def test_a_key_that_is_not_accepted_means_the_end(service, remote, monkeypatch):
     remote.finish(0)
 
 
+@pytest.fixture
+def swallowed(monkeypatch):
+    """Let interrupts in destructors and callbacks be swallowed, as Python does, which only tells of them."""
+    tell = sys.unraisablehook
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: None if what.exc_type is KeyboardInterrupt else tell(what))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(120, method="thread")  # the timer of signals is this test's
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # a close that is interrupted is left to the collector
-def test_an_interrupted_put_tears_and_doubles_nothing(service, remote):
+def test_an_interrupted_put_tears_and_doubles_nothing(service, remote, swallowed):
     inside = {AttemptChannel.put.__code__}
     count = 0
 

@@ -41,6 +41,26 @@ def test_a_new_plugin_is_seen(kept):
     assert "orcha_b - 1" in kept.run("ls").stdout
 
 
+def test_bytecode_of_a_first_import_is_no_news(kept):
+    assert list((kept.folder / "__pycache__").iterdir())
+    assert kept.run("alpha").stdout == "alpha\n"
+    kept.run("ls")
+    assert kept.imports() == 2  # to be searched for, and to be used
+
+
+def test_a_distribution_that_is_installed_again_is_read_again(orcha):
+    orcha.plugin("tool", "tool")
+    orcha.distribution("some-tool", "1.0")
+    info = orcha.folder / "some_tool-1.0.dist-info"
+    for folder in (info, orcha.folder):
+        os.utime(folder, (1_000_000_000, 1_000_000_000))
+    assert "tool - 1" not in orcha.run("ls").stdout
+    (info / "entry_points.txt").write_text("[orcha.plugins]\ntool = tool:Plugin\n")
+    info.rename(orcha.folder / "old")
+    (orcha.folder / "old").rename(info)
+    assert "tool - 1" in orcha.run("ls").stdout
+
+
 def test_a_removed_plugin_is_gone(kept):
     kept.plugin("orcha_b", "beta")
     assert "orcha_b - 1" in kept.run("ls").stdout
@@ -77,7 +97,7 @@ def test_a_broken_plugin_is_not_imported_each_time(orcha):
     assert ledger.read_text() == "x"
 
 
-@pytest.mark.parametrize("damage", [b"", b"\0\1\2", b"orcha plugins 1", bytes(range(256)) * 9])
+@pytest.mark.parametrize("damage", [b"", b"\0\1\2", b"orcha plugins 2", bytes(range(256)) * 9])
 def test_a_file_that_is_no_cache_is_not_believed(kept, damage):
     file(kept).write_bytes(damage)
     assert "orcha_a - 1" in kept.run("ls").stdout
@@ -87,6 +107,7 @@ def test_a_file_that_is_no_cache_is_not_believed(kept, damage):
 def test_a_cache_that_was_cut_anywhere_is_not_believed(kept, monkeypatch):
     whole = file(kept).read_bytes()
     monkeypatch.setenv("ORCHA_HOME", str(kept.home))
+    kept.settle()
     path = [str(kept.folder)]
     mark = cache.Mark(path)
     found = [Plugin("orcha_a", name="alpha"), Plugin("orcha_b", name="beta")]

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from world import World, boxes, kill_shim, running_from
 
+from support.processes import children
 from support.waiting import wait_for
 
 
@@ -24,22 +25,23 @@ from support.waiting import wait_for
 def folder() -> Iterator[Path]:
     """Give the folder of an endpoint; the shims in it are ended after the test."""
     folder = Path(tempfile.mkdtemp(prefix="orcha-"))
+    others = children()
     yield folder
     for word in boxes(folder):
         kill_shim(word)
     for pid in running_from(folder):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not running_from(folder) and _reap(), what="everything started here to end")
+    wait_for(lambda: not running_from(folder) and _reaped(others), what="everything started here to end")
     shutil.rmtree(folder)
 
 
-def _reap() -> bool:
-    """Wait for the supervisors that a closed world let go; they have ended."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    return True
+def _reaped(others: set[int]) -> bool:
+    """Whether the supervisors that a closed world let go have ended; one without a command line may be about to."""
+    for pid in children() - others:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+    return children() <= others
 
 
 @pytest.fixture

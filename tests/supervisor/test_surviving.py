@@ -240,11 +240,11 @@ def test_a_shim_that_dies_with_the_service_is_found_lost(hold, open_world, nap: 
     holder.start(1, "sh", "-c", f"setsid {nap} 1000 & {nap} 1000")
     folder = holder_folder(open_world)
     wait_for(lambda: len(running_from(Path(nap).parent)) == 3)
-    for pid in running_from(folder):  # supervisor first: it would sweep itself
-        os.kill(pid, signal.SIGKILL)
-    holder.kill()
-    for word in boxes(folder):
-        kill_shim(word)
+    holder.kill()  # it would sweep
+    for number in (signal.SIGSTOP, signal.SIGKILL):  # the supervisor would sweep too, when it sees the shim's end first
+        for pid in running_from(folder):
+            os.kill(pid, number)
+    wait_for(lambda: not running_from(folder), what="the end of supervisor and shims")
     assert len(running_from(Path(nap).parent)) == 3
     world = open_world(epoch=3)
     [found] = world.commands.adopt()

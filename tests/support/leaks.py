@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.processes import command_line
+from support.processes import children, command_line
 from support.waiting import wait_for
 
 
@@ -19,14 +19,7 @@ def _threads() -> set[str]:
 
 def _children() -> set[str]:
     """Give the direct children of this process, zombies included."""
-    found: set[str] = set()
-    for task in Path("/proc/self/task").iterdir():
-        try:
-            pids = (task / "children").read_text().split()
-        except OSError:  # the thread ended meanwhile
-            continue
-        found.update(f"child {pid}: {command_line(int(pid))}" for pid in pids)
-    return found
+    return {f"child {pid}: {command_line(pid)}" for pid in children()}
 
 
 def _descriptors() -> set[str]:
@@ -56,7 +49,7 @@ def no_leaks(allowed: frozenset[str] = frozenset()) -> Iterator[None]:
     if left():
         gc.collect()  # an object in a cycle keeps its descriptor until then; that is no leak
     try:
-        wait_for(lambda: not left(), 5, what="the end of what the test started", interval=0.02)
+        wait_for(lambda: not left(), what="the end of what the test started", interval=0.02)
     except AssertionError:
         message = "the test left behind: " + "; ".join(left())
         raise AssertionError(message) from None

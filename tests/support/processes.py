@@ -23,6 +23,15 @@ def processes_of(home: Path) -> list[int]:
     return found
 
 
+def children() -> set[int]:
+    """Give the direct children of this process, zombies included."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # the thread ended meanwhile
+            found.update(map(int, (task / "children").read_text().split()))
+    return found
+
+
 def command_line(pid: int) -> str:
     """Give what a process was started with, for messages."""
     try:

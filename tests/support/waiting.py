@@ -9,8 +9,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 """Seconds: generous, since a loaded machine is no defect; only a failure takes this long."""
+LONGEST_STEP = 1.0
+"""Seconds that one look at a fact counts at most: while this process was stopped, so were those it waits for."""
 
 
 def wait_for(fact: Callable[[], T], deadline: float = DEADLINE, *, what: str = "", interval: float = 0.01) -> T:
@@ -19,10 +21,13 @@ def wait_for(fact: Callable[[], T], deadline: float = DEADLINE, *, what: str = "
     >>> wait_for(lambda: [1, 2])
     [1, 2]
     """
-    until = time.monotonic() + deadline
+    left, before = deadline, time.monotonic()
     pause = threading.Event()
     while not (result := fact()):
-        if time.monotonic() > until:
+        now = time.monotonic()
+        left -= min(now - before, LONGEST_STEP)
+        before = now
+        if left < 0:
             message = f"not within {deadline:g} s: {what or getattr(fact, '__name__', fact)} (last: {result!r})"
             raise AssertionError(message)
         pause.wait(interval)

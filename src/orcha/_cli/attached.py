@@ -27,6 +27,7 @@ HUNG_UP = 129
 BROKEN_PIPE = 141
 _LOOK = (0.2, 0.3, 0.5, 1.0, 2.0)
 """Seconds between looks at what a petition waits for."""
+_CANCEL_WAIT = 2.0
 _AGAIN = 1.0
 """Seconds after which Ctrl+C is answered by a line, where nothing else comes."""
 
@@ -121,6 +122,16 @@ class Attached:
             token=self._token, identity=identity, at_once=at_once, tell=self._streams.tell
         )
 
+    def _abandon(self) -> None:
+        """Cancel what nobody reads any more, where it is ours.
+
+        A moment for the answer: a service that writes to a connection closed meanwhile may never read the request.
+        """
+        if self._ours:
+            self.cancel()
+            assert self._asked is not None
+            self._asked.wait(_CANCEL_WAIT)
+
     # --- following ------------------------------------------------------------------------------------------------
 
     def follow(self, channel: ClientChannel, typing: Typing | None = None) -> int:
@@ -142,12 +153,10 @@ class Attached:
                 self._streams.tell(left.line)
             return left.code
         except BrokenPipeError:
-            if self._ours:
-                self.cancel()
+            self._abandon()
             return BROKEN_PIPE
         except OSError:
-            if self._ours:
-                self.cancel()
+            self._abandon()
             raise
         finally:
             self._streams.erase()

@@ -11,7 +11,7 @@ import sys
 
 from orcha.plugins.record import FIELD, RECORD, Plugin, Stamp, clean
 
-_FORMAT = "orcha plugins 1"
+_FORMAT = "orcha plugins 2"
 _KEPT = 32
 _SIZE = 1 << 20
 _SETTLED = 50_000_000
@@ -26,10 +26,12 @@ class Mark:
         self.stamps = [Stamp.of(folder) for folder in path]
         self.taken = _now()
 
+        self.names = {stamp.path: _names(stamp.path) for stamp in self.stamps}
+
     def header(self, *, versions: bool) -> str:
         """Give it as text."""
-        stamps = [f"{clean(stamp.path)}{FIELD}{stamp.modified}" for stamp in self.stamps]
-        return RECORD.join([f"{_FORMAT}{FIELD}{sys.version}{FIELD}{sys.prefix}{FIELD}{int(versions)}", *stamps])
+        stamps = [f"{clean(stamp.path)}{FIELD}{stamp.modified}{FIELD}{self.names[stamp.path]}" for stamp in self.stamps]
+        return RECORD.join([_head(versions=versions), *stamps])
 
 
 def read(path: list[str], *, versions: bool) -> list[Plugin] | None:
@@ -39,9 +41,8 @@ def read(path: list[str], *, versions: bool) -> list[Plugin] | None:
     if text is None:
         return None
     header, _, body = text.partition(RECORD + RECORD)
-    first = header.partition(RECORD)[0]
-    mark = Mark(path)
-    if header != mark.header(versions=first.endswith(FIELD + "1")) or (versions and first.endswith(FIELD + "0")):
+    first, *folders = header.split(RECORD)
+    if first not in {_head(versions=True), _head(versions=versions)} or not _hold(path, folders):
         return None
     *records, end = body.split(RECORD)
     if end != "end":
@@ -82,6 +83,44 @@ def forget(path: list[str]) -> None:
     location = _location(path)
     if location is not None:
         _remove(location)
+
+
+def _head(*, versions: bool) -> str:
+    """Give the first line."""
+    return f"{_FORMAT}{FIELD}{sys.version}{FIELD}{sys.prefix}{FIELD}{int(versions)}"
+
+
+def _hold(path: list[str], lines: list[str]) -> bool:
+    """Whether these are the folders of the path, with nothing new in them but bytecode: a first import makes that."""
+    if len(path) != len(lines):
+        return False
+    for folder, line in zip(path, lines, strict=True):
+        before = line.split(FIELD)
+        stamp = Stamp.of(folder)
+        if len(before) != 3 or before[0] != clean(folder):
+            return False
+        if before[1] != str(stamp.modified) and before[2] != _names(folder):
+            return False
+    return True
+
+
+def _names(folder: str) -> str:
+    """Give a number for what is in a folder, but for bytecode; nothing for one that is not there.
+
+    Of what has a dot in its name, as modules and what describes a distribution have, it tells a later writing, too.
+    """
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208
+    except (OSError, ValueError):
+        return ""
+    from binascii import crc32
+
+    known = [
+        f"{name}\0{Stamp.of(f'{folder}/{name}').modified if '.' in name else 0}"
+        for name in names
+        if name != "__pycache__"
+    ]
+    return f"{len(known)}-{crc32(os.fsencode(chr(0).join(known))):08x}"
 
 
 def _location(path: list[str]) -> str | None:
