@@ -31,7 +31,7 @@ _ONCE = (
     *(f"service/test_{name}.py" for name in ("kept", "no_store", "order", "ps", "retention")),
     *(f"verbs/test_{name}.py" for name in ("about_one", "once", "pauses")),
 )
-"""Areas and files whose tests are about logic, disks, the kernel and this repository: every interpreter gives the same."""
+"""Areas and files whose tests are about logic, disks, the kernel and this repository: no interpreter changes it."""
 _EACH = ("durability/test_kills.py",)
 """Files among them that every interpreter has to stand."""
 
