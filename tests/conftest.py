@@ -25,14 +25,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _SERVE = pytest.StashKey[Serve]()
-_ONCE = frozenset(("bench", "core", "house", "output", "store", "typing"))
-"""Areas whose tests are about logic, disks and this repository: every interpreter gives the same."""
+_ONCE = (
+    *("bench", "core", "durability", "house", "output", "store", "typing"),
+    *("commands/test_crash_points.py", "supervisor/test_limits.py"),
+    *(f"service/test_{name}.py" for name in ("kept", "no_store", "order", "ps", "retention")),
+    *(f"verbs/test_{name}.py" for name in ("about_one", "once", "pauses")),
+)
+"""Areas and files whose tests are about logic, disks, the kernel and this repository: no interpreter changes it."""
+_EACH = ("durability/test_kills.py",)
+"""Files among them that every interpreter has to stand."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of those areas."""
     for item in items:
-        if _ONCE.intersection(item.path.relative_to(Path(__file__).parent).parts[:1]):
+        path = item.path.relative_to(Path(__file__).parent)
+        if path.as_posix() not in _EACH and {path.parts[0], path.as_posix()}.intersection(_ONCE):
             item.add_marker("once")
 
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from support.command import Command
+from support.emptying import empty
+from support.service import RunningService, Serve
 
 
 @pytest.fixture
@@ -14,6 +21,33 @@ def orcha(tmp_path):
     command.module("orcha_t", PLUGIN)
     command.settle()
     return command
+
+
+@pytest.fixture(scope="module")
+def shared(request, tmp_path_factory) -> Iterator[RunningService]:
+    """Give a service that runs as many commands at once as the module's AT_ONCE says; `service` is it, emptied."""
+    home = Path(tempfile.mkdtemp(prefix="orcha-"))
+    factory = Serve(home, tmp_path_factory.mktemp("shared"))
+    service = factory(arguments=("serve", "commands"), environment={"ORCHA_COMMANDS": str(request.module.AT_ONCE)})
+    yield service
+    problems = factory.close()
+    assert not problems, "; ".join(problems) + f"\nstderr of the service:\n{service.all_stderr()}"
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def service(shared, monkeypatch) -> Iterator[RunningService]:
+    """Give a service that runs commands, and on which nothing is when the test begins; the test only asks it things."""
+    monkeypatch.setenv("ORCHA_HOME", str(shared.home))
+    yield shared
+    shared.end_clients()
+    empty(shared)
+
+
+@pytest.fixture
+def own_service(request, serve) -> RunningService:
+    """Give a service as `service` does, to be stopped, killed, or counted on."""
+    return serve(arguments=("serve", "commands"), environment={"ORCHA_COMMANDS": str(request.module.AT_ONCE)})
 
 
 PLUGIN = """

@@ -14,11 +14,8 @@ from orcha.interfaces import Message
 from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
-
-@pytest.fixture
-def service(serve):
-    """Give a service that runs commands."""
-    return serve(arguments=("serve", "commands"), environment={"ORCHA_COMMANDS": "8"})
+AT_ONCE = 8
+"""Commands that the service runs."""
 
 
 def detach(service, name, *command, options=()):

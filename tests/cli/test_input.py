@@ -14,11 +14,8 @@ from orcha._wire.messages import Reply, Verdict
 from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
-
-@pytest.fixture
-def service(serve):
-    """Give a service that runs two commands at once."""
-    return serve(arguments=("serve", "commands"), environment={"ORCHA_COMMANDS": "2"})
+AT_ONCE = 2
+"""Commands that the service runs."""
 
 
 def run(service, *arguments, **options):
@@ -77,7 +74,8 @@ def test_standard_input_waits_with_its_command(service):
     assert client.wait(DEADLINE) == 0
 
 
-def test_a_service_that_comes_back_gets_the_rest(service):
+def test_a_service_that_comes_back_gets_the_rest(own_service):
+    service = own_service
     client = service.spawn(*service.orcha("run", "-i", "cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     client.stdin.write(b"one\n")
     client.stdin.flush()

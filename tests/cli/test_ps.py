@@ -186,7 +186,8 @@ def test_ages_are_as_people_say_them(seconds, text):
     assert render.age(seconds) == text
 
 
-def test_shows_what_a_real_service_has(service, gate):
+def test_shows_what_a_real_service_has(serve, gate):
+    service = serve()
     client = ClientManager(service.address, service.port)
     assert client.connect()
     queue = client.manager.Queue()

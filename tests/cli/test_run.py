@@ -13,11 +13,8 @@ import pytest
 
 from support.waiting import DEADLINE, wait_for
 
-
-@pytest.fixture
-def service(serve):
-    """Give a service that runs two commands at once."""
-    return serve(arguments=("serve", "commands"), environment={"ORCHA_COMMANDS": "2"})
+AT_ONCE = 2
+"""Commands that the service runs."""
 
 
 def run(service, *arguments, **options):
@@ -125,7 +122,8 @@ def test_detached_it_prints_the_id_and_leaves(service, tmp_path):
 # --- what is Orcha's own failure -------------------------------------------------------------------------------------
 
 
-def test_without_a_service_it_is_125(service):
+def test_without_a_service_it_is_125(own_service):
+    service = own_service
     service.stop()
     done = run(service, "true")
     assert done.returncode == 125
@@ -215,7 +213,8 @@ def test_a_client_that_is_killed_or_hung_up_leaves_it_running(service):
         assert service.run("cancel", name).returncode == 0
 
 
-def test_ctrl_c_while_the_service_is_away_leaves_at_the_second(service):
+def test_ctrl_c_while_the_service_is_away_leaves_at_the_second(own_service):
+    service = own_service
     client = started(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000")
     assert client.stdout.readline() == b"ready\n"
     service.kill()
@@ -276,7 +275,8 @@ def test_closed_streams_are_no_sockets(service):
     assert row_of(service, "it")["outcome"] == "succeeded"
 
 
-def test_a_service_that_comes_back_is_gone_on_with(service, tmp_path):
+def test_a_service_that_comes_back_is_gone_on_with(own_service, tmp_path):
+    service = own_service
     os.mkfifo(tmp_path / "more")
     client = started(
         service, "--", "sh", "-c", 'echo ready; read more < "$1"; echo "$more"; exit 3', "-", tmp_path / "more"
@@ -289,7 +289,8 @@ def test_a_service_that_comes_back_is_gone_on_with(service, tmp_path):
     assert client.wait(DEADLINE) == 3
 
 
-def test_no_byte_is_lost_or_doubled_over_several_kills(service, tmp_path):
+def test_no_byte_is_lost_or_doubled_over_several_kills(own_service, tmp_path):
+    service = own_service
     script = 'i=0; while [ ! -e "$1" ]; do i=$((i + 1)); echo "$i" | tee -a "$2"; sleep 0.001; done; exit 7'
     files = [tmp_path / "stop", tmp_path / "written"]
     client = started(service, "--name", "it", "--", "sh", "-c", script, "-", *files)

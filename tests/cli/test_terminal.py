@@ -10,11 +10,8 @@ import pytest
 from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
-
-@pytest.fixture
-def service(serve):
-    """Give a service that runs two commands at once."""
-    return serve(arguments=("serve", "commands"), environment={"ORCHA_COMMANDS": "2"})
+AT_ONCE = 2
+"""Commands that the service runs."""
 
 
 def run(service, *arguments, **options):

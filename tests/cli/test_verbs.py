@@ -17,10 +17,8 @@ MINE = [verb for verb in VERBS if verb not in {"serve", "stop"}]
 READING = ["ps", "show", "logs", "wait", "stats"]
 
 
-@pytest.fixture
-def service(serve):
-    """Give a service that runs one command at a time."""
-    return serve(arguments=("serve", "commands"), environment={"ORCHA_COMMANDS": "1"})
+AT_ONCE = 1
+"""Commands that the service runs."""
 
 
 def detach(service, name, *command, options=()):
@@ -57,7 +55,8 @@ def test_each_verb_has_help_with_an_example(service):
         assert ("--json" in done.stdout) == (verb in READING), verb
 
 
-def test_each_verb_says_in_a_line_that_there_is_no_service(service):
+def test_each_verb_says_in_a_line_that_there_is_no_service(own_service):
+    service = own_service
     service.stop()
     for verb in MINE:
         arguments = {"priority": ["x", "1"], "ps": [], "stats": [], "run": ["true"]}.get(verb, ["x"])
@@ -67,7 +66,8 @@ def test_each_verb_says_in_a_line_that_there_is_no_service(service):
         assert done.stdout == ""
 
 
-def test_each_verb_says_in_a_line_that_there_is_no_such_petition(service):
+def test_each_verb_says_in_a_line_that_there_is_no_such_petition(own_service):
+    service = own_service
     for verb in MINE:
         if verb in {"run", "ps", "stats"}:
             continue
@@ -272,7 +272,8 @@ def test_ctrl_c_cancels_what_was_attached_to(service):
 # --- what is read ----------------------------------------------------------------------------------------------------
 
 
-def test_stats_count(service):
+def test_stats_count(own_service):
+    service = own_service
     detach(service, "it", "true")
     service.run("wait", "it")
     found = json.loads(service.run("stats", "--json").stdout)

@@ -17,7 +17,8 @@ from support.ledger import read_ledger
 from support.waiting import wait_for
 
 KILLS = int(os.environ.get("TEST_KILLS", "220"))
-RUNS = 2
+RUNS = 4
+"""Each on a service and a store of its own; several, so that no other test has to wait for a long one."""
 
 
 @pytest.mark.slow

@@ -142,13 +142,7 @@ class RunningService:
     def close(self) -> list[str]:
         """End everything; give what is wrong: an unexpected death, processes that outlived an orderly stop."""
         problems = []
-        for client in self._clients:
-            if client.poll() is None:
-                client.kill()
-            client.wait(DEADLINE)
-            for stream in (client.stdin, client.stdout, client.stderr):
-                if stream is not None:
-                    stream.close()
+        self.end_clients()
         if self.process is not None:
             if self.process.poll() is not None and not self._expected_end:
                 problems.append(f"the service died unexpectedly ({self.pid_and_code()})")
@@ -156,6 +150,17 @@ class RunningService:
                 problems += self._end()
         problems += self._leftovers()
         return problems
+
+    def end_clients(self) -> None:
+        """Kill the clients that still run."""
+        for client in self._clients:
+            if client.poll() is None:
+                client.kill()
+            client.wait(DEADLINE)
+            for stream in (client.stdin, client.stdout, client.stderr):
+                if stream is not None:
+                    stream.close()
+        self._clients.clear()
 
     def _end(self) -> list[str]:
         """Stop the running process, by force where it does not stop."""
