@@ -125,7 +125,7 @@ def test_killed_at_random_moments_every_line_of_both_streams_comes_once(serve, c
     notes = noted(ledger)
     for number, result in enumerate(results):
         mine = [(word, value) for which, word, value in notes if which == str(number)]
-        assert [word for word, _ in mine] == ["start", "end"]
+        assert [word for word, _ in mine] == ["start", "end"], (number, result.lines, result.code, service.all_stderr())
         expected = b"".join(b"%d %d\n" % (number, line) for line in range(int(mine[1][1])))
         assert result == (expected, expected, [], number % 5)
 

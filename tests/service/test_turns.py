@@ -14,7 +14,7 @@ from support.waiting import wait_for
 class Visits:
     """Nothing to ask."""
 
-    chooses = False
+    chooses = go_on = False
 
     def collect(self):
         """Do nothing."""
@@ -30,6 +30,7 @@ class Engine:
         self.machine = self
         self.now = 0.0
         self.visits = Visits()
+        self.commands = self
         self.timers = Timers()
         self.has_a_queue = False
         self.dirty = False
@@ -49,6 +50,9 @@ class Engine:
         self.done.append(("commit", threading.current_thread().name))
 
     def flush(self):
+        """Do nothing."""
+
+    def settle(self):
         """Do nothing."""
 
     def say_failed(self, error):
@@ -107,6 +111,11 @@ def test_a_time_that_is_due_earlier_than_before_is_kept_by_the_engine_s_thread(e
     due = threading.Event()
     engine.turns.take(engine.timers.at, 0.0, due.set, may_commit=True)
     assert due.wait(20)
+
+
+def test_who_is_told_to_stop_the_engine_as_the_engine_has_its_thread_end(engine):
+    engine.turns.take(engine.turns.halt, may_commit=True)
+    assert engine.turns.stopped.wait(20)
 
 
 def test_what_fails_on_another_thread_ends_the_engine_too(engine):

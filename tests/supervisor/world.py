@@ -44,6 +44,7 @@ class World:
             self.commands.took(event.seq, event.attempt, event.chunks[-1].number)
         elif self._acknowledge and isinstance(event, ENDS):
             self.commands.forget(event.seq, event.attempt)
+            self.commands.settle()
 
     def spec(self, *argv: str | bytes, **fields: Any) -> Spec:
         self._next += 1

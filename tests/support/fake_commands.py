@@ -42,6 +42,9 @@ class FakeCommands:
         """Have none."""
         return []
 
+    def settle(self) -> None:
+        """Hold nothing back."""
+
     def __getattr__(self, verb: str) -> Any:
         """Note any other call."""
         if verb.startswith("_"):

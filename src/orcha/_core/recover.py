@@ -12,9 +12,10 @@ from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, INTERRUPTED_CODE
 from orcha._core.state import OnInterrupt, Outcome, State
 
 INTERRUPTED = "interrupted: the service ended while it ran"
-NEVER_EXECUTED = "it could not be executed: what was to start it died, several times in a row"
-MOST_LOSSES = 3
-"""Attempts at a command in a row that may be lost before they are executed."""
+NEVER_EXECUTED = "it could not be executed: what was to start it died, many times in a row"
+MOST_LOSSES = 20
+"""Attempts at a command in a row that may be lost before they are executed. A service that is killed again and again
+loses fewer by chance: it is the command itself that ends whatever is to start it."""
 _WAITS_AGAIN = {OnInterrupt.RERUN: State.QUEUED, OnInterrupt.ASK: State.HELD}
 
 

@@ -89,7 +89,7 @@ class CommandRunner:
         return [] if self._commands is None else self._commands.descriptors()
 
     def _take(self, event: Event) -> None:
-        self._engine.post(self._handle, event)
+        self._engine.turns.take(self._handle, event, may_commit=True)
 
     def _handle(self, event: Event) -> None:
         self._handlers[type(event)](event)
@@ -101,7 +101,7 @@ class CommandRunner:
         try:
             self.reach().start(attempts.spec_of(record))
         except Exception as error:  # noqa: BLE001 - whatever it is: the petition ends with it, and nobody waits for ever
-            self._take(NotStarted(record.seq, record.attempt, CANNOT, describe(error)))
+            self._engine.post(self._handle, NotStarted(record.seq, record.attempt, CANNOT, describe(error)))
 
     def attempt_of(self, record: Record) -> Attempt:
         """Give what is known of the record's current attempt."""
@@ -316,6 +316,11 @@ class CommandRunner:
                 self._engine.machine.rises(seq)
 
         self._engine.timers.at(time.monotonic() + max(0.0, due - time.time()), rise)
+
+    def settle(self) -> None:
+        """Be done with a batch."""
+        if self._commands is not None:
+            self._commands.settle()
 
     # --- the end ------------------------------------------------------------------------------------------------
 

@@ -169,7 +169,7 @@ class Service:
 
     def look_ahead(self, count: int | None) -> None:
         """Consider only the first `count` of the waiting."""
-        self._engine.post(setattr, self._engine.visits, "look_ahead", count)
+        self._engine.post(setattr, self._engine.visits.candidates, "look_ahead", count)
 
     def has_started(self, petition: Petition) -> bool:
         """Tell whether a petition has been started by this service."""

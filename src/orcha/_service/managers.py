@@ -5,15 +5,20 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from orcha._service.visit import Hook
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from orcha._core.record import Record
+    from orcha._service.visit import Visit
 
 BUILT_IN = "commands"
 """The plugin's name of the built-in manager."""
 COMMAND_MANAGER = "orcha.lib.commands:CommandManager"
 """The built-in manager as it is stored."""
+OURS = frozenset((COMMAND_MANAGER, "orcha.lib.watchdog:WatchdogManager"))
+"""The managers whose hooks are none of a plugin's."""
 WATCHDOG = "watchdog"
 """The id, and where there are several managers the name, of what shows that the whole service is alive."""
 
@@ -48,6 +53,7 @@ class Managers:
         self._by_name = {each.name: each.manager for each in served}
         self._by_plugin = {each.plugin: each.name for each in served}
         self._by_its_name = WATCHDOG in self._by_plugin
+        self._ours = OURS & self._by_name.keys()
         self.broken: Mapping[str, str] = {}
         """Why a plugin's manager is not served, by its name."""
 
@@ -72,6 +78,16 @@ class Managers:
     def of(self, record: Record) -> Any:
         """Give the manager of a petition that is served here."""
         return self._by_name[record.manager]
+
+    def answer_at_once(self, visit: Visit) -> bool:
+        """Tell whether a visit is about petitions of the built-in managers alone, whose hooks never take long."""
+        ours = self._ours
+        return (
+            bool(ours)
+            and all(call.record.manager in ours and call.hook is not Hook.CALL for call in visit.calls)
+            and all(record.manager in ours for record in visit.waiting)
+            and all(record.manager in ours for record in visit.sample)
+        )
 
     def choose(self, plugin: str | None, identity: str | int) -> tuple[str | None, str]:
         """Give the name of the manager a message is for, or None and why there is none."""

@@ -84,11 +84,10 @@ class Turns:
         engine.visits.dispatch()
         if may_commit:
             self._keep()
-        elif engine.has_work():
-            self.inbox.ring()
         engine.flush()
         if engine.timers.head != due:
             self.inbox.ring()
+        self._go_on()
 
     def _run(self) -> None:
         """Be the engine whenever the bell rings or something is due."""
@@ -103,7 +102,8 @@ class Turns:
                 wait = self._engine.timers.wait(time.monotonic())
             if not self._stop:
                 self.inbox.wait(wait)
-        self.stopped.set()
+        with self.inbox.turn:  # another thread may be about the last batch
+            self.stopped.set()
 
     def _fail(self, error: BaseException) -> None:
         self.failure = error
@@ -125,6 +125,13 @@ class Turns:
             self._gather()
         self._keep()
         engine.flush()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Have another batch where this one left something to do."""
+        self._engine.commands.settle()
+        if self._stop or self._engine.visits.go_on or self._engine.has_work():
+            self.inbox.ring()
 
     def _keep(self) -> None:
         """Keep what is to be kept, and have the effects."""

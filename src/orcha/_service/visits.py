@@ -10,8 +10,8 @@ from orcha._core.choose import PATIENCE, Answer
 from orcha._core.record import Phase, Record
 from orcha._core.state import State
 from orcha._service import faults, overdue
+from orcha._service.candidates import HEADS, Candidates
 from orcha._service.hooks import SAYS_NO, Hooks
-from orcha._service.loading import record_of
 from orcha._service.steps import Steps
 from orcha._service.verbs.call import answered
 from orcha._service.visit import Call, Hook, Result, Visit
@@ -26,16 +26,8 @@ CONVERT_AT_ONCE = 256
 """Conversions of one visit while nothing runs."""
 CONVERT_MEANWHILE = 24
 """Conversions of one visit while something runs: more would keep those that wait from being asked."""
-HEADS = 96
-"""Waiting petitions handed over to be asked."""
 FEW = 16
 """Calls of a visit that is over sooner than a transaction."""
-AFTER_A_START = 0.05
-"""Seconds after which a start alone has blocked conditions asked again."""
-SAMPLE = 64
-"""Petitions beyond the first ones that one slice of sampling may ask."""
-SAMPLE_EVERY = 0.4
-"""Seconds between slices of sampling: 2 ms of each are half a percent of a core."""
 _HELD_FOR = 0.02
 
 
@@ -55,7 +47,7 @@ class Visits:
             engine.visit_over,
             lambda thread: engine.post(self._came_back, thread),
         )
-        self.look_ahead: int | None = engine.settings.look_ahead
+        self.candidates = Candidates(engine)
         self._starts: list[Record] = []
         self._finishes: list[Record] = []
         self._calls: list[tuple[Record, Any]] = []
@@ -63,13 +55,8 @@ class Visits:
         self._converts_from = 0
         self._again: list[Call] = []
         self._visit: Visit | None = None
-        self._asked_version = -1
-        self._asked_starts = 0
-        self._start_armed = self._start_due = False
-        self._more = False
         self._finds = True
-        self._cursor = 0
-        self._sample_due = self._sample_armed = self._overdue_armed = False
+        self._overdue_armed = False
         self._stopped_by: int | None = None
         self._owed: dict[int, list[Record]] = {}
 
@@ -125,9 +112,7 @@ class Visits:
         """Hand over what has gathered, if the hook thread is free."""
         if not self._is_free() or self._stopped_by is not None:
             return
-        waiting, sample = self._candidates()
-        if waiting:
-            sample = []
+        waiting, sample = self.candidates.take(converting=bool(self._converts))
         if not (waiting or sample or self.has_gathered):
             return
         calls = self._again
@@ -137,11 +122,14 @@ class Visits:
         calls += [Call(Hook.CONVERT, r, "again") for r in (*waiting, *sample) if r.petition is None]
         calls += [Call(Hook.CONVERT, record) for record in self._take_converts()]
         self._starts, self._finishes, self._calls, self._again = [], [], [], []
-        self._visit = visit = Visit(calls, waiting, sample, self.look_ahead)
-        self._asked_version = self._engine.machine.version
-        self._more = False
-        self._watch()
-        self.hooks.perform(visit)
+        self._visit = visit = Visit(calls, waiting, sample, self.candidates.look_ahead)
+        self.candidates.asked()
+        if self._engine.managers.answer_at_once(visit):
+            self.hooks.perform_here(visit)
+            self.end(visit)
+        else:
+            self._watch()
+            self.hooks.perform(visit)
 
     def _is_free(self) -> bool:
         """Tell whether no visit is under way; where one is and there is work for the next, its end wakes the engine."""
@@ -166,51 +154,6 @@ class Visits:
         else:
             self._converts_from = begin + len(taken)
         return taken
-
-    def _candidates(self) -> tuple[list[Record], list[Record]]:
-        machine = self._engine.machine
-        if self._engine.draining is not None or self._engine.paused:
-            return [], []
-        self._engine.groups.look()
-        if not machine.waiting:
-            return [], []
-        self._promote()
-        waiting: list[Record] = []
-        narrow = self.look_ahead is not None and bool(self._converts)  # who is new counts among the first so many
-        if machine.version != self._asked_version or self._more or self._start_due or narrow:
-            self._asked_starts, self._start_due = machine.starts, False
-            waiting = self._records(machine.waiting.head(self.look_ahead or HEADS))
-        elif machine.starts != self._asked_starts and not self._start_armed:
-            self._start_armed = True
-            self._engine.timers.at(time.monotonic() + AFTER_A_START, self._after_a_start)
-        sample: list[Record] = []
-        if self._sample_due and self.look_ahead is None:
-            self._sample_due = False
-            sample = self._records(machine.waiting.head(SAMPLE, max(self._cursor, PATIENCE)))
-            self._cursor = 0 if len(sample) < SAMPLE else max(self._cursor, PATIENCE) + SAMPLE
-        if len(machine.waiting) > PATIENCE and not self._sample_armed and self.look_ahead is None:
-            self._sample_armed = True
-            self._engine.timers.at(time.monotonic() + SAMPLE_EVERY, self._sample)
-        return waiting, sample
-
-    def _after_a_start(self) -> None:
-        self._start_armed, self._start_due = False, True
-
-    def _sample(self) -> None:
-        self._sample_armed, self._sample_due = False, True
-
-    def _records(self, keys: list[Any]) -> list[Record]:
-        records = self._engine.machine.records
-        return [records[key[1]] for key in keys if key[1] in records]
-
-    def _promote(self) -> None:
-        machine = self._engine.machine
-        machine.cool(machine.waiting.demote())
-        if not machine.waiting.wants_promotion():
-            return
-        keys = machine.waiting.promote()
-        for row in self._engine.store.rows([key[1] for key in keys]):
-            machine.warm(record_of(row))
 
     # --- what came of it ----------------------------------------------------------------------------------------
 
@@ -242,7 +185,7 @@ class Visits:
         found = self._answers(answered.values())
         if visit.waiting:
             self._finds = found
-        self._more = len(visit.waiting) >= HEADS and visit.noes < PATIENCE
+        self.candidates.more = len(visit.waiting) >= HEADS and visit.noes < PATIENCE
 
     def _came_of(self, result: Result) -> None:
         hook, record = result.hook, result.record
@@ -388,6 +331,12 @@ class Visits:
     def is_busy(self) -> bool:
         """Whether the hook thread has work, or some is gathered for it."""
         return (self._visit is not None and not self._visit.over) or self.has_gathered
+
+    @property
+    def go_on(self) -> bool:
+        """Whether there is something to hand over, and nothing under way whose end would bring that about."""
+        free = self._visit is None and self._stopped_by is None
+        return free and (self.has_gathered or self.candidates.are_news)
 
     @property
     def has_gathered(self) -> bool:

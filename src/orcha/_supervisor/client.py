@@ -157,15 +157,19 @@ class Commands:
                 self._free(shim)
             self._bury_box(seq, attempt)
 
+    def settle(self) -> None:
+        """See the contract."""
+        with self._lock:
+            self._roster.settle()
+
     def descriptors(self) -> list[int]:
         """Give what a forked child of the service must not keep: a shim would wait for that child's end, too.
 
         Takes no lock, as it is called in the child.
         """
         supervisor = self._supervisor
-        shims = [shim.link.descriptor for shim in self._roster]
-        own = [self._epoll.fileno(), self._wake, self._shims_folder]
-        return [*own, *shims, *([] if supervisor is None else [supervisor.link.descriptor])]
+        links = [shim.link for shim in self._roster] + ([] if supervisor is None else [supervisor.link])
+        return [self._epoll.fileno(), self._wake, self._shims_folder, *(link.descriptor for link in links)]
 
     def close(self, *, keep: bool) -> None:
         """See the contract. Without `keep` it waits for the commands' ends, 10 s at most."""
@@ -219,13 +223,10 @@ class Commands:
 
     def _free(self, shim: Known) -> None:
         """Have the shim forget its attempt, and take the next."""
-        assert shim.key is not None
-        seq, attempt = shim.key
-        shim.link.send({"t": "forget", "s": seq, "a": attempt})
-        del self._roster.by_key[shim.key]
-        shim.free()
+        self._roster.free(shim)
         self._quiet.notify_all()
         if shim.survivors:
+            shim.link.release()
             self._roster.remove(shim)
         elif self._waiting:
             self._hand(shim, self._waiting.popleft())
@@ -252,8 +253,7 @@ class Commands:
                 self._no_supervisor(f"no supervisor can be started: {error}")
                 return
             self._epoll.register(supervisor.link.descriptor, select.EPOLLIN)
-        missing = len(self._waiting) - supervisor.asked
-        if missing > 0:
+        if (missing := len(self._waiting) - supervisor.asked) > 0:
             supervisor.ask(missing + SPARE)
 
     def _hear_supervisor(self, supervisor: Supervisor) -> None:
@@ -362,6 +362,7 @@ class Commands:
             shim.survivors = isinstance(event, Ended) and bool(event.survivors)
             if shim.discarded:
                 self._free(shim)
+                self._roster.settle()
                 return
         if not shim.discarded:
             events.append(event)

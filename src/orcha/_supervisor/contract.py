@@ -234,7 +234,11 @@ class Commands(Protocol):
         ...
 
     def forget(self, seq: int, attempt: int) -> None:
-        """Acknowledge the end, or the loss: the shim is free again."""
+        """Acknowledge the end, or the loss: the shim is free again, and hears of it at :meth:`settle` at the latest."""
+        ...
+
+    def settle(self) -> None:
+        """Send what was held back so that it could go with something else."""
         ...
 
     def descriptors(self) -> list[int]:

@@ -20,6 +20,8 @@ class Roster:
         self.epoll = select.epoll()
         self.by_key: dict[tuple[int, int], Known] = {}
         self.idle: list[Known] = []
+        self.unsettled: list[Known] = []
+        """Shims that were freed, and are told so with what they are told next, or by `settle`."""
         self._by_descriptor: dict[int, Known] = {}
 
     def __iter__(self) -> Iterator[Known]:
@@ -57,6 +59,22 @@ class Roster:
             self.idle.remove(shim)
         if shim.key is not None:
             self.by_key.pop(shim.key, None)
+
+    def free(self, shim: Known) -> None:
+        """Have a shim without an attempt; it is told with its next one, which spares it a turn."""
+        assert shim.key is not None
+        seq, attempt = shim.key
+        shim.link.hold({"t": "forget", "s": seq, "a": attempt})
+        self.unsettled.append(shim)
+        del self.by_key[shim.key]
+        shim.free()
+
+    def settle(self) -> None:
+        """Tell those that were freed and have got nothing else since."""
+        freed, self.unsettled = self.unsettled, []
+        for shim in freed:
+            if shim.link.holds and shim.link.is_open:
+                shim.link.release()
 
     def _watch(self, link: Link, *, writing: bool) -> None:
         self.epoll.modify(link.descriptor, select.EPOLLIN | (select.EPOLLOUT if writing else 0))
