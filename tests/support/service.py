@@ -169,25 +169,24 @@ class RunningService:
         except subprocess.TimeoutExpired:
             self._running().terminate()  # the second signal: running actions get no grace
         try:
-            self._running().wait(20)
+            self._running().wait(DEADLINE)
         except subprocess.TimeoutExpired:
             os.killpg(self.pid, signal.SIGABRT)  # faulthandler prints where it hangs
             self._running().wait(DEADLINE)
-            return ["the service did not stop within 20 s of SIGTERM"]
+            return [f"the service did not stop within {DEADLINE:g} s of SIGTERM"]
         return []
 
     def _leftovers(self) -> list[str]:
         """Kill what is still there a while after the service's end; give it, where the service could have ended it."""
+        killed = self.process is not None and self.process.returncode == -signal.SIGKILL
+        deadline = 5 if killed else DEADLINE  # the next start would end what a kill before its watcher's start left
         try:
-            wait_for(lambda: not self.processes(), 5, what="the end of all its processes", interval=0.02)
+            wait_for(lambda: not self.processes(), deadline, what="the end of all its processes", interval=0.02)
         except AssertionError:
             left = self.processes()
             descriptions = [f"process {pid} outlived the service: {command_line(pid)}" for pid in left]
             kill_all(left)
-            killed = self.process is not None and self.process.returncode == -signal.SIGKILL
-            return (
-                [] if killed else descriptions
-            )  # the next start would end what a kill before its watcher's start left
+            return [] if killed else descriptions
         return []
 
     def _running(self) -> subprocess.Popen[bytes]:
