@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -199,6 +203,14 @@ class RunningService:
         return self._logs / f"service-{self.port}-{self._starts}.{stream}"
 
 
+@functools.cache
+def _plugins_known() -> Path:
+    """Give a folder with what services of earlier tests found out about plugins: a search takes a tenth of a second."""
+    folder = tempfile.TemporaryDirectory(prefix="orcha-plugins-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
+
+
 class Serve:
     """Starts services; the fixture `serve`."""
 
@@ -237,6 +249,8 @@ class Serve:
             command = [python, "-m", "orcha", "--listen-address", "127.0.0.1", "--port", str(port), *arguments]
         else:
             command = [python, str(TESTS / "support" / "serve.py"), manager, "127.0.0.1", str(port), start_method]
+        if not (self.home / "cache").exists():
+            shutil.copytree(_plugins_known(), self.home / "cache")
         service = RunningService(command, self.home, port, self.environment() | dict(environment or {}), self.folder)
         self.services.append(service)
         if start:
@@ -254,4 +268,7 @@ class Serve:
 
     def close(self) -> list[str]:
         """End all services; give what was wrong."""
-        return [problem for service in self.services for problem in service.close()]
+        problems = [problem for service in self.services for problem in service.close()]
+        for known in (self.home / "cache").glob("plugins-????????"):
+            shutil.copy(known, _plugins_known())
+        return problems
