@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orcha.plugins.record import TOO_SLOW
 from support.ports import free_port
 from support.processes import command_line, kill_all, processes_of
 from support.waiting import DEADLINE, wait_for
@@ -270,5 +271,6 @@ class Serve:
         """End all services; give what was wrong."""
         problems = [problem for service in self.services for problem in service.close()]
         for known in (self.home / "cache").glob("plugins-????????"):
-            shutil.copy(known, _plugins_known())
+            if TOO_SLOW not in known.read_text(errors="replace"):  # of a loaded machine
+                shutil.copy(known, _plugins_known())
         return problems
