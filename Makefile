@@ -20,17 +20,21 @@ $(VENV)/.ready-run: pyproject.toml requirements-dev.txt $(EXAMPLE)
 	scripts/setup $(VENV) run $(PYTHON)
 	@touch $@
 
+$(VENV)/.ready-test: pyproject.toml requirements-dev.txt $(EXAMPLE)
+	scripts/setup $(VENV) test $(PYTHON)
+	@touch $(VENV)/.ready-run $@
+
 $(VENV)/.ready-dev: pyproject.toml requirements-dev.txt $(EXAMPLE)
 	scripts/setup $(VENV) dev $(PYTHON)
-	@touch $(VENV)/.ready-run $@
+	@touch $(VENV)/.ready-run $(VENV)/.ready-test $@
 
 demo: $(VENV)/.ready-run  ## see it work: stream a petition, kill the service, see what was queued survive
 	$(RUN) examples/demo.py
 
-test: $(VENV)/.ready-dev  ## run all tests, JOBS at once (T='tests/core -k name' for some)
+test: $(VENV)/.ready-test  ## run all tests, JOBS at once (T='tests/core -k name' for some)
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal $(T)
 
-test-quick: $(VENV)/.ready-dev  ## run the tests that are not marked slow
+test-quick: $(VENV)/.ready-test  ## run the tests that are not marked slow
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(T)
 
 lint: $(VENV)/.ready-dev  ## ruff: rules and format
@@ -44,7 +48,7 @@ types: $(VENV)/.ready-dev  ## mypy --strict
 imports: $(VENV)/.ready-dev  ## import-linter: who may import whom
 	$(VENV)/bin/lint-imports
 
-core-coverage: $(VENV)/.ready-dev  ## the pure core's own tests cover all of its branches
+core-coverage: $(VENV)/.ready-test  ## the pure core's own tests cover all of its branches
 	$(RUN) -m coverage run --data-file=.coverage-core --source=orcha._core -m pytest -q tests/core
 	$(RUN) -m coverage report --data-file=.coverage-core --include='*/orcha/_core/*' --fail-under=100
 

@@ -4,7 +4,6 @@ import gc
 import pickle
 import queue
 import threading
-import time
 
 import pytest
 
@@ -239,7 +238,7 @@ def test_what_comes_for_a_dropped_channel_is_stopped(scripted, client_of, item):
 
 def test_closing_the_client_ends_whoever_waits(scripted, client_of, item):
     service = scripted(lambda item: None)
-    client = client_of(service)
+    client = client_of(service, reconnect=1000.0)
     channel = client.channel()
     client.submit([item(channel=channel)])
     got = []
@@ -249,6 +248,4 @@ def test_closing_the_client_ends_whoever_waits(scripted, client_of, item):
     client.close()
     reader.join()
     assert got == ["orcha: this client was closed\n", 69]
-    started = time.monotonic()
-    assert client.channel().get().startswith("orcha: not connected")
-    assert time.monotonic() - started < 20
+    assert client.channel().get().startswith("orcha: not connected")  # at once, however patient the client was

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from orcha.plugins import cache, discovery
-from orcha.plugins.record import Plugin, Stamp
+from orcha.plugins.record import TOO_SLOW, Plugin, Stamp
 
 
 @pytest.fixture
@@ -126,6 +126,17 @@ def test_a_cache_without_versions_does_not_serve_who_wants_them(tmp_path, monkey
     cache.write(mark, [Plugin("orcha_a", name="alpha")], versions=False)
     assert cache.read([], versions=True) is None
     assert [plugin.name for plugin in cache.read([], versions=False)] == ["alpha"]
+
+
+def test_a_plugin_that_was_too_slow_is_tried_again_after_a_while(tmp_path, monkeypatch):
+    monkeypatch.setenv("ORCHA_HOME", str(tmp_path))
+    slow = Plugin("orcha_a")
+    slow.problem = f"{TOO_SLOW} 10 s"
+    cache.write(cache.Mark([]), [slow], versions=True)
+    assert [plugin.problem for plugin in cache.read([], versions=True)] == [slow.problem]
+    (place,) = (tmp_path / "cache").iterdir()
+    os.utime(place, (1_000_000_000, 1_000_000_000))
+    assert cache.read([], versions=True) is None
 
 
 def test_a_cache_that_others_may_write_is_not_believed(tmp_path, monkeypatch):

@@ -31,9 +31,9 @@ def test_wall_time_ends_a_command(world: World) -> None:
 
 
 def test_silence_ends_a_command_and_output_delays_it(world: World) -> None:
-    key = world.start("sh", "-c", "for i in 1 2 3 4; do echo $i; sleep 0.1; done; sleep 1000", idle_timeout=0.3)
+    key = world.start("sh", "-c", "for i in $(seq 30); do echo $i; sleep 0.1; done; sleep 1000", idle_timeout=2.0)
     assert world.end(key).why == "idle"
-    assert world.output(key) == b"1\n2\n3\n4\n"
+    assert world.output(key) == b"".join(b"%d\n" % number for number in range(1, 31))
 
 
 def test_silence_while_it_is_paused_ends_nothing(world: World) -> None:

@@ -69,6 +69,7 @@ class Command:
     def environment(self, **more: str) -> dict[str, str]:
         """Give the environment of a run."""
         own = {"PYTHONPATH": str(self.folder), "ORCHA_HOME": str(self.home), "COLUMNS": "200"}
+        own["PYTHONDONTWRITEBYTECODE"] = ""  # plugins have bytecode, as nearly everywhere
         return {**os.environ, **own, **more}
 
     def run(self, *arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

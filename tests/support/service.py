@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orcha.plugins.record import TOO_SLOW
 from support.ports import free_port
 from support.processes import command_line, kill_all, processes_of
 from support.waiting import DEADLINE, wait_for
@@ -169,25 +174,24 @@ class RunningService:
         except subprocess.TimeoutExpired:
             self._running().terminate()  # the second signal: running actions get no grace
         try:
-            self._running().wait(20)
+            self._running().wait(DEADLINE)
         except subprocess.TimeoutExpired:
             os.killpg(self.pid, signal.SIGABRT)  # faulthandler prints where it hangs
             self._running().wait(DEADLINE)
-            return ["the service did not stop within 20 s of SIGTERM"]
+            return [f"the service did not stop within {DEADLINE:g} s of SIGTERM"]
         return []
 
     def _leftovers(self) -> list[str]:
         """Kill what is still there a while after the service's end; give it, where the service could have ended it."""
+        killed = self.process is not None and self.process.returncode == -signal.SIGKILL
+        deadline = 5 if killed else DEADLINE  # the next start would end what a kill before its watcher's start left
         try:
-            wait_for(lambda: not self.processes(), 5, what="the end of all its processes", interval=0.02)
+            wait_for(lambda: not self.processes(), deadline, what="the end of all its processes", interval=0.02)
         except AssertionError:
             left = self.processes()
             descriptions = [f"process {pid} outlived the service: {command_line(pid)}" for pid in left]
             kill_all(left)
-            killed = self.process is not None and self.process.returncode == -signal.SIGKILL
-            return (
-                [] if killed else descriptions
-            )  # the next start would end what a kill before its watcher's start left
+            return [] if killed else descriptions
         return []
 
     def _running(self) -> subprocess.Popen[bytes]:
@@ -198,6 +202,14 @@ class RunningService:
     def _log(self, stream: str) -> Path:
         """Where this start's output goes."""
         return self._logs / f"service-{self.port}-{self._starts}.{stream}"
+
+
+@functools.cache
+def _plugins_known() -> Path:
+    """Give a folder with what services of earlier tests found out about plugins: a search takes a tenth of a second."""
+    folder = tempfile.TemporaryDirectory(prefix="orcha-plugins-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 class Serve:
@@ -238,6 +250,8 @@ class Serve:
             command = [python, "-m", "orcha", "--listen-address", "127.0.0.1", "--port", str(port), *arguments]
         else:
             command = [python, str(TESTS / "support" / "serve.py"), manager, "127.0.0.1", str(port), start_method]
+        if not (self.home / "cache").exists():
+            shutil.copytree(_plugins_known(), self.home / "cache")
         service = RunningService(command, self.home, port, self.environment() | dict(environment or {}), self.folder)
         self.services.append(service)
         if start:
@@ -255,4 +269,8 @@ class Serve:
 
     def close(self) -> list[str]:
         """End all services; give what was wrong."""
-        return [problem for service in self.services for problem in service.close()]
+        problems = [problem for service in self.services for problem in service.close()]
+        for known in (self.home / "cache").glob("plugins-????????"):
+            if TOO_SLOW not in known.read_text(errors="replace"):  # of a loaded machine
+                shutil.copy(known, _plugins_known())
+        return problems

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import sys
 
-from orcha.plugins.record import FIELD, RECORD, Plugin, Stamp, clean
+from orcha.plugins.record import FIELD, RECORD, TOO_SLOW, Plugin, Stamp, clean
 
 _FORMAT = "orcha plugins 2"
 _KEPT = 32
 _SIZE = 1 << 20
+_SLOW_KEPT = 60_000_000_000
+"""Nanoseconds after which a plugin that was too slow to be imported is tried again: the machine may have been."""
 _SETTLED = 50_000_000
 """Nanoseconds: a file written this short before it was looked at may be written again without a new time."""
 
@@ -37,8 +39,7 @@ class Mark:
 def read(path: list[str], *, versions: bool) -> list[Plugin] | None:
     """Give the cached plugins; None where there are none that hold, or their versions are missing but wanted."""
     location = _location(path)
-    text = None if location is None else _contents(location)
-    if text is None:
+    if location is None or (text := _contents(location)) is None:
         return None
     header, _, body = text.partition(RECORD + RECORD)
     first, *folders = header.split(RECORD)
@@ -50,6 +51,8 @@ def read(path: list[str], *, versions: bool) -> list[Plugin] | None:
     try:
         plugins = [Plugin.read(record) for record in records]
     except ValueError:
+        return None
+    if any(plugin.problem.startswith(TOO_SLOW) for plugin in plugins) and not _is_fresh(location):
         return None
     return plugins if all(stamp.holds() for plugin in plugins for stamp in plugin.stamps) else None
 
@@ -155,6 +158,11 @@ def _contents(location: str) -> str | None:
         return None
     finally:
         os.close(descriptor)
+
+
+def _is_fresh(location: str) -> bool:
+    """Whether a cache was written so lately that a plugin that was too slow then is not tried again."""
+    return _now() - Stamp.of(location).modified < _SLOW_KEPT
 
 
 def _is_ours(folder: str) -> bool:

@@ -1,7 +1,8 @@
 """Which plugins are installed, without importing them: a small cache says what the command line needs of each.
 
-The cache holds as long as no folder of ``sys.path``, and no file of a plugin, was written since. Where it does not,
-another process imports every plugin once (`orcha.plugins.scan`), so that no plugin can harm the command that is run.
+The cache holds as long as nothing but bytecode came into a folder of ``sys.path``, and no file of a plugin was written,
+since. Where it does not, another process imports every plugin once (`orcha.plugins.scan`), so that no plugin can harm
+the command that is run.
 """
 
 from __future__ import annotations

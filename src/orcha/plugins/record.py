@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 
 FIELD, RECORD, PART = "\x1f", "\x1e", "\x1d"
+TOO_SLOW = "it was not imported within"
+"""How the problem of a plugin begins that took too long; the next time it may not."""
 _SEPARATORS = {ord(each): " " for each in (FIELD, RECORD, PART, "\x1c", "\r", "\n", "\0")}
 
 

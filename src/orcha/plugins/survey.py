@@ -9,7 +9,7 @@ import subprocess  # noqa: TID251 - the process that imports plugins is no petit
 import sys
 
 from orcha.plugins.places import search_folders, with_orcha
-from orcha.plugins.record import FIELD, RECORD, Plugin, clean
+from orcha.plugins.record import FIELD, RECORD, TOO_SLOW, Plugin, clean
 
 DEADLINE = 10.0
 """Seconds that one plugin may take to be imported and to say its version."""
@@ -85,7 +85,7 @@ class _Scan:
         while True:
             ready, _, _ = select.select([reader], [], [], DEADLINE)
             if not ready:
-                self.problem = f"it was not imported within {DEADLINE:g} s"
+                self.problem = f"{TOO_SLOW} {DEADLINE:g} s"
                 return False
             received = os.read(reader, 65536)
             if not received:
