@@ -17,7 +17,7 @@ from orcha._core.state import Outcome, State
 from orcha._service import attempts, spans
 from orcha._service.describe import describe
 from orcha._service.loading import record_of
-from orcha._supervisor.contract import LOST, Ended, Lost, NotStarted, Output, Span, Started, Wrote
+from orcha._supervisor.contract import APART, LOST, Ended, Lost, NotStarted, Output, Span, Started, Wrote
 from orcha._wire import values
 from orcha._wire.messages import Kind
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 CANCELLED, SHUTDOWN, HURRIED = "cancelled", "shutdown", "cancelled at once"
 """Why a command is ended from here."""
+APART_LINE = "orcha: it goes on under another build of Orcha: what it writes from now on is not passed on, its end is\n"
 CANNOT = 125
 """Code of a command that could not be handed over."""
 
@@ -301,7 +302,10 @@ class CommandRunner:
             return
         if there.pid and record.state is State.STARTING:  # it was told, and not kept
             self._started(Started(record.seq, record.attempt, there.pid, there.start_time, there.boot_id, there.shim))
-        self.reach().resume(record.seq, record.attempt, after_chunk=row.last_chunk)
+        if there.phase == APART:
+            self._say(record, APART_LINE)
+        else:
+            self.reach().resume(record.seq, record.attempt, after_chunk=row.last_chunk)
 
     # --- time ---------------------------------------------------------------------------------------------------
 

@@ -152,7 +152,7 @@ class Lost(NamedTuple):
 
 Event: TypeAlias = Started | Output | Wrote | Ended | NotStarted | Lost
 
-WAITING, RUNNING, ENDED, LOST = "waiting", "running", "ended", "lost"
+WAITING, RUNNING, ENDED, LOST, APART = "waiting", "running", "ended", "lost", "apart"
 
 
 class Found(NamedTuple):
@@ -162,9 +162,11 @@ class Found(NamedTuple):
     attempt: int
     channel: bytes
     phase: str
-    """`waiting` (taken, its first process is not known yet), `running`, `ended` or `lost`.
+    """`waiting` (taken, its first process is not known yet), `running`, `ended`, `lost` or `apart`.
 
-    Of one that is lost nothing is left, and no event follows; of the others all events after the resumed chunk do.
+    Of one that is lost nothing is left, and no event follows; one that is apart goes on under a shim that this build
+    cannot talk to: nothing but its Lost follows, once it has ended or was killed; a cancel kills it. Of the others all
+    events after the resumed chunk follow.
     """
     shim: str
     pid: int = 0
