@@ -182,7 +182,7 @@ class CommandRunner:
             self._raw.delete(channel)
 
     def _wrote(self, event: Wrote) -> None:
-        self._engine.standard_input.wrote(event.seq, event.attempt, event.taken)
+        self._engine.standard_input.wrote(event)
 
     def _ended(self, event: Ended) -> None:
         record = self._live(event)
@@ -280,6 +280,7 @@ class CommandRunner:
         """Go on with a command that an earlier start of the service left, as soon as its petition is made again."""
         self._adopted[record.seq] = row, there
         self._attempts[record.seq] = attempts.Attempt(record, row)
+        self._engine.standard_input.adopted(record)
         self._engine.visits.convert_again(record)
 
     def note_loss(self, row: Row, command: CommandRow, losses: int) -> None:
@@ -337,13 +338,13 @@ class CommandRunner:
         """Send a signal to every process of a running command, as SIGSTOP and SIGCONT to pause and resume it."""
         self.reach().signal(record.seq, record.attempt, number)
 
-    def write(self, record: Record, data: bytes) -> None:
-        """Write to its standard input or terminal."""
-        self.reach().write(record.seq, record.attempt, data)
+    def write(self, record: Record, offset: int, data: bytes) -> None:
+        """Write to its standard input or terminal, at an offset from its beginning."""
+        self.reach().write(record.seq, record.attempt, offset, data)
 
-    def close_stdin(self, record: Record) -> None:
-        """Close its standard input."""
-        self.reach().close_stdin(record.seq, record.attempt)
+    def close_stdin(self, record: Record, offset: int) -> None:
+        """Close its standard input after so many bytes."""
+        self.reach().close_stdin(record.seq, record.attempt, offset)
 
     def resize(self, record: Record, rows: int, columns: int) -> None:
         """Give its terminal another size."""

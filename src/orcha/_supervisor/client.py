@@ -131,13 +131,13 @@ class Commands:
         """See the contract."""
         self._tell(seq, attempt, {"t": "signal", "n": int(signal)})
 
-    def write(self, seq: int, attempt: int, data: bytes) -> None:
+    def write(self, seq: int, attempt: int, offset: int, data: bytes) -> None:
         """See the contract."""
-        self._tell(seq, attempt, {"t": "write"}, data)
+        self._tell(seq, attempt, {"t": "write", "n": offset}, data)
 
-    def close_stdin(self, seq: int, attempt: int) -> None:
+    def close_stdin(self, seq: int, attempt: int, offset: int) -> None:
         """See the contract."""
-        self._tell(seq, attempt, {"t": "close"})
+        self._tell(seq, attempt, {"t": "close", "n": offset})
 
     def resize(self, seq: int, attempt: int, rows: int, columns: int) -> None:
         """See the contract."""

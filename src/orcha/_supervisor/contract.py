@@ -102,11 +102,16 @@ class Output(NamedTuple):
 
 
 class Wrote(NamedTuple):
-    """The command took what was written to its standard input, up to so many bytes since its start."""
+    """How much of its standard input a command has, since its start; told at each resume too."""
 
     seq: int
     attempt: int
     taken: int
+    """Bytes that the command has taken."""
+    received: int
+    """Bytes that have arrived where nothing but its own end takes them away; the next to write has this offset."""
+    ended: bool
+    """Whether its end has arrived."""
 
 
 class Ended(NamedTuple):
@@ -219,12 +224,15 @@ class Commands(Protocol):
         """Send a signal to every process of the attempt, as SIGSTOP and SIGCONT to pause and resume it."""
         ...
 
-    def write(self, seq: int, attempt: int, data: bytes) -> None:
-        """Write to its standard input or terminal."""
+    def write(self, seq: int, attempt: int, offset: int, data: bytes) -> None:
+        """Write to its standard input or terminal what is `offset` bytes from its beginning.
+
+        What has arrived already is not written twice, and nothing where bytes are missing before it. Wrote follows.
+        """
         ...
 
-    def close_stdin(self, seq: int, attempt: int) -> None:
-        """Close its standard input once all is written; a terminal gets an end-of-file character."""
+    def close_stdin(self, seq: int, attempt: int, offset: int) -> None:
+        """Close its standard input once all of `offset` bytes are written; a terminal gets an end-of-file character."""
         ...
 
     def resize(self, seq: int, attempt: int, rows: int, columns: int) -> None:

@@ -49,7 +49,7 @@ def _running(engine: Engine, peer: Peer, message: Stdin | Resize) -> Record | No
     if peer.role == "attempt" or (record is not None and peer.role != "owner" and record.owner != peer.identity):
         refuse(engine, peer, message.request, Verdict.DENIED, "this is somebody else's petition")
         return None
-    live = record is not None and record.attempt == message.attempt and record.state in (State.STARTING, State.RUNNING)
+    live = record is not None and record.attempt == message.attempt and record.state is State.RUNNING
     if record is None or not live or not record.command:
         refuse(engine, peer, message.request, Verdict.GONE, "no command runs in this attempt")
         return None
