@@ -44,8 +44,8 @@ def recover(
     """Decide for one stored petition; None where it stays as it is.
 
     A petition that was being cancelled ends as was decided then (its row holds that outcome); one that was starting may
-    have run, so its policy decides. With `losses` it is a command that is known not to have been executed, for the so
-    manyth time in a row.
+    have run, so its policy decides. With `losses` it is a command that is known not to have been executed: the service
+    died first, however often in a row, and it waits again.
 
     >>> recover(State.QUEUED, OnInterrupt.FAIL, None, None, None)
     >>> recover(State.STARTING, OnInterrupt.RERUN, None, None, None).state
@@ -53,7 +53,7 @@ def recover(
     """
     if state in (State.STARTING, State.RUNNING):
         if losses:
-            return never_executed(losses)
+            return Recovered(State.QUEUED)
         return _interrupted(on_interrupt, INTERRUPTED)
     if state is not State.CANCELLING:
         return None

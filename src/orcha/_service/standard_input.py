@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from orcha._service.verbs.stdin import answer
+from orcha._service.verbs.stdin import answer, stdin
 from orcha._supervisor.contract import Wrote
 from orcha._wire.messages import Reply, Verdict
 
@@ -41,7 +41,7 @@ class Pipe:
         """Whether its end was handed over."""
         self.got = Wrote(0, attempt, 0, 0, ended=False)
         self.waiting: list[Brought] = []
-        self.early: list[tuple[Peer, Stdin, Record]] = []
+        self.early: list[tuple[Peer, Stdin]] = []
         """What was brought before anything was known."""
 
 
@@ -67,7 +67,7 @@ class StandardInput:
         if pipe is None or pipe.attempt != record.attempt:
             pipe = self._pipes[record.seq] = Pipe(record.attempt, known=True)
         if not pipe.known:
-            pipe.early.append((peer, message, record))
+            pipe.early.append((peer, message))
             return
         if pipe.ended and message.offset + len(message.data) > pipe.sent:
             refused = Reply(message.request, Verdict.REFUSED, None, f"the standard input of {record.key!r} has ended")
@@ -97,8 +97,8 @@ class StandardInput:
         if not pipe.known:
             pipe.known, pipe.sent, pipe.ended = True, word.received, word.ended
             early, pipe.early = pipe.early, []
-            for peer, message, record in early:
-                self.take(peer, message, record)
+            for peer, message in early:
+                stdin(self._engine, peer, message)
         self._answer(pipe)
 
     def over(self, seq: int) -> None:
@@ -107,7 +107,7 @@ class StandardInput:
         if pipe is None:
             return
         waiting = [(brought.peer, brought.request) for brought in pipe.waiting]
-        for peer, request in [*waiting, *((peer, message.request) for peer, message, _ in pipe.early)]:
+        for peer, request in [*waiting, *((peer, message.request) for peer, message in pipe.early)]:
             self._engine.reply(peer, Reply(request, Verdict.GONE, None, "the command has ended"))
 
     def _answer(self, pipe: Pipe) -> None:
