@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import random
 import signal
 import subprocess
+from itertools import pairwise
 
 import pytest
 
@@ -85,6 +88,28 @@ def test_a_service_that_comes_back_gets_the_rest(own_service):
     client.stdin.close()
     service.start()
     assert client.stdout.read() == b"two\n"
+    assert client.wait(DEADLINE) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_killed_again_and_again_the_service_brings_each_byte_once(own_service, tmp_path, seed):
+    """The moments of the kills are numbers of bytes that the client has read; two more come after the last."""
+    chance = random.Random(seed)
+    data = chance.randbytes(10_000_000)
+    moments = sorted(chance.sample(range(len(data)), 5))
+    command = own_service.orcha("run", "--name", "it", "-i", "--", "sh", "-c", "tee copy | sha256sum")
+    client = own_service.spawn(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path)
+    for start, end in pairwise([0, *moments, len(data)]):
+        client.stdin.write(data[start:end])
+        client.stdin.flush()
+        own_service.kill()
+        own_service.start()
+    client.stdin.close()
+    own_service.kill()
+    own_service.start()
+    assert client.stdout.read().split()[0].decode() == hashlib.sha256(data).hexdigest()
+    assert (tmp_path / "copy").read_bytes() == data
     assert client.wait(DEADLINE) == 0
 
 

@@ -105,11 +105,11 @@ def test_a_second_cancel_kills_at_once_and_signals_go_where_they_should(engine):
     wait_for(lambda: engine.row(asked).state is State.RUNNING, what="RUNNING")
     runner, record = engine.engine.commands, engine.engine.machine.records[1]
     runner.signal(record, 19)
-    runner.write(record, b"x")
-    runner.close_stdin(record)
+    runner.write(record, 0, b"x")
+    runner.close_stdin(record, 1)
     runner.resize(record, 30, 90)
     runner.hurry(record)
-    for call in (("signal", 1, 1, 19), ("write", 1, 1, b"x"), ("close_stdin", 1, 1), ("resize", 1, 1, 30, 90)):
+    for call in (("signal", 1, 1, 19), ("write", 1, 1, 0, b"x"), ("close_stdin", 1, 1, 1), ("resize", 1, 1, 30, 90)):
         engine.wait_for_call(*call)
     engine.wait_for_call("kill", 1, 1, "cancelled at once")
 

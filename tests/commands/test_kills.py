@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from orcha._wire.messages import Verdict
 from support.commands import COMMANDS, everything, run, writer, written_by
 from support.processes import command_line
 from support.waiting import wait_for
@@ -189,3 +190,22 @@ def test_without_a_store_a_command_runs_as_with_one(serve, connect):
     service = serve(COMMANDS, environment={"ORCHA_STORE": "memory"})
     result = everything(run(connect(service), "m1", "sh", "-c", "seq 1 100000; exit 4"))
     assert (result.out, result.code) == (b"".join(b"%d\n" % n for n in range(1, 100001)), 4)
+
+
+def test_the_end_of_standard_input_is_known_to_a_service_that_comes_back(serve, connect):
+    service = serve(COMMANDS)
+    client = connect(service)
+    queue = run(client, "m1", "sh", "-c", "cat; echo read; exec sleep 600", stdin=True)
+    wire = client.manager.client
+    row = wait_for(lambda: [row for row in wire.rows(1 << 4, 9) if row["state"] == "running"], what="it runs")[0]
+    assert wire.decode(wire.stdin(row["seq"], 1, 0, b"all\n", end=True).value) == 4
+    service.kill()
+    service.start()
+    assert wire.decode(wire.stdin(row["seq"], 1, 0, b"", end=False).value) == 4
+    assert wire.decode(wire.stdin(row["seq"], 1, 2, b"l\n", end=True).value) == 4
+    assert wire.stdin(row["seq"], 1, 4, b"more").verdict == Verdict.REFUSED
+    written = b""
+    while not written.endswith(b"read\n"):
+        written += queue.get()[1]
+    assert written == b"all\nread\n"
+    assert client.finish("m1")

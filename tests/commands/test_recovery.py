@@ -71,19 +71,26 @@ def test_one_that_was_never_executed_is_queued_again_and_starts_as_the_next_atte
     assert history[0]["executed"] is False
 
 
-def test_one_that_is_never_executed_is_not_tried_for_ever(engine, monkeypatch):
-    monkeypatch.setattr("orcha._core.recover.MOST_LOSSES", 3)
+def test_however_often_the_service_dies_before_a_start_it_is_tried_again(engine):
     asked = engine.run()
     engine.wait_for_spec()
-    second = engine.again()
-    second.wait_for_spec(2)
-    third = second.again()
-    third.wait_for_spec(3)
-    fourth = third.again()
-    values = all_of(fourth, asked)
+    later = engine
+    for attempt in range(2, 7):
+        later = later.again()
+        later.wait_for_spec(attempt)
+    later.commands.tell(ended(later.wait_for_spec(6)))
+    assert all_of(later, asked) == [0]
+
+
+def test_three_that_were_never_executed_in_a_row_are_enough(engine):
+    asked = engine.run()
+    for attempt in (1, 2, 3):
+        engine.wait_for_spec(attempt)
+        engine.commands.tell(Lost(1, attempt, executed=False))
+    values = all_of(engine, asked)
     assert "could not be executed" in values[0]
-    assert fourth.row(asked).outcome is Outcome.BROKEN
-    assert not fourth.commands or not fourth.commands.specs
+    assert engine.row(asked).outcome is Outcome.BROKEN
+    assert len(engine.commands.specs) == 3
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_a_verb_about_an_attempt_that_is_over_does_nothing(world: World) -> None
     world.commands.cancel(*key, "late")
     world.commands.kill(*key, "late")
     world.commands.signal(*key, signal.SIGTERM)
-    world.commands.write(*key, b"late")
+    world.commands.write(*key, 0, b"late")
     assert world.end(world.start("/bin/true")).why is None
     assert len(world.of(key)) == 2
 

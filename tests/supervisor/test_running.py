@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from world import World
 
-from orcha._supervisor.contract import Ended, NotStarted, Output, Started
+from orcha._supervisor.contract import Ended, NotStarted, Output, Started, Wrote
 from support.waiting import wait_for
 
 
@@ -133,11 +133,44 @@ def test_its_input_is_empty_unless_it_is_wanted(world: World) -> None:
 def test_its_input_is_what_is_written(world: World) -> None:
     key = world.start("sha256sum", stdin="pipe")
     world.wait(key, Started)
-    for _ in range(40):
-        world.commands.write(*key, b"x" * 50_000)
-    world.commands.close_stdin(*key)
+    for number in range(40):
+        world.commands.write(*key, number * 50_000, b"x" * 50_000)
+    world.commands.close_stdin(*key, 2_000_000)
     assert world.end(key).code == 0
     assert world.output(key).split()[0] == hashlib.sha256(b"x" * 2_000_000).hexdigest().encode()
+
+
+def test_what_is_written_twice_or_beyond_a_gap_is_taken_once_and_in_order(world: World) -> None:
+    key = world.start("cat", stdin="pipe")
+    world.wait(key, Started)
+    for offset, data in ((0, b"abc"), (0, b"abc"), (1, b"bcd"), (5, b"lost"), (4, b"e"), (2, b"")):
+        world.commands.write(*key, offset, data)
+    world.commands.close_stdin(*key, 4)
+    world.commands.close_stdin(*key, 5)
+    world.commands.close_stdin(*key, 5)
+    world.commands.write(*key, 5, b"late")
+    assert world.end(key).code == 0
+    assert world.output(key) == b"abcde"
+    last = [event for event in world.of(key) if isinstance(event, Wrote)][-1]
+    assert last == Wrote(*key, 5, 5, ended=True)
+
+
+def test_a_service_that_comes_back_is_told_what_has_arrived(open_world) -> None:
+    first = open_world()
+    key = first.start("cat", stdin="pipe")
+    first.wait(key, Started)
+    first.commands.write(*key, 0, b"abc")
+    first.wait(key, Wrote)
+    first.close(keep=True)
+    later = open_world(epoch=2)
+    later.commands.adopt()
+    later.commands.resume(*key, after_chunk=0)
+    word = later.wait(key, Wrote)
+    assert (word.received, word.ended) == (3, False)
+    later.commands.write(*key, 1, b"bcd")
+    later.commands.close_stdin(*key, 4)
+    assert later.end(key).code == 0
+    assert first.output(key)[:4] + later.output(key) in (b"abcd", b"abcabcd")
 
 
 def test_a_terminal_is_one_and_has_its_size(world: World) -> None:
@@ -157,9 +190,9 @@ def test_a_terminal_is_one_and_has_its_size(world: World) -> None:
 def test_a_terminal_passes_what_is_typed(world: World) -> None:
     key = world.start("cat", tty=(24, 80))
     world.wait(key, Started)
-    world.commands.write(*key, b"typed\n")
+    world.commands.write(*key, 0, b"typed\n")
     world.said(key, b"typed\r\ntyped\r\n")
-    world.commands.close_stdin(*key)
+    world.commands.close_stdin(*key, 6)
     assert world.end(key).code == 0
 
 

@@ -319,11 +319,46 @@ def test_a_service_of_an_earlier_epoch_is_refused(open_world, tmp_path: Path) ->
     key = newer.start("sh", "-c", words)
     newer.wait(key, Started)
     older = open_world(epoch=6)
-    assert older.commands.adopt() == []
+    assert [(there.seq, there.phase) for there in older.commands.adopt()] == [(1, "apart")]
     assert "epoch 6 is over" in older.reports[0]
     older.close(keep=True)
     opens.touch()
     assert newer.end(key).code == 0
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_of_one_under_a_shim_that_refuses_the_end_is_told_and_a_cancel_kills_it(
+    open_world, nap: str, tmp_path: Path, killed: bool
+) -> None:
+    words, opens = gate(tmp_path)
+    newer = open_world(epoch=7)
+    key = newer.start("sh", "-c", f"{nap} 1000 & {words}; exit 3")
+    newer.wait(key, Started)
+    newer.close(keep=True)
+    older = open_world(epoch=6)
+    assert [(there.seq, there.phase) for there in older.commands.adopt()] == [(1, "apart")]
+    if killed:
+        older.commands.cancel(*key, "cancelled")
+    else:
+        opens.touch()
+    lost = older.end(key)
+    assert (lost.executed, lost.ended and lost.ended.code) == (True, None if killed else 3)
+    wait_for(lambda: not running_from(Path(nap).parent), what="the end of all its processes")
+    wait_for(lambda: not boxes(older.folder), what="the end of its shim")
+
+
+def test_what_is_apart_and_unknown_is_killed_without_a_word(open_world, nap: str) -> None:
+    newer = open_world(epoch=7)
+    key = newer.start(nap, "1000")
+    newer.wait(key, Started)
+    newer.close(keep=True)
+    older = open_world(epoch=6)
+    older.commands.adopt()
+    older.commands.discard(*key)
+    wait_for(lambda: not running_from(Path(nap).parent), what="its end")
+    wait_for(lambda: not boxes(older.folder), what="the end of its shim")
+    older.close()
+    assert older.events == []
 
 
 def test_a_shim_that_speaks_another_version_is_left_alone(

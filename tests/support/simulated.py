@@ -387,7 +387,7 @@ class World(HookSide):
             return None
         self.commands.pop(key, None)
         executed = command.executed if command is not None else row.state is not State.STARTING
-        return 0 if executed else known.losses + 1
+        return 0 if executed else max(1, known.losses)
 
     def _rest(self, owed: list[Record]) -> set[int]:
         due = {command.seq: command.due or 0.0 for command in self.store.resting()}

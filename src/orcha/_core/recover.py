@@ -12,10 +12,9 @@ from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, INTERRUPTED_CODE
 from orcha._core.state import OnInterrupt, Outcome, State
 
 INTERRUPTED = "interrupted: the service ended while it ran"
-NEVER_EXECUTED = "it could not be executed: what was to start it died, many times in a row"
-MOST_LOSSES = 20
-"""Attempts at a command in a row that may be lost before they are executed. A service that is killed again and again
-loses fewer by chance: it is the command itself that ends whatever is to start it."""
+NEVER_EXECUTED = "it could not be executed: what was to start it died, several times in a row"
+MOST_LOSSES = 3
+"""Attempts at a command in a row that may be lost before they are executed."""
 _WAITS_AGAIN = {OnInterrupt.RERUN: State.QUEUED, OnInterrupt.ASK: State.HELD}
 
 
@@ -45,8 +44,8 @@ def recover(
     """Decide for one stored petition; None where it stays as it is.
 
     A petition that was being cancelled ends as was decided then (its row holds that outcome); one that was starting may
-    have run, so its policy decides. With `losses` it is a command that is known not to have been executed, for the so
-    manyth time in a row.
+    have run, so its policy decides. With `losses` it is a command that is known not to have been executed: the service
+    died first, however often in a row, and it waits again.
 
     >>> recover(State.QUEUED, OnInterrupt.FAIL, None, None, None)
     >>> recover(State.STARTING, OnInterrupt.RERUN, None, None, None).state
@@ -54,7 +53,7 @@ def recover(
     """
     if state in (State.STARTING, State.RUNNING):
         if losses:
-            return never_executed(losses)
+            return Recovered(State.QUEUED)
         return _interrupted(on_interrupt, INTERRUPTED)
     if state is not State.CANCELLING:
         return None

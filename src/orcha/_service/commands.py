@@ -17,7 +17,7 @@ from orcha._core.state import Outcome, State
 from orcha._service import attempts, spans
 from orcha._service.describe import describe
 from orcha._service.loading import record_of
-from orcha._supervisor.contract import LOST, Ended, Lost, NotStarted, Output, Span, Started, Wrote
+from orcha._supervisor.contract import APART, LOST, Ended, Lost, NotStarted, Output, Span, Started, Wrote
 from orcha._wire import values
 from orcha._wire.messages import Kind
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 CANCELLED, SHUTDOWN, HURRIED = "cancelled", "shutdown", "cancelled at once"
 """Why a command is ended from here."""
+APART_LINE = "orcha: it goes on under another build of Orcha: what it writes from now on is not passed on, its end is\n"
 CANNOT = 125
 """Code of a command that could not be handed over."""
 
@@ -181,7 +182,7 @@ class CommandRunner:
             self._raw.delete(channel)
 
     def _wrote(self, event: Wrote) -> None:
-        self._engine.standard_input.wrote(event.seq, event.attempt, event.taken)
+        self._engine.standard_input.wrote(event)
 
     def _ended(self, event: Ended) -> None:
         record = self._live(event)
@@ -279,6 +280,7 @@ class CommandRunner:
         """Go on with a command that an earlier start of the service left, as soon as its petition is made again."""
         self._adopted[record.seq] = row, there
         self._attempts[record.seq] = attempts.Attempt(record, row)
+        self._engine.standard_input.adopted(record)
         self._engine.visits.convert_again(record)
 
     def note_loss(self, row: Row, command: CommandRow, losses: int) -> None:
@@ -301,7 +303,10 @@ class CommandRunner:
             return
         if there.pid and record.state is State.STARTING:  # it was told, and not kept
             self._started(Started(record.seq, record.attempt, there.pid, there.start_time, there.boot_id, there.shim))
-        self.reach().resume(record.seq, record.attempt, after_chunk=row.last_chunk)
+        if there.phase == APART:
+            self._say(record, APART_LINE)
+        else:
+            self.reach().resume(record.seq, record.attempt, after_chunk=row.last_chunk)
 
     # --- time ---------------------------------------------------------------------------------------------------
 
@@ -338,13 +343,13 @@ class CommandRunner:
         """Send a signal to every process of a running command, as SIGSTOP and SIGCONT to pause and resume it."""
         self.reach().signal(record.seq, record.attempt, number)
 
-    def write(self, record: Record, data: bytes) -> None:
-        """Write to its standard input or terminal."""
-        self.reach().write(record.seq, record.attempt, data)
+    def write(self, record: Record, offset: int, data: bytes) -> None:
+        """Write to its standard input or terminal, at an offset from its beginning."""
+        self.reach().write(record.seq, record.attempt, offset, data)
 
-    def close_stdin(self, record: Record) -> None:
-        """Close its standard input."""
-        self.reach().close_stdin(record.seq, record.attempt)
+    def close_stdin(self, record: Record, offset: int) -> None:
+        """Close its standard input after so many bytes."""
+        self.reach().close_stdin(record.seq, record.attempt, offset)
 
     def resize(self, record: Record, rows: int, columns: int) -> None:
         """Give its terminal another size."""

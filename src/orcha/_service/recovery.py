@@ -78,13 +78,16 @@ class _Recovery:
                 self._owed[row.seq] = record
 
     def _lost(self, row: Row, command: CommandRow, there: Found | None) -> int:
-        """Tell how many attempts in a row were lost before they were executed, with this one; 0 if it may have run."""
+        """Tell how many attempts in a row were lost before they were executed; 0 if this one may have run.
+
+        That the service died before one was started says nothing of its command: it counts as the first only.
+        """
         if there is not None:
             executed = there.executed
             self._engine.after_batch(lambda engine: engine.commands.reach().forget(row.seq, row.attempt))
         else:
             executed = row.state is not State.STARTING or self._engine.commands.rebooted
-        losses = 0 if executed else command.losses + 1
+        losses = 0 if executed else max(1, command.losses)
         self._engine.commands.note_loss(row, command, losses)
         return losses
 

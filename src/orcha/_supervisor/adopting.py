@@ -9,7 +9,7 @@ import time
 from orcha._processes.identity import boot_id
 from orcha._supervisor import box as boxes
 from orcha._supervisor.burying import bury
-from orcha._supervisor.contract import ENDED, RUNNING, WAITING, Found
+from orcha._supervisor.contract import APART, ENDED, RUNNING, WAITING, Found
 from orcha._supervisor.known import Known, connect
 from orcha._supervisor.protocol import ProtocolError
 
@@ -39,7 +39,7 @@ def adopt(folder: Path, shims: int, epoch: int, report: Callable[[int, str], Non
         try:
             living.append(Known(name, connect(shims, name), epoch))
         except BlockingIOError:
-            report(logging.ERROR, f"shim {name} takes no connection; what it runs is left alone")
+            found += apart(folder, name, "it takes no connection", report)
         except (ConnectionRefusedError, FileNotFoundError):
             lost = bury(folder, name, report, logging.ERROR)
             if lost is not None:
@@ -48,7 +48,7 @@ def adopt(folder: Path, shims: int, epoch: int, report: Callable[[int, str], Non
     for shim in list(living):
         head = states.get(shim.name)
         if head is not None and head["t"] == "refused":
-            report(logging.ERROR, f"shim {shim.name} refuses this service: {head['why']}")
+            found += apart(folder, shim.name, head["why"], report)
             shim.link.close()
             living.remove(shim)
             continue
@@ -58,6 +58,17 @@ def adopt(folder: Path, shims: int, epoch: int, report: Callable[[int, str], Non
             shim.is_over = one.phase == ENDED
             found.append(one)
     return found, living
+
+
+def apart(folder: Path, shim: str, why: str, report: Callable[[int, str], None]) -> list[Found]:
+    """Give the attempt of a shim with which nobody here can talk, if it has one."""
+    one = _from_box(folder, shim)
+    if one is None:
+        report(logging.WARNING, f"shim {shim} has no command, and cannot be used: {why}")
+        return []
+    text = f"the command of petition {one.seq}, attempt {one.attempt}, is left alone: its shim {shim} cannot be used"
+    report(logging.ERROR, f"{text}: {why}")
+    return [one._replace(phase=APART)]
 
 
 def _states(shims: list[Known]) -> dict[str, Head]:

@@ -11,8 +11,9 @@ import time
 from collections import deque
 
 from orcha._supervisor import adopting
+from orcha._supervisor.apart import Apart
 from orcha._supervisor.burying import bury, forget
-from orcha._supervisor.contract import Ended, Lost, NotStarted
+from orcha._supervisor.contract import LOST, Ended, Lost, NotStarted
 from orcha._supervisor.known import Known, connect, event_of, exited
 from orcha._supervisor.launching import Supervisor
 from orcha._supervisor.protocol import ProtocolError, pack_spec
@@ -52,10 +53,7 @@ class Commands:
     def __init__(
         self, folder: Path, *, epoch: int, on_event: Callable[[Event], None], report: Callable[[int, str], None]
     ) -> None:
-        """Make the folders; no process and no thread is started yet.
-
-        `folder` is the endpoint's, `epoch` counts the service's starts, `report` takes a logging level and a line.
-        """
+        """Make the folders and start nothing; `epoch` counts the service's starts, `report` takes level and line."""
         self._folder = folder
         self._epoch = epoch
         self._on_event = on_event
@@ -77,6 +75,7 @@ class Commands:
         self._burials: set[threading.Thread] = set()
         self._closing = False
         self._quiet = threading.Condition(self._lock)
+        self._apart = Apart(folder, self._buried, self._post, report)
 
     # --- verbs ------------------------------------------------------------------------------------------------------
 
@@ -88,10 +87,8 @@ class Commands:
                 self._roster.add(shim)
                 if shim.key is None:
                     self._roster.idle.append(shim)
-            for one in found:
-                if one.phase == "lost":
-                    self._buried[one.seq, one.attempt] = one.shim
-            if known:
+            self._buried |= {(one.seq, one.attempt): one.shim for one in self._apart.add(found) if one.phase == LOST}
+            if found or known:
                 self._run()
         return found
 
@@ -107,6 +104,7 @@ class Commands:
                 shim.discarded = True
                 self._tell(seq, attempt, {"t": "kill", "why": "discarded"})
                 self._tell(seq, attempt, {"t": "resume", "n": 1 << 62})
+            self._apart.kill(seq, attempt, told=False)
             self._bury_box(seq, attempt)
 
     def start(self, spec: Spec) -> None:
@@ -133,13 +131,13 @@ class Commands:
         """See the contract."""
         self._tell(seq, attempt, {"t": "signal", "n": int(signal)})
 
-    def write(self, seq: int, attempt: int, data: bytes) -> None:
+    def write(self, seq: int, attempt: int, offset: int, data: bytes) -> None:
         """See the contract."""
-        self._tell(seq, attempt, {"t": "write"}, data)
+        self._tell(seq, attempt, {"t": "write", "n": offset}, data)
 
-    def close_stdin(self, seq: int, attempt: int) -> None:
+    def close_stdin(self, seq: int, attempt: int, offset: int) -> None:
         """See the contract."""
-        self._tell(seq, attempt, {"t": "close"})
+        self._tell(seq, attempt, {"t": "close", "n": offset})
 
     def resize(self, seq: int, attempt: int, rows: int, columns: int) -> None:
         """See the contract."""
@@ -178,6 +176,7 @@ class Commands:
             self._closing = True
             if not keep:
                 self._end_all()
+        self._apart.close(keep=keep)
         for thread in list(self._burials):
             thread.join()
         with self._lock:
@@ -215,6 +214,7 @@ class Commands:
                     self._waiting.remove(spec)
                     self._post(exited(seq, attempt, why))
                     return
+            self._apart.kill(seq, attempt)
 
     def _hand(self, shim: Known, spec: Spec) -> None:
         shim.key = (spec.seq, spec.attempt)
@@ -305,8 +305,9 @@ class Commands:
             self._thread.start()
 
     def _post(self, event: Event) -> None:
-        self._posted.append(event)
-        os.eventfd_write(self._wake, 1)
+        with self._lock:
+            self._posted.append(event)
+            os.eventfd_write(self._wake, 1)
 
     def _read(self) -> None:
         while True:
@@ -351,8 +352,8 @@ class Commands:
 
     def _take(self, shim: Known, frame: Frame, events: list[Event]) -> None:
         if frame.head["t"] == "refused":
-            self._report(logging.ERROR, f"shim {shim.name} refuses this service: {frame.head['why']}")
             shim.refused = True
+            self._apart.add(adopting.apart(self._folder, shim.name, frame.head["why"], self._report))
             return
         event = event_of(frame, shim.name)
         if event is None or (event.seq, event.attempt) != shim.key:

@@ -102,11 +102,16 @@ class Output(NamedTuple):
 
 
 class Wrote(NamedTuple):
-    """The command took what was written to its standard input, up to so many bytes since its start."""
+    """How much of its standard input a command has, since its start; told at each resume too."""
 
     seq: int
     attempt: int
     taken: int
+    """Bytes that the command has taken."""
+    received: int
+    """Bytes that have arrived where nothing but its own end takes them away; the next to write has this offset."""
+    ended: bool
+    """Whether its end has arrived."""
 
 
 class Ended(NamedTuple):
@@ -152,7 +157,7 @@ class Lost(NamedTuple):
 
 Event: TypeAlias = Started | Output | Wrote | Ended | NotStarted | Lost
 
-WAITING, RUNNING, ENDED, LOST = "waiting", "running", "ended", "lost"
+WAITING, RUNNING, ENDED, LOST, APART = "waiting", "running", "ended", "lost", "apart"
 
 
 class Found(NamedTuple):
@@ -162,9 +167,11 @@ class Found(NamedTuple):
     attempt: int
     channel: bytes
     phase: str
-    """`waiting` (taken, its first process is not known yet), `running`, `ended` or `lost`.
+    """`waiting` (taken, its first process is not known yet), `running`, `ended`, `lost` or `apart`.
 
-    Of one that is lost nothing is left, and no event follows; of the others all events after the resumed chunk do.
+    Of one that is lost nothing is left, and no event follows; one that is apart goes on under a shim that this build
+    cannot talk to: nothing but its Lost follows, once it has ended or was killed; a cancel kills it. Of the others all
+    events after the resumed chunk follow.
     """
     shim: str
     pid: int = 0
@@ -217,12 +224,15 @@ class Commands(Protocol):
         """Send a signal to every process of the attempt, as SIGSTOP and SIGCONT to pause and resume it."""
         ...
 
-    def write(self, seq: int, attempt: int, data: bytes) -> None:
-        """Write to its standard input or terminal."""
+    def write(self, seq: int, attempt: int, offset: int, data: bytes) -> None:
+        """Write to its standard input or terminal what is `offset` bytes from its beginning.
+
+        What has arrived already is not written twice, and nothing where bytes are missing before it. Wrote follows.
+        """
         ...
 
-    def close_stdin(self, seq: int, attempt: int) -> None:
-        """Close its standard input once all is written; a terminal gets an end-of-file character."""
+    def close_stdin(self, seq: int, attempt: int, offset: int) -> None:
+        """Close its standard input once all of `offset` bytes are written; a terminal gets an end-of-file character."""
         ...
 
     def resize(self, seq: int, attempt: int, rows: int, columns: int) -> None:

@@ -61,7 +61,7 @@ def event_of(frame: Frame, shim: str) -> Event | None:
         case "started":
             return Started(head["s"], head["a"], head["pid"], head["at"], _BOOT_ID, shim)
         case "wrote":
-            return Wrote(head["s"], head["a"], head["n"])
+            return Wrote(head["s"], head["a"], head["n"], head["got"], head["end"])
         case "not-started":
             return NotStarted(head["s"], head["a"], head["code"], head["reason"])
         case "ended":

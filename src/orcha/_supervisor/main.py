@@ -30,6 +30,10 @@ def main(folder: str) -> None:
     os.chdir(f"{folder}/shims")
     # `-I -S` leaves this package out of the path. It goes last, so that nothing beside it hides the standard library.
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    # Nothing is imported later: another build, or another Python, may be in its place by then.
+    import fcntl  # noqa: F401
+    import termios  # noqa: F401
+
     from orcha._processes.tag import new_nonce, tag_of, tag_self
     from orcha._supervisor import shim  # noqa: F401 - for the shims, which share it
 

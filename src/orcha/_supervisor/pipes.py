@@ -45,8 +45,12 @@ class Pipes:
         self._pending = bytearray()
         self._closing = False
         self._grown = False
-        self.taken = 0
-        """Bytes of standard input that the command's pipe has taken."""
+        self.untold = False
+        """Whether there is something to tell of the standard input."""
+        self._taken = 0
+        """Bytes of it that the command's pipe has taken."""
+        self._received = 0
+        self._ended = False
 
     @property
     def is_open(self) -> bool:
@@ -95,19 +99,35 @@ class Pipes:
                 if self._output.take(stream, descriptor) != MORE:
                     break
 
-    def write(self, data: bytes) -> None:
-        """Add to the standard input."""
-        if self._input >= 0 and not self._closing:
-            self._pending += data
+    def tell(self) -> dict[str, int | bool]:
+        """Give how much of the standard input was taken and has arrived."""
+        self.untold = False
+        return {"n": self._taken, "got": self._received, "end": self._ended}
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Add to the standard input what has not arrived yet of data that begins at this offset."""
+        self.untold = True
+        if self._ended or offset > self._received:
+            return
+        new = data[self._received - offset :]
+        self._received += len(new)
+        self._add(new)
+
+    def close_stdin(self, offset: int) -> None:
+        """End the standard input after so many bytes, once all is written."""
+        self.untold = True
+        if self._ended or offset != self._received:
+            return
+        self._ended = True
+        if self._terminal >= 0:
+            self._add(_END_OF_FILE)
+        elif self._input >= 0 and not self._closing:
+            self._closing = True
             self.flush()
 
-    def close_stdin(self) -> None:
-        """End the standard input once all is written."""
-        if self._input >= 0 and not self._closing:
-            if self._terminal >= 0:
-                self.write(_END_OF_FILE)
-                return
-            self._closing = True
+    def _add(self, data: bytes) -> None:
+        if self._input >= 0 and not self._closing and data:
+            self._pending += data
             self.flush()
 
     def flush(self) -> None:
@@ -116,7 +136,8 @@ class Pipes:
         try:
             while self._pending:
                 done = os.write(target, self._pending)
-                self.taken += done
+                self._taken += done
+                self.untold = True
                 del self._pending[:done]
         except BlockingIOError:
             self._watch.register(target, POLLOUT | (POLLIN if target == self._terminal else 0))

@@ -67,7 +67,6 @@ class Shim:
         self._wanted = True
         self._wake = -1
         self._exit_code = 0
-        self._taken_input = 0
 
     def run(self) -> NoReturn:
         """Serve until nobody needs it."""
@@ -107,9 +106,8 @@ class Shim:
         seq, number = attempt.key
         while (message := attempt.output.give()) is not None:
             link.send({**message[0], "s": seq, "a": number}, message[1])
-        if attempt.pipes.taken != self._taken_input:
-            self._taken_input = attempt.pipes.taken
-            link.send({"t": "wrote", "s": seq, "a": number, "n": self._taken_input})
+        if attempt.pipes.untold:
+            link.send({"t": "wrote", "s": seq, "a": number, **attempt.pipes.tell()})
         if attempt.is_over and not self._reported and attempt.output.all_given:
             self._reported = True
             link.send(attempt.report())
@@ -231,7 +229,7 @@ class Shim:
             spec, refusal = Spec(found["seq"], found["attempt"], b"", (), "/", {}), f"it makes no sense: {error}"
         stem = f"{self._folder}/output/{spec.channel.hex()}.{spec.seq}.{spec.attempt}"
         attempt = self._attempt = Attempt(spec, stem, self._tree, self._poll, self._note_attempt)
-        self._flowing, self._reported, self._taken_input = True, False, 0
+        self._flowing, self._reported = True, False
         if refusal is not None:
             attempt.refuse(125, f"cannot start a command: {refusal}")
             return
@@ -256,7 +254,7 @@ class Shim:
                 self._forget(attempt)
             case "resume":
                 attempt.output.rewind(head["n"])
-                attempt.output.connected = self._flowing = True
+                attempt.output.connected = self._flowing = attempt.pipes.untold = True
             case "cancel":
                 attempt.cancel(head["why"])
             case "kill":
@@ -264,9 +262,9 @@ class Shim:
             case "signal":
                 attempt.signal(head["n"])
             case "write":
-                attempt.pipes.write(frame.raw)
+                attempt.pipes.write(head["n"], frame.raw)
             case "close":
-                attempt.pipes.close_stdin()
+                attempt.pipes.close_stdin(head["n"])
             case "resize":
                 attempt.pipes.resize(head["rows"], head["columns"])
 

@@ -23,7 +23,7 @@ def stdin(engine: Engine, peer: Peer, message: Stdin) -> None:
     record = _running(engine, peer, message)
     if record is None:
         return
-    if not getattr(record.petition, "stdin", False) and getattr(record.petition, "tty", None) is None:
+    if _has_not(record, "stdin") and _has_not(record, "tty"):
         refuse(engine, peer, message.request, Verdict.REFUSED, f"{record.key!r} reads no standard input")
     elif len(message.data) > LONGEST:
         refuse(engine, peer, message.request, Verdict.REFUSED, f"at most {LONGEST} bytes at once")
@@ -36,11 +36,16 @@ def resize(engine: Engine, peer: Peer, message: Resize) -> None:
     record = _running(engine, peer, message)
     if record is None:
         return
-    if getattr(record.petition, "tty", None) is None:
+    if _has_not(record, "tty"):
         refuse(engine, peer, message.request, Verdict.REFUSED, f"{record.key!r} has no terminal")
         return
     engine.commands.resize(record, message.rows, message.columns)
     engine.reply(peer, Reply(message.request, Verdict.OK))
+
+
+def _has_not(record: Record, what: str) -> bool:
+    """Tell whether a command is known to be without it; a petition that is not made again yet tells nothing."""
+    return record.petition is not None and not getattr(record.petition, what, None)
 
 
 def _running(engine: Engine, peer: Peer, message: Stdin | Resize) -> Record | None:
@@ -49,7 +54,7 @@ def _running(engine: Engine, peer: Peer, message: Stdin | Resize) -> Record | No
     if peer.role == "attempt" or (record is not None and peer.role != "owner" and record.owner != peer.identity):
         refuse(engine, peer, message.request, Verdict.DENIED, "this is somebody else's petition")
         return None
-    live = record is not None and record.attempt == message.attempt and record.state in (State.STARTING, State.RUNNING)
+    live = record is not None and record.attempt == message.attempt and record.state is State.RUNNING
     if record is None or not live or not record.command:
         refuse(engine, peer, message.request, Verdict.GONE, "no command runs in this attempt")
         return None

@@ -1,0 +1,118 @@
+"""Attempts whose shims this service cannot talk to, as those of a build with another protocol.
+
+They are left alone. Their black boxes, which are the same in every build, tell how they end, and whom to kill.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+import time
+
+from orcha._processes.identity import Identity, boot_id, is_alive, signal_exactly
+from orcha._supervisor import box as boxes
+from orcha._supervisor.burying import bury, forget
+from orcha._supervisor.contract import APART, Lost
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from orcha._supervisor.contract import Found
+
+EVERY = 0.5
+"""Seconds between two looks."""
+GONE = 5.0
+"""Seconds that a killed shim has to be gone."""
+_OVER = frozenset({boxes.DONE, boxes.NOT_STARTED})
+
+
+class Apart:
+    """Watches them on a thread of its own, which runs while there are any."""
+
+    def __init__(
+        self,
+        folder: Path,
+        buried: dict[tuple[int, int], str],
+        post: Callable[[Lost], None],
+        report: Callable[[int, str], None],
+    ) -> None:
+        """Watch none yet; once nothing is left of one its shim's name is put into `buried`, and its end is posted."""
+        self._folder = folder
+        self._buried = buried
+        self._post = post
+        self._report = report
+        self._shims: dict[tuple[int, int], str] = {}
+        self._unwanted: dict[tuple[int, int], bool] = {}
+        """Those to be killed, and whether anybody wants to hear of their end."""
+        self._changed = threading.Event()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def add(self, found: list[Found]) -> list[Found]:
+        """Watch those of the attempts that are apart; give all."""
+        self._shims |= {(one.seq, one.attempt): one.shim for one in found if one.phase == APART}
+        self._changed.set()
+        if self._shims and self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="orcha-commands-apart", daemon=True)
+            self._thread.start()
+        return found
+
+    def kill(self, seq: int, attempt: int, *, told: bool = True) -> None:
+        """Kill one, if it is here, without graces: its shim takes no word from here."""
+        if (seq, attempt) in self._shims:
+            self._unwanted.setdefault((seq, attempt), told)
+            self._changed.set()
+
+    def close(self, *, keep: bool) -> None:
+        """Watch no longer; without `keep` they are killed."""
+        thread = self._thread
+        if thread is None:
+            return
+        if not keep:
+            for seq, attempt in list(self._shims):
+                self.kill(seq, attempt)
+        self._closed = True
+        self._changed.set()
+        thread.join()
+
+    def _watch(self) -> None:
+        while True:
+            self._changed.wait(EVERY if self._shims else None)
+            self._changed.clear()
+            last = self._closed
+            for key in list(self._shims):
+                self._look(key)
+            if last:
+                return
+
+    def _look(self, key: tuple[int, int]) -> None:
+        """See whether it has ended, or end it."""
+        shim = self._shims[key]
+        word = boxes.read(str(self._folder / "shims" / f"{shim}.box"))
+        told = self._unwanted.get(key, True)
+        if word is not None and (word.seq, word.attempt) == key and word.boot_id == boot_id():
+            its_own = Identity(word.pid, int(word.start_ticks))
+            if key not in self._unwanted and word.phase not in _OVER and is_alive(its_own):
+                return
+            self._end(its_own)
+        found = bury(self._folder, shim, self._report, logging.ERROR)
+        del self._shims[key]
+        self._unwanted.pop(key, None)
+        if not told:
+            forget(self._folder, shim)
+        else:
+            self._buried[key] = shim
+            self._post(Lost(*key, found is None or found.executed, None if found is None else found.ended))
+
+    @staticmethod
+    def _end(shim: Identity) -> None:
+        """End a shim, which has nothing left but what its box says or is not wanted any more."""
+        with contextlib.suppress(PermissionError):
+            signal_exactly(shim, signal.SIGKILL)
+        until = time.monotonic() + GONE
+        while is_alive(shim) and time.monotonic() < until:
+            time.sleep(0.01)

@@ -1,0 +1,25 @@
+"""Builds of Orcha that differ in the protocol that they speak with what watches over commands."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import orcha
+
+_VERSIONS = re.compile(r"^VERSIONS = .*$", re.MULTILINE)
+
+
+def install(site: Path, version: str, versions: tuple[int, int]) -> None:
+    """Install a build into a folder of PYTHONPATH, in place of the one there; `versions` are those of its protocol."""
+    shutil.rmtree(site, ignore_errors=True)
+    package = site / "orcha"
+    shutil.copytree(Path(orcha.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    protocol = package / "_supervisor" / "protocol.py"
+    text, count = _VERSIONS.subn(f"VERSIONS = {versions}", protocol.read_text())
+    assert count == 1
+    protocol.write_text(text)
+    described = site / f"orcha-{version}.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: orcha\nVersion: {version}\n")
