@@ -138,10 +138,13 @@ class Asked:
         return said.results[0]  # type: ignore[return-value]
 
     def rows(self, person: Person | None = None, **which: Any) -> dict[str, dict[str, Any]]:
-        """Give what is listed, by id."""
+        """Give what is listed, by id; of several the newest, which is listed first."""
         said = self.ask(person or self.owner, List, EVERY, 1000, **which)
         assert isinstance(said, Rows)
-        return {str(row["id"]): row for row in said.rows}
+        found: dict[str, dict[str, Any]] = {}
+        for row in said.rows:
+            found.setdefault(str(row["id"]), row)
+        return found
 
     def state(self, identity: str) -> str | None:
         """Give the state of a petition, or its outcome."""

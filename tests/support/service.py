@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +18,8 @@ from support.waiting import DEADLINE, wait_for
 TESTS = Path(__file__).resolve().parent.parent
 READY = "orcha: serving "
 """How the line begins with which a service says that it accepts connections."""
+_plugins_known: dict[str, bytes] = {}
+"""What services of earlier tests found out about plugins, by the cache's file: a search takes a tenth of a second."""
 
 
 class RunningService:
@@ -204,14 +202,6 @@ class RunningService:
         return self._logs / f"service-{self.port}-{self._starts}.{stream}"
 
 
-@functools.cache
-def _plugins_known() -> Path:
-    """Give a folder with what services of earlier tests found out about plugins: a search takes a tenth of a second."""
-    folder = tempfile.TemporaryDirectory(prefix="orcha-plugins-")
-    atexit.register(folder.cleanup)
-    return Path(folder.name)
-
-
 class Serve:
     """Starts services; the fixture `serve`."""
 
@@ -250,8 +240,10 @@ class Serve:
             command = [python, "-m", "orcha", "--listen-address", "127.0.0.1", "--port", str(port), *arguments]
         else:
             command = [python, str(TESTS / "support" / "serve.py"), manager, "127.0.0.1", str(port), start_method]
-        if not (self.home / "cache").exists():
-            shutil.copytree(_plugins_known(), self.home / "cache")
+        if _plugins_known and not (self.home / "cache").exists():
+            (self.home / "cache").mkdir(mode=0o700)
+            for name, known in _plugins_known.items():
+                (self.home / "cache" / name).write_bytes(known)
         service = RunningService(command, self.home, port, self.environment() | dict(environment or {}), self.folder)
         self.services.append(service)
         if start:
@@ -271,6 +263,6 @@ class Serve:
         """End all services; give what was wrong."""
         problems = [problem for service in self.services for problem in service.close()]
         for known in (self.home / "cache").glob("plugins-????????"):
-            if TOO_SLOW not in known.read_text(errors="replace"):  # of a loaded machine
-                shutil.copy(known, _plugins_known())
+            if TOO_SLOW.encode() not in (found := known.read_bytes()):  # on a loaded machine
+                _plugins_known[known.name] = found
         return problems
