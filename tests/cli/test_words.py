@@ -106,3 +106,8 @@ def test_the_last_lines_are_those_of_the_whole(text, count, size):
     assert b"".join(piece.data for piece in last) == b"".join(lines[max(0, len(lines) - count) :])
     if complete and count:
         assert len(lines) > count
+
+
+def test_a_small_peak_is_a_bound():
+    assert told.value("peak", 12 << 20) == "at most 12 MiB"
+    assert told.value("peak", 64 << 20) == "64 MiB"

@@ -193,9 +193,15 @@ class Agreement(RuleBasedStateMachine):
         self.durable.forget_incarnations(epochs)
         self.memory.forget_incarnations(epochs)
 
-    @rule(states=st.integers(0, ANY_STATE), limit=st.integers(0, 5), before=st.none() | SEQS, id=st.none() | TEXT)
-    def page(self, states, limit, before, id):  # noqa: A002
-        self.both(lambda store: store.page(states=states, limit=limit, before=before, id=id))
+    @rule(
+        states=st.integers(0, ANY_STATE),
+        limit=st.integers(0, 5),
+        before=st.none() | SEQS,
+        id=st.none() | TEXT,
+        owner=st.sampled_from([None, "uid:0", "nobody"]),
+    )
+    def page(self, states, limit, before, id, owner):  # noqa: A002
+        self.both(lambda store: store.page(states=states, limit=limit, before=before, id=id, owner=owner))
 
     @rule(older=TIMES, keep=st.integers(0, 5), younger=TIMES, limit=st.integers(1, 5))
     def prunable(self, older, keep, younger, limit):

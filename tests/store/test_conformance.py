@@ -238,6 +238,23 @@ def test_pages_go_downwards(store):
     assert seqs(states=1 << State.ENDED, limit=5) == []
 
 
+def test_a_page_of_an_owner_is_full(store):
+    changes = accept(*(petition(seq, owner="other" if seq % 40 else "mine", id=str(seq % 3)) for seq in range(1, 301)))
+    changes.groups = dict.fromkeys(range(1, 301, 3), "rig") | {40: "rig", 200: "rig"}
+    store.commit(changes)
+
+    def seqs(**asked):
+        return [row.seq for row in store.page(owner="mine", **asked)]
+
+    assert seqs(states=ANY_STATE, limit=3) == [280, 240, 200]
+    assert seqs(states=ANY_STATE, limit=9, before=200) == [160, 120, 80, 40]
+    assert seqs(states=ANY_STATE, limit=9, id="1") == [280, 160, 40]
+    assert seqs(states=ANY_STATE, limit=2, group="rig") == [280, 200]
+    store.commit(steps(*(step(seq, State.STARTING, to_attempt=1) for seq in (39, 40, 79, 80, 119))))
+    assert seqs(states=1 << State.STARTING, limit=1) == [80]
+    assert seqs(states=1 << State.STARTING, limit=9) == [80, 40]
+
+
 def test_a_page_can_be_read_by_another_thread(store):
     store.commit(accept(petition(1)))
     found = []

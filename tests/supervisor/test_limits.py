@@ -14,6 +14,9 @@ from world import World, boxes, kill_shim
 from orcha._supervisor import groups
 from orcha._supervisor.contract import Spec, Started
 from orcha._supervisor.groups import Group, NotAvailableError, Places
+from orcha._supervisor.limits import Limits
+from orcha._supervisor.tree import Tree
+from orcha._supervisor.usage import Account
 from support.waiting import wait_for
 
 AVAILABLE = Places().available
@@ -40,6 +43,42 @@ def test_silence_while_it_is_paused_ends_nothing(world: World) -> None:
     key = world.start("sh", "-c", "echo a; sleep 0.4; echo b", idle_timeout=5.0)
     world.said(key, b"a")
     world.commands.signal(*key, signal.SIGSTOP)
+    world.commands.signal(*key, signal.SIGCONT)
+    assert world.end(key).why is None
+
+
+@pytest.mark.parametrize("limit", ["timeout", "idle_timeout"])
+def test_wall_time_and_silence_stand_still_in_a_pause_and_go_on_after_it(limit: str) -> None:
+    limits = Limits(Spec(1, 1, b"", ("true",), "/", {})._replace(**{limit: 10.0}))
+    account, tree = Account(), Tree(0)
+    limits.begin(100.0)
+    assert limits.due == 110.0
+    limits.note(signal.SIGSTOP, 104.0)
+    limits.note(signal.SIGSTOP, 105.0)
+    assert limits.due == float("inf")
+    assert limits.exceeded(1000.0, account, tree) is None
+    limits.note(signal.SIGCONT, 1000.0)
+    limits.note(signal.SIGCONT, 1001.0)
+    assert limits.due == 1006.0
+    assert limits.exceeded(1005.9, account, tree) is None
+    assert limits.exceeded(1006.0, account, tree) == limit.removesuffix("_timeout")
+
+
+def test_processor_time_is_looked_at_in_a_pause_too() -> None:
+    limits = Limits(Spec(1, 1, b"", ("true",), "/", {}, timeout=10.0, cpu_timeout=0.5))
+    limits.begin(100.0)
+    limits.note(signal.SIGSTOP, 100.0)
+    assert limits.due < 101.0
+    account = Account()
+    account.user = 0.6
+    assert limits.exceeded(101.0, account, Tree(0)) == "cpu"
+
+
+def test_a_pause_is_no_part_of_the_wall_time(world: World, tmp_path: Path) -> None:
+    key = world.start("sh", "-c", f"echo a; while [ ! -e {tmp_path}/end ]; do sleep 0.01; done", timeout=600.0)
+    world.said(key, b"a")
+    world.commands.signal(*key, signal.SIGSTOP)
+    (tmp_path / "end").touch()
     world.commands.signal(*key, signal.SIGCONT)
     assert world.end(key).why is None
 

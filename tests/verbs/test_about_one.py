@@ -9,6 +9,7 @@ import pytest
 from orcha._wire.messages import (
     Cancel,
     Follow,
+    List,
     Pause,
     Priority,
     Remove,
@@ -203,3 +204,12 @@ def test_stats_count_states_outcomes_and_times(asked):
     assert known["managers"] == {"m:M": 0}
     assert known["pid"] == os.getpid()
     assert known["uptime"] >= 0
+
+
+def test_a_page_of_what_is_ones_own_is_full(asked):
+    for number in range(6):
+        asked.submit(asked.user if number % 3 == 0 else asked.stranger, f"m{number}", waits=True)
+    page = asked.ask(asked.user, List, 0b1111110, 2).rows
+    assert [row["id"] for row in page] == ["m3", "m0"]
+    assert [row["id"] for row in asked.ask(asked.user, List, 0b1111110, 1, before=page[0]["seq"]).rows] == ["m0"]
+    assert len(asked.ask(asked.owner, List, 0b1111110, 9).rows) == 6

@@ -53,6 +53,21 @@ def test_a_paused_command_stands_still_until_it_goes_on(client, tmp_path):
     assert everything(queue)[-1] == 0
 
 
+def test_a_command_that_is_paused_while_it_starts_stands_still_once_it_runs(client):
+    """Said as soon as it is accepted, whatever it is doing then."""
+    wire = client.manager.client
+    for name in ("a", "b", "c", "d", "e"):
+        queue = run(client, name, "sleep", "1000")
+        assert wire.pause(name).verdict == Verdict.OK
+        if details(client, name)["state"] != "queued":
+            pid = wait_until_runs(client, name)["attempts"][-1]["pid"]
+            wait_for(lambda pid=pid: is_stopped(pid), what="it is stopped")
+            assert wire.resume(name).verdict == Verdict.OK
+            wait_for(lambda pid=pid: not is_stopped(pid), what="it goes on")
+        assert client.finish(name)
+        assert everything(queue)[-1] == 130
+
+
 def test_a_paused_command_can_be_cancelled(client):
     queue = run(client, "m1", "sleep", "600")
     pid = wait_until_runs(client, "m1")["attempts"][-1]["pid"]

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 TIMES = ("submitted", "started", "ended")
-_SIZES = ("memory", "output_limit", "peak", "read", "written", "dropped", "size")
+_SIZES = ("memory", "output_limit", "read", "written", "dropped", "size")
+_BEFORE_EXEC = 16 << 20
+"""Bytes that no shim has more than."""
 _SPANS = (
     *("timeout", "idle_timeout", "queue_timeout", "cpu_timeout", "grace", "user", "system", "wall", "delay", "longest"),
     *("p50", "p90", "p99", "max", "uptime"),
@@ -21,10 +23,16 @@ def _moment(seconds: float) -> str:
     return f"{render.clock(seconds)} ({render.ago(render.now() - seconds)})"
 
 
+def _peak(size: float) -> str:
+    """Give a peak of memory: Linux counts what a process had before its exec, so a small one is a bound."""
+    return f"at most {render.size(size)}" if size < _BEFORE_EXEC else render.size(size)
+
+
 _FORMATS = (
     dict.fromkeys(TIMES, _moment)
     | dict.fromkeys(_SIZES, render.size)
     | dict.fromkeys(_SPANS, render.span)
+    | {"peak": _peak}
     | {"umask": lambda mask: f"{int(mask):04o}"}
 )
 

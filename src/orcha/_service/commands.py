@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import signal
 import threading
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from orcha._core.retry import retry_due
 from orcha._core.state import Outcome, State
 from orcha._service import attempts, spans
 from orcha._service.describe import describe
+from orcha._service.groups import petition_name
 from orcha._service.loading import record_of
 from orcha._supervisor.contract import APART, LOST, Ended, Lost, NotStarted, Output, Span, Started, Wrote
 from orcha._wire import values
@@ -131,6 +133,7 @@ class CommandRunner:
         )
         self._engine.machine.keep_command(attempt.step)
         self._engine.machine.running(event.seq, event.attempt)
+        self.stand_still(record)
 
     def _output(self, event: Output) -> None:
         record = self._live(event)
@@ -307,6 +310,7 @@ class CommandRunner:
             self._say(record, APART_LINE)
         else:
             self.reach().resume(record.seq, record.attempt, after_chunk=row.last_chunk)
+            self.stand_still(record)
 
     # --- time ---------------------------------------------------------------------------------------------------
 
@@ -342,6 +346,11 @@ class CommandRunner:
     def signal(self, record: Record, number: int) -> None:
         """Send a signal to every process of a running command, as SIGSTOP and SIGCONT to pause and resume it."""
         self.reach().signal(record.seq, record.attempt, number)
+
+    def stand_still(self, record: Record) -> None:
+        """Stop every process of a running command whose petition is paused: while it started that came too early."""
+        if petition_name(record.seq) in self._engine.groups.paused:
+            self.signal(record, signal.SIGSTOP)
 
     def write(self, record: Record, offset: int, data: bytes) -> None:
         """Write to its standard input or terminal, at an offset from its beginning."""

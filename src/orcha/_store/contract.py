@@ -182,10 +182,11 @@ class Store(Protocol):
         before: int | None = None,
         id: str | None = None,  # noqa: A002 - the word of the wire
         group: str | None = None,
+        owner: str | None = None,
     ) -> list[Row]:
         """Give up to `limit` rows in the states of the bit mask, highest seq first, below `before`; from any thread.
 
-        With `id`, or else `group`, only those.
+        With `id`, or else `group`, only those; with `owner` only what is theirs.
 
         Raises:
             TimeoutError: it was not done in a few seconds.

@@ -306,6 +306,7 @@ class MemoryStore:
         before: int | None = None,
         id: str | None = None,  # noqa: A002 - the contract's name
         group: str | None = None,
+        owner: str | None = None,
     ) -> list[Row]:
         """Give up to `limit` rows in the states of the bit mask, highest seq first, below `before`; from any thread."""
         with self._lock:
@@ -317,6 +318,7 @@ class MemoryStore:
             and (before is None or row.seq < before)
             and (id is None or row.id == id)
             and (group is None or self._groups.get(row.seq) == group)
+            and (owner is None or row.owner == owner)
         )
         return [row for row, _ in zip(fitting, range(limit), strict=False)]
 

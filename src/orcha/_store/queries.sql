@@ -60,14 +60,14 @@ SELECT coalesce((SELECT min(seq) FROM petition), 1), coalesce((SELECT max(seq) F
 -- name: page
 SELECT group_concat({row}, ',') FROM (
     SELECT * FROM petition
-    WHERE seq >= ?1 AND seq < ?2 AND (?3 >> state) & 1
+    WHERE seq >= ?1 AND seq < ?2 AND (?3 >> state) & 1 AND (?6 IS NULL OR owner = ?6)
     ORDER BY seq DESC LIMIT ?4
 );
 
 -- name: page_of_id
 SELECT group_concat({row}, ',') FROM (
     SELECT * FROM petition
-    WHERE seq >= ?1 AND seq < ?2 AND (?3 >> state) & 1 AND id = ?5
+    WHERE seq >= ?1 AND seq < ?2 AND (?3 >> state) & 1 AND id = ?5 AND (?6 IS NULL OR owner = ?6)
     ORDER BY seq DESC LIMIT ?4
 );
 
@@ -75,7 +75,7 @@ SELECT group_concat({row}, ',') FROM (
 SELECT group_concat({row}, ',') FROM (
     SELECT * FROM petition INDEXED BY petition_active
     WHERE (state BETWEEN 2 AND 5 OR hook_pending OR slot_held)
-      AND seq >= ?1 AND seq < ?2 AND (?3 >> state) & 1 AND (?5 IS NULL OR id = ?5)
+      AND seq >= ?1 AND seq < ?2 AND (?3 >> state) & 1 AND (?5 IS NULL OR id = ?5) AND (?6 IS NULL OR owner = ?6)
     ORDER BY seq DESC LIMIT ?4
 );
 
@@ -83,6 +83,7 @@ SELECT group_concat({row}, ',') FROM (
 SELECT group_concat({row}, ',') FROM (
     SELECT petition.* FROM grouping CROSS JOIN petition ON petition.seq = grouping.petition
     WHERE grouping.name = ?5 AND grouping.petition >= ?1 AND grouping.petition < ?2 AND (?3 >> state) & 1
+      AND (?6 IS NULL OR owner = ?6)
     ORDER BY grouping.petition DESC LIMIT ?4
 );
 

@@ -20,6 +20,9 @@ _LONGEST_SPAN = 50_000
 _ROWS_A_STEP = 50
 _HIGHEST = (1 << 63) - 1
 
+_Which = tuple[int, int, int | None]
+"""States, limit and before."""
+
 
 class Reader:
     """Pages of rows, for any thread."""
@@ -32,9 +35,16 @@ class Reader:
         self._closed = False
 
     def page(
-        self, states: int, limit: int, before: int | None, wanted: str | None, group: str | None = None
+        self,
+        *,
+        states: int,
+        limit: int,
+        before: int | None = None,
+        id: str | None = None,  # noqa: A002 - the contract's name
+        group: str | None = None,
+        owner: str | None = None,
     ) -> list[Row]:
-        """Give up to `limit` rows, highest seq first.
+        """Give up to `limit` rows, highest seq first: see the contract.
 
         Raises:
             TimeoutError: it took too long, by itself or because of other readers.
@@ -48,20 +58,20 @@ class Reader:
             if self._connection is None:
                 self._connection = self._connect()
             if group is not None:
-                return self._of_group(self._connection, (states, limit, before), group)
-            return self._read(self._connection, deadline, states, limit, before, wanted)
+                return self._of_group(self._connection, (states, limit, before), (group, owner))
+            return self._read(self._connection, deadline, (states, limit, before), (id, owner))
         finally:
             self._lock.release()
 
     @staticmethod
-    def _of_group(connection: apsw.Connection, which: tuple[int, int, int | None], group: str) -> list[Row]:
+    def _of_group(connection: apsw.Connection, which: _Which, of: tuple[str, str | None]) -> list[Row]:
         """Read by the index of groups, a few rows at a time: their extras have to fit into one text."""
         states, limit, before = which
         upper = _HIGHEST if before is None else before
         found: list[Row] = []
         while len(found) < limit:
             step = min(limit - len(found), _ROWS_A_STEP)
-            parameters = (0, upper, states, step, group)
+            parameters = (0, upper, states, step, *of)
             rows = decode_rows(connection.execute(queries()["page_of_group"], parameters).get)
             found += sorted(rows, key=_seq, reverse=True)
             if len(rows) < step:
@@ -71,13 +81,14 @@ class Reader:
 
     @staticmethod
     def _read(
-        connection: apsw.Connection, deadline: float, states: int, limit: int, before: int | None, wanted: str | None
+        connection: apsw.Connection, deadline: float, which: _Which, of: tuple[str | None, str | None]
     ) -> list[Row]:
         named = queries()
+        states, limit, before = which
         lowest, highest = next(connection.execute(named["bounds"]))
         upper = highest + 1 if before is None else min(before, highest + 1)
         active = not states & ~_ACTIVE
-        query = named["page_of_active" if active else "page" if wanted is None else "page_of_id"]
+        query = named["page_of_active" if active else "page" if of[0] is None else "page_of_id"]
         span = upper if active else _FIRST_SPAN
         found: list[Row] = []
         while len(found) < limit and upper > lowest:
@@ -85,7 +96,7 @@ class Reader:
                 raise TimeoutError(f"not done after {SECONDS:g} s")
             step = min(limit - len(found), _ROWS_A_STEP)
             lower = max(upper - span, 0)
-            parameters = (lower, upper, states, step, *(() if query == named["page"] else (wanted,)))
+            parameters = (lower, upper, states, step, *of)
             rows = sorted(decode_rows(connection.execute(query, parameters).get), key=_seq, reverse=True)
             found += rows
             upper = rows[-1].seq if len(rows) == step else lower

@@ -338,11 +338,12 @@ class SqliteStore(asides.Asides):
         before: int | None = None,
         id: str | None = None,  # noqa: A002 - the contract's name
         group: str | None = None,
+        owner: str | None = None,
     ) -> list[Row]:
         """Give up to `limit` rows in the states of the bit mask, highest seq first, below `before`; from any thread."""
         self._refuse_broken()
         try:
-            return self._reader.page(states, limit, before, id, group)
+            return self._reader.page(states=states, limit=limit, before=before, id=id, group=group, owner=owner)
         except apsw.Error as error:
             raise self._broken_by(error) from error
 

@@ -26,7 +26,8 @@ class Limits:
         self._any = spec.timeout is not None or spec.idle_timeout is not None or spec.cpu_timeout is not None
         self._wall = self._cpu = _FOREVER
         self._heard = 0.0
-        self._paused = False
+        self._paused: float | None = None
+        """Since when it is stopped."""
         self.due = _FOREVER
         """When to ask again."""
 
@@ -45,18 +46,22 @@ class Limits:
         self._heard = now
 
     def note(self, number: int, now: float) -> None:
-        """Note a signal that it was sent: one that is stopped cannot write."""
-        if number in {signal.SIGSTOP, signal.SIGTSTP, signal.SIGCONT}:
-            self._paused = number != signal.SIGCONT
-            self._heard = now
+        """Note a signal that it was sent: while it is stopped, wall time and silence stand still."""
+        if number in {signal.SIGSTOP, signal.SIGTSTP} and self._paused is None:
+            self._paused = now
+            self._schedule()
+        elif number == signal.SIGCONT and self._paused is not None:
+            self._wall += now - self._paused
+            self._heard = min(now, self._heard + now - self._paused)
+            self._paused = None
             self._schedule()
 
     def exceeded(self, now: float, account: Account, tree: Tree) -> str | None:
         """Say which limit is exceeded, if any."""
         why = None
-        if now >= self._wall:
+        if self._paused is None and now >= self._wall:
             why = "timeout"
-        elif not self._paused and self._spec.idle_timeout is not None and now >= self._heard + self._spec.idle_timeout:
+        elif self._paused is None and now >= self._silent:
             why = "idle"
         elif now >= self._cpu and self._spec.cpu_timeout is not None:
             used = account.user + account.system + processor_seconds(child.pid for child in tree.living())
@@ -72,12 +77,13 @@ class Limits:
         return why
 
     def _schedule(self) -> None:
-        if not self._any:
-            return
-        idle = _FOREVER
-        if self._spec.idle_timeout is not None and not self._paused:
-            idle = self._heard + self._spec.idle_timeout
-        self.due = min(self._wall, self._cpu, idle)
+        if self._any:
+            self.due = self._cpu if self._paused is not None else min(self._wall, self._cpu, self._silent)
+
+    @property
+    def _silent(self) -> float:
+        """When it has written nothing for too long."""
+        return _FOREVER if self._spec.idle_timeout is None else self._heard + self._spec.idle_timeout
 
     @staticmethod
     def _soonest(seconds: float) -> float:

@@ -84,6 +84,9 @@ class CommandPetition(Petition):
 
     The program finds ``ORCHA_ID`` (the petition's id) and ``ORCHA_ATTEMPT`` (from 1) in its environment.
 
+    A cancel sends `stop_signal`, then SIGTERM, then SIGKILL. A `terminate` that a class of this kind defines is not
+    called: nothing of the plugin's runs where its processes are ended.
+
     Example::
 
         class Builds(Manager):

@@ -23,10 +23,14 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
         engine.reply(peer, Reply(message.request, Verdict.DENIED, None, "an attempt may not list"))
         return
     limit = max(1, min(message.limit, MOST))
-    asked = {"before": message.before, "id": message.id, "group": message.group}
-    rows = engine.store.page(states=message.states, limit=limit, **asked)  # type: ignore[arg-type]
-    if peer.role != "owner":
-        rows = [row for row in rows if row.owner == peer.identity]
+    rows = engine.store.page(
+        states=message.states,
+        limit=limit,
+        before=message.before,
+        id=message.id,
+        group=message.group,
+        owner=None if peer.role == "owner" else peer.identity,
+    )
     groups = engine.store.groups([row.seq for row in rows])
     described = [describe_row(engine, row, groups.get(row.seq)) for row in rows]
     engine.reply(peer, Rows(message.request, described))

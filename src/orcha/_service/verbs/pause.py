@@ -46,8 +46,10 @@ def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool
         return
     change(petition_name(record.seq))
     if record.state in _RUNS:
-        number = signal.SIGSTOP if paused else signal.SIGCONT
-        engine.after_batch(lambda _: engine.commands.signal(record, number))
+        if paused:
+            engine.after_batch(lambda _: engine.commands.stand_still(record))
+        else:  # at once: where this is not kept the next start stops it again
+            engine.commands.signal(record, signal.SIGCONT)
     engine.reply(peer, Reply(message.request, Verdict.OK))
 
 
