@@ -70,10 +70,9 @@ class Commands:
         self._buried: dict[tuple[int, int], str] = {}
         self._posted: deque[Event] = deque()
         self._supervisor: Supervisor | None = None
-        self._failures = 0
         self._thread: threading.Thread | None = None
         self._burials: set[threading.Thread] = set()
-        self._closing = False
+        self._closing, self._failures = False, 0
         self._quiet = threading.Condition(self._lock)
         self._apart = Apart(folder, self._buried, self._post, report)
 
