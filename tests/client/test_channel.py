@@ -231,7 +231,7 @@ def test_what_comes_for_a_dropped_channel_is_stopped(scripted, client_of, item):
     identity = channel.__orcha_channel__
     client.submit([item(channel=channel)])
     del channel
-    gc.collect()
+    wait_for(lambda: gc.collect() >= 0 and client.find(identity) is None, what="both threads to let go of it")
     service.put(identity, "two\n")
     wait_for(lambda: messages.Unfollow(identity) in service.received)
 
