@@ -63,7 +63,7 @@ class ClientChannel:
     asked = False
     """Somebody wants it followed; the sending thread's."""
     known = False
-    """The service has it; the sending thread's."""
+    """The service has it; set by the sending thread, and by the reading one where the submit followed it."""
     link = 0
     """Number of the connection on which it is followed; the sending thread's."""
     _closed = False

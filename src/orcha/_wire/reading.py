@@ -226,10 +226,12 @@ class Reader:
             channel = self._channels.find(item.channel)
             if channel is None:
                 continue
-            if result.verdict in {Verdict.ACCEPTED, Verdict.KNOWN}:
-                self.sender.post(self.sender.accepted, channel)
-            else:
+            if result.verdict not in {Verdict.ACCEPTED, Verdict.KNOWN}:
                 channel.expect(-1)
+            elif channel.link:  # followed by its submit; a connection that is lost is heard of after this
+                channel.known = True
+            else:
+                self.sender.post(self.sender.accepted, channel)
 
     def _elsewhere(self, channel: Any, message: Any) -> None:
         """Go on where the service says."""
