@@ -113,6 +113,12 @@ def test_killed_again_and_again_the_service_brings_each_byte_once(own_service, t
     assert client.wait(DEADLINE) == 0
 
 
+def test_another_attempt_gets_what_is_left_of_standard_input_and_its_end(service):
+    script = "read -r line; cat; echo got $line; exit 1"
+    done = run(service, "-i", "--retry", "1", "--retry-delay", "0.05", "--", "sh", "-c", script, input=b"a\n")
+    assert (done.stdout, done.returncode) == (b"got a\ngot\n", 1)
+
+
 class Restarted:
     """Answers as a service does that has just been started again."""
 

@@ -313,3 +313,13 @@ def test_no_byte_is_lost_or_doubled_over_several_kills(own_service, tmp_path):
     lines = [int(line) for line in written.split()]
     assert lines == list(range(1, len(lines) + 1))
     assert b"1\n2\n3\n" + rest == written
+
+
+def test_a_folder_that_is_gone_is_named(service, tmp_path):
+    (tmp_path / "gone").mkdir()
+    script = 'cd gone && rmdir ../gone && exec "$@"'
+    done = service.spawn(
+        "sh", "-c", script, "sh", *service.orcha("run", "pwd"), cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    assert done.wait(DEADLINE) == 125
+    assert done.stderr.read() == "orcha: the current folder cannot be used: No such file or directory\n"

@@ -136,6 +136,14 @@ def test_attempts_that_are_not_the_last_are_told_by_their_code():
     assert show._attempt(attempt).startswith("exit code 75, sent SIGTERM (idle), signal 99 (x), ended 1970")
 
 
+def test_attempts_that_were_lost_or_killed_have_no_code():
+    ended = {"attempt": 1, "ended": 0.0, "code": None}
+    assert show._attempt(ended | {"signal": 9, "why": None}).startswith("ended by SIGKILL, ended 1970")
+    lost = show._attempt(ended | {"why": "lost", "executed": True})
+    assert "None" not in lost
+    assert lost.endswith("why lost, executed yes")
+
+
 # --- what changes a petition -----------------------------------------------------------------------------------------
 
 

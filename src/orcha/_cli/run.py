@@ -106,8 +106,7 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
     """Give what is sent of a command line.
 
     Raises:
-        ValueError: an option cannot be sent.
-        OSError: the working folder is gone.
+        ValueError: an option cannot be sent, or the working folder is gone.
 
     """
     from orcha._cli import render
@@ -115,7 +114,10 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
     environment, unfit = options.environment(os.environ, namespace.env, everything=namespace.all_env)
     if unfit:
         render.note(f"these variables are no text, and do not go along: {' '.join(map(render.plain, unfit))}")
-    folder = os.path.abspath(namespace.cwd) if namespace.cwd else os.getcwd()  # noqa: PTH100, PTH109 - links stay
+    try:
+        folder = os.path.abspath(namespace.cwd) if namespace.cwd else os.getcwd()  # noqa: PTH100, PTH109 - links stay
+    except OSError as error:
+        raise ValueError(f"the current folder cannot be used: {error.strerror}") from error
     if not options.is_text(folder):
         raise ValueError(f"the folder {folder!r} has a name that is no text")
     made: dict[str, Any] = {

@@ -86,7 +86,9 @@ def _attempt(attempt: dict[str, Any]) -> str:
 
     known = {"state": "running", "outcome": None, "code": None} | attempt
     over = known["outcome"] is None and known.get("ended") is not None
-    parts = [f"exit code {known['code']}" if over else ps.state(known)]
+    parts = [ps.state(known)]
+    if over:  # and tried again, or lost; a signal is named below
+        parts = [f"exit code {known['code']}"] if known["code"] is not None else []
     if known.get("reason"):
         parts.append(render.plain(known["reason"]))
     if known.get("signals"):

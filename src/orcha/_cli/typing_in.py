@@ -186,10 +186,15 @@ class Typing:
                 if self._tty:
                     self._service.ask_to_resize(*place, *self.size())
                 data = self._send_to(place, data)
-                if data is None:
+                if data is None and not self._may_run_again():
                     return
         except OrchaError:
             return  # the output's end tells why
+
+    def _may_run_again(self) -> bool:
+        """Tell whether there may be another attempt, which then has to hear of the end, too."""
+        details = self._service.details(self._name)
+        return bool(details["on_interrupt"] == "rerun" or (details["command"] or {}).get("retry"))
 
     def _send_to(self, place: tuple[int, int], data: bytes | None) -> bytes | None:
         """Bring one attempt what was read; give what it did not get, None after the end."""
