@@ -20,7 +20,7 @@ from support.powercut_vfs import Disk, restore
 PETITIONS = 250
 CUTS = 100
 """A run; there are two."""
-pytestmark = [pytest.mark.slow, pytest.mark.once, pytest.mark.may_leave("threads")]  # idle threads of action pools
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 
 class Cut(NamedTuple):

@@ -102,17 +102,10 @@ class Asked:
         assert self.engine.stopped.wait(30)
         self.engine.visits.hooks.stop()
         self.engine.ending.stop()
-        self._end_actions()
+        for thread in self.engine.actions.stop():
+            thread.join(30)
         self.engine.reporter.stop(5.0)
         self.store.close()
-
-    def _end_actions(self) -> None:
-        """End the threads of actions, those among them that still come back from one."""
-        threads = [thread for thread in threading.enumerate() if thread.name == "orcha-action"]
-        for _ in threads:
-            self.engine.actions._inbox.put(None)
-        for thread in threads:
-            thread.join(30)
 
     def _send(self, batch: list[tuple[Any, bytes]]) -> None:
         for person, frame in batch:

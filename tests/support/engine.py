@@ -143,6 +143,8 @@ class EngineUnderTest:
         assert self.engine.stopped.wait(30)
         self.engine.visits.hooks.stop()
         self.engine.ending.stop()
+        for thread in self.engine.actions.stop():
+            thread.join(30)
         self.store.close()
         self.log.close()
 

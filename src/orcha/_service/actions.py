@@ -82,6 +82,7 @@ class ActionPool:
         self._pid = os.getpid()
         self._inbox: SimpleQueue[Run | None] = SimpleQueue()
         self._lock = threading.Lock()
+        self._threads: set[threading.Thread] = set()
         self._idle = 0
         self._waiting = 0
 
@@ -96,10 +97,29 @@ class ActionPool:
         if spawn:
             self._spawn()
 
+    def stop(self) -> list[threading.Thread]:
+        """Let each thread end once its action, if it has one, came back; give those that are there."""
+        with self._lock:
+            threads = list(self._threads)
+        for _ in threads:
+            self._inbox.put(None)
+        return threads
+
     def _spawn(self) -> None:
-        threading.Thread(target=self._work, name="orcha-action", daemon=True).start()
+        thread = threading.Thread(target=self._work, name="orcha-action", daemon=True)
+        with self._lock:
+            self._threads.add(thread)
+        thread.start()
 
     def _work(self) -> None:
+        try:
+            self._perform_all()
+        finally:
+            with self._lock:
+                self._threads.discard(threading.current_thread())
+
+    def _perform_all(self) -> None:
+        """Perform what comes, while there is need of this thread."""
         while True:
             run = self._inbox.get()
             if run is None:

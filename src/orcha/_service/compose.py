@@ -287,6 +287,7 @@ class _Parts:
 
     def _close(self) -> None:
         self.engine.ending.stop()
+        self.engine.actions.stop()
         self.engine.commands.close()
         attempts.uninstall()
         end_multiprocessing_children()
