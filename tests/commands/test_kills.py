@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orcha._wire.messages import Verdict
-from support.commands import COMMANDS, everything, run, writer, written_by
+from support.commands import COMMANDS, STEADY, everything, run, writer, written_by
 from support.processes import command_line
 from support.waiting import wait_for
 
@@ -88,19 +88,6 @@ def test_killed_again_and_again_it_loses_doubles_and_kills_nothing(serve, connec
         service.kill()
         service.start()
     check_writers(readers, ledger)
-
-
-STEADY = """
-echo "$1 start $ORCHA_ATTEMPT" >> "$2"
-i=0
-while [ ! -e "$3" ]; do
-    echo "$1 $i"; echo "$1 $i" >&2
-    i=$((i + 1))
-    sleep 0.05
-done
-echo "$1 end $i" >> "$2"
-exit $(($1 % 5))
-"""
 
 
 @pytest.mark.slow

@@ -8,22 +8,10 @@ from pathlib import Path
 import pytest
 
 from support.builds import install
-from support.commands import everything, run
+from support.commands import STEADY, everything, run
 from support.waiting import wait_for
 
 COUNT = 10
-STEADY = """
-echo "$1 start $ORCHA_ATTEMPT" >> "$2"
-i=0
-while [ ! -e "$3" ]; do
-    echo "$1 $i"; echo "$1 $i" >&2
-    i=$((i + 1))
-    sleep 0.02
-done
-echo "$1 end $i" >> "$2"
-exit $(($1 % 5))
-"""
-"""Prints numbered lines to both streams until the file $3 exists; notes start and end in the ledger $2."""
 
 
 class Upgraded:

@@ -9,6 +9,18 @@ from orcha.interfaces import Message
 
 COMMANDS = "orcha.lib:CommandManager"
 """What `serve` starts for commands."""
+STEADY = """
+echo "$1 start $ORCHA_ATTEMPT" >> "$2"
+i=0
+while [ ! -e "$3" ]; do
+    echo "$1 $i"; echo "$1 $i" >&2
+    i=$((i + 1))
+    sleep 0.05
+done
+echo "$1 end $i" >> "$2"
+exit $(($1 % 5))
+"""
+"""Prints numbered lines to both streams until the file $3 exists; notes start and end in the ledger $2."""
 WRITER = """
 echo "$1 start $ORCHA_ATTEMPT" >> "$3"
 i=0

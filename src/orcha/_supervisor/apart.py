@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import select
 import signal
 import threading
-import time
 
-from orcha._processes.identity import Identity, boot_id, is_alive, signal_exactly
+from orcha._processes.identity import Identity, boot_id, is_alive, open_pidfd
 from orcha._supervisor import box as boxes
 from orcha._supervisor.burying import bury, forget
 from orcha._supervisor.contract import APART, Lost
@@ -111,8 +112,14 @@ class Apart:
     @staticmethod
     def _end(shim: Identity) -> None:
         """End a shim, which has nothing left but what its box says or is not wanted any more."""
-        with contextlib.suppress(PermissionError):
-            signal_exactly(shim, signal.SIGKILL)
-        until = time.monotonic() + GONE
-        while is_alive(shim) and time.monotonic() < until:
-            time.sleep(0.01)
+        descriptor = open_pidfd(shim)
+        if descriptor is None:
+            return
+        try:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            poller = select.poll()
+            poller.register(descriptor, select.POLLIN)  # readable when it has ended (pidfd_open(2))
+            poller.poll(GONE * 1000)
+        finally:
+            os.close(descriptor)

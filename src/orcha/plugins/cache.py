@@ -27,7 +27,6 @@ class Mark:
         """Look at each folder now."""
         self.stamps = [Stamp.of(folder) for folder in path]
         self.taken = _now()
-
         self.names = {stamp.path: _names(stamp.path) for stamp in self.stamps}
 
     def header(self, *, versions: bool) -> str:
