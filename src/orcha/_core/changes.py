@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from orcha._core.state import OnInterrupt, Outcome, State
+from orcha._core.tuples import new_tuple
 
 
 class NewPetition(NamedTuple):
@@ -48,6 +49,10 @@ class Transition(NamedTuple):
     reason: str | None = None
     hook_pending: bool = False
     slot_held: bool = False
+
+    def without_slot(self) -> Transition:
+        """Give the same step with its slot free."""
+        return new_tuple(Transition, (*self[:-1], False))
 
 
 class NewChannel(NamedTuple):

@@ -27,6 +27,9 @@ class Answer(IntEnum):
     BROKEN = 3
 
 
+_NO = Answer.NO  # looked up once: an attribute of an enumeration costs ten times a global name
+
+
 def in_order(waiting: list[Record], new: list[Record]) -> list[Record]:
     """Merge what waits, in order, with what has just come, by (priority, sequence): lower first."""
     return sorted(waiting + new, key=_place) if new else waiting
@@ -61,13 +64,13 @@ def choose(
         is_new = record.seq in fresh
         if noes >= patience and not is_new:
             continue
-        if ask(record) is Answer.NO and not is_new:
+        if ask(record) is _NO and not is_new:
             noes += 1
 
 
 def _ask_waiting(waiting: list[Record], ask: Callable[[Record], Answer], patience: int) -> None:
     for record in waiting:
-        if ask(record) is Answer.NO:
+        if ask(record) is _NO:
             patience -= 1
             if patience <= 0:
                 return

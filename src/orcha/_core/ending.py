@@ -8,6 +8,24 @@ from orcha._core.ledger import CANCELLING, HELD, QUEUED, STARTING, Ledger
 from orcha._core.record import Phase, Record
 from orcha._core.state import Outcome, State
 
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+_ACTION, _FINISHED, _ON_START, _RESTING, _WAITING = (
+    Phase.ACTION,
+    Phase.FINISHED,
+    Phase.ON_START,
+    Phase.RESTING,
+    Phase.WAITING,
+)
+_CANCELLING, _ENDED, _QUEUED, _RUNNING, _STARTING = (
+    State.CANCELLING,
+    State.ENDED,
+    State.QUEUED,
+    State.RUNNING,
+    State.STARTING,
+)
+_END_PROCESSES, _ON_FINISH, _SWEEP = Do.END_PROCESSES, Do.ON_FINISH, Do.SWEEP
+_BROKEN, _FAILED, _SUCCEEDED = Outcome.BROKEN, Outcome.FAILED, Outcome.SUCCEEDED
+
 
 class Ending(Ledger):
     """Reports of an attempt; one that does not name the current attempt changes nothing."""
@@ -15,32 +33,32 @@ class Ending(Ledger):
     def action_going(self, seq: int, attempt: int) -> None:
         """Note that on_start said yes and the action has been handed to its thread."""
         record = self._current(seq, attempt)
-        if record is None or record.phase is not Phase.ON_START:
+        if record is None or record.phase is not _ON_START:
             return
-        record.phase = Phase.ACTION
-        if record.state is State.CANCELLING and not record.returned:
+        record.phase = _ACTION
+        if record.state is _CANCELLING and not record.returned:
             self._end_processes(record)
 
     def _end_processes(self, record: Record) -> None:
         record.processes_gone = False
-        self.effects.append(Effect(Do.END_PROCESSES, record))
+        self.effects.append(Effect(_END_PROCESSES, record))
 
     def start_failed(self, seq: int, attempt: int, reason: str, *, called: bool = True) -> None:
         """End an attempt whose on_start said no, raised, hung or was not `called`: its action was not called."""
         record = self._current(seq, attempt)
-        if record is None or record.phase is not Phase.ON_START:
+        if record is None or record.phase is not _ON_START:
             return
         record.returned = True
-        if record.state is State.CANCELLING:
+        if record.state is _CANCELLING:
             self._end_cancelled(record, hook=called)
         else:
-            self._end(record, Outcome.BROKEN, BROKEN_CODE, reason, STARTING, hook_pending=called)
+            self._end(record, _BROKEN, BROKEN_CODE, reason, STARTING, hook_pending=called)
             self._release(record, hook=called)
 
     def is_writable(self, seq: int, attempt: int) -> Record | None:
         """Give the petition whose current attempt this is, while it may still write and finish."""
         record = self.records.get(seq)
-        if record is not None and record.attempt == attempt and record.state in (State.STARTING, State.RUNNING):
+        if record is not None and record.attempt == attempt and record.state in (_STARTING, _RUNNING):
             return record
         self.dropped_events += 1
         return None
@@ -50,9 +68,9 @@ class Ending(Ledger):
         record = self.is_writable(seq, attempt)
         if record is None or record.command:
             return False
-        outcome = Outcome.FAILED if value else Outcome.SUCCEEDED
+        outcome = _FAILED if value else _SUCCEEDED
         self._end(record, outcome, value, None, STARTING, slot_held=True)
-        record.phase = Phase.FINISHED
+        record.phase = _FINISHED
         return True
 
     def returned(self, seq: int, attempt: int, error: str | None, *, processes: bool) -> None:
@@ -61,16 +79,16 @@ class Ending(Ledger):
         if record is None or record.returned:
             return
         record.returned = True
-        if record.state is State.CANCELLING:
+        if record.state is _CANCELLING:
             self._returned_cancelled(record, processes=processes)
             return
-        if record.state is State.STARTING:
-            outcome, code = (Outcome.SUCCEEDED, None) if error is None else (Outcome.FAILED, FAILED_CODE)
+        if record.state is _STARTING:
+            outcome, code = (_SUCCEEDED, None) if error is None else (_FAILED, FAILED_CODE)
             self._end(record, outcome, code, error, STARTING, slot_held=processes or not record.processes_gone)
-        record.phase = Phase.FINISHED
+        record.phase = _FINISHED
         if processes:
             record.processes_gone = False
-            self.effects.append(Effect(Do.SWEEP, record))
+            self.effects.append(Effect(_SWEEP, record))
         elif record.processes_gone:
             self._release(record)
 
@@ -95,20 +113,20 @@ class Ending(Ledger):
             self._cannot_be_killed(record, survivors)
             return
         record.processes_gone = True
-        if record.state is State.ENDED:
+        if record.state is _ENDED:
             self._answer(record)
             if record.returned:
                 self._release(record)
-        elif record.state is State.CANCELLING and record.returned:
+        elif record.state is _CANCELLING and record.returned:
             self._end_cancelled(record)
 
     def _cannot_be_killed(self, record: Record, survivors: list[int]) -> None:
-        if record.state is State.CANCELLING:
+        if record.state is _CANCELLING:
             reason = f"cannot be killed: process {', '.join(map(str, survivors))}"
-            self._end(record, Outcome.BROKEN, BROKEN_CODE, reason, CANCELLING, slot_held=True)
-            record.phase = Phase.FINISHED
+            self._end(record, _BROKEN, BROKEN_CODE, reason, CANCELLING, slot_held=True)
+            record.phase = _FINISHED
         self._answer(record)
-        self.effects.append(Effect(Do.SWEEP, record))
+        self.effects.append(Effect(_SWEEP, record))
 
     def abandon(self, seq: int, attempt: int) -> None:
         """End a cancelled attempt whose processes are gone and whose thread has not returned in its grace.
@@ -117,14 +135,14 @@ class Ending(Ledger):
         decides.
         """
         record = self._current(seq, attempt)
-        if record is None or record.state is not State.CANCELLING or record.phase is not Phase.ACTION:
+        if record is None or record.state is not _CANCELLING or record.phase is not _ACTION:
             return
         cancellation = record.cancellation
         assert cancellation is not None
         if record.returned or not record.processes_gone or cancellation.requeue is not None:
             return
         self._end(record, cancellation.outcome, cancellation.code, cancellation.reason, CANCELLING, slot_held=True)
-        record.phase = Phase.FINISHED
+        record.phase = _FINISHED
 
     def _end_cancelled(self, record: Record, *, hook: bool = True) -> None:
         """Give a cancelled petition its outcome: neither its thread nor a process of the attempt lives."""
@@ -136,12 +154,12 @@ class Ending(Ledger):
             )
             self._release(record, hook=hook)
             return
-        record.phase = Phase.FINISHED
+        record.phase = _FINISHED
         self._ungrant(record)
         self.version += 1
         if hook:
             self.leaving[record.seq] = record
-            self.effects.append(Effect(Do.ON_FINISH, record))
+            self.effects.append(Effect(_ON_FINISH, record))
         else:
             self._wait_again(record, cancellation.requeue)
 
@@ -163,20 +181,20 @@ class Ending(Ledger):
     def _wait_again(self, record: Record, state: State) -> None:
         self._step(record, CANCELLING, state)
         record.state = state
-        record.phase = Phase.WAITING
+        record.phase = _WAITING
         record.cancellation = None
-        if state is State.QUEUED:
+        if state is _QUEUED:
             self._enqueue(record)
         self.version += 1
 
     def _rise(self, record: Record) -> None:
         """Let one that rests wait again, if its time has come and no on_finish is owed."""
-        if record.phase is not Phase.RESTING or record.seq in self.owing:
+        if record.phase is not _RESTING or record.seq in self.owing:
             return
         if record.due is None or record.due <= self.now:
             record.due = None
-            record.phase = Phase.WAITING
-            if record.state is State.QUEUED:
+            record.phase = _WAITING
+            if record.state is _QUEUED:
                 self._enqueue(record)
             self.version += 1
 
@@ -187,7 +205,7 @@ class Ending(Ledger):
     # --- waiting petitions --------------------------------------------------------------------------------------
 
     def _end_waiting(self, record: Record, outcome: Outcome, code: int, reason: str | None) -> None:
-        if record.state is State.QUEUED and record.phase is not Phase.RESTING:
+        if record.state is _QUEUED and record.phase is not _RESTING:
             self.waiting.remove(record.place)
             self.version += 1
         owed = self.owing.pop(record.seq, None) is not None
@@ -196,8 +214,8 @@ class Ending(Ledger):
 
     def break_(self, record: Record, reason: str) -> None:
         """End a waiting petition whose condition or conversion raised, hung or answered nonsense."""
-        if record.phase is Phase.WAITING and record.state is not State.ENDED and self._is_live(record):
+        if record.phase is _WAITING and record.state is not _ENDED and self._is_live(record):
             self._ungrant(record)
-            self._end_waiting(record, Outcome.BROKEN, BROKEN_CODE, reason)
+            self._end_waiting(record, _BROKEN, BROKEN_CODE, reason)
         else:
             self.dropped_events += 1

@@ -7,6 +7,11 @@ from orcha._core.effects import Do, Effect, Final
 from orcha._core.queue import WaitingQueue
 from orcha._core.record import Key, Record
 from orcha._core.state import Outcome, State
+from orcha._core.tuples import new_tuple
+
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+_ENDED, _QUEUED = State.ENDED, State.QUEUED
+_ANSWER, _ON_FINISH = Do.ANSWER, Do.ON_FINISH
 
 QUEUED = 1 << State.QUEUED
 HELD = 1 << State.HELD
@@ -77,18 +82,21 @@ class Ledger:
         from_attempt = record.attempt
         if earlier is not None:
             from_attempt, states = earlier.from_attempt, earlier.from_states
-        self.changes.transitions[record.seq] = Transition(
-            record.seq,
-            from_attempt,
-            states,
-            state,
-            record.attempt + begins,
-            self.now,
-            outcome,
-            code,
-            reason,
-            hook_pending=hook_pending,
-            slot_held=slot_held,
+        self.changes.transitions[record.seq] = new_tuple(
+            Transition,
+            (
+                record.seq,
+                from_attempt,
+                states,
+                state,
+                record.attempt + begins,
+                self.now,
+                outcome,
+                code,
+                reason,
+                hook_pending,
+                slot_held,
+            ),
         )
 
     def _end(
@@ -103,20 +111,21 @@ class Ledger:
         slot_held: bool = False,
     ) -> None:
         self._set_outcome(record, outcome, code, reason)
-        self._step(record, states, State.ENDED, outcome, code, reason, hook_pending=hook_pending, slot_held=slot_held)
+        self._step(record, states, _ENDED, outcome, code, reason, hook_pending=hook_pending, slot_held=slot_held)
 
     def _set_outcome(self, record: Record, outcome: Outcome, code: int | None, reason: str | None) -> None:
-        record.state = State.ENDED
+        record.state = _ENDED
         record.outcome = outcome
         record.code = code
         record.reason = reason
         self.finals.append(Final(record, None if reason is None else reason + "\n", code))
-        self._answer(record)
+        if record.waiters:
+            self._answer(record)
 
     def _answer(self, record: Record) -> None:
         waiters, record.waiters = record.waiters, []
         for waiter in waiters:
-            self.effects.append(Effect(Do.ANSWER, record, waiter))
+            self.effects.append(Effect(_ANSWER, record, waiter))
 
     # --- slots and ids ------------------------------------------------------------------------------------------
 
@@ -124,7 +133,8 @@ class Ledger:
         """Give it its slot, and take its id."""
         self.records[record.seq] = record
         self.live[record.key] = record
-        self.granted[record.key] = record.seq
+        if self.granted.get(record.key) != record.seq:
+            self.granted[record.key] = record.seq
 
     def _ungrant(self, record: Record) -> None:
         if self.granted.get(record.key) == record.seq:
@@ -140,9 +150,9 @@ class Ledger:
         if step is None:
             self.changes.flags[record.seq] = (hook, False)
         elif step.slot_held:
-            self.changes.transitions[record.seq] = step._replace(slot_held=False)
+            self.changes.transitions[record.seq] = step.without_slot()
         if hook:
-            self.effects.append(Effect(Do.ON_FINISH, record))
+            self.effects.append(new_tuple(Effect, (_ON_FINISH, record, None)))
 
     def _forget(self, record: Record) -> None:
         if self._is_live(record):
@@ -156,7 +166,7 @@ class Ledger:
         for key in self._cooling:
             record = self.records.get(key[1])
             near = self.waiting.is_hot(key) and not self.waiting.is_shelved(key)
-            if record is not None and record.state is State.QUEUED and not near:
+            if record is not None and record.state is _QUEUED and not near:
                 del self.records[key[1]]
                 self.live[key[2]] = key
         self._cooling = []

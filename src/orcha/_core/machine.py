@@ -32,11 +32,19 @@ from orcha._core.ledger import QUEUED
 from orcha._core.record import Cancellation, Key, Phase, Record
 from orcha._core.recover import Recovered, on_interrupt_state, recover
 from orcha._core.state import Outcome, State
+from orcha._core.tuples import new_tuple
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
 __all__ = ["CANCELLED_CODE", "INTERRUPTED_CODE", "TIMED_OUT_CODE", "Machine", "on_interrupt_state"]
+
+
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+_PHASE_ON_START, _WAITING = Phase.ON_START, Phase.WAITING
+_ACCEPT, _ANSWER, _DO_ON_START, _REFUSE = Do.ACCEPT, Do.ANSWER, Do.ON_START, Do.REFUSE
+_REJECTED = Outcome.REJECTED
+_ENDED, _HELD, _QUEUED, _STARTING = State.ENDED, State.HELD, State.QUEUED, State.STARTING
 
 
 class Machine(Cancelling, Holding):
@@ -70,18 +78,18 @@ class Machine(Cancelling, Holding):
             record.attempt = 1
             self._enter_starting(record)
         else:
-            record.phase = Phase.WAITING
+            record.phase = _WAITING
             self._enqueue(record)
         self._keep(record)
-        self.effects.append(Effect(Do.ACCEPT, record))
+        self.effects.append(new_tuple(Effect, (_ACCEPT, record, None)))
         if start:
-            self.effects.append(Effect(Do.ON_START, record))
+            self.effects.append(new_tuple(Effect, (_DO_ON_START, record, None)))
 
     def _accept_ended(self, record: Record, cancellation: Cancellation) -> None:
         self._ungrant(record)
         self._set_outcome(record, cancellation.outcome, cancellation.code, cancellation.reason)
         self._keep(record)
-        self.effects.append(Effect(Do.ACCEPT, record))
+        self.effects.append(Effect(_ACCEPT, record))
         self._forget(record)
 
     def _keep(self, record: Record) -> None:
@@ -92,41 +100,44 @@ class Machine(Cancelling, Holding):
             self.changes.once[record.seq] = record.once
 
     def _row(self, record: Record) -> NewPetition:
-        return NewPetition(
-            record.seq,
-            record.token,
-            record.key,
-            not isinstance(record.id, str),
-            record.manager,
-            record.owner,
-            record.channel,
-            record.state,
-            record.attempt,
-            record.priority,
-            record.extras or b"",
-            record.on_interrupt,
-            record.submitted,
-            record.outcome,
-            record.code,
-            record.reason,
+        return new_tuple(
+            NewPetition,
+            (
+                record.seq,
+                record.token,
+                record.key,
+                not isinstance(record.id, str),
+                record.manager,
+                record.owner,
+                record.channel,
+                record.state,
+                record.attempt,
+                record.priority,
+                record.extras or b"",
+                record.on_interrupt,
+                record.submitted,
+                record.outcome,
+                record.code,
+                record.reason,
+            ),
         )
 
     def refuse(self, record: Record, verdict: int, reason: str) -> None:
         """Do not keep it: its id is free again."""
         self._ungrant(record)
-        self.effects.append(Effect(Do.REFUSE, record, (verdict, reason)))
-        record.outcome = Outcome.REJECTED
+        self.effects.append(Effect(_REFUSE, record, (verdict, reason)))
+        record.outcome = _REJECTED
         self._answer(record)
         self._forget(record)
 
     def undo_accept(self, record: Record) -> None:
         """Take back an acceptance whose transaction was not kept; a later event that names it changes nothing."""
-        if record.state is State.QUEUED:
+        if record.state is _QUEUED:
             self.waiting.remove(record.place)
         self._ungrant(record)
         self._forget(record)
-        record.state = State.ENDED
-        record.outcome = Outcome.REJECTED
+        record.state = _ENDED
+        record.outcome = _REJECTED
         self.version += 1
 
     def take_back(
@@ -151,12 +162,12 @@ class Machine(Cancelling, Holding):
         due = []
         for effect in effects:
             record = effect.record
-            if record.seq not in gone or effect.do is Do.ANSWER:
+            if record.seq not in gone or effect.do is _ANSWER:
                 due.append(effect)
-            elif effect.do is Do.ACCEPT:
+            elif effect.do is _ACCEPT:
                 self.undo_accept(record)
-                due.append(Effect(Do.REFUSE, record, (verdict, reason)))
-                due += [Effect(Do.ANSWER, record, waiter) for waiter in record.waiters]
+                due.append(Effect(_REFUSE, record, (verdict, reason)))
+                due += [Effect(_ANSWER, record, waiter) for waiter in record.waiters]
                 record.waiters = []
         return due
 
@@ -182,25 +193,25 @@ class Machine(Cancelling, Holding):
             self._start_removed(record)
 
     def _is_ready(self, record: Record) -> bool:
-        return record.state is State.QUEUED and record.phase is Phase.WAITING and self._is_live(record)
+        return record.state is _QUEUED and record.phase is _WAITING and self._is_live(record)
 
     def _drop_yes(self, record: Record) -> None:
         self.dropped_events += 1
         holder = self.records.get(record.seq)
-        if holder is None or holder.phase is Phase.WAITING:
+        if holder is None or holder.phase is _WAITING:
             self._ungrant(record)
 
     def _start_removed(self, record: Record) -> None:
-        self._step(record, QUEUED, State.STARTING, begins=True)
+        self._step(record, QUEUED, _STARTING, begins=True)
         record.attempt += 1
         if record.seq in self.owing:
             self.owing[record.seq] = None
         self._enter_starting(record)
-        self.effects.append(Effect(Do.ON_START, record))
+        self.effects.append(new_tuple(Effect, (_DO_ON_START, record, None)))
 
     def _enter_starting(self, record: Record) -> None:
-        record.state = State.STARTING
-        record.phase = Phase.ON_START
+        record.state = _STARTING
+        record.phase = _PHASE_ON_START
         record.started = self.now
         record.returned = False
         record.processes_gone = True
@@ -220,7 +231,7 @@ class Machine(Cancelling, Holding):
     def warm(self, record: Record) -> None:
         """Take the full record of a petition that was only a key; where there is one already, that stays."""
         if record.seq not in self.records:
-            record.phase = Phase.WAITING
+            record.phase = _WAITING
             self.records[record.seq] = record
             self.live[record.key] = record
 
@@ -231,14 +242,14 @@ class Machine(Cancelling, Holding):
 
         Every process of an earlier start of the service has been swept before. `losses` is as `recover` says.
         """
-        if record.state is State.ENDED:
+        if record.state is _ENDED:
             if slot_held:
                 self.changes.flags[record.seq] = (hook_pending, False)
             return hook_pending
         step = recover(record.state, record.on_interrupt, record.outcome, record.code, record.reason, losses=losses)
         if step is not None and self._recover_started(record, step):
             return True
-        if record.state is State.HELD:
+        if record.state is _HELD:
             self.warm(record)
         owed = hook_pending or step is not None
         if owed:

@@ -147,8 +147,10 @@ class Service:
 
     def granted(self, manager: str | None = None) -> dict[str, int]:
         """Give what runs, by str(id): all, or what is of the manager of this ``module:qualname``."""
-        self._engine.check_not_stale()
-        return self._engine.granted if manager is None else self._engine.granted.of(manager)
+        assert self._parts is not None
+        engine = self._parts.engine
+        engine.check_not_stale()
+        return engine.granted if manager is None else engine.granted.of(manager)
 
     def submit(self, items: Sequence[Item], plugin: str | None = None) -> list[Result] | None:
         """Take messages from the manager's own code; None in a hook, where nothing is waited for."""

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from orcha._core.effects import Do, Effect
+from orcha._core.effects import Do
 from orcha._core.machine import Machine
 from orcha._core.record import Record
 from orcha._service import faults
@@ -49,6 +49,19 @@ if TYPE_CHECKING:
     from orcha._store.contract import Incarnation, Store
     from orcha._wire.messages import ClientMessage
     from orcha._wire.server import Peer
+
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+_CLOSED, _FINAL, _NOTICE, _VALUE = Kind.CLOSED, Kind.FINAL, Kind.NOTICE, Kind.VALUE
+_ACCEPT, _ANSWER, _END_PROCESSES, _ON_FINISH, _ON_START, _REFUSE, _SWEEP = (
+    Do.ACCEPT,
+    Do.ANSWER,
+    Do.END_PROCESSES,
+    Do.ON_FINISH,
+    Do.ON_START,
+    Do.REFUSE,
+    Do.SWEEP,
+)
+_BUSY, _STOPPING = Verdict.BUSY, Verdict.STOPPING
 
 FEW_ITEMS = 8
 """A submit of more is left to the engine's thread."""
@@ -216,8 +229,8 @@ class Engine:
         if changes:
             effects = self.keeping.keep(changes, effects)
             self.statistics.note(changes, self.machine.records, self.machine.now)
-        for effect in effects:
-            self._perform(effect)
+        for do, record, detail in effects:
+            self._perform(do, record, detail)
         acks, self._acks = self._acks, []
         for ack in acks:
             ack()
@@ -240,26 +253,25 @@ class Engine:
             record.channel, record.owner, own=record.channel == record.token
         )
         if final.line is not None:
-            self.channels.append(channel, Kind.NOTICE, record.seq, values.encode(final.line))
-        self.channels.append(channel, Kind.FINAL, record.seq, values.encode(final.value))
+            self.channels.append(channel, _NOTICE, record.seq, values.encode(final.line))
+        self.channels.append(channel, _FINAL, record.seq, values.encode(final.value))
         if channel.own:
-            self.channels.append(channel, Kind.CLOSED, record.seq, values.encode(None))
+            self.channels.append(channel, _CLOSED, record.seq, values.encode(None))
 
-    def _perform(self, effect: Effect) -> None:
-        do, record, detail = effect
-        if do is Do.ACCEPT:
+    def _perform(self, do: Do, record: Record, detail: Any) -> None:
+        if do is _ACCEPT:
             accepted(self, record)
-        elif do is Do.ON_START:
+        elif do is _ON_START:
             self.visits.on_start(record)
-        elif do is Do.ON_FINISH:
+        elif do is _ON_FINISH:
             self.visits.on_finish(record)
-        elif do is Do.REFUSE:
+        elif do is _REFUSE:
             refused(self, record, *detail)
-        elif do is Do.END_PROCESSES:
+        elif do is _END_PROCESSES:
             (self.commands if record.command else self.ending).end(record)
-        elif do is Do.SWEEP:
+        elif do is _SWEEP:
             self.ending.sweep(record)
-        elif do is Do.ANSWER:
+        elif do is _ANSWER:
             detail(record)
 
     # --- events -------------------------------------------------------------------------------------------------
@@ -283,7 +295,7 @@ class Engine:
         if channel is None:
             return False
         for payload in payloads:
-            self.channels.append(channel, Kind.VALUE, seq, payload)
+            self.channels.append(channel, _VALUE, seq, payload)
         return True
 
     def _on_returned(self, run: Run, error: str | None) -> None:
@@ -301,10 +313,10 @@ class Engine:
     def refuses(self) -> tuple[int, None, str] | None:
         """Tell why no message is taken now, if that is so."""
         if self.draining is not None:
-            return Verdict.STOPPING, None, self.draining
+            return _STOPPING, None, self.draining
         if self.visits.wedged is not None:
-            return Verdict.BUSY, None, self.visits.wedged
-        return None if self.keeping.has_room() else (Verdict.BUSY, None, FULL)
+            return _BUSY, None, self.visits.wedged
+        return None if self.keeping.has_room() else (_BUSY, None, FULL)
 
     def degrade(self, reason: str) -> None:
         """Start and accept nothing any more, let what runs come to its end, and stop the service."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from orcha._core.choose import Answer, checked_priority, choose
 from orcha._core.record import Phase
 from orcha._core.state import OnInterrupt
+from orcha._core.tuples import new_tuple
 from orcha._service.describe import describe
 from orcha._service.marking import mark_started
 from orcha._service.visit import Hook, Result
@@ -34,8 +35,19 @@ if TYPE_CHECKING:
 
     from orcha._core.record import Record
     from orcha._service.steps import Steps
-    from orcha._service.visit import Call, Visit
+    from orcha._service.visit import Visit
     from orcha.interfaces.policy import Policy
+
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+_CALL, _CONDITION, _CONVERT, _ON_FINISH, _ON_START = (
+    Hook.CALL,
+    Hook.CONDITION,
+    Hook.CONVERT,
+    Hook.ON_FINISH,
+    Hook.ON_START,
+)
+_ACTION = Phase.ACTION
+_BROKEN, _NO, _YES = Answer.BROKEN, Answer.NO, Answer.YES
 
 FORKED_AND_RETURNED = 70
 """Exit code of a copy of the service that plugin code made by forking and returning."""
@@ -171,7 +183,15 @@ class Hooks:
         for call in visit.calls:
             visit.since = _monotonic()
             visit.current = call
-            result = self._one(call)
+            hook, record, extra = call
+            if hook is _ON_START:
+                result = self._on_start(record)
+            elif hook is _ON_FINISH:
+                result = self._on_finish(record)
+            elif hook is _CONVERT:
+                result = self._convert(record, fresh=extra is None)
+            else:
+                result = self._registered(record, extra)
             if _getpid() != self._pid:
                 os._exit(FORKED_AND_RETURNED)
             with visit.lock:
@@ -179,26 +199,16 @@ class Hooks:
                     raise StaleCall
                 if result.error is not None:
                     visit.awaited = True
-                elif call.hook is Hook.ON_START:
-                    self._steps.go(call.record)
+                elif hook is _ON_START:
+                    self._steps.go(record)
                 visit.results.append(result)
                 visit.current = None
-            if call.hook is Hook.CONVERT and call.extra is None and result.error is None:
-                visit.new.append(call.record)
-
-    def _one(self, call: Call) -> Result:
-        hook, record, extra = call
-        if hook is Hook.ON_START:
-            return self._on_start(record)
-        if hook is Hook.ON_FINISH:
-            return self._on_finish(record)
-        if hook is Hook.CONVERT:
-            return self._convert(record, fresh=extra is None)
-        return self._registered(record, extra)
+            if hook is _CONVERT and extra is None and result.error is None:
+                visit.new.append(record)
 
     def _on_start(self, record: Record) -> Result:
-        if _is_cancelled(record):
-            return Result(Hook.ON_START, record, CANCELLED_BEFORE, value=False)
+        if not record.may_start:
+            return Result(_ON_START, record, CANCELLED_BEFORE, value=False)
         petition = record.petition
         self._steps.prepare(record)
         try:
@@ -206,16 +216,16 @@ class Hooks:
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
-            return Result(Hook.ON_START, record, f"on_start: {describe(error)}")
+            return Result(_ON_START, record, f"on_start: {describe(error)}")
         if answer is False:
-            return Result(Hook.ON_START, record, "on_start answered False")
+            return Result(_ON_START, record, "on_start answered False")
         if _is_cancelled(record):  # meanwhile
-            return Result(Hook.ON_START, record, CANCELLED_BEFORE)
-        return Result(Hook.ON_START, record, None)
+            return Result(_ON_START, record, CANCELLED_BEFORE)
+        return new_tuple(Result, (_ON_START, record, None, None, None))
 
     def _on_finish(self, record: Record) -> Result:
         if record.petition is None:
-            return Result(Hook.ON_FINISH, record, "the petition could not be made again")
+            return Result(_ON_FINISH, record, "the petition could not be made again")
         mark_started(record.petition)
         self._steps.mark(record)
         try:
@@ -223,18 +233,18 @@ class Hooks:
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
-            return Result(Hook.ON_FINISH, record, f"on_finish: {describe(error)}")
-        return Result(Hook.ON_FINISH, record, None)
+            return Result(_ON_FINISH, record, f"on_finish: {describe(error)}")
+        return new_tuple(Result, (_ON_FINISH, record, None, None, None))
 
     def _registered(self, record: Record, extra: tuple[str, bytes, bytes]) -> Result:
         name, args, kwargs = extra
         try:
             value = self._functions[name](*values.decode(args, channel=bytes), **values.decode(kwargs, channel=bytes))
-            return Result(Hook.CALL, record, None, value=values.encode(value))
+            return Result(_CALL, record, None, value=values.encode(value))
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
-            return Result(Hook.CALL, record, describe(error))
+            return Result(_CALL, record, describe(error))
 
     def _convert(self, record: Record, *, fresh: bool) -> Result:
         try:
@@ -246,11 +256,11 @@ class Hooks:
         except StaleCall:
             raise
         except _NotConverted as error:
-            return Result(Hook.CONVERT, record, str(error))
+            return Result(_CONVERT, record, str(error))
         except BaseException as error:  # noqa: BLE001 - as above
-            return Result(Hook.CONVERT, record, f"convert_to_petition: {describe(error)}")
+            return Result(_CONVERT, record, f"convert_to_petition: {describe(error)}")
         record.petition = petition
-        if record.phase is not Phase.ACTION:
+        if record.phase is not _ACTION:
             record.command = isinstance(petition, CommandPetition)
         self._steps.mark(record)
         if fresh:
@@ -261,7 +271,7 @@ class Hooks:
             record.queue_timeout = policy.queue_timeout
             record.group = policy.group
             record.once = policy.once
-        return Result(Hook.CONVERT, record, None)
+        return new_tuple(Result, (_CONVERT, record, None, None, None))
 
     def _converted(self, record: Record) -> Petition:
         port = self._port
@@ -285,8 +295,8 @@ class Hooks:
         if visit.shut and (shut := visit.shut.get(record.manager)) is not None:
             visit.noes += 1
             if record.why != shut:
-                visit.results.append(Result(Hook.CONDITION, record, shut, Answer.NO))
-            return Answer.NO
+                visit.results.append(Result(_CONDITION, record, shut, _NO))
+            return _NO
         visit.since = _monotonic()
         visit.current = record
         answer, reason = self._answer(visit, record)
@@ -296,32 +306,34 @@ class Hooks:
             if visit.abandoned:
                 raise StaleCall
             visit.current = None
-            if answer is Answer.NO:
+            if answer is _NO:
                 visit.noes += 1
                 if record.group is None and record.why is not None and record.why == (reason or SAYS_NO):
                     return answer
-            elif answer is Answer.YES:
+            elif answer is _YES:
                 self._granted[record.key] = record.seq
-            visit.results.append(Result(Hook.CONDITION, record, reason, answer))
+            visit.results.append(new_tuple(Result, (_CONDITION, record, reason, answer, None)))
         return answer
 
     def _answer(self, visit: Visit, record: Record) -> tuple[Answer, str | None]:
         """Give what a condition says, and the reason of a no."""
-        reason: str | None = self._port.groups.why_not(record)
-        if reason is not None:
-            return Answer.NO, reason
+        groups = self._port.groups
+        if record.group is not None or record.once is not None or groups.paused:
+            reason: str | None = groups.why_not(record)
+            if reason is not None:
+                return _NO, reason
         petition = record.petition
         try:
             said = petition.condition(petition)  # type: ignore[union-attr]
             if said:
-                return Answer.YES, None
-            return Answer.NO, _reason_of(visit, record, said) if isinstance(said, ConditionFailed) else None
+                return _YES, None
+            return _NO, _reason_of(visit, record, said) if isinstance(said, ConditionFailed) else None
         except StaleCall:
             raise
         except ConditionFailed as failed:
-            return Answer.NO, _reason_of(visit, record, failed)
+            return _NO, _reason_of(visit, record, failed)
         except BaseException as raised:  # noqa: BLE001 - as above
-            return Answer.BROKEN, f"condition: {describe(raised)}"
+            return _BROKEN, f"condition: {describe(raised)}"
 
 
 def _reason_of(visit: Visit, record: Record, failed: ConditionFailed) -> str:

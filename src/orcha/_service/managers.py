@@ -123,8 +123,9 @@ class Granted(dict[str, int]):
         self._records = records
         self._lock = threading.Lock()
         self._of: dict[str, dict[str, int]] = {}
+        self._manager_of: dict[str, str] = {}
         self._groups: dict[str, dict[str, int]] = {}
-        self._entered: dict[str, tuple[str, str | None]] = {}
+        self._group_of: dict[str, str] = {}
 
     def of(self, manager: str) -> dict[str, int]:
         """Give those of one manager."""
@@ -140,33 +141,36 @@ class Granted(dict[str, int]):
 
     def __setitem__(self, key: str, seq: int) -> None:
         """Let one run."""
-        with self._lock:
-            super().__setitem__(key, seq)
-            record = self._records.get(seq)
-            if record is None:
-                return
-            self._of.setdefault(record.manager, {})[key] = seq
-            if record.group is not None:
-                self._groups.setdefault(record.group, {})[key] = seq
-            self._entered[key] = record.manager, record.group
+        dict.__setitem__(self, key, seq)
+        record = self._records.get(seq)
+        if record is None:
+            return
+        self._manager_of[key] = manager = record.manager
+        self.of(manager)[key] = seq
+        group = record.group
+        if group is not None:
+            with self._lock:
+                self._group_of[key] = group
+                self._groups.setdefault(group, {})[key] = seq
 
     def __delitem__(self, key: str) -> None:
         """Let it run no more."""
-        with self._lock:
-            super().__delitem__(key)
-            self._leave(key)
+        dict.__delitem__(self, key)
+        self._leave(key)
 
     def pop(self, key: str, default: Any = None) -> Any:
         """Let it run no more, where it does; give its sequence."""
-        with self._lock:
-            self._leave(key)
-            return super().pop(key, default)
+        self._leave(key)
+        return super().pop(key, default)
 
     def _leave(self, key: str) -> None:
-        manager, group = self._entered.pop(key, (None, None))
+        manager = self._manager_of.pop(key, None)
         if manager is not None:
             self._of[manager].pop(key, None)
-        if group is not None:
+        if key not in self._group_of:
+            return
+        with self._lock:  # the group goes with its last member, while the hook thread may enter another
+            group = self._group_of.pop(key)
             those = self._groups[group]
             those.pop(key, None)
             if not those:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from orcha._core.choose import PATIENCE, Answer
 from orcha._core.record import Phase, Record
 from orcha._core.state import State
+from orcha._core.tuples import new_tuple
 from orcha._service import faults, overdue
 from orcha._service.candidates import HEADS, Candidates
 from orcha._service.hooks import SAYS_NO, Hooks
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from orcha._service.engine import Engine
+
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+_CALL, _CONDITION, _CONVERT, _ON_FINISH, _ON_START = (
+    Hook.CALL,
+    Hook.CONDITION,
+    Hook.CONVERT,
+    Hook.ON_FINISH,
+    Hook.ON_START,
+)
+_ACTION, _CONVERTING = Phase.ACTION, Phase.CONVERTING
+_BROKEN, _YES = Answer.BROKEN, Answer.YES
+_BUSY, _REFUSED = Verdict.BUSY, Verdict.REFUSED
+_QUEUED = State.QUEUED
 
 CONVERT_AT_ONCE = 256
 """Conversions of one visit while nothing runs."""
@@ -86,17 +100,17 @@ class Visits:
         if record.petition is None:
             if record.command:
                 self.owe_on_finish(record)
-        elif not any(record in owed for owed in self._owed.values()):
+        elif not self._owed or not any(record in owed for owed in self._owed.values()):
             self._finishes.append(record)
 
     def owe_on_finish(self, record: Record) -> None:
         """Have on_finish called for an attempt of an earlier start of the service: converted again first."""
-        self._again.append(Call(Hook.CONVERT, record, "again"))
-        self._again.append(Call(Hook.ON_FINISH, record))
+        self._again.append(Call(_CONVERT, record, "again"))
+        self._again.append(Call(_ON_FINISH, record))
 
     def convert_again(self, record: Record) -> None:
         """Have the petition of a command that lives on made again."""
-        self._again.append(Call(Hook.CONVERT, record, "again"))
+        self._again.append(Call(_CONVERT, record, "again"))
 
     def call(self, placeholder: Record, what: tuple[str, bytes, bytes]) -> None:
         """Have a registered function called for a client."""
@@ -116,11 +130,11 @@ class Visits:
         if not (waiting or sample or self.has_gathered):
             return
         calls = self._again
-        calls += [Call(Hook.ON_FINISH, record) for record in self._finishes]
-        calls += [Call(Hook.ON_START, record) for record in self._starts]
-        calls += [Call(Hook.CALL, record, extra) for record, extra in self._calls]
-        calls += [Call(Hook.CONVERT, r, "again") for r in (*waiting, *sample) if r.petition is None]
-        calls += [Call(Hook.CONVERT, record) for record in self._take_converts()]
+        calls += [new_tuple(Call, (_ON_FINISH, record, None)) for record in self._finishes]
+        calls += [new_tuple(Call, (_ON_START, record, None)) for record in self._starts]
+        calls += [Call(_CALL, record, extra) for record, extra in self._calls]
+        calls += [Call(_CONVERT, r, "again") for r in (*waiting, *sample) if r.petition is None]
+        calls += [new_tuple(Call, (_CONVERT, record, None)) for record in self._take_converts()]
         self._starts, self._finishes, self._calls, self._again = [], [], [], []
         self._visit = visit = Visit(calls, waiting, sample, self.candidates.look_ahead)
         self.candidates.asked()
@@ -169,14 +183,14 @@ class Visits:
         converted: list[Record] = []
         for result in results:
             hook, record = result.hook, result.record
-            if hook is Hook.CONDITION:
+            if hook is _CONDITION:
                 answered[record.seq] = result
-            elif hook is Hook.CONVERT and result.error is None:
-                if record.phase is Phase.CONVERTING:
+            elif hook is _CONVERT and result.error is None:
+                if record.phase is _CONVERTING:
                     converted.append(record)
-                elif record.phase is Phase.ACTION:
+                elif record.phase is _ACTION:
                     self._engine.commands.converted(record)
-            elif hook is Hook.ON_START:
+            elif hook is _ON_START:
                 self._started(record, result.error, called=result.value is not False)
             else:
                 self._came_of(result)
@@ -189,11 +203,11 @@ class Visits:
 
     def _came_of(self, result: Result) -> None:
         hook, record = result.hook, result.record
-        if hook is Hook.ON_FINISH:
+        if hook is _ON_FINISH:
             if result.error is not None:
                 self._engine.report(logging.ERROR, "petition %s: %s", record.key, result.error)
             self._engine.machine.hook_done(record.seq)
-        elif hook is Hook.CONVERT:
+        elif hook is _CONVERT:
             self._not_converted(record, result.error or "")
         else:
             answered(self._engine, result)
@@ -203,9 +217,9 @@ class Visits:
         machine = self._engine.machine
         yes: list[Record] = []
         for result in results:
-            if result.answer is Answer.YES:
+            if result.answer is _YES:
                 yes.append(result.record)
-            elif result.answer is Answer.BROKEN:
+            elif result.answer is _BROKEN:
                 machine.break_(result.record, result.error or "its condition broke")
             else:
                 self._blocked(result.record, result.error)
@@ -216,12 +230,12 @@ class Visits:
 
     def _accept(self, record: Record, result: Result | None) -> None:
         engine = self._engine
-        if result is not None and result.answer is Answer.BROKEN:
-            engine.machine.refuse(record, Verdict.REFUSED, result.error or "its condition broke")
+        if result is not None and result.answer is _BROKEN:
+            engine.machine.refuse(record, _REFUSED, result.error or "its condition broke")
             return
         if record.once is not None and not engine.once.admits(record):
             return
-        start = result is not None and result.answer is Answer.YES
+        start = result is not None and result.answer is _YES
         held = engine.draining is not None or engine.paused or record.cancellation is not None
         if start and (held or engine.once.waits(record)):
             start = False
@@ -233,16 +247,16 @@ class Visits:
         channel = engine.channels.known(record.channel) or engine.channels.create(record.channel, record.owner, own=own)
         engine.machine.accept(record, start=start, new_channel=not channel.kept)
         channel.kept = True
-        if record.state is State.QUEUED and record.queue_timeout is not None:
+        if record.state is _QUEUED and record.queue_timeout is not None:
             engine.ending.limit_wait(record)
         if result is not None and not start:
             engine.groups.after_no(record)
 
     def _not_converted(self, record: Record, reason: str) -> None:
         machine = self._engine.machine
-        if record.phase is Phase.CONVERTING:
-            machine.refuse(record, Verdict.REFUSED, reason)
-        elif record.phase is Phase.ACTION:
+        if record.phase is _CONVERTING:
+            machine.refuse(record, _REFUSED, reason)
+        elif record.phase is _ACTION:
             self._engine.commands.converted(record, reason)
         elif machine.records.get(record.seq) is record:
             machine.break_(record, reason)
@@ -299,9 +313,9 @@ class Visits:
         if self._engine.settings.on_hook_timeout == "stop":
             self._stopped_by = old
             self._turn_away()
-        if call.hook is Hook.ON_START:
+        if call.hook is _ON_START:
             self._owed.setdefault(old, []).append(call.record)
-        if call.hook is Hook.CONVERT:
+        if call.hook is _CONVERT:
             self._not_converted(call.record, reason)
         else:
             overdue.decide(self._engine, call, reason)
@@ -310,10 +324,10 @@ class Visits:
 
     def _turn_away(self) -> None:
         """Refuse what waits to be converted: nobody knows when that can be."""
-        left = [call.record for call in self._again if call.hook is Hook.CONVERT and call.extra is None]
-        self._again = [call for call in self._again if call.hook is not Hook.CONVERT or call.extra is not None]
+        left = [call.record for call in self._again if call.hook is _CONVERT and call.extra is None]
+        self._again = [call for call in self._again if call.hook is not _CONVERT or call.extra is not None]
         for record in left + self._converts[self._converts_from :]:
-            self._engine.machine.refuse(record, Verdict.BUSY, overdue.WEDGED)
+            self._engine.machine.refuse(record, _BUSY, overdue.WEDGED)
         self._converts, self._converts_from = [], 0
 
     def _came_back(self, thread: int) -> None:

@@ -316,7 +316,8 @@ class Manager(abc.ABC):
             NotImplementedError: on a client.
 
         """
-        return len(self._granted("running_processes"))
+        service = self._service  # conditions ask this more often than anything else
+        return len(service.granted() if service is not None else self._granted("running_processes"))
 
     def is_running(self, x: Message | Petition | int | str) -> bool:
         """Tell whether the petition of a message, of an id, or a petition itself, is among those that run.
