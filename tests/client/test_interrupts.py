@@ -1,4 +1,4 @@
-"""Ctrl+C anywhere in `get`: a timer's signal raises KeyboardInterrupt at random, thousands of times."""
+"""Ctrl+C anywhere in `get` and `submit`: a timer's signal raises KeyboardInterrupt at random, thousands of times."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ import pytest
 
 from orcha._wire import values
 from orcha._wire.channel import ClientChannel, new_identity
+from orcha._wire.jobs import Jobs
 from orcha._wire.messages import Item
 from support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120, method="thread")]  # the timer of signals is these tests' own
 
-INSIDE = {ClientChannel.get.__code__}
-
 
 class Interrupts:
-    """Raises KeyboardInterrupt in the main thread at random moments of the functions in INSIDE, and what they call."""
+    """Raises KeyboardInterrupt in the main thread at random moments of a function, and of what it calls."""
 
-    def __init__(self):
+    def __init__(self, inside):
+        self.inside = inside.__code__
         self.count = 0
         self.longest = 0.0008
 
     def handle(self, number, frame):
         signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, self.longest))
         while frame is not None and frame.f_code.co_name != "__del__":  # Python would report it, and go on
-            if frame.f_code in INSIDE:
+            if frame.f_code is self.inside:
                 self.count += 1
                 raise KeyboardInterrupt
             frame = frame.f_back
 
 
 @contextmanager
-def interrupts():
-    rain = Interrupts()
+def interrupts(inside):
+    rain = Interrupts(inside)
     gc.disable()  # what finalizers and callbacks of a collection raise is reported, and ends nothing
     before = signal.signal(signal.SIGALRM, rain.handle)
     signal.setitimer(signal.ITIMER_REAL, 0.001)
@@ -76,7 +76,7 @@ def test_get_loses_and_doubles_nothing_however_often_it_is_interrupted(scripted,
 
     feeder = threading.Thread(target=feed)
     feeder.start()
-    with interrupts() as rain:
+    with interrupts(ClientChannel.get) as rain:
         while not got or got[-1] != 0:
             take(channel, got)
             if rain.count > 2_000:
@@ -89,7 +89,7 @@ def test_an_interrupted_get_does_not_disturb_another_thread(scripted, client_of)
     lines = [f"{number}\n" for number in range(2_000)]
     service = scripted(lambda item: [*lines, 0], chunk=40)
     client = client_of(service)
-    with interrupts() as rain:
+    with interrupts(ClientChannel.get) as rain:
         while rain.count < 300:
             channel = client.channel()
             client.submit([Item(new_identity(), "a", values.encode({}), channel.__orcha_channel__)])
@@ -107,3 +107,24 @@ def test_an_interrupted_get_does_not_disturb_another_thread(scripted, client_of)
             mine = [value for value in ours if isinstance(value, str)]
             assert mine == sorted(mine, key=int)
             assert sorted(mine + theirs, key=int) == lines
+
+
+def test_an_interrupted_submit_is_withdrawn_and_those_beside_it_run_once(scripted, client_of):
+    service = scripted(lambda item: [item.id, 0], chunk=40)
+    client = client_of(service)
+    client.submit([Item(new_identity(), "first", values.encode({}), None)])  # the first one is sent by the thread
+    asked = []
+    with interrupts(Jobs.do) as rain:
+        while rain.count < 300:
+            channel = client.channel()
+            item = Item(new_identity(), f"{len(asked)}", values.encode({}), channel.__orcha_channel__)
+            try:
+                client.submit([item])
+            except KeyboardInterrupt:
+                continue
+            asked.append((item, channel))
+            if len(asked) % 50 == 0:
+                rain.longest = random.choice([0.0001, 0.0008, 0.003])
+    for item, channel in asked:
+        assert [channel.get(timeout=30), channel.get(timeout=30)] == [item.id, 0]
+    wait_for(lambda: not client._sender.pending)  # what was interrupted before it was sent is asked for again

@@ -167,7 +167,7 @@ class Client(Verbs):
         self._must_be_connected()
         submission = Submission(items, manager)
         try:
-            self._sender.post(self._sender.submit, submission)
+            self._sender.ask(submission)
             submission.wait()
         except BaseException:
             withdrawal = Withdrawal(submission)

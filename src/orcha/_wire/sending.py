@@ -1,15 +1,12 @@
-"""The sending half of a client: one thread that owns what is to be sent.
-
-Callers only put jobs into its inbox, which is one call in C: Ctrl+C tears no frame and no table.
-"""
+"""The sending half of a client: what is to be sent belongs to whoever does its jobs, mostly a thread of its own."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from queue import SimpleQueue
 
 from orcha._wire.channel import FORGOTTEN, WINDOW
+from orcha._wire.jobs import Jobs
 from orcha._wire.requests import CancelOne, Part, Pending, Request, split
 
 TYPE_CHECKING = False
@@ -22,6 +19,8 @@ if TYPE_CHECKING:
     from orcha._wire.messages import ClientMessage, Item
     from orcha._wire.requests import Submission, Withdrawal
 
+FEW_ITEMS = 8
+"""A submission of more is left to the thread."""
 DISCARDS_HELD = 64
 """Channels that nobody reads any more, at most, of which the service has not been told."""
 CANCELLED = 130
@@ -42,18 +41,36 @@ class Sender:
         self.pending = Pending()
         self._channels = channels
         self._need = need
-        self._inbox: SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]] | None] = SimpleQueue()
+        self._jobs = Jobs(self._torn)
         self._discarded: deque[bytes] = deque()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._link: Link | None = None
         self._links = 0
+        self._has_sent = False
 
     # --- any thread ----------------------------------------------------------------------------------------------
 
     def post(self, job: Callable[..., None], *args: Any) -> None:
         """Have a job done by the sending thread."""
-        self._inbox.put((job, args))
+        self._jobs.post(job, *args)
+
+    def ask(self, submission: Submission) -> None:
+        """Have a submission sent: by the caller where that can be done at once.
+
+        Ctrl+C in the midst of it ends the connection, and all that has no answer is sent again on the next one. The
+        first message is left to the thread, since it costs an import: one that is interrupted stays locked.
+        """
+        if self._has_sent and self._link is not None and len(submission.items) <= FEW_ITEMS:
+            self._jobs.do(self.submit, submission)
+        else:
+            self._jobs.post(self.submit, submission)
+
+    def _torn(self) -> None:
+        """Drop a connection on which half a message may have been sent; the reading thread makes another one."""
+        link = self._link
+        if link is not None:
+            link.close()
 
     def discard(self, identity: bytes) -> None:
         """Be done with a channel; the service hears of many at once, since nobody waits for that."""
@@ -66,7 +83,7 @@ class Sender:
 
     def stop(self, timeout: float) -> bool:
         """End the thread after what was posted; tell whether it has ended within so many seconds."""
-        self._inbox.put(None)
+        self._jobs.end()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
@@ -81,9 +98,7 @@ class Sender:
             if self._thread is not None:
                 return  # an interrupted start() was made again
             self._thread = threading.current_thread()
-        while (job := self._inbox.get()) is not None:
-            job[0](*job[1])
-            del job  # it may hold a channel's last reference
+        self._jobs.run()
         if self._link is not None:
             self._link.close()
 
@@ -100,6 +115,7 @@ class Sender:
             if len(self._discarded) >= DISCARDS_HELD:
                 data += self._discards()
             link.send(data)
+            self._has_sent = True
         except FrameError as error:
             self.pending.fail(getattr(message, "request", -1), error)
         except OSError:
