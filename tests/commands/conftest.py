@@ -59,8 +59,8 @@ class CommandsUnderTest(EngineUnderTest):
         super().__init__(folder, manager=CommandsManager(), prepare=self._prepare)
 
     def _prepare(self, engine: Any) -> None:
-        def make(on_event: Any) -> Any:
-            self.commands = self._make(on_event)
+        def make(on_events: Any) -> Any:
+            self.commands = self._make(on_events)
             self.commands.found = list(self._found)
             return self.commands
 

@@ -46,8 +46,8 @@ def test_the_end_is_told_with_its_reason_and_code(engine, end, lines, outcome, c
 
 
 def test_a_command_that_cannot_be_handed_over_ends_with_why(open_engine):
-    def broken(on_event):
-        commands = FakeCommands(on_event)
+    def broken(on_events):
+        commands = FakeCommands(on_events)
 
         def start(spec):
             raise OSError(24, "Too many open files")

@@ -18,6 +18,10 @@ from orcha._supervisor.protocol import unpack_spec
 def main() -> None:
     epoch, folder, acknowledge = json.loads(sys.stdin.readline())
 
+    def on_events(events: list[Event]) -> None:
+        for event in events:
+            on_event(event)
+
     def on_event(event: Event) -> None:
         number = event.chunks[-1].number if isinstance(event, Output) else 0
         if number and acknowledge:
@@ -25,7 +29,7 @@ def main() -> None:
         print(json.dumps([type(event).__name__, event.seq, event.attempt, number]), flush=True)
 
     commands = Commands(
-        Path(folder), epoch=epoch, on_event=on_event, report=lambda _level, line: print(line, file=sys.stderr)
+        Path(folder), epoch=epoch, on_events=on_events, report=lambda _level, line: print(line, file=sys.stderr)
     )
     commands.adopt()
     for line in sys.stdin:

@@ -33,8 +33,12 @@ class World:
         self._next = 0
         self._is_open = True
         self.commands = Commands(
-            folder, epoch=epoch, on_event=self._heard, report=lambda _level, line: self.reports.append(line)
+            folder, epoch=epoch, on_events=self._hear_all, report=lambda _level, line: self.reports.append(line)
         )
+
+    def _hear_all(self, events: list[Event]) -> None:
+        for event in events:
+            self._heard(event)
 
     def _heard(self, event: Event) -> None:
         with self._changed:

@@ -13,9 +13,9 @@ from orcha._supervisor.contract import Chunk, Ended, Event, Found, Output, Spec,
 class FakeCommands:
     """Takes what the service asks for, and tells it what the test says."""
 
-    def __init__(self, on_event: Callable[[Event], None]) -> None:
-        """Tell `on_event` what happens."""
-        self.tell = on_event
+    def __init__(self, on_events: Callable[[list[Event]], None]) -> None:
+        """Tell `on_events` what happens."""
+        self.tell: Callable[[Event], None] = lambda event: on_events([event])
         self.specs: list[Spec] = []
         self.found: list[Found] = []
         self.calls: list[tuple[Any, ...]] = []
@@ -33,6 +33,10 @@ class FakeCommands:
     def start(self, spec: Spec) -> None:
         """Start."""
         self.specs.append(spec)
+
+    def more(self) -> list[Event]:
+        """Have told all."""
+        return []
 
     def adopt(self) -> list[Found]:
         """Find what the test put there."""

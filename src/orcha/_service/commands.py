@@ -46,7 +46,7 @@ class CommandRunner:
     def __init__(self, engine: Engine) -> None:
         """Belong to an engine; nothing is started before the first command."""
         self._engine = engine
-        self._make: Callable[[Callable[[Event], None]], Commands] | None = None
+        self._make: Callable[[Callable[[list[Event]], None]], Commands] | None = None
         self._lock = threading.Lock()
         self._commands: Commands | None = None
         self._attempts: dict[int, Attempt] = {}
@@ -67,7 +67,7 @@ class CommandRunner:
             Lost: self._lost,
         }
 
-    def connect(self, make: Callable[[Callable[[Event], None]], Commands], raw: RawFiles | None = None) -> None:
+    def connect(self, make: Callable[[Callable[[list[Event]], None]], Commands], raw: RawFiles | None = None) -> None:
         """Reach commands by what `make` gives, once one is needed; it is told where their events go.
 
         `raw` is their output beyond what is passed on in memory.
@@ -91,11 +91,19 @@ class CommandRunner:
         """Give what a forked child must not keep; takes no lock."""
         return [] if self._commands is None else self._commands.descriptors()
 
-    def _take(self, event: Event) -> None:
-        self._engine.turns.take(self._handle, event, may_commit=True)
+    def _take(self, events: list[Event]) -> None:
+        self._engine.turns.take(self._handle, events, may_commit=True, more=self._more)
 
-    def _handle(self, event: Event) -> None:
-        self._handlers[type(event)](event)
+    def _more(self) -> bool:
+        """Handle what shims have said since, so that it goes into the same transaction; False for nothing."""
+        commands = self._commands
+        events = commands.more() if commands is not None else []
+        self._handle(events)
+        return bool(events)
+
+    def _handle(self, events: list[Event]) -> None:
+        for event in events:
+            self._handlers[type(event)](event)
 
     # --- start --------------------------------------------------------------------------------------------------
 
@@ -104,7 +112,7 @@ class CommandRunner:
         try:
             self.reach().start(attempts.spec_of(record))
         except Exception as error:  # noqa: BLE001 - whatever it is: the petition ends with it, and nobody waits for ever
-            self._engine.post(self._handle, NotStarted(record.seq, record.attempt, CANNOT, describe(error)))
+            self._engine.post(self._not_started, NotStarted(record.seq, record.attempt, CANNOT, describe(error)))
 
     def attempt_of(self, record: Record) -> Attempt:
         """Give what is known of the record's current attempt."""

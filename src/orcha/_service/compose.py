@@ -254,12 +254,12 @@ class _Parts:
         faults.reach("begin.after-forget")
         return incarnation
 
-    def _commands(self, on_event: Callable[[Event], None]) -> Commands:
+    def _commands(self, on_events: Callable[[list[Event]], None]) -> Commands:
         """Reach commands; nobody but who runs one pays for it."""
         from orcha._supervisor.client import Commands
 
         folder, epoch = Path(self.engine.settings.endpoint.folder), self.engine.incarnation.epoch
-        return Commands(folder, epoch=epoch, on_event=on_event, report=self.engine.report)
+        return Commands(folder, epoch=epoch, on_events=on_events, report=self.engine.report)
 
     def _report(self, what: str, error: BaseException | None) -> None:
         self.engine.report(logging.ERROR if error is not None else logging.WARNING, "%s", what, error=error)

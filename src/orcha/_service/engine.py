@@ -42,6 +42,7 @@ from orcha.exceptions import StaleCall
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from orcha._core.changes import Changes
     from orcha._core.effects import Final
     from orcha._output.log import MemoryLog, OutputLog
     from orcha._service.settings import Settings
@@ -137,6 +138,7 @@ class Engine:
         self.degraded: str | None = None
         self.on_degraded: Callable[[str], None] = lambda _: None
         self.turns = Turns(self)
+        self._uncounted: Changes | None = None
         self._acks: list[Callable[[], None]] = []
         self._after: list[Callable[[Engine], None]] = []
 
@@ -201,8 +203,8 @@ class Engine:
 
     @property
     def has_a_queue(self) -> bool:
-        """Whether petitions wait, or calls for the hook thread."""
-        return bool(self.machine.waiting) or self.visits.has_gathered
+        """Whether petitions wait, or calls, for the hook thread."""
+        return not self.managers.are_ours and (bool(self.machine.waiting) or self.visits.has_gathered)
 
     def has_work(self) -> bool:
         """Tell whether anything is to be kept, done or answered, flags aside that wait for a transaction."""
@@ -228,7 +230,7 @@ class Engine:
             self.keeping.postpone_flags(changes)
         if changes:
             effects = self.keeping.keep(changes, effects)
-            self.statistics.note(changes, self.machine.records, self.machine.now)
+            self._uncounted = changes
         for do, record, detail in effects:
             self._perform(do, record, detail)
         acks, self._acks = self._acks, []
@@ -238,6 +240,12 @@ class Engine:
         for call in after:
             call(self)
         self.channels.deliver()
+
+    def count(self) -> None:
+        """Count what was kept: nobody waits for that, so it is done last."""
+        changes, self._uncounted = self._uncounted, None
+        if changes is not None:
+            self.statistics.note(changes, self.machine.records, self.machine.now)
 
     def flush(self) -> None:
         """Send the replies."""
@@ -328,6 +336,7 @@ class Engine:
         """Keep what recovery decided; nobody is connected yet."""
         faults.reach("recover.before-commit")
         self.commit()
+        self.count()
         faults.reach("recover.after-commit")
 
     def after_batch(self, call: Callable[[Engine], None]) -> None:

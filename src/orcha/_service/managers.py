@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._service.visit import Visit
 
+_CALL = Hook.CALL  # looked up once: an attribute of an enumeration costs ten times a global name
+
 BUILT_IN = "commands"
 """The plugin's name of the built-in manager."""
 COMMAND_MANAGER = "orcha.lib.commands:CommandManager"
@@ -54,6 +56,8 @@ class Managers:
         self._by_plugin = {each.plugin: each.name for each in served}
         self._by_its_name = WATCHDOG in self._by_plugin
         self._ours = OURS & self._by_name.keys()
+        self.are_ours = len(self._ours) == len(self._by_name)
+        """Whether the built-in managers are the only ones."""
         self.broken: Mapping[str, str] = {}
         """Why a plugin's manager is not served, by its name."""
 
@@ -82,9 +86,10 @@ class Managers:
     def answer_at_once(self, visit: Visit) -> bool:
         """Tell whether a visit is about petitions of the built-in managers alone, whose hooks never take long."""
         ours = self._ours
-        return (
-            bool(ours)
-            and all(call.record.manager in ours and call.hook is not Hook.CALL for call in visit.calls)
+        if not ours or any(call.hook is _CALL for call in visit.calls):
+            return False
+        return self.are_ours or (
+            all(call.record.manager in ours for call in visit.calls)
             and all(record.manager in ours for record in visit.waiting)
             and all(record.manager in ours for record in visit.sample)
         )

@@ -29,6 +29,7 @@ class Reporter:
 
     def __init__(self) -> None:
         """Start nothing before the first line."""
+        self._log = get_logger()
         self._waiting: SimpleQueue[_Line | None] = SimpleQueue()
         self._left_out = 0
         self._lock = threading.Lock()
@@ -36,6 +37,8 @@ class Reporter:
 
     def report(self, level: int, text: str, *args: object, error: BaseException | None = None) -> None:
         """Have a line of that level (`logging`) written soon, with the traceback of an error; it is formatted then."""
+        if not self._log.isEnabledFor(level):
+            return
         if self._waiting.qsize() >= MOST:
             self._left_out += 1
             return
@@ -57,7 +60,7 @@ class Reporter:
                 self._thread.start()
 
     def _run(self) -> None:
-        log = get_logger()
+        log = self._log
         while (line := self._waiting.get()) is not None:
             log.log(line.level, line.text, *line.args, exc_info=line.error)
             left_out, self._left_out = self._left_out, 0

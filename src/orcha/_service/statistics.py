@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from typing import TYPE_CHECKING
 
 from orcha._core.state import Outcome, State
@@ -35,7 +35,9 @@ class Rate:
         self._seconds: deque[tuple[int, int]] = deque()
 
     def add(self, count: int, now: float) -> None:
-        """Count some."""
+        """Count some, if any."""
+        if not count:
+            return
         second = int(now)
         if self._seconds and self._seconds[-1][0] == second:
             self._seconds[-1] = (second, self._seconds[-1][1] + count)
@@ -63,15 +65,15 @@ class Statistics:
         self.accepted = 0
         self.starts = 0
         self.ends = 0
-        self.outcomes: Counter[Outcome] = Counter()
+        self.outcomes: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
         self.waited: deque[float] = deque(maxlen=NEWEST)
         self.ran: deque[float] = deque(maxlen=NEWEST)
-        self._rates = {"accepted": Rate(), "started": Rate(), "ended": Rate()}
+        self._accepted, self._started, self._finished = Rate(), Rate(), Rate()
         self._running: dict[int, float] = {}
 
     def note(self, changes: Changes, records: dict[int, Record], now: float) -> None:
         """Count what a transaction has kept."""
-        accepted, starts, ends = self.accepted, self.starts, self.ends
+        starts, ends = self.starts, self.ends
         self.accepted += len(changes.petitions)
         for new in changes.petitions:
             if new.state is _ENDED:
@@ -84,12 +86,11 @@ class Statistics:
                 self._begins(seq, now if record is None else record.submitted, now)
             elif step.state is _ENDED:
                 self._ended(seq, step.outcome, now)
-            elif step.state in {_QUEUED, _HELD}:
+            elif step.state is _QUEUED or step.state is _HELD:
                 self._running.pop(seq, None)
-        new_ones = {"accepted": self.accepted - accepted, "started": self.starts - starts, "ended": self.ends - ends}
-        for name, count in new_ones.items():
-            if count:
-                self._rates[name].add(count, now)
+        self._accepted.add(len(changes.petitions), now)
+        self._started.add(self.starts - starts, now)
+        self._finished.add(self.ends - ends, now)
 
     def _ended(self, seq: int, outcome: Outcome | None, now: float) -> None:
         self.ends += 1
@@ -106,7 +107,8 @@ class Statistics:
 
     def rates(self, now: float) -> dict[str, float]:
         """Give how many were accepted, started and ended a second in the last minute."""
-        return {name: rate.a_second(now, self.started) for name, rate in self._rates.items()}
+        rates = {"accepted": self._accepted, "started": self._started, "ended": self._finished}
+        return {name: rate.a_second(now, self.started) for name, rate in rates.items()}
 
 
 def percentiles(times: Iterable[float]) -> dict[str, float | None]:

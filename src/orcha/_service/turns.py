@@ -50,7 +50,9 @@ class Turns:
         """Whether this batch is the last one."""
         return self._stop
 
-    def take(self, handler: Callable[..., None], *args: Any, may_commit: bool) -> None:
+    def take(
+        self, handler: Callable[..., None], *args: Any, may_commit: bool, more: Callable[[], bool] | None = None
+    ) -> None:
         """Have `handler` called, by this thread where nothing else goes on.
 
         Not from within a plugin's code, whose thread may be deep in its stack, nor with a lock that the engine wants.
@@ -59,6 +61,8 @@ class Turns:
             handler: called as the engine.
             args: its arguments.
             may_commit: whether this thread may wait for the disk; else the engine's thread does that.
+            more: called as the engine before it waits for the disk: handles what the caller has for it by then, and
+                tells whether that was anything.
 
         """
         inbox = self.inbox
@@ -68,13 +72,13 @@ class Turns:
             return
         try:
             if not self._stop:
-                self._brief(may_commit=may_commit)
+                self._brief(may_commit, more)
         except BaseException as error:  # noqa: BLE001 - as in _run
             self._fail(error)
         finally:
             inbox.turn.release()
 
-    def _brief(self, *, may_commit: bool) -> None:
+    def _brief(self, may_commit: bool, more: Callable[[], bool] | None) -> None:
         """Be the engine for one batch, timers aside."""
         engine = self._engine
         due = engine.timers.head
@@ -82,6 +86,8 @@ class Turns:
         engine.visits.collect()
         self._handle(self.inbox.take(MOST_EVENTS))
         engine.visits.dispatch()
+        if more is not None and more():
+            engine.visits.dispatch()
         if may_commit:
             self._keep()
         engine.flush()
@@ -138,8 +144,11 @@ class Turns:
         engine = self._engine
         if engine.has_work():
             engine.commit()
+            if engine.managers.are_ours:
+                engine.visits.dispatch()  # a shim starts a program while the client is told
             engine.flush()  # before a hook thread is woken: the two would wait for each other's turn
             engine.visits.dispatch()
+            engine.count()
 
     def _handle(self, events: list[tuple[Any, ...]]) -> None:
         for event in events:

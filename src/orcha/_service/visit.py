@@ -21,6 +21,9 @@ class Hook(IntEnum):
     CONDITION = 5
 
 
+_ON_START = Hook.ON_START  # looked up once: an attribute of an enumeration costs ten times a global name
+
+
 class Call(NamedTuple):
     """One call to make."""
 
@@ -76,7 +79,7 @@ class Visit:
         self.since = 0.0
         self.choosing = False
         self.abandoned = False
-        self.awaited = bool(waiting or sample or any(call.hook is not Hook.ON_START for call in calls))
+        self.awaited = bool(waiting or sample or any(call.hook is not _ON_START for call in calls))
         """The engine is to be woken when it is over; of starts that went well it learns at its next event."""
         self.over = False
         self.lock = threading.Lock()

@@ -13,6 +13,7 @@ from orcha._core.tuples import new_tuple
 from orcha._service import faults, overdue
 from orcha._service.candidates import HEADS, Candidates
 from orcha._service.hooks import SAYS_NO, Hooks
+from orcha._service.managers import OURS
 from orcha._service.steps import Steps
 from orcha._service.verbs.call import answered
 from orcha._service.visit import Call, Hook, Result, Visit
@@ -129,14 +130,7 @@ class Visits:
         waiting, sample = self.candidates.take(converting=bool(self._converts))
         if not (waiting or sample or self.has_gathered):
             return
-        calls = self._again
-        calls += [new_tuple(Call, (_ON_FINISH, record, None)) for record in self._finishes]
-        calls += [new_tuple(Call, (_ON_START, record, None)) for record in self._starts]
-        calls += [Call(_CALL, record, extra) for record, extra in self._calls]
-        calls += [Call(_CONVERT, r, "again") for r in (*waiting, *sample) if r.petition is None]
-        calls += [new_tuple(Call, (_CONVERT, record, None)) for record in self._take_converts()]
-        self._starts, self._finishes, self._calls, self._again = [], [], [], []
-        self._visit = visit = Visit(calls, waiting, sample, self.candidates.look_ahead)
+        self._visit = visit = Visit(self._gathered(waiting, sample), waiting, sample, self.candidates.look_ahead)
         self.candidates.asked()
         if self._engine.managers.answer_at_once(visit):
             self.hooks.perform_here(visit)
@@ -144,6 +138,24 @@ class Visits:
         else:
             self._watch()
             self.hooks.perform(visit)
+
+    def _gathered(self, waiting: list[Record], sample: list[Record]) -> list[Call]:
+        """Take the calls that have gathered, in the order in which they are made."""
+        calls, self._again = self._again, []
+        if self._finishes:
+            calls += [new_tuple(Call, (_ON_FINISH, record, None)) for record in self._finishes]
+            self._finishes = []
+        if self._starts:
+            calls += [new_tuple(Call, (_ON_START, record, None)) for record in self._starts]
+            self._starts = []
+        if self._calls:
+            calls += [Call(_CALL, record, extra) for record, extra in self._calls]
+            self._calls = []
+        if waiting or sample:
+            calls += [Call(_CONVERT, r, "again") for r in (*waiting, *sample) if r.petition is None]
+        if self._converts:
+            calls += [new_tuple(Call, (_CONVERT, record, None)) for record in self._take_converts()]
+        return calls
 
     def _is_free(self) -> bool:
         """Tell whether no visit is under way; where one is and there is work for the next, its end wakes the engine."""
@@ -269,7 +281,8 @@ class Visits:
         if record.why != why:
             record.why = why
             if reason is not None:
-                self._engine.report(logging.INFO, "petition %s waits: %s", record.key, reason)
+                level = logging.DEBUG if record.manager in OURS else logging.INFO  # a queue of commands is no news
+                self._engine.report(level, "petition %s waits: %s", record.key, reason)
 
     def _started(self, record: Record, error: str | None, *, called: bool) -> None:
         if error is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import threading
 
 from orcha._processes.identity import boot_id
 from orcha._processes.sweep import sweep
@@ -89,3 +91,30 @@ def _end(word: boxes.Box) -> Ended | None:
         word.dropped,
         [],
     )
+
+
+class Burials:
+    """Buries shims that die while the service is there: a sweep takes its time, so each on a thread of its own."""
+
+    def __init__(self, folder: Path, report: Callable[[int, str], None]) -> None:
+        """Have none; `folder` is the endpoint's, `report` takes level and line of what people should know."""
+        self._folder = folder
+        self._report = report
+        self._threads: set[threading.Thread] = set()
+
+    def begin(self, shim: str, done: Callable[[Found | None], None]) -> None:
+        """Bury a shim; `done` is told, on another thread, what it was doing."""
+
+        def sweep_and_tell() -> None:
+            found = bury(self._folder, shim, self._report, logging.ERROR)
+            done(found)
+            self._threads.discard(threading.current_thread())
+
+        thread = threading.Thread(target=sweep_and_tell, name="orcha-commands-sweep", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+
+    def join(self) -> None:
+        """Wait for those that are under way."""
+        for thread in list(self._threads):
+            thread.join()

@@ -9,10 +9,11 @@ import select
 import threading
 import time
 from collections import deque
+from functools import partial
 
 from orcha._supervisor import adopting
 from orcha._supervisor.apart import Apart
-from orcha._supervisor.burying import bury, forget
+from orcha._supervisor.burying import Burials, forget
 from orcha._supervisor.contract import LOST, Ended, Lost, NotStarted
 from orcha._supervisor.known import Known, connect, event_of, exited
 from orcha._supervisor.launching import Supervisor
@@ -44,19 +45,19 @@ class Commands:
     One thread reads what all shims say; what is sent to them is sent by the caller, or where there is no room, later by
     that thread. Example::
 
-        commands = Commands(folder, epoch=epoch, on_event=inbox.put, report=logger.log)
+        commands = Commands(folder, epoch=epoch, on_events=inbox.put, report=logger.log)
         for found in commands.adopt():
             ...
         commands.start(spec)
     """
 
     def __init__(
-        self, folder: Path, *, epoch: int, on_event: Callable[[Event], None], report: Callable[[int, str], None]
+        self, folder: Path, *, epoch: int, on_events: Callable[[list[Event]], None], report: Callable[[int, str], None]
     ) -> None:
         """Make the folders and start nothing; `epoch` counts the service's starts, `report` takes level and line."""
         self._folder = folder
         self._epoch = epoch
-        self._on_event = on_event
+        self._on_events = on_events
         self._report = report
         for name in ("shims", "output"):
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -71,7 +72,7 @@ class Commands:
         self._posted: deque[Event] = deque()
         self._supervisor: Supervisor | None = None
         self._thread: threading.Thread | None = None
-        self._burials: set[threading.Thread] = set()
+        self._burials = Burials(folder, report)
         self._closing, self._failures = False, 0
         self._quiet = threading.Condition(self._lock)
         self._apart = Apart(folder, self._buried, self._post, report)
@@ -176,8 +177,7 @@ class Commands:
             if not keep:
                 self._end_all()
         self._apart.close(keep=keep)
-        for thread in list(self._burials):
-            thread.join()
+        self._burials.join()
         with self._lock:
             supervisor, self._supervisor = self._supervisor, None
             left = bool(self._roster.by_key)
@@ -309,16 +309,22 @@ class Commands:
             os.eventfd_write(self._wake, 1)
 
     def _read(self) -> None:
-        while True:
-            ready = self._epoll.poll()
-            events: list[Event] = []
-            with self._lock:
-                for descriptor, what in ready:
-                    self._ready(descriptor, what, events)
-                if self._closing and not self._roster and self._supervisor is None:
-                    return
-            for event in events:
-                self._on_event(event)
+        while not self._closing or self._roster or self._supervisor is not None:
+            events = self._listen(None)
+            if events:
+                self._on_events(events)
+
+    def more(self) -> list[Event]:
+        """See the contract."""
+        return self._listen(0)
+
+    def _listen(self, timeout: float | None) -> list[Event]:
+        ready = self._epoll.poll(timeout)
+        events: list[Event] = []
+        with self._lock:
+            for descriptor, what in ready:
+                self._ready(descriptor, what, events)
+        return events
 
     def _ready(self, descriptor: int, what: int, events: list[Event]) -> None:
         supervisor = self._supervisor
@@ -347,7 +353,7 @@ class Commands:
         if not shim.link.is_open and shim in self._roster:
             self._roster.remove(shim)
             if not shim.refused:
-                self._bury(shim)
+                self._burials.begin(shim.name, partial(self._buried_shim, shim))
 
     def _take(self, shim: Known, frame: Frame, events: list[Event]) -> None:
         if frame.head["t"] == "refused":
@@ -367,16 +373,9 @@ class Commands:
         if not shim.discarded:
             events.append(event)
 
-    def _bury(self, shim: Known) -> None:
-        """Sweep what a shim left that died; a sweep takes its time, so on a thread of its own."""
-        thread = threading.Thread(target=self._sweep, args=(shim,), name="orcha-commands-sweep", daemon=True)
-        self._burials.add(thread)
-        thread.start()
-
-    def _sweep(self, shim: Known) -> None:
-        found = bury(self._folder, shim.name, self._report, logging.ERROR)
+    def _buried_shim(self, shim: Known, found: Found | None) -> None:
+        """Tell what became of the attempt of a shim that died, now that what it left is swept."""
         with self._lock:
-            self._burials.discard(threading.current_thread())
             if shim.key is not None:
                 seq, attempt = shim.key
                 if found is not None and (found.seq, found.attempt) == shim.key and not shim.discarded:

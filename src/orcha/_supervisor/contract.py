@@ -247,6 +247,10 @@ class Commands(Protocol):
         """Acknowledge the end, or the loss: the shim is free again, and hears of it at :meth:`settle` at the latest."""
         ...
 
+    def more(self) -> list[Event]:
+        """Give the events that have come since; only on the thread, and while, it tells of others."""
+        ...
+
     def settle(self) -> None:
         """Send what was held back so that it could go with something else."""
         ...

@@ -40,6 +40,7 @@ _NEVER_NONE = frozenset({"stop_signal", "grace", "output_limit", "output_policy"
 
 _LENGTHS = struct.Struct("!II")
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_decode = json.JSONDecoder().decode
 
 
 class ProtocolError(Exception):
@@ -116,7 +117,7 @@ def unpack_spec(found: Head) -> Spec:
 
 def _head(text: bytes) -> Head:
     try:
-        head = json.loads(text)
+        head = _decode(text.decode("utf-8"))
     except ValueError as error:
         raise ProtocolError(f"a head that is no JSON: {error}") from error
     if not isinstance(head, dict) or not isinstance(head.get("t"), str):

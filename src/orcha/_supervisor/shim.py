@@ -170,6 +170,8 @@ class Shim:
         try:
             for frame in link.receive():
                 self._take(link, frame)
+            if self._attempt is None and self._word.phase != boxes.IDLE:
+                self._write(self._word._replace(phase=boxes.IDLE))  # nothing else was to be done instead
         except (ProtocolError, KeyError, TypeError, ValueError) as error:
             link.send({"t": "refused", "why": f"{type(error).__name__}: {error}"})
             link.is_open = False
@@ -278,7 +280,6 @@ class Shim:
             self._wanted, self._exit_code = False, 1  # nobody else gets a shim with processes of another attempt
         attempt.output.close()
         self._attempt = None
-        self._write(self._word._replace(phase=boxes.IDLE))
 
     # --- the black box ----------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import stat
+from functools import cache
 from typing import NamedTuple
 
 TYPE_CHECKING = False
@@ -22,6 +23,12 @@ _DEFAULTED = sorted(int(number) for number in signal.valid_signals() - {signal.S
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _SHELL = "/bin/sh"
 _TRY_NEXT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES})
+
+
+@cache
+def _ignored() -> list[int]:
+    """Give the signals that an exec would leave ignored; those with a handler it sets to their default."""
+    return [number for number in _DEFAULTED if signal.getsignal(number) in {signal.SIG_IGN, None}]
 
 
 class NotExecutedError(Exception):
@@ -112,7 +119,7 @@ def _start(path: str, argv: list[str | bytes], spec: Spec, descriptors: Descript
     if spec.tty is not None or groups:
         return _fork(path, argv, spec, descriptors, groups)
     actions = [(os.POSIX_SPAWN_DUP2, one, number) for number, one in enumerate(descriptors) if one != number]
-    return os.posix_spawn(path, argv, spec.env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_DEFAULTED)
+    return os.posix_spawn(path, argv, spec.env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_ignored())
 
 
 def _fork(path: str, argv: list[str | bytes], spec: Spec, descriptors: Descriptors, groups: Sequence[str]) -> int:
