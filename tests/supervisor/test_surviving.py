@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from world import CHANNEL, World, box_path, boxes, kill_shim, running_from, shim_identity
 
-from orcha._processes.identity import is_alive
+from orcha._processes.identity import identify, is_alive
 from orcha._supervisor import box
 from orcha._supervisor.contract import Ended, Lost, Output, Spec, Started
 from orcha._supervisor.known import Known, connect
@@ -242,11 +242,12 @@ def test_a_shim_that_dies_with_the_service_is_found_lost(hold, open_world, nap: 
     folder = holder_folder(open_world)
     wait_for(lambda: len(running_from(Path(nap).parent)) == 3)
     holder.kill()  # it would sweep
+    ours = [known for pid in running_from(folder) if (known := identify(pid)) is not None]
     for number in (signal.SIGSTOP, signal.SIGKILL):  # the supervisor would sweep too, when it sees the shim's end first
-        for pid in running_from(folder):
+        for known in ours:
             with contextlib.suppress(ProcessLookupError):  # a shim without a command ends with its service
-                os.kill(pid, number)
-    wait_for(lambda: not running_from(folder), what="the end of supervisor and shims")
+                os.kill(known.pid, number)
+    wait_for(lambda: not any(map(is_alive, ours)), what="the end of supervisor and shims, sockets and all")
     assert len(running_from(Path(nap).parent)) == 3
     world = open_world(epoch=3)
     [found] = world.commands.adopt()
