@@ -128,3 +128,12 @@ def test_the_group_and_key_of_a_new_one_are_kept_unless_it_is_taken_back(machine
     assert (changes.groups, changes.once) == ({record.seq: "rig"}, {record.seq: "key"})
     machine.take_back(changes, effects, {record.token}, 3, "no")
     assert (changes.groups, changes.once, changes.priorities) == ({}, {}, {})
+
+
+def test_who_cancelled_is_kept_and_no_line_of_its_output_but_a_limit_is(machine):
+    first, second = waiting(machine, 1), waiting(machine, 2)
+    machine.cancel(first, Cancellation(Outcome.CANCELLED, 130, "cancelled by me"))
+    machine.cancel(second, Cancellation(Outcome.TIMED_OUT, 124, "waited longer than 1 s"))
+    changes, _, finals = machine.take()
+    assert [final.line for final in finals] == [None, "waited longer than 1 s\n"]
+    assert changes.transitions[first.seq].reason == "cancelled by me"

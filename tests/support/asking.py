@@ -20,7 +20,7 @@ from orcha._store.sqlite import SqliteStore
 from orcha._wire import values
 from orcha._wire.endpoint import Endpoint
 from orcha._wire.frames import MAX_FRAME, FrameReader, decode_service_message
-from orcha._wire.messages import Item, List, Reply, Rows, Submit, Submitted, Verdict
+from orcha._wire.messages import Data, Item, List, Record, Reply, Rows, Submit, Submitted, Verdict
 from orcha.interfaces import Message, Petition, Policy
 from support.waiting import wait_for
 
@@ -114,13 +114,26 @@ class Asked:
 
     def ask(self, person: Person, kind: type, *arguments: Any, **keywords: Any) -> Any:
         """Send a request, and give its answer."""
+        return self.answer(person, self.send(person, kind, *arguments, **keywords))
+
+    def send(self, person: Person, kind: type, *arguments: Any, **keywords: Any) -> int:
+        """Send a request; give its number."""
         number = next(self._numbers)
         self.engine.receive(person, kind(number, *arguments, **keywords))  # type: ignore[arg-type]
+        return number
+
+    def answer(self, person: Person, number: int) -> Any:
+        """Give the answer to a request."""
 
         def answer() -> Any:
             return next((said for said in person.heard if getattr(said, "request", None) == number), None)
 
-        return wait_for(answer, what=f"an answer to {kind.__name__}")
+        return wait_for(answer, what=f"an answer to request {number}")
+
+    def records(self, person: Person, channel: bytes) -> list[Record]:
+        """Give what a person was sent of a channel."""
+        sent = [said for said in person.heard if isinstance(said, Data) and said.channel == channel]
+        return [record for data in sent for record in data.records]
 
     def submit(self, person: Person, identity: str, token: bytes | None = None, **extras: Any) -> Reply:
         """Ask for a petition; give its result."""

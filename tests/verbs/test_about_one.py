@@ -9,6 +9,7 @@ import pytest
 from orcha._wire.messages import (
     Cancel,
     Follow,
+    Kind,
     List,
     Pause,
     Priority,
@@ -23,6 +24,7 @@ from orcha._wire.messages import (
     Verdict,
 )
 from support.asking import asking
+from support.waiting import wait_for
 
 ABOUT_ONE = {
     "show": lambda seq: (Show, None, seq),
@@ -145,6 +147,39 @@ def test_only_what_waits_has_a_priority_to_change(asked):
     asked.submit(asked.user, "b", waits=True)
     assert asked.ask(asked.user, Priority, "b", None, float("nan")).verdict == Verdict.REFUSED
     assert asked.rows()["b"]["priority"] == 0
+
+
+# --- cancel ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["while it waits", "while it runs"])
+def test_who_cancelled_and_why_is_kept_and_no_line_of_its_output(tmp_path, waits):
+    with asking(tmp_path) as asked:
+        asked.manager.let_go.clear()
+        asked.submit(asked.user, "a", waits=waits)
+        asked.wait_for("a", "queued" if waits else "starting")
+        number = asked.send(asked.owner, Cancel, None, "a", "because I can")
+        asked.manager.let_go.set()
+        assert asked.answer(asked.owner, number).verdict == Verdict.OK
+    with asking(tmp_path) as asked:
+        row = asked.rows()["a"]
+        assert (row["outcome"], row["code"], row["reason"]) == ("cancelled", 130, "cancelled by uid:0: because I can")
+        shown = asked.value(asked.ask(asked.user, Show, "a"))
+        assert shown["reason"] == row["reason"]
+        asked.engine.receive(asked.user, Follow(shown["channel"], 0, 1 << 20))
+
+        def kinds():
+            return [record.kind for record in asked.records(asked.user, shown["channel"])]
+
+        wait_for(lambda: Kind.CLOSED in kinds(), what="all of its output")
+        assert kinds()[-2:] == [Kind.FINAL, Kind.CLOSED]
+        assert Kind.NOTICE not in kinds()
+
+
+def test_who_cancelled_is_kept_where_no_reason_was_given(asked):
+    asked.submit(asked.user, "a", waits=True)
+    asked.ask(asked.user, Cancel, None, "a")
+    assert asked.rows()["a"]["reason"] == "cancelled by uid:7"
 
 
 # --- remove and retry ------------------------------------------------------------------------------------------------

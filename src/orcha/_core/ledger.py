@@ -10,6 +10,7 @@ from orcha._core.state import Outcome, State
 from orcha._core.tuples import new_tuple
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
+_CANCELLED = Outcome.CANCELLED
 _ENDED, _QUEUED = State.ENDED, State.QUEUED
 _ANSWER, _ON_FINISH = Do.ANSWER, Do.ON_FINISH
 
@@ -118,7 +119,8 @@ class Ledger:
         record.outcome = outcome
         record.code = code
         record.reason = reason
-        self.finals.append(Final(record, None if reason is None else reason + "\n", code))
+        silent = reason is None or outcome is _CANCELLED  # who cancelled, and why, is for those who ask
+        self.finals.append(Final(record, None if silent else f"{reason}\n", code))
         if record.waiters:
             self._answer(record)
 

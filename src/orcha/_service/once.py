@@ -53,7 +53,8 @@ class Once:
             return False
         if holder is not None:
             self._older[record.seq] = (holder.key, holder.seq)
-            self._engine.machine.cancel(holder, cancelled_before())
+            reason = f"cancelled: {record.key!r} has the same key, {record.once!r}, and replaces it"
+            self._engine.machine.cancel(holder, cancelled_before(reason))
         self._holders[key] = record.seq
         if len(self._holders) > self._look_at:
             self._holders = {key: seq for key, seq in self._holders.items() if self._live(key) is not None}

@@ -20,9 +20,19 @@ TOMBSTONE_SECONDS = 600.0
 """How long the cancel of a submit that has not come is remembered."""
 
 
-def cancelled_before() -> Cancellation:
-    """Give what becomes of a petition that was cancelled by a client."""
-    return Cancellation(Outcome.CANCELLED, CANCELLED_CODE, None)
+MOST_WHY = 2_000
+"""Characters of a reason that are kept."""
+BEFORE_IT_CAME = "cancelled before it came"
+
+
+def cancelled_before(reason: str | None = None) -> Cancellation:
+    """Give what becomes of a petition that was cancelled; the reason is kept with it, and is no line of its output."""
+    return Cancellation(Outcome.CANCELLED, CANCELLED_CODE, reason)
+
+
+def _reason(peer: Peer, why: str) -> str:
+    """Tell who cancelled, and why."""
+    return f"cancelled by {peer.identity}: {why[:MOST_WHY]}" if why else f"cancelled by {peer.identity}"
 
 
 def cancel(engine: Engine, peer: Peer, message: Cancel) -> None:
@@ -41,7 +51,7 @@ def cancel(engine: Engine, peer: Peer, message: Cancel) -> None:
     def answer(ended: Record) -> None:
         _answer(engine, peer, message.request, ended.outcome)
 
-    engine.machine.cancel(record, cancelled_before(), answer)
+    engine.machine.cancel(record, cancelled_before(_reason(peer, message.why)), answer)
     if message.at_once:
         engine.after_batch(lambda later: _hurry(later, record))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core.record import Record
-from orcha._service.verbs.cancel import cancelled_before
+from orcha._service.verbs.cancel import BEFORE_IT_CAME, cancelled_before
 from orcha._service.verbs.follow import may_follow
 from orcha._wire.messages import Result, Submit, Submitted, Verdict
 
@@ -91,7 +91,7 @@ def enter(engine: Engine, submission: Submission, position: int, item: Item, who
     record = Record(machine.take_seq(), token, identity, manager, owner, mine, extras, machine.now)
     record.submitter = (submission, position, channel)
     if token in engine.tombstones:
-        record.cancellation = cancelled_before()
+        record.cancellation = cancelled_before(BEFORE_IT_CAME)
     known = machine.receive(record)
     if known is None:
         engine.flying[token] = record
