@@ -1,4 +1,4 @@
-"""Commands: how many a second, how soon their first byte, and what much output costs.
+"""Commands: how many a second, how soon their bytes, what much output costs, and many at once.
 
 python bench/commands.py [COUNT] [--output GIB]
 """
@@ -9,74 +9,51 @@ import argparse
 import contextlib
 import hashlib
 import os
+import selectors
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from orcha._cli.session import MANAGER, Session
-from orcha._wire import values
-from orcha._wire.channel import new_identity
-from orcha._wire.endpoint import Endpoint
-from orcha._wire.messages import Item
+import peer_spawn
+from command_client import connect, echo, item, true
+from orcha._cli import ps
+from orcha._cli.session import MANAGER
+from peer_client import seconds
+from peer_spawn import AT_ONCE
+from peer_work import expect
 from support import SCALE, MeasuredService, machine, milliseconds, percentile, row, scaled, service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from orcha._wire.channel import ClientChannel
-
-AT_ONCE = 2
 ONE_BY_ONE = scaled(300)
 WARM_UP = scaled(50)
 PIECE = scaled(64 << 20)
 """Bytes of the file that the command with much output prints again and again."""
-
-
-def connect(running: MeasuredService) -> Session:
-    """Give a connected client."""
-    session = Session(Endpoint("127.0.0.1", running.port), None)
-    session.connect()
-    return session
-
-
-def item(argv: list[str], channel: ClientChannel, **extras: Any) -> Item:
-    """Make what a submit asks for."""
-    identity = new_identity()
-    content = {"argv": argv, "cwd": "/", "queue": channel, **extras}
-    return Item(identity, identity.hex(), values.encode(content), channel.__orcha_channel__)
-
-
-def spawn_loop(count: int) -> float:
-    """Run commands by posix_spawn alone, so many at once as the service does; give how many a second."""
-    begun = time.perf_counter()
-    running: set[int] = set()
-    for _ in range(count):
-        if len(running) == AT_ONCE:
-            running.discard(os.wait()[0])
-        running.add(os.posix_spawn("/bin/true", ["/bin/true"], {}))
-    while running:
-        running.discard(os.wait()[0])
-    return count / (time.perf_counter() - begun)
+WRITTEN = scaled(400)
+WRITER = r"""
+import os, sys, time
+for number in range(int(sys.argv[1])):
+    time.sleep(0.005)
+    os.write(1 + number % 2, b"%d %d\n" % (number, time.monotonic_ns()))
+"""
+"""A command that writes its own clock to stdout and stderr in turn; here as there it is CLOCK_MONOTONIC."""
+SLEEP = f"{5 / SCALE:g}"
+PAUSE = 0.01
+"""Seconds between two requests for the list of those that run."""
 
 
 def rate(running: MeasuredService, count: int) -> None:
     """Measure many commands that do nothing."""
-    session = connect(running)
-    channel = session.channel()
-    items = [item(["/bin/true"], channel) for _ in range(count)]
-    begun = time.perf_counter()
-    session.submit(items, MANAGER)
-    for _ in items:
-        if (value := channel.get()) != 0:
-            raise RuntimeError(f"no success: {value!r}")
-    measured = count / (time.perf_counter() - begun)
-    bare = spawn_loop(count)
+    session = connect(running.port)
+    _, taken = seconds(true, session, count)
+    _, alone = seconds(peer_spawn.many, count)
     row(
         f"{count:,} x /bin/true, {AT_ONCE} at a time, durable",
-        f"{measured:,.0f}/s ({measured / bare:.2f}x of {bare:,.0f}/s by posix_spawn alone)",
+        f"{count / taken:,.0f}/s ({alone / taken:.2f}x of {count / alone:,.0f}/s by posix_spawn alone)",
         "≥ 1,000/s",
     )
     session.close()
@@ -84,18 +61,67 @@ def rate(running: MeasuredService, count: int) -> None:
 
 def first_byte(running: MeasuredService) -> None:
     """Measure from the submit of `echo hi` to its output in the client's hands."""
-    session = connect(running)
-    times = []
-    for _ in range(ONE_BY_ONE + WARM_UP):
-        channel = session.channel()
-        begun = time.perf_counter()
-        session.submit([item(["/bin/echo", "hi"], channel)], MANAGER)
-        if channel.get() != (1, b"hi\n"):
-            raise RuntimeError("no output")
-        times.append(time.perf_counter() - begun)
-        if channel.get() != 0:
-            raise RuntimeError("no success")
+    session = connect(running.port)
+    times = [seconds(echo, session)[0] for _ in range(ONE_BY_ONE + WARM_UP)]
     row("`echo hi`: submit → first byte", milliseconds(times[WARM_UP:]), "p50 ≤ 3 ms")
+    session.close()
+
+
+def arrivals(process: subprocess.Popen[bytes]) -> Iterator[tuple[int, bytes, int]]:
+    """Give the lines of a process's stdout (0) and stderr (1), each with the time it came."""
+    rests = [b"", b""]
+    with selectors.DefaultSelector() as selector:
+        for stream, pipe in enumerate((process.stdout, process.stderr)):
+            assert pipe is not None
+            selector.register(pipe, selectors.EVENT_READ, stream)
+        while selector.get_map():
+            for key, _ in selector.select():
+                piece = os.read(key.fd, 1 << 16)
+                came = time.monotonic_ns()
+                if not piece:
+                    selector.unregister(key.fileobj)
+                *lines, rests[key.data] = (rests[key.data] + piece).split(b"\n")
+                yield from ((key.data, line, came) for line in lines)
+
+
+def delay(running: MeasuredService) -> None:
+    """Measure from the moment at which a command writes a line until it has come out of `orcha run`."""
+    orcha = [sys.executable, "-m", "orcha", "--port", str(running.port), "run", "--"]
+    command = [sys.executable, "-c", WRITER, str(WRITTEN)]
+    delays, came = [], []
+    with subprocess.Popen([*orcha, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        for stream, line, at in arrivals(process):
+            number, written = line.split()
+            came.append((stream, int(number)))
+            delays.append((at - int(written)) / 1e9)
+    expect(sorted(came), sorted((number % 2, number) for number in range(WRITTEN)))
+    expect(process.returncode, 0)
+    row("a line written → out of `orcha run`, p50 / p95", milliseconds(delays, 0.95), "p95 ≤ 50 ms")
+
+
+def many_at_once(running: MeasuredService, count: int) -> None:
+    """Measure what `orcha ps` asks for, while many commands run at once."""
+    session = connect(running.port)
+    channel = session.channel()
+    session.submit([item(["/bin/sleep", SLEEP], channel) for _ in range(count)], MANAGER)
+    times, most, live = [], 0, count
+    while live:
+        begun = time.perf_counter()
+        rows = ps.fetch(session.rows, ps.LIVE, count)
+        times.append(time.perf_counter() - begun)
+        live = len(rows)
+        most = max(most, sum(one["state"] == "running" for one in rows))
+        time.sleep(PAUSE)
+    for _ in range(count):
+        expect(channel.get(), 0)
+    ended = ps.fetch(session.rows, ["ended"], count)
+    started = sum(one["started"] is not None for one in ended)
+    row(
+        f"{count:,} x `sleep {SLEEP}` at once",
+        f"{started:,} started, {len(ended):,} ended, at most {most:,} were seen running at once",
+        "all start, all end",
+    )
+    row(f"… `ps` of all of them meanwhile, {len(times):,} times", milliseconds(times), "p99 ≤ 100 ms")
     session.close()
 
 
@@ -137,8 +163,7 @@ def stopped_follower(running: MeasuredService, channel: bytes) -> Iterator[None]
 
 def follow(port: int, channel: str) -> None:
     """Follow a channel; say when its first value has come."""
-    session = Session(Endpoint("127.0.0.1", port), None)
-    session.connect()
+    session = connect(port)
     reader = session.channel(bytes.fromhex(channel), own=True, index=0)
     reader.get()
     print("follows", flush=True)
@@ -162,7 +187,7 @@ def much_output(running: MeasuredService, gib: float) -> None:
     content = piece.read_bytes()
     for _ in range(times):
         expected.update(content)
-    session = connect(running)
+    session = connect(running.port)
     channel = session.channel()
     before = running.memory()
     asked = item(["/bin/sh", "-c", script], channel, output_limit=1 << 50)
@@ -204,9 +229,14 @@ def main() -> None:
     row("---", "---", "---")
     with service(script="command_service.py") as running:
         first_byte(running)
+        delay(running)
         rate(running, options.count)
         shim_memory()
         much_output(running, options.output)
+    count = scaled(500)
+    os.environ["ORCHA_COMMANDS"] = str(count)
+    with service(script="command_service.py") as running:
+        many_at_once(running, count)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Huey's no-op task and its client. Runs in the peers' environment: see peers.py.
+"""Huey's tasks and their client. Runs in the peers' environment: see peer_systems.py.
 
 With BENCH_HUEY_NOTIFY=1 the worker tells the client that a result is there; as Huey comes, the client polls for it.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 
 from huey import RedisHuey
+
+import peer_work
 
 PATIENCE = 120
 NOTIFY = os.environ["BENCH_HUEY_NOTIFY"] == "1"
@@ -19,22 +21,17 @@ huey = RedisHuey(
     notify_result=NOTIFY,
 )
 
-
-def finish_at_once() -> int:
-    """Do nothing."""
-    return 0
-
-
-noop = huey.task(name="noop")(finish_at_once)
+task = huey.task(name="one")(peer_work.one)
+task_of_many = huey.task(name="many")(peer_work.many)
 
 
 def one() -> None:
     """Submit one, wait for its result."""
-    noop().get(blocking=True, timeout=PATIENCE)
+    peer_work.expect(task().get(blocking=True, timeout=PATIENCE), peer_work.ECHO)
 
 
 def many(count: int) -> None:
     """Submit so many, wait for all their results."""
-    results = [noop() for _ in range(count)]
+    results = [task_of_many() for _ in range(count)]
     for result in results:
-        result.get(blocking=True, timeout=PATIENCE)
+        peer_work.expect(result.get(blocking=True, timeout=PATIENCE), 0)

@@ -57,8 +57,10 @@ BENCHMARKS = {
     "commands": Benchmark(
         "Commands",
         "Through the whole path: submitted over the wire, accepted durably, executed by a shim, their ends durable."
-        " `posix_spawn` alone runs as many at once, and keeps nothing. The command with much output is followed by one"
-        " client that keeps up and one that is stopped.",
+        " `posix_spawn` alone runs as many at once, and keeps nothing. A line carries the time at which the"
+        " command writes it, to stdout and stderr in turn, 5 ms apart; both ends have the same clock. The command with"
+        " much output is followed by one client that keeps up and one that is stopped. While many commands run, what"
+        " `orcha ps` asks for is asked every 10 ms, from their submit until none is left.",
     ),
     "start_up": Benchmark(
         "Start-up of the command",
@@ -79,6 +81,15 @@ BENCHMARKS = {
         " to them, the others with one that fsyncs every write before it answers. Celery and Huey are as they come;"
         " `notify_result` spares Huey's client the polling. No limit is set here.",
         needs="redis-server",
+    ),
+    "peer_commands": Benchmark(
+        "Commands beside Huey, Celery, task-spooler and Ray",
+        "`/bin/true`, and `/bin/echo hi` one at a time; one client, two workers each (Celery and Ray: two processes;"
+        " Huey: two threads; each worker has `subprocess.run` execute them). All systems are up and are measured in"
+        " turn. Output is in the client's hands with its first byte where it is streamed (Orcha, `tsp -nf`,"
+        " `posix_spawn` alone), else with the result. Orcha fsyncs what it accepted and how it ended, each before the"
+        " client hears of it, and keeps the output; the others fsync nothing, Redis keeps all in memory, and with"
+        " task-spooler every submit is a process. `posix_spawn` alone is the yardstick: no queue, no service.",
     ),
 }
 

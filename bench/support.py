@@ -131,9 +131,9 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
-def milliseconds(values: Sequence[float]) -> str:
-    """Give p50 and p99 as text."""
-    return f"{percentile(values, 0.5) * 1e3:.2f} / {percentile(values, 0.99) * 1e3:.2f} ms"
+def milliseconds(values: Sequence[float], high: float = 0.99) -> str:
+    """Give p50 and p99, or another one than that, as text."""
+    return f"{percentile(values, 0.5) * 1e3:.2f} / {percentile(values, high) * 1e3:.2f} ms"
 
 
 def machine() -> str:

@@ -13,13 +13,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "bench"
-LINES = {"noop": 6, "first_line": 6, "commands": 8, "start_up": 5, "depth": 8, "peers": 12}
+LINES = {"noop": 6, "first_line": 6, "commands": 11, "start_up": 5, "depth": 8, "peers": 12, "peer_commands": 9}
 """How many each one's table has."""
 
 
 def peers_are_there():
     """Whether bench/peers.py finds its environment, and needs no package index."""
-    holds = ROOT / ".venv-peers" / "holds.txt"
+    holds = ROOT / ".venv-peers" / "peers-requirements.txt"
     wanted = f"# {sys.version}\n{(BENCH / 'peers-requirements.txt').read_text()}"
     return shutil.which("redis-server") is not None and holds.exists() and holds.read_text() == wanted
 
@@ -71,6 +71,28 @@ def test_the_comparison_with_the_peers_prints_its_table(bench):
     done = bench("peers", "10")
     check(done, "peers")
     assert {row[1] for row in table(done.stdout) if row[0].startswith("Orcha")} == {"yes"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not peers_are_there(), reason="needs redis-server, and what bench/peers.py installs once")
+def test_the_comparison_of_commands_prints_its_table(bench):
+    done = bench("peer_commands", "10", "--no-install")
+    check(done, "peer_commands")
+    measured = {row[0]: row[1] for row in table(done.stdout)[2:] if not row[1].startswith("not measured: ")}
+    assert [name for name, synced in measured.items() if synced == "yes"] == ["Orcha"]
+    assert {name.partition(" ")[0] for name in measured} >= {"Orcha", "posix_spawn", "Huey", "Celery"}
+
+
+@pytest.mark.slow
+def test_the_comparison_of_commands_goes_on_without_what_it_lacks(bench, tmp_path):
+    done = bench("peer_commands", "10", "--no-install", PATH=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = {row[0]: row[1] for row in table(done.stdout)}
+    assert rows["Orcha"] == "yes"
+    for peer, package in (("Huey + Redis", "redis-server"), ("Celery + Redis", "redis-server"), ("task-spooler",) * 2):
+        assert rows[peer].startswith("not measured: ")
+        assert f"apt-get install {package}" in rows[peer]
+        assert f"peer_commands.py: without {peer}: {rows[peer].removeprefix('not measured: ')}\n" in done.stderr
 
 
 def test_without_a_redis_the_comparison_says_what_to_install(bench, tmp_path):
