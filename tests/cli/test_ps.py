@@ -106,10 +106,7 @@ def test_all_shows_how_the_others_ended(show):
 
 def test_state_asks_for_that_state_only(show):
     rows = [{"seq": 1, "id": "a"}, {"seq": 2, "id": "b", "state": "held"}, {"seq": 3, "id": "c", "state": "running"}]
-    assert [line.split()[0] for line in show(rows, "--state", "held", "--state", "running").out.splitlines()[1:]] == [
-        "c",
-        "b",
-    ]
+    assert names(show(rows, "--state", "held", "--state", "running")) == ["c", "b"]
     assert show.service.asked[0][0] == 1 << State.HELD | 1 << State.STARTING | 1 << State.RUNNING
 
 
@@ -118,15 +115,58 @@ def test_the_states_it_names_are_the_services(show):
     live = {State.QUEUED, State.HELD, State.STARTING, State.RUNNING, State.CANCELLING}
     assert show.service.asked[0][0] == sum(1 << state for state in live)
     show([], "--all")
-    assert show.service.asked[0][0] == sum(1 << state for state in State)
+    assert {states for states, _, _ in show.service.asked} == {sum(1 << state for state in live), 1 << State.ENDED}
 
 
-def test_limit_says_when_there_is_more(show):
+def names(printed):
+    return [line.split()[0] for line in printed.out.splitlines()[1:]]
+
+
+def test_limit_says_how_many_more_there_are(show):
     rows = [{"seq": seq, "id": str(seq)} for seq in range(1, 6)]
     printed = show(rows, "--limit", "3")
-    assert [line.split()[0] for line in printed.out.splitlines()[1:]] == ["3", "4", "5"]
-    assert "there are more" in printed.err
+    assert names(printed) == ["1", "2", "3"]
+    assert printed.err == "orcha: 2 left out: orcha ps --limit N\n"
     assert show(rows, "--limit", "5").err == ""
+    assert show(rows, "--limit", "4").err == "orcha: 1 left out: orcha ps --limit N\n"
+
+
+def test_what_runs_and_what_is_next_is_shown_however_much_waits(show):
+    """The service gives the newest first; those are the last ones to run."""
+    rows = [{"seq": seq, "id": f"s{seq}"} for seq in range(3, 2_503)]
+    rows += [{"seq": 1, "id": "s1", "state": "running"}, {"seq": 2, "id": "s2", "state": "cancelling"}]
+    rows[2_000]["priority"] = -1
+    printed = show(rows)
+    assert names(printed) == ["s2", "s1", rows[2_000]["id"], *(f"s{seq}" for seq in range(3, 100))]
+    assert printed.err == "orcha: 2402 left out: orcha ps --limit N\n"
+
+
+def test_for_programs_all_that_waits_and_runs_is_given(show):
+    rows = [{"seq": seq, "id": str(seq)} for seq in range(1, 2_501)]
+    printed = show(rows, "--json")
+    assert [row["seq"] for row in json.loads(printed.out)] == list(range(1, 2_501))
+    assert printed.err == ""
+    printed = show(rows, "--json", "--limit", "2")
+    assert [row["seq"] for row in json.loads(printed.out)] == [1, 2]
+    assert printed.err == "orcha: 2498 left out: orcha ps --limit N\n"
+
+
+def test_of_what_has_ended_the_newest_are_shown_after_all_others(show):
+    rows = [{"seq": seq, "id": str(seq), "state": "ended", "outcome": "succeeded"} for seq in range(2, 2_000)]
+    rows += [{"seq": 1, "id": "1"}]
+    printed = show(rows, "--all", "--limit", "3")
+    assert names(printed) == ["1", "1998", "1999"]
+    assert printed.err == "orcha: at least 1 left out: orcha ps --limit N\n"
+    assert [limit for _, limit, _ in show.service.asked][-1] == 3
+    printed = show(rows, "--all", "--json")
+    assert [row["seq"] for row in json.loads(printed.out)] == [1, *range(1_900, 2_000)]
+    assert "at least 1 left out" in printed.err
+
+
+def test_what_ends_while_it_is_listed_is_shown_once():
+    answers = [[{"seq": 2, "state": "queued", "priority": 0}], [], [{"seq": 2, "state": "ended"}], []]
+    found = ps.listing(lambda *_: answers.pop(0), ["queued", "ended"], 5)
+    assert found == ([{"seq": 2, "state": "ended"}], 0, False)
 
 
 def test_a_long_list_is_asked_for_in_pages(show):

@@ -49,9 +49,9 @@ def run(namespace: argparse.Namespace) -> int:
 
 def _all(service: Session) -> list[str]:
     """Give the ids of all that have not ended, oldest first."""
-    from orcha._cli.ps import LIVE, fetch
+    from orcha._cli.ps import LIVE, pages
 
-    return [row["id"] for row in reversed(fetch(service.rows, LIVE, 1_000_000))]
+    return [row["id"] for row in pages(service.rows, LIVE)][::-1]
 
 
 def for_end(service: Session, identity: str, until: float | None = None) -> dict[str, Any] | None:
