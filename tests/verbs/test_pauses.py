@@ -90,6 +90,19 @@ def test_what_is_paused_can_be_cancelled_and_get_another_priority(asked):
     asked.wait_for("b", "succeeded")
 
 
+@pytest.mark.parametrize("group", ["rig", None], ids=["a group", "everything"])
+def test_what_runs_goes_on_in_the_pause_of_more_than_itself_and_is_shown_so(asked, group):
+    asked.manager.let_go.clear()
+    asked.submit(asked.user, "runs", group="rig")
+    asked.wait_for("runs", "starting")
+    asked.submit(asked.user, "waits", group="rig", waits=True)
+    assert asked.ask(asked.owner, Pause, None, None, group).verdict == Verdict.OK
+    assert {identity: row["paused"] for identity, row in asked.rows().items()} == {"runs": False, "waits": True}
+    assert not asked.value(asked.ask(asked.user, Show, "runs"))["paused"]
+    asked.manager.let_go.set()
+    asked.wait_for("runs", "succeeded")
+
+
 def test_a_python_action_that_runs_cannot_be_paused(asked):
     asked.manager.let_go.clear()
     asked.submit(asked.user, "a")

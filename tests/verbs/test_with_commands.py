@@ -55,6 +55,19 @@ def test_a_paused_command_stands_still_until_it_goes_on(client, tmp_path):
     assert everything(queue)[-1] == 0
 
 
+def test_a_command_goes_on_in_its_groups_pause_unless_it_is_paused_itself(client):
+    run(client, "m1", "sleep", "600", group="rig")
+    pid = wait_until_runs(client, "m1")["attempts"][-1]["pid"]
+    wire = client.manager.client
+    assert wire.pause("m1").verdict == wire.pause(group="rig").verdict == Verdict.OK
+    wait_for(lambda: is_stopped(pid), what="it is stopped")
+    assert details(client, "m1")["paused"]
+    assert wire.resume("m1").verdict == Verdict.OK
+    wait_for(lambda: not is_stopped(pid), what="it goes on, though its group is paused")
+    assert not details(client, "m1")["paused"]
+    assert client.finish("m1")
+
+
 def test_a_command_that_is_paused_while_it_starts_stands_still_once_it_runs(client):
     """Said as soon as it is accepted, whatever it is doing then."""
     wire = client.manager.client

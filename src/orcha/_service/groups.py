@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orcha._core.state import State
 from orcha._service.loading import record_of
 
 if TYPE_CHECKING:
@@ -129,9 +130,16 @@ class Groups:
 
     # --- for people ---------------------------------------------------------------------------------------------
 
-    def holds(self, seq: int, group: str | None) -> bool:
-        """Tell whether a petition, its group or everything is paused."""
-        names = {ALL, petition_name(seq)} if group is None else {ALL, petition_name(seq), group_name(group)}
+    def holds(self, seq: int, group: str | None, state: State) -> bool:
+        """Tell whether a petition is paused: one that waits also by its group or by everything, one that runs by itself.
+
+        A pause of more than one petition starts nothing more; what runs goes on.
+        """
+        if state in (State.CANCELLING, State.ENDED):
+            return False
+        names = {petition_name(seq)}
+        if state in (State.QUEUED, State.HELD):
+            names |= {ALL} if group is None else {ALL, group_name(group)}
         return not self.paused.isdisjoint(names)
 
     def describe(self) -> list[dict[str, Any]]:

@@ -54,7 +54,7 @@ def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str |
         "reason": row.reason,
         "why": explain(engine, row),
         "group": group,
-        "paused": row.state is not State.ENDED and engine.groups.holds(row.seq, group),
+        "paused": engine.groups.holds(row.seq, group, row.state),
     }
 
 
