@@ -268,11 +268,31 @@ def test_a_full_disk_is_said_and_ends_it(service):
     assert wait_for_state(service, "it", "ended")["outcome"] == "cancelled"
 
 
+def with_closed(service, redirections, *arguments):
+    command = ["sh", "-c", f'exec "$@" {redirections}', "sh", *service.orcha("run", "--name", "it", *arguments)]
+    return subprocess.run(command, env=service.environment, check=False, capture_output=True, timeout=DEADLINE)
+
+
 def test_closed_streams_are_no_sockets(service):
-    command = " ".join([*service.orcha("run", "--name", "it"), "echo", "x"])
-    done = subprocess.run(["sh", "-c", f"{command} >&- 2>&- <&-"], env=service.environment, check=False, timeout=60)
-    assert done.returncode == 0
-    assert row_of(service, "it")["outcome"] == "succeeded"
+    done = with_closed(service, "2>&- <&-", "--", "sh", "-c", "echo err >&2; echo out")
+    assert (done.returncode, done.stdout) == (0, b"out\n")
+    assert with_closed(service, ">&- 2>&- <&-", "--", "sh", "-c", "exit 3").returncode == 3
+
+
+def test_without_anything_to_write_to_the_first_byte_ends_it(service):
+    done = with_closed(service, ">&-", "yes")
+    assert (done.returncode, done.stderr) == (125, b"orcha: there is nothing to write to: descriptor 1 is closed\n")
+    assert wait_for_state(service, "it", "ended")["outcome"] == "cancelled"
+
+
+def test_detached_nobody_reads_the_id_and_it_goes_on(service):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = run(service, "--detach", "--name", "it", "--", "sleep", "1000", capture_output=False, stdout=writer)
+    os.close(writer)
+    assert done.returncode == 141
+    assert row_of(service, "it")["outcome"] is None
+    service.run("cancel", "it")
 
 
 def test_a_service_that_comes_back_is_gone_on_with(own_service, tmp_path):

@@ -308,6 +308,26 @@ def test_ps_watches_until_ctrl_c(service):
     service.run("cancel", "it")
 
 
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_ps_watches_until_nobody_reads_it(service, arguments):
+    client = service.spawn(*service.orcha("ps", "--watch", "10ms", *arguments), stdout=-1, stderr=-1)
+    assert client.stdout.readline()
+    client.stdout.close()
+    assert client.wait(DEADLINE) == 141
+    assert client.stderr.read() == b""
+
+
+@pytest.mark.parametrize("verb", ["ps", "show it", "show --json it", "stats", "stats --json", "wait --json it"])
+def test_what_nobody_reads_is_141(service, verb):
+    detach(service, "it", "true")
+    assert service.run("wait", "it").returncode == 0
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = service.run(*verb.split(), capture_output=False, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def imported(service, *arguments):
     command = service.orcha(*arguments)
     done = service.spawn(command[0], "-X", "importtime", *command[1:], stderr=-1, stdout=-1, text=True)

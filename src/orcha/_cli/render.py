@@ -11,6 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+def out(text: str) -> None:
+    """Print text on stdout as it is.
+
+    Raises:
+        BrokenPipeError: nobody reads it; the command ends with 141.
+
+    """
+    if not write_out(text):
+        raise BrokenPipeError
+
+
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under titles."""
     if is_terminal():
@@ -18,7 +29,7 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         return
     widths = [max(len(row[place]) for row in (titles, *rows)) for place in range(len(titles))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (titles, *rows))
-    write_out("".join(f"{each.rstrip()}\n" for each in lines))
+    out("".join(f"{each.rstrip()}\n" for each in lines))
 
 
 def _for_a_terminal(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -36,26 +47,26 @@ def _for_a_terminal(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Non
         shown.add_row(*map(Text, row))
     buffer = StringIO()
     Console(file=buffer, force_terminal=True, width=Console().width).print(shown)
-    write_out(buffer.getvalue())
+    out(buffer.getvalue())
 
 
 def json(value: object) -> None:
     """Print a value for programs."""
     from json import dumps
 
-    write_out(dumps(value, indent=2, ensure_ascii=True, allow_nan=False) + "\n")
+    out(dumps(value, indent=2, ensure_ascii=True, allow_nan=False) + "\n")
 
 
 def line(text: str) -> None:
     """Print a line on stdout."""
-    write_out(f"{text}\n")
+    out(f"{text}\n")
 
 
 def json_line(value: object) -> None:
     """Print a value for programs, on one line."""
     from json import dumps
 
-    write_out(dumps(value, ensure_ascii=True, allow_nan=False) + "\n")
+    out(dumps(value, ensure_ascii=True, allow_nan=False) + "\n")
 
 
 def is_terminal() -> bool:
@@ -65,7 +76,7 @@ def is_terminal() -> bool:
 
 def afresh() -> None:
     """Begin at the top of an empty terminal; in a pipe leave a line empty."""
-    write_out("\x1b[H\x1b[2J" if is_terminal() else "\n")
+    out("\x1b[H\x1b[2J" if is_terminal() else "\n")
 
 
 def note(text: str) -> None:

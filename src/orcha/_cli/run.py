@@ -97,6 +97,8 @@ def run(namespace: argparse.Namespace) -> int:
     try:
         message = extras(namespace, command)
         return _run(namespace, message)
+    except BrokenPipeError:
+        raise  # nobody reads the id that --detach prints
     except (OrchaError, OSError, ValueError) as error:
         render.note(" ".join(str(error).split()))
         return _OWN_FAILURE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from errno import EBADF
 
 from orcha._cli import render
 
@@ -11,10 +12,17 @@ _NEWLINE = 10
 
 
 def fill_standard_descriptors() -> None:
-    """Open what is closed of descriptors 0 to 2 on nothing: else the next socket would be standard output."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
+    """Open what is closed of descriptors 0 to 2 on nothing: else the next socket would be standard output.
+
+    Bytes for a standard output that was closed have no place to go: writing there fails as it did before. What a closed
+    standard error would have said is dropped, as nobody could be told of that.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_WRONLY if descriptor == 2 else os.O_RDONLY)  # the lowest that is free: this one
+            os.set_inheritable(descriptor, True)
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -31,6 +39,10 @@ def write_all(descriptor: int, data: bytes) -> None:
             left = left[os.write(descriptor, left) :]
         except BlockingIOError:
             _wait_for_room(descriptor)
+        except OSError as error:
+            if error.errno == EBADF:
+                raise OSError(f"there is nothing to write to: descriptor {descriptor} is closed") from error
+            raise
 
 
 def _wait_for_room(descriptor: int) -> None:
