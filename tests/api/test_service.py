@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ import pytest
 
 from orcha.exceptions import EndpointInUseError
 from orcha.interfaces import ServiceWrapper, register_service
+from orcha.utils.pidfile import Pidfile
 from support.waiting import wait_for
 
 SERVICE = """
@@ -305,8 +307,20 @@ def that_got_the_number_later():
     yield os.getpid(), 1_000_000_000.0
 
 
-@pytest.mark.parametrize("process", [that_is_gone, that_nobody_waited_for, that_got_the_number_later])
-def test_a_pidfile_of_a_process_does_not_keep_a_daemon_out(tmp_path, process):
+@contextlib.contextmanager
+def that_is_a_stranger():
+    yield os.getpid(), time.time()
+
+
+@contextlib.contextmanager
+def that_is_the_first():
+    yield 1, time.time()
+
+
+@pytest.mark.parametrize(
+    "process", [that_is_gone, that_nobody_waited_for, that_got_the_number_later, that_is_a_stranger, that_is_the_first]
+)
+def test_a_pidfile_that_nobody_holds_does_not_keep_a_daemon_out(tmp_path, process):
     with process() as (pid, written):
         path = Path(f"{tmp_path}/ledger.pid")
         path.write_text(f"{pid}\n")
@@ -314,8 +328,79 @@ def test_a_pidfile_of_a_process_does_not_keep_a_daemon_out(tmp_path, process):
         start_and_stop(tmp_path)
 
 
-def start_and_stop(tmp_path):
-    subprocess.run(command(tmp_path, DAEMON), timeout=60, check=True)
+OWN_CONTEXT = (
+    DAEMON.rpartition("start_service(")[0]
+    + """
+import daemon, daemon.pidfile
+pidfile = daemon.pidfile.TimeoutPIDLockFile(ledger + ".pid", acquire_timeout=0)
+start_service(ServiceWrapper(ServiceManager(), daemon.DaemonContext(pidfile=pidfile, files_preserve=[kept])))
+"""
+)
+
+
+@pytest.mark.parametrize("process", [that_is_gone, that_nobody_waited_for, that_got_the_number_later])
+def test_a_pidfile_of_a_context_of_ones_own_may_be_of_a_process_that_is_gone(tmp_path, process):
+    with process() as (pid, written):
+        path = Path(f"{tmp_path}/ledger.pid")
+        path.write_text(f"{pid}\n")
+        os.utime(path, (written, written))
+        start_and_stop(tmp_path, OWN_CONTEXT)
+
+
+def test_a_pidfile_of_a_context_of_ones_own_keeps_a_second_daemon_out(tmp_path):
+    Path(f"{tmp_path}/ledger.pid").write_text(f"{os.getpid()}\n")
+    refused = subprocess.run(command(tmp_path, OWN_CONTEXT), capture_output=True, text=True, timeout=60, check=False)
+    assert (refused.returncode, f"held by process {os.getpid()}" in refused.stderr) == (69, True)
+    assert ledger(tmp_path) == []
+
+
+@pytest.mark.parametrize(("place", "content"), [("nowhere/pid", None), ("ledger.pid", "no number"), ("folder", None)])
+def test_a_pidfile_that_cannot_be_had_is_said_before_the_daemon_leaves_the_terminal(tmp_path, place, content):
+    path = tmp_path / place
+    (tmp_path / "folder").mkdir()
+    if content is not None:
+        path.write_text(content)
+    body = DAEMON.replace('ledger + ".pid"', repr(str(path)))
+    refused = subprocess.run(command(tmp_path, body), capture_output=True, text=True, timeout=60, check=False)
+    assert (refused.returncode, refused.stderr.count("\n")) == (78, 1)
+    assert str(path) in refused.stderr
+    assert ledger(tmp_path) == []
+    assert content is None or path.read_text() == content
+
+
+def test_a_pidfile_is_removed_by_who_wrote_it_alone(tmp_path):
+    path = tmp_path / "pid"
+    with Pidfile(str(path)) as pidfile:
+        assert path.read_text() == f"{os.getpid()}\n"
+        child = os.fork()
+        if not child:
+            pidfile.__exit__()
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert path.exists()
+        path.unlink()
+    assert not path.exists()
+    pidfile.check()
+    assert not path.exists()
+
+
+def test_a_pidfile_that_was_replaced_is_taken_anew(tmp_path, monkeypatch):
+    path = tmp_path / "pid"
+    real, swapped = fcntl.lockf, []
+
+    def lockf(descriptor, how):
+        real(descriptor, how)
+        if not swapped:  # what a daemon does that ends at this very moment, and then one that begins
+            swapped.append(path.unlink())
+
+    monkeypatch.setattr(fcntl, "lockf", lockf)
+    with Pidfile(str(path)):
+        assert path.read_text() == f"{os.getpid()}\n"
+    assert swapped
+
+
+def start_and_stop(tmp_path, body=DAEMON):
+    subprocess.run(command(tmp_path, body), timeout=60, check=True)
     pid = int(wait_for(lambda: ledger(tmp_path))[0].split(":")[1])
     wait_for(lambda: handles(pid, signal.SIGTERM))
     os.kill(pid, signal.SIGTERM)

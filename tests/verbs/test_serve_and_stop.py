@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def orcha(serve, orcha_home):
             command, env=environment, capture_output=True, text=True, timeout=2 * DEADLINE, check=False, **options
         )
 
-    run.port = port
+    run.port, run.environment = port, environment
+    run.start = [os.sys.executable, "-m", "orcha", "--port", str(port)]
     run.folder = orcha_home / f"127.0.0.1-{port}"
     yield run
     run("stop", "--now")
@@ -85,13 +87,113 @@ def test_a_second_daemon_is_told_who_serves(orcha, tmp_path):
     install(tmp_path, "alpha")
     assert orcha("serve", "--background", "alpha").returncode == 0
     pid = (orcha.folder / "service.pid").read_text().strip()
-    second = orcha("serve", "--background", "alpha")
-    assert second.returncode == 69
-    assert f"is held by process {pid}" in second.stderr
-    other = orcha("serve", "--background", "--pidfile", str(tmp_path / "other.pid"), "alpha")
-    assert other.returncode == 69
-    assert f"another service (pid {pid}) serves this endpoint already" in other.stderr
+    for more in ((), ("--pidfile", str(tmp_path / "other.pid"))):
+        second = orcha("serve", "--background", *more, "alpha")
+        line = f"orcha: another service (pid {pid}) serves 127.0.0.1:{orcha.port} already: orcha stop ends it\n"
+        assert (second.returncode, second.stderr) == (69, line)
+    assert (orcha.folder / "service.pid").read_text().strip() == pid
     assert orcha("ps").returncode == 0
+
+
+@pytest.fixture
+def stranger():
+    """Give a process that has nothing to do with Orcha, and check that nobody ended it."""
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        yield process
+        assert process.poll() is None
+        process.kill()
+
+
+def test_a_pidfile_that_names_a_stranger_keeps_nobody_out(orcha, tmp_path, stranger):
+    install(tmp_path, "alpha")
+    assert orcha("serve", "--background", "alpha").returncode == 0
+    pidfile = orcha.folder / "service.pid"
+    for other in (stranger.pid, 1):
+        killed = int(pidfile.read_text())
+        os.kill(killed, signal.SIGKILL)
+        wait_for(lambda killed=killed: not Path(f"/proc/{killed}").exists(), what="its end")
+        pidfile.write_text(f"{other}\n")
+        assert orcha("stop").returncode == 69
+        started = orcha("serve", "--background", "alpha")
+        assert started.returncode == 0, started.stderr
+        assert int(pidfile.read_text()) in processes_of(orcha.folder.parent)
+    pidfile.write_text(f"{stranger.pid}\n")
+    assert orcha("stop").returncode == 0
+
+
+def test_a_pidfile_of_another_endpoint_is_not_shared(orcha, tmp_path):
+    install(tmp_path, "alpha")
+    shared = tmp_path / "shared.pid"
+    assert orcha("serve", "--background", "--pidfile", str(shared), "alpha").returncode == 0
+    pid = shared.read_text().strip()
+    other = orcha("serve", "--background", "--pidfile", str(shared), "alpha", port=free_port())
+    line = f"orcha: {shared} is held by process {pid}, which serves: stop it first\n"
+    assert (other.returncode, other.stderr) == (69, line)
+
+
+@pytest.mark.parametrize("place", ["nowhere/pid", "taken"])
+def test_a_pidfile_that_cannot_be_written_is_named(orcha, tmp_path, place):
+    install(tmp_path, "alpha")
+    (tmp_path / "taken").write_text("no number\n")
+    failed = orcha("serve", "--background", "--pidfile", str(tmp_path / place), "alpha")
+    assert (failed.returncode, failed.stderr.count("\n")) == (78, 1)
+    assert str(tmp_path / place) in failed.stderr
+    assert (tmp_path / "taken").read_text() == "no number\n"
+
+
+def test_a_pidfile_is_for_a_daemon(orcha, tmp_path):
+    refused = orcha("serve", "--pidfile", str(tmp_path / "pid"))
+    assert (refused.returncode, "--background" in refused.stderr) == (2, True)
+
+
+GATED = """
+import os
+from orcha.plugins import BasePlugin
+from support.command_managers import EchoManager
+
+class GatedManager(EchoManager):
+    def setup(self):
+        super().setup()
+        folder = os.path.dirname(__file__)
+        open(folder + "/reached", "w").close()
+        open(folder + "/gate").close()  # a FIFO: until the test opens it
+
+class GatedPlugin(BasePlugin):
+    name = "gated"
+    manager = GatedManager
+    def create_parser(self, parser): pass
+    def handle(self, namespace): return 0
+    @staticmethod
+    def version(): return "gated - 1"
+
+plugin = GatedPlugin
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9), (signal.SIGTERM, -15)])
+def test_a_daemon_whose_starter_is_stopped_does_not_stay(orcha, tmp_path, orcha_home, number, code):
+    (tmp_path / "orcha_gated.py").write_text(GATED)
+    os.mkfifo(tmp_path / "gate")
+    with subprocess.Popen(
+        [*orcha.start, "serve", "--background", "gated"],
+        env=orcha.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as starting:
+        wait_for((tmp_path / "reached").exists, what="the manager's setup")
+        if number == signal.SIGINT:
+            os.killpg(starting.pid, number)
+        else:
+            starting.send_signal(number)
+            starting.wait()
+        (tmp_path / "gate").write_text("")
+        _, said = starting.communicate(timeout=2 * DEADLINE)
+    assert (starting.returncode, said) == (code, "orcha: interrupted\n" if code == 130 else "")
+    if code != 130:
+        wait_for(lambda: not processes_of(orcha_home), what="the end of the daemon")
+    assert processes_of(orcha_home) == []
+    assert orcha("ps").returncode == 69
 
 
 def test_a_daemon_that_cannot_serve_says_why(orcha, tmp_path):

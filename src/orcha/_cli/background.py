@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Never
 
+    from orcha._wire.endpoint import Endpoint
     from orcha.lib.several import Several
 
 PIDFILE, LOG = "service.pid", "service.log"
 """Names in the endpoint's folder."""
 _READY = b"\n"
 """What the daemon says when it serves; anything else is its exit code, a space, and why it does not."""
+_LONGEST = 65_536
 _DIED = 70
 """Exit code where the daemon went without a word: EX_SOFTWARE of sysexits.h."""
 
 
 class Announced:
-    """A service that tells who started it, once, whether it serves."""
+    """A service that tells who started it, once, whether it serves; and stops where that one does not want it then."""
 
-    def __init__(self, several: Several, writer: int) -> None:
-        """Tell it through this descriptor."""
+    def __init__(self, several: Several, writer: int, wanted: int) -> None:
+        """Tell it through a descriptor, and read from another one whether it is wanted."""
         self._several = several
         self._writer = writer
+        self._wanted = wanted
+        self._told = False
         self.listen_address = several.listen_address
         self.title = several.title
 
@@ -37,6 +43,9 @@ class Announced:
 
     def start(self) -> None:
         """Start serving, and say so."""
+        import threading  # noqa: TID251 - it waits for another process while this one starts
+
+        threading.Thread(target=self._obey, name="orcha-wanted", daemon=True).start()
         try:
             self._several.start()
         except Exception as error:
@@ -53,15 +62,19 @@ class Announced:
         self._several.shutdown(now=now)
 
     def tell(self, what: bytes) -> None:
-        """Say something once; nobody may be listening any more."""
-        writer, self._writer = self._writer, -1
-        if writer >= 0:
-            try:
-                os.write(writer, what)
-            except BrokenPipeError:
-                return
-            finally:
-                os.close(writer)
+        """Say something once; nobody may be listening any more. The descriptor stays: its end says that this ended."""
+        if not self._told:
+            self._told = True
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._writer, what)
+
+    def _obey(self) -> None:
+        """Go on when that is wanted; where whoever started it was interrupted or has gone, stop in good order."""
+        if os.read(self._wanted, 1):
+            os.close(self._writer)
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.close(self._wanted)
 
 
 def failure(error: BaseException) -> bytes:
@@ -75,45 +88,108 @@ def failure(error: BaseException) -> bytes:
 
 
 def start(several: Several, pidfile: str | None) -> int:
-    """Serve in a daemon, and return 0 when it does; else say why not, and give the code of that."""
-    from orcha._cli import render
+    """Serve in a daemon, and return 0 when it does; else say why not, and give the code of that.
+
+    Interrupted, or ended in another way, it leaves no daemon: that goes on only when it is told so at the end.
+    """
     from orcha._wire.endpoint import Endpoint
+    from orcha.utils.pidfile import Pidfile
 
     endpoint = Endpoint(several.listen_address, several.port)
     endpoint.make_folder()
-    path = os.path.abspath(pidfile) if pidfile else f"{endpoint.folder}/{PIDFILE}"  # noqa: PTH100
+    _check_free(endpoint)
+    path = pidfile or f"{endpoint.folder}/{PIDFILE}"
+    Pidfile(path).check()
     log = f"{endpoint.folder}/{LOG}"
     reader, writer = os.pipe()
+    wanted, wish = os.pipe()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     child = os.fork()
     if not child:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # who waits decides about Ctrl+C, until the daemon has a handler
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(reader)
-        _become(several, path, log, writer)
+        os.close(wish)
+        _become(several, path, log, (writer, wanted))
     os.close(writer)
-    said = _read(reader)
-    _, status = os.waitpid(child, 0)
+    os.close(wanted)
+    return _await(_Waiting(child, reader, wish, before), endpoint.name, log)
+
+
+def _check_free(endpoint: Endpoint) -> None:
+    """Raise EndpointInUseError, before any forks, where a service holds the endpoint's lock."""
+    from orcha.exceptions import EndpointInUseError
+    from orcha.utils.pidfile import holder_of
+
+    process = holder_of(endpoint.lock_path)
+    if process is not None:
+        raise EndpointInUseError(f"another service (pid {process}) serves {endpoint.name} already: orcha stop ends it")
+
+
+class _Waiting:
+    """The one who started a daemon, until that serves; Ctrl+C is answered when the daemon has gone."""
+
+    def __init__(self, child: int, reader: int, wish: int, mask: Iterable[int]) -> None:
+        self._child = child
+        self._reader = reader
+        self._wish = wish
+        self._interrupted = False
+        signal.signal(signal.SIGINT, self._interrupt)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _interrupt(self, *_: object) -> None:
+        """Tell the daemon that it is not wanted; a second time, do not even wait for its end."""
+        if self._interrupted:
+            raise KeyboardInterrupt
+        self._interrupted = True
+        os.close(self._wish)
+
+    def result(self) -> bytes:
+        """Give what the daemon said: nothing where it went without a word.
+
+        Raises:
+            KeyboardInterrupt: Ctrl+C came first, and the daemon has gone.
+
+        """
+        said = os.read(self._reader, _LONGEST)
+        if said == _READY:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # from here on it is decided, and this process ends at once
+        if not self._interrupted:
+            with contextlib.suppress(BrokenPipeError):  # it has gone, and said why
+                os.write(self._wish, _READY)
+            return said
+        while os.read(self._reader, _LONGEST):
+            pass  # the daemon keeps its end open until it ends
+        raise KeyboardInterrupt
+
+    def status(self) -> int:
+        """Give the exit code of the child that made the daemon."""
+        return os.waitstatus_to_exitcode(os.waitpid(self._child, 0)[1])
+
+
+def _await(waiting: _Waiting, name: str, log: str) -> int:
+    """Wait for what becomes of a daemon, say it, and give the code."""
+    from orcha._cli import render
+
+    said = waiting.result()
     if said == _READY:
-        render.note(f"serving in the background on {endpoint.name}; its log is {log}")
+        render.note(f"serving in the background on {name}; its log is {log}")
         return 0
     code, _, line = said.decode(errors="replace").partition(" ")
     if not line:
-        render.note(f"the service went before it served ({os.waitstatus_to_exitcode(status)}): see {log}")
+        render.note(f"the service went before it served ({waiting.status()}): see {log}")
         return _DIED
     render.note(line)
     return int(code)
 
 
-def _read(reader: int) -> bytes:
-    with open(reader, "rb") as stream:
-        return stream.read()
-
-
-def _become(several: Several, pidfile: str, log: str, writer: int) -> Never:
+def _become(several: Several, pidfile: str, log: str, descriptors: tuple[int, int]) -> Never:
     """Become the daemon, in a child of the process that waits; never returns to its caller's code."""
-    announced = Announced(several, writer)
+    announced = Announced(several, *descriptors)
     try:
-        _serve(announced, pidfile, log, writer)
+        _serve(announced, pidfile, log, descriptors)
     except SystemExit as left:
-        announced.tell(f"{left.code or 1} {_last_word(left)}".encode())
+        announced.tell(f"{left.code or 1} it left at once: see {log}".encode())
         _leave(left.code if isinstance(left.code, int) else 1)
     except BaseException as error:  # noqa: BLE001 - whatever it is: who waits is told
         announced.tell(failure(error))
@@ -121,11 +197,11 @@ def _become(several: Several, pidfile: str, log: str, writer: int) -> Never:
     _leave(0)
 
 
-def _serve(announced: Announced, pidfile: str, log: str, writer: int) -> None:
+def _serve(announced: Announced, pidfile: str, log: str, descriptors: Iterable[int]) -> None:
     from orcha.interfaces import register_service, start_service
 
     with open(log, "ab", buffering=0, opener=_private) as stream:
-        service = register_service(announced, pidfile=pidfile, fds=[writer, stream.fileno()])
+        service = register_service(announced, pidfile=pidfile, fds=[*descriptors, stream.fileno()])
         assert service.context is not None
         service.context.stdout = service.context.stderr = stream
         service.context.umask = 0o077
@@ -134,10 +210,6 @@ def _serve(announced: Announced, pidfile: str, log: str, writer: int) -> None:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-
-
-def _last_word(left: SystemExit) -> str:
-    return "another daemon holds the pidfile" if left.code == os.EX_UNAVAILABLE else "it left at once"
 
 
 def _leave(code: int) -> Never:

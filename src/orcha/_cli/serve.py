@@ -45,9 +45,13 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Serve; in the foreground it does not return."""
+    from orcha._cli import render
     from orcha.interfaces import ServiceWrapper, start_service
     from orcha.lib.several import Several
 
+    if namespace.pidfile is not None and not namespace.background:
+        render.note("--pidfile is for a daemon: give --background too")
+        return 2
     managers, broken = load_managers(namespace.plugins)
     _take_slots(namespace.slots)
     several = Several(managers, broken)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Never
+    from typing import Any, Never
 
     from daemon import DaemonContext
 
@@ -50,7 +50,8 @@ def register_service(
 
     Args:
         manager: the manager that serves.
-        pidfile: where the daemon writes its process id, and what keeps a second one out; None for no such file.
+        pidfile: where the daemon writes its process id, and what keeps a second one out; None for no such file. The
+            daemon holds a lock on it (fcntl(2)): a file that nobody holds is replaced, whatever process it names.
         fds: file descriptors to keep open.
         user: name of the user to run as; None for the present one.
         group: name of the group to run as; None for the primary group of `user`, or the present one.
@@ -67,13 +68,14 @@ def register_service(
     """
     import daemon
     from daemon.daemon import make_default_signal_map
-    from daemon.pidfile import TimeoutPIDLockFile
+
+    from orcha.utils.pidfile import Pidfile
 
     uid, gid = _identity(user, group)
     context = daemon.DaemonContext(
         working_directory=cwd,
         umask=0o022,
-        pidfile=None if pidfile is None else TimeoutPIDLockFile(pidfile, acquire_timeout=0),
+        pidfile=None if pidfile is None else Pidfile(pidfile),
         files_preserve=list(fds or ()),
         uid=uid,
         gid=gid,
@@ -132,10 +134,24 @@ def _stop_signals(context: DaemonContext) -> set[int]:
 
 
 def _check_pidfile(context: DaemonContext) -> None:
-    """Leave with a line where a daemon holds the pidfile, before the forks; drop one whose process is gone."""
+    """Leave with a line where the pidfile cannot be had, before the forks: nobody hears what a daemon says."""
+    from orcha.exceptions import OrchaError
+    from orcha.interfaces.running import say
+    from orcha.utils.pidfile import Pidfile
+
     pidfile = context.pidfile
-    if pidfile is None or not hasattr(pidfile, "read_pid") or not pidfile.is_locked():
-        return
+    if isinstance(pidfile, Pidfile):
+        try:
+            pidfile.check()
+        except OrchaError as error:
+            say(f"orcha: {error}")
+            raise SystemExit(error.exit_code) from None
+    elif pidfile is not None and hasattr(pidfile, "read_pid") and pidfile.is_locked():
+        _check_foreign(pidfile)
+
+
+def _check_foreign(pidfile: Any) -> None:
+    """Leave where a process holds a pidfile of lockfile's, which a context of the plugin's own may have."""
     from orcha.interfaces.running import say
 
     pid = pidfile.read_pid()

@@ -1,0 +1,121 @@
+"""A file that names the process of a daemon, for as long as that lives.
+
+The number alone may name a stranger a moment later. So the file is locked, by a record lock (fcntl(2)): the kernel
+drops that lock with the process, a forked child does not have it, and it says which process holds it. A file that
+nobody holds is a left-over, whatever number it has. Such a lock ends when its process closes *any* descriptor of the
+file: nothing else in the daemon opens it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+
+from orcha.exceptions import ConfigurationError, EndpointInUseError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+_LOCK = "hhqqi"
+"""struct flock: type, whence, start, length, process."""
+
+
+def holder_of(path: str) -> int | None:
+    """Give the process that holds the lock of a file; None where nobody does, 0 for one of another pid namespace.
+
+    Raises OSError where that cannot be known: not for a file that is missing.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    try:
+        return _holder(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _holder(descriptor: int) -> int | None:
+    asked = struct.pack(_LOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    kind, _, _, _, process = struct.unpack_from(_LOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+    return None if kind == fcntl.F_UNLCK else int(process)
+
+
+class Pidfile:
+    """The pidfile of a daemon, which python-daemon enters once the daemon is what it will be.
+
+    Entering writes this process's id, in place of a left-over, and raises EndpointInUseError where another process
+    holds the file, ConfigurationError where it cannot be written or something else has that name.
+
+    Example::
+
+        with Pidfile("/run/hello.pid"):
+            serve()
+    """
+
+    def __init__(self, path: str) -> None:
+        """Know the place, whatever the working directory becomes; nothing is opened."""
+        self.path = os.path.abspath(path)  # noqa: PTH100
+        self._descriptor = -1
+        self._process = 0
+
+    def __enter__(self) -> Self:
+        """Write it."""
+        try:
+            while not self._take():
+                pass  # who held it has just removed it
+        except OSError as error:
+            self.__exit__()
+            raise ConfigurationError(f"the pidfile {self.path} cannot be written: {error.strerror}") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove it; a forked child that comes here leaves it alone."""
+        if self._descriptor >= 0 and self._process == os.getpid():
+            try:
+                os.unlink(self.path)  # noqa: PTH108 - while it is held, so that it is nobody else's
+            except OSError:
+                return  # somebody has removed it, or its folder cannot be changed any more: it is a left-over
+            finally:
+                self._drop()
+
+    def check(self) -> None:
+        """Raise what entering would raise, before the forks of a daemon whose words nobody hears."""
+        with self:
+            pass
+
+    def _take(self) -> bool:
+        """Open, lock and write it; False where it was removed meanwhile."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+        self._descriptor = os.open(self.path, flags, 0o644)
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            process = _holder(self._descriptor)
+            self._drop()
+            raise EndpointInUseError(f"{self.path} is held by process {process}, which serves: stop it first") from None
+        if not self._is_there():
+            self._drop()
+            return False
+        if os.pread(self._descriptor, 64, 0).strip(b"0123456789 \n"):
+            self._drop()
+            raise ConfigurationError(f"{self.path} is in the way: it is no pidfile")
+        self._process = os.getpid()
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, b"%d\n" % self._process, 0)
+        return True
+
+    def _is_there(self) -> bool:
+        """Whether the file that is locked is still the one of that name."""
+        try:
+            found = os.stat(self.path)  # noqa: PTH116
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(found, os.fstat(self._descriptor))
+
+    def _drop(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
