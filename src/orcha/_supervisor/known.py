@@ -4,18 +4,42 @@ from __future__ import annotations
 
 import socket
 
+import msgspec
+
 from orcha._processes.identity import boot_id
 from orcha._supervisor.contract import Chunk, Ended, NotStarted, Output, Span, Started, Usage, Wrote
 from orcha._supervisor.link import Link
 from orcha._supervisor.output import parse_entries
-from orcha._supervisor.protocol import VERSIONS
+from orcha._supervisor.protocol import STANDARD, VERSIONS, Codec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from orcha._supervisor.contract import Event
-    from orcha._supervisor.protocol import Frame
+    from orcha._supervisor.protocol import Frame, Head
 
 _BOOT_ID = boot_id()
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+def _encoded(head: Head) -> bytes:
+    try:
+        return _encode(head)
+    except UnicodeEncodeError:  # surrogates, which stand for the bytes of an argument that is no UTF-8
+        return STANDARD.encode(head)
+
+
+def _decoded(text: bytes) -> Any:
+    try:
+        return _decode(text)
+    except msgspec.DecodeError:  # surrogates again, or nothing that anybody can read
+        return STANDARD.decode(text)
+
+
+FAST = Codec(_encoded, _decoded)
+"""The service's own way to the same JSON, at a sixth of the price."""
 
 
 class Known:
@@ -49,7 +73,7 @@ def connect(shims: int, name: str) -> Link:
     except BaseException:
         connection.close()
         raise
-    return Link(connection)
+    return Link(connection, FAST)
 
 
 def event_of(frame: Frame, shim: str) -> Event | None:

@@ -7,7 +7,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 
-from orcha._supervisor.protocol import Decoder, Frame, Head, encode
+from orcha._supervisor.protocol import STANDARD, Codec, Decoder, Frame, Head, encode
 
 _RECEIVED = 1 << 16
 _CREDENTIALS = struct.Struct("iII")
@@ -23,15 +23,16 @@ def peer_may(connection: socket.socket) -> bool:
 class Link:
     """A connected socket with what waits to be sent."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        """Take a connected socket."""
+    def __init__(self, connection: socket.socket, codec: Codec = STANDARD) -> None:
+        """Take a connected socket, and what makes its messages' heads."""
         connection.setblocking(False)
         self.descriptor = connection.fileno()
         self.is_open = True
         self.watch: Callable[..., None] | None = None
         """Called with the link and `writing` when it begins or ends to wait for room."""
         self._socket = connection
-        self._decoder = Decoder()
+        self._codec = codec
+        self._decoder = Decoder(codec)
         self._waiting = bytearray()
         self._held = b""
 
@@ -42,7 +43,7 @@ class Link:
 
     def hold(self, head: Head, raw: bytes = b"") -> None:
         """Send a message together with the next one, or at :meth:`release`: one turn of the receiver instead of two."""
-        self._held += encode(head, raw)
+        self._held += encode(head, raw, self._codec)
 
     def release(self) -> None:
         """Send what was held back."""
@@ -51,7 +52,7 @@ class Link:
 
     def send(self, head: Head, raw: bytes = b"") -> None:
         """Send a message, as far as there is room now; the rest goes by :meth:`flush`."""
-        data, self._held = self._held + encode(head, raw), b""
+        data, self._held = self._held + encode(head, raw, self._codec), b""
         self._send(data)
 
     def _send(self, data: bytes) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from orcha._supervisor.contract import Spec
 
@@ -54,18 +54,30 @@ class Frame(NamedTuple):
     raw: bytes
 
 
-def encode(head: Head, raw: bytes = b"") -> bytes:
+class Codec(NamedTuple):
+    """What makes a head's bytes, and a head of bytes (ValueError for what is none)."""
+
+    encode: Callable[[Head], bytes]
+    decode: Callable[[bytes], Any]
+
+
+STANDARD = Codec(lambda head: _encode(head).encode("ascii"), lambda text: _decode(text.decode("utf-8")))
+"""The standard library's, which is all that a shim has."""
+
+
+def encode(head: Head, raw: bytes = b"", codec: Codec = STANDARD) -> bytes:
     """Make the bytes of one message."""
-    text = _encode(head).encode("ascii")
+    text = codec.encode(head)
     return b"".join((_LENGTHS.pack(len(text) + len(raw), len(text)), text, raw))
 
 
 class Decoder:
     """Makes messages of what arrives, however it is cut."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: Codec = STANDARD) -> None:
         """Start between two messages."""
         self._buffer = bytearray()
+        self._decode = codec.decode
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Take bytes, give the messages that are complete; raises ProtocolError."""
@@ -77,9 +89,18 @@ class Decoder:
                 raise ProtocolError(f"a frame of {length} bytes with a head of {head}")
             if len(buffer) < 8 + length:
                 return
-            frame = Frame(_head(bytes(buffer[8 : 8 + head])), bytes(buffer[8 + head : 8 + length]))
+            frame = Frame(self._head(bytes(buffer[8 : 8 + head])), bytes(buffer[8 + head : 8 + length]))
             del buffer[: 8 + length]
             yield frame
+
+    def _head(self, text: bytes) -> Head:
+        try:
+            head = self._decode(text)
+        except ValueError as error:
+            raise ProtocolError(f"a head that is no JSON: {error}") from error
+        if not isinstance(head, dict) or not isinstance(head.get("t"), str):
+            raise ProtocolError("a head that is no object with a `t`")
+        return head
 
 
 def common_version(theirs: object) -> int:
@@ -114,12 +135,3 @@ def unpack_spec(found: Head) -> Spec:
     known = {name: value for name, value in known.items() if value is not None or name not in _NEVER_NONE}
     return Spec(**known)
 
-
-def _head(text: bytes) -> Head:
-    try:
-        head = _decode(text.decode("utf-8"))
-    except ValueError as error:
-        raise ProtocolError(f"a head that is no JSON: {error}") from error
-    if not isinstance(head, dict) or not isinstance(head.get("t"), str):
-        raise ProtocolError("a head that is no object with a `t`")
-    return head
