@@ -23,6 +23,9 @@ port: int = 50000
 authkey: bytes | None = None
 """Key shared by service and clients; None for the key file of the user."""
 
+allow_weak_key: bool = False
+"""Whether a key that can be guessed, of fewer than 16 characters, may be used with other machines."""
+
 systemd: bool = False
 """Whether the process runs under systemd and tells it so: `sd_notify(3)`."""
 
@@ -35,4 +38,4 @@ plugin: str | None = None
 extras: dict[str, Any] = {}
 """Every argument of the command line, by name."""
 
-__all__ = ["authkey", "extras", "listen_address", "no_store", "plugin", "port", "systemd"]
+__all__ = ["allow_weak_key", "authkey", "extras", "listen_address", "no_store", "plugin", "port", "systemd"]

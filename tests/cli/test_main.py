@@ -29,6 +29,7 @@ def test_extras_hold_every_argument_by_name(orcha):
         "listen_address": "127.0.0.1",
         "port": 7,
         "key": None,
+        "allow_weak_key": False,
         "systemd": False,
         "no_store": False,
         "owner": 0,

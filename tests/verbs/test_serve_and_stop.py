@@ -202,6 +202,18 @@ def test_a_daemon_that_cannot_serve_says_why(orcha, tmp_path):
     assert (failed.returncode, "'rig=many'" in failed.stderr) == (78, True), failed.stderr
 
 
+def test_a_weak_key_is_served_to_other_machines_only_where_that_is_said(orcha, tmp_path, orcha_home):
+    install(tmp_path, "alpha")
+    open_to_all = ("--listen-address", "0.0.0.0", "--key", "short")
+    refused = orcha(*open_to_all, "serve", "--background", "alpha")
+    assert (refused.returncode, refused.stderr.count("\n")) == (78, 1)
+    assert "give --allow-weak-key before the command" in refused.stderr
+    assert f"the one in {orcha_home}/key is used" in refused.stderr
+    assert orcha(*open_to_all, "--allow-weak-key", "serve", "--background", "alpha").returncode == 0
+    stopped = orcha(*open_to_all, "stop")  # on the Unix socket, which no other machine can overhear
+    assert (stopped.returncode, stopped.stderr) == (0, "")
+
+
 def test_stop_now_gives_what_runs_no_time(serve, tmp_path):
     (tmp_path / "orcha_slow.py").write_text(SLOW)
     service = serve(arguments=("serve", "slow"))

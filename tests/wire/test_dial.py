@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from orcha import properties
 from orcha._wire import connection, frames, handshake
 from orcha._wire import dial as dial_module
 from orcha._wire.dial import dial
@@ -327,7 +328,11 @@ def test_a_weak_key_goes_to_no_other_machine(orcha_home, monkeypatch):
             dial(at(port), "short")
         with pytest.raises(OrchaConnectionError):
             dial(at(port), "short", allow_weak_key=True)
+        monkeypatch.setattr(properties, "allow_weak_key", True)
+        with pytest.raises(OrchaConnectionError):
+            dial(at(port), "short")
     assert heard[0] == b""
+    assert heard[2][:1] == b"\x16"
     assert heard[1][:1] == b"\x16"  # TLS: what is not on loopback is never spoken to in plain
 
 

@@ -219,6 +219,7 @@ class _Parts:
             ServerSettings(
                 settings.endpoint,
                 key=settings.key,
+                allow_weak_key=settings.allow_weak_key,
                 capability=self.engine.ending.capability_of,
                 report=self._report,
             ),

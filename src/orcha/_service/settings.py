@@ -24,6 +24,8 @@ class Settings:
 
     endpoint: Endpoint
     key: str | None = None
+    allow_weak_key: bool = False
+    """Whether that key may be a short text where other machines can reach the service."""
     durable: bool = True
     look_ahead: int | None = None
     """How many of the first waiting petitions are considered; None for all."""
@@ -68,6 +70,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
     return Settings(
         endpoint,
         key=key,
+        allow_weak_key=properties.allow_weak_key,
         durable=store == "sqlite" and not properties.no_store,
         look_ahead=look_ahead,
         hook_deadline=_number("ORCHA_HOOK_DEADLINE", 10.0),

@@ -7,6 +7,7 @@ import socket
 import stat
 import time
 
+from orcha import properties
 from orcha._wire.connection import RECEIVE, Link, time_left
 from orcha._wire.frames import FrameError
 from orcha._wire.handshake import NOBODY, TCP, TLS, UNIX, ClientHandshake, SelfConnectionError
@@ -27,7 +28,7 @@ def dial(
     key: str | bytes | Key | None = None,
     *,
     timeout: float = 5.0,
-    allow_weak_key: bool = False,
+    allow_weak_key: bool | None = None,
     tls: bool | None = None,
     prove: bool = True,
 ) -> Link:
@@ -36,7 +37,8 @@ def dial(
     Without `key` the kernel's word is enough on the Unix socket of a service of the same user or of root, and the
     user's key file is used elsewhere. A `key` that is given is proved, without `prove` only where the kernel's word is
     not enough. `timeout` is in seconds, for each way that is tried; `tls` says whether to use TLS over TCP, None for
-    wherever the endpoint is not on loopback.
+    wherever the endpoint is not on loopback; `allow_weak_key` whether a weak key may be proved to another machine, None
+    for what ``orcha.properties.allow_weak_key`` says.
 
     Raises OrchaConnectionError (nobody listens, or who listens does not answer), AuthenticationError (the key is
     wrong), ManagerShutdownError (the service is stopping), ConfigurationError (the key file is not safe, or a weak key
@@ -54,9 +56,10 @@ def dial(
             return link
     if tls is None:
         tls = not endpoint.is_loopback
+    allow_weak = properties.allow_weak_key if allow_weak_key is None else allow_weak_key
     for _ in range(_SELF_CONNECTIONS):
         try:
-            return _dial_tcp(endpoint, keys, timeout, tls=tls, allow_weak=allow_weak_key)
+            return _dial_tcp(endpoint, keys, timeout, tls=tls, allow_weak=allow_weak)
         except SelfConnectionError:
             continue  # TCP gave the client the port that it wants to reach: nobody else listens there
     raise OrchaConnectionError(_nobody(endpoint))

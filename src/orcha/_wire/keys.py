@@ -121,12 +121,17 @@ def check_strength(key: Key, *, loopback: bool, allow_weak: bool = False) -> str
 
     Raises ConfigurationError where a weak key would be used with another machine and `allow_weak` is not given.
     """
+    from orcha._wire.endpoint import key_path
+
     if not key.weak:
         return None
-    warning = f"the key has fewer than {WEAK_BELOW} characters and can be guessed: `orcha key` makes a better one"
+    weak = f"the key has fewer than {WEAK_BELOW} characters and can be guessed"
+    better = f"without --key the one in {key_path()} is used, which is made at its first use and cannot"
     if not loopback and not allow_weak:
-        raise ConfigurationError(f"{warning}; --allow-weak-key uses it all the same")
-    return warning
+        raise ConfigurationError(
+            f"{weak}: {better}; copy that file to the other machine, or give --allow-weak-key before the command"
+        )
+    return f"{weak}: {better}"
 
 
 def load_key(path: str) -> Key:

@@ -122,6 +122,11 @@ class _Parser(argparse.ArgumentParser):
         add("--listen-address", metavar="ADDRESS", default=properties.listen_address, help="address of the service")
         add("--port", metavar="N", type=_port, default=properties.port, help="TCP port of the service")
         add("--key", metavar="KEY", default=None, help="key shared by service and clients, instead of the key file")
+        add(
+            "--allow-weak-key",
+            action="store_true",
+            help="use a KEY of fewer than 16 characters with other machines too",
+        )
         add("--systemd", action="store_true", help="run under systemd: tell it when the service is ready, and lives")
         add("--no-store", action="store_true", help="serve without keeping anything: petitions end with the service")
         add("--version", action=PrintVersion, text=_version, help="show the version and exit")
@@ -236,6 +241,7 @@ def _apply(namespace: argparse.Namespace) -> None:
     """Set what the options before the command say, before any of a plugin's code is imported."""
     properties.listen_address = namespace.listen_address
     properties.port = namespace.port
+    properties.allow_weak_key = namespace.allow_weak_key
     properties.systemd = namespace.systemd
     properties.no_store = namespace.no_store
     if namespace.key is not None:
