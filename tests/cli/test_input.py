@@ -223,3 +223,42 @@ def test_the_terminal_is_restored_however_the_client_ends(service, number):
         assert it.end() == (130 if number == signal.SIGTERM else 129)
         assert it.mode() == it.before
     service.run("cancel", "it")
+
+
+# --- leaving it ------------------------------------------------------------------------------------------------------
+
+
+def wait_for_output(service, identity, text):
+    wait_for(lambda: text in service.run("logs", identity).stdout, what=f"{text!r} in the output of {identity}")
+
+
+def test_what_is_typed_before_the_keys_reaches_a_terminal(service):
+    script = 'echo ready; read -r line; echo "got $line"; exec sleep 1000'
+    with on_terminal(service, "--tty", "--name", "it", "--", "sh", "-c", script) as it:
+        it.until(b"ready")
+        it.type(b"early\r\x1dd")
+        assert it.end() == 0
+        assert b"has not taken" not in it.seen
+    wait_for_output(service, "it", "got early")
+    assert service.run("cancel", "it").returncode == 0
+
+
+def test_what_is_typed_before_the_keys_reaches_standard_input(service):
+    script = "echo ready; head -c 9; exec sleep 1000"
+    with on_terminal(service, "--stdin", "--name", "it", "--", "sh", "-c", script) as it:
+        it.until(b"ready")
+        it.type(b"some text\x1dd\r")
+        assert it.end() == 0
+    wait_for_output(service, "it", "some text")
+    assert service.run("cancel", "it").returncode == 0
+
+
+def test_what_nobody_takes_before_the_keys_is_said(service):
+    for name in ("a", "b"):
+        assert run(service, "--detach", "--name", name, "--", "sleep", "1000").returncode == 0
+    with on_terminal(service, "-t", "--name", "it", "cat") as it:
+        it.until(b"it waits")
+        it.type(b"early\r\x1dd")
+        assert it.end() == 0
+        assert b"it has not taken all that was typed before" in it.seen
+    assert service.run("cancel", "it", "a", "b").returncode == 0

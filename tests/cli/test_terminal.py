@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 
 import pytest
@@ -153,3 +154,20 @@ def test_where_nobody_could_continue_it_ctrl_z_does_nothing(service):
         it.type(b"\x03")
         assert it.end() == 130
         assert it.mode() == it.before
+
+
+@pytest.mark.parametrize("tty", [(), ("--tty",)])
+def test_ctrl_backslash_ends_the_client_alone_and_leaves_the_terminal_as_it_was(service, tty):
+    """For a command with a terminal it is a key, so the signal comes from elsewhere."""
+    command = service.orcha("run", *tty, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000")
+    with OnTerminal(["sh", "-c", 'ulimit -c 0; exec "$@"', "sh", *command], service.environment) as it:
+        it.until(b"ready")
+        assert it.mode() != it.before
+        if tty:
+            it.process.send_signal(signal.SIGQUIT)
+        else:
+            it.type(b"\x1c")
+        assert it.end() == -signal.SIGQUIT
+        assert it.mode() == it.before
+    assert row_of(service, "it")["outcome"] is None
+    assert service.run("cancel", "it").returncode == 0

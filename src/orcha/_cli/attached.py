@@ -146,6 +146,8 @@ class Attached:
             with typing.attached() if typing is not None else contextlib.nullcontext():
                 return self._follow(channel)
         except Detached:
+            if typing is not None and typing.undelivered > 0:
+                self._streams.tell(f"{self._name} has not taken all that was typed before")
             self._streams.tell(f"detached, it goes on: orcha attach {self._name}, or orcha cancel {self._name}")
             return 0
         except Left as left:

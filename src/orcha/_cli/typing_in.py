@@ -32,6 +32,10 @@ _NOT_OURS = 0.5
 """Seconds between looks whether the terminal is ours again: nothing tells."""
 _SOON, _LATER = 0.02, 0.5
 _GONE = 6  # messages.Verdict
+_DELIVERY = 10.0
+"""Seconds that what was typed before the keys has to reach the command."""
+_TURN = 2.0
+"""Seconds of them where the command waits for its turn, which may not come for long."""
 
 
 class Typing:
@@ -66,6 +70,10 @@ class Typing:
         self._terminal = Terminal(0, raw=tty, keys=sequence)
         self._ahead: Queue[bytes | None] = Queue(maxsize=0 if self._is_terminal else _AHEAD)
         self._over = threading.Event()
+        self._moved = threading.Condition()
+        self.undelivered = 0
+        """Bytes typed that the command has not got."""
+        self._runs = False
         self._place: tuple[int, int] | None = None
         self.has_begun = False
         """Whether the command is known to run: from then on Ctrl+C is a key for its terminal."""
@@ -96,6 +104,8 @@ class Typing:
             handlers[signal.SIGTTIN] = signal.SIG_IGN  # a read where it is not ours fails instead
         if self._changes:
             handlers |= {signal.SIGTSTP: self._stop, signal.SIGCONT: self._continue}
+            if signal.getsignal(signal.SIGQUIT) is not signal.SIG_IGN:
+                handlers[signal.SIGQUIT] = self._quit
         if self._tty:
             handlers[signal.SIGWINCH] = self._resize
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
@@ -124,6 +134,13 @@ class Typing:
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)  # returns when it goes on: at once, where nobody could continue it
         self._continue(0, None)
+
+    def _quit(self, _: int, __: FrameType | None) -> None:
+        """Die as the signal says, with the terminal as it was; the command goes on, as for a client that is killed."""
+        self._over.set()
+        self._terminal.leave()
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGQUIT)
 
     def _continue(self, _: int, __: FrameType | None) -> None:
         """Go on."""
@@ -162,18 +179,35 @@ class Typing:
     def _typed(self, data: bytes) -> bool:
         """Pass on what was read; False after the end."""
         passed, left = self._detector.feed(data) if self._is_terminal else (data, False)
-        if left:
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-            return False
         if self._tty and self._place is None and not self.has_begun and _INTERRUPT in passed:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             passed = passed.replace(_INTERRUPT, b"")
         if self._forward and passed:
+            self._move(len(passed))
             self._ahead.put(passed)
+        if left:
+            self._deliver()
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            return False
         if not data:
             self._ahead.put(None)
             return False
         return True
+
+    def _deliver(self) -> None:
+        """Wait for the command to get what was typed before the keys."""
+        with self._moved:
+            if not self._moved.wait_for(self._is_delivered, _TURN) and self._runs:
+                self._moved.wait_for(self._is_delivered, _DELIVERY - _TURN)
+
+    def _is_delivered(self) -> bool:
+        return self.undelivered <= 0 or self._over.is_set()
+
+    def _move(self, count: int) -> None:
+        """Count bytes that are on their way, below zero those that arrived."""
+        with self._moved:
+            self.undelivered += count
+            self._moved.notify_all()
 
     # --- the sending thread ---------------------------------------------------------------------------------------
 
@@ -208,6 +242,7 @@ class Typing:
                 continue  # a service that was started again had not found the command yet
             got = self._got(reply, offset + len(piece))
             rest, complete, offset = piece[max(0, got - offset) :], got == offset + len(piece), got
+            self._move(len(rest) - len(piece))
             if data is None:
                 if complete:
                     return None
@@ -233,6 +268,7 @@ class Typing:
             row = self._service.look(self._name)
             if row is None:
                 return None
+            self._runs = row["state"] in {"starting", "running"}
             if row["state"] == "running" and (row["seq"], row["attempt"]) != known:
                 return row["seq"], row["attempt"]
             self._over.wait(pause)
