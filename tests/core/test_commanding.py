@@ -187,6 +187,20 @@ def test_a_lost_command_goes_by_its_policy(world):
     assert (row(world).state, row(world).attempt) == (State.STARTING, 2)
 
 
+@pytest.mark.parametrize("finished", [True, False], ids=["its on_finish is back", "its on_finish is owed"])
+def test_a_lost_command_that_is_held_runs_again_when_a_person_says_so(world, finished):
+    running(world, on_interrupt=OnInterrupt.ASK)
+    world.command_lost(FIRST)
+    world.commit()
+    if finished:
+        settle(world)
+    assert row(world).state is State.HELD
+    assert world.machine.release(world.find("a"))
+    settle(world)
+    assert (row(world).state, row(world).attempt) == (State.STARTING, 2)
+    assert len(world.on_finishes[FIRST]) == 1
+
+
 def test_a_cancelled_command_that_is_lost_is_cancelled(world):
     running(world, on_interrupt=OnInterrupt.RERUN)
     world.cancel("a")

@@ -74,6 +74,11 @@ class AnythingHappens(RuleBasedStateMachine):
         assert self.world.cancel(self.pick(self.world.machine.live, which))
 
     @rule(which=ANY)
+    @precondition(lambda self: self.world.machine.live)
+    def release(self, which):
+        self.world.machine.release(self.world.find(self.pick(self.world.machine.live, which)))
+
+    @rule(which=ANY)
     @precondition(lambda self: self.tokens)
     def cancel_by_token(self, which):
         self.world.cancel_token(self.pick(self.tokens, which)[0])

@@ -934,6 +934,31 @@ def test_crash_of_queued_leaves_it_queued(world):
     assert len(world.machine.waiting) == 1
 
 
+@pytest.mark.parametrize("finished", [True, False], ids=["its on_finish is back", "its on_finish is owed"])
+def test_what_is_held_runs_again_when_a_person_says_so(world, finished):
+    running(world, on_interrupt=OnInterrupt.ASK)
+    world.restart()
+    if finished:
+        settle(world)
+    assert world.machine.release(world.find("a"))
+    settle(world)
+    assert (row(world).state, row(world).attempt, row(world).hook_pending) == (State.STARTING, 2, False)
+    assert world.on_starts[1, 2] == 1
+    assert world.on_finishes == {FIRST: [1]}
+    assert not world.machine.release(record(world))
+
+
+def test_what_is_released_waits_again_also_after_a_crash(world):
+    running(world, on_interrupt=OnInterrupt.ASK)
+    world.restart()
+    settle(world)
+    assert world.machine.release(world.find("a"))
+    world.commit()
+    world.restart()
+    settle(world)
+    assert (row(world).state, row(world).attempt) == (State.STARTING, 2)
+
+
 def test_crash_of_held_leaves_it_held_and_it_can_be_cancelled(world):
     running(world, on_interrupt=OnInterrupt.ASK)
     world.restart()

@@ -20,8 +20,8 @@ from orcha._store.memory import MemoryStore
 from orcha.exceptions.store import StoreFull, TokenKnown
 from support.simulated_hooks import LIVE, REFUSED, Attempt, Call, HookSide, Plan
 
-MANAGER = "tests:Manager"
-KNOWN, BUSY = 2, 3
+MANAGER, KNOWN, BUSY = "tests:Manager", 2, 3
+CANCELLED = Cancellation(Outcome.CANCELLED, CANCELLED_CODE, None)
 
 
 class Crash(Exception):
@@ -98,7 +98,7 @@ class World(HookSide):
             self.verdicts[record.seq] = "stopping"
             return
         if token in self.tombstones:
-            record.cancellation = cancelled()
+            record.cancellation = CANCELLED
         if machine.receive(record) is None:
             self.gathered["convert"].append(record)
             return
@@ -123,7 +123,7 @@ class World(HookSide):
             self.unanswered.add(self.waiters)
             if record.phase in (Phase.CONVERTING, Phase.WAITING):
                 self.never.add(record.seq)
-            self.machine.cancel(record, cancelled(), self.waiters)
+            self.machine.cancel(record, CANCELLED, self.waiters)
         return record is not None
 
     def cancel_token(self, token: bytes) -> None:
@@ -398,8 +398,3 @@ class World(HookSide):
                 self.machine.rest(record, due[row.seq])
                 resting.add(row.seq)
         return resting
-
-
-def cancelled() -> Cancellation:
-    """Give what a client's cancel decides."""
-    return Cancellation(Outcome.CANCELLED, CANCELLED_CODE, None)

@@ -9,6 +9,7 @@ import pytest
 from orcha._core.choose import PATIENCE
 from orcha._wire.messages import Cancel, Pause, Priority, Resume, Show, Stats, Verdict
 from support.asking import asking
+from support.waiting import wait_for
 
 
 @pytest.fixture
@@ -126,6 +127,21 @@ def test_no_more_of_a_group_run_than_it_has_slots():
         asked.manager.let_go.set()
         for number in range(5):
             asked.wait_for(f"r{number}", "succeeded")
+
+
+def test_what_waits_for_a_slot_of_a_group_that_is_paused_then_says_so():
+    with asking(slots={"rig": 1}) as asked:
+        asked.manager.let_go.clear()
+        asked.submit(asked.user, "runs", group="rig")
+        asked.submit(asked.user, "waits", group="rig")
+        asked.wait_for("runs", "starting")
+        wait_for(lambda: asked.rows()["waits"]["why"] == "the slot of its group rig is taken", what="it says why")
+        asked.ask(asked.owner, Pause, None, None, "rig")
+        asked.manager.let_go.set()
+        asked.wait_for("runs", "succeeded")
+        assert asked.rows()["waits"]["why"] == "its group rig is paused"
+        asked.ask(asked.owner, Resume, None, None, "rig")
+        asked.wait_for("waits", "succeeded")
 
 
 def test_one_of_a_group_whose_own_condition_says_no_hides_no_other_of_it():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from pathlib import Path
 from threading import Thread
 
+import psutil
 import pytest
 
 from orcha._wire.messages import Verdict
@@ -81,6 +83,23 @@ def test_a_command_that_is_paused_while_it_starts_stands_still_once_it_runs(clie
             wait_for(lambda pid=pid: not is_stopped(pid), what="it goes on")
         assert client.finish(name)
         assert everything(queue)[-1] == 130
+
+
+@pytest.mark.parametrize("decision", ["resume", "cancel"])
+def test_what_was_interrupted_and_asks_runs_again_or_ends_as_a_person_decides(client, decision):
+    queue = run(client, "m1", "sh", "-c", "test $ORCHA_ATTEMPT = 2 || exec sleep 600", on_interrupt="ask")
+    pid = wait_until_runs(client, "m1")["attempts"][-1]["pid"]
+    os.kill(psutil.Process(pid).ppid(), signal.SIGKILL)  # its shim
+    wait_for(lambda: details(client, "m1")["state"] == "held", what="it is held")
+    wire = client.manager.client
+    assert "resume it to run it again, or cancel it" in details(client, "m1")["why"]
+    assert "resume it to run it again, or cancel it" in wire.retry("m1").reason
+    if decision == "resume":
+        assert wire.resume("m1").verdict == Verdict.OK
+    else:
+        assert client.finish("m1")
+    assert everything(queue)[-1] == (0 if decision == "resume" else 130)
+    assert details(client, "m1")["attempt"] == (2 if decision == "resume" else 1)
 
 
 def test_a_paused_command_can_be_cancelled(client):
@@ -187,7 +206,7 @@ def test_commands_of_a_group_with_slots_run_so_many_at_a_time(serve, connect, tm
     queues = [run(client, f"m{number}", "sh", "-c", script, group="rig") for number in range(3)]
     wait_until_runs(client, "m0")
     shown = details(client, "m1")
-    assert (shown["state"], shown["why"]) == ("queued", "all 1 slots of its group rig are taken")
+    assert (shown["state"], shown["why"]) == ("queued", "the slot of its group rig is taken")
     (tmp_path / "end").touch()
     assert [everything(queue)[-1] for queue in queues] == [0, 0, 0]
 

@@ -1,8 +1,9 @@
-"""What people decide about petitions that wait: another priority, and what is held back."""
+"""What people decide about petitions that wait: another priority, what is held back, and what runs again."""
 
 from __future__ import annotations
 
 from orcha._core.ending import Ending
+from orcha._core.ledger import HELD
 from orcha._core.record import Key, Phase, Record
 from orcha._core.state import State
 
@@ -28,6 +29,21 @@ class Holding(Ending):
         self.live[record.key] = record
         self.changes.priorities[record.seq] = priority
         self._enqueue(record)
+        self.version += 1
+        return True
+
+    def release(self, record: Record) -> bool:
+        """Have an interrupted petition that was held wait for its next attempt; False for one that is not held.
+
+        Where the on_finish of its last attempt is owed still, it waits from that on.
+        """
+        if record.state is not State.HELD:
+            return False
+        self._step(record, HELD, State.QUEUED, hook_pending=record.seq in self.owing)
+        record.state = State.QUEUED
+        record.why = None
+        if record.phase is Phase.WAITING:
+            self._enqueue(record)
         self.version += 1
         return True
 

@@ -8,7 +8,7 @@ state                   what ends it
 ======================  ==================================================================================
 converting (no state)   `accept`, `refuse`
 QUEUED                  `start` (its condition said yes), `cancel`, `break_`, its queue limit
-HELD                    `cancel`, `break_`
+HELD                    `cancel`, `break_`; `release` (a person said that it may run again), as QUEUED
 STARTING                `finish`, `returned`, `start_failed`, `cancel`, its time limit; a command: `running`, as RUNNING
 RUNNING                 `command_ended`, `command_lost`, `cancel`; commands only
 CANCELLING              `returned` and no process of the attempt left, or the thread is abandoned; a command: as RUNNING

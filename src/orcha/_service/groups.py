@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ALL = "all"
 AT_ONCE = 1_000
 """Petitions that are taken off a shelf in one batch."""
+_TAKEN = {0: "its group {1} has no slots", 1: "the slot of its group {1} is taken"}
 
 
 def group_name(group: str) -> str:
@@ -54,18 +55,19 @@ class Groups:
         """Tell why a petition may not start whatever its condition says, if that is so."""
         if record.once is not None and self._engine.once.waits(record):
             return "the one that it replaces has not gone yet"
-        group = record.group
-        if group is None:
-            return "it is paused" if self.paused and petition_name(record.seq) in self.paused else None
+        return self.held_by(record.seq, record.group)
+
+    def held_by(self, seq: int, group: str | None) -> str | None:
+        """Tell which pause, or which group without a free slot, holds back a petition now, if any does."""
         if self.paused:
-            if petition_name(record.seq) in self.paused:
+            if petition_name(seq) in self.paused:
                 return "it is paused"
-            if group_name(group) in self.paused:
+            if group is not None and group_name(group) in self.paused:
                 return f"its group {group} is paused"
-        slots = self._slots.get(group)
-        if slots is not None and self._engine.granted.in_group(group) >= slots:
-            return f"all {slots} slots of its group {group} are taken"
-        return None
+        slots = None if group is None else self._slots.get(group)
+        if group is None or slots is None or self._engine.granted.in_group(group) < slots:
+            return None
+        return _TAKEN.get(slots, "all {0} slots of its group {1} are taken").format(slots, group)
 
     def after_no(self, record: Record) -> None:
         """Put a petition that may not start onto the shelf of what holds it."""
@@ -131,9 +133,9 @@ class Groups:
     # --- for people ---------------------------------------------------------------------------------------------
 
     def holds(self, seq: int, group: str | None, state: State) -> bool:
-        """Tell whether a petition is paused: one that waits also by its group or by everything, one that runs by itself.
+        """Tell whether a petition is paused, or what it waits with is: its group, or everything.
 
-        A pause of more than one petition starts nothing more; what runs goes on.
+        A pause of more than one petition starts nothing more, and what runs goes on.
         """
         if state in (State.CANCELLING, State.ENDED):
             return False

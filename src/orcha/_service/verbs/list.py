@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 MOST = 1_000
 """Rows of one answer."""
+DECIDE = "resume it to run it again, or cancel it"
+"""What can be done about an interrupted petition that is held."""
 
 
 def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
@@ -52,14 +54,14 @@ def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str |
         "outcome": row.outcome.name.lower() if row.outcome is not None and row.state is State.ENDED else None,
         "code": row.code if row.state is State.ENDED else None,
         "reason": row.reason,
-        "why": explain(engine, row),
+        "why": explain(engine, row, group),
         "group": group,
         "paused": engine.groups.holds(row.seq, group, row.state),
     }
 
 
-def explain(engine: Engine, row: Row) -> str | None:
-    """Tell why a petition waits, in the words of whatever holds it."""
+def explain(engine: Engine, row: Row, group: str | None) -> str | None:
+    """Tell why a petition waits, in the words of whatever holds it now."""
     if row.state is State.ENDED:
         return None
     if not engine.managers.serves(row.manager):
@@ -67,17 +69,20 @@ def explain(engine: Engine, row: Row) -> str | None:
     record = engine.machine.records.get(row.seq)
     if record is not None and record.phase not in {Phase.WAITING, Phase.RESTING}:
         return None
-    if engine.draining is not None:
-        return engine.draining
-    if engine.paused:
-        return "everything is paused"
-    return _waits(engine, record)
+    if record is not None and record.state is State.HELD:
+        return f"it was interrupted, and waits for a decision: {DECIDE}"
+    stopped = engine.draining or ("everything is paused" if engine.paused else None)
+    return stopped or engine.groups.held_by(row.seq, group) or _waits(engine, record)
 
 
 def _waits(engine: Engine, record: Record | None) -> str:
-    if record is not None and record.state.name == "HELD":
-        return "it was interrupted, and waits for a decision: cancel it"
+    """Tell what was said when it was asked last, or how many are asked before it."""
     if record is not None and record.why is not None:
         return record.why
-    ahead = engine.machine.waiting.place(record.place) if record is not None else engine.machine.waiting.hot
-    return f"{ahead} wait before it" if record is not None else f"at least {ahead} wait before it"
+    if record is None:
+        return f"at least {_before(engine.machine.waiting.hot)} before it"
+    return f"{_before(engine.machine.waiting.place(record.place))} before it"
+
+
+def _before(count: int) -> str:
+    return "1 waits" if count == 1 else f"{count} wait"

@@ -1,4 +1,4 @@
-"""Stop for a while: one petition, a group, or everything; and go on."""
+"""Stop for a while: one petition, a group, or everything; and go on, also with what a crash interrupted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pause(engine: Engine, peer: Peer, message: Pause) -> None:
 
 
 def resume(engine: Engine, peer: Peer, message: Resume) -> None:
-    """Go on with what is named."""
+    """Go on with what is named; one that was interrupted and is held waits for another attempt."""
     _change(engine, peer, message, paused=False)
 
 
@@ -45,6 +45,8 @@ def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool
         refuse(engine, peer, message.request, Verdict.REFUSED, reason or "")
         return
     change(petition_name(record.seq))
+    if not paused:
+        engine.machine.release(record)
     if record.state in _RUNS:
         if paused:
             engine.after_batch(lambda _: engine.commands.stand_still(record))

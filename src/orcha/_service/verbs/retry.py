@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core.state import State
+from orcha._service.verbs.list import DECIDE
 from orcha._service.verbs.submit import enter
 from orcha._service.verbs.which import find, refuse
 from orcha._wire import values
@@ -65,8 +66,7 @@ def retry(engine: Engine, peer: Peer, message: Retry) -> None:
     if flying is not None or known is not None:
         _again(engine, again, message, row, known)
     elif row.state is not State.ENDED:
-        reason = f"{row.id!r} is {row.state.name.lower()}: only what has ended can be tried again"
-        refuse(engine, peer, message.request, Verdict.REFUSED, reason)
+        refuse(engine, peer, message.request, Verdict.REFUSED, _has_not_ended(row))
     elif not engine.managers.serves(row.manager):
         reason = f"{row.id!r} belongs to another manager, {row.manager}, which does not run here now"
         refuse(engine, peer, message.request, Verdict.REFUSED, reason)
@@ -78,6 +78,12 @@ def retry(engine: Engine, peer: Peer, message: Retry) -> None:
         item = Item(message.token, identity, extras, None)
         # `Again` answers as a submission does
         enter(engine, again, 0, item, (row.manager, row.owner))  # type: ignore[arg-type]
+
+
+def _has_not_ended(row: Row) -> str:
+    if row.state is State.HELD:
+        return f"{row.id!r} was interrupted and is held: {DECIDE}"
+    return f"{row.id!r} is {row.state.name.lower()}: only what has ended can be tried again"
 
 
 def _again(engine: Engine, again: Again, message: Retry, row: Row, known: Row | None) -> None:
