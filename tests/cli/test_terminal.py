@@ -54,7 +54,7 @@ def on_terminal(service, *arguments, **options):
 def test_a_terminal_is_told_its_place_and_why_and_the_line_goes(service, fill):
     fill()
     with on_terminal(service, "--name", "it", "--", "sh", "-c", "echo first; exit 4") as it:
-        it.until(b"orcha: it waits: ")
+        it.until(b"orcha: it waits: next; as many commands run as may (2) (Ctrl+] d leaves it)")
         assert service.run("cancel", "block-1").returncode == 0
         it.until(b"first")
         before, _, after = it.seen.rpartition(b"first")
@@ -62,6 +62,31 @@ def test_a_terminal_is_told_its_place_and_why_and_the_line_goes(service, fill):
         assert it.end() == 4
         assert b"waits" not in after
         assert it.mode() == it.before
+
+
+def test_a_terminal_is_told_how_many_are_before_it(service, fill):
+    fill()
+    for name in ("a", "b"):
+        assert run(service, "--detach", "--name", name, "true").returncode == 0
+    with on_terminal(service, "--name", "it", "true") as it:
+        it.until(b"orcha: it waits: 2 before it; as many commands run as may (2)")
+        assert service.run("cancel", "a").returncode == 0
+        it.until(b"orcha: it waits: 1 before it; ")
+        service.run("cancel", "block-1", "b")
+        assert it.end() == 0
+
+
+@pytest.mark.parametrize("verb", ["run", "attach"])
+def test_a_terminal_is_told_that_it_waits_to_be_tried_again(service, verb):
+    script = ("--name", "it", "--retry", "1", "--retry-delay", "1h", "--", "sh", "-c", "echo failed; exit 9")
+    if verb == "attach":
+        assert run(service, "--detach", *script).returncode == 0
+    command = service.orcha(*(("run", *script) if verb == "run" else ("attach", "it")))
+    with OnTerminal(command, service.environment) as it:
+        it.until(b"failed")
+        it.until(b"orcha: it waits: attempt 1 ended with 9: it is tried again")
+        it.type(b"\x03")
+        assert it.end() == 130
 
 
 def test_in_a_pipe_nothing_is_said_of_waiting(service, fill):

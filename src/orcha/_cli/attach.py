@@ -56,7 +56,8 @@ def follow(service: Session, streams: Streams, name: str, *, stdin: bool = False
     command = details.get("command") or {}
     tty = bool(command.get("tty")) and details["state"] != "ended"
     typing = Typing(service, name, forward=stdin or tty, tty=tty, detach=Detached)
-    attached = Attached(service, streams, name, command=bool(command), ours=False)
+    again = bool(command.get("retry")) or details["on_interrupt"] == "rerun"
+    attached = Attached(service, streams, name, command=bool(command), ours=False, again=again)
     try:
         with attached.signals():
             return attached.follow(service.output(details), typing)

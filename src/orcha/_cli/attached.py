@@ -62,6 +62,7 @@ class Attached:
         token: bytes | None = None,
         command: bool = True,
         ours: bool = True,
+        again: bool = False,
     ) -> None:
         """Prepare.
 
@@ -72,6 +73,7 @@ class Attached:
             token: the petition's, where this client asked for it.
             command: whether it is a command, whose lines are the service's; else lines are its output.
             ours: whether it ends when nobody reads its output here any more.
+            again: whether it may wait once more after it has run: nothing on the channel tells when it does.
 
         """
         self._service = service
@@ -80,6 +82,7 @@ class Attached:
         self._token = token
         self._command = command
         self._ours = ours
+        self._again = again
         self._interrupts = 0
         self._asked: Request | None = None
         self._looks = 0
@@ -198,27 +201,42 @@ class Attached:
 
     def _look(self) -> None:
         """Show what it waits for, if it does."""
-        if not (self._waits or self._interrupts):
+        if not (self._waits or self._interrupts or self._again):
             return
         self._looks += 1
         try:
-            row = self._service.look(self._name)
+            row = self._service.details(self._name)
         except OrchaError:
             return  # the channel tells
+        self._waits = row["state"] in {"queued", "held"}
         if self._interrupts:
             again = "" if self._interrupts > 1 else ": Ctrl+C again kills it"
             self._streams.status(f"{self._name} is being cancelled{again}")
-        elif row is not None and row["state"] in {"queued", "held"}:
-            self._streams.status(f"{self._name} waits: {row['why'] or 'nothing is known of why'}{self._hint()}")
+        elif self._waits:
+            self._streams.status(f"{self._name} waits: {waiting(row)}", self._hint())
         else:
             self._streams.erase()
-            self._waits = False
 
     def _hint(self) -> str:
         """Give how to leave it, where that can be typed."""
         if self._typing is None or not self._typing.can_detach:
             return ""
         return f" ({keys.spoken(self._typing.keys)} leaves it)"
+
+
+def waiting(row: dict[str, Any]) -> str:
+    """Give the place of what waits, and why.
+
+    >>> waiting({"place": 2, "why": "as many commands run as may (4)"})
+    '2 before it; as many commands run as may (4)'
+    >>> waiting({"place": 0, "why": "0 wait before it"}), waiting({"place": None, "why": "everything is paused"})
+    ('next', 'everything is paused')
+    """
+    place, why = row.get("place"), row["why"]
+    if place is None:
+        return why or "nothing is known of why"
+    where = f"{place} before it" if place else "next"
+    return where if why is None or why == f"{place} wait before it" else f"{where}; {why}"
 
 
 def _hang_up(_: int, __: FrameType | None) -> None:

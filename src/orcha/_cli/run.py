@@ -188,7 +188,8 @@ def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
             return _detached(service, name, token, message)
         from orcha._cli.attached import Attached, Left
 
-        attached = Attached(service, streams, name, token=token)
+        again = "retry" in message or namespace.on_interrupt == "rerun"
+        attached = Attached(service, streams, name, token=token, again=again)
         try:
             with attached.signals():
                 return _attached(namespace, attached, service, streams, (name, token, message))

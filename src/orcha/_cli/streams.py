@@ -87,12 +87,13 @@ class Streams:
         self._column_zero = True
         self._err(start + text + end)
 
-    def status(self, text: str) -> None:
-        """Show what is waited for, on a terminal only."""
+    def status(self, text: str, hint: str = "") -> None:
+        """Show what is waited for, on a terminal only; the hint after it where there is room for all of it."""
         if not self.is_terminal or not self._column_zero or text == self._status:
             return
         width = max(20, os.get_terminal_size(2).columns) - 1
         line = f"orcha: {render.plain(text)}"
+        line += hint if len(line) + len(hint) <= width else ""
         line = line if len(line) <= width else line[: width - 1] + "~"
         self._status = text
         self._err(f"\r\x1b[K{line}")
