@@ -6,7 +6,9 @@ import os
 
 import pytest
 
+from orcha._service import spans
 from orcha._supervisor.contract import Span
+from orcha._supervisor.rotating import _punch
 from support.fake_commands import ended, output, started
 from support.waiting import wait_for
 
@@ -50,13 +52,47 @@ def test_a_late_follower_gets_the_same(engine, written, index):
     wait_for(lambda: engine.values(written) == before[index:], what="all from there on")
 
 
-def test_output_that_is_gone_is_told_in_a_line(engine, written, folder):
-    for path in (folder / "output").glob("*.1.1.1"):
-        path.unlink()
-    engine.engine.post(engine.engine.commands._raw.close)
+def drop(folder, end):
+    """Drop what the command wrote to its standard output up to there, as `rotate` does, or all of it."""
+    (path,) = (folder / "output").glob("*.1.1.1")
+    with path.open("r+b") as file:
+        assert end is not None or file.truncate(0) == 0
+        assert end is None or _punch(file.fileno(), end)
+
+
+def again(engine, written):
+    """Follow it from its beginning; give what comes, without the first line and the final value."""
     engine.follow(written)
     wait_for(lambda: engine.values(written)[-1:] == [0], what="all of it")
-    assert "orcha: 131072 bytes of output are not kept any more\n" in engine.values(written)
+    return engine.values(written)[1:-1]
+
+
+def test_output_that_is_gone_is_told_in_one_line_a_gap(engine, written, folder):
+    count = len(engine.values(written))
+    drop(folder, None)
+    assert again(engine, written) == [spans.MISSING, (1, b""), (2, b"oops"), (1, b"")]
+    assert len(engine.values(written)) == count, "each record has its place"
+    assert again(engine, written)[0] == spans.MISSING, "each follower is told"
+
+
+def test_a_line_stands_between_what_was_dropped_and_what_is_kept(engine, written, folder):
+    drop(folder, 196_608)
+    assert again(engine, written) == [
+        spans.MISSING,
+        (1, LONG[196_608:250_000]),
+        (2, b"oops"),
+        (1, LONG[250_000:]),
+    ]
+
+
+def test_what_is_left_of_a_piece_does_not_join_what_came_long_before_it(engine, written, folder):
+    drop(folder, 4096)
+    assert again(engine, written) == [
+        spans.MISSING,
+        (1, LONG[131_072:250_000]),
+        (2, b"oops"),
+        (1, LONG[250_000:]),
+    ]
 
 
 def test_files_go_with_their_petition(engine, written, folder):

@@ -16,6 +16,7 @@ SPAN = 4
 """Kind of a stored record that names a piece of a file. Followers get a VALUE in its place. Never renumber."""
 LONGEST = 128 * 1024
 """Bytes of one piece: what a follower gets as one value."""
+MISSING = "orcha: some of its output is missing here: it is not kept any more\n"
 _encode = msgspec.msgpack.Encoder().encode
 _records = msgspec.msgpack.Decoder(list[Record]).decode
 _MARK = bytes((0x93, SPAN))
@@ -79,11 +80,19 @@ def has_pieces(data: bytes) -> bool:
 
 
 class Expander:
-    """Puts values in the place of records that name pieces."""
+    """Puts values in the place of records that name pieces.
+
+    Each record has its own place in the channel, so each is followed by one value: where pieces in a row are lost, the
+    first of them becomes a line that says so, and the others become empty values.
+    """
 
     def __init__(self, read: Callable[[bytes, Piece], bytes | None]) -> None:
         """Have pieces read by `read`, given their channel; it gives None for what is not there any more."""
         self._read = read
+        self._attempt: tuple[bytes, int, int] | None = None
+        """Whose pieces were asked for last: followers are served one after another, many records at a time."""
+        self._lost_to: dict[int, int] = {}
+        """Where what is lost of that attempt ends so far, by stream, while nothing came after it."""
 
     def expanded(self, channel: bytes, record: Record) -> Record:
         """Give the record as followers get it."""
@@ -91,7 +100,19 @@ class Expander:
             return record
         piece = piece_of(record.payload)
         data = self._read(channel, piece)
-        if data is None:
-            line = f"orcha: {piece.length} bytes of output are not kept any more\n"
-            return Record(Kind.NOTICE, record.seq, values.encode(line))
-        return Record(Kind.VALUE, record.seq, values.encode((piece.stream, data)))
+        told = self._is_told(channel, piece)
+        if data is not None and (told or len(data) == piece.length):
+            self._lost_to.pop(piece.stream, None)
+            return Record(Kind.VALUE, record.seq, values.encode((piece.stream, data)))
+        self._lost_to[piece.stream] = piece.offset + piece.length
+        if told:
+            return Record(Kind.VALUE, record.seq, values.encode((piece.stream, b"")))
+        return Record(Kind.NOTICE, record.seq, values.encode(MISSING))
+
+    def _is_told(self, channel: bytes, piece: Piece) -> bool:
+        """Tell whether what comes before this piece is lost too, and a line has said so."""
+        attempt = (channel, piece.seq, piece.attempt)
+        if attempt != self._attempt:
+            self._attempt = attempt
+            self._lost_to = {}
+        return self._lost_to.get(piece.stream) == piece.offset
