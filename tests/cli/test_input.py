@@ -262,3 +262,36 @@ def test_what_nobody_takes_before_the_keys_is_said(service):
         assert it.end() == 0
         assert b"it has not taken all that was typed before" in it.seen
     assert service.run("cancel", "it", "a", "b").returncode == 0
+
+
+# --- who comes later -------------------------------------------------------------------------------------------------
+
+
+def test_detached_it_has_a_terminal_for_who_attaches(service):
+    script = 'tty > /dev/null && echo ready; read -r line; echo "got $line"'
+    assert run(service, "-d", "-t", "--name", "it", "--", "sh", "-c", script).returncode == 0
+    wait_for_output(service, "it", "ready")
+    with OnTerminal(service.orcha("attach", "it"), service.environment) as it:
+        it.type(b"more\r")
+        it.until(b"got more")
+        assert it.end() == 0
+
+
+def test_detached_it_waits_for_the_input_of_who_attaches(service):
+    assert run(service, "--detach", "--stdin", "--name", "it", "cat", input=b"not read").returncode == 0
+    done = service.run("attach", "--stdin", "it", input="more")
+    assert (done.stdout, done.returncode) == ("more", 0)
+
+
+def test_what_is_retried_reads_anew(service):
+    assert run(service, "-i", "--name", "it", "cat", input=b"first").stdout == b"first"
+    done = service.run("retry", "--stdin", "it", input="second")
+    assert (done.stdout, done.returncode) == ("second", 0)
+
+
+def test_who_attaches_on_a_terminal_is_told_of_standard_input(service):
+    assert run(service, "-d", "-i", "--name", "it", "cat").returncode == 0
+    with OnTerminal(service.orcha("attach", "it"), service.environment) as it:
+        it.until(b"orcha attach --stdin it\r")
+        it.type(b"\x03")
+        assert it.end() == 130

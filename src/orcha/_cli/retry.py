@@ -13,6 +13,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: orcha retry make-k3x9qz --attach"
     parser.add_argument("id", metavar="ID", help="its id")
     parser.add_argument("-a", "--attach", action="store_true", help="follow it, and end with its exit code")
+    parser.add_argument("-i", "--stdin", action="store_true", help="follow it, and pass standard input")
 
 
 def run(namespace: argparse.Namespace) -> int:
@@ -20,4 +21,6 @@ def run(namespace: argparse.Namespace) -> int:
     from orcha._cli import attach, each
 
     code = each.of([namespace.id], lambda service, identity: service.done(service.retry(identity), identity))
-    return attach.attach(namespace.id) if code == 0 and namespace.attach else code
+    if code or not (namespace.attach or namespace.stdin):
+        return code
+    return attach.attach(namespace.id, stdin=namespace.stdin)

@@ -56,7 +56,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     add("-C", "--cwd", metavar="D", help="folder to run in (default: this one)")
     add("-e", "--env", metavar="K=V", action="append", default=[], help="set a variable; K alone: as it is here")
     add("--all-env", action="store_true", help="pass all variables, not only those that are allowed")
-    add("-i", "--stdin", action="store_true", help="pass standard input")
+    add("-i", "--stdin", action="store_true", help="pass standard input; with --detach who attaches does")
     add("-t", "--tty", action="store_true", help="give it a terminal, for interactive programs; implies --stdin")
     for name, read, metavar, text in _LIMITS:
         add(f"--{name}", metavar=metavar, type=read, help=text)
@@ -182,6 +182,7 @@ def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
     from orcha._wire.channel import new_identity
 
     fill_standard_descriptors()
+    _add_input(namespace, message)
     name, token, streams = namespace.name or made_up(message["argv"][0]), new_identity(), Streams()
     with connected(streams.tell) as service:
         if namespace.detach:
@@ -197,6 +198,16 @@ def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
             if left.line:
                 streams.tell(left.line)
             return left.code
+
+
+def _add_input(namespace: argparse.Namespace, message: dict[str, Any]) -> None:
+    """Say that it has standard input, and a terminal as large as this one; where it is detached, for who attaches."""
+    if namespace.stdin or namespace.tty:
+        message["stdin"] = True
+    if namespace.tty:
+        from orcha._cli.terminal import Terminal
+
+        message["tty"] = list(Terminal(0, raw=True).size())
 
 
 def _detached(service: Session, name: str, token: bytes, message: dict[str, Any]) -> int:
@@ -228,10 +239,6 @@ def _attached(
 
     name, token, message = sent
     typing = Typing(service, name, forward=namespace.stdin or namespace.tty, tty=namespace.tty, detach=Detached)
-    if namespace.stdin or namespace.tty:
-        message["stdin"] = True
-    if namespace.tty:
-        message["tty"] = list(typing.size())
     channel = service.channel()
     message["queue"] = channel
     result = service.one(Item(token, name, values.encode(message), channel.__orcha_channel__))
@@ -254,8 +261,10 @@ def _taken(result: Result) -> bool:
 
 
 def made_up(program: str | bytes) -> str:
-    """Make an id: the program's name and six characters of chance."""
-    word = os.fsdecode(program).rpartition("/")[2]
+    """Make an id: the program's name, without what looks like a secret, and six characters of chance."""
+    from orcha.utils.redact import HIDDEN, words
+
+    word = words([os.fsdecode(program)])[0].replace(HIDDEN, "").rpartition("/")[2]
     kept = "".join(each for each in word if each.isascii() and (each.isalnum() or each in "._-"))[:24]
     alphabet = "abcdefghjkmnpqrstuvwxyz23456789"
     chance = int.from_bytes(os.urandom(8), "big")
