@@ -187,6 +187,18 @@ def test_logs_of_several_are_told_apart(service):
         assert b"\x1b[33mlong |\x1b[0m three\r\n" in it.seen
 
 
+@pytest.mark.parametrize("arguments", [(), ("--follow",)])
+def test_logs_show_what_there_is_and_name_what_is_missing(service, arguments):
+    for name in ("a", "c"):
+        detach(service, name, "echo", name)
+    assert service.run("wait", "a", "c").returncode == 0
+    done = service.run("logs", *arguments, "a", "nobody", "c")
+    assert sorted(done.stdout.splitlines()) == ["a      | a", "c      | c"]
+    assert done.stderr.count("\n") == 1
+    assert "'nobody'" in done.stderr
+    assert done.returncode == 1
+
+
 def test_logs_for_programs(service):
     detach(service, "it", "sh", "-c", r"printf 'a\n'; sleep 0.1; printf '\377' >&2")
     assert service.run("wait", "it").returncode == 0
@@ -268,6 +280,18 @@ def test_wait_does_not_wait_for_longer_than_told(service, valve):
     for what in ("it", "--all"):
         done = service.run("wait", "--timeout", "50ms", what)
         assert (done.returncode, done.stderr) == (124, "orcha: it has not ended within the time\n")
+
+
+def test_wait_waits_for_the_others_where_one_is_missing(service, valve):
+    it = valve("it")
+    command = service.orcha("wait", "--json", "nobody", "it")
+    client = service.spawn(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert "'nobody'" in client.stderr.readline()
+    it.end()
+    assert json.loads(client.stdout.read()) == [{"id": "it", "outcome": "failed", "code": 5}]
+    assert client.wait(DEADLINE) == 1
+    done = service.run("wait", "--json", "nobody", "it")
+    assert (done.returncode, [end["code"] for end in json.loads(done.stdout)]) == (1, [5])
 
 
 def test_wait_for_nobody(service):

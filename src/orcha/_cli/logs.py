@@ -39,15 +39,24 @@ def run(namespace: argparse.Namespace) -> int:
     shown = printer(namespace.ids, namespace.stream, as_json=namespace.json)
     try:
         if namespace.follow and len(namespace.ids) > 1:
-            _together(namespace.ids, shown, tail=namespace.tail)
-        else:
-            for identity in namespace.ids:
-                for piece in _pieces(identity, shown.stream, tail=namespace.tail, follow=namespace.follow):
-                    shown.show(identity, piece)
-                shown.end(identity)
+            return _together(namespace.ids, shown, tail=namespace.tail)
+        return _in_turn(namespace, shown)
     except BrokenPipeError:
         return BROKEN_PIPE
-    return 0
+
+
+def _in_turn(namespace: argparse.Namespace, shown: Printer) -> int:
+    """Show one after another; 1 where one could not be."""
+    from orcha._cli import each
+
+    code = 0
+    for identity in namespace.ids:
+        with each.saying() as failed:
+            for piece in _pieces(identity, shown.stream, tail=namespace.tail, follow=namespace.follow):
+                shown.show(identity, piece)
+        shown.end(identity)
+        code = code or int(bool(failed))
+    return code
 
 
 def _pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool) -> Iterator[Piece]:
@@ -56,15 +65,17 @@ def _pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool
     return pieces(identity, stream, tail=tail, follow=follow)
 
 
-def _together(identities: Sequence[str], shown: Printer, *, tail: int | None) -> None:
-    """Follow several at once.
+def _together(identities: Sequence[str], shown: Printer, *, tail: int | None) -> int:
+    """Follow several at once; 1 where one could not be.
 
     Raises:
-        OrchaError: one of them is not there, or there is no service.
+        OrchaError: there is no service.
 
     """
     from queue import Queue
     from threading import Thread  # noqa: TID251 - each has a channel of its own to wait for
+
+    from orcha._cli import each
 
     arrived: Queue[tuple[str, Piece | BaseException | None]] = Queue(maxsize=64)
 
@@ -78,13 +89,17 @@ def _together(identities: Sequence[str], shown: Printer, *, tail: int | None) ->
 
     for identity in identities:
         Thread(target=follow, args=(identity,), daemon=True).start()
-    left = len(identities)
+    left, code = len(identities), 0
     while left:
         identity, piece = arrived.get()
         if piece is None:
             shown.end(identity)
             left -= 1
+        elif isinstance(piece, each.OF_ONE):
+            each.say(piece)
+            code = 1
         elif isinstance(piece, BaseException):
             raise piece
         else:
             shown.show(identity, piece)
+    return code

@@ -27,24 +27,25 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Wait for each; give the first code that is not 0."""
-    from orcha._cli import render
+    from orcha._cli import each, render
     from orcha._cli.connection import connected
 
     until = None if namespace.timeout is None else render.now() + namespace.timeout
     ends: list[dict[str, Any]] = []
+    code = 0
     with connected() as service:
-        identities = namespace.ids or _all(service)
-        for identity in identities:
-            end = for_end(service, identity, until)
-            if end is None:
-                render.note(f"{render.plain(identity)} has not ended within the time")
-                break
-            ends.append(end)
+        for identity in namespace.ids or _all(service):
+            with each.saying() as failed:
+                end = for_end(service, identity, until)
+                if end is None:
+                    render.note(f"{render.plain(identity)} has not ended within the time")
+                    code = TIMED_OUT
+                    break
+                ends.append(end)
+            code = code or int(bool(failed))
     if namespace.json:
         render.json(ends)
-    if len(ends) < len(identities):
-        return TIMED_OUT
-    return next((end["code"] for end in ends if end["code"]), 0)
+    return code or next((end["code"] for end in ends if end["code"]), 0)
 
 
 def _all(service: Session) -> list[str]:
