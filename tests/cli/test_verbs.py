@@ -78,6 +78,33 @@ def test_each_verb_says_in_a_line_that_there_is_no_such_petition(own_service):
         assert done.stderr.count("\n") == 1, verb
 
 
+def test_each_verb_refuses_what_it_does_not_know_with_its_own_usage(orcha):
+    for verb in MINE:
+        arguments = {"ps": [], "stats": [], "priority": ["x", "1"]}.get(verb, ["x"])
+        done = orcha.run(verb, "--nonsense", *arguments)
+        assert done.returncode == 2, verb
+        assert done.stderr.startswith(f"usage: orcha {verb} "), verb
+        assert "--nonsense" in done.stderr, verb
+
+
+@pytest.mark.parametrize("verb", [["ps", "--port", "3"], ["run", "--port", "3", "true"], ["show", "x", "--key=k"]])
+def test_what_goes_before_the_command_is_said(orcha, verb):
+    done = orcha.run(*verb)
+    assert done.returncode == 2
+    assert "goes before the command: orcha --" in done.stderr
+
+
+def test_what_is_no_text_is_no_id(orcha):
+    odd = os.fsdecode(b"\xff")
+    for verb in MINE:
+        if verb in {"ps", "stats"}:
+            continue
+        arguments = {"run": ["--name", odd, "true"], "priority": [odd, "1"]}.get(verb, [odd])
+        done = orcha.run(verb, *arguments)
+        assert done.returncode == 2, verb
+        assert "'\\udcff' is no text" in done.stderr, verb
+
+
 # --- show ------------------------------------------------------------------------------------------------------------
 
 
@@ -121,6 +148,9 @@ def test_show_tells_of_each_attempt_and_which_signal_ended_it(service):
     wait_for(lambda: rows(service)["killed"]["state"] == "running")
     service.run("cancel", "killed")
     assert "sent SIGINT (cancel" in service.run("show", "killed").stdout
+    (sent,) = shown(service, "killed")["attempts"][0]["signals"]
+    assert datetime.fromisoformat(sent[0]).year > 2000
+    assert sent[1:] == [2, "cancelled"]
 
 
 def test_show_of_what_waits_tells_why(busy):
@@ -290,6 +320,8 @@ def test_stats_count(own_service):
     lines = service.run("stats").stdout
     assert "outcomes:      succeeded 1\n" in lines
     assert "states:        ended 1\n" in lines
+    (manager,) = found["managers"]
+    assert f"managers:      {manager} 0\n" in lines
 
 
 def test_ps_watches_until_ctrl_c(service):

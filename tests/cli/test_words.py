@@ -31,6 +31,20 @@ def test_no_sizes(text):
         options.size(text)
 
 
+@pytest.mark.parametrize(
+    ("read", "text", "said"),
+    [
+        (options.duration, "99999999999999999999", "at most 36500d"),
+        (options.duration, "0", "above zero"),
+        (options.size, "99999999999999T", "less than 4194304T"),
+        (options.size, "0", "is no size"),
+    ],
+)
+def test_a_limit_of_what_can_be_given_is_said(read, text, said):
+    with pytest.raises(argparse.ArgumentTypeError, match=said):
+        read(text)
+
+
 @pytest.mark.parametrize("text", ["", "NOPE", "0", "999"])
 def test_no_signals(text):
     with pytest.raises(argparse.ArgumentTypeError):

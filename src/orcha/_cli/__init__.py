@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from types import ModuleType
+    from typing import Any
 
 VERBS = {
     "run": "run a command",
@@ -27,6 +28,27 @@ VERBS = {
 """Each verb with its line in ``orcha --help``; its module here has its name."""
 
 
+_BEFORE = ("--listen-address", "--port", "--key", "--systemd", "--no-store", "--allow-weak-key")
+"""Options that stand before the command."""
+
+
+def refuse_what_is_unknown(parser: argparse.ArgumentParser) -> None:
+    """Have a verb's own parser refuse what it does not know, with its own usage: else that of `orcha` is shown."""
+    parse = parser.parse_known_args
+
+    def parse_all(args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        found, unknown = parse(args, namespace)
+        for word in unknown:
+            if word.partition("=")[0] in _BEFORE:
+                verb = parser.prog.rpartition(" ")[2]
+                parser.error(f"{word} goes before the command: orcha {word} ... {verb}")
+        if unknown:
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+    parser.parse_known_args = parse_all  # type: ignore[method-assign]  # what a subparser is asked by
+
+
 class Verb:
     """A built-in verb as the command line sees it: it answers as a plugin does."""
 
@@ -36,6 +58,7 @@ class Verb:
         parser = subparsers.add_parser(name, help=VERBS[name])
         parser.set_defaults(owner=self)
         self._module.create_parser(parser)
+        refuse_what_is_unknown(parser)
 
     def can_handle(self, owner: object) -> bool:
         """Whether a command is this verb's."""

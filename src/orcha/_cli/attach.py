@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from orcha._cli import options
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
@@ -16,7 +18,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "Follow a petition from its first byte on, and end with its exit code."
     parser.epilog = "example: orcha attach make-k3x9qz   (Ctrl+C cancels it, Ctrl+] d leaves it running)"
-    parser.add_argument("id", metavar="ID", help="its id")
+    parser.add_argument("id", type=options.written, metavar="ID", help="its id")
     parser.add_argument("-i", "--stdin", action="store_true", help="pass standard input, where it takes any")
 
 

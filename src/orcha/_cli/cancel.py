@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from orcha._cli import options
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
@@ -11,7 +13,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "End petitions; returns when nothing of them runs any more."
     parser.epilog = "example: orcha cancel make-k3x9qz nightly"
-    parser.add_argument("ids", nargs="+", metavar="ID", help="an id")
+    parser.add_argument("ids", nargs="+", type=options.written, metavar="ID", help="an id")
     parser.add_argument("--now", action="store_true", help="kill at once, without asking it to end first")
     parser.add_argument("--why", default="", metavar="TEXT", help="a reason, kept with it")
 

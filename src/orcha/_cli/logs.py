@@ -21,7 +21,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         "Show what petitions wrote, byte for byte; with several, each line after the id of the one that wrote it."
     )
     parser.epilog = "example: orcha logs --follow --tail 20 nightly make-k3x9qz   (Ctrl+C leaves them running)"
-    parser.add_argument("ids", nargs="+", metavar="ID", help="an id")
+    parser.add_argument("ids", nargs="+", type=options.written, metavar="ID", help="an id")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until they end")
     parser.add_argument("--stream", choices=("out", "err"), help="show standard output, or standard error, alone")
     parser.add_argument("-n", "--tail", type=options.not_negative, metavar="N", help="begin with the last N lines")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_LARGEST = 1 << 62
 _LONGEST = 100 * 365 * 86_400.0
 
 ALLOWED = (
@@ -36,7 +37,9 @@ def duration(text: str) -> float:
         except (ValueError, KeyError):
             raise argparse.ArgumentTypeError(f"{text!r} is no duration: 90, 90s, 5m, 2h, 1h30m") from None
         rest = rest[digits + unit :]
-    if not 0 < total <= _LONGEST:
+    if total > _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is too long: at most {_LONGEST / _SECONDS['d']:.0f}d")
+    if not total > 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration above zero")
     return total
 
@@ -54,7 +57,9 @@ def size(text: str) -> int:
         value = float(number[: len(number) - len(unit)]) * _BYTES[unit]
     except ValueError:
         value = 0.0
-    if not 1 <= value < 1 << 62:
+    if value >= _LARGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is too much: less than {_LARGEST // _BYTES['T']}T")
+    if not value >= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no size: 65536, 512M, 2G")
     return int(value)
 
@@ -72,6 +77,13 @@ def signal_number(text: str) -> int:
         return int(Signals(int(name)) if name.isdecimal() else Signals["SIG" + name.removeprefix("SIG")])
     except (ValueError, KeyError):
         raise argparse.ArgumentTypeError(f"{text!r} is no signal: INT, TERM, 15") from None
+
+
+def written(text: str) -> str:
+    """Read an id, a label, a key or a group: any text, but not bytes that are none."""
+    if not is_text(text):
+        raise argparse.ArgumentTypeError(f"{text!a} is no text")
+    return text
 
 
 def count(text: str) -> int:

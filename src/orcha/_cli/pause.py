@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from orcha._cli import options
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
@@ -15,8 +17,8 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = "examples: orcha pause make-k3x9qz;  orcha pause --group nightly;  orcha pause --all"
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("ids", nargs="*", default=[], metavar="ID", help="an id")
-    what.add_argument("-g", "--group", metavar="G", help="a group")
+    what.add_argument("ids", nargs="*", default=[], type=options.written, metavar="ID", help="an id")
+    what.add_argument("-g", "--group", type=options.written, metavar="G", help="a group")
     what.add_argument("-a", "--all", action="store_true", help="everything")
 
 

@@ -13,7 +13,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "Give a waiting petition another priority: the lower starts first."
     parser.epilog = "example: orcha priority nightly -5"
-    parser.add_argument("id", metavar="ID", help="its id")
+    parser.add_argument("id", type=options.written, metavar="ID", help="its id")
     parser.add_argument("priority", metavar="N", type=options.number, help="a number; 0 where nothing else was said")
 
 

@@ -31,7 +31,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state", action="append", choices=list(_STATES), help="show those in this state only; may be given repeatedly"
     )
-    parser.add_argument("-g", "--group", metavar="G", help="show those of this group only")
+    parser.add_argument("-g", "--group", type=options.written, metavar="G", help="show those of this group only")
     parser.add_argument(
         "-w",
         "--watch",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from orcha._cli import options
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
@@ -12,8 +14,8 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.description = "Undo what orcha pause did with the same arguments."
     parser.epilog = "examples: orcha resume make-k3x9qz;  orcha resume --group nightly;  orcha resume --all"
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("ids", nargs="*", default=[], metavar="ID", help="an id")
-    what.add_argument("-g", "--group", metavar="G", help="a group")
+    what.add_argument("ids", nargs="*", default=[], type=options.written, metavar="ID", help="an id")
+    what.add_argument("-g", "--group", type=options.written, metavar="G", help="a group")
     what.add_argument("-a", "--all", action="store_true", help="everything")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from orcha._cli import options
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
@@ -11,7 +13,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "Forget petitions that have ended, and their output."
     parser.epilog = "example: orcha rm make-k3x9qz"
-    parser.add_argument("ids", nargs="+", metavar="ID", help="an id")
+    parser.add_argument("ids", nargs="+", type=options.written, metavar="ID", help="an id")
 
 
 def run(namespace: argparse.Namespace) -> int:

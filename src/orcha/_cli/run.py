@@ -49,10 +49,15 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.allow_abbrev = False
     add = parser.add_argument
     add("-d", "--detach", action="store_true", help="print the id and leave it running")
-    add("--name", metavar="ID", help="its id, of which only one may wait or run at a time (default: made up)")
-    add("--label", metavar="TEXT", help="a text shown with it")
+    add(
+        "--name",
+        type=options.written,
+        metavar="ID",
+        help="its id, of which only one may wait or run at a time (default: made up)",
+    )
+    add("--label", type=options.written, metavar="TEXT", help="a text shown with it")
     add("-p", "--priority", metavar="N", type=options.number, default=0, help="the lower starts first (default: 0)")
-    add("-g", "--group", metavar="G", help="the group whose slots it takes")
+    add("-g", "--group", type=options.written, metavar="G", help="the group whose slots it takes")
     add("-C", "--cwd", metavar="D", help="folder to run in (default: this one)")
     add("-e", "--env", metavar="K=V", action="append", default=[], help="set a variable; K alone: as it is here")
     add("--all-env", action="store_true", help="pass all variables, not only those that are allowed")
@@ -63,7 +68,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     add("--output-policy", choices=("truncate", "kill", "rotate"), help="what happens beyond that")
     add("--on-interrupt", choices=("fail", "rerun", "ask"), help="what to do when a crash interrupted it")
     _add_retry(parser)
-    add("--once", metavar="KEY", help="only one petition of this key waits or runs at a time")
+    add("--once", type=options.written, metavar="KEY", help="only one petition of this key waits or runs at a time")
     add("--if-exists", choices=("attach", "reject", "replace"), help="where there is one (default: reject)")
     add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its arguments")
 
@@ -79,7 +84,12 @@ def _add_retry(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="try again only after this exit code, signal (SIGKILL), or 'timeout'; may be given repeatedly",
     )
-    add("--retry-output", metavar="REGEX", help="try again only where this is found at the end of its output")
+    add(
+        "--retry-output",
+        type=options.written,
+        metavar="REGEX",
+        help="try again only where this is found at the end of its output",
+    )
     add("--retry-delay", metavar="T", type=options.duration, help="wait this long before the first retry (default: 1s)")
     add("--retry-factor", metavar="X", type=float, help="how much longer each further pause is (default: 2)")
     add("--retry-longest", metavar="T", type=options.duration, help="no pause is longer than this (default: 1h)")

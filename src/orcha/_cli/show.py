@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from orcha._cli import options
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
@@ -15,7 +17,9 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "Show everything that is known of a petition. Of the environment only names are shown."
     parser.epilog = "example: orcha show make-k3x9qz --json"
-    parser.add_argument("id", metavar="ID", help="its id: the one that has not ended, else the newest")
+    parser.add_argument(
+        "id", type=options.written, metavar="ID", help="its id: the one that has not ended, else the newest"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON object; times are ISO 8601, in UTC")
 
 

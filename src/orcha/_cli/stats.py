@@ -42,7 +42,12 @@ def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if told.is_nothing(value):
             continue
         if name in _COUNTS:
-            text = ", ".join(f"{render.plain(key).replace('_', ' ')} {each:.4g}" for key, each in value.items() if each)
+            served = name == "managers"  # also where nothing of one runs; its name is that of a module
+            text = ", ".join(
+                f"{render.plain(key if served else key.replace('_', ' '))} {each:.4g}"
+                for key, each in value.items()
+                if each or served
+            )
         else:
             text = told.value(name, value)
         yield name.replace("_", " "), text or "none"

@@ -71,9 +71,13 @@ def as_json(found: Any, name: str = "", *, times: Container[str] = TIMES) -> Any
 
     >>> as_json({"started": 0, "channel": bytes(2), "priority": float("inf")})
     {'started': '1970-01-01T00:00:00+00:00', 'channel': '0000', 'priority': 'inf'}
+    >>> as_json({"signals": [[0.0, 15, "cancel"]], "retry": {"signals": [9]}})
+    {'signals': [['1970-01-01T00:00:00+00:00', 15, 'cancel']], 'retry': {'signals': [9]}}
     """
     if isinstance(found, dict):
         return {str(key): as_json(each, str(key), times=times) for key, each in found.items()}
+    if name == "signals" and isinstance(found, list | tuple) and all(isinstance(each, list | tuple) for each in found):
+        found = [[render.iso(when), *rest] for when, *rest in found]  # those that were sent; other ones are numbers
     if isinstance(found, list | tuple | set | frozenset):
         return [as_json(each, times=times) for each in found]
     if isinstance(found, bytes):

@@ -19,7 +19,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.description = "Wait until petitions have ended. The exit code is the first one, in the order given, above 0."
     parser.epilog = "example: orcha wait nightly make-k3x9qz --timeout 10m"
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("ids", nargs="*", default=[], metavar="ID", help="an id")
+    what.add_argument("ids", nargs="*", default=[], type=options.written, metavar="ID", help="an id")
     what.add_argument("-a", "--all", action="store_true", help="all that wait or run now")
     parser.add_argument("--timeout", type=options.duration, metavar="T", help="end with 124 when it takes longer")
     parser.add_argument("--json", action="store_true", help="print a JSON array: id, outcome and code of each")
