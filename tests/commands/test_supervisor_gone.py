@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -90,3 +91,30 @@ def test_everything_dies_at_once_and_what_may_run_again_does(serve, connect, tmp
     service.start()
     assert everything(queue).code == 3
     assert command_line(int(data)) in {"", "(ended)"}
+
+
+@pytest.mark.parametrize("when", ["while the service runs", "after its death"])
+def test_with_the_folder_of_shims_removed_nothing_runs_twice(serve, connect, when):
+    service = serve(COMMANDS)
+    queue = run(connect(service), "m1", "sh", "-c", "echo $$; exec sleep 600", on_interrupt="rerun")
+    first = int(queue.get()[1])
+    wait_for(lambda: 1 in shims(service), what="the shim's box")
+    shim = shims(service)[1]
+    (folder,) = service.home.glob("*/shims")
+    if when == "after its death":
+        service.kill()
+        shutil.rmtree(folder)
+    else:
+        shutil.rmtree(folder)
+        service.kill()
+    service.start()
+    second = int(queue.get()[1])
+    assert second != first
+    assert not is_alive_here(first)
+    wait_for(lambda: not is_alive_here(shim), what="the end of its shim")
+    assert connect(service).finish("m1")
+    assert everything(queue).code == 130
+
+
+def is_alive_here(pid):
+    return command_line(pid) not in {"", "(ended)"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -276,6 +277,30 @@ def test_a_shim_s_leftovers_die_though_there_is_no_service(hold, open_world, nap
     for word in boxes(folder):
         kill_shim(word)
     wait_for(lambda: not running_from(Path(nap).parent), what="the supervisor's sweep")
+
+
+def test_a_command_whose_shim_cannot_be_found_any_more_ends_with_its_service(hold, open_world, nap: str) -> None:
+    holder = hold()
+    holder.start(1, "sh", "-c", f"trap '' INT TERM; setsid {nap} 1000 & env -i {nap} 1000")
+    folder = holder_folder(open_world)
+    wait_for(lambda: len(running_from(Path(nap).parent)) == 3)
+    shim = boxes(folder)[0].pid
+    shutil.rmtree(folder / "shims")
+    holder.kill()
+    wait_for(lambda: not running_from(Path(nap).parent), what="its end")
+    wait_for(lambda: not Path(f"/proc/{shim}").exists(), what="the end of its shim")
+
+
+def test_a_command_that_is_not_to_outlive_its_service_ends_with_it(hold, open_world, nap: str, tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    holder = hold()
+    holder.start(1, "sh", "-c", f"trap 'touch {asked}; exit' INT; setsid {nap} 1000 & {nap} 1000", outlives=False)
+    folder = holder_folder(open_world)
+    wait_for(lambda: len(running_from(Path(nap).parent)) == 3)
+    holder.kill()
+    wait_for(lambda: not running_from(Path(nap).parent), what="its end")
+    wait_for(lambda: not boxes(folder), what="the end of its shim")
+    assert asked.exists(), "it was asked to end first"
 
 
 def test_a_leader_s_end_is_known_though_the_shim_died(open_world, folder: Path) -> None:

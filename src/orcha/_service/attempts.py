@@ -71,8 +71,8 @@ def _environment() -> dict[str, str]:
     return dict(os.environ)
 
 
-def spec_of(record: Record) -> Spec:
-    """Give what is to be executed for a petition's current attempt."""
+def spec_of(record: Record, *, outlives: bool = True) -> Spec:
+    """Give what is to be executed for a petition's current attempt, and whether it `outlives` the service."""
     petition: CommandPetition = record.petition  # type: ignore[assignment]
     environment = dict(_environment() if petition.env is None else petition.env)
     environment |= {"ORCHA_ID": record.key.replace("\0", ""), "ORCHA_ATTEMPT": str(record.attempt)}
@@ -96,6 +96,7 @@ def spec_of(record: Record) -> Spec:
         petition.cpu_share,
         petition.output_limit,
         petition.output_policy,
+        outlives,
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from heapq import merge
 from typing import TYPE_CHECKING
 
 from orcha._core.state import State
+from orcha._processes.identity import boot_id
 from orcha._service.loading import record_of
 from orcha._supervisor import contract
+from orcha._supervisor.burying import sweep_unboxed
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
@@ -86,10 +89,19 @@ class _Recovery:
             executed = there.executed
             self._engine.after_batch(lambda engine: engine.commands.reach().forget(row.seq, row.attempt))
         else:
+            self._sweep(row, command)
             executed = row.state is not State.STARTING or self._engine.commands.rebooted
         losses = 0 if executed else max(1, command.losses)
         self._engine.commands.note_loss(row, command, losses)
         return losses
+
+    def _sweep(self, row: Row, command: CommandRow) -> None:
+        """End a command that runs on though nothing of its shim is found: another attempt may be next."""
+        if command.pid is None or command.start_time is None or command.boot_id != boot_id():
+            return
+        if sweep_unboxed(command.pid, command.start_time):
+            text = "petition %s: its command ran on, and its shim cannot be found: both were killed"
+            self._engine.report(logging.ERROR, text, row.id)
 
     def rest(self) -> None:
         """Let those that wait for their next attempt's time go on to do so."""

@@ -6,10 +6,11 @@ import contextlib
 import logging
 import os
 import threading
+import time
 
-from orcha._processes.identity import boot_id
+from orcha._processes.identity import boot_id, read_stat
 from orcha._processes.sweep import sweep
-from orcha._processes.tag import exactly, tag_of
+from orcha._processes.tag import exactly, ordinal_of, read_tag, tag_of
 from orcha._supervisor import box as boxes
 from orcha._supervisor.contract import LOST, Ended, Found, Usage
 from orcha._supervisor.groups import Places
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _DEADLINE = 5.0
+_AGREES = 2.0
+"""Seconds between a start as the shim saw it and as the kernel does: it is kept in ticks, and the clock may drift."""
 _EXECUTED = frozenset({boxes.TAKEN, boxes.STARTED, boxes.ENDED, boxes.DONE})
 
 
@@ -55,6 +58,27 @@ def bury(folder: Path, shim: str, report: Callable[[int, str], None], level: int
         _end(word),
         same_boot,
     )
+
+
+def sweep_unboxed(leader: int, started: float) -> bool:
+    """Kill an attempt and its shim, whose box and socket were removed; tell whether it was there.
+
+    It is known by its leader, whose process id in this boot is given with when it was started (seconds since 1970): a
+    process of that time which carries a tag bears its attempt's, as do the shim and all that it started.
+    """
+    tag = read_tag(leader)
+    if not ordinal_of(tag) or not _was_started(leader, started):
+        return False
+    sweep(exactly(tag), deadline=_DEADLINE)
+    return True
+
+
+def _was_started(pid: int, at: float) -> bool:
+    stat = read_stat(pid)
+    if stat is None:
+        return False
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - stat.start_time / os.sysconf("SC_CLK_TCK")
+    return abs(time.time() - age - at) < _AGREES
 
 
 def forget(folder: Path, shim: str) -> None:

@@ -42,6 +42,8 @@ class Spec(NamedTuple):
     """Percent of one processor, by cgroup: 150 is one and a half."""
     output_limit: int = 1 << 30
     output_policy: str = TRUNCATE
+    outlives: bool = True
+    """Whether it goes on while its service is away; builds that do not know this let it."""
 
 
 class Span(NamedTuple):

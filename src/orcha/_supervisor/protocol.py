@@ -36,7 +36,7 @@ _NUMBERS = {
     "output_limit": _MOST,
 }
 """What of a specification is a number, and the largest."""
-_NEVER_NONE = frozenset({"stop_signal", "grace", "output_limit", "output_policy"})
+_NEVER_NONE = frozenset({"stop_signal", "grace", "output_limit", "output_policy", "outlives"})
 
 _LENGTHS = struct.Struct("!II")
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -134,4 +134,3 @@ def unpack_spec(found: Head) -> Spec:
     known["tty"] = tuple(known["tty"]) if known.get("tty") else None
     known = {name: value for name, value in known.items() if value is not None or name not in _NEVER_NONE}
     return Spec(**known)
-

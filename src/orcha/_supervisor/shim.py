@@ -60,6 +60,9 @@ class Shim:
         self._strangers: dict[int, Link] = {}
         self._attempt: Attempt | None = None
         self._tree = Tree(first.nonce << 32 | first.ordinal)
+        self._place = self._socket_file()
+        self._abandoned = False
+        """Whether its attempt was ended since nobody can come back for it."""
         self._flowing = True
         """Whether the service wants the attempt's events: after a reconnect it says from where on."""
         self._reported = False
@@ -123,8 +126,9 @@ class Shim:
         return max(0, int((due - time.monotonic()) * 1000) + 1)
 
     def _is_needed(self) -> bool:
-        if self._attempt is not None:
-            return True
+        attempt = self._attempt
+        if attempt is not None:
+            return not (self._abandoned and attempt.is_over and self._link is None)
         if not self._wanted:
             return False
         return self._link is not None or time.monotonic() < self._idle_since + UNWANTED
@@ -187,6 +191,28 @@ class Shim:
             self._idle_since = -_FOREVER  # a service that comes back wants others
             if self._attempt is not None:
                 self._attempt.output.connected = False
+                self._go_on_alone(self._attempt)
+
+    def _go_on_alone(self, attempt: Attempt) -> None:
+        """Let the attempt go on without a service, unless none can come back for it: it would run on for ever.
+
+        Where its socket is gone a service that returns cannot know of it, and may start another attempt soon: it gets
+        no grace.
+        """
+        if self._place is not None and self._socket_file() != self._place:
+            self._abandoned = True
+            attempt.kill("abandoned")
+        elif not attempt.spec.outlives:
+            self._abandoned = True
+            attempt.cancel("abandoned")
+
+    def _socket_file(self) -> tuple[int, int] | None:
+        """Give which file its socket is; None where there is none, or nobody can tell."""
+        try:
+            found = os.stat(f"{self._folder}/shims/{self.name}.sock")
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def _take(self, link: Link, frame: Frame) -> None:
         kind, head = frame.head["t"], frame.head
@@ -212,7 +238,7 @@ class Shim:
             self._unhandle(before.descriptor)
             before.close()
         self._write(self._word._replace(epoch=epoch))
-        self._flowing = self._reported = False
+        self._flowing = self._reported = self._abandoned = False
         state: Head = {"t": "state", "shim": self.name, "version": version, "phase": "idle"}
         attempt = self._attempt
         if attempt is not None:
