@@ -180,3 +180,22 @@ def test_a_priority_that_is_not_a_number_is_refused():
 def test_a_priority_of_another_type_is_refused_by_its_name(priority):
     with pytest.raises(TypeError, match=f"is a {type(priority).__name__}, not an int or a float"):
         checked_priority(priority)
+
+
+class NobodyMay(Conditions):
+    """What nobody may do any more is said once for all."""
+
+    def __call__(self, record):
+        return Answer.NONE if super().__call__(record) is Answer.NO else Answer.YES
+
+
+def test_a_no_to_all_ends_the_asking():
+    conditions = NobodyMay(1, dict.fromkeys(range(10), 1))
+    choose([petition(seq) for seq in range(10)], [], conditions)
+    assert [record.seq for record in conditions.asked] == [0, 1]
+
+
+def test_who_has_just_come_is_asked_though_it_was_a_no_to_all():
+    conditions = NobodyMay(0, dict.fromkeys(range(10), 1))
+    choose([petition(seq) for seq in range(9)], [petition(9)], conditions, patience=3)
+    assert [record.seq for record in conditions.asked] == [0, 1, 2, 9]

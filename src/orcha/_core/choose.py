@@ -25,9 +25,11 @@ class Answer(IntEnum):
     YES = 1
     NO = 2
     BROKEN = 3
+    NONE = 4
+    """No, and whoever else waits would hear the same."""
 
 
-_NO = Answer.NO  # looked up once: an attribute of an enumeration costs ten times a global name
+_NO, _NONE = Answer.NO, Answer.NONE  # looked up once: an attribute of an enumeration costs ten times a global name
 
 
 def in_order(waiting: list[Record], new: list[Record]) -> list[Record]:
@@ -50,7 +52,8 @@ def choose(
     """Ask in order; each yes counts before the next is asked.
 
     Of those that waited before, `patience` may say no; whoever has just come is asked once in any case, so that a
-    queue of blocked petitions hides nobody. With `look_ahead` only the first so many of all are asked.
+    queue of blocked petitions hides nobody. With `look_ahead` only the first so many of all are asked. A NONE ends it,
+    where nobody is new.
     """
     if not new and look_ahead is None:
         _ask_waiting(waiting, ask, patience)
@@ -64,16 +67,17 @@ def choose(
         is_new = record.seq in fresh
         if noes >= patience and not is_new:
             continue
-        if ask(record) is _NO and not is_new:
+        if ask(record) in {_NO, _NONE} and not is_new:
             noes += 1
 
 
 def _ask_waiting(waiting: list[Record], ask: Callable[[Record], Answer], patience: int) -> None:
     for record in waiting:
-        if ask(record) is _NO:
+        answer = ask(record)
+        if answer is _NO:
             patience -= 1
-            if patience <= 0:
-                return
+        if patience <= 0 or answer is _NONE:
+            return
 
 
 def checked_priority(priority: object) -> int | float:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from orcha._core.choose import PATIENCE
+from orcha._core.choose import PATIENCE, Answer
 from orcha._service.loading import record_of
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._service.engine import Engine
+    from orcha._service.visit import Visit
+
+_YES = Answer.YES  # looked up once: an attribute of an enumeration costs ten times a global name
 
 HEADS = 96
-"""Waiting petitions handed over to be asked."""
+"""Waiting petitions handed over to be asked, at most."""
+_BEYOND = PATIENCE + 8
+"""Those handed over where none of the last ones could start."""
 AFTER_A_START = 0.05
 """Seconds after which a start alone has blocked conditions asked again."""
 SAMPLE = 64
@@ -29,6 +34,8 @@ class Candidates:
         """Belong to an engine."""
         self._engine = engine
         self.look_ahead: int | None = engine.settings.look_ahead
+        self.heads = HEADS
+        """How many of the first ones are handed over: more where many of the last ones could start."""
         self.more = False
         """More of the first ones are to be asked, though nothing has changed."""
         self._asked_version = -1
@@ -50,6 +57,12 @@ class Candidates:
         self._asked_version = self._engine.machine.version
         self.more = False
 
+    def note(self, visit: Visit) -> None:
+        """Learn from a visit of those that wait, whose results are in."""
+        self.more = len(visit.waiting) >= self.heads and visit.noes < PATIENCE
+        if visit.waiting:
+            self.heads = min(HEADS, _BEYOND + 2 * sum(result.answer is _YES for result in visit.results))
+
     def take(self, *, converting: bool) -> tuple[list[Record], list[Record]]:
         """Give the first ones in order, or a sample of the others, to be asked now.
 
@@ -66,7 +79,7 @@ class Candidates:
         narrow = self.look_ahead is not None and converting  # who is new counts among the first so many
         if machine.version != self._asked_version or self.more or self._start_due or narrow:
             self._asked_starts, self._start_due = machine.starts, False
-            waiting = self._records(machine.waiting.head(self.look_ahead or HEADS))
+            waiting = self._records(machine.waiting.head(self.look_ahead or self.heads))
         elif machine.starts != self._asked_starts and not self._start_armed:
             self._start_armed = True
             self._engine.timers.at(time.monotonic() + AFTER_A_START, self._after_a_start)

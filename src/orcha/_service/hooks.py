@@ -16,11 +16,12 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from orcha._core.choose import Answer, checked_priority, choose
+from orcha._core.choose import PATIENCE, Answer, checked_priority, choose
 from orcha._core.record import Phase
 from orcha._core.state import OnInterrupt
 from orcha._core.tuples import new_tuple
 from orcha._service.describe import describe
+from orcha._service.managers import COMMAND_MANAGER
 from orcha._service.marking import mark_started
 from orcha._service.visit import Hook, Result
 from orcha._wire import values
@@ -47,7 +48,7 @@ _CALL, _CONDITION, _CONVERT, _ON_FINISH, _ON_START = (
     Hook.ON_START,
 )
 _ACTION = Phase.ACTION
-_BROKEN, _NO, _YES = Answer.BROKEN, Answer.NO, Answer.YES
+_BROKEN, _NO, _NONE, _YES = Answer.BROKEN, Answer.NO, Answer.NONE, Answer.YES
 
 FORKED_AND_RETURNED = 70
 """Exit code of a copy of the service that plugin code made by forking and returning."""
@@ -251,7 +252,7 @@ class Hooks:
             petition = self._converted(record)
             priority = checked_priority(petition.priority)
             policy: Policy | None = getattr(petition, "policy", None)
-            if isinstance(petition, CommandPetition):
+            if isinstance(petition, CommandPetition) and record.manager != COMMAND_MANAGER:  # which has looked already
                 petition.check()
         except StaleCall:
             raise
@@ -308,12 +309,24 @@ class Hooks:
             visit.current = None
             if answer is _NO:
                 visit.noes += 1
+                if visit.is_shut:
+                    return self._tell_the_others(visit, record, reason)
                 if record.group is None and record.why is not None and record.why == (reason or SAYS_NO):
                     return answer
             elif answer is _YES:
                 self._granted[record.key] = record.seq
             visit.results.append(new_tuple(Result, (_CONDITION, record, reason, answer, None)))
         return answer
+
+    def _tell_the_others(self, visit: Visit, record: Record, reason: str | None) -> Answer:
+        """Let those that would be asked next have the reason by which nobody may start, without asking them."""
+        after = visit.waiting.index(record)
+        for other in visit.waiting[after : after + PATIENCE - visit.noes + 1]:
+            why = reason if other is record else visit.shut[other.manager]
+            if other.why != why and other.petition is not None:
+                visit.results.append(Result(_CONDITION, other, why, _NO))
+        visit.noes = PATIENCE
+        return _NONE
 
     def _answer(self, visit: Visit, record: Record) -> tuple[Answer, str | None]:
         """Give what a condition says, and the reason of a no."""

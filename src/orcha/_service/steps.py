@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._service.actions import Run
+from orcha._service.managers import COMMAND_MANAGER
 from orcha._service.marking import attach, set_state
 from orcha._wire.attempt import AttemptChannel
 
@@ -27,7 +28,7 @@ class Steps:
         assert petition is not None
         record.run = run = Run(engine, record, petition, engine.ending.take_ordinal())
         queue = getattr(petition, "queue", None)
-        if isinstance(queue, AttemptChannel):
+        if isinstance(queue, AttemptChannel) and record.manager != COMMAND_MANAGER:  # which puts nothing there
             engine.ending.bind(queue, run)
         attach(petition, run, engine.report)
 

@@ -84,6 +84,17 @@ class Visit:
         self.over = False
         self.lock = threading.Lock()
 
+    @property
+    def is_shut(self) -> bool:
+        """Whether nobody of those that wait may start, and nobody else is to be asked."""
+        shut = self.shut
+        return (
+            bool(shut and self.waiting)
+            and not self.new
+            and self.look_ahead is None
+            and all(record.manager in shut for record in self.waiting)
+        )
+
     def abandon(self, overdue: float, now: float) -> Call | None:
         """Give the thread up if the call in flight began more than `overdue` seconds ago; give that call."""
         with self.lock:

@@ -6,12 +6,12 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from orcha._core.choose import PATIENCE, Answer
+from orcha._core.choose import Answer
 from orcha._core.record import Phase, Record
 from orcha._core.state import State
 from orcha._core.tuples import new_tuple
 from orcha._service import faults, overdue
-from orcha._service.candidates import HEADS, Candidates
+from orcha._service.candidates import Candidates
 from orcha._service.hooks import SAYS_NO, Hooks
 from orcha._service.managers import OURS
 from orcha._service.steps import Steps
@@ -211,7 +211,7 @@ class Visits:
         found = self._answers(answered.values())
         if visit.waiting:
             self._finds = found
-        self.candidates.more = len(visit.waiting) >= HEADS and visit.noes < PATIENCE
+        self.candidates.note(visit)
 
     def _came_of(self, result: Result) -> None:
         hook, record = result.hook, result.record

@@ -223,7 +223,8 @@ class Commands:
     def _free(self, shim: Known) -> None:
         """Have the shim forget its attempt, and take the next."""
         self._roster.free(shim)
-        self._quiet.notify_all()
+        if self._closing:
+            self._quiet.notify_all()
         if shim.survivors:
             shim.link.release()
             self._roster.remove(shim)
