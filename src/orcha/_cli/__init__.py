@@ -39,9 +39,9 @@ def refuse_what_is_unknown(parser: argparse.ArgumentParser) -> None:
     def parse_all(args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         found, unknown = parse(args, namespace)
         for word in unknown:
-            if word.partition("=")[0] in _BEFORE:
-                verb = parser.prog.rpartition(" ")[2]
-                parser.error(f"{word} goes before the command: orcha {word} ... {verb}")
+            name = word.partition("=")[0]
+            if name in _BEFORE:
+                parser.error(f"{name} goes before the command: orcha {name} ... {parser.prog.rpartition(' ')[2]}")
         if unknown:
             parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         return found, unknown

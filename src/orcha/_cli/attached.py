@@ -229,14 +229,15 @@ def waiting(row: dict[str, Any]) -> str:
 
     >>> waiting({"place": 2, "why": "as many commands run as may (4)"})
     '2 before it; as many commands run as may (4)'
-    >>> waiting({"place": 0, "why": "0 wait before it"}), waiting({"place": None, "why": "everything is paused"})
+    >>> waiting({"place": 0, "why": "1 waits before it"}), waiting({"place": None, "why": "everything is paused"})
     ('next', 'everything is paused')
     """
     place, why = row.get("place"), row["why"]
     if place is None:
         return why or "nothing is known of why"
     where = f"{place} before it" if place else "next"
-    return where if why is None or why == f"{place} wait before it" else f"{where}; {why}"
+    is_that = why is None or why.endswith((" wait before it", " waits before it"))  # a moment earlier
+    return where if is_that else f"{where}; {why}"
 
 
 def _hang_up(_: int, __: FrameType | None) -> None:
