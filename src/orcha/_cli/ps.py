@@ -123,14 +123,12 @@ def listing(
         group: only those of this group.
 
     """
-    from itertools import islice
-
     names = set(names)
     live, left_out = _first(limit, pages(ask, names - {"ended"}, group))
     if "ended" not in names:
         return Listing(live, left_out, older=False)
     room = _LIMIT if limit is None else limit - len(live)
-    ended = list(islice(pages(ask, {"ended"}, group, most=room + 1), room + 1))
+    ended = fetch(ask, {"ended"}, room + 1, group)
     over = {row["seq"] for row in ended}  # an end between the two questions
     rows = [row for row in live if row["seq"] not in over] + sorted(ended[:room], key=_order)
     return Listing(rows, left_out, older=len(ended) > room)
@@ -151,6 +149,16 @@ def _first(limit: int | None, rows: Iterable[Row]) -> tuple[list[Row], int]:
 def _order(row: Row) -> tuple[float, ...]:
     """Give what rows are sorted by: of those that wait, the one that starts first is first."""
     return _RANK.get(row["state"], 9), row["priority"] if row["state"] == "queued" else 0, row["seq"]
+
+
+def fetch(ask: Callable[..., list[Row]], names: Iterable[str], limit: int, group: str | None = None) -> list[Row]:
+    """Give up to `limit` rows in these states, newest first, however many answers that takes."""
+    rows: list[Row] = []
+    for row in pages(ask, names, group, most=limit):
+        rows.append(row)
+        if len(rows) == limit:
+            break
+    return rows
 
 
 def pages(
