@@ -44,7 +44,7 @@ def test_every_error_is_an_orcha_error_with_an_exit_code(kind, code):
 @pytest.mark.parametrize(
     ("kind", "cure"),
     [
-        (OrchaConnectionError, "start it"),
+        (OrchaConnectionError, "start it (orcha serve --background)"),
         (EndpointInUseError, "another --port"),
         (AuthenticationError, "the same --key"),
         (ManagerShutdownError, "send it again"),
@@ -61,6 +61,11 @@ def test_a_connection_error_is_what_the_original_raised():
     assert issubclass(OrchaConnectionError, ConnectionRefusedError)
     with pytest.raises(ConnectionRefusedError):
         raise OrchaConnectionError
+
+
+def test_a_wrong_setting_is_a_wrong_value():
+    assert issubclass(ConfigurationError, ValueError)
+    assert str(ConfigurationError("no folder")) == "no folder"
 
 
 def test_shutdown_error_lives_where_plugins_import_it_from():

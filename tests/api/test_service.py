@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import os
 import signal
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from orcha.exceptions import EndpointInUseError
+from orcha.exceptions import ConfigurationError, EndpointInUseError
 from orcha.interfaces import ServiceWrapper, register_service
 from orcha.utils.pidfile import Pidfile
 from support.waiting import wait_for
@@ -381,6 +382,17 @@ def test_a_pidfile_is_removed_by_who_wrote_it_alone(tmp_path):
         path.unlink()
     assert not path.exists()
     pidfile.check()
+    assert not path.exists()
+
+
+def test_a_pidfile_on_a_full_disk_is_told_so_and_does_not_stay(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "pid"
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(ConfigurationError, match=f"{path} cannot be written: No space left on device"):
+        Pidfile(str(path)).check()
     assert not path.exists()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 
@@ -132,6 +134,31 @@ def test_no_service(orcha, free_port):
     assert run.returncode == 69
     assert str(free_port) in run.stderr
     assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "line"),
+    [
+        (["--key", "", "ps"], {}, "the key cannot be used: it is empty; without --key"),
+        (["--key", "orcha1.k.x", "ps"], {}, "the key cannot be used: its secret is not"),
+        (["--key", "", "serve"], {}, "the key cannot be used: it is empty; without --key"),
+        (["--listen-address", "", "ps"], {}, "'' is no address to listen on or to connect to: give"),
+        (["--listen-address", "", "serve"], {}, "'' is no address to listen on or to connect to: give"),
+        (["serve"], {"ORCHA_HOME": "/dev/null"}, "/dev/null cannot be used: File exists: "),
+        (["serve", "--background"], {"ORCHA_HOME": "/dev/null"}, "the folder /dev/null/127.0.0.1-"),
+        (["serve"], {"ORCHA_HOOK_DEADLINE": "0"}, "ORCHA_HOOK_DEADLINE is '0': set it to a number, larger than 0"),
+    ],
+)
+def test_a_wrong_setting_is_told_with_what_to_do(orcha, free_port, words, environment, line):
+    with socket.create_server(("127.0.0.1", free_port)) if "ps" in words else contextlib.nullcontext():
+        run = orcha.run("--port", str(free_port), *words, **environment)
+    assert (run.returncode, run.stderr.count("\n")) == (78, 1)
+    assert run.stderr.startswith(f"orcha: {line}")
+
+
+def test_no_service_is_told_with_how_to_start_one(orcha, free_port):
+    run = orcha.run("--port", str(free_port), "ps")
+    assert "start it (orcha serve --background)" in run.stderr
 
 
 def test_ctrl_c(orcha):

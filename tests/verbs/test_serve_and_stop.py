@@ -202,6 +202,30 @@ def test_a_daemon_that_cannot_serve_says_why(orcha, tmp_path):
     assert (failed.returncode, "'rig=many'" in failed.stderr) == (78, True), failed.stderr
 
 
+def test_a_damaged_store_is_told_with_what_to_do_and_that_helps(orcha, tmp_path):
+    install(tmp_path, "alpha")
+    assert orcha("serve", "--background", "alpha").returncode == 0
+    assert orcha("stop").returncode == 0
+    with (orcha.folder / "orcha.db").open("r+b") as database:
+        database.write(b"damaged")
+    failed = orcha("serve", "--background", "alpha")
+    assert (failed.returncode, failed.stderr.count("\n")) == (78, 1)
+    assert f"keep a copy of {orcha.folder} (output/ and shims/ belong to it)" in failed.stderr
+    assert "move orcha.db* out of it" in failed.stderr
+    for path in orcha.folder.glob("orcha.db*"):
+        path.rename(tmp_path / path.name)
+    assert orcha("serve", "--background", "alpha").returncode == 0
+
+
+def test_a_log_that_cannot_be_written_is_named(orcha, tmp_path):
+    install(tmp_path, "alpha")
+    orcha.folder.mkdir(mode=0o700)
+    (orcha.folder / "service.log").mkdir()
+    failed = orcha("serve", "--background", "alpha")
+    line = f"orcha: the log {orcha.folder}/service.log cannot be written: Is a directory"
+    assert (failed.returncode, failed.stderr.startswith(line)) == (78, True), failed.stderr
+
+
 def test_a_weak_key_is_served_to_other_machines_only_where_that_is_said(orcha, tmp_path, orcha_home):
     install(tmp_path, "alpha")
     open_to_all = ("--listen-address", "0.0.0.0", "--key", "short")

@@ -336,6 +336,13 @@ def test_a_weak_key_goes_to_no_other_machine(orcha_home, monkeypatch):
     assert heard[1][:1] == b"\x16"  # TLS: what is not on loopback is never spoken to in plain
 
 
+def test_a_key_file_that_cannot_be_read_is_told_and_not_who_listens(answering, monkeypatch):
+    remote = answering().remote
+    monkeypatch.setenv("ORCHA_HOME", "/dev/null")
+    with pytest.raises(ConfigurationError, match="the key file /dev/null/key cannot be read"):
+        dial(remote)
+
+
 def test_an_empty_key_is_refused(answering):
     with pytest.raises(ValueError, match="empty"):
         dial(answering().remote, "")

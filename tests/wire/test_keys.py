@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -157,6 +158,38 @@ def test_what_is_no_file_or_holds_no_key_is_refused(orcha_home):
     os.mkfifo(path, 0o600)
     with pytest.raises(ConfigurationError, match="no file"):
         keys.load_key(str(path))
+
+
+def test_a_text_that_is_no_key_is_told_with_what_to_do(orcha_home):
+    with pytest.raises(ConfigurationError, match=re.escape(f"it is empty; without --key the one in {orcha_home}/key")):
+        keys.parse_key("")
+
+
+@pytest.mark.parametrize(
+    ("call", "number", "cure"),
+    [
+        ("open", errno.EACCES, "key cannot be read: Permission denied"),
+        ("write", errno.ENOSPC, "key cannot be made: No space left on device: make room on that disk"),
+        ("makedirs", errno.EROFS, "cannot be made: Read-only file system"),
+    ],
+)
+def test_a_key_file_that_cannot_be_had_is_named_with_what_to_do(orcha_home, monkeypatch, call, number, cure):
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    path = orcha_home / "deeper" / "key"
+    monkeypatch.setattr(keys.os, call, fail)
+    with pytest.raises(ConfigurationError, match=cure) as told:
+        keys.load_or_make_key(str(path))
+    monkeypatch.undo()
+    assert str(path.parent) in str(told.value)
+    assert "set ORCHA_HOME to another folder" in str(told.value)
+    assert not path.parent.exists() or list(path.parent.iterdir()) == []
+
+
+def test_a_key_file_below_what_is_no_folder_is_named():
+    with pytest.raises(ConfigurationError, match=r"key file /dev/null/key cannot be read: Not a directory"):
+        keys.load_or_make_key("/dev/null/key")
 
 
 def test_a_key_file_may_be_a_link(orcha_home):

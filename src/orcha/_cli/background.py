@@ -198,9 +198,14 @@ def _become(several: Several, pidfile: str, log: str, descriptors: tuple[int, in
 
 
 def _serve(announced: Announced, pidfile: str, log: str, descriptors: Iterable[int]) -> None:
+    from orcha._wire.endpoint import unusable
     from orcha.interfaces import register_service, start_service
 
-    with open(log, "ab", buffering=0, opener=_private) as stream:
+    try:
+        stream = open(log, "ab", buffering=0, opener=_private)  # noqa: SIM115 - the daemon has it until its end
+    except OSError as error:
+        raise unusable(f"the log {log} cannot be written", error) from None
+    with stream:
         service = register_service(announced, pidfile=pidfile, fds=[*descriptors, stream.fileno()])
         assert service.context is not None
         service.context.stdout = service.context.stderr = stream

@@ -31,9 +31,10 @@ from orcha._service.settings import Settings, from_environment
 from orcha._service.stopping import Stopping
 from orcha._store.memory import MemoryStore
 from orcha._store.sqlite import SqliteStore
-from orcha._wire.endpoint import Endpoint
+from orcha._wire.endpoint import Endpoint, unusable
 from orcha._wire.server import Server, ServerSettings
 from orcha.exceptions import OrchaError
+from orcha.exceptions.store import StoreBroken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,7 +105,11 @@ class Service:
     def start(self) -> None:
         """Lock, sweep, recover, bind: in this order, so that nobody is served before everything is in a known place."""
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
-        lock = EndpointLock(Path(self.settings.endpoint.folder))
+        folder = self.settings.endpoint.folder
+        try:
+            lock = EndpointLock(Path(folder))
+        except OSError as error:
+            raise unusable(f"{error.filename or folder} cannot be used", error) from error
         try:
             self._parts = _Parts(self, lock, self._managers, self._functions)
         except BaseException:
@@ -200,7 +205,7 @@ class _Parts:
         self._nonce = nonce = new_nonce()
         tag_self(tag_of(nonce, 0))
         ensure_helpers((*PRELOADED, *(name.partition(":")[0] for name in managers.names)))
-        self.store: Store = SqliteStore(folder) if settings.durable else MemoryStore()
+        self.store: Store = _open_store(folder) if settings.durable else MemoryStore()
         self.log: OutputLog | MemoryLog = OutputLog(folder / "output") if settings.durable else MemoryLog()
         if not settings.durable:
             sys.stderr.write("orcha: nothing is kept: petitions end with this process\n")
@@ -300,6 +305,17 @@ class _Parts:
         self.log.close()
         self._lock.release()
         self.engine.reporter.stop(LAST_LINES)
+
+
+def _open_store(folder: Path) -> Store:
+    """Open what is kept; where that cannot be, say what is in the folder and what can be done."""
+    try:
+        return SqliteStore(folder)
+    except StoreBroken as error:
+        raise StoreBroken(
+            f"{error}. Nothing was changed. Put a copy of orcha.db back; or, to begin anew with nothing waiting, keep a"
+            f" copy of {folder} (output/ and shims/ belong to it) and move orcha.db* out of it"
+        ) from error
 
 
 def _wait(event: threading.Event) -> None:

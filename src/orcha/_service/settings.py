@@ -73,7 +73,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
         allow_weak_key=properties.allow_weak_key,
         durable=store == "sqlite" and not properties.no_store,
         look_ahead=look_ahead,
-        hook_deadline=_number("ORCHA_HOOK_DEADLINE", 10.0),
+        hook_deadline=_number("ORCHA_HOOK_DEADLINE", 10.0, above_zero=True),  # at 0 every call would be too late
         on_hook_timeout="stop" if on_hook_timeout == "stop" else "replace",
         stop_grace=_number("ORCHA_STOP_GRACE", 10.0),
         abandon_after=_number("ORCHA_ABANDON_AFTER", 10.0),
@@ -85,7 +85,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
     )
 
 
-def _number(name: str, default: float) -> float:
+def _number(name: str, default: float, *, above_zero: bool = False) -> float:
     text = os.environ.get(name)
     if text is None:
         return default
@@ -93,8 +93,8 @@ def _number(name: str, default: float) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value < float("inf"):
-        message = f"{name} is {text!r}: set it to a number, 0 or larger"
+    if not 0 <= value < float("inf") or (above_zero and not value):
+        message = f"{name} is {text!r}: set it to a number, {'larger than 0' if above_zero else '0 or larger'}"
         raise ConfigurationError(message)
     return value
 

@@ -203,6 +203,6 @@ def _nobody(endpoint: Endpoint, why: str = "") -> str:
     """Say that there is no service, and what to do."""
     detail = f" ({why})" if why else ""
     return (
-        f"no service answers on {endpoint.name}{detail}: start it, or give the --listen-address and --port it listens"
-        " on before the command"
+        f"no service answers on {endpoint.name}{detail}: start it (orcha serve --background), or give the"
+        " --listen-address and --port it listens on before the command"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -17,7 +18,7 @@ SYSTEM_FOLDER = "/var/lib/orcha"
 class Endpoint:
     """An address and a port, and the folder of the service there.
 
-    Raises ValueError for an address that cannot name a folder, and for a port outside 0 to 65535.
+    Raises ConfigurationError for an address that cannot name a folder, and for a port outside 0 to 65535.
 
     Example::
 
@@ -34,9 +35,11 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         if not self.address or "/" in self.address or not self.address.isprintable():
-            raise ValueError(f"{self.address!r} is no address to listen on or to connect to")
+            raise ConfigurationError(
+                f"{self.address!r} is no address to listen on or to connect to: give an IP address or a host's name"
+            )
         if not 0 <= self.port <= 65535:
-            raise ValueError(f"{self.port} is no TCP port: 0 to 65535")
+            raise ConfigurationError(f"{self.port} is no TCP port: 0 to 65535")
         folder = self.folder or os.path.join(state_home(), f"{self.address}-{self.port}")  # noqa: PTH118
         object.__setattr__(self, "folder", folder)
 
@@ -125,10 +128,23 @@ def _home(variable: str, below_home: str, system: str) -> str:
 
 
 def make_private_folder(path: str) -> None:
-    """Make a folder, 0700, and those above it; raises ConfigurationError where it is not this user's alone."""
-    os.makedirs(path, mode=0o700, exist_ok=True)  # noqa: PTH103
-    found = os.stat(path)  # noqa: PTH116
+    """Make a folder, 0700, and those above it.
+
+    Raises ConfigurationError where that is not possible, and where it is not this user's alone.
+    """
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)  # noqa: PTH103
+        found = os.stat(path)  # noqa: PTH116
+    except OSError as error:
+        raise unusable(f"the folder {path} cannot be made", error) from None
     if found.st_uid != os.geteuid():
         raise ConfigurationError(f"{path} belongs to uid {found.st_uid}, not to uid {os.geteuid()} who runs this")
     if stat.S_IMODE(found.st_mode) & 0o022:
         raise ConfigurationError(f"others may write to {path}: run chmod 700 {path}")
+
+
+def unusable(what: str, error: OSError) -> ConfigurationError:
+    """Give the error for a file or folder that this machine does not let Orcha use, with the cure."""
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    cure = "make room on that disk" if full else "see who may use it and what lies there"
+    return ConfigurationError(f"{what}: {error.strerror or error}: {cure}, or set ORCHA_HOME to another folder")

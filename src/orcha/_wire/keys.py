@@ -14,6 +14,7 @@ import os
 import stat
 from dataclasses import dataclass, field
 
+from orcha._wire.endpoint import key_path, make_private_folder, unusable
 from orcha.exceptions import ConfigurationError
 
 TYPE_CHECKING = False
@@ -68,13 +69,27 @@ class KeyRecord:
 def parse_key(text: str | bytes) -> Key:
     """Read a key's text; one that Orcha did not make costs about 0.1 s.
 
-    Raises ValueError for an empty text, one that is no UTF-8, and one that begins like Orcha's and goes on otherwise.
+    Raises ConfigurationError for an empty text, one that is no UTF-8, and one that begins like Orcha's and goes on
+    otherwise.
     """
+    try:
+        return _parse(text)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"the key cannot be used: {error}; without --key the one in {key_path()} is used, which is made when needed"
+        ) from None
+
+
+def _parse(text: str | bytes) -> Key:
+    """Read a key's text; ValueError says what is wrong with it."""
     if isinstance(text, bytes):
-        text = text.decode()
+        try:
+            text = text.decode()
+        except UnicodeDecodeError:
+            raise ValueError("it is no UTF-8") from None
     text = text.strip()
     if not text:
-        raise ValueError("an empty key")
+        raise ValueError("it is empty")
     if text.startswith(PREFIX):
         return _parse_made(text)
     return _stretch(text)
@@ -121,8 +136,6 @@ def check_strength(key: Key, *, loopback: bool, allow_weak: bool = False) -> str
 
     Raises ConfigurationError where a weak key would be used with another machine and `allow_weak` is not given.
     """
-    from orcha._wire.endpoint import key_path
-
     if not key.weak:
         return None
     weak = f"the key has fewer than {WEAK_BELOW} characters and can be guessed"
@@ -138,31 +151,47 @@ def load_key(path: str) -> Key:
     """Read a key file.
 
     Raises FileNotFoundError where there is none, and ConfigurationError where it is another user's, where others may
-    read it, and where it holds no key.
+    read it, where it cannot be read, and where it holds no key.
     """
+    try:
+        text = _read_file(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise unusable(f"the key file {path} cannot be read", error) from None
+    try:
+        return _parse(text)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{path} holds no key: {error}; put it back, or move it away and a new one is made"
+        ) from None
+
+
+def _read_file(path: str) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         _check_file(path, os.fstat(descriptor))
-        text = os.read(descriptor, _MAX_FILE)
+        return os.read(descriptor, _MAX_FILE)
     finally:
         os.close(descriptor)
-    try:
-        return parse_key(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{path} holds no key: {error}") from None
 
 
 def load_or_make_key(path: str) -> Key:
     """Read the user's key file, and make it, 0600 in a folder 0700, where there is none.
 
-    Raises as `load_key` does, and OSError where it cannot be made.
+    Raises ConfigurationError as `load_key` does, and where it cannot be made.
     """
-    from orcha._wire.endpoint import make_private_folder
-
     try:
         return load_key(path)
     except FileNotFoundError:
         make_private_folder(os.path.dirname(path))  # noqa: PTH120 - pathlib costs a client 5 ms
+    try:
+        return _make_file(path)
+    except OSError as error:
+        raise unusable(f"the key file {path} cannot be made", error) from None
+
+
+def _make_file(path: str) -> Key:
     key = make_key()
     new = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -174,7 +203,7 @@ def load_or_make_key(path: str) -> Key:
             os.close(descriptor)
         os.link(new, path)  # like O_EXCL it never replaces another's, but the file is whole when it appears
     except FileExistsError:
-        return load_key(path)
+        return load_key(path)  # another process was faster
     finally:
         os.unlink(new)  # noqa: PTH108
     return key

@@ -7,7 +7,7 @@
       ├ OrchaConnectionError       69   nobody listens; also a ConnectionRefusedError
       ├ EndpointInUseError         69   another service has that address and port
       ├ AuthenticationError        77   the key is not the service's
-      ├ ConfigurationError         78   settings that contradict each other or the machine
+      ├ ConfigurationError         78   settings that contradict each other or the machine; also a ValueError
       ├ ManagerShutdownError       75   the service is stopping
       ├ RejectedError               1   messages were refused: `accepted`, `rejected`
       ├ ConditionFailed             1   not an error where a condition returns or raises it

@@ -24,7 +24,7 @@ class OrchaError(Exception):
 
 
 class OrchaConnectionError(OrchaError, ConnectionRefusedError):
-    """No service answers there: start it, or give the --listen-address and --port it listens on before the command.
+    """No service answers there: start it (orcha serve --background), or give its --listen-address and --port.
 
     Also a :class:`ConnectionRefusedError`, hence an :class:`OSError`.
     """
@@ -44,8 +44,11 @@ class AuthenticationError(OrchaError):
     exit_code = 77
 
 
-class ConfigurationError(OrchaError):
-    """A setting does not hold together with the others, or with what Orcha finds on this machine."""
+class ConfigurationError(OrchaError, ValueError):
+    """A setting does not hold together with the others, or with what Orcha finds on this machine.
+
+    Also a :class:`ValueError`: that is what a wrong value is.
+    """
 
     exit_code = 78
 
