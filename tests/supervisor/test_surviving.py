@@ -284,11 +284,34 @@ def test_a_command_whose_shim_cannot_be_found_any_more_ends_with_its_service(hol
     holder.start(1, "sh", "-c", f"trap '' INT TERM; setsid {nap} 1000 & env -i {nap} 1000")
     folder = holder_folder(open_world)
     wait_for(lambda: len(running_from(Path(nap).parent)) == 3)
-    shim = boxes(folder)[0].pid
+    [shim] = [word.pid for word in boxes(folder) if word.seq == 1]
     shutil.rmtree(folder / "shims")
     holder.kill()
     wait_for(lambda: not running_from(Path(nap).parent), what="its end")
     wait_for(lambda: not Path(f"/proc/{shim}").exists(), what="the end of its shim")
+
+
+def test_a_shim_that_cannot_be_found_any_more_ends_with_its_command(hold, open_world, tmp_path: Path) -> None:
+    words, opens = gate(tmp_path)
+    holder = hold()
+    holder.start(1, "sh", "-c", f"echo begun; {words}")
+    holder.wait("Output", 1)
+    folder = holder_folder(open_world)
+    [shim] = [word.pid for word in boxes(folder) if word.seq == 1]
+    holder.kill()
+    wait_for(lambda: not is_connected(shim), what="its service is gone for it, too")
+    shutil.rmtree(folder / "shims")
+    opens.touch()
+    wait_for(lambda: not Path(f"/proc/{shim}").exists(), what="the end of the shim")
+
+
+def is_connected(shim: int) -> bool:
+    """Tell whether a shim has a connection: a socket beside the one that it listens at."""
+    sockets = 0
+    for path in Path(f"/proc/{shim}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            sockets += str(path.readlink()).startswith("socket:")
+    return sockets > 1
 
 
 def test_a_command_that_is_not_to_outlive_its_service_ends_with_it(hold, open_world, nap: str, tmp_path: Path) -> None:

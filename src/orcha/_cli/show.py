@@ -94,7 +94,8 @@ def _attempt(attempt: dict[str, Any]) -> str:
     if over:  # and tried again, or lost; a signal is named below
         parts = [f"exit code {known['code']}"] if known["code"] is not None else []
     if known.get("reason"):
-        parts.append(render.plain(known["reason"]))
+        reason = render.plain(known["reason"])
+        parts = [reason] if parts and reason.startswith(parts[0]) else [*parts, reason]
     if known.get("signals"):
         parts.append(
             "sent " + ", ".join(f"{_signal(number)} ({render.plain(why)})" for _, number, why in known["signals"])

@@ -128,7 +128,7 @@ class Shim:
     def _is_needed(self) -> bool:
         attempt = self._attempt
         if attempt is not None:
-            return not (self._abandoned and attempt.is_over and self._link is None)
+            return not attempt.is_over or self._link is not None or not (self._abandoned or self._is_out_of_reach())
         if not self._wanted:
             return False
         return self._link is not None or time.monotonic() < self._idle_since + UNWANTED
@@ -199,12 +199,16 @@ class Shim:
         Where its socket is gone a service that returns cannot know of it, and may start another attempt soon: it gets
         no grace.
         """
-        if self._place is not None and self._socket_file() != self._place:
+        if self._is_out_of_reach():
             self._abandoned = True
             attempt.kill("abandoned")
         elif not attempt.spec.outlives:
             self._abandoned = True
             attempt.cancel("abandoned")
+
+    def _is_out_of_reach(self) -> bool:
+        """Tell whether its socket was removed."""
+        return self._place is not None and self._socket_file() != self._place
 
     def _socket_file(self) -> tuple[int, int] | None:
         """Give which file its socket is; None where there is none, or nobody can tell."""
