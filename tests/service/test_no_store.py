@@ -6,7 +6,10 @@ import sys
 
 import pytest
 
+from orcha._processes.identity import identify, is_alive
+from support.commands import COMMANDS, run
 from support.document import Document, lines, states, wait_for_state
+from support.waiting import wait_for
 
 
 @pytest.mark.parametrize("way", ["option", "environment"])
@@ -36,3 +39,13 @@ def test_followers_of_what_it_forgot_end_with_75(serve, observer, tmp_path):
     out, _, code = client.ended()
     assert (out.count(b"\n"), code) == (1, 75)
     assert out.startswith(b"orcha: ")
+
+
+def test_its_commands_end_with_it(serve, connect, tmp_path):
+    service = serve(COMMANDS, environment={"ORCHA_STORE": "memory"})
+    pid = tmp_path / "pid"
+    run(connect(service), "m1", "sh", "-c", f"echo $$ > {pid}.new && mv {pid}.new {pid} && exec sleep 1000")
+    wait_for(pid.exists, what="it runs")
+    known = identify(int(pid.read_text()))
+    service.kill()
+    wait_for(lambda: not is_alive(known), what="it ends, since nobody can come back for it")

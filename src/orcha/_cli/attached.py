@@ -115,14 +115,14 @@ class Attached:
         known = self._asked is not None and self._asked.finished
         if self._interrupts > 2 or (self._interrupts > 1 and not self._service.is_connected and not known):
             raise Left(128 + number, f"{self._name} may go on: orcha cancel {self._name}")
-        self.cancel(at_once=self._interrupts > 1)
+        self.cancel(f"its client got {signal.Signals(number).name}", at_once=self._interrupts > 1)
         self._looks = 0
 
-    def cancel(self, *, at_once: bool = False) -> None:
+    def cancel(self, why: str, *, at_once: bool = False) -> None:
         """Ask for its cancel without waiting."""
         identity = None if self._token is not None else self._name
         self._asked = self._service.ask_to_cancel(
-            token=self._token, identity=identity, at_once=at_once, tell=self._streams.tell
+            token=self._token, identity=identity, why=why, at_once=at_once, tell=self._streams.tell
         )
 
     def _abandon(self) -> None:
@@ -131,7 +131,7 @@ class Attached:
         A moment for the answer: a service that writes to a connection closed meanwhile may never read the request.
         """
         if self._ours:
-            self.cancel()
+            self.cancel("nobody reads its output any more")
             assert self._asked is not None
             self._asked.wait(_CANCEL_WAIT)
 

@@ -64,7 +64,7 @@ def _chosen(values: Iterator[Any], stream: int | None, *, is_command: bool) -> I
     """Give values as pieces, of one stream or all."""
     for value in values:
         piece = _piece(value, is_command=is_command)
-        if stream in {None, piece.stream}:
+        if piece.data and stream in {None, piece.stream}:  # what is lost in a row is told once: the rest is empty
             yield piece
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.description = "Undo what orcha pause did with the same arguments."
+    parser.description = "Undo what orcha pause did with the same arguments; one that an interruption held runs again."
     parser.epilog = "examples: orcha resume make-k3x9qz;  orcha resume --group nightly;  orcha resume --all"
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("ids", nargs="*", default=[], type=options.written, metavar="ID", help="an id")

@@ -105,10 +105,10 @@ class Session(Client):
         return channel, details
 
     def ask_to_cancel(
-        self, *, token: bytes | None, identity: str | None, at_once: bool, tell: Callable[[str], None]
+        self, *, token: bytes | None, identity: str | None, why: str, at_once: bool, tell: Callable[[str], None]
     ) -> Request:
         """Have a petition cancelled without waiting; a signal handler may call it. `tell` gets a refusal's reason."""
-        made = _Asked(lambda number: Cancel(number, token, identity, "", at_once), tell)
+        made = _Asked(lambda number: Cancel(number, token, identity, why, at_once), tell)
         self._sender.post(self._sender.request, made)
         return made
 

@@ -110,7 +110,7 @@ class CommandRunner:
     def go(self, record: Record) -> None:
         """Have a command executed, whose start is durable and whose on_start agreed; on the hook thread."""
         try:
-            self.reach().start(attempts.spec_of(record))
+            self.reach().start(attempts.spec_of(record, outlives=self._engine.settings.durable))
         except Exception as error:  # noqa: BLE001 - whatever it is: the petition ends with it, and nobody waits for ever
             self._engine.post(self._not_started, NotStarted(record.seq, record.attempt, CANNOT, describe(error)))
 

@@ -122,7 +122,7 @@ class Inside:
         if record is not None and manager not in {None, record.manager}:
             record = None
         if record is not None:
-            self._engine.machine.cancel(record, cancelled_before())
+            self._engine.machine.cancel(record, cancelled_before("cancelled by its manager"))
         answer.append(record is not None)
         self._engine.after_batch(lambda _: gate.release())
 
