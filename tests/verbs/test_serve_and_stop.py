@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -215,6 +217,40 @@ def test_a_damaged_store_is_told_with_what_to_do_and_that_helps(orcha, tmp_path)
     for path in orcha.folder.glob("orcha.db*"):
         path.rename(tmp_path / path.name)
     assert orcha("serve", "--background", "alpha").returncode == 0
+
+
+def test_a_store_of_a_newer_orcha_is_no_damage(orcha, tmp_path):
+    install(tmp_path, "alpha")
+    assert orcha("serve", "--background", "alpha").returncode == 0
+    assert orcha("stop").returncode == 0
+    with contextlib.closing(sqlite3.connect(orcha.folder / "orcha.db")) as database:
+        database.execute("PRAGMA user_version = 1000")
+    failed = orcha("serve", "--background", "alpha")
+    assert (failed.returncode, "from a newer Orcha" in failed.stderr, "a copy" in failed.stderr) == (78, True, False)
+
+
+LATE = """
+import sys
+from orcha._cli import background
+
+real = background._serve
+def taken_meanwhile(announced, path, log, descriptors):
+    open(path, "w").write("no number")
+    real(announced, path, log, descriptors)
+background._serve = taken_meanwhile
+from orcha.bin.main import main
+sys.exit(main())
+"""
+
+
+def test_a_pidfile_that_is_lost_at_the_last_moment_is_one_line(orcha, tmp_path):
+    install(tmp_path, "alpha")
+    command = [os.sys.executable, "-c", LATE, *orcha.start[3:], "serve", "--background", "alpha"]
+    failed = subprocess.run(
+        command, env=orcha.environment, capture_output=True, text=True, timeout=2 * DEADLINE, check=False
+    )
+    line = f"orcha: {orcha.folder}/service.pid is in the way: it is no pidfile\n"
+    assert (failed.returncode, failed.stderr) == (78, line)
 
 
 def test_a_log_that_cannot_be_written_is_named(orcha, tmp_path):

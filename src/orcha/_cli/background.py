@@ -176,10 +176,11 @@ def _await(waiting: _Waiting, name: str, log: str) -> int:
         render.note(f"serving in the background on {name}; its log is {log}")
         return 0
     code, _, line = said.decode(errors="replace").partition(" ")
-    if not line:
+    if not said:
         render.note(f"the service went before it served ({waiting.status()}): see {log}")
         return _DIED
-    render.note(line)
+    if line:
+        render.note(line)
     return int(code)
 
 
@@ -189,7 +190,7 @@ def _become(several: Several, pidfile: str, log: str, descriptors: tuple[int, in
     try:
         _serve(announced, pidfile, log, descriptors)
     except SystemExit as left:
-        announced.tell(f"{left.code or 1} it left at once: see {log}".encode())
+        announced.tell(f"{left.code or 1} ".encode())  # why, it has said itself: its stderr was still that of who waits
         _leave(left.code if isinstance(left.code, int) else 1)
     except BaseException as error:  # noqa: BLE001 - whatever it is: who waits is told
         announced.tell(failure(error))

@@ -61,6 +61,9 @@ COLLECT_MIDDLE_AFTER, COLLECT_ALL_AFTER = 50, 100
 LAST_LINES = 1.0
 """Seconds that the log may take for what is still to be written when the service has stopped."""
 
+DAMAGE = ("damaged", "malformed", "cut short", "not a database", "not one of Orcha's")
+"""Words of a store that says that its file is not what it was."""
+
 
 class ServiceFailedError(OrchaError):
     """The service stopped because of a failure; what it accepted is kept, and goes on at its next start."""
@@ -312,6 +315,8 @@ def _open_store(folder: Path) -> Store:
     try:
         return SqliteStore(folder)
     except StoreBroken as error:
+        if not any(word in str(error) for word in DAMAGE):
+            raise  # a disk, a folder or a version that is in the way: it says so, and what is kept is whole
         raise StoreBroken(
             f"{error}. Nothing was changed. Put a copy of orcha.db back; or, to begin anew with nothing waiting, keep a"
             f" copy of {folder} (output/ and shims/ belong to it) and move orcha.db* out of it"
