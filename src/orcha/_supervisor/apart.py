@@ -94,7 +94,6 @@ class Apart:
         """See whether it has ended, or end it."""
         shim = self._shims[key]
         word = boxes.read(str(self._folder / "shims" / f"{shim}.box"))
-        told = self._unwanted.get(key, True)
         if word is not None and (word.seq, word.attempt) == key and word.boot_id == boot_id():
             its_own = Identity(word.pid, int(word.start_ticks))
             if key not in self._unwanted and word.phase not in _OVER and is_alive(its_own):
@@ -102,8 +101,7 @@ class Apart:
             self._end(its_own)
         found = bury(self._folder, shim, self._report, logging.ERROR)
         del self._shims[key]
-        self._unwanted.pop(key, None)
-        if not told:
+        if not self._unwanted.pop(key, True):  # asked for last: it may have become unwanted since it was looked at
             forget(self._folder, shim)
         else:
             self._buried[key] = shim

@@ -82,9 +82,16 @@ class Pipes:
         state = self._output.take(stream, descriptor)
         if state == END:
             self._end(descriptor)
+            self._end_the_others()
         elif self._output.files is not None and not self._grown:
             self._grow()
         return state != END
+
+    def _end_the_others(self) -> None:
+        """See whether the others have ended too, as at the command's exit: that spares a turn for each."""
+        for descriptor, stream in list(self._streams.items()):
+            if self._output.take(stream, descriptor) == END:
+                self._end(descriptor)
 
     def wants(self, descriptor: int) -> bool:
         """Say whether standard input is written there."""

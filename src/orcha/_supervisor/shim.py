@@ -33,6 +33,7 @@ UNWANTED = 30.0
 HELD = 0.001
 """Seconds that the word of a start waits for the first of the command's output, or its end, to go with it."""
 _FOREVER = float("inf")
+_TERM = int(signal.SIGTERM)
 _LIVE = frozenset({boxes.TAKEN, boxes.STARTED, boxes.ENDED})
 _PHASES = {
     boxes.IDLE: "idle",
@@ -141,7 +142,7 @@ class Shim:
 
     def _signalled(self, _: int) -> None:
         with contextlib.suppress(BlockingIOError):
-            if signal.SIGTERM in os.read(self._wake, 512):
+            if _TERM in os.read(self._wake, 512):
                 self._idle_since = -_FOREVER  # nobody will come for it
         if self._attempt is not None:
             self._attempt.reap()
