@@ -208,7 +208,7 @@ def test_a_service_that_accepts_and_drops_is_given_up_too(scripted, client_of, i
 
     service.deliver = deliver
     service.drop()
-    assert channel.get() == "orcha: no service for 0.5 s (no such message)\n"
+    assert channel.get() == "orcha: no service for 0.5 s (no such message): orcha ps tells more when it is back\n"
     assert channel.get() == 69
 
 

@@ -22,6 +22,7 @@ from orcha._service.loading import record_of
 from orcha._supervisor.contract import APART, LOST, Ended, Lost, NotStarted, Output, Span, Started, Wrote
 from orcha._wire import values
 from orcha._wire.messages import Kind
+from orcha.utils import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -229,8 +230,9 @@ class CommandRunner:
         record = self._live(event)
         if record is None:
             return
-        end = End(Outcome.BROKEN, attempts.not_started(event.code), event.reason, by_itself=False)
-        self._over(record, {"code": event.code, "why": event.reason}, end)
+        reason = redact.text(event.reason)  # it names the program, and people write secrets in front of that
+        end = End(Outcome.BROKEN, attempts.not_started(event.code), reason, by_itself=False)
+        self._over(record, {"code": event.code, "why": reason}, end)
 
     def _over(self, record: Record, known: dict[str, Any], end: End) -> None:
         """Keep how an attempt ended, in the transaction of its petition's end or of the decision to try it again."""

@@ -12,7 +12,7 @@ from orcha._wire.reading import DIAL_TIMEOUT, Reader
 from orcha._wire.requests import Request, Submission, Withdrawal
 from orcha._wire.sending import Sender
 from orcha._wire.verbs import Verbs
-from orcha.exceptions import OrchaConnectionError
+from orcha.exceptions import ConfigurationError, OrchaConnectionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Client(Verbs):
             dial: makes connections; None for `orcha._wire.dial.dial`.
 
         Raises:
-            ValueError: ORCHA_RECONNECT is not a number of seconds.
+            ConfigurationError: ORCHA_RECONNECT is not a number of seconds.
 
         """
         self._endpoint = endpoint
@@ -336,7 +336,7 @@ def _seconds(reconnect: float | None) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= threading.TIMEOUT_MAX:
-        raise ValueError(f"ORCHA_RECONNECT={text} is not a number of seconds")
+        raise ConfigurationError(f"ORCHA_RECONNECT={text} is not a number of seconds: 0 or more")
     return seconds
 
 

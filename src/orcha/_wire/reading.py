@@ -165,7 +165,7 @@ class Reader:
     def _give_up(self) -> None:
         """Tell everybody that there is no service."""
         cause = f" ({self._cause})" if self._cause else ""
-        error = OrchaConnectionError(f"no service for {self._reconnect:g} s{cause}")
+        error = OrchaConnectionError(f"no service for {self._reconnect:g} s{cause}: orcha ps tells more when it is back")
         self._told = False
         self.sender.post(self.sender.surrender, error, UNREACHABLE)
 
