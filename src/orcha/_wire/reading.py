@@ -165,7 +165,8 @@ class Reader:
     def _give_up(self) -> None:
         """Tell everybody that there is no service."""
         cause = f" ({self._cause})" if self._cause else ""
-        error = OrchaConnectionError(f"no service for {self._reconnect:g} s{cause}: orcha ps tells more when it is back")
+        advice = "orcha ps tells more when it is back"
+        error = OrchaConnectionError(f"no service for {self._reconnect:g} s{cause}: {advice}")
         self._told = False
         self.sender.post(self.sender.surrender, error, UNREACHABLE)
 
