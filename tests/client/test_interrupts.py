@@ -26,8 +26,11 @@ class Interrupts:
         self.inside = inside.__code__
         self.count = 0
         self.longest = 0.0008
+        self.is_over = False
 
     def handle(self, number, frame):
+        if self.is_over:
+            return
         signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, self.longest))
         while frame is not None and frame.f_code.co_name != "__del__":  # Python would report it, and go on
             if frame.f_code is self.inside:
@@ -45,6 +48,7 @@ def interrupts(inside):
     try:
         yield rain
     finally:
+        rain.is_over = True  # first: the handler of a signal that has come already would set the timer again
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         gc.enable()

@@ -212,8 +212,10 @@ def test_commands_of_a_group_with_slots_run_so_many_at_a_time(serve, connect, tm
 
 
 def test_a_stop_can_leave_commands_running_and_the_next_start_goes_on_with_them(commands, client, connect, tmp_path):
-    script = f"echo before; while [ ! -e {tmp_path}/end ]; do sleep 0.02; done; echo after; exit 5"
-    queue = run(client, "m1", "sh", "-c", script)
+    end = tmp_path / "end"
+    os.mkfifo(end)  # as above
+    writer = os.open(end, os.O_RDWR)  # what is stopped while it opens a pipe for reading does not count as a reader
+    queue = run(client, "m1", "sh", "-c", f"echo before; read _ < {end}; echo after; exit 5")
     assert queue.get() == (1, b"before\n")
     pid = wait_until_runs(client, "m1")["attempts"][-1]["pid"]
     client.manager.client.pause("m1")
@@ -222,13 +224,14 @@ def test_a_stop_can_leave_commands_running_and_the_next_start_goes_on_with_them(
     assert (stopped.returncode, stopped.stderr) == (0, "")
     assert commands.wait_for_end() == 0
     assert is_stopped(pid)
-    (tmp_path / "end").touch()
+    os.write(writer, b"\n")
     commands.start()
     other = connect(commands)
     shown = details(other, "m1")
     assert (shown["state"], shown["paused"], shown["attempts"][-1]["pid"]) == ("running", True, pid)
     assert other.manager.client.resume("m1").verdict == Verdict.OK
     assert everything(queue) == (b"after\n", b"", [], 5)
+    os.close(writer)
 
 
 def test_a_command_is_tried_again_by_hand(client):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import signal
 import threading
@@ -230,7 +231,8 @@ class CommandRunner:
         record = self._live(event)
         if record is None:
             return
-        reason = redact.text(event.reason)  # it names the program, and people write secrets in front of that
+        program = os.fsdecode(record.petition.argv[0])  # type: ignore[union-attr]
+        reason = event.reason.replace(program, redact.text(program))  # people write secrets in front of it
         end = End(Outcome.BROKEN, attempts.not_started(event.code), reason, by_itself=False)
         self._over(record, {"code": event.code, "why": reason}, end)
 
