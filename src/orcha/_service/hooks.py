@@ -23,7 +23,7 @@ from orcha._core.tuples import new_tuple
 from orcha._service.describe import describe
 from orcha._service.managers import COMMAND_MANAGER
 from orcha._service.marking import mark_started
-from orcha._service.visit import Hook, Result
+from orcha._service.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Result
 from orcha._wire import values
 from orcha._wire.attempt import AttemptChannel
 from orcha.exceptions import ConditionFailed, StaleCall
@@ -40,13 +40,6 @@ if TYPE_CHECKING:
     from orcha.interfaces.policy import Policy
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
-_CALL, _CONDITION, _CONVERT, _ON_FINISH, _ON_START = (
-    Hook.CALL,
-    Hook.CONDITION,
-    Hook.CONVERT,
-    Hook.ON_FINISH,
-    Hook.ON_START,
-)
 _ACTION = Phase.ACTION
 _BROKEN, _NO, _NONE, _YES = Answer.BROKEN, Answer.NO, Answer.NONE, Answer.YES
 
@@ -185,11 +178,11 @@ class Hooks:
             visit.since = _monotonic()
             visit.current = call
             hook, record, extra = call
-            if hook is _ON_START:
+            if hook is ON_START:
                 result = self._on_start(record)
-            elif hook is _ON_FINISH:
+            elif hook is ON_FINISH:
                 result = self._on_finish(record)
-            elif hook is _CONVERT:
+            elif hook is CONVERT:
                 result = self._convert(record, fresh=extra is None)
             else:
                 result = self._registered(record, extra)
@@ -200,16 +193,16 @@ class Hooks:
                     raise StaleCall
                 if result.error is not None:
                     visit.awaited = True
-                elif hook is _ON_START:
+                elif hook is ON_START:
                     self._steps.go(record)
                 visit.results.append(result)
                 visit.current = None
-            if hook is _CONVERT and extra is None and result.error is None:
+            if hook is CONVERT and extra is None and result.error is None:
                 visit.new.append(record)
 
     def _on_start(self, record: Record) -> Result:
         if not record.may_start:
-            return Result(_ON_START, record, CANCELLED_BEFORE, value=False)
+            return Result(ON_START, record, CANCELLED_BEFORE, value=False)
         petition = record.petition
         self._steps.prepare(record)
         try:
@@ -217,16 +210,16 @@ class Hooks:
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
-            return Result(_ON_START, record, f"on_start: {describe(error)}")
+            return Result(ON_START, record, f"on_start: {describe(error)}")
         if answer is False:
-            return Result(_ON_START, record, "on_start answered False")
+            return Result(ON_START, record, "on_start answered False")
         if _is_cancelled(record):  # meanwhile
-            return Result(_ON_START, record, CANCELLED_BEFORE)
-        return new_tuple(Result, (_ON_START, record, None, None, None))
+            return Result(ON_START, record, CANCELLED_BEFORE)
+        return new_tuple(Result, (ON_START, record, None, None, None))
 
     def _on_finish(self, record: Record) -> Result:
         if record.petition is None:
-            return Result(_ON_FINISH, record, "the petition could not be made again")
+            return Result(ON_FINISH, record, "the petition could not be made again")
         mark_started(record.petition)
         self._steps.mark(record)
         try:
@@ -234,18 +227,18 @@ class Hooks:
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
-            return Result(_ON_FINISH, record, f"on_finish: {describe(error)}")
-        return new_tuple(Result, (_ON_FINISH, record, None, None, None))
+            return Result(ON_FINISH, record, f"on_finish: {describe(error)}")
+        return new_tuple(Result, (ON_FINISH, record, None, None, None))
 
     def _registered(self, record: Record, extra: tuple[str, bytes, bytes]) -> Result:
         name, args, kwargs = extra
         try:
             value = self._functions[name](*values.decode(args, channel=bytes), **values.decode(kwargs, channel=bytes))
-            return Result(_CALL, record, None, value=values.encode(value))
+            return Result(CALL, record, None, value=values.encode(value))
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
-            return Result(_CALL, record, describe(error))
+            return Result(CALL, record, describe(error))
 
     def _convert(self, record: Record, *, fresh: bool) -> Result:
         try:
@@ -257,9 +250,9 @@ class Hooks:
         except StaleCall:
             raise
         except _NotConverted as error:
-            return Result(_CONVERT, record, str(error))
+            return Result(CONVERT, record, str(error))
         except BaseException as error:  # noqa: BLE001 - as above
-            return Result(_CONVERT, record, f"convert_to_petition: {describe(error)}")
+            return Result(CONVERT, record, f"convert_to_petition: {describe(error)}")
         record.petition = petition
         if record.phase is not _ACTION:
             record.command = isinstance(petition, CommandPetition)
@@ -272,7 +265,7 @@ class Hooks:
             record.queue_timeout = policy.queue_timeout
             record.group = policy.group
             record.once = policy.once
-        return new_tuple(Result, (_CONVERT, record, None, None, None))
+        return new_tuple(Result, (CONVERT, record, None, None, None))
 
     def _converted(self, record: Record) -> Petition:
         port = self._port
@@ -296,7 +289,7 @@ class Hooks:
         if visit.shut and (shut := visit.shut.get(record.manager)) is not None:
             visit.noes += 1
             if record.why != shut:
-                visit.results.append(Result(_CONDITION, record, shut, _NO))
+                visit.results.append(Result(CONDITION, record, shut, _NO))
             return _NO
         visit.since = _monotonic()
         visit.current = record
@@ -315,7 +308,7 @@ class Hooks:
                     return answer
             elif answer is _YES:
                 self._granted[record.key] = record.seq
-            visit.results.append(new_tuple(Result, (_CONDITION, record, reason, answer, None)))
+            visit.results.append(new_tuple(Result, (CONDITION, record, reason, answer, None)))
         return answer
 
     def _tell_the_others(self, visit: Visit, record: Record, reason: str | None) -> Answer:
@@ -324,7 +317,7 @@ class Hooks:
         for other in visit.waiting[after : after + PATIENCE - visit.noes + 1]:
             why = reason if other is record else visit.shut[other.manager]
             if other.why != why and other.petition is not None:
-                visit.results.append(Result(_CONDITION, other, why, _NO))
+                visit.results.append(Result(CONDITION, other, why, _NO))
         visit.noes = PATIENCE
         return _NONE
 

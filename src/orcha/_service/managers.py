@@ -5,15 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from orcha._service.visit import Hook
+from orcha._service.visit import CALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from orcha._core.record import Record
     from orcha._service.visit import Visit
-
-_CALL = Hook.CALL  # looked up once: an attribute of an enumeration costs ten times a global name
 
 BUILT_IN = "commands"
 """The plugin's name of the built-in manager."""
@@ -86,7 +84,7 @@ class Managers:
     def answer_at_once(self, visit: Visit) -> bool:
         """Tell whether a visit is about petitions of the built-in managers alone, whose hooks never take long."""
         ours = self._ours
-        if not ours or any(call.hook is _CALL for call in visit.calls):
+        if not ours or any(call.hook is CALL for call in visit.calls):
             return False
         return self.are_ours or (
             all(call.record.manager in ours for call in visit.calls)

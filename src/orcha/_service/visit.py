@@ -21,7 +21,14 @@ class Hook(IntEnum):
     CONDITION = 5
 
 
-_ON_START = Hook.ON_START  # looked up once: an attribute of an enumeration costs ten times a global name
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+CALL, CONDITION, CONVERT, ON_FINISH, ON_START = (
+    Hook.CALL,
+    Hook.CONDITION,
+    Hook.CONVERT,
+    Hook.ON_FINISH,
+    Hook.ON_START,
+)
 
 
 class Call(NamedTuple):
@@ -79,7 +86,7 @@ class Visit:
         self.since = 0.0
         self.choosing = False
         self.abandoned = False
-        self.awaited = bool(waiting or sample or any(call.hook is not _ON_START for call in calls))
+        self.awaited = bool(waiting or sample or any(call.hook is not ON_START for call in calls))
         """The engine is to be woken when it is over; of starts that went well it learns at its next event."""
         self.over = False
         self.lock = threading.Lock()
@@ -102,7 +109,7 @@ class Visit:
                 return None
             self.abandoned = True
             current = self.current
-            return current if isinstance(current, Call) else Call(Hook.CONDITION, current)
+            return current if isinstance(current, Call) else Call(CONDITION, current)
 
     def left(self) -> list[Call]:
         """Give the calls that come after the one in flight."""

@@ -16,7 +16,7 @@ from orcha._service.hooks import SAYS_NO, Hooks
 from orcha._service.managers import OURS
 from orcha._service.steps import Steps
 from orcha._service.verbs.call import answered
-from orcha._service.visit import Call, Hook, Result, Visit
+from orcha._service.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Call, Result, Visit
 from orcha._wire.messages import Verdict
 
 if TYPE_CHECKING:
@@ -25,13 +25,6 @@ if TYPE_CHECKING:
     from orcha._service.engine import Engine
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
-_CALL, _CONDITION, _CONVERT, _ON_FINISH, _ON_START = (
-    Hook.CALL,
-    Hook.CONDITION,
-    Hook.CONVERT,
-    Hook.ON_FINISH,
-    Hook.ON_START,
-)
 _ACTION, _CONVERTING = Phase.ACTION, Phase.CONVERTING
 _BROKEN, _YES = Answer.BROKEN, Answer.YES
 _BUSY, _REFUSED = Verdict.BUSY, Verdict.REFUSED
@@ -106,12 +99,12 @@ class Visits:
 
     def owe_on_finish(self, record: Record) -> None:
         """Have on_finish called for an attempt of an earlier start of the service: converted again first."""
-        self._again.append(Call(_CONVERT, record, "again"))
-        self._again.append(Call(_ON_FINISH, record))
+        self._again.append(Call(CONVERT, record, "again"))
+        self._again.append(Call(ON_FINISH, record))
 
     def convert_again(self, record: Record) -> None:
         """Have the petition of a command that lives on made again."""
-        self._again.append(Call(_CONVERT, record, "again"))
+        self._again.append(Call(CONVERT, record, "again"))
 
     def call(self, placeholder: Record, what: tuple[str, bytes, bytes]) -> None:
         """Have a registered function called for a client."""
@@ -143,18 +136,18 @@ class Visits:
         """Take the calls that have gathered, in the order in which they are made."""
         calls, self._again = self._again, []
         if self._finishes:
-            calls += [new_tuple(Call, (_ON_FINISH, record, None)) for record in self._finishes]
+            calls += [new_tuple(Call, (ON_FINISH, record, None)) for record in self._finishes]
             self._finishes = []
         if self._starts:
-            calls += [new_tuple(Call, (_ON_START, record, None)) for record in self._starts]
+            calls += [new_tuple(Call, (ON_START, record, None)) for record in self._starts]
             self._starts = []
         if self._calls:
-            calls += [Call(_CALL, record, extra) for record, extra in self._calls]
+            calls += [Call(CALL, record, extra) for record, extra in self._calls]
             self._calls = []
         if waiting or sample:
-            calls += [Call(_CONVERT, r, "again") for r in (*waiting, *sample) if r.petition is None]
+            calls += [Call(CONVERT, r, "again") for r in (*waiting, *sample) if r.petition is None]
         if self._converts:
-            calls += [new_tuple(Call, (_CONVERT, record, None)) for record in self._take_converts()]
+            calls += [new_tuple(Call, (CONVERT, record, None)) for record in self._take_converts()]
         return calls
 
     def _is_free(self) -> bool:
@@ -195,14 +188,14 @@ class Visits:
         converted: list[Record] = []
         for result in results:
             hook, record = result.hook, result.record
-            if hook is _CONDITION:
+            if hook is CONDITION:
                 answered[record.seq] = result
-            elif hook is _CONVERT and result.error is None:
+            elif hook is CONVERT and result.error is None:
                 if record.phase is _CONVERTING:
                     converted.append(record)
                 elif record.phase is _ACTION:
                     self._engine.commands.converted(record)
-            elif hook is _ON_START:
+            elif hook is ON_START:
                 self._started(record, result.error, called=result.value is not False)
             else:
                 self._came_of(result)
@@ -215,11 +208,11 @@ class Visits:
 
     def _came_of(self, result: Result) -> None:
         hook, record = result.hook, result.record
-        if hook is _ON_FINISH:
+        if hook is ON_FINISH:
             if result.error is not None:
                 self._engine.report(logging.ERROR, "petition %s: %s", record.key, result.error)
             self._engine.machine.hook_done(record.seq)
-        elif hook is _CONVERT:
+        elif hook is CONVERT:
             self._not_converted(record, result.error or "")
         else:
             answered(self._engine, result)
@@ -326,9 +319,9 @@ class Visits:
         if self._engine.settings.on_hook_timeout == "stop":
             self._stopped_by = old
             self._turn_away()
-        if call.hook is _ON_START:
+        if call.hook is ON_START:
             self._owed.setdefault(old, []).append(call.record)
-        if call.hook is _CONVERT:
+        if call.hook is CONVERT:
             self._not_converted(call.record, reason)
         else:
             overdue.decide(self._engine, call, reason)
@@ -337,8 +330,8 @@ class Visits:
 
     def _turn_away(self) -> None:
         """Refuse what waits to be converted: nobody knows when that can be."""
-        left = [call.record for call in self._again if call.hook is _CONVERT and call.extra is None]
-        self._again = [call for call in self._again if call.hook is not _CONVERT or call.extra is not None]
+        left = [call.record for call in self._again if call.hook is CONVERT and call.extra is None]
+        self._again = [call for call in self._again if call.hook is not CONVERT or call.extra is not None]
         for record in left + self._converts[self._converts_from :]:
             self._engine.machine.refuse(record, _BUSY, overdue.WEDGED)
         self._converts, self._converts_from = [], 0
