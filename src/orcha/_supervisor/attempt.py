@@ -178,6 +178,7 @@ class Attempt:
 
     def _leader_ended(self, status: int) -> None:
         self.status, self.phase, self.ended = status, boxes.ENDED, time.time()
+        self.pipes.release()
         self._drain_until = time.monotonic() + DRAIN
 
     def _enforce(self) -> None:

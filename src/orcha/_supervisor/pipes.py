@@ -42,6 +42,8 @@ class Pipes:
         self._streams: dict[int, int] = {}
         self._stdin = -1
         self._terminal = -1
+        self._kept: list[int] = []
+        """The command's ends of its output: while they are open here too, its exit alone wakes, and no end of file."""
         self._pending = bytearray()
         self._closing = False
         self._grown = False
@@ -58,21 +60,26 @@ class Pipes:
         return bool(self._streams)
 
     def open(self, spec: Spec) -> Descriptors:
-        """Open them and give the command's ends, to be closed with `close_theirs`."""
+        """Open them and give the command's ends, for `close_theirs` once it has them."""
         if spec.tty is not None:
             return self._open_terminal(*spec.tty)
         stdin = 0
         if spec.stdin == "pipe":
             stdin, self._stdin = os.pipe()
             os.set_blocking(self._stdin, False)
-        out = self._open_stream(1)
-        return Descriptors(stdin, out, self._open_stream(2))
+        self._kept = [self._open_stream(1), self._open_stream(2)]
+        return Descriptors(stdin, *self._kept)
 
-    @staticmethod
-    def close_theirs(descriptors: Descriptors) -> None:
-        """Close the command's ends in this process."""
-        for descriptor in set(descriptors) - {0}:
+    def close_theirs(self, descriptors: Descriptors) -> None:
+        """Close the command's ends in this process, but those of its output."""
+        for descriptor in set(descriptors) - {0, *self._kept}:
             os.close(descriptor)
+
+    def release(self) -> None:
+        """Close the command's ends of its output: from now on they end when nobody else has them."""
+        for descriptor in self._kept:
+            os.close(descriptor)
+        self._kept = []
 
     def take(self, descriptor: int) -> bool:
         """Take what came; False where nothing did."""
@@ -82,16 +89,9 @@ class Pipes:
         state = self._output.take(stream, descriptor)
         if state == END:
             self._end(descriptor)
-            self._end_the_others()
         elif self._output.files is not None and not self._grown:
             self._grow()
         return state != END
-
-    def _end_the_others(self) -> None:
-        """See whether the others have ended too, as at the command's exit: that spares a turn for each."""
-        for descriptor, stream in list(self._streams.items()):
-            if self._output.take(stream, descriptor) == END:
-                self._end(descriptor)
 
     def wants(self, descriptor: int) -> bool:
         """Say whether standard input is written there."""
@@ -167,6 +167,7 @@ class Pipes:
 
     def close(self) -> None:
         """Let go of everything."""
+        self.release()
         terminal, self._terminal = self._terminal, -1
         if terminal >= 0:
             self._streams[terminal] = 1
