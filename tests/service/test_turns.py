@@ -31,11 +31,15 @@ class Engine:
         self.now = 0.0
         self.visits = Visits()
         self.commands = self
+        self.managers = self
+        self.are_ours = False
         self.timers = Timers()
         self.has_a_queue = False
+        self.has_news = False
         self.dirty = False
         self.done = []
         self.errors = []
+        self.expected = []
         self.turns = Turns(self)
 
     def note(self, what):
@@ -50,6 +54,9 @@ class Engine:
         self.done.append(("commit", threading.current_thread().name))
 
     def flush(self):
+        """Do nothing."""
+
+    def count(self):
         """Do nothing."""
 
     def settle(self):
@@ -67,6 +74,7 @@ def engine():
     it.turns.halt()
     it.turns.inbox.ring()
     assert it.turns.stopped.wait(20)
+    assert it.errors == it.expected
 
 
 HERE, THERE = "MainThread", "orcha-engine"
@@ -92,10 +100,35 @@ def test_who_does_not_get_the_turn_leaves_it_to_the_engine_s_thread_in_order(eng
     assert engine.done[:3] == [(number, THERE) for number in range(3)]
 
 
-def test_where_petitions_wait_the_engine_s_thread_does_it(engine):
+def test_where_petitions_wait_the_engine_s_thread_gathers_what_starts_in_place_of_what_ends(engine):
+    engine.has_a_queue = True
+    engine.turns.take(engine.note, 1, may_commit=True, ends=True)
+    wait_for(lambda: engine.done == [(1, THERE), ("commit", THERE)])
+
+
+def test_what_comes_is_done_here_though_petitions_wait_that_have_said_no(engine):
     engine.has_a_queue = True
     engine.turns.take(engine.note, 1, may_commit=True)
+    assert engine.done == [(1, HERE), ("commit", HERE)]
+
+
+def test_where_those_that_wait_are_to_be_asked_the_engine_s_thread_does_it(engine):
+    engine.has_news = True
+    engine.turns.take(engine.note, 1, may_commit=True)
     wait_for(lambda: engine.done == [(1, THERE), ("commit", THERE)])
+
+
+def test_what_has_come_since_is_kept_in_the_same_transaction(engine):
+    later = [2]
+
+    def more():
+        if later:
+            engine.note(later.pop())
+            return True
+        return False
+
+    engine.turns.take(engine.note, 1, may_commit=True, more=more)
+    assert engine.done == [(1, HERE), (2, HERE), ("commit", HERE)]
 
 
 def test_where_much_has_come_the_engine_s_thread_does_it():
@@ -120,6 +153,7 @@ def test_who_is_told_to_stop_the_engine_as_the_engine_has_its_thread_end(engine)
 
 def test_what_fails_on_another_thread_ends_the_engine_too(engine):
     error = RuntimeError("no")
+    engine.expected.append(error)
 
     def fail():
         raise error
@@ -127,6 +161,5 @@ def test_what_fails_on_another_thread_ends_the_engine_too(engine):
     engine.turns.take(fail, may_commit=True)
     assert engine.turns.stopped.wait(20)
     assert engine.turns.failure is error
-    assert engine.errors == [error]
     engine.turns.take(engine.note, 1, may_commit=True)
     assert engine.done == []

@@ -94,7 +94,7 @@ class CommandRunner:
         return [] if self._commands is None else self._commands.descriptors()
 
     def _take(self, events: list[Event]) -> None:
-        self._engine.turns.take(self._handle, events, may_commit=True, more=self._more)
+        self._engine.turns.take(self._handle, events, may_commit=True, ends=True, more=self._more)
 
     def _more(self) -> bool:
         """Handle what shims have said since, so that it goes into the same transaction; False for nothing."""

@@ -191,7 +191,7 @@ class Engine:
         self.ending.adopt(run, pid)
 
     def _action_ended(self, run: Run, error: str | None) -> None:
-        self.turns.take(self._on_returned, run, error, may_commit=True)
+        self.turns.take(self._on_returned, run, error, may_commit=True, ends=True)
 
     # --- as the engine ------------------------------------------------------------------------------------------
 
@@ -205,6 +205,11 @@ class Engine:
     def has_a_queue(self) -> bool:
         """Whether petitions wait, or calls, for the hook thread."""
         return not self.managers.are_ours and (bool(self.machine.waiting) or self.visits.has_gathered)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the hook thread is to be asked about petitions that wait, or has calls to make."""
+        return not self.managers.are_ours and (self.visits.has_gathered or self.visits.candidates.are_news)
 
     def has_work(self) -> bool:
         """Tell whether anything is to be kept, done or answered, flags aside that wait for a transaction."""

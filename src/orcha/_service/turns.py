@@ -51,7 +51,12 @@ class Turns:
         return self._stop
 
     def take(
-        self, handler: Callable[..., None], *args: Any, may_commit: bool, more: Callable[[], bool] | None = None
+        self,
+        handler: Callable[..., None],
+        *args: Any,
+        may_commit: bool,
+        ends: bool = False,
+        more: Callable[[], bool] | None = None,
     ) -> None:
         """Have `handler` called, by this thread where nothing else goes on.
 
@@ -61,13 +66,17 @@ class Turns:
             handler: called as the engine.
             args: its arguments.
             may_commit: whether this thread may wait for the disk; else the engine's thread does that.
+            ends: whether something ends: where others wait, what starts in its place is to be kept with it, and the
+                engine's thread gathers both.
             more: called as the engine before it waits for the disk: handles what the caller has for it by then, and
                 tells whether that was anything.
 
         """
         inbox = self.inbox
         inbox.add((handler, *args))
-        if len(inbox) > FEW_EVENTS or self._engine.has_a_queue or not inbox.turn.acquire(blocking=False):
+        engine = self._engine
+        waits = engine.has_a_queue if ends else engine.has_news
+        if len(inbox) > FEW_EVENTS or waits or not inbox.turn.acquire(blocking=False):
             inbox.ring()
             return
         try:
