@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Jobs:
     """What the sending thread is to do.
 
-    Putting a job in is two calls in C: Ctrl+C tears nothing. A job that its caller does itself can be torn; then `torn`
-    is called, and whoever did it hears of the interruption.
+    Putting a job in is two calls in C: Ctrl+C tears nothing. A job that its caller does itself can be torn: whoever did
+    it hears of the interruption, and the thread calls `torn` before anything else is done.
     """
 
     def __init__(self, torn: Callable[[], None]) -> None:
@@ -29,6 +29,8 @@ class Jobs:
         self._jobs: deque[tuple[Callable[..., None], tuple[Any, ...]] | None] = deque()
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._turn = threading.Lock()
+        self._is_unsure = False
+        """Whether a job is being done by its caller, or was and has not come to its end."""
 
     def post(self, job: Callable[..., None], *args: Any) -> None:
         """Have a job done by the thread."""
@@ -37,14 +39,16 @@ class Jobs:
 
     def do(self, job: Callable[..., None], *args: Any) -> None:
         """Do a job now, where all that was asked for before is done; else have the thread do it."""
-        if self._jobs or self._turn.locked():
+        if self._jobs or self._turn.locked() or self._is_unsure:
             self.post(job, *args)
             return
         try:
             with self._turn:
+                self._is_unsure = True
                 job(*args)
+                self._is_unsure = False
         except BaseException:
-            self._torn()
+            self._bell.put(None)
             raise
 
     def end(self) -> None:
@@ -57,6 +61,9 @@ class Jobs:
         while True:
             self._bell.get()
             with self._turn:
+                if self._is_unsure:
+                    self._is_unsure = False
+                    self._torn()
                 while self._jobs:
                     job = self._jobs.popleft()
                     if job is None:
