@@ -218,7 +218,7 @@ def main() -> None:
     """Measure all, print a table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("count", nargs="?", type=int, default=scaled(2_000))
-    parser.add_argument("--output", type=float, default=1 / SCALE, metavar="GIB")
+    parser.add_argument("--output", type=float, default=10 / SCALE, metavar="GIB")
     parser.add_argument("--follow", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.follow:
