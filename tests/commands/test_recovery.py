@@ -8,7 +8,7 @@ import pytest
 
 import support.engine
 from orcha._core.state import Outcome, State
-from orcha._supervisor.contract import Found, Lost
+from orcha._supervisor.contract import Found, Lost, NotStarted
 from support.fake_commands import ended, output, started
 from support.waiting import wait_for
 
@@ -170,6 +170,15 @@ def test_one_whose_petition_cannot_be_made_again_ends_all_the_same(engine):
     assert all_of(later, asked) == [(1, b"a"), 3]
     wait_for(lambda: not later.row(asked).hook_pending, what="that nothing is owed any more")
     assert later.manager.hooks == []
+
+
+def test_one_that_was_not_executed_and_cannot_be_made_again_ends_with_why(engine):
+    asked = engine.run()
+    spec = engine.wait_for_spec()
+    later = engine.again(found(spec, "ended"), converts=False)
+    later.wait_for_call("resume", 1, 1, 0)
+    later.commands.tell(NotStarted(1, 1, 127, "cannot execute 'foo': No such file or directory"))
+    assert all_of(later, asked) == ["cannot execute 'foo': No such file or directory\n", 127]
 
 
 def test_one_that_is_lost_before_its_petition_is_made_again_runs_again(engine):

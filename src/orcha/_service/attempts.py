@@ -12,6 +12,7 @@ from orcha._core.changes import CommandStep
 from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, FAILED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
 from orcha._core.state import Outcome
 from orcha._supervisor.contract import Spec
+from orcha.utils import redact
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
@@ -119,6 +120,18 @@ def end_of(record: Record, ended: Ended) -> tuple[Outcome, int, str | None]:
 def not_started(code: int) -> int:
     """Give the final value of a command that could not be executed: 125 to 127, as shells and env(1) do."""
     return code if 125 <= code <= 127 else BROKEN_CODE
+
+
+def shown(record: Record, reason: str) -> str:
+    """Give why a command was not started without the secrets that people write in front of a program's name.
+
+    Nothing is known of its program where its petition could not be made again.
+    """
+    petition: CommandPetition | None = record.petition  # type: ignore[assignment]
+    if petition is None:
+        return reason
+    program = os.fsdecode(petition.argv[0])
+    return reason.replace(program, redact.text(program))
 
 
 def described(ended: Ended) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import signal
 import threading
@@ -23,7 +22,6 @@ from orcha._service.loading import record_of
 from orcha._supervisor.contract import APART, LOST, Ended, Lost, NotStarted, Output, Span, Started, Wrote
 from orcha._wire import values
 from orcha._wire.messages import Kind
-from orcha.utils import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,8 +229,7 @@ class CommandRunner:
         record = self._live(event)
         if record is None:
             return
-        program = os.fsdecode(record.petition.argv[0])  # type: ignore[union-attr]
-        reason = event.reason.replace(program, redact.text(program))  # people write secrets in front of it
+        reason = attempts.shown(record, event.reason)
         end = End(Outcome.BROKEN, attempts.not_started(event.code), reason, by_itself=False)
         self._over(record, {"code": event.code, "why": reason}, end)
 
