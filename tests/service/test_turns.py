@@ -37,6 +37,7 @@ class Engine:
         self.has_a_queue = False
         self.has_news = False
         self.dirty = False
+        self.flushes = 0
         self.done = []
         self.errors = []
         self.expected = []
@@ -54,7 +55,8 @@ class Engine:
         self.done.append(("commit", threading.current_thread().name))
 
     def flush(self):
-        """Do nothing."""
+        assert not self.dirty, "a reply leaves before what it says is kept"
+        self.flushes += 1
 
     def count(self):
         """Do nothing."""
@@ -89,6 +91,26 @@ def test_the_engine_s_thread_waits_for_the_disk_where_this_one_may_not(engine):
     engine.turns.take(engine.note, 1, may_commit=False)
     assert engine.done[0] == (1, HERE)
     wait_for(lambda: engine.done[1:] == [("commit", THERE)])
+
+
+def test_what_changes_nothing_is_answered_by_the_thread_that_may_not_wait_for_the_disk():
+    engine = Engine()  # its thread does not run: nobody else could
+    engine.turns.take(list, may_commit=False)
+    assert engine.flushes == 1
+
+
+def test_an_answer_that_lies_there_goes_out_only_with_what_it_says_kept():
+    engine = Engine()
+    engine.turns.inbox.put((engine.note, 1))
+    engine.turns.take(list, may_commit=False)
+    assert engine.done == [(1, HERE)]
+    assert engine.flushes == 0
+    engine.turns.start()
+    wait_for(lambda: engine.flushes)
+    assert engine.done[1:] == [("commit", THERE)]
+    engine.turns.halt()
+    engine.turns.inbox.ring()
+    assert engine.turns.stopped.wait(20)
 
 
 def test_who_does_not_get_the_turn_leaves_it_to_the_engine_s_thread_in_order(engine):

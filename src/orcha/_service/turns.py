@@ -99,7 +99,8 @@ class Turns:
             engine.visits.dispatch()
         if may_commit:
             self._keep()
-        engine.flush()
+        if may_commit or not engine.has_work():  # a reply says what is kept: with what is not, it waits for the disk
+            engine.flush()
         if engine.timers.head != due:
             self.inbox.ring()
         self._go_on()
