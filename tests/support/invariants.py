@@ -50,7 +50,7 @@ def attempts_only_rise(world: World, seen: Seen) -> None:
 
 def queued_means_never_executed(world: World, _: Seen) -> None:
     for row in world.store.all_rows():
-        if row.state is State.QUEUED:
+        if row.state is State.QUEUED and not row.slot_held:
             assert not world.on_starts[row.seq, row.attempt + 1]
             assert not world.executed[row.seq, row.attempt + 1]
 
@@ -118,6 +118,9 @@ def a_command_is_executed_once_an_attempt_and_ends_before_the_next(world: World,
     rows = {row.seq: row for row in world.store.all_rows()}
     for (seq, attempt), command in world.commands.items():
         row = rows[seq]
+        if is_claimed(row):
+            assert attempt == row.attempt + 1, f"attempt {attempt} lives, and {row.attempt + 1} is claimed"
+            continue
         assert row.attempt == attempt, f"attempt {row.attempt} while attempt {attempt} lives"
         assert command.lost or row.state in RUNS, f"a command lives, and its petition is {row.state.name}"
 
@@ -132,7 +135,12 @@ def no_more_run_than_may(world: World, _: Seen) -> None:
 
 
 def _holds_a_slot(world: World, row: Row) -> bool:
-    return (row.state in RUNS and row.seq not in world.machine.leaving) or row.slot_held
+    return (row.state in RUNS and row.seq not in world.machine.leaving) or (row.slot_held and not is_claimed(row))
+
+
+def is_claimed(row: Row) -> bool:
+    """Tell whether the next attempt of a waiting command may have been executed."""
+    return row.state is State.QUEUED and row.slot_held
 
 
 def a_slot_is_held_while_anything_of_the_attempt_lives(world: World, _: Seen) -> None:

@@ -66,8 +66,9 @@ class World(HookSide):
 
     store: SimulatedStore
 
-    def __init__(self, hot: int = 4) -> None:
+    def __init__(self, hot: int = 4, *, claiming: bool = False) -> None:
         self.hot = hot
+        self.claiming = claiming
         self.time = 1000.0
         self.acked: dict[bytes, int] = {}
         self.verdicts: dict[int, str] = {}
@@ -86,6 +87,9 @@ class World(HookSide):
         self.ladders: set[Attempt] = set()
         self.appended: dict[bytes, list[tuple[str, int, object]]] = {}
         self.tombstones: set[bytes] = set()
+        self.new_claims: list[Record] = []
+        self.claims: dict[int, int] = {}
+        """The attempts that are claimed, by sequence."""
 
     # --- clients ------------------------------------------------------------------------------------------------
 
@@ -137,6 +141,19 @@ class World(HookSide):
             self.machine.changes.tombstones.append((token, self.time + 600))
         elif row.state is not State.ENDED and row.seq not in self.machine.changes.transitions:
             assert self.cancel(row.id), "a live row has no live petition"
+
+    def claim(self, record: Record) -> None:
+        """Claim a command that waits."""
+        if self.machine.claim(record):
+            self.new_claims.append(record)
+
+    def unclaim(self, seq: int) -> None:
+        """Take a claim back."""
+        del self.claims[seq]
+        self.new_claims = [new for new in self.new_claims if new.seq != seq]
+        record = self.machine.records.get(seq)
+        if record is not None:
+            self.machine.unclaim(record)
 
     # --- limits and stop ----------------------------------------------------------------------------------------
 
@@ -271,18 +288,38 @@ class World(HookSide):
 
     def commit(self, *, dies: str | None = None) -> None:
         """Keep what has gathered, then do what is due; `dies` before or after keeping it."""
+        if self.claiming:
+            self._claim_heads()
         changes, effects, finals = self.machine.take()
         for final in finals:
             self._append_final(final)
         self._flush(changes)
+        effects = [effect for effect in effects if not self._begins_at_once(effect)]
         if dies == "before":
             raise Crash
         if changes:
             effects = self._keep(changes, effects)
+        new, self.new_claims = self.new_claims, []
+        self.claims |= {record.seq: record.attempt + 1 for record in new if record.seq in changes.transitions}
         if dies == "after":
             raise Crash
         for effect in effects:
             self._perform(effect)
+
+    def _claim_heads(self) -> None:
+        """Claim as many of the first ones as run."""
+        for _, seq, _ in self.machine.waiting.head(len(self.machine.granted)):
+            if seq not in self.claims and seq in self.machine.records:
+                self.claim(self.machine.records[seq])
+
+    def _begins_at_once(self, effect: Effect) -> bool:
+        """Start what was claimed."""
+        do, record, _ = effect
+        if do is not Do.ON_START or self.claims.pop(record.seq, None) != record.attempt:
+            return False
+        record.run = record.seq, record.attempt
+        self.start_at_once(record)
+        return True
 
     def _append_final(self, final: Final) -> None:
         record = final.record
@@ -355,6 +392,8 @@ class World(HookSide):
                 assert crashed, f"an orderly stop leaves an on_finish owed: {row}"
                 self.recovered.add((row.seq, row.attempt))
             record = record_of(row)
+            if row.state is State.QUEUED and row.slot_held:
+                row = self._recover_claim(row, record)  # noqa: PLW2901
             losses = self._losses_of(row, record)
             if losses is None:
                 continue
@@ -373,11 +412,24 @@ class World(HookSide):
         self.machine.load_waiting([(w.priority, w.seq, w.id) for w in waiting])
         self.tombstones.update(self.store.all_tombstones(self.time))
 
+    def _recover_claim(self, row: Row, record: Record) -> Row:
+        """Take a claimed command; one that nothing is found of was not executed, and its attempt begins anew."""
+        key = row.seq, row.attempt + 1
+        begun = key in self.commands
+        self.machine.recover_claim(record, begun=begun)
+        if not begun:
+            self.on_starts.pop(key, None)
+            return row._replace(slot_held=False)
+        self.recovered.add(key)
+        return row._replace(state=State.STARTING, attempt=record.attempt, slot_held=False)
+
     def _losses_of(self, row: Row, record: Record) -> int | None:
         """Adopt a command that lives; of any other tell how often in a row it was lost before it was executed."""
         key = row.seq, row.attempt
         known = self.store.commands([row.seq]).get(row.seq)
-        if known is None or known.attempt != row.attempt or row.state not in LIVE:
+        claimed = self.machine.changes.commands.get(row.seq)
+        attempt = claimed.attempt if claimed is not None else known.attempt if known is not None else None
+        if attempt != row.attempt or row.state not in LIVE:
             return 0
         command = self.commands.get(key)
         if command is not None and not command.lost:
@@ -387,10 +439,11 @@ class World(HookSide):
             return None
         self.commands.pop(key, None)
         executed = command.executed if command is not None else row.state is not State.STARTING
-        return 0 if executed else max(1, known.losses)
+        return 0 if executed else max(1, known.losses if known is not None else 0)
 
     def _rest(self, owed: list[Record]) -> set[int]:
-        due = {command.seq: command.due or 0.0 for command in self.store.resting()}
+        begun = self.machine.changes.commands
+        due = {command.seq: command.due or 0.0 for command in self.store.resting() if command.seq not in begun}
         resting = set()
         for row in self.store.rows(list(due)):
             if row.state is State.QUEUED:

@@ -206,6 +206,7 @@ class CommandRunner:
         if event.survivors:
             text = "petition %s: nothing could kill these of its processes: %s"
             self._engine.report(logging.ERROR, text, record.key, event.survivors)
+        self._engine.claims.note_end(event.usage.wall)
         due = self._due(record, seen)
         end = End(outcome, code, reason, event.why is None, due, tuple(event.survivors))
         self._over(record, attempts.described(event), end)
@@ -336,8 +337,8 @@ class CommandRunner:
         self._engine.timers.at(time.monotonic() + max(0.0, due - time.time()), rise)
 
     def settle(self) -> None:
-        """Be done with a batch."""
-        if self._commands is not None:
+        """Be done with a batch; where others are about to start, what is held back goes with them."""
+        if self._commands is not None and not self._engine.claims.are_kept:
             self._commands.settle()
 
     # --- the end ------------------------------------------------------------------------------------------------

@@ -12,12 +12,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from orcha._core.effects import Do
 from orcha._core.machine import Machine
 from orcha._core.record import Record
 from orcha._service import faults
 from orcha._service.actions import ActionPool, Run
 from orcha._service.channels import ChannelBook
+from orcha._service.claims import Claims
 from orcha._service.commands import CommandRunner
 from orcha._service.ending import Ending
 from orcha._service.groups import Groups
@@ -25,6 +25,7 @@ from orcha._service.keeping import FULL, Keeping
 from orcha._service.loading import record_of
 from orcha._service.managers import Granted, Managers, Served
 from orcha._service.once import Once
+from orcha._service.performing import append_final, perform
 from orcha._service.reporting import Reporter
 from orcha._service.retention import Retention
 from orcha._service.standard_input import StandardInput
@@ -32,9 +33,8 @@ from orcha._service.statistics import Statistics
 from orcha._service.timers import Timers
 from orcha._service.turns import Turns
 from orcha._service.verbs import HANDLERS
-from orcha._service.verbs.submit import Submission, accepted, refused
+from orcha._service.verbs.submit import Submission
 from orcha._service.visits import Visits
-from orcha._wire import values
 from orcha._wire.frames import encode
 from orcha._wire.messages import Error, Kind, Stopping, Submit, Verdict
 from orcha.exceptions import StaleCall
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._core.changes import Changes
-    from orcha._core.effects import Final
     from orcha._output.log import MemoryLog, OutputLog
     from orcha._service.settings import Settings
     from orcha._service.visit import Visit
@@ -52,16 +51,7 @@ if TYPE_CHECKING:
     from orcha._wire.server import Peer
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
-_CLOSED, _FINAL, _NOTICE, _VALUE = Kind.CLOSED, Kind.FINAL, Kind.NOTICE, Kind.VALUE
-_ACCEPT, _ANSWER, _END_PROCESSES, _ON_FINISH, _ON_START, _REFUSE, _SWEEP = (
-    Do.ACCEPT,
-    Do.ANSWER,
-    Do.END_PROCESSES,
-    Do.ON_FINISH,
-    Do.ON_START,
-    Do.REFUSE,
-    Do.SWEEP,
-)
+_VALUE = Kind.VALUE
 _BUSY, _STOPPING = Verdict.BUSY, Verdict.STOPPING
 
 FEW_ITEMS = 8
@@ -116,6 +106,7 @@ class Engine:
         self.statistics = Statistics(time.time())
         self.visits = Visits(self)
         self.commands = CommandRunner(self)
+        self.claims = Claims(self)
         self.standard_input = StandardInput(self)
         self.ending = Ending(self)
         self.retention = Retention(self)
@@ -225,19 +216,22 @@ class Engine:
 
     def commit(self) -> None:
         """Keep what changed, in one transaction, then have the effects."""
+        self.claims.add()
         changes, effects, finals = self.machine.take()
         for final in finals:
-            self._append_final(final)
+            append_final(self, final)
         if self.channels.scarce or not self.store.has_reserve:
             self.channels.scarce = not self.keeping.has_room()
         self.channels.flush(changes)
         if (changes.flags or changes.commands) and not self.turns.are_over:
             self.keeping.postpone_flags(changes)
+        effects = self.claims.begin(effects)
         if changes:
             effects = self.keeping.keep(changes, effects)
+            self.claims.note_kept(changes)
             self._uncounted = changes
         for do, record, detail in effects:
-            self._perform(do, record, detail)
+            perform(self, do, record, detail)
         acks, self._acks = self._acks, []
         for ack in acks:
             ack()
@@ -259,33 +253,6 @@ class Engine:
             self._send(batch)
             if faults.CRASHES:
                 faults.reach("reply.after-send")
-
-    def _append_final(self, final: Final) -> None:
-        record = final.record
-        channel = self.channels.get(record.channel) or self.channels.create(
-            record.channel, record.owner, own=record.channel == record.token
-        )
-        if final.line is not None:
-            self.channels.append(channel, _NOTICE, record.seq, values.encode(final.line))
-        self.channels.append(channel, _FINAL, record.seq, values.encode(final.value))
-        if channel.own:
-            self.channels.append(channel, _CLOSED, record.seq, values.encode(None))
-
-    def _perform(self, do: Do, record: Record, detail: Any) -> None:
-        if do is _ACCEPT:
-            accepted(self, record)
-        elif do is _ON_START:
-            self.visits.on_start(record)
-        elif do is _ON_FINISH:
-            self.visits.on_finish(record)
-        elif do is _REFUSE:
-            refused(self, record, *detail)
-        elif do is _END_PROCESSES:
-            (self.commands if record.command else self.ending).end(record)
-        elif do is _SWEEP:
-            self.ending.sweep(record)
-        elif do is _ANSWER:
-            detail(record)
 
     # --- events -------------------------------------------------------------------------------------------------
 

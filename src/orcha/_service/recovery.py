@@ -10,17 +10,23 @@ from typing import TYPE_CHECKING
 from orcha._core.state import State
 from orcha._processes.identity import boot_id
 from orcha._service.loading import record_of
+from orcha._store.contract import CommandRow
 from orcha._supervisor import contract
 from orcha._supervisor.burying import sweep_unboxed
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._service.engine import Engine
-    from orcha._store.contract import CommandRow, Row
+    from orcha._store.contract import Row
     from orcha._supervisor.contract import Found
 
 LIVE = (State.STARTING, State.RUNNING, State.CANCELLING)
 """States in which an attempt may live."""
+
+
+def is_claimed(row: Row) -> bool:
+    """Tell whether the next attempt of a waiting command may have been executed."""
+    return row.state is State.QUEUED and row.slot_held
 
 
 def recover_all(engine: Engine) -> None:
@@ -52,6 +58,8 @@ class _Recovery:
         self._owed: dict[int, Record] = {}
         self.resting: set[int] = set()
         """Petitions that wait for their time, by sequence."""
+        self._begun: set[int] = set()
+        """Claimed ones that may have been executed, by sequence."""
 
     @property
     def owed(self) -> list[Record]:
@@ -60,25 +68,44 @@ class _Recovery:
 
     def take(self, rows: list[Row]) -> None:
         """Bring one manager's unfinished petitions to a known place."""
-        commands = self._engine.store.commands([row.seq for row in rows if row.state in LIVE])
+        commands = self._engine.store.commands([row.seq for row in rows if row.state in LIVE or row.slot_held])
         groups = self._engine.store.groups([row.seq for row in rows])
         for row in rows:
             record = record_of(row)
             record.group = groups.get(row.seq)
             command = commands.get(row.seq)
-            losses = 0
-            if command is not None and command.attempt == row.attempt:
-                there = self._found.pop((row.seq, row.attempt), None)
-                if there is not None and (there.phase != contract.LOST or there.ended is not None):
-                    self._engine.machine.adopt(record)
-                    self._engine.commands.adopted(record, command, there)
-                    continue
-                losses = self._lost(row, command, there)
-            owed = self._engine.machine.recovered(
-                record, hook_pending=row.hook_pending, slot_held=row.slot_held, losses=losses
-            )
-            if owed:
-                self._owed[row.seq] = record
+            if is_claimed(row):
+                self._bring(*self._claimed(record, row, command))
+            else:
+                self._bring(record, row, command)
+
+    def _bring(self, record: Record, row: Row, command: CommandRow | None) -> None:
+        losses = 0
+        if command is not None and command.attempt == row.attempt and row.state in LIVE:
+            there = self._found.pop((row.seq, row.attempt), None)
+            if there is not None and (there.phase != contract.LOST or there.ended is not None):
+                self._engine.machine.adopt(record)
+                self._engine.commands.adopted(record, command, there)
+                return
+            losses = self._lost(row, command, there)
+        owed = self._engine.machine.recovered(
+            record, hook_pending=row.hook_pending, slot_held=row.slot_held, losses=losses
+        )
+        if owed:
+            self._owed[row.seq] = record
+
+    def _claimed(self, record: Record, row: Row, command: CommandRow | None) -> tuple[Record, Row, CommandRow | None]:
+        """Tell of a claimed command whether it was started: shims know, and after a reboot nobody does."""
+        attempt = row.attempt + 1
+        begun = (row.seq, attempt) in self._found or self._engine.commands.rebooted
+        machine = self._engine.machine
+        machine.recover_claim(record, begun=begun)
+        if not begun:
+            return record, row._replace(slot_held=False), None
+        known = (command.retries, command.losses, command.history) if command is not None else (0, 0, None)
+        self._begun.add(row.seq)
+        row = row._replace(state=State.STARTING, attempt=attempt, slot_held=False, started=machine.now)
+        return record, row, CommandRow(row.seq, attempt, None, None, None, None, 0, None, *known)
 
     def _lost(self, row: Row, command: CommandRow, there: Found | None) -> int:
         """Tell how many attempts in a row were lost before they were executed; 0 if this one may have run.
@@ -107,7 +134,7 @@ class _Recovery:
         """Let those that wait for their next attempt's time go on to do so."""
         engine = self._engine
         due = {command.seq: command.due or 0.0 for command in engine.store.resting()}
-        for row in engine.store.rows(list(due)):
+        for row in engine.store.rows([seq for seq in due if seq not in self._begun]):
             if row.state is State.QUEUED and engine.managers.serves(row.manager):
                 record = self._owed.get(row.seq) or record_of(row)
                 record.why = f"attempt {row.attempt} failed: it is tried again"
@@ -119,11 +146,15 @@ class _Recovery:
         """Forget attempts that are over or that nobody knows; those of managers that do not run here now go on."""
         for (seq, attempt), there in self._found.items():
             rows = self._engine.store.rows([seq])
-            known = bool(rows) and rows[0].attempt == attempt and rows[0].state in LIVE
-            if known and not self._engine.managers.serves(rows[0].manager):
+            if rows and _is_of(rows[0], attempt) and not self._engine.managers.serves(rows[0].manager):
                 continue
             commands = self._engine.commands.reach()
             if there.phase in (contract.ENDED, contract.LOST):
                 commands.forget(seq, attempt)
             else:
                 commands.discard(seq, attempt)
+
+
+def _is_of(row: Row, attempt: int) -> bool:
+    """Tell whether this is an attempt that the petition may have now."""
+    return row.attempt + 1 == attempt if is_claimed(row) else row.attempt == attempt and row.state in LIVE

@@ -34,6 +34,7 @@ class Row(NamedTuple):
     reason: str | None
     hook_pending: bool
     slot_held: bool
+    """Of an ended one: something of it lives. Of a waiting one: its next attempt may have been executed."""
 
 
 class Waiting(NamedTuple):
@@ -152,7 +153,7 @@ class Store(Protocol):
         ...
 
     def unfinished(self, manager: str) -> list[Row]:
-        """Give this manager's rows in HELD to CANCELLING, and its ended ones with hook_pending or slot_held."""
+        """Give this manager's rows in HELD to CANCELLING, and its others with hook_pending or slot_held."""
         ...
 
     def commands(self, seqs: Sequence[int]) -> dict[int, CommandRow]:

@@ -1,0 +1,147 @@
+"""Short commands start before the transaction that says so: killed anywhere, each is executed once."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import sqlite3
+from collections import Counter
+
+import pytest
+
+from orcha._core.codes import INTERRUPTED_CODE
+from orcha._core.state import State
+from orcha._store.sqlite import SqliteStore
+from orcha.interfaces import Message
+from support.changes import ANY_STATE
+from support.commands import COMMANDS, everything, run
+from support.processes import kill_all, processes_of
+from support.waiting import wait_for
+
+SHORT = 'echo "$ORCHA_ID start $ORCHA_ATTEMPT" >> "$1"; echo "$ORCHA_ID"; echo "$ORCHA_ID end" >> "$1"; exit 3'
+"""Notes its start and its end in the ledger $1."""
+COUNT = 60
+POINTS = [f"{kind}.{when}-commit" for kind in ("claim", "start", "end") for when in ("before", "after")]
+
+
+def noted(ledger, word):
+    """Give the ids that the ledger has with this word, in order."""
+    lines = ledger.read_text().splitlines() if ledger.exists() else []
+    return [line.split()[0] for line in lines if line.split()[1] == word]
+
+
+def send_short(client, ledger, count=COUNT):
+    queues = [client.manager.Queue() for _ in range(count)]
+    argv = ["sh", "-c", SHORT, "short", str(ledger)]
+    client.send_many([Message(f"s{n}", {"argv": argv, "queue": queue}) for n, queue in enumerate(queues)])
+    return queues
+
+
+def check_short(queues, ledger):
+    """Each was executed once, and everything came of it."""
+    for number, queue in enumerate(queues):
+        result = everything(queue)
+        assert result == (b"s%d\n" % number, b"", [], 3)
+    started = noted(ledger, "start")
+    assert Counter(started) == Counter(noted(ledger, "end")) == Counter(f"s{n}" for n in range(len(queues)))
+
+
+def rows(service):
+    """Give what a service that has ended has kept, by id."""
+    store = SqliteStore(service.home / f"{service.address}-{service.port}")
+    try:
+        return {row.id: row for row in store.page(states=ANY_STATE, limit=500)}
+    finally:
+        store.close()
+
+
+def claimed(service):
+    return {name for name, row in rows(service).items() if row.state is State.QUEUED and row.slot_held}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nth", [3, 20])
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_where_something_is_kept_each_is_executed_once(serve, connect, tmp_path, point, nth):
+    ledger = tmp_path / "ledger"
+    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "2"})
+    client = connect(service)
+    gate = tmp_path / "gate"
+    blockers = [run(client, f"b{n}", "sh", "-c", f"while [ ! -e '{gate}' ]; do sleep 0.01; done") for n in range(2)]
+    queues = send_short(client, ledger)
+    service.kill()
+    service.start(environment={"ORCHA_CRASH": f"{point}:{nth}"})
+    gate.touch()
+    assert service.wait_for_end() == -signal.SIGKILL, point
+    service.start()
+    check_short(queues, ledger)
+    assert [everything(queue).code for queue in blockers] == [0, 0]
+
+
+@pytest.mark.slow
+def test_what_is_claimed_runs_before_it_is_kept_that_it_does(serve, connect, tmp_path):
+    """The service dies before the transaction of a start: the command runs on, and the row says that it waits."""
+    ledger = tmp_path / "ledger"
+    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "1", "ORCHA_CRASH": "start.before-commit:9"})
+    queues = send_short(connect(service), ledger, 20)
+    assert service.wait_for_end() == -signal.SIGKILL
+    service.environment.pop("ORCHA_CRASH")
+    waiting = claimed(service)
+    wait_for(lambda: waiting & set(noted(ledger, "end")), what="the end of one that is kept as waiting")
+    service.start()
+    check_short(queues, ledger)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_killed_at_random_moments_each_is_executed_once(serve, connect, tmp_path, seed):
+    chance = random.Random(seed)
+    ledger = tmp_path / "ledger"
+    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "3"})
+    queues = send_short(connect(service), ledger, 200)
+    for _ in range(8):
+        enough = len(noted(ledger, "end")) + chance.randrange(1, 12)
+        wait_for(lambda enough=enough: len(noted(ledger, "end")) >= min(enough, 200), what="ends", interval=0.0005)
+        service.kill()
+        service.start()
+    check_short(queues, ledger)
+
+
+def test_a_service_that_stops_leaves_no_claim(serve, connect, tmp_path):
+    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "2", "ORCHA_STOP_GRACE": "0"})
+    queues = send_short(connect(service), tmp_path / "ledger", 400)
+    everything(queues[0])
+    assert service.stop() == 0
+    assert not claimed(service)
+    service.start()
+    everything(queues[-1])
+
+
+@pytest.mark.slow
+def test_after_a_power_cut_nobody_knows_whether_what_was_claimed_was_executed(serve, connect, tmp_path):
+    ledger = tmp_path / "ledger"
+    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "1", "ORCHA_CRASH": "start.before-commit:9"})
+    queues = send_short(connect(service), ledger, 20)
+    assert service.wait_for_end() == -signal.SIGKILL
+    service.environment.pop("ORCHA_CRASH")
+    waiting = claimed(service)
+    assert waiting
+    cut_power(service)
+    service.start()
+    codes = {f"s{number}": everything(queue).code for number, queue in enumerate(queues)}
+    interrupted = {name for name, code in codes.items() if code == INTERRUPTED_CODE}
+    assert waiting <= interrupted
+    assert all(codes[name] == 3 for name in codes.keys() - interrupted)
+    assert max(Counter(noted(ledger, "start")).values()) == 1
+
+
+def cut_power(service):
+    """Have nothing left but what is on the disk, of another start of the system."""
+    folder = service.home / f"{service.address}-{service.port}"
+    kill_all(processes_of(service.home))
+    for path in (folder / "shims").iterdir():
+        path.unlink()
+    with contextlib.closing(sqlite3.connect(folder / "orcha.db")) as connection:
+        connection.execute("UPDATE incarnation SET boot_id = 'another'")
+        connection.commit()
