@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 UNWANTED = 30.0
 """Seconds that a shim without an attempt waits for a service."""
+LOOKS_AGAIN = 60.0
+"""Seconds after which a shim that keeps an end for a service that is away looks whether one can still come for it."""
 HELD = 0.001
 """Seconds that the word of a start waits for the first of the command's output, or its end, to go with it."""
 _FOREVER = float("inf")
@@ -120,6 +122,8 @@ class Shim:
         due = self._idle_since + UNWANTED if self._attempt is None and self._link is None else _FOREVER
         if self._attempt is not None:
             due = self._attempt.due()
+            if self._attempt.is_over and self._link is None:
+                due = time.monotonic() + LOOKS_AGAIN
         if self._link is not None and self._link.holds:
             due = min(due, time.monotonic() + HELD)
         if due == _FOREVER:
