@@ -68,7 +68,7 @@ class Claims:
             return
         self._wanted = False
         engine, machine = self._engine, self._engine.machine
-        quiet = engine.draining is not None or engine.paused or not engine.settings.durable
+        quiet = engine.draining is not None or engine.paused or engine.channels.scarce or not engine.settings.durable
         if quiet or not engine.managers.are_ours or not machine.waiting:
             return
         for _, seq, _ in machine.waiting.head(min(len(machine.granted), MOST)):

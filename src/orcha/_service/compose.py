@@ -34,7 +34,7 @@ from orcha._store.sqlite import SqliteStore
 from orcha._wire.endpoint import Endpoint, unusable
 from orcha._wire.server import Server, ServerSettings
 from orcha.exceptions import OrchaError
-from orcha.exceptions.store import StoreBroken
+from orcha.exceptions.store import StoreDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -60,9 +60,6 @@ COLLECT_MIDDLE_AFTER, COLLECT_ALL_AFTER = 50, 100
 
 LAST_LINES = 1.0
 """Seconds that the log may take for what is still to be written when the service has stopped."""
-
-DAMAGE = ("damaged", "malformed", "cut short", "not a database", "not one of Orcha's")
-"""Words of a store that says that its file is not what it was."""
 
 
 class ServiceFailedError(OrchaError):
@@ -314,10 +311,8 @@ def _open_store(folder: Path) -> Store:
     """Open what is kept; where that cannot be, say what is in the folder and what can be done."""
     try:
         return SqliteStore(folder)
-    except StoreBroken as error:
-        if not any(word in str(error) for word in DAMAGE):
-            raise  # a disk, a folder or a version that is in the way: it says so, and what is kept is whole
-        raise StoreBroken(
+    except StoreDamaged as error:
+        raise StoreDamaged(
             f"{error}. Nothing was changed. Put a copy of orcha.db back; or, to begin anew with nothing waiting, keep a"
             f" copy of {folder} (output/ and shims/ belong to it) and move orcha.db* out of it"
         ) from error

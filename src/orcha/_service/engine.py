@@ -218,6 +218,7 @@ class Engine:
         """Keep what changed, in one transaction, then have the effects."""
         self.claims.add()
         changes, effects, finals = self.machine.take()
+        effects = self.claims.begin(effects)
         for final in finals:
             append_final(self, final)
         if self.channels.scarce or not self.store.has_reserve:
@@ -225,7 +226,6 @@ class Engine:
         self.channels.flush(changes)
         if (changes.flags or changes.commands) and not self.turns.are_over:
             self.keeping.postpone_flags(changes)
-        effects = self.claims.begin(effects)
         if changes:
             effects = self.keeping.keep(changes, effects)
             self.claims.note_kept(changes)

@@ -15,7 +15,7 @@ import apsw
 
 from orcha._store.migrating import migrate, sync_file
 from orcha._store.space import Limits, Space
-from orcha.exceptions.store import StoreBroken, StoreError, StoreFull
+from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreError, StoreFull
 
 APPLICATION = 0x4F726368
 """`Orch`: SQLite's application_id of the file."""
@@ -101,6 +101,8 @@ def open_database(files: Files, limits: Limits, space: Space, vfs: str | None = 
             raise
     except apsw.FullError as error:
         raise StoreFull(f"no room on the disk for {files.database}") from error
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise StoreDamaged(f"{files.database} cannot be used: {error}") from error
     except (apsw.Error, OSError) as error:
         raise StoreBroken(f"{files.database} cannot be used: {error}") from error
     return connection
@@ -209,15 +211,15 @@ def _look_at_header(files: Files) -> None:
     finally:
         os.close(descriptor)
     if not header:
-        raise StoreBroken(f"{database} is empty, which a store never is: put a copy of it back, or move it away")
+        raise StoreDamaged(f"{database} is empty, which a store never is: put a copy of it back, or move it away")
     if len(header) < 100 or not header.startswith(b"SQLite format 3\x00"):
-        raise StoreBroken(f"{database} is not a SQLite database, or its beginning is damaged")
+        raise StoreDamaged(f"{database} is not a SQLite database, or its beginning is damaged")
     if int.from_bytes(header[68:72], "big") != APPLICATION:
-        raise StoreBroken(f"{database} is a SQLite database, but not one of Orcha's")
+        raise StoreDamaged(f"{database} is a SQLite database, but not one of Orcha's")
     clean = files.clean.exists()
     pages = int.from_bytes(header[28:32], "big") * (int.from_bytes(header[16:18], "big") or 65536)
     if clean and size < pages:
-        raise StoreBroken(f"{database} is cut short: {size} bytes of {pages}")
+        raise StoreDamaged(f"{database} is cut short: {size} bytes of {pages}")
     if not clean and (not files.log.exists() or not files.log.stat().st_size):
         raise StoreBroken(
             f"{files.log} is missing or empty, though the service was not stopped in good order: the last changes were "
@@ -239,7 +241,7 @@ def _verify(connection: apsw.Connection, files: Files) -> None:
     finally:
         connection.set_progress_handler(None)
     if found != ["ok"]:
-        raise StoreBroken(f"{files.database} is damaged: {'; '.join(found)}")
+        raise StoreDamaged(f"{files.database} is damaged: {'; '.join(found)}")
     if damaged:
         files.unmark(files.damaged)
 

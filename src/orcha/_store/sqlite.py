@@ -21,7 +21,7 @@ from orcha._store.explaining import explained, result_code
 from orcha._store.opening import Files, connect, open_database
 from orcha._store.queries import commit_statements, decode_commands, decode_list, decode_rows, queries
 from orcha._store.space import Limits, Space
-from orcha.exceptions.store import StoreBroken, StoreFull
+from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreFull
 
 _LATER = 256
 """Pages to be written after a checkpoint that could not finish before it is tried again."""
@@ -230,14 +230,15 @@ class SqliteStore(asides.Asides):
         return result_code(error) == apsw.SQLITE_IOERR_WRITE and self._connection.system_errno == errno.EDQUOT
 
     def _broken_by(self, error: apsw.Error) -> StoreBroken:
-        self._broken = StoreBroken(f"{self._files.database} cannot be used any more: {error}")
+        kind = StoreDamaged if isinstance(error, apsw.CorruptError) else StoreBroken
+        self._broken = kind(f"{self._files.database} cannot be used any more: {error}")
         with contextlib.suppress(OSError):  # the disk that just failed may fail again; without the mark less is checked
             self._files.mark(self._files.damaged, f"{error}\n")
         return self._broken
 
     def _refuse_broken(self) -> None:
         if self._broken is not None:
-            raise StoreBroken(*self._broken.args)
+            raise type(self._broken)(*self._broken.args)
 
     @property
     def has_reserve(self) -> bool:

@@ -31,6 +31,10 @@ class StoreBroken(StoreError):  # noqa: N818 - a state of the store, named as su
     exit_code = 78
 
 
+class StoreDamaged(StoreBroken):
+    """The file is not what it was, or never was a store: a copy of it is needed, or a new one."""
+
+
 class FencedError(StoreError):
     """Steps that are not allowed from where these petitions are: nothing of the whole change is kept."""
 
