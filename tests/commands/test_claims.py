@@ -13,9 +13,14 @@ import pytest
 from orcha._core.codes import INTERRUPTED_CODE
 from orcha._core.state import State
 from orcha._store.sqlite import SqliteStore
+from orcha._wire import values
+from orcha._wire.channel import new_identity
+from orcha._wire.messages import Item
+from orcha.exceptions import OrchaConnectionError
 from orcha.interfaces import Message
 from support.changes import ANY_STATE
 from support.commands import COMMANDS, everything, run
+from support.plugins_served import install
 from support.processes import kill_all, processes_of
 from support.waiting import wait_for
 
@@ -105,6 +110,31 @@ def test_killed_at_random_moments_each_is_executed_once(serve, connect, tmp_path
         wait_for(lambda enough=enough: len(noted(ledger, "end")) >= min(enough, 200), what="ends", interval=0.0005)
         service.kill()
         service.start()
+    check_short(queues, ledger)
+
+
+@pytest.mark.slow
+def test_beside_a_plugin_s_petitions_each_is_executed_once(serve, connect, tmp_path):
+    install(tmp_path, "alpha")
+    ledger = tmp_path / "ledger"
+    environment = {"ORCHA_COMMANDS": "2", "ORCHA_CRASH": "start.before-commit:30"}
+    service = serve(arguments=("serve",), environment=environment)
+    client = connect(service)
+    service.environment.pop("ORCHA_CRASH")
+    queues = [client.manager.Queue() for _ in range(COUNT)]
+    argv = ["sh", "-c", SHORT, "short", str(ledger)]
+    extras = [values.encode({"argv": argv, "queue": queue}) for queue in queues]
+    wire = client.manager.client
+    others = [Item(new_identity(), f"a{n}", values.encode({"most": 1}), None) for n in range(COUNT)]
+    wire.submit(others, "alpha")
+    items = zip(extras, queues, strict=True)
+    with contextlib.suppress(OrchaConnectionError):
+        wire.submit(
+            [Item(new_identity(), f"s{n}", text, queue.__orcha_channel__) for n, (text, queue) in enumerate(items)],
+            "commands",
+        )
+    assert service.wait_for_end() == -signal.SIGKILL
+    service.start()
     check_short(queues, ledger)
 
 

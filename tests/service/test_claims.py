@@ -9,6 +9,7 @@ import pytest
 from orcha._core.changes import Changes
 from orcha._core.effects import Do, Effect
 from orcha._service.claims import HOLDS, MOST, SHORT, Claims
+from orcha._service.managers import COMMAND_MANAGER
 
 
 class Machine:
@@ -16,7 +17,7 @@ class Machine:
 
     def __init__(self, waiting=3, granted=2):
         self.records = {seq: Petition(seq) for seq in range(1, waiting + 1)}
-        self.granted = dict.fromkeys(range(granted))
+        self.granted = granted
         self.claimed, self.unclaimed = [], []
         self.waiting = self
 
@@ -36,7 +37,7 @@ class Machine:
 
 class Petition:
     def __init__(self, seq):
-        self.seq, self.key, self.attempt = seq, f"p{seq}", 0
+        self.seq, self.key, self.attempt, self.manager = seq, f"p{seq}", 0, COMMAND_MANAGER
 
 
 class Engine:
@@ -45,7 +46,10 @@ class Engine:
     def __init__(self, **options):
         self.machine = Machine(**options)
         self.settings = types.SimpleNamespace(durable=True)
-        self.managers = types.SimpleNamespace(are_ours=True)
+        self.channels = types.SimpleNamespace(scarce=False)
+        self.granted = types.SimpleNamespace(
+            of=lambda name: range(self.machine.granted if name == COMMAND_MANAGER else 0)
+        )
         self.draining, self.paused = None, False
         self.timers, self.visits = self, self
         self.due, self.started = [], []
@@ -56,6 +60,9 @@ class Engine:
 
     def start_at_once(self, records):
         self.started += [record.seq for record in records]
+
+    def of(self, manager):
+        return range(self.machine.granted if manager == COMMAND_MANAGER else 0)
 
     def find(self, key):
         return next((record for record in self.machine.records.values() if record.key == key), None)
@@ -92,7 +99,7 @@ def test_where_commands_take_their_time_nothing_is_claimed():
     ("whose", "name", "value"),
     [
         ("settings", "durable", False),
-        ("managers", "are_ours", False),
+        ("channels", "scarce", True),
         (None, "draining", "the service is stopping"),
         (None, "paused", True),
     ],
@@ -103,6 +110,14 @@ def test_nothing_is_claimed_where_that_is_of_no_use(whose, name, value):
     engine.claims.note_end(0)
     engine.commit()
     assert engine.machine.claimed == []
+
+
+def test_a_plugin_s_petitions_are_not_claimed():
+    engine = Engine()
+    engine.machine.records[1].manager = "alpha:AlphaManager"
+    engine.claims.note_end(0)
+    engine.commit()
+    assert engine.machine.claimed == [2]
 
 
 def test_no_more_are_claimed_than_a_power_cut_may_leave_in_doubt():

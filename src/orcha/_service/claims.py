@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.effects import Do
 from orcha._service import faults
+from orcha._service.managers import COMMAND_MANAGER
 
 if TYPE_CHECKING:
     from orcha._core.changes import Changes
@@ -69,11 +70,13 @@ class Claims:
         self._wanted = False
         engine, machine = self._engine, self._engine.machine
         quiet = engine.draining is not None or engine.paused or engine.channels.scarce or not engine.settings.durable
-        if quiet or not engine.managers.are_ours or not machine.waiting:
+        if quiet or not machine.waiting:
             return
-        for _, seq, _ in machine.waiting.head(min(len(machine.granted), MOST)):
+        for _, seq, _ in machine.waiting.head(min(len(engine.granted.of(COMMAND_MANAGER)), MOST)):
             record = machine.records.get(seq)
-            if seq not in self._kept and record is not None and machine.claim(record):
+            if record is None or record.manager != COMMAND_MANAGER or seq in self._kept:
+                continue
+            if machine.claim(record):
                 self._new.append(record)
 
     def begin(self, effects: list[Effect]) -> list[Effect]:
