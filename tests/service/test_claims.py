@@ -6,8 +6,9 @@ import types
 
 import pytest
 
-from orcha._core.changes import Changes
+from orcha._core.changes import Changes, Transition
 from orcha._core.effects import Do, Effect
+from orcha._core.state import State
 from orcha._service.claims import HOLDS, MOST, SHORT, Claims
 from orcha._service.managers import COMMAND_MANAGER
 
@@ -72,10 +73,16 @@ class Engine:
         self.claims.add()
         for record in starts:
             record.attempt += 1
-        kept = {seq: None for seq in self.machine.claimed if seq not in without}
+        records = [self.machine.records[seq] for seq in self.machine.claimed if seq not in without]
+        kept = {record.seq: claim_of(record) for record in records}
         left = self.claims.begin([Effect(Do.ON_START, record) for record in starts])
         self.claims.note_kept(Changes(transitions=kept))
         return [effect.record.seq for effect in left]
+
+
+def claim_of(record):
+    step = (record.seq, record.attempt, 1 << State.QUEUED, State.QUEUED, record.attempt, 0.0)
+    return Transition(*step, slot_held=True)
 
 
 @pytest.fixture

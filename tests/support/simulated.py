@@ -299,12 +299,19 @@ class World(HookSide):
             raise Crash
         if changes:
             effects = self._keep(changes, effects)
-        new, self.new_claims = self.new_claims, []
-        self.claims |= {record.seq: record.attempt + 1 for record in new if record.seq in changes.transitions}
+        self._note_claims(changes)
         if dies == "after":
             raise Crash
         for effect in effects:
             self._perform(effect)
+
+    def _note_claims(self, changes: Changes) -> None:
+        """Note what is claimed now: what was started with the same transaction is not."""
+        new, self.new_claims = self.new_claims, []
+        kept = {record.seq: changes.transitions[record.seq] for record in new if record.seq in changes.transitions}
+        self.claims |= {
+            seq: step.attempt + 1 for seq, step in kept.items() if step.slot_held and step.state is State.QUEUED
+        }
 
     def _claim_heads(self) -> None:
         """Claim as many of the first ones as run."""

@@ -104,8 +104,9 @@ class Claims:
             return
         until = time.monotonic() + HOLDS
         for record in self._new:
-            if record.seq in changes.transitions:
-                self._kept[record.seq] = _Claim(record.key, record.attempt + 1, until)
+            step = changes.transitions.get(record.seq)
+            if step is not None and step.slot_held:
+                self._kept[record.seq] = _Claim(record.key, step.attempt + 1, until)
         self._new = []
         self._arm(until)
 
