@@ -20,9 +20,10 @@ from support.service import RunningService, Serve
 if TYPE_CHECKING:
     from orcha.lib import ClientManager
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell without job control starts background jobs so, and what they start inherits it: Ctrl+C would do nothing.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for _number, _default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+    # A shell without job control has background jobs, and what they start, ignore these: keys would do nothing.
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _default)
 
 _SERVE = pytest.StashKey[Serve]()
 _ONCE = (
