@@ -20,10 +20,10 @@ from support.service import RunningService, Serve
 if TYPE_CHECKING:
     from orcha.lib import ClientManager
 
-for _number, _default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
-    # A shell without job control has background jobs, and what they start, ignore these: keys would do nothing.
+for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    # nohup(1), and a shell without job control for background jobs, have what they start ignore these.
     if signal.getsignal(_number) is signal.SIG_IGN:
-        signal.signal(_number, _default)
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 _SERVE = pytest.StashKey[Serve]()
 _ONCE = (
