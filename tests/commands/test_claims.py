@@ -7,6 +7,7 @@ import random
 import signal
 import sqlite3
 from collections import Counter
+from threading import Thread
 
 import pytest
 
@@ -16,7 +17,6 @@ from orcha._store.sqlite import SqliteStore
 from orcha._wire import values
 from orcha._wire.channel import new_identity
 from orcha._wire.messages import Item
-from orcha.exceptions import OrchaConnectionError
 from orcha.interfaces import Message
 from support.changes import ANY_STATE
 from support.commands import COMMANDS, everything, run
@@ -37,9 +37,11 @@ def noted(ledger, word):
 
 
 def send_short(client, ledger, count=COUNT):
+    """Send short commands, on a thread: the service may die before it has answered."""
     queues = [client.manager.Queue() for _ in range(count)]
     argv = ["sh", "-c", SHORT, "short", str(ledger)]
-    client.send_many([Message(f"s{n}", {"argv": argv, "queue": queue}) for n, queue in enumerate(queues)])
+    messages = [Message(f"s{n}", {"argv": argv, "queue": queue}) for n, queue in enumerate(queues)]
+    Thread(target=client.send_many, args=(messages,)).start()
     return queues
 
 
@@ -126,15 +128,15 @@ def test_beside_a_plugin_s_petitions_each_is_executed_once(serve, connect, tmp_p
     extras = [values.encode({"argv": argv, "queue": queue}) for queue in queues]
     wire = client.manager.client
     others = [Item(new_identity(), f"a{n}", values.encode({"most": 1}), None) for n in range(COUNT)]
-    wire.submit(others, "alpha")
-    items = zip(extras, queues, strict=True)
-    with contextlib.suppress(OrchaConnectionError):
-        wire.submit(
-            [Item(new_identity(), f"s{n}", text, queue.__orcha_channel__) for n, (text, queue) in enumerate(items)],
-            "commands",
-        )
+    pairs = zip(extras, queues, strict=True)
+    items = [Item(new_identity(), f"s{n}", text, queue.__orcha_channel__) for n, (text, queue) in enumerate(pairs)]
+    senders = [Thread(target=wire.submit, args=named) for named in ((others, "alpha"), (items, "commands"))]
+    for sender in senders:  # the service may die before it has answered
+        sender.start()
     assert service.wait_for_end() == -signal.SIGKILL
     service.start()
+    for sender in senders:
+        sender.join()
     check_short(queues, ledger)
 
 
