@@ -199,3 +199,47 @@ def test_who_has_just_come_is_asked_though_it_was_a_no_to_all():
     conditions = NobodyMay(0, dict.fromkeys(range(10), 1))
     choose([petition(seq) for seq in range(9)], [petition(9)], conditions, patience=3)
     assert [record.seq for record in conditions.asked] == [0, 1, 2, 9]
+
+
+class Scripted:
+    """Answers as it is told, one after another."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.asked = []
+
+    def __call__(self, record):
+        self.asked.append(record.seq)
+        return self.answers.pop(0) if self.answers else Answer.NO
+
+
+NO, YES, AGAIN = Answer.NO, Answer.YES, Answer.AGAIN
+
+
+@pytest.mark.parametrize("new", [[], [5]])
+@pytest.mark.parametrize("look_ahead", [None, 9])
+def test_where_something_ended_meanwhile_those_that_said_no_are_asked_before_a_later_yes(new, look_ahead):
+    conditions = Scripted(NO, YES, NO, AGAIN, YES, NO, YES)
+    choose([petition(seq) for seq in (1, 2, 3, 4)], list(map(petition, new)), conditions, look_ahead=look_ahead)
+    assert conditions.asked == [1, 2, 3, 4, 1, 3, 4, *new]
+
+
+def test_they_are_asked_again_as_often_as_something_ends():
+    conditions = Scripted(NO, NO, AGAIN, NO, AGAIN, YES, NO, NO)
+    choose([petition(seq) for seq in (1, 2, 3)], [], conditions)
+    assert conditions.asked == [1, 2, 3, 1, 2, 1, 2, 3]
+
+
+def test_patience_is_whole_again_then():
+    conditions = Scripted(NO, NO, AGAIN, NO, NO, YES)
+    choose([petition(seq) for seq in (1, 2, 3, 4)], [], conditions, patience=3)
+    assert conditions.asked == [1, 2, 3, 1, 2, 3, 4]
+
+
+def test_who_would_hear_the_same_is_not_asked_but_who_has_just_come():
+    conditions = Scripted(NO, Answer.NONE)
+    choose([petition(1), petition(2), petition(3)], [], conditions)
+    assert conditions.asked == [1, 2]
+    conditions = Scripted(NO, Answer.NONE)
+    choose([petition(1), petition(2), petition(3)], [petition(4)], conditions)
+    assert conditions.asked == [1, 2, 3, 4]

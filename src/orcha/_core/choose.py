@@ -27,9 +27,12 @@ class Answer(IntEnum):
     BROKEN = 3
     NONE = 4
     """No, and whoever else waits would hear the same."""
+    AGAIN = 5
+    """Yes, but something ended since others said no: they may be first now, and are to be asked before it counts."""
 
 
-_NO, _NONE = Answer.NO, Answer.NONE  # looked up once: an attribute of an enumeration costs ten times a global name
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+_AGAIN, _NO, _NONE = Answer.AGAIN, Answer.NO, Answer.NONE
 
 
 def in_order(waiting: list[Record], new: list[Record]) -> list[Record]:
@@ -53,31 +56,37 @@ def choose(
 
     Of those that waited before, `patience` may say no; whoever has just come is asked once in any case, so that a
     queue of blocked petitions hides nobody. With `look_ahead` only the first so many of all are asked. A NONE ends it,
-    where nobody is new.
+    where nobody is new. After an AGAIN those that have said no are asked once more, from the first one on.
     """
-    if not new and look_ahead is None:
-        _ask_waiting(waiting, ask, patience)
-        return
     candidates = in_order(waiting, new)
     if look_ahead is not None:
         candidates = candidates[:look_ahead]
     fresh = {record.seq for record in new}
-    noes = 0
-    for record in candidates:
+    ends = not new and look_ahead is None
+    while (left := _ask_all(candidates, fresh, ask, patience, ends=ends)) is not None:
+        candidates = left
+
+
+def _ask_all(
+    candidates: list[Record], fresh: set[int], ask: Callable[[Record], Answer], patience: int, *, ends: bool
+) -> list[Record] | None:
+    """Ask each, until patience `ends` where that is so; give those to be asked once more, None for nobody."""
+    refused: list[Record] = []
+    for position, record in enumerate(candidates):
         is_new = record.seq in fresh
-        if noes >= patience and not is_new:
+        if patience <= 0 and not is_new:
+            if ends:
+                return None
             continue
-        if ask(record) in {_NO, _NONE} and not is_new:
-            noes += 1
-
-
-def _ask_waiting(waiting: list[Record], ask: Callable[[Record], Answer], patience: int) -> None:
-    for record in waiting:
         answer = ask(record)
-        if answer is _NO:
-            patience -= 1
-        if patience <= 0 or answer is _NONE:
-            return
+        if answer is _AGAIN:
+            return refused + candidates[position:]
+        if answer is _NO or answer is _NONE:
+            refused.append(record)
+            patience -= not is_new
+            if answer is _NONE and ends:
+                return None
+    return None
 
 
 def checked_priority(priority: object) -> int | float:

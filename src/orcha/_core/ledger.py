@@ -140,8 +140,8 @@ class Ledger:
 
     def _ungrant(self, record: Record) -> None:
         if self.granted.get(record.key) == record.seq:
+            self.version += 1  # before a condition can see that there is room
             del self.granted[record.key]
-            self.version += 1
 
     def _release(self, record: Record, *, hook: bool = True) -> None:
         """Free slot and id: nothing of the attempt lives any more. With `hook`, its on_finish is owed."""

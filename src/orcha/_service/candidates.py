@@ -52,10 +52,11 @@ class Candidates:
             return False
         return machine.version != self._asked_version or self.more
 
-    def asked(self) -> None:
-        """Note that all that is known now is known to those who are asked."""
+    def asked(self) -> int:
+        """Note that all that is known now is known to those who are asked; give the machine's version."""
         self._asked_version = self._engine.machine.version
         self.more = False
+        return self._asked_version
 
     def note(self, visit: Visit) -> None:
         """Learn from a visit of those that wait, whose results are in."""

@@ -41,10 +41,12 @@ if TYPE_CHECKING:
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _ACTION = Phase.ACTION
-_BROKEN, _NO, _NONE, _YES = Answer.BROKEN, Answer.NO, Answer.NONE, Answer.YES
+_AGAIN, _BROKEN, _NO, _NONE, _YES = Answer.AGAIN, Answer.BROKEN, Answer.NO, Answer.NONE, Answer.YES
 
 FORKED_AND_RETURNED = 70
 """Exit code of a copy of the service that plugin code made by forking and returning."""
+MOST_AGAIN = 8
+"""How often those that said no are asked again in one visit."""
 SAMPLE_SECONDS = 0.002
 """Longest slice of asking petitions far from the head."""
 CANCELLED_BEFORE = "cancelled before it started"
@@ -307,9 +309,25 @@ class Hooks:
                 if record.group is None and record.why is not None and record.why == (reason or SAYS_NO):
                     return answer
             elif answer is _YES:
+                if self._port.machine.version != visit.version and self._may_overtake(visit):
+                    return self._ask_again(visit)
                 self._granted[record.key] = record.seq
             visit.results.append(new_tuple(Result, (CONDITION, record, reason, answer, None)))
         return answer
+
+    def _may_overtake(self, visit: Visit) -> bool:
+        """Tell whether one that says yes, now that something has ended, may not be the first: others said no before."""
+        return bool(visit.noes) or (not visit.waiting and bool(self._port.machine.waiting))
+
+    def _ask_again(self, visit: Visit) -> Answer:
+        """Have those that said no in this visit asked once more, before anybody's yes; or all of them in the next."""
+        visit.version = self._port.machine.version
+        if not visit.noes or visit.again >= MOST_AGAIN:
+            return _NONE
+        visit.again += 1
+        visit.noes = 0
+        visit.shut.clear()
+        return _AGAIN
 
     def _tell_the_others(self, visit: Visit, record: Record, reason: str | None) -> Answer:
         """Let those that would be asked next have the reason by which nobody may start, without asking them."""

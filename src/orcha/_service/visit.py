@@ -54,6 +54,7 @@ class Visit:
 
     __slots__ = (
         "abandoned",
+        "again",
         "awaited",
         "calls",
         "choosing",
@@ -67,6 +68,7 @@ class Visit:
         "sample",
         "shut",
         "since",
+        "version",
         "waiting",
     )
 
@@ -76,9 +78,13 @@ class Visit:
         self.waiting = waiting
         self.sample = sample
         self.look_ahead = look_ahead
+        self.version = 0
+        """Of the machine, when the visit was handed over."""
         self.new: list[Record] = []
         self.results: list[Result] = []
         self.noes = 0
+        self.again = 0
+        """How often those that said no were asked again, since something ended meanwhile."""
         self.shut: dict[str, str] = {}
         """Managers of which nothing may start now, with the reason."""
         self.current: Call | Record | None = None

@@ -132,7 +132,7 @@ class Visits:
         if not (waiting or sample or self.has_gathered):
             return
         self._visit = visit = Visit(self._gathered(waiting, sample), waiting, sample, self.candidates.look_ahead)
-        self.candidates.asked()
+        visit.version = self.candidates.asked()
         if self._engine.managers.answer_at_once(visit):
             self.hooks.perform_here(visit)
             self.end(visit)

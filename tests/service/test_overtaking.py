@@ -1,0 +1,81 @@
+"""What ends while conditions are asked lets nobody overtake who was asked before it ended."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from orcha.interfaces import Petition
+from support.engine import Asked, EngineUnderTest
+from support.waiting import wait_for
+
+
+class OneAtOnce:
+    """Lets one run at a time; the condition of one that is `late` answers, once, when the one that runs has ended."""
+
+    def __init__(self):
+        self.started = []
+        self.late = None
+        self.goes_on = threading.Event()
+        self.granted = {}
+        self.asked = []
+
+    def convert_to_petition(self, m):
+        petition = Petition(m.id, m.extras["queue"], self.act, self.may_run)
+        petition.priority = m.extras.get("priority", 0)
+        return petition
+
+    def act(self, _, petition):
+        self.started.append(petition.id)
+        if petition.id == "runs":
+            assert self.goes_on.wait(30)
+        petition.finish(0)
+
+    def may_run(self, petition):
+        self.asked.append(petition.id)
+        if petition.id == self.late:
+            self.late = None
+            self.goes_on.set()
+            wait_for(lambda: not self.granted, what="room")
+        return not self.granted
+
+    def on_start(self, _):
+        return True
+
+    def on_finish(self, _):
+        return True
+
+
+@pytest.fixture
+def engine(tmp_path):
+    """One runs, and `a` waits."""
+    (tmp_path / "output").mkdir()
+    under_test = EngineUnderTest(tmp_path, manager=OneAtOnce())
+    under_test.manager.granted = under_test.engine.machine.granted
+    under_test.start()
+    for number, name in enumerate(("runs", "a")):
+        under_test.submit(Asked(bytes([number]) * 16, name), priority=1)
+    wait_for(lambda: "a" in under_test.manager.asked, what="a is asked")
+    yield under_test
+    under_test.manager.goes_on.set()
+    under_test.stop()
+
+
+A, B = Asked(bytes([1]) * 16, "a"), Asked(bytes([2]) * 16, "b")
+
+
+def test_one_that_has_just_come_waits_for_those_before_it(engine):
+    engine.manager.late = "b"
+    engine.submit(B, priority=5)
+    engine.settle(A, B)
+    assert engine.manager.started == ["runs", "a", "b"]
+
+
+def test_one_that_waits_too(engine):
+    engine.submit(B, priority=5)
+    wait_for(lambda: "b" in engine.manager.asked, what="b is asked")
+    engine.manager.late = "b"
+    engine.engine.post(engine.engine.visits.wake)
+    engine.settle(A, B)
+    assert engine.manager.started == ["runs", "a", "b"]
