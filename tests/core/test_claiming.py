@@ -89,6 +89,11 @@ def test_a_claim_that_is_taken_back_leaves_no_trace(world):
     assert row(world, 3)._replace(seq=4, token=before.token, id="4", channel=before.channel) == before
 
 
+def test_nothing_is_taken_back_of_what_has_started(world):
+    world.machine.unclaim(world.find("1"))
+    assert not world.machine.changes
+
+
 def test_a_claimed_petition_is_cancelled_as_any_other(world):
     world.cancel("3")
     world.commit()
