@@ -62,9 +62,11 @@ class _Recovery:
         """Bring one manager's unfinished petitions to a known place."""
         commands = self._engine.store.commands([row.seq for row in rows if row.state in LIVE])
         groups = self._engine.store.groups([row.seq for row in rows])
+        needs = self._engine.store.needs([row.seq for row in rows])
         for row in rows:
             record = record_of(row)
             record.group = groups.get(row.seq)
+            record.needs = needs.get(row.seq)
             command = commands.get(row.seq)
             losses = 0
             if command is not None and command.attempt == row.attempt:
