@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 
 import pytest
 
@@ -48,3 +49,39 @@ def test_a_limit_is_a_number(field, seconds):
 @pytest.mark.parametrize("seconds", [1, 0.001, 1e9])
 def test_a_limit_is_kept(seconds):
     assert Policy(timeout=seconds, queue_timeout=seconds).timeout == seconds
+
+
+def test_needs_are_copied_and_fixed():
+    given = {"gpu": 1, "ram_gb": 16}
+    policy = Policy(needs=given)
+    given["gpu"] = 9
+    assert dict(policy.needs) == {"gpu": 1, "ram_gb": 16}
+    with pytest.raises(TypeError):
+        policy.needs["gpu"] = 2
+    assert (policy.needs["gpu"], len(policy.needs), repr(policy.needs)) == (1, 2, "{'gpu': 1, 'ram_gb': 16}")
+
+
+def test_needs_leave_a_policy_comparable_hashable_and_picklable():
+    policy = Policy(needs={"gpu": 1, "ram_gb": 16})
+    same = Policy(needs={"ram_gb": 16, "gpu": 1})
+    assert (policy, hash(policy)) == (same, hash(same))
+    assert policy != Policy(needs={"gpu": 1})
+    assert pickle.loads(pickle.dumps(policy)) == policy
+    assert dataclasses.replace(policy, timeout=1).needs == policy.needs
+
+
+def test_no_needs_are_none_or_empty():
+    assert Policy().needs is None
+    assert not Policy(needs={}).needs
+
+
+@pytest.mark.parametrize("needs", ["gpu", ["gpu"], 1, {1: 1}, {b"gpu": 1}, {"gpu": "1"}, {"gpu": 1.0}, {"gpu": True}])
+def test_needs_are_names_and_whole_numbers(needs):
+    with pytest.raises(TypeError, match="needs"):
+        Policy(needs=needs)
+
+
+@pytest.mark.parametrize("needs", [{"gpu": 0}, {"gpu": -1}, {"": 1}, {"x" * 201: 1}, {"gpu": 2**53 + 1}])
+def test_needs_are_above_zero_and_have_names(needs):
+    with pytest.raises(ValueError, match="needs"):
+        Policy(needs=needs)

@@ -378,3 +378,34 @@ def test_only_what_is_asked_for_is_imported(service):
         assert {f"orcha._cli.{other}" for other in VERBS if other != verb} & found == set()
         if verb == "run":
             assert found & heavy == set()
+
+
+# --- what is needed --------------------------------------------------------------------------------------------------
+
+
+def test_what_a_command_needs_is_taken_shown_and_waited_for(serve):
+    service = serve(arguments=("serve", "--resource", "gpu=2", "--resource", "ram_gb=8", "commands"))
+    detach(service, "runs", "sleep", "1000", options=("--need", "gpu=1", "--need", "ram_gb=8"))
+    wait_for(lambda: rows(service)["runs"]["state"] == "running")
+    command = service.orcha("run", "--name", "waits", "--need", "gpu=2", "--", "echo", "done")
+    with OnTerminal(command, service.environment) as it:
+        it.until(b"waits: next; it needs 2 gpu, 1 of 2 is free")
+        assert rows(service)["waits"]["why"] == "it needs 2 gpu, 1 of 2 is free"
+        assert shown(service, "runs")["needs"] == {"gpu": 1, "ram_gb": 8}
+        assert "needs:         gpu=1 ram_gb=8\n" in service.run("show", "runs").stdout
+        assert json.loads(service.run("stats", "--json").stdout)["resources"] == [
+            {"resource": "gpu", "capacity": 2, "held": 1, "waiting": 1},
+            {"resource": "ram_gb", "capacity": 8, "held": 8, "waiting": 0},
+        ]
+        assert "resource gpu, capacity 2, held 1, waiting 1" in service.run("stats").stdout
+        service.run("cancel", "runs")
+        it.until(b"done")
+        assert it.end() == 0
+    refused = service.run("run", "--need", "gpu=3", "--", "true")
+    assert (refused.returncode, "it needs 3 gpu, and the service has 2" in refused.stderr) == (125, True)
+
+
+@pytest.mark.parametrize("need", ["gpu", "=1", "gpu=0", "gpu=-1", "gpu=a lot"])
+def test_a_need_is_a_name_and_a_number(service, need):
+    done = service.run("run", f"--need={need}", "--", "true")
+    assert (done.returncode, "is no need: gpu=1, ram_gb=16" in done.stderr) == (2, True)

@@ -10,9 +10,9 @@ from orcha._core.record import Cancellation, Record
 from orcha._core.state import Outcome, State
 
 
-def waiting(machine, number, priority=0, group=None, once=None):
+def waiting(machine, number, priority=0, group=None, once=None, needs=None):
     record = Record(machine.take_seq(), number.to_bytes(16, "big"), f"p{number}", "m", "o", bytes(16), b"", 0.0)
-    record.priority, record.group, record.once = priority, group, once
+    record.priority, record.group, record.once, record.needs = priority, group, once, needs
     assert machine.receive(record) is None
     machine.accept(record, start=False, new_channel=False)
     return record
@@ -121,13 +121,25 @@ def test_what_comes_off_a_shelf_may_be_far():
     assert {second.seq, third.seq} <= set(machine.records)
 
 
-def test_the_group_and_key_of_a_new_one_are_kept_unless_it_is_taken_back(machine):
-    record = waiting(machine, 1, group="rig", once="key")
+def test_some_of_a_shelf_are_taken_off_whichever_they_are(machine, monkeypatch):
+    monkeypatch.setattr(holding, "LEAN", 1)
+    first, second, third = (waiting(machine, number) for number in range(1, 4))
+    for record in (first, second, third):
+        machine.shelve(record, "s")
+    machine.take()
+    assert (machine.waiting.shelf_of(second.place), machine.waiting.shelf_of((0, 9, "p9"))) == ("s", None)
+    assert machine.take_off([first.place, third.place]) == [third.place]
+    assert (head(machine), machine.waiting.on_shelf("s")) == ([first.seq, third.seq], 1)
+
+
+def test_group_needs_and_key_of_a_new_one_are_kept_unless_it_is_taken_back(machine):
+    record = waiting(machine, 1, group="rig", once="key", needs={"gpu": 1})
     machine.reprioritize(record, 4)
     changes, effects, _ = machine.take()
     assert (changes.groups, changes.once) == ({record.seq: "rig"}, {record.seq: "key"})
+    assert changes.needs == {record.seq: {"gpu": 1}}
     machine.take_back(changes, effects, {record.token}, 3, "no")
-    assert (changes.groups, changes.once, changes.priorities) == ({}, {}, {})
+    assert (changes.groups, changes.needs, changes.once, changes.priorities) == ({}, {}, {}, {})
 
 
 def test_who_cancelled_is_kept_and_no_line_of_its_output_but_a_limit_is(machine):

@@ -80,3 +80,17 @@ def test_all_of_it_is_there_when_the_store_is_opened_again(open_store):
     store = open_store()
     assert (store.groups([2]), store.pauses(), store.rows([1])[0].priority) == ({2: "rig"}, {"all"}, 3)
     assert [known[0] for known in store.once()] == [1, 2]
+
+
+def test_needs_come_back_and_go_with_their_petitions(open_store):
+    store = open_store()
+    changes = accept(*(petition(seq) for seq in range(1, 4)))
+    changes.needs = {1: {"gpu": 1, "o'ther \U0001f600": 2**53}, 3: {"gpu": 2}}
+    store.commit(changes)
+    store.close()
+    store = open_store()
+    assert store.needs([1, 2, 3, 4]) == {1: {"gpu": 1, "o'ther \U0001f600": 2**53}, 3: {"gpu": 2}}
+    assert store.needs([]) == {}
+    store.commit(steps(end(3)))
+    store.commit(Changes(deleted=[3]))
+    assert store.needs([1, 3]) == {1: {"gpu": 1, "o'ther \U0001f600": 2**53}}

@@ -131,7 +131,7 @@ def without_full_syncing(store: SqliteStore) -> None:
 
 @pytest.mark.parametrize("sabotage", [without_syncing, without_full_syncing])
 def test_the_harness_catches_a_store_that_does_not_sync(folder, tmp_path, sabotage):
-    with pytest.raises((AssertionError, StoreBroken), match=r"promised|damaged"):
+    with pytest.raises((AssertionError, StoreBroken), match=r"promised|damaged|malformed"):
         check(run(folder, 7, sabotage=sabotage), tmp_path, 7)
 
 

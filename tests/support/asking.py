@@ -49,6 +49,11 @@ class GateManager:
         self.let_go = threading.Event()
         self.let_go.set()
         self.order: list[str] = []
+        self.freed: set[str] = set()
+
+    def free(self, *identities: str) -> None:
+        """Let some whose extras say `holds` come to their ends."""
+        self.freed.update(identities)
 
     def convert_to_petition(self, m: Message) -> Petition | None:
         """Make a petition."""
@@ -58,12 +63,14 @@ class GateManager:
             self.order.append(str(m.id))
             petition.communicate(f"{m.id} runs\n")
             self.let_go.wait(30)
+            if extras.get("holds"):
+                wait_for(lambda: str(m.id) in self.freed, what=f"{m.id} is freed")
             petition.finish(extras.get("code", 0))
 
         def may_run(petition: Petition) -> bool:
             return not extras.get("waits") or str(petition.id) in self.allowed
 
-        given = {name: extras[name] for name in ("group", "once", "if_exists") if name in extras}
+        given = {name: extras[name] for name in ("group", "needs", "once", "if_exists") if name in extras}
         petition = Petition(m.id, extras["queue"], act, may_run, policy=Policy(**given))
         petition.priority = extras.get("priority", 0)
         return petition
@@ -80,12 +87,12 @@ class GateManager:
 class Asked:
     """An engine, and what people ask of it."""
 
-    def __init__(self, folder: Path | None, *, slots: dict[str, int] | None = None) -> None:
+    def __init__(self, folder: Path | None, **set_to: Any) -> None:
         """Open the store, recover, and start."""
         self.manager = GateManager()
         self.store = MemoryStore() if folder is None else SqliteStore(folder)
         incarnation, _ = self.store.begin(nonce=1, boot_id="test", uid=os.getuid(), now=1.0)
-        settings = replace(Settings(Endpoint("127.0.0.1", 1, str(folder or "/nowhere"))), slots=slots or {})
+        settings = replace(Settings(Endpoint("127.0.0.1", 1, str(folder or "/nowhere"))), **set_to)
         self.engine = Engine(self.manager, "m:M", self.store, MemoryLog(), incarnation, settings, self._send)
         recover_all(self.engine)
         self.owner = Person("owner", "uid:0")
@@ -137,11 +144,19 @@ class Asked:
 
     def submit(self, person: Person, identity: str, token: bytes | None = None, **extras: Any) -> Reply:
         """Ask for a petition; give its result."""
-        chosen = token or os.urandom(16)
-        encoded = values.encode({"queue": _Channel(chosen), **extras})
-        said = self.ask(person, Submit, None, 1 << 20, [Item(chosen, identity, encoded, None)])
+        return self.submit_all(person, [(identity, extras)], token=token)[0]
+
+    def submit_all(
+        self, person: Person, asked: list[tuple[str, dict[str, Any]]], *, token: bytes | None = None
+    ) -> list[Reply]:
+        """Ask for several at once, by ids and extras; give their results."""
+        items = []
+        for identity, extras in asked:
+            chosen = token or os.urandom(16)
+            items.append(Item(chosen, identity, values.encode({"queue": _Channel(chosen), **extras}), None))
+        said = self.ask(person, Submit, None, 1 << 20, items)
         assert isinstance(said, Submitted)
-        return said.results[0]  # type: ignore[return-value]
+        return said.results  # type: ignore[return-value]
 
     def rows(self, person: Person | None = None, **which: Any) -> dict[str, dict[str, Any]]:
         """Give what is listed, by id; of several the newest, which is listed first."""
@@ -181,9 +196,9 @@ class _Channel:
 
 
 @contextmanager
-def asking(folder: Path | None = None, *, slots: dict[str, int] | None = None) -> Iterator[Asked]:
-    """Give an engine, and end it."""
-    asked = Asked(folder, slots=slots)
+def asking(folder: Path | None = None, **set_to: Any) -> Iterator[Asked]:
+    """Give an engine, with other settings where some are named, and end it."""
+    asked = Asked(folder, **set_to)
     try:
         yield asked
     finally:

@@ -198,10 +198,12 @@ def test_a_daemon_whose_starter_is_stopped_does_not_stay(orcha, tmp_path, orcha_
     assert orcha("ps").returncode == 69
 
 
-def test_a_daemon_that_cannot_serve_says_why(orcha, tmp_path):
+@pytest.mark.parametrize("option", ["--slots", "--resource"])
+def test_a_daemon_that_cannot_serve_says_why(orcha, tmp_path, option):
     install(tmp_path, "alpha")
-    failed = orcha("serve", "--background", "--slots", "rig=many", "alpha")
+    failed = orcha("serve", "--background", option, "rig=many", "alpha")
     assert (failed.returncode, "'rig=many'" in failed.stderr) == (78, True), failed.stderr
+    assert f"orcha serve {option}" in failed.stderr
 
 
 def test_a_damaged_store_is_told_with_what_to_do_and_that_helps(orcha, tmp_path):

@@ -242,3 +242,41 @@ def test_a_command_is_tried_again_by_hand(client):
     known = details(client, "m1")
     queue = wire.channel(known["channel"], own=True)
     assert everything(queue) == (b"tried\n", b"", [], 4)
+
+
+def until(path):
+    return ("sh", "-c", f"while [ ! -e {path} ]; do sleep 0.02; done")
+
+
+def test_a_command_that_lives_on_holds_what_it_needs_from_the_first_moment_on(serve, connect, tmp_path):
+    environment = {"ORCHA_RESOURCES": "gpu=2,ram=4", "ORCHA_COMMANDS": "9"}
+    service = serve(COMMANDS, environment=environment)
+    client = connect(service)
+    queues = [run(client, "large", *until(tmp_path / "large"), needs={"gpu": 2, "ram": 1})]
+    wait_until_runs(client, "large")
+    queues += [run(client, f"small {number}", *until(tmp_path / "small"), needs={"gpu": 1}) for number in range(3)]
+    service.kill()
+    service.start()
+    client = connect(service)
+    queues += [run(client, "new", *until(tmp_path / "small"), needs={"ram": 4})]
+    shown = details(client, "large")
+    assert (shown["state"], shown["needs"]) == ("running", {"gpu": 2, "ram": 1})
+    assert details(client, "new")["why"] == "it needs 4 ram, 3 of 4 are free"
+    wait_for(
+        lambda: details(client, "small 0")["why"] == "it needs 1 gpu, 0 of 2 are free", what="it says for what it waits"
+    )
+    assert [details(client, f"small {number}")["state"] for number in range(3)] == ["queued"] * 3
+    (tmp_path / "large").touch()
+    wait_until_runs(client, "small 0")
+    wait_until_runs(client, "small 1")
+    wait_until_runs(client, "new")
+    assert details(client, "small 2")["why"] == "it needs 1 gpu, 0 of 2 are free"
+    (tmp_path / "small").touch()
+    assert [everything(queue)[-1] for queue in queues] == [0] * 5
+
+
+def test_a_command_that_can_never_run_is_refused(serve, connect):
+    client = connect(serve(COMMANDS, environment={"ORCHA_RESOURCES": "gpu=2"}))
+    text = b"it needs 3 gpu, and the service has 2: need less of it, or serve with --resource gpu=3"
+    queue = run(client, "m1", "true", needs={"gpu": 3})
+    assert text.decode() in repr(everything(queue))

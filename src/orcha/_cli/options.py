@@ -94,6 +94,18 @@ def count(text: str) -> int:
     return number
 
 
+def amount(text: str) -> tuple[str, int]:
+    """Read how much of a resource is needed: its name, and a number above zero.
+
+    >>> amount("gpu=1")
+    ('gpu', 1)
+    """
+    name, _, number = text.rpartition("=")
+    if not name or not is_text(name) or not number.isdecimal() or not int(number):
+        raise argparse.ArgumentTypeError(f"{text!a} is no need: gpu=1, ram_gb=16")
+    return name, int(number)
+
+
 def not_negative(text: str) -> int:
     """Read a number from zero."""
     number = int(text)

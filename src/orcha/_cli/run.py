@@ -58,6 +58,13 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     add("--label", type=options.written, metavar="TEXT", help="a text shown with it")
     add("-p", "--priority", metavar="N", type=options.number, default=0, help="the lower starts first (default: 0)")
     add("-g", "--group", type=options.written, metavar="G", help="the group whose slots it takes")
+    add(
+        "--need",
+        action="append",
+        type=options.amount,
+        metavar="NAME=N",
+        help="hold this much of a resource while it runs; may be given repeatedly",
+    )
     add("-C", "--cwd", metavar="D", help="folder to run in (default: this one)")
     add("-e", "--env", metavar="K=V", action="append", default=[], help="set a variable; K alone: as it is here")
     add("--all-env", action="store_true", help="pass all variables, not only those that are allowed")
@@ -143,6 +150,7 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
     names = [name.replace("-", "_") for name, *_ in _LIMITS]
     names += ["label", "group", "output_policy", "on_interrupt", "once"]
     made |= {name: getattr(namespace, name) for name in names}
+    made["needs"] = dict(namespace.need) if namespace.need else None
     if namespace.once is not None:
         made["if_exists"] = namespace.if_exists or "reject"
     elif namespace.if_exists:

@@ -37,6 +37,13 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         metavar="GROUP=N",
         help="run at most N petitions of a group at once; may be given repeatedly",
     )
+    parser.add_argument(
+        "--resource",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="have N of a resource that petitions may need; may be given repeatedly",
+    )
     parser.add_argument("--background", action="store_true", help="become a daemon, and return when it serves")
     parser.add_argument(
         "--pidfile", metavar="FILE", help="where the daemon writes its process id (default: in its folder)"
@@ -53,7 +60,8 @@ def run(namespace: argparse.Namespace) -> int:
         render.note("--pidfile is for a daemon: give --background too")
         return 2
     managers, broken = load_managers(namespace.plugins)
-    _take_slots(namespace.slots)
+    _add_to("ORCHA_SLOTS", namespace.slots)
+    _add_to("ORCHA_RESOURCES", namespace.resource)
     several = Several(managers, broken)
     if not namespace.background:
         start_service(ServiceWrapper(several))
@@ -136,13 +144,13 @@ def _manager_of(plugin: Plugin) -> Manager | None:
     return made
 
 
-def _take_slots(given: Iterable[str]) -> None:
-    """Add the slots of groups to those of the environment, for the service and its children to read."""
+def _add_to(variable: str, given: Iterable[str]) -> None:
+    """Add what was given to what the environment says, for the service and its children to read."""
     import os
 
     text = ",".join(given)
     if text:
-        os.environ["ORCHA_SLOTS"] = ",".join(each for each in (os.environ.get("ORCHA_SLOTS", ""), text) if each)
+        os.environ[variable] = ",".join(each for each in (os.environ.get(variable, ""), text) if each)
 
 
 def _line(error: BaseException) -> str:

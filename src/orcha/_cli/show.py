@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-_FIRST = ("id", "state", "why", "reason", "place", "priority", "group", "paused", "label", "once", "owner", "manager")
+_FIRST = (
+    *("id", "state", "why", "reason", "place", "priority", "group", "needs", "paused", "label", "once", "owner"),
+    "manager",
+)
 
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +63,8 @@ def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
     from orcha._cli import ps, render, told
 
     command: dict[str, Any] = details.get("command") or {}
-    known = dict(details) | {"state": ps.state(details)}
+    needs = [f"{name}={amount}" for name, amount in (details.get("needs") or {}).items()]
+    known = dict(details) | {"state": ps.state(details), "needs": needs}
     if command:
         yield "command", render.plain(shlex.join(command["argv"]))
     for name in (*_FIRST, *told.TIMES):

@@ -6,10 +6,13 @@ One :class:`Changes` is one transaction. All of it is kept, or none.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._core.tuples import new_tuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class NewPetition(NamedTuple):
@@ -114,6 +117,8 @@ class Changes:
     """seqs of ended petitions to forget; channels no row names any more go with them."""
     groups: dict[int, str] = field(default_factory=dict)
     """The group of each new petition that is in one, by seq."""
+    needs: dict[int, Mapping[str, int]] = field(default_factory=dict)
+    """How much of which resource each new petition needs that needs any, by seq."""
     once: dict[int, str] = field(default_factory=dict)
     """The key of each new petition of which only one waits or runs at a time, by seq."""
     priorities: dict[int, int | float] = field(default_factory=dict)
@@ -133,6 +138,7 @@ class Changes:
             or self.tombstones
             or self.deleted
             or self.groups
+            or self.needs
             or self.once
             or self.priorities
             or self.pauses

@@ -59,7 +59,14 @@ class Holding(Ending):
 
     def unshelve(self, shelf: str, count: int) -> list[Key]:
         """Let the first `count` of a shelf wait with the others again; give the keys whose records are to be loaded."""
-        keys = self.waiting.unshelve(shelf, count)
+        return self._put_back(self.waiting.unshelve(shelf, count))
+
+    def take_off(self, keys: list[Key]) -> list[Key]:
+        """Let these, which are on shelves, wait with the others again; give the keys whose records are to be loaded."""
+        self.waiting.take_off(keys)
+        return self._put_back(keys)
+
+    def _put_back(self, keys: list[Key]) -> list[Key]:
         cold = []
         for key in keys:
             if not self.waiting.add(key):

@@ -96,6 +96,8 @@ class Machine(Cancelling, Claiming):
         self.changes.petitions.append(self._row(record))
         if record.group is not None:
             self.changes.groups[record.seq] = record.group
+        if record.needs:
+            self.changes.needs[record.seq] = record.needs
         if record.once is not None:
             self.changes.once[record.seq] = record.once
 
@@ -157,6 +159,7 @@ class Machine(Cancelling, Claiming):
             changes.transitions.pop(seq, None)
             changes.commands.pop(seq, None)
             changes.groups.pop(seq, None)
+            changes.needs.pop(seq, None)
             changes.once.pop(seq, None)
             changes.priorities.pop(seq, None)
         due = []

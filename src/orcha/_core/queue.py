@@ -112,6 +112,10 @@ class WaitingQueue:
         """Tell whether a waiting key is on a shelf."""
         return key[1] in self._shelf_of
 
+    def shelf_of(self, key: Key) -> str | None:
+        """Give the shelf that a waiting key is on, if any."""
+        return self._shelf_of.get(key[1])
+
     def shelves(self) -> list[str]:
         """Give the names of the shelves on which something is."""
         return list(self._shelves)
@@ -129,10 +133,13 @@ class WaitingQueue:
     def unshelve(self, shelf: str, count: int) -> list[Key]:
         """Take the first `count` keys off a shelf, and give them in order; they wait nowhere then."""
         keys = heapq.nsmallest(count, self._shelves.get(shelf, {}).values())
-        for key in keys:
-            del self._shelf_of[key[1]]
-            self._take_off(shelf, key)
+        self.take_off(keys)
         return keys
+
+    def take_off(self, keys: list[Key]) -> None:
+        """Take these keys off their shelves; they wait nowhere then."""
+        for key in keys:
+            self._take_off(self._shelf_of.pop(key[1]), key)
 
     def _take_off(self, shelf: str, key: Key) -> None:
         those = self._shelves[shelf]

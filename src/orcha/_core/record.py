@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from orcha._core.state import OnInterrupt, Outcome, State
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orcha.interfaces.petition import Petition
 
 Key = tuple[int | float, int, str]
@@ -59,6 +61,7 @@ class Record:
         "key",
         "manager",
         "may_start",
+        "needs",
         "on_interrupt",
         "once",
         "outcome",
@@ -119,6 +122,8 @@ class Record:
         self.why: str | None = None
         self.petition: Petition | None = None
         self.group: str | None = None
+        self.needs: Mapping[str, int] | None = None
+        """How much of which resource it holds while it runs; None where it needs nothing."""
         self.once: str | None = None
         self.timeout: float | None = None
         self.queue_timeout: float | None = None

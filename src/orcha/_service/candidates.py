@@ -60,6 +60,7 @@ class Candidates:
 
     def note(self, visit: Visit) -> None:
         """Learn from a visit of those that wait, whose results are in."""
+        self._engine.groups.resources.note()
         self.more = len(visit.waiting) >= self.heads and visit.noes < PATIENCE
         if visit.waiting:
             self.heads = min(HEADS, _BEYOND + 2 * sum(result.answer is _YES for result in visit.results))

@@ -1,4 +1,4 @@
-"""Groups: how many of one run at once, and what people have paused.
+"""What holds petitions back, whatever their conditions say: pauses, slots of groups, and resources.
 
 What is held back for such a reason is put on a shelf: it is asked no more, hides nobody, and costs nothing until that
 reason is gone.
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._core.state import State
 from orcha._service.loading import record_of
+from orcha._service.resources import Resources
 
 if TYPE_CHECKING:
-    from orcha._core.record import Record
+    from orcha._core.record import Key, Record
     from orcha._service.engine import Engine
 
 ALL = "all"
@@ -38,6 +39,7 @@ class Groups:
         """Belong to an engine."""
         self._engine = engine
         self._slots = engine.settings.slots
+        self.resources = Resources(engine, self._is_paused)
         self.paused: set[str] = set()
         """What is paused: `all`, `group:<name>`, `petition:<seq>`."""
         self._opening: set[str] = set()
@@ -53,9 +55,17 @@ class Groups:
 
     def why_not(self, record: Record) -> str | None:
         """Tell why a petition may not start whatever its condition says, if that is so."""
+        why = self._before_needs(record)
+        return self.resources.why_not(record, record.needs) if why is None and record.needs else why
+
+    def _before_needs(self, record: Record) -> str | None:
         if record.once is not None and self._engine.once.waits(record):
             return "the one that it replaces has not gone yet"
         return self.held_by(record.seq, record.group)
+
+    def _is_paused(self, seq: int, group: str | None) -> bool:
+        paused = self.paused
+        return petition_name(seq) in paused or (group is not None and group_name(group) in paused)
 
     def held_by(self, seq: int, group: str | None) -> str | None:
         """Tell which pause, or which group without a free slot, holds back a petition now, if any does."""
@@ -76,17 +86,19 @@ class Groups:
             self._engine.machine.shelve(record, name)
         elif record.group is not None:
             name = group_name(record.group)
-            if self.why_not(record) is not None:
+            if self._before_needs(record) is not None:
                 self._engine.machine.shelve(record, name)
             elif self._engine.machine.waiting.on_shelf(name):
-                self._open(name, 1)  # its own condition said no: another one of the group may go
+                self._open(name, 1)  # its own condition said no, or its needs: another one of the group may go
+        if record.needs:
+            self.resources.after_no(record)
 
     def look(self) -> None:
-        """Let as many of each group wait with the others again as have slots now; called often."""
+        """Let as many wait with the others again as have slots and resources now; called often."""
         machine = self._engine.machine
         if not machine.waiting.shelved or machine.version == self._seen:
             return
-        self._seen = machine.version
+        self._warm(self.resources.look())
         for group, slots in self._slots.items():
             name = group_name(group)
             free = slots - self._engine.granted.in_group(group)
@@ -95,11 +107,12 @@ class Groups:
         self._seen = machine.version
 
     def _open(self, name: str, count: int) -> None:
-        machine = self._engine.machine
-        cold = machine.unshelve(name, count)
+        self._warm(self._engine.machine.unshelve(name, count))
+
+    def _warm(self, cold: list[Key]) -> None:
         if cold:
             for row in self._engine.store.rows([key[1] for key in cold]):
-                machine.warm(record_of(row))
+                self._engine.machine.warm(record_of(row))
 
     # --- decisions of people ------------------------------------------------------------------------------------
 

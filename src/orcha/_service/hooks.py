@@ -32,7 +32,7 @@ from orcha.interfaces.message import Message
 from orcha.interfaces.petition import Petition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from orcha._core.record import Record
     from orcha._service.steps import Steps
@@ -247,6 +247,8 @@ class Hooks:
             petition = self._converted(record)
             priority = checked_priority(petition.priority)
             policy: Policy | None = getattr(petition, "policy", None)
+            if fresh and policy is not None and policy.needs:
+                self._check_needs(policy.needs)
             if isinstance(petition, CommandPetition) and record.manager != COMMAND_MANAGER:  # which has looked already
                 petition.check()
         except StaleCall:
@@ -262,12 +264,18 @@ class Hooks:
         if fresh:
             record.priority = priority
         if policy is not None:
+            record.needs = policy.needs or None
             record.on_interrupt = _POLICIES[policy.on_interrupt]
             record.timeout = policy.timeout
             record.queue_timeout = policy.queue_timeout
             record.group = policy.group
             record.once = policy.once
         return new_tuple(Result, (CONVERT, record, None, None, None))
+
+    def _check_needs(self, needs: Mapping[str, int]) -> None:
+        refusal = self._port.groups.resources.refusal(needs)
+        if refusal is not None:
+            raise _NotConverted(refusal)
 
     def _converted(self, record: Record) -> Petition:
         port = self._port
@@ -306,7 +314,8 @@ class Hooks:
                 visit.noes += 1
                 if visit.is_shut:
                     return self._tell_the_others(visit, record, reason)
-                if record.group is None and record.why is not None and record.why == (reason or SAYS_NO):
+                why = reason or SAYS_NO
+                if record.group is None and not record.needs and record.why is not None and record.why == why:
                     return answer
             elif answer is _YES:
                 if self._port.machine.version != visit.version and self._may_overtake(visit):
@@ -342,7 +351,7 @@ class Hooks:
     def _answer(self, visit: Visit, record: Record) -> tuple[Answer, str | None]:
         """Give what a condition says, and the reason of a no."""
         groups = self._port.groups
-        if record.group is not None or record.once is not None or groups.paused:
+        if record.group is not None or record.needs or record.once is not None or groups.paused:
             reason: str | None = groups.why_not(record)
             if reason is not None:
                 return _NO, reason

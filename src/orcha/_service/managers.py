@@ -118,7 +118,7 @@ class Managers:
 
 
 class Granted(dict[str, int]):
-    """str(id) -> sequence of those that may run, and the same of each manager and group by itself."""
+    """str(id) -> sequence of those that may run; the same of each manager and group, and what they hold."""
 
     def __init__(self, records: Mapping[int, Record]) -> None:
         """Look petitions up in these records."""
@@ -129,6 +129,8 @@ class Granted(dict[str, int]):
         self._manager_of: dict[str, str] = {}
         self._groups: dict[str, dict[str, int]] = {}
         self._group_of: dict[str, str] = {}
+        self._held: dict[str, int] = {}
+        self._needs_of: dict[str, Mapping[str, int]] = {}
 
     def of(self, manager: str) -> dict[str, int]:
         """Give those of one manager."""
@@ -141,6 +143,14 @@ class Granted(dict[str, int]):
     def groups(self) -> Iterator[str]:
         """Give the groups of which something runs."""
         return iter(list(self._groups))
+
+    def held(self, resource: str) -> int:
+        """Give how much of a resource they hold."""
+        return self._held.get(resource, 0)
+
+    def resources(self) -> list[str]:
+        """Give the resources of which something is held."""
+        return [name for name, amount in list(self._held.items()) if amount]
 
     def __setitem__(self, key: str, seq: int) -> None:
         """Let one run."""
@@ -155,6 +165,11 @@ class Granted(dict[str, int]):
             with self._lock:
                 self._group_of[key] = group
                 self._groups.setdefault(group, {})[key] = seq
+        if record.needs:
+            with self._lock:
+                self._needs_of[key] = record.needs
+                for name, amount in record.needs.items():
+                    self._held[name] = self._held.get(name, 0) + amount
 
     def __delitem__(self, key: str) -> None:
         """Let it run no more."""
@@ -170,6 +185,10 @@ class Granted(dict[str, int]):
         manager = self._manager_of.pop(key, None)
         if manager is not None:
             self._of[manager].pop(key, None)
+        if key in self._needs_of:
+            with self._lock:
+                for name, amount in self._needs_of.pop(key).items():
+                    self._held[name] -= amount
         if key not in self._group_of:
             return
         with self._lock:  # the group goes with its last member, while the hook thread may enter another

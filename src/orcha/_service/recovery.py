@@ -70,9 +70,11 @@ class _Recovery:
         """Bring one manager's unfinished petitions to a known place."""
         commands = self._engine.store.commands([row.seq for row in rows if row.state in LIVE or row.slot_held])
         groups = self._engine.store.groups([row.seq for row in rows])
+        needs = self._engine.store.needs([row.seq for row in rows])
         for row in rows:
             record = record_of(row)
             record.group = groups.get(row.seq)
+            record.needs = needs.get(row.seq)
             command = commands.get(row.seq)
             if is_claimed(row):
                 self._bring(*self._claimed(record, row, command))

@@ -44,6 +44,8 @@ class Settings:
     """How many ended petitions are kept at most."""
     slots: Mapping[str, int] = field(default_factory=dict)
     """How many petitions of a group may run at once; a group that is not named has no limit."""
+    resources: Mapping[str, int] = field(default_factory=dict)
+    """How much there is of each resource that petitions may need."""
     keep_least: float = HOUR
     """Age below which nothing is forgotten."""
 
@@ -54,7 +56,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
     ``ORCHA_STORE`` (``sqlite`` or ``memory``), ``ORCHA_HOOK_DEADLINE``, ``ORCHA_STOP_GRACE``, ``ORCHA_ABANDON_AFTER``,
     ``ORCHA_KEEP_COMMANDS`` (1 or 0),
     ``ORCHA_KEEP_AGE``, ``ORCHA_KEEP_COUNT``, ``ORCHA_KEEP_LEAST``: seconds, except the count. ``ORCHA_SLOTS``:
-    ``GROUP=N,...``.
+    ``GROUP=N,...``. ``ORCHA_RESOURCES``: ``NAME=N,...``.
 
     Raises:
         ConfigurationError: a variable does not hold what it should; the message names it.
@@ -81,7 +83,8 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
         keep_age=_number("ORCHA_KEEP_AGE", 7 * DAY),
         keep_count=int(_number("ORCHA_KEEP_COUNT", 10_000)),
         keep_least=_number("ORCHA_KEEP_LEAST", HOUR),
-        slots=_slots(os.environ.get("ORCHA_SLOTS", "")),
+        slots=_amounts("ORCHA_SLOTS", "slots of a group are GROUP=N", "--slots"),
+        resources=_amounts("ORCHA_RESOURCES", "a resource is NAME=N", "--resource"),
     )
 
 
@@ -99,13 +102,13 @@ def _number(name: str, default: float, *, above_zero: bool = False) -> float:
     return value
 
 
-def _slots(text: str) -> dict[str, int]:
-    """Read how many of each group may run: ``GROUP=N``, divided by commas; of one named twice the last counts."""
-    slots = {}
-    for part in filter(None, text.split(",")):
-        group, _, count = part.rpartition("=")
-        if not group or not count.isdecimal():
-            message = f"slots of a group are GROUP=N, not {part!r}: see ORCHA_SLOTS and orcha serve --slots"
+def _amounts(variable: str, form: str, option: str) -> dict[str, int]:
+    """Read how many of each: ``NAME=N``, divided by commas; of one named twice the last counts."""
+    amounts = {}
+    for part in filter(None, os.environ.get(variable, "").split(",")):
+        name, _, count = part.rpartition("=")
+        if not name or not count.isdecimal():
+            message = f"{form}, not {part!r}: see {variable} and orcha serve {option}"
             raise ConfigurationError(message)
-        slots[group] = int(count)
-    return slots
+        amounts[name] = int(count)
+    return amounts

@@ -1,4 +1,4 @@
-"""What is kept beside petitions and channels: groups, other priorities, pauses."""
+"""What is kept beside petitions and channels: groups, needs, other priorities, pauses."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ Ask = Callable[..., Any]
 
 def any_in(changes: Changes) -> bool:
     """Tell whether a transaction holds any of it."""
-    return bool(changes.groups or changes.once or changes.priorities or changes.pauses)
+    return bool(changes.groups or changes.needs or changes.once or changes.priorities or changes.pauses)
 
 
 def write(changes: Changes, ask: Ask) -> None:
     """Keep it, within a transaction that holds the new petitions and the steps already."""
     if changes.groups:
         ask("insert_groups", json.dumps(list(changes.groups.items())))
+    if changes.needs:
+        needs = [(seq, *need) for seq, needs in changes.needs.items() for need in needs.items()]
+        ask("insert_needs", json.dumps(needs))
     if changes.once:
         ask("insert_once", json.dumps(list(changes.once.items())))
     for seq, priority in changes.priorities.items():
@@ -46,6 +49,13 @@ class Asides(ABC):
     def groups(self, seqs: Sequence[int]) -> dict[int, str]:
         """Give the groups of those petitions that are in one."""
         return self._aside(lambda ask: dict(decode_list(ask("groups", json.dumps(list(seqs))))))
+
+    def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int]]:
+        """Give what is needed by those petitions that need a resource."""
+        found: dict[int, dict[str, int]] = {}
+        for seq, name, amount in self._aside(lambda ask: decode_list(ask("needs", json.dumps(list(seqs))))):
+            found.setdefault(seq, {})[name] = amount
+        return found
 
     def once(self) -> list[tuple[int, str, str, str]]:
         """Give seq, manager, owner and key of those that have a key and have not ended, the oldest first."""

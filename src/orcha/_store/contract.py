@@ -198,6 +198,10 @@ class Store(Protocol):
         """Give the groups of those petitions that are in one."""
         ...
 
+    def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int]]:
+        """Give how much of which resource those petitions need that need any."""
+        ...
+
     def once(self) -> list[tuple[int, str, str, str]]:
         """Give seq, manager, owner and key of those petitions that have one and have not ended, the oldest first."""
         ...

@@ -46,6 +46,7 @@ class MemoryStore:
         self._tombstones: dict[bytes, float] = {}
         self._incarnations: dict[int, Incarnation] = {}
         self._groups: dict[int, str] = {}
+        self._needs: dict[int, dict[str, int]] = {}
         self._once: dict[int, str] = {}
         self._pauses: set[str] = set()
         self._epoch = 0
@@ -172,6 +173,7 @@ class MemoryStore:
 
     def _keep_asides(self, changes: Changes) -> None:
         self._groups.update(changes.groups)
+        self._needs.update({seq: dict(needs) for seq, needs in changes.needs.items()})
         self._once.update(changes.once)
         for seq, priority in changes.priorities.items():
             row = self._rows.get(seq)
@@ -217,6 +219,7 @@ class MemoryStore:
                 continue
             del self._tokens[row.token]
             self._groups.pop(seq, None)
+            self._needs.pop(seq, None)
             self._once.pop(seq, None)
             self._pauses.discard(f"petition:{seq}")
             self._commands.pop(seq, None)
@@ -325,6 +328,10 @@ class MemoryStore:
     def groups(self, seqs: Sequence[int]) -> dict[int, str]:
         """Give the groups of those petitions that are in one."""
         return {seq: self._groups[seq] for seq in seqs if seq in self._groups}
+
+    def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int]]:
+        """Give how much of which resource those petitions need that need any."""
+        return {seq: dict(self._needs[seq]) for seq in seqs if seq in self._needs}
 
     def once(self) -> list[tuple[int, str, str, str]]:
         """Give seq, manager, owner and key of those that have one and have not ended."""

@@ -90,6 +90,13 @@ SELECT group_concat({row}, ',') FROM (
 -- name: insert_groups
 INSERT INTO grouping (petition, name) SELECT value ->> 0, value ->> 1 FROM json_each(?1);
 
+-- name: insert_needs
+INSERT INTO need (petition, resource, amount) SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1);
+
+-- name: needs
+SELECT group_concat(json_array(petition, resource, amount), ',')
+FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN need ON need.petition = wanted.value;
+
 -- name: insert_once
 INSERT INTO once (petition, key) SELECT value ->> 0, value ->> 1 FROM json_each(?1);
 

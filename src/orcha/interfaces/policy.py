@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Literal
 
 IF_EXISTS = ("reject", "attach", "replace")
 LONGEST_NAME = 200
+MOST_OF_ONE = 2**53
+"""Most of one resource that can be asked for: every reader of numbers has that many exactly."""
 ON_INTERRUPT = ("fail", "rerun", "ask")
 
 
@@ -22,8 +26,8 @@ class Policy:
         MyPetition(..., policy=Policy(timeout=3600, on_interrupt="rerun"))
 
     Raises:
-        ValueError: a limit is not above zero, or `on_interrupt` is none of its words.
-        TypeError: a limit is not a number.
+        ValueError: a limit or a need is not above zero, or `on_interrupt` is none of its words.
+        TypeError: a limit is not a number, or `needs` is not a mapping of names to whole numbers.
 
     """
 
@@ -37,6 +41,11 @@ class Policy:
     group: str | None = None
     """The group it belongs to, which has slots of its own (``orcha serve --slots GROUP=N``) and can be paused; None for
     none."""
+    needs: Mapping[str, int] | None = None
+    """How much of which resource it holds from its start until nothing of it is left: names to whole numbers above
+    zero, as in ``{"gpu": 1, "ram_gb": 16}``. It starts when that much of each is free of what the service has (``orcha
+    serve --resource gpu=2``), and is refused where the service never has that much. None, or an empty one, for none.
+    The mapping is copied, and cannot be changed afterwards."""
 
     once: str | None = None
     """A key of which only one petition of the same user and manager waits or runs at a time; None for none."""
@@ -56,6 +65,72 @@ class Policy:
             raise ValueError(error)
         _check_name("group", self.group)
         _check_name("once", self.once)
+        if self.needs is not None:
+            object.__setattr__(self, "needs", Needs(self.needs))
+
+
+class Needs(Mapping[str, int]):
+    """Names of resources, and how much of each: checked, and as fixed as a tuple.
+
+    Args:
+        given: a mapping, which is copied.
+
+    Raises:
+        TypeError: it is no mapping, a name is no text, or an amount no whole number.
+        ValueError: a name is empty or too long, or an amount is not from 1 to 2**53.
+
+    Example::
+
+        Policy(needs={"gpu": 1}).needs["gpu"]  # 1
+
+    """
+
+    __slots__ = ("_amounts",)
+
+    def __init__(self, given: object) -> None:
+        """Check and copy it."""
+        if not isinstance(given, Mapping):
+            error = f"needs is a mapping of resources to whole numbers or None, not {type(given).__name__}"
+            raise TypeError(error)
+        for name, amount in given.items():
+            _check_need(name, amount)
+        self._amounts: dict[str, int] = dict(given)
+
+    def __getitem__(self, name: str) -> int:
+        """Give how much of a resource."""
+        return self._amounts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Give the names."""
+        return iter(self._amounts)
+
+    def __len__(self) -> int:
+        """Count the names."""
+        return len(self._amounts)
+
+    def __hash__(self) -> int:
+        """Be the same as whatever is equal."""
+        return hash(frozenset(self._amounts.items()))
+
+    def __repr__(self) -> str:
+        """Look as it was given."""
+        return repr(self._amounts)
+
+
+def _check_need(name: object, amount: object) -> None:
+    """Raise where this is no resource, or no amount of it."""
+    if not isinstance(name, str):
+        error = f"needs names resources by text, not by {type(name).__name__}"
+        raise TypeError(error)
+    if not 0 < len(name) <= LONGEST_NAME:
+        error = f"needs names resources by 1 to {LONGEST_NAME} characters, not {name!r:.80}"
+        raise ValueError(error)
+    if isinstance(amount, bool) or not isinstance(amount, int):
+        error = f"needs[{name!r}] is a whole number, not {type(amount).__name__}"
+        raise TypeError(error)
+    if not 0 < amount <= MOST_OF_ONE:
+        error = f"needs[{name!r}] is a whole number from 1 to 2**53, not {amount!r:.40}"
+        raise ValueError(error)
 
 
 def _check_name(name: str, value: object) -> None:

@@ -26,7 +26,7 @@ _COMMAND = frozenset(
     )
 )
 """Keys of a message that are fields of the petition."""
-_POLICY = frozenset(("on_interrupt", "timeout", "queue_timeout", "group", "once", "if_exists"))
+_POLICY = frozenset(("on_interrupt", "timeout", "queue_timeout", "group", "needs", "once", "if_exists"))
 """Keys that are fields of its policy."""
 _OTHERS = frozenset(("priority", "retry", "queue", "label"))
 _WITH_DEFAULTS = frozenset(

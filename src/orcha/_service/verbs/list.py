@@ -72,7 +72,8 @@ def explain(engine: Engine, row: Row, group: str | None) -> str | None:
     if record is not None and record.state is State.HELD:
         return f"it was interrupted, and waits for a decision: {DECIDE}"
     stopped = engine.draining or ("everything is paused" if engine.paused else None)
-    return stopped or engine.groups.held_by(row.seq, group) or _waits(engine, record)
+    held = engine.groups.held_by(row.seq, group) or engine.groups.resources.held_by(row.seq)
+    return stopped or held or _waits(engine, record)
 
 
 def _waits(engine: Engine, record: Record | None) -> str:

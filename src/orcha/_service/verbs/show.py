@@ -46,6 +46,7 @@ def describe(engine: Engine, found: Found) -> dict[str, Any]:
         "channel": row.channel,
         "place": engine.machine.waiting.place(record.place) if record is not None and waits else None,
         "on_interrupt": row.on_interrupt.name.lower(),
+        "needs": engine.store.needs([row.seq]).get(row.seq),
         "timeout": record.timeout if record is not None else None,
         "queue_timeout": record.queue_timeout if record is not None else None,
         "attempts": _attempts(row, history, kept.pid if kept is not None else None),

@@ -49,6 +49,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "waited": percentiles(known.waited),
         "ran": percentiles(known.ran),
         "groups": engine.groups.describe(),
+        "resources": engine.groups.resources.describe(),
         "paused": engine.paused,
         "connections": len(engine.peers),
         "store": {"durable": engine.store.durable, "size": _size(engine)},

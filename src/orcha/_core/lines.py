@@ -1,0 +1,121 @@
+"""The lines of those that wait for resources: one a resource, each in the order of the waiting.
+
+Whoever waited for a resource stays in its line until it starts, or waits for something else, also while it lacks only
+another resource; so what needs two of them cannot be starved by those that need one.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from orcha._core.record import Key
+
+MANY = 10_000
+"""Entries after which those are dropped that are of no use any more."""
+
+
+class Waiter:
+    """One that waits for resources."""
+
+    __slots__ = ("asked", "at", "group", "names", "needs", "place")
+
+    def __init__(self, place: Key, needs: Mapping[str, int], group: str | None) -> None:
+        """Be in no line yet."""
+        self.place = place
+        self.needs = needs
+        self.group = group
+        self.names: set[str] = set()
+        """The resources in whose lines it is."""
+        self.at = ""
+        """The resource on whose shelf it waits."""
+        self.asked = False
+        """Whether it is to be asked now, having come to the head."""
+
+
+class Lines:
+    """Who waits for which resource. Those that wait no more are skipped when they come to the head.
+
+    >>> lines = Lines(lambda waiter: True)
+    >>> lines.enter((0, 2, "b"), {"gpu": 2}, None, ["gpu"], "gpu")
+    >>> lines.enter((0, 1, "a"), {"gpu": 1}, None, ["gpu"], "gpu")
+    >>> lines.first("gpu").place, lines.leave(1), lines.first("gpu").place
+    ((0, 1, 'a'), True, (0, 2, 'b'))
+    """
+
+    def __init__(self, waits: Callable[[Waiter], bool]) -> None:
+        """Start empty; `waits` tells whether one still waits for its resources."""
+        self.waiters: dict[int, Waiter] = {}
+        """All of them, by sequence."""
+        self._waits = waits
+        self._lines: dict[str, list[Key]] = {}
+        self._entered = 0
+        self._prune_at = MANY
+
+    def names(self) -> list[str]:
+        """Give the resources for which somebody waits."""
+        return [name for name, line in self._lines.items() if line]
+
+    def enter(self, place: Key, needs: Mapping[str, int], group: str | None, names: Iterable[str], at: str) -> None:
+        """Have one wait in the lines of these resources too, on the shelf of the resource `at`."""
+        waiter = self.waiters.get(place[1])
+        if waiter is None or waiter.place != place:
+            waiter = self.waiters[place[1]] = Waiter(place, needs, group)
+        waiter.needs = needs
+        waiter.at = at
+        waiter.asked = False
+        self.stand(waiter, names)
+        self._entered += 1
+        if self._entered > self._prune_at:
+            self._prune()
+
+    def stand(self, waiter: Waiter, names: Iterable[str]) -> None:
+        """Have one that waits stand in the lines of these resources too."""
+        for name in names:
+            if name not in waiter.names:
+                waiter.names.add(name)
+                heapq.heappush(self._lines.setdefault(name, []), waiter.place)
+
+    def leave(self, seq: int) -> bool:
+        """Have one wait for no resource any more; tell whether it did."""
+        return self.waiters.pop(seq, None) is not None
+
+    def first(self, name: str) -> Waiter | None:
+        """Give the first one of a line."""
+        line = self._lines.get(name)
+        while line:
+            waiter = self.waiters.get(line[0][1])
+            if waiter is not None and waiter.place == line[0] and name in waiter.names:
+                if self._waits(waiter):
+                    return waiter
+                del self.waiters[line[0][1]]
+            heapq.heappop(line)
+        return None
+
+    def come_forward(self, name: str, goes: Callable[[Waiter], bool]) -> list[Waiter]:
+        """Give the first ones of a line, in order, as long as each goes; they stay in line until they are asked."""
+        forward: list[Waiter] = []
+        while (waiter := self.first(name)) is not None and not waiter.asked and goes(waiter):
+            waiter.asked = True
+            heapq.heappop(self._lines[name])
+            forward.append(waiter)
+        for waiter in forward:
+            heapq.heappush(self._lines[name], waiter.place)
+        return forward
+
+    def _prune(self) -> None:
+        self.waiters = {seq: waiter for seq, waiter in self.waiters.items() if self._waits(waiter)}
+        self._lines = {}
+        for waiter in self.waiters.values():
+            for name in waiter.names:
+                self._lines.setdefault(name, []).append(waiter.place)
+        for line in self._lines.values():
+            heapq.heapify(line)
+        self._entered = 0
+        self._prune_at = max(MANY, len(self.waiters))
+
+
+__all__ = ["Lines", "Waiter"]

@@ -1,0 +1,145 @@
+"""Resources: what is lacking, and the lines of those that wait for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from orcha._core import lines as lines_module
+from orcha._core import needs
+from orcha._core.lines import Lines
+
+FIRST, SECOND, THIRD = (0, 1, "first"), (0, 2, "second"), (0, 3, "third")
+
+
+@pytest.fixture
+def gone():
+    return set()
+
+
+@pytest.fixture
+def lines(gone):
+    return Lines(lambda waiter: waiter.place not in gone)
+
+
+def wait(lines, place, *names, **wanted):
+    lines.enter(place, wanted, None, names or tuple(wanted), next(iter(wanted)))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [({"gpu": 2}, None), ({"gpu": 3}, "gpu"), ({"gpu": 1, "tape": 1}, "tape"), ({"none": 1}, "none")],
+)
+def test_more_than_there_ever_is_is_named(wanted, found):
+    assert needs.beyond(wanted, {"gpu": 2, "none": 0}) == found
+
+
+@pytest.mark.parametrize(
+    ("free", "first", "found"),
+    [
+        (1, None, []),
+        (0, None, ["gpu"]),
+        (1, FIRST, ["gpu"]),
+        (1, SECOND, []),
+        (1, THIRD, []),
+        (0, THIRD, ["gpu"]),
+    ],
+)
+def test_one_waits_for_what_is_not_free_and_behind_who_came_first(free, first, found):
+    assert needs.lacking({"gpu": 1}, {"gpu": free}, {"gpu": first}, SECOND) == found
+
+
+def test_all_that_is_lacking_is_named():
+    wanted = {"gpu": 1, "ram": 4, "tape": 1}
+    found = needs.lacking(wanted, {"gpu": 0, "ram": 4, "tape": 0}, dict.fromkeys(wanted), FIRST)
+    assert found == ["gpu", "tape"]
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        (needs.waits_for("gpu", 2, 1, 2), "it needs 2 gpu, 1 of 2 is free"),
+        (needs.waits_for("gpu", 1, 0, 2), "it needs 1 gpu, 0 of 2 are free"),
+        (
+            needs.waits_for("gpu", 1, 2, 2),
+            "it needs 1 gpu, 2 of 2 are free, and another one that waits for it is first",
+        ),
+        (needs.never("gpu", 1, 0), "it needs 1 gpu, and the service has no gpu: serve with --resource gpu=1"),
+        (
+            needs.never("gpu", 4, 2),
+            "it needs 4 gpu, and the service has 2: need less of it, or serve with --resource gpu=4",
+        ),
+    ],
+)
+def test_the_reasons(said, text):
+    assert said == text
+
+
+def test_a_line_is_in_the_order_of_the_waiting(lines):
+    for place in (THIRD, FIRST, SECOND, (-1, 9, "urgent")):
+        wait(lines, place, gpu=1)
+    assert lines.first("gpu").place == (-1, 9, "urgent")
+    assert lines.leave(9)
+    assert not lines.leave(9)
+    assert lines.first("gpu").place == FIRST
+    assert (lines.first("ram"), lines.names()) == (None, ["gpu"])
+
+
+def test_who_waits_no_more_is_skipped(lines, gone):
+    wait(lines, FIRST, gpu=1)
+    wait(lines, SECOND, gpu=1)
+    gone.add(FIRST)
+    assert lines.first("gpu").place == SECOND
+    assert list(lines.waiters) == [2]
+    gone.add(SECOND)
+    assert (lines.first("gpu"), lines.names()) == (None, [])
+
+
+def test_one_stays_in_line_for_what_it_lacked_before(lines):
+    wait(lines, FIRST, "gpu", gpu=1, ram=1)
+    assert lines.first("ram") is None
+    wait(lines, FIRST, "ram", gpu=1, ram=1)
+    assert (lines.first("gpu").place, lines.first("ram").place) == (FIRST, FIRST)
+
+
+def test_one_can_stand_in_further_lines(lines):
+    wait(lines, FIRST, "gpu", gpu=1, ram=1)
+    lines.stand(lines.waiters[1], ["ram", "gpu"])
+    assert (lines.first("ram").place, lines.waiters[1].names) == (FIRST, {"gpu", "ram"})
+
+
+def test_one_with_another_place_waits_anew(lines):
+    wait(lines, FIRST, gpu=1)
+    wait(lines, SECOND, gpu=1)
+    wait(lines, (1, 1, "first"), gpu=1)
+    assert lines.first("gpu").place == SECOND
+    lines.leave(2)
+    assert lines.first("gpu").place == (1, 1, "first")
+
+
+def test_one_that_is_in_no_line_is_known_all_the_same(lines):
+    lines.enter(FIRST, {"gpu": 9}, None, (), "gpu")
+    assert (lines.first("gpu"), lines.waiters[1].at) == (None, "gpu")
+
+
+def test_the_first_ones_come_forward_once_as_long_as_they_go(lines):
+    for place in (FIRST, SECOND, THIRD):
+        wait(lines, place, gpu=1)
+    forward = lines.come_forward("gpu", lambda waiter: waiter.place != THIRD)
+    assert [waiter.place for waiter in forward] == [FIRST, SECOND]
+    assert lines.first("gpu").place == FIRST
+    assert lines.come_forward("gpu", lambda _: True) == []
+    wait(lines, FIRST, gpu=1)  # asked, and there was not enough
+    assert [waiter.place for waiter in lines.come_forward("gpu", lambda _: True)] == [FIRST]
+
+
+def test_what_is_of_no_use_any_more_is_dropped(lines, gone, monkeypatch):
+    monkeypatch.setattr(lines_module, "MANY", 4)
+    lines.__init__(lambda waiter: waiter.place not in gone)
+    wait(lines, FIRST, gpu=1, ram=1)
+    for seq in range(2, 5):
+        wait(lines, (0, seq, "gone"), gpu=1)
+        gone.add((0, seq, "gone"))
+    assert len(lines.waiters) == 4
+    wait(lines, (0, 5, "five"), ram=1)
+    assert list(lines.waiters) == [1, 5]
+    assert (lines.first("gpu").place, lines.first("ram").place) == (FIRST, FIRST)
