@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from orcha.interfaces import Policy
+from orcha.interfaces import Policy, Retry
 
 
 def test_every_field_has_a_default_and_is_given_by_name():
@@ -48,3 +48,14 @@ def test_a_limit_is_a_number(field, seconds):
 @pytest.mark.parametrize("seconds", [1, 0.001, 1e9])
 def test_a_limit_is_kept(seconds):
     assert Policy(timeout=seconds, queue_timeout=seconds).timeout == seconds
+
+
+def test_a_retry_is_a_retry():
+    assert Policy(retry=Retry(times=3)).retry.times == 3
+    assert Policy().retry is None
+
+
+@pytest.mark.parametrize("retry", [3, {"times": 3}, "three", True])
+def test_a_retry_is_nothing_else(retry):
+    with pytest.raises(TypeError, match="retry is a Retry or None"):
+        Policy(retry=retry)

@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
+    from orcha.interfaces.command import Retry
+
 IF_EXISTS = ("reject", "attach", "replace")
 LONGEST_NAME = 200
 ON_INTERRUPT = ("fail", "rerun", "ask")
@@ -23,7 +25,7 @@ class Policy:
 
     Raises:
         ValueError: a limit is not above zero, or `on_interrupt` is none of its words.
-        TypeError: a limit is not a number.
+        TypeError: a limit is not a number, or `retry` no :class:`~orcha.interfaces.Retry`.
 
     """
 
@@ -34,6 +36,11 @@ class Policy:
     """Seconds one attempt may run, finite and above zero; None for no limit. It ends timed out, with code 124."""
     queue_timeout: float | None = None
     """Seconds it may wait to start, finite and above zero; None for no limit. It ends timed out, with code 124."""
+    retry: Retry | None = None
+    """When it is tried again after it failed, as a new attempt; None for never. Of an action `codes` are its final
+    values, and there are no `signals` and no `output`. No attempt begins before the action of the last one has returned
+    and its processes are gone, nor before the on_finish of that is back; and each has a petition of its own, made anew
+    of the message. For a :class:`~orcha.interfaces.CommandPetition` it is the same as its field `retry`."""
     group: str | None = None
     """The group it belongs to, which has slots of its own (``orcha serve --slots GROUP=N``) and can be paused; None for
     none."""
@@ -56,6 +63,17 @@ class Policy:
             raise ValueError(error)
         _check_name("group", self.group)
         _check_name("once", self.once)
+        if self.retry is not None:
+            _check_retry(self.retry)
+
+
+def _check_retry(value: object) -> None:
+    """Raise where `value` is no Retry."""
+    from orcha.interfaces.command import Retry
+
+    if not isinstance(value, Retry):
+        error = f"retry is a Retry or None, not {type(value).__name__}"
+        raise TypeError(error)
 
 
 def _check_name(name: str, value: object) -> None:

@@ -67,7 +67,7 @@ def explain(engine: Engine, row: Row, group: str | None) -> str | None:
     if not engine.managers.serves(row.manager):
         return f"it belongs to another manager, {row.manager}, which does not run here now"
     record = engine.machine.records.get(row.seq)
-    if record is not None and record.phase not in {Phase.WAITING, Phase.RESTING}:
+    if record is not None and record.phase not in {Phase.WAITING, Phase.RESTING} and row.state is not State.QUEUED:
         return None
     if record is not None and record.state is State.HELD:
         return f"it was interrupted, and waits for a decision: {DECIDE}"
