@@ -29,11 +29,10 @@ def attempt_of(petition: Petition) -> int:
 
 
 def perform(callback: Any, petition: RetryPetition) -> None:
-    """Follow the script of this attempt; those beyond the last one follow that."""
-    number = attempt_of(petition)
-    script = petition.script["attempts"][min(number, len(petition.script["attempts"])) - 1]
-    ledger = petition.script["ledger"]
-    note(ledger, "action", number)
+    """Follow the script of this execution; those beyond the last one follow that."""
+    scripts, ledger = petition.script["attempts"], petition.script["ledger"]
+    note(ledger, "action", attempt_of(petition))
+    script = scripts[min(_executions(ledger), len(scripts)) - 1]
     if "leaves" in script:
         child = subprocess.Popen(["sleep", "1000"], stdin=subprocess.DEVNULL)
         Path(script["leaves"]).write_text(str(child.pid))
@@ -54,6 +53,12 @@ def perform(callback: Any, petition: RetryPetition) -> None:
         pass_gate(script["gate_after"])
 
 
+def _executions(ledger: str) -> int:
+    """Count how often an action was called."""
+    path = Path(ledger)
+    return sum(line.startswith("action") for line in path.read_text().splitlines()) if path.exists() else 0
+
+
 def _write_late(petition: RetryPetition, gate: str) -> None:
     """Write and finish when the attempt that began this is over, as what it has of its petition allows."""
     pass_gate(gate)
@@ -68,7 +73,8 @@ class RetryManager(Manager):
     Extras: ``queue``; ``attempts``, a list of dicts with ``lines``, ``code``, ``raises``, ``gate`` (path) and
     ``gate_after`` (the same, after its finish), ``runs`` (a program that it waits for), ``leaves`` (path: for the pid
     of a process that it leaves behind), ``writes_late`` (path of a gate, after which a thread of it writes);
-    ``ledger`` (path: a line for each hook and action); ``retry`` and ``policy``, dicts; ``condition`` (path).
+    ``ledger`` (path: a line for each hook and action); ``retry`` and ``policy``, dicts; ``limit`` (seconds that the
+    first action may take); ``condition`` (path).
     """
 
     def convert_to_petition(self, m: Message) -> Petition | None:
@@ -76,7 +82,8 @@ class RetryManager(Manager):
         script = {key: value for key, value in m.extras.items() if key != "queue"}
         codes = dict.fromkeys(script["retry"].get("codes", ())).keys()  # any collection will do
         retry = Retry(**{"jitter": 0, "delay": 0, **script["retry"], "codes": codes})
-        policy = Policy(retry=retry, **script.get("policy", {}))
+        limit = None if _executions(script["ledger"]) else script.get("limit")
+        policy = Policy(retry=retry, timeout=limit, **script.get("policy", {}))
         return RetryPetition(m.id, m.extras["queue"], perform, self.may_run, script=script, policy=policy)
 
     def may_run(self, petition: RetryPetition) -> bool | ConditionFailed:

@@ -177,7 +177,7 @@ class Ending(Retrying):
             self._release(record, hook=hook)
             return
         if cancellation.due is not None and hook:  # without its on_start nothing failed: it waits again at once
-            self._end_timed_out(record, cancellation, cancellation.due, CANCELLING)
+            self._end_timed_out(record, cancellation, cancellation.due)
             return
         record.phase = _FINISHED
         self._ungrant(record)

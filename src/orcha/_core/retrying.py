@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from orcha._core.changes import RetryStep
 from orcha._core.effects import Do, Effect
-from orcha._core.ledger import STARTING, Ledger
+from orcha._core.ledger import CANCELLING, STARTING, Ledger
 from orcha._core.record import Cancellation, Phase, Record
 from orcha._core.retry import remembered, told
 from orcha._core.state import Outcome, State
@@ -79,11 +79,11 @@ class Retrying(Ledger):
         if decided.due is not None:
             record.cancellation = Cancellation(decided.outcome, decided.code, decided.reason)
 
-    def _end_timed_out(self, record: Record, cancellation: Cancellation, due: float, states: int) -> None:
+    def _end_timed_out(self, record: Record, cancellation: Cancellation, due: float) -> None:
         """Have an attempt that took too long, and of which nothing lives any more, followed by another one."""
         record.cancellation = None
         record.outcome, record.code, record.reason = cancellation.outcome, cancellation.code, cancellation.reason
-        self._queue_again(record, states, due)
+        self._queue_again(record, CANCELLING, due)
         self._rest(record)
 
     def _rest(self, record: Record) -> None:
