@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from orcha.interfaces import Policy
+from orcha.interfaces import Policy, Retry
 
 
 def test_every_field_has_a_default_and_is_given_by_name():
@@ -85,3 +85,14 @@ def test_needs_are_names_and_whole_numbers(needs):
 def test_needs_are_above_zero_and_have_names(needs):
     with pytest.raises(ValueError, match="needs"):
         Policy(needs=needs)
+
+
+def test_a_retry_is_a_retry():
+    assert Policy(retry=Retry(times=3)).retry.times == 3
+    assert Policy().retry is None
+
+
+@pytest.mark.parametrize("retry", [3, {"times": 3}, "three", True])
+def test_a_retry_is_nothing_else(retry):
+    with pytest.raises(TypeError, match="retry is a Retry or None"):
+        Policy(retry=retry)

@@ -29,7 +29,8 @@ class CommandsManager:
     def convert_to_petition(self, m: Message) -> CommandPetition | None:
         if not self.converts:
             return None
-        policy = Policy(**m.extras.get("policy", {}))
+        given = m.extras.get("policy", {})
+        policy = Policy(**given | ({"retry": Retry(**given["retry"])} if "retry" in given else {}))
         fields = {"argv": ["true"], **m.extras.get("fields", {})}
         if "retry" in fields:
             fields["retry"] = Retry(**fields["retry"])

@@ -36,11 +36,16 @@ def noted(ledger, word):
     return [line.split()[0] for line in lines if line.split()[1] == word]
 
 
-def send_short(client, ledger, count=COUNT):
-    """Send short commands, on a thread: the service may die before it has answered."""
+def short_ones(client, ledger, count=COUNT):
+    """Give messages for short commands, and their channels."""
     queues = [client.manager.Queue() for _ in range(count)]
     argv = ["sh", "-c", SHORT, "short", str(ledger)]
-    messages = [Message(f"s{n}", {"argv": argv, "queue": queue}) for n, queue in enumerate(queues)]
+    return [Message(f"s{n}", {"argv": argv, "queue": queue}) for n, queue in enumerate(queues)], queues
+
+
+def send_short(client, ledger, count=COUNT):
+    """Send short commands, on a thread: the service may die before it has answered."""
+    messages, queues = short_ones(client, ledger, count)
     Thread(target=client.send_many, args=(messages,)).start()
     return queues
 
@@ -142,7 +147,9 @@ def test_beside_a_plugin_s_petitions_each_is_executed_once(serve, connect, tmp_p
 
 def test_a_service_that_stops_leaves_no_claim(serve, connect, tmp_path):
     service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "2", "ORCHA_STOP_GRACE": "0"})
-    queues = send_short(connect(service), tmp_path / "ledger", 400)
+    client = connect(service)
+    messages, queues = short_ones(client, tmp_path / "ledger", 400)
+    client.send_many(messages)
     everything(queues[0])
     assert service.stop() == 0
     assert not claimed(service)

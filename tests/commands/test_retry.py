@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from orcha._core.state import Outcome, State
 from orcha.interfaces import Retry
 from support.commands import COMMANDS, everything, run
@@ -30,6 +32,29 @@ def test_a_failed_attempt_is_followed_by_another_on_the_same_channel(engine):
     assert engine.manager.hooks == [("start", "a"), ("finish", "a")] * 3
     history = json.loads(engine.store.commands([1])[1].history)
     assert [(one["attempt"], one["code"]) for one in history] == [(1, 9), (2, 9), (3, 9)]
+
+
+def test_a_policy_may_say_so_in_place_of_the_field(engine):
+    asked = engine.run(policy={"retry": retry(times=1, output="busy")})
+    spec = engine.wait_for_spec()
+    engine.commands.tell(output(spec, b"busy"))
+    engine.commands.tell(ended(spec, 9, last_chunk=1))
+    engine.commands.tell(ended(engine.wait_for_spec(2), 9))
+    engine.settle(asked)
+    assert engine.values(asked) == [(1, b"busy"), 9]
+    assert engine.row(asked).attempt == 2
+    assert engine.store.retries([1]) == {}
+
+
+@pytest.mark.parametrize("fields", [{"times": 2}, {"times": 3}], ids=["the same", "another"])
+def test_both_may_say_so_where_they_agree(engine, fields):
+    asked = engine.run(retry=retry(), policy={"retry": retry(**fields)})
+    if fields == {"times": 2}:
+        engine.commands.tell(ended(engine.wait_for_spec()))
+    engine.settle(asked)
+    if fields == {"times": 3}:
+        _, reason = engine.told.refused[asked.token]
+        assert "retry is given twice, and differs" in reason
 
 
 def test_a_success_is_not_tried_again(engine):

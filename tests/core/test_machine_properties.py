@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from orcha._core.state import OnInterrupt, State
+from orcha.interfaces import Retry
 from support.invariants import (
     ALWAYS,
     Seen,
@@ -21,6 +22,12 @@ from support.simulated_hooks import Plan
 
 IDS = [1, "1", "a", "b", "c", "d", "e"]
 SHARED = b"c" * 16
+RETRIES = [
+    Retry(times=1, delay=0),
+    Retry(times=2, delay=50),
+    Retry(times=3, delay=150, codes=(7,)),
+    Retry(times=2, delay=150, timeout=True),
+]
 PLANS = st.builds(
     Plan,
     priority=st.sampled_from([0, 0, 0, 1, -1.5, math.inf, -math.inf]),
@@ -31,6 +38,7 @@ PLANS = st.builds(
     condition_breaks=st.sampled_from([False, False, False, False, False, True]),
     on_start=st.sampled_from([True, True, True, False]),
     command=st.booleans(),
+    retry=st.sampled_from([None, None, *RETRIES]),
 )
 ANY = st.integers(0, 1000)
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from orcha._core.changes import Append, Changes, CommandStep, NewChannel
+from orcha._core.changes import Append, Changes, CommandStep, NewChannel, RetryStep
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._store.memory import MemoryStore
 from orcha._store.space import Limits
@@ -74,6 +74,10 @@ COMMANDS = st.builds(
     st.none() | st.integers(0, 9),
     st.none() | st.integers(0, 9),
     st.none() | TEXT,
+)
+
+RETRIES = st.builds(
+    RetryStep, SEQS, st.none() | TIMES, st.none() | st.integers(0, 9), st.none() | TEXT.map(lambda text: text or "[]")
 )
 
 
@@ -164,6 +168,20 @@ class Agreement(RuleBasedStateMachine):
             commands={command.seq: command for command in commands},
         )
         self.apply(changes, durable)
+
+    @rule(retries=few(RETRIES), transitions=few(STEPS), durable=st.booleans())
+    def keep_retries(self, retries, transitions, durable):
+        known = {row.seq for row in self.memory.page(states=ANY_STATE, limit=99)}
+        changes = Changes(
+            transitions={transition.seq: transition for transition in transitions},
+            retries={retry.seq: retry for retry in retries if retry.seq in known},
+        )
+        self.apply(changes, durable)
+
+    @rule(seqs=few(SEQS))
+    def ask_for_retries(self, seqs):
+        self.both(lambda store: store.retries(seqs))
+        self.both(lambda store: store.retrying())
 
     @rule(seqs=few(SEQS))
     def ask_for_commands(self, seqs):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from orcha._core.record import Phase, Record
+from orcha._core.retrying import is_decided
 from orcha._core.state import Outcome, State
 from orcha._store.contract import Row
 from support.simulated import World
@@ -135,7 +136,10 @@ def no_more_run_than_may(world: World, _: Seen) -> None:
 
 
 def _holds_a_slot(world: World, row: Row) -> bool:
-    return (row.state in RUNS and row.seq not in world.machine.leaving) or (row.slot_held and not is_claimed(row))
+    record = world.machine.records.get(row.seq)
+    ends = record is not None and is_decided(record)
+    runs = row.state in RUNS and row.seq not in world.machine.leaving
+    return runs or ends or (row.slot_held and not is_claimed(row))
 
 
 def is_claimed(row: Row) -> bool:
@@ -147,6 +151,32 @@ def a_slot_is_held_while_anything_of_the_attempt_lives(world: World, _: Seen) ->
     for (seq, _attempt), action in world.actions.items():
         if action.alive or action.processes:
             assert seq in world.machine.granted.values(), f"petition {seq} is not said to run"
+
+
+def an_action_and_its_processes_end_before_the_next_attempt(world: World, _: Seen) -> None:
+    attempts = {row.seq: row.attempt for row in world.store.all_rows()}
+    for (seq, attempt), action in world.actions.items():
+        if action.alive or action.processes:
+            assert attempts[seq] == attempt, f"attempt {attempts[seq]} while attempt {attempt} lives"
+
+
+def nothing_is_tried_again_more_often_than_it_may(world: World, _: Seen) -> None:
+    rows = {row.seq: row for row in world.store.all_rows()}
+    for seq, kept in world.store.retries(list(rows)).items():
+        retry = world.plans[rows[seq].token].retry
+        assert retry is not None
+        assert kept.retries <= retry.times
+
+
+def what_failed_is_tried_again_as_often_as_it_may(world: World, _: Seen) -> None:
+    for row in world.store.all_rows():
+        plan = world.plans[row.token]
+        if row.state is not State.ENDED or row.outcome is not Outcome.FAILED or plan.retry is None or plan.command:
+            continue
+        kept = world.store.retries([row.seq]).get(row.seq)
+        tried = 0 if kept is None else kept.retries
+        codes = plan.retry.codes or ((row.code,) if not plan.retry.timeout else ())
+        assert tried == plan.retry.times or row.code not in codes or row.seq in world.survived
 
 
 def hooks_are_called_in_pairs(world: World, _: Seen) -> None:
@@ -197,6 +227,9 @@ ALWAYS = [
     a_command_is_executed_once_an_attempt_and_ends_before_the_next,
     no_more_run_than_may,
     a_slot_is_held_while_anything_of_the_attempt_lives,
+    an_action_and_its_processes_end_before_the_next_attempt,
+    nothing_is_tried_again_more_often_than_it_may,
+    what_failed_is_tried_again_as_often_as_it_may,
     hooks_are_called_in_pairs,
     memory_agrees_with_what_is_kept,
     the_queue_holds_what_is_queued,

@@ -13,6 +13,8 @@ from orcha._core.commanding import End
 from orcha._core.effects import Do, Effect, Final
 from orcha._core.machine import CANCELLED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE, Machine, on_interrupt_state
 from orcha._core.record import Cancellation, Phase, Record
+from orcha._core.retry import Tries
+from orcha._core.retrying import is_decided
 from orcha._core.state import Outcome, State
 from orcha._service.loading import record_of
 from orcha._store.contract import Row
@@ -159,7 +161,8 @@ class World(HookSide):
 
     def limit(self, record: Record) -> None:
         """An attempt has run too long, or a petition has waited too long."""
-        if (record.state is State.STARTING and not record.command) or record.phase is Phase.WAITING:
+        runs = record.state is State.STARTING and not record.command
+        if runs or record.phase is Phase.WAITING or is_decided(record):
             self.machine.cancel(record, Cancellation(Outcome.TIMED_OUT, TIMED_OUT_CODE, "too long"))
 
     def stop(self) -> None:
@@ -221,6 +224,8 @@ class World(HookSide):
         action = self.actions.get(key)
         if action is not None and not survivors:
             action.processes = 0
+        if survivors:
+            self.survived.add(key[0])
         self.report("processes_gone", *key, survivors)
 
     def abandon(self, key: Attempt) -> None:
@@ -371,6 +376,9 @@ class World(HookSide):
             self.verdicts[record.seq] = {KNOWN: "known", BUSY: "busy", REFUSED: "refused"}[detail[0]]
         elif do is Do.ON_START:
             record.run = key
+            if record.retry is not None and not record.command:
+                kept = self.store.retries([record.seq]).get(record.seq)
+                record.tries = Tries(record.retry, kept.retries if kept else 0, kept.history if kept else None)
             self.gathered["start"].append(record)
         elif do is Do.ON_FINISH:
             if not any(record in owed for _, owed in self.stuck):
@@ -404,7 +412,9 @@ class World(HookSide):
             losses = self._losses_of(row, record)
             if losses is None:
                 continue
-            if self.machine.recovered(record, hook_pending=row.hook_pending, slot_held=row.slot_held, losses=losses):
+            kept = self.store.retries([row.seq]).get(row.seq)
+            flags = {"hook_pending": row.hook_pending, "slot_held": row.slot_held}
+            if self.machine.recovered(record, **flags, losses=losses, due=kept.due if kept is not None else None):
                 owed.append(record)
             if losses:
                 self.machine.keep_command(CommandStep(row.seq, row.attempt, losses=losses))
@@ -451,10 +461,11 @@ class World(HookSide):
     def _rest(self, owed: list[Record]) -> set[int]:
         begun = self.machine.changes.commands
         due = {command.seq: command.due or 0.0 for command in self.store.resting() if command.seq not in begun}
+        due |= {retry.seq: retry.due or 0.0 for retry in self.store.retrying()}
         resting = set()
         for row in self.store.rows(list(due)):
-            if row.state is State.QUEUED:
-                record = next((record for record in owed if record.seq == row.seq), None) or record_of(row)
+            record = next((record for record in owed if record.seq == row.seq), None) or record_of(row)
+            if record.state is State.QUEUED:
                 self.machine.rest(record, due[row.seq])
                 resting.add(row.seq)
         return resting

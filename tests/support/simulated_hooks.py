@@ -12,6 +12,7 @@ from orcha._core.record import Phase, Record
 from orcha._core.state import OnInterrupt, State
 from orcha._service.loading import record_of
 from orcha._store.memory import MemoryStore
+from orcha.interfaces import Retry
 
 CAPACITY = 2
 """How many petitions every condition lets run."""
@@ -35,6 +36,7 @@ class Plan(NamedTuple):
     condition_breaks: bool = False
     on_start: bool = True
     command: bool = False
+    retry: Retry | None = None
 
 
 @dataclass
@@ -105,6 +107,8 @@ class HookSide:
         self.crashes = 0
         self.commands: dict[Attempt, Command] = {}
         self.executed: Counter[Attempt] = Counter()
+        self.survived: set[int] = set()
+        """Petitions of which some process could not be killed."""
         self.by_itself: set[int] = set()
         """Petitions whose command ended before the first signal of a cancel that was kept."""
         self.begin(machine)
@@ -197,7 +201,7 @@ class HookSide:
         self.machine.version += 1
         if call.hook == "start":
             called = bool(owed)
-            self.report("start_failed", call.record.seq, call.record.attempt, "hangs", called=called)
+            self.report("start_failed", call.record.seq, call.record.attempt, "hangs", called=called, hung=called)
         elif call.hook == "convert":
             self._not_converted(call.record)
         else:
@@ -245,6 +249,7 @@ class HookSide:
         record.on_interrupt = plan.on_interrupt
         if record.phase is not Phase.ACTION:
             record.command = plan.command
+        record.retry = plan.retry
         if call.fresh:
             record.priority = plan.priority
         return Result(call)
@@ -256,6 +261,10 @@ class HookSide:
         assert row.attempt + claimed == record.attempt, "on_start without a kept intent"
         assert record.state is State.STARTING, "on_start of a petition that was cancelled"
         assert record.seq not in self.never, "on_start of a petition that was cancelled before"
+        assert record.petition is not None, "on_start of a petition that was not made again"
+        before = record.seq, record.attempt - 1
+        if self.on_starts[before] and before not in self.recovered:
+            assert before in self.on_finishes, "on_start before the on_finish of the last attempt came back"
         self.on_starts[key] += 1
 
     def _note_on_finish(self, record: Record) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from orcha._core.commanding import Commanding
-from orcha._core.ledger import CANCELLING, RUNNING, STARTING
+from orcha._core.ledger import CANCELLING, QUEUED, RUNNING, STARTING
 from orcha._core.record import Cancellation, Phase, Record
-from orcha._core.state import State
+from orcha._core.retrying import is_decided
+from orcha._core.state import Outcome, State
 
 
 class Cancelling(Commanding):
@@ -19,6 +20,9 @@ class Cancelling(Commanding):
             record.waiters.append(waiter)
         if record.phase is Phase.CONVERTING:
             record.cancellation = record.cancellation or cancellation
+        elif is_decided(record):
+            record.phase = Phase.ACTION
+            self._cancel_attempt(record, self._overruled(record, cancellation), QUEUED)
         elif record.state in (State.QUEUED, State.HELD):
             self._end_waiting(record, cancellation.outcome, cancellation.code, cancellation.reason)
         elif record.state in (State.STARTING, State.RUNNING):
@@ -29,9 +33,14 @@ class Cancelling(Commanding):
             self._answer_when_gone(record)
 
     def _cancel_starting(self, record: Record, cancellation: Cancellation) -> None:
+        if record.tries is not None and cancellation.outcome is Outcome.TIMED_OUT:
+            cancellation = self._or_tried_again(record, cancellation)
+        self._cancel_attempt(record, cancellation, STARTING | RUNNING)
+
+    def _cancel_attempt(self, record: Record, cancellation: Cancellation, states: int) -> None:
         record.state = State.CANCELLING
         record.may_start = False
-        self._decide(record, cancellation, STARTING | RUNNING)
+        self._decide(record, cancellation, states)
         if record.phase is Phase.ACTION:
             self._end_processes(record)
 

@@ -90,6 +90,18 @@ class CommandStep(NamedTuple):
     """A JSON list of what is known of ended attempts; None for what is kept."""
 
 
+class RetryStep(NamedTuple):
+    """What is kept of a petition's retries, where its attempts are actions; of commands a :class:`CommandStep` is."""
+
+    seq: int
+    due: float | None = None
+    """Wall-clock time of the next attempt, while the petition waits for that."""
+    retries: int | None = None
+    """How often it was tried again because it had failed; None for what is kept."""
+    history: str | None = None
+    """A JSON list of what is known of ended attempts; None for what is kept."""
+
+
 class Append(NamedTuple):
     """Consecutive records of one channel, encoded; `first` is the index of the first."""
 
@@ -109,6 +121,8 @@ class Changes:
     appends: list[Append] = field(default_factory=list)
     commands: dict[int, CommandStep] = field(default_factory=dict)
     """By seq; kept after the transitions, and fenced: the petition must be in this attempt then."""
+    retries: dict[int, RetryStep] = field(default_factory=dict)
+    """By seq."""
     flags: dict[int, tuple[bool, bool]] = field(default_factory=dict)
     """seq of an ended petition -> (hook_pending, slot_held)"""
     tombstones: list[tuple[bytes, float]] = field(default_factory=list)
@@ -134,6 +148,7 @@ class Changes:
             or self.channels
             or self.appends
             or self.commands
+            or self.retries
             or self.flags
             or self.tombstones
             or self.deleted

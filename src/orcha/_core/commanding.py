@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from orcha._core.changes import CommandStep
 from orcha._core.codes import BROKEN_CODE, INTERRUPTED_CODE
-from orcha._core.effects import Do, Effect
 from orcha._core.ending import Ending
 from orcha._core.ledger import CANCELLING, RUNNING, STARTING
 from orcha._core.record import Cancellation, Phase, Record
@@ -113,12 +112,8 @@ class Commanding(Ending):
         """Have it wait again, from `due` on, when the on_finish of this attempt is back."""
         self._step(record, _GOES, state, hook_pending=True)
         record.state = state
-        record.phase = Phase.RESTING
         record.due = due
-        self.owing[record.seq] = record
-        self._ungrant(record)
-        self.version += 1
-        self.effects.append(Effect(Do.ON_FINISH, record))
+        self._rest(record)
 
     def rises(self, seq: int) -> None:
         """Have one that rested wait again, now that its time may have come."""

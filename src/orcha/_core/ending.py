@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from orcha._core.codes import BROKEN_CODE, FAILED_CODE
 from orcha._core.effects import Do, Effect
-from orcha._core.ledger import CANCELLING, HELD, QUEUED, STARTING, Ledger
+from orcha._core.ledger import CANCELLING, HELD, QUEUED, STARTING
 from orcha._core.record import Phase, Record
+from orcha._core.retrying import Retrying, is_decided
 from orcha._core.state import Outcome, State
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
@@ -27,7 +28,7 @@ _END_PROCESSES, _ON_FINISH, _SWEEP = Do.END_PROCESSES, Do.ON_FINISH, Do.SWEEP
 _BROKEN, _FAILED, _SUCCEEDED = Outcome.BROKEN, Outcome.FAILED, Outcome.SUCCEEDED
 
 
-class Ending(Ledger):
+class Ending(Retrying):
     """Reports of an attempt; one that does not name the current attempt changes nothing."""
 
     def action_going(self, seq: int, attempt: int) -> None:
@@ -43,13 +44,15 @@ class Ending(Ledger):
         record.processes_gone = False
         self.effects.append(Effect(_END_PROCESSES, record))
 
-    def start_failed(self, seq: int, attempt: int, reason: str, *, called: bool = True) -> None:
+    def start_failed(self, seq: int, attempt: int, reason: str, *, called: bool = True, hung: bool = False) -> None:
         """End an attempt whose on_start said no, raised, hung or was not `called`: its action was not called."""
         record = self._current(seq, attempt)
         if record is None or record.phase is not _ON_START:
             return
         record.returned = True
         if record.state is _CANCELLING:
+            if hung:
+                self._end_for_good(record)
             self._end_cancelled(record, hook=called)
         else:
             self._end(record, _BROKEN, BROKEN_CODE, reason, STARTING, hook_pending=called)
@@ -68,6 +71,8 @@ class Ending(Ledger):
         record = self.is_writable(seq, attempt)
         if record is None or record.command:
             return False
+        if value and record.tries is not None and self._is_tried_again(record, value, None):
+            return True
         outcome = _FAILED if value else _SUCCEEDED
         self._end(record, outcome, value, None, STARTING, slot_held=True)
         record.phase = _FINISHED
@@ -82,7 +87,7 @@ class Ending(Ledger):
         if record.state is _CANCELLING:
             self._returned_cancelled(record, processes=processes)
             return
-        if record.state is _STARTING:
+        if record.state is _STARTING and not (error is not None and self._raised_is_tried_again(record, error)):
             outcome, code = (_SUCCEEDED, None) if error is None else (_FAILED, FAILED_CODE)
             self._end(record, outcome, code, error, STARTING, slot_held=processes or not record.processes_gone)
         record.phase = _FINISHED
@@ -90,6 +95,16 @@ class Ending(Ledger):
             record.processes_gone = False
             self.effects.append(Effect(_SWEEP, record))
         elif record.processes_gone:
+            self._let_go(record)
+
+    def _raised_is_tried_again(self, record: Record, error: str) -> bool:
+        return record.tries is not None and self._is_tried_again(record, FAILED_CODE, error)
+
+    def _let_go(self, record: Record) -> None:
+        """Be done with an attempt of which nothing lives any more."""
+        if record.state is _QUEUED:
+            self._rest(record)
+        else:
             self._release(record)
 
     def _returned_cancelled(self, record: Record, *, processes: bool) -> None:
@@ -117,29 +132,36 @@ class Ending(Ledger):
             self._answer(record)
             if record.returned:
                 self._release(record)
-        elif record.state is _CANCELLING and record.returned:
-            self._end_cancelled(record)
+        elif record.state is _CANCELLING:
+            if record.returned:
+                self._end_cancelled(record)
+        elif record.returned and is_decided(record):
+            self._rest(record)
 
     def _cannot_be_killed(self, record: Record, survivors: list[int]) -> None:
         if record.state is _CANCELLING:
             reason = f"cannot be killed: process {', '.join(map(str, survivors))}"
             self._end(record, _BROKEN, BROKEN_CODE, reason, CANCELLING, slot_held=True)
             record.phase = _FINISHED
+        elif is_decided(record):  # with something of an attempt that lives no other one begins
+            assert record.outcome is not None
+            self._end(record, record.outcome, record.code, record.reason, QUEUED, slot_held=True)
         self._answer(record)
         self.effects.append(Effect(_SWEEP, record))
 
     def abandon(self, seq: int, attempt: int) -> None:
         """End a cancelled attempt whose processes are gone and whose thread has not returned in its grace.
 
-        One that is to wait again stays as it is: it may not while its thread lives, and the next start of the service
-        decides.
+        One that was interrupted and is to wait again stays as it is: it may not while its thread lives, and the next
+        start of the service decides. One that took too long is not tried again then.
         """
         record = self._current(seq, attempt)
         if record is None or record.state is not _CANCELLING or record.phase is not _ACTION:
             return
         cancellation = record.cancellation
         assert cancellation is not None
-        if record.returned or not record.processes_gone or cancellation.requeue is not None:
+        interrupted = cancellation.requeue is not None and cancellation.due is None
+        if record.returned or not record.processes_gone or interrupted:
             return
         self._end(record, cancellation.outcome, cancellation.code, cancellation.reason, CANCELLING, slot_held=True)
         record.phase = _FINISHED
@@ -153,6 +175,9 @@ class Ending(Ledger):
                 record, cancellation.outcome, cancellation.code, cancellation.reason, CANCELLING, hook_pending=hook
             )
             self._release(record, hook=hook)
+            return
+        if cancellation.due is not None and hook:  # without its on_start nothing failed: it waits again at once
+            self._end_timed_out(record, cancellation, cancellation.due)
             return
         record.phase = _FINISHED
         self._ungrant(record)
@@ -173,6 +198,8 @@ class Ending(Ledger):
         elif seq in self.owing:
             owing = self.owing.pop(seq)
             if owing is not None:
+                if owing.phase is _RESTING and owing.retry is not None and not owing.command:
+                    owing.petition = None  # made again: what threads of the ended attempt have is not the next one's
                 self._step(owing, 1 << owing.state, owing.state)
                 self._rise(owing)
         else:

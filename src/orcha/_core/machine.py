@@ -10,13 +10,15 @@ converting (no state)   `accept`, `refuse`
 QUEUED                  `start` (its condition said yes), `cancel`, `break_`, its queue limit; `claim` does not
 HELD                    `cancel`, `break_`; `release` (a person said that it may run again), as QUEUED
 STARTING                `finish`, `returned`, `start_failed`, `cancel`, its time limit; a command: `running`, as RUNNING
+                        (one that is tried again is QUEUED then, and rests until nothing of the attempt is left)
 RUNNING                 `command_ended`, `command_lost`, `cancel`; commands only
 CANCELLING              `returned` and no process of the attempt left, or the thread is abandoned; a command: as RUNNING
 ENDED                   never
 ======================  ==================================================================================
 
-The rows of an attempt's own reports are in `ending`, those of commands in `commanding`, of cancels and limits in
-`cancelling`, claims of those that wait in `claiming`, and what they share in `ledger`.
+The rows of an attempt's own reports are in `ending`, of what is tried again in `retrying`, those of commands in
+`commanding`, of cancels and limits in `cancelling`, claims of those that wait in `claiming`, and what they share in
+`ledger`.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core.cancelling import Cancelling
-from orcha._core.changes import Changes, CommandStep, NewChannel, NewPetition
+from orcha._core.changes import Changes, CommandStep, NewChannel, NewPetition, RetryStep
 from orcha._core.claiming import Claiming
 from orcha._core.codes import CANCELLED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
 from orcha._core.effects import Do, Effect
@@ -224,6 +226,8 @@ class Machine(Cancelling, Claiming):
         self.starts += 1
         if record.command:
             self.changes.commands[record.seq] = CommandStep(record.seq, record.attempt)
+        elif record.retry is not None and record.attempt > 1:
+            self.changes.retries[record.seq] = RetryStep(record.seq)  # its time has come
 
     # --- far petitions ------------------------------------------------------------------------------------------
 
@@ -240,16 +244,20 @@ class Machine(Cancelling, Claiming):
 
     # --- from the store -----------------------------------------------------------------------------------------
 
-    def recovered(self, record: Record, *, hook_pending: bool, slot_held: bool, losses: int = 0) -> bool:
+    def recovered(
+        self, record: Record, *, hook_pending: bool, slot_held: bool, losses: int = 0, due: float | None = None
+    ) -> bool:
         """Bring a stored petition to a known place; tell whether its on_finish is owed.
 
-        Every process of an earlier start of the service has been swept before. `losses` is as `recover` says.
+        Every process of an earlier start of the service has been swept before. `losses` and `due` are as `recover`
+        says.
         """
         if record.state is _ENDED:
             if slot_held:
                 self.changes.flags[record.seq] = (hook_pending, False)
             return hook_pending
-        step = recover(record.state, record.on_interrupt, record.outcome, record.code, record.reason, losses=losses)
+        found = record.state, record.on_interrupt, record.outcome, record.code, record.reason
+        step = recover(*found, losses=losses, due=due)
         if step is not None and self._recover_started(record, step):
             return True
         if record.state is _HELD:

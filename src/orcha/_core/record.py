@@ -10,6 +10,8 @@ from orcha._core.state import OnInterrupt, Outcome, State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orcha._core.retry import Tries
+    from orcha.interfaces.command import Retry
     from orcha.interfaces.petition import Petition
 
 Key = tuple[int | float, int, str]
@@ -27,7 +29,8 @@ class Phase(IntEnum):
     ACTION = 4
     """The action has been handed to a thread."""
     FINISHED = 5
-    """It has its outcome, but its action has not returned or its processes are not gone."""
+    """It has its outcome, or it is decided that it is tried again (it is QUEUED then), but its action has not returned
+    or its processes are not gone."""
     RESTING = 6
     """It is to wait again, but not yet: the on_finish of its last attempt is not back, or its time has not come."""
 
@@ -35,14 +38,23 @@ class Phase(IntEnum):
 class Cancellation:
     """A cancel, a limit or a shutdown that has been decided for a petition."""
 
-    __slots__ = ("code", "outcome", "reason", "requeue")
+    __slots__ = ("code", "due", "outcome", "reason", "requeue")
 
-    def __init__(self, outcome: Outcome, code: int, reason: str | None, *, requeue: State | None = None) -> None:
-        """Take how it will end, once it has."""
+    def __init__(
+        self,
+        outcome: Outcome,
+        code: int,
+        reason: str | None,
+        *,
+        requeue: State | None = None,
+        due: float | None = None,
+    ) -> None:
+        """Take how it will end, once it has; or the state to which it goes then, and from when on it waits there."""
         self.outcome = outcome
         self.code = code
         self.reason = reason
         self.requeue = requeue
+        self.due = due
 
 
 class Record:
@@ -72,6 +84,7 @@ class Record:
         "processes_gone",
         "queue_timeout",
         "reason",
+        "retry",
         "returned",
         "run",
         "seq",
@@ -81,6 +94,7 @@ class Record:
         "submitter",
         "timeout",
         "token",
+        "tries",
         "waiters",
         "why",
     )
@@ -127,6 +141,10 @@ class Record:
         self.once: str | None = None
         self.timeout: float | None = None
         self.queue_timeout: float | None = None
+        self.retry: Retry | None = None
+        """When it is tried again; None for never."""
+        self.tries: Tries | None = None
+        """What decides that about the attempt that runs, which is an action."""
         self.cancellation: Cancellation | None = None
         self.may_start = True
         self.returned = False

@@ -40,12 +40,14 @@ def recover(
     reason: str | None,
     *,
     losses: int = 0,
+    due: float | None = None,
 ) -> Recovered | None:
     """Decide for one stored petition; None where it stays as it is.
 
     A petition that was being cancelled ends as was decided then (its row holds that outcome); one that was starting may
     have run, so its policy decides. With `losses` it is a command that is known not to have been executed: the service
-    died first, however often in a row, and it waits again.
+    died first, however often in a row, and it waits again. So does one that was being ended because it took too long,
+    where the time `due` of its next attempt is kept.
 
     >>> recover(State.QUEUED, OnInterrupt.FAIL, None, None, None)
     >>> recover(State.STARTING, OnInterrupt.RERUN, None, None, None).state
@@ -59,6 +61,8 @@ def recover(
         return None
     if outcome is Outcome.INTERRUPTED:
         return _interrupted(on_interrupt, reason)
+    if outcome is Outcome.TIMED_OUT and due is not None:
+        return Recovered(State.QUEUED)
     return Recovered(State.ENDED, outcome or Outcome.CANCELLED, CANCELLED_CODE if code is None else code, reason)
 
 

@@ -1,14 +1,19 @@
-"""Whether a command that ended is tried again, and when."""
+"""Whether a petition whose attempt ended is tried again, and when."""
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcha._core.state import Outcome
 
 if TYPE_CHECKING:
     from orcha.interfaces.command import Retry
+
+MOST_HISTORY = 50
+"""Ended attempts that are remembered of one petition."""
 
 
 class Ended(NamedTuple):
@@ -16,7 +21,7 @@ class Ended(NamedTuple):
 
     outcome: Outcome
     code: int | None
-    """The exit code of its first process; None where a signal ended that."""
+    """The final value of an action, the exit code of a command's first process; None where a signal ended that."""
     signal: int | None = None
     output: tuple[bytes, ...] = ()
     """The last of what it wrote, by stream."""
@@ -62,3 +67,43 @@ def retry_due(retry: Retry | None, ended: Ended, *, retries: int, now: float, ch
     if retry is None or retries >= retry.times or not wants_retry(retry, ended):
         return None
     return now + pause(retry, retries + 1, chance)
+
+
+class Tries(NamedTuple):
+    """What decides whether an attempt that is an action is followed by another one."""
+
+    retry: Retry
+    retries: int = 0
+    """How often the petition has been tried again."""
+    history: str | None = None
+    """What is kept of its ended attempts."""
+    chance: float = 0.5
+    """Where in the jitter the next pause lies, from 0 to 1."""
+
+    def due(self, outcome: Outcome, code: int | None, now: float) -> float | None:
+        """Give the time of the next attempt after one that ended so; None where there is none."""
+        return retry_due(self.retry, Ended(outcome, code), retries=self.retries, now=now, chance=self.chance)
+
+
+def remembered(history: str | None, attempt: int, **known: Any) -> str:
+    """Add an ended attempt to what is kept of those; what is known of it already is replaced.
+
+    >>> remembered('[{"attempt": 1, "code": 3}]', 2, code=4)
+    '[{"attempt": 1, "code": 3}, {"attempt": 2, "code": 4}]'
+    """
+    earlier = [each for each in json.loads(history or "[]") if each["attempt"] != attempt]
+    return json.dumps([*earlier[1 - MOST_HISTORY :], {"attempt": attempt, **known}])
+
+
+def told(attempt: int, code: int | None, due: float) -> str:
+    """Tell people that a petition is tried again, and when.
+
+    >>> told(1, 75, 1_700_000_000.0)
+    'attempt 1 ended with 75: it is tried again at 2023-11-14 22:13:20 UTC'
+    """
+    try:
+        when = f" at {datetime.fromtimestamp(due, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):  # beyond the year 9999
+        when = ""
+    ended = "failed" if code is None else f"ended with {code}"
+    return f"attempt {attempt} {ended}: it is tried again{when}"

@@ -48,7 +48,7 @@ class Attempt:
         self.step = CommandStep(record.seq, record.attempt)
         if row is not None and row.attempt == record.attempt:
             self.step = CommandStep(*row[:2], row.pid, row.start_time, row.boot_id, row.shim, row.last_chunk)
-        retry = getattr(record.petition, "retry", None)
+        retry = record.retry
         self.pattern = retry is not None and retry.output is not None
         self.tails: dict[int, bytes] = {}
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from orcha._core.commanding import End
 from orcha._core.record import Phase
 from orcha._core.retry import Ended as RetryEnded
-from orcha._core.retry import retry_due
+from orcha._core.retry import retry_due, told
 from orcha._core.state import Outcome, State
 from orcha._service import attempts, spans
 from orcha._service.describe import describe
@@ -248,15 +248,14 @@ class CommandRunner:
         machine.command_ended(record.seq, record.attempt, end)
         machine.keep_command(step)
         if again and end.due is not None:
-            record.why = f"attempt {record.attempt} ended with {end.code}: it is tried again"
+            record.why = told(record.attempt, end.code, end.due)
             self.rise_at(record.seq, end.due)
         self._forget(record.seq, record.attempt)
 
     def _due(self, record: Record, seen: RetryEnded) -> float | None:
-        retry = getattr(record.petition, "retry", None)
         attempt = self.attempt_of(record)
         chance = random.random()  # noqa: S311 - it spreads load, and guards nothing
-        return retry_due(retry, seen, retries=attempt.retries, now=self._engine.machine.now, chance=chance)
+        return retry_due(record.retry, seen, retries=attempt.retries, now=self._engine.machine.now, chance=chance)
 
     def _lost(self, event: Lost) -> None:
         if event.ended is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from orcha._core.machine import TIMED_OUT_CODE
 from orcha._core.record import Cancellation, Phase, Record
+from orcha._core.retrying import is_decided
 from orcha._core.state import Outcome, State
 from orcha._processes import attempts
 from orcha._processes.ending import Ending as Processes
@@ -167,7 +168,9 @@ class Ending:
 
     def _over(self, seq: int, attempt: int, reason: str) -> None:
         record = self._engine.machine.records.get(seq)
-        if record is not None and record.attempt == attempt and record.state is State.STARTING:
+        if record is None or record.attempt != attempt:
+            return
+        if record.state is State.STARTING or is_decided(record):
             self._engine.machine.cancel(record, Cancellation(Outcome.TIMED_OUT, TIMED_OUT_CODE, reason))
 
     def limit_wait(self, record: Record) -> None:

@@ -23,6 +23,7 @@ from orcha._core.tuples import new_tuple
 from orcha._service.describe import describe
 from orcha._service.managers import COMMAND_MANAGER
 from orcha._service.marking import mark_started
+from orcha._service.retrying import retry_of
 from orcha._service.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Result
 from orcha._wire import values
 from orcha._wire.attempt import AttemptChannel
@@ -249,8 +250,10 @@ class Hooks:
             policy: Policy | None = getattr(petition, "policy", None)
             if fresh and policy is not None and policy.needs:
                 self._check_needs(policy.needs)
-            if isinstance(petition, CommandPetition) and record.manager != COMMAND_MANAGER:  # which has looked already
-                petition.check()
+            is_command = isinstance(petition, CommandPetition)
+            if is_command and record.manager != COMMAND_MANAGER:  # which has looked already
+                petition.check()  # type: ignore[attr-defined]  # a CommandPetition's
+            retry = retry_of(petition, policy) if is_command or policy is not None else None
         except StaleCall:
             raise
         except _NotConverted as error:
@@ -259,7 +262,8 @@ class Hooks:
             return Result(CONVERT, record, f"convert_to_petition: {describe(error)}")
         record.petition = petition
         if record.phase is not _ACTION:
-            record.command = isinstance(petition, CommandPetition)
+            record.command = is_command
+        record.retry = retry
         self._steps.mark(record)
         if fresh:
             record.priority = priority

@@ -162,5 +162,5 @@ def _may_wait(changes: Changes) -> bool:
 
 
 def _only_running(changes: Changes) -> bool:
-    decided = changes.priorities or changes.pauses
+    decided = changes.priorities or changes.pauses or changes.retries
     return not decided and all(step.state is _RUNNING for step in changes.transitions.values())

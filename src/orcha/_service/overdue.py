@@ -21,7 +21,7 @@ def decide(engine: Engine, call: Call, reason: str) -> None:
     """End what waits for this call; what is owed to a stuck on_start, and a stuck conversion, are the caller's."""
     record, machine = call.record, engine.machine
     if call.hook is Hook.ON_START:
-        machine.start_failed(record.seq, record.attempt, reason)
+        machine.start_failed(record.seq, record.attempt, reason, hung=True)
     elif call.hook is Hook.CONDITION:
         if record.phase is Phase.WAITING:
             machine.break_(record, reason)

@@ -7,8 +7,10 @@ import time
 from heapq import merge
 from typing import TYPE_CHECKING
 
+from orcha._core.retry import told
 from orcha._core.state import State
 from orcha._processes.identity import boot_id
+from orcha._service import retrying
 from orcha._service.loading import record_of
 from orcha._store.contract import CommandRow
 from orcha._supervisor import contract
@@ -90,10 +92,9 @@ class _Recovery:
                 self._engine.commands.adopted(record, command, there)
                 return
             losses = self._lost(row, command, there)
-        owed = self._engine.machine.recovered(
-            record, hook_pending=row.hook_pending, slot_held=row.slot_held, losses=losses
-        )
-        if owed:
+        flags = {"hook_pending": row.hook_pending, "slot_held": row.slot_held}
+        due = retrying.due_of(self._engine, row)
+        if self._engine.machine.recovered(record, **flags, losses=losses, due=due):
             self._owed[row.seq] = record
 
     def _claimed(self, record: Record, row: Row, command: CommandRow | None) -> tuple[Record, Row, CommandRow | None]:
@@ -135,11 +136,11 @@ class _Recovery:
     def rest(self) -> None:
         """Let those that wait for their next attempt's time go on to do so."""
         engine = self._engine
-        due = {command.seq: command.due or 0.0 for command in engine.store.resting()}
+        due = retrying.resting(engine)
         for row in engine.store.rows([seq for seq in due if seq not in self._begun]):
-            if row.state is State.QUEUED and engine.managers.serves(row.manager):
-                record = self._owed.get(row.seq) or record_of(row)
-                record.why = f"attempt {row.attempt} failed: it is tried again"
+            record = self._owed.get(row.seq) or record_of(row)
+            if record.state is State.QUEUED and engine.managers.serves(row.manager):
+                record.why = told(row.attempt, None, due[row.seq])
                 engine.machine.rest(record, due[row.seq])
                 engine.commands.rise_at(row.seq, due[row.seq])
                 self.resting.add(row.seq)

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+LONGEST_WAIT = 86_400.0
+"""Seconds for which a thread is put to sleep at most: clocks of systems do not count to everything a float holds."""
+
+
 class Timers:
     """Calls to make at a time. Those for things that are over meanwhile must notice it themselves."""
 
@@ -23,8 +27,8 @@ class Timers:
         heapq.heappush(self._due, (due, next(self._count), call))
 
     def wait(self, now: float) -> float | None:
-        """Give the seconds until the next one is due; None where nothing is."""
-        return max(0.0, self._due[0][0] - now) if self._due else None
+        """Give the seconds after which to look for what is due; None where nothing is to come."""
+        return min(max(0.0, self._due[0][0] - now), LONGEST_WAIT) if self._due else None
 
     @property
     def head(self) -> float | None:

@@ -10,7 +10,7 @@ from orcha._core.choose import Answer
 from orcha._core.record import Phase, Record
 from orcha._core.state import State
 from orcha._core.tuples import new_tuple
-from orcha._service import faults, overdue
+from orcha._service import faults, overdue, retrying
 from orcha._service.candidates import Candidates
 from orcha._service.hooks import SAYS_NO, Hooks
 from orcha._service.managers import OURS
@@ -85,6 +85,8 @@ class Visits:
             engine.timers.at(time.monotonic() + _HELD_FOR, lambda: self.on_start(record))
             return
         record.extras = None
+        if record.retry is not None:
+            retrying.begin(engine, record)
         self._starts.append(record)
         if record.timeout is not None and not record.command:
             engine.ending.limit_run(record)
@@ -104,6 +106,8 @@ class Visits:
                 self.owe_on_finish(record)
         elif not self._owed or not any(record in owed for owed in self._owed.values()):
             self._finishes.append(record)
+            if record.due is not None:
+                retrying.rests(self._engine, record)
 
     def owe_on_finish(self, record: Record) -> None:
         """Have on_finish called for an attempt of an earlier start of the service: converted again first."""

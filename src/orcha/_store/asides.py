@@ -1,4 +1,4 @@
-"""What is kept beside petitions and channels: groups, needs, other priorities, pauses."""
+"""What is kept beside petitions and channels: groups, needs, other priorities, pauses, retries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from orcha._store.queries import decode_list
+from orcha._store.contract import RetryRow
+from orcha._store.queries import decode_list, decode_retries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,8 @@ Ask = Callable[..., Any]
 
 def any_in(changes: Changes) -> bool:
     """Tell whether a transaction holds any of it."""
-    return bool(changes.groups or changes.needs or changes.once or changes.priorities or changes.pauses)
+    aside = changes.groups or changes.needs or changes.once or changes.priorities or changes.pauses
+    return bool(aside or changes.retries)
 
 
 def write(changes: Changes, ask: Ask) -> None:
@@ -37,6 +39,8 @@ def write(changes: Changes, ask: Ask) -> None:
         ask("set_priority", seq, priority)
     for name, paused in changes.pauses.items():
         ask("pause" if paused else "unpause", name)
+    for retry in changes.retries.values():
+        ask("keep_retry", *retry)
 
 
 class Asides(ABC):
@@ -64,6 +68,16 @@ class Asides(ABC):
     def pauses(self) -> set[str]:
         """Give what is paused."""
         return self._aside(lambda ask: set(decode_list(ask("pauses"))))
+
+    def retries(self, seqs: Sequence[int]) -> dict[int, RetryRow]:
+        """Give what is kept of the retries of those petitions that were tried again, by seq."""
+        found = self._aside(lambda ask: decode_retries(ask("retries", json.dumps(list(seqs)))))
+        return {row.seq: row for row in found}
+
+    def retrying(self) -> list[RetryRow]:
+        """Give those that wait for a time, the earliest first."""
+        found = self._aside(lambda ask: decode_retries(ask("retrying")))
+        return sorted(found, key=lambda row: (row.due or 0.0, row.seq))
 
     def ended(self) -> int:
         """Count the petitions that have ended."""

@@ -83,6 +83,15 @@ class CommandRow(NamedTuple):
     history: str | None
 
 
+class RetryRow(NamedTuple):
+    """What is kept of a petition's retries; as :class:`~orcha._core.changes.RetryStep`, with nothing left out."""
+
+    seq: int
+    due: float | None
+    retries: int
+    history: str | None
+
+
 class Store(Protocol):
     """A store. Only one thread calls it, except `page`, which any thread may call.
 
@@ -162,6 +171,14 @@ class Store(Protocol):
 
     def resting(self) -> list[CommandRow]:
         """Give the commands whose petition waits for a time, the earliest first."""
+        ...
+
+    def retries(self, seqs: Sequence[int]) -> dict[int, RetryRow]:
+        """Give what is kept of the retries of those petitions that were tried again, by seq."""
+        ...
+
+    def retrying(self) -> list[RetryRow]:
+        """Give those that wait for a time, the earliest first."""
         ...
 
     def channel(self, channel: bytes) -> StoredChannel | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from orcha._core.changes import Append, Changes, CommandStep, NewPetition, Transition
 from orcha._core.state import State
-from orcha._store.contract import CommandRow, Incarnation, Row, StoredChannel, Waiting
+from orcha._store.contract import CommandRow, Incarnation, RetryRow, Row, StoredChannel, Waiting
 from orcha.exceptions.store import ChannelKnown, FencedError, TokenKnown
 
 _ACTIVE = frozenset({State.HELD, State.STARTING, State.RUNNING, State.CANCELLING})
@@ -47,6 +47,7 @@ class MemoryStore:
         self._incarnations: dict[int, Incarnation] = {}
         self._groups: dict[int, str] = {}
         self._needs: dict[int, dict[str, int]] = {}
+        self._retries: dict[int, RetryRow] = {}
         self._once: dict[int, str] = {}
         self._pauses: set[str] = set()
         self._epoch = 0
@@ -181,6 +182,10 @@ class MemoryStore:
                 self._rows[seq] = row._replace(priority=priority)
         for name, paused in changes.pauses.items():
             (self._pauses.add if paused else self._pauses.discard)(name)
+        for retry in changes.retries.values():
+            before = self._retries.get(retry.seq) or RetryRow(retry.seq, None, 0, None)
+            kept = {name: value for name, value in retry._asdict().items() if value is not None}
+            self._retries[retry.seq] = before._replace(**{"due": None, **kept})
 
     def _accept(self, petition: NewPetition) -> None:
         seq = petition.seq
@@ -223,6 +228,7 @@ class MemoryStore:
             self._once.pop(seq, None)
             self._pauses.discard(f"petition:{seq}")
             self._commands.pop(seq, None)
+            self._retries.pop(seq, None)
             naming = self._naming[row.channel]
             naming.discard(seq)
             if not naming:
@@ -276,6 +282,15 @@ class MemoryStore:
     def resting(self) -> list[CommandRow]:
         """Give the commands whose petition waits for a time, the earliest first."""
         rows = [row for row in self._commands.values() if row.due is not None]
+        return sorted(rows, key=lambda row: (row.due or 0.0, row.seq))
+
+    def retries(self, seqs: Sequence[int]) -> dict[int, RetryRow]:
+        """Give what is kept of the retries of those petitions that were tried again, by seq."""
+        return {seq: self._retries[seq] for seq in seqs if seq in self._retries}
+
+    def retrying(self) -> list[RetryRow]:
+        """Give those that wait for a time, the earliest first."""
+        rows = [row for row in self._retries.values() if row.due is not None]
         return sorted(rows, key=lambda row: (row.due or 0.0, row.seq))
 
     def channel(self, channel: bytes) -> StoredChannel | None:

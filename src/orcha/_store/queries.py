@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from orcha._core.state import OnInterrupt, Outcome, State
-from orcha._store.contract import CommandRow, Row
+from orcha._store.contract import CommandRow, RetryRow, Row
 
 _HERE = Path(__file__).parent
 _STATES = {int(state): state for state in State}
@@ -49,6 +49,11 @@ def decode_commands(text: str | None) -> list[CommandRow]:
         CommandRow(seq, attempt, pid, _time(start_time), boot_id, shim, last_chunk, _time(due), *left)
         for seq, attempt, pid, start_time, boot_id, shim, last_chunk, due, *left in decode_list(text)
     ]
+
+
+def decode_retries(text: str | None) -> list[RetryRow]:
+    """Give the rows of a query for retries."""
+    return [RetryRow(seq, _time(due), *left) for seq, due, *left in decode_list(text)]
 
 
 def number(literal: str) -> int | float:

@@ -109,6 +109,19 @@ WHERE petition.state != 6;
 SELECT group_concat(json_array(petition, name), ',')
 FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN grouping ON grouping.petition = wanted.value;
 
+-- name: keep_retry
+INSERT INTO retry (seq, due, retries, history) VALUES (?1, ?2, coalesce(?3, 0), ?4)
+ON CONFLICT (seq) DO UPDATE SET
+    due = ?2, retries = coalesce(?3, retries), history = coalesce(?4, history);
+
+-- name: retries
+SELECT group_concat(json_array(retry.seq, quote(due), retries, history), ',')
+FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN retry ON retry.seq = wanted.value;
+
+-- name: retrying
+SELECT group_concat(json_array(seq, quote(due), retries, history), ',')
+FROM retry INDEXED BY retry_due WHERE due NOT NULL;
+
 -- name: set_priority
 UPDATE petition SET priority = ?2 WHERE seq = ?1 AND state = 1;
 

@@ -24,12 +24,15 @@ _MOST_RETRIES = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Retry:
-    """When a command that ended is run again, and how long after.
+    """When a petition whose attempt failed is tried again, and how long after.
 
     Where none of `codes`, `signals`, `timeout` and `output` is given, every end but success, a cancel and a program
     that cannot be executed is tried again; else those ends that one of them names. The pause before retry n (from 1)
     is ``delay * factor ** (n - 1)`` seconds, at most `longest`, varied at random by the share `jitter` of it, so that
     many that failed together do not come back together.
+
+    A command has it as `CommandPetition.retry` or in its policy, any other petition as `Policy.retry`; an action fails
+    with a final value that is not 0, by raising, or by its time limit, and has neither `signals` nor `output`.
 
     Example::
 
@@ -43,11 +46,11 @@ class Retry:
     times: int
     """How often it is run again at most."""
     codes: Collection[int] = ()
-    """Exit codes after which it is run again."""
+    """Exit codes, or final values of an action, after which it is run again."""
     signals: Collection[int] = ()
     """Signals whose death is tried again."""
     timeout: bool = False
-    """Whether one of its time limits (wall, idle, CPU) ended it."""
+    """Whether one of its time limits (wall, idle, CPU; of an action `Policy.timeout`) ended it."""
     output: str | None = None
     """A regular expression (`re`, of bytes as UTF-8) found in the last 64 KiB of either stream."""
     delay: float = 1.0
@@ -133,7 +136,7 @@ class CommandPetition(Petition):
     output_policy: Literal["truncate", "kill", "rotate"] = field(default="truncate", kw_only=True, compare=False)
     """What happens beyond `output_limit`."""
     retry: Retry | None = field(default=None, kw_only=True, compare=False)
-    """When it is run again after it failed; None for never."""
+    """When it is run again after it failed; None for never, or as its policy says."""
 
     def check(self) -> None:
         """Say what is wrong with it; the service asks before it takes the petition.
@@ -167,6 +170,9 @@ class CommandPetition(Petition):
             raise ValueError(f"output_policy is one of {', '.join(OUTPUT_POLICIES)}, not {self.output_policy!r}")
         if self.retry is not None and not isinstance(self.retry, Retry):
             raise TypeError(f"retry is a Retry or None, not {type(self.retry).__name__}")
+        other = self.policy.retry if self.policy is not None else None
+        if None not in (self.retry, other) and self.retry != other:
+            raise ValueError("retry is given twice, and differs: as a field of the command and in its policy")
 
 
 def _no_action(callback: object, petition: object) -> None:

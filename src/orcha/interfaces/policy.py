@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Literal
 
+    from orcha.interfaces.command import Retry
+
 IF_EXISTS = ("reject", "attach", "replace")
 LONGEST_NAME = 200
 MOST_OF_ONE = 2**53
@@ -27,7 +29,8 @@ class Policy:
 
     Raises:
         ValueError: a limit or a need is not above zero, or `on_interrupt` is none of its words.
-        TypeError: a limit is not a number, or `needs` is not a mapping of names to whole numbers.
+        TypeError: a limit is not a number, `needs` is not a mapping of names to whole numbers, or `retry` no
+            :class:`~orcha.interfaces.Retry`.
 
     """
 
@@ -38,6 +41,11 @@ class Policy:
     """Seconds one attempt may run, finite and above zero; None for no limit. It ends timed out, with code 124."""
     queue_timeout: float | None = None
     """Seconds it may wait to start, finite and above zero; None for no limit. It ends timed out, with code 124."""
+    retry: Retry | None = None
+    """When it is tried again after it failed, as a new attempt; None for never. Of an action `codes` are its final
+    values, and there are no `signals` and no `output`. No attempt begins before the action of the last one has returned
+    and its processes are gone, nor before the on_finish of that is back; and each has a petition of its own, made anew
+    of the message. For a :class:`~orcha.interfaces.CommandPetition` it is the same as its field `retry`."""
     group: str | None = None
     """The group it belongs to, which has slots of its own (``orcha serve --slots GROUP=N``) and can be paused; None for
     none."""
@@ -67,6 +75,8 @@ class Policy:
         _check_name("once", self.once)
         if self.needs is not None:
             object.__setattr__(self, "needs", Needs(self.needs))
+        if self.retry is not None:
+            _check_retry(self.retry)
 
 
 class Needs(Mapping[str, int]):
@@ -131,6 +141,15 @@ def _check_need(name: object, amount: object) -> None:
     if not 0 < amount <= MOST_OF_ONE:
         error = f"needs[{name!r}] is a whole number from 1 to 2**53, not {amount!r:.40}"
         raise ValueError(error)
+
+
+def _check_retry(value: object) -> None:
+    """Raise where `value` is no Retry."""
+    from orcha.interfaces.command import Retry
+
+    if not isinstance(value, Retry):
+        error = f"retry is a Retry or None, not {type(value).__name__}"
+        raise TypeError(error)
 
 
 def _check_name(name: str, value: object) -> None:

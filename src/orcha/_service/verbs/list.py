@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core.record import Phase, Record
+from orcha._core.retrying import is_decided
 from orcha._core.state import State
 from orcha._wire.messages import List, Reply, Rows, Verdict
 
@@ -67,7 +68,7 @@ def explain(engine: Engine, row: Row, group: str | None) -> str | None:
     if not engine.managers.serves(row.manager):
         return f"it belongs to another manager, {row.manager}, which does not run here now"
     record = engine.machine.records.get(row.seq)
-    if record is not None and record.phase not in {Phase.WAITING, Phase.RESTING}:
+    if record is not None and record.phase not in {Phase.WAITING, Phase.RESTING} and not is_decided(record):
         return None
     if record is not None and record.state is State.HELD:
         return f"it was interrupted, and waits for a decision: {DECIDE}"

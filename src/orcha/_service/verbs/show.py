@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.record import Phase
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._service.engine import Engine
     from orcha._service.verbs.which import Found
-    from orcha._store.contract import Row
+    from orcha._store.contract import CommandRow, Row
     from orcha._wire.server import Peer
+    from orcha.interfaces.command import Retry
 
 _COMMAND = (
     *("argv", "cwd", "umask", "stdin", "tty", "stop_signal", "grace", "idle_timeout", "cpu_timeout"),
@@ -39,7 +41,7 @@ def describe(engine: Engine, found: Found) -> dict[str, Any]:
     """Give what is known of a petition, by the names of `docs/wire.md`."""
     row, record = found
     kept = engine.store.commands([row.seq]).get(row.seq)
-    history = json.loads(kept.history) if kept is not None and kept.history else []
+    history = _history(engine, row, kept)
     waits = record is not None and record.phase is Phase.WAITING and record.state is State.QUEUED
     group = engine.store.groups([row.seq]).get(row.seq)
     return describe_row(engine, row, group) | {
@@ -50,12 +52,22 @@ def describe(engine: Engine, found: Found) -> dict[str, Any]:
         "timeout": record.timeout if record is not None else None,
         "queue_timeout": record.queue_timeout if record is not None else None,
         "attempts": _attempts(row, history, kept.pid if kept is not None else None),
+        "retry": _retry(record),
         "command": _command(row, record),
     }
 
 
+def _history(engine: Engine, row: Row, kept: CommandRow | None) -> list[dict[str, Any]]:
+    """Give what is kept of ended attempts, which were commands or actions."""
+    tried = engine.store.retries([row.seq]).get(row.seq)
+    texts = [each.history for each in (kept, tried) if each is not None and each.history]
+    return sorted((each for text in texts for each in json.loads(text)), key=lambda each: int(each["attempt"]))
+
+
 def _attempts(row: Row, history: list[dict[str, Any]], pid: int | None) -> list[dict[str, Any]]:
     """Give all attempts that are remembered; the last one has the petition's end where it has ended."""
+    if row.state is State.QUEUED:
+        return history
     last: dict[str, Any] = {"attempt": row.attempt, "started": row.started, "ended": row.ended, "pid": pid}
     if row.state is State.ENDED:
         last["outcome"] = row.outcome.name.lower() if row.outcome is not None else None
@@ -63,7 +75,18 @@ def _attempts(row: Row, history: list[dict[str, Any]], pid: int | None) -> list[
         last.setdefault("code", row.code)
     earlier = [each for each in history if each.get("attempt") != row.attempt]
     known = next((each for each in history if each.get("attempt") == row.attempt), {})
-    return [*earlier, *([last | known] if row.attempt and row.state is not State.QUEUED else [])]
+    return [*earlier, *([last | known] if row.attempt else [])]
+
+
+def _retry(record: Record | None) -> dict[str, Any] | None:
+    """Give when a live petition is tried again, where its attempts are actions."""
+    return None if record is None or record.retry is None or record.command else _fields(record.retry)
+
+
+def _fields(retry: Retry) -> dict[str, Any]:
+    """Give a retry as it can be sent: its numbers may stand in any collection."""
+    given = {field.name: getattr(retry, field.name) for field in fields(retry)}
+    return given | {"codes": list(retry.codes), "signals": list(retry.signals)}
 
 
 def _command(row: Row, record: Record | None) -> dict[str, Any] | None:
@@ -73,12 +96,13 @@ def _command(row: Row, record: Record | None) -> dict[str, Any] | None:
     petition = record.petition if record is not None else None
     if getattr(petition, "argv", None) is None or not record or not record.command:
         return None
-    return _shown({name: getattr(petition, name, None) for name in (*_COMMAND, "env")})
+    known = {name: getattr(petition, name, None) for name in (*_COMMAND, "env")}
+    return _shown(known | {"retry": record.retry})
 
 
 def _shown(fields: dict[str, Any]) -> dict[str, Any]:
     shown = {name: fields.get(name) for name in _COMMAND}
     retry = shown["retry"]
     if retry is not None and not isinstance(retry, dict):
-        shown["retry"] = {name: getattr(retry, name) for name in retry.__dataclass_fields__}
+        shown["retry"] = _fields(retry)
     return shown | {"env": sorted(fields.get("env") or ())}

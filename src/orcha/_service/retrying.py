@@ -1,0 +1,75 @@
+"""Petitions that are tried again, where their attempts are actions: between the core, which decides, and the store."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from orcha._core.changes import RetryStep
+from orcha._core.retry import Tries, remembered
+from orcha._core.state import Outcome, State
+from orcha.interfaces.command import CommandPetition, Retry
+
+if TYPE_CHECKING:
+    from orcha._core.record import Record
+    from orcha._service.engine import Engine
+    from orcha._store.contract import Row
+    from orcha.interfaces.petition import Petition
+    from orcha.interfaces.policy import Policy
+
+
+def retry_of(petition: Petition, policy: Policy | None) -> Retry | None:
+    """Give when a petition is tried again; None for never.
+
+    Raises:
+        ValueError: it asks for what an action does not have.
+
+    """
+    retry = policy.retry if policy is not None else None
+    if isinstance(petition, CommandPetition):
+        return petition.retry if petition.retry is not None else retry
+    for name, given in (("signals", retry.signals), ("output", retry.output)) if retry is not None else ():
+        if given:
+            error = f"retry.{name} is about commands, and this petition has an action: it fails by its final value only"
+            raise ValueError(error)
+    return retry
+
+
+def begin(engine: Engine, record: Record) -> None:
+    """Have what decides about the attempt that begins, as soon as its start is kept."""
+    if record.retry is None or record.command:  # of commands the end of an attempt decides
+        return
+    kept = engine.store.retries([record.seq]).get(record.seq) if record.attempt > 1 else None
+    chance = random.random()  # noqa: S311 - it spreads load, and guards nothing
+    retries, history = (0, None) if kept is None else (kept.retries, kept.history)
+    record.tries = Tries(record.retry, retries, history, chance)
+
+
+def rests(engine: Engine, record: Record) -> None:
+    """Have one that rests wait again when its time has come, with a petition that can be made again then."""
+    if record.due is None or record.command:
+        return
+    record.extras = engine.store.rows([record.seq])[0].extras
+    engine.commands.rise_at(record.seq, record.due)
+
+
+def due_of(engine: Engine, row: Row) -> float | None:
+    """Give the time of the next attempt of one that was being ended because it took too long; None where there is none.
+
+    Nothing of that attempt lives any more, so it is among those that are known.
+    """
+    if row.state is not State.CANCELLING or row.outcome is not Outcome.TIMED_OUT:
+        return None
+    kept = engine.store.retries([row.seq]).get(row.seq)
+    if kept is None or kept.due is None:
+        return None
+    known = {"started": row.started, "ended": engine.machine.now, "outcome": "timed_out"}
+    history = remembered(kept.history, row.attempt, **known, code=row.code, reason=row.reason)
+    engine.machine.changes.retries[row.seq] = RetryStep(row.seq, kept.due, kept.retries, history)
+    return kept.due
+
+
+def resting(engine: Engine) -> dict[int, float]:
+    """Give those that wait for the time of their next attempt, with that."""
+    due = {row.seq: row.due or 0.0 for row in engine.store.resting()}
+    return due | {row.seq: row.due or 0.0 for row in engine.store.retrying()}
