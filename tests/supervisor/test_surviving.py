@@ -37,7 +37,7 @@ class Holder:
         self._say([epoch, str(folder), acknowledge])
 
     def start(self, seq: int, *argv: str, **fields: Any) -> tuple[int, int]:
-        spec = Spec(seq, 1, CHANNEL, argv, "/", dict(os.environ), grace=0.6, **fields)
+        spec = Spec(seq, 1, CHANNEL, argv, "/", dict(os.environ), **{"grace": 0.6, **fields})
         self._say(pack_spec(spec))
         return seq, 1
 
@@ -317,7 +317,9 @@ def is_connected(shim: int) -> bool:
 def test_a_command_that_is_not_to_outlive_its_service_ends_with_it(hold, open_world, nap: str, tmp_path: Path) -> None:
     asked = tmp_path / "asked"
     holder = hold()
-    holder.start(1, "sh", "-c", f"trap 'touch {asked}; exit' INT; setsid {nap} 1000 & {nap} 1000", outlives=False)
+    holder.start(
+        1, "sh", "-c", f"trap 'touch {asked}; exit' INT; setsid {nap} 1000 & {nap} 1000", outlives=False, grace=20.0
+    )
     folder = holder_folder(open_world)
     wait_for(lambda: len(running_from(Path(nap).parent)) == 3)
     holder.kill()
