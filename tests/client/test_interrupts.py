@@ -31,12 +31,19 @@ class Interrupts:
     def handle(self, number, frame):
         if self.is_over:
             return
+        is_inside = self._is_inside(frame)
+        # Last: where a processor is busy, the next signal would come before this one is handled, again and again.
         signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, self.longest))
+        if is_inside:
+            self.count += 1
+            raise KeyboardInterrupt
+
+    def _is_inside(self, frame):
         while frame is not None and frame.f_code.co_name != "__del__":  # Python would report it, and go on
             if frame.f_code is self.inside:
-                self.count += 1
-                raise KeyboardInterrupt
+                return True
             frame = frame.f_back
+        return False
 
 
 @contextmanager
