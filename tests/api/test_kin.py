@@ -41,7 +41,7 @@ while True:
     signal.pause()
 '''])
 child.wait()
-print("child is gone", flush=True)
+os.write(1, b"child is gone\\n")
 sys.stdin.read()
 """
 
