@@ -322,25 +322,25 @@ class Hooks:
                 if record.group is None and not record.needs and record.why is not None and record.why == why:
                     return answer
             elif answer is _YES:
-                if self._port.machine.version != visit.version and self._may_overtake(visit):
-                    return self._ask_again(visit)
+                if visit.noes and self._may_overtake(visit):
+                    return _AGAIN
                 self._granted[record.key] = record.seq
             visit.results.append(new_tuple(Result, (CONDITION, record, reason, answer, None)))
         return answer
 
     def _may_overtake(self, visit: Visit) -> bool:
-        """Tell whether one that says yes, now that something has ended, may not be the first: others said no before."""
-        return bool(visit.noes) or (not visit.waiting and bool(self._port.machine.waiting))
+        """Tell whether others said no in this visit before something ended: they are asked once more before this yes.
 
-    def _ask_again(self, visit: Visit) -> Answer:
-        """Have those that said no in this visit asked once more, before anybody's yes; or all of them in the next."""
-        visit.version = self._port.machine.version
-        if not visit.noes or visit.again >= MOST_AGAIN:
-            return _NONE
+        A yes is never lost: whoever has just come would not be asked again behind many that are blocked.
+        """
+        version = self._port.machine.version
+        if version == visit.version or visit.again >= MOST_AGAIN:
+            return False
+        visit.version = version
         visit.again += 1
         visit.noes = 0
         visit.shut.clear()
-        return _AGAIN
+        return True
 
     def _tell_the_others(self, visit: Visit, record: Record, reason: str | None) -> Answer:
         """Let those that would be asked next have the reason by which nobody may start, without asking them."""
