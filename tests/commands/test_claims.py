@@ -77,7 +77,7 @@ def claimed(service):
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_where_something_is_kept_each_is_executed_once(serve, connect, tmp_path, point, nth):
     ledger = tmp_path / "ledger"
-    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "2"})
+    service = serve(COMMANDS, environment={"ORCHA_CLAIMS": "1", "ORCHA_COMMANDS": "2"})
     client = connect(service)
     gate = tmp_path / "gate"
     blockers = [run(client, f"b{n}", "sh", "-c", f"while [ ! -e '{gate}' ]; do sleep 0.01; done") for n in range(2)]
@@ -95,7 +95,9 @@ def test_killed_where_something_is_kept_each_is_executed_once(serve, connect, tm
 def test_what_is_claimed_runs_before_it_is_kept_that_it_does(serve, connect, tmp_path):
     """The service dies before the transaction of a start: the command runs on, and the row says that it waits."""
     ledger = tmp_path / "ledger"
-    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "1", "ORCHA_CRASH": "start.before-commit:9"})
+    service = serve(
+        COMMANDS, environment={"ORCHA_CLAIMS": "1", "ORCHA_COMMANDS": "1", "ORCHA_CRASH": "start.before-commit:9"}
+    )
     queues = send_short(connect(service), ledger, 20)
     assert service.wait_for_end() == -signal.SIGKILL
     service.environment.pop("ORCHA_CRASH")
@@ -110,7 +112,7 @@ def test_what_is_claimed_runs_before_it_is_kept_that_it_does(serve, connect, tmp
 def test_killed_at_random_moments_each_is_executed_once(serve, connect, tmp_path, seed):
     chance = random.Random(seed)
     ledger = tmp_path / "ledger"
-    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "3"})
+    service = serve(COMMANDS, environment={"ORCHA_CLAIMS": "1", "ORCHA_COMMANDS": "3"})
     queues = send_short(connect(service), ledger, 200)
     for _ in range(8):
         enough = len(noted(ledger, "end")) + chance.randrange(1, 12)
@@ -124,7 +126,7 @@ def test_killed_at_random_moments_each_is_executed_once(serve, connect, tmp_path
 def test_beside_a_plugin_s_petitions_each_is_executed_once(serve, connect, tmp_path):
     install(tmp_path, "alpha")
     ledger = tmp_path / "ledger"
-    environment = {"ORCHA_COMMANDS": "2", "ORCHA_CRASH": "start.before-commit:30"}
+    environment = {"ORCHA_CLAIMS": "1", "ORCHA_COMMANDS": "2", "ORCHA_CRASH": "start.before-commit:30"}
     service = serve(arguments=("serve",), environment=environment)
     client = connect(service)
     service.environment.pop("ORCHA_CRASH")
@@ -146,7 +148,7 @@ def test_beside_a_plugin_s_petitions_each_is_executed_once(serve, connect, tmp_p
 
 
 def test_a_service_that_stops_leaves_no_claim(serve, connect, tmp_path):
-    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "2", "ORCHA_STOP_GRACE": "0"})
+    service = serve(COMMANDS, environment={"ORCHA_CLAIMS": "1", "ORCHA_COMMANDS": "2", "ORCHA_STOP_GRACE": "0"})
     client = connect(service)
     messages, queues = short_ones(client, tmp_path / "ledger", 400)
     client.send_many(messages)
@@ -160,7 +162,9 @@ def test_a_service_that_stops_leaves_no_claim(serve, connect, tmp_path):
 @pytest.mark.slow
 def test_after_a_power_cut_nobody_knows_whether_what_was_claimed_was_executed(serve, connect, tmp_path):
     ledger = tmp_path / "ledger"
-    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "1", "ORCHA_CRASH": "start.before-commit:9"})
+    service = serve(
+        COMMANDS, environment={"ORCHA_CLAIMS": "1", "ORCHA_COMMANDS": "1", "ORCHA_CRASH": "start.before-commit:9"}
+    )
     queues = send_short(connect(service), ledger, 20)
     assert service.wait_for_end() == -signal.SIGKILL
     service.environment.pop("ORCHA_CRASH")

@@ -46,7 +46,7 @@ class Engine:
 
     def __init__(self, **options):
         self.machine = Machine(**options)
-        self.settings = types.SimpleNamespace(durable=True)
+        self.settings = types.SimpleNamespace(durable=True, claims=True)
         self.channels = types.SimpleNamespace(scarce=False)
         self.granted = types.SimpleNamespace(
             of=lambda name: range(self.machine.granted if name == COMMAND_MANAGER else 0)
@@ -106,6 +106,7 @@ def test_where_commands_take_their_time_nothing_is_claimed():
     ("whose", "name", "value"),
     [
         ("settings", "durable", False),
+        ("settings", "claims", False),
         ("channels", "scarce", True),
         (None, "draining", "the service is stopping"),
         (None, "paused", True),

@@ -69,8 +69,8 @@ class Claims:
             return
         self._wanted = False
         engine, machine = self._engine, self._engine.machine
-        quiet = engine.draining is not None or engine.paused or engine.channels.scarce or not engine.settings.durable
-        if quiet or not machine.waiting:
+        is_wanted = engine.settings.claims and engine.settings.durable and not engine.channels.scarce
+        if not is_wanted or engine.draining is not None or engine.paused or not machine.waiting:
             return
         for _, seq, _ in machine.waiting.head(min(len(engine.granted.of(COMMAND_MANAGER)), MOST)):
             record = machine.records.get(seq)
