@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 
 from orcha._core.codes import INTERRUPTED_CODE
-from orcha._core.state import State
+from orcha._service.recovery import is_claimed
 from orcha._store.sqlite import SqliteStore
 from orcha._wire import values
 from orcha._wire.channel import new_identity
@@ -69,7 +69,7 @@ def rows(service):
 
 
 def claimed(service):
-    return {name for name, row in rows(service).items() if row.state is State.QUEUED and row.slot_held}
+    return {name for name, row in rows(service).items() if is_claimed(row)}
 
 
 @pytest.mark.slow
@@ -91,17 +91,21 @@ def test_killed_where_something_is_kept_each_is_executed_once(serve, connect, tm
     assert [everything(queue).code for queue in blockers] == [0, 0]
 
 
+def killed_before_a_start(serve, connect, ledger):
+    """Give a service that died where a start was about to be kept, its channels, and which petitions were claimed."""
+    environment = {"ORCHA_CLAIMS": "1", "ORCHA_COMMANDS": "1", "ORCHA_CRASH": "start.before-commit:9"}
+    service = serve(COMMANDS, environment=environment)
+    queues = send_short(connect(service), ledger, 20)
+    assert service.wait_for_end() == -signal.SIGKILL
+    service.environment.pop("ORCHA_CRASH")
+    return service, queues, claimed(service)
+
+
 @pytest.mark.slow
 def test_what_is_claimed_runs_before_it_is_kept_that_it_does(serve, connect, tmp_path):
     """The service dies before the transaction of a start: the command runs on, and the row says that it waits."""
     ledger = tmp_path / "ledger"
-    service = serve(
-        COMMANDS, environment={"ORCHA_CLAIMS": "1", "ORCHA_COMMANDS": "1", "ORCHA_CRASH": "start.before-commit:9"}
-    )
-    queues = send_short(connect(service), ledger, 20)
-    assert service.wait_for_end() == -signal.SIGKILL
-    service.environment.pop("ORCHA_CRASH")
-    waiting = claimed(service)
+    service, queues, waiting = killed_before_a_start(serve, connect, ledger)
     wait_for(lambda: waiting & set(noted(ledger, "end")), what="the end of one that is kept as waiting")
     service.start()
     check_short(queues, ledger)
@@ -162,13 +166,7 @@ def test_a_service_that_stops_leaves_no_claim(serve, connect, tmp_path):
 @pytest.mark.slow
 def test_after_a_power_cut_nobody_knows_whether_what_was_claimed_was_executed(serve, connect, tmp_path):
     ledger = tmp_path / "ledger"
-    service = serve(
-        COMMANDS, environment={"ORCHA_CLAIMS": "1", "ORCHA_COMMANDS": "1", "ORCHA_CRASH": "start.before-commit:9"}
-    )
-    queues = send_short(connect(service), ledger, 20)
-    assert service.wait_for_end() == -signal.SIGKILL
-    service.environment.pop("ORCHA_CRASH")
-    waiting = claimed(service)
+    service, queues, waiting = killed_before_a_start(serve, connect, ledger)
     assert waiting
     cut_power(service)
     service.start()

@@ -14,9 +14,7 @@ COMMAND = Plan(command=True)
 def goes_on(world):
     for _ in range(3):
         world.commit()
-        world.dispatch()
-        while world.visit is not None:
-            world.hook_step()
+        goes_on_without_commit(world)
 
 
 def goes_on_without_commit(world):

@@ -7,6 +7,7 @@ from collections import Counter
 from orcha._core.record import Phase, Record
 from orcha._core.retrying import is_decided
 from orcha._core.state import Outcome, State
+from orcha._service.recovery import is_claimed
 from orcha._store.contract import Row
 from support.simulated import World
 from support.simulated_hooks import CAPACITY
@@ -140,11 +141,6 @@ def _holds_a_slot(world: World, row: Row) -> bool:
     ends = record is not None and is_decided(record)
     runs = row.state in RUNS and row.seq not in world.machine.leaving
     return runs or ends or (row.slot_held and not is_claimed(row))
-
-
-def is_claimed(row: Row) -> bool:
-    """Tell whether the next attempt of a waiting command may have been executed."""
-    return row.state is State.QUEUED and row.slot_held
 
 
 def a_slot_is_held_while_anything_of_the_attempt_lives(world: World, _: Seen) -> None:

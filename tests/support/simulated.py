@@ -17,6 +17,7 @@ from orcha._core.retry import Tries
 from orcha._core.retrying import is_decided
 from orcha._core.state import Outcome, State
 from orcha._service.loading import record_of
+from orcha._service.recovery import is_claimed
 from orcha._store.contract import Row
 from orcha._store.memory import MemoryStore
 from orcha.exceptions.store import StoreFull, TokenKnown
@@ -407,7 +408,7 @@ class World(HookSide):
                 assert crashed, f"an orderly stop leaves an on_finish owed: {row}"
                 self.recovered.add((row.seq, row.attempt))
             record = record_of(row)
-            if row.state is State.QUEUED and row.slot_held:
+            if is_claimed(row):
                 row = self._recover_claim(row, record)  # noqa: PLW2901
             losses = self._losses_of(row, record)
             if losses is None:
