@@ -9,7 +9,7 @@ from orcha._core.effects import Do
 from orcha._core.record import Phase
 from orcha._core.recover import never_executed
 from orcha._core.state import OnInterrupt, Outcome, State
-from support.simulated import World
+from support.simulated import World, settle
 from support.simulated_hooks import Plan
 
 TOKEN = b"t" * 16
@@ -19,15 +19,6 @@ FIRST = (1, 1)
 @pytest.fixture
 def world():
     return World()
-
-
-def settle(world):
-    for _ in range(4):
-        world.commit()
-        world.dispatch()
-        while world.visit is not None:
-            world.hook_step()
-    world.commit()
 
 
 def row(world):

@@ -10,7 +10,7 @@ from orcha._core.record import Phase
 from orcha._core.retry import remembered, told
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha.interfaces import Retry
-from support.simulated import World
+from support.simulated import World, settle
 from support.simulated_hooks import Plan
 
 TOKEN = b"t" * 16
@@ -22,15 +22,6 @@ TOO_LONG = (Outcome.TIMED_OUT, 124, "too long")
 @pytest.fixture
 def world():
     return World()
-
-
-def settle(world):
-    for _ in range(4):
-        world.commit()
-        world.dispatch()
-        while world.visit is not None:
-            world.hook_step()
-    world.commit()
 
 
 def row(world):

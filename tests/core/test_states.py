@@ -8,7 +8,7 @@ from orcha._core.effects import Do
 from orcha._core.machine import Machine
 from orcha._core.record import Cancellation, Phase, Record
 from orcha._core.state import OnInterrupt, Outcome, State
-from support.simulated import World
+from support.simulated import World, settle
 from support.simulated_hooks import Plan
 
 TOKEN = b"t" * 16
@@ -19,16 +19,6 @@ FIRST = (1, 1)
 @pytest.fixture
 def world():
     return World()
-
-
-def settle(world):
-    """Let the service do everything it has to do."""
-    for _ in range(4):
-        world.commit()
-        world.dispatch()
-        while world.visit is not None:
-            world.hook_step()
-    world.commit()
 
 
 def submitted(world, plan=None, identity="a", token=TOKEN):

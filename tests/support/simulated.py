@@ -470,3 +470,13 @@ class World(HookSide):
                 self.machine.rest(record, due[row.seq])
                 resting.add(row.seq)
         return resting
+
+
+def settle(world: World) -> None:
+    """Let the service do everything it has to do."""
+    for _ in range(4):
+        world.commit()
+        world.dispatch()
+        while world.visit is not None:
+            world.hook_step()
+    world.commit()
