@@ -102,7 +102,7 @@ def test_a_clean_sweep_needs_two_rounds_in_which_no_process_began(own, monkeypat
     newest = iter([5, 6, 7, 7, 8, 8, 8])
     rounds = []
     monkeypatch.setattr(sweeping, "_newest_pid", lambda: next(newest))
-    monkeypatch.setattr(sweeping, "_all_pids", lambda: rounds.append(1) or iter(()))
+    monkeypatch.setattr(sweeping, "_all_pids", lambda newest: rounds.append(1) or iter(()))
     assert sweep(tag.exactly(own)) == ((), ())
     assert len(rounds) == 6
 
@@ -111,6 +111,28 @@ def test_where_processes_begin_all_the_time_twenty_empty_rounds_are_enough(own, 
     newest = iter(range(100))
     rounds = []
     monkeypatch.setattr(sweeping, "_newest_pid", lambda: next(newest))
-    monkeypatch.setattr(sweeping, "_all_pids", lambda: rounds.append(1) or iter(()))
+    monkeypatch.setattr(sweeping, "_all_pids", lambda newest: rounds.append(1) or iter(()))
+    assert sweep(tag.exactly(own)) == ((), ())
+    assert len(rounds) == sweeping.EMPTY_ROUNDS
+
+
+def test_pids_that_a_sweep_takes_itself_are_no_news(own, monkeypatch) -> None:
+    taken = iter([5, 6, 8, 9, 10])
+    rounds = []
+    monkeypatch.setattr(sweeping, "_newest_pid", lambda: None)
+    monkeypatch.setattr(sweeping, "_pid_of_a_thread", lambda: next(taken))
+    monkeypatch.setattr(sweeping, "_all_pids", lambda newest: rounds.append(1) or iter(()))
+    assert sweep(tag.exactly(own)) == ((), ())
+    assert len(rounds) == 4  # two still ones after the one in which 7 was handed out to somebody
+
+
+def test_where_no_thread_can_be_started_twenty_empty_rounds_are_enough(own, monkeypatch) -> None:
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    rounds = []
+    monkeypatch.setattr(sweeping, "_newest_pid", lambda: None)
+    monkeypatch.setattr(sweeping._thread, "start_new_thread", refuse)
+    monkeypatch.setattr(sweeping, "_all_pids", lambda newest: rounds.append(1) or iter(()))
     assert sweep(tag.exactly(own)) == ((), ())
     assert len(rounds) == sweeping.EMPTY_ROUNDS

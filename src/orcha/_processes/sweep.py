@@ -6,10 +6,14 @@ ascending order, the order in which pids are handed out, and then looks at the n
 The end is proven, not guessed: Linux hands out pids in turn, and /proc/loadavg names the newest. Where it has not moved
 from before one empty round to after the next, no process began meanwhile; one that was being made when the first round
 began had a parent that this round saw, or was there to be seen by the second.
+
+In a container whose file system imitates /proc/loadavg, a thread is started instead: its id is the newest pid, and
+those that the sweep itself took are counted out.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import time
@@ -40,7 +44,7 @@ class Swept(NamedTuple):
 def living(match: range, spare: Collection[int] = ()) -> list[Identity]:
     """List the processes whose tag matches, as one look finds them; the dead and this process are left out."""
     found = []
-    for pid in _all_pids():
+    for pid in _all_pids(_Newest()):
         if pid not in spare and read_tag(pid) in match and pid != os.getpid():
             identity = identify(pid)
             if identity is not None and identity not in found and _is_process(pid):
@@ -70,16 +74,17 @@ class _Sweep:
         self.match = match
         self.spare = spare
         self.number = number
+        self.newest = _Newest()
         self.signalled: set[int] = set()
 
     def run(self, until: float) -> Swept:
         """Go round until it is clean or time is over."""
         empty, still, pause = 0, 0, 0.0005
-        newest = _newest_pid()
+        newest = self.newest.of_others()
         while True:
             known = len(self.signalled)
             left = self._round()
-            before, newest = newest, _newest_pid()
+            before, newest = newest, self.newest.of_others()
             empty = 0 if left else empty + 1
             still = 0 if left or newest is None else (still + 1 if newest == before else 0)
             if still >= 2 or empty >= EMPTY_ROUNDS:
@@ -92,8 +97,8 @@ class _Sweep:
 
     def _round(self) -> set[int]:
         """Signal all that one look finds; give those that lived."""
-        match, spare = self.match, self.spare
-        return {pid for pid in _all_pids() if pid not in spare and read_tag(pid) in match and self._strike(pid)}
+        match, spare, pids = self.match, self.spare, _all_pids(self.newest)
+        return {pid for pid in pids if pid not in spare and read_tag(pid) in match and self._strike(pid)}
 
     def _strike(self, pid: int) -> bool:
         """Signal one process; False when there is none to signal."""
@@ -118,12 +123,31 @@ class _Sweep:
         return True
 
 
-def _all_pids() -> Iterator[int]:
+class _Newest:
+    """The pid handed out last."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+
+    def pid(self) -> int | None:
+        """Give it; None when it cannot be known."""
+        newest = _newest_pid()
+        if newest is None and (newest := _pid_of_a_thread()) is not None:
+            self._taken += 1
+        return newest
+
+    def of_others(self) -> int | None:
+        """Give a number that stays the same as long as nobody else is handed one out; None when it cannot be known."""
+        newest = self.pid()
+        return None if newest is None else newest - self._taken
+
+
+def _all_pids(newest: _Newest) -> Iterator[int]:
     """Give all pids of /proc, ascending, then those around the newest."""
     yield from sorted(int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 - pathlib starts slowly
-    newest = _newest_pid()
-    if newest is not None:
-        yield from range(newest - 1, newest + 3)
+    last = newest.pid()
+    if last is not None:
+        yield from range(last - 1, last + 3)
 
 
 def _is_process(pid: int) -> bool:
@@ -143,3 +167,21 @@ def _newest_pid() -> int | None:
         return int(read_small("/proc/loadavg").split()[-1])
     except (OSError, ValueError, IndexError):
         return None
+
+
+def _pid_of_a_thread() -> int | None:
+    """Start a thread that ends at once, and give its id, which is the next pid (clone(2)); None where none starts."""
+    pids: list[int] = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def note() -> None:
+        pids.append(_thread.get_native_id())
+        done.release()
+
+    try:
+        _thread.start_new_thread(note, ())
+    except RuntimeError:
+        return None
+    done.acquire()
+    return pids[0]
