@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
-from orcha._service import spans
+from orcha._service import keeping, spans
 from orcha._supervisor.contract import Span
 from orcha._supervisor.rotating import _punch
 from support.fake_commands import ended, output, started
@@ -35,6 +36,31 @@ def written(engine):
 def streams(values):
     """Give what the values hold, by stream."""
     return {stream: b"".join(data for which, data in values if which == stream) for stream in (1, 2)}
+
+
+def test_how_far_output_was_taken_is_not_kept_before_the_output(engine, monkeypatch):
+    """A start that waits for a transaction to ride with is due when output comes: a kill would lose the output."""
+    monkeypatch.setattr(keeping, "FLAGS_WAIT", 3600)
+    asked = engine.run()
+    spec = engine.wait_for_spec()
+    engine.commands.tell(started(spec))
+    wait_for(lambda: engine.engine.machine.changes.commands, what="a start that waits")
+    transactions = []
+    commit = engine.store.commit
+
+    def note(changes, **options):
+        transactions.append(([step.last_chunk for step in changes.commands.values()], len(changes.appends)))
+        return commit(changes, **options)
+
+    monkeypatch.setattr(engine.store, "commit", note)
+    busy, free = threading.Event(), threading.Event()
+    engine.engine.post(lambda: busy.set() or free.wait(30))
+    assert busy.wait(30)  # what comes from now on is one batch
+    engine.commands.tell(output(spec, b"a line\n"))
+    engine.engine.post(lambda: engine.engine.timers.at(0.0, engine.engine.keeping._flush))
+    free.set()
+    wait_for(lambda: engine.values(asked) == [(1, b"a line\n")], what="the line")
+    assert transactions == [([1], 1)]
 
 
 def test_pieces_of_files_arrive_whole_and_in_order(engine, written):

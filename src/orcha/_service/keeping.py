@@ -147,6 +147,8 @@ class Keeping:
     def _flush(self) -> None:
         self._flags_due = False
         machine = self._engine.machine
+        if self._engine.channels.is_dirty:  # output came: how far it was taken is kept with it, never before it
+            return
         waited, machine.changes = machine.changes, Changes()
         if _may_wait(waited):
             self.keep(waited, [])
