@@ -33,10 +33,17 @@ class PlainLink:
         self.sock.sendall(data)
 
     def read_frames(self) -> list[Body]:
-        while data := self.sock.recv(65536):
-            if bodies := self._reader.feed(data):
+        while (bodies := self.read_some()) is not None:
+            if bodies:
                 return bodies
         return []
+
+    def read_some(self) -> list[Body] | None:
+        data = self.sock.recv(65536)
+        return self._reader.feed(data) if data else None
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

@@ -30,6 +30,7 @@ WINDOW = 256 * 1024
 """Bytes of values a channel takes ahead of what was handed out."""
 _CREDIT_STEP = WINDOW // 4
 _VALUE, _NOTICE, _FINAL, _CLOSED = 0, 1, 2, 3  # messages.Kind, which costs the import of msgspec
+_NONE = b"\xc0"  # None, encoded
 
 UNREACHABLE = 69
 """Final value where the service cannot be reached (sysexits.h EX_UNAVAILABLE)."""
@@ -320,7 +321,7 @@ class ClientChannel:
         """Make an entry of a record of the service."""
         if record.kind != _FINAL:
             return Entry(tail, index, record.payload, size=len(record.payload))
-        value = self._decoded(record.payload)
+        value = None if record.payload == _NONE else self._decoded(record.payload)
         entry = Entry(tail, index, value, size=len(record.payload))
         entry.over, entry.finals = True, tail.finals + 1
         entry.final = value if isinstance(value, int) else None
@@ -370,9 +371,8 @@ class ClientChannel:
             if self._returned or self._buffer or self._is_over(self._last):
                 return
             self._waiters.add(waiter)
-        left = threading.TIMEOUT_MAX if deadline is None else min(deadline - time.monotonic(), threading.TIMEOUT_MAX)
-        patience = self._owner.patience()
-        if left > 0 and waiter.acquire(timeout=left if patience is None else min(left, patience)):
+        left = -1.0 if deadline is None else min(max(deadline - time.monotonic(), 0.0), threading.TIMEOUT_MAX)
+        if self._owner.wait(waiter, left):
             return
         self._waiters.discard(waiter)
         if deadline is not None and time.monotonic() >= deadline:
@@ -388,6 +388,7 @@ class ClientChannel:
             with contextlib.suppress(RuntimeError):  # another thread woke it
                 waiter.release()
             self._waiters.discard(waiter)
+        self._owner.nudge()
 
 
 def new_identity() -> bytes:

@@ -84,7 +84,7 @@ class Client(Verbs):
     def _prepare(self) -> None:
         """Have both halves, neither started."""
         self._reader = Reader(self._dial, self, reconnect=self._reconnect, notify=self._notify)
-        self._sender = self._reader.sender = Sender(self, self._reader.need)
+        self._sender = self._reader.sender = Sender(self, self._reader.need, self.nudge)
 
     # --- connection ----------------------------------------------------------------------------------------------
 
@@ -168,11 +168,11 @@ class Client(Verbs):
         submission = Submission(items, manager)
         try:
             self._sender.ask(submission)
-            submission.wait()
+            submission.wait(turns=self._reader.turns)
         except BaseException:
             withdrawal = Withdrawal(submission)
             self._sender.post(self._sender.withdraw, withdrawal)
-            withdrawal.wait(_CANCEL_WAIT)
+            withdrawal.wait(_CANCEL_WAIT, self._reader.turns)
             raise
         if submission.error is not None:
             raise _again(submission.error)
@@ -276,7 +276,7 @@ class Client(Verbs):
         self._must_be_connected()
         try:
             self._sender.post(self._sender.request, request)
-            request.wait()
+            request.wait(turns=self._reader.turns)
         except BaseException:
             request.abandoned = True
             raise
@@ -310,6 +310,17 @@ class Client(Verbs):
         """Tell the service that nobody reads a channel."""
         self._sender.discard(identity)
 
+    def wait(self, gate: threading.Lock, timeout: float) -> bool:
+        """Wait until the gate is released, `timeout` seconds at most unless negative; no longer than is any use."""
+        patience = self.patience()
+        if patience is not None:
+            timeout = patience if timeout < 0 else min(timeout, patience)
+        return self._reader.turns.wait(gate, timeout)
+
+    def nudge(self) -> None:
+        """Have who waits look at its gate."""
+        self._reader.turns.nudge()
+
     def patience(self) -> float | None:
         """Give the seconds to wait where nothing is connected, None where the connection's end will be told."""
         if self._closed:
@@ -319,6 +330,7 @@ class Client(Verbs):
     def after_fork(self) -> None:
         """In the child of a fork: leave the parent's connection, have one of its own when one is needed."""
         link = self._reader.link
+        self._reader.turns.abandon()
         self._prepare()
         for channel in self.everyone():
             channel.after_fork()

@@ -71,14 +71,23 @@ class Link:
         if self._early:
             bodies, self._early = self._early, []
             return bodies
-        while data := self.sock.recv(RECEIVE):
-            if self._tls is None:
-                bodies = self._reader.feed(data)
-            else:
-                bodies = [body for part in self._receive_tls(self._tls, data) for body in self._reader.feed(part)]
-            if bodies or (self._tls is not None and self._tls.ended):
-                return bodies
+        while (complete := self.read_some()) is not None:
+            if complete:
+                return complete
         return []
+
+    def read_some(self) -> list[Body] | None:
+        """Read once, and give the bodies of the frames that are complete; None at the end of the connection.
+
+        Raises what :meth:`read_frames` does.
+        """
+        data = self.sock.recv(RECEIVE)
+        if not data:
+            return None
+        if self._tls is None:
+            return self._reader.feed(data)
+        bodies = [body for part in self._receive_tls(self._tls, data) for body in self._reader.feed(part)]
+        return bodies if bodies or not self._tls.ended else None
 
     def close(self) -> None:
         """Close it, and end what another thread waits for on it."""

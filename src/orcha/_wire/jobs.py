@@ -23,9 +23,10 @@ class Jobs:
     it hears of the interruption, and the thread calls `torn` before anything else is done.
     """
 
-    def __init__(self, torn: Callable[[], None]) -> None:
-        """Have none."""
+    def __init__(self, torn: Callable[[], None], done: Callable[[], None]) -> None:
+        """Have none; `torn` is called where one was interrupted, `done` when the thread has done some."""
         self._torn = torn
+        self._done = done
         self._jobs: deque[tuple[Callable[..., None], tuple[Any, ...]] | None] = deque()
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._turn = threading.Lock()
@@ -70,3 +71,4 @@ class Jobs:
                         return
                     job[0](*job[1])
                     del job  # it may hold a channel's last reference
+            self._done()

@@ -5,6 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from threading import Lock
     from typing import Any, Protocol
 
     from orcha._wire.channel import ClientChannel
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
         def read_frames(self) -> Sequence[bytes | memoryview]:
             """Wait for frames and give their bodies; none, or OSError, at the end of the connection."""
+
+        def read_some(self) -> Sequence[bytes | memoryview] | None:
+            """Read what has come, once; None at the end of the connection, OSError where it breaks."""
+
+        def fileno(self) -> int:
+            """Give the descriptor to be polled; -1 once it is closed."""
 
         def close(self) -> object:
             """Close it, and end what another thread waits for on it."""
@@ -45,6 +52,12 @@ if TYPE_CHECKING:
 
         def discard(self, channel: bytes) -> None:
             """Nobody can read this channel any more."""
+
+        def wait(self, gate: Lock, timeout: float) -> bool:
+            """Wait until the gate is released, `timeout` seconds at most unless negative; no longer than is any use."""
+
+        def nudge(self) -> None:
+            """Have who waits look at its gate."""
 
         def patience(self) -> float | None:
             """Seconds to wait where no connection was ever made; None where one was."""

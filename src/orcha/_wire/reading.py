@@ -1,4 +1,4 @@
-"""The reading half of a client: one thread that takes what comes, and connects again when the connection is lost."""
+"""The reading half of a client: takes what comes, and connects again when the connection is lost."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 import threading
 import time
 from functools import partial
+from typing import NamedTuple
 
 from orcha._wire.channel import UNREACHABLE
+from orcha._wire.turns import Turns
 from orcha.exceptions import AuthenticationError, OrchaConnectionError, OrchaError
 
 TYPE_CHECKING = False
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from orcha._wire.frames import Body
     from orcha._wire.link import Channels, Link
-    from orcha._wire.messages import Data, ServiceMessage
+    from orcha._wire.messages import Data, ServiceMessage, Submitted
     from orcha._wire.sending import Sender
 
 DIAL_TIMEOUT = 5.0
@@ -26,6 +28,7 @@ NOT_ACCEPTED = 77
 """Final value where the service does not accept the key (sysexits.h EX_NOPERM)."""
 _DELAYS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _NONE = b"\xc0"
+_KEPT = frozenset({1, 2})  # messages.Verdict.ACCEPTED and KNOWN, whose import costs that of msgspec
 _BEFORE_INDEX = 20  # bytes of a Data's body: the array's head, the tag, the channel
 
 
@@ -33,6 +36,15 @@ def delay(attempt: int) -> float:
     """Give the seconds before this attempt (from 0) to connect again: 10 to 50 ms at first, 1.5 s at most."""
     chance = os.urandom(1)[0] / 255
     return 0.01 + 0.04 * chance if attempt < 3 else _DELAYS[min(attempt, len(_DELAYS) - 1)] * (0.5 + chance)
+
+
+class _Codec(NamedTuple):
+    """What a client imports when it is connected, for those that read."""
+
+    decode: Callable[[Body], ServiceMessage]
+    error: type[Exception]
+    data: type[Data]
+    submitted: type[Submitted]
 
 
 class Reader:
@@ -68,8 +80,10 @@ class Reader:
         self._told = False
         self._cause = ""
         self._stopping = ""
+        self.turns = Turns(self._take_plain)
         self.link: Link | None = None
         self.sender: Sender
+        self._codec: _Codec
 
     # --- any thread ----------------------------------------------------------------------------------------------
 
@@ -103,6 +117,7 @@ class Reader:
         link, thread = self.link, self._thread
         if link is not None:
             link.close()
+        self.turns.wake()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
 
@@ -184,19 +199,48 @@ class Reader:
 
     def _read(self, link: Link) -> None:
         """Take what comes until the connection ends."""
-        from orcha._wire import values
+        from orcha._wire import messages, values
         from orcha._wire.frames import FrameError, decode_service_message
 
+        self._codec = _Codec(decode_service_message, FrameError, messages.Data, messages.Submitted)
         values.decode(_NONE)  # an import that Ctrl+C interrupts in `get` would stay locked for this thread
-        self._cause = self._stopping = ""
+        self._stopping = ""
+        turns = self.turns
         try:
-            while bodies := link.read_frames():
-                for body in bodies:
-                    message = decode_service_message(body)
-                    if not self._take(message, body):
+            turns.open(link)
+            while not turns.is_torn:
+                if not turns.unread:
+                    turns.unread.extend(link.read_frames())
+                if not turns.unread:
+                    return
+                while turns.unread:
+                    body = turns.unread[0]
+                    if not self._take(decode_service_message(body), body):
                         return
+                    turns.unread.popleft()
+                turns.rest()
+            self._cause = turns.problem
         except (OSError, FrameError) as error:
-            self._cause = str(error)
+            if link.fileno() >= 0 or not self._cause:  # else it was closed here, and that is no cause
+                self._cause = str(error)
+        finally:
+            turns.close()
+
+    def _take_plain(self, body: Body) -> bool:
+        """Take what any thread may, interrupted or not: values, and that petitions were accepted."""
+        codec = self._codec
+        try:
+            message = codec.decode(body)
+        except codec.error:
+            return False
+        if isinstance(message, codec.data):
+            self._prove()
+            return self._data(message, body)
+        if isinstance(message, codec.submitted) and all(result.verdict in _KEPT for result in message.results):
+            self._prove()
+            self._submitted(message)
+            return True
+        return False
 
     def _take(self, message: ServiceMessage, body: Body) -> bool:
         """Take one message; False where the connection is of no use any more."""
@@ -208,7 +252,7 @@ class Reader:
         if isinstance(message, messages.Stopping):
             self._stopping = message.reason  # told when the connection ends: what runs may come to its end before
             return True
-        self._lost_at = None
+        self._prove()
         if isinstance(message, messages.Data):
             return self._data(message, body)
         if isinstance(message, messages.Submitted):
@@ -219,20 +263,23 @@ class Reader:
             self._elsewhere(channel, message)
         return True
 
+    def _prove(self) -> None:
+        """Note that the service does more than accept connections."""
+        self._lost_at, self._cause = None, ""
+
     def _submitted(self, message: Any) -> None:
         """Bring a submission its answers."""
-        from orcha._wire.messages import Verdict
-
-        for item, result in self.sender.pending.results(message.request, message.results):
+        for item, result in self.sender.pending.news(message.request, message.results):
             channel = self._channels.find(item.channel)
             if channel is None:
                 continue
-            if result.verdict not in {Verdict.ACCEPTED, Verdict.KNOWN}:
+            if result.verdict not in _KEPT:
                 channel.expect(-1)
             elif channel.link:  # followed by its submit; a connection that is lost is heard of after this
                 channel.known = True
             else:
                 self.sender.post(self.sender.accepted, channel)
+        self.sender.pending.note(message.request, message.results)  # before that nobody is told
 
     def _elsewhere(self, channel: Any, message: Any) -> None:
         """Go on where the service says."""

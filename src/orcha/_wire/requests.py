@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from orcha._wire.messages import ClientMessage, Item, Reply, Result, Rows
+    from orcha._wire.turns import Turns
 
 MAX_ITEMS = 512
 """Items of a Submit."""
@@ -27,15 +28,20 @@ class Ticket:
         self.error: Exception | None = None
 
     def finish(self, error: Exception | None = None) -> None:
-        """End the waiting; of two ends the first counts. Not for a thread that a signal handler may interrupt."""
+        """End the waiting; of two ends the first counts. Between the last two lines nothing can interrupt."""
         if not self.finished:
             self.error = error
             self.finished = True
             self._gate.release()
 
-    def wait(self, timeout: float = -1) -> bool:
-        """Wait, `timeout` seconds at most unless negative; tell whether it is finished. For one thread."""
-        return self.finished or self._gate.acquire(timeout=timeout)
+    def wait(self, timeout: float = -1, turns: Turns | None = None) -> bool:
+        """Wait, `timeout` seconds at most unless negative; tell whether it is finished. For one thread.
+
+        With `turns` this thread reads meanwhile, where it may.
+        """
+        if self.finished:
+            return True
+        return self._gate.acquire(timeout=timeout) if turns is None else turns.wait(self._gate, timeout)
 
 
 class Request(Ticket):
@@ -94,13 +100,11 @@ class Submission(Ticket):
         self.taken = False
         """The sending thread has it."""
 
-    def note(self, result: Result) -> bool:
-        """Note what became of an item; False where it was known already."""
-        if self.results[result.position] is not None:
-            return False
-        self.results[result.position] = result
-        self.left -= 1
-        return True
+    def note(self, result: Result) -> None:
+        """Note what became of an item, unless it is known already."""
+        if self.results[result.position] is None:
+            self.results[result.position] = result
+            self.left -= 1
 
     def unanswered(self) -> list[int]:
         """Give the positions without an answer."""
@@ -145,21 +149,32 @@ class Pending:
                 request.answer = answer
                 request.finish()
 
-    def results(self, number: int, results: Iterable[Result]) -> Iterator[tuple[Item, Result]]:
-        """Bring a submission its answers; give those that are news, before who waits for the last of them is told."""
+    def news(self, number: int, results: Iterable[Result]) -> list[tuple[Item, Result]]:
+        """Give those of a submission's answers that are not noted."""
+        with self._lock:
+            part = self._entries.get(number)
+            if not isinstance(part, Part):
+                return []
+            submission, positions = part.submission, part.positions
+            return [
+                (submission.items[positions[result.position]], result)
+                for result in results
+                if submission.results[positions[result.position]] is None
+            ]
+
+    def note(self, number: int, results: Iterable[Result]) -> None:
+        """Note a submission's answers, and tell who waits for the last of them; once more changes nothing."""
         with self._lock:
             part = self._entries.get(number)
             if not isinstance(part, Part):
                 return
             submission = part.submission
             for result in results:
-                position = part.positions[result.position]
-                if submission.note(result._replace(position=position)):
-                    yield submission.items[position], result
-            if all(submission.results[position] is not None for position in part.positions):
-                del self._entries[number]
+                submission.note(result._replace(position=part.positions[result.position]))
             if not submission.left:
                 submission.finish()
+            if all(submission.results[position] is not None for position in part.positions):
+                del self._entries[number]
 
     def take_all(self) -> list[Part | Request]:
         """Give everything, in the order asked, and forget it."""

@@ -30,18 +30,20 @@ CANCELLED = 130
 class Sender:
     """Sends what callers ask for, and again on the next connection what had no answer on the last."""
 
-    def __init__(self, channels: Channels, need: Callable[[], None]) -> None:
+    def __init__(self, channels: Channels, need: Callable[[], None], nudge: Callable[[], None]) -> None:
         """Send nothing yet.
 
         Args:
             channels: the client's channels.
             need: called where a message waits for a connection.
+            nudge: called where something has changed for who reads.
 
         """
         self.pending = Pending()
         self._channels = channels
         self._need = need
-        self._jobs = Jobs(self._torn)
+        self._nudge = nudge
+        self._jobs = Jobs(self._torn, nudge)
         self._discarded: deque[bytes] = deque()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -71,6 +73,7 @@ class Sender:
         link = self._link
         if link is not None:
             link.close()
+            self._nudge()
 
     def discard(self, identity: bytes) -> None:
         """Be done with a channel; the service hears of many at once, since nobody waits for that."""
@@ -121,6 +124,7 @@ class Sender:
         except OSError:
             self._link = None
             link.close()  # the reading thread sees that, and connects again
+            self._nudge()
 
     def _discards(self) -> bytes:
         """Give what tells the service of the channels that nobody reads any more."""

@@ -1,0 +1,231 @@
+"""Whose turn it is to read a client's connection.
+
+The client has a thread that reads, but a value that it takes has yet to wake the thread that waits for it, which costs
+as much as reading. So who waits reads by itself, as long as it waits: what is for others it delivers on the way, and
+what is out of the ordinary it leaves to the client's thread. That one rests meanwhile, and takes over where nobody has
+read for a moment.
+
+How a KeyboardInterrupt loses nothing: CPython runs signal handlers where a function begins, where a loop jumps back and
+after the call of a C function, never between two plain loads and stores. So a turn is taken and given back by stores
+alone. What has been read lies in `unread` until it is taken altogether, since taking a message a second time changes
+nothing. Where the interruption falls between the socket and that list, the connection is torn: the client's thread
+makes another one, on which what is missing comes again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import threading
+import time
+from collections import deque
+from queue import Empty, SimpleQueue
+
+from orcha._wire.frames import FrameError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._wire.frames import Body
+    from orcha._wire.link import Link
+
+PAUSE = 0.02
+"""Seconds without a reader after which the client's thread takes over."""
+_NOBODY = 0
+_FOREVER = -1.0
+_LONGEST = 86_400.0
+"""Seconds of one poll(2), which counts milliseconds in an int."""
+
+
+class Turns:
+    """Has one thread at a time read: one of those that wait, or the client's own.
+
+    Example::
+
+        gate = threading.Lock()
+        gate.acquire()
+        ...                        # ask for something whose answer releases the gate
+        turns.wait(gate, 5.0)
+    """
+
+    def __init__(self, take: Callable[[Body], bool]) -> None:
+        """Read nothing yet; `take` takes a message if any thread may, and tells whether it did."""
+        self._take = take
+        self._lock = threading.Lock()
+        self._link: Link | None = None
+        self._poll = select.poll()
+        self._bell: SimpleQueue[None] = SimpleQueue()
+        """Wakes the client's thread where it rests."""
+        self._nudge = -1
+        """Wakes who reads."""
+        self._thread = _NOBODY
+        """The client's own."""
+        self._holder = _NOBODY
+        """The thread whose turn it is."""
+        self._others: dict[int, threading.Lock] = {}
+        """What threads wait for, by thread."""
+        self._wanted = False
+        """Whether one of them found that it was not its turn."""
+        self._used = 0
+        """Turns that were given back."""
+        self._rests_long = False
+        """Whether the client's thread has to be woken."""
+        self.unread: deque[Body] = deque()
+        """Messages that are not taken altogether."""
+        self.is_torn = False
+        """Whether something was lost between the socket and that list."""
+        self.problem = ""
+        """What came that was no message."""
+
+    # --- any thread ----------------------------------------------------------------------------------------------
+
+    def wait(self, gate: threading.Lock, timeout: float = _FOREVER) -> bool:
+        """Wait until another thread, or what this one reads, releases the gate; False where the seconds have passed."""
+        if gate.acquire(blocking=False):
+            return True
+        me, mine = threading.get_ident(), False
+        until = time.monotonic() + timeout if timeout >= 0 else None
+        self._others[me] = gate  # before the look whose turn it is: who gives it back looks in the opposite order
+        try:
+            with self._lock:
+                if self._holder == _NOBODY and self._link is not None and not self.unread and not self.is_torn:
+                    self._holder = me
+                    mine = True
+            if mine:
+                if self._read(gate, until):
+                    return True
+                self._holder = _NOBODY
+                mine = False
+                self._bell.put(None)
+            self._wanted = True
+            return gate.acquire(timeout=_left(until))
+        finally:  # no call before what has to be done: an interruption would leave it out
+            del self._others[me]
+            if mine:
+                self._holder = _NOBODY
+                self._used += 1
+                if self._others or self._rests_long or self.unread or self.is_torn:
+                    self._bell.put(None)
+
+    def nudge(self) -> None:
+        """Have who reads look at its gate, or its connection, after another thread has changed that."""
+        if self._holder in {_NOBODY, self._thread, threading.get_ident()}:
+            return
+        with self._lock:
+            if self._nudge >= 0:
+                os.eventfd_write(self._nudge, 1)
+
+    def _read(self, gate: threading.Lock, until: float | None) -> bool:
+        """Read until the gate is released; False where that is left to the client's thread, or time is over."""
+        link, poll, nudge = self._link, self._poll, self._nudge
+        assert link is not None
+        while not gate.acquire(blocking=False):
+            left = _left(until)
+            if left == 0:
+                return False
+            for descriptor, _ in poll.poll(min(left, _LONGEST) * 1000 if left > 0 else None):
+                if descriptor == nudge:
+                    with contextlib.suppress(BlockingIOError):
+                        os.eventfd_read(nudge)
+                    if link.fileno() < 0:
+                        return False
+                elif not self._receive(link):
+                    return False
+        return True
+
+    def _receive(self, link: Link) -> bool:
+        """Take what has come; False where the client's thread has to."""
+        self.is_torn = True
+        try:
+            bodies = link.read_some()
+        except OSError:
+            self.is_torn = False  # it is as true for the client's thread
+            return False
+        except FrameError as error:
+            self.problem = str(error)
+            return False
+        if bodies is None:
+            self.is_torn = False
+            return False
+        self.unread.extend(bodies)
+        self.is_torn = False
+        unread = self.unread
+        while unread:
+            if not self._take(unread[0]):
+                return False
+            unread.popleft()
+        return True
+
+    def wake(self) -> None:
+        """Have the client's thread look at its connection, and who reads."""
+        self._bell.put(None)
+        self.nudge()
+
+    # --- the client's thread -------------------------------------------------------------------------------------
+
+    def open(self, link: Link) -> None:
+        """Begin with a connection; it is this thread's turn. Raises OSError where it was closed meanwhile."""
+        descriptor = link.fileno()
+        if descriptor < 0:
+            raise OSError(errno.EBADF, "it was closed")
+        with self._lock:
+            self._nudge = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            self._poll = select.poll()
+            self._poll.register(self._nudge, select.POLLIN)
+            self._poll.register(descriptor, select.POLLIN)
+            self._thread = self._holder = threading.get_ident()
+            self.unread.clear()
+            self.is_torn, self.problem = False, ""
+            self._link = link
+
+    def rest(self) -> None:
+        """Let those read that wait, if one found that it was not its turn, until nobody does."""
+        if not self._wanted or self._is_waited_for():
+            return
+        self._wanted = False
+        self._holder = _NOBODY
+        rang = self._is_waited_for()
+        while True:
+            used = self._used
+            rang = rang or self._hear(_FOREVER if self._rests_long else PAUSE)
+            with self._lock:
+                self._rests_long = False
+                if self._holder == _NOBODY and (rang or used == self._used):
+                    self._holder = self._thread
+                    return
+            if self._holder != _NOBODY and used == self._used:
+                self._rests_long = True
+            rang = self._holder == _NOBODY and self._rests_long  # who gives the turn back looks in the opposite order
+
+    def _hear(self, seconds: float) -> bool:
+        """Wait for the bell; False where the seconds have passed."""
+        try:
+            self._bell.get(timeout=None if seconds < 0 else seconds)
+        except Empty:
+            return False
+        return True
+
+    def _is_waited_for(self) -> bool:
+        """Tell whether another thread waits for what this one reads."""
+        return any(gate.locked() for gate in list(self._others.values()))
+
+    def close(self) -> None:
+        """End with the connection: nobody reads."""
+        with self._lock:
+            self._link = None
+            self._holder = _NOBODY
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close what wakes who reads: in a forked child too, whose parent goes on using its own."""
+        nudge, self._nudge = self._nudge, -1
+        if nudge >= 0:
+            os.close(nudge)
+
+
+def _left(until: float | None) -> float:
+    """Give the seconds until then, as a lock's `acquire` takes them."""
+    return _FOREVER if until is None else min(max(until - time.monotonic(), 0.0), threading.TIMEOUT_MAX)
