@@ -9,18 +9,19 @@ import pytest
 from orcha._core.changes import Changes, Transition
 from orcha._core.effects import Do, Effect
 from orcha._core.state import State
-from orcha._service.claims import HOLDS, MOST, SHORT, Claims
+from orcha._service.claims import GATHERED, HOLDS, MOST, SHORT, Claims
 from orcha._service.managers import COMMAND_MANAGER
 
 
 class Machine:
     """Lets everything be claimed that waits."""
 
-    def __init__(self, waiting=3, granted=2):
+    def __init__(self, waiting=3, granted=1):
         self.records = {seq: Petition(seq) for seq in range(1, waiting + 1)}
         self.granted = granted
         self.claimed, self.unclaimed = [], []
         self.waiting = self
+        self.effects = []
 
     def __len__(self):
         return len(self.records)
@@ -52,6 +53,7 @@ class Engine:
             of=lambda name: range(self.machine.granted if name == COMMAND_MANAGER else 0)
         )
         self.draining, self.paused = None, False
+        self.turns = types.SimpleNamespace(inbox=[])
         self.timers, self.visits = self, self
         self.due, self.started = [], []
         self.claims = Claims(self)
@@ -87,11 +89,11 @@ def claim_of(record):
 
 @pytest.fixture
 def engine():
-    """Two of three waiting petitions are claimed, since two run, and one has ended soon."""
-    it = Engine()
+    """Four of five waiting petitions are claimed, since one runs, and it has ended soon."""
+    it = Engine(waiting=5)
     it.claims.note_end(SHORT)
     assert it.commit() == []
-    assert it.machine.claimed == [1, 2]
+    assert it.machine.claimed == [1, 2, 3, 4]
     return it
 
 
@@ -125,7 +127,7 @@ def test_a_plugin_s_petitions_are_not_claimed():
     engine.machine.records[1].manager = "alpha:AlphaManager"
     engine.claims.note_end(0)
     engine.commit()
-    assert engine.machine.claimed == [2]
+    assert engine.machine.claimed == [2, 3]
 
 
 def test_no_more_are_claimed_than_a_power_cut_may_leave_in_doubt():
@@ -136,8 +138,8 @@ def test_no_more_are_claimed_than_a_power_cut_may_leave_in_doubt():
 
 
 def test_one_that_is_claimed_starts_at_once_and_others_wait_for_their_transaction(engine):
-    first, third = engine.machine.records[1], engine.machine.records[3]
-    assert engine.commit(first, third) == [3]
+    first, last = engine.machine.records[1], engine.machine.records[5]
+    assert engine.commit(first, last) == [5]
     assert engine.started == [1]
 
 
@@ -160,7 +162,7 @@ def test_a_claim_is_good_for_one_attempt(engine):
 def test_those_that_are_claimed_are_not_claimed_again(engine):
     engine.claims.note_end(0)
     engine.commit()
-    assert engine.machine.claimed == [1, 2]
+    assert engine.machine.claimed == [1, 2, 3, 4]
 
 
 def test_claims_are_taken_back_when_nothing_has_come_of_them(engine, monkeypatch):
@@ -174,12 +176,50 @@ def test_claims_are_taken_back_when_nothing_has_come_of_them(engine, monkeypatch
     del engine.machine.records[2]
     monkeypatch.setattr("time.monotonic", lambda: due)
     look()
-    assert engine.machine.unclaimed == [1]
+    assert engine.machine.unclaimed == [1, 3, 4]
     assert not engine.claims.are_kept
     assert engine.due == []
 
 
 def test_a_stop_takes_all_back(engine):
     engine.claims.take_back()
-    assert engine.machine.unclaimed == [1, 2]
+    assert engine.machine.unclaimed == [1, 2, 3, 4]
     assert engine.commit(engine.machine.records[1]) == [1]
+
+
+def start(engine, record):
+    """Have a record's start be about to be kept."""
+    record.attempt += 1
+    engine.machine.effects = [Effect(Do.ON_START, record)]
+
+
+def test_where_what_comes_next_has_begun_a_transaction_waits_for_another_end(engine):
+    first = engine.machine.records[1]
+    engine.claims.note_end(SHORT)
+    start(engine, first)
+    assert engine.claims.gather()
+    assert engine.started == [1]
+    assert engine.machine.effects == []
+
+
+def test_a_transaction_waits_for_no_more_ends_than_shims_can_be_spared(engine):
+    engine.machine.granted = 9
+    for _ in range(GATHERED - 1):
+        engine.claims.note_end(SHORT)
+        assert engine.claims.gather()
+    engine.claims.note_end(SHORT)
+    assert not engine.claims.gather()
+    engine.commit()
+    assert not engine.claims.gather(), "nothing has ended since"
+
+
+@pytest.mark.parametrize("reason", ["long", "unclaimed", "other events", "a start"])
+def test_a_transaction_does_not_wait_where(engine, reason):
+    engine.claims.note_end(SHORT * 2 if reason == "long" else 0)
+    if reason == "unclaimed":
+        engine.claims.take_back()
+    if reason == "other events":
+        engine.turns.inbox.append(1)
+    if reason == "a start":
+        start(engine, engine.machine.records[5])
+    assert not engine.claims.gather()

@@ -34,7 +34,7 @@ class FakeCommands:
         """Start."""
         self.specs.append(spec)
 
-    def more(self) -> list[Event]:
+    def more(self, seconds: float) -> list[Event]:
         """Have told all."""
         return []
 

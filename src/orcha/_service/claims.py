@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._service.engine import Engine
 
-_ON_START = Do.ON_START  # looked up once: an attribute of an enumeration costs ten times a global name
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+_ON_FINISH, _ON_START = Do.ON_FINISH, Do.ON_START
 
 SHORT = 0.05
 """Seconds: others are claimed where a command ran no longer."""
+GATHERED = 4
+"""Ends that one transaction waits for: each holds its shim until then."""
 MOST = 16
 """Commands that are claimed at once."""
 HOLDS = 0.25
@@ -50,6 +53,8 @@ class Claims:
         """Belong to an engine; nothing is claimed."""
         self._engine = engine
         self._wanted = False
+        self._ends = 0
+        """Of short commands since the last transaction."""
         self._new: list[Record] = []
         self._kept: dict[int, _Claim] = {}
         self._armed = False
@@ -61,18 +66,38 @@ class Claims:
 
     def note_end(self, seconds: float) -> None:
         """Note how long a command ran: those that run now may be over as soon."""
-        self._wanted = self._wanted or seconds <= SHORT
+        if seconds <= SHORT:
+            self._wanted = True
+            self._ends += 1
+
+    def gather(self) -> bool:
+        """Have what was claimed started now; tell whether the transaction may wait for the ends of others.
+
+        It may where nothing waits for it but who follows those that have ended.
+        """
+        if not self._ends or not self._kept:
+            return False
+        engine = self._engine
+        effects = engine.machine.effects = self.begin(engine.machine.effects)
+        waits = bool(engine.turns.inbox) or any(effect.do is not _ON_FINISH for effect in effects)
+        return self._ends < self._gathered() and bool(self._kept) and not waits
+
+    def _gathered(self) -> int:
+        return min(2 * self._running(), GATHERED)
+
+    def _running(self) -> int:
+        return len(self._engine.granted.of(COMMAND_MANAGER))
 
     def add(self) -> None:
-        """Claim the first of those that wait, as many as run, with the transaction that is about to be made."""
+        """Claim the first of those that wait, some more than run, with the transaction that is about to be made."""
         if not self._wanted:
             return
-        self._wanted = False
+        self._wanted, self._ends = False, 0
         engine, machine = self._engine, self._engine.machine
         is_wanted = engine.settings.claims and engine.settings.durable and not engine.channels.scarce
         if not is_wanted or engine.draining is not None or engine.paused or not machine.waiting:
             return
-        for _, seq, _ in machine.waiting.head(min(len(engine.granted.of(COMMAND_MANAGER)), MOST)):
+        for _, seq, _ in machine.waiting.head(min(2 * max(self._running(), self._gathered()), MOST)):
             record = machine.records.get(seq)
             if record is None or record.manager != COMMAND_MANAGER or seq in self._kept:
                 continue

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 CANCELLED, SHUTDOWN, HURRIED = "cancelled", "shutdown", "cancelled at once"
 """Why a command is ended from here."""
 APART_LINE = "orcha: it goes on under another build of Orcha: what it writes from now on is not passed on, its end is\n"
+GATHER = 0.001
+"""Seconds for which a transaction waits for the end of one more short command."""
 CANNOT = 125
 """Code of a command that could not be handed over."""
 
@@ -53,6 +55,8 @@ class CommandRunner:
         self._kept: dict[int, tuple[int, int]] = {}
         """Attempts with the last chunk that the transaction in the making keeps, by sequence."""
         self._raw: RawFiles | None = None
+        self._looked = False
+        """Whether this batch has what shims had said when it began."""
         self._adopted: dict[int, tuple[CommandRow, Found]] = {}
         self.keep = engine.settings.keep_commands
         """Whether commands go on when the service stops."""
@@ -92,12 +96,16 @@ class CommandRunner:
         return [] if self._commands is None else self._commands.descriptors()
 
     def _take(self, events: list[Event]) -> None:
+        self._looked = False
         self._engine.turns.take(self._handle, events, may_commit=True, ends=True, more=self._more)
 
     def _more(self) -> bool:
         """Handle what shims have said since, so that it goes into the same transaction; False for nothing."""
-        commands = self._commands
-        events = commands.more() if commands is not None else []
+        waits = self._engine.claims.gather()
+        if self._commands is None or (self._looked and not waits):
+            return False
+        self._looked = True
+        events = self._commands.more(GATHER if waits else 0.0)
         self._handle(events)
         return bool(events)
 

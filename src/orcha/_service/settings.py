@@ -38,7 +38,7 @@ class Settings:
     """How long a cancelled action's thread may go on after its processes are gone."""
     keep_commands: bool = False
     """Whether running commands go on when the service stops in good order, and are found at its next start."""
-    claims: bool = False
+    claims: bool = True
     """Whether short commands may start before the transaction that says so (decision 10)."""
     keep_age: float = 7 * DAY
     """Age at which ended petitions and their outputs are forgotten."""
@@ -82,7 +82,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
         stop_grace=_number("ORCHA_STOP_GRACE", 10.0),
         abandon_after=_number("ORCHA_ABANDON_AFTER", 10.0),
         keep_commands=bool(_number("ORCHA_KEEP_COMMANDS", 0)),
-        claims=bool(_number("ORCHA_CLAIMS", 0)),
+        claims=bool(_number("ORCHA_CLAIMS", 1)),
         keep_age=_number("ORCHA_KEEP_AGE", 7 * DAY),
         keep_count=int(_number("ORCHA_KEEP_COUNT", 10_000)),
         keep_least=_number("ORCHA_KEEP_LEAST", HOUR),

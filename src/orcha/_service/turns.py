@@ -68,8 +68,8 @@ class Turns:
             may_commit: whether this thread may wait for the disk; else the engine's thread does that.
             ends: whether something ends: where others wait, what starts in its place is to be kept with it, and the
                 engine's thread gathers both.
-            more: called as the engine before it waits for the disk: handles what the caller has for it by then, and
-                tells whether that was anything.
+            more: called as the engine before it waits for the disk, until it gives False: handles what the caller has
+                for it by then, and tells whether that was anything.
 
         """
         inbox = self.inbox
@@ -95,7 +95,7 @@ class Turns:
         engine.visits.collect()
         self._handle(self.inbox.take(MOST_EVENTS))
         engine.visits.dispatch()
-        if more is not None and more():
+        while more is not None and more():
             engine.visits.dispatch()
         if may_commit:
             self._keep()

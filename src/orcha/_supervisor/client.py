@@ -315,9 +315,9 @@ class Commands:
             if events:
                 self._on_events(events)
 
-    def more(self) -> list[Event]:
+    def more(self, seconds: float) -> list[Event]:
         """See the contract."""
-        return self._listen(0)
+        return self._listen(seconds)
 
     def _listen(self, timeout: float | None) -> list[Event]:
         ready = self._epoll.poll(timeout)

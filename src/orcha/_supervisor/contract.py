@@ -249,8 +249,11 @@ class Commands(Protocol):
         """Acknowledge the end, or the loss: the shim is free again, and hears of it at :meth:`settle` at the latest."""
         ...
 
-    def more(self) -> list[Event]:
-        """Give the events that have come since; only on the thread, and while, it tells of others."""
+    def more(self, seconds: float) -> list[Event]:
+        """Give the events that have come since, or come next within so many seconds.
+
+        Only on the thread, and while, it tells of others.
+        """
         ...
 
     def settle(self) -> None:
