@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from orcha._wire import turns
 from orcha._wire.channel import ClientChannel
 from orcha._wire.messages import Verdict
 from orcha._wire.turns import _NOBODY
@@ -31,7 +32,13 @@ def takers(monkeypatch):
 
 
 @pytest.fixture
-def asked(scripted, client_of, item):
+def pause(request, monkeypatch):
+    """How long the client's thread rests: until it is woken, where a test does not want it otherwise."""
+    monkeypatch.setattr(turns, "PAUSE", getattr(request, "param", 3600.0))
+
+
+@pytest.fixture
+def asked(pause, scripted, client_of, item):
     """A service, a client and a channel whose client's thread rests, since this one has waited."""
     service = scripted(lambda item: None)
     client = client_of(service)
@@ -66,6 +73,7 @@ def test_who_waits_reads(asked, takers):
     assert takers == [MINE]
 
 
+@pytest.mark.parametrize("pause", [0.02], indirect=True)
 def test_where_nobody_waits_the_client_s_thread_reads(asked, takers):
     service, _, channel = asked
     service.put(channel.__orcha_channel__, "y")
@@ -76,7 +84,8 @@ def test_where_nobody_waits_the_client_s_thread_reads(asked, takers):
 def test_it_is_woken_by_who_has_waited_for_long(asked, takers):
     service, client, channel = asked
     thread = reading(client, channel.get)
-    wait_for(lambda: client._reader.turns._rests_long, what="the client's thread to wait for the bell")
+    its = client._reader.turns
+    wait_for(lambda: its.wake() or its._rests_long, what="the client's thread to wait for the bell")
     service.put(channel.__orcha_channel__, "y", "z")
     thread.join()
     service.put(channel.__orcha_channel__, "later")
@@ -187,4 +196,30 @@ def test_an_interruption_while_nothing_comes_costs_nothing(asked):
     thread.join()
     service.put(channel.__orcha_channel__, "y")
     assert channel.get() == "y"
+    assert service.accepted == 1
+
+
+def test_a_signal_handler_may_ask_while_its_thread_reads(asked):
+    service, client, channel = asked
+    me, answers = threading.get_ident(), []
+
+    def handle(*_):
+        answers.append(client.ping().verdict)
+        service.put(channel.__orcha_channel__, "y")
+
+    def interrupt():
+        wait_for(lambda: client._reader.turns._holder == me, what="its turn")
+        signal.pthread_kill(me, signal.SIGALRM)
+
+    before = signal.signal(signal.SIGALRM, handle)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        assert channel.get() == "y"
+    finally:
+        thread.join()
+        signal.signal(signal.SIGALRM, before)
+    assert answers == [Verdict.OK]
+    service.put(channel.__orcha_channel__, "z")
+    assert channel.get() == "z"
     assert service.accepted == 1

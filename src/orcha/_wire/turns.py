@@ -88,6 +88,8 @@ class Turns:
             return True
         me, mine = threading.get_ident(), False
         until = time.monotonic() + timeout if timeout >= 0 else None
+        if self._holder == me:
+            return self._lend(gate, until)
         self._others[me] = gate  # before the look whose turn it is: who gives it back looks in the opposite order
         try:
             with self._lock:
@@ -97,7 +99,8 @@ class Turns:
             if mine:
                 if self._read(gate, until):
                     return True
-                self._holder = _NOBODY
+                if self._holder == me:
+                    self._holder = _NOBODY
                 mine = False
                 self._bell.put(None)
             self._wanted = True
@@ -105,7 +108,8 @@ class Turns:
         finally:  # no call before what has to be done: an interruption would leave it out
             del self._others[me]
             if mine:
-                self._holder = _NOBODY
+                if self._holder == me:
+                    self._holder = _NOBODY
                 self._used += 1
                 if self._others or self._rests_long or self.unread or self.is_torn:
                     self._bell.put(None)
@@ -114,29 +118,52 @@ class Turns:
         """Have who reads look at its gate, or its connection, after another thread has changed that."""
         if self._holder in {_NOBODY, self._thread, threading.get_ident()}:
             return
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """End the poll(2) of who reads, or the next."""
         with self._lock:
             if self._nudge >= 0:
                 os.eventfd_write(self._nudge, 1)
 
+    def _lend(self, gate: threading.Lock, until: float | None) -> bool:
+        """Wait in a signal handler that runs while this thread reads: the client's thread does that from now on."""
+        me = threading.get_ident()
+        below = self._others.get(me)
+        self._holder = _NOBODY
+        self._wanted = True
+        try:
+            self._others[me] = gate
+            self._bell.put(None)
+            return gate.acquire(timeout=_left(until))
+        finally:
+            if below is not None:
+                self._others[me] = below
+            self._interrupt()  # what the handler interrupted may be in there still
+
     def _read(self, gate: threading.Lock, until: float | None) -> bool:
         """Read until the gate is released; False where that is left to the client's thread, or time is over."""
         link, poll, nudge = self._link, self._poll, self._nudge
+        me = threading.get_ident()
         assert link is not None
         while not gate.acquire(blocking=False):
             left = _left(until)
             if left == 0:
                 return False
             for descriptor, _ in poll.poll(min(left, _LONGEST) * 1000 if left > 0 else None):
-                if descriptor == nudge:
-                    with contextlib.suppress(BlockingIOError):
-                        os.eventfd_read(nudge)
-                    if link.fileno() < 0:
+                if self._holder != me:
+                    return False
+                if descriptor != nudge:
+                    if not self._receive(link, me):
                         return False
-                elif not self._receive(link):
+                    continue
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(nudge)
+                if link.fileno() < 0:
                     return False
         return True
 
-    def _receive(self, link: Link) -> bool:
+    def _receive(self, link: Link, me: int) -> bool:
         """Take what has come; False where the client's thread has to."""
         self.is_torn = True
         try:
@@ -147,14 +174,16 @@ class Turns:
         except FrameError as error:
             self.problem = str(error)
             return False
+        if self._holder != me:  # lent meanwhile, when it was torn
+            return False
         if bodies is None:
             self.is_torn = False
             return False
-        self.unread.extend(bodies)
-        self.is_torn = False
         unread = self.unread
+        unread.extend(bodies)
+        self.is_torn = False
         while unread:
-            if not self._take(unread[0]):
+            if not self._take(unread[0]) or self._holder != me:
                 return False
             unread.popleft()
         return True
