@@ -64,7 +64,7 @@ class ClientChannel:
     asked = False
     """Somebody wants it followed; the sending thread's."""
     known = False
-    """The service has it; set by the sending thread, and by the reading one where the submit followed it."""
+    """The service has it; set by the sending thread, and by who reads where the submit followed it."""
     link = 0
     """Number of the connection on which it is followed; the sending thread's."""
     _closed = False
@@ -206,7 +206,7 @@ class ClientChannel:
         if self.asked and not self._closed:
             self._owner.discard(self._identity)
 
-    # --- from the service: the reading thread --------------------------------------------------------------------
+    # --- from the service: whoever reads -------------------------------------------------------------------------
 
     def deliver(self, index: int, records: Sequence[Record], overhead: int = 0) -> bool:
         """Take records of the log, the first of which has this index; False where some before it are missing.

@@ -122,7 +122,7 @@ class Part:
 
 
 class Pending:
-    """What was asked for and has no answer yet, by number; shared by the sending and the reading thread."""
+    """What was asked for and has no answer yet, by number; shared by who sends and who reads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
