@@ -89,11 +89,11 @@ def claim_of(record):
 
 @pytest.fixture
 def engine():
-    """Four of five waiting petitions are claimed, since one runs, and it has ended soon."""
-    it = Engine(waiting=5)
+    """Six of seven waiting petitions are claimed, since one runs, and it has ended soon."""
+    it = Engine(waiting=7)
     it.claims.note_end(SHORT)
     assert it.commit() == []
-    assert it.machine.claimed == [1, 2, 3, 4]
+    assert it.machine.claimed == [1, 2, 3, 4, 5, 6]
     return it
 
 
@@ -138,8 +138,8 @@ def test_no_more_are_claimed_than_a_power_cut_may_leave_in_doubt():
 
 
 def test_one_that_is_claimed_starts_at_once_and_others_wait_for_their_transaction(engine):
-    first, last = engine.machine.records[1], engine.machine.records[5]
-    assert engine.commit(first, last) == [5]
+    first, last = engine.machine.records[1], engine.machine.records[7]
+    assert engine.commit(first, last) == [7]
     assert engine.started == [1]
 
 
@@ -162,7 +162,7 @@ def test_a_claim_is_good_for_one_attempt(engine):
 def test_those_that_are_claimed_are_not_claimed_again(engine):
     engine.claims.note_end(0)
     engine.commit()
-    assert engine.machine.claimed == [1, 2, 3, 4]
+    assert engine.machine.claimed == [1, 2, 3, 4, 5, 6]
 
 
 def test_claims_are_taken_back_when_nothing_has_come_of_them(engine, monkeypatch):
@@ -176,14 +176,14 @@ def test_claims_are_taken_back_when_nothing_has_come_of_them(engine, monkeypatch
     del engine.machine.records[2]
     monkeypatch.setattr("time.monotonic", lambda: due)
     look()
-    assert engine.machine.unclaimed == [1, 3, 4]
+    assert engine.machine.unclaimed == [1, 3, 4, 5, 6]
     assert not engine.claims.are_kept
     assert engine.due == []
 
 
 def test_a_stop_takes_all_back(engine):
     engine.claims.take_back()
-    assert engine.machine.unclaimed == [1, 2, 3, 4]
+    assert engine.machine.unclaimed == [1, 2, 3, 4, 5, 6]
     assert engine.commit(engine.machine.records[1]) == [1]
 
 
@@ -221,5 +221,5 @@ def test_a_transaction_does_not_wait_where(engine, reason):
     if reason == "other events":
         engine.turns.inbox.append(1)
     if reason == "a start":
-        start(engine, engine.machine.records[5])
+        start(engine, engine.machine.records[7])
     assert not engine.claims.gather()

@@ -29,7 +29,7 @@ _ON_FINISH, _ON_START = Do.ON_FINISH, Do.ON_START
 
 SHORT = 0.05
 """Seconds: others are claimed where a command ran no longer."""
-GATHERED = 4
+GATHERED = 6
 """Ends that one transaction waits for: each holds its shim until then."""
 MOST = 16
 """Commands that are claimed at once."""
@@ -83,7 +83,7 @@ class Claims:
         return self._ends < self._gathered() and bool(self._kept) and not waits
 
     def _gathered(self) -> int:
-        return min(2 * self._running(), GATHERED)
+        return min(3 * self._running(), GATHERED)
 
     def _running(self) -> int:
         return len(self._engine.granted.of(COMMAND_MANAGER))

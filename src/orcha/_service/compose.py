@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -24,7 +25,7 @@ from orcha._processes.watching import Watcher
 from orcha._service import faults
 from orcha._service.engine import Engine
 from orcha._service.inside import Inside
-from orcha._service.managers import Managers, alone
+from orcha._service.managers import COMMAND_MANAGER, Managers, alone
 from orcha._service.marking import is_marked
 from orcha._service.recovery import recover_all
 from orcha._service.settings import Settings, from_environment
@@ -261,7 +262,7 @@ class _Parts:
         return incarnation
 
     def _commands(self, on_events: Callable[[list[Event]], None]) -> Commands:
-        """Reach commands; nobody but who runs one pays for it."""
+        """Reach commands; nobody but who offers or runs them pays for it."""
         from orcha._supervisor.client import Commands
 
         folder, epoch = Path(self.engine.settings.endpoint.folder), self.engine.incarnation.epoch
@@ -285,6 +286,9 @@ class _Parts:
             self._close()
             raise
         self.engine.start()
+        if COMMAND_MANAGER in self.engine.managers.names:
+            with contextlib.suppress(OSError):  # it is told with the first command
+                self.engine.commands.reach().prepare()
 
     def stop(self) -> None:
         """Stop all parts; the engine has stopped."""

@@ -18,7 +18,7 @@ from orcha._supervisor.contract import LOST, Ended, Lost, NotStarted
 from orcha._supervisor.known import Known, connect, event_of, exited
 from orcha._supervisor.launching import Supervisor
 from orcha._supervisor.protocol import ProtocolError, pack_spec
-from orcha._supervisor.roster import Roster
+from orcha._supervisor.roster import IDLE_SHIMS, SPARE, Roster
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     from orcha._supervisor.contract import Event, Found, Spec
     from orcha._supervisor.protocol import Frame
 
-SPARE = 1
-"""Shims asked for beyond those that are needed now."""
-IDLE_SHIMS = 2 * (os.cpu_count() or 1) + 2
-"""Shims kept for later."""
 GIVE_UP = 3
 """Supervisors in a row that end without having forked, before what waits for them is lost."""
 END = 10.0
@@ -112,12 +108,17 @@ class Commands:
         with self._lock:
             if self._closing:
                 return
-            self._run()
             if self._roster.idle:
                 self._hand(self._roster.idle.pop(), spec)
             else:
                 self._waiting.append(spec)
                 self._ask()
+
+    def prepare(self) -> None:
+        """See the contract."""
+        with self._lock:
+            if not (self._closing or self._roster):
+                self._ask(ahead=1)
 
     def cancel(self, seq: int, attempt: int, why: str) -> None:
         """See the contract."""
@@ -150,8 +151,7 @@ class Commands:
     def forget(self, seq: int, attempt: int) -> None:
         """See the contract."""
         with self._lock:
-            shim = self._roster.by_key.get((seq, attempt))
-            if shim is not None and shim.is_over:
+            if (shim := self._roster.by_key.get((seq, attempt))) is not None and shim.is_over:
                 self._free(shim)
             self._bury_box(seq, attempt)
 
@@ -198,11 +198,9 @@ class Commands:
 
     def _tell(self, seq: int, attempt: int, head: dict[str, Any], raw: bytes = b"") -> bool:
         with self._lock:
-            shim = self._roster.by_key.get((seq, attempt))
-            if shim is None:
-                return False
-            shim.link.send({**head, "s": seq, "a": attempt}, raw)
-            return True
+            if (shim := self._roster.by_key.get((seq, attempt))) is not None:
+                shim.link.send({**head, "s": seq, "a": attempt}, raw)
+            return shim is not None
 
     def _end(self, seq: int, attempt: int, verb: str, why: str) -> None:
         with self._lock:
@@ -243,8 +241,9 @@ class Commands:
 
     # --- the supervisor ---------------------------------------------------------------------------------------------
 
-    def _ask(self) -> None:
-        """Have as many shims coming as attempts wait."""
+    def _ask(self, ahead: int = 0) -> None:
+        """Have as many shims coming as attempts wait, and some more."""
+        self._run()
         supervisor = self._supervisor
         if supervisor is None:
             try:
@@ -253,7 +252,7 @@ class Commands:
                 self._no_supervisor(f"no supervisor can be started: {error}")
                 return
             self._epoll.register(supervisor.link.descriptor, select.EPOLLIN)
-        if (missing := len(self._waiting) - supervisor.asked) > 0:
+        if (missing := len(self._waiting) + ahead - supervisor.asked) > 0:
             supervisor.ask(missing + SPARE)
 
     def _hear_supervisor(self, supervisor: Supervisor) -> None:
@@ -293,8 +292,8 @@ class Commands:
         """Give back what waits."""
         self._report(logging.ERROR, why)
         self._failures = 0
-        while self._waiting:
-            spec = self._waiting.popleft()
+        waiting, self._waiting = self._waiting, deque()
+        for spec in waiting:
             self._post(Lost(spec.seq, spec.attempt, executed=False))
 
     # --- the reader thread ------------------------------------------------------------------------------------------

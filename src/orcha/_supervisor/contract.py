@@ -249,6 +249,10 @@ class Commands(Protocol):
         """Acknowledge the end, or the loss: the shim is free again, and hears of it at :meth:`settle` at the latest."""
         ...
 
+    def prepare(self) -> None:
+        """Have what executes commands started before the first comes; nothing is said where that cannot be."""
+        ...
+
     def more(self, seconds: float) -> list[Event]:
         """Give the events that have come since, or come next within so many seconds.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 
 TYPE_CHECKING = False
@@ -10,6 +11,12 @@ if TYPE_CHECKING:
 
     from orcha._supervisor.known import Known
     from orcha._supervisor.link import Link
+
+
+SPARE = 1
+"""Shims asked for beyond those that are needed now."""
+IDLE_SHIMS = 2 * (os.cpu_count() or 1) + 4
+"""Shims kept for later."""
 
 
 class Roster:
