@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from orcha._processes.ending import Ending
-from orcha._processes.identity import identify
+from orcha._processes.identity import identify, read_stat
 from orcha._processes.ladder import AT_ONCE, POLITE, Ladder, Rung
 from orcha._processes.population import Known, Tagged, population_for
 from orcha._processes.tag import new_nonce
@@ -130,6 +130,7 @@ def test_an_ending_can_be_hurried(ending, ended, start) -> None:
 def test_a_stopped_process_is_continued_to_hear_its_signal(ending, ended, start) -> None:
     process = start(1)
     process.send_signal(signal.SIGSTOP)
+    wait_for(lambda: read_stat(process.pid).state == "T", what="the stop")
     ending.begin(1, [Rung(TERM, math.inf), *AT_ONCE])
     assert ended.get(timeout=30) == (1, (), TERM)
     assert process.wait() == -TERM
