@@ -199,17 +199,25 @@ def test_an_interruption_while_nothing_comes_costs_nothing(asked):
     assert service.accepted == 1
 
 
-def test_a_signal_handler_may_ask_while_its_thread_reads(asked):
+@pytest.mark.parametrize("who", ["itself", "another thread"])
+def test_a_signal_handler_may_ask_while_its_thread_waits(asked, item, who):
+    """Also where it is interrupted twice, and goes on to wait."""
     service, client, channel = asked
     me, answers = threading.get_ident(), []
+    other = client.channel()
+    client.submit([item("b", other)])
+    wait_for(lambda: rests(client, service, channel))
+    readers = [reading(client, other.get)] if who == "another thread" else []
 
     def handle(*_):
         answers.append(client.ping().verdict)
-        service.put(channel.__orcha_channel__, "y")
 
     def interrupt():
-        wait_for(lambda: client._reader.turns._holder == me, what="its turn")
-        signal.pthread_kill(me, signal.SIGALRM)
+        for count in (1, 2):
+            wait_for(lambda: channel._waiters and me in client._reader.turns._others, what="its waiting")
+            signal.pthread_kill(me, signal.SIGALRM)
+            wait_for(lambda count=count: len(answers) == count, what="an answer")
+        service.put(channel.__orcha_channel__, "y")
 
     before = signal.signal(signal.SIGALRM, handle)
     thread = threading.Thread(target=interrupt)
@@ -219,7 +227,11 @@ def test_a_signal_handler_may_ask_while_its_thread_reads(asked):
     finally:
         thread.join()
         signal.signal(signal.SIGALRM, before)
-    assert answers == [Verdict.OK]
+    assert answers == [Verdict.OK] * 2
+    assert me not in client._reader.turns._others
+    service.put(other.__orcha_channel__, "theirs")
+    for one in readers:
+        one.join()
     service.put(channel.__orcha_channel__, "z")
     assert channel.get() == "z"
     assert service.accepted == 1

@@ -31,6 +31,8 @@ SHORT = 0.05
 """Seconds: others are claimed where a command ran no longer."""
 GATHERED = 6
 """Ends that one transaction waits for: each holds its shim until then."""
+GATHERS = 0.005
+"""Seconds after the first of them for which it waits at most: output that came meanwhile waits with it."""
 MOST = 16
 """Commands that are claimed at once."""
 HOLDS = 0.25
@@ -52,9 +54,10 @@ class Claims:
     def __init__(self, engine: Engine) -> None:
         """Belong to an engine; nothing is claimed."""
         self._engine = engine
-        self._wanted = False
         self._ends = 0
         """Of short commands since the last transaction."""
+        self._until = 0.0
+        """Until when others may join them, of the monotonic clock."""
         self._new: list[Record] = []
         self._kept: dict[int, _Claim] = {}
         self._armed = False
@@ -67,7 +70,8 @@ class Claims:
     def note_end(self, seconds: float) -> None:
         """Note how long a command ran: those that run now may be over as soon."""
         if seconds <= SHORT:
-            self._wanted = True
+            if not self._ends:
+                self._until = time.monotonic() + GATHERS
             self._ends += 1
 
     def gather(self) -> bool:
@@ -80,7 +84,8 @@ class Claims:
         engine = self._engine
         effects = engine.machine.effects = self.begin(engine.machine.effects)
         waits = bool(engine.turns.inbox) or any(effect.do is not _ON_FINISH for effect in effects)
-        return self._ends < self._gathered() and bool(self._kept) and not waits
+        may_wait = bool(self._kept) and not waits and time.monotonic() < self._until
+        return may_wait and self._ends < self._gathered()
 
     def _gathered(self) -> int:
         return min(3 * self._running(), GATHERED)
@@ -90,9 +95,9 @@ class Claims:
 
     def add(self) -> None:
         """Claim the first of those that wait, some more than run, with the transaction that is about to be made."""
-        if not self._wanted:
+        if not self._ends:
             return
-        self._wanted, self._ends = False, 0
+        self._ends = 0
         engine, machine = self._engine, self._engine.machine
         is_wanted = engine.settings.claims and engine.settings.durable and not engine.channels.scarce
         if not is_wanted or engine.draining is not None or engine.paused or not machine.waiting:

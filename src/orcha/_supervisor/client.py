@@ -292,8 +292,8 @@ class Commands:
         """Give back what waits."""
         self._report(logging.ERROR, why)
         self._failures = 0
-        waiting, self._waiting = self._waiting, deque()
-        for spec in waiting:
+        while self._waiting:
+            spec = self._waiting.popleft()
             self._post(Lost(spec.seq, spec.attempt, executed=False))
 
     # --- the reader thread ------------------------------------------------------------------------------------------

@@ -250,7 +250,7 @@ class Commands(Protocol):
         ...
 
     def prepare(self) -> None:
-        """Have what executes commands started before the first comes; nothing is said where that cannot be."""
+        """Have what executes commands started before the first comes; a line says so where that cannot be."""
         ...
 
     def more(self, seconds: float) -> list[Event]:

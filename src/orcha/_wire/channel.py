@@ -30,7 +30,8 @@ WINDOW = 256 * 1024
 """Bytes of values a channel takes ahead of what was handed out."""
 _CREDIT_STEP = WINDOW // 4
 _VALUE, _NOTICE, _FINAL, _CLOSED = 0, 1, 2, 3  # messages.Kind, which costs the import of msgspec
-_NONE = b"\xc0"  # None, encoded
+NONE = b"\xc0"
+"""None, encoded: how most petitions end."""
 
 UNREACHABLE = 69
 """Final value where the service cannot be reached (sysexits.h EX_UNAVAILABLE)."""
@@ -321,7 +322,7 @@ class ClientChannel:
         """Make an entry of a record of the service."""
         if record.kind != _FINAL:
             return Entry(tail, index, record.payload, size=len(record.payload))
-        value = None if record.payload == _NONE else self._decoded(record.payload)
+        value = None if record.payload == NONE else self._decoded(record.payload)
         entry = Entry(tail, index, value, size=len(record.payload))
         entry.over, entry.finals = True, tail.finals + 1
         entry.final = value if isinstance(value, int) else None

@@ -8,7 +8,7 @@ import time
 from functools import partial
 from typing import NamedTuple
 
-from orcha._wire.channel import UNREACHABLE
+from orcha._wire.channel import NONE, UNREACHABLE
 from orcha._wire.turns import Turns
 from orcha.exceptions import AuthenticationError, OrchaConnectionError, OrchaError
 
@@ -27,8 +27,6 @@ DIAL_TIMEOUT = 5.0
 NOT_ACCEPTED = 77
 """Final value where the service does not accept the key (sysexits.h EX_NOPERM)."""
 _DELAYS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-_NONE = b"\xc0"
-_KEPT = frozenset({1, 2})  # messages.Verdict.ACCEPTED and KNOWN, whose import costs that of msgspec
 _BEFORE_INDEX = 20  # bytes of a Data's body: the array's head, the tag, the channel
 
 
@@ -45,6 +43,8 @@ class _Codec(NamedTuple):
     error: type[Exception]
     data: type[Data]
     submitted: type[Submitted]
+    kept: frozenset[int]
+    """Verdicts of what the service has."""
 
 
 class Reader:
@@ -202,8 +202,9 @@ class Reader:
         from orcha._wire import messages, values
         from orcha._wire.frames import FrameError, decode_service_message
 
-        self._codec = _Codec(decode_service_message, FrameError, messages.Data, messages.Submitted)
-        values.decode(_NONE)  # an import that Ctrl+C interrupts in `get` would stay locked for this thread
+        kept = frozenset((messages.Verdict.ACCEPTED, messages.Verdict.KNOWN))
+        self._codec = _Codec(decode_service_message, FrameError, messages.Data, messages.Submitted, kept)
+        values.decode(NONE)  # an import that Ctrl+C interrupts in `get` would stay locked for this thread
         self._stopping = ""
         turns = self.turns
         try:
@@ -236,7 +237,7 @@ class Reader:
         if isinstance(message, codec.data):
             self._prove()
             return self._data(message, body)
-        if isinstance(message, codec.submitted) and all(result.verdict in _KEPT for result in message.results):
+        if isinstance(message, codec.submitted) and all(result.verdict in codec.kept for result in message.results):
             self._prove()
             self._submitted(message)
             return True
@@ -273,7 +274,7 @@ class Reader:
             channel = self._channels.find(item.channel)
             if channel is None:
                 continue
-            if result.verdict not in _KEPT:
+            if result.verdict not in self._codec.kept:
                 channel.expect(-1)
             elif channel.link:  # followed by its submit; a connection that is lost is heard of after this
                 channel.known = True

@@ -73,7 +73,6 @@ class Sender:
         link = self._link
         if link is not None:
             link.close()
-            self._nudge()
 
     def discard(self, identity: bytes) -> None:
         """Be done with a channel; the service hears of many at once, since nobody waits for that."""

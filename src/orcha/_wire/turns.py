@@ -86,33 +86,46 @@ class Turns:
         """Wait until another thread, or what this one reads, releases the gate; False where the seconds have passed."""
         if gate.acquire(blocking=False):
             return True
-        me, mine = threading.get_ident(), False
+        me = threading.get_ident()
         until = time.monotonic() + timeout if timeout >= 0 else None
-        if self._holder == me:
-            return self._lend(gate, until)
+        below = self._others.get(me)  # of what a signal handler has interrupted
         self._others[me] = gate  # before the look whose turn it is: who gives it back looks in the opposite order
+        lends = self._holder == me  # a signal handler that waits while the code under it reads
+        try:
+            if lends:
+                self._holder = _NOBODY
+                self._bell.put(None)
+            elif self._read_in_turn(gate, until, me):
+                return True
+            self._wanted = True
+            return gate.acquire(timeout=_left(until))
+        finally:
+            if below is None:
+                del self._others[me]
+            else:
+                self._others[me] = below
+                self._bell.put(None)  # the client's thread may have seen that the handler waits no more, and that only
+            if lends:
+                self._interrupt()  # what the handler has interrupted may be in there still
+
+    def _read_in_turn(self, gate: threading.Lock, until: float | None, me: int) -> bool:
+        """Read if it may be this thread's turn, until the gate is released; False where it is not."""
+        mine = done = False
         try:
             with self._lock:
                 if self._holder == _NOBODY and self._link is not None and not self.unread and not self.is_torn:
                     self._holder = me
                     mine = True
             if mine:
-                if self._read(gate, until):
-                    return True
-                if self._holder == me:
-                    self._holder = _NOBODY
-                mine = False
-                self._bell.put(None)
-            self._wanted = True
-            return gate.acquire(timeout=_left(until))
-        finally:  # no call before what has to be done: an interruption would leave it out
-            del self._others[me]
+                done = self._read(gate, until, me)
+        finally:  # no call before the turn is given back, and the client's thread woken that waits for that alone
             if mine:
                 if self._holder == me:
                     self._holder = _NOBODY
                 self._used += 1
-                if self._others or self._rests_long or self.unread or self.is_torn:
+                if not done or self._rests_long or len(self._others) > 1:
                     self._bell.put(None)
+        return done
 
     def nudge(self) -> None:
         """Have who reads look at its gate, or its connection, after another thread has changed that."""
@@ -126,25 +139,9 @@ class Turns:
             if self._nudge >= 0:
                 os.eventfd_write(self._nudge, 1)
 
-    def _lend(self, gate: threading.Lock, until: float | None) -> bool:
-        """Wait in a signal handler that runs while this thread reads: the client's thread does that from now on."""
-        me = threading.get_ident()
-        below = self._others.get(me)
-        self._holder = _NOBODY
-        self._wanted = True
-        try:
-            self._others[me] = gate
-            self._bell.put(None)
-            return gate.acquire(timeout=_left(until))
-        finally:
-            if below is not None:
-                self._others[me] = below
-            self._interrupt()  # what the handler interrupted may be in there still
-
-    def _read(self, gate: threading.Lock, until: float | None) -> bool:
+    def _read(self, gate: threading.Lock, until: float | None, me: int) -> bool:
         """Read until the gate is released; False where that is left to the client's thread, or time is over."""
         link, poll, nudge = self._link, self._poll, self._nudge
-        me = threading.get_ident()
         assert link is not None
         while not gate.acquire(blocking=False):
             left = _left(until)
