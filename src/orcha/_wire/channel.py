@@ -30,8 +30,7 @@ WINDOW = 256 * 1024
 """Bytes of values a channel takes ahead of what was handed out."""
 _CREDIT_STEP = WINDOW // 4
 _VALUE, _NOTICE, _FINAL, _CLOSED = 0, 1, 2, 3  # messages.Kind, which costs the import of msgspec
-NONE = b"\xc0"
-"""None, encoded: how most petitions end."""
+NONE = b"\xc0"  # None, encoded: how most petitions end
 
 UNREACHABLE = 69
 """Final value where the service cannot be reached (sysexits.h EX_UNAVAILABLE)."""
