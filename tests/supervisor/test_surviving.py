@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from world import CHANNEL, World, box_path, boxes, kill_shim, running_from, shim_identity
+from world import CHANNEL, World, box_path, boxes, executing, kill_shim, running_from, shim_identity
 
 from orcha._processes.identity import identify, is_alive
 from orcha._supervisor import box
@@ -230,7 +230,7 @@ def test_after_the_supervisor_s_death_commands_go_on_and_new_ones_start(world: W
 
 def test_a_dead_shim_s_attempt_is_lost_and_its_processes_are_gone(world: World, nap: str) -> None:
     key = world.start("sh", "-c", f"setsid {nap} 1000 & env -i {nap} 1000")
-    wait_for(lambda: len(running_from(Path(nap).parent)) == 3)
+    wait_for(lambda: len(executing(nap)) == 2)
     kill_shim(world.shim_of(key))
     assert world.wait(key, Lost) == Lost(*key, executed=True, ended=None)
     assert not running_from(Path(nap).parent)
@@ -241,7 +241,7 @@ def test_a_shim_that_dies_with_the_service_is_found_lost(hold, open_world, nap: 
     holder = hold()
     holder.start(1, "sh", "-c", f"setsid {nap} 1000 & {nap} 1000")
     folder = holder_folder(open_world)
-    wait_for(lambda: len(running_from(Path(nap).parent)) == 3)
+    wait_for(lambda: len(executing(nap)) == 2)
     holder.kill()  # it would sweep
     ours = [known for pid in running_from(folder) if (known := identify(pid)) is not None]
     for number in (signal.SIGSTOP, signal.SIGKILL):  # the supervisor would sweep too, when it sees the shim's end first
@@ -272,7 +272,7 @@ def test_a_shim_s_leftovers_die_though_there_is_no_service(hold, open_world, nap
     holder = hold()
     holder.start(1, "sh", "-c", f"setsid {nap} 1000 & env -i {nap} 1000")
     folder = holder_folder(open_world)
-    wait_for(lambda: len(running_from(Path(nap).parent)) == 3)
+    wait_for(lambda: len(executing(nap)) == 2)
     holder.kill()
     for word in boxes(folder):
         kill_shim(word)
@@ -283,7 +283,7 @@ def test_a_command_whose_shim_cannot_be_found_any_more_ends_with_its_service(hol
     holder = hold()
     holder.start(1, "sh", "-c", f"trap '' INT TERM; setsid {nap} 1000 & env -i {nap} 1000")
     folder = holder_folder(open_world)
-    wait_for(lambda: len(running_from(Path(nap).parent)) == 3)
+    wait_for(lambda: len(executing(nap)) == 2)
     [shim] = [word.pid for word in boxes(folder) if word.seq == 1]
     shutil.rmtree(folder / "shims")
     holder.kill()
@@ -321,7 +321,7 @@ def test_a_command_that_is_not_to_outlive_its_service_ends_with_it(hold, open_wo
         1, "sh", "-c", f"trap 'touch {asked}; exit' INT; setsid {nap} 1000 & {nap} 1000", outlives=False, grace=20.0
     )
     folder = holder_folder(open_world)
-    wait_for(lambda: len(running_from(Path(nap).parent)) == 3)
+    wait_for(lambda: len(executing(nap)) == 2)
     holder.kill()
     wait_for(lambda: not running_from(Path(nap).parent), what="its end")
     wait_for(lambda: not boxes(folder), what="the end of its shim")

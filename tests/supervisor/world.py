@@ -161,3 +161,14 @@ def running_from(folder: Path) -> list[int]:
                 if os.fsencode(folder) in (entry / "cmdline").read_bytes():
                     found.append(int(entry.name))
     return found
+
+
+def executing(program: str) -> list[int]:
+    """Give the pids of all processes that execute this program: a fork that is to execute it is none yet."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                if (entry / "exe").readlink() == Path(program):
+                    found.append(int(entry.name))
+    return found
