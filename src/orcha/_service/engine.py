@@ -175,7 +175,15 @@ class Engine:
     def finish(self, seq: int, attempt: int, value: int | None) -> None:
         """Take an attempt's final value."""
         self.check_not_stale()
-        self.turns.inbox.put((self.machine.finish, seq, attempt, value))
+        inbox = self.turns.inbox
+        inbox.add((self.machine.finish, seq, attempt, value))
+        if not self.visits.hooks.looks_again:
+            inbox.ring()
+
+    def look(self) -> None:
+        """Be woken where something lies there."""
+        if self.turns.inbox:
+            self.turns.inbox.ring()
 
     def took_process(self, run: Run, pid: int) -> None:
         """Take a process that an action started: it is tagged, and ended at once where the attempt is over."""

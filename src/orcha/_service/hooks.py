@@ -13,41 +13,34 @@ import threading
 import time
 import traceback
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from orcha._core.choose import PATIENCE, Answer, checked_priority, choose
-from orcha._core.record import Phase
-from orcha._core.state import OnInterrupt
+from orcha._core.choose import PATIENCE, Answer, choose
 from orcha._core.tuples import new_tuple
+from orcha._service.converting import convert
 from orcha._service.describe import describe
-from orcha._service.managers import COMMAND_MANAGER
 from orcha._service.marking import mark_started
-from orcha._service.retrying import retry_of
 from orcha._service.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Result
 from orcha._wire import values
-from orcha._wire.attempt import AttemptChannel
 from orcha.exceptions import ConditionFailed, StaleCall
-from orcha.interfaces.command import CommandPetition
-from orcha.interfaces.message import Message
-from orcha.interfaces.petition import Petition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from orcha._core.record import Record
     from orcha._service.steps import Steps
     from orcha._service.visit import Visit
-    from orcha.interfaces.policy import Policy
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
-_ACTION = Phase.ACTION
 _AGAIN, _BROKEN, _NO, _NONE, _YES = Answer.AGAIN, Answer.BROKEN, Answer.NO, Answer.NONE, Answer.YES
 
 FORKED_AND_RETURNED = 70
 """Exit code of a copy of the service that plugin code made by forking and returning."""
 MOST_AGAIN = 8
 """How often those that said no are asked again in one visit."""
+LOOKS_AGAIN = 0.002
+"""Seconds for which the final value of an action may lie there while that action goes on."""
 SAMPLE_SECONDS = 0.002
 """Longest slice of asking petitions far from the head."""
 CANCELLED_BEFORE = "cancelled before it started"
@@ -55,7 +48,6 @@ SAYS_NO = "its condition says no"
 """Why a petition waits whose condition gives no reason."""
 _getpid = os.getpid
 _monotonic = time.monotonic
-_POLICIES = {"fail": OnInterrupt.FAIL, "rerun": OnInterrupt.RERUN, "ask": OnInterrupt.ASK}
 
 
 class Stack:
@@ -82,6 +74,7 @@ class Hooks:
         functions: dict[str, Callable[..., Any]],
         done: Callable[[Visit], None],
         came_back: Callable[[int], None],
+        look: Callable[[], None],
     ) -> None:
         """Prepare; no thread runs before `start`.
 
@@ -93,6 +86,7 @@ class Hooks:
             functions: what clients may call by name.
             done: told of a visit that is over.
             came_back: told the identity of a given-up thread whose call returned.
+            look: has the engine look at what it was not woken for.
 
         """
         self._manager_of = manager_of
@@ -102,6 +96,9 @@ class Hooks:
         self._functions = functions
         self._done = done
         self._came_back = came_back
+        self._look = look
+        self.looks_again = False
+        """Whether the engine will be made to look in a moment: whoever brings it a value need not wake it."""
         self._pid = os.getpid()
         self._inbox: SimpleQueue[Visit | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -151,15 +148,32 @@ class Hooks:
 
     def _run(self, inbox: SimpleQueue[Visit | None]) -> None:
         try:
-            while (visit := inbox.get()) is not None:
+            visit = inbox.get()
+            while visit is not None:
                 self._visit(visit)
                 visit.over = True
                 if visit.awaited:  # looked at last: the engine sets it, and looks at `over` after that
                     self._done(visit)
+                visit = self._next(inbox) if visit.started else inbox.get()
         except StaleCall:
             identity = threading.get_ident()
             self.stale.discard(identity)
             self._came_back(identity)
+
+    def _next(self, inbox: SimpleQueue[Visit | None]) -> Visit | None:
+        """Wait for the visit after one that started an action; the engine looks in a moment, or as soon as it comes.
+
+        An action that is over at once brings its own thread to the engine, which need not be woken for its value.
+        """
+        self.looks_again = True
+        try:
+            return inbox.get(timeout=LOOKS_AGAIN)
+        except Empty:
+            pass
+        finally:
+            self.looks_again = False  # before the look: who brings a value puts it first, and then reads this
+            self._look()
+        return inbox.get()
 
     def _visit(self, visit: Visit) -> None:
         self._make_calls(visit)
@@ -198,6 +212,7 @@ class Hooks:
                     visit.awaited = True
                 elif hook is ON_START:
                     self._steps.go(record)
+                    visit.started = True
                 visit.results.append(result)
                 visit.current = None
             if hook is CONVERT and extra is None and result.error is None:
@@ -244,59 +259,10 @@ class Hooks:
             return Result(CALL, record, describe(error))
 
     def _convert(self, record: Record, *, fresh: bool) -> Result:
-        try:
-            petition = self._converted(record)
-            priority = checked_priority(petition.priority)
-            policy: Policy | None = getattr(petition, "policy", None)
-            if fresh and policy is not None and policy.needs:
-                self._check_needs(policy.needs)
-            is_command = isinstance(petition, CommandPetition)
-            if is_command and record.manager != COMMAND_MANAGER:  # which has looked already
-                petition.check()  # type: ignore[attr-defined]  # a CommandPetition's
-            retry = retry_of(petition, policy) if is_command or policy is not None else None
-        except StaleCall:
-            raise
-        except _NotConverted as error:
-            return Result(CONVERT, record, str(error))
-        except BaseException as error:  # noqa: BLE001 - as above
-            return Result(CONVERT, record, f"convert_to_petition: {describe(error)}")
-        record.petition = petition
-        if record.phase is not _ACTION:
-            record.command = is_command
-        record.retry = retry
-        self._steps.mark(record)
-        if fresh:
-            record.priority = priority
-        if policy is not None:
-            record.needs = policy.needs or None
-            record.on_interrupt = _POLICIES[policy.on_interrupt]
-            record.timeout = policy.timeout
-            record.queue_timeout = policy.queue_timeout
-            record.group = policy.group
-            record.once = policy.once
-        return new_tuple(Result, (CONVERT, record, None, None, None))
-
-    def _check_needs(self, needs: Mapping[str, int]) -> None:
-        refusal = self._port.groups.resources.refusal(needs)
-        if refusal is not None:
-            raise _NotConverted(refusal)
-
-    def _converted(self, record: Record) -> Petition:
-        port = self._port
-        extras = values.decode(record.extras or b"", channel=lambda channel: AttemptChannel(channel, port))
-        manager = self._manager_of(record)
-        petition = manager.convert_to_petition(Message(record.id, extras))
-        if petition is None:
-            name = type(manager).__name__
-            message = f"message {record.key!r} was rejected: {name}.convert_to_petition made no petition of it"
-            raise _NotConverted(message)
-        if not isinstance(petition, Petition):
-            message = f"convert_to_petition gave a {type(petition).__name__}, not a Petition"
-            raise _NotConverted(message)
-        if str(petition.id) != record.key:
-            message = f"convert_to_petition gave a petition with the id {str(petition.id)!r}, not {record.key!r}"
-            raise _NotConverted(message)
-        return petition
+        error = convert(record, self._manager_of(record), self._port, fresh=fresh)
+        if error is None:
+            self._steps.mark(record)
+        return new_tuple(Result, (CONVERT, record, error, None, None))
 
     def _ask(self, visit: Visit, record: Record) -> Answer:
         """Ask a condition; a no with the reason known already leaves no result, and costs little."""
@@ -383,7 +349,3 @@ def _reason_of(visit: Visit, record: Record, failed: ConditionFailed) -> str:
 def _is_cancelled(record: Record) -> bool:
     """Tell whether the action must not be called any more."""
     return not record.may_start
-
-
-class _NotConverted(Exception):  # noqa: N818 - never leaves this module
-    """What came back from convert_to_petition is no petition."""

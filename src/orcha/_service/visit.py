@@ -68,6 +68,7 @@ class Visit:
         "sample",
         "shut",
         "since",
+        "started",
         "version",
         "waiting",
     )
@@ -94,6 +95,8 @@ class Visit:
         self.abandoned = False
         self.awaited = bool(waiting or sample or any(call.hook is not ON_START for call in calls))
         """The engine is to be woken when it is over; of starts that went well it learns at its next event."""
+        self.started = False
+        """Whether an action was started in it."""
         self.over = False
         self.lock = threading.Lock()
 

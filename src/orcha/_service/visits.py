@@ -54,6 +54,7 @@ class Visits:
             self.functions,
             engine.visit_over,
             lambda thread: engine.post(self._came_back, thread),
+            engine.look,
         )
         self.candidates = Candidates(engine)
         self._starts: list[Record] = []

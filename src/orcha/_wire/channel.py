@@ -372,7 +372,7 @@ class ClientChannel:
                 return
             self._waiters.add(waiter)
         left = -1.0 if deadline is None else min(max(deadline - time.monotonic(), 0.0), threading.TIMEOUT_MAX)
-        if self._owner.wait(waiter, left):
+        if self._owner.wait(waiter, left, is_answer=self._last.index < 0 and self._expected == 1):
             return
         self._waiters.discard(waiter)
         if deadline is not None and time.monotonic() >= deadline:

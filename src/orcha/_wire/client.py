@@ -310,12 +310,12 @@ class Client(Verbs):
         """Tell the service that nobody reads a channel."""
         self._sender.discard(identity)
 
-    def wait(self, gate: threading.Lock, timeout: float) -> bool:
+    def wait(self, gate: threading.Lock, timeout: float, *, is_answer: bool) -> bool:
         """Wait until the gate is released, `timeout` seconds at most unless negative; no longer than is any use."""
         patience = self.patience()
         if patience is not None:
             timeout = patience if timeout < 0 else min(timeout, patience)
-        return self._reader.turns.wait(gate, timeout)
+        return self._reader.turns.wait(gate, timeout, is_answer=is_answer)
 
     def nudge(self) -> None:
         """Have who waits look at its gate."""

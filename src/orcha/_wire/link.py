@@ -53,8 +53,11 @@ if TYPE_CHECKING:
         def discard(self, channel: bytes) -> None:
             """Nobody can read this channel any more."""
 
-        def wait(self, gate: Lock, timeout: float) -> bool:
-            """Wait until the gate is released, `timeout` seconds at most unless negative; no longer than is any use."""
+        def wait(self, gate: Lock, timeout: float, *, is_answer: bool) -> bool:
+            """Wait until the gate is released, `timeout` seconds at most unless negative; no longer than is any use.
+
+            What `is_answer` may come at once.
+            """
 
         def nudge(self) -> None:
             """Have who waits look at its gate."""

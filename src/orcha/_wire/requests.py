@@ -41,7 +41,9 @@ class Ticket:
         """
         if self.finished:
             return True
-        return self._gate.acquire(timeout=timeout) if turns is None else turns.wait(self._gate, timeout)
+        if turns is None:
+            return self._gate.acquire(timeout=timeout)
+        return turns.wait(self._gate, timeout, is_answer=True)
 
 
 class Request(Ticket):

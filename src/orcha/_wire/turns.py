@@ -3,7 +3,8 @@
 The client has a thread that reads, but a value that it takes has yet to wake the thread that waits for it, which costs
 as much as reading. So who waits reads by itself, as long as it waits: what is for others it delivers on the way, and
 what is out of the ordinary it leaves to the client's thread. That one rests meanwhile, and takes over where nobody has
-read for a moment.
+read for a moment. Where answers have been coming at once, who waits for the next one looks for a moment before it
+sleeps.
 
 How a KeyboardInterrupt loses nothing: CPython runs signal handlers where a function begins, where a loop jumps back and
 after the call of a C function, never between two plain loads and stores. So a turn is taken and given back by stores
@@ -24,6 +25,7 @@ from collections import deque
 from queue import Empty, SimpleQueue
 
 from orcha._wire.frames import FrameError
+from orcha._wire.promptness import AT_ONCE, Promptness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ class Turns:
         """What threads wait for, by thread."""
         self._wanted = False
         """Whether one of them found that it was not its turn."""
+        self._answers = Promptness()
         self._used = 0
         """Turns that were given back."""
         self._rests_long = False
@@ -82,10 +85,21 @@ class Turns:
 
     # --- any thread ----------------------------------------------------------------------------------------------
 
-    def wait(self, gate: threading.Lock, timeout: float = _FOREVER) -> bool:
-        """Wait until another thread, or what this one reads, releases the gate; False where the seconds have passed."""
+    def wait(self, gate: threading.Lock, timeout: float = _FOREVER, *, is_answer: bool = False) -> bool:
+        """Wait until another thread, or what this one reads, releases the gate; False where the seconds have passed.
+
+        What `is_answer` may come at once: nothing has to be over before it but what was asked for.
+        """
         if gate.acquire(blocking=False):
             return True
+        if not is_answer:
+            return self._wait(gate, timeout)
+        begun = time.monotonic()
+        done = self._wait(gate, timeout, begun + AT_ONCE if self._answers.are_prompt else 0.0)
+        self._answers.note(time.monotonic() - begun)
+        return done
+
+    def _wait(self, gate: threading.Lock, timeout: float, awake: float = 0.0) -> bool:
         me = threading.get_ident()
         until = time.monotonic() + timeout if timeout >= 0 else None
         below = self._others.get(me)  # of what a signal handler has interrupted
@@ -95,7 +109,7 @@ class Turns:
             if lends:
                 self._holder = _NOBODY
                 self._bell.put(None)
-            elif self._read_in_turn(gate, until, me):
+            elif self._read_in_turn(gate, until, awake, me):
                 return True
             self._wanted = True
             return gate.acquire(timeout=_left(until))
@@ -108,7 +122,7 @@ class Turns:
             if lends:
                 self._interrupt()  # what the handler has interrupted may be in there still
 
-    def _read_in_turn(self, gate: threading.Lock, until: float | None, me: int) -> bool:
+    def _read_in_turn(self, gate: threading.Lock, until: float | None, awake: float, me: int) -> bool:
         """Read if it may be this thread's turn, until the gate is released; False where it is not."""
         mine = done = False
         try:
@@ -117,7 +131,7 @@ class Turns:
                     self._holder = me
                     mine = True
             if mine:
-                done = self._read(gate, until, me)
+                done = self._read(gate, until, awake, me)
         finally:  # no call before the turn is given back, and the client's thread woken that waits for that alone
             if mine:
                 if self._holder == me:
@@ -139,15 +153,19 @@ class Turns:
             if self._nudge >= 0:
                 os.eventfd_write(self._nudge, 1)
 
-    def _read(self, gate: threading.Lock, until: float | None, me: int) -> bool:
-        """Read until the gate is released; False where that is left to the client's thread, or time is over."""
+    def _read(self, gate: threading.Lock, until: float | None, awake: float, me: int) -> bool:
+        """Read until the gate is released; False where that is left to the client's thread, or time is over.
+
+        Until the time `awake` it looks for what comes instead of sleeping.
+        """
         link, poll, nudge = self._link, self._poll, self._nudge
         assert link is not None
         while not gate.acquire(blocking=False):
             left = _left(until)
             if left == 0:
                 return False
-            for descriptor, _ in poll.poll(min(left, _LONGEST) * 1000 if left > 0 else None):
+            come = self._look(poll, awake)
+            for descriptor, _ in come or poll.poll(min(left, _LONGEST) * 1000 if left > 0 else None):
                 if self._holder != me:
                     return False
                 if descriptor != nudge:
@@ -159,6 +177,14 @@ class Turns:
                 if link.fileno() < 0:
                     return False
         return True
+
+    def _look(self, poll: select.poll, until: float) -> list[tuple[int, int]]:
+        """Give what has come, or comes until then; whoever else has something to do on this processor may do it."""
+        while time.monotonic() < until:
+            if come := poll.poll(0):
+                return come
+            os.sched_yield()
+        return []
 
     def _receive(self, link: Link, me: int) -> bool:
         """Take what has come; False where the client's thread has to."""

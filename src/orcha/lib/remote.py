@@ -128,11 +128,11 @@ def _channel_of(message: Message, kind: type[ClientChannel]) -> ClientChannel | 
 
 def item_of(message: Message, channel: Any) -> Item:
     """Make what is sent of a message that holds this channel, or None."""
-    from orcha._wire import values
     from orcha._wire.messages import Item
+    from orcha._wire.values import encode
 
     identity = None if channel is None else channel.__orcha_channel__
-    return Item(new_token(), message.id, values.encode(message.extras), identity)
+    return Item(new_token(), message.id, encode(message.extras), identity)
 
 
 def id_of(message: Message | int | str) -> int | str:

@@ -1,0 +1,103 @@
+"""A message becomes a petition: what the manager makes of it is looked at before anything relies on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orcha._core.choose import checked_priority
+from orcha._core.record import Phase
+from orcha._core.state import OnInterrupt
+from orcha._service.describe import describe
+from orcha._service.managers import COMMAND_MANAGER
+from orcha._service.retrying import retry_of
+from orcha._wire import values
+from orcha._wire.attempt import AttemptChannel
+from orcha.exceptions import StaleCall
+from orcha.interfaces.command import CommandPetition
+from orcha.interfaces.message import Message
+from orcha.interfaces.petition import Petition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orcha._core.record import Record
+    from orcha.interfaces.policy import Policy
+
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+_ACTION = Phase.ACTION
+
+_POLICIES = {"fail": OnInterrupt.FAIL, "rerun": OnInterrupt.RERUN, "ask": OnInterrupt.ASK}
+
+
+def convert(record: Record, manager: Any, port: Any, *, fresh: bool) -> str | None:
+    """Make a record's petition, and take over what it says of itself.
+
+    Args:
+        record: whose message it is.
+        manager: makes the petition of it.
+        port: the engine's side of in-process channels.
+        fresh: whether it has just come; one that was kept keeps its priority.
+
+    Returns:
+        Why no petition can be made of it, or None.
+
+    Raises:
+        StaleCall: on a thread that was given up meanwhile.
+
+    """
+    try:
+        petition = _converted(record, manager, port)
+        priority = checked_priority(petition.priority)
+        policy: Policy | None = getattr(petition, "policy", None)
+        if fresh and policy is not None and policy.needs:
+            _check_needs(policy.needs, port)
+        is_command = isinstance(petition, CommandPetition)
+        if is_command and record.manager != COMMAND_MANAGER:  # which has looked already
+            petition.check()  # type: ignore[attr-defined]  # a CommandPetition's
+        retry = retry_of(petition, policy) if is_command or policy is not None else None
+    except StaleCall:
+        raise
+    except _NotConverted as error:
+        return str(error)
+    except BaseException as error:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
+        return f"convert_to_petition: {describe(error)}"
+    record.petition = petition
+    if record.phase is not _ACTION:
+        record.command = is_command
+    record.retry = retry
+    if fresh:
+        record.priority = priority
+    if policy is not None:
+        record.needs = policy.needs or None
+        record.on_interrupt = _POLICIES[policy.on_interrupt]
+        record.timeout = policy.timeout
+        record.queue_timeout = policy.queue_timeout
+        record.group = policy.group
+        record.once = policy.once
+    return None
+
+
+def _converted(record: Record, manager: Any, port: Any) -> Petition:
+    extras = values.decode(record.extras or b"", channel=lambda channel: AttemptChannel(channel, port))
+    petition = manager.convert_to_petition(Message(record.id, extras))
+    if petition is None:
+        name = type(manager).__name__
+        message = f"message {record.key!r} was rejected: {name}.convert_to_petition made no petition of it"
+        raise _NotConverted(message)
+    if not isinstance(petition, Petition):
+        message = f"convert_to_petition gave a {type(petition).__name__}, not a Petition"
+        raise _NotConverted(message)
+    if str(petition.id) != record.key:
+        message = f"convert_to_petition gave a petition with the id {str(petition.id)!r}, not {record.key!r}"
+        raise _NotConverted(message)
+    return petition
+
+
+def _check_needs(needs: Mapping[str, int], port: Any) -> None:
+    refusal = port.groups.resources.refusal(needs)
+    if refusal is not None:
+        raise _NotConverted(refusal)
+
+
+class _NotConverted(Exception):  # noqa: N818 - never leaves this module
+    """What came back from convert_to_petition is no petition."""
