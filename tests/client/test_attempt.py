@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import random
-import signal
 import sys
 import threading
 
@@ -13,6 +11,7 @@ from orcha._wire import attempt, messages, outlet, values
 from orcha._wire.attempt import AttemptChannel
 from orcha._wire.outlet import Outlet
 from orcha.exceptions import AuthenticationError, OrchaConnectionError
+from support.interrupts import interrupts
 from support.scripted import Fault
 from support.waiting import wait_for
 
@@ -334,20 +333,6 @@ def swallowed(monkeypatch):
 @pytest.mark.timeout(120, method="thread")  # the timer of signals is this test's
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # a close that is interrupted is left to the collector
 def test_an_interrupted_put_tears_and_doubles_nothing(service, remote, swallowed):
-    inside = {AttemptChannel.put.__code__}
-    count = 0
-
-    def handle(number, frame):
-        nonlocal count
-        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, 0.0008))
-        while frame is not None:
-            if frame.f_code is service.dial.__func__.__code__:
-                return  # what makes connections has tests of its own
-            if frame.f_code in inside:
-                count += 1
-                raise KeyboardInterrupt
-            frame = frame.f_back
-
     def put(number):
         try:
             remote.put(number)
@@ -356,18 +341,13 @@ def test_an_interrupted_put_tears_and_doubles_nothing(service, remote, swallowed
         return True
 
     remote.put(-2)  # an import that is interrupted stays locked for other threads
-    before = signal.signal(signal.SIGALRM, handle)
-    signal.setitimer(signal.ITIMER_REAL, 0.001)
     returned, number = [], 0
-    try:
-        while count < 300:
+    with interrupts(AttemptChannel.put, outside=service.dial) as rain:  # what makes connections has tests of its own
+        while rain.count < 300:
             if put(number):
                 returned.append(number)
                 assert service.values_of(CHANNEL)[-1] == number
             number += 1
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
     remote.finish(-1)
     kept = service.values_of(CHANNEL)[:-1]
     assert kept == sorted(set(kept))

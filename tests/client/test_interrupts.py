@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import random
-import signal
 import threading
-from contextlib import contextmanager
 
 import pytest
 
@@ -14,51 +11,10 @@ from orcha._wire import values
 from orcha._wire.channel import ClientChannel, new_identity
 from orcha._wire.jobs import Jobs
 from orcha._wire.messages import Item
+from support.interrupts import interrupts
 from support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120, method="thread")]  # the timer of signals is these tests' own
-
-
-class Interrupts:
-    """Raises KeyboardInterrupt in the main thread at random moments of a function, and of what it calls."""
-
-    def __init__(self, inside):
-        self.inside = inside.__code__
-        self.count = 0
-        self.longest = 0.0008
-        self.is_over = False
-
-    def handle(self, number, frame):
-        if self.is_over:
-            return
-        is_inside = self._is_inside(frame)
-        # Last: where a processor is busy, the next signal would come before this one is handled, again and again.
-        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00001, self.longest))
-        if is_inside:
-            self.count += 1
-            raise KeyboardInterrupt
-
-    def _is_inside(self, frame):
-        while frame is not None and frame.f_code.co_name != "__del__":  # Python would report it, and go on
-            if frame.f_code is self.inside:
-                return True
-            frame = frame.f_back
-        return False
-
-
-@contextmanager
-def interrupts(inside):
-    rain = Interrupts(inside)
-    gc.disable()  # what finalizers and callbacks of a collection raise is reported, and ends nothing
-    before = signal.signal(signal.SIGALRM, rain.handle)
-    signal.setitimer(signal.ITIMER_REAL, 0.001)
-    try:
-        yield rain
-    finally:
-        rain.is_over = True  # first: the handler of a signal that has come already would set the timer again
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-        gc.enable()
 
 
 def take(channel, got, **arguments):
