@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from orcha._wire import promptness, turns
-from orcha._wire.promptness import AT_ONCE, IN_A_ROW, Promptness
+from orcha._wire.promptness import AT_ONCE, FEWEST, MOST, Promptness
 from support.waiting import wait_for
 
 FAST, SLOW = AT_ONCE / 2, AT_ONCE * 2
@@ -17,11 +17,11 @@ FAST, SLOW = AT_ONCE / 2, AT_ONCE * 2
     ("times", "expected"),
     [
         ([], False),
-        ([FAST] * (IN_A_ROW - 1), False),
-        ([FAST] * IN_A_ROW, True),
-        ([FAST] * IN_A_ROW + [SLOW], False),
+        ([FAST] * (FEWEST - 1), False),
+        ([FAST] * FEWEST, True),
+        ([FAST] * FEWEST + [SLOW], False),
         ([SLOW, FAST, SLOW, FAST], False),  # a submit, and a petition that takes its time, over and over
-        ([SLOW] + [FAST] * IN_A_ROW, True),
+        ([SLOW] + [FAST] * FEWEST, True),
     ],
 )
 def test_some_in_a_row_have_to_have_come_at_once(times, expected):
@@ -31,9 +31,39 @@ def test_some_in_a_row_have_to_have_come_at_once(times, expected):
     assert answers.are_prompt is expected
 
 
+def needed(answers):
+    """Count how many have to come at once until the next is looked for."""
+    count = 0
+    while not answers.are_prompt:
+        answers.note(FAST)
+        count += 1
+    return count
+
+
+def test_the_more_often_it_was_looked_for_in_vain_the_more_have_to():
+    answers = Promptness(processors=2)
+    counts = []
+    while not counts or counts[-1] < MOST:
+        counts.append(needed(answers))
+        answers.note(SLOW, looked=True)
+    assert counts[:3] == [FEWEST, FEWEST * 4, FEWEST * 16]
+    assert needed(answers) == MOST
+
+
+def test_where_it_comes_again_while_it_is_looked_for_few_have_to():
+    answers = Promptness(processors=2)
+    for _ in range(3):
+        answers.note(SLOW, looked=True)
+    assert needed(answers) > FEWEST
+    for _ in range(10):
+        answers.note(FAST, looked=True)
+    answers.note(SLOW)
+    assert needed(answers) == FEWEST
+
+
 def test_one_processor_has_better_things_to_do():
     answers = Promptness(processors=1)
-    for _ in range(IN_A_ROW):
+    for _ in range(FEWEST):
         answers.note(FAST)
     assert not answers.are_prompt
 
@@ -69,7 +99,7 @@ def watched(monkeypatch, scripted, client_of, item):
         return its._holder == turns._NOBODY
 
     wait_for(rests, what="the client's thread to rest")
-    for _ in range(IN_A_ROW):
+    for _ in range(FEWEST):
         client.submit([item(channel=channel)])
     poll = its._poll = Watched(its._poll)
     return service, client, channel, poll

@@ -94,9 +94,9 @@ class Turns:
             return True
         if not is_answer:
             return self._wait(gate, timeout)
-        begun = time.monotonic()
-        done = self._wait(gate, timeout, begun + AT_ONCE if self._answers.are_prompt else 0.0)
-        self._answers.note(time.monotonic() - begun)
+        begun, looks = time.monotonic(), self._answers.are_prompt
+        done = self._wait(gate, timeout, begun + AT_ONCE if looks else 0.0)
+        self._answers.note(time.monotonic() - begun, looked=looks)
         return done
 
     def _wait(self, gate: threading.Lock, timeout: float, awake: float = 0.0) -> bool:
