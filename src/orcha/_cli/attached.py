@@ -113,9 +113,12 @@ class Attached:
         """Cancel; nothing here waits, since a signal may come at any moment."""
         self._interrupts += 1
         known = self._asked is not None and self._asked.finished
-        if self._interrupts > 2 or (self._interrupts > 1 and not self._service.is_connected and not known):
+        is_away = not self._service.is_connected and not known
+        if self._interrupts > 2 or (self._interrupts > 1 and is_away):
             raise Left(128 + number, f"{self._name} may go on: orcha cancel {self._name}")
         self.cancel(f"its client got {signal.Signals(number).name}", at_once=self._interrupts > 1)
+        if is_away:
+            self._streams.tell(f"{self._name} is cancelled when the service is back: Ctrl+C again leaves it")
         self._looks = 0
 
     def cancel(self, why: str, *, at_once: bool = False) -> None:
