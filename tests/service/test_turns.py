@@ -15,12 +15,14 @@ class Visits:
     """Nothing to ask."""
 
     chooses = go_on = False
+    are_urgent = True
+    note = staticmethod(lambda: None)
 
     def collect(self):
         """Do nothing."""
 
     def dispatch(self):
-        """Do nothing."""
+        self.note()
 
 
 class Engine:
@@ -132,6 +134,23 @@ def test_what_comes_is_done_here_though_petitions_wait_that_have_said_no(engine)
     engine.has_a_queue = True
     engine.turns.take(engine.note, 1, may_commit=True)
     assert engine.done == [(1, HERE), ("commit", HERE)]
+
+
+@pytest.mark.parametrize("are_urgent", [True, False])
+def test_those_that_wait_are_asked_before_the_disk_is_waited_for_where_one_may_start(engine, are_urgent):
+    engine.visits.are_urgent = are_urgent
+    engine.visits.note = lambda: engine.done.append("asked")
+    engine.turns.take(engine.note, 1, may_commit=True)
+    asked = [position for position, what in enumerate(engine.done) if what == "asked"]
+    assert asked
+    assert (asked[0] < engine.done.index(("commit", HERE))) is are_urgent
+
+
+def test_where_nothing_is_to_be_kept_they_are_asked_at_once(engine):
+    engine.visits.are_urgent = False
+    engine.visits.note = lambda: engine.done.append("asked")
+    engine.turns.take(list, may_commit=True)
+    assert engine.done == ["asked"]
 
 
 def test_where_those_that_wait_are_to_be_asked_the_engine_s_thread_does_it(engine):

@@ -202,8 +202,8 @@ class Engine:
 
     @property
     def has_a_queue(self) -> bool:
-        """Whether petitions wait, or calls, for the hook thread."""
-        return not self.managers.are_ours and (bool(self.machine.waiting) or self.visits.has_gathered)
+        """Whether petitions wait of which one may start, or calls, for the hook thread."""
+        return not self.managers.are_ours and self.visits.are_urgent
 
     @property
     def has_news(self) -> bool:

@@ -54,6 +54,8 @@ class Managers:
         self._by_plugin = {each.plugin: each.name for each in served}
         self._by_its_name = WATCHDOG in self._by_plugin
         self._ours = OURS & self._by_name.keys()
+        self.have_ours = bool(self._ours)
+        """Whether there is a built-in manager."""
         self.are_ours = len(self._ours) == len(self._by_name)
         """Whether the built-in managers are the only ones."""
         self.broken: Mapping[str, str] = {}

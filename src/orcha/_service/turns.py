@@ -94,7 +94,8 @@ class Turns:
         engine.machine.now = time.time()
         engine.visits.collect()
         self._handle(self.inbox.take(MOST_EVENTS))
-        engine.visits.dispatch()
+        if engine.visits.are_urgent or not engine.has_work():  # else those that wait are asked when the answer has left
+            engine.visits.dispatch()
         while more is not None and more():
             engine.visits.dispatch()
         if may_commit:

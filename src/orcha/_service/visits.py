@@ -361,6 +361,12 @@ class Visits:
         return visit is not None and self._finds and bool(visit.waiting) and len(visit.calls) <= FEW
 
     @property
+    def are_urgent(self) -> bool:
+        """Whether calls have gathered, or one of those that wait may start: as when they were asked last, or ours."""
+        may_start = self._finds or self._engine.managers.have_ours
+        return self.has_gathered or (may_start and bool(self._engine.machine.waiting))
+
+    @property
     def is_busy(self) -> bool:
         """Whether the hook thread has work, or some is gathered for it."""
         return (self._visit is not None and not self._visit.over) or self.has_gathered
