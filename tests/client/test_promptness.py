@@ -6,66 +6,62 @@ import threading
 
 import pytest
 
-from orcha._wire import promptness, turns
-from orcha._wire.promptness import AT_ONCE, FEWEST, MOST, Promptness
+from orcha._wire import turns
+from orcha._wire.promptness import AT_ONCE, CYCLE, FEWEST, LONGEST, TRIED, Promptness
 from support.waiting import wait_for
 
-FAST, SLOW = AT_ONCE / 2, AT_ONCE * 2
+SLOW = AT_ONCE * 1.5
+
+
+def after(waits, *, processors=2):
+    """Give what is known after these waits: how long each took, and whether it was looked for."""
+    answers = Promptness(processors)
+    for seconds, looked in waits:
+        answers.note(seconds, looked=looked)
+    return answers
+
+
+def chosen(answers, looked, slept, times=10 * CYCLE):
+    """Let answers take so long in each way; tell in how many of the last ones each was looked for."""
+    count = 0
+    for number in range(times):
+        looks = answers.are_worth_a_look
+        answers.note(looked if looks else slept, looked=looks)
+        count += looks and number >= times - CYCLE
+    return count
 
 
 @pytest.mark.parametrize(
     ("times", "expected"),
     [
         ([], False),
-        ([FAST] * (FEWEST - 1), False),
-        ([FAST] * FEWEST, True),
-        ([FAST] * FEWEST + [SLOW], False),
-        ([SLOW, FAST, SLOW, FAST], False),  # a submit, and a petition that takes its time, over and over
-        ([SLOW] + [FAST] * FEWEST, True),
+        ([AT_ONCE / 2] * (FEWEST - 1), False),
+        ([AT_ONCE / 2] * FEWEST, True),
+        ([SLOW] * FEWEST, False),
+        ([AT_ONCE / 2, 60.0] * CYCLE, False),  # a submit, and a petition that takes its time, over and over
+        ([AT_ONCE / 2] * CYCLE + [60.0], True),
     ],
 )
-def test_some_in_a_row_have_to_have_come_at_once(times, expected):
-    answers = Promptness(processors=2)
-    for seconds in times:
-        answers.note(seconds)
-    assert answers.are_prompt is expected
+def test_only_where_answers_come_at_once_one_is_looked_for(times, expected):
+    assert after((seconds, False) for seconds in times).are_worth_a_look is expected
 
 
-def needed(answers):
-    """Count how many have to come at once until the next is looked for."""
-    count = 0
-    while not answers.are_prompt:
-        answers.note(FAST)
-        count += 1
-    return count
+def test_what_has_been_quicker_is_done_and_the_other_tried_now_and_then():
+    quick, slow = AT_ONCE * 0.4, AT_ONCE * 0.6
+    assert chosen(Promptness(2), looked=quick, slept=slow) == CYCLE - TRIED
+    assert chosen(Promptness(2), looked=slow, slept=quick) == TRIED
 
 
-def test_the_more_often_it_was_looked_for_in_vain_the_more_have_to():
-    answers = Promptness(processors=2)
-    counts = []
-    while not counts or counts[-1] < MOST:
-        counts.append(needed(answers))
-        answers.note(SLOW, looked=True)
-    assert counts[:3] == [FEWEST, FEWEST * 4, FEWEST * 16]
-    assert needed(answers) == MOST
-
-
-def test_where_it_comes_again_while_it_is_looked_for_few_have_to():
-    answers = Promptness(processors=2)
-    for _ in range(3):
-        answers.note(SLOW, looked=True)
-    assert needed(answers) > FEWEST
-    for _ in range(10):
-        answers.note(FAST, looked=True)
-    answers.note(SLOW)
-    assert needed(answers) == FEWEST
+def test_where_that_changes_the_other_is_done():
+    quick, slow = AT_ONCE * 0.4, AT_ONCE * 0.6
+    answers = Promptness(2)
+    chosen(answers, looked=quick, slept=slow)
+    assert chosen(answers, looked=LONGEST, slept=quick) == TRIED
+    assert chosen(answers, looked=quick, slept=slow) == CYCLE - TRIED
 
 
 def test_one_processor_has_better_things_to_do():
-    answers = Promptness(processors=1)
-    for _ in range(FEWEST):
-        answers.note(FAST)
-    assert not answers.are_prompt
+    assert not after([(AT_ONCE / 2, False)] * FEWEST, processors=1).are_worth_a_look
 
 
 class Watched:
@@ -80,18 +76,29 @@ class Watched:
         return self.poll_.poll(timeout)
 
 
+class Decided:
+    """Looks, or does not, whatever comes of it."""
+
+    def __init__(self, *, are_worth_a_look):
+        self.are_worth_a_look = are_worth_a_look
+        self.noted = []
+
+    def note(self, seconds, *, looked):
+        assert seconds >= 0
+        self.noted.append(looked)
+
+
 @pytest.fixture
 def watched(monkeypatch, scripted, client_of, item):
-    """A client whose answers are prompt, the service, and what was asked of poll(2) since; it looks for ever."""
+    """A service, a client that looks for its answers for ever, a channel, and what was asked of poll(2) since."""
     monkeypatch.setattr(turns, "PAUSE", 3600.0)
     monkeypatch.setattr(turns, "AT_ONCE", 3600.0)
-    monkeypatch.setattr(promptness, "AT_ONCE", 3600.0)
     service = scripted(lambda item: None)
     client = client_of(service)
     channel = client.channel()
     client.submit([item(channel=channel)])
     its = client._reader.turns
-    its._answers = Promptness(processors=2)
+    its._answers = Decided(are_worth_a_look=True)
 
     def rests():
         service.put(channel.__orcha_channel__, "x")
@@ -99,8 +106,6 @@ def watched(monkeypatch, scripted, client_of, item):
         return its._holder == turns._NOBODY
 
     wait_for(rests, what="the client's thread to rest")
-    for _ in range(FEWEST):
-        client.submit([item(channel=channel)])
     poll = its._poll = Watched(its._poll)
     return service, client, channel, poll
 
@@ -109,6 +114,7 @@ def test_an_answer_is_looked_for(watched, item):
     _, client, channel, poll = watched
     client.submit([item(channel=channel)])
     assert set(poll.asked) == {0}
+    assert client._reader.turns._answers.noted[-1] is True
 
 
 def hears(service, client, channel):
@@ -136,8 +142,8 @@ def test_later_words_are_slept_for(watched):
     assert set(poll.asked) == {None}
 
 
-def test_where_they_have_not_been_coming_at_once_an_answer_is_slept_for(watched, item):
+def test_where_that_is_not_worth_it_an_answer_is_slept_for(watched, item):
     _, client, channel, poll = watched
-    client._reader.turns._answers.note(7200.0)
+    client._reader.turns._answers = Decided(are_worth_a_look=False)
     client.submit([item(channel=channel)])
     assert set(poll.asked) == {None}

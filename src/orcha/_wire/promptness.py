@@ -1,7 +1,8 @@
-"""Whether answers come at once: then looking again and again until they do is quicker than sleeping.
+"""Whether answers come at once: then looking again and again until they do may be quicker than sleeping.
 
 A thread that sleeps has to be woken, and its processor, where that sleeps too: 30 to 150 µs, most on virtual machines,
-and some for who wakes it. So where an answer is likely to come in less time than a processor is worth, it stays awake.
+and some for who wakes it. On a busy machine it is the other way round: who looks uses up what would have the scheduler
+run him at once when the answer comes. So both are tried, and what has been quicker is done.
 """
 
 from __future__ import annotations
@@ -9,41 +10,56 @@ from __future__ import annotations
 import os
 
 AT_ONCE = 0.001
-"""Seconds that an answer which comes at once takes at most, and for which it is looked for."""
+"""Seconds that an answer which comes at once takes on average, and for which it is looked for at most."""
+LONGEST = 2 * AT_ONCE
+"""What a longer wait counts as."""
 FEWEST = 2
-"""So many have to have come at once before the next is looked for."""
-MOST = 4096
-"""So many where looking has not paid: on a busy machine who looks uses up what would have him run at once later."""
-_PENALTY = 4
+"""Answers that are slept for before one is looked for."""
+CYCLE, TRIED = 64, 4
+"""Of so many answers these are awaited in the other way, in a row: in which state each leaves the processors counts."""
+_WEIGHT = 1 / 16
 
 
 class Promptness:
-    """How soon the last answers came, and whether looking for them was worth it.
+    """How soon answers came of late, by how they were awaited.
 
     >>> answers = Promptness(processors=2)
-    >>> answers.note(0.0004), answers.note(0.0006)
+    >>> answers.note(0.0005, looked=False), answers.note(0.0007, looked=False)
     (None, None)
-    >>> answers.are_prompt
+    >>> answers.are_worth_a_look
     True
-    >>> answers.note(2.0, looked=True)
-    >>> answers.are_prompt
+    >>> for _ in range(10):
+    ...     answers.note(0.0020, looked=True)
+    >>> answers.are_worth_a_look
     False
     """
 
     def __init__(self, processors: int | None = None) -> None:
-        """Expect nothing yet; where one processor does everything, an answer never comes while it is looked for."""
+        """Know none yet; where one processor does everything, an answer never comes while it is looked for."""
         self._processors = len(os.sched_getaffinity(0)) if processors is None else processors
-        self._in_a_row = 0
-        self._needed = FEWEST
+        self._count = 0
+        self._looked: float | None = None
+        self._slept = 0.0
 
-    def note(self, seconds: float, *, looked: bool = False) -> None:
+    def note(self, seconds: float, *, looked: bool) -> None:
         """Note how long an answer was waited for, and whether it was looked for."""
-        came = seconds <= AT_ONCE
-        self._in_a_row = self._in_a_row + 1 if came else 0
-        if looked:
-            self._needed = max(self._needed // 2, FEWEST) if came else min(self._needed * _PENALTY, MOST)
+        seconds = min(seconds, LONGEST)
+        self._count += 1
+        if not looked:
+            self._slept = seconds if self._count == 1 else _mean(self._slept, seconds)
+        else:
+            self._looked = seconds if self._looked is None else _mean(self._looked, seconds)
 
     @property
-    def are_prompt(self) -> bool:
-        """Whether the next answer is worth looking for."""
-        return self._in_a_row >= self._needed and self._processors > 1
+    def are_worth_a_look(self) -> bool:
+        """Whether the next one is to be looked for before it is slept for."""
+        if self._processors < 2 or self._count < FEWEST or self._slept > AT_ONCE:
+            return False
+        if self._looked is None:
+            return True
+        pays = self._looked <= self._slept
+        return pays is (self._count % CYCLE >= TRIED)
+
+
+def _mean(before: float, seconds: float) -> float:
+    return before + (seconds - before) * _WEIGHT

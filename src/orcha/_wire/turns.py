@@ -3,8 +3,7 @@
 The client has a thread that reads, but a value that it takes has yet to wake the thread that waits for it, which costs
 as much as reading. So who waits reads by itself, as long as it waits: what is for others it delivers on the way, and
 what is out of the ordinary it leaves to the client's thread. That one rests meanwhile, and takes over where nobody has
-read for a moment. Where answers have been coming at once, who waits for the next one looks for a moment before it
-sleeps.
+read for a moment. Where answers come at once, and that pays, who waits for one looks for a moment before it sleeps.
 
 How a KeyboardInterrupt loses nothing: CPython runs signal handlers where a function begins, where a loop jumps back and
 after the call of a C function, never between two plain loads and stores. So a turn is taken and given back by stores
@@ -72,6 +71,7 @@ class Turns:
         self._wanted = False
         """Whether one of them found that it was not its turn."""
         self._answers = Promptness()
+        """To what was asked, and the first words of petitions that have a channel of their own."""
         self._used = 0
         """Turns that were given back."""
         self._rests_long = False
@@ -88,13 +88,13 @@ class Turns:
     def wait(self, gate: threading.Lock, timeout: float = _FOREVER, *, is_answer: bool = False) -> bool:
         """Wait until another thread, or what this one reads, releases the gate; False where the seconds have passed.
 
-        What `is_answer` may come at once: nothing has to be over before it but what was asked for.
+        What `is_answer` may come at once: it waits for nothing but what was asked for just now.
         """
         if gate.acquire(blocking=False):
             return True
         if not is_answer:
             return self._wait(gate, timeout)
-        begun, looks = time.monotonic(), self._answers.are_prompt
+        begun, looks = time.monotonic(), self._answers.are_worth_a_look
         done = self._wait(gate, timeout, begun + AT_ONCE if looks else 0.0)
         self._answers.note(time.monotonic() - begun, looked=looks)
         return done
