@@ -1,7 +1,8 @@
-"""Where answers have been coming at once, who waits for the next looks for it before it sleeps."""
+"""Where answers come at once, and that has been quicker, who waits for one looks for it before it sleeps."""
 
 from __future__ import annotations
 
+import queue
 import threading
 
 import pytest
@@ -133,6 +134,15 @@ def test_so_is_the_first_word_of_a_petition_with_a_channel_of_its_own(watched, i
     own = client.channel()
     client.submit([item("own", own)])
     hears(service, client, own)
+    assert set(poll.asked) == {0}
+
+
+def test_it_is_not_looked_for_longer_than_it_is_waited_for(watched, item):
+    _, client, _, poll = watched
+    own = client.channel()
+    client.submit([item("own", own)])
+    with pytest.raises(queue.Empty):
+        own.get(timeout=0.001)
     assert set(poll.asked) == {0}
 
 

@@ -82,3 +82,11 @@ def test_the_yes_of_one_that_has_just_come_is_not_lost_behind_many_that_are_bloc
     engine.submit(B, priority=5)
     engine.settle(A, B)
     assert {"a", "b"} <= set(engine.manager.started)
+
+
+def test_those_of_which_none_could_start_are_not_urgent_unless_a_built_in_manager_is_served(engine):
+    visits = engine.engine.visits
+    engine.engine.post(visits.wake)
+    wait_for(lambda: not visits.are_urgent, what="a says no again")
+    engine.engine.managers.have_ours = True
+    assert visits.are_urgent

@@ -154,21 +154,20 @@ def kill_shim(word: box.Box) -> None:
 
 def running_from(folder: Path) -> list[int]:
     """Give the pids of all processes, zombies left out, whose command line names something in this folder."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):
-                if os.fsencode(folder) in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
-    return found
+    return _pids(lambda entry: os.fsencode(folder) in (entry / "cmdline").read_bytes())
 
 
 def executing(program: str) -> list[int]:
     """Give the pids of all processes that execute this program: a fork that is to execute it is none yet."""
+    return _pids(lambda entry: (entry / "exe").readlink() == Path(program))
+
+
+def _pids(matches: Callable[[Path], bool]) -> list[int]:
+    """Give the pids of the other processes whose folder in /proc matches; what is gone meanwhile does not."""
     found = []
     for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):
-                if (entry / "exe").readlink() == Path(program):
+                if matches(entry):
                     found.append(int(entry.name))
     return found

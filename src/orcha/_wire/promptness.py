@@ -39,21 +39,21 @@ class Promptness:
         self._processors = len(os.sched_getaffinity(0)) if processors is None else processors
         self._count = 0
         self._looked: float | None = None
-        self._slept = 0.0
+        self._slept: float | None = None
 
     def note(self, seconds: float, *, looked: bool) -> None:
         """Note how long an answer was waited for, and whether it was looked for."""
         seconds = min(seconds, LONGEST)
         self._count += 1
-        if not looked:
-            self._slept = seconds if self._count == 1 else _mean(self._slept, seconds)
+        if looked:
+            self._looked = _mean(self._looked, seconds)
         else:
-            self._looked = seconds if self._looked is None else _mean(self._looked, seconds)
+            self._slept = _mean(self._slept, seconds)
 
     @property
     def are_worth_a_look(self) -> bool:
         """Whether the next one is to be looked for before it is slept for."""
-        if self._processors < 2 or self._count < FEWEST or self._slept > AT_ONCE:
+        if self._processors < 2 or self._count < FEWEST or self._slept is None or self._slept > AT_ONCE:
             return False
         if self._looked is None:
             return True
@@ -61,5 +61,7 @@ class Promptness:
         return pays is (self._count % CYCLE >= TRIED)
 
 
-def _mean(before: float, seconds: float) -> float:
+def _mean(before: float | None, seconds: float) -> float:
+    if before is None:
+        return seconds
     return before + (seconds - before) * _WEIGHT

@@ -161,10 +161,10 @@ class Turns:
         link, poll, nudge = self._link, self._poll, self._nudge
         assert link is not None
         while not gate.acquire(blocking=False):
+            come = self._look(poll, awake if until is None else min(awake, until))
             left = _left(until)
-            if left == 0:
+            if left == 0 and not come:
                 return False
-            come = self._look(poll, awake)
             for descriptor, _ in come or poll.poll(min(left, _LONGEST) * 1000 if left > 0 else None):
                 if self._holder != me:
                     return False
