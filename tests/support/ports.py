@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import socket
+import tempfile
+from pathlib import Path
 
 _WORKERS = 8
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
@@ -13,15 +16,21 @@ _FIRST = 20_000 + _WORKER * _SHARE
 """Below Linux's ephemeral range, so that no outgoing connection takes a port between the probe and its use; each
 process of a test run has a share of its own."""
 _LAST = _FIRST + _SHARE
+_RESERVATIONS = os.open(
+    Path(tempfile.gettempdir(), f"orcha-test-ports-{os.getuid()}"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+)
+"""Test runs of other checkouts choose from the same range: byte N of this file is locked by whoever was given port N.
+It is opened once, since closing any descriptor of the file would give up the locks of this process."""
 
 
 def free_port(address: str = "127.0.0.1") -> int:
-    """Give a TCP port on which nobody listens."""
+    """Give a TCP port on which nobody listens, and which no other test process is given while this one lives."""
     chooser = random.SystemRandom()  # not the generator that the test run seeds: concurrent runs would choose alike
     for _ in range(100):
         port = chooser.randrange(_FIRST, _LAST)
         with socket.socket() as probe:
             try:
+                fcntl.lockf(_RESERVATIONS, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
                 probe.bind((address, port))
             except OSError:
                 continue
