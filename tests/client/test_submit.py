@@ -183,3 +183,59 @@ def test_threads_share_a_client(scripted, client_of, item, read):
     for thread in threads:
         thread.join()
     assert got == {(name, number): [f"{name}-{number}\n", 0] for name in "abcd" for number in range(50)}
+
+
+def refusing(name):
+    return lambda item: (Verdict.REFUSED, "no") if item.id == name else None
+
+
+def test_a_channel_whose_first_submit_was_refused_is_followed_by_the_next(scripted, client_of, item, read):
+    client = client_of(scripted(lambda item: ["one\n", 2], verdict=refusing("bad")))
+    channel = client.channel()
+    client.submit([item("bad", channel)])
+    client.submit([item("good", channel)])
+    assert read(channel) == ["one\n", 2]
+
+
+@pytest.mark.parametrize("order", [("bad", "good"), ("good", "bad")])
+def test_of_two_submits_at_once_to_a_channel_one_refused_leaves_the_other_followed(
+    scripted, client_of, item, read, order
+):
+    service = scripted(lambda item: ["one\n", 2], verdict=refusing("bad"))
+    service.mute = True
+    client = client_of(service)
+    channel = client.channel()
+    threads = []
+    for count, name in enumerate(("bad", "good"), 1):  # the first one's frame asks to follow
+        threads.append(threading.Thread(target=client.submit, args=([item(name, channel)],)))
+        threads[-1].start()
+        wait_for(lambda count=count: len(submits(service)) == count)
+    service.mute = False
+    with service.lock:
+        (connection,) = service.connections
+        for message in sorted(submits(service), key=lambda message: order.index(message.items[0].id)):
+            for answer in service._submit(connection, message):
+                connection.send(answer)
+        service.deliver()
+    for thread in threads:
+        thread.join()
+    assert read(channel) == ["one\n", 2]
+
+
+def test_one_that_is_attached_to_another_has_nothing_to_come_on_its_own_channel(scripted, client_of, item, read):
+    there = b"elsewhere-16-byt"
+    service = scripted(verdict=lambda item: (Verdict.KNOWN, "another"))
+    answers = service._submit
+
+    def attached(connection, message):
+        (answer,) = answers(connection, message)
+        results = [result._replace(channel=there) for result in answer.results]
+        return [answer.__class__(answer.request, results)]
+
+    service._verbs[messages.Submit] = attached
+    client = client_of(service)
+    channel = client.channel()
+    client.submit([item("mine", channel)])
+    channel.fail("there is one already\n", 1)
+    assert read(channel) == ["there is one already\n", 1]
+    assert channel.get(timeout=30) == 1

@@ -90,3 +90,14 @@ class ScriptManager(Manager):
     def below_limit(self, *_: Any) -> bool:
         """Allow `limit` at once."""
         return self.running_processes < self.limit
+
+
+class KeyedManager(ScriptManager):
+    """All its petitions have one `once` key, and attach to the one that is there."""
+
+    def convert_to_petition(self, m: Message) -> Petition | None:
+        """Make the petition, and give it the key."""
+        petition = super().convert_to_petition(m)
+        if petition is not None:
+            petition.policy = Policy(once="only", if_exists="attach")
+        return petition

@@ -270,13 +270,15 @@ class Reader:
 
     def _submitted(self, message: Any) -> None:
         """Bring a submission its answers."""
-        for item, result in self.sender.pending.news(message.request, message.results):
+        for item, result, follows in self.sender.pending.news(message.request, message.results):
             channel = self._channels.find(item.channel)
             if channel is None:
                 continue
-            if result.verdict not in self._codec.kept:
+            if result.verdict not in self._codec.kept or result.channel not in {None, item.channel}:
                 channel.expect(-1)
-            elif channel.link:  # followed by its submit; a connection that is lost is heard of after this
+                if follows:
+                    self.sender.post(self.sender.refused, channel)
+            elif channel.link and (follows or channel.known):  # a connection that is lost is heard of after this
                 channel.known = True
             else:
                 self.sender.post(self.sender.accepted, channel)

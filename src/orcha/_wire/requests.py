@@ -116,11 +116,13 @@ class Submission(Ticket):
 class Part:
     """The items of a submission that went in one frame."""
 
-    __slots__ = ("positions", "submission")
+    __slots__ = ("follows", "positions", "submission")
 
-    def __init__(self, submission: Submission, positions: list[int]) -> None:
+    def __init__(self, submission: Submission, positions: list[int], *, follows: bool) -> None:
         self.submission = submission
         self.positions = positions
+        self.follows = follows
+        """The frame asks to follow its channels, which it does where its items are accepted."""
 
 
 class Pending:
@@ -151,15 +153,15 @@ class Pending:
                 request.answer = answer
                 request.finish()
 
-    def news(self, number: int, results: Iterable[Result]) -> list[tuple[Item, Result]]:
-        """Give those of a submission's answers that are not noted."""
+    def news(self, number: int, results: Iterable[Result]) -> list[tuple[Item, Result, bool]]:
+        """Give those of a submission's answers that are not noted, and whether their frame asked to follow."""
         with self._lock:
             part = self._entries.get(number)
             if not isinstance(part, Part):
                 return []
             submission, positions = part.submission, part.positions
             return [
-                (submission.items[positions[result.position]], result)
+                (submission.items[positions[result.position]], result, part.follows)
                 for result in results
                 if submission.results[positions[result.position]] is None
             ]

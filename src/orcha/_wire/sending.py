@@ -162,7 +162,7 @@ class Sender:
             for item in items if followed else ():
                 if (channel := self._channels.find(item.channel)) is not None:
                     channel.link = self._links
-            number = self.pending.add(Part(submission, part))
+            number = self.pending.add(Part(submission, part, follows=followed))
             self._send(Submit(number, submission.manager, WINDOW if followed else 0, items))
 
     def withdraw(self, withdrawal: Withdrawal) -> None:
@@ -210,6 +210,12 @@ class Sender:
         channel.known = True
         if self._link is not None and not channel.link and channel.asked:
             self._follow(channel, channel.rewind())
+
+    def refused(self, channel: ClientChannel) -> None:
+        """Note that a submit that was to follow a channel does not; who else submitted to it relied on that."""
+        channel.link = 0
+        if channel.known and channel.asked and channel.is_open():
+            self.follow_on(channel)
 
     def _follow(self, channel: ClientChannel, index: int) -> None:
         from orcha._wire.messages import Follow

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+from orcha.lib.tokens import Tokens
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +29,6 @@ _RAISED = {
     )
 }  # fmt: skip
 """What a registered function may have raised and is raised at the caller as it was; everything else: RuntimeError."""
-REMEMBERED = 10_000
-"""Sent messages whose token is remembered, so that `finish` means that very petition."""
 
 
 class Remote:
@@ -41,7 +41,7 @@ class Remote:
         self._port = port
         self._key = os.fsdecode(key) if isinstance(key, bytes) else key
         self._client: Client | None = None
-        self._tokens: dict[str, bytes] = {}
+        self._tokens = Tokens()
         self._turned_away: AuthenticationError | None = None
 
     @property
@@ -92,21 +92,37 @@ class Remote:
 
         channels = [_channel_of(message, ClientChannel) for message in messages]
         items = [item_of(message, channel) for message, channel in zip(messages, channels, strict=True)]
-        for item, message in zip(items[:REMEMBERED], messages, strict=False):
-            self._tokens[str(message.id)] = item.token
-        while len(self._tokens) > REMEMBERED:
-            del self._tokens[next(iter(self._tokens))]
-        results = self._usable().submit(items, self._plugin)
+        client = self._usable()
+        self._tokens.ask((str(item.id), item.token) for item in items)
+        try:
+            results = client.submit(items, self._plugin)
+        except ValueError:  # one is too large, and nothing was sent
+            for item in items:
+                self._tokens.refuse(str(item.id), item.token)
+            raise
+        self._note(items, results)
         report(messages, channels, results)
+
+    def _note(self, items: Sequence[Item], results: Sequence[Result]) -> None:
+        """Note which tokens stand for a petition of their own."""
+        from orcha._wire.messages import Verdict
+
+        for item, result in zip(items, results, strict=True):
+            is_another = result.verdict == Verdict.KNOWN and result.reason is not None  # it has the same key
+            if result.verdict in {Verdict.ACCEPTED, Verdict.KNOWN} and not is_another:
+                self._tokens.accept(str(item.id), item.token)
+            else:
+                self._tokens.refuse(str(item.id), item.token)
 
     def finish(self, message: Message | int | str) -> bool:
         """Cancel by message or id."""
         from orcha._wire.messages import Verdict
 
-        identity = id_of(message)
-        token = self._tokens.get(str(identity))
-        reply = self._usable().cancel(token=token, id=str(identity) if token is None else None)
-        return reply.verdict == Verdict.OK
+        key = str(id_of(message))
+        client = self._usable()
+        tokens = self._tokens.of(key)
+        replies = [client.cancel(token=token) for token in tokens] or [client.cancel(id=key)]
+        return any(reply.verdict == Verdict.OK for reply in replies)
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a registered function; give what it returned, or raise what it raised."""

@@ -127,12 +127,12 @@ def _malformed(engine: Engine, peer: Peer, item: Item) -> str | None:
         return "tokens and channels are 16 bytes"
     if _is_long(identity):
         return f"an id is at most {LONGEST_ID} bytes"
+    if peer.role == "attempt":
+        return "an attempt may only write to its own channel"
     if channel is not None:
         known = engine.channels.known(channel) or engine.channels.create(channel, peer.identity, own=False)
         if not may_follow(peer, known.owner):
             return "this channel belongs to somebody else"
-    if peer.role == "attempt":
-        return "an attempt may only write to its own channel"
     return None
 
 
