@@ -59,9 +59,9 @@ def test_priorities_are_numbers():
         options.number("high")
 
 
-def test_variables_that_are_no_text_stay_behind():
-    chosen, unfit = options.environment({"PATH": "/bin", "HOME": "\udcff"}, [])
-    assert (chosen, unfit) == ({"PATH": "/bin"}, ["HOME"])
+def test_variables_that_are_no_text_go_as_bytes():
+    chosen = options.environment({"PATH": "/bin", "HOME": "\udcff"}, ["\udcfe=é"])
+    assert chosen == {"PATH": "/bin", "HOME": b"\xff", b"\xfe": "é"}
 
 
 @pytest.mark.parametrize("text", ["ctrl-c", "ctrl-z", "ctrl-\\", "x,,y", "ctrl-", "é", "meta-x"])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 
 import pytest
 
+from orcha._core.record import Record
+from orcha._service.attempts import spec_of
+from orcha._supervisor.protocol import STANDARD, pack_spec, to_bytes, unpack_spec
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces import CommandPetition, Message, Retry
 from orcha.lib import CommandManager
@@ -47,9 +51,17 @@ def test_everything_a_message_holds_is_taken():
         ({"argv": ["a\0b"]}, r"argv\[0\] holds a NUL"),
         ({"argv": ["a", 1]}, r"argv\[1\] is a str"),
         ({"argv": [""]}, r"argv\[0\] is empty"),
+        ({"argv": ["a\ud800"]}, r"argv\[0\] holds a lone surrogate"),
         ({"cwd": "tmp"}, "cwd is an absolute path"),
+        ({"cwd": b"tmp"}, "cwd is an absolute path"),
+        ({"cwd": b"/t\0p"}, "cwd is an absolute path"),
+        ({"cwd": "/\ud800"}, "cwd holds a lone surrogate"),
+        ({"cwd": 1}, "cwd is an absolute path"),
         ({"env": {"A=": "b"}}, "env: 'A='"),
         ({"env": {"A": 1}}, "env holds str"),
+        ({"env": {b"A=": "b"}}, "env: b'A='"),
+        ({"env": {"A": b"\0"}}, "env: 'A'"),
+        ({"env": {"A": "\ud800"}}, "env holds a lone surrogate"),
         ({"umask": 0o1000}, "umask is at least 0 and at most 511"),
         ({"tty": [1]}, "tty is"),
         ({"stop_signal": 99}, "stop_signal is the number of a signal"),
@@ -72,6 +84,16 @@ def test_everything_a_message_holds_is_taken():
 def test_what_is_wrong_is_named(wrong, named):
     with pytest.raises((TypeError, ValueError), match=named):
         converted(**wrong)
+
+
+def test_bytes_and_what_stands_for_them_are_the_same():
+    petition = converted(argv=["a\udcff"], cwd=b"/\xff", env={"A\udcfe": b"\xff", b"B": "\udcff"})
+    record = Record(1, b"t" * 16, "m1", "commands", "me", b"c" * 16, None, 0.0)
+    record.petition = petition
+    spec = unpack_spec(json.loads(STANDARD.encode(pack_spec(spec_of(record)))))
+    assert [to_bytes(one) for one in (*spec.argv, spec.cwd)] == [b"a\xff", b"/\xff"]
+    given = {to_bytes(name): to_bytes(value) for name, value in spec.env.items()}
+    assert given == {b"A\xfe": b"\xff", b"B": b"\xff", b"ORCHA_ID": b"m1", b"ORCHA_ATTEMPT": b"0"}
 
 
 def test_a_message_without_argv_is_told_so():

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from orcha._supervisor.contract import Chunk, Ended, Event, Found, Output, Spec, Started, Usage
+from orcha._supervisor.protocol import to_bytes
 
 
 class FakeCommands:
@@ -87,7 +88,8 @@ class RealProcesses(FakeCommands):
         thread.start()
 
     def _run(self, spec: Spec) -> None:
-        process = subprocess.Popen(spec.argv, cwd=spec.cwd, env=spec.env, stdout=subprocess.PIPE)
+        env = {to_bytes(name): value for name, value in spec.env.items()}
+        process = subprocess.Popen(spec.argv, cwd=spec.cwd, env=env, stdout=subprocess.PIPE)
         self.tell(started(spec, process.pid))
         text, _ = process.communicate()
         self.tell(output(spec, text))

@@ -13,6 +13,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _LARGEST = 1 << 62
 _LONGEST = 100 * 365 * 86_400.0
+_COERCED = frozenset(("C.UTF-8", "C.utf8", "UTF-8"))
 
 ALLOWED = (
     *("HOME", "USER", "LOGNAME", "SHELL", "PATH", "TMPDIR", "TZ"),
@@ -127,7 +128,7 @@ def number(text: str) -> int | float:
 
 def environment(
     source: Mapping[str, str], settings: Iterable[str], *, everything: bool = False
-) -> tuple[dict[str, str], list[str]]:
+) -> dict[str | bytes, str | bytes]:
     """Choose the variables that go along with a command.
 
     Args:
@@ -136,7 +137,7 @@ def environment(
         everything: all of `source`, not only what is allowed.
 
     Returns:
-        The variables, and the names of those that cannot go along since they are not text.
+        The variables as they are sent: names and values that are no text as the bytes that they are.
 
     Raises:
         ValueError: a setting has no name.
@@ -154,10 +155,7 @@ def environment(
             chosen[name] = value
         elif name in source:
             chosen[name] = source[name]
-    unfit = sorted(name for name, value in chosen.items() if not (is_text(name) and is_text(value)))
-    for name in unfit:
-        del chosen[name]
-    return chosen, unfit
+    return {sent(name): sent(value) for name, value in chosen.items()}
 
 
 def _is_among(name: str, patterns: Iterable[str]) -> bool:
@@ -174,6 +172,31 @@ def is_text(text: str) -> bool:
     return True
 
 
-def words(command: Iterable[str]) -> list[str | bytes]:
-    """Give the words of a command as they are sent: those that are no text as the bytes that they are."""
-    return [word if is_text(word) else os.fsencode(word) for word in command]
+def sent(word: str) -> str | bytes:
+    """Give what the system gave this process as it is sent: as text where its bytes are UTF-8, else as those.
+
+    Which characters Python has made of the bytes depends on the locale here, which is not that of the service.
+    """
+    raw = os.fsencode(word)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
+def inherited() -> dict[str, str]:
+    """Give the variables that this process was started with.
+
+    A Python that finds no locale sets LC_CTYPE for itself (PEP 538): that one is not the caller's.
+    """
+    found = dict(os.environ)
+    if found.get("LC_CTYPE") in _COERCED:
+        try:
+            with open("/proc/self/environ", "rb") as file:  # noqa: PTH123 - pathlib costs a client 5 ms
+                before = [each for each in file.read().split(b"\0") if each.startswith(b"LC_CTYPE=")]
+        except OSError:
+            return found
+        del found["LC_CTYPE"]
+        if before:
+            found["LC_CTYPE"] = os.fsdecode(before[0].partition(b"=")[2])
+    return found

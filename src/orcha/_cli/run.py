@@ -128,21 +128,10 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
         ValueError: an option cannot be sent, or the working folder is gone.
 
     """
-    from orcha._cli import render
-
-    environment, unfit = options.environment(os.environ, namespace.env, everything=namespace.all_env)
-    if unfit:
-        render.note(f"these variables are no text, and do not go along: {' '.join(map(render.plain, unfit))}")
-    try:
-        folder = os.path.abspath(namespace.cwd) if namespace.cwd else os.getcwd()  # noqa: PTH100, PTH109 - links stay
-    except OSError as error:
-        raise ValueError(f"the current folder cannot be used: {error.strerror}") from error
-    if not options.is_text(folder):
-        raise ValueError(f"the folder {folder!r} has a name that is no text")
     made: dict[str, Any] = {
-        "argv": options.words(command),
-        "cwd": folder,
-        "env": environment,
+        "argv": [options.sent(word) for word in command],
+        "cwd": options.sent(_folder(namespace.cwd)),
+        "env": options.environment(options.inherited(), namespace.env, everything=namespace.all_env),
         "umask": _umask(),
         "priority": namespace.priority,
         "retry": _retry(namespace),
@@ -156,6 +145,22 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
     elif namespace.if_exists:
         raise ValueError("--if-exists says what happens where there is one of the same --once KEY: give that too")
     return {name: value for name, value in made.items() if value is not None}
+
+
+def _folder(chosen: str | None) -> str:
+    """Give the absolute path of the folder to run in, of which the system makes what it makes of the caller's.
+
+    Raises:
+        ValueError: the current folder is gone.
+
+    """
+    if chosen and chosen.startswith("/"):
+        return chosen
+    try:
+        here = os.getcwd()  # noqa: PTH109 - pathlib costs a client 5 ms
+    except OSError as error:
+        raise ValueError(f"the current folder cannot be used: {error.strerror}") from error
+    return f"{here}/{chosen}" if chosen else here
 
 
 def _umask() -> int:

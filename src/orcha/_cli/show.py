@@ -48,12 +48,17 @@ def without_secrets(details: dict[str, Any]) -> dict[str, Any]:
     command = details.get("command")
     if not isinstance(command, dict):
         return details
-    words = [word.decode("utf-8", "backslashreplace") if isinstance(word, bytes) else word for word in command["argv"]]
     env = command.get("env")
-    shown = command | {"argv": redact.words(words)}
+    words = redact.words(map(_text, command["argv"]))
+    shown = command | {"argv": words, "cwd": _text(command.get("cwd"))}
     if env is not None:
         shown["env"] = sorted(env)  # names, whatever comes
     return details | {"command": shown}
+
+
+def _text(word: Any) -> Any:
+    """Give a word of a command as text, bytes that are none as escapes."""
+    return word.decode("utf-8", "backslashreplace") if isinstance(word, bytes) else word
 
 
 def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from orcha._core.changes import CommandStep
 from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, FAILED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
 from orcha._core.state import Outcome
 from orcha._supervisor.contract import Spec
+from orcha._supervisor.protocol import readable, to_text
 from orcha.utils import redact
 
 if TYPE_CHECKING:
@@ -69,13 +70,17 @@ class Attempt:
 @cache
 def _environment() -> dict[str, str]:
     """Give the service's own environment: decoding all of it for each command costs as much as starting one."""
-    return dict(os.environ)
+    return {to_text(name): to_text(value) for name, value in os.environb.items()}
 
 
 def spec_of(record: Record, *, outlives: bool = True) -> Spec:
     """Give what is to be executed for a petition's current attempt, and whether it `outlives` the service."""
     petition: CommandPetition = record.petition  # type: ignore[assignment]
-    environment = dict(_environment() if petition.env is None else petition.env)
+    environment: dict[str, str | bytes] = {}
+    if petition.env is None:
+        environment |= _environment()
+    else:
+        environment |= {to_text(name): value for name, value in petition.env.items()}
     environment |= {"ORCHA_ID": record.key.replace("\0", ""), "ORCHA_ATTEMPT": str(record.attempt)}
     return Spec(
         record.seq,
@@ -130,7 +135,7 @@ def shown(record: Record, reason: str) -> str:
     petition: CommandPetition | None = record.petition  # type: ignore[assignment]
     if petition is None:
         return reason
-    program = os.fsdecode(petition.argv[0])
+    program = readable(petition.argv[0])[1:-1]
     return reason.replace(program, redact.text(program))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import select
@@ -17,7 +18,7 @@ from orcha._supervisor.burying import Burials, forget
 from orcha._supervisor.contract import LOST, Ended, Lost, NotStarted
 from orcha._supervisor.known import Known, connect, event_of, exited
 from orcha._supervisor.launching import Supervisor
-from orcha._supervisor.protocol import ProtocolError, pack_spec
+from orcha._supervisor.protocol import ProtocolError, fits, pack_spec, readable
 from orcha._supervisor.roster import IDLE_SHIMS, SPARE, Roster
 
 TYPE_CHECKING = False
@@ -107,6 +108,11 @@ class Commands:
         """See the contract."""
         with self._lock:
             if self._closing:
+                return
+            if not fits(spec):
+                why = f"cannot execute {readable(spec.argv[0])}: {os.strerror(errno.E2BIG)}"
+                self._run()
+                self._post(NotStarted(spec.seq, spec.attempt, 126, why))
                 return
             if self._roster.idle:
                 self._hand(self._roster.idle.pop(), spec)

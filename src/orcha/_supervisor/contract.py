@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, TypeAlias
 
 TRUNCATE, KILL, ROTATE = "truncate", "kill", "rotate"
@@ -16,8 +17,8 @@ class Spec(NamedTuple):
     channel: bytes
     """Names the files of its output."""
     argv: tuple[str | bytes, ...]
-    cwd: str
-    env: dict[str, str]
+    cwd: str | bytes
+    env: Mapping[str, str | bytes] | Mapping[str | bytes, str | bytes]
     """The whole environment; PATH within it is where the program is looked for."""
     umask: int | None = None
     stdin: str = "null"

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 VERSIONS = (1, 1)
 """The oldest and the newest version of the protocol that this build speaks."""
 LARGEST_FRAME = 16 << 20
+_LONGEST_ESCAPE = 12
+"""Bytes that stand in JSON for one character."""
+_FIELDS = 64 << 10
+"""More bytes than the rest of a specification has."""
 
 Head: TypeAlias = dict[str, Any]
 
@@ -112,12 +116,47 @@ def common_version(theirs: object) -> int:
     raise ProtocolError(f"it speaks the versions {theirs}, this one {VERSIONS}")
 
 
+def to_text(word: str | bytes) -> str:
+    r"""Give bytes as they travel: what is no UTF-8 in them stands as lone surrogates (PEP 383), on every locale alike.
+
+    >>> to_text(b"caf\xe9"), to_bytes("caf\udce9"), to_bytes("café")
+    ('caf\udce9', b'caf\xe9', b'caf\xc3\xa9')
+    """
+    return word if isinstance(word, str) else word.decode("utf-8", "surrogateescape")
+
+
+def to_bytes(word: str | bytes) -> bytes:
+    """Give the bytes that such text stands for, whatever this process's locale is. Raises UnicodeEncodeError."""
+    return word if isinstance(word, bytes) else word.encode("utf-8", "surrogateescape")
+
+
+def readable(word: str | bytes) -> str:
+    r"""Give a word for people: in quotes, and what is not printable, or no text, as its escape.
+
+    >>> readable(b"caf\xe9\n")
+    "'caf\\xe9\\n'"
+    """
+    text = to_text(word).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "'" + "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text) + "'"
+
+
 def pack_spec(spec: Spec) -> Head:
-    """Make a specification's object; arguments that are no UTF-8 travel as surrogates."""
+    """Make a specification's object; what is no UTF-8 in its words travels as lone surrogates."""
     found = spec._asdict()
     found["channel"] = spec.channel.hex()
-    found["argv"] = [one if isinstance(one, str) else one.decode("utf-8", "surrogateescape") for one in spec.argv]
+    found["argv"] = [to_text(one) for one in spec.argv]
+    found["cwd"] = to_text(spec.cwd)
+    if not all(type(one) is str for pair in spec.env.items() for one in pair):
+        found["env"] = {to_text(name): to_text(value) for name, value in spec.env.items()}
     return found
+
+
+def fits(spec: Spec) -> bool:
+    """Tell whether a specification goes into a frame; what does not is more than Linux executes (execve(2)), too."""
+    size = sum(map(len, spec.argv)) + sum(map(len, spec.env)) + sum(map(len, spec.env.values()))
+    if size * _LONGEST_ESCAPE + _FIELDS < LARGEST_FRAME:
+        return True
+    return len(STANDARD.encode(pack_spec(spec))) + _FIELDS < LARGEST_FRAME
 
 
 def unpack_spec(found: Head) -> Spec:

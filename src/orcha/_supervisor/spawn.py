@@ -13,6 +13,8 @@ import stat
 from functools import cache
 from typing import NamedTuple
 
+from orcha._supervisor.protocol import readable, to_bytes
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from orcha._supervisor.contract import Spec
 
 _DEFAULTED = sorted(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
-_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
-_SHELL = "/bin/sh"
+_DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
+_SHELL = b"/bin/sh"
 _TRY_NEXT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES})
 
 
@@ -49,6 +51,14 @@ class Descriptors(NamedTuple):
     stderr: int
 
 
+class _Program(NamedTuple):
+    """What is executed, in bytes: no locale of this process changes them."""
+
+    arguments: list[bytes]
+    environment: dict[bytes, bytes]
+    has_terminal: bool
+
+
 def spawn(spec: Spec, descriptors: Descriptors, groups: Sequence[str] = ()) -> int:
     """Start it and give its pid; raises NotExecutedError.
 
@@ -60,48 +70,52 @@ def spawn(spec: Spec, descriptors: Descriptors, groups: Sequence[str] = ()) -> i
         _change_folder(spec.cwd)
         if spec.umask is not None:
             before = os.umask(spec.umask)
-        return _execute(spec, descriptors, groups)
+        arguments = [to_bytes(one) for one in spec.argv]
+        environment = {to_bytes(name): to_bytes(value) for name, value in spec.env.items()}
+        return _execute(_Program(arguments, environment, spec.tty is not None), descriptors, groups)
     except ValueError as error:  # a NUL in an argument, "=" in a variable's name
-        raise NotExecutedError(125, f"cannot execute {_shown(spec)}: {error}") from error
+        named = readable(spec.argv[0]) if spec.argv else "nothing"
+        raise NotExecutedError(125, f"cannot execute {named}: {error}") from error
     finally:
         if before is not None:
             os.umask(before)
         os.chdir("/")
 
 
-def _change_folder(folder: str) -> None:
+def _change_folder(folder: str | bytes) -> None:
     try:
-        os.chdir(folder)
+        os.chdir(to_bytes(folder))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise NotExecutedError(125, f"cannot change to the folder '{folder}': {why}") from error
+        raise NotExecutedError(125, f"cannot change to the folder {readable(folder)}: {why}") from error
 
 
-def _execute(spec: Spec, descriptors: Descriptors, groups: Sequence[str]) -> int:
-    if not spec.argv:
+def _execute(program: _Program, descriptors: Descriptors, groups: Sequence[str]) -> int:
+    arguments = program.arguments
+    if not arguments:
         raise NotExecutedError(125, "cannot execute: there is no program")
-    arguments = list(spec.argv)
     denied: OSError | None = None
-    for path in _candidates(os.fsdecode(arguments[0]), spec.env.get("PATH", _DEFAULT_PATH)):
+    for path in _candidates(arguments[0], program.environment.get(b"PATH", _DEFAULT_PATH)):
         try:
-            return _start(path, arguments, spec, descriptors, groups)
+            return _start(path, program, descriptors, groups)
         except OSError as error:
             if error.errno == errno.ENOEXEC:  # a script without a first line: as execvp(3)
-                return _start(_SHELL, [_SHELL, path, *arguments[1:]], spec, descriptors, groups)
+                script = program._replace(arguments=[_SHELL, path, *arguments[1:]])
+                return _start(_SHELL, script, descriptors, groups)
             if error.errno not in _TRY_NEXT or os.path.isfile(path):
-                raise _failure(spec, error, exists=os.path.exists(path)) from error
+                raise _failure(program, error, exists=os.path.exists(path)) from error
             denied = error if error.errno == errno.EACCES else denied
-    raise _failure(spec, denied or OSError(errno.ENOENT, os.strerror(errno.ENOENT)), exists=denied is not None)
+    raise _failure(program, denied or OSError(errno.ENOENT, os.strerror(errno.ENOENT)), exists=denied is not None)
 
 
-def _candidates(program: str, path: str) -> Iterator[str]:
+def _candidates(program: bytes, path: bytes) -> Iterator[bytes]:
     """Give the paths to try; a file that may not be executed only where no other is."""
-    if "/" in program:
+    if b"/" in program:
         yield program
         return
     found = None
-    for folder in path.split(":") if program else ():
-        candidate = f"{folder or '.'}/{program}"
+    for folder in path.split(b":") if program else ():
+        candidate = (folder or b".") + b"/" + program
         try:
             mode = os.stat(candidate).st_mode
         except OSError:
@@ -115,19 +129,20 @@ def _candidates(program: str, path: str) -> Iterator[str]:
         yield found
 
 
-def _start(path: str, argv: list[str | bytes], spec: Spec, descriptors: Descriptors, groups: Sequence[str]) -> int:
-    if spec.tty is not None or groups:
-        return _fork(path, argv, spec, descriptors, groups)
+def _start(path: bytes, program: _Program, descriptors: Descriptors, groups: Sequence[str]) -> int:
+    if program.has_terminal or groups:
+        return _fork(path, program, descriptors, groups)
     actions = [(os.POSIX_SPAWN_DUP2, one, number) for number, one in enumerate(descriptors) if one != number]
-    return os.posix_spawn(path, argv, spec.env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_ignored())
+    given = program.arguments, program.environment
+    return os.posix_spawn(path, *given, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_ignored())
 
 
-def _fork(path: str, argv: list[str | bytes], spec: Spec, descriptors: Descriptors, groups: Sequence[str]) -> int:
+def _fork(path: bytes, program: _Program, descriptors: Descriptors, groups: Sequence[str]) -> int:
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            _become(path, argv, spec, descriptors, groups)
+            _become(path, program, descriptors, groups)
         except BaseException as error:  # noqa: BLE001 - the parent hears of it, whatever it is
             os.write(writing, b"%d" % (getattr(error, "errno", None) or errno.EINVAL))
         finally:
@@ -143,13 +158,13 @@ def _fork(path: str, argv: list[str | bytes], spec: Spec, descriptors: Descripto
     return pid
 
 
-def _become(path: str, argv: list[str | bytes], spec: Spec, descriptors: Descriptors, groups: Sequence[str]) -> None:
+def _become(path: bytes, program: _Program, descriptors: Descriptors, groups: Sequence[str]) -> None:
     """Turn this child into the command."""
     for group in groups:
         with open(group, "w", encoding="ascii") as file:
             file.write("0")
     os.setsid()
-    if spec.tty is not None:
+    if program.has_terminal:
         import fcntl
         import termios
 
@@ -160,14 +175,10 @@ def _become(path: str, argv: list[str | bytes], spec: Spec, descriptors: Descrip
     for number in _DEFAULTED:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    os.execve(path, argv, spec.env)  # noqa: S606 - the command, as it was given
+    os.execve(path, program.arguments, program.environment)  # noqa: S606 - the command, as it was given
 
 
-def _failure(spec: Spec, error: OSError, *, exists: bool) -> NotExecutedError:
+def _failure(program: _Program, error: OSError, *, exists: bool) -> NotExecutedError:
     ours = error.errno in {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
     code = 125 if ours else 126 if exists else 127
-    return NotExecutedError(code, f"cannot execute {_shown(spec)}: {error.strerror}")
-
-
-def _shown(spec: Spec) -> str:
-    return repr(os.fsdecode(spec.argv[0])) if spec.argv else "nothing"
+    return NotExecutedError(code, f"cannot execute {readable(program.arguments[0])}: {error.strerror}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from dataclasses import dataclass, field
 
@@ -107,10 +106,13 @@ class CommandPetition(Petition):
     """Never called: the command is what it does."""
     argv: Sequence[str | bytes] = field(kw_only=True, compare=False)
     """The program, found along ``PATH`` of `env` where it holds no slash, and its arguments."""
-    cwd: str = field(default="/", kw_only=True, compare=False)
+    cwd: str | bytes = field(default="/", kw_only=True, compare=False)
     """The folder it starts in: an absolute path."""
-    env: Mapping[str, str] | None = field(default=None, kw_only=True, compare=False, repr=False)
-    """Its whole environment; None for that of the service."""
+    env: Mapping[str, str | bytes] | Mapping[str | bytes, str | bytes] | None = field(
+        default=None, kw_only=True, compare=False, repr=False
+    )
+    """Its whole environment, names and values as text (UTF-8, and as `os.environ` has what is none) or as bytes; None
+    for that of the service."""
     umask: int | None = field(default=None, kw_only=True, compare=False)
     """Its file mode creation mask (umask(2)); None for that of the service."""
     stdin: bool = field(default=False, kw_only=True, compare=False)
@@ -187,23 +189,34 @@ def _check_argv(argv: object) -> None:
     for position, argument in enumerate(argv):
         if not isinstance(argument, (str, bytes)):
             raise TypeError(f"argv[{position}] is a str or bytes, not {type(argument).__name__}")
-        if b"\0" in os.fsencode(argument):
+        if b"\0" in _bytes(f"argv[{position}]", argument):
             raise ValueError(f"argv[{position}] holds a NUL byte")
     if not argv[0]:
         raise ValueError("argv[0] is empty: it is the program")
 
 
 def _check_folder(folder: object) -> None:
-    if not isinstance(folder, str) or not folder.startswith("/") or "\0" in folder:
+    path = _bytes("cwd", folder) if isinstance(folder, (str, bytes)) else b""
+    if not path.startswith(b"/") or b"\0" in path:
         raise ValueError(f"cwd is an absolute path, not {folder!r}")
 
 
 def _check_env(env: Mapping[Any, Any]) -> None:
     for name, value in env.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError("env holds str by str")
-        if not name or "=" in name or "\0" in name or "\0" in value:
+        for word in (name, value):
+            if not isinstance(word, (str, bytes)):
+                raise TypeError(f"env holds str or bytes by str or bytes, not {type(word).__name__}")
+        raw = _bytes("env", name)
+        if not raw or b"=" in raw or b"\0" in raw or b"\0" in _bytes("env", value):
             raise ValueError(f"env: {name!r} cannot be in an environment (environ(7))")
+
+
+def _bytes(name: str, word: str | bytes) -> bytes:
+    """Give the bytes that a command gets, whatever the locale here is; ValueError where a text stands for none."""
+    try:
+        return word if isinstance(word, bytes) else word.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} holds a lone surrogate, which is no text and no byte: {word!r}") from error
 
 
 def _check_size(size: object) -> None:

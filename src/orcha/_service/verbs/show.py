@@ -11,6 +11,7 @@ from orcha._core.state import State
 from orcha._service.managers import COMMAND_MANAGER
 from orcha._service.verbs.list import describe_row
 from orcha._service.verbs.which import find
+from orcha._supervisor.protocol import to_bytes
 from orcha._wire import values
 from orcha._wire.messages import Reply, Show, Verdict
 
@@ -105,4 +106,20 @@ def _shown(fields: dict[str, Any]) -> dict[str, Any]:
     retry = shown["retry"]
     if retry is not None and not isinstance(retry, dict):
         shown["retry"] = _fields(retry)
-    return shown | {"env": sorted(fields.get("env") or ())}
+    shown["argv"] = [_sendable(word) for word in shown["argv"] or ()]
+    shown["cwd"] = None if shown["cwd"] is None else _sendable(shown["cwd"])
+    return shown | {"env": sorted(_name(name) for name in fields.get("env") or ())}
+
+
+def _sendable(word: str | bytes) -> str | bytes:
+    """Give a word as it can be sent: text that stands for bytes as those."""
+    try:
+        to_bytes(word).decode()
+    except UnicodeDecodeError:
+        return to_bytes(word)
+    return word
+
+
+def _name(word: str | bytes) -> str:
+    """Give a variable's name for people and programs, what is no text in it as its escape."""
+    return to_bytes(word).decode("utf-8", "backslashreplace")
