@@ -7,14 +7,20 @@ import contextlib
 import json
 import os
 import pty
+import pwd
+import re
+import string
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
 
-from orcha._cli import connection, ps, render
+from orcha._cli import connection, layout, ps, render
+from orcha._cli.layout import Column
 from orcha._core.state import State
+from orcha._wire.messages import Rows
 from orcha.exceptions import OrchaConnectionError
 from orcha.interfaces import Message
 from orcha.lib import ClientManager
@@ -41,23 +47,25 @@ BASE = {
 class Service:
     """Answers as the client does: newest first, below a sequence, at most so many."""
 
-    def __init__(self, rows):
+    def __init__(self, rows, paused):
         self.kept = sorted(rows, key=lambda row: -row["seq"])
+        self.paused = paused
         self.asked = []
 
-    def rows(self, states, limit, before=None, id=None):  # noqa: A002 - as the client calls it
+    def page(self, states, limit, before=None, id=None):  # noqa: A002 - as the client calls it
         self.asked.append((states, limit, before))
         assert limit <= 1_000
         found = [row for row in self.kept if states >> State[row["state"].upper()] & 1]
-        return [row for row in found if before is None or row["seq"] < before][:limit]
+        found = [row for row in found if before is None or row["seq"] < before][:limit]
+        return Rows(1, found, self.paused)
 
 
 @pytest.fixture
 def show(monkeypatch, capsys):
     """Give a function that runs `orcha ps` on these rows, and gives what it printed."""
 
-    def run(rows, *arguments):
-        service = Service([BASE | row for row in rows])
+    def run(rows, *arguments, paused=()):
+        service = Service([BASE | row for row in rows], list(paused))
         monkeypatch.setattr(connection, "connected", lambda: contextlib.nullcontext(service))
         parser = argparse.ArgumentParser()
         ps.create_parser(parser)
@@ -77,10 +85,10 @@ def test_shows_what_waits_and_runs_and_why(show, monkeypatch):
         {"seq": 4, "id": "gone", "state": "ended", "outcome": "failed"},
     ]
     assert show(rows).out.splitlines() == [
-        "ID  STATE    PRIORITY  SINCE   WHY",
-        "c   running  5         now",
-        "a   queued   -inf      10 min  waiting for rig 3",
-        "b   queued   7         10 s    1 wait before it",
+        "ID  STATE    PRIORITY  USER  ELAPSED  COMMAND  WHY",
+        "c   running  5         me    0 s      [M]",
+        "a   queued   -inf      me    10 min   [M]      waiting for rig 3",
+        "b   queued   7         me    10 s     [M]      1 wait before it",
     ]
 
 
@@ -99,7 +107,7 @@ def test_all_shows_how_the_others_ended(show):
     ]
     assert show(rows).out == "nothing waits or runs\n"
     first, second = show(rows, "--all").out.splitlines()[1:]
-    assert first.split() == ["a", "failed", "(3)", "5", "now"]
+    assert first.split() == ["a", "failed", "(3)", "5", "me", "-", "now", "[M]"]
     assert second.split()[:3] == ["b", "timed", "out"]
     assert second.endswith("too long")
 
@@ -178,7 +186,9 @@ def test_a_long_list_is_asked_for_in_pages(show):
 def test_json_is_for_programs(show):
     rows = [{"id": "ü\n\x1b", "priority": float("inf"), "submitted": 0.5, "state": "starting", "started": 1.25}]
     (row,) = json.loads(show(rows, "--json").out)
+    assert row.pop("elapsed") > 0
     assert row == BASE | rows[0] | {
+        "user": None,
         "priority": "inf",
         "submitted": "1970-01-01T00:00:00.500000+00:00",
         "started": "1970-01-01T00:00:01.250000+00:00",
@@ -193,16 +203,154 @@ def test_nothing_in_a_petition_reaches_the_terminal_as_a_command(show):
     assert "\x1b" not in printed
 
 
-def test_on_a_terminal_it_is_a_table(monkeypatch):
+FULL = {
+    "id": "make-k3x9qz",
+    "state": "running",
+    "owner": f"uid:{os.getuid()}",
+    "group": "nightly",
+    "label": "frame 7 of 9",
+    "command": "make -j4 all " + "OPTION=1 " * 10 + "install",
+    "started": 10.0,
+    "why": "its group nightly is paused",
+}
+
+
+@pytest.fixture
+def on_terminal(monkeypatch, show):
+    """Give a function that shows these rows on a terminal of so many columns, and gives its lines."""
+
+    def run(rows, columns, *arguments):
+        monkeypatch.setattr(render, "now", lambda: 4_000.0)
+        monkeypatch.setattr(render, "is_terminal", lambda: True)
+        monkeypatch.setenv("COLUMNS", str(columns))
+        return show(rows, *arguments).out.splitlines()
+
+    return run
+
+
+def test_the_table_has_command_label_user_and_elapsed_time(show, monkeypatch):
+    monkeypatch.setattr(render, "now", lambda: 4_000.0)
+    title, line = show([FULL]).out.splitlines()
+    assert title.split() == ["ID", "STATE", "PRIORITY", "GROUP", "USER", "ELAPSED", "LABEL", "COMMAND", "WHY"]
+    user = pwd.getpwuid(os.getuid()).pw_name
+    words = ["make-k3x9qz", "running", "5", "nightly", user, "1 h 6 min", "frame 7 of 9"]
+    assert re.split(" {2,}", line)[:7] == words
+    assert "make -j4 all OPTION=1 OPTION" in line
+    assert "…" in line
+    assert "OPTION=1 install" in line
+    row = json.loads(show([FULL], "--json").out)[0]
+    assert row | FULL | {"started": 0, "elapsed": 3990, "user": user} == row | {"started": 0}
+
+
+def test_a_narrow_terminal_gives_up_columns_in_their_order(on_terminal):
+    order = ["PRIORITY", "ENDED", "USER", "GROUP", "LABEL", "WHY", "COMMAND", "ELAPSED"]
+    rows = [FULL, FULL | {"seq": 2, "state": "ended", "outcome": "failed", "code": 3, "ended": 3_000.0}]
+    before = set()
+    for columns in range(200, 19, -1):
+        lines = on_terminal(rows, columns, "--all")
+        given_up = {title for title in order if title not in lines[0].split()}
+        assert given_up == set(order[: len(given_up)])
+        assert given_up >= before
+        assert max(map(len, lines)) <= columns
+        assert len(lines) == len(rows) + 1
+        assert all(line.startswith("make-k3x9qz  ") for line in lines[1:]) or columns < 24
+        before = given_up
+    assert before == set(order)
+
+
+@pytest.mark.parametrize("columns", [30, 40, 60, 80, 132])
+@pytest.mark.parametrize("length", [1, 20, 36, 37, 100])
+def test_no_id_is_cut_without_a_sign_and_no_span_is_cut(on_terminal, columns, length):
+    identity = "".join(string.ascii_letters[place % 52] for place in range(length))
+    line = on_terminal([FULL | {"id": identity}], columns)[1]
+    shown = line.split()[0]
+    assert shown == identity or (
+        "…" in shown and identity.startswith(shown.partition("…")[0]) and identity.endswith(shown.partition("…")[2])
+    )
+    if length <= 20 or (length <= 36 and columns >= 60):
+        assert shown == identity
+    assert ("1 h 6 min" in line) == ("ELAPSED" in on_terminal([FULL | {"id": identity}], columns)[0])
+    assert len(line) <= columns
+
+
+def test_wide_letters_are_counted_as_wide(on_terminal):
+    lines = on_terminal([FULL | {"label": "\N{CJK UNIFIED IDEOGRAPH-65E5}" * 40}], 80)
+    assert layout.width_of(lines[1]) <= 80
+    assert "…" in lines[1]
+
+
+def test_a_table_on_a_terminal_needs_no_escape_sequences(monkeypatch):
     ours, theirs = pty.openpty()
     with open(theirs, "w", encoding="utf-8") as terminal, open(ours, "rb", buffering=0) as screen:  # noqa: PTH123
         monkeypatch.setattr("sys.stdout", terminal)
-        monkeypatch.setenv("COLUMNS", "60")
-        render.table(("ID", "WHY"), [("a", "[b]no markup[/b] " + "long " * 20)])
+        monkeypatch.delenv("COLUMNS", raising=False)
+        termios.tcsetwinsize(theirs, (24, 30))
+        render.table((Column("ID"), Column("WHY", 5)), [("a", "[b]no markup[/b] " + "long " * 20)])
         monkeypatch.undo()
         text = os.read(screen.fileno(), 65536).decode()
-    assert "[b]no markup[/b]" in text
-    assert len(text.splitlines()) > 2
+    assert text == "ID  WHY\r\na   [b]no markup[/b] long lon…\r\n"
+
+
+# --- states and pauses -----------------------------------------------------------------------------------------------
+
+
+OUTCOMES = ["succeeded", "failed", "cancelled", "timed_out", "interrupted", "rejected", "broken"]
+ENDED = [
+    {"seq": seq, "id": outcome, "state": "ended", "outcome": outcome, "code": 3, "ended": 1.0}
+    for seq, outcome in enumerate(OUTCOMES, 20)
+]
+EVERY_STATE = [
+    {"seq": 1, "id": "queued"},
+    {"seq": 2, "id": "held", "state": "held"},
+    {"seq": 3, "id": "starting", "state": "starting", "started": 1.0},
+    {"seq": 4, "id": "running", "state": "running", "started": 1.0},
+    {"seq": 5, "id": "paused", "state": "running", "started": 1.0, "paused": True},
+    {"seq": 6, "id": "cancelling", "state": "cancelling", "started": 1.0},
+    *ENDED,
+]
+
+
+def test_every_word_of_the_table_is_a_state_to_ask_for(show):
+    table = [re.split(" {2,}", line)[:2] for line in show(EVERY_STATE, "--all").out.splitlines()[1:]]
+    assert len(table) == len(EVERY_STATE)
+    for shown in {state for _, state in table}:
+        word = shown.partition(" (")[0]
+        expected = [identity for identity, state in table if state == shown]
+        for written in (word, word.upper(), word.replace(" ", "_"), word.replace(" ", "-")):
+            assert names(show(EVERY_STATE, "--state", written)) == expected, written
+    assert names(show(EVERY_STATE, "--state", "ended")) == OUTCOMES
+    assert names(show(EVERY_STATE, "--state", "failed", "--state", "held")) == ["held", "failed"]
+
+
+def test_an_outcome_is_looked_for_among_all_that_ended(show):
+    rows = [{"seq": seq, "id": f"s{seq}", "state": "ended", "outcome": "succeeded"} for seq in range(1, 3_000)]
+    rows[5]["outcome"] = "failed"
+    rows[7]["outcome"] = "failed"
+    printed = show(rows, "--state", "failed", "--limit", "1")
+    assert names(printed) == ["s8"]
+    assert "at least 1 left out" in printed.err
+
+
+def test_a_word_that_is_no_state_is_refused_with_those_that_are(capsys):
+    parser = argparse.ArgumentParser()
+    ps.create_parser(parser)
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(["--state", "done\x1b[2J"])
+    error = capsys.readouterr().err
+    assert end.value.code == 2
+    assert "\x1b" not in error
+    for word in ("queued", "running", "paused", "failed", "timed out", "ended"):
+        assert word in error
+
+
+def test_it_says_what_is_paused(show):
+    everything = "everything is paused, nothing starts: orcha resume --all"
+    group = "group a b is paused, nothing of it starts: orcha resume --group 'a b'"
+    assert show([], paused=["all"]).out.splitlines() == ["nothing waits or runs", everything]
+    assert show([{"id": "x"}], paused=["all", "group:a b"]).out.splitlines()[2:] == [everything, group]
+    printed = show([{"id": "x"}], "--json", paused=["all", "group:a b"])
+    assert [row["id"] for row in json.loads(printed.out)] == ["x"]
+    assert printed.err.splitlines() == [f"orcha: {everything}", f"orcha: {group}"]
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "x"])

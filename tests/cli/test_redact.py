@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import doctest
+import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orcha._cli.run import made_up
 from orcha.utils import redact
@@ -82,3 +85,21 @@ def test_ids_that_are_made_up_hold_no_secret():
 def test_a_long_word_is_looked_at_once():
     """It ends: looked at again from each of its characters, this would take hours."""
     assert redact.text("pass" * 250_000) == "pass" * 250_000
+
+
+FRAGMENTS = [
+    *("pass", "PWD", "auth", "secret", "token", "credential", "api-key", "user", "curl", "mysqldump", "mariadb"),
+    *("-u", "-p", "--", "-", "=", ":", " ", "://", "@", "'", '"', "x", "me", "1", "make", "Authorization", "Bearer"),
+]
+
+
+@given(st.lists(st.lists(st.sampled_from(FRAGMENTS), max_size=5).map("".join), max_size=5))
+@settings(max_examples=500, deadline=None)
+def test_a_command_without_a_sign_of_secrets_is_what_the_long_way_gives(command):
+    whole = redact.SIGN
+    quick = redact.words(command)
+    redact.SIGN = re.compile("")
+    try:
+        assert redact.words(command) == quick
+    finally:
+        redact.SIGN = whole

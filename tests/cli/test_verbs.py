@@ -245,7 +245,7 @@ def test_a_group_can_be_paused_and_shown(service):
     assert service.run("wait", "out").returncode == 0
     assert list(rows(service, "--all", "--group", "g")) == ["in"]
     table = service.run("ps").stdout.splitlines()
-    assert table[0].split() == ["ID", "STATE", "PRIORITY", "GROUP", "SINCE", "WHY"]
+    assert table[0].split() == ["ID", "STATE", "PRIORITY", "GROUP", "USER", "ELAPSED", "COMMAND", "WHY"]
     assert table[1].split()[:4] == ["in", "queued", "0", "g"]
     assert service.run("resume", "--group", "g").returncode == 0
     assert service.run("wait", "in").returncode == 0

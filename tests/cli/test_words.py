@@ -12,7 +12,7 @@ from orcha._cli import keys, options, output, redact, render, told
 from orcha._cli.output import Piece
 
 
-@pytest.mark.parametrize("name", ["attached", "keys", "options", "output", "redact", "render", "told"])
+@pytest.mark.parametrize("name", ["attached", "keys", "layout", "options", "output", "redact", "render", "told"])
 def test_examples_are_true(name):
     done = doctest.testmod(importlib.import_module(f"orcha._cli.{name}"))
     assert done.failed == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from orcha._cli import options
+from orcha._cli.layout import Column, cut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,15 +13,49 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+    from orcha._cli.session import Session
+
     Row = dict[str, Any]
 
 _PAGE = 1_000
 _LIMIT = 100
-_STATES = {"queued": (1,), "held": (2,), "running": (3, 4), "cancelling": (5,), "ended": (6,)}
-"""What a person calls a state, and its numbers in `orcha._core.state.State`: starting shows as running."""
-LIVE = ("queued", "held", "running", "cancelling")
+_ENDED = 6
+_STATES: dict[str, tuple[int, ...]] = {
+    "queued": (1,),
+    "held": (2,),
+    "running": (3, 4),
+    "paused": (3, 4),
+    "cancelling": (5,),
+    "succeeded": (_ENDED,),
+    "failed": (_ENDED,),
+    "cancelled": (_ENDED,),
+    "timed out": (_ENDED,),
+    "interrupted": (_ENDED,),
+    "rejected": (_ENDED,),
+    "broken": (_ENDED,),
+    "ended": (_ENDED,),
+}
+"""What the table calls a state, and its numbers in `orcha._core.state.State`; `ended` is any of those before it."""
+LIVE = ("queued", "held", "running", "paused", "cancelling")
 _RANK = {"cancelling": 0, "starting": 1, "running": 1, "held": 2, "queued": 3, "ended": 4}
-_COLUMNS = ("ID", "STATE", "PRIORITY", "SINCE", "WHY")
+_COLUMNS = {
+    "ID": Column("ID", 36, middle=True, at_last=8),
+    "STATE": Column("STATE"),
+    "PRIORITY": Column("PRIORITY", given_up=0),
+    "GROUP": Column("GROUP", 8, given_up=3),
+    "USER": Column("USER", 8, given_up=2),
+    "ELAPSED": Column("ELAPSED", given_up=7),
+    "ENDED": Column("ENDED", given_up=1),
+    "LABEL": Column("LABEL", 8, given_up=4),
+    "COMMAND": Column("COMMAND", 12, middle=True, given_up=6),
+    "WHY": Column("WHY", 12, given_up=5),
+}
+_WHERE_SAID = frozenset(("GROUP", "ENDED", "LABEL", "WHY"))
+"""Columns that are shown where there is something in them."""
+_LONGEST_COMMAND = 60
+"""Places that a command takes at most in the table."""
+_ALL, _GROUP = "all", "group:"
+"""What `orcha._wire.messages.Rows` calls pauses."""
 
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +64,11 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: orcha ps --all --limit 20 --json"
     parser.add_argument("-a", "--all", action="store_true", help="show ended ones too, as long as they are kept")
     parser.add_argument(
-        "--state", action="append", choices=list(_STATES), help="show those in this state only; may be given repeatedly"
+        "--state",
+        action="append",
+        type=_state,
+        metavar="STATE",
+        help=f"show those in this state only: {', '.join(_STATES)}; may be given repeatedly",
     )
     parser.add_argument("-g", "--group", type=options.written, metavar="G", help="show those of this group only")
     parser.add_argument(
@@ -50,38 +89,69 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON array; times are ISO 8601, in UTC")
 
 
+def _state(text: str) -> str:
+    """Read a state as the table calls it."""
+    import argparse
+
+    name = " ".join(text.lower().replace("_", " ").replace("-", " ").split())
+    if name not in _STATES:
+        raise argparse.ArgumentTypeError(f"{text!a} is no state: give one of {', '.join(_STATES)}")
+    return name
+
+
+class _Asked:
+    """Asks for rows, and remembers what is paused."""
+
+    def __init__(self, service: Session) -> None:
+        self._service = service
+        self.paused: list[str] = []
+
+    def __call__(self, *which: Any, **more: Any) -> list[Row]:
+        """Give a page of rows."""
+        answer = self._service.page(*which, **more)
+        self.paused = answer.paused
+        return answer.rows
+
+
 def run(namespace: argparse.Namespace) -> int:
     """Ask and print, once or again and again."""
     from orcha._cli.connection import connected
 
     with connected() as service:
         if namespace.watch is None:
-            _show(namespace, service.rows)
+            _show(namespace, _Asked(service))
             return 0
         from time import sleep  # noqa: TID251 - a person sets the pace
 
         try:
             while True:
-                _show(namespace, service.rows)
+                _show(namespace, _Asked(service))
                 sleep(namespace.watch)
         except KeyboardInterrupt:
             return 0
 
 
-def _show(namespace: argparse.Namespace, ask: Callable[..., list[Row]]) -> None:
+def _show(namespace: argparse.Namespace, ask: _Asked) -> None:
     """Ask and print."""
     from orcha._cli import render
 
-    names = namespace.state or (tuple(_STATES) if namespace.all else LIVE)
+    names = namespace.state or ((*LIVE, "ended") if namespace.all else LIVE)
     limit = namespace.limit or (None if namespace.json else _LIMIT)
     found = listing(ask, names, limit, namespace.group)
+    paused = list(_paused(ask.paused))
     if namespace.json:
-        (render.json if namespace.watch is None else render.json_line)([as_json(row) for row in found.rows])
+        now = render.now()
+        rows = [as_json(row, now) for row in found.rows]
+        (render.json if namespace.watch is None else render.json_line)(rows)
     else:
         _for_people(namespace, found.rows)
+        render.out("".join(f"{line}\n" for line in paused))
     if found.left_out or found.older:
         left = f"at least {found.left_out + 1}" if found.older else str(found.left_out)
         render.note(f"{left} left out: orcha ps --limit N")
+    if namespace.json and namespace.watch is None:
+        for line in paused:
+            render.note(line)
 
 
 def _for_people(namespace: argparse.Namespace, rows: list[Row]) -> None:
@@ -91,12 +161,28 @@ def _for_people(namespace: argparse.Namespace, rows: list[Row]) -> None:
     if namespace.watch is not None:
         render.afresh()
     if rows:
-        now, grouped = render.now(), any(row.get("group") for row in rows)
-        titles = (*_COLUMNS[:3], "GROUP", *_COLUMNS[3:]) if grouped else _COLUMNS
-        render.table(titles, [columns(row, now, grouped=grouped) for row in rows])
+        now = render.now()
+        cells = [dict(zip(_COLUMNS, columns(row, now), strict=True)) for row in rows]
+        shown = [title for title in _COLUMNS if title not in _WHERE_SAID or any(row[title] for row in cells)]
+        table = [tuple(row[title] or "-" * (title == "GROUP") for title in shown) for row in cells]
+        render.table([_COLUMNS[title] for title in shown], table)
     else:
         narrowed = namespace.all or namespace.state or namespace.group
         render.line("no petitions" if narrowed else "nothing waits or runs")
+
+
+def _paused(names: list[str]) -> Iterator[str]:
+    """Say what is paused, and how it goes on."""
+    from shlex import quote
+
+    from orcha._cli import render
+
+    if _ALL in names:
+        yield "everything is paused, nothing starts: orcha resume --all"
+    for name in names:
+        if name.startswith(_GROUP):
+            group = render.plain(name.removeprefix(_GROUP))
+            yield f"group {group} is paused, nothing of it starts: orcha resume --group {quote(group)}"
 
 
 class Listing(NamedTuple):
@@ -123,15 +209,16 @@ def listing(
         group: only those of this group.
 
     """
-    names = set(names)
-    live, left_out = _first(limit, pages(ask, names - {"ended"}, group))
-    if "ended" not in names:
+    names = frozenset(names)
+    ended = frozenset(name for name in names if _ENDED in _STATES[name])
+    live, left_out = _first(limit, pages(ask, names - ended, group))
+    if not ended:
         return Listing(live, left_out, older=False)
     room = _LIMIT if limit is None else limit - len(live)
-    ended = fetch(ask, {"ended"}, room + 1, group)
-    over = {row["seq"] for row in ended}  # an end between the two questions
-    rows = [row for row in live if row["seq"] not in over] + sorted(ended[:room], key=_order)
-    return Listing(rows, left_out, older=len(ended) > room)
+    found = _newest(pages(ask, ended, group, most=room + 1 if "ended" in ended else _PAGE), room + 1)
+    over = {row["seq"] for row in found}  # an end between the two questions
+    rows = [row for row in live if row["seq"] not in over] + sorted(found[:room], key=_order)
+    return Listing(rows, left_out, older=len(found) > room)
 
 
 def _first(limit: int | None, rows: Iterable[Row]) -> tuple[list[Row], int]:
@@ -151,54 +238,101 @@ def _order(row: Row) -> tuple[float, ...]:
     return _RANK.get(row["state"], 9), row["priority"] if row["state"] == "queued" else 0, row["seq"]
 
 
-def fetch(ask: Callable[..., list[Row]], names: Iterable[str], limit: int, group: str | None = None) -> list[Row]:
-    """Give up to `limit` rows in these states, newest first, however many answers that takes."""
-    rows: list[Row] = []
-    for row in pages(ask, names, group, most=limit):
-        rows.append(row)
-        if len(rows) == limit:
+def _newest(rows: Iterator[Row], limit: int) -> list[Row]:
+    """Give up to so many rows, however many answers that takes."""
+    found: list[Row] = []
+    for row in rows:
+        found.append(row)
+        if len(found) == limit:
             break
-    return rows
+    return found
 
 
 def pages(
     ask: Callable[..., list[Row]], names: Iterable[str], group: str | None = None, most: int = _PAGE
 ) -> Iterator[Row]:
-    """Give the rows in these states, newest first, `most` in an answer."""
+    """Give the rows that the table shows in these states, newest first; up to `most` are asked for at once."""
     more = {} if group is None else {"group": group}
-    mask = sum(1 << number for name in set(names) for number in _STATES[name])
+    names = frozenset(names)
+    mask = sum(1 << number for number in {number for name in names for number in _STATES[name]})
     before: int | None = None
     while mask and (page := ask(mask, min(_PAGE, most), before, **more)):
-        yield from page
+        yield from (row for row in page if word(row) in names or (row["state"] == "ended" and "ended" in names))
         before = page[-1]["seq"]
 
 
-def columns(row: Row, now: float, *, grouped: bool = False) -> tuple[str, ...]:
+def columns(row: Row, now: float) -> tuple[str, ...]:
     """Give a row as people read it."""
     from orcha._cli import render
 
-    since = row["ended"] or row["started"] or row["submitted"]
-    why = row["why"] or row["reason"] or ""
-    group = (render.plain(row.get("group") or "-"),) if grouped else ()
-    return (
-        *(render.plain(row["id"]), state(row), f"{row['priority']:g}"),
-        *group,
-        *(render.age(now - since), render.plain(why)),
+    took = elapsed(row, now)
+    return tuple(
+        render.plain(cell)
+        for cell in (
+            row["id"],
+            state(row),
+            f"{row['priority']:g}",
+            row.get("group") or "",
+            user(row) or row["owner"],
+            "-" if took is None else render.elapsed(took),
+            "" if row["ended"] is None else render.ago(now - row["ended"]),
+            row.get("label") or "",
+            cut(_command(row), _LONGEST_COMMAND, _COLUMNS["COMMAND"]),
+            row["why"] or row["reason"] or "",
+        )
     )
+
+
+def _command(row: Row) -> str:
+    """Give the command; of what is none its manager, in brackets as ps(1) shows what has no command line."""
+    from orcha._cli import render
+
+    command = row.get("command")
+    return render.plain(command) if command else f"[{str(row['manager']).rpartition(':')[2]}]"
+
+
+def elapsed(row: Row, now: float) -> float | None:
+    """Give for how many seconds a petition has run, or has waited where it waits; None where it never ran."""
+    if row["ended"] is not None:
+        ended: float = row["ended"]
+        return None if row["started"] is None else max(0.0, ended - row["started"])
+    waits = row["state"] in {"queued", "held"} or row["started"] is None
+    since: float = row["submitted"] if waits else row["started"]
+    return max(0.0, now - since)
+
+
+def user(row: Row) -> str | None:
+    """Give the name of the user who asked for it; None where only a key is known, or this machine has no such user."""
+    kind, _, number = str(row["owner"]).partition(":")
+    if kind != "uid" or not number.isdecimal():
+        return None
+    import pwd
+
+    try:
+        return pwd.getpwuid(int(number)).pw_name
+    except (KeyError, OverflowError):
+        return None
+
+
+def word(row: Row) -> str:
+    """Give the one word, or two, for where a petition is or how it ended."""
+    if row.get("outcome") is not None:
+        return str(row["outcome"]).replace("_", " ")
+    name = "running" if row["state"] == "starting" else str(row["state"])
+    return "paused" if row.get("paused") and name == "running" else name
 
 
 def state(row: Row) -> str:
     """Give where a petition is, or how it ended."""
-    if row["outcome"] is None:
-        name = "running" if row["state"] == "starting" else str(row["state"])
-        return "paused" if row.get("paused") and name == "running" else name
-    outcome = str(row["outcome"]).replace("_", " ")
-    return f"{outcome} ({row['code']})" if outcome == "failed" and row["code"] is not None else outcome
+    name = word(row)
+    return f"{name} ({row['code']})" if name == "failed" and row["code"] is not None else name
 
 
-def as_json(row: Row) -> Row:
-    """Give a row with its times in ISO 8601, and numbers that JSON has."""
+def as_json(row: Row, now: float) -> Row:
+    """Give a row with its times in ISO 8601, numbers that JSON has, and what is reckoned here: user and elapsed."""
     from orcha._cli import render
 
+    took = elapsed(row, now)
+    reckoned = {"user": user(row), "elapsed": None if took is None else round(took, 3)}
     times = {name: render.iso(row[name]) for name in ("submitted", "started", "ended")}
-    return row | times | {"priority": render.number(row["priority"])}
+    return row | times | {"priority": render.number(row["priority"])} | reckoned

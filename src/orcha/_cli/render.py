@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from orcha.utils.streams import write_out
@@ -9,6 +10,13 @@ from orcha.utils.streams import write_out
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from orcha._cli.layout import Column
+
+UNBOUNDED = 1 << 62
+"""Columns of a pipe."""
+USUAL = 80
+"""Columns of a terminal that does not tell."""
 
 
 def out(text: str) -> None:
@@ -22,32 +30,31 @@ def out(text: str) -> None:
         raise BrokenPipeError
 
 
-def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows under titles."""
-    if is_terminal():
-        _for_a_terminal(titles, rows)
-        return
-    widths = [max(len(row[place]) for row in (titles, *rows)) for place in range(len(titles))]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (titles, *rows))
-    out("".join(f"{each.rstrip()}\n" for each in lines))
+def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows under titles: on a terminal no wider than it is, in a pipe each column as wide as it needs to be."""
+    from orcha._cli.layout import fit
+
+    out("".join(f"{each}\n" for each in fit(columns, rows, width() or UNBOUNDED)))
 
 
-def _for_a_terminal(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table as wide as the terminal, its last column wrapped."""
-    from io import StringIO
+def named(name: str, value: str) -> None:
+    """Print a value after its name: on a terminal in lines no wider than it is."""
+    from orcha._cli.layout import wrapped
 
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    line(wrapped(f"{name + ':':<14} {value}", width() or UNBOUNDED, indent=15))
 
-    shown = Table(box=None, pad_edge=False)
-    for place, title in enumerate(titles):
-        shown.add_column(title, no_wrap=place < len(titles) - 1, overflow="fold")
-    for row in rows:
-        shown.add_row(*map(Text, row))
-    buffer = StringIO()
-    Console(file=buffer, force_terminal=True, width=Console().width).print(shown)
-    out(buffer.getvalue())
+
+def width() -> int | None:
+    """Give the columns of the terminal that is printed on, None where it is none."""
+    if not is_terminal():
+        return None
+    given = os.environ.get("COLUMNS", "")
+    if given.isascii() and given.isdigit() and int(given):
+        return int(given)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or USUAL
+    except OSError:
+        return USUAL
 
 
 def json(value: object) -> None:
@@ -135,6 +142,15 @@ def span(seconds: float) -> str:
         if count:
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2])
+
+
+def elapsed(seconds: float) -> str:
+    """Give how long something has gone on, in two units at most.
+
+    >>> [elapsed(0.2), elapsed(75), elapsed(3600), elapsed(200_000)]
+    ['0 s', '1 min 15 s', '1 h', '2 d 7 h']
+    """
+    return span(max(1, int(seconds))) if seconds >= 1 else "0 s"
 
 
 def size(number_of_bytes: float) -> str:

@@ -37,7 +37,7 @@ def run(namespace: argparse.Namespace) -> int:
         render.json(told.as_json(details))
         return 0
     for name, value in lines(details):
-        render.line(f"{name + ':':<14} {value}" if name else value)
+        render.named(name, value)
     return 0
 
 
@@ -69,7 +69,9 @@ def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
     command: dict[str, Any] = details.get("command") or {}
     needs = [f"{name}={amount}" for name, amount in (details.get("needs") or {}).items()]
-    known = dict(details) | {"state": ps.state(details), "needs": needs}
+    user = ps.user(details)
+    owner = details["owner"] if user is None else f"{user} ({details['owner']})"
+    known = dict(details) | {"state": ps.state(details), "needs": needs, "owner": owner}
     if command:
         yield "command", render.plain(shlex.join(command["argv"]))
     for name in (*_FIRST, *told.TIMES):
@@ -89,7 +91,7 @@ def _command(command: dict[str, Any]) -> Iterator[tuple[str, str]]:
     from orcha._cli import told
 
     for name, value in command.items():
-        if name != "argv" and not told.is_nothing(value):
+        if name not in {"argv", "label"} and not told.is_nothing(value):
             yield name.replace("_", " "), told.value(name, value)
 
 

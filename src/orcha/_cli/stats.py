@@ -30,7 +30,7 @@ def run(namespace: argparse.Namespace) -> int:
         render.json(told.as_json(found | {"started": render.iso(found["started"])}, times=()))
         return 0
     for name, value in lines(found):
-        render.line(f"{name + ':':<14} {value}")
+        render.named(name, value)
     return 0
 
 

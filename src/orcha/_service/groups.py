@@ -27,7 +27,7 @@ def group_name(group: str) -> str:
     return f"group:{group}"
 
 
-def petition_name(seq: int) -> str:
+def petition_name(seq: int | str) -> str:
     """Give the name under which the pause of a petition is kept, and of its shelf."""
     return f"petition:{seq}"
 

@@ -239,11 +239,22 @@ class Client(Verbs):
             OrchaConnectionError: not connected, or the service stayed away.
 
         """
+        return self.page(states, limit, before, id, group).rows
+
+    def page(
+        self,
+        states: int,
+        limit: int,
+        before: int | None = None,
+        id: str | None = None,  # noqa: A002
+        group: str | None = None,
+    ) -> Rows:
+        """Give the same with what is paused, as `orcha._wire.messages.Rows` says."""
         from orcha._wire.messages import List, Rows
 
         answer = self._answer(Request(lambda number: List(number, states, limit, before, id, group)))
         if isinstance(answer, Rows):
-            return answer.rows
+            return answer
         raise OrchaConnectionError(answer.reason or "the service gives no list")
 
     def ping(self) -> Reply:

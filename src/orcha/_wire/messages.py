@@ -362,6 +362,8 @@ class Rows(_Message, tag=39, frozen=True):
 
     request: int
     rows: list[dict[str, str | int | float | bool | None]]
+    paused: list[str] = []
+    """`all` where everything is paused, `group:<name>` of each paused group that the client may know of."""
 
 
 class Stopping(_Message, tag=40, frozen=True):

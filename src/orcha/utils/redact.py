@@ -46,6 +46,8 @@ _GLUED = {"curl": re.compile(r"(-u[^:]+:)(?!//).+"), "sshpass": re.compile(r"(-p
     ("mysql", "mysqldump", "mysqladmin", "mariadb", "mariadb-dump"), re.compile(r"(-p).+")
 )
 """Options of some programs that have a secret in the same word."""
+SIGN = re.compile(r"pass|pwd|auth|secret|token|credential|key|://|-u|user|curl|mysql|mariadb", re.IGNORECASE)
+"""What is found in every command in which something is hidden: where it is not, there is nothing to look for."""
 
 
 def words(command: Iterable[str]) -> list[str]:
@@ -54,6 +56,9 @@ def words(command: Iterable[str]) -> list[str]:
     >>> words(["curl", "--token", "abc", "--password=x", "https://me:pw@host/", "-u", "me:pw", "-d", "a=1"])
     ['curl', '--token', '***', '--password=***', 'https://me:***@host/', '-u', 'me:***', '-d', 'a=1']
     """
+    command = list(command)
+    if SIGN.search(" ".join(command)) is None:
+        return command
     shown: list[str] = []
     option = ""
     glued = None

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from orcha._core.record import Phase, Record
 from orcha._core.retrying import is_decided
 from orcha._core.state import State
+from orcha._service.commandline import listed
+from orcha._service.groups import ALL, petition_name
 from orcha._wire.messages import List, Reply, Rows, Verdict
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 MOST = 1_000
 """Rows of one answer."""
+MOST_PAUSED = 100
+"""Pauses that are named in one answer."""
 DECIDE = "resume it to run it again, or cancel it"
 """What can be done about an interrupted petition that is held."""
 
@@ -36,11 +40,18 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
     )
     groups = engine.store.groups([row.seq for row in rows])
     described = [describe_row(engine, row, groups.get(row.seq)) for row in rows]
-    engine.reply(peer, Rows(message.request, described))
+    engine.reply(peer, Rows(message.request, described, paused(engine, peer)))
+
+
+def paused(engine: Engine, peer: Peer) -> list[str]:
+    """Give what more than one petition waits for: `all` where everything is paused, and for owners each group."""
+    names = sorted(name for name in engine.groups.paused if not name.startswith(petition_name("")))
+    return names[:MOST_PAUSED] if peer.role == "owner" else [name for name in names if name == ALL]
 
 
 def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str | int | float | bool | None]:
     """Give what people are shown of a petition."""
+    command, label = listed(row, engine.machine.records.get(row.seq))
     return {
         "seq": row.seq,
         "id": row.id,
@@ -58,6 +69,8 @@ def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str |
         "why": explain(engine, row, group),
         "group": group,
         "paused": engine.groups.holds(row.seq, group, row.state),
+        "command": command,
+        "label": label,
     }
 
 

@@ -1,0 +1,110 @@
+"""The command of a petition as a listing shows it: one bounded text, without what looks like a secret."""
+
+from __future__ import annotations
+
+import shlex
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from orcha._service.managers import COMMAND_MANAGER
+from orcha._wire import values
+from orcha.utils import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orcha._core.record import Record
+    from orcha._store.contract import Row
+
+LONGEST = 500
+"""Characters of a command, and of a label, in a listing; `show` has all of them."""
+_LOOKED_AT = 1_000
+"""Characters of a command in which secrets are looked for: the engine's thread does it, for every row of a page."""
+_SHORT = 2_048
+"""Bytes of a message whose command is remembered: who watches asks for the same ones again and again."""
+_REMEMBERED = 2_048
+_CUT = "\N{HORIZONTAL ELLIPSIS}"
+
+
+class Listed(NamedTuple):
+    """What a listing shows of a command."""
+
+    command: str | None
+    label: str | None
+
+
+def listed(row: Row, record: Record | None) -> Listed:
+    """Give the command and the label of a petition; of a plugin's command only while it is live."""
+    if row.manager == COMMAND_MANAGER:
+        return (_remembered if len(row.extras) <= _SHORT else _sent)(row.extras)
+    petition = record.petition if record is not None and record.command else None
+    return _listed(getattr(petition, "argv", None), getattr(petition, "label", None))
+
+
+def _sent(extras: bytes) -> Listed:
+    """Give what was sent to the built-in manager."""
+    fields = _fields(extras)
+    return _listed(fields.get("argv"), fields.get("label"))
+
+
+_remembered = lru_cache(_REMEMBERED)(_sent)
+
+
+def _listed(words: object, label: object) -> Listed:
+    return Listed(
+        in_words(words) if isinstance(words, list | tuple) else None,
+        shortened(_text(label), LONGEST) if isinstance(label, str) else None,
+    )
+
+
+def _fields(extras: bytes) -> dict[str, Any]:
+    """Give what a message holds; nothing where a refused one holds no fields."""
+    try:
+        fields = values.decode(extras, channel=bytes)
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def in_words(words: Iterable[Any]) -> str:
+    r"""Give a command as a shell takes it, shortened in the middle, with what looks like a secret hidden.
+
+    A command of more than 1,000 characters is shown from its beginning up to the first word that may stand before a
+    secret: whether a part of it is a secret could only be told from the whole.
+
+    >>> in_words(["make", "all", "TOKEN=x"]), in_words([b"a\xff"])
+    ("make all 'TOKEN=***'", "'a\\xff'")
+    """
+    shown: list[str] = []
+    room = _LOOKED_AT
+    for word in words:
+        shown.append(_text(word[: _LOOKED_AT + 1]))
+        room -= len(shown[-1]) + 1
+        if room < 0:
+            return _beginning(shlex.join(shown)[: _LOOKED_AT + len(_CUT)])
+    return shortened(shlex.join(redact.words(shown)), LONGEST)
+
+
+def _beginning(text: str) -> str:
+    """Give the harmless beginning of a text that is cut anywhere, with a sign that it is cut."""
+    sign = redact.SIGN.search(text)
+    return text[: LONGEST - 1 if sign is None else min(sign.start(), LONGEST - 1)] + _CUT
+
+
+def shortened(text: str, longest: int) -> str:
+    """Give a text with a sign in place of its middle where it is longer.
+
+    >>> shortened("make -j4 all", 12), shortened("make -j4 all", 7)
+    ('make -j4 all', 'mak…all')
+    """
+    if len(text) <= longest:
+        return text
+    tail = (longest - 1) // 2
+    return text[: longest - 1 - tail] + _CUT + text[len(text) - tail :]
+
+
+def _text(word: object) -> str:
+    """Give a word of a command as text that can be sent."""
+    if isinstance(word, bytes):
+        return word.decode("utf-8", "backslashreplace")
+    return str(word).encode("utf-8", "backslashreplace").decode("utf-8")
