@@ -20,6 +20,9 @@ listen_address: str = "127.0.0.1"
 port: int = 50000
 """TCP port, 1 to 65535; a service may take 0 for any free one."""
 
+named: bool = False
+"""Whether an option or the environment names an address or a port; without it there is more than one place to look."""
+
 authkey: bytes | None = None
 """Key shared by service and clients; None for the key file of the user."""
 
@@ -38,4 +41,4 @@ plugin: str | None = None
 extras: dict[str, Any] = {}
 """Every argument of the command line, by name."""
 
-__all__ = ["allow_weak_key", "authkey", "extras", "listen_address", "no_store", "plugin", "port", "systemd"]
+__all__ = ["allow_weak_key", "authkey", "extras", "listen_address", "named", "no_store", "plugin", "port", "systemd"]

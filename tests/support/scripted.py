@@ -25,6 +25,7 @@ class PlainLink:
     """A connection without a handshake, for clients of a `ScriptedService`."""
 
     def __init__(self, sock: socket.socket, instance: bytes) -> None:
+        self.endpoint = None
         self.sock = sock
         self.instance = instance
         self._reader = FrameReader(MAX_FRAME)

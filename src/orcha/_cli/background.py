@@ -33,13 +33,8 @@ class Announced:
         self._writer = writer
         self._wanted = wanted
         self._told = False
-        self.listen_address = several.listen_address
+        self.place = several.place
         self.title = several.title
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return self._several.port
 
     def start(self) -> None:
         """Start serving, and say so."""
@@ -92,10 +87,9 @@ def start(several: Several, pidfile: str | None) -> int:
 
     Interrupted, or ended in another way, it leaves no daemon: that goes on only when it is told so at the end.
     """
-    from orcha._wire.endpoint import Endpoint
     from orcha.utils.pidfile import Pidfile
 
-    endpoint = Endpoint(several.listen_address, several.port)
+    endpoint = several.endpoint
     endpoint.make_folder()
     _check_free(endpoint)
     path = pidfile or f"{endpoint.folder}/{PIDFILE}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from orcha import properties
 from orcha._wire.client import Client
-from orcha._wire.endpoint import Endpoint
 from orcha._wire.messages import Cancel, Item, Resize, Verdict
+from orcha._wire.place import client_place, place_of
 from orcha._wire.requests import Request
 from orcha.exceptions import OrchaError
 
@@ -144,4 +144,5 @@ def session(notify: Callable[[str], None] | None = None) -> Session:
 
     key = properties.authkey
     text = os.fsdecode(key) if isinstance(key, bytes) else key
-    return Session(Endpoint(properties.listen_address, properties.port), text, notify=notify)
+    address, port, named = place_of()
+    return Session(client_place(address, port, named=named, plugin=False), text, notify=notify)

@@ -31,19 +31,17 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Ask, and wait until its place is free."""
-    from orcha import properties
     from orcha._cli import render
     from orcha._cli.connection import connected
-    from orcha._wire.endpoint import Endpoint
     from orcha._wire.messages import Verdict
 
     with connected(lambda _: None) as client:
         reply = client.stop(keep_commands=namespace.keep_commands, now=namespace.now)
+        lock = client.endpoint.lock_path
     if reply.verdict != Verdict.OK:
         render.note(reply.reason or "the service does not stop")
         return 77 if reply.verdict == Verdict.DENIED else 1
-    endpoint = Endpoint(properties.listen_address, properties.port)
-    if wait_until_free(endpoint.lock_path, _PATIENCE):
+    if wait_until_free(lock, _PATIENCE):
         return 0
     render.note(f"the service has not stopped after {_PATIENCE:g} s")
     return 75

@@ -6,7 +6,6 @@ import contextlib
 import gc
 import logging
 import os
-import socket
 import sys
 import threading
 import time
@@ -32,7 +31,7 @@ from orcha._service.settings import Settings, from_environment
 from orcha._service.stopping import Stopping
 from orcha._store.memory import MemoryStore
 from orcha._store.sqlite import SqliteStore
-from orcha._wire.endpoint import Endpoint, unusable
+from orcha._wire.endpoint import Endpoint, free_port, unusable
 from orcha._wire.server import Server, ServerSettings
 from orcha.exceptions import OrchaError
 from orcha.exceptions.store import StoreDamaged
@@ -79,6 +78,7 @@ class Service:
         *,
         key: bytes | str | None,
         managers: Managers | None = None,
+        endpoint: Endpoint | None = None,
     ) -> None:
         """Resolve settings; nothing is started, opened or made.
 
@@ -87,15 +87,17 @@ class Service:
             functions: what clients may call by name.
             key: what clients have to prove.
             managers: those that are served, where there are several.
+            endpoint: where it serves; None for the manager's address and port.
 
         """
-        port = manager.port or _free_port(manager.listen_address)
-        endpoint = Endpoint(manager.listen_address, port)
+        if endpoint is None:
+            port = manager.port or free_port(manager.listen_address)
+            endpoint = Endpoint(manager.listen_address, port)
         text = os.fsdecode(key) if isinstance(key, bytes) else key
         self.settings: Settings = from_environment(
             endpoint, key=text, look_ahead=manager.look_ahead, on_hook_timeout=manager.on_hook_timeout
         )
-        self.port = port
+        self.port = endpoint.port or manager.port
         self._manager = manager
         self._managers = managers or Managers([alone(manager)])
         self._functions = functions
@@ -336,11 +338,3 @@ def _tune_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER, COLLECT_MIDDLE_AFTER, COLLECT_ALL_AFTER)
-
-
-def _free_port(address: str) -> int:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-        return port

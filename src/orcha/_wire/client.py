@@ -70,7 +70,8 @@ class Client(Verbs):
             ConfigurationError: ORCHA_RECONNECT is not a number of seconds.
 
         """
-        self._endpoint = endpoint
+        self.endpoint = endpoint
+        """The service's: where it was found, once it was."""
         self._key = key
         self._reconnect = _seconds(reconnect)
         self._notify = notify or _to_stderr
@@ -125,7 +126,9 @@ class Client(Verbs):
             from orcha._wire.dial import dial
 
             self._dial_with = dial
-        return self._dial_with(self._endpoint, self._key, timeout=timeout)
+        link = self._dial_with(self.endpoint, self._key, timeout=timeout)
+        self.endpoint = link.endpoint
+        return link
 
     # --- asking --------------------------------------------------------------------------------------------------
 

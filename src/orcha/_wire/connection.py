@@ -13,6 +13,7 @@ from orcha.exceptions import OrchaConnectionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from orcha._wire.endpoint import Endpoint
     from orcha._wire.tls import TlsSession
 
 RECEIVE = 256 * 1024
@@ -22,8 +23,10 @@ RECEIVE = 256 * 1024
 class Link:
     """An authenticated connection. One thread may send while another reads; several may send."""
 
-    def __init__(self, sock: socket.socket, transport: int, tls: TlsSession | None = None) -> None:
+    def __init__(self, sock: socket.socket, transport: int, endpoint: Endpoint, tls: TlsSession | None = None) -> None:
         self.sock = sock
+        self.endpoint = endpoint
+        """Where the service was found."""
         self.transport = TRANSPORTS[transport]
         """unix, tcp or tls."""
         self.server: ServerHello | None = None

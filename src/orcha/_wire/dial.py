@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import time
+from dataclasses import replace
 
 from orcha import properties
 from orcha._wire.connection import RECEIVE, Link, time_left
@@ -54,6 +55,8 @@ def dial(
         link = _dial_unix(endpoint, path, keys, timeout)
         if link is not None:
             return link
+    if not endpoint.has_port:
+        raise OrchaConnectionError(_nobody(endpoint))
     if tls is None:
         tls = not endpoint.is_loopback
     allow_weak = properties.allow_weak_key if allow_weak_key is None else allow_weak_key
@@ -80,12 +83,11 @@ class _Keys:
     def load(self) -> Key:
         """Give the key that was named, else the user's."""
         from orcha._wire import keys
-        from orcha._wire.endpoint import key_path
 
         if self._key is None:
             given = self._given
             if given is None:
-                self._key = keys.load_or_make_key(key_path())
+                self._key = keys.users_key()
             else:
                 self._key = keys.parse_key(given) if isinstance(given, (str, bytes)) else given
         return self._key
@@ -111,7 +113,7 @@ def _dial_unix(endpoint: Endpoint, path: str, keys: _Keys, timeout: float) -> Li
         if uid == NOBODY or uid not in (os.geteuid(), 0):
             sock.close()
             return None
-        link = Link(sock, UNIX)
+        link = Link(sock, UNIX, endpoint.found(path))
         link.handshake(ClientHandshake(UNIX, endpoint.name, keys.given(), load_key=keys.load), deadline)
     except BaseException as error:
         sock.close()
@@ -157,7 +159,7 @@ def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, tls: bool, all
         session = _start_tls(sock, deadline) if tls else None
         transport = TCP if session is None else TLS
         certificate_hash = b"" if session is None else session.peer_certificate_hash()
-        link = Link(sock, transport, session)
+        link = Link(sock, transport, replace(endpoint, elsewhere=()), session)
         handshake = ClientHandshake(transport, endpoint.name, key, certificate_hash=certificate_hash)
         link.handshake(handshake, deadline)
     except BaseException as error:
@@ -200,9 +202,11 @@ def _no_service(endpoint: Endpoint, error: Exception) -> OrchaConnectionError:
 
 
 def _nobody(endpoint: Endpoint, why: str = "") -> str:
-    """Say that there is no service, and what to do."""
-    detail = f" ({why})" if why else ""
-    return (
-        f"no service answers on {endpoint.name}{detail}: start it (orcha serve --background), or give the"
-        " --listen-address and --port it listens on before the command"
-    )
+    """Say that there is no service, where it was looked for, and what to do."""
+    tried = [f"{endpoint.name} ({why})" if why else endpoint.name]
+    tried += [path for path in endpoint.socket_paths()[1:] if os.path.isdir(os.path.dirname(os.path.dirname(path)))]  # noqa: PTH112, PTH120
+    if len(tried) > 1 or not endpoint.has_port:
+        where, cure = f"; tried {' and '.join(tried)}", ", or give the --port of another one"
+    else:
+        where, cure = f" on {tried[0]}", " with the same --port and --listen-address, or give those it listens on"
+    return f"no service answers{where}: start it (orcha serve --background){cure} before the command"

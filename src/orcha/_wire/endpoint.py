@@ -6,17 +6,21 @@ import errno
 import os
 import socket
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orcha.exceptions import ConfigurationError
 
 SYSTEM_FOLDER = "/var/lib/orcha"
 """Where a service keeps its folders that runs without a home."""
+KEY_VARIABLE = "ORCHA_KEY_FILE"
+"""Names the key file, where it is not the user's own."""
+DEFAULT = "default"
+"""Name of the folder of a user's default service."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An address and a port, and the folder of the service there.
+    """An address and a port, and the folder of the service there; without an address it has its Unix socket alone.
 
     Raises ConfigurationError for an address that cannot name a folder, and for a port outside 0 to 65535.
 
@@ -27,31 +31,43 @@ class Endpoint:
     """
 
     address: str
-    """An address or a host's name."""
+    """An address or a host's name; empty where the service does not listen on TCP."""
     port: int
     """TCP port; 0 for any free one, which only a service can ask for."""
     folder: str = ""
     """Absolute path; empty for `<home of Orcha>/<address>-<port>`."""
+    elsewhere: tuple[str, ...] | None = None
+    """Folders whose Unix sockets a client tries after the one here; None for the system's folder of the same name."""
 
     def __post_init__(self) -> None:
-        if not self.address or "/" in self.address or not self.address.isprintable():
+        local = not self.address and self.folder and not self.port
+        if not local and (not self.address or "/" in self.address or not self.address.isprintable()):
             raise ConfigurationError(
                 f"{self.address!r} is no address to listen on or to connect to: give an IP address or a host's name"
             )
         if not 0 <= self.port <= 65535:
             raise ConfigurationError(f"{self.port} is no TCP port: 0 to 65535")
-        folder = self.folder or os.path.join(state_home(), f"{self.address}-{self.port}")  # noqa: PTH118
-        object.__setattr__(self, "folder", folder)
+        own = "" if local else endpoint_folder(self.address, self.port)
+        object.__setattr__(self, "folder", self.folder or own)
+        if self.elsewhere is None:
+            object.__setattr__(self, "elsewhere", with_system(own)[1:] if self.folder == own else ())
+
+    @property
+    def has_port(self) -> bool:
+        """Whether the service listens on TCP too."""
+        return bool(self.address)
 
     @property
     def name(self) -> str:
-        """The address and port as people write them."""
+        """The address and port as people write them, else the path of the Unix socket."""
+        if not self.address:
+            return self.socket_path
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
     @property
     def is_loopback(self) -> bool:
         """Whether it can be reached from this machine only, hence without TLS."""
-        return is_loopback(self.address)
+        return not self.address or is_loopback(self.address)
 
     @property
     def socket_path(self) -> str:
@@ -78,12 +94,17 @@ class Endpoint:
         make_private_folder(self.folder)
 
     def socket_paths(self) -> list[str]:
-        """Give the Unix sockets that a client tries: the one in its own home, and that of a system's service."""
-        paths = [self.socket_path]
-        if self.folder == f"{state_home()}/{self.address}-{self.port}" and "ORCHA_HOME" not in os.environ:
-            system = f"{SYSTEM_FOLDER}/{self.address}-{self.port}/orcha.sock"
-            paths += [system] if system != self.socket_path else []
-        return paths
+        """Give the Unix sockets that a client tries: the one in this folder, then those elsewhere."""
+        return [self.socket_path, *(f"{folder}/orcha.sock" for folder in self.elsewhere or ())]
+
+    def found(self, path: str) -> Endpoint:
+        """Give the endpoint of the service that answered on this Unix socket, one of those that were tried.
+
+        A client stays with it: another service that comes up elsewhere meanwhile knows nothing of what was asked.
+        """
+        if path == self.socket_path:
+            return replace(self, elsewhere=())
+        return Endpoint("", 0, os.path.dirname(path), ())  # noqa: PTH120 - pathlib costs a client 5 ms
 
 
 def is_loopback(address: str) -> bool:
@@ -104,6 +125,39 @@ def is_loopback(address: str) -> bool:
         return False
 
 
+def endpoint_folder(address: str, port: int) -> str:
+    """Give the folder of the service at an address and a port."""
+    return f"{state_home()}/{address}-{port}"
+
+
+def default_folder() -> str:
+    """Give the folder of this user's default service, which no option needs to name."""
+    return f"{state_home()}/{DEFAULT}"
+
+
+def with_system(folder: str) -> tuple[str, ...]:
+    """Give a folder in the user's own home of Orcha, and the one of that name of a service without a home."""
+    system = f"{SYSTEM_FOLDER}/{os.path.basename(folder)}"  # noqa: PTH119 - pathlib costs a client 5 ms
+    return (folder,) if "ORCHA_HOME" in os.environ or system == folder else (folder, system)
+
+
+def free_port(address: str) -> int:
+    """Find a port on which nobody listens at this address.
+
+    Raises:
+        ConfigurationError: this machine does not have that address.
+
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as error:
+            raise ConfigurationError(f"cannot listen on {address}: {error.strerror or error}") from None
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def state_home() -> str:
     """Give the folder of all endpoints' folders: $ORCHA_HOME, else `orcha` in the XDG state folder, else the system's.
 
@@ -113,7 +167,9 @@ def state_home() -> str:
 
 
 def key_path() -> str:
-    """Give the path of the user's key file: in $ORCHA_HOME, else in `orcha` of the XDG configuration folder."""
+    """Give the path of the key file: $ORCHA_KEY_FILE, else in $ORCHA_HOME, else in `orcha` of the XDG config folder."""
+    if path := os.environ.get(KEY_VARIABLE):
+        return os.path.abspath(path)  # noqa: PTH100 - pathlib costs a client 5 ms
     return _home("XDG_CONFIG_HOME", ".config", SYSTEM_FOLDER) + "/key"
 
 

@@ -14,7 +14,7 @@ import os
 import stat
 from dataclasses import dataclass, field
 
-from orcha._wire.endpoint import key_path, make_private_folder, unusable
+from orcha._wire.endpoint import KEY_VARIABLE, key_path, make_private_folder, unusable
 from orcha.exceptions import ConfigurationError
 
 TYPE_CHECKING = False
@@ -189,6 +189,23 @@ def load_or_make_key(path: str) -> Key:
         return _make_file(path)
     except OSError as error:
         raise unusable(f"the key file {path} cannot be made", error) from None
+
+
+def users_key() -> Key:
+    """Give the key that a client uses without --key: the user's own, made where there is none, or $ORCHA_KEY_FILE.
+
+    Raises ConfigurationError as `load_or_make_key` does, and where $ORCHA_KEY_FILE names no file: a key that a client
+    made there could be no service's.
+    """
+    path = key_path()
+    if not os.environ.get(KEY_VARIABLE):
+        return load_or_make_key(path)
+    try:
+        return load_key(path)
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{KEY_VARIABLE} names {path}, which is not there: the service that is started with it makes it"
+        ) from None
 
 
 def _make_file(path: str) -> Key:

@@ -9,9 +9,14 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from orcha._wire.channel import ClientChannel
+    from orcha._wire.endpoint import Endpoint
 
     class Link(Protocol):
         """An authenticated connection: one thread sends while another reads."""
+
+        @property
+        def endpoint(self) -> Endpoint:
+            """Where the service was found."""
 
         @property
         def instance(self) -> object:

@@ -190,7 +190,7 @@ class Server:
 
     def _listen(self, stack: contextlib.ExitStack, *, tls: bool) -> None:
         endpoint = self.settings.endpoint
-        for listener in listen_tcp(endpoint, tls=tls):
+        for listener in listen_tcp(endpoint, tls=tls) if endpoint.has_port else ():
             stack.enter_context(contextlib.closing(listener))
             self._listeners[listener] = TCP
             self.port = listener.getsockname()[1]

@@ -119,8 +119,8 @@ class _Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         add = self.add_argument
-        add("--listen-address", metavar="ADDRESS", default=properties.listen_address, help="address of the service")
-        add("--port", metavar="N", type=_port, default=properties.port, help="TCP port of the service")
+        add("--listen-address", metavar="ADDRESS", default=None, help="address of the service")
+        add("--port", metavar="N", type=_port, default=None, help="TCP port of the service; 0 for any free one")
         add("--key", metavar="KEY", default=None, help="key shared by service and clients, instead of the key file")
         add(
             "--allow-weak-key",
@@ -239,6 +239,9 @@ class Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: S
 
 def _apply(namespace: argparse.Namespace) -> None:
     """Set what the options before the command say, before any of a plugin's code is imported."""
+    from orcha._wire.place import place_of
+
+    namespace.listen_address, namespace.port, properties.named = place_of(namespace.listen_address, namespace.port)
     properties.listen_address = namespace.listen_address
     properties.port = namespace.port
     properties.allow_weak_key = namespace.allow_weak_key

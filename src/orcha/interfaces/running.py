@@ -50,8 +50,7 @@ class Run:
 
     def _say_ready(self) -> None:
         """Tell people and systemd that it serves."""
-        address, port = getattr(self._manager, "listen_address", None), getattr(self._manager, "port", None)
-        place = f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
+        place = getattr(self._manager, "place", None) or _place_of(self._manager)
         what = getattr(self._manager, "title", None) or type(self._manager).__name__
         say(f"orcha: serving {what} on {place}")
         self._notify("READY=1")
@@ -117,6 +116,12 @@ class Run:
         self._started.wait()
         self._notify("STOPPING=1")
         self._manager.shutdown()
+
+
+def _place_of(manager: Serving) -> str:
+    """Give where a manager listens."""
+    address, port = getattr(manager, "listen_address", None), getattr(manager, "port", None)
+    return f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
 
 
 def _read_signal(reader: int) -> int:

@@ -32,8 +32,9 @@ class Manager(abc.ABC):
     a call that outlives its deadline: see ``docs/guarantees.md``.)
 
     Args:
-        listen_address: address to listen on, or to connect to; default ``orcha.properties.listen_address``.
-        port: TCP port; default ``orcha.properties.port``.
+        listen_address: address to listen on, or to connect to; default ``orcha.properties.listen_address``, and where
+            that says nothing, the environment's ORCHA_LISTEN_ADDRESS.
+        port: TCP port; default ``orcha.properties.port``, and where that says nothing, ORCHA_PORT.
         auth_key: the key both sides share, bytes or str; default ``orcha.properties.authkey``, and where that is None
             too, the key file of the user.
         create_processor: kept for plugins that pass it; a service always has one.
@@ -77,8 +78,11 @@ class Manager(abc.ABC):
         from orcha import properties
 
         del create_processor, queue, finish_queue
-        self.listen_address: str = properties.listen_address if listen_address is None else listen_address
-        self.port: int = properties.port if port is None else port
+        from orcha._wire.place import place_of
+
+        self.listen_address: str
+        self.port: int
+        self.listen_address, self.port, self._named = place_of(listen_address, port)
         self._key = properties.authkey if auth_key is None else auth_key
         if self.plugin_name is None:
             self.plugin_name = properties.plugin
@@ -232,9 +236,11 @@ class Manager(abc.ABC):
 
     def _reach(self) -> Remote:
         if self._remote is None:
+            from orcha._wire.place import client_place
             from orcha.lib.remote import Remote
 
-            self._remote = Remote(self.listen_address, self.port, self._key, self.plugin_name)
+            endpoint = client_place(self.listen_address, self.port, named=self._named, plugin=True)
+            self._remote = Remote(endpoint, self._key, self.plugin_name)
         return self._remote
 
     # --- client -------------------------------------------------------------------------------------------------

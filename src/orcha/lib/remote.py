@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from orcha._wire.channel import ClientChannel
     from orcha._wire.client import Client
+    from orcha._wire.endpoint import Endpoint
     from orcha._wire.messages import Item, Result
     from orcha.exceptions import AuthenticationError
     from orcha.interfaces.message import Message
@@ -34,11 +35,10 @@ _RAISED = {
 class Remote:
     """What a manager's `send`, `finish` and ``manager.Queue()`` go through."""
 
-    def __init__(self, address: str, port: int, key: bytes | str | None, plugin: str | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, key: bytes | str | None, plugin: str | None = None) -> None:
         """Be ready for a service; nothing is opened. Where it serves several managers, messages are for `plugin`'s."""
         self._plugin = plugin
-        self._address = address
-        self._port = port
+        self._endpoint = endpoint
         self._key = os.fsdecode(key) if isinstance(key, bytes) else key
         self._client: Client | None = None
         self._tokens = Tokens()
@@ -49,9 +49,8 @@ class Remote:
         """The client, not necessarily connected."""
         if self._client is None:
             from orcha._wire.client import Client
-            from orcha._wire.endpoint import Endpoint
 
-            self._client = Client(Endpoint(self._address, self._port), self._key)
+            self._client = Client(self._endpoint, self._key)
         return self._client
 
     def Queue(self, maxsize: int = 0) -> ClientChannel:  # noqa: N802 - the name plugins know

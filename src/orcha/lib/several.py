@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 class Several:
     """Serves managers, each by the name that messages for it carry; :func:`orcha.interfaces.start_service` takes it.
 
+    Where neither an option nor the environment names an address or a port, it is the user's default service: it has its
+    Unix socket alone.
+
     Their hooks and conditions are called one at a time, from one thread, as those of a single manager are. Petitions
     wait in one queue, and an id is one petition's at a time, whoever's it is.
 
@@ -34,13 +37,19 @@ class Several:
 
     def __init__(self, managers: Mapping[str, Manager], broken: Mapping[str, str] | None = None) -> None:
         """Take them; nothing is started."""
-        from orcha import properties
+        from orcha._wire.place import place_of, service_place
 
         self._managers = dict(managers)
         self._broken = dict(broken or {})
-        self.listen_address = properties.listen_address
-        self.port = properties.port
+        self.listen_address, self.port, named = place_of()
+        self.endpoint = service_place(self.listen_address, self.port, named=named)
+        """Where it serves."""
         self._service: Service | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it serves, for people."""
+        return self.endpoint.name
 
     @property
     def title(self) -> str:
@@ -77,7 +86,7 @@ class Several:
         watchdog = WatchdogManager(notify_watchdog=True)
         managers = Managers([*served, Served(WATCHDOG, name_of(watchdog), watchdog)])
         managers.broken = self._broken
-        service = Service(self, self._functions(), key=properties.authkey, managers=managers)
+        service = Service(self, self._functions(), key=properties.authkey, managers=managers, endpoint=self.endpoint)
         for each in managers.served:
             _join(each.manager, Share(service, each))
         self._service = service
