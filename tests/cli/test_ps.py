@@ -81,14 +81,16 @@ def test_shows_what_waits_and_runs_and_why(show, monkeypatch):
     rows = [
         {"seq": 1, "id": "b", "priority": 7, "submitted": 990, "why": "1 wait before it"},
         {"seq": 2, "id": "a", "priority": float("-inf"), "submitted": 400, "why": "waiting for rig 3"},
-        {"seq": 3, "id": "c", "state": "starting", "started": 999.5},
-        {"seq": 4, "id": "gone", "state": "ended", "outcome": "failed"},
+        {"seq": 4, "id": "c", "state": "starting", "started": 999.5},
+        {"seq": 3, "id": "d", "state": "running", "started": 999.75},
+        {"seq": 5, "id": "gone", "state": "ended", "outcome": "failed"},
     ]
     assert show(rows).out.splitlines() == [
-        "ID  STATE    PRIORITY  USER  ELAPSED  COMMAND  WHY",
-        "c   running  5         me    0 s      [M]",
-        "a   queued   -inf      me    10 min   [M]      waiting for rig 3",
-        "b   queued   7         me    10 s     [M]      1 wait before it",
+        "ID  STATE     PRIORITY  USER  ELAPSED  COMMAND  WHY",
+        "d   running   5         me    0 s      [M]",
+        "c   starting  5         me    0 s      [M]",
+        "a   queued    -inf      me    10 min   [M]      waiting for rig 3",
+        "b   queued    7         me    10 s     [M]      1 wait before it",
     ]
 
 

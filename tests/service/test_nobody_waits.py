@@ -56,7 +56,7 @@ def test_an_id_that_is_queued_or_running_already_is_refused(variant, observer, t
     queued = document.send("gated-2")
     watching = observer(document)
     wait_for_state(watching, "gated-2", "queued")
-    for identity, state in [("gated-1", b"starting"), ("gated-2", b"queued")]:
+    for identity, state in [("gated-1", b"running"), ("gated-2", b"queued")]:
         out, err, code = document.send(identity).ended()
         assert out.startswith(b"the id '%s' is taken by a petition that is %s" % (identity.encode(), state))
         assert out.count(b"\n") == 1

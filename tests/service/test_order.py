@@ -50,7 +50,7 @@ def released(gate, client):
     """Let whoever is at the gate through; tell whether nothing runs any more."""
     if gate.reached():
         gate.close()
-    return "starting" not in states(client).values()
+    return "running" not in states(client).values()
 
 
 @pytest.mark.parametrize("burst", [CORES + 3, 40])
@@ -60,7 +60,7 @@ def test_exactly_cpu_count_run_at_once_however_many_arrive_together(variant, obs
     sent = [message(client, f"gated-{number}") for number in range(burst)]
     client.send_many(sent)
     wait_for(lambda: len([line for line in ledger() if line.startswith("on_start")]) == CORES)
-    assert sorted(states(client).values()) == sorted(["starting"] * CORES + ["queued"] * (burst - CORES))
+    assert sorted(states(client).values()) == sorted(["running"] * CORES + ["queued"] * (burst - CORES))
     assert [line for line in ledger() if line.startswith("on_start")] == [f"on_start gated-{n}" for n in range(CORES)]
     for number in range(CORES, burst):
         assert client.finish(f"gated-{number}")

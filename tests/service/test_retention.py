@@ -29,7 +29,7 @@ def test_what_ended_is_forgotten_by_age_or_count_and_what_lives_or_is_followed_i
     client.send(Message("lives", {"queue": living, "gate": gate.path}))
     gate.wait_until_reached()
     wait_for(lambda: "gone" not in states(client), what="it is forgotten")
-    assert states(client) == {"followed": "succeeded", "lives": "starting"}
+    assert states(client) == {"followed": "succeeded", "lives": "running"}
     gate.open()
     assert living.get() is None
     assert followed.get() is None

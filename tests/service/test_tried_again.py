@@ -111,7 +111,7 @@ def test_what_a_thread_of_an_ended_attempt_writes_is_ignored(tried, tmp_path):
     second.wait_until_reached()
     late.open()
     wait_for(lambda: "late 1" in tried.ledger(), what="what comes too late")
-    assert tried.show()["state"] == "starting"
+    assert tried.show()["state"] == "running"
     second.open()
     assert all_values(queue) == ["b\n", None]
 

@@ -132,7 +132,7 @@ def test_another_priority_is_another_place_also_after_a_restart(tmp_path):
         asked.manager.let_go.clear()
         asked.allow("a", "b", "c")
         for identity in "abc":
-            asked.wait_for(identity, "starting")
+            asked.wait_for(identity, "running")
         asked.manager.let_go.set()
         for identity in "abc":
             asked.wait_for(identity, "succeeded")
@@ -157,7 +157,7 @@ def test_who_cancelled_and_why_is_kept_and_no_line_of_its_output(tmp_path, waits
     with asking(tmp_path) as asked:
         asked.manager.let_go.clear()
         asked.submit(asked.user, "a", waits=waits)
-        asked.wait_for("a", "queued" if waits else "starting")
+        asked.wait_for("a", "queued" if waits else "running")
         number = asked.send(asked.owner, Cancel, None, "a", "because I can")
         asked.manager.let_go.set()
         assert asked.answer(asked.owner, number).verdict == Verdict.OK

@@ -41,12 +41,12 @@ def settled(asked, count):
 
 def test_one_waits_while_what_it_needs_is_held_and_says_for_what(asked):
     asked.submit(asked.user, "one", needs={"gpu": 1, "ram": 4})
-    asked.wait_for("one", "starting")
+    asked.wait_for("one", "running")
     asked.submit(asked.user, "two", needs={"gpu": 2})
     asked.submit(asked.user, "beside", needs={"ram": 4})
     asked.submit(asked.user, "without")
-    asked.wait_for("beside", "starting")
-    asked.wait_for("without", "starting")
+    asked.wait_for("beside", "running")
+    asked.wait_for("without", "running")
     shown = asked.value(asked.ask(asked.user, Show, "two"))
     assert (shown["state"], shown["why"]) == ("queued", "it needs 2 gpu, 1 of 2 is free")
     assert shown["needs"] == {"gpu": 2}
@@ -104,11 +104,11 @@ def test_never_more_is_held_than_there_is_in_a_burst(tmp_path):
 
 def test_a_large_one_is_not_starved_by_small_ones_that_come_later(asked):
     asked.submit(asked.user, "runs", needs={"gpu": 1})
-    asked.wait_for("runs", "starting")
+    asked.wait_for("runs", "running")
     asked.submit(asked.user, "large", needs={"gpu": 2})
     asked.submit(asked.user, "small", needs={"gpu": 1})
     asked.submit(asked.user, "urgent", needs={"gpu": 1}, priority=-1)
-    asked.wait_for("urgent", "starting")
+    asked.wait_for("urgent", "running")
     assert why(asked, "large") == "it needs 2 gpu, 0 of 2 are free"
     assert why(asked, "small") == "it needs 1 gpu, 0 of 2 are free"
     run_all(asked, "large", "small")
@@ -117,24 +117,24 @@ def test_a_large_one_is_not_starved_by_small_ones_that_come_later(asked):
 
 def test_who_is_held_back_by_another_one_says_so_and_goes_when_that_is_cancelled(asked):
     asked.submit(asked.user, "runs", needs={"gpu": 1})
-    asked.wait_for("runs", "starting")
+    asked.wait_for("runs", "running")
     asked.submit(asked.user, "large", needs={"gpu": 2})
     asked.submit(asked.user, "small", needs={"gpu": 1})
     assert why(asked, "small") == "it needs 1 gpu, 1 of 2 is free, and another one that waits for it is first"
     assert asked.ask(asked.user, Cancel, None, "large").verdict == Verdict.OK
-    asked.wait_for("small", "starting")
+    asked.wait_for("small", "running")
 
 
 @pytest.mark.parametrize("group", [None, "rig"])
 def test_who_is_paused_holds_nobody_back(asked, group):
     asked.submit(asked.user, "runs", needs={"gpu": 1})
-    asked.wait_for("runs", "starting")
+    asked.wait_for("runs", "running")
     asked.submit(asked.user, "large", needs={"gpu": 2}, **({"group": group} if group else {}))
     asked.submit(asked.user, "small", needs={"gpu": 1})
     settled(asked, 2)
     arguments = ("large",) if group is None else (None, None, group)
     assert asked.ask(asked.owner, Pause, *arguments).verdict == Verdict.OK
-    asked.wait_for("small", "starting")
+    asked.wait_for("small", "running")
     assert "paused" in why(asked, "large")
     assert asked.ask(asked.owner, Resume, *arguments).verdict == Verdict.OK
     wait_for(lambda: why(asked, "large") == "it needs 2 gpu, 0 of 2 are free", what="it waits for the resource again")
@@ -143,7 +143,7 @@ def test_who_is_paused_holds_nobody_back(asked, group):
 
 def test_another_priority_is_another_place_in_the_line(asked):
     asked.submit(asked.user, "runs", needs={"gpu": 2})
-    asked.wait_for("runs", "starting")
+    asked.wait_for("runs", "running")
     for name in ("a", "b", "c"):
         asked.submit(asked.user, name, needs={"gpu": 2})
     assert asked.ask(asked.user, Priority, "c", None, -1).verdict == Verdict.OK
@@ -154,7 +154,7 @@ def test_another_priority_is_another_place_in_the_line(asked):
 
 def test_one_whose_own_condition_says_no_holds_nobody_back(asked):
     asked.submit(asked.user, "runs", needs={"gpu": 2})
-    asked.wait_for("runs", "starting")
+    asked.wait_for("runs", "running")
     for number in range(3):
         asked.submit(asked.user, f"blocked {number}", needs={"gpu": 1}, waits=True)
     asked.submit(asked.user, "could", needs={"gpu": 2})
@@ -166,7 +166,7 @@ def test_one_whose_own_condition_says_no_holds_nobody_back(asked):
 
 def held(asked, name, **needs):
     asked.submit(asked.user, name, needs=needs, holds=True)
-    asked.wait_for(name, "starting")
+    asked.wait_for(name, "running")
 
 
 def ends(asked, *names):
@@ -215,7 +215,7 @@ def test_of_a_group_with_slots_both_count():
         asked.submit(asked.user, "first", group="rig", needs={"gpu": 1})
         asked.submit(asked.user, "second", group="rig", needs={"gpu": 1})
         asked.submit(asked.user, "large", needs={"gpu": 2})
-        asked.wait_for("first", "starting")
+        asked.wait_for("first", "running")
         assert why(asked, "second") == "the slot of its group rig is taken"
         assert why(asked, "large") == "it needs 2 gpu, 1 of 2 is free"
         run_all(asked, "first", "second", "large")
@@ -223,7 +223,7 @@ def test_of_a_group_with_slots_both_count():
 
 def test_thousands_that_are_held_back_are_asked_no_more_and_hide_nobody(asked, monkeypatch):
     asked.submit(asked.user, "runs", needs={"gpu": 2})
-    asked.wait_for("runs", "starting")
+    asked.wait_for("runs", "running")
     asked.submit_all(asked.user, [(f"held {number}", {"needs": {"gpu": 1}}) for number in range(1500)])
     settled(asked, 1500)
     count = itertools.count()
@@ -232,7 +232,7 @@ def test_thousands_that_are_held_back_are_asked_no_more_and_hide_nobody(asked, m
     monkeypatch.setattr(resources, "why_not", lambda *which: (next(count), ask(*which))[1])
     for number in range(20):
         asked.submit(asked.user, f"beside {number}", needs={"ram": 1} if number % 2 else {})
-    assert asked.state("beside 4") == "starting"
+    assert asked.state("beside 4") == "running"
     settled(asked, 1502)
     assert next(count) < 40
     asked.manager.let_go.set()
@@ -249,7 +249,7 @@ def test_what_waits_outlives_a_restart_and_goes_in_order(tmp_path):
         asked.manager.let_go.clear()
         assert asked.value(asked.ask(asked.user, Show, "b"))["needs"] == {"gpu": 4}
         asked.ask(asked.owner, Resume)
-        asked.wait_for("a", "starting")
+        asked.wait_for("a", "running")
         text = "it needs 4 gpu, and the service has 3: need less of it, or serve with --resource gpu=4"
         wait_for(lambda: why(asked, "b") == text, what="it says that it never goes")
         assert why(asked, "c") == "it needs 1 gpu, 0 of 3 are free"

@@ -53,7 +53,7 @@ def test_who_attaches_follows_the_one_that_is_there(asked):
 def test_who_replaces_starts_when_the_other_has_gone(asked):
     asked.manager.let_go.clear()
     asked.submit(asked.user, "a", once="k")
-    asked.wait_for("a", "starting")
+    asked.wait_for("a", "running")
     assert asked.submit(asked.user, "b", once="k", if_exists="replace").verdict == Verdict.ACCEPTED
     asked.wait_for("a", "cancelling")
     row = asked.rows()["b"]

@@ -95,7 +95,7 @@ def test_what_is_paused_can_be_cancelled_and_get_another_priority(asked):
 def test_what_runs_goes_on_in_the_pause_of_more_than_itself_and_is_shown_so(asked, group):
     asked.manager.let_go.clear()
     asked.submit(asked.user, "runs", group="rig")
-    asked.wait_for("runs", "starting")
+    asked.wait_for("runs", "running")
     asked.submit(asked.user, "waits", group="rig", waits=True)
     assert asked.ask(asked.owner, Pause, None, None, group).verdict == Verdict.OK
     assert {identity: row["paused"] for identity, row in asked.rows().items()} == {"runs": False, "waits": True}
@@ -107,7 +107,7 @@ def test_what_runs_goes_on_in_the_pause_of_more_than_itself_and_is_shown_so(aske
 def test_a_python_action_that_runs_cannot_be_paused(asked):
     asked.manager.let_go.clear()
     asked.submit(asked.user, "a")
-    asked.wait_for("a", "starting")
+    asked.wait_for("a", "running")
     reply = asked.ask(asked.user, Pause, "a")
     assert (reply.verdict, "cannot be stopped" in reply.reason) == (Verdict.REFUSED, True)
     assert asked.engine.groups.paused == set()
@@ -120,7 +120,7 @@ def test_no_more_of_a_group_run_than_it_has_slots():
             asked.submit(asked.user, f"r{number}", group="rig")
         asked.submit(asked.user, "beside", group="other")
         for identity in ("r0", "r1", "beside"):
-            asked.wait_for(identity, "starting")
+            asked.wait_for(identity, "running")
         shown = asked.value(asked.ask(asked.user, Show, "r2"))
         assert (shown["state"], shown["why"]) == ("queued", "all 2 slots of its group rig are taken")
         assert asked.engine.granted.in_group("rig") == 2
@@ -134,7 +134,7 @@ def test_what_waits_for_a_slot_of_a_group_that_is_paused_then_says_so():
         asked.manager.let_go.clear()
         asked.submit(asked.user, "runs", group="rig")
         asked.submit(asked.user, "waits", group="rig")
-        asked.wait_for("runs", "starting")
+        asked.wait_for("runs", "running")
         wait_for(lambda: asked.rows()["waits"]["why"] == "the slot of its group rig is taken", what="it says why")
         asked.ask(asked.owner, Pause, None, None, "rig")
         asked.manager.let_go.set()
@@ -148,7 +148,7 @@ def test_one_of_a_group_whose_own_condition_says_no_hides_no_other_of_it():
     with asking(slots={"rig": 1}) as asked:
         asked.manager.let_go.clear()
         asked.submit(asked.user, "runs", group="rig")
-        asked.wait_for("runs", "starting")
+        asked.wait_for("runs", "running")
         for number in range(3):
             asked.submit(asked.user, f"blocked {number}", group="rig", waits=True)
         asked.submit(asked.user, "could", group="rig")

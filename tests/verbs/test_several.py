@@ -51,7 +51,7 @@ def test_a_manager_counts_its_own_petitions_only(serve, connect, tmp_path):
     hold.touch()
     for number, (identity, plugin) in enumerate((("a1", "alpha"), ("a2", "alpha"), ("b1", "beta"), ("b2", "beta"))):
         assert ask(client, number, identity, plugin, hold=str(hold), most=1).verdict == Verdict.ACCEPTED
-    expected = {"a1": "starting", "a2": "queued", "b1": "starting", "b2": "queued"}
+    expected = {"a1": "running", "a2": "queued", "b1": "running", "b2": "queued"}
     wait_for(lambda: states(service) == expected, what="one of each runs")
     hold.unlink()
     wait_for(lambda: set(states(service).values()) == {"succeeded"}, what="all have run")

@@ -23,6 +23,7 @@ _ENDED = 6
 _STATES: dict[str, tuple[int, ...]] = {
     "queued": (1,),
     "held": (2,),
+    "starting": (3,),
     "running": (3, 4),
     "paused": (3, 4),
     "cancelling": (5,),
@@ -36,7 +37,7 @@ _STATES: dict[str, tuple[int, ...]] = {
     "ended": (_ENDED,),
 }
 """What the table calls a state, and its numbers in `orcha._core.state.State`; `ended` is any of those before it."""
-LIVE = ("queued", "held", "running", "paused", "cancelling")
+LIVE = ("queued", "held", "starting", "running", "paused", "cancelling")
 _RANK = {"cancelling": 0, "starting": 1, "running": 1, "held": 2, "queued": 3, "ended": 4}
 _COLUMNS = {
     "ID": Column("ID", 36, middle=True, at_last=8),
@@ -318,8 +319,8 @@ def word(row: Row) -> str:
     """Give the one word, or two, for where a petition is or how it ended."""
     if row.get("outcome") is not None:
         return str(row["outcome"]).replace("_", " ")
-    name = "running" if row["state"] == "starting" else str(row["state"])
-    return "paused" if row.get("paused") and name == "running" else name
+    name = str(row["state"])
+    return "paused" if row.get("paused") and name in {"starting", "running"} else name
 
 
 def state(row: Row) -> str:

@@ -83,7 +83,7 @@ def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if name not in skipped and not told.is_nothing(value):
             yield name.replace("_", " "), told.value(name, value)
     for attempt in details.get("attempts") or ():
-        yield f"attempt {attempt.get('attempt', '?')}", _attempt(attempt)
+        yield f"attempt {attempt.get('attempt', '?')}", _attempt(attempt, details["state"])
 
 
 def _command(command: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -95,11 +95,11 @@ def _command(command: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield name.replace("_", " "), told.value(name, value)
 
 
-def _attempt(attempt: dict[str, Any]) -> str:
-    """Give one attempt in a line."""
+def _attempt(attempt: dict[str, Any], state: str = "running") -> str:
+    """Give one attempt in a line; one that has not ended is where its petition is."""
     from orcha._cli import ps, render, told
 
-    known = {"state": "running", "outcome": None, "code": None} | attempt
+    known = {"state": state, "outcome": None, "code": None} | attempt
     over = known["outcome"] is None and known.get("ended") is not None
     parts = [ps.state(known)]
     if over:  # and tried again, or lost; a signal is named below

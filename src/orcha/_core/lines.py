@@ -6,7 +6,7 @@ another resource; so what needs two of them cannot be starved by those that need
 
 from __future__ import annotations
 
-import heapq
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MANY = 10_000
 """Entries after which those are dropped that are of no use any more."""
+COUNTED = 1_000
+"""Entries before one's own that are looked at to tell how many are before it; of a longer line all are counted."""
 
 
 class Waiter:
@@ -77,7 +79,10 @@ class Lines:
         for name in names:
             if name not in waiter.names:
                 waiter.names.add(name)
-                heapq.heappush(self._lines.setdefault(name, []), waiter.place)
+                line = self._lines.setdefault(name, [])
+                at = bisect_left(line, waiter.place)
+                if at == len(line) or line[at] != waiter.place:  # else it stood there before
+                    line.insert(at, waiter.place)
 
     def leave(self, seq: int) -> bool:
         """Have one wait for no resource any more; tell whether it did."""
@@ -85,25 +90,43 @@ class Lines:
 
     def first(self, name: str) -> Waiter | None:
         """Give the first one of a line."""
-        line = self._lines.get(name)
-        while line:
-            waiter = self.waiters.get(line[0][1])
-            if waiter is not None and waiter.place == line[0] and name in waiter.names:
+        line = self._lines.get(name, [])
+        useless = 0
+        found = None
+        for place in line:
+            waiter = self._standing(place, name)
+            if waiter is not None:
                 if self._waits(waiter):
-                    return waiter
-                del self.waiters[line[0][1]]
-            heapq.heappop(line)
-        return None
+                    found = waiter
+                    break
+                del self.waiters[place[1]]
+            useless += 1
+        del line[:useless]
+        return found
+
+    def before(self, place: Key, name: str, counts: Callable[[Waiter], bool]) -> int:
+        """Give how many that count stand in a line before this place."""
+        line = self._lines.get(name, [])
+        at = bisect_left(line, place)
+        if at > COUNTED:
+            return at
+        standing = (self._standing(each, name) for each in line[:at])
+        return sum(1 for waiter in standing if waiter is not None and counts(waiter))
+
+    def _standing(self, place: Key, name: str) -> Waiter | None:
+        """Give who stands at this place of a line, if that is of use still."""
+        waiter = self.waiters.get(place[1])
+        return waiter if waiter is not None and waiter.place == place and name in waiter.names else None
 
     def come_forward(self, name: str, goes: Callable[[Waiter], bool]) -> list[Waiter]:
         """Give the first ones of a line, in order, as long as each goes; they stay in line until they are asked."""
         forward: list[Waiter] = []
         while (waiter := self.first(name)) is not None and not waiter.asked and goes(waiter):
             waiter.asked = True
-            heapq.heappop(self._lines[name])
+            del self._lines[name][0]
             forward.append(waiter)
-        for waiter in forward:
-            heapq.heappush(self._lines[name], waiter.place)
+        if forward:
+            self._lines[name][:0] = [waiter.place for waiter in forward]
         return forward
 
     def _prune(self) -> None:
@@ -113,7 +136,7 @@ class Lines:
             for name in waiter.names:
                 self._lines.setdefault(name, []).append(waiter.place)
         for line in self._lines.values():
-            heapq.heapify(line)
+            line.sort()
         self._entered = 0
         self._prune_at = max(MANY, len(self.waiters))
 

@@ -36,7 +36,7 @@ class WaitingQueue:
         self._hot: list[Key] = []
         self._far: list[Key] = []
         self._left: set[Key] = set()
-        self._shelves: dict[str, dict[int, Key]] = {}
+        self._shelves: dict[str, list[Key]] = {}
         self._shelf_of: dict[int, str] = {}
 
     def __len__(self) -> int:
@@ -127,13 +127,21 @@ class WaitingQueue:
     def shelve(self, key: Key, shelf: str) -> None:
         """Put a waiting key onto a shelf, whose name says what it waits for."""
         self.remove(key)
-        self._shelves.setdefault(shelf, {})[key[1]] = key
+        those = self._shelves.setdefault(shelf, [])
+        if those and key < those[-1]:
+            insort(those, key)
+        else:
+            those.append(key)
         self._shelf_of[key[1]] = shelf
 
     def unshelve(self, shelf: str, count: int) -> list[Key]:
         """Take the first `count` keys off a shelf, and give them in order; they wait nowhere then."""
-        keys = heapq.nsmallest(count, self._shelves.get(shelf, {}).values())
-        self.take_off(keys)
+        those = self._shelves.get(shelf, [])
+        keys = those[:count]
+        del those[:count]
+        for key in keys:
+            del self._shelf_of[key[1]]
+        self._drop_empty(shelf)
         return keys
 
     def take_off(self, keys: list[Key]) -> None:
@@ -143,8 +151,11 @@ class WaitingQueue:
 
     def _take_off(self, shelf: str, key: Key) -> None:
         those = self._shelves[shelf]
-        del those[key[1]]
-        if not those:
+        del those[bisect_left(those, key)]
+        self._drop_empty(shelf)
+
+    def _drop_empty(self, shelf: str) -> None:
+        if not self._shelves.get(shelf, True):
             del self._shelves[shelf]
 
     # --- the head -----------------------------------------------------------------------------------------------
@@ -154,8 +165,13 @@ class WaitingQueue:
         return self._hot[start : start + count]
 
     def place(self, key: Key) -> int:
-        """Give how many hot keys are before this one."""
-        return bisect_left(self._hot, key)
+        """Give how many keys are before this one, among the hot ones or those of its shelf."""
+        shelf = self._shelf_of.get(key[1])
+        return bisect_left(self._hot if shelf is None else self._shelves[shelf], key)
+
+    def before(self, key: Key, most: int) -> list[Key]:
+        """Give the first hot keys, `most` at most, that are before this one, which may be on a shelf."""
+        return self._hot[: min(most, bisect_left(self._hot, key))]
 
     def wants_promotion(self) -> bool:
         """Tell whether so few hot keys are left that far ones should be made ready."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ALL = "all"
 AT_ONCE = 1_000
 """Petitions that are taken off a shelf in one batch."""
+LOOKED_AT = 1_000
+"""Petitions beside a shelf that are looked at for others of the same group, to tell how many are before one."""
 _TAKEN = {0: "its group {1} has no slots", 1: "the slot of its group {1} is taken"}
 
 
@@ -144,6 +146,20 @@ class Groups:
             self._engine.post(self._go_on)
 
     # --- for people ---------------------------------------------------------------------------------------------
+
+    def before(self, record: Record, group: str | None) -> int | None:
+        """Tell how many wait for the same as one that waits, and come before it; None where nobody has to go first."""
+        waiting = self._engine.machine.waiting
+        shelf = waiting.shelf_of(record.place)
+        if petition_name(record.seq) in self.paused:
+            return None
+        if shelf is None or group is None or shelf != group_name(group):
+            in_line = self.resources.before(record.seq)
+            never = in_line is None and self.resources.is_shelf(shelf)
+            return waiting.place(record.place) if in_line is None and not never else in_line
+        records = self._engine.machine.records
+        others = (records.get(key[1]) for key in waiting.before(record.place, LOOKED_AT))
+        return waiting.place(record.place) + sum(1 for each in others if each is not None and each.group == group)
 
     def holds(self, seq: int, group: str | None, state: State) -> bool:
         """Tell whether a petition is paused, or what it waits with is: its group, or everything.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from orcha._core.record import Record
 from orcha._core.state import State
 from orcha._service.verbs.cancel import cancelled_before
+from orcha._service.words import state_of
 from orcha._wire.messages import Verdict
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Once:
         key = (record.manager, record.owner, record.once)
         holder = self._live(key)
         if holder is not None and policy.if_exists == "reject":
-            state = holder.state.name.lower()
+            state = state_of(holder)
             reason = f"{holder.key!r} has the same key, {record.once!r}, and is {state}"
             self._engine.machine.refuse(record, Verdict.REFUSED, reason)
             return False

@@ -74,6 +74,20 @@ class Resources:
             names = self._lacking(waiter.place, waiter.needs)
             return self._reason(waiter.needs, names[0]) if names else None
 
+    @staticmethod
+    def is_shelf(name: str | None) -> bool:
+        """Tell whether a shelf is a resource's."""
+        return name is not None and name.startswith(_SHELF)
+
+    def before(self, seq: int) -> int | None:
+        """Tell how many one that waits for a resource has before it in that line; None where it waits for none."""
+        with self._lock:
+            waiter = self._lines.waiters.get(seq)
+            if waiter is None or not self._stands(waiter) or core.beyond(waiter.needs, self._capacities) is not None:
+                return None
+            names = self._lacking(waiter.place, waiter.needs)
+            return self._lines.before(waiter.place, names[0], self._stands) if names else None
+
     def _lacking(self, place: Key, needs: Mapping[str, int], taken: Mapping[str, int] | None = None) -> list[str]:
         """Name what one has to wait for, where so much is taken beside what is held."""
         firsts = {}
@@ -92,16 +106,23 @@ class Resources:
 
     def _waits(self, waiter: Waiter) -> bool:
         """Tell whether one waits still, for resources and not for people; called with the lock."""
-        known = self._engine.machine.live.get(waiter.place[2])
-        if isinstance(known, Record):
-            waits = known.state is State.QUEUED and known.phase in {Phase.CONVERTING, Phase.WAITING}
-            known = known.place if waits else None
-        if known != waiter.place:
+        if not self._is_there(waiter):
             return False
         if self._is_paused(waiter.place[1], waiter.group):
             self._paused.append(waiter.place)
             return False
         return True
+
+    def _stands(self, waiter: Waiter) -> bool:
+        """Tell the same of one that is only counted."""
+        return self._is_there(waiter) and not self._is_paused(waiter.place[1], waiter.group)
+
+    def _is_there(self, waiter: Waiter) -> bool:
+        known = self._engine.machine.live.get(waiter.place[2])
+        if isinstance(known, Record):
+            waits = known.state is State.QUEUED and known.phase in {Phase.CONVERTING, Phase.WAITING}
+            known = known.place if waits else None
+        return known == waiter.place
 
     # --- shelves ------------------------------------------------------------------------------------------------
 

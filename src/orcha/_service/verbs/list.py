@@ -9,6 +9,7 @@ from orcha._core.retrying import is_decided
 from orcha._core.state import State
 from orcha._service.commandline import listed
 from orcha._service.groups import ALL, petition_name
+from orcha._service.words import BEGUN, word
 from orcha._wire.messages import List, Reply, Rows, Verdict
 
 if TYPE_CHECKING:
@@ -29,15 +30,7 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
     if peer.role == "attempt":
         engine.reply(peer, Reply(message.request, Verdict.DENIED, None, "an attempt may not list"))
         return
-    limit = max(1, min(message.limit, MOST))
-    rows = engine.store.page(
-        states=message.states,
-        limit=limit,
-        before=message.before,
-        id=message.id,
-        group=message.group,
-        owner=None if peer.role == "owner" else peer.identity,
-    )
+    rows = _rows(engine, message, None if peer.role == "owner" else peer.identity)
     groups = engine.store.groups([row.seq for row in rows])
     described = [describe_row(engine, row, groups.get(row.seq)) for row in rows]
     engine.reply(peer, Rows(message.request, described, paused(engine, peer)))
@@ -49,13 +42,36 @@ def paused(engine: Engine, peer: Peer) -> list[str]:
     return names[:MOST_PAUSED] if peer.role == "owner" else [name for name in names if name == ALL]
 
 
+def _rows(engine: Engine, message: List, owner: str | None) -> list[Row]:
+    """Give what is listed: of those that are about to run or run, which are kept alike, the ones that are meant."""
+    states, limit, before = message.states, max(1, min(message.limit, MOST)), message.before
+    meant = {state.name.lower() for state in State if states >> state & 1}
+    either = sum(1 << state for state in BEGUN)
+    narrows = bool(states & either) and states & either != either
+    found: list[Row] = []
+    while len(found) < limit:
+        rows = engine.store.page(
+            states=states | either if narrows else states,
+            limit=limit - len(found),
+            before=before,
+            id=message.id,
+            group=message.group,
+            owner=owner,
+        )
+        found += (row for row in rows if not narrows or word(row.state, engine.machine.records.get(row.seq)) in meant)
+        if not rows or not narrows:
+            break
+        before = rows[-1].seq
+    return found
+
+
 def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str | int | float | bool | None]:
     """Give what people are shown of a petition."""
     command, label = listed(row, engine.machine.records.get(row.seq))
     return {
         "seq": row.seq,
         "id": row.id,
-        "state": row.state.name.lower(),
+        "state": word(row.state, engine.machine.records.get(row.seq)),
         "priority": row.priority,
         "manager": row.manager,
         "owner": row.owner,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from orcha._core.state import State
 from orcha._service.groups import ALL, group_name, petition_name
 from orcha._service.verbs.which import find, is_owner, refuse
+from orcha._service.words import state_of
 from orcha._wire.messages import Pause, Reply, Resume, Verdict
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool
 def _cannot(record: Record) -> str | None:
     """Tell why a petition cannot be paused or resumed, if that is so."""
     if record.state in (State.CANCELLING, State.ENDED):
-        return f"{record.key!r} is {record.state.name.lower()}"
+        return f"{record.key!r} is {state_of(record)}"
     if record.state in _RUNS and not record.command:
         return f"{record.key!r} runs in the service's own process, which cannot be stopped: cancel it, or let it run"
     return None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orcha._core.choose import checked_priority
 from orcha._service.verbs.which import find, refuse
+from orcha._service.words import word
 from orcha._wire.messages import Priority, Reply, Verdict
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def set_priority(engine: Engine, peer: Peer, message: Priority) -> None:
         return
     record = found.record
     if record is None or not engine.machine.reprioritize(record, priority):
-        state = found.row.state if record is None else record.state
-        reason = f"{found.row.id!r} is {state.name.lower()}: only what waits has a place to change"
+        state = word(found.row.state if record is None else record.state, record)
+        reason = f"{found.row.id!r} is {state}: only what waits has a place to change"
         refuse(engine, peer, message.request, Verdict.REFUSED, reason)
         return
     engine.reply(peer, Reply(message.request, Verdict.OK))

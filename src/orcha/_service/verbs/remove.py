@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orcha._core.state import State
 from orcha._service.verbs.which import find, refuse
+from orcha._service.words import word
 from orcha._wire.messages import Remove, Reply, Verdict
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def remove(engine: Engine, peer: Peer, message: Remove) -> None:
         return
     row = found.row
     if row.state is not State.ENDED:
-        reason = f"{row.id!r} is {row.state.name.lower()}: cancel it first"
+        reason = f"{row.id!r} is {word(row.state, found.record)}: cancel it first"
         refuse(engine, peer, message.request, Verdict.REFUSED, reason)
     elif row.hook_pending or row.slot_held or row.seq in engine.machine.records:
         refuse(engine, peer, message.request, Verdict.BUSY, f"{row.id!r} has ended, but something of it is still there")

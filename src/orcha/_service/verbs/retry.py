@@ -8,11 +8,13 @@ from orcha._core.state import State
 from orcha._service.verbs.list import DECIDE
 from orcha._service.verbs.submit import enter
 from orcha._service.verbs.which import find, refuse
+from orcha._service.words import word
 from orcha._wire import values
 from orcha._wire.messages import Item, Reply, Retry, Verdict
 from orcha._wire.wire_types import Code
 
 if TYPE_CHECKING:
+    from orcha._core.record import Record
     from orcha._service.engine import Engine
     from orcha._store.contract import Row
     from orcha._wire.server import Peer
@@ -66,7 +68,7 @@ def retry(engine: Engine, peer: Peer, message: Retry) -> None:
     if flying is not None or known is not None:
         _again(engine, again, message, row, known)
     elif row.state is not State.ENDED:
-        refuse(engine, peer, message.request, Verdict.REFUSED, _has_not_ended(row))
+        refuse(engine, peer, message.request, Verdict.REFUSED, _has_not_ended(row, found.record))
     elif not engine.managers.serves(row.manager):
         reason = f"{row.id!r} belongs to another manager, {row.manager}, which does not run here now"
         refuse(engine, peer, message.request, Verdict.REFUSED, reason)
@@ -80,10 +82,10 @@ def retry(engine: Engine, peer: Peer, message: Retry) -> None:
         enter(engine, again, 0, item, (row.manager, row.owner))  # type: ignore[arg-type]
 
 
-def _has_not_ended(row: Row) -> str:
+def _has_not_ended(row: Row, record: Record | None) -> str:
     if row.state is State.HELD:
         return f"{row.id!r} was interrupted and is held: {DECIDE}"
-    return f"{row.id!r} is {row.state.name.lower()}: only what has ended can be tried again"
+    return f"{row.id!r} is {word(row.state, record)}: only what has ended can be tried again"
 
 
 def _again(engine: Engine, again: Again, message: Retry, row: Row, known: Row | None) -> None:

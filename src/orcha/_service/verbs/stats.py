@@ -11,6 +11,7 @@ from orcha._core.state import Outcome, State
 from orcha._service.managers import WATCHDOG
 from orcha._service.statistics import percentiles
 from orcha._service.verbs.which import is_owner
+from orcha._service.words import state_of
 from orcha._wire import values
 from orcha._wire.messages import Reply, Stats, Verdict
 
@@ -58,12 +59,10 @@ def describe(engine: Engine) -> dict[str, Any]:
 
 def _states(engine: Engine) -> dict[str, int]:
     machine = engine.machine
-    live: Counter[State] = Counter(
-        record.state for record in machine.records.values() if record.state is not State.QUEUED
-    )
-    live[State.QUEUED] = len(machine.waiting) + machine.waiting.shelved
-    live[State.ENDED] = engine.store.ended()
-    return {state.name.lower(): live[state] for state in State}
+    live = Counter(state_of(record) for record in machine.records.values() if record.state is not State.QUEUED)
+    live["queued"] = len(machine.waiting) + machine.waiting.shelved
+    live["ended"] = engine.store.ended()
+    return {name: live[name] for name in (state.name.lower() for state in State)}
 
 
 def _size(engine: Engine) -> int | None:

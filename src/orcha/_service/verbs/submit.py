@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from orcha._core.record import Record
 from orcha._service.verbs.cancel import BEFORE_IT_CAME, cancelled_before
 from orcha._service.verbs.follow import may_follow
+from orcha._service.words import state_of
 from orcha._wire.messages import Result, Submit, Submitted, Verdict
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def enter(engine: Engine, submission: Submission, position: int, item: Item, who
         engine.visits.convert(record)
         return
     other = engine.find(record.key)
-    state = other.state.name.lower() if other is not None else "live"
+    state = state_of(other) if other is not None else "live"
     reason = f"the id {record.key!r} is taken by a petition that is {state}: wait for it, cancel it, or choose another"
     _refuse(engine, submission, position, item, _REFUSED, reason)
 
