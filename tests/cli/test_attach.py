@@ -209,6 +209,25 @@ def test_logs_for_programs(service):
     ]
 
 
+def test_logs_for_programs_give_text_as_text_wherever_a_write_ends(service, valve, tmp_path):
+    it = valve("it")
+    following = service.spawn(*service.orcha("logs", "--follow", "--json", "it"), stdout=subprocess.PIPE)
+    for octal in ("346", "274", "242"):
+        it.say(rf"printf 'a\{octal}'" if octal == "346" else rf"printf '\{octal}'")
+        it.say("echo x >&2")
+        pieces = [json.loads(following.stdout.readline()) for _ in range(2 if octal != "274" else 1)]
+        assert all("text" in piece for piece in pieces)
+    it.say(r"printf '\346\274'")
+    it.end()
+    assert json.loads(following.stdout.read()) == {"id": "it", "stream": "out", "base64": "5rw="}
+    assert following.wait(DEADLINE) == 0
+    (tmp_path / "data").write_text("漢🙂é" * 300_000)
+    detach(service, "large", "cat", tmp_path / "data")
+    assert service.run("wait", "large").returncode == 0
+    pieces = [json.loads(line) for line in service.run("logs", "--json", "large").stdout.splitlines()]
+    assert "".join(piece["text"] for piece in pieces) == "漢🙂é" * 300_000
+
+
 def test_large_binary_output_comes_whole(service, tmp_path):
     data = os.urandom(5_000_000)
     (tmp_path / "data").write_bytes(data)

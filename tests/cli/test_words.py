@@ -8,11 +8,13 @@ import importlib
 
 import pytest
 
-from orcha._cli import keys, options, output, redact, render, told
+from orcha._cli import keys, options, output, printing, redact, render, told
 from orcha._cli.output import Piece
 
 
-@pytest.mark.parametrize("name", ["attached", "keys", "layout", "options", "output", "redact", "render", "told"])
+@pytest.mark.parametrize(
+    "name", ["attached", "keys", "layout", "options", "output", "printing", "redact", "render", "told"]
+)
 def test_examples_are_true(name):
     done = doctest.testmod(importlib.import_module(f"orcha._cli.{name}"))
     assert done.failed == 0
@@ -62,6 +64,38 @@ def test_priorities_are_numbers():
 def test_variables_that_are_no_text_go_as_bytes():
     chosen = options.environment({"PATH": "/bin", "HOME": "\udcff"}, ["\udcfe=é"])
     assert chosen == {"PATH": "/bin", "HOME": b"\xff", b"\xfe": "é"}
+
+
+TEXT = "é漢🙂\u0800\ud7ff\ue000\U00010000\U0010ffff".encode()
+
+
+def cut(data, size, begun=b""):
+    """Give the parts of bytes that come in pieces, and what is left."""
+    parts = []
+    for place in range(0, len(data), size):
+        found, begun = printing.as_text(begun, data[place : place + size])
+        parts += found
+    return parts, begun
+
+
+@pytest.mark.parametrize("size", range(1, len(TEXT) + 1))
+def test_text_comes_as_text_however_it_is_cut(size):
+    parts, rest = cut(TEXT * 3, size)
+    assert all(isinstance(part, str) for part in parts)
+    assert ("".join(parts).encode(), rest) == (TEXT * 3, b"")
+
+
+@pytest.mark.parametrize("size", range(1, 9))
+@pytest.mark.parametrize(
+    "wrong", [b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe6", b"\xf0\x9f\x99"]
+)
+def test_no_byte_is_lost_where_it_is_no_text(size, wrong):
+    for data in (wrong, b"a" + wrong, wrong + b"b", TEXT + wrong + TEXT, wrong * 3):
+        parts, rest = cut(data, size)
+        given = b"".join(part.encode() if isinstance(part, str) else part for part in parts)
+        assert given + rest == data
+        assert len(rest) < 4
+        assert all(parts)
 
 
 @pytest.mark.parametrize("text", ["ctrl-c", "ctrl-z", "ctrl-\\", "x,,y", "ctrl-", "é", "meta-x"])

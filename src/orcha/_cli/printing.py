@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from codecs import utf_8_decode
 
 from orcha._cli import render, streams
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     from orcha._cli.output import Piece
 
+_LONGEST = 3
+"""Bytes of a character in UTF-8 that may be there while one is missing."""
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 
@@ -71,21 +74,81 @@ class Prefixing(Printer):
 
 
 class ForPrograms(Printer):
-    """Shows a JSON object a piece."""
+    """Shows a JSON object a piece; a character that is cut between two pieces comes with the second."""
+
+    def __init__(self, stream: int | None) -> None:
+        """Show one stream, or both."""
+        super().__init__(stream)
+        self._begun: dict[tuple[str, int], bytes] = {}
 
     def show(self, identity: str, piece: Piece) -> None:
         """Show what one wrote."""
-        from json import dumps
+        if piece.stream == 0:
+            self.end(identity)  # another attempt may come after this line
+        key = identity, piece.stream
+        parts, rest = as_text(self._begun.pop(key, b""), piece.data)
+        if rest:
+            self._begun[key] = rest
+        for part in parts:
+            _print(identity, piece.stream, part)
 
-        name = ("service", "out", "err")[piece.stream] if piece.stream in {0, 1, 2} else str(piece.stream)
-        made = {"id": identity, "stream": name}
+    def end(self, identity: str) -> None:
+        """Show what was begun."""
+        for key in [key for key in self._begun if key[0] == identity]:
+            _print(*key, self._begun.pop(key))
+
+
+def as_text(begun: bytes, data: bytes) -> tuple[list[str | bytes], bytes]:
+    r"""Give what follows on the beginning of a character, as text and what is none; and what begins one at its end.
+
+    >>> as_text(b"\xe6", b"\xbc\xa2 and\xe5\xad")
+    (['漢 and'], b'\xe5\xad')
+    >>> as_text(b"\xe6", b"x"), as_text(b"", b"\xadx"), as_text(b"", b"x\xadx\xe6")
+    (([b'\xe6', 'x'], b''), ([b'\xad', 'x'], b''), ([b'x\xadx'], b'\xe6'))
+    """
+    whole = begun + data
+    rest = _unfinished(whole)
+    middle = whole[: len(whole) - len(rest)]
+    try:
+        text = middle.decode()
+    except UnicodeDecodeError:
+        first = len(begun) if begun and len(begun) <= len(middle) else _continuing(middle)
         try:
-            made["text"] = piece.data.decode()
+            return [middle[:first], *filter(None, (middle[first:].decode(),))], rest
         except UnicodeDecodeError:
-            from base64 import b64encode
+            return [middle], rest
+    return ([text] if text else []), rest
 
-            made["base64"] = b64encode(piece.data).decode()
-        streams.write_all(1, dumps(made).encode() + b"\n")
+
+def _unfinished(data: bytes) -> bytes:
+    """Give the end of it that begins a character in UTF-8 without ending it."""
+    for length in range(1, min(_LONGEST, len(data)) + 1):
+        last = data[-length:]
+        try:
+            _, used = utf_8_decode(last, "strict", False)
+        except UnicodeDecodeError:
+            continue  # it begins within a character
+        return last if not used else b""
+    return b""
+
+
+def _continuing(data: bytes) -> int:
+    """Give how many bytes at its beginning can only go on with a character whose beginning is not there."""
+    return next((place for place, byte in enumerate(data[:_LONGEST]) if byte & 0xC0 != 0x80), 0)
+
+
+def _print(identity: str, stream: int, part: str | bytes) -> None:
+    from json import dumps
+
+    name = ("service", "out", "err")[stream] if stream in {0, 1, 2} else str(stream)
+    made = {"id": identity, "stream": name}
+    if isinstance(part, str):
+        made["text"] = part
+    else:
+        from base64 import b64encode
+
+        made["base64"] = b64encode(part).decode()
+    streams.write_all(1, dumps(made).encode() + b"\n")
 
 
 def printer(identities: Sequence[str], stream: str | None, *, as_json: bool) -> Printer:
