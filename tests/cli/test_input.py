@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import pytest
 
+from orcha._cli.streams import Streams
 from orcha._cli.typing_in import Typing
 from orcha._wire import values
 from orcha._wire.messages import Reply, Verdict
@@ -141,7 +142,7 @@ class Restarted:
 
 def test_what_a_service_did_not_take_yet_is_brought_again():
     service = Restarted(0, None, None, 3)
-    typing = Typing(service, "it", forward=True, tty=False, detach=KeyboardInterrupt)
+    typing = Typing(service, Streams(), "it", forward=True, tty=False, detach=KeyboardInterrupt)
     typing._ahead.put(None)
     service.answers += [0, 3, 3]  # the end came before what it follows was found again
     assert typing._send_to((7, 1), b"abc") is None
@@ -151,7 +152,7 @@ def test_what_a_service_did_not_take_yet_is_brought_again():
 def test_what_an_attempt_did_not_get_is_kept_for_the_next():
     service = Restarted(0, None)
     service.row = {"seq": 7, "attempt": 2, "state": "running"}
-    typing = Typing(service, "it", forward=True, tty=False, detach=KeyboardInterrupt)
+    typing = Typing(service, Streams(), "it", forward=True, tty=False, detach=KeyboardInterrupt)
     assert typing._send_to((7, 1), b"abc") == b"abc"
 
 

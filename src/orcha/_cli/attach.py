@@ -59,7 +59,7 @@ def follow(service: Session, streams: Streams, name: str, *, stdin: bool = False
     tty = bool(command.get("tty")) and details["state"] != "ended"
     if command.get("stdin") and not (stdin or tty) and details["state"] != "ended" and streams.is_terminal:
         streams.tell(f"it takes standard input, which comes from here with --stdin: orcha attach --stdin {name}")
-    typing = Typing(service, name, forward=stdin or tty, tty=tty, detach=Detached)
+    typing = Typing(service, streams, name, forward=stdin or tty, tty=tty, detach=Detached)
     again = bool(command.get("retry") or details.get("retry")) or details["on_interrupt"] == "rerun"
     attached = Attached(service, streams, name, command=bool(command), ours=False, again=again)
     try:

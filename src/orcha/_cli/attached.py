@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from orcha._wire.channel import ClientChannel
     from orcha._wire.requests import Request
 
+INTERRUPTED_CODE = 75
+NOT_ITS_OWN = 124
+"""From here on codes say that something else has ended the command: a limit, Orcha, a signal."""
 OWN_FAILURE = 125
 INTERRUPTED = 130
 HUNG_UP = 129
@@ -150,7 +153,7 @@ class Attached:
         self._typing = typing
         try:
             with typing.attached() if typing is not None else contextlib.nullcontext():
-                return self._follow(channel)
+                return self._to_the_end(channel)
         except Detached:
             if typing is not None and typing.undelivered > 0:
                 self._streams.tell(f"{self._name} has not taken all that was typed before")
@@ -168,6 +171,16 @@ class Attached:
             raise
         finally:
             self._streams.erase()
+
+    def _to_the_end(self, channel: ClientChannel) -> int:
+        """Follow it; where it did not end by itself take the terminal out of what the command had made of it."""
+        code = OWN_FAILURE
+        try:
+            code = self._follow(channel)
+        finally:
+            if code == INTERRUPTED_CODE or code >= NOT_ITS_OWN:
+                self._streams.leave()
+        return code
 
     def _follow(self, channel: ClientChannel) -> int:
         while True:

@@ -45,7 +45,7 @@ class Prefixing(Printer):
         """Give each id its colour, on a terminal."""
         super().__init__(stream)
         width = max(len(render.plain(identity)) for identity in identities)
-        colourful = render.is_terminal() and not os.environ.get("NO_COLOR")
+        colourful = render.is_terminal() and render.takes_escapes() and not os.environ.get("NO_COLOR")
         self._begun: dict[tuple[str, int], bytes] = {}
         self._prefixes = {}
         for place, identity in enumerate(identities):

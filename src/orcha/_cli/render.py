@@ -41,7 +41,7 @@ def named(name: str, value: str) -> None:
     """Print a value after its name: on a terminal in lines no wider than it is."""
     from orcha._cli.layout import wrapped
 
-    line(wrapped(f"{name + ':':<14} {value}", width() or UNBOUNDED, indent=15))
+    out(wrapped(plain(f"{name + ':':<14} {value}"), width() or UNBOUNDED, indent=15) + "\n")
 
 
 def width() -> int | None:
@@ -65,8 +65,8 @@ def json(value: object) -> None:
 
 
 def line(text: str) -> None:
-    """Print a line on stdout."""
-    out(f"{text}\n")
+    """Print a line on stdout, in which nothing moves a terminal's cursor."""
+    out(f"{plain(text)}\n")
 
 
 def json_line(value: object) -> None:
@@ -81,15 +81,20 @@ def is_terminal() -> bool:
     return sys.stdout is not None and sys.stdout.isatty()
 
 
+def takes_escapes() -> bool:
+    """Tell whether the terminal here, where there is one, is of a kind that understands escape sequences."""
+    return os.environ.get("TERM", "dumb") not in {"", "dumb", "unknown"}
+
+
 def afresh() -> None:
-    """Begin at the top of an empty terminal; in a pipe leave a line empty."""
-    out("\x1b[H\x1b[2J" if is_terminal() else "\n")
+    """Begin at the top of an empty terminal; elsewhere leave a line empty."""
+    out("\x1b[H\x1b[2J" if is_terminal() and takes_escapes() else "\n")
 
 
 def note(text: str) -> None:
-    """Print a line on stderr: it is about the output, not of it."""
+    """Print a line on stderr, in which nothing moves a terminal's cursor: it is about the output, not of it."""
     if sys.stderr is not None:
-        sys.stderr.write(f"orcha: {text}\n")
+        sys.stderr.write(f"orcha: {plain(text)}\n")
 
 
 def plain(text: object) -> str:

@@ -261,7 +261,8 @@ def _attached(
     from orcha._wire.messages import Item
 
     name, token, message = sent
-    typing = Typing(service, name, forward=namespace.stdin or namespace.tty, tty=namespace.tty, detach=Detached)
+    forward = namespace.stdin or namespace.tty
+    typing = Typing(service, streams, name, forward=forward, tty=namespace.tty, detach=Detached)
     channel = service.channel()
     message["queue"] = channel
     result = service.one(Item(token, name, values.encode(message), channel.__orcha_channel__))

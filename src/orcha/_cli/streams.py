@@ -8,6 +8,10 @@ from errno import EBADF
 
 from orcha._cli import render
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orcha._cli.modes import Modes
+
 _NEWLINE = 10
 
 
@@ -64,18 +68,49 @@ class Streams:
     def __init__(self) -> None:
         """Look at what standard error is."""
         self.is_terminal = sys.stderr is not None and _is_terminal(2)
+        self.has_status = self.is_terminal and render.takes_escapes()
+        """Whether the line that is updated in place can be shown."""
         self._status = ""
         self._shares = self.is_terminal and _is_terminal(1)
         self._column_zero = True
+        screens = [descriptor for descriptor in (1, 2) if _is_terminal(descriptor) and render.takes_escapes()]
+        self._screen = screens[0] if screens else None
+        self._screens = frozenset(screens)
+        self._modes: Modes | None = None
+        self._has_left = False
 
     def write(self, stream: int, data: bytes) -> None:
         """Write bytes of the command to its stream, 1 or 2."""
         if not data:
             return
         self.erase()
-        write_all(2 if stream == 2 else 1, data)
+        target = 2 if stream == 2 else 1
+        if target in self._screens:
+            self._note(data)
+        write_all(target, data)
         if self._shares or stream == 2:
             self._column_zero = data[-1] == _NEWLINE
+
+    def _note(self, data: bytes) -> None:
+        """Know what the command switches on in the terminal, before it is there: a signal may end the writing."""
+        if self._modes is None:
+            from orcha._cli.modes import Modes
+
+            self._modes = Modes()
+        self._modes.feed(data)
+
+    def leave(self) -> None:
+        """Switch off in the terminal what the command has switched on, and not off."""
+        self.erase()
+        if self._modes is not None and self._screen is not None and not self._has_left:
+            self._has_left = True
+            self._put(self._screen, self._modes.off())
+
+    def enter(self) -> None:
+        """Switch on again what `leave` has switched off."""
+        if self._modes is not None and self._screen is not None and self._has_left:
+            self._has_left = False
+            self._put(self._screen, self._modes.on())
 
     def tell(self, line: str) -> None:
         """Write a line for people to standard error, on a line of its own."""
@@ -89,7 +124,7 @@ class Streams:
 
     def status(self, text: str, hint: str = "") -> None:
         """Show what is waited for, on a terminal only; the hint after it where there is room for all of it."""
-        if not self.is_terminal or not self._column_zero or text == self._status:
+        if not self.has_status or not self._column_zero or text == self._status:
             return
         width = max(20, os.get_terminal_size(2).columns) - 1
         line = f"orcha: {render.plain(text)}"
@@ -104,12 +139,16 @@ class Streams:
             self._status = ""
             self._err("\r\x1b[K")
 
-    @staticmethod
-    def _err(text: str) -> None:
-        """Write to standard error; where nobody reads it there is nobody to tell."""
+    def _err(self, text: str) -> None:
+        """Write to standard error."""
         encoding = getattr(sys.stderr, "encoding", None) or "ascii"
+        self._put(2, text.encode(encoding, "backslashreplace"))
+
+    @staticmethod
+    def _put(descriptor: int, data: bytes) -> None:
+        """Write what is for people; where nobody reads it there is nobody to tell."""
         try:
-            write_all(2, text.encode(encoding, "backslashreplace"))
+            write_all(descriptor, data)
         except OSError:
             return
 

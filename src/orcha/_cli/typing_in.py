@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from orcha._cli.session import Session
+    from orcha._cli.streams import Streams
     from orcha._wire.messages import Reply
 
     Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
@@ -42,12 +43,20 @@ class Typing:
     """Standard input of an attached client."""
 
     def __init__(
-        self, service: Session, name: str, *, forward: bool, tty: bool, detach: Callable[[], BaseException]
+        self,
+        service: Session,
+        streams: Streams,
+        name: str,
+        *,
+        forward: bool,
+        tty: bool,
+        detach: Callable[[], BaseException],
     ) -> None:
         """Look at what standard input is; nothing is read before `attached`.
 
         Args:
             service: a client.
+            streams: where output goes.
             name: the petition's id.
             forward: whether it is the command's standard input.
             tty: whether the command has a terminal, for which this one stands.
@@ -61,6 +70,7 @@ class Typing:
         sequence = keys.parse(self.keys)
         self._detector = keys.Detector(sequence)
         self._service = service
+        self._streams = streams
         self._name = name
         self._forward = forward
         self._tty = tty
@@ -130,6 +140,7 @@ class Typing:
 
     def _stop(self, _: int, __: FrameType | None) -> None:
         """Stop as Ctrl+Z says, with the terminal as it was; go on with it as it has to be."""
+        self._streams.leave()
         self._terminal.leave()
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)  # returns when it goes on: at once, where nobody could continue it
@@ -138,6 +149,7 @@ class Typing:
     def _quit(self, _: int, __: FrameType | None) -> None:
         """Die as the signal says, with the terminal as it was; the command goes on, as for a client that is killed."""
         self._over.set()
+        self._streams.leave()
         self._terminal.leave()
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGQUIT)
@@ -146,6 +158,7 @@ class Typing:
         """Go on."""
         signal.signal(signal.SIGTSTP, self._stop)
         self._terminal.enter()
+        self._streams.enter()
         if self._tty:
             self._resize(0, None)
 

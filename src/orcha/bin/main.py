@@ -16,7 +16,7 @@ from orcha.plugins.discovery import EMBEDDED, PluginError, installed, load
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+    from typing import Any, NoReturn
 
     from orcha.plugins.record import Plugin
 
@@ -102,12 +102,25 @@ def _report(error: Exception) -> int:
 
 
 def _say(line: str) -> None:
-    """Write a line to stderr, where there is one."""
+    """Write a line to stderr, where there is one, in which nothing moves a terminal's cursor."""
     if sys.stderr is not None:
-        sys.stderr.write(f"orcha: {line}\n")
+        sys.stderr.write(f"orcha: {_plain(line)}\n")
 
 
-class _Parser(argparse.ArgumentParser):
+def _plain(text: str) -> str:
+    """Give text with what is not printable as its escape, but the ends of lines."""
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
+
+
+class _PlainParser(argparse.ArgumentParser):
+    """A parser that says what is wrong without repeating what would move a terminal's cursor."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it, and leave with 2."""
+        super().error(_plain(message).replace("\n", "\\n"))
+
+
+class _Parser(_PlainParser):
     """The parser of what stands before the command; it lists the commands when it is asked for help."""
 
     def __init__(self) -> None:
@@ -136,7 +149,7 @@ class _Parser(argparse.ArgumentParser):
             metavar="COMMAND",
             required=True,
             action=Commands,
-            parser_class=argparse.ArgumentParser,
+            parser_class=_PlainParser,
         )
         assert isinstance(found, Commands)
         self.commands = found
