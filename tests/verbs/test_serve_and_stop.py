@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -141,6 +142,28 @@ def test_a_pidfile_that_cannot_be_written_is_named(orcha, tmp_path, place):
     assert (failed.returncode, failed.stderr.count("\n")) == (78, 1)
     assert str(tmp_path / place) in failed.stderr
     assert (tmp_path / "taken").read_text() == "no number\n"
+
+
+def test_a_relative_home_is_one_place_for_the_daemon_and_its_clients(orcha, tmp_path, orcha_home):
+    install(tmp_path, "alpha")
+    home = orcha.environment["ORCHA_HOME"]
+    orcha.environment["ORCHA_HOME"] = f"home-{orcha.port}"  # what looks for it below / must not find another test's
+    folder = tmp_path / f"home-{orcha.port}" / orcha.folder.name
+    try:
+        started = orcha("serve", "--background", "alpha", "commands", cwd=tmp_path)
+        assert started.returncode == 0, started.stderr
+        assert str(folder / "service.log") in started.stderr
+        assert {"lock", "orcha.db", "orcha.sock", "service.pid"} <= {path.name for path in folder.iterdir()}
+        assert orcha("run", "echo", "hello", cwd=tmp_path).stdout == "hello\n"
+        where = orcha("run", "sh", "-c", 'echo "$ORCHA_HOME"; cat /proc/$PPID/cmdline', cwd=tmp_path)
+        assert str(folder) in where.stdout
+    finally:
+        stopped = orcha("stop", "--now", cwd=tmp_path)
+        orcha.environment["ORCHA_HOME"] = home
+        stray = Path("/", f"home-{orcha.port}")
+        is_stray = stray.exists()
+        shutil.rmtree(stray, ignore_errors=True)
+    assert (stopped.returncode, is_stray) == (0, False)
 
 
 def test_a_pidfile_is_for_a_daemon(orcha, tmp_path):

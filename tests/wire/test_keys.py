@@ -230,6 +230,29 @@ def test_without_orcha_home_the_xdg_folders_count(monkeypatch, tmp_path):
     assert key_path() == "/var/lib/orcha/key"
 
 
+def test_a_relative_home_is_absolute_once_it_was_read(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ORCHA_HOME", "state/../home")
+    assert state_home() == f"{tmp_path}/home"
+    monkeypatch.chdir("/")
+    assert state_home() == f"{tmp_path}/home"
+    assert key_path() == f"{tmp_path}/home/key"
+    assert os.environ["ORCHA_HOME"] == f"{tmp_path}/home"
+
+
+def test_a_relative_home_in_a_folder_that_is_gone_is_told(monkeypatch, tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setenv("ORCHA_HOME", "home")
+    with pytest.raises(
+        ConfigurationError, match="ORCHA_HOME is 'home', in a working folder that is gone: set it to an"
+    ):
+        state_home()
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.mark.parametrize(("address", "port"), [("", 1), ("a/b", 1), ("a\n", 1), ("a", -1), ("a", 65536)])
 def test_what_names_no_endpoint_is_refused(address, port):
     with pytest.raises(ValueError):

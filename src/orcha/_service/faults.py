@@ -21,6 +21,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from orcha._core.state import State
+from orcha.utils.paths import named_path
 
 if TYPE_CHECKING:
     from orcha._core.changes import Changes
@@ -29,7 +30,7 @@ _point, _, _count = os.environ.get("ORCHA_CRASH", "").partition(":")
 _left = int(_count or 1)
 CRASHES = bool(_point)
 """Whether a crash is asked for: asked before anything is computed for it."""
-HOLD = os.environ.get("ORCHA_HOLD_STARTING")
+HOLD = named_path("ORCHA_HOLD_STARTING")
 
 
 def reach(point: str) -> None:

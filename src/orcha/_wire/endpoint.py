@@ -9,6 +9,7 @@ import stat
 from dataclasses import dataclass, replace
 
 from orcha.exceptions import ConfigurationError
+from orcha.utils.paths import named_path
 
 SYSTEM_FOLDER = "/var/lib/orcha"
 """Where a service keeps its folders that runs without a home."""
@@ -168,14 +169,14 @@ def state_home() -> str:
 
 def key_path() -> str:
     """Give the path of the key file: $ORCHA_KEY_FILE, else in $ORCHA_HOME, else in `orcha` of the XDG config folder."""
-    if path := os.environ.get(KEY_VARIABLE):
-        return os.path.abspath(path)  # noqa: PTH100 - pathlib costs a client 5 ms
+    if path := named_path(KEY_VARIABLE):
+        return path
     return _home("XDG_CONFIG_HOME", ".config", SYSTEM_FOLDER) + "/key"
 
 
 def _home(variable: str, below_home: str, system: str) -> str:
-    if home := os.environ.get("ORCHA_HOME"):
-        return os.path.abspath(home)  # noqa: PTH100 - pathlib costs a client 5 ms
+    if home := named_path("ORCHA_HOME"):
+        return home
     if (folder := os.environ.get(variable, "")).startswith("/"):
         return f"{folder.rstrip('/')}/orcha"
     if (home := os.environ.get("HOME", "")).startswith("/"):

@@ -12,6 +12,7 @@ import sys
 from orcha import properties
 from orcha.plugins.base import PrintVersion
 from orcha.plugins.discovery import EMBEDDED, PluginError, installed, load
+from orcha.utils.paths import fix_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def main() -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     """Parse the arguments and run the command."""
+    fix_paths()
     parser = _Parser()
     namespace = parser.parse_args(arguments)
     properties.extras.update(vars(namespace))

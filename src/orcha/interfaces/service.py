@@ -102,12 +102,26 @@ def start_service(service: ServiceWrapper, do_notify: bool = True) -> Never:
     from orcha import properties
     from orcha.interfaces.running import Run
 
+    _fix_paths()
     run = Run(service.manager, notifies=do_notify or properties.systemd)
     if service.context is None:
         run.serve({signal.SIGTERM, signal.SIGINT})
     _check_pidfile(service.context)
     with service.context:
         run.serve(_stop_signals(service.context))
+
+
+def _fix_paths() -> None:
+    """Read the paths of the environment while they mean what they were set for; leave where that cannot be."""
+    from orcha.exceptions import OrchaError
+    from orcha.interfaces.running import say
+    from orcha.utils.paths import fix_paths
+
+    try:
+        fix_paths()
+    except OrchaError as error:
+        say(f"orcha: {error}")
+        raise SystemExit(error.exit_code) from None
 
 
 def _identity(user: str | None, group: str | None) -> tuple[int | None, int | None]:

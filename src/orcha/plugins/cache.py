@@ -10,6 +10,7 @@ import os
 import sys
 
 from orcha.plugins.record import FIELD, RECORD, TOO_SLOW, Plugin, Stamp, clean
+from orcha.utils.paths import named_path
 
 _FORMAT = "orcha plugins 2"
 _KEPT = 32
@@ -127,11 +128,13 @@ def _names(folder: str) -> str:
 
 def _location(path: list[str]) -> str | None:
     """Give the file for this interpreter and path, None where there is no place for one."""
-    home = os.environ.get("ORCHA_HOME")
+    home = named_path("ORCHA_HOME")
     if home:
         folder = os.path.join(home, "cache")  # noqa: PTH118
     else:
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        if not os.path.isabs(base):  # noqa: PTH117 - the XDG specification has a relative one ignored
+            base = os.path.expanduser("~/.cache")  # noqa: PTH111
         folder = os.path.join(base, "orcha")  # noqa: PTH118
     if not os.path.isabs(folder):  # noqa: PTH117 - a relative one would lie in the working directory
         return None
