@@ -278,7 +278,7 @@ def test_a_daemon_serves_in_the_background_until_its_signal(tmp_path, number):
         assert os.getsid(int(pid)) != os.getsid(0)
         again = subprocess.run(command(tmp_path, DAEMON), capture_output=True, text=True, timeout=60, check=False)
         assert again.returncode == 69
-        assert f"held by process {pid}" in again.stderr
+        assert f"held by a process that serves (pid {pid}, python" in again.stderr
         wait_for(lambda: handles(int(pid), number))
         os.kill(int(pid), number)
         assert wait_for(lambda: not lives(int(pid)))

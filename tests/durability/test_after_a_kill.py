@@ -82,7 +82,7 @@ def test_a_second_service_is_refused_with_a_line_and_the_first_goes_on(service, 
     second = serve(MANAGER, port=service.port, start=False)
     second.start(ready=False)
     assert second.wait_for_end() == 69
-    assert f"another service (pid {service.pid}) serves this endpoint already" in second.stderr()
+    assert f"another service (pid {service.pid}, serve.py) serves this endpoint already" in second.stderr()
     assert second.stderr().count("\n") == 1
     client.send(Message("after", {"ledger": str(ledger)}))
     wait_for(lambda: rows(client)["after"]["outcome"] == "succeeded", what="its end")

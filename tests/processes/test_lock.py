@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from orcha._processes.lock import AlreadyServingError, EndpointLock, UnsafeFolderError
 from orcha.exceptions import OrchaError
+from orcha.utils.holding import described, is_ending
 
 HOLD = """
 import sys
@@ -71,6 +73,51 @@ def test_the_lock_of_a_killed_holder_is_free_at_once(folder, holder) -> None:
     lock = EndpointLock(folder)
     assert (folder / "lock").read_text() == f"{os.getpid()}\n"
     lock.release()
+
+
+def test_the_lock_of_one_that_was_killed_and_has_not_gone_yet_is_waited_for(folder, holder, monkeypatch) -> None:
+    looks = []
+
+    def look_again(_: float) -> None:
+        looks.append(1)
+        if len(looks) == 3:
+            holder.kill()
+            holder.wait()
+
+    monkeypatch.setattr("orcha.utils.holding.is_ending", lambda process: process == holder.pid)
+    monkeypatch.setattr("orcha.utils.holding.time.sleep", look_again)
+    lock = EndpointLock(folder)
+    assert (folder / "lock").read_text() == f"{os.getpid()}\n"
+    assert len(looks) == 3
+    lock.release()
+
+
+def test_one_that_does_not_go_is_named_after_a_while(folder, holder, monkeypatch) -> None:
+    monkeypatch.setattr("orcha.utils.holding.is_ending", lambda _: True)
+    monkeypatch.setattr("orcha.utils.holding.time.sleep", lambda _: None)
+    with pytest.raises(AlreadyServingError, match=f"pid {holder.pid}, python"):
+        EndpointLock(folder, patience=0.1)
+
+
+def test_whether_a_process_is_about_to_end() -> None:
+    assert not is_ending(os.getpid())
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert is_ending(child)
+    os.waitpid(child, 0)
+    assert is_ending(child)
+
+
+def test_a_process_is_described_by_its_program_and_no_argument() -> None:
+    with subprocess.Popen([sys.executable, "-X", "utf8", "-c", "input()", "secret"], stdin=subprocess.PIPE) as process:
+        assert re.fullmatch(rf"pid {process.pid}, python[^ ]*", described(process.pid))
+        process.kill()
+    with subprocess.Popen(["sh", "-c", "read x; exit", "secret"], stdin=subprocess.PIPE) as process:
+        assert described(process.pid) == f"pid {process.pid}, sh"
+        process.kill()
+    assert described(process.pid) == f"pid {process.pid}"
 
 
 @pytest.mark.parametrize("mode", [0o750, 0o705, 0o770, 0o777])

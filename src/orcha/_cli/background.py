@@ -113,11 +113,13 @@ def start(several: Several, pidfile: str | None) -> int:
 def _check_free(endpoint: Endpoint) -> None:
     """Raise EndpointInUseError, before any forks, where a service holds the endpoint's lock."""
     from orcha.exceptions import EndpointInUseError
+    from orcha.utils.holding import described
     from orcha.utils.pidfile import holder_of
 
     process = holder_of(endpoint.lock_path)
     if process is not None:
-        raise EndpointInUseError(f"another service (pid {process}) serves {endpoint.name} already: orcha stop ends it")
+        whose = f"another service ({described(process)})"
+        raise EndpointInUseError(f"{whose} serves {endpoint.name} already: orcha stop ends it")
 
 
 class _Waiting:

@@ -8,12 +8,12 @@ the process closes *any* descriptor of the file: it is opened once and by nothin
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
 from pathlib import Path
 
 from orcha.exceptions import ConfigurationError, EndpointInUseError
+from orcha.utils.holding import PATIENCE, described, take
 
 NAME = "lock"
 
@@ -25,8 +25,10 @@ class AlreadyServingError(EndpointInUseError):
         """Name the folder of the endpoint, and the process where it is known."""
         self.folder = folder
         self.pid = pid
-        whose = "another service" if pid is None else f"another service (pid {pid})"
-        super().__init__(f"{whose} serves this endpoint already: its folder is {folder}")
+        super().__init__(
+            f"another service ({described(pid)}) serves this endpoint already: its folder is {folder}; orcha stop ends"
+            " it, and another --port, given before the command, is another endpoint"
+        )
 
 
 class UnsafeFolderError(ConfigurationError):
@@ -35,6 +37,8 @@ class UnsafeFolderError(ConfigurationError):
 
 class EndpointLock:
     """The right to serve one endpoint, held until :meth:`release` or the end of the process.
+
+    A process that was killed and still has it is waited for, some seconds at most.
 
     Raises :class:`AlreadyServingError` when another process has it, :class:`UnsafeFolderError` when the folder can be
     changed or read by others, OSError when it cannot be made.
@@ -46,20 +50,19 @@ class EndpointLock:
         lock.release()
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, patience: float = PATIENCE) -> None:
         """Make the folder (0700) where it is missing, and take its lock."""
         make_private_folder(folder)
         self.folder = folder
         self.descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            fcntl.lockf(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = self._holder()
-            self.release()
-            raise AlreadyServingError(folder, holder) from None
+            holder = take(self.descriptor, patience)
         except OSError:
             self.release()
             raise
+        if holder is not None:
+            self.release()
+            raise AlreadyServingError(folder, holder or None)
         os.ftruncate(self.descriptor, 0)
         os.pwrite(self.descriptor, b"%d\n" % os.getpid(), 0)
 
@@ -68,11 +71,6 @@ class EndpointLock:
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
-
-    def _holder(self) -> int | None:
-        """Read who has it, for the message alone."""
-        text = os.pread(self.descriptor, 32, 0).strip()
-        return int(text) if text.isdigit() else None
 
 
 def make_private_folder(folder: Path) -> None:

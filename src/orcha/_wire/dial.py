@@ -9,9 +9,10 @@ import time
 from dataclasses import replace
 
 from orcha import properties
+from orcha._wire.connecting import connect_tcp
 from orcha._wire.connection import RECEIVE, Link, time_left
 from orcha._wire.frames import FrameError
-from orcha._wire.handshake import NOBODY, TCP, TLS, UNIX, ClientHandshake, SelfConnectionError
+from orcha._wire.handshake import NOBODY, TCP, TLS, UNIX, ClientHandshake, HandshakeError
 from orcha._wire.unix import peer_credentials, with_short_path
 from orcha.exceptions import OrchaConnectionError
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from orcha._wire.endpoint import Endpoint
     from orcha._wire.keys import Key
     from orcha._wire.tls import TlsSession
-
-_SELF_CONNECTIONS = 10
 
 
 def dial(
@@ -60,12 +59,7 @@ def dial(
     if tls is None:
         tls = not endpoint.is_loopback
     allow_weak = properties.allow_weak_key if allow_weak_key is None else allow_weak_key
-    for _ in range(_SELF_CONNECTIONS):
-        try:
-            return _dial_tcp(endpoint, keys, timeout, tls=tls, allow_weak=allow_weak)
-        except SelfConnectionError:
-            continue  # TCP gave the client the port that it wants to reach: nobody else listens there
-    raise OrchaConnectionError(_nobody(endpoint))
+    return _dial_tcp(endpoint, keys, timeout, tls=tls, allow_weak=allow_weak)
 
 
 class _Keys:
@@ -117,7 +111,7 @@ def _dial_unix(endpoint: Endpoint, path: str, keys: _Keys, timeout: float) -> Li
         link.handshake(ClientHandshake(UNIX, endpoint.name, keys.given(), load_key=keys.load), deadline)
     except BaseException as error:
         sock.close()
-        if isinstance(error, (FrameError, TimeoutError, ConnectionResetError, BrokenPipeError)):
+        if isinstance(error, (FrameError, HandshakeError, TimeoutError, ConnectionResetError, BrokenPipeError)):
             raise _no_service(endpoint, error) from None
         raise
     return link
@@ -147,7 +141,7 @@ def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, tls: bool, all
 
     deadline = time.monotonic() + timeout
     try:
-        sock = socket.create_connection((endpoint.address, endpoint.port), timeout)
+        sock = connect_tcp(endpoint.address, endpoint.port, timeout)
     except socket.gaierror as error:
         raise OrchaConnectionError(f"nobody knows where {endpoint.address} is: {error.strerror}") from None
     except OSError as error:
@@ -164,15 +158,13 @@ def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, tls: bool, all
         link.handshake(handshake, deadline)
     except BaseException as error:
         sock.close()
-        if isinstance(error, OrchaConnectionError) or not isinstance(error, (OSError, FrameError)):
+        if isinstance(error, OrchaConnectionError) or not isinstance(error, (OSError, FrameError, HandshakeError)):
             raise
         raise _no_service(endpoint, error) from None
     return link
 
 
 def _prepare(sock: socket.socket) -> None:
-    if sock.getsockname() == sock.getpeername():
-        raise SelfConnectionError
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 

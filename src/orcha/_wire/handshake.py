@@ -44,7 +44,7 @@ class HandshakeError(Exception):
 
 
 class SelfConnectionError(HandshakeError):
-    """A client's hello came back: TCP connected the client to itself, as it may on a port that it chose as its own."""
+    """The client's hello came back: what listens there is an echo."""
 
 
 class ClientHello(NamedTuple):
@@ -100,7 +100,7 @@ class ServerHello(NamedTuple):
     def unpack(cls, body: bytes) -> ServerHello:
         """Read it; bytes at its end that a later version may have added are not looked at."""
         if body.startswith(CLIENT_MAGIC):
-            raise SelfConnectionError
+            raise SelfConnectionError("it sends back what it gets")
         if not body.startswith(SERVER_MAGIC) or len(body) < _SERVER_SIZE:
             raise HandshakeError("what answers there is no service of Orcha")
         status, version, method = body[len(SERVER_MAGIC) : len(SERVER_MAGIC) + 3]

@@ -7,16 +7,23 @@ import errno
 import os
 import socket
 import stat
+import time
 
+from orcha._wire import occupied
 from orcha._wire.endpoint import is_loopback
 from orcha._wire.unix import with_short_path
 from orcha.exceptions import ConfigurationError, EndpointInUseError
+from orcha.utils.holding import PATIENCE, is_ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orcha._wire.endpoint import Endpoint
 
 _QUEUE = 1024
+_SETTLED = 1.0
+"""Seconds after which a process that lives and has the port is not taken for one that is being ended."""
+_LOOK_AGAIN = 0.05
+"""Seconds between two tries."""
 _NOT_HERE = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
 """This machine does not have that address."""
 
@@ -35,7 +42,7 @@ def listen_tcp(endpoint: Endpoint, *, tls: bool) -> list[socket.socket]:
     try:
         for family, address in addresses:
             try:
-                listeners.append(_listen(family, (address[0], port, *address[2:])))
+                listeners.append(_listen_patiently(family, (address[0], port, *address[2:])))
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise
@@ -48,7 +55,10 @@ def listen_tcp(endpoint: Endpoint, *, tls: bool) -> list[socket.socket]:
         for listener in listeners:
             listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise EndpointInUseError(f"another program listens on {endpoint.name} already") from None
+            raise EndpointInUseError(
+                f"{endpoint.name} is taken by {occupied.described(endpoint.port)}: end that first, or choose another"
+                " --port before the command"
+            ) from None
         raise ConfigurationError(f"cannot listen on {endpoint.name}: {error.strerror}") from None
     return listeners
 
@@ -61,6 +71,25 @@ def _resolve(endpoint: Endpoint) -> list[tuple[int, tuple[str, int]]]:
     except socket.gaierror as error:
         raise ConfigurationError(f"nobody knows where {endpoint.address} is: {error.strerror}") from None
     return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))  # type: ignore[misc]
+
+
+def _listen_patiently(family: int, address: tuple[str, int]) -> socket.socket:
+    """Listen, and wait for what a killed service has not let go of yet; raise OSError where somebody goes on to live.
+
+    A child that the service forked a moment before it was killed looks like a stranger until it has closed the port, or
+    has been ended with the service: so whoever lives is given a moment too.
+    """
+    start = time.monotonic()
+    while True:
+        try:
+            return _listen(family, address)
+        except OSError as error:
+            waited = time.monotonic() - start
+            if error.errno != errno.EADDRINUSE or waited > PATIENCE:
+                raise
+            if waited > _SETTLED and not all(is_ending(pid) for pid in occupied.holders(address[1])):
+                raise
+        time.sleep(_LOOK_AGAIN)
 
 
 def _listen(family: int, address: tuple[str, int]) -> socket.socket:

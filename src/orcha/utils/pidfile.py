@@ -8,22 +8,20 @@ file: nothing else in the daemon opens it.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import struct
 
 from orcha.exceptions import ConfigurationError, EndpointInUseError
+from orcha.utils.holding import described, lasting_holder, take
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
-_LOCK = "hhqqi"
-"""struct flock: type, whence, start, length, process."""
-
 
 def holder_of(path: str) -> int | None:
     """Give the process that holds the lock of a file; None where nobody does, 0 for one of another pid namespace.
+
+    One that is about to end is waited for, some seconds at most.
 
     Raises OSError where that cannot be known: not for a file that is missing.
     """
@@ -32,15 +30,9 @@ def holder_of(path: str) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        return _holder(descriptor)
+        return lasting_holder(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _holder(descriptor: int) -> int | None:
-    asked = struct.pack(_LOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-    kind, _, _, _, process = struct.unpack_from(_LOCK, fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
-    return None if kind == fcntl.F_UNLCK else int(process)
 
 
 class Pidfile:
@@ -90,12 +82,12 @@ class Pidfile:
         """Open, lock and write it; False where it was removed meanwhile."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
         self._descriptor = os.open(self.path, flags, 0o644)
-        try:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            process = _holder(self._descriptor)
+        process = take(self._descriptor)
+        if process is not None:
             self._drop()
-            raise EndpointInUseError(f"{self.path} is held by process {process}, which serves: stop it first") from None
+            raise EndpointInUseError(
+                f"{self.path} is held by a process that serves ({described(process)}): stop it first"
+            )
         if not self._is_there():
             self._drop()
             return False
