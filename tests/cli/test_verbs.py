@@ -238,7 +238,8 @@ def test_everything_can_be_paused(service):
     assert service.run("pause", "--all", "it").returncode == 2
 
 
-def test_a_group_can_be_paused_and_shown(service):
+def test_a_group_can_be_paused_and_shown(serve):
+    service = serve(arguments=("serve", "commands", "--slots", "g=none"))
     assert service.run("pause", "--group", "g").returncode == 0
     detach(service, "in", "true", options=("--group", "g"))
     detach(service, "out", "true")

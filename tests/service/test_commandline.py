@@ -76,7 +76,7 @@ def test_commands_and_labels_are_listed_while_they_wait_run_and_are_kept(serve):
 
 
 def test_what_is_paused_is_told_with_every_listing(serve):
-    service = serve(arguments=("serve", "commands"))
+    service = serve(arguments=("serve", "commands", "--slots", "nightly=none"))
     assert "paused" not in service.run("ps").stdout
     for pause in (["--all"], ["--group", "nightly"]):
         assert service.run("pause", *pause).returncode == 0

@@ -94,3 +94,14 @@ def test_needs_come_back_and_go_with_their_petitions(open_store):
     store.commit(steps(end(3)))
     store.commit(Changes(deleted=[3]))
     assert store.needs([1, 3]) == {1: {"gpu": 1, "o'ther \U0001f600": 2**53}}
+
+
+def test_slots_are_kept_until_others_are(store):
+    assert store.slots() == {}
+    store.commit(Changes(slots={"rig": 1, "nightly": None}))
+    store.commit(Changes(pauses={"all": True}))
+    assert store.slots() == {"rig": 1, "nightly": None}
+    store.commit(Changes(slots={"rig": 2}))
+    assert store.slots() == {"rig": 2}
+    store.commit(Changes(slots={}))
+    assert store.slots() == {}

@@ -20,6 +20,8 @@ COMMANDS_SINCE = 2
 """The first schema that keeps commands."""
 RETRIES_SINCE = 1 + next(number for number, step in enumerate(migrating.migrations()) if "CREATE TABLE retry" in step)
 """The first schema that keeps retries of actions."""
+SLOTS_SINCE = 7
+"""The first schema that keeps slots of groups."""
 
 
 def filled_memory():
@@ -64,6 +66,7 @@ def test_what_an_older_orcha_kept_is_all_there(open_store, folder, number):
         assert ask(store) == ask(expected)
     assert store.commands([1, 2, 3]) == (expected.commands([1, 2, 3]) if number >= COMMANDS_SINCE else {})
     assert store.retries([1, 2, 3]) == (expected.retries([1, 2, 3]) if number >= RETRIES_SINCE else {})
+    assert store.slots() == (expected.slots() if number >= SLOTS_SINCE else {})
     store.commit(accept(petition(7)))
     store.close()
     assert version(folder) == len(migrating.migrations())

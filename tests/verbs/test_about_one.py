@@ -49,7 +49,7 @@ FOR_OWNERS = {
 
 @pytest.fixture
 def asked():
-    with asking() as asked:
+    with asking(slots={"rig": None}) as asked:
         yield asked
 
 

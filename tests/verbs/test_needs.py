@@ -14,7 +14,7 @@ from support.waiting import wait_for
 
 @pytest.fixture
 def asked():
-    with asking(resources={"gpu": 2, "ram": 8}) as asked:
+    with asking(slots={"rig": None}, resources={"gpu": 2, "ram": 8}) as asked:
         asked.manager.let_go.clear()
         yield asked
 

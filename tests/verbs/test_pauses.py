@@ -11,10 +11,12 @@ from orcha._wire.messages import Cancel, Pause, Priority, Resume, Show, Stats, V
 from support.asking import asking
 from support.waiting import wait_for
 
+GROUPS = {"rig": None, "other": None}
+
 
 @pytest.fixture
 def asked():
-    with asking() as asked:
+    with asking(slots=GROUPS) as asked:
         yield asked
 
 
@@ -38,7 +40,7 @@ def test_a_paused_group_hides_nobody(asked):
     asked.wait_for("behind", "succeeded")
     assert asked.engine.machine.waiting.shelved == 3 * PATIENCE
     known = asked.value(asked.ask(asked.owner, Stats))
-    assert known["groups"] == [{"group": "rig", "slots": None, "running": 0, "waiting": 96, "paused": True}]
+    assert known["groups"][1] == {"group": "rig", "slots": None, "running": 0, "waiting": 96, "paused": True}
     assert known["states"]["queued"] == 96
     asked.ask(asked.owner, Resume, None, None, "rig")
     asked.allow(*(f"held {number}" for number in range(3 * PATIENCE)))
@@ -47,7 +49,7 @@ def test_a_paused_group_hides_nobody(asked):
 
 
 def test_pauses_outlive_a_restart(tmp_path):
-    with asking(tmp_path) as asked:
+    with asking(tmp_path, slots=GROUPS) as asked:
         asked.submit(asked.user, "one", waits=True)
         asked.submit(asked.user, "in a group", waits=True, group="rig")
         asked.submit(asked.user, "free", waits=True)
@@ -114,7 +116,7 @@ def test_a_python_action_that_runs_cannot_be_paused(asked):
 
 
 def test_no_more_of_a_group_run_than_it_has_slots():
-    with asking(slots={"rig": 2}) as asked:
+    with asking(slots=GROUPS | {"rig": 2}) as asked:
         asked.manager.let_go.clear()
         for number in range(5):
             asked.submit(asked.user, f"r{number}", group="rig")
@@ -160,7 +162,7 @@ def test_one_of_a_group_whose_own_condition_says_no_hides_no_other_of_it():
 def test_a_row_is_forgotten_with_its_group_and_pause(tmp_path):
     from orcha._wire.messages import Remove
 
-    with asking(tmp_path) as asked:
+    with asking(tmp_path, slots=GROUPS) as asked:
         asked.submit(asked.user, "a", group="rig", waits=True)
         asked.ask(asked.user, Pause, "a")
         asked.ask(asked.user, Cancel, None, "a")

@@ -18,7 +18,7 @@ from support.waiting import wait_for
 
 @pytest.fixture
 def commands(serve):
-    return serve(COMMANDS)
+    return serve(COMMANDS, environment={"ORCHA_SLOTS": "rig=none"})
 
 
 @pytest.fixture

@@ -57,7 +57,13 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     )
     add("--label", type=options.written, metavar="TEXT", help="a text shown with it")
     add("-p", "--priority", metavar="N", type=options.number, default=0, help="the lower starts first (default: 0)")
-    add("-g", "--group", type=options.written, metavar="G", help="the group whose slots it takes")
+    add(
+        "-g",
+        "--group",
+        type=options.written,
+        metavar="G",
+        help="the group whose slots it takes (orcha serve --slots G=N)",
+    )
     add(
         "--need",
         action="append",

@@ -35,7 +35,8 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="GROUP=N",
-        help="run at most N petitions of a group at once; may be given repeatedly",
+        help="run at most N petitions of a group at once: a number, none for any, or forget to take the group away; "
+        "may be given repeatedly, and stays as it is for later starts",
     )
     parser.add_argument(
         "--resource",

@@ -139,6 +139,8 @@ class Changes:
     """Other priorities of petitions that wait, by seq; of one that does not, nothing changes."""
     pauses: dict[str, bool] = field(default_factory=dict)
     """What is paused (True) or goes on (False): `all`, `group:<name>` or `petition:<seq>`."""
+    slots: Mapping[str, int | None] | None = None
+    """All groups that there are now, and how many of each may run at once (None: any number); None for as before."""
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to keep."""
@@ -157,4 +159,5 @@ class Changes:
             or self.once
             or self.priorities
             or self.pauses
+            or self.slots is not None
         )

@@ -18,8 +18,6 @@ from orcha.interfaces.message import Message
 from orcha.interfaces.petition import Petition
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from orcha._core.record import Record
     from orcha.interfaces.policy import Policy
 
@@ -49,8 +47,8 @@ def convert(record: Record, manager: Any, port: Any, *, fresh: bool) -> str | No
         petition = _converted(record, manager, port)
         priority = checked_priority(petition.priority)
         policy: Policy | None = getattr(petition, "policy", None)
-        if fresh and policy is not None and policy.needs:
-            _check_needs(policy.needs, port)
+        if fresh and policy is not None and (policy.needs or policy.group is not None):
+            _check_policy(policy, port.groups)
         is_command = isinstance(petition, CommandPetition)
         if is_command and record.manager != COMMAND_MANAGER:  # which has looked already
             petition.check()  # type: ignore[attr-defined]  # a CommandPetition's
@@ -93,8 +91,10 @@ def _converted(record: Record, manager: Any, port: Any) -> Petition:
     return petition
 
 
-def _check_needs(needs: Mapping[str, int], port: Any) -> None:
-    refusal = port.groups.resources.refusal(needs)
+def _check_policy(policy: Policy, groups: Any) -> None:
+    refusal = groups.resources.refusal(policy.needs) if policy.needs else None
+    if refusal is None and policy.group is not None:
+        refusal = groups.refusal(policy.group)
     if refusal is not None:
         raise _NotConverted(refusal)
 

@@ -6,19 +6,24 @@ reason is gone.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
+from orcha._core import groups as core
 from orcha._core.state import State
 from orcha._service.loading import record_of
 from orcha._service.resources import Resources
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orcha._core.record import Key, Record
     from orcha._service.engine import Engine
 
 ALL = "all"
 AT_ONCE = 1_000
 """Petitions that are taken off a shelf in one batch."""
+_UNKNOWN = -1
 LOOKED_AT = 1_000
 """Petitions beside a shelf that are looked at for others of the same group, to tell how many are before one."""
 _TAKEN = {0: "its group {1} has no slots", 1: "the slot of its group {1} is taken"}
@@ -40,7 +45,7 @@ class Groups:
     def __init__(self, engine: Engine) -> None:
         """Belong to an engine."""
         self._engine = engine
-        self._slots = engine.settings.slots
+        self._slots: Mapping[str, int | None] = {}
         self.resources = Resources(engine, self._is_paused)
         self.paused: set[str] = set()
         """What is paused: `all`, `group:<name>`, `petition:<seq>`."""
@@ -49,9 +54,22 @@ class Groups:
         self._due = False
 
     def load(self) -> None:
-        """Take over what is kept as paused."""
-        self.paused = self._engine.store.pauses()
-        self._engine.paused = ALL in self.paused
+        """Take over what is kept as paused, and the groups as they were set, where they are not set anew."""
+        engine = self._engine
+        self.paused = engine.store.pauses()
+        engine.paused = ALL in self.paused
+        kept, settings = engine.store.slots(), engine.settings
+        self._slots = core.declared(kept, settings.slots, settings.forgotten_groups)
+        if self._slots != kept:
+            engine.machine.changes.slots = self._slots
+        before = {name: count for name, count in self._slots.items() if name not in settings.slots}
+        if before:
+            engine.report(logging.INFO, "groups are as they were set before: %s", core.spelled(before))
+
+    def refusal(self, group: str) -> str | None:
+        """Tell why nothing of a group can be taken, and what helps, where there is no such group."""
+        known = group in self._slots or group_name(group) in self.paused
+        return None if known else core.unknown(group, self._slots)
 
     # --- may it start? ------------------------------------------------------------------------------------------
 
@@ -76,8 +94,12 @@ class Groups:
                 return "it is paused"
             if group is not None and group_name(group) in self.paused:
                 return f"its group {group} is paused"
-        slots = None if group is None else self._slots.get(group)
-        if group is None or slots is None or self._engine.granted.in_group(group) < slots:
+        if group is None:
+            return None
+        slots = self._slots.get(group, _UNKNOWN)
+        if slots == _UNKNOWN:
+            return self.refusal(group)
+        if slots is None or self._engine.granted.in_group(group) < slots:
             return None
         return _TAKEN.get(slots, "all {0} slots of its group {1} are taken").format(slots, group)
 
@@ -103,6 +125,8 @@ class Groups:
         self._warm(self.resources.look())
         for group, slots in self._slots.items():
             name = group_name(group)
+            if slots is None:
+                continue
             free = slots - self._engine.granted.in_group(group)
             if free > 0 and name not in self.paused and machine.waiting.on_shelf(name):
                 self._open(name, free)

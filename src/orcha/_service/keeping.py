@@ -164,5 +164,5 @@ def _may_wait(changes: Changes) -> bool:
 
 
 def _only_running(changes: Changes) -> bool:
-    decided = changes.priorities or changes.pauses or changes.retries
+    decided = changes.priorities or changes.pauses or changes.retries or changes.slots is not None
     return not decided and all(step.state is _RUNNING for step in changes.transitions.values())

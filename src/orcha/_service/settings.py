@@ -10,12 +10,18 @@ from orcha import properties
 from orcha.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from orcha._wire.endpoint import Endpoint
 
 DAY = 86_400.0
 HOUR = 3_600.0
+MOST = 1_000_000_000
+"""Slots of a group, and of a resource, at most."""
+ANY_NUMBER, FORGET = "none", "forget"
+"""What may be said in place of a number of slots."""
+_SLOTS = ("ORCHA_SLOTS", f"slots of a group are GROUP=N, GROUP={ANY_NUMBER} or GROUP={FORGET}", "--slots")
+_RESOURCE = ("ORCHA_RESOURCES", "a resource is NAME=N", "--resource")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +50,10 @@ class Settings:
     """Age at which ended petitions and their outputs are forgotten."""
     keep_count: int = 10_000
     """How many ended petitions are kept at most."""
-    slots: Mapping[str, int] = field(default_factory=dict)
-    """How many petitions of a group may run at once; a group that is not named has no limit."""
+    slots: Mapping[str, int | None] = field(default_factory=dict)
+    """How many petitions of a group may run at once, None for any number; what was set before holds for the others."""
+    forgotten_groups: frozenset[str] = frozenset()
+    """Groups that are not to be there any more."""
     resources: Mapping[str, int] = field(default_factory=dict)
     """How much there is of each resource that petitions may need."""
     keep_least: float = HOUR
@@ -58,7 +66,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
     ``ORCHA_STORE`` (``sqlite`` or ``memory``), ``ORCHA_HOOK_DEADLINE``, ``ORCHA_STOP_GRACE``, ``ORCHA_ABANDON_AFTER``,
     ``ORCHA_KEEP_COMMANDS`` and ``ORCHA_CLAIMS`` (1 or 0),
     ``ORCHA_KEEP_AGE``, ``ORCHA_KEEP_COUNT``, ``ORCHA_KEEP_LEAST``: seconds, except the count. ``ORCHA_SLOTS``:
-    ``GROUP=N,...``. ``ORCHA_RESOURCES``: ``NAME=N,...``.
+    ``GROUP=N,...``, also ``none`` and ``forget`` for N. ``ORCHA_RESOURCES``: ``NAME=N,...``.
 
     Raises:
         ConfigurationError: a variable does not hold what it should; the message names it.
@@ -71,6 +79,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
     if on_hook_timeout not in ("replace", "stop"):
         message = f"on_hook_timeout is {on_hook_timeout!r}: set it to 'replace' or 'stop'"
         raise ConfigurationError(message)
+    slots, forgotten = _slots()
     return Settings(
         endpoint,
         key=key,
@@ -86,8 +95,9 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
         keep_age=_number("ORCHA_KEEP_AGE", 7 * DAY),
         keep_count=int(_number("ORCHA_KEEP_COUNT", 10_000)),
         keep_least=_number("ORCHA_KEEP_LEAST", HOUR),
-        slots=_amounts("ORCHA_SLOTS", "slots of a group are GROUP=N", "--slots"),
-        resources=_amounts("ORCHA_RESOURCES", "a resource is NAME=N", "--resource"),
+        slots=slots,
+        forgotten_groups=forgotten,
+        resources={name: _amount(name, count, *_RESOURCE) for name, count in _named(*_RESOURCE)},
     )
 
 
@@ -105,13 +115,34 @@ def _number(name: str, default: float, *, above_zero: bool = False) -> float:
     return value
 
 
-def _amounts(variable: str, form: str, option: str) -> dict[str, int]:
-    """Read how many of each: ``NAME=N``, divided by commas; of one named twice the last counts."""
-    amounts = {}
+def _slots() -> tuple[dict[str, int | None], frozenset[str]]:
+    """Read how many petitions of each group may run at once, and which groups are not to be there any more."""
+    slots: dict[str, int | None] = {}
+    forgotten = set()
+    for name, count in _named(*_SLOTS):
+        slots.pop(name, None)
+        forgotten.discard(name)
+        if count == FORGET:
+            forgotten.add(name)
+        else:
+            slots[name] = None if count == ANY_NUMBER else _amount(name, count, *_SLOTS)
+    return slots, frozenset(forgotten)
+
+
+def _named(variable: str, form: str, option: str) -> Iterator[tuple[str, str]]:
+    """Give names and what is set for each: ``NAME=N``, divided by commas; of one named twice the last counts."""
     for part in filter(None, os.environ.get(variable, "").split(",")):
         name, _, count = part.rpartition("=")
-        if not name or not count.isdecimal():
-            message = f"{form}, not {part!r}: see {variable} and orcha serve {option}"
-            raise ConfigurationError(message)
-        amounts[name] = int(count)
-    return amounts
+        if not name or not name.isprintable():
+            raise _unfit(part, variable, form, option)
+        yield name, count
+
+
+def _amount(name: str, count: str, variable: str, form: str, option: str) -> int:
+    if not (count.isascii() and count.isdecimal()) or len(count) > len(str(MOST)) or int(count) > MOST:
+        raise _unfit(f"{name}={count}", variable, form, option)
+    return int(count)
+
+
+def _unfit(part: str, variable: str, form: str, option: str) -> ConfigurationError:
+    return ConfigurationError(f"{form}, not {part!a}: see {variable} and orcha serve {option}")

@@ -1,4 +1,4 @@
-"""What is kept beside petitions and channels: groups, needs, other priorities, pauses, retries."""
+"""What is kept beside petitions and channels: groups, needs, other priorities, pauses, slots, retries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Ask = Callable[..., Any]
 def any_in(changes: Changes) -> bool:
     """Tell whether a transaction holds any of it."""
     aside = changes.groups or changes.needs or changes.once or changes.priorities or changes.pauses
-    return bool(aside or changes.retries)
+    return bool(aside or changes.retries or changes.slots is not None)
 
 
 def write(changes: Changes, ask: Ask) -> None:
@@ -39,6 +39,9 @@ def write(changes: Changes, ask: Ask) -> None:
         ask("set_priority", seq, priority)
     for name, paused in changes.pauses.items():
         ask("pause" if paused else "unpause", name)
+    if changes.slots is not None:
+        ask("forget_slots")
+        ask("insert_slots", json.dumps(list(changes.slots.items())))
     for retry in changes.retries.values():
         ask("keep_retry", *retry)
 
@@ -68,6 +71,10 @@ class Asides(ABC):
     def pauses(self) -> set[str]:
         """Give what is paused."""
         return self._aside(lambda ask: set(decode_list(ask("pauses"))))
+
+    def slots(self) -> dict[str, int | None]:
+        """Give the groups there are, with how many of each may run at once."""
+        return self._aside(lambda ask: dict(decode_list(ask("slots"))))
 
     def retries(self, seqs: Sequence[int]) -> dict[int, RetryRow]:
         """Give what is kept of the retries of those petitions that were tried again, by seq."""

@@ -227,6 +227,10 @@ class Store(Protocol):
         """Give what is paused, by the names of `Changes.pauses`."""
         ...
 
+    def slots(self) -> dict[str, int | None]:
+        """Give the groups there are, with how many of each may run at once; None for any number."""
+        ...
+
     def ended(self) -> int:
         """Count the petitions that have ended."""
         ...

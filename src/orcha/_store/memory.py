@@ -50,6 +50,7 @@ class MemoryStore:
         self._retries: dict[int, RetryRow] = {}
         self._once: dict[int, str] = {}
         self._pauses: set[str] = set()
+        self._slots: dict[str, int | None] = {}
         self._epoch = 0
         self._next_seq = 1
 
@@ -182,6 +183,8 @@ class MemoryStore:
                 self._rows[seq] = row._replace(priority=priority)
         for name, paused in changes.pauses.items():
             (self._pauses.add if paused else self._pauses.discard)(name)
+        if changes.slots is not None:
+            self._slots = dict(changes.slots)
         for retry in changes.retries.values():
             before = self._retries.get(retry.seq) or RetryRow(retry.seq, None, 0, None)
             kept = {name: value for name, value in retry._asdict().items() if value is not None}
@@ -356,6 +359,10 @@ class MemoryStore:
     def pauses(self) -> set[str]:
         """Give what is paused."""
         return set(self._pauses)
+
+    def slots(self) -> dict[str, int | None]:
+        """Give the groups there are, with how many of each may run at once."""
+        return dict(self._slots)
 
     def ended(self) -> int:
         """Count the petitions that have ended."""

@@ -134,6 +134,15 @@ DELETE FROM pause WHERE name = ?1;
 -- name: pauses
 SELECT group_concat(json_quote(name), ',') FROM pause;
 
+-- name: forget_slots
+DELETE FROM slots;
+
+-- name: insert_slots
+INSERT INTO slots (name, count) SELECT value ->> 0, value ->> 1 FROM json_each(?1);
+
+-- name: slots
+SELECT group_concat(json_array(name, count), ',') FROM slots;
+
 -- name: ended
 SELECT count(*) FROM petition WHERE state = 6;
 

@@ -47,8 +47,8 @@ class Policy:
     and its processes are gone, nor before the on_finish of that is back; and each has a petition of its own, made anew
     of the message. For a :class:`~orcha.interfaces.CommandPetition` it is the same as its field `retry`."""
     group: str | None = None
-    """The group it belongs to, which has slots of its own (``orcha serve --slots GROUP=N``) and can be paused; None for
-    none."""
+    """The group it belongs to, which has slots of its own and can be paused; None for none. A group has to be there: a
+    service was once started with ``orcha serve --slots GROUP=N`` or ``ORCHA_SLOTS`` for it."""
     needs: Mapping[str, int] | None = None
     """How much of which resource it holds from its start until nothing of it is left: names to whole numbers above
     zero, as in ``{"gpu": 1, "ram_gb": 16}``. It starts when that much of each is free of what the service has (``orcha

@@ -34,6 +34,10 @@ def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool
     if message.id is None and message.seq is None:
         what = "everything" if message.group is None else "a group"
         if is_owner(engine, peer, message.request, f"{'pause' if paused else 'resume'} {what}"):
+            refusal = None if message.group is None else engine.groups.refusal(message.group)
+            if refusal is not None:
+                refuse(engine, peer, message.request, Verdict.UNKNOWN, refusal)
+                return
             change(ALL if message.group is None else group_name(message.group))
             engine.reply(peer, Reply(message.request, Verdict.OK))
         return

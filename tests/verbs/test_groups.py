@@ -1,0 +1,136 @@
+"""Groups are there when they were declared, and stay as they were set; one that is mistyped is none of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from orcha._service.settings import from_environment
+from orcha._wire.endpoint import Endpoint
+from orcha._wire.messages import Pause, Resume, Retry, Show, Stats, Verdict
+from orcha.exceptions import ConfigurationError
+from support.asking import asking
+from support.waiting import wait_for
+
+TYPO = "there is no group rgi: did you mean rig? Else serve with --slots rgi=N, or rgi=none for any number at once"
+GONE = "there is no group rig: serve with --slots rig=N, or rig=none for any number at once"
+
+
+def groups(asked):
+    known = asked.value(asked.ask(asked.owner, Stats))["groups"]
+    return {group["group"]: group["slots"] for group in known}
+
+
+def test_a_group_that_is_not_there_is_refused_with_the_cure(tmp_path):
+    with asking(tmp_path, slots={"rig": 1}) as asked:
+        result = asked.submit(asked.user, "a", group="rgi")
+        assert (result.verdict, result.reason) == (Verdict.REFUSED, TYPO)
+        assert asked.rows() == {}
+        assert groups(asked) == {"rig": 1}
+
+
+@pytest.mark.parametrize("kind", [Pause, Resume])
+def test_a_group_that_is_not_there_cannot_be_paused(tmp_path, kind):
+    with asking(tmp_path, slots={"rig": 1}) as asked:
+        reply = asked.ask(asked.owner, kind, None, None, "rgi")
+        assert (reply.verdict, reply.reason) == (Verdict.UNKNOWN, TYPO)
+    with asking(tmp_path) as asked:
+        assert asked.store.pauses() == set()
+
+
+def test_slots_stay_as_they_were_set_until_they_are_set_anew(tmp_path):
+    with asking(tmp_path, slots={"rig": 1, "nightly": None}):
+        pass
+    with asking(tmp_path, slots={"build": 4}) as asked:
+        assert groups(asked) == {"rig": 1, "nightly": None, "build": 4}
+        asked.manager.let_go.clear()
+        asked.submit(asked.user, "a", group="rig")
+        asked.submit(asked.user, "b", group="rig")
+        asked.wait_for("a", "running")
+        wait_for(lambda: asked.rows()["b"]["why"] == "the slot of its group rig is taken", what="it waits for the slot")
+        asked.manager.let_go.set()
+        asked.wait_for("b", "succeeded")
+    with asking(tmp_path, slots={"rig": 2, "nightly": 1}) as asked:
+        assert groups(asked) == {"rig": 2, "nightly": 1, "build": 4}
+    with asking(tmp_path, slots={"rig": None}, forgotten_groups=frozenset({"build"})) as asked:
+        assert groups(asked) == {"rig": None, "nightly": 1}
+    with asking(tmp_path) as asked:
+        assert groups(asked) == {"rig": None, "nightly": 1}
+
+
+def test_what_waits_in_a_group_that_is_forgotten_says_so_hides_nobody_and_goes_on_when_it_is_back(tmp_path):
+    with asking(tmp_path, slots={"rig": 1, "other": 1}) as asked:
+        asked.ask(asked.owner, Pause)
+        for number in range(40):
+            asked.submit(asked.user, f"waits {number}", group="rig")
+        asked.submit(asked.user, "goes", group="other", priority=1)
+    with asking(tmp_path, forgotten_groups=frozenset({"rig"})) as asked:
+        asked.ask(asked.owner, Resume)
+        asked.wait_for("goes", "succeeded")
+        wait_for(lambda: asked.rows()["waits 0"]["why"] == GONE, what="it says why")
+        assert asked.value(asked.ask(asked.user, Show, "waits 39"))["state"] == "queued"
+        reply = asked.ask(asked.user, Retry, b"t" * 16, "goes")
+        assert reply.verdict == Verdict.OK
+    with asking(tmp_path, slots={"rig": 5}) as asked:
+        for number in range(40):
+            asked.wait_for(f"waits {number}", "succeeded")
+
+
+def test_a_retry_of_what_was_of_a_forgotten_group_is_refused(tmp_path):
+    with asking(tmp_path, slots={"rig": 1}) as asked:
+        asked.submit(asked.user, "a", group="rig")
+        asked.wait_for("a", "succeeded")
+    with asking(tmp_path, forgotten_groups=frozenset({"rig"})) as asked:
+        reply = asked.ask(asked.user, Retry, b"t" * 16, "a")
+        assert (reply.verdict, reply.reason) == (Verdict.REFUSED, GONE)
+
+
+def test_a_pause_of_a_group_outlives_that_it_is_forgotten(tmp_path):
+    with asking(tmp_path, slots={"rig": 1}) as asked:
+        asked.ask(asked.owner, Pause, None, None, "rig")
+    with asking(tmp_path, forgotten_groups=frozenset({"rig"})) as asked:
+        asked.submit(asked.user, "a", group="rig")
+        assert asked.rows()["a"]["why"] == "its group rig is paused"
+        assert asked.ask(asked.owner, Resume, None, None, "rig").verdict == Verdict.OK
+        wait_for(lambda: asked.rows()["a"]["why"] == GONE, what="it says that there is no such group")
+
+
+@pytest.mark.parametrize(
+    ("text", "slots", "forgotten"),
+    [
+        ("rig=1,nightly=none", {"rig": 1, "nightly": None}, set()),
+        ("rig=1,rig=forget", {}, {"rig"}),
+        ("rig=forget,rig=0", {"rig": 0}, set()),
+        ("a=b=2", {"a=b": 2}, set()),
+        ("", {}, set()),
+    ],
+)
+def test_slots_are_read(monkeypatch, text, slots, forgotten):
+    monkeypatch.setenv("ORCHA_SLOTS", text)
+    settings = from_environment(Endpoint("127.0.0.1", 1, "/x"), key=None, look_ahead=None, on_hook_timeout="replace")
+    assert (settings.slots, settings.forgotten_groups) == (slots, forgotten)
+
+
+@pytest.mark.parametrize("variable", ["ORCHA_SLOTS", "ORCHA_RESOURCES"])
+@pytest.mark.parametrize(
+    "text", ["rig", "=1", "rig=-1", "rig=1.5", "rig=", "rig=9999999999", "rig=²", "r\udcffg=1", "rig=None"]
+)
+def test_what_is_no_number_of_slots_is_refused(monkeypatch, variable, text):
+    monkeypatch.setenv(variable, text)
+    with pytest.raises(ConfigurationError, match=variable) as caught:
+        from_environment(Endpoint("127.0.0.1", 1, "/x"), key=None, look_ahead=None, on_hook_timeout="replace")
+    assert str(caught.value).encode()
+
+
+def test_as_a_person_meets_it(serve):
+    service = serve(arguments=("serve", "commands", "--slots", "rig=1"))
+    refused = service.run("run", "--group", "rgi", "--", "true")
+    assert (refused.returncode, TYPO in refused.stderr) == (125, True), refused.stderr
+    paused = service.run("pause", "--group", "rgi")
+    assert (paused.returncode, paused.stdout, TYPO in paused.stderr) == (1, "", True), paused.stderr
+    assert service.run("run", "--group", "rig", "--", "true").returncode == 0
+    service.stop()
+    service.command = [*service.command[: service.command.index("--slots")], "--slots", "nightly=none"]
+    service.start()
+    assert "groups are as they were set before: rig=1" in service.stderr()
+    assert service.run("run", "--group", "nightly", "--", "true").returncode == 0
+    assert '"slots": 1' in service.run("stats", "--json").stdout
