@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _LARGEST = 1 << 62
+_MOST = 1 << 53
+_MOST_DIGITS = 20
 _LONGEST = 100 * 365 * 86_400.0
 _COERCED = frozenset(("C.UTF-8", "C.utf8", "UTF-8"))
 
@@ -29,19 +31,29 @@ def duration(text: str) -> float:
     >>> [duration(each) for each in ("90", "1.5s", "5m", "1h30m", "250ms")]
     [90.0, 1.5, 300.0, 5400.0, 0.25]
     """
+    total = duration_from_zero(text)
+    if not total > 0:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no duration above zero")
+    return total
+
+
+def duration_from_zero(text: str) -> float:
+    """Read a duration that may be none.
+
+    >>> [duration_from_zero(each) for each in ("0", "0s", "1m")]
+    [0.0, 0.0, 60.0]
+    """
     total, rest = 0.0, text.strip().lower()
-    while rest:
+    while rest or not text.strip():
         digits = len(rest) - len(rest.lstrip("0123456789."))
         unit = len(rest) - digits - len(rest[digits:].lstrip("abcdefghijklmnopqrstuvwxyz"))
         try:
             total += float(rest[:digits]) * _SECONDS[rest[digits : digits + unit] or "s"]
         except (ValueError, KeyError):
-            raise argparse.ArgumentTypeError(f"{text!r} is no duration: 90, 90s, 5m, 2h, 1h30m") from None
+            raise argparse.ArgumentTypeError(f"{text[:80]!r} is no duration: 90, 90s, 5m, 2h, 1h30m") from None
         rest = rest[digits + unit :]
     if total > _LONGEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is too long: at most {_LONGEST / _SECONDS['d']:.0f}d")
-    if not total > 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration above zero")
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is too long: at most {_LONGEST / _SECONDS['d']:.0f}d")
     return total
 
 
@@ -59,9 +71,9 @@ def size(text: str) -> int:
     except ValueError:
         value = 0.0
     if value >= _LARGEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is too much: less than {_LARGEST // _BYTES['T']}T")
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is too much: less than {_LARGEST // _BYTES['T']}T")
     if not value >= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: 65536, 512M, 2G")
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no size: 65536, 512M, 2G")
     return int(value)
 
 
@@ -77,7 +89,7 @@ def signal_number(text: str) -> int:
     try:
         return int(Signals(int(name)) if name.isdecimal() else Signals["SIG" + name.removeprefix("SIG")])
     except (ValueError, KeyError):
-        raise argparse.ArgumentTypeError(f"{text!r} is no signal: INT, TERM, 15") from None
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no signal: INT, TERM, 15") from None
 
 
 def written(text: str) -> str:
@@ -89,10 +101,15 @@ def written(text: str) -> str:
 
 def count(text: str) -> int:
     """Read a number above zero."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above zero")
-    return number
+    return whole(text, 1)
+
+
+def whole(text: str, least: int) -> int:
+    """Read a whole number, from the least one that is allowed to 2**53."""
+    digits = text.strip()
+    if not digits.removeprefix("-").isdecimal() or len(digits) > _MOST_DIGITS or not least <= int(digits) <= _MOST:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no whole number from {least} to {_MOST} (2**53)")
+    return int(digits)
 
 
 def amount(text: str) -> tuple[str, int]:
@@ -102,28 +119,46 @@ def amount(text: str) -> tuple[str, int]:
     ('gpu', 1)
     """
     name, _, number = text.rpartition("=")
-    if not name or not is_text(name) or not number.isdecimal() or not int(number):
-        raise argparse.ArgumentTypeError(f"{text!a} is no need: gpu=1, ram_gb=16")
-    return name, int(number)
+    if not name or not is_text(name) or not number.isdecimal() or not number.strip("0"):
+        raise argparse.ArgumentTypeError(f"{text!a:.80} is no need: gpu=1, ram_gb=16")
+    return name, whole(number, 1)
 
 
 def not_negative(text: str) -> int:
     """Read a number from zero."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below zero")
-    return number
+    return whole(text, 0)
 
 
 def number(text: str) -> int | float:
-    """Read a priority: any number but not-a-number, an int where it is one."""
+    """Read a priority: any number but not-a-number, an int where it is one; beyond 64 bits the last one there is."""
     try:
-        return int(text)
+        return max(-(1 << 63), min((1 << 63) - 1, int(text)))
     except ValueError:
-        value = float(text)
+        pass
+    value = real(text)
     if value != value:  # noqa: PLR0124 - what only not-a-number is
         raise argparse.ArgumentTypeError("a priority is a number")
     return value
+
+
+def factor(text: str) -> float:
+    """Read by how much something grows each time.
+
+    >>> factor("1.5")
+    1.5
+    """
+    value = real(text)
+    if not 1 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no factor: a number from 1, as 2 or 1.5")
+    return value
+
+
+def real(text: str) -> float:
+    """Read a number, whole or not."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no number") from None
 
 
 def environment(

@@ -34,10 +34,12 @@ _LIMITS = (
     ("pids", options.count, "N", "how many processes it may have (needs a writable cgroup)"),
     ("cpu-share", options.count, "PERCENT", "percent of one processor it may use (needs a writable cgroup)"),
     ("stop-signal", options.signal_number, "SIGNAL", "the signal a cancel begins with (default: INT)"),
-    ("grace", options.duration, "T", "how long it has after each signal before the next: TERM, then KILL"),
+    ("grace", options.duration_from_zero, "T", "how long it has after each signal before the next: TERM, then KILL"),
     ("output-limit", options.size, "M", "how much of its output is kept (default: 1G)"),
 )
 _OWN_FAILURE = 125
+_HIGHEST_CODE = 255
+_MOST_DIGITS = 20
 
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +106,7 @@ def _add_retry(parser: argparse.ArgumentParser) -> None:
         help="try again only where this is found at the end of its output",
     )
     add("--retry-delay", metavar="T", type=options.duration, help="wait this long before the first retry (default: 1s)")
-    add("--retry-factor", metavar="X", type=float, help="how much longer each further pause is (default: 2)")
+    add("--retry-factor", metavar="X", type=options.factor, help="how much longer each further pause is (default: 2)")
     add("--retry-longest", metavar="T", type=options.duration, help="no pause is longer than this (default: 1h)")
 
 
@@ -190,7 +192,7 @@ def _retry(namespace: argparse.Namespace) -> dict[str, Any] | None:
         if what.lower() == "timeout":
             given["timeout"] = True
         elif what.isdecimal():
-            codes.append(int(what))
+            codes.append(_exit_code(what))
         else:
             try:
                 signals.append(options.signal_number(what))
@@ -202,6 +204,13 @@ def _retry(namespace: argparse.Namespace) -> dict[str, Any] | None:
             raise ValueError("the options --retry-... say when and how: --retry N says how often at most")
         return None
     return {"times": namespace.retry, **given}
+
+
+def _exit_code(text: str) -> int:
+    """Read an exit code; raises ValueError."""
+    if len(text) > _MOST_DIGITS or int(text) > _HIGHEST_CODE:
+        raise ValueError(f"--retry-on {text:.80}: an exit code is 0 to {_HIGHEST_CODE}")
+    return int(text)
 
 
 def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:

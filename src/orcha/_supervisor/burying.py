@@ -12,6 +12,7 @@ from orcha._processes.identity import boot_id, read_stat
 from orcha._processes.sweep import sweep
 from orcha._processes.tag import exactly, ordinal_of, read_tag, tag_of
 from orcha._supervisor import box as boxes
+from orcha._supervisor import failing
 from orcha._supervisor.contract import LOST, Ended, Found, Usage
 from orcha._supervisor.groups import Places
 
@@ -38,6 +39,9 @@ def bury(folder: Path, shim: str, report: Callable[[int, str], None], level: int
         forget(folder, shim)
         return None
     same_boot = word.boot_id == boot_id()
+    failure = failing.take(str(folder), shim)
+    if failure:
+        report(logging.ERROR, f"shim {shim} failed, its traceback is in {folder}/shims/errors: {failure}")
     if same_boot:
         _kill(word, shim, report, level)
     if word.phase == boxes.IDLE:
@@ -57,6 +61,7 @@ def bury(folder: Path, shim: str, report: Callable[[int, str], None], level: int
         word.phase in _EXECUTED,
         _end(word),
         same_boot,
+        failure,
     )
 
 

@@ -366,6 +366,9 @@ class Commands:
             shim.refused = True
             self._apart.add(adopting.apart(self._folder, shim.name, frame.head["why"], self._report))
             return
+        if frame.head["t"] == "failed":
+            shim.failure = str(frame.head["why"])
+            return
         event = event_of(frame, shim.name)
         if event is None or (event.seq, event.attempt) != shim.key:
             return
@@ -386,11 +389,11 @@ class Commands:
                 seq, attempt = shim.key
                 if found is not None and (found.seq, found.attempt) == shim.key and not shim.discarded:
                     self._buried[shim.key] = shim.name
-                    self._post(Lost(seq, attempt, found.executed, found.ended))
+                    self._post(Lost(seq, attempt, found.executed, found.ended, found.failure or shim.failure))
                 else:
                     forget(self._folder, shim.name)
                     if not shim.discarded:
-                        self._post(Lost(seq, attempt, executed=False))
+                        self._post(Lost(seq, attempt, executed=False, failure=shim.failure))
             self._quiet.notify_all()
 
     def _end_all(self) -> None:
