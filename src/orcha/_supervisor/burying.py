@@ -15,6 +15,7 @@ from orcha._supervisor import box as boxes
 from orcha._supervisor import failing
 from orcha._supervisor.contract import LOST, Ended, Found, Usage
 from orcha._supervisor.groups import Places
+from orcha.utils.private import unlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def bury(folder: Path, shim: str, report: Callable[[int, str], None], level: int
     After a reboot nothing is signalled: its pids and its tag are others' by now. The box stays until :func:`forget`.
     """
     word = boxes.read(str(folder / "shims" / f"{shim}.box"))
-    with contextlib.suppress(FileNotFoundError):
-        (folder / "shims" / f"{shim}.sock").unlink()
+    with contextlib.suppress(OSError):
+        unlink(f"{folder}/shims/{shim}.sock")
     if word is None or not word.nonce:
         forget(folder, shim)
         return None
@@ -88,8 +89,8 @@ def _was_started(pid: int, at: float) -> bool:
 
 def forget(folder: Path, shim: str) -> None:
     """Remove the box of a dead shim."""
-    with contextlib.suppress(FileNotFoundError):
-        (folder / "shims" / f"{shim}.box").unlink()
+    with contextlib.suppress(OSError):  # it is gone, or something that no shim has put there
+        unlink(f"{folder}/shims/{shim}.box")
 
 
 def _kill(word: boxes.Box, shim: str, report: Callable[[int, str], None], level: int) -> None:

@@ -20,6 +20,7 @@ from orcha._supervisor.known import Known, connect, event_of, exited
 from orcha._supervisor.launching import Supervisor
 from orcha._supervisor.protocol import ProtocolError, fits, pack_spec, readable
 from orcha._supervisor.roster import IDLE_SHIMS, SPARE, Roster
+from orcha.utils.private import make_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,9 +57,8 @@ class Commands:
         self._epoch = epoch
         self._on_events = on_events
         self._report = report
-        for name in ("shims", "output"):
-            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._shims_folder = os.open(folder / "shims", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.close(make_folder(f"{folder}/output"))
+        self._shims_folder = make_folder(f"{folder}/shims")
         self._lock = threading.RLock()
         self._roster = Roster()
         self._epoll = self._roster.epoll

@@ -21,6 +21,7 @@ from orcha._supervisor.groups import Group, NotAvailableError, Places
 from orcha._supervisor.link import Link, peer_may
 from orcha._supervisor.protocol import ProtocolError, common_version, unpack_spec
 from orcha._supervisor.tree import Tree
+from orcha.utils.private import unlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class Shim:
     def _leave(self) -> NoReturn:
         for path in (f"{self._folder}/shims/{self.name}.sock", f"{self._folder}/shims/{self.name}.box"):
             with contextlib.suppress(OSError):
-                os.unlink(path)
+                unlink(path)
         os._exit(self._exit_code)
 
     def _signalled(self, _: int) -> None:
