@@ -166,7 +166,7 @@ def test_petition_state_is_where_it_is(legacy):
 
 def test_on_start_that_gives_false_breaks_it_without_its_action_and_with_on_finish(legacy):
     line, code = rest(legacy.send("a", "refused"))
-    assert (line, code) == ("on_start answered False", 1)
+    assert (line, code) == ("its plugin does not let it start", 1)
     legacy.wait_for("on_finish a BROKEN True")
     assert legacy.noted("on_start") == ["on_start a True"]
     assert legacy.noted("action") == []
@@ -237,7 +237,7 @@ def test_a_signaling_petition_without_a_process_signals_nobody(legacy, gate):
 @pytest.mark.slow
 def test_every_call_of_a_hook_that_was_given_up_raises_stale_call(legacy, gate):
     queue = legacy.send("a", "stale")
-    assert rest(queue) == ["on_start did not return in 3 s", 1]
+    assert rest(queue) == ["the plugin took longer than 3 s to prepare its start", 1]
     gate.open()
     legacy.wait_for("all asked")
     assert [line.split()[1] for line in legacy.noted("stale ")] == [

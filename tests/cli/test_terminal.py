@@ -54,7 +54,7 @@ def on_terminal(service, *arguments, **options):
 def test_a_terminal_is_told_its_place_and_why_and_the_line_goes(service, fill):
     fill()
     with on_terminal(service, "--name", "it", "--", "sh", "-c", "echo first; exit 4") as it:
-        it.until(b"orcha: it waits: next; as many commands run as may (2) (Ctrl+] d leaves it)")
+        it.until(b"orcha: it waits: next; 2 of 2 slots of the machine are in use (Ctrl+] d leaves it)")
         assert service.run("cancel", "block-1").returncode == 0
         it.until(b"first")
         before, _, after = it.seen.rpartition(b"first")
@@ -69,7 +69,7 @@ def test_a_terminal_is_told_how_many_are_before_it(service, fill):
     for name in ("a", "b"):
         assert run(service, "--detach", "--name", name, "true").returncode == 0
     with on_terminal(service, "--name", "it", "true") as it:
-        it.until(b"orcha: it waits: 2 before it; as many commands run as may (2)")
+        it.until(b"orcha: it waits: 2 before it; 2 of 2 slots of the machine are in use")
         assert service.run("cancel", "a").returncode == 0
         it.until(b"orcha: it waits: 1 before it; ")
         service.run("cancel", "block-1", "b")

@@ -409,4 +409,4 @@ def test_what_a_command_needs_is_taken_shown_and_waited_for(serve):
 @pytest.mark.parametrize("need", ["gpu", "=1", "gpu=0", "gpu=-1", "gpu=a lot"])
 def test_a_need_is_a_name_and_a_number(service, need):
     done = service.run("run", f"--need={need}", "--", "true")
-    assert (done.returncode, "is no need: gpu=1, ram_gb=16" in done.stderr) == (2, True)
+    assert (done.returncode, "argument --need: " in done.stderr) == (2, True)

@@ -57,7 +57,7 @@ def test_priorities_are_numbers():
     assert [options.number(text) for text in ("5", "-5", "0.5", "-inf")] == [5, -5, 0.5, float("-inf")]
     with pytest.raises(argparse.ArgumentTypeError):
         options.number("nan")
-    with pytest.raises(ValueError):
+    with pytest.raises(argparse.ArgumentTypeError):
         options.number("high")
 
 

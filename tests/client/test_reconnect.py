@@ -275,5 +275,5 @@ def test_the_environment_says_how_long_to_wait(monkeypatch, client_of, scripted,
 @pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf"])
 def test_an_environment_that_says_no_time_is_refused(monkeypatch, client_of, scripted, text):
     monkeypatch.setenv("ORCHA_RECONNECT", text)
-    with pytest.raises(ValueError, match="is not a number of seconds"):
+    with pytest.raises(ValueError, match=r"ORCHA_RECONNECT is .*: set it to a number of seconds"):
         client_of(scripted(), connect=False, reconnect=None)

@@ -78,7 +78,7 @@ def test_everything_a_message_holds_is_taken():
         ({"retry": {"times": 1, "output": "("}}, "retry.output is no regular expression"),
         ({"retry": {"times": True}}, "retry.times is an int"),
         ({"retry": {"times": 1, "codes": [256]}}, "retry.codes is at least 0"),
-        ({"arguments": []}, "a command has no 'arguments'"),
+        ({"arguments": []}, "a command has no field 'arguments'"),
     ],
 )
 def test_what_is_wrong_is_named(wrong, named):
@@ -97,7 +97,7 @@ def test_bytes_and_what_stands_for_them_are_the_same():
 
 
 def test_a_message_without_argv_is_told_so():
-    with pytest.raises(ValueError, match="there is no argv"):
+    with pytest.raises(ValueError, match="argv is missing"):
         CommandManager(most=1).convert_to_petition(Message("m1", {}))
 
 

@@ -17,16 +17,16 @@ def assert_one_line(stderr):
 
 
 REFUSALS = [
-    ("none-1", b"message 'none-1' was rejected: VariantManager.convert_to_petition made no petition of it\n"),
-    ("lacks-1", b"message 'lacks-1' was rejected: VariantManager.convert_to_petition made no petition of it\n"),
-    ("convertraise-1", b"convert_to_petition: RuntimeError: no such rig\n"),
-    ("keyerror-1", b"convert_to_petition: KeyError: 'rig'\n"),
-    ("nonsense-1", b"convert_to_petition gave a int, not a Petition\n"),
-    ("otherid-1", b"convert_to_petition gave a petition with the id 'another', not 'otherid-1'\n"),
-    ("conditionraise-1", b"condition: RuntimeError: the rig list is empty\n"),
-    ("conditionexit-1", b"condition: SystemExit: 3\n"),
-    ("startfalse-1", b"on_start answered False\n"),
-    ("startraise-1", b"on_start: RuntimeError: the rig is taken\n"),
+    ("none-1", b"the message 'none-1' is refused: its plugin takes no such message\n"),
+    ("lacks-1", b"the message 'lacks-1' is refused: its plugin takes no such message\n"),
+    ("convertraise-1", b"the message is refused: no such rig (RuntimeError)\n"),
+    ("keyerror-1", b"the message is refused: 'rig' (KeyError)\n"),
+    ("nonsense-1", b"the message is refused: its plugin made 42 of it, which is no petition\n"),
+    ("otherid-1", b"the message is refused: its plugin gave its petition the id 'another', not 'otherid-1'\n"),
+    ("conditionraise-1", b"its condition failed: the rig list is empty (RuntimeError)\n"),
+    ("conditionexit-1", b"its condition failed: 3 (SystemExit)\n"),
+    ("startfalse-1", b"its plugin does not let it start\n"),
+    ("startraise-1", b"its start failed: the rig is taken (RuntimeError)\n"),
     ("raise-1", b"RuntimeError: the rig is on fire\n"),
     ("exit-1", b"SystemExit: 7\n"),
 ]

@@ -8,7 +8,7 @@ from orcha.interfaces import Message
 from support.commands import COMMANDS, run
 from support.waiting import wait_for
 
-FULL = "as many commands run as may (1)"
+FULL = "1 of 1 slots of the machine is in use"
 
 
 def test_each_of_the_first_that_wait_says_why(serve, connect, tmp_path):

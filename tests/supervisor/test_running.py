@@ -77,7 +77,10 @@ def test_a_script_without_a_first_line_runs_in_the_shell(world: World, tmp_path:
 def test_what_does_not_exist_is_127(world: World) -> None:
     refused = world.end(world.start("orcha-no-such-program"))
     assert isinstance(refused, NotStarted)
-    assert (refused.code, refused.reason) == (127, "cannot execute 'orcha-no-such-program': No such file or directory")
+    assert (refused.code, refused.reason) == (
+        127,
+        "cannot execute 'orcha-no-such-program': there is no such program in the folders of PATH",
+    )
 
 
 def test_what_may_not_be_executed_is_126(world: World, tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def test_of_a_group_with_slots_both_count():
         asked.submit(asked.user, "second", group="rig", needs={"gpu": 1})
         asked.submit(asked.user, "large", needs={"gpu": 2})
         asked.wait_for("first", "running")
-        assert why(asked, "second") == "the slot of its group rig is taken"
+        assert why(asked, "second") == "1 of 1 slots of its group rig is in use"
         assert why(asked, "large") == "it needs 2 gpu, 1 of 2 is free"
         run_all(asked, "first", "second", "large")
 

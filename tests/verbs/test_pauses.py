@@ -124,7 +124,7 @@ def test_no_more_of_a_group_run_than_it_has_slots():
         for identity in ("r0", "r1", "beside"):
             asked.wait_for(identity, "running")
         shown = asked.value(asked.ask(asked.user, Show, "r2"))
-        assert (shown["state"], shown["why"]) == ("queued", "all 2 slots of its group rig are taken")
+        assert (shown["state"], shown["why"]) == ("queued", "2 of 2 slots of its group rig are in use")
         assert asked.engine.granted.in_group("rig") == 2
         asked.manager.let_go.set()
         for number in range(5):
@@ -137,7 +137,7 @@ def test_what_waits_for_a_slot_of_a_group_that_is_paused_then_says_so():
         asked.submit(asked.user, "runs", group="rig")
         asked.submit(asked.user, "waits", group="rig")
         asked.wait_for("runs", "running")
-        wait_for(lambda: asked.rows()["waits"]["why"] == "the slot of its group rig is taken", what="it says why")
+        wait_for(lambda: asked.rows()["waits"]["why"] == "1 of 1 slots of its group rig is in use", what="it says why")
         asked.ask(asked.owner, Pause, None, None, "rig")
         asked.manager.let_go.set()
         asked.wait_for("runs", "succeeded")

@@ -105,7 +105,7 @@ def test_of_a_group_those_whose_own_condition_says_no_count_too(asked):
     asked.submit(asked.user, "goes", group="rig", priority=1)
     asked.wait_for("goes", "running")
     asked.submit(asked.user, "z", group="rig", priority=1)
-    wait_for(lambda: shown(asked, "z")["why"] == "the slot of its group rig is taken", what="it is held back")
+    wait_for(lambda: shown(asked, "z")["why"] == "1 of 1 slots of its group rig is in use", what="it is held back")
     assert place(asked, "z") == 3
 
 

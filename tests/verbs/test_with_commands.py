@@ -206,7 +206,7 @@ def test_commands_of_a_group_with_slots_run_so_many_at_a_time(serve, connect, tm
     queues = [run(client, f"m{number}", "sh", "-c", script, group="rig") for number in range(3)]
     wait_until_runs(client, "m0")
     shown = details(client, "m1")
-    assert (shown["state"], shown["why"]) == ("queued", "the slot of its group rig is taken")
+    assert (shown["state"], shown["why"]) == ("queued", "1 of 1 slots of its group rig is in use")
     (tmp_path / "end").touch()
     assert [everything(queue)[-1] for queue in queues] == [0, 0, 0]
 

@@ -161,7 +161,9 @@ def test_what_is_no_file_or_holds_no_key_is_refused(orcha_home):
 
 
 def test_a_text_that_is_no_key_is_told_with_what_to_do(orcha_home):
-    with pytest.raises(ConfigurationError, match=re.escape(f"it is empty; without --key the one in {orcha_home}/key")):
+    with pytest.raises(
+        ConfigurationError, match=re.escape(f"it is empty; leave --key out, and the one in {orcha_home}/key")
+    ):
         keys.parse_key("")
 
 

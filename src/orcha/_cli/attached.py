@@ -243,8 +243,8 @@ class Attached:
 def waiting(row: dict[str, Any]) -> str:
     """Give the place of what waits, and why.
 
-    >>> waiting({"place": 2, "why": "as many commands run as may (4)"})
-    '2 before it; as many commands run as may (4)'
+    >>> waiting({"place": 2, "why": "4 of 4 slots of the machine are in use"})
+    '2 before it; 4 of 4 slots of the machine are in use'
     >>> waiting({"place": 0, "why": "1 waits before it"}), waiting({"place": None, "why": "everything is paused"})
     ('next', 'everything is paused')
     """

@@ -7,15 +7,26 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _LARGEST = 1 << 62
-_MOST = 1 << 53
-_MOST_DIGITS = 20
 _LONGEST = 100 * 365 * 86_400.0
+_LONGEST_ID = 1_024
+_LONGEST_NAME = 200
+_MOST = 2**53
+_DIGITS = 16
+_SHOWN = 40
+_NO_NUMBERS = frozenset(("none", "forget"))
+"""What may stand for the number of a group's slots."""
+_MOST_RETRIES = 1_000_000
 _COERCED = frozenset(("C.UTF-8", "C.utf8", "UTF-8"))
+
+
+class WrongOptionError(ValueError):
+    """Options that cannot be what was meant: the command ends with 2, as argparse does."""
+
 
 ALLOWED = (
     *("HOME", "USER", "LOGNAME", "SHELL", "PATH", "TMPDIR", "TZ"),
@@ -31,29 +42,23 @@ def duration(text: str) -> float:
     >>> [duration(each) for each in ("90", "1.5s", "5m", "1h30m", "250ms")]
     [90.0, 1.5, 300.0, 5400.0, 0.25]
     """
-    total = duration_from_zero(text)
-    if not total > 0:
-        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no duration above zero")
-    return total
-
-
-def duration_from_zero(text: str) -> float:
-    """Read a duration that may be none.
-
-    >>> [duration_from_zero(each) for each in ("0", "0s", "1m")]
-    [0.0, 0.0, 60.0]
-    """
     total, rest = 0.0, text.strip().lower()
-    while rest or not text.strip():
+    while rest:
         digits = len(rest) - len(rest.lstrip("0123456789."))
         unit = len(rest) - digits - len(rest[digits:].lstrip("abcdefghijklmnopqrstuvwxyz"))
         try:
             total += float(rest[:digits]) * _SECONDS[rest[digits : digits + unit] or "s"]
         except (ValueError, KeyError):
-            raise argparse.ArgumentTypeError(f"{text[:80]!r} is no duration: 90, 90s, 5m, 2h, 1h30m") from None
+            raise argparse.ArgumentTypeError(
+                f"{_quoted(text)} is no duration: write it as 90, 90s, 5m, 2h or 1h30m"
+            ) from None
         rest = rest[digits + unit :]
     if total > _LONGEST:
-        raise argparse.ArgumentTypeError(f"{text[:80]!r} is too long: at most {_LONGEST / _SECONDS['d']:.0f}d")
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is too long: give at most {_LONGEST / _SECONDS['d']:.0f}d")
+    if not total > 0:
+        raise argparse.ArgumentTypeError(
+            f"{_quoted(text)} is no duration above zero: write it as 90, 90s, 5m, 2h or 1h30m"
+        )
     return total
 
 
@@ -71,9 +76,9 @@ def size(text: str) -> int:
     except ValueError:
         value = 0.0
     if value >= _LARGEST:
-        raise argparse.ArgumentTypeError(f"{text[:80]!r} is too much: less than {_LARGEST // _BYTES['T']}T")
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is too much: give less than {_LARGEST // _BYTES['T']}T")
     if not value >= 1:
-        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no size: 65536, 512M, 2G")
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no size: write it as 65536, 512M or 2G")
     return int(value)
 
 
@@ -89,27 +94,107 @@ def signal_number(text: str) -> int:
     try:
         return int(Signals(int(name)) if name.isdecimal() else Signals["SIG" + name.removeprefix("SIG")])
     except (ValueError, KeyError):
-        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no signal: INT, TERM, 15") from None
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no signal: write it as INT, TERM or 15") from None
+
+
+def _quoted(text: str) -> str:
+    """Give what was written, as far as it says what is meant."""
+    return ascii(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!a}..."
+
+
+def slots(text: str) -> str:
+    """Read how many slots a group has: ``GROUP=N``, several divided by commas, as a service's variable holds them."""
+    for part in text.split(","):
+        _pair(part, "nightly=2, nightly=none or nightly=forget", _NO_NUMBERS)
+    return text
+
+
+def resources(text: str) -> str:
+    """Read how much there is of a resource: ``NAME=N``, several divided by commas."""
+    for part in text.split(","):
+        _pair(part, "gpu=2")
+    return text
+
+
+def _pair(text: str, example: str, others: Container[str] = ()) -> None:
+    """Raise where this is no name with a number or one of the words that may stand for one."""
+    named, _, number = text.rpartition("=")
+    is_number = number.isascii() and number.isdecimal() and len(number) <= _DIGITS and int(number) <= _MOST
+    if not 0 < len(written(named)) <= _LONGEST_NAME or not (is_number or number in others):
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no name with a number: write it as {example}")
 
 
 def written(text: str) -> str:
-    """Read an id, a label, a key or a group: any text, but not bytes that are none."""
+    """Read an id: any text, but not bytes that are none."""
     if not is_text(text):
-        raise argparse.ArgumentTypeError(f"{text!a} is no text")
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no text: give it in UTF-8")
+    return text
+
+
+def identity(text: str) -> str:
+    """Read the id of a new petition."""
+    if not 0 < len(os.fsencode(written(text))) <= _LONGEST_ID:
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no id: give 1 to {_LONGEST_ID} bytes")
+    return text
+
+
+def name(text: str) -> str:
+    """Read the name of a group, or a key."""
+    if not 0 < len(written(text)) <= _LONGEST_NAME:
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no name: give 1 to {_LONGEST_NAME} characters")
+    return text
+
+
+def label(text: str) -> str:
+    """Read a label."""
+    if len(written(text)) > _LONGEST_NAME:
+        error = f"{_quoted(text)} has {len(text)} characters: give at most {_LONGEST_NAME}"
+        raise argparse.ArgumentTypeError(error)
+    return text
+
+
+def folder(text: str) -> str:
+    """Read the path of a folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the folder has no name: give a path, or leave the option out")
+    return text
+
+
+def variable(text: str) -> str:
+    """Read a variable: ``NAME=VALUE``, or ``NAME``."""
+    if not text.partition("=")[0] or "\0" in text:
+        raise argparse.ArgumentTypeError(
+            f"{_quoted(text)} is no variable: write it as NAME=VALUE, or NAME for its value here"
+        )
     return text
 
 
 def count(text: str) -> int:
     """Read a number above zero."""
-    return whole(text, 1)
+    return whole(text, least=1)
 
 
-def whole(text: str, least: int) -> int:
-    """Read a whole number, from the least one that is allowed to 2**53."""
-    digits = text.strip()
-    if not digits.removeprefix("-").isdecimal() or len(digits) > _MOST_DIGITS or not least <= int(digits) <= _MOST:
-        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no whole number from {least} to {_MOST} (2**53)")
-    return int(digits)
+def not_negative(text: str) -> int:
+    """Read a number from zero."""
+    return whole(text, least=0)
+
+
+def retries(text: str) -> int:
+    """Read how often something is tried again."""
+    return whole(text, least=1, most=_MOST_RETRIES)
+
+
+def whole(text: str, *, least: int, most: int = _MOST) -> int:
+    """Read a whole number.
+
+    >>> whole("12", least=1)
+    12
+    """
+    number = int(text[: _DIGITS + 1]) if text.isascii() and text.isdecimal() else -1
+    if not least <= number <= most:
+        wanted = f"of at least {least}" if most == _MOST and number <= most else f"from {least} to {most}"
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} cannot be: give a whole number {wanted}")
+    return number
 
 
 def amount(text: str) -> tuple[str, int]:
@@ -118,47 +203,52 @@ def amount(text: str) -> tuple[str, int]:
     >>> amount("gpu=1")
     ('gpu', 1)
     """
-    name, _, number = text.rpartition("=")
-    if not name or not is_text(name) or not number.isdecimal() or not number.strip("0"):
-        raise argparse.ArgumentTypeError(f"{text!a:.80} is no need: gpu=1, ram_gb=16")
-    return name, whole(number, 1)
-
-
-def not_negative(text: str) -> int:
-    """Read a number from zero."""
-    return whole(text, 0)
-
-
-def number(text: str) -> int | float:
-    """Read a priority: any number but not-a-number, an int where it is one; beyond 64 bits the last one there is."""
-    try:
-        return max(-(1 << 63), min((1 << 63) - 1, int(text)))
-    except ValueError:
-        pass
-    value = real(text)
-    if value != value:  # noqa: PLR0124 - what only not-a-number is
-        raise argparse.ArgumentTypeError("a priority is a number")
-    return value
+    resource, _, number = text.rpartition("=")
+    if not 0 < len(resource) <= _LONGEST_NAME or not is_text(resource):
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no need: write it as gpu=1 or ram_gb=16")
+    return resource, whole(number, least=1)
 
 
 def factor(text: str) -> float:
-    """Read by how much something grows each time.
-
-    >>> factor("1.5")
-    1.5
-    """
-    value = real(text)
+    """Read by how much each further pause is longer."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 1 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no factor: a number from 1, as 2 or 1.5")
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no factor: give a number of at least 1, as 2 or 1.5")
     return value
 
 
-def real(text: str) -> float:
-    """Read a number, whole or not."""
+def after(text: str) -> tuple[str, int]:
+    """Read an end after which something is tried again: its kind, and an exit code or a signal.
+
+    >>> after("75"), after("SIGKILL"), after("timeout")
+    (('codes', 75), ('signals', 9), ('timeout', 1))
+    """
+    if text.lower() == "timeout":
+        return "timeout", 1
     try:
-        return float(text)
+        if text.isascii() and text.isdecimal():
+            return "codes", whole(text, least=0, most=255)
+        return "signals", signal_number(text)
+    except argparse.ArgumentTypeError:
+        error = f"{_quoted(text)} is no end of a command: give an exit code up to 255, a signal as SIGKILL, or timeout"
+        raise argparse.ArgumentTypeError(error) from None
+
+
+def number(text: str) -> int | float:
+    """Read a priority: any number but not-a-number, an int where it is one."""
+    try:
+        value: int | float = int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no number") from None
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+    if value != value or (isinstance(value, int) and abs(value) > _MOST):  # noqa: PLR0124 - what only not-a-number is
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no priority: give a number, as 5, -5 or 0.5")
+    return value
 
 
 def environment(
@@ -168,14 +258,11 @@ def environment(
 
     Args:
         source: the environment of this process.
-        settings: ``NAME=VALUE``, or ``NAME`` for what it is here.
+        settings: ``NAME=VALUE``, or ``NAME`` for what it is here, as `variable` reads them.
         everything: all of `source`, not only what is allowed.
 
     Returns:
         The variables as they are sent: names and values that are no text as the bytes that they are.
-
-    Raises:
-        ValueError: a setting has no name.
 
     """
     allowed = [*ALLOWED, *source.get("ORCHA_ENV_ALLOW", "").replace(",", " ").split()]
@@ -184,8 +271,6 @@ def environment(
         chosen = {name: value for name, value in chosen.items() if not name.startswith("ORCHA_")}
     for setting in settings:
         name, is_set, value = setting.partition("=")
-        if not name or "\0" in setting:
-            raise ValueError(f"{setting!r} sets no variable: NAME=VALUE, or NAME for what it is here")
         if is_set:
             chosen[name] = value
         elif name in source:

@@ -71,7 +71,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         metavar="STATE",
         help=f"show those in this state only: {', '.join(_STATES)}; may be given repeatedly",
     )
-    parser.add_argument("-g", "--group", type=options.written, metavar="G", help="show those of this group only")
+    parser.add_argument("-g", "--group", type=options.name, metavar="G", help="show those of this group only")
     parser.add_argument(
         "-w",
         "--watch",

@@ -15,7 +15,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "examples: orcha resume make-k3x9qz;  orcha resume --group nightly;  orcha resume --all"
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("ids", nargs="*", default=[], type=options.written, metavar="ID", help="an id")
-    what.add_argument("-g", "--group", type=options.written, metavar="G", help="a group")
+    what.add_argument("-g", "--group", type=options.name, metavar="G", help="a group")
     what.add_argument("-a", "--all", action="store_true", help="everything")
 
 

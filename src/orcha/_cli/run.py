@@ -9,6 +9,7 @@ from orcha._cli import options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from orcha._cli.attached import Attached
@@ -34,12 +35,13 @@ _LIMITS = (
     ("pids", options.count, "N", "how many processes it may have (needs a writable cgroup)"),
     ("cpu-share", options.count, "PERCENT", "percent of one processor it may use (needs a writable cgroup)"),
     ("stop-signal", options.signal_number, "SIGNAL", "the signal a cancel begins with (default: INT)"),
-    ("grace", options.duration_from_zero, "T", "how long it has after each signal before the next: TERM, then KILL"),
+    ("grace", options.duration, "T", "how long it has after each signal before the next: TERM, then KILL"),
     ("output-limit", options.size, "M", "how much of its output is kept (default: 1G)"),
 )
 _OWN_FAILURE = 125
-_HIGHEST_CODE = 255
-_MOST_DIGITS = 20
+_WRONG_OPTION = 2
+_NAMES = {"argv": "the command", "argv[0]": "the command", "retry.times": "--retry", "retry.codes": "--retry-on"}
+"""What a field of a command is called on the command line, where it is not the option of its name."""
 
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
@@ -53,16 +55,16 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     add("-d", "--detach", action="store_true", help="print the id and leave it running")
     add(
         "--name",
-        type=options.written,
+        type=options.identity,
         metavar="ID",
         help="its id, of which only one may wait or run at a time (default: made up)",
     )
-    add("--label", type=options.written, metavar="TEXT", help="a text shown with it")
+    add("--label", type=options.label, metavar="TEXT", help="a text shown with it, of at most 200 characters")
     add("-p", "--priority", metavar="N", type=options.number, default=0, help="the lower starts first (default: 0)")
     add(
         "-g",
         "--group",
-        type=options.written,
+        type=options.name,
         metavar="G",
         help="the group whose slots it takes (orcha serve --slots G=N)",
     )
@@ -73,8 +75,16 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=N",
         help="hold this much of a resource while it runs; may be given repeatedly",
     )
-    add("-C", "--cwd", metavar="D", help="folder to run in (default: this one)")
-    add("-e", "--env", metavar="K=V", action="append", default=[], help="set a variable; K alone: as it is here")
+    add("-C", "--cwd", metavar="D", type=options.folder, help="folder to run in (default: this one)")
+    add(
+        "-e",
+        "--env",
+        metavar="K=V",
+        type=options.variable,
+        action="append",
+        default=[],
+        help="set a variable; K alone: as it is here",
+    )
     add("--all-env", action="store_true", help="pass all variables, not only those that are allowed")
     add("-i", "--stdin", action="store_true", help="pass standard input; with --detach who attaches does")
     add("-t", "--tty", action="store_true", help="give it a terminal, for interactive programs; implies --stdin")
@@ -83,7 +93,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     add("--output-policy", choices=("truncate", "kill", "rotate"), help="what happens beyond that")
     add("--on-interrupt", choices=("fail", "rerun", "ask"), help="what to do when a crash interrupted it")
     _add_retry(parser)
-    add("--once", type=options.written, metavar="KEY", help="only one petition of this key waits or runs at a time")
+    add("--once", type=options.name, metavar="KEY", help="only one petition of this key waits or runs at a time")
     add("--if-exists", choices=("attach", "reject", "replace"), help="where there is one (default: reject)")
     add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its arguments")
 
@@ -91,10 +101,11 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 def _add_retry(parser: argparse.ArgumentParser) -> None:
     """Add the arguments about trying again."""
     add = parser.add_argument
-    add("--retry", metavar="N", type=options.count, help="try again up to N times when it failed")
+    add("--retry", metavar="N", type=options.retries, help="try again up to N times when it failed")
     add(
         "--retry-on",
         metavar="WHAT",
+        type=options.after,
         action="append",
         default=[],
         help="try again only after this exit code, signal (SIGKILL), or 'timeout'; may be given repeatedly",
@@ -116,12 +127,15 @@ def run(namespace: argparse.Namespace) -> int:
     from orcha.exceptions import OrchaError
 
     command = namespace.command[1:] if namespace.command[:1] == ["--"] else namespace.command
-    if not command:
+    if not command or not command[0]:
         render.note("there is no command to run: orcha run -- COMMAND")
-        return 2
+        return _WRONG_OPTION
     try:
         message = extras(namespace, command)
         return _run(namespace, message)
+    except options.WrongOptionError as error:
+        render.note(str(error))
+        return _WRONG_OPTION
     except BrokenPipeError:
         raise  # nobody reads the id that --detach prints
     except (OrchaError, OSError, ValueError) as error:
@@ -133,7 +147,8 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
     """Give what is sent of a command line.
 
     Raises:
-        ValueError: an option cannot be sent, or the working folder is gone.
+        WrongOptionError: options do not go together.
+        ValueError: the working folder is gone.
 
     """
     made: dict[str, Any] = {
@@ -147,12 +162,29 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
     names = [name.replace("-", "_") for name, *_ in _LIMITS]
     names += ["label", "group", "output_policy", "on_interrupt", "once"]
     made |= {name: getattr(namespace, name) for name in names}
-    made["needs"] = dict(namespace.need) if namespace.need else None
+    made["needs"] = _needs(namespace.need or ())
     if namespace.once is not None:
         made["if_exists"] = namespace.if_exists or "reject"
     elif namespace.if_exists:
-        raise ValueError("--if-exists says what happens where there is one of the same --once KEY: give that too")
+        raise options.WrongOptionError(
+            "--if-exists says what happens where there is one of the same --once KEY: give that too"
+        )
     return {name: value for name, value in made.items() if value is not None}
+
+
+def _needs(given: Iterable[tuple[str, int]]) -> dict[str, int] | None:
+    """Give how much of which resource is needed.
+
+    Raises:
+        WrongOptionError: one is named twice.
+
+    """
+    needs: dict[str, int] = {}
+    for resource, amount in given:
+        if resource in needs:
+            raise options.WrongOptionError(f"--need {resource} is given twice: give it once, with the sum")
+        needs[resource] = amount
+    return needs or None
 
 
 def _folder(chosen: str | None) -> str:
@@ -187,30 +219,18 @@ def _retry(namespace: argparse.Namespace) -> dict[str, Any] | None:
         "longest": namespace.retry_longest,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    codes, signals = [], []
-    for what in namespace.retry_on:
-        if what.lower() == "timeout":
+    for kind, number in namespace.retry_on:
+        if kind == "timeout":
             given["timeout"] = True
-        elif what.isdecimal():
-            codes.append(_exit_code(what))
         else:
-            try:
-                signals.append(options.signal_number(what))
-            except argparse.ArgumentTypeError:
-                raise ValueError(f"--retry-on {what}: an exit code, a signal as SIGKILL, or timeout") from None
-    given |= {name: value for name, value in (("codes", codes), ("signals", signals)) if value}
+            given.setdefault(kind, []).append(number)
     if namespace.retry is None:
         if given:
-            raise ValueError("the options --retry-... say when and how: --retry N says how often at most")
+            raise options.WrongOptionError(
+                "the options --retry-... say when and how it is tried again: give --retry N, how often at most, too"
+            )
         return None
     return {"times": namespace.retry, **given}
-
-
-def _exit_code(text: str) -> int:
-    """Read an exit code; raises ValueError."""
-    if len(text) > _MOST_DIGITS or int(text) > _HIGHEST_CODE:
-        raise ValueError(f"--retry-on {text:.80}: an exit code is 0 to {_HIGHEST_CODE}")
-    return int(text)
 
 
 def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
@@ -256,8 +276,9 @@ def _detached(service: Session, name: str, token: bytes, message: dict[str, Any]
 
     result = service.one(Item(token, name, values.encode(message), None))
     if not _taken(result):
-        render.note(result.reason or "the service refused it")
-        return _OWN_FAILURE
+        line, code = _refused(result, name, message)
+        render.note(line)
+        return code
     render.line(result.reason or name)
     return 0
 
@@ -282,8 +303,9 @@ def _attached(
     message["queue"] = channel
     result = service.one(Item(token, name, values.encode(message), channel.__orcha_channel__))
     if not _taken(result):
-        streams.tell(result.reason or "the service refused it")
-        return _OWN_FAILURE
+        line, code = _refused(result, name, message)
+        streams.tell(line)
+        return code
     if result.channel is not None and result.channel != channel.__orcha_channel__:
         from orcha._cli.attach import follow
 
@@ -297,6 +319,20 @@ def _taken(result: Result) -> bool:
     from orcha._wire.messages import Verdict
 
     return result.verdict in {Verdict.ACCEPTED, Verdict.KNOWN}
+
+
+def _refused(result: Result, name: str, message: dict[str, Any]) -> tuple[str, int]:
+    """Say why the service does not take it, and give the code: another one where an option was wrong."""
+    from orcha.interfaces.message import Message
+    from orcha.lib.commands import petition_of
+
+    try:
+        petition_of(Message(name, {key: value for key, value in message.items() if key != "queue"}), None)
+    except (ValueError, TypeError) as error:
+        field, _, rest = str(error).partition(" ")
+        option = _NAMES.get(field) or "--" + field.replace(".", "-").replace("_", "-")
+        return f"{option} {rest}", _WRONG_OPTION
+    return result.reason or "the service refuses it, and does not say why", _OWN_FAILURE
 
 
 def made_up(program: str | bytes) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from orcha._cli import options
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
@@ -33,6 +35,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--slots",
         action="append",
+        type=options.slots,
         default=[],
         metavar="GROUP=N",
         help="run at most N petitions of a group at once: a number, none for any, or forget to take the group away; "
@@ -41,6 +44,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resource",
         action="append",
+        type=options.resources,
         default=[],
         metavar="NAME=N",
         help="have N of a resource that petitions may need; may be given repeatedly",
@@ -106,9 +110,11 @@ def load_managers(wanted: Iterable[str]) -> tuple[dict[str, Manager], dict[str, 
         if manager is not None:
             managers[name] = manager
         elif names:
-            raise ConfigurationError(f"{name} offers no manager: its plugin's attribute `manager` is None")
+            raise ConfigurationError(
+                f"{name} offers no manager: set `manager` in the class of its plugin, or leave it out"
+            )
     if not managers:
-        raise ConfigurationError("nothing is left to be served")
+        raise ConfigurationError("nothing is left to be served: orcha ls says what is wrong with each plugin")
     return managers, broken
 
 

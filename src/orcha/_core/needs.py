@@ -71,4 +71,17 @@ def waits_for(name: str, amount: int, free: int, capacity: int) -> str:
     return text if free < amount else f"{text}, and another one that waits for it is first"
 
 
-__all__ = ["beyond", "lacking", "never", "waits_for"]
+def in_use(slots: int, whose: str) -> str:
+    """Say that all slots are in use.
+
+    >>> in_use(4, "the machine"), in_use(1, "its group rig")
+    ('4 of 4 slots of the machine are in use', '1 of 1 slots of its group rig is in use')
+    >>> in_use(0, "its group rig")
+    'its group rig has no slots'
+    """
+    if not slots:
+        return f"{whose} has no slots"
+    return f"{slots} of {slots} slots of {whose} {'is' if slots == 1 else 'are'} in use"
+
+
+__all__ = ["beyond", "in_use", "lacking", "never", "waits_for"]

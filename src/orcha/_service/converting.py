@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from orcha._core.choose import checked_priority
 from orcha._core.record import Phase
 from orcha._core.state import OnInterrupt
-from orcha._service.describe import describe
+from orcha._service.describe import explain
 from orcha._service.managers import COMMAND_MANAGER
 from orcha._service.retrying import retry_of
 from orcha._wire import values
@@ -58,7 +58,9 @@ def convert(record: Record, manager: Any, port: Any, *, fresh: bool) -> str | No
     except _NotConverted as error:
         return str(error)
     except BaseException as error:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
-        return f"convert_to_petition: {describe(error)}"
+        if record.manager == COMMAND_MANAGER and isinstance(error, ValueError | TypeError):
+            return str(error)  # written for whoever gave the field that it names
+        return f"the message is refused: {explain(error)}"
     record.petition = petition
     if record.phase is not _ACTION:
         record.command = is_command
@@ -79,14 +81,15 @@ def _converted(record: Record, manager: Any, port: Any) -> Petition:
     extras = values.decode(record.extras or b"", channel=lambda channel: AttemptChannel(channel, port))
     petition = manager.convert_to_petition(Message(record.id, extras))
     if petition is None:
-        name = type(manager).__name__
-        message = f"message {record.key!r} was rejected: {name}.convert_to_petition made no petition of it"
+        message = f"the message {record.key!r} is refused: its plugin takes no such message"
         raise _NotConverted(message)
     if not isinstance(petition, Petition):
-        message = f"convert_to_petition gave a {type(petition).__name__}, not a Petition"
+        message = f"the message is refused: its plugin made {petition!r:.80} of it, which is no petition"
         raise _NotConverted(message)
     if str(petition.id) != record.key:
-        message = f"convert_to_petition gave a petition with the id {str(petition.id)!r}, not {record.key!r}"
+        message = (
+            f"the message is refused: its plugin gave its petition the id {str(petition.id)!r}, not {record.key!r}"
+        )
         raise _NotConverted(message)
     return petition
 

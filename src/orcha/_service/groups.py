@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from orcha._core import groups as core
+from orcha._core.needs import in_use
 from orcha._core.state import State
 from orcha._service.loading import record_of
 from orcha._service.resources import Resources
@@ -26,7 +27,6 @@ AT_ONCE = 1_000
 _UNKNOWN = -1
 LOOKED_AT = 1_000
 """Petitions beside a shelf that are looked at for others of the same group, to tell how many are before one."""
-_TAKEN = {0: "its group {1} has no slots", 1: "the slot of its group {1} is taken"}
 
 
 def group_name(group: str) -> str:
@@ -101,7 +101,7 @@ class Groups:
             return self.refusal(group)
         if slots is None or self._engine.granted.in_group(group) < slots:
             return None
-        return _TAKEN.get(slots, "all {0} slots of its group {1} are taken").format(slots, group)
+        return in_use(slots, f"its group {group}")
 
     def after_no(self, record: Record) -> None:
         """Put a petition that may not start onto the shelf of what holds it."""

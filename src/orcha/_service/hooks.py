@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from orcha._core.choose import PATIENCE, Answer, choose
 from orcha._core.tuples import new_tuple
 from orcha._service.converting import convert
-from orcha._service.describe import describe
+from orcha._service.describe import describe, explain
 from orcha._service.marking import mark_started
 from orcha._service.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Result
 from orcha._wire import values
@@ -228,9 +228,9 @@ class Hooks:
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
-            return Result(ON_START, record, f"on_start: {describe(error)}")
+            return Result(ON_START, record, f"its start failed: {explain(error)}")
         if answer is False:
-            return Result(ON_START, record, "on_start answered False")
+            return Result(ON_START, record, "its plugin does not let it start")
         if _is_cancelled(record):  # meanwhile
             return Result(ON_START, record, CANCELLED_BEFORE)
         return new_tuple(Result, (ON_START, record, None, None, None))
@@ -336,7 +336,7 @@ class Hooks:
         except ConditionFailed as failed:
             return _NO, _reason_of(visit, record, failed)
         except BaseException as raised:  # noqa: BLE001 - as above
-            return _BROKEN, f"condition: {describe(raised)}"
+            return _BROKEN, f"its condition failed: {explain(raised)}"
 
 
 def _reason_of(visit: Visit, record: Record, failed: ConditionFailed) -> str:

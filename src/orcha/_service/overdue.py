@@ -12,9 +12,27 @@ if TYPE_CHECKING:
     from orcha._service.engine import Engine
     from orcha._service.visit import Call
 
-WEDGED = "a hook of the manager does not return: try again later"
+WEDGED = "the plugin does not answer: try again later"
 STALE_ALLOWED = 3
 """Given-up hook threads with which the service goes on."""
+
+
+_TOO_LONG = {
+    Hook.CONVERT: "to read the message",
+    Hook.CONDITION: "to tell whether it may start",
+    Hook.ON_START: "to prepare its start",
+    Hook.ON_FINISH: "to tidy up after its end",
+    Hook.CALL: "to answer",
+}
+
+
+def told(hook: Hook, deadline: float) -> str:
+    """Tell people what took too long.
+
+    >>> told(Hook.CONDITION, 10.0)
+    'the plugin took longer than 10 s to tell whether it may start'
+    """
+    return f"the plugin took longer than {deadline:g} s {_TOO_LONG[hook]}"
 
 
 def decide(engine: Engine, call: Call, reason: str) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 from orcha import properties
 from orcha.exceptions import ConfigurationError
-from orcha.interfaces.policy import LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -110,9 +109,8 @@ def _number(name: str, default: float, *, above_zero: bool = False) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value <= LONGEST or (above_zero and not value):
-        least = "larger than 0" if above_zero else "0 or larger"
-        message = f"{name} is {text!r:.80}: set it to a number, {least}, and at most {LONGEST}"
+    if not 0 <= value < float("inf") or (above_zero and not value):
+        message = f"{name} is {text!r}: set it to a number, {'larger than 0' if above_zero else '0 or larger'}"
         raise ConfigurationError(message)
     return value
 
@@ -147,4 +145,4 @@ def _amount(name: str, count: str, variable: str, form: str, option: str) -> int
 
 
 def _unfit(part: str, variable: str, form: str, option: str) -> ConfigurationError:
-    return ConfigurationError(f"{form}, not {part!a:.80}: see {variable} and orcha serve {option}")
+    return ConfigurationError(f"{form}, not {part!a}: see {variable} and orcha serve {option}")

@@ -318,12 +318,10 @@ class Visits:
         self._give_up(visit, call)
 
     def _give_up(self, visit: Visit, call: Call) -> None:
-        name = call.hook.name.lower()
         deadline = self._engine.settings.hook_deadline
-        reason = f"{name} did not return in {deadline:g} s"
-        self._engine.report(
-            logging.ERROR, "petition %s: %s; it is at:\n%s", call.record.key, reason, self.hooks.stack()
-        )
+        reason = overdue.told(call.hook, deadline)
+        text = "petition %s: %s did not return in %g s; it is at:\n%s"
+        self._engine.report(logging.ERROR, text, call.record.key, call.hook.name.lower(), deadline, self.hooks.stack())
         old = self.hooks.give_up()
         self._visit = None
         self._apply(visit.results, visit)

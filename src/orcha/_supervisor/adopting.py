@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import select
 import time
 
@@ -36,7 +35,7 @@ def adopt(folder: Path, shims: int, epoch: int, report: Callable[[int, str], Non
     """Give the attempts found and the shims that live; `shims` is their folder, open."""
     found: list[Found] = []
     living: list[Known] = []
-    for name in sorted({name.rpartition(".")[0] for name in os.listdir(shims) if name.endswith((".box", ".sock"))}):
+    for name in sorted({path.stem for path in (folder / "shims").iterdir() if path.suffix in {".box", ".sock"}}):
         try:
             living.append(Known(name, connect(shims, name), epoch))
         except BlockingIOError:

@@ -12,10 +12,8 @@ from orcha._processes.identity import boot_id, read_stat
 from orcha._processes.sweep import sweep
 from orcha._processes.tag import exactly, ordinal_of, read_tag, tag_of
 from orcha._supervisor import box as boxes
-from orcha._supervisor import failing
 from orcha._supervisor.contract import LOST, Ended, Found, Usage
 from orcha._supervisor.groups import Places
-from orcha.utils.private import unlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,15 +32,12 @@ def bury(folder: Path, shim: str, report: Callable[[int, str], None], level: int
     After a reboot nothing is signalled: its pids and its tag are others' by now. The box stays until :func:`forget`.
     """
     word = boxes.read(str(folder / "shims" / f"{shim}.box"))
-    with contextlib.suppress(OSError):
-        unlink(f"{folder}/shims/{shim}.sock")
+    with contextlib.suppress(FileNotFoundError):
+        (folder / "shims" / f"{shim}.sock").unlink()
     if word is None or not word.nonce:
         forget(folder, shim)
         return None
     same_boot = word.boot_id == boot_id()
-    failure = failing.take(str(folder), shim)
-    if failure:
-        report(logging.ERROR, f"shim {shim} failed, its traceback is in {folder}/shims/errors: {failure}")
     if same_boot:
         _kill(word, shim, report, level)
     if word.phase == boxes.IDLE:
@@ -62,7 +57,6 @@ def bury(folder: Path, shim: str, report: Callable[[int, str], None], level: int
         word.phase in _EXECUTED,
         _end(word),
         same_boot,
-        failure,
     )
 
 
@@ -89,8 +83,8 @@ def _was_started(pid: int, at: float) -> bool:
 
 def forget(folder: Path, shim: str) -> None:
     """Remove the box of a dead shim."""
-    with contextlib.suppress(OSError):  # it is gone, or something that no shim has put there
-        unlink(f"{folder}/shims/{shim}.box")
+    with contextlib.suppress(FileNotFoundError):
+        (folder / "shims" / f"{shim}.box").unlink()
 
 
 def _kill(word: boxes.Box, shim: str, report: Callable[[int, str], None], level: int) -> None:

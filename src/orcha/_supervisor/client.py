@@ -20,7 +20,6 @@ from orcha._supervisor.known import Known, connect, event_of, exited
 from orcha._supervisor.launching import Supervisor
 from orcha._supervisor.protocol import ProtocolError, fits, pack_spec, readable
 from orcha._supervisor.roster import IDLE_SHIMS, SPARE, Roster
-from orcha.utils.private import make_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,8 +56,9 @@ class Commands:
         self._epoch = epoch
         self._on_events = on_events
         self._report = report
-        os.close(make_folder(f"{folder}/output"))
-        self._shims_folder = make_folder(f"{folder}/shims")
+        for name in ("shims", "output"):
+            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._shims_folder = os.open(folder / "shims", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._lock = threading.RLock()
         self._roster = Roster()
         self._epoll = self._roster.epoll
@@ -366,9 +366,6 @@ class Commands:
             shim.refused = True
             self._apart.add(adopting.apart(self._folder, shim.name, frame.head["why"], self._report))
             return
-        if frame.head["t"] == "failed":
-            shim.failure = str(frame.head["why"])
-            return
         event = event_of(frame, shim.name)
         if event is None or (event.seq, event.attempt) != shim.key:
             return
@@ -389,11 +386,11 @@ class Commands:
                 seq, attempt = shim.key
                 if found is not None and (found.seq, found.attempt) == shim.key and not shim.discarded:
                     self._buried[shim.key] = shim.name
-                    self._post(Lost(seq, attempt, found.executed, found.ended, found.failure or shim.failure))
+                    self._post(Lost(seq, attempt, found.executed, found.ended))
                 else:
                     forget(self._folder, shim.name)
                     if not shim.discarded:
-                        self._post(Lost(seq, attempt, executed=False, failure=shim.failure))
+                        self._post(Lost(seq, attempt, executed=False))
             self._quiet.notify_all()
 
     def _end_all(self) -> None:

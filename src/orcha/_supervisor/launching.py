@@ -10,7 +10,6 @@ import sys
 from orcha._processes.at_fork import SPAWNING
 from orcha._processes.attempts import apart
 from orcha._supervisor.link import Link
-from orcha.utils.private import open_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,16 +50,13 @@ class Supervisor:
 
 
 def _spawn(folder: Path, descriptor: int) -> int:
-    log = open_file(f"{folder}/shims/errors", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    log = str(folder / "shims" / "errors")
     command = [sys.executable, "-I", "-S", "-X", "utf8", _PROGRAM, str(folder)]
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     actions = [
         (os.POSIX_SPAWN_DUP2, descriptor, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_RDWR, 0),
-        (os.POSIX_SPAWN_DUP2, log, 2),
+        (os.POSIX_SPAWN_OPEN, 2, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600),
     ]
-    try:
-        with apart():
-            return os.posix_spawn(sys.executable, command, environment, file_actions=actions, setsigmask=())
-    finally:
-        os.close(log)
+    with apart():
+        return os.posix_spawn(sys.executable, command, environment, file_actions=actions, setsigmask=())

@@ -181,4 +181,7 @@ def _become(path: bytes, program: _Program, descriptors: Descriptors, groups: Se
 def _failure(program: _Program, error: OSError, *, exists: bool) -> NotExecutedError:
     ours = error.errno in {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
     code = 125 if ours else 126 if exists else 127
-    return NotExecutedError(code, f"cannot execute {readable(program.arguments[0])}: {error.strerror}")
+    named = program.arguments[0]
+    looked_for = error.errno == errno.ENOENT and b"/" not in named
+    why = "there is no such program in the folders of PATH" if looked_for else error.strerror
+    return NotExecutedError(code, f"cannot execute {readable(named)}: {why}")

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 RECONNECT = 30.0
 """Seconds to wait for a service that is away, where ORCHA_RECONNECT says nothing else."""
-_LONGEST = 100 * 365 * 86_400
 _CANCEL_WAIT = 2.0
 _CLOSE_WAIT = 2.0
 _LONGEST_EXTRAS = 8 * 1024 * 1024 - 4096
@@ -302,7 +301,9 @@ class Client(Verbs):
 
     def _must_be_connected(self) -> None:
         if self._closed or not self._connected:
-            raise OrchaConnectionError("this client was closed" if self._closed else "connect() first")
+            raise OrchaConnectionError(
+                "this client was closed" if self._closed else "this client is not connected: connect it first"
+            )
         self._sender.start()
 
     # --- what channels and both halves need ----------------------------------------------------------------------
@@ -362,10 +363,8 @@ def _seconds(reconnect: float | None) -> float:
         seconds = float(text) if text else RECONNECT
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds <= _LONGEST:
-        raise ConfigurationError(
-            f"ORCHA_RECONNECT is {text!r:.80}: set it to a number of seconds, 0 or larger, and at most {_LONGEST}"
-        )
+    if not 0 <= seconds <= threading.TIMEOUT_MAX:
+        raise ConfigurationError(f"ORCHA_RECONNECT is {text!r}: set it to a number of seconds, 0 or larger")
     return seconds
 
 

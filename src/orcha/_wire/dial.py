@@ -143,7 +143,9 @@ def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, tls: bool, all
     try:
         sock = connect_tcp(endpoint.address, endpoint.port, timeout)
     except socket.gaierror as error:
-        raise OrchaConnectionError(f"nobody knows where {endpoint.address} is: {error.strerror}") from None
+        raise OrchaConnectionError(
+            f"nobody knows where {endpoint.address} is ({error.strerror}): give another address"
+        ) from None
     except OSError as error:
         raise OrchaConnectionError(_nobody(endpoint, error.strerror or str(error))) from None
     try:

@@ -47,7 +47,7 @@ class Endpoint:
                 f"{self.address!r} is no address to listen on or to connect to: give an IP address or a host's name"
             )
         if not 0 <= self.port <= 65535:
-            raise ConfigurationError(f"{self.port} is no TCP port: 0 to 65535")
+            raise ConfigurationError(f"{self.port} is no TCP port: give a number from 0 to 65535")
         own = "" if local else endpoint_folder(self.address, self.port)
         object.__setattr__(self, "folder", self.folder or own)
         if self.elsewhere is None:
@@ -154,7 +154,9 @@ def free_port(address: str) -> int:
         try:
             probe.bind((address, 0))
         except OSError as error:
-            raise ConfigurationError(f"cannot listen on {address}: {error.strerror or error}") from None
+            raise ConfigurationError(
+                f"cannot listen on {address}: {error.strerror or error}: give an address of this machine"
+            ) from None
         port: int = probe.getsockname()[1]
         return port
 
@@ -195,7 +197,10 @@ def make_private_folder(path: str) -> None:
     except OSError as error:
         raise unusable(f"the folder {path} cannot be made", error) from None
     if found.st_uid != os.geteuid():
-        raise ConfigurationError(f"{path} belongs to uid {found.st_uid}, not to uid {os.geteuid()} who runs this")
+        raise ConfigurationError(
+            f"{path} belongs to uid {found.st_uid}, not to uid {os.geteuid()} who runs this: "
+            "set ORCHA_HOME to a folder of your own"
+        )
     if stat.S_IMODE(found.st_mode) & 0o022:
         raise ConfigurationError(f"others may write to {path}: run chmod 700 {path}")
 

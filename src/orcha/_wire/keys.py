@@ -76,7 +76,7 @@ def parse_key(text: str | bytes) -> Key:
         return _parse(text)
     except ValueError as error:
         raise ConfigurationError(
-            f"the key cannot be used: {error}; without --key the one in {key_path()} is used, which is made when needed"
+            f"the key cannot be used: {error}; leave --key out, and the one in {key_path()} is used or made"
         ) from None
 
 
@@ -204,7 +204,7 @@ def users_key() -> Key:
         return load_key(path)
     except FileNotFoundError:
         raise ConfigurationError(
-            f"{KEY_VARIABLE} names {path}, which is not there: the service that is started with it makes it"
+            f"{KEY_VARIABLE} names {path}, which is not there: start the service with it, which makes it"
         ) from None
 
 
@@ -228,9 +228,12 @@ def _make_file(path: str) -> Key:
 
 def _check_file(path: str, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise ConfigurationError(f"{path} is no file")
+        raise ConfigurationError(f"{path} is no file: move it away, and a new key is made")
     if found.st_uid != os.geteuid():
-        raise ConfigurationError(f"{path} belongs to uid {found.st_uid}: a key is its owner's alone")
+        raise ConfigurationError(
+            f"{path} belongs to uid {found.st_uid}, and a key is its owner's alone: "
+            "set ORCHA_HOME to a folder of your own"
+        )
     if stat.S_IMODE(found.st_mode) & 0o077:
         raise ConfigurationError(f"others may read {path} (mode {stat.S_IMODE(found.st_mode):04o}): chmod 600 {path}")
 

@@ -36,7 +36,10 @@ def listen_tcp(endpoint: Endpoint, *, tls: bool) -> list[socket.socket]:
     """
     addresses = _resolve(endpoint)
     if not tls and not all(is_loopback(address[0]) for _, address in addresses):
-        raise ConfigurationError(f"{endpoint.address} can be reached from other machines: without TLS that is refused")
+        raise ConfigurationError(
+            f"{endpoint.address} can be reached from other machines: "
+            "give an address of this machine alone, or serve with TLS"
+        )
     listeners: list[socket.socket] = []
     port, missing = endpoint.port, None
     try:
@@ -59,7 +62,9 @@ def listen_tcp(endpoint: Endpoint, *, tls: bool) -> list[socket.socket]:
                 f"{endpoint.name} is taken by {occupied.described(endpoint.port)}: end that first, or choose another"
                 " --port before the command"
             ) from None
-        raise ConfigurationError(f"cannot listen on {endpoint.name}: {error.strerror}") from None
+        raise ConfigurationError(
+            f"cannot listen on {endpoint.name}: {error.strerror}: give an address of this machine"
+        ) from None
     return listeners
 
 
@@ -69,7 +74,9 @@ def _resolve(endpoint: Endpoint) -> list[tuple[int, tuple[str, int]]]:
             endpoint.address, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
         )
     except socket.gaierror as error:
-        raise ConfigurationError(f"nobody knows where {endpoint.address} is: {error.strerror}") from None
+        raise ConfigurationError(
+            f"nobody knows where {endpoint.address} is ({error.strerror}): give another address"
+        ) from None
     return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))  # type: ignore[misc]
 
 
@@ -114,7 +121,9 @@ def listen_unix(path: str, *, others: bool) -> socket.socket:
     """
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise ConfigurationError(f"{path} is in the way: it is no socket")
+            raise ConfigurationError(
+                f"{path} is in the way: it is no socket. Remove it, or set ORCHA_HOME to another folder"
+            )
         os.unlink(path)  # noqa: PTH108
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -25,7 +25,6 @@ NOT_FOUND = 127
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 """128 + SIGPIPE, as a shell reports it."""
-_LONGEST_PORT = 6
 
 _EPILOG = """\
 examples:
@@ -72,7 +71,7 @@ def _run(arguments: Sequence[str]) -> int:
     properties.extras.update(vars(namespace))
     command, owner = parser.commands.chosen, getattr(namespace, "owner", None)
     if command is None or not command.can_handle(owner):
-        _say(f"nothing handles {' '.join(arguments)}")
+        _say(f"nothing handles {' '.join(arguments)}: orcha --help lists the commands")
         return NOT_FOUND
     return _code(command.handle(namespace))
 
@@ -82,7 +81,7 @@ def _code(value: object) -> int:
     if value is None:
         return 0
     if not isinstance(value, int):
-        _say(f"the command returned {value!r:.80} for its exit code")
+        _say(f"the command returned {value!r:.80}, which is no exit code: its plugin should give a number, or nothing")
         return 1
     if value < 0:
         return 128 - value if value > -128 else 1
@@ -94,7 +93,9 @@ def _report(error: Exception) -> int:
     from orcha.exceptions import OrchaError
 
     text = " ".join(str(error).split())
-    if not isinstance(error, (OrchaError, PluginError)):
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, OrchaError):
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    elif not isinstance(error, (OrchaError, PluginError)):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     _say(text)
     if os.environ.get("LOG_LEVEL", "").upper() == "DEBUG":
@@ -292,9 +293,9 @@ def _forget() -> None:
 
 def _port(text: str) -> int:
     """Read a port number."""
-    number = int(text) if text.isdecimal() and len(text) < _LONGEST_PORT else -1
+    number = int(text) if text.isdecimal() else -1
     if not 0 <= number <= 65_535:
-        raise argparse.ArgumentTypeError(f"{text:.80} is not a port: 0 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!a:.40} is not a port: give a number from 0 to 65535")
     return number
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MOST = "ORCHA_COMMANDS"
 """Variable that says how many commands may run at once."""
-_MOST_DIGITS = 9
+LONGEST_LABEL = 200
 _COMMAND = frozenset(
     (
         *("argv", "cwd", "env", "umask", "stdin", "tty", "stop_signal", "grace", "idle_timeout", "cpu_timeout"),
@@ -69,9 +69,10 @@ class CommandManager(Manager):
         """Tell whether one more may run now."""
         if self.running_processes < self.most:
             return True
+        from orcha._core.needs import in_use
         from orcha.exceptions import ConditionFailed
 
-        return ConditionFailed(f"as many commands run as may ({self.most})", for_all=True)
+        return ConditionFailed(in_use(self.most, "the machine"), for_all=True)
 
     def on_start(self, petition: Petition) -> bool | None:
         """Do nothing more."""
@@ -95,19 +96,25 @@ def petition_of(m: Message, condition: Any) -> CommandPetition:
     extras = m.extras
     unknown = sorted(set(extras) - _COMMAND - _POLICY - _OTHERS)
     if unknown:
-        raise ValueError(f"a command has no {', '.join(map(repr, unknown))}")
+        raise ValueError(f"a command has no field {', '.join(map(repr, unknown))}")
     if "argv" not in extras:
-        raise ValueError("there is no argv: the program and its arguments")
+        raise ValueError("argv is missing: give the program and its arguments")
     fields = _given(extras, _COMMAND)
-    if isinstance(fields.get("tty"), list):
+    if fields.get("tty") is not None:
         fields["tty"] = tuple(fields["tty"])
     policy: Policy = Policy(**_given(extras, _POLICY))
     petition = CommandPetition(
         m.id, extras.get("queue"), condition=condition, policy=policy, retry=_retry(extras.get("retry")), **fields
     )
     petition.priority = extras.get("priority") or 0
+    _check_label(extras.get("label"))
     petition.check()
     return petition
+
+
+def _check_label(label: object) -> None:
+    if label is not None and (not isinstance(label, str) or len(label) > LONGEST_LABEL):
+        raise ValueError(f"label is a text of at most {LONGEST_LABEL} characters, not {label!r:.80}")
 
 
 def _given(extras: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
@@ -139,10 +146,10 @@ def _most() -> int:
     text = os.environ.get(MOST)
     if text is None:
         return len(os.sched_getaffinity(0))
-    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS or int(text) < 1:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
         from orcha.exceptions import ConfigurationError
 
-        raise ConfigurationError(f"{MOST} is {text!r:.80}: set it to a whole number from 1 to 999999999")
+        raise ConfigurationError(f"{MOST} is {text!r}: set it to a whole number of at least 1")
     return int(text)
 
 

@@ -9,7 +9,6 @@ file: nothing else in the daemon opens it.
 from __future__ import annotations
 
 import os
-import stat
 
 from orcha.exceptions import ConfigurationError, EndpointInUseError
 from orcha.utils.holding import described, lasting_holder, take
@@ -27,7 +26,7 @@ def holder_of(path: str) -> int | None:
     Raises OSError where that cannot be known: not for a file that is missing.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     try:
@@ -59,12 +58,11 @@ class Pidfile:
         try:
             while not self._take():
                 pass  # who held it has just removed it
-        except ConfigurationError:
-            self._drop()
-            raise
         except OSError as error:
             self.__exit__()
-            raise ConfigurationError(f"the pidfile {self.path} cannot be written: {error.strerror}") from None
+            raise ConfigurationError(
+                f"the pidfile {self.path} cannot be written: {error.strerror}: give another --pidfile"
+            ) from None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -86,8 +84,6 @@ class Pidfile:
         """Open, lock and write it; False where it was removed meanwhile."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
         self._descriptor = os.open(self.path, flags, 0o644)
-        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
-            raise ConfigurationError(f"{self.path} is in the way: it is no pidfile")
         process = take(self._descriptor)
         if process is not None:
             self._drop()
@@ -99,7 +95,9 @@ class Pidfile:
             return False
         if os.pread(self._descriptor, 64, 0).strip(b"0123456789 \n"):
             self._drop()
-            raise ConfigurationError(f"{self.path} is in the way: it is no pidfile")
+            raise ConfigurationError(
+                f"{self.path} is in the way: it is no pidfile. Give another --pidfile, or move it away"
+            )
         self._process = os.getpid()
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, b"%d\n" % self._process, 0)

@@ -61,7 +61,13 @@ def find(engine: Engine, peer: Peer, message: Naming, what: str) -> Found | None
     row = _row(engine, message)
     if row is None:
         which = f"with the id {message.id!r}" if message.seq is None else f"number {message.seq}"
-        refuse(engine, peer, message.request, Verdict.UNKNOWN, f"there is no petition {which}")
+        refuse(
+            engine,
+            peer,
+            message.request,
+            Verdict.UNKNOWN,
+            f"there is no petition {which}: orcha ps --all shows those that are kept",
+        )
         return None
     if peer.role != "owner" and row.owner != peer.identity:
         refuse(engine, peer, message.request, Verdict.DENIED, f"{row.id!r} is somebody else's petition")

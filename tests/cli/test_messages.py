@@ -1,0 +1,229 @@
+"""Every message that people meet: what it says, in whose words, and what it tells them to do."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import NamedTuple
+
+import pytest
+
+from orcha.bin import main
+from support import messages
+from support.waiting import wait_for
+
+AT_ONCE = 1
+LONG = "x" * 300
+
+
+def read_aloud(text):
+    """Hold what holds for every message: one line in plain words, without the names of what is inside."""
+    assert text.isprintable(), text
+    assert text == text.strip(), text
+    assert not re.search(r"\b[A-Z]\w*(?:Error|Exception)\b|Traceback|Errno", text), text
+    assert not re.search(r"convert_to_petition|on_start|on_finish|\b(?:argv|cwd|umask)\b|\bNone\b", text), text
+    assert not re.search(r"\b(?:invalid|illegal|bad|oops|sorry)\b", text, re.IGNORECASE), text
+    assert not text.endswith((":", ",", ";", "...", "!")), text
+    first = text.removeprefix("orcha: ")
+    assert first[:1].islower() or first[:1] in "{-'\"/.0123456789" or re.match(r"ORCHA_|[A-Z]\w* ", first), text
+
+
+# --- all of them, as they stand in the source ------------------------------------------------------------------------
+
+EVERY = sorted({(message.by, message.text.strip()) for message in messages.every()})
+INSIDE = {
+    ("RefusedError", "status {}"),  # the service's own: the client has a text for each status
+    ("_say", "usage: orcha core VERB ...\n\nbuilt-in verbs:{}"),  # a page of help
+    ("ConfigurationError", "on_hook_timeout is {}: set it to 'replace' or 'stop'"),  # an argument of a plugin's author
+}
+CURE = re.compile(
+    r"\b(?:give|write|set|run|serve|remove|put|choose|stop|start|move|copy|see|make|leave|point|try|wait|cancel|connect|"
+    r"need|chmod|Give|Remove|retry|another --port|orcha [a-z-]+)\b"
+)
+
+
+def test_there_are_many():
+    assert len(EVERY) > 100
+    assert {by for by, _ in EVERY} >= {"ArgumentTypeError", "ConfigurationError", "refuse", "tell", "note"}
+
+
+@pytest.mark.parametrize(("by", "text"), [each for each in EVERY if each not in INSIDE], ids=lambda text: text[:60])
+def test_every_message_can_be_read_aloud(by, text):
+    read_aloud(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [text for by, text in EVERY if by in messages.ABOUT_OPTIONS | {"ConfigurationError", "EndpointInUseError"}],
+    ids=lambda text: text[:60],
+)
+def test_what_people_can_mend_is_told_with_what_to_do(text):
+    assert CURE.search(text), text
+
+
+# --- wrong options: 2, before anything is asked for ------------------------------------------------------------------
+
+
+class Wrong(NamedTuple):
+    """A wrong command line, and what is said."""
+
+    words: str
+    line: str
+
+
+DURATION = "is no duration: write it as 90, 90s, 5m, 2h or 1h30m"
+WRONG = [
+    Wrong("run", "orcha: there is no command to run: orcha run -- COMMAND"),
+    Wrong("run --", "orcha: there is no command to run: orcha run -- COMMAND"),
+    Wrong("run -- ''", "orcha: there is no command to run: orcha run -- COMMAND"),
+    Wrong("run -g '' true", "argument -g/--group: '' is no name: give 1 to 200 characters"),
+    Wrong(f"run -g {LONG} true", f"argument -g/--group: '{LONG[:40]}'... is no name: give 1 to 200 characters"),
+    Wrong("run --once '' true", "argument --once: '' is no name: give 1 to 200 characters"),
+    Wrong(f"run --label {LONG} true", f"argument --label: '{LONG[:40]}'... has 300 characters: give at most 200"),
+    Wrong("run --name '' true", "argument --name: '' is no id: give 1 to 1024 bytes"),
+    Wrong("run --name \udcff true", "argument --name: '\\udcff' is no text: give it in UTF-8"),
+    Wrong("run --timeout x true", f"argument --timeout: 'x' {DURATION}"),
+    Wrong("run --timeout=-5 true", f"argument --timeout: '-5' {DURATION}"),
+    Wrong("run --timeout nan true", f"argument --timeout: 'nan' {DURATION}"),
+    Wrong(
+        "run --grace 0 true",
+        "argument --grace: '0' is no duration above zero: write it as 90, 90s, 5m, 2h or 1h30m",
+    ),
+    Wrong("run --idle-timeout 9999999d true", "argument --idle-timeout: '9999999d' is too long: give at most 36500d"),
+    Wrong("run --memory much true", "argument --memory: 'much' is no size: write it as 65536, 512M or 2G"),
+    Wrong("run --output-limit 9e9T true", "argument --output-limit: '9e9T' is too much: give less than 4194304T"),
+    Wrong("run --pids x true", "argument --pids: 'x' cannot be: give a whole number of at least 1"),
+    Wrong("run --pids 0 true", "argument --pids: '0' cannot be: give a whole number of at least 1"),
+    Wrong(
+        "run --cpu-share 99999999999999999999 true",
+        "argument --cpu-share: '99999999999999999999' cannot be: give a whole number from 1 to 9007199254740992",
+    ),
+    Wrong("run --stop-signal FOO true", "argument --stop-signal: 'FOO' is no signal: write it as INT, TERM or 15"),
+    Wrong("run --priority high true", "argument -p/--priority: 'high' is no priority: give a number, as 5, -5 or 0.5"),
+    Wrong("run --priority nan true", "argument -p/--priority: 'nan' is no priority: give a number, as 5, -5 or 0.5"),
+    Wrong("run --need gpu true", "argument --need: 'gpu' is no need: write it as gpu=1 or ram_gb=16"),
+    Wrong("run --need gpu=x true", "argument --need: 'x' cannot be: give a whole number of at least 1"),
+    Wrong("run --need a=1 --need a=2 true", "orcha: --need a is given twice: give it once, with the sum"),
+    Wrong(
+        "run --env =x true",
+        "argument -e/--env: '=x' is no variable: write it as NAME=VALUE, or NAME for its value here",
+    ),
+    Wrong("run --cwd '' true", "argument -C/--cwd: the folder has no name: give a path, or leave the option out"),
+    Wrong("run --retry 0 true", "argument --retry: '0' cannot be: give a whole number from 1 to 1000000"),
+    Wrong("run --retry 9999999 true", "argument --retry: '9999999' cannot be: give a whole number from 1 to 1000000"),
+    Wrong(
+        "run --retry 1 --retry-on 300 true",
+        "argument --retry-on: '300' is no end of a command: "
+        "give an exit code up to 255, a signal as SIGKILL, or timeout",
+    ),
+    Wrong(
+        "run --retry-on 3 true",
+        "orcha: the options --retry-... say when and how it is tried again: give --retry N, how often at most, too",
+    ),
+    Wrong(
+        "run --retry 1 --retry-factor 0.5 true",
+        "argument --retry-factor: '0.5' is no factor: give a number of at least 1, as 2 or 1.5",
+    ),
+    Wrong(
+        "run --if-exists attach true",
+        "orcha: --if-exists says what happens where there is one of the same --once KEY: give that too",
+    ),
+    Wrong("ps --limit x", "argument --limit: 'x' cannot be: give a whole number of at least 1"),
+    Wrong("ps --watch x", f"argument -w/--watch: 'x' {DURATION}"),
+    Wrong("ps --group ''", "argument -g/--group: '' is no name: give 1 to 200 characters"),
+    Wrong("logs --tail x a", "argument -n/--tail: 'x' cannot be: give a whole number of at least 0"),
+    Wrong("pause --group ''", "argument -g/--group: '' is no name: give 1 to 200 characters"),
+    Wrong("resume --group ''", "argument -g/--group: '' is no name: give 1 to 200 characters"),
+    Wrong("priority a x", "argument N: 'x' is no priority: give a number, as 5, -5 or 0.5"),
+    Wrong("wait --timeout x a", f"argument --timeout: 'x' {DURATION}"),
+    Wrong(
+        "serve --slots rig=many",
+        "argument --slots: 'rig=many' is no name with a number: write it as nightly=2, nightly=none or nightly=forget",
+    ),
+    Wrong("serve --resource gpu", "argument --resource: 'gpu' is no name with a number: write it as gpu=2"),
+    Wrong("serve --pidfile x", "orcha: --pidfile is for a daemon: give --background too"),
+    Wrong("--port 99999 ps", "argument --port: '99999' is not a port: give a number from 0 to 65535"),
+    Wrong("--port x ps", "argument --port: 'x' is not a port: give a number from 0 to 65535"),
+    Wrong("ps --port 3", "orcha ps: error: --port goes before the command: orcha --port ... ps"),
+]
+
+
+@pytest.mark.parametrize(("words", "line"), WRONG, ids=[wrong.words[:50] for wrong in WRONG])
+def test_a_wrong_option_is_named_with_what_it_takes(words, line, monkeypatch, capsys, orcha_home):
+    given = [word.strip("'") for word in words.split(" ")]
+    monkeypatch.setattr("sys.argv", ["orcha", *given])
+    try:
+        code = main.main()
+    except SystemExit as end:
+        code = end.code
+    said = capsys.readouterr()
+    assert (code, said.out) == (2, "")
+    assert said.err.splitlines()[-1].endswith(line)
+    read_aloud(re.sub(r"^argument \S+: |.*: error: ", "", line))
+
+
+# --- settings and files ----------------------------------------------------------------------------------------------
+
+SETTINGS = [
+    ({"ORCHA_HOOK_DEADLINE": "0"}, "ORCHA_HOOK_DEADLINE is '0': set it to a number, larger than 0"),
+    ({"ORCHA_STORE": "oracle"}, "ORCHA_STORE is 'oracle': set it to sqlite or memory"),
+    ({"ORCHA_COMMANDS": "no"}, "ORCHA_COMMANDS is 'no': set it to a whole number of at least 1"),
+    ({"ORCHA_KEEP_COUNT": "x"}, "ORCHA_KEEP_COUNT is 'x': set it to a number, 0 or larger"),
+]
+
+
+@pytest.mark.parametrize(("environment", "line"), SETTINGS, ids=[line[:40] for _, line in SETTINGS])
+def test_a_wrong_setting_is_named_with_what_it_takes(orcha, free_port, environment, line):
+    done = orcha.run("--port", str(free_port), "serve", **environment)
+    assert (done.returncode, done.stderr) == (78, f"orcha: {line}\n")
+    read_aloud(line)
+
+
+# --- what a service refuses ------------------------------------------------------------------------------------------
+
+REFUSED = [
+    ("show nobody", 1, "there is no petition with the id 'nobody': orcha ps --all shows those that are kept"),
+    ("cancel nobody", 1, "no petition with the id 'nobody' waits or runs: orcha ps shows those that do"),
+    ("priority busy 1", 1, "'busy' is running: only what waits has a place to change"),
+    ("rm busy", 1, "'busy' is running: cancel it first"),
+    (
+        "run --name busy true",
+        125,
+        "the id 'busy' is taken by a petition that is running: wait for it, cancel it, or choose another",
+    ),
+    ("run --need gpu=1 true", 125, "it needs 1 gpu, and the service has no gpu: serve with --resource gpu=1"),
+    ("run --retry 1 --retry-output ( true", 2, "--retry-output is no regular expression: "),
+]
+
+
+def test_what_a_service_refuses_is_told_with_what_to_do(service):
+    assert service.run("run", "--detach", "--name", "busy", "--", "sleep", "1000").returncode == 0
+    wait_for(lambda: "busy  running" in service.run("ps").stdout)
+    for words, code, line in REFUSED:
+        done = service.run(*words.split(" "))
+        assert (done.returncode, done.stdout) == (code, ""), words
+        assert done.stderr.startswith(f"orcha: {line}"), done.stderr
+        assert done.stderr.count("\n") == 1
+        read_aloud(done.stderr.strip())
+
+
+def test_what_cannot_be_executed_is_told_with_its_name(service):
+    ends = {
+        "orcha-no-such-program": (127, "'orcha-no-such-program': there is no such program in the folders of PATH"),
+        "./nothing": (127, "'./nothing': No such file or directory"),
+        "/etc": (126, "'/etc': Permission denied"),
+    }
+    for program, (code, line) in ends.items():
+        done = service.run("run", "--", program)
+        assert (done.returncode, done.stderr) == (code, f"orcha: cannot execute {line}\n")
+
+
+def test_who_waits_is_told_what_is_in_use(service):
+    assert service.run("run", "--detach", "--name", "busy", "--", "sleep", "1000").returncode == 0
+    assert service.run("run", "--detach", "--name", "next", "--", "true").returncode == 0
+    wait_for(lambda: "1 of 1 slots of the machine is in use" in service.run("ps").stdout)
+
+
+def test_an_error_of_the_system_is_told_with_its_file(orcha):
+    run = orcha.run("t", f"throw(OSError({28}, {os.strerror(28)!r}, '/srv/x'))")
+    assert (run.returncode, run.stderr) == (1, "orcha: /srv/x: No space left on device\n")
