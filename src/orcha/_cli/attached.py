@@ -115,6 +115,8 @@ class Attached:
     def _interrupt(self, number: int, _: FrameType | None) -> None:
         """Cancel; nothing here waits, since a signal may come at any moment."""
         self._interrupts += 1
+        if number == signal.SIGINT and self._typing is not None:
+            self._typing.forget()
         known = self._asked is not None and self._asked.finished
         is_away = not self._service.is_connected and not known
         if self._interrupts > 2 or (self._interrupts > 1 and is_away):

@@ -57,12 +57,13 @@ class Detector:
         self._held = b""
 
     def feed(self, data: bytes) -> tuple[bytes, bool]:
-        """Give what goes through, and whether the sequence was typed: then nothing after it is given."""
+        """Give what goes through, and whether the sequence was typed: then what follows is held back."""
         if not self._keys:
             return data, False
         data, self._held = self._held + data, b""
         place = data.find(self._keys)
         if place >= 0:
+            self._held = data[place + len(self._keys) :]
             return data[:place], True
         for length in range(min(len(self._keys) - 1, len(data)), 0, -1):
             if self._keys.startswith(data[-length:]):
@@ -71,6 +72,6 @@ class Detector:
         return data, False
 
     def rest(self) -> bytes:
-        """Give what was held back, when nothing more is typed."""
+        """Give what was held back, when nothing more is to be looked at."""
         held, self._held = self._held, b""
         return held

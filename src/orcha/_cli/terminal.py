@@ -20,14 +20,16 @@ class Terminal:
     """The terminal of a client that is attached.
 
     Keys: every key comes at once and is not shown; Ctrl+C and Ctrl+Z mean what they always mean. Raw: every key is only
-    a byte, for the terminal at the other end.
+    a byte, for the terminal at the other end. Signals: nothing is read, and one character at a time sends SIGQUIT.
     """
 
-    def __init__(self, descriptor: int, *, raw: bool, keys: bytes = b"") -> None:
+    def __init__(self, descriptor: int, *, raw: bool, keys: bytes = b"", signals: bool = False) -> None:
         """Know it; nothing is changed before `enter`. These keys have to come through, whatever else they mean."""
         self._descriptor = descriptor
         self._raw = raw
         self._keys = keys
+        self._signals = signals
+        self._quits_with = keys[:1]
         self._before: list[Any] | None = None
 
     def is_ours(self) -> bool:
@@ -46,10 +48,38 @@ class Terminal:
         try:
             before = termios.tcgetattr(self._descriptor)
             self._before = before
-            changed = _raw(before) if self._raw else _keys(before, self._keys)
+            if self._signals:
+                changed = _quitting(before, self._keys, self._quits_with)
+            else:
+                changed = _raw(before) if self._raw else _keys(before, self._keys)
             termios.tcsetattr(self._descriptor, termios.TCSADRAIN, changed)
         except termios.error:
             self._before = None
+
+    def quit_with(self, key: int) -> None:
+        """Have this key send SIGQUIT, from now on or from the next `enter` on."""
+        self._quits_with = bytes([key])
+        before = self._before
+        if before is None or not self.is_ours():
+            return
+        import termios
+
+        try:
+            changed = _quitting(before, self._keys, self._quits_with)
+            termios.tcsetattr(self._descriptor, termios.TCSANOW, changed)
+        except termios.error:
+            return  # it is gone
+
+    def forget_input(self) -> None:
+        """Drop what was typed and not read, as the terminal itself does at Ctrl+C."""
+        if self._before is None or not self.is_ours():
+            return
+        import termios
+
+        try:
+            termios.tcflush(self._descriptor, termios.TCIFLUSH)
+        except termios.error:
+            return  # it is gone
 
     def leave(self) -> None:
         """Restore its mode, where it was changed and is ours still."""
@@ -83,6 +113,18 @@ def _keys(mode: list[Any], keys: bytes) -> list[Any]:
     if _EXTENDED.intersection(keys):
         changed[_LOCAL] &= ~termios.IEXTEN
     _at_once(changed)
+    return changed
+
+
+def _quitting(mode: list[Any], keys: bytes, key: bytes) -> list[Any]:
+    """Give this mode with a key that sends SIGQUIT; what was typed before stays."""
+    import termios
+
+    changed = [*mode[:_CHARACTERS], list(mode[_CHARACTERS])]
+    changed[_CHARACTERS][termios.VQUIT] = key
+    changed[_LOCAL] |= termios.NOFLSH | termios.ISIG
+    if _FLOW.intersection(keys):
+        changed[0] &= ~termios.IXON
     return changed
 
 

@@ -9,8 +9,9 @@ import sys
 import threading  # noqa: TID251 - a read that waits must not keep the output waiting
 from queue import Queue
 
-from orcha._cli import keys
+from orcha._cli import keys, type_ahead
 from orcha._cli.terminal import Terminal
+from orcha._cli.type_ahead import KeySignals
 from orcha.exceptions import OrchaError
 
 TYPE_CHECKING = False
@@ -68,6 +69,7 @@ class Typing:
         """
         self.keys = os.environ.get(keys.VARIABLE, keys.DEFAULT)
         sequence = keys.parse(self.keys)
+        self._sequence = sequence
         self._detector = keys.Detector(sequence)
         self._service = service
         self._streams = streams
@@ -77,7 +79,19 @@ class Typing:
         self._detach = detach
         self._is_terminal = sys.stdin is not None and os.isatty(0)
         self._alone = self._is_terminal and sys.stdout is not None and os.isatty(1)
-        self._terminal = Terminal(0, raw=tty, keys=sequence)
+        self._idle = self._alone and not forward
+        """Whether all that is typed but the keys is the shell's, afterwards."""
+        self._reads = forward or (self._idle and bool(sequence))
+        self._signals: KeySignals | None = None
+        if self._idle and sequence and type_ahead.is_alone() and not type_ahead.can_give_back(0):
+            self._reads = False
+            self._terminal = Terminal(0, raw=False, keys=sequence, signals=True)
+            self._signals = KeySignals(sequence, self._terminal.quit_with, _alarm)
+        else:
+            self._terminal = Terminal(0, raw=tty, keys=sequence)
+        self._typed_ahead = bytearray()
+        self._reading = threading.RLock()
+        """Held while the terminal is read, and where that must not happen."""
         self._ahead: Queue[bytes | None] = Queue(maxsize=0 if self._is_terminal else _AHEAD)
         self._over = threading.Event()
         self._moved = threading.Condition()
@@ -87,17 +101,12 @@ class Typing:
         self._place: tuple[int, int] | None = None
         self.has_begun = False
         """Whether the command is known to run: from then on Ctrl+C is a key for its terminal."""
-        self._changes = self._is_terminal and (tty or (self._alone and not forward))
+        self._changes = self._is_terminal and (tty or self._idle)
 
     @property
     def can_detach(self) -> bool:
         """Whether the keys can be typed."""
-        return self._reads and self._is_terminal and bool(keys.parse(self.keys))
-
-    @property
-    def _reads(self) -> bool:
-        """Whether standard input is read at all: where a pager reads the terminal it is not."""
-        return self._forward or self._alone
+        return (self._reads or self._signals is not None) and self._is_terminal and bool(self._sequence)
 
     def size(self) -> tuple[int, int]:
         """Give the terminal's rows and columns."""
@@ -106,7 +115,7 @@ class Typing:
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
         """Read it; the terminal's mode is restored afterwards, whatever happens."""
-        if not self._reads:
+        if not (self._reads or self._changes):
             yield
             return
         handlers: dict[int, Handler] = {signal.SIGUSR1: self._raise_detached}
@@ -114,20 +123,24 @@ class Typing:
             handlers[signal.SIGTTIN] = signal.SIG_IGN  # a read where it is not ours fails instead
         if self._changes:
             handlers |= {signal.SIGTSTP: self._stop, signal.SIGCONT: self._continue}
-            if signal.getsignal(signal.SIGQUIT) is not signal.SIG_IGN:
+            if self._signals is not None:
+                handlers |= {signal.SIGQUIT: self._key, signal.SIGALRM: self._first_key}
+            elif signal.getsignal(signal.SIGQUIT) is not signal.SIG_IGN:
                 handlers[signal.SIGQUIT] = self._quit
         if self._tty:
             handlers[signal.SIGWINCH] = self._resize
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
-            if self._changes:
-                self._terminal.enter()
-            for target in (self._read, self._send) if self._forward else (self._read,):
+            self._enter()
+            for target in (self._read, self._send) if self._forward else (self._watch,) if self._reads else ():
                 threading.Thread(target=target, name=f"orcha-stdin{target.__name__}", daemon=True).start()
             yield
         finally:
             self._over.set()
-            self._terminal.leave()
+            if self._signals is not None:
+                _alarm(0)
+            with self._reading:
+                self._leave()
             for number, handler in before.items():
                 signal.signal(number, handler if number != signal.SIGUSR1 else signal.SIG_IGN)  # it may be on its way
 
@@ -141,26 +154,70 @@ class Typing:
     def _stop(self, _: int, __: FrameType | None) -> None:
         """Stop as Ctrl+Z says, with the terminal as it was; go on with it as it has to be."""
         self._streams.leave()
-        self._terminal.leave()
-        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTSTP)  # returns when it goes on: at once, where nobody could continue it
+        with self._reading:
+            self.forget()
+            self._leave()
+            signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTSTP)  # returns when it goes on: at once, where nobody could continue it
         self._continue(0, None)
 
     def _quit(self, _: int, __: FrameType | None) -> None:
         """Die as the signal says, with the terminal as it was; the command goes on, as for a client that is killed."""
         self._over.set()
         self._streams.leave()
-        self._terminal.leave()
+        with self._reading:
+            self.forget()
+            self._leave()
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGQUIT)
 
     def _continue(self, _: int, __: FrameType | None) -> None:
         """Go on."""
         signal.signal(signal.SIGTSTP, self._stop)
-        self._terminal.enter()
+        self._enter()
         self._streams.enter()
         if self._tty:
             self._resize(0, None)
+
+    def _key(self, _: int, __: FrameType | None) -> None:
+        """Take one of the keys that leave it; leave at the last one."""
+        if self._signals is not None and self._signals.typed() and not self._over.is_set():
+            raise self._detach()
+
+    def _first_key(self, _: int, __: FrameType | None) -> None:
+        """Wait for the first key again: the next one has not followed."""
+        if self._signals is not None:
+            self._signals.begin()
+
+    def forget(self) -> None:
+        """Drop what was typed for the shell, as a terminal does at Ctrl+C and Ctrl+Z; in the main thread."""
+        if self._idle:
+            with self._reading:
+                self._typed_ahead.clear()
+                self._detector.rest()
+                if self._signals is not None:  # else the terminal has done so itself
+                    self._terminal.forget_input()
+
+    # --- the terminal, in the main thread -------------------------------------------------------------------------
+
+    def _enter(self) -> None:
+        """Have the terminal as it has to be."""
+        if self._changes and (self._reads or self._signals is not None):
+            if self._signals is not None:
+                self._signals.begin()
+            self._terminal.enter()
+
+    def _leave(self) -> None:
+        """Have it as it was, with all that is the shell's; called with `_reading` held: nobody reads it again."""
+        ours = self._terminal.is_ours()
+        if self._reads and self._idle and ours:
+            self._typed_ahead += self._detector.rest()
+            while _has_input(0) and (data := _read()):
+                self._typed_ahead += data
+        typed, self._typed_ahead = bytes(self._typed_ahead), bytearray()
+        self._terminal.leave()
+        if typed and ours:
+            type_ahead.give_back(0, typed)
 
     def _resize(self, _: int, __: FrameType | None) -> None:
         """Tell the command's terminal the size of this one."""
@@ -168,6 +225,27 @@ class Typing:
             self._service.ask_to_resize(*self._place, *self.size())
 
     # --- the reading thread ---------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Read what is the shell's, to be given back, until the keys are typed."""
+        while not self._over.is_set():
+            if not self._terminal.is_ours():
+                self._over.wait(_NOT_OURS)
+                continue
+            with self._reading:
+                if not self._over.is_set():
+                    self._terminal.enter()
+            _has_input(0, for_ever=True)
+            with self._reading:
+                if self._over.is_set() or not self._terminal.is_ours() or not _has_input(0):
+                    continue
+                data = _read()
+                passed, left = self._detector.feed(data)
+                self._typed_ahead += passed[: type_ahead.MOST - len(self._typed_ahead)]  # as a terminal does
+            if left:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            if left or not data:
+                return
 
     def _read(self) -> None:
         """Read until the end, or until the keys are typed."""
@@ -290,8 +368,26 @@ class Typing:
 
 
 def _wait_for_input() -> None:
+    _has_input(0, for_ever=True)
+
+
+def _has_input(descriptor: int, *, for_ever: bool = False) -> bool:
+    """Tell whether something can be read; wait for that, where wanted."""
     from select import POLLIN, poll
 
     poller = poll()
-    poller.register(0, POLLIN)
-    poller.poll()
+    poller.register(descriptor, POLLIN)
+    return bool(poller.poll(None if for_ever else 0))
+
+
+def _read() -> bytes:
+    """Read what there is of a terminal; nothing where that is gone."""
+    try:
+        return os.read(0, _AT_ONCE)
+    except OSError:
+        return b""
+
+
+def _alarm(seconds: float) -> None:
+    """Have SIGALRM sent after so many seconds; never, for 0."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
