@@ -13,6 +13,7 @@ from orcha._wire.dial import dial
 from orcha._wire.endpoint import Endpoint
 from orcha._wire.messages import ClientMessage, Ping, Reply, ServiceMessage, Verdict
 from orcha._wire.server import Limits, Peer, Server, ServerSettings
+from orcha._wire.tls import client_context
 
 
 class Answering:
@@ -43,6 +44,10 @@ class Answering:
     def raw(self) -> socket.socket:
         """Connect over TCP and say nothing."""
         return socket.create_connection(("127.0.0.1", self.server.port), 30)
+
+    def stranger(self) -> socket.socket:
+        """Connect over TCP, speak TLS, and say nothing more."""
+        return client_context().wrap_socket(self.raw())
 
     def serves(self) -> bool:
         """Tell whether a client comes in and is answered."""

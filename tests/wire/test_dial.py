@@ -23,7 +23,7 @@ from orcha._wire.handshake import OK, ServerHello
 from orcha._wire.keys import make_key, parse_key
 from orcha._wire.messages import Ping, Reply, Verdict
 from orcha._wire.server import Server, ServerSettings
-from orcha._wire.tls import TlsSession, client_context, server_tls
+from orcha._wire.tls import client_context, server_tls
 from orcha.exceptions import AuthenticationError, ConfigurationError, OrchaConnectionError
 from support.answering import ask
 from support.ports import free_port
@@ -94,29 +94,27 @@ def test_who_does_not_answer_is_told(orcha_home):
     gate = threading.Event()
     with fake(lambda _: gate.wait()) as (_, port):
         try:
-            for tls in (False, True):
-                with pytest.raises(OrchaConnectionError, match="does not answer"):
-                    dial(at(port), tls=tls, timeout=0.05)
+            with pytest.raises(OrchaConnectionError, match="does not answer"):
+                dial(at(port), timeout=0.05)
         finally:
             gate.set()
 
 
 def test_an_echo_is_no_service(orcha_home):
-    def echo(sock):
-        sock.sendall(sock.recv(4096))
-
-    with fake(echo) as (_, port), pytest.raises(OrchaConnectionError, match="no service of Orcha: it sends back what"):
+    with fake(lambda sock: sock.sendall(sock.recv(4096))) as (_, port), pytest.raises(OrchaConnectionError):
         dial(at(port))
 
 
 def test_a_squatter_on_the_port_learns_no_proof(orcha_home):
     """Who took the port while the service was away asks for nothing, or for a proof, and gets nowhere."""
     heard = []
+    mine = server_tls().context
 
     def squat(sock):
-        sock.recv(4096)
-        sock.sendall(frame(ServerHello(OK, 1, 0, bytes(16)).pack()))
-        heard.append(sock.recv(4096))
+        with mine.wrap_socket(sock, server_side=True) as client:
+            client.recv(4096)
+            client.sendall(frame(ServerHello(OK, 1, 0, bytes(16)).pack()))
+            heard.append(client.recv(4096))
 
     with fake(squat) as (_, port), pytest.raises(AuthenticationError):
         dial(at(port))
@@ -132,14 +130,14 @@ def test_a_dead_socket_is_passed_over(answering, links, orcha_home):
     folder.mkdir(0o700)
     with socket.socket(socket.AF_UNIX) as old:
         old.bind(str(folder / "orcha.sock"))
-    assert links(at(running.server.port, str(folder))).transport == "tcp"
+    assert links(at(running.server.port, str(folder))).transport == "tls"
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o777])
 def test_a_folder_that_others_may_change_is_not_trusted(answering, links, mode):
     running = answering()
     Path(running.endpoint.folder).chmod(mode)
-    assert links(running.endpoint).transport == "tcp"
+    assert links(running.endpoint).transport == "tls"
 
 
 @ROOT
@@ -147,27 +145,27 @@ def test_a_folder_or_socket_of_another_user_is_not_trusted(answering, links):
     running = answering()
     folder, path = Path(running.endpoint.folder), Path(running.endpoint.socket_path)
     os.chown(folder, STRANGER, STRANGER)
-    assert links(running.endpoint).transport == "tcp"
+    assert links(running.endpoint).transport == "tls"
     os.chown(folder, 0, 0)
     assert links(running.endpoint).transport == "unix"
     os.chown(path, STRANGER, STRANGER)
-    assert links(running.endpoint).transport == "tcp"
+    assert links(running.endpoint).transport == "tls"
 
 
 def test_a_link_in_place_of_folder_or_socket_is_not_trusted(answering, links, orcha_home):
     running = answering()
     (orcha_home / "link").symlink_to(running.endpoint.folder)
-    assert links(at(running.server.port, str(orcha_home / "link"))).transport == "tcp"
+    assert links(at(running.server.port, str(orcha_home / "link"))).transport == "tls"
     (orcha_home / "other").mkdir(0o700)
     (orcha_home / "other" / "orcha.sock").symlink_to(running.endpoint.socket_path)
-    assert links(at(running.server.port, str(orcha_home / "other"))).transport == "tcp"
+    assert links(at(running.server.port, str(orcha_home / "other"))).transport == "tls"
 
 
 @pytest.mark.parametrize("uid", [handshake.NOBODY, STRANGER])
 def test_a_service_of_another_user_behind_the_socket_is_not_trusted(answering, links, monkeypatch, uid):
     running = answering()
     monkeypatch.setattr(dial_module, "peer_credentials", lambda _: (1, uid, uid))
-    assert links(running.endpoint).transport == "tcp"
+    assert links(running.endpoint).transport == "tls"
 
 
 def test_what_is_no_service_behind_the_socket_is_told(orcha_home):
@@ -263,10 +261,10 @@ def test_another_user_does_not_come_in_without_the_key(answering, open_world, ho
 def test_another_user_comes_in_with_the_key(answering, open_world, home_of_others):
     key = make_key()
     running = answering(key=key)
-    assert as_user(STRANGER, running, home_of_others, key.text) == ["tcp 0", "tcp 0"]
+    assert as_user(STRANGER, running, home_of_others, key.text) == ["tls 0", "tls 0"]
     Path(running.endpoint.folder).chmod(0o755)
     Path(running.endpoint.socket_path).chmod(0o666)
-    assert as_user(STRANGER, running, home_of_others, key.text) == ["unix 0", "tcp 0"]
+    assert as_user(STRANGER, running, home_of_others, key.text) == ["unix 0", "tls 0"]
 
 
 @ROOT
@@ -287,7 +285,7 @@ def test_root_does_not_take_another_users_service_for_its_own(orcha_home, links)
     try:
         os.chown(orcha_home / "e", STRANGER, STRANGER)
         os.chown(orcha_home / "e" / "orcha.sock", STRANGER, STRANGER)
-        assert links(at(running.port, str(orcha_home / "e"))).transport == "tcp"
+        assert links(at(running.port, str(orcha_home / "e"))).transport == "tls"
     finally:
         running.stop()
 
@@ -311,8 +309,7 @@ def test_a_weak_key_goes_to_no_other_machine(orcha_home, monkeypatch):
         with pytest.raises(OrchaConnectionError):
             dial(at(port), "short")
     assert heard[0] == b""
-    assert heard[2][:1] == b"\x16"
-    assert heard[1][:1] == b"\x16"  # TLS: what is not on loopback is never spoken to in plain
+    assert heard[1][:1] == heard[2][:1] == b"\x16"  # TLS: nothing is said in plain over TCP
 
 
 def test_a_key_file_that_cannot_be_read_is_told_and_not_who_listens(answering, monkeypatch):
@@ -339,7 +336,7 @@ def test_a_key_that_is_named_is_proved_on_the_socket_too(answering, links):
 
 def test_who_stands_between_with_another_certificate_gets_nowhere(answering, orcha_home):
     """Passes every byte on, both ways, but has to speak TLS with a certificate of its own."""
-    running = answering(tls=True, limits={"refusal_delay": 0.0})
+    running = answering(limits={"refusal_delay": 0.0})
     mine = server_tls()
 
     def between(sock):
@@ -351,7 +348,7 @@ def test_who_stands_between_with_another_certificate_gets_nowhere(answering, orc
                     client.sendall(service.recv(65536))
 
     with fake(between) as (_, port), pytest.raises(AuthenticationError):
-        dial(at(port), tls=True)
+        dial(at(port))
     assert running.messages.empty()
 
 
@@ -360,7 +357,7 @@ def test_two_starts_have_two_certificates():
 
 
 def test_older_versions_of_tls_are_refused(answering):
-    running = answering(tls=True)
+    running = answering()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -370,30 +367,15 @@ def test_older_versions_of_tls_are_refused(answering):
 
 
 def test_no_tickets_are_given(answering, links):
-    running = answering(tls=True)
-    link = links(running.remote, tls=True)
+    running = answering()
+    link = links(running.remote)
     ask(link, Ping(1))
     assert link._tls._tls.session.has_ticket is False
 
 
-def test_a_plain_service_dialled_with_tls_and_the_other_way_round_is_told(answering, links, orcha_home):
-    running = answering()
-    with pytest.raises(OrchaConnectionError):
-        links(running.remote, tls=True)
-
-    def speak_tls(sock):
-        session = TlsSession(server_tls().context, server=True)
-        with contextlib.suppress(ssl.SSLError):
-            session.receive(sock.recv(4096))
-        sock.sendall(session.outgoing())
-
-    with fake(speak_tls) as (_, port), pytest.raises(OrchaConnectionError):
-        links(at(port))
-
-
 def test_an_orderly_end_of_tls_is_an_end(answering, links):
-    running = answering(tls=True)
-    link = links(running.remote, tls=True)
+    running = answering()
+    link = links(running.remote)
     ask(link, Ping(1))
     with contextlib.suppress(ssl.SSLWantReadError):
         link._tls._tls.unwrap()
@@ -408,9 +390,9 @@ def test_tls_without_memory_files_uses_a_temporary_one(monkeypatch):
 
 
 def test_several_threads_send_while_one_reads(answering, links):
-    for tls in (False, True):
-        running = answering(tls=True) if tls else answering()
-        link = links(running.remote, tls=tls)
+    running = answering()
+    for endpoint in (running.endpoint, running.remote):
+        link = links(endpoint)
 
         def send(start, link=link):
             for number in range(start, start + 100):
@@ -425,7 +407,6 @@ def test_several_threads_send_while_one_reads(answering, links):
         for thread in threads:
             thread.join()
         assert sorted(answers) == list(range(300))
-        running.server.stop()
 
 
 # --- a link ----------------------------------------------------------------------------------------------------------

@@ -28,9 +28,9 @@ class Channel:
 
 def vectors():
     """Give each vector's bytes by its name in the document."""
-    client_hello = ClientHello(1, 1, handshake.TCP, KEY.id, "127.0.0.1:50000").pack()
+    client_hello = ClientHello(1, 1, handshake.TLS, KEY.id, "127.0.0.1:50000").pack()
     server_hello = ServerHello(0, 1, 1, b"\xaa" * 16).pack()
-    binding = binding_of(client_hello, server_hello, b"")
+    binding = binding_of(client_hello, server_hello, b"\xcc" * 32)
     client = scram.ScramClient(KEY, binding, b"clientnonce")
     record = record_of(KEY, salt=b"\xbb" * 16)
     server = scram.ScramServer({KEY.id: record}.get, record, binding, b"servernonce")

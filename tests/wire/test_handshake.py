@@ -19,7 +19,6 @@ from orcha._wire.handshake import (
     OK,
     SCRAM_SHA_256,
     STOPPING,
-    TCP,
     TLS,
     TRANSPORT,
     UNIX,
@@ -31,7 +30,6 @@ from orcha._wire.handshake import (
     Door,
     HandshakeError,
     RefusedError,
-    SelfConnectionError,
     ServerHandshake,
     ServerHello,
     binding_of,
@@ -68,7 +66,7 @@ def converse(client, server, tamper=lambda _step, body: body, status=OK):
             return sent
 
 
-def outcome(tamper, *, key=KEY, transport=TCP, **options):
+def outcome(tamper, *, key=KEY, transport=TLS, **options):
     """Give (the error that ended it, whether the client was content, whom the server let in)."""
     client = ClientHandshake(transport, ENDPOINT, key)
     server = ServerHandshake(DOOR, transport, **options)
@@ -80,7 +78,7 @@ def outcome(tamper, *, key=KEY, transport=TCP, **options):
 
 
 def test_who_has_the_key_comes_in():
-    client, server = ClientHandshake(TCP, ENDPOINT, KEY), ServerHandshake(DOOR, TCP)
+    client, server = ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, TLS)
     sent = converse(client, server)
     assert len(sent) == BODIES
     assert server.admission == Admission(f"key:{KEY.id}", "owner")
@@ -119,8 +117,8 @@ def test_nobody_else_does_and_all_get_the_same_answer(key):
 
 def test_an_unknown_id_gets_the_same_salt_each_time_and_others_get_others():
     def salt_for(key_id):
-        server = ServerHandshake(DOOR, TCP)
-        server.receive(ClientHello(1, 1, TCP, key_id, ENDPOINT).pack())
+        server = ServerHandshake(DOOR, TLS)
+        server.receive(ClientHello(1, 1, TLS, key_id, ENDPOINT).pack())
         answer = server.receive(b"p=orcha,,n=" + key_id.encode() + b",r=nonce")[HEADER:]
         return answer.split(b",")[1:]
 
@@ -132,10 +130,10 @@ def test_an_unknown_id_gets_the_same_salt_each_time_and_others_get_others():
 
 
 def lengths():
-    return [len(body) for body in converse(ClientHandshake(TCP, ENDPOINT, KEY), ServerHandshake(DOOR, TCP))]
+    return [len(body) for body in converse(ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, TLS))]
 
 
-def refused(tamper, step, *, transport=TCP, **options):
+def refused(tamper, step, *, transport=TLS, **options):
     error, content, admission = outcome(tamper, transport=transport, **options)
     assert error is not None
     assert not content
@@ -191,7 +189,7 @@ def test_the_certificate_counts():
 
 
 def test_a_transport_lied_about_is_refused():
-    client, server = ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, TCP)
+    client, server = ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, UNIX)
     with pytest.raises(RefusedError) as refusal:
         converse(client, server)
     assert not refusal.value.late
@@ -200,12 +198,25 @@ def test_a_transport_lied_about_is_refused():
         client.receive(refusal.value.answer[HEADER:])
 
 
+def test_a_client_that_dialled_another_address_or_port_is_refused_before_any_proof():
+    for reached_as in ({"127.0.0.1:50001"}, {"127.0.0.2:50000"}, {"[::1]:50000"}, set()):
+        client, server = ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, TLS, reached_as=reached_as)
+        with pytest.raises(RefusedError) as refusal:
+            converse(client, server)
+        assert not refusal.value.late
+        with pytest.raises(AuthenticationError, match="passes connections on"):
+            client.receive(refusal.value.answer[HEADER:])
+    client, server = ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, TLS, reached_as={ENDPOINT})
+    converse(client, server)
+    assert server.admission is not None
+
+
 def test_a_transport_lied_about_on_both_ways_is_refused():
-    client, server = ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, TCP)
+    client, server = ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, UNIX)
 
     def tamper(step, body):
         if step == 0:
-            return ClientHello.unpack(body)._replace(transport=TCP).pack()
+            return ClientHello.unpack(body)._replace(transport=UNIX).pack()
         return body
 
     with pytest.raises(RefusedError):
@@ -214,8 +225,8 @@ def test_a_transport_lied_about_on_both_ways_is_refused():
 
 
 def test_a_replayed_conversation_is_refused():
-    sent = converse(ClientHandshake(TCP, ENDPOINT, KEY), ServerHandshake(DOOR, TCP))
-    server = ServerHandshake(DOOR, TCP)
+    sent = converse(ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, TLS))
+    server = ServerHandshake(DOOR, TLS)
     server.receive(sent[0])
     server.receive(sent[2])
     with pytest.raises(RefusedError):
@@ -224,18 +235,18 @@ def test_a_replayed_conversation_is_refused():
 
 
 def test_a_replayed_server_is_refused():
-    sent = converse(ClientHandshake(TCP, ENDPOINT, KEY), ServerHandshake(DOOR, TCP))
-    client = ClientHandshake(TCP, ENDPOINT, KEY)
+    sent = converse(ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, TLS))
+    client = ClientHandshake(TLS, ENDPOINT, KEY)
     client.receive(sent[1])
     with pytest.raises(AuthenticationError, match="nonce"):
         client.receive(sent[3])
 
 
 def test_a_proof_from_another_conversation_is_refused():
-    first, second = ServerHandshake(DOOR, TCP), ServerHandshake(DOOR, TCP)
-    client = ClientHandshake(TCP, ENDPOINT, KEY)
+    first, second = ServerHandshake(DOOR, TLS), ServerHandshake(DOOR, TLS)
+    client = ClientHandshake(TLS, ENDPOINT, KEY)
     client.receive(first.receive(client.start()[HEADER:])[HEADER:])
-    other = ClientHandshake(TCP, ENDPOINT, KEY)
+    other = ClientHandshake(TLS, ENDPOINT, KEY)
     first_message = other.receive(second.receive(other.start()[HEADER:])[HEADER:])
     proof = other.receive(second.receive(first_message[HEADER:])[HEADER:])
     first.receive(first_message[HEADER:])
@@ -244,17 +255,17 @@ def test_a_proof_from_another_conversation_is_refused():
 
 
 def test_swapped_roles_are_refused():
-    client = ClientHandshake(TCP, ENDPOINT, KEY)
-    with pytest.raises(SelfConnectionError):
+    client = ClientHandshake(TLS, ENDPOINT, KEY)
+    with pytest.raises(OrchaConnectionError):
         client.receive(client.start()[HEADER:])
     with pytest.raises(HandshakeError):
-        ServerHandshake(DOOR, TCP).receive(ServerHello(OK, 1, 1, bytes(16)).pack())
-    client = ClientHandshake(TCP, ENDPOINT, KEY)
+        ServerHandshake(DOOR, TLS).receive(ServerHello(OK, 1, 1, bytes(16)).pack())
+    client = ClientHandshake(TLS, ENDPOINT, KEY)
     first = client.receive(ServerHello(OK, 1, SCRAM_SHA_256, bytes(16)).pack())
     with pytest.raises(AuthenticationError):
         client.receive(first[HEADER:])
-    client = ClientHandshake(TCP, ENDPOINT, KEY)
-    server = ServerHandshake(DOOR, TCP)
+    client = ClientHandshake(TLS, ENDPOINT, KEY)
+    server = ServerHandshake(DOOR, TLS)
     challenge = server.receive(client.receive(server.receive(client.start()[HEADER:])[HEADER:])[HEADER:])
     with pytest.raises(RefusedError):
         server.receive(challenge[HEADER:])
@@ -264,7 +275,7 @@ def test_swapped_roles_are_refused():
 
 
 def test_a_service_that_asks_for_no_proof_over_tcp_is_not_believed():
-    for transport, key in ((TCP, KEY), (TLS, KEY), (UNIX, KEY), (TCP, None)):
+    for transport, key in ((TLS, KEY), (UNIX, KEY), (TLS, None)):
         client = ClientHandshake(transport, ENDPOINT, key)
         with pytest.raises(AuthenticationError):
             client.receive(ServerHello(OK, 1, 0, bytes(16)).pack())
@@ -308,8 +319,8 @@ def test_a_challenge_that_is_not_well_formed_is_refused(message):
     ],
 )
 def test_a_first_message_that_is_not_well_formed_ends_the_handshake(message):
-    server = ServerHandshake(DOOR, TCP)
-    server.receive(ClientHello(1, 1, TCP, KEY.id, ENDPOINT).pack())
+    server = ServerHandshake(DOOR, TLS)
+    server.receive(ClientHello(1, 1, TLS, KEY.id, ENDPOINT).pack())
     with pytest.raises(HandshakeError):
         server.receive(message)
 
@@ -388,7 +399,7 @@ def test_a_client_says_why_it_did_not_come_in(status, error, text):
 def test_a_service_without_room_or_that_stops_says_so():
     for status in (BUSY, STOPPING):
         with pytest.raises(RefusedError) as refusal:
-            converse(ClientHandshake(TCP, ENDPOINT, KEY), ServerHandshake(DOOR, TCP), status=status)
+            converse(ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, TLS), status=status)
         assert ServerHello.unpack(refusal.value.answer[HEADER:]).status == status
 
 
@@ -396,8 +407,8 @@ def test_a_service_without_room_or_that_stops_says_so():
     ("lowest", "highest", "status"), [(1, 1, OK), (1, 9, OK), (2, 9, VERSION), (0, 0, VERSION), (5, 1, VERSION)]
 )
 def test_the_highest_version_in_common_is_spoken(lowest, highest, status):
-    server = ServerHandshake(DOOR, TCP)
-    hello = ClientHello(lowest, highest, TCP, "", ENDPOINT).pack()
+    server = ServerHandshake(DOOR, TLS)
+    hello = ClientHello(lowest, highest, TLS, "", ENDPOINT).pack()
     if status == OK:
         answer = server.receive(hello)
     else:
@@ -410,7 +421,7 @@ def test_the_highest_version_in_common_is_spoken(lowest, highest, status):
 def test_a_version_or_proof_that_the_client_does_not_speak_is_refused():
     for version, method, error in ((2, 1, OrchaError), (0, 1, OrchaError), (1, 2, OrchaConnectionError)):
         with pytest.raises(error):
-            ClientHandshake(TCP, ENDPOINT, KEY).receive(ServerHello(OK, version, method, bytes(16)).pack())
+            ClientHandshake(TLS, ENDPOINT, KEY).receive(ServerHello(OK, version, method, bytes(16)).pack())
 
 
 @given(
@@ -442,7 +453,7 @@ def test_a_servers_hello_comes_out_as_it_went_in(hello):
     )
 )
 def test_a_server_takes_any_garbage_for_what_it_is(bodies):
-    server = ServerHandshake(DOOR, TCP)
+    server = ServerHandshake(DOOR, TLS)
     try:
         for body in bodies:
             server.receive(body)
@@ -453,13 +464,13 @@ def test_a_server_takes_any_garbage_for_what_it_is(bodies):
 
 @given(st.lists(st.binary(max_size=60), min_size=1, max_size=3), st.booleans())
 def test_a_client_takes_any_garbage_for_what_it_is(bodies, after_hello):
-    client = ClientHandshake(TCP, ENDPOINT, KEY)
+    client = ClientHandshake(TLS, ENDPOINT, KEY)
     if after_hello:
         client.receive(ServerHello(OK, 1, SCRAM_SHA_256, bytes(16)).pack())
     try:
         for body in bodies:
             client.receive(body)
-    except (OrchaError, SelfConnectionError):
+    except OrchaError:
         pass
     assert not client.done
 
@@ -528,5 +539,5 @@ def test_the_example_of_rfc_7677_comes_out():
 
 
 def test_names_of_transports_are_complete():
-    assert sorted(handshake.TRANSPORTS) == [UNIX, TCP, TLS]
-    assert len(set(itertools.chain(handshake.TRANSPORTS.values()))) == 3
+    assert sorted(handshake.TRANSPORTS) == [UNIX, TLS]
+    assert len(set(itertools.chain(handshake.TRANSPORTS.values()))) == 2

@@ -76,7 +76,7 @@ def test_a_dead_port_of_that_range_is_no_service_and_stays_free(orcha_home, dead
     for _ in range(50):
         with pytest.raises(OrchaConnectionError, match="no service answers"):
             dial(endpoint)
-    for listener in listening.listen_tcp(endpoint, tls=False):
+    for listener in listening.listen_tcp(endpoint):
         listener.close()
 
 
@@ -102,7 +102,7 @@ def test_a_port_that_is_let_go_of_in_a_moment_is_waited_for(monkeypatch, taken):
             process.wait()
 
     monkeypatch.setattr(listening.time, "sleep", look_again)
-    for listener in listening.listen_tcp(Endpoint("127.0.0.1", port), tls=False):
+    for listener in listening.listen_tcp(Endpoint("127.0.0.1", port)):
         listener.close()
     assert len(looks) == 3
 
@@ -110,7 +110,7 @@ def test_a_port_that_is_let_go_of_in_a_moment_is_waited_for(monkeypatch, taken):
 def test_who_keeps_a_port_is_named(taken):
     process, port = taken
     with pytest.raises(EndpointInUseError) as refused:
-        listening.listen_tcp(Endpoint("127.0.0.1", port), tls=False)
+        listening.listen_tcp(Endpoint("127.0.0.1", port))
     assert refused.value.exit_code == 69
     told = rf"127.0.0.1:{port} is taken by another program \(pid {process.pid}, python.*\): end that first, or choose"
     assert re.match(told, str(refused.value))
@@ -124,4 +124,4 @@ def test_a_port_of_a_process_that_hangs_at_its_end_is_given_up_in_time(monkeypat
     clock = iter(range(1000))
     monkeypatch.setattr(listening.time, "monotonic", lambda: next(clock))
     with pytest.raises(EndpointInUseError, match=f"pid {process.pid}"):
-        listening.listen_tcp(Endpoint("127.0.0.1", port), tls=False)
+        listening.listen_tcp(Endpoint("127.0.0.1", port))

@@ -17,6 +17,7 @@ from orcha._wire import server as server_module
 from orcha._wire.connection import time_left
 from orcha._wire.endpoint import Endpoint
 from orcha._wire.frames import decode_service_message, encode
+from orcha._wire.handshake import TLS
 from orcha._wire.limits import Limits, descriptor_limit
 from orcha._wire.messages import Error, Ping, Reply, Verdict
 from orcha._wire.server import Server, ServerSettings, _make_loop
@@ -115,7 +116,7 @@ def test_where_descriptors_are_short_the_oldest_stranger_makes_room(answering):
 
 def test_a_stranger_that_yields_before_it_was_adopted_is_closed(answering):
     running = answering(limits={"strangers": 1, "handshake_deadline": 600})
-    (listener,) = [sock for sock, kind in running.server._listeners.items() if kind == 2]
+    (listener,) = [sock for sock, kind in running.server._listeners.items() if kind == TLS]
     gate = threading.Event()
     running.server._loop.call_soon_threadsafe(gate.wait)
     socks = [socket.create_connection(listener.getsockname(), 30) for _ in range(5)]
@@ -147,8 +148,8 @@ def test_nothing_is_done_after_a_message_that_ended_the_connection(answering, li
 
 
 def test_a_peer_whose_tls_is_broken_is_cut_off_and_the_others_get_theirs(answering, links):
-    running = answering(tls=True)
-    link, other = links(running.remote, tls=True), links(running.remote, tls=True)
+    running = answering()
+    link, other = links(running.remote), links(running.remote)
     ask(link, Ping(1))
     broken, _ = running.messages.get(timeout=30)
     ask(other, Ping(1))
@@ -219,11 +220,11 @@ def resolving(monkeypatch, *addresses):
 
 def test_an_address_that_a_name_has_but_this_machine_has_not_is_passed_over(monkeypatch):
     resolving(monkeypatch, "192.0.2.1", "127.0.0.1")
-    (listener,) = listening.listen_tcp(Endpoint("both", 0), tls=True)
+    (listener,) = listening.listen_tcp(Endpoint("both", 0))
     listener.close()
     resolving(monkeypatch, "192.0.2.1")
     with pytest.raises(ConfigurationError, match="cannot listen"):
-        listening.listen_tcp(Endpoint("away", 0), tls=True)
+        listening.listen_tcp(Endpoint("away", 0))
 
 
 def test_where_one_of_several_addresses_is_taken_none_is_kept(monkeypatch):
@@ -232,13 +233,7 @@ def test_where_one_of_several_addresses_is_taken_none_is_kept(monkeypatch):
         other.listen()
         resolving(monkeypatch, "127.0.0.1", "127.0.0.2")
         with pytest.raises(EndpointInUseError):
-            listening.listen_tcp(Endpoint("both", other.getsockname()[1]), tls=False)
-
-
-def test_a_name_that_stands_for_an_address_of_others_is_refused_without_tls(monkeypatch):
-    resolving(monkeypatch, "127.0.0.1", "10.0.0.1")
-    with pytest.raises(ConfigurationError, match="without TLS"):
-        listening.listen_tcp(Endpoint("localhost", 0), tls=False)
+            listening.listen_tcp(Endpoint("both", other.getsockname()[1]))
 
 
 def test_a_socket_that_cannot_be_bound_is_not_kept_open(tmp_path):
@@ -257,8 +252,8 @@ def test_a_service_without_a_certificate_is_not_believed():
 
 
 def test_an_end_of_tls_is_an_end_for_the_client_too(answering, links):
-    running = answering(tls=True)
-    link = links(running.remote, tls=True)
+    running = answering()
+    link = links(running.remote)
     ask(link, Ping(1))
     peer, _ = running.messages.get(timeout=30)
 
@@ -273,7 +268,7 @@ def test_an_end_of_tls_is_an_end_for_the_client_too(answering, links):
 
 
 def test_what_tls_has_to_say_by_itself_is_sent_by_who_reads(answering, links):
-    link = links(answering(tls=True).remote, tls=True)
+    link = links(answering().remote)
     link.send(encode(Ping(1)))
     link._tls.wrap(encode(Ping(2)))  # stands for what TLS says, such as its answer to a change of keys
     answers = []

@@ -16,7 +16,7 @@ from orcha._wire import frames, keys
 from orcha._wire import server as server_module
 from orcha._wire.endpoint import Endpoint
 from orcha._wire.frames import FrameReader, decode_service_message, encode, frame
-from orcha._wire.handshake import TCP, ClientHandshake, ServerHello
+from orcha._wire.handshake import TLS, UNIX, ClientHandshake, ServerHello
 from orcha._wire.keys import Key, capability_id, load_key, make_key
 from orcha._wire.messages import CloseChannel, Error, Finish, List, Ping, Put, Reply, Stopping, Submit, Verdict
 from orcha._wire.server import Server, ServerSettings
@@ -31,7 +31,6 @@ from support.answering import ask
 from support.waiting import wait_for
 
 LOOPS = pytest.mark.parametrize("uvloop", [True, False], ids=["uvloop", "asyncio"])
-TLS = pytest.mark.parametrize("tls", [True, False], ids=["tls", "plain"])
 CHANNEL = bytes(16)
 
 
@@ -57,15 +56,10 @@ def ended(sock):
 
 
 @LOOPS
-@TLS
-def test_a_client_is_served_over_every_transport(answering, links, uvloop, tls):
-    running = answering(uvloop=uvloop, tls=tls)
-    for endpoint, transport, options in (
-        (running.endpoint, "unix", {}),
-        (running.remote, "tcp", {}),
-        *([(running.remote, "tls", {"tls": True})] if tls else []),
-    ):
-        link = links(endpoint, **options)
+def test_a_client_is_served_over_every_transport(answering, links, uvloop):
+    running = answering(uvloop=uvloop)
+    for endpoint, transport in ((running.endpoint, "unix"), (running.remote, "tls")):
+        link = links(endpoint)
         assert link.transport == transport
         assert link.version == 1
         assert ask(link, Ping(5)) == Reply(5, Verdict.OK)
@@ -83,10 +77,9 @@ def keys_file():
 
 
 @LOOPS
-@TLS
-def test_large_messages_go_both_ways_whole(answering, links, uvloop, tls):
-    running = answering(uvloop=uvloop, tls=tls)
-    link = links(running.remote, tls=tls)
+def test_large_messages_go_both_ways_whole(answering, links, uvloop):
+    running = answering(uvloop=uvloop)
+    link = links(running.remote)
     values = [os.urandom(1 << 20) for _ in range(7)]
     assert ask(link, Put(1, CHANNEL, 1, 1, bytes(8), 1, values)) == Reply(1, Verdict.OK)
     peer, message = running.messages.get(timeout=30)
@@ -174,13 +167,12 @@ def test_each_start_of_a_service_is_another_instance(answering, links):
 # --- keys ------------------------------------------------------------------------------------------------------------
 
 
-@TLS
-def test_a_wrong_key_is_refused_on_every_transport_and_the_others_stay(answering, links, tls):
-    running = answering(tls=tls, limits={"refusal_delay": 0.05})
+def test_a_wrong_key_is_refused_on_every_transport_and_the_others_stay(answering, links):
+    running = answering(limits={"refusal_delay": 0.05})
     link = links(running.endpoint)
     for endpoint in (running.endpoint, running.remote):
         with pytest.raises(AuthenticationError):
-            links(endpoint, make_key(), tls=tls)
+            links(endpoint, make_key())
     assert ask(link, Ping(1)) == Reply(1, Verdict.OK)
 
 
@@ -238,12 +230,11 @@ def test_an_attempt_may_put_and_finish_its_own_and_nothing_else(answering, links
 # --- what goes wrong -------------------------------------------------------------------------------------------------
 
 
-@TLS
-def test_a_malformed_message_is_answered_with_an_error_and_the_end(answering, links, tls):
-    running = answering(tls=tls)
+def test_a_malformed_message_is_answered_with_an_error_and_the_end(answering, links):
+    running = answering()
     bystander = links(running.endpoint)
     for garbage in (frame(b"\xc1"), frame(b"\x91\x63"), b"\xff\xff\xff\xff", b"\x00\x00\x00\x00"):
-        link = links(running.remote, tls=tls)
+        link = links(running.remote)
         link.send(encode(Ping(1)) + garbage)
         answers = []
         while bodies := link.read_frames():
@@ -284,20 +275,23 @@ def test_what_fails_at_a_message_ends_that_client_only(answering, links, orcha_h
     ],
     ids=["http", "2^63", "tls", "ssh", "server's hello", "cut hello", "x", "64 KiB + 1"],
 )
-@TLS
-def test_what_is_no_client_is_cut_off(answering, first, tls):
-    running = answering(tls=tls, limits={"handshake_deadline": 600})
+def test_what_is_no_client_is_cut_off(answering, first):
+    running = answering(limits={"handshake_deadline": 600})
     with running.raw() as sock:
+        sock.sendall(first + bytes(5))  # as much as the head of a record of TLS, at least
+        assert b"ORCHA" not in ended(sock)  # TLS says in an alert what it thinks of it
+    with running.stranger() as sock:
         sock.sendall(first)
-        came = ended(sock)
-    assert not came or tls  # TLS says in an alert what it thinks of it
+        assert ended(sock) == b""
     assert running.serves()
 
 
 def test_who_says_nothing_is_cut_off_at_the_deadline(answering):
     running = answering(limits={"handshake_deadline": 0.05})
-    with running.raw() as silent, running.raw() as slow:
-        slow.sendall(frame(ClientHandshake(TCP, "x", None).start())[:7])
+    with running.raw() as silent, socket.socket(socket.AF_UNIX) as slow:
+        slow.connect(running.endpoint.socket_path)
+        with contextlib.suppress(BrokenPipeError):  # on a loaded machine it has been cut off already
+            slow.sendall(ClientHandshake(UNIX, "x", None).start()[:7])
         assert ended(silent) == b""
         assert ended(slow) == b""
 
@@ -311,9 +305,9 @@ def test_beyond_256_strangers_the_oldest_yields_and_a_client_comes_in(answering,
         for sock in strangers[:10]:
             assert ended(sock) == b""
         assert running.serves()
-        strangers[-1].sendall(ClientHandshake(TCP, "x", make_key()).start())
-        strangers[-1].settimeout(30)
-        assert ServerHello.unpack(strangers[-1].recv(1000)[4:]).instance == inside.instance
+        with running.stranger() as one_more:
+            one_more.sendall(ClientHandshake(TLS, f"127.0.0.1:{running.server.port}", make_key()).start())
+            assert ServerHello.unpack(one_more.recv(1000)[4:]).instance == inside.instance
         assert ask(inside, Ping(1)) == Reply(1, Verdict.OK)
     finally:
         for sock in strangers:
@@ -358,7 +352,7 @@ def test_running_out_of_descriptors_ends_nothing(answering, links, uvloop):
     waiting = socket.socket()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     failed = threading.Event()
-    (listener,) = [sock for sock, kind in running.server._listeners.items() if kind == TCP]
+    (listener,) = [sock for sock, kind in running.server._listeners.items() if kind == TLS]
     rest = running.server._rest
     running.server._rest = lambda: (failed.set(), rest())
     with waiting:
@@ -440,10 +434,9 @@ def test_a_service_that_does_not_accept_says_that_it_stops_and_keeps_who_is_in(a
 
 
 @LOOPS
-@TLS
-def test_stop_sends_what_is_queued_closes_everything_and_can_be_called_again(answering, links, uvloop, tls):
-    running = answering(uvloop=uvloop, tls=tls)
-    link = links(running.remote, tls=tls)
+def test_stop_sends_what_is_queued_closes_everything_and_can_be_called_again(answering, links, uvloop):
+    running = answering(uvloop=uvloop)
+    link = links(running.remote)
     ask(link, Ping(1))
     peer, _ = running.messages.get(timeout=30)
     running.server.send([(peer, encode(Reply(2, 0, bytes(1 << 22))))])
@@ -489,16 +482,9 @@ def test_a_port_in_use_is_told_and_nothing_is_left_open(answering, orcha_home):
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "no.such.host.invalid"])
 def test_an_address_of_another_machine_is_told(orcha_home, address):
-    server = Server(ServerSettings(Endpoint(address, 0), tls=True), print, print)
+    server = Server(ServerSettings(Endpoint(address, 0)), print, print)
     with pytest.raises(ConfigurationError, match=address):
         server.start()
-
-
-def test_an_address_that_others_can_reach_is_refused_without_tls_before_it_is_bound(orcha_home, monkeypatch):
-    monkeypatch.setattr(socket.socket, "bind", lambda *_: pytest.fail("bound"))
-    for address in ("0.0.0.0", "::"):
-        with pytest.raises(ConfigurationError, match="TLS"):
-            Server(ServerSettings(Endpoint(address, 0), tls=False), print, print).start()
 
 
 def test_a_weak_key_is_refused_before_an_address_that_others_can_reach_is_bound(orcha_home, monkeypatch):
@@ -542,7 +528,7 @@ def test_localhost_is_served_on_every_address_it_has(orcha_home, links):
     server = Server(ServerSettings(Endpoint("localhost", 0, str(orcha_home / "e"))), print, print)
     server.start()
     try:
-        assert links(Endpoint("localhost", server.port, str(orcha_home / "n"))).transport == "tcp"
+        assert links(Endpoint("localhost", server.port, str(orcha_home / "n"))).transport == "tls"
     finally:
         server.stop()
 
@@ -560,12 +546,13 @@ def test_its_descriptors_are_known_and_close_on_exec(answering, links, uvloop):
     assert not any(os.get_inheritable(descriptor) for descriptor in known)
 
 
-def test_plain_tcp_from_another_machine_is_refused_where_tls_is_spoken(answering, links, monkeypatch):
-    running = answering(tls=True)
-    monkeypatch.setattr(server_module, "is_loopback", lambda _: False)
-    with pytest.raises(OrchaConnectionError):
-        links(running.remote)
-    assert links(running.remote, tls=True).transport == "tls"
+def test_nobody_is_served_in_plain_over_tcp(answering):
+    running = answering()
+    key = keys.load_key(keys_file())
+    with running.raw() as sock:
+        sock.sendall(ClientHandshake(TLS, f"127.0.0.1:{running.server.port}", key).start())
+        assert b"ORCHA!" not in ended(sock)
+    assert running.messages.empty()
 
 
 def test_the_loop_reports_what_fails_in_it(answering):

@@ -228,6 +228,7 @@ class _Parts:
                 settings.endpoint,
                 key=settings.key,
                 allow_weak_key=settings.allow_weak_key,
+                reached_as=settings.reached_as,
                 capability=self.engine.ending.capability_of,
                 report=self._report,
             ),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
 
 from orcha import properties
+from orcha._wire.ends import name_of
 from orcha.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ class Settings:
     """Groups that are not to be there any more."""
     resources: Mapping[str, int] = field(default_factory=dict)
     """How much there is of each resource that petitions may need."""
+    reached_as: frozenset[str] = frozenset()
+    """Addresses and ports, beside its own, at which clients dial what passes their connections on to this service."""
     keep_least: float = HOUR
     """Age below which nothing is forgotten."""
 
@@ -66,7 +70,8 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
     ``ORCHA_STORE`` (``sqlite`` or ``memory``), ``ORCHA_HOOK_DEADLINE``, ``ORCHA_STOP_GRACE``, ``ORCHA_ABANDON_AFTER``,
     ``ORCHA_KEEP_COMMANDS`` and ``ORCHA_CLAIMS`` (1 or 0),
     ``ORCHA_KEEP_AGE``, ``ORCHA_KEEP_COUNT``, ``ORCHA_KEEP_LEAST``: seconds, except the count. ``ORCHA_SLOTS``:
-    ``GROUP=N,...``, also ``none`` and ``forget`` for N. ``ORCHA_RESOURCES``: ``NAME=N,...``.
+    ``GROUP=N,...``, also ``none`` and ``forget`` for N. ``ORCHA_RESOURCES``: ``NAME=N,...``. ``ORCHA_REACHED_AS``:
+    ``ADDRESS:PORT,...``.
 
     Raises:
         ConfigurationError: a variable does not hold what it should; the message names it.
@@ -98,6 +103,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
         slots=slots,
         forgotten_groups=forgotten,
         resources={name: _amount(name, count, *_RESOURCE) for name, count in _named(*_RESOURCE)},
+        reached_as=_ends("ORCHA_REACHED_AS"),
     )
 
 
@@ -146,3 +152,21 @@ def _amount(name: str, count: str, variable: str, form: str, option: str) -> int
 
 def _unfit(part: str, variable: str, form: str, option: str) -> ConfigurationError:
     return ConfigurationError(f"{form}, not {part!a}: see {variable} and orcha serve {option}")
+
+
+def _ends(variable: str) -> frozenset[str]:
+    """Read addresses with ports, divided by commas, as the ends of a connection are named."""
+    found = set()
+    for part in filter(None, os.environ.get(variable, "").replace(" ", "").split(",")):
+        host, _, port = part.rpartition(":")
+        try:
+            address = ip_address(host.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            address = None
+        if address is None or not (port.isascii() and port.isdecimal() and 0 < int(port) <= 65_535):
+            message = (
+                f"{variable} holds {part!r}: name IP addresses and ports, as in 192.0.2.7:50000 or [2001:db8::7]:50000"
+            )
+            raise ConfigurationError(message)
+        found.add(name_of((str(address), int(port))))
+    return frozenset(found)

@@ -1,4 +1,4 @@
-"""A client's connection: over the Unix socket in the endpoint's folder where that is safe, else over TCP or TLS."""
+"""A client's connection: over the Unix socket in the endpoint's folder where that is safe, else over TCP with TLS."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from orcha import properties
 from orcha._wire.connecting import connect_tcp
 from orcha._wire.connection import RECEIVE, Link, time_left
 from orcha._wire.frames import FrameError
-from orcha._wire.handshake import NOBODY, TCP, TLS, UNIX, ClientHandshake, HandshakeError
+from orcha._wire.handshake import NOBODY, TLS, UNIX, ClientHandshake, HandshakeError, check_turned_away
 from orcha._wire.unix import peer_credentials, with_short_path
-from orcha.exceptions import OrchaConnectionError
+from orcha.exceptions import AuthenticationError, OrchaConnectionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,20 +29,19 @@ def dial(
     *,
     timeout: float = 5.0,
     allow_weak_key: bool | None = None,
-    tls: bool | None = None,
     prove: bool = True,
 ) -> Link:
     """Connect to the service at an endpoint.
 
     Without `key` the kernel's word is enough on the Unix socket of a service of the same user or of root, and the
     user's key file is used elsewhere. A `key` that is given is proved, without `prove` only where the kernel's word is
-    not enough. `timeout` is in seconds, for each way that is tried; `tls` says whether to use TLS over TCP, None for
-    wherever the endpoint is not on loopback; `allow_weak_key` whether a weak key may be proved to another machine, None
-    for what ``orcha.properties.allow_weak_key`` says.
+    not enough. `timeout` is in seconds, for each way that is tried; `allow_weak_key` says whether a weak key may be
+    proved to another machine, None for what ``orcha.properties.allow_weak_key`` says.
 
-    Raises OrchaConnectionError (nobody listens, or who listens does not answer), AuthenticationError (the key is
-    wrong), ManagerShutdownError (the service is stopping), ConfigurationError (the key file is not safe, or a weak key
-    would go to another machine), and OrchaError (no version of the protocol in common).
+    Raises OrchaConnectionError (nobody listens, or what listens does not answer), AuthenticationError (the key is
+    wrong, another user listens there, or what listens there passes connections on), ManagerShutdownError (the service
+    is stopping), ConfigurationError (the key file is not safe, or a weak key would go to another machine), and
+    OrchaError (no version of the protocol in common).
 
     Example::
 
@@ -56,10 +55,8 @@ def dial(
             return link
     if not endpoint.has_port:
         raise OrchaConnectionError(_nobody(endpoint))
-    if tls is None:
-        tls = not endpoint.is_loopback
     allow_weak = properties.allow_weak_key if allow_weak_key is None else allow_weak_key
-    return _dial_tcp(endpoint, keys, timeout, tls=tls, allow_weak=allow_weak)
+    return _dial_tcp(endpoint, keys, timeout, allow_weak=allow_weak)
 
 
 class _Keys:
@@ -69,6 +66,13 @@ class _Keys:
         self._given = key
         self._prove = prove
         self._key: Key | None = None
+
+    @property
+    def may_be_anothers(self) -> bool:
+        """Whether it was named, and may so be another user's: the user's own key is in nobody else's hands."""
+        from orcha._wire.endpoint import KEY_VARIABLE
+
+        return self._given is not None or bool(os.environ.get(KEY_VARIABLE))
 
     def given(self) -> Key | None:
         """Give the key that is to be proved in any case, None where there is none."""
@@ -136,7 +140,8 @@ def _is_ours(folder: str, path: str) -> bool:
 # --- TCP -------------------------------------------------------------------------------------------------------------
 
 
-def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, tls: bool, allow_weak: bool) -> Link:
+def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, allow_weak: bool) -> Link:
+    from orcha._wire.ends import name_of
     from orcha._wire.keys import check_strength
 
     deadline = time.monotonic() + timeout
@@ -152,12 +157,13 @@ def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, tls: bool, all
         _prepare(sock)
         key = keys.load()
         check_strength(key, loopback=endpoint.is_loopback, allow_weak=allow_weak)
-        session = _start_tls(sock, deadline) if tls else None
-        transport = TCP if session is None else TLS
-        certificate_hash = b"" if session is None else session.peer_certificate_hash()
-        link = Link(sock, transport, replace(endpoint, elsewhere=()), session)
-        handshake = ClientHandshake(transport, endpoint.name, key, certificate_hash=certificate_hash)
-        link.handshake(handshake, deadline)
+        session = _start_tls(sock, deadline)
+        _check_owner(sock, endpoint, keys)
+        link = Link(sock, TLS, replace(endpoint, elsewhere=()), session)
+        certificate_hash = session.peer_certificate_hash()
+        link.handshake(
+            ClientHandshake(TLS, name_of(sock.getpeername()), key, certificate_hash=certificate_hash), deadline
+        )
     except BaseException as error:
         sock.close()
         if isinstance(error, OrchaConnectionError) or not isinstance(error, (OSError, FrameError, HandshakeError)):
@@ -177,7 +183,12 @@ def _start_tls(sock: socket.socket, deadline: float) -> TlsSession:
     session = TlsSession(client_context(), server=False)
     data = b""
     while not session.established:
-        if session.receive(data):  # pragma: no cover - a service speaks second
+        try:
+            said = session.receive(data)
+        except OSError:  # ssl.SSLError, which is not imported here
+            check_turned_away(data)
+            raise
+        if said:  # pragma: no cover - a service speaks second
             raise OrchaConnectionError("what listens there is no service of Orcha")
         if outgoing := session.outgoing():
             sock.sendall(outgoing)
@@ -187,6 +198,23 @@ def _start_tls(sock: socket.socket, deadline: float) -> TlsSession:
             if not data:
                 raise OrchaConnectionError("what listens there closed the connection: does it speak TLS?")
     return session
+
+
+def _check_owner(sock: socket.socket, endpoint: Endpoint, keys: _Keys) -> None:
+    """Raise AuthenticationError where the user's own key would be proved to another user of this machine, or not root.
+
+    TLS has been spoken, so that a process has accepted the connection; whose it is, the kernel knows.
+    """
+    from orcha._wire.ends import owner_of_peer
+
+    if keys.may_be_anothers:
+        return
+    owner = owner_of_peer(sock)
+    if owner not in {None, NOBODY, os.geteuid(), 0}:
+        raise AuthenticationError(
+            f"what listens on {endpoint.name} belongs to uid {owner}, and not to uid {os.geteuid()} who runs this, or"
+            " root: to use another user's service give the key that you share (--key or ORCHA_KEY_FILE)"
+        )
 
 
 def _no_service(endpoint: Endpoint, error: Exception) -> OrchaConnectionError:

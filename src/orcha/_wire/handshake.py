@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from orcha._wire.frames import Body, frame
+from orcha._wire.frames import HEADER, Body, frame
 from orcha.exceptions import AuthenticationError, ManagerShutdownError, OrchaConnectionError, OrchaError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Container, Mapping
 
     from orcha._wire.keys import Key, KeyRecord
     from orcha._wire.scram import ScramClient, ScramServer
@@ -26,10 +26,11 @@ LOWEST_VERSION = HIGHEST_VERSION = 1
 NOBODY = 65534
 """The uid that stands for every uid that has no number here (user namespaces): it is nobody's proof of anything."""
 
-UNIX, TCP, TLS = 1, 2, 3
-TRANSPORTS = {UNIX: "unix", TCP: "tcp", TLS: "tls"}
+UNIX, TLS = 1, 3
+TRANSPORTS = {UNIX: "unix", TLS: "tls"}
+"""2 would be TCP in plain, which nobody speaks: a connection whose bytes others can write proves nothing."""
 
-OK, VERSION, BUSY, TRANSPORT, STOPPING = range(5)
+OK, VERSION, BUSY, TRANSPORT, STOPPING, ENDPOINT = range(6)
 """Status of a server's hello."""
 NO_PROOF, SCRAM_SHA_256 = 0, 1
 """What the server asks of the client after the hellos."""
@@ -43,10 +44,6 @@ class HandshakeError(Exception):
     """What came is no handshake: close the connection."""
 
 
-class SelfConnectionError(HandshakeError):
-    """The client's hello came back: what listens there is an echo."""
-
-
 class ClientHello(NamedTuple):
     """What a client says first."""
 
@@ -56,7 +53,7 @@ class ClientHello(NamedTuple):
     key_id: str
     """The key it wants to prove; empty where it hopes that the kernel's word about it is enough."""
     endpoint: str
-    """The address and port it wanted to reach."""
+    """The address and port that its end of a TCP connection is connected to."""
 
     def pack(self) -> bytes:
         """Give the body of its frame."""
@@ -99,8 +96,6 @@ class ServerHello(NamedTuple):
     @classmethod
     def unpack(cls, body: bytes) -> ServerHello:
         """Read it; bytes at its end that a later version may have added are not looked at."""
-        if body.startswith(CLIENT_MAGIC):
-            raise SelfConnectionError("it sends back what it gets")
         if not body.startswith(SERVER_MAGIC) or len(body) < _SERVER_SIZE:
             raise HandshakeError("what answers there is no service of Orcha")
         status, version, method = body[len(SERVER_MAGIC) : len(SERVER_MAGIC) + 3]
@@ -154,14 +149,12 @@ class ClientHandshake:
         """Take the body of a frame; gives the next frame to send, empty once done.
 
         Raises AuthenticationError, ManagerShutdownError, OrchaConnectionError (busy, or no service of Orcha),
-        OrchaError (no version in common), SelfConnectionError.
+        OrchaError (no version in common).
         """
         if self._scram is not None:
             return self._receive_proof(self._scram, bytes(body))
         try:
             return self._receive_hello(bytes(body))
-        except SelfConnectionError:
-            raise
         except HandshakeError as error:
             raise OrchaConnectionError(str(error)) from None
 
@@ -198,6 +191,14 @@ class ClientHandshake:
         return frame(self._scram.first())
 
 
+def check_turned_away(data: bytes) -> None:
+    """Raise what a service says in plain to a client that it has no room for, where `data` is that."""
+    try:
+        _check_status(ServerHello.unpack(data[HEADER:]))
+    except HandshakeError:
+        return
+
+
 def _check_status(server: ServerHello) -> None:
     if server.status == STOPPING:
         raise ManagerShutdownError
@@ -205,6 +206,11 @@ def _check_status(server: ServerHello) -> None:
         raise OrchaConnectionError("the service has no room for another client now")
     if server.status == TRANSPORT:
         raise OrchaError("the service was reached in another way than the client meant to: something stands between")
+    if server.status == ENDPOINT:
+        raise AuthenticationError(
+            "what listens there passes connections on to a service that does not listen there: dial that service's own"
+            " address and port; where a tunnel is meant to pass them on, ORCHA_REACHED_AS names it to the service"
+        )
     if server.status == VERSION or not LOWEST_VERSION <= server.version <= HIGHEST_VERSION:
         raise OrchaError(
             f"the service speaks version {server.version} of the protocol, this client {LOWEST_VERSION} to "
@@ -305,9 +311,17 @@ class ServerHandshake:
     """
 
     def __init__(
-        self, door: Door, transport: int, *, credentials: Credentials | None = None, certificate_hash: bytes = b""
+        self,
+        door: Door,
+        transport: int,
+        *,
+        credentials: Credentials | None = None,
+        certificate_hash: bytes = b"",
+        reached_as: Container[str] | None = None,
     ) -> None:
+        """Take what the kernel says about the client, or the certificate's hash and where a client may have dialled."""
         self._door = door
+        self._reached_as = reached_as
         self._transport = transport
         self._user = door.admit_user(credentials)
         self._certificate_hash = certificate_hash
@@ -345,6 +359,8 @@ class ServerHandshake:
             status, version = VERSION, HIGHEST_VERSION
         if status == OK and hello.transport != self._transport:
             status = TRANSPORT
+        if status == OK and self._reached_as is not None and hello.endpoint not in self._reached_as:
+            status = ENDPOINT
         method = NO_PROOF if self._user is not None and not hello.key_id else SCRAM_SHA_256
         answer = ServerHello(status, version, method, self._door.instance).pack()
         if status != OK:

@@ -10,7 +10,6 @@ import stat
 import time
 
 from orcha._wire import occupied
-from orcha._wire.endpoint import is_loopback
 from orcha._wire.unix import with_short_path
 from orcha.exceptions import ConfigurationError, EndpointInUseError
 from orcha.utils.holding import PATIENCE, is_ending
@@ -28,18 +27,13 @@ _NOT_HERE = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
 """This machine does not have that address."""
 
 
-def listen_tcp(endpoint: Endpoint, *, tls: bool) -> list[socket.socket]:
+def listen_tcp(endpoint: Endpoint) -> list[socket.socket]:
     """Listen on every address that the endpoint's name stands for.
 
-    Raises ConfigurationError, before anything is bound, for an address that other machines can reach without TLS, and
-    for one that this machine does not have; EndpointInUseError where another listens there.
+    Raises ConfigurationError for an address that this machine does not have; EndpointInUseError where another listens
+    there.
     """
     addresses = _resolve(endpoint)
-    if not tls and not all(is_loopback(address[0]) for _, address in addresses):
-        raise ConfigurationError(
-            f"{endpoint.address} can be reached from other machines: "
-            "give an address of this machine alone, or serve with TLS"
-        )
     listeners: list[socket.socket] = []
     port, missing = endpoint.port, None
     try:

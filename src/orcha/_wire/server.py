@@ -13,9 +13,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orcha._wire.endpoint import Endpoint, is_loopback, key_path
+from orcha._wire.endpoint import Endpoint, key_path
+from orcha._wire.ends import name_of
 from orcha._wire.frames import frame
-from orcha._wire.handshake import BUSY, NO_PROOF, OK, STOPPING, TCP, UNIX, Credentials, Door, ServerHello
+from orcha._wire.handshake import BUSY, NO_PROOF, OK, STOPPING, TLS, UNIX, Credentials, Door, ServerHello
 from orcha._wire.keys import Key, check_strength, keyring, load_or_make_key, parse_key
 from orcha._wire.limits import Limits, descriptor_limit
 from orcha._wire.listening import listen_tcp, listen_unix
@@ -58,8 +59,8 @@ class ServerSettings:
     """Roles of other users on the Unix socket, without a key; the folder must let them in."""
     gid_roles: Mapping[int, str] = field(default_factory=dict)
     """The same by group."""
-    tls: bool | None = None
-    """Whether to speak TLS; None for wherever the endpoint is not on loopback. False there is refused."""
+    reached_as: frozenset[str] = frozenset()
+    """Addresses and ports, beside its own, at which clients dial what passes their connections on to this service."""
     allow_weak_key: bool = False
     limits: Limits = field(default_factory=Limits)
     uvloop: bool | None = None
@@ -69,7 +70,7 @@ class ServerSettings:
 
 
 class Server:
-    """Listens on TCP (or TLS) and on the Unix socket in the endpoint's folder.
+    """Listens on the Unix socket in the endpoint's folder, and with TLS on TCP where the endpoint has a port.
 
     `on_message(peer, message)` and `on_close(peer)` are called on the loop thread and must not block; the messages of
     one peer come in the order in which it sent them, and `on_close` once after the last. Nothing is opened or started
@@ -107,21 +108,20 @@ class Server:
     def start(self) -> None:
         """Bind, and serve on a thread of its own.
 
-        Raises EndpointInUseError, ConfigurationError (an address that this machine does not have, that others can
-        reach without TLS, a weak key, an unsafe key file), OSError.
+        Raises EndpointInUseError, ConfigurationError (an address that this machine does not have, a weak key, an unsafe
+        key file), OSError.
         """
         settings = self.settings
-        local = settings.endpoint.is_loopback
-        tls = not local if settings.tls is None else settings.tls
         key = self._key()
+        local = settings.endpoint.is_loopback
         if warning := check_strength(key, loopback=local, allow_weak=settings.allow_weak_key):
             settings.report(warning, None)
         with contextlib.ExitStack() as stack:
-            self._listen(stack, tls=tls)
+            self._listen(stack)
             loop = _make_loop(settings.uvloop)
             stack.callback(loop.close)
             self._loop = loop
-            self._hall = self._make_hall(loop, key, tls=tls)
+            self._hall = self._make_hall(loop, key)
             self._first_reserved = descriptor_limit() - settings.limits.reserved_descriptors
             self._thread = threading.Thread(target=self._run, name="orcha-loop", daemon=True)
             self._thread.start()
@@ -188,11 +188,11 @@ class Server:
             return load_or_make_key(key_path())
         return parse_key(key) if isinstance(key, (str, bytes)) else key
 
-    def _listen(self, stack: contextlib.ExitStack, *, tls: bool) -> None:
+    def _listen(self, stack: contextlib.ExitStack) -> None:
         endpoint = self.settings.endpoint
-        for listener in listen_tcp(endpoint, tls=tls) if endpoint.has_port else ():
+        for listener in listen_tcp(endpoint) if endpoint.has_port else ():
             stack.enter_context(contextlib.closing(listener))
-            self._listeners[listener] = TCP
+            self._listeners[listener] = TLS
             self.port = listener.getsockname()[1]
         endpoint.make_folder()
         others = bool(self.settings.uid_roles or self.settings.gid_roles)
@@ -200,7 +200,7 @@ class Server:
         self._listeners[listener] = UNIX
         self._socket_inode = os.stat(endpoint.socket_path).st_ino  # noqa: PTH116
 
-    def _make_hall(self, loop: asyncio.AbstractEventLoop, key: Key, *, tls: bool) -> Hall:
+    def _make_hall(self, loop: asyncio.AbstractEventLoop, key: Key) -> Hall:
         from orcha._wire.tls import server_tls
 
         settings = self.settings
@@ -210,7 +210,7 @@ class Server:
         return Hall(
             loop=loop,
             door=door,
-            tls=server_tls() if tls else None,
+            tls=server_tls() if settings.endpoint.has_port else None,
             limits=settings.limits,
             on_message=self._on_message,
             on_close=self._on_close,
@@ -293,7 +293,7 @@ class Server:
             return Connection(self._hall, UNIX, sock=sock, credentials=Credentials(*peer_credentials(sock)))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return Connection(self._hall, TCP, sock=sock, may_be_plain=is_loopback(sock.getsockname()[0]))
+        return Connection(self._hall, TLS, reached_as={name_of(sock.getsockname()), *self.settings.reached_as})
 
     async def _adopt(self, connection: Connection, sock: socket.socket) -> None:
         try:

@@ -23,7 +23,7 @@ from orcha._wire.shortcut import Shortcut
 from orcha._wire.tls import ServerTls, TlsSession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
 
     from orcha._wire.handshake import Credentials, Door
     from orcha._wire.limits import Limits
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 _LINGER = 1.0
 """Seconds that a last word may take to be taken."""
-_TLS_HANDSHAKE = 0x16
-"""First byte of a TLS connection; a frame before authentication begins with 0."""
 
 
 class Hall:
@@ -93,23 +91,28 @@ class Connection(asyncio.Protocol):
         *,
         sock: socket.socket | None = None,
         credentials: Credentials | None = None,
-        may_be_plain: bool = True,
+        reached_as: Container[str] | None = None,
     ) -> None:
         self.shortcut = Shortcut(sock)
         self.peer: Peer | None = None
         self._hall = hall
         self._kind = transport_kind
         self._credentials = credentials
-        self._may_be_plain = may_be_plain
-        self._sniff = hall.tls is not None and credentials is None
+        self._reached_as = reached_as
         self._reader = FrameReader(MAX_FRAME_BEFORE_AUTHENTICATION)
-        self._tls: TlsSession | None = None
+        self._tls = self._session()
         self._handshake: ServerHandshake | None = None
         self._transport: asyncio.Transport | None = None
         self._closed = False
         self._deaf = False
         self._backlog = 0
         self._deadline = hall.loop.call_later(hall.limits.handshake_deadline, self.abort)
+
+    def _session(self) -> TlsSession | None:
+        if self._kind != TLS:
+            return None
+        assert self._hall.tls is not None
+        return TlsSession(self._hall.tls.context, server=True)
 
     # --- what the loop calls ----------------------------------------------------------------------------------------
 
@@ -127,10 +130,10 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         try:
-            if self._tls is None and not self._sniff:
+            if self._tls is None:
                 self._receive(data)
             else:
-                for part in self._decrypt(data):
+                for part in self._decrypt(self._tls, data):
                     self._receive(part)
         except FrameError as error:
             self._fail(str(error))
@@ -176,23 +179,13 @@ class Connection(asyncio.Protocol):
                 self._hall.report(f"{type(message).__name__} of {self.peer!r} failed", error)
                 self._fail("the service failed at this message")
 
-    def _decrypt(self, data: bytes) -> list[bytes]:
-        if self._sniff:
-            self._sniff = False
-            if data[0] == _TLS_HANDSHAKE:
-                assert self._hall.tls is not None
-                self._tls = TlsSession(self._hall.tls.context, server=True)
-                self._kind = TLS
-            elif not self._may_be_plain:
-                raise HandshakeError("no TLS from another machine")
-        if self._tls is None:
-            return [data]
+    def _decrypt(self, tls: TlsSession, data: bytes) -> list[bytes]:
         try:
-            said = self._tls.receive(data)
+            said = tls.receive(data)
         finally:
-            if outgoing := self._tls.outgoing():
+            if outgoing := tls.outgoing():
                 self._put(outgoing)
-        if self._tls.ended:
+        if tls.ended:
             self.close()
         return said
 
@@ -200,9 +193,12 @@ class Connection(asyncio.Protocol):
         """Take one step of the handshake."""
         hall = self._hall
         if self._handshake is None:
-            certificate_hash = hall.tls.certificate_hash if hall.tls is not None and self._kind == TLS else b""
             self._handshake = ServerHandshake(
-                hall.door, self._kind, credentials=self._credentials, certificate_hash=certificate_hash
+                hall.door,
+                self._kind,
+                credentials=self._credentials,
+                certificate_hash=hall.tls.certificate_hash if hall.tls is not None and self._kind == TLS else b"",
+                reached_as=self._reached_as,
             )
         answer = self._handshake.receive(body, hall.status())
         admission = self._handshake.admission
