@@ -71,11 +71,6 @@ def test_core_lists_the_verbs(orcha):
     assert orcha.run("core", "nonsense").returncode == 127
 
 
-@pytest.mark.parametrize("command", ["ls", "ps", "watchdog"])
-def test_each_command_shows_an_example(orcha, command):
-    assert "example: orcha" in orcha.run(command, "--help").stdout
-
-
 # --- codes -----------------------------------------------------------------------------------------------------------
 
 

@@ -9,20 +9,20 @@ if TYPE_CHECKING:
     from typing import Any
 
 VERBS = {
+    "serve": "serve commands, and what every installed plugin offers",
     "run": "run a command",
     "ps": "show what waits and runs",
     "show": "show everything that is known of a petition",
     "logs": "show what petitions wrote",
     "attach": "follow a petition, and end as it ends",
-    "cancel": "end petitions",
     "wait": "wait until petitions have ended",
+    "stats": "show what the service has done",
+    "cancel": "end petitions",
     "retry": "run an ended petition once more",
     "pause": "let petitions rest",
     "resume": "let go on what was paused",
     "priority": "let a waiting petition start sooner or later",
     "rm": "forget ended petitions",
-    "stats": "show what the service has done",
-    "serve": "serve commands, and what every installed plugin offers",
     "stop": "stop the service, and wait until it has",
 }
 """Each verb with its line in ``orcha --help``; its module here has its name."""

@@ -12,12 +12,18 @@ if TYPE_CHECKING:
     from orcha._cli.streams import Streams
 
 _OWN_FAILURE = 125
+_EPILOG = """\
+example:
+  orcha attach make-k3x9qz
+
+Ctrl+C cancels it, Ctrl+] d leaves it running.
+"""
 
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "Follow a petition from its first byte on, and end with its exit code."
-    parser.epilog = "example: orcha attach make-k3x9qz   (Ctrl+C cancels it, Ctrl+] d leaves it running)"
+    parser.epilog = _EPILOG
     parser.add_argument("id", type=options.written, metavar="ID", help="its id")
     parser.add_argument("-i", "--stdin", action="store_true", help="pass standard input, where it takes any")
 

@@ -8,11 +8,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+_EPILOG = """\
+example:
+  orcha cancel make-k3x9qz nightly
+"""
+
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "End petitions; returns when nothing of them runs any more."
-    parser.epilog = "example: orcha cancel make-k3x9qz nightly"
+    parser.epilog = _EPILOG
     parser.add_argument("ids", nargs="+", type=options.written, metavar="ID", help="an id")
     parser.add_argument("--now", action="store_true", help="kill at once, without asking it to end first")
     parser.add_argument("--why", default="", metavar="TEXT", help="a reason, kept with it")

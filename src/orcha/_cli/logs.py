@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from orcha._cli.printing import Printer
 
 BROKEN_PIPE = 141
+_EPILOG = """\
+examples:
+  orcha logs make-k3x9qz
+  orcha logs --follow --tail 20 nightly make-k3x9qz
+
+Ctrl+C ends the showing, and leaves them running.
+"""
 
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +27,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Show what petitions wrote, byte for byte; with several, each line after the id of the one that wrote it."
     )
-    parser.epilog = "example: orcha logs --follow --tail 20 nightly make-k3x9qz   (Ctrl+C leaves them running)"
+    parser.epilog = _EPILOG
     parser.add_argument("ids", nargs="+", type=options.written, metavar="ID", help="an id")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until they end")
     parser.add_argument("--stream", choices=("out", "err"), help="show standard output, or standard error, alone")

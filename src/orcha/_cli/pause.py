@@ -8,6 +8,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+_EPILOG = """\
+examples:
+  orcha pause make-k3x9qz
+  orcha pause --group nightly
+  orcha pause --all
+"""
+
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
@@ -15,7 +22,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         "Stop the processes of a running petition and hold back a waiting one, "
         "or start nothing more of a group, or of anything."
     )
-    parser.epilog = "examples: orcha pause make-k3x9qz;  orcha pause --group nightly;  orcha pause --all"
+    parser.epilog = _EPILOG
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("ids", nargs="*", default=[], type=options.written, metavar="ID", help="an id")
     what.add_argument("-g", "--group", type=options.name, metavar="G", help="a group")

@@ -8,11 +8,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+_EPILOG = """\
+example:
+  orcha priority nightly -5
+"""
+
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "Give a waiting petition another priority: the lower starts first."
-    parser.epilog = "example: orcha priority nightly -5"
+    parser.epilog = _EPILOG
     parser.add_argument("id", type=options.written, metavar="ID", help="its id")
     parser.add_argument("priority", metavar="N", type=options.number, help="a number; 0 where nothing else was said")
 

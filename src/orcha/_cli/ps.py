@@ -57,12 +57,18 @@ _LONGEST_COMMAND = 60
 """Places that a command takes at most in the table."""
 _ALL, _GROUP = "all", "group:"
 """What `orcha._wire.messages.Rows` calls pauses."""
+_EPILOG = """\
+examples:
+  orcha ps
+  orcha ps --state failed --limit 20
+  orcha ps --all --json
+"""
 
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "Show the petitions of the service: what waits, and why, and what runs."
-    parser.epilog = "example: orcha ps --all --limit 20 --json"
+    parser.epilog = _EPILOG
     parser.add_argument("-a", "--all", action="store_true", help="show ended ones too, as long as they are kept")
     parser.add_argument(
         "--state",

@@ -8,11 +8,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+_EPILOG = """\
+examples:
+  orcha resume make-k3x9qz
+  orcha resume --group nightly
+  orcha resume --all
+"""
+
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "Undo what orcha pause did with the same arguments; one that an interruption held runs again."
-    parser.epilog = "examples: orcha resume make-k3x9qz;  orcha resume --group nightly;  orcha resume --all"
+    parser.epilog = _EPILOG
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("ids", nargs="*", default=[], type=options.written, metavar="ID", help="an id")
     what.add_argument("-g", "--group", type=options.name, metavar="G", help="a group")

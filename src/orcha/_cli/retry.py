@@ -8,11 +8,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+_EPILOG = """\
+example:
+  orcha retry make-k3x9qz --attach
+"""
+
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "Run an ended petition once more: the same message, under the same id."
-    parser.epilog = "example: orcha retry make-k3x9qz --attach"
+    parser.epilog = _EPILOG
     parser.add_argument("id", type=options.written, metavar="ID", help="its id")
     parser.add_argument("-a", "--attach", action="store_true", help="follow it, and end with its exit code")
     parser.add_argument("-i", "--stdin", action="store_true", help="follow it, and pass standard input")

@@ -8,11 +8,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+_EPILOG = """\
+example:
+  orcha rm make-k3x9qz
+"""
+
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "Forget petitions that have ended, and their output."
-    parser.epilog = "example: orcha rm make-k3x9qz"
+    parser.epilog = _EPILOG
     parser.add_argument("ids", nargs="+", type=options.written, metavar="ID", help="an id")
 
 

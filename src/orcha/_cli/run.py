@@ -21,7 +21,7 @@ _EPILOG = """\
 examples:
   orcha run -- make -j4
   orcha run --detach --name nightly --timeout 2h --memory 4G -- ./build.sh --all
-  orcha run --retry 3 --retry-on 75 --retry-on timeout -- rsync -a src/ host:dst/
+  orcha run --retry 3 --retry-on 75 -- rsync -a src/ host:dst/
 
 Ctrl+C cancels, a second one kills at once; Ctrl+] d leaves it running. The exit code is the command's, 128 + n after
 signal n; 124 timed out, 125 Orcha could not, 126 not executable, 127 not found, 130 cancelled.
@@ -49,7 +49,6 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.description = "Run a command: queued, limited and kept by the service, attached to this terminal."
     parser.usage = "orcha run [options] [--] COMMAND [ARGUMENT ...]"
     parser.epilog = _EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.allow_abbrev = False
     add = parser.add_argument
     add("-d", "--detach", action="store_true", help="print the id and leave it running")

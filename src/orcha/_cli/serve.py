@@ -26,11 +26,8 @@ cannot be loaded is named, and the others are served. SIGTERM, SIGINT or orcha s
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    from argparse import RawDescriptionHelpFormatter
-
     parser.description = "Serve commands and plugins on one endpoint, until it is stopped."
     parser.epilog = _EPILOG
-    parser.formatter_class = RawDescriptionHelpFormatter
     parser.add_argument("plugins", nargs="*", metavar="PLUGIN", help="serve these alone; commands is the built-in one")
     parser.add_argument(
         "--slots",

@@ -14,12 +14,17 @@ _FIRST = (
     *("id", "state", "why", "reason", "place", "priority", "group", "needs", "paused", "label", "once", "owner"),
     "manager",
 )
+_EPILOG = """\
+examples:
+  orcha show make-k3x9qz
+  orcha show make-k3x9qz --json
+"""
 
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "Show everything that is known of a petition. Of the environment only names are shown."
-    parser.epilog = "example: orcha show make-k3x9qz --json"
+    parser.epilog = _EPILOG
     parser.add_argument(
         "id", type=options.written, metavar="ID", help="its id: the one that has not ended, else the newest"
     )

@@ -10,12 +10,17 @@ if TYPE_CHECKING:
 
 
 _COUNTS = ("managers", "states", "outcomes", "rates")
+_EPILOG = """\
+examples:
+  orcha stats
+  orcha stats --json
+"""
 
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "Show counts, rates and waiting times of the service."
-    parser.epilog = "example: orcha stats --json"
+    parser.epilog = _EPILOG
     parser.add_argument("--json", action="store_true", help="print a JSON object; times are ISO 8601, in UTC")
 
 

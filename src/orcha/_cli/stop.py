@@ -20,11 +20,8 @@ _PATIENCE = 120.0
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    from argparse import RawDescriptionHelpFormatter
-
     parser.description = "Stop the service in good order, and return when it has stopped."
     parser.epilog = _EPILOG
-    parser.formatter_class = RawDescriptionHelpFormatter
     parser.add_argument("--keep-commands", action="store_true", help="leave commands running until the next start")
     parser.add_argument("--now", action="store_true", help="give what runs no time to come to its end")
 

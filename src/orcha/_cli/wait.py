@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from orcha._cli.session import Session
 
 TIMED_OUT = 124
+_EPILOG = """\
+example:
+  orcha wait nightly make-k3x9qz --timeout 10m
+"""
 
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "Wait until petitions have ended. The exit code is the first one, in the order given, above 0."
-    parser.epilog = "example: orcha wait nightly make-k3x9qz --timeout 10m"
+    parser.epilog = _EPILOG
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("ids", nargs="*", default=[], type=options.written, metavar="ID", help="an id")
     what.add_argument("-a", "--all", action="store_true", help="all that wait or run now")

@@ -10,13 +10,14 @@ import os
 import sys
 
 from orcha import properties
+from orcha.bin.help import Formatter, grouped, with_formatter
 from orcha.plugins.base import PrintVersion
 from orcha.plugins.discovery import EMBEDDED, PluginError, installed, load
 from orcha.utils.paths import fix_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any, NoReturn
 
     from orcha.plugins.record import Plugin
@@ -28,8 +29,14 @@ BROKEN_PIPE = 141
 
 _EPILOG = """\
 examples:
-  orcha ls
-  orcha --port 50001 hello-world serve
+  orcha serve --background
+  orcha run -- echo hello
+  orcha run --detach --name nightly -- sleep 60
+  orcha ps
+  orcha cancel nightly
+  orcha stop
+
+orcha COMMAND --help shows the options of a command.
 
 Service and clients of one user share a key file, made at first use, and need no --key. A key on the command line can be
 read by every user of the machine.
@@ -131,9 +138,10 @@ class _Parser(_PlainParser):
         """Add the options, and a place for the command."""
         super().__init__(
             prog="orcha",
+            usage="orcha [OPTION ...] COMMAND [ARGUMENT ...]",
             description="Orcha, a job service for shared machines that you program in Python.",
             epilog=_EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=Formatter,
         )
         add = self.add_argument
         add("--listen-address", metavar="ADDRESS", default=None, help="address of the service")
@@ -159,9 +167,19 @@ class _Parser(_PlainParser):
         self.commands = found
 
     def format_help(self) -> str:
-        """Give the help with all commands."""
-        self.commands.list_all()
-        return super().format_help()
+        """Give the help with all commands, in groups."""
+        formatter = self._get_formatter()
+        formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
+        formatter.add_text(self.description)
+        for title, commands in self.commands.list_all():
+            formatter.start_section(title)
+            formatter.add_arguments(commands)
+            formatter.end_section()
+        formatter.start_section("options, before the command")
+        formatter.add_arguments(action for action in self._actions if action is not self.commands)
+        formatter.end_section()
+        formatter.add_text(self.epilog)
+        return formatter.format_help()
 
 
 class Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: SLF001 - what add_subparsers documents as `action`
@@ -239,8 +257,13 @@ class Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: S
             raise PluginError(f"{module}: {error}") from error
         self.chosen = plugin(self)
 
-    def list_all(self) -> None:
-        """Prepare the help of every command, by what is known of it."""
+    def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:
+        """Add a command."""
+        parser: argparse.ArgumentParser = super().add_parser(name, **with_formatter(options))
+        return parser
+
+    def list_all(self) -> Iterator[tuple[str, list[argparse.Action]]]:
+        """Give the help of every command, by what is known of it, in groups."""
         from orcha._cli import VERBS
 
         lines: dict[str, tuple[tuple[str, ...], str]] = {
@@ -248,10 +271,13 @@ class Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: S
         }
         lines |= {name: ((), line) for name, line in VERBS.items()}
         lines |= {plugin.name: (tuple(plugin.aliases), plugin.help) for plugin in installed() if plugin.usable}
-        self._choices_actions = [
-            self._ChoicesPseudoAction(name, aliases, line.replace("%", "%%"))
-            for name, (aliases, line) in sorted(lines.items())
-        ]
+        for title, names in grouped(lines):
+            yield title, [self._ChoicesPseudoAction(name, lines[name][0], _escaped(lines[name][1])) for name in names]
+
+
+def _escaped(line: str) -> str:
+    """Give a line of help as argparse prints it."""
+    return line.replace("%", "%%")
 
 
 def _apply(namespace: argparse.Namespace) -> None:

@@ -28,7 +28,7 @@ class WatchdogPlugin(BasePlugin):
             f"and has told systemd so. {errno.EPERM}: it lives, but does not notify systemd. {errno.ETIMEDOUT}: no "
             "answer in time. 69: no service."
         )
-        parser.epilog = "example: orcha --port 50001 watchdog --timeout 5"
+        parser.epilog = "example:\n  orcha watchdog --timeout 5\n"
         parser.add_argument(
             "--timeout", type=float, default=None, metavar="SECONDS", help="give up after this time (default: never)"
         )
