@@ -64,6 +64,7 @@ def test_everything_a_message_holds_is_taken():
         ({"env": {"A": "\ud800"}}, "env holds a lone surrogate"),
         ({"umask": 0o1000}, "umask is at least 0 and at most 511"),
         ({"tty": [1]}, "tty is"),
+        ({"merge": 1}, "merge is True or False"),
         ({"stop_signal": 99}, "stop_signal is the number of a signal"),
         ({"grace": -1}, "grace is a finite number"),
         ({"timeout": 0}, "timeout is a finite number"),

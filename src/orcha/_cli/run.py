@@ -86,6 +86,11 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     )
     add("--all-env", action="store_true", help="pass all variables, not only those that are allowed")
     add("-i", "--stdin", action="store_true", help="pass standard input; with --detach who attaches does")
+    add(
+        "--streams",
+        choices=("together", "apart"),
+        help="its standard output and error as one, in order, or apart (default: as they are here)",
+    )
     add("-t", "--tty", action="store_true", help="give it a terminal, for interactive programs; implies --stdin")
     for name, read, metavar, text in _LIMITS:
         add(f"--{name}", metavar=metavar, type=read, help=text)
@@ -235,9 +240,11 @@ def _retry(namespace: argparse.Namespace) -> dict[str, Any] | None:
 def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
     """Send it, and follow it unless it is to be left."""
     from orcha._cli.connection import connected
-    from orcha._cli.streams import Streams, fill_standard_descriptors
+    from orcha._cli.streams import Streams, are_one, fill_standard_descriptors
     from orcha._wire.channel import new_identity
 
+    if namespace.streams == "together" or (namespace.streams is None and not namespace.detach and are_one()):
+        message["merge"] = True
     fill_standard_descriptors()
     _add_input(namespace, message)
     name, token, streams = namespace.name or made_up(message["argv"][0]), new_identity(), Streams()

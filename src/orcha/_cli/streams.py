@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from errno import EBADF
 
@@ -27,6 +28,20 @@ def fill_standard_descriptors() -> None:
         except OSError:
             os.open(os.devnull, os.O_WRONLY if descriptor == 2 else os.O_RDONLY)  # the lowest that is free: this one
             os.set_inheritable(descriptor, True)
+
+
+def are_one() -> bool:
+    """Tell whether standard output and standard error are one file, pipe or terminal; ask before any is opened.
+
+    Where both are a device that keeps nothing, as /dev/null, there is no order to keep.
+    """
+    try:
+        out, err = os.fstat(1), os.fstat(2)
+    except OSError:
+        return False
+    if (out.st_dev, out.st_ino) != (err.st_dev, err.st_ino):
+        return False
+    return not stat.S_ISCHR(out.st_mode) or _is_terminal(1)
 
 
 def write_all(descriptor: int, data: bytes) -> None:

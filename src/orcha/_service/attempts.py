@@ -103,6 +103,7 @@ def spec_of(record: Record, *, outlives: bool = True) -> Spec:
         petition.output_limit,
         petition.output_policy,
         outlives,
+        petition.merge,
     )
 
 

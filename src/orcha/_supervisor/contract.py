@@ -45,6 +45,8 @@ class Spec(NamedTuple):
     output_policy: str = TRUNCATE
     outlives: bool = True
     """Whether it goes on while its service is away; builds that do not know this let it."""
+    merge: bool = False
+    """Whether its standard error is its standard output; builds that do not know this keep them apart."""
 
 
 class Span(NamedTuple):

@@ -67,8 +67,8 @@ class Pipes:
         if spec.stdin == "pipe":
             stdin, self._stdin = os.pipe()
             os.set_blocking(self._stdin, False)
-        self._kept = [self._open_stream(1), self._open_stream(2)]
-        return Descriptors(stdin, *self._kept)
+        self._kept = [self._open_stream(1)] if spec.merge else [self._open_stream(1), self._open_stream(2)]
+        return Descriptors(stdin, self._kept[0], self._kept[-1])
 
     def close_theirs(self, descriptors: Descriptors) -> None:
         """Close the command's ends in this process, but those of its output."""

@@ -119,6 +119,9 @@ class CommandPetition(Petition):
     """Whether its standard input is a pipe that clients may write to; else it reads nothing."""
     tty: tuple[int, int] | None = field(default=None, kw_only=True, compare=False)
     """Rows and columns of the terminal (pty(7)) it gets; None for pipes."""
+    merge: bool = field(default=False, kw_only=True, compare=False)
+    """Whether its standard error is its standard output, as after ``2>&1``: what it writes to both keeps its order, and
+    all of it comes as ``(1, bytes)``."""
     stop_signal: int = field(default=signal.SIGINT, kw_only=True, compare=False)
     """The signal a cancel begins with; TERM and KILL follow."""
     grace: float = field(default=5.0, kw_only=True, compare=False)
@@ -158,6 +161,8 @@ class CommandPetition(Petition):
         if self.stop_signal not in _SIGNALS:
             raise ValueError(f"stop_signal is the number of a signal, not {self.stop_signal!r}")
         _number("grace", self.grace, least=0.0)
+        if not isinstance(self.merge, bool):
+            raise TypeError(f"merge is True or False, not {type(self.merge).__name__}")
         self._check_limits()
 
     def _check_limits(self) -> None:

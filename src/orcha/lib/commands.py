@@ -22,8 +22,8 @@ MOST = "ORCHA_COMMANDS"
 LONGEST_LABEL = 200
 _COMMAND = frozenset(
     (
-        *("argv", "cwd", "env", "umask", "stdin", "tty", "stop_signal", "grace", "idle_timeout", "cpu_timeout"),
-        *("memory", "pids", "cpu_share", "output_limit", "output_policy"),
+        *("argv", "cwd", "env", "umask", "stdin", "tty", "merge", "stop_signal", "grace"),
+        *("idle_timeout", "cpu_timeout", "memory", "pids", "cpu_share", "output_limit", "output_policy"),
     )
 )
 """Keys of a message that are fields of the petition."""
@@ -31,7 +31,7 @@ _POLICY = frozenset(("on_interrupt", "timeout", "queue_timeout", "group", "needs
 """Keys that are fields of its policy."""
 _OTHERS = frozenset(("priority", "retry", "queue", "label"))
 _WITH_DEFAULTS = frozenset(
-    ("cwd", "stdin", "stop_signal", "grace", "output_limit", "output_policy", "on_interrupt", "if_exists")
+    ("cwd", "stdin", "merge", "stop_signal", "grace", "output_limit", "output_policy", "on_interrupt", "if_exists")
 )
 """Keys for which None means the default, too."""
 

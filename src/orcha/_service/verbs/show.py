@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from orcha.interfaces.command import Retry
 
 _COMMAND = (
-    *("argv", "cwd", "umask", "stdin", "tty", "stop_signal", "grace", "idle_timeout", "cpu_timeout"),
-    *("memory", "pids", "cpu_share", "output_limit", "output_policy", "retry", "label", "once"),
+    *("argv", "cwd", "umask", "stdin", "tty", "merge", "stop_signal", "grace", "idle_timeout"),
+    *("cpu_timeout", "memory", "pids", "cpu_share", "output_limit", "output_policy", "retry", "label", "once"),
 )
 """What is shown of a command; of its environment only the names."""
 
