@@ -87,9 +87,9 @@ class GateManager:
 class Asked:
     """An engine, and what people ask of it."""
 
-    def __init__(self, folder: Path | None, **set_to: Any) -> None:
+    def __init__(self, folder: Path | None, manager: Any = None, **set_to: Any) -> None:
         """Open the store, recover, and start."""
-        self.manager = GateManager()
+        self.manager = manager or GateManager()
         self.store = MemoryStore() if folder is None else SqliteStore(folder)
         incarnation, _ = self.store.begin(nonce=1, boot_id="test", uid=os.getuid(), now=1.0)
         settings = replace(Settings(Endpoint("127.0.0.1", 1, str(folder or "/nowhere"))), **set_to)
@@ -104,7 +104,8 @@ class Asked:
 
     def close(self) -> None:
         """End it."""
-        self.manager.let_go.set()
+        if isinstance(self.manager, GateManager):
+            self.manager.let_go.set()
         self.engine.post(self.engine.halt)
         assert self.engine.stopped.wait(30)
         self.engine.visits.hooks.stop()
@@ -196,9 +197,9 @@ class _Channel:
 
 
 @contextmanager
-def asking(folder: Path | None = None, **set_to: Any) -> Iterator[Asked]:
-    """Give an engine, with other settings where some are named, and end it."""
-    asked = Asked(folder, **set_to)
+def asking(folder: Path | None = None, manager: Any = None, **set_to: Any) -> Iterator[Asked]:
+    """Give an engine, with another manager or other settings where some are named, and end it."""
+    asked = Asked(folder, manager, **set_to)
     try:
         yield asked
     finally:

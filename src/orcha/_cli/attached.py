@@ -249,8 +249,14 @@ def waiting(row: dict[str, Any]) -> str:
     '2 before it; 4 of 4 slots of the machine are in use'
     >>> waiting({"place": 0, "why": "1 waits before it"}), waiting({"place": None, "why": "everything is paused"})
     ('next', 'everything is paused')
+    >>> waiting({"place": 0, "why": "rig 3 is taken", "asked_ago": 1.4})
+    'next; rig 3 is taken, asked 1 s ago'
     """
     place, why = row.get("place"), row["why"]
+    if why is not None and row.get("asked_ago") is not None:
+        from orcha._cli import told
+
+        why = f"{why}, {told.asked(row['asked_ago'])}"
     if place is None:
         return why or "nothing is known of why"
     where = f"{place} before it" if place else "next"

@@ -77,6 +77,8 @@ def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
     user = ps.user(details)
     owner = details["owner"] if user is None else f"{user} ({details['owner']})"
     known = dict(details) | {"state": ps.state(details), "needs": needs, "owner": owner}
+    if details.get("asked_ago") is not None:
+        known["why"] = f"{details['why']} ({told.asked(known.pop('asked_ago'))})"
     if command:
         yield "command", render.plain(shlex.join(command["argv"]))
     for name in (*_FIRST, *told.TIMES):

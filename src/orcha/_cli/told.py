@@ -37,6 +37,15 @@ _FORMATS = (
 )
 
 
+def asked(seconds: float) -> str:
+    """Give how old what a condition said is.
+
+    >>> asked(0.2), asked(75)
+    ('asked just now', 'asked 1 min ago')
+    """
+    return f"asked {render.ago(seconds)}" if seconds >= 1 else "asked just now"
+
+
 def is_nothing(value: object) -> bool:
     """Tell whether there is nothing to say."""
     return value is None or value is False or value in ("", [], (), {})

@@ -221,7 +221,7 @@ class Machine(Cancelling, Claiming):
         record.returned = False
         record.processes_gone = True
         record.may_start = True
-        record.why = None
+        record.why = record.asked = None
         self._hold(record)
         self.starts += 1
         if record.command:

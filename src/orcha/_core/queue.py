@@ -169,6 +169,10 @@ class WaitingQueue:
         shelf = self._shelf_of.get(key[1])
         return bisect_left(self._hot if shelf is None else self._shelves[shelf], key)
 
+    def index(self, key: Key) -> int:
+        """Give how many hot keys are before this one, whether it waits or not."""
+        return bisect_left(self._hot, key)
+
     def before(self, key: Key, most: int) -> list[Key]:
         """Give the first hot keys, `most` at most, that are before this one, which may be on a shelf."""
         return self._hot[: min(most, bisect_left(self._hot, key))]

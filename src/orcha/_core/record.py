@@ -61,6 +61,7 @@ class Record:
     """One live petition. Only the engine changes it."""
 
     __slots__ = (
+        "asked",
         "attempt",
         "cancellation",
         "channel",
@@ -134,6 +135,8 @@ class Record:
         self.code: int | None = None
         self.reason: str | None = None
         self.why: str | None = None
+        self.asked: float | None = None
+        """Monotonic time at which its condition was asked last; None where it was not, or what is declared holds it."""
         self.petition: Petition | None = None
         self.group: str | None = None
         self.needs: Mapping[str, int] | None = None

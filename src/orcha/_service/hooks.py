@@ -20,6 +20,7 @@ from orcha._core.choose import PATIENCE, Answer, choose
 from orcha._core.tuples import new_tuple
 from orcha._service.converting import convert
 from orcha._service.describe import describe, explain
+from orcha._service.managers import OURS
 from orcha._service.marking import mark_started
 from orcha._service.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Result
 from orcha._wire import values
@@ -181,14 +182,24 @@ class Hooks:
         waiting = [record for record in visit.waiting if record.petition is not None]
 
         ask = partial(self._ask, visit)
+        begun = _times() if visit.polls else (0.0, 0.0)
         if waiting or visit.new:
             choose(waiting, visit.new, ask, look_ahead=visit.look_ahead)
-        until = time.monotonic() + SAMPLE_SECONDS
+        if visit.polls:
+            visit.took = (len(waiting), *_since(begun))
+        if visit.sample:
+            self._sample(visit, ask)
+
+    def _sample(self, visit: Visit, ask: Callable[[Record], Answer]) -> None:
+        """Ask some of those far from the head, for a moment."""
+        begun = _times()
         for record in visit.sample:
-            if time.monotonic() > until:
-                break
+            visit.sampled += 1
             if record.petition is not None:
                 ask(record)
+            if _monotonic() - begun[1] > SAMPLE_SECONDS:
+                break
+        visit.others_took = (visit.sampled, *_since(begun))
 
     def _make_calls(self, visit: Visit) -> None:
         for call in visit.calls:
@@ -268,6 +279,7 @@ class Hooks:
         """Ask a condition; a no with the reason known already leaves no result, and costs little."""
         if visit.shut and (shut := visit.shut.get(record.manager)) is not None:
             visit.noes += 1
+            record.asked = visit.since
             if record.why != shut:
                 visit.results.append(Result(CONDITION, record, shut, _NO))
             return _NO
@@ -282,6 +294,7 @@ class Hooks:
             visit.current = None
             if answer is _NO:
                 visit.noes += 1
+                visit.opaque |= record.asked is not None
                 if visit.is_shut:
                     return self._tell_the_others(visit, record, reason)
                 why = reason or SAYS_NO
@@ -313,6 +326,7 @@ class Hooks:
         after = visit.waiting.index(record)
         for other in visit.waiting[after : after + PATIENCE - visit.noes + 1]:
             why = reason if other is record else visit.shut[other.manager]
+            other.asked = record.asked
             if other.why != why and other.petition is not None:
                 visit.results.append(Result(CONDITION, other, why, _NO))
         visit.noes = PATIENCE
@@ -324,7 +338,9 @@ class Hooks:
         if record.group is not None or record.needs or record.once is not None or groups.paused:
             reason: str | None = groups.why_not(record)
             if reason is not None:
+                record.asked = None
                 return _NO, reason
+        record.asked = None if record.manager in OURS else visit.since
         petition = record.petition
         try:
             said = petition.condition(petition)  # type: ignore[union-attr]
@@ -337,6 +353,17 @@ class Hooks:
             return _NO, _reason_of(visit, record, failed)
         except BaseException as raised:  # noqa: BLE001 - as above
             return _BROKEN, f"its condition failed: {explain(raised)}"
+
+
+def _times() -> tuple[float, float]:
+    """Give the processor's time that this thread has had, and the time."""
+    return time.thread_time(), _monotonic()
+
+
+def _since(begun: tuple[float, float]) -> tuple[float, float]:
+    """Give the seconds of both that have passed."""
+    processor, now = _times()
+    return processor - begun[0], now - begun[1]
 
 
 def _reason_of(visit: Visit, record: Record, failed: ConditionFailed) -> str:

@@ -63,12 +63,17 @@ class Visit:
         "look_ahead",
         "new",
         "noes",
+        "opaque",
+        "others_took",
         "over",
+        "polls",
         "results",
         "sample",
+        "sampled",
         "shut",
         "since",
         "started",
+        "took",
         "version",
         "waiting",
     )
@@ -79,6 +84,16 @@ class Visit:
         self.waiting = waiting
         self.sample = sample
         self.look_ahead = look_ahead
+        self.polls = False
+        """Whether time alone has those that wait asked."""
+        self.took: tuple[int, float, float] = (0, 0.0, 0.0)
+        """Then, how many of the first ones were asked, and the seconds of a processor, and of time, that took."""
+        self.others_took: tuple[int, float, float] = (0, 0.0, 0.0)
+        """The same of the sample."""
+        self.sampled = 0
+        """How many of the sample were asked."""
+        self.opaque = False
+        """Whether a plugin's condition said no, of which nobody knows what it depends on."""
         self.version = 0
         """Of the machine, when the visit was handed over."""
         self.new: list[Record] = []

@@ -126,6 +126,7 @@ class Visits:
     def wake(self) -> None:
         """Have blocked conditions asked again."""
         self._engine.machine.version += 1
+        self.candidates.hurry()
 
     # --- hand over ----------------------------------------------------------------------------------------------
 
@@ -133,11 +134,12 @@ class Visits:
         """Hand over what has gathered, if the hook thread is free."""
         if not self._is_free() or self._stopped_by is not None:
             return
-        waiting, sample = self.candidates.take(converting=bool(self._converts))
+        waiting, sample, polls = self.candidates.take(converting=bool(self._converts))
         if not (waiting or sample or self.has_gathered):
             return
         self._visit = visit = Visit(self._gathered(waiting, sample), waiting, sample, self.candidates.look_ahead)
         visit.version = self.candidates.asked()
+        visit.polls = polls
         if self._engine.managers.answer_at_once(visit):
             self.hooks.perform_here(visit)
             self.end(visit)
@@ -285,9 +287,10 @@ class Visits:
     def _blocked(self, record: Record, reason: str | None) -> None:
         why = reason or SAYS_NO
         if record.why != why:
+            is_news = record.why is None and record.manager not in OURS  # else each new number in a reason is a line
             record.why = why
             if reason is not None:
-                level = logging.DEBUG if record.manager in OURS else logging.INFO  # a queue of commands is no news
+                level = logging.INFO if is_news else logging.DEBUG
                 self._engine.report(level, "petition %s waits: %s", record.key, reason)
 
     def _started(self, record: Record, error: str | None, *, called: bool) -> None:

@@ -310,7 +310,15 @@ class Manager(abc.ABC):
             self._remote.close()
 
     def wake(self) -> None:
-        """Have the conditions of the waiting petitions asked again: something they depend on has changed."""
+        """Have the conditions of the waiting petitions asked again now: something they depend on has changed.
+
+        Without it they are asked when something starts or ends, and by time. Any thread of the service may call it.
+
+        Example::
+
+            threading.Thread(target=lambda: watch(folder, on_change=manager.wake), daemon=True).start()
+
+        """
         if self._service is not None:
             self._service.wake()
 

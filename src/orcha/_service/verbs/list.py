@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from orcha._core.record import Phase, Record
@@ -68,6 +69,7 @@ def _rows(engine: Engine, message: List, owner: str | None) -> list[Row]:
 def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str | int | float | bool | None]:
     """Give what people are shown of a petition."""
     command, label = listed(row, engine.machine.records.get(row.seq))
+    why, asked = explain(engine, row, group)
     return {
         "seq": row.seq,
         "id": row.id,
@@ -82,7 +84,8 @@ def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str |
         "outcome": row.outcome.name.lower() if row.outcome is not None and row.state is State.ENDED else None,
         "code": row.code if row.state is State.ENDED else None,
         "reason": row.reason,
-        "why": explain(engine, row, group),
+        "why": why,
+        "asked_ago": asked,
         "group": group,
         "paused": engine.groups.holds(row.seq, group, row.state),
         "command": command,
@@ -90,26 +93,29 @@ def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str |
     }
 
 
-def explain(engine: Engine, row: Row, group: str | None) -> str | None:
-    """Tell why a petition waits, in the words of whatever holds it now."""
+def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, float | None]:
+    """Tell why a petition waits, in the words of whatever holds it now.
+
+    Where that is what its condition said when it was asked last, given is also how many seconds ago that was.
+    """
     if row.state is State.ENDED:
-        return None
+        return None, None
     if not engine.managers.serves(row.manager):
-        return f"it belongs to another manager, {row.manager}, which does not run here now"
+        return f"it belongs to another manager, {row.manager}, which does not run here now", None
     record = engine.machine.records.get(row.seq)
     if record is not None and record.phase not in {Phase.WAITING, Phase.RESTING} and not is_decided(record):
-        return None
+        return None, None
     if record is not None and record.state is State.HELD:
-        return f"it was interrupted, and waits for a decision: {DECIDE}"
+        return f"it was interrupted, and waits for a decision: {DECIDE}", None
     stopped = engine.draining or ("everything is paused" if engine.paused else None)
-    held = engine.groups.held_by(row.seq, group) or engine.groups.resources.held_by(row.seq)
-    return stopped or held or _waits(engine, record)
+    held = stopped or engine.groups.held_by(row.seq, group) or engine.groups.resources.held_by(row.seq)
+    if held is None and record is not None and record.why is not None:
+        return record.why, None if record.asked is None else round(time.monotonic() - record.asked, 3)
+    return held or _waits(engine, record), None
 
 
 def _waits(engine: Engine, record: Record | None) -> str:
-    """Tell what was said when it was asked last, or how many are asked before it."""
-    if record is not None and record.why is not None:
-        return record.why
+    """Tell how many are asked before it."""
     if record is None:
         return f"at least {_before(engine.machine.waiting.hot)} before it"
     return f"{_before(engine.machine.waiting.place(record.place))} before it"

@@ -1,0 +1,99 @@
+"""When those whose condition said no are asked again by time alone.
+
+A condition may depend on what nobody tells the service: whether a rig is free, a file is there, the load is low. So,
+beside what happens here, time has them asked too: the first ones in line once a second, the others a few at a time, all
+of them one after the other. Either half may take a share of one processor and no more; where conditions cost more than
+that fewer are asked in a turn, and where one alone does, turns come later.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orcha._core.record import Record
+
+FIRSTS = 32
+"""How many are the first ones."""
+EVERY = 1.0
+"""Seconds between two questions to one of the first."""
+OTHERS = 256
+"""How many of the others are asked in a turn, at most."""
+OTHERS_EVERY = 0.4
+"""Seconds between two turns of the others."""
+SHARE = 0.004
+"""Of a processor's time, for the first ones; and as much for the others."""
+OCCUPIED = 0.1
+"""Of the hook thread's time, be it that conditions wait for something: other hooks wait that long."""
+_SOON = 0.9
+"""Of a second: asked that long ago is long enough, since a turn itself takes a moment."""
+
+
+class Pace:
+    """How often, and how many at a time.
+
+    >>> pace = Pace(every=1.0, most=32)
+    >>> pace.took(now=10.0, asked=32, processor=0.064, elapsed=0.064)
+    >>> pace.count, pace.due
+    (2, 26.0)
+    """
+
+    def __init__(self, *, every: float, most: int) -> None:
+        """Ask so many, so often, until it is known what that costs."""
+        self._every = every
+        self._most = most
+        self._cost = 0.0
+        self.due = 0.0
+        """When the next turn may be."""
+
+    @property
+    def count(self) -> int:
+        """How many may be asked in a turn."""
+        if self._cost <= 0:
+            return self._most
+        return max(1, min(self._most, int(SHARE * self._every / self._cost)))
+
+    def took(self, *, now: float, asked: int, processor: float, elapsed: float) -> None:
+        """Learn what a turn cost: seconds of a processor, and seconds that passed."""
+        if asked:
+            cost = processor / asked
+            self._cost = (self._cost + cost) / 2 if self._cost else cost
+        self.due = now + max(self._every, processor / SHARE, elapsed / OCCUPIED)
+
+
+class Asking:
+    """Who is asked again, and when."""
+
+    def __init__(self) -> None:
+        """Know of nobody."""
+        self.firsts = Pace(every=EVERY, most=FIRSTS)
+        self.others = Pace(every=OTHERS_EVERY, most=OTHERS)
+
+    def whom(self, waiting: Iterable[Record], now: float) -> list[Record]:
+        """Give those of the first ones that are to be asked now; `waiting` are those with a condition, in order."""
+        if now < self.firsts.due:
+            return []
+        firsts = list(islice(waiting, self.firsts.count))
+        due = [record for record in firsts if record.asked is None or record.asked <= now - _SOON * EVERY]
+        if not due:
+            self.firsts.due = EVERY + min((record.asked for record in firsts if record.asked is not None), default=now)
+        return due
+
+    def due(self, *, are_many: bool) -> float:
+        """Give when to look again; `are_many` says that there are others than the first ones."""
+        return min(self.firsts.due, self.others.due) if are_many else self.firsts.due
+
+    def rest(self, now: float) -> None:
+        """Note that those in line were just asked, since something had happened."""
+        self.firsts.due = max(self.firsts.due, now + EVERY)
+        self.others.due = max(self.others.due, now + OTHERS_EVERY)
+
+    def hurry(self, now: float) -> None:
+        """Have the others asked too as soon as may be: something has happened elsewhere."""
+        self.others.due = now
+
+
+__all__ = ["Asking", "Pace"]
