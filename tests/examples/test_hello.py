@@ -29,6 +29,12 @@ def test_a_greeting_streams_and_ends_with_zero(hello):
     assert done.returncode == 0
 
 
+def test_orcha_serve_serves_it_beside_commands(serve: Serve):
+    service = serve(arguments=("serve",), environment={"PYTHONPATH": str(HELLO)})
+    assert service.run("hello", "send", "Ada", "--start", "1").stdout == "Ada in 1\nHello, Ada!\n"
+    assert service.run("run", "--", "echo", "too").stdout == "too\n"
+
+
 def test_what_must_wait_says_why(hello):
     first = hello.spawn(
         *hello.orcha("hello", "send", "Grace", "--start", "600", "--pause", "1"), stdout=subprocess.PIPE

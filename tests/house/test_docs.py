@@ -11,7 +11,6 @@ import pytest
 import orcha.exceptions
 from orcha._core import machine
 from orcha.lib import Manager
-from support import RunningService, Serve
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
@@ -51,23 +50,6 @@ def test_each_promise_links_to_tests_that_exist():
             tree = ast.parse((page.parent / target).read_text())
             names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
             assert name.strip("`") in names, f"{target} has no {name}"
-
-
-def readme_plugin() -> str:
-    found = re.search(r"<!-- orcha_shout.py -->\n```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert found is not None
-    return found[1]
-
-
-def test_the_plugin_in_the_readme_runs(serve: Serve, tmp_path):
-    (tmp_path / "orcha_shout.py").write_text(readme_plugin())
-    service: RunningService = serve(arguments=("shout",))
-    done = service.run("shout", "hello")
-    assert (done.stdout, done.returncode) == ("HELLO!\n", 0), done.stderr
-
-
-def test_the_plugin_in_the_readme_fits_a_screen():
-    assert len(readme_plugin().splitlines()) <= 32
 
 
 def test_the_table_of_exit_codes_names_each_error():

@@ -1,4 +1,4 @@
-"""The commands ``orcha hello serve`` and ``orcha hello send``."""
+"""The commands ``orcha hello serve`` and ``orcha hello send``, and the manager that ``orcha serve`` serves."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from orcha.interfaces import Message
 from orcha.lib import ClientManager
 from orcha.plugins import BasePlugin
 from orcha.utils import version
+from orcha_hello.manager import HelloManager
 
 
 class HelloPlugin(BasePlugin):
@@ -19,6 +20,7 @@ class HelloPlugin(BasePlugin):
     name = "hello"
     aliases = ("hi",)
     help = "greet with a countdown"
+    manager = HelloManager
 
     def create_parser(self, parser: argparse.ArgumentParser) -> None:
         """Add the two commands."""
@@ -49,7 +51,6 @@ class HelloPlugin(BasePlugin):
 def start(arguments: argparse.Namespace) -> NoReturn:
     """Serve until SIGTERM or Ctrl+C."""
     from orcha.interfaces import ServiceWrapper, start_service
-    from orcha_hello.manager import HelloManager
 
     start_service(ServiceWrapper(HelloManager(at_once=arguments.at_once)))
 
