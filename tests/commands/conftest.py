@@ -50,23 +50,26 @@ class CommandsUnderTest(EngineUnderTest):
 
     _seqs = itertools.count(1)
 
-    def __init__(self, folder: Path, make: Callable[..., FakeCommands], found: Any, *, rebooted: bool) -> None:
+    def __init__(
+        self, folder: Path, make: Callable[..., FakeCommands], found: Any, *, rebooted: bool, unproven: bool
+    ) -> None:
         self.sent: dict[bytes, list[tuple[int, Any]]] = {}
         self.commands: Any = None
         self.open_another: Any = None
         self.closed = False
-        self._folder = folder
-        self._make, self._found, self._rebooted = make, found, rebooted
+        self.folder = folder
+        self._make, self._found, self._rebooted, self._unproven = make, found, rebooted, unproven
         super().__init__(folder, manager=CommandsManager(), prepare=self._prepare)
 
     def _prepare(self, engine: Any) -> None:
         def make(on_events: Any) -> Any:
             self.commands = self._make(on_events)
             self.commands.found = list(self._found)
+            self.commands.unproven = self._unproven
             return self.commands
 
-        (self._folder / "shims").mkdir(exist_ok=True)
-        engine.commands.connect(make, RawFiles(self._folder / "output"))
+        (self.folder / "shims").mkdir(exist_ok=True)
+        engine.commands.connect(make, RawFiles(self.folder / "output"))
         engine.commands.rebooted = self._rebooted
         engine.rebooted = self._rebooted
 
@@ -102,11 +105,15 @@ class CommandsUnderTest(EngineUnderTest):
 
     def row(self, asked: Asked) -> Any:
         """Give what is kept of it."""
-        return next(row for row in self.store.page(states=0xFF, limit=99) if row.token == asked.token)
+        return self.row_in(self.store, asked)
+
+    def row_in(self, store: Any, asked: Asked) -> Any:
+        """Give what a store keeps of it."""
+        return next(row for row in store.page(states=0xFF, limit=99) if row.token == asked.token)
 
     def raw_file(self, spec: Any, stream: int, data: bytes) -> None:
         """Write what an attempt wrote to a stream."""
-        (self._folder / "output" / f"{spec.channel.hex()}.{spec.seq}.{spec.attempt}.{stream}").write_bytes(data)
+        (self.folder / "output" / f"{spec.channel.hex()}.{spec.seq}.{spec.attempt}.{stream}").write_bytes(data)
 
     def settle_engine(self) -> None:
         """Wait until the engine has done what it was told before."""
@@ -155,10 +162,11 @@ def open_engine(folder: Path) -> Iterator[Callable[..., CommandsUnderTest]]:
         found: tuple[Any, ...] = (),
         *,
         rebooted: bool = False,
+        unproven: bool = False,
         converts: bool = True,
         early: tuple[Any, ...] = (),
     ) -> CommandsUnderTest:
-        under_test = CommandsUnderTest(folder, make, found, rebooted=rebooted)
+        under_test = CommandsUnderTest(folder, make, found, rebooted=rebooted, unproven=unproven)
         opened.append(under_test)
         under_test.open_another = open_one
         under_test.manager.converts = converts

@@ -7,9 +7,12 @@ import json
 import pytest
 
 import support.engine
+from orcha._core.changes import Changes, Transition
 from orcha._core.state import Outcome, State
+from orcha._store.sqlite import SqliteStore
 from orcha._supervisor.contract import Found, Lost, NotStarted
-from support.fake_commands import ended, output, started
+from support.changes import ANY_STATE
+from support.fake_commands import FakeCommands, ended, output, started
 from support.waiting import wait_for
 
 
@@ -231,3 +234,60 @@ def test_one_whose_start_was_told_and_not_kept_is_known_to_run(engine):
     assert (row.pid, row.start_time, row.boot_id, row.shim) == (99, 5.5, "boot", "shim-1")
     later.commands.tell(ended(spec))
     assert all_of(later, asked) == [0]
+
+
+@pytest.mark.parametrize(
+    ("policy", "outcome", "attempts"),
+    [("fail", Outcome.INTERRUPTED, 1), ("rerun", Outcome.SUCCEEDED, 2)],
+)
+def test_one_of_which_nothing_proves_that_it_was_not_executed_goes_by_its_policy(engine, policy, outcome, attempts):
+    asked = engine.run(policy={"on_interrupt": policy})
+    engine.wait_for_spec()
+    later = engine.again(unproven=True)
+    if policy == "rerun":
+        later.commands.tell(ended(later.wait_for_spec(2)))
+    all_of(later, asked)
+    assert later.row(asked).outcome is outcome
+    assert later.row(asked).attempt == attempts
+    history = json.loads(later.store.commands([1])[1].history)
+    assert history[0]["executed"] is True
+
+
+def test_one_that_was_claimed_and_may_have_run_does_not_run_again(engine):
+    engine.engine.post(engine.engine.pause, True)
+    asked = engine.run()
+    wait_for(lambda: engine.store.page(states=ANY_STATE, limit=1), what="its row")
+    engine.stop()
+    store = SqliteStore(engine.folder)
+    seq = engine.row_in(store, asked).seq
+    store.commit(
+        Changes(transitions={seq: Transition(seq, 0, 1 << State.QUEUED, State.QUEUED, 0, 1.0, slot_held=True)})
+    )
+    store.close()
+    later = engine.open_another(unproven=True)
+    assert later.row(asked).outcome is Outcome.INTERRUPTED
+    assert later.row(asked).attempt == 1
+
+
+def test_nothing_is_forgotten_or_killed_before_what_was_found_out_is_kept(engine, monkeypatch):
+    _, spec = running(engine)
+    unknown = spec._replace(seq=77)
+    made = []
+
+    def make(on_events):
+        made.append(FakeCommands(on_events))
+        return made[-1]
+
+    kept, commit = [], SqliteStore.commit
+
+    def keep(store, changes, **named):
+        kept.append(list(made[0].calls))
+        return commit(store, changes, **named)
+
+    engine.stop()
+    there = (found(spec, "lost"), found(unknown), found(unknown._replace(attempt=2), "ended"))
+    monkeypatch.setattr(SqliteStore, "commit", keep)
+    later = engine.open_another(make, found=there)
+    for verb, key in (("forget", (spec.seq, 1)), ("discard", (77, 1)), ("forget", (77, 2))):
+        later.wait_for_call(verb, *key)
+    assert kept[0] == []

@@ -181,7 +181,12 @@ class AnythingHappens(RuleBasedStateMachine):
     # --- commands
 
     def commands(self, *, told=True):
-        return [key for key, command in self.world.commands.items() if not command.lost and command.told >= told]
+        return [key for key, command in self.world.commands.items() if command.lives and command.told >= told]
+
+    def ended_commands(self):
+        """Those whose end the service has not heard of."""
+        commands = self.world.commands.items()
+        return [key for key, command in commands if command.end is not None and command.told and not command.reported]
 
     @rule(which=ANY)
     @precondition(lambda self: self.commands(told=False))
@@ -199,6 +204,11 @@ class AnythingHappens(RuleBasedStateMachine):
         key = self.pick(self.commands(), which)
         due = None if after is None or code == 0 else self.world.clock + after
         self.world.command_ends(key, code, due=due, survivors=survivors)
+
+    @rule(which=ANY)
+    @precondition(lambda self: self.ended_commands())
+    def command_tells_its_end(self, which):
+        self.world.tell_end(self.pick(self.ended_commands(), which))
 
     @rule(which=ANY)
     @precondition(lambda self: self.commands(told=False))
@@ -293,6 +303,8 @@ class AnythingHappens(RuleBasedStateMachine):
                 world.ladder_done(key, [])
             for key in self.commands():
                 world.command_ends(key, 0)
+            for key in self.ended_commands():
+                world.tell_end(key)
             for key, command in list(world.commands.items()):
                 if command.lost and command.told:
                     world.command_lost(key)

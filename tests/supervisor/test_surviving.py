@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from world import CHANNEL, World, box_path, boxes, executing, kill_shim, running_from, shim_identity
+from world import CHANNEL, World, box_path, boxes, executing, kill_shim, living, running_from, shim_identity
 
 from orcha._processes.identity import identify, is_alive
 from orcha._supervisor import box
@@ -120,7 +120,7 @@ def test_an_end_without_a_service_is_kept(hold, open_world, tmp_path: Path) -> N
     holder.wait("Started", 1)
     holder.kill()
     opens.touch()
-    wait_for(lambda: [one.phase for one in boxes(holder_folder(open_world))] == [box.DONE], what="its end")
+    wait_for(lambda: [one.phase for one in living(holder_folder(open_world))] == [box.DONE], what="its end")
     world = open_world(epoch=3)
     [found] = world.commands.adopt()
     assert found.phase == "ended"
@@ -187,7 +187,8 @@ def test_closing_without_keeping_ends_every_command(open_world, nap: str) -> Non
     world.close()
     assert not running_from(Path(nap).parent)
     wait_for(lambda: not running_from(world.folder), what="supervisor and shims to go")
-    assert [path.name for path in (world.folder / "shims").iterdir()] == ["errors"]
+    assert {path.suffix for path in (world.folder / "shims").iterdir()} <= {"", ".box"}
+    assert {word.phase for word in boxes(world.folder)} <= {box.DONE}, "what was not forgotten tells how it ended"
 
 
 def test_shims_without_an_attempt_end_with_the_service(hold, open_world) -> None:
@@ -324,7 +325,7 @@ def test_a_command_that_is_not_to_outlive_its_service_ends_with_it(hold, open_wo
     wait_for(lambda: len(executing(nap)) == 2)
     holder.kill()
     wait_for(lambda: not running_from(Path(nap).parent), what="its end")
-    wait_for(lambda: not boxes(folder), what="the end of its shim")
+    wait_for(lambda: not living(folder), what="the end of its shim")
     assert asked.exists(), "it was asked to end first"
 
 
@@ -390,6 +391,7 @@ def test_of_one_under_a_shim_that_refuses_the_end_is_told_and_a_cancel_kills_it(
     newer.close(keep=True)
     older = open_world(epoch=6)
     assert [(there.seq, there.phase) for there in older.commands.adopt()] == [(1, "apart")]
+    older.commands.recovered()
     if killed:
         older.commands.cancel(*key, "cancelled")
     else:
@@ -397,7 +399,7 @@ def test_of_one_under_a_shim_that_refuses_the_end_is_told_and_a_cancel_kills_it(
     lost = older.end(key)
     assert (lost.executed, lost.ended and lost.ended.code) == (True, None if killed else 3)
     wait_for(lambda: not running_from(Path(nap).parent), what="the end of all its processes")
-    wait_for(lambda: not boxes(older.folder), what="the end of its shim")
+    wait_for(lambda: not living(older.folder), what="the end of its shim")
 
 
 def test_what_is_apart_and_unknown_is_killed_without_a_word(open_world, nap: str) -> None:
@@ -409,7 +411,7 @@ def test_what_is_apart_and_unknown_is_killed_without_a_word(open_world, nap: str
     older.commands.adopt()
     older.commands.discard(*key)
     wait_for(lambda: not running_from(Path(nap).parent), what="its end")
-    wait_for(lambda: not boxes(older.folder), what="the end of its shim")
+    wait_for(lambda: not living(older.folder), what="the end of its shim")
     older.close()
     assert older.events == []
 
@@ -462,3 +464,74 @@ def test_an_attempt_that_no_shim_took_was_not_executed(open_world, tmp_path: Pat
     assert ending == Lost(*key, executed=False) or isinstance(ending, Ended)
     assert isinstance(ending, Ended) == (tmp_path / "mark").exists()
     assert not any(isinstance(one, Output) for one in world.of(key))
+
+
+def test_of_a_dead_shim_without_a_box_nobody_knows_what_it_executed(open_world, nap: str) -> None:
+    world = open_world()
+    key = world.start(nap, "1000")
+    world.wait(key, Started)
+    word, path = world.shim_of(key), box_path(world.folder, key)
+    path.unlink()
+    kill_shim(word)
+    assert world.end(key) == Lost(*key, executed=True)
+
+
+@pytest.mark.parametrize("what", ["the box", "the notes", "all"])
+def test_what_ran_and_left_no_trace_may_have_run(hold, open_world, nap: str, what: str) -> None:
+    holder = hold()
+    key = holder.start(1, nap, "1000")
+    holder.wait("Started", 1)
+    holder.kill()
+    folder = holder_folder(open_world)
+    path = box_path(folder, key)
+    kill_shim(next(word for word in boxes(folder) if word.seq == 1))
+    path.unlink()
+    if what == "the notes":
+        (folder / "shims" / "handed").write_bytes(b"")
+    elif what == "all":
+        shutil.rmtree(folder / "shims")
+    world = open_world(epoch=2)
+    assert world.commands.adopt() == []
+    assert world.commands.may_have_run(*key, epoch=1)
+    if what == "the box":
+        assert not world.commands.may_have_run(2, 1, epoch=1), "it was never handed over"
+
+
+def test_what_a_shim_was_told_to_forget_may_have_run_all_the_same(open_world) -> None:
+    world = open_world()
+    key = world.run("/bin/true")
+    wait_for(lambda: all(one.phase == box.IDLE for one in boxes(world.folder)), what="the shim to forget it")
+    world.close(keep=True)
+    later = open_world(epoch=2)
+    assert later.commands.adopt() == []
+    assert later.commands.may_have_run(*key, epoch=1)
+
+
+def test_a_shim_that_does_not_answer_carries_out_no_order_of_the_service_before(
+    hold, open_world, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("orcha._supervisor.adopting.ANSWER", 0.2)
+    holder = hold(acknowledge=True)
+    holder.start(1, "/bin/true")
+    holder.wait("Ended", 1)
+    folder = holder_folder(open_world)
+    idle = wait_for(lambda: [one for one in living(folder) if one.phase == box.IDLE], what="idle shims")
+    for word in idle:
+        os.kill(word.pid, signal.SIGSTOP)
+    key = holder.start(2, "touch", str(tmp_path / "mark"))
+    wait_for(lambda: noted_in(folder, 2), what="the hand-over")
+    holder.kill()
+    world = open_world(epoch=2)
+    assert [there.seq for there in world.commands.adopt()] == [1]
+    assert not world.commands.may_have_run(*key, epoch=1)
+    assert not any(is_alive(shim_identity(word)) for word in idle)
+    world.commands.recovered()
+    world.commands.discard(1, 1)
+    world._next = 2
+    assert world.end(world.start("/bin/true")).code == 0
+    assert not (tmp_path / "mark").exists()
+
+
+def noted_in(folder: Path, seq: int) -> bool:
+    """Tell whether a hand-over of this petition is noted."""
+    return seq.to_bytes(8, "big") in (folder / "shims" / "handed").read_bytes()

@@ -124,6 +124,11 @@ def boxes(folder: Path) -> list[box.Box]:
     return [one for one in found if one is not None]
 
 
+def living(folder: Path) -> list[box.Box]:
+    """Give what the boxes of the shims say that are there: a box outlives its shim."""
+    return [one for one in boxes(folder) if is_alive(shim_identity(one))]
+
+
 def box_path(folder: Path, key: Key) -> Path:
     """Give the path of the box of an attempt's shim."""
 

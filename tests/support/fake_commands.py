@@ -20,6 +20,8 @@ class FakeCommands:
         self.specs: list[Spec] = []
         self.found: list[Found] = []
         self.calls: list[tuple[Any, ...]] = []
+        self.unproven = False
+        """Whether nothing proves of what is not found that it was never executed."""
         self.closed: bool | None = None
         """What `keep` was."""
 
@@ -42,6 +44,13 @@ class FakeCommands:
     def adopt(self) -> list[Found]:
         """Find what the test put there."""
         return self.found
+
+    def may_have_run(self, seq: int, attempt: int, *, epoch: int) -> bool:
+        """Say what the test says."""
+        return self.unproven
+
+    def recovered(self) -> None:
+        """Hold nothing back."""
 
     def descriptors(self) -> list[int]:
         """Have none."""

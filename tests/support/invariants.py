@@ -6,7 +6,7 @@ from collections import Counter
 
 from orcha._core.record import Phase, Record
 from orcha._core.retrying import is_decided
-from orcha._core.state import Outcome, State
+from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._service.recovery import is_claimed
 from orcha._store.contract import Row
 from support.simulated import World
@@ -120,11 +120,22 @@ def a_command_is_executed_once_an_attempt_and_ends_before_the_next(world: World,
     rows = {row.seq: row for row in world.store.all_rows()}
     for (seq, attempt), command in world.commands.items():
         row = rows[seq]
+        if command.end is not None:  # nothing of it lives: it waits to be forgotten
+            continue
         if is_claimed(row):
             assert attempt == row.attempt + 1, f"attempt {attempt} lives, and {row.attempt + 1} is claimed"
             continue
         assert row.attempt == attempt, f"attempt {row.attempt} while attempt {attempt} lives"
         assert command.lost or row.state in RUNS, f"a command lives, and its petition is {row.state.name}"
+
+
+def what_may_have_run_runs_again_only_where_its_policy_says_so(world: World, _: Seen) -> None:
+    executed: Counter[int] = Counter()
+    for (seq, _attempt), count in world.executed.items():
+        executed[seq] += count
+    for row in world.store.all_rows():
+        if world.plans[row.token].command and row.on_interrupt is OnInterrupt.FAIL:
+            assert executed[row.seq] <= 1 + world.again_after_failure[row.seq], f"{row} was executed again"
 
 
 def no_more_run_than_may(world: World, _: Seen) -> None:
@@ -221,6 +232,7 @@ ALWAYS = [
     a_cancel_that_was_kept_is_no_success,
     cancelled_means_nothing_of_it_lives,
     a_command_is_executed_once_an_attempt_and_ends_before_the_next,
+    what_may_have_run_runs_again_only_where_its_policy_says_so,
     no_more_run_than_may,
     a_slot_is_held_while_anything_of_the_attempt_lives,
     an_action_and_its_processes_end_before_the_next_attempt,

@@ -90,6 +90,8 @@ class World(HookSide):
         self.ladders: set[Attempt] = set()
         self.appended: dict[bytes, list[tuple[str, int, object]]] = {}
         self.tombstones: set[bytes] = set()
+        self.over: list[Attempt] = []
+        """Commands whose end is kept with the next transaction."""
         self.new_claims: list[Record] = []
         self.claims: dict[int, int] = {}
         """The attempts that are claimed, by sequence."""
@@ -248,19 +250,32 @@ class World(HookSide):
         self, key: Attempt, code: int, *, due: float | None = None, survivors: tuple[int, ...] = ()
     ) -> None:
         """A command ends, by itself or because it was cancelled; it may be tried again from `due` on."""
-        command = self.commands.pop(key)
+        command = self.commands[key]
         if command.cancelled:
-            end = End(Outcome.CANCELLED, CANCELLED_CODE, None, by_itself=False, survivors=survivors)
+            command.end = End(Outcome.CANCELLED, CANCELLED_CODE, None, by_itself=False, survivors=survivors)
         else:
             outcome = Outcome.FAILED if code else Outcome.SUCCEEDED
-            end = End(outcome, code, None, due=due, survivors=survivors)
+            command.end = End(outcome, code, None, due=due, survivors=survivors)
             if command.record.state is State.CANCELLING:
                 self.by_itself.add(key[0])
+        self.tell_end(key)
+
+    def tell_end(self, key: Attempt) -> None:
+        """Have the service hear of a command's end; it is forgotten once that is kept."""
+        command = self.commands[key]
+        end = command.end
+        assert end is not None
+        if command.reported or not command.told:
+            return
+        command.reported = True
         record = self.machine.command(*key)
-        again = end.due is not None and record is not None and record.state is not State.CANCELLING and not survivors
+        again = end.due is not None and record is not None and record.state is not State.CANCELLING
+        again = again and not end.survivors
+        self.again_after_failure[key[0]] += again
         self.report("command_ended", *key, end)
         if record is not None:
             self.machine.keep_command(CommandStep(*key, due=end.due if again else None, losses=0))
+        self.over.append(key)
 
     def command_lost(self, key: Attempt) -> None:
         """What watches over a command dies, and its processes with it."""
@@ -310,6 +325,9 @@ class World(HookSide):
             raise Crash
         for effect in effects:
             self._perform(effect)
+        for key in self.over:
+            self.commands.pop(key, None)
+        self.over = []
 
     def _note_claims(self, changes: Changes) -> None:
         """Note what is claimed now: what was started with the same transaction is not."""
@@ -425,10 +443,19 @@ class World(HookSide):
         except Crash:
             self.restart()
             return
+        self._turn_away()
         self.again += [call for r in owed for call in (Call("convert", r), Call("finish", r))]
         waiting = [w for w in self.store.waiting(MANAGER) if w.seq not in resting]
         self.machine.load_waiting([(w.priority, w.seq, w.id) for w in waiting])
         self.tombstones.update(self.store.all_tombstones(self.time))
+
+    def _turn_away(self) -> None:
+        """Have commands forgotten whose end is kept."""
+        states = {row.seq: row for row in self.store.all_rows()}
+        for key, command in list(self.commands.items()):
+            row = states[key[0]]
+            if command.end is not None and not (row.attempt == key[1] and row.state in LIVE):
+                del self.commands[key]
 
     def _recover_claim(self, row: Row, record: Record) -> Row:
         """Take a claimed command; one that nothing is found of was not executed, and its attempt begins anew."""
@@ -451,7 +478,7 @@ class World(HookSide):
             return 0
         command = self.commands.get(key)
         if command is not None and not command.lost:
-            command.record, command.told = record, False
+            command.record, command.told, command.reported = record, False, False
             self.machine.adopt(record)
             self.again.append(Call("convert", record))
             return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from orcha._core.choose import Answer, choose
+from orcha._core.commanding import End
 from orcha._core.machine import Machine
 from orcha._core.record import Phase, Record
 from orcha._core.state import OnInterrupt, State
@@ -50,6 +51,15 @@ class Command:
     told: bool = True
     """Its events reach the service: an adopted one's do when its petition was made again."""
     cancelled: bool = False
+    end: End | None = None
+    """How it ended: what watched over it keeps that until it is told to forget it."""
+    reported: bool = False
+    """Whether this start of the service has heard of its end."""
+
+    @property
+    def lives(self) -> bool:
+        """Whether a process of it may live."""
+        return not self.lost and self.end is None
 
 
 @dataclass
@@ -107,6 +117,8 @@ class HookSide:
         self.crashes = 0
         self.commands: dict[Attempt, Command] = {}
         self.executed: Counter[Attempt] = Counter()
+        self.again_after_failure: Counter[int] = Counter()
+        """How often a command failed and was to be tried again, by sequence."""
         self.survived: set[int] = set()
         """Petitions of which some process could not be killed."""
         self.by_itself: set[int] = set()

@@ -135,8 +135,8 @@ class CommandRunner:
     def _live(self, event: Started | Output | Ended | NotStarted | Lost) -> Record | None:
         """Give the petition that an event is about; where it is over, nothing of that attempt is wanted any more."""
         record = self._engine.machine.command(event.seq, event.attempt)
-        if record is None:
-            self.reach().discard(event.seq, event.attempt)
+        if record is None:  # what ended it may not be kept yet
+            self._engine.after_batch(lambda _: self.reach().discard(event.seq, event.attempt))
         return record
 
     def _started(self, event: Started) -> None:
@@ -295,6 +295,17 @@ class CommandRunner:
         """Give the attempts that outlived an earlier start of the service; what dead shims left is swept then."""
         folder = Path(self._engine.settings.endpoint.folder) / "shims"
         return self.reach().adopt() if self._make is not None and folder.is_dir() else []
+
+    def may_have_run(self, row: Row, attempt: int) -> bool:
+        """Tell whether an attempt that was not found may have been executed; after a reboot nobody knows."""
+        if self.rebooted or self._commands is None:
+            return True
+        return self._commands.may_have_run(row.seq, attempt, epoch=row.epoch)
+
+    def recovered(self) -> None:
+        """Note that what was made of the attempts that were found is kept."""
+        if self._commands is not None:
+            self._commands.recovered()
 
     def adopted(self, record: Record, row: CommandRow, there: Found) -> None:
         """Go on with a command that an earlier start of the service left, as soon as its petition is made again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from heapq import merge
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ def recover_all(engine: Engine) -> None:
         recovery.take(engine.store.unfinished(name))
     recovery.rest()
     recovery.turn_away()
+    engine.after_batch(lambda engine: engine.commands.recovered())
     engine.commit_recovery()
     for record in recovery.owed:
         engine.visits.owe_on_finish(record)
@@ -98,9 +100,9 @@ class _Recovery:
             self._owed[row.seq] = record
 
     def _claimed(self, record: Record, row: Row, command: CommandRow | None) -> tuple[Record, Row, CommandRow | None]:
-        """Tell of a claimed command whether it was started: shims know, and after a reboot nobody does."""
+        """Tell of a claimed command whether it may have been started."""
         attempt = row.attempt + 1
-        begun = (row.seq, attempt) in self._found or self._engine.commands.rebooted
+        begun = (row.seq, attempt) in self._found or self._engine.commands.may_have_run(row, attempt)
         machine = self._engine.machine
         machine.recover_claim(record, begun=begun)
         if not begun:
@@ -120,7 +122,7 @@ class _Recovery:
             self._engine.after_batch(lambda engine: engine.commands.reach().forget(row.seq, row.attempt))
         else:
             self._sweep(row, command)
-            executed = row.state is not State.STARTING or self._engine.commands.rebooted
+            executed = row.state is not State.STARTING or self._engine.commands.may_have_run(row, row.attempt)
         losses = 0 if executed else max(1, command.losses)
         self._engine.commands.note_loss(row, command, losses)
         return losses
@@ -151,11 +153,16 @@ class _Recovery:
             rows = self._engine.store.rows([seq])
             if rows and _is_of(rows[0], attempt) and not self._engine.managers.serves(rows[0].manager):
                 continue
-            commands = self._engine.commands.reach()
-            if there.phase in (contract.ENDED, contract.LOST):
-                commands.forget(seq, attempt)
-            else:
-                commands.discard(seq, attempt)
+            over = there.phase in (contract.ENDED, contract.LOST)
+            self._engine.after_batch(partial(_turn_away, seq, attempt, over=over))
+
+
+def _turn_away(seq: int, attempt: int, engine: Engine, *, over: bool) -> None:
+    commands = engine.commands.reach()
+    if over:
+        commands.forget(seq, attempt)
+    else:
+        commands.discard(seq, attempt)
 
 
 def _is_of(row: Row, attempt: int) -> bool:

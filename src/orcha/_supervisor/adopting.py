@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import select
 import time
+from typing import NamedTuple
 
-from orcha._processes.identity import boot_id
+from orcha._processes.identity import Identity, boot_id
 from orcha._supervisor import box as boxes
-from orcha._supervisor.burying import bury
+from orcha._supervisor.burying import bury, end
 from orcha._supervisor.contract import APART, ENDED, RUNNING, WAITING, Found
 from orcha._supervisor.known import Known, connect
 from orcha._supervisor.protocol import ProtocolError
@@ -31,33 +32,79 @@ _PHASES = {
 }
 
 
-def adopt(folder: Path, shims: int, epoch: int, report: Callable[[int, str], None]) -> tuple[list[Found], list[Known]]:
-    """Give the attempts found and the shims that live; `shims` is their folder, open."""
-    found: list[Found] = []
-    living: list[Known] = []
-    for name in sorted({path.stem for path in (folder / "shims").iterdir() if path.suffix in {".box", ".sock"}}):
+class Adopted(NamedTuple):
+    """What an earlier start of the service left."""
+
+    found: list[Found]
+    living: list[Known]
+    """Shims to listen to; one that has no attempt is idle."""
+    took: dict[str, tuple[int, int]]
+    """The attempt that a shim took last, (0, 0) for none, of those that take nothing more of what an earlier start of
+    the service handed to them: they are dead, or have answered."""
+    dead: list[str]
+    """Dead shims of whose attempt nobody has to hear; their boxes prove that until recovery is kept."""
+
+
+def adopt(folder: Path, shims: int, epoch: int, report: Callable[[int, str], None]) -> Adopted:
+    """Look what is there; `shims` is the folder of the shims, open."""
+    adopted = Adopted([], [], {}, [])
+    names = {path.stem for path in (folder / "shims").iterdir() if path.suffix in {".box", ".sock"}}
+    for name in sorted(names):
         try:
-            living.append(Known(name, connect(shims, name), epoch))
+            adopted.living.append(Known(name, connect(shims, name), epoch))
         except BlockingIOError:
-            found += apart(folder, name, "it takes no connection", report)
+            adopted.found.extend(apart(folder, name, "it takes no connection", report))
         except (ConnectionRefusedError, FileNotFoundError):
-            lost = bury(folder, name, report, logging.ERROR)
-            if lost is not None:
-                found.append(lost)
-    states = _states(living)
-    for shim in list(living):
-        head = states.get(shim.name)
-        if head is not None and head["t"] == "refused":
-            found += apart(folder, shim.name, head["why"], report)
-            shim.link.close()
-            living.remove(shim)
-            continue
-        one = _from_box(folder, shim.name) if head is None else _from_state(head, shim.name)
-        if one is not None:
-            shim.key = (one.seq, one.attempt)
-            shim.is_over = one.phase == ENDED
-            found.append(one)
-    return found, living
+            _bury(adopted, folder, name, report)
+    states = _states(adopted.living)
+    for shim in list(adopted.living):
+        _meet(adopted, folder, shim, states.get(shim.name), report)
+    return adopted
+
+
+def _meet(adopted: Adopted, folder: Path, shim: Known, head: Head | None, report: Callable[[int, str], None]) -> None:
+    """Take a shim as it says it is, as its box says where it says nothing."""
+    word = boxes.read(str(folder / "shims" / f"{shim.name}.box"))
+    if head is not None and head["t"] == "refused":
+        adopted.found.extend(apart(folder, shim.name, head["why"], report))
+        _let_go(adopted, shim)
+        return
+    if head is not None:
+        if word is not None:
+            adopted.took[shim.name] = word.seq, word.attempt
+        one = _from_state(head, shim.name)
+    elif not shim.link.is_open:
+        _let_go(adopted, shim)
+        _bury(adopted, folder, shim.name, report)
+        return
+    else:
+        one = _found_in(word, shim.name)
+        if one is None:  # it may have an order of the earlier service before it, and carry that out at any time
+            report(logging.ERROR, f"shim {shim.name} does not answer, and has no command: it is killed")
+            _let_go(adopted, shim)
+            if word is not None:
+                end(Identity(word.pid, int(word.start_ticks)))
+                _bury(adopted, folder, shim.name, report)
+            return
+    if one is not None:
+        shim.key = (one.seq, one.attempt)
+        shim.is_over = one.phase == ENDED
+        adopted.found.append(one)
+
+
+def _let_go(adopted: Adopted, shim: Known) -> None:
+    shim.link.close()
+    adopted.living.remove(shim)
+
+
+def _bury(adopted: Adopted, folder: Path, shim: str, report: Callable[[int, str], None]) -> None:
+    buried = bury(folder, shim, report, logging.ERROR)
+    if buried.took is not None:
+        adopted.took[shim] = buried.took
+    if buried.found is None:
+        adopted.dead.append(shim)
+    else:
+        adopted.found.append(buried.found)
 
 
 def apart(folder: Path, shim: str, why: str, report: Callable[[int, str], None]) -> list[Found]:
@@ -113,8 +160,12 @@ def _from_state(head: Head, shim: str) -> Found | None:
 
 
 def _from_box(folder: Path, shim: str) -> Found | None:
-    """Describe an attempt whose shim does not answer yet."""
-    word = boxes.read(str(folder / "shims" / f"{shim}.box"))
+    """Describe an attempt whose shim cannot be asked."""
+    return _found_in(boxes.read(str(folder / "shims" / f"{shim}.box")), shim)
+
+
+def _found_in(word: boxes.Box | None, shim: str) -> Found | None:
+    """Describe the attempt that a shim has as its box says."""
     if word is None or word.phase == boxes.IDLE:
         return None
     return Found(

@@ -5,16 +5,12 @@ They are left alone. Their black boxes, which are the same in every build, tell 
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import select
-import signal
 import threading
 
-from orcha._processes.identity import Identity, boot_id, is_alive, open_pidfd
+from orcha._processes.identity import Identity, boot_id, is_alive
 from orcha._supervisor import box as boxes
-from orcha._supervisor.burying import bury, forget
+from orcha._supervisor.burying import bury, end, forget
 from orcha._supervisor.contract import APART, Lost
 
 TYPE_CHECKING = False
@@ -26,8 +22,6 @@ if TYPE_CHECKING:
 
 EVERY = 0.5
 """Seconds between two looks."""
-GONE = 5.0
-"""Seconds that a killed shim has to be gone."""
 _OVER = frozenset({boxes.DONE, boxes.NOT_STARTED})
 
 
@@ -46,7 +40,7 @@ class Apart:
         self._buried = buried
         self._post = post
         self._report = report
-        self._shims: dict[tuple[int, int], str] = {}
+        self.shims: dict[tuple[int, int], str] = {}
         self._unwanted: dict[tuple[int, int], bool] = {}
         """Those to be killed, and whether anybody wants to hear of their end."""
         self._changed = threading.Event()
@@ -55,16 +49,16 @@ class Apart:
 
     def add(self, found: list[Found]) -> list[Found]:
         """Watch those of the attempts that are apart; give all."""
-        self._shims |= {(one.seq, one.attempt): one.shim for one in found if one.phase == APART}
+        self.shims |= {(one.seq, one.attempt): one.shim for one in found if one.phase == APART}
         self._changed.set()
-        if self._shims and self._thread is None:
+        if self.shims and self._thread is None:
             self._thread = threading.Thread(target=self._watch, name="orcha-commands-apart", daemon=True)
             self._thread.start()
         return found
 
     def kill(self, seq: int, attempt: int, *, told: bool = True) -> None:
         """Kill one, if it is here, without graces: its shim takes no word from here."""
-        if (seq, attempt) in self._shims:
+        if (seq, attempt) in self.shims:
             self._unwanted.setdefault((seq, attempt), told)
             self._changed.set()
 
@@ -74,7 +68,7 @@ class Apart:
         if thread is None:
             return
         if not keep:
-            for seq, attempt in list(self._shims):
+            for seq, attempt in list(self.shims):
                 self.kill(seq, attempt)
         self._closed = True
         self._changed.set()
@@ -82,42 +76,27 @@ class Apart:
 
     def _watch(self) -> None:
         while True:
-            self._changed.wait(EVERY if self._shims else None)
+            self._changed.wait(EVERY if self.shims else None)
             self._changed.clear()
             last = self._closed
-            for key in list(self._shims):
+            for key in list(self.shims):
                 self._look(key)
             if last:
                 return
 
     def _look(self, key: tuple[int, int]) -> None:
         """See whether it has ended, or end it."""
-        shim = self._shims[key]
+        shim = self.shims[key]
         word = boxes.read(str(self._folder / "shims" / f"{shim}.box"))
         if word is not None and (word.seq, word.attempt) == key and word.boot_id == boot_id():
             its_own = Identity(word.pid, int(word.start_ticks))
             if key not in self._unwanted and word.phase not in _OVER and is_alive(its_own):
                 return
-            self._end(its_own)
-        found = bury(self._folder, shim, self._report, logging.ERROR)
-        del self._shims[key]
+            end(its_own)
+        found = bury(self._folder, shim, self._report, logging.ERROR).found
+        del self.shims[key]
         if not self._unwanted.pop(key, True):  # asked for last: it may have become unwanted since it was looked at
             forget(self._folder, shim)
         else:
             self._buried[key] = shim
             self._post(Lost(*key, found is None or found.executed, None if found is None else found.ended))
-
-    @staticmethod
-    def _end(shim: Identity) -> None:
-        """End a shim, which has nothing left but what its box says or is not wanted any more."""
-        descriptor = open_pidfd(shim)
-        if descriptor is None:
-            return
-        try:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            poller = select.poll()
-            poller.register(descriptor, select.POLLIN)  # readable when it has ended (pidfd_open(2))
-            poller.poll(GONE * 1000)
-        finally:
-            os.close(descriptor)

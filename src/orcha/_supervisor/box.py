@@ -79,5 +79,13 @@ def read(path: str) -> Box | None:
     return Box(*fields)
 
 
+def is_blank(path: str) -> bool:
+    """Tell whether a box was made, and nothing was ever written into it."""
+    try:
+        return os.stat(path).st_size == 0
+    except OSError:
+        return False
+
+
 def _text(field: bytes) -> str:
     return field.rstrip(b"\0").decode("utf-8", "ignore")

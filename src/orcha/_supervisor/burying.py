@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
+import signal
 import threading
 import time
+from typing import NamedTuple
 
-from orcha._processes.identity import boot_id, read_stat
+from orcha._processes.identity import Identity, boot_id, open_pidfd, read_stat
 from orcha._processes.sweep import sweep
 from orcha._processes.tag import exactly, ordinal_of, read_tag, tag_of
 from orcha._supervisor import box as boxes
@@ -20,29 +23,43 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+GONE = 5.0
+"""Seconds that a killed shim has to be gone."""
 _DEADLINE = 5.0
 _AGREES = 2.0
 """Seconds between a start as the shim saw it and as the kernel does: it is kept in ticks, and the clock may drift."""
 _EXECUTED = frozenset({boxes.TAKEN, boxes.STARTED, boxes.ENDED, boxes.DONE})
 
 
-def bury(folder: Path, shim: str, report: Callable[[int, str], None], level: int) -> Found | None:
-    """Kill what is left of a shim, and of its command; give what it was doing, None where that was nothing.
+class Buried(NamedTuple):
+    """What is known of a dead shim, of which nothing is left."""
+
+    shim: str
+    took: tuple[int, int] | None
+    """The attempt that it took last, (0, 0) for none; None where nobody can know: its box is gone or damaged."""
+    found: Found | None = None
+    """That attempt, where the shim was not told to forget it."""
+
+
+def bury(folder: Path, shim: str, report: Callable[[int, str], None], level: int) -> Buried:
+    """Kill what is left of a shim, and of its command; tell what it was doing.
 
     After a reboot nothing is signalled: its pids and its tag are others' by now. The box stays until :func:`forget`.
     """
-    word = boxes.read(str(folder / "shims" / f"{shim}.box"))
+    path = str(folder / "shims" / f"{shim}.box")
+    word = boxes.Box() if boxes.is_blank(path) else boxes.read(path)
     with contextlib.suppress(FileNotFoundError):
         (folder / "shims" / f"{shim}.sock").unlink()
-    if word is None or not word.nonce:
-        forget(folder, shim)
-        return None
+    if word is None:
+        return Buried(shim, None)
     same_boot = word.boot_id == boot_id()
-    if same_boot:
+    if word.nonce and same_boot:
         _kill(word, shim, report, level)
-    if word.phase == boxes.IDLE:
-        forget(folder, shim)
-        return None
+    found = None if word.phase == boxes.IDLE else _found(word, shim, same_boot=same_boot)
+    return Buried(shim, (word.seq, word.attempt), found)
+
+
+def _found(word: boxes.Box, shim: str, *, same_boot: bool) -> Found:
     return Found(
         word.seq,
         word.attempt,
@@ -58,6 +75,21 @@ def bury(folder: Path, shim: str, report: Callable[[int, str], None], level: int
         _end(word),
         same_boot,
     )
+
+
+def end(shim: Identity) -> None:
+    """End a shim that lives, and wait until it is gone."""
+    descriptor = open_pidfd(shim)
+    if descriptor is None:
+        return
+    try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)  # readable when it has ended (pidfd_open(2))
+        poller.poll(GONE * 1000)
+    finally:
+        os.close(descriptor)
 
 
 def sweep_unboxed(leader: int, started: float) -> bool:
@@ -126,12 +158,11 @@ class Burials:
         self._report = report
         self._threads: set[threading.Thread] = set()
 
-    def begin(self, shim: str, done: Callable[[Found | None], None]) -> None:
+    def begin(self, shim: str, done: Callable[[Buried], None]) -> None:
         """Bury a shim; `done` is told, on another thread, what it was doing."""
 
         def sweep_and_tell() -> None:
-            found = bury(self._folder, shim, self._report, logging.ERROR)
-            done(found)
+            done(bury(self._folder, shim, self._report, logging.ERROR))
             self._threads.discard(threading.current_thread())
 
         thread = threading.Thread(target=sweep_and_tell, name="orcha-commands-sweep", daemon=True)

@@ -14,8 +14,9 @@ from functools import partial
 
 from orcha._supervisor import adopting
 from orcha._supervisor.apart import Apart
-from orcha._supervisor.burying import Burials, forget
+from orcha._supervisor.burying import Burials, Buried, forget
 from orcha._supervisor.contract import LOST, Ended, Lost, NotStarted
+from orcha._supervisor.handed import Handed, Notes
 from orcha._supervisor.known import Known, connect, event_of, exited
 from orcha._supervisor.launching import Supervisor
 from orcha._supervisor.protocol import ProtocolError, fits, pack_spec, readable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from orcha._supervisor.contract import Event, Found, Spec
+    from orcha._supervisor.handed import Key
     from orcha._supervisor.protocol import Frame
 
 GIVE_UP = 3
@@ -64,6 +66,9 @@ class Commands:
         self._epoll = self._roster.epoll
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._wake, select.EPOLLIN)
+        self._handed = Handed(folder / "shims", epoch)
+        self._took: dict[str, Key] = {}
+        self._dead: list[str] = []
         self._waiting: deque[Spec] = deque()
         self._buried: dict[tuple[int, int], str] = {}
         self._posted: deque[Event] = deque()
@@ -79,23 +84,41 @@ class Commands:
     def adopt(self) -> list[Found]:
         """See the contract. Shims that do not answer within 5 s are taken as their boxes describe them."""
         with self._lock:
-            found, known = adopting.adopt(self._folder, self._shims_folder, self._epoch, self._report)
-            for shim in known:
+            adopted = adopting.adopt(self._folder, self._shims_folder, self._epoch, self._report)
+            self._took, self._dead = adopted.took, adopted.dead
+            for shim in adopted.living:
                 self._roster.add(shim)
                 if shim.key is None:
                     self._roster.idle.append(shim)
-            self._buried |= {(one.seq, one.attempt): one.shim for one in self._apart.add(found) if one.phase == LOST}
-            if found or known:
-                self._run()
+            found = self._apart.add(adopted.found)
+            self._buried |= {(one.seq, one.attempt): one.shim for one in found if one.phase == LOST}
         return found
+
+    def may_have_run(self, seq: int, attempt: int, *, epoch: int) -> bool:
+        """See the contract."""
+        with self._lock:
+            return self._handed.earlier.may_have_run((seq, attempt), epoch, self._took)
+
+    def recovered(self) -> None:
+        """See the contract."""
+        with self._lock:
+            self._begin_notes()
+            for shim in self._dead:
+                forget(self._folder, shim)
+            self._took, self._dead = {}, []
+            self._handed.earlier = Notes(None)
+            if self._roster or self._apart.shims:
+                self._run()
 
     def resume(self, seq: int, attempt: int, *, after_chunk: int) -> None:
         """See the contract."""
+        self._run()
         self._tell(seq, attempt, {"t": "resume", "n": after_chunk})
 
     def discard(self, seq: int, attempt: int) -> None:
         """See the contract."""
         with self._lock:
+            self._run()
             shim = self._roster.by_key.get((seq, attempt))
             if shim is not None:
                 shim.discarded = True
@@ -196,6 +219,7 @@ class Commands:
             self._thread.join()
         if supervisor is not None:
             supervisor.close(wait=not left)
+        self._handed.close()
         self._epoll.close()
         os.close(self._wake)
         os.close(self._shims_folder)
@@ -222,13 +246,15 @@ class Commands:
     def _hand(self, shim: Known, spec: Spec) -> None:
         shim.key = (spec.seq, spec.attempt)
         self._roster.by_key[shim.key] = shim
+        self._handed.note(shim.key, shim.name)
+        if self._handed.is_large:
+            self._begin_notes()
+        self._run()
         shim.link.send({"t": "start", "spec": pack_spec(spec)})
 
     def _free(self, shim: Known) -> None:
         """Have the shim forget its attempt, and take the next."""
         self._roster.free(shim)
-        if self._closing:
-            self._quiet.notify_all()
         if shim.survivors:
             shim.link.release()
             self._roster.remove(shim)
@@ -239,6 +265,11 @@ class Commands:
             self._roster.remove(shim)
         else:
             self._roster.idle.append(shim)
+
+    def _begin_notes(self) -> None:
+        """Note anew which attempts were handed over whose end is not kept."""
+        shims = {key: shim.name for key, shim in self._roster.by_key.items()} | self._buried | self._apart.shims
+        self._handed.begin(shims.items())
 
     def _bury_box(self, seq: int, attempt: int) -> None:
         shim = self._buried.pop((seq, attempt), None)
@@ -358,6 +389,7 @@ class Commands:
             shim.link.is_open = False
         if not shim.link.is_open and shim in self._roster:
             self._roster.remove(shim)
+            self._quiet.notify_all()
             if not shim.refused:
                 self._burials.begin(shim.name, partial(self._buried_shim, shim))
 
@@ -379,27 +411,32 @@ class Commands:
         if not shim.discarded:
             events.append(event)
 
-    def _buried_shim(self, shim: Known, found: Found | None) -> None:
+    def _buried_shim(self, shim: Known, buried: Buried) -> None:
         """Tell what became of the attempt of a shim that died, now that what it left is swept."""
         with self._lock:
-            if shim.key is not None:
-                seq, attempt = shim.key
-                if found is not None and (found.seq, found.attempt) == shim.key and not shim.discarded:
-                    self._buried[shim.key] = shim.name
-                    self._post(Lost(seq, attempt, found.executed, found.ended))
-                else:
-                    forget(self._folder, shim.name)
-                    if not shim.discarded:
-                        self._post(Lost(seq, attempt, executed=False))
+            if shim.key is None or shim.discarded:
+                forget(self._folder, shim.name)
+            else:
+                self._buried[shim.key] = shim.name
+                self._post(_loss(shim.key, buried))
             self._quiet.notify_all()
 
     def _end_all(self) -> None:
-        """Kill every command and wait for the last; called with the lock held."""
-        for seq, attempt in list(self._roster.by_key):
-            self.discard(seq, attempt)
-        for shim in list(self._roster.by_key.values()):
-            if shim.is_over:
-                self._free(shim)
+        """Kill every command and wait for the last; called with the lock held.
+
+        Their shims leave with them. The boxes stay: how these commands ended may not be kept.
+        """
+        for key, shim in list(self._roster.by_key.items()):
+            self._tell(*key, {"t": "kill", "why": "shutdown"})
+            shim.link.send({"t": "leave"})
         until = time.monotonic() + END
         while self._roster.by_key and (left := until - time.monotonic()) > 0:
             self._quiet.wait(left)
+
+
+def _loss(key: Key, buried: Buried) -> Lost:
+    """Tell of the attempt that a dead shim was handed last: it was not executed if the shim took another one last."""
+    found = buried.found
+    if found is not None and buried.took == key:
+        return Lost(*key, found.executed, found.ended)
+    return Lost(*key, executed=buried.took in {None, key})

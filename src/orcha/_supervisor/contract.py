@@ -202,7 +202,22 @@ class Commands(Protocol):
     """
 
     def adopt(self) -> list[Found]:
-        """Find what an earlier service left, before the first start; what dead shims left is swept by then."""
+        """Find what an earlier service left, before the first start; what dead shims left is swept by then.
+
+        No event comes before :meth:`recovered` or the first verb about one of them.
+        """
+        ...
+
+    def may_have_run(self, seq: int, attempt: int, *, epoch: int) -> bool:
+        """Tell whether an attempt that is not among the adopted may have been executed; before :meth:`recovered`.
+
+        `epoch` is the start of the service whose intent it was. False needs proof: a shim that was never told, or that
+        is known not to have taken it.
+        """
+        ...
+
+    def recovered(self) -> None:
+        """Note that what was made of the adopted is kept; events may come from now on."""
         ...
 
     def resume(self, seq: int, attempt: int, *, after_chunk: int) -> None:

@@ -132,16 +132,20 @@ class Shim:
 
     def _is_needed(self) -> bool:
         attempt = self._attempt
-        if attempt is not None:
-            return not attempt.is_over or self._link is not None or not (self._abandoned or self._is_out_of_reach())
+        if attempt is not None and not attempt.is_over:
+            return True
         if not self._wanted:
             return False
+        if attempt is not None:
+            return self._link is not None or not (self._abandoned or self._is_out_of_reach())
         return self._link is not None or time.monotonic() < self._idle_since + UNWANTED
 
     def _leave(self) -> NoReturn:
-        for path in (f"{self._folder}/shims/{self.name}.sock", f"{self._folder}/shims/{self.name}.box"):
+        """End; the box stays, unless a service said that nothing in it matters."""
+        suffixes = ("sock", "box") if self._attempt is None and not self._wanted else ("sock",)
+        for suffix in suffixes:
             with contextlib.suppress(OSError):
-                os.unlink(path)
+                os.unlink(f"{self._folder}/shims/{self.name}.{suffix}")
         os._exit(self._exit_code)
 
     def _signalled(self, _: int) -> None:

@@ -1,0 +1,156 @@
+"""Which attempt was handed to which shim: at the next start this proves of an attempt that it was never executed.
+
+Each hand-over is noted before the shim is told, with one write(2) and without fsync: like a shim's box the notes have
+to survive processes, not the machine. An attempt that is not noted was never handed over. One that is noted was taken,
+unless its shim says that what it took last is another one, and was handed nothing after it.
+
+Notes that are missing or damaged prove nothing: of no attempt is it known then that it was not executed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from zlib import crc32
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    Key = tuple[int, int]
+
+NAME = "handed"
+LARGEST = 1 << 20
+"""Bytes after which the notes are written anew, with what still matters."""
+_MAGIC = b"OHD1"
+_HEAD = struct.Struct("!4sQI")
+_NOTE = struct.Struct("!QI6sI")
+_SUM = 4
+"""Bytes of the checksum at the end of a head or a note."""
+_NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+_THERE = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Notes:
+    """What earlier starts of the service noted."""
+
+    def __init__(self, since: int | None, notes: Iterable[tuple[Key, str]] = ()) -> None:
+        """Know all hand-overs since that start of the service, or of nothing (None)."""
+        self._since = since
+        self._shims = dict(notes)
+        self._last = {shim: key for key, shim in self._shims.items()}
+
+    def may_have_run(self, key: Key, epoch: int, took: Mapping[str, Key]) -> bool:
+        """Tell whether an attempt may have been executed of which nothing else is found.
+
+        `epoch` is the start of the service whose intent it was; `took` says which attempt each shim took last, of the
+        shims that are known to take nothing any more of what was handed to them before.
+        """
+        if self._since is None or epoch < self._since:
+            return True
+        shim = self._shims.get(key)
+        if shim is None:
+            return False
+        return self._last[shim] != key or took.get(shim, key) == key
+
+
+class Handed:
+    """The notes of this start of the service, and of those before it. Guarded by its owner's lock."""
+
+    def __init__(self, folder: Path, epoch: int) -> None:
+        """Read what is there, and go on with it; `folder` is the shims'."""
+        self._path = f"{folder}/{NAME}"
+        self._epoch = epoch
+        self._descriptor = -1
+        self._size = 0
+        self._is_void = False
+        """Whether a hand-over of this start is not noted."""
+        self.earlier = self._read()
+        if self._descriptor < 0:
+            self.begin(())
+
+    def note(self, key: Key, shim: str) -> None:
+        """Note a hand-over, before it is made."""
+        if self._descriptor < 0:
+            return
+        note = _summed(_NOTE.pack(*key, bytes.fromhex(shim), 0))
+        try:
+            whole = os.write(self._descriptor, note) == len(note)
+        except OSError:
+            whole = False
+        if not whole:
+            self._is_void = True
+            self._void()
+        self._size += len(note)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is time to begin anew."""
+        return self._size > LARGEST
+
+    def begin(self, notes: Iterable[tuple[Key, str]]) -> None:
+        """Begin anew with what still matters: the attempts whose end is not known and kept."""
+        if self._is_void:
+            return
+        data = [_summed(_HEAD.pack(_MAGIC, self._epoch, 0))]
+        data += [_summed(_NOTE.pack(*key, bytes.fromhex(shim), 0)) for key, shim in notes]
+        content = b"".join(data)
+        try:
+            descriptor = os.open(f"{self._path}.new", _NEW, 0o600)
+        except OSError:
+            return  # the notes that are there go on
+        try:
+            whole = os.write(descriptor, content) == len(content)
+            if whole:
+                os.rename(f"{self._path}.new", self._path)
+        except OSError:
+            whole = False
+        if not whole:
+            os.close(descriptor)
+            return
+        self.close()
+        self._descriptor, self._size = descriptor, len(content)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _read(self) -> Notes:
+        try:
+            descriptor = os.open(self._path, _THERE)
+        except OSError:
+            return Notes(None)
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read()
+        if not _is_summed(content[: _HEAD.size]) or not content.startswith(_MAGIC):
+            os.close(descriptor)
+            return Notes(None)
+        self._descriptor, self._size = descriptor, len(content)
+        since: int = _HEAD.unpack_from(content)[1]
+        notes = []
+        for place in range(_HEAD.size, len(content), _NOTE.size):
+            note = content[place : place + _NOTE.size]
+            if not _is_summed(note):
+                self._void()
+                return Notes(None)
+            seq, attempt, shim, _ = _NOTE.unpack(note)
+            notes.append(((seq, attempt), shim.hex()))
+        return Notes(since, notes)
+
+    def _void(self) -> None:
+        """Have the notes prove nothing."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+        self.close()
+
+
+def _summed(data: bytes) -> bytes:
+    return data[:-_SUM] + crc32(data[:-_SUM]).to_bytes(_SUM, "big")
+
+
+def _is_summed(data: bytes) -> bool:
+    return len(data) > _SUM and _summed(data) == data
