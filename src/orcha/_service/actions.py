@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orcha._processes import attempts
 from orcha._service.describe import describe
 from orcha._service.hooks import FORKED_AND_RETURNED
-from orcha._wire.attempt import AttemptChannel
+from orcha._wire.attempt import LEAST, MOST, AttemptChannel
 from orcha.exceptions import StaleCall
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ class Run:
         """Put a value for a petition whose queue is not the service's channel."""
 
     def finish(self, value: int | None) -> None:
-        """Give the attempt's final value."""
-        self._engine.finish(self.seq, self.attempt, value)
+        """Give the attempt's final value; one beyond 64 bits counts as the nearest within."""
+        self._engine.finish(self.seq, self.attempt, None if value is None else max(LEAST, min(int(value), MOST)))
 
 
 class ActionPool:
@@ -107,9 +107,9 @@ class ActionPool:
 
     def _spawn(self) -> None:
         thread = threading.Thread(target=self._work, name="orcha-action", daemon=True)
-        with self._lock:
+        with self._lock:  # who stops waits for what has begun only
+            thread.start()
             self._threads.add(thread)
-        thread.start()
 
     def _work(self) -> None:
         try:
@@ -145,9 +145,12 @@ class ActionPool:
         run.thread = threading.get_native_id()
         with attempts.working_for(run.ordinal) as work:
             error = self._call(run.petition, run)
-        queue = getattr(run.petition, "queue", None)
-        if isinstance(queue, AttemptChannel):
-            queue.flush()  # what was put without waiting comes before the end, which is reported next
+        try:
+            queue = getattr(run.petition, "queue", None)
+            if isinstance(queue, AttemptChannel):
+                queue.flush()  # what was put without waiting comes before the end, which is reported next
+        except BaseException as raised:  # noqa: BLE001 - plugin code: a property may raise
+            error = error or describe(raised)
         run.processes = run.processes or work.may_have_processes
         return error
 

@@ -11,6 +11,7 @@ import msgspec
 from orcha._core.changes import CommandStep
 from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, FAILED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
 from orcha._core.state import Outcome
+from orcha._service.describe import cleaned
 from orcha._supervisor.contract import Spec
 from orcha._supervisor.protocol import readable, to_text
 from orcha.utils import redact
@@ -135,9 +136,9 @@ def shown(record: Record, reason: str) -> str:
     """
     petition: CommandPetition | None = record.petition  # type: ignore[assignment]
     if petition is None:
-        return reason
+        return cleaned(reason)
     program = readable(petition.argv[0])[1:-1]
-    return reason.replace(program, redact.text(program))
+    return cleaned(reason.replace(program, redact.text(program)))
 
 
 def described(ended: Ended) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orcha._core.changes import Append
-from orcha._service import faults
+from orcha._service import faults, fitting
 from orcha._service.spans import SPAN, Expander, has_pieces
-from orcha._wire.frames import encode, frame
+from orcha._wire.frames import MAX_FRAME, encode, frame
 from orcha._wire.messages import Gap, Gone, Kind, Record, Reset
 from orcha._wire.values import encode as encode_value
 from orcha.exceptions.store import StoreFull
@@ -34,6 +34,8 @@ IN_STORE = 64 * 1024
 """Bytes of a channel kept in the store; what comes later goes to a file of its own, but finals never do."""
 KEPT_OPEN = 20_000
 """Channels known without asking the store, followed ones aside."""
+LONGEST_DATA = MAX_FRAME - 64 * 1024
+"""Bytes of the records of one Data message."""
 READ_SIZE = 128 * 1024
 """Bytes read at once for a follower that is behind."""
 LONGEST = 1 << 30
@@ -55,8 +57,14 @@ class _RawData(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=35):
 
 
 def _data(channel: bytes, first: int, records: bytes) -> bytes:
-    """Frame a Data message around records that are encoded already."""
-    return frame(_records.encode(_RawData(channel, first, msgspec.Raw(records))))
+    """Frame a Data message around records that are encoded already; several, where one does not hold them."""
+    if len(records) <= LONGEST_DATA:
+        return frame(_records.encode(_RawData(channel, first, msgspec.Raw(records))))
+    frames = []
+    for part in fitting.parts(_blocks.decode(records), LONGEST_DATA):
+        frames.append(frame(_records.encode(_RawData(channel, first, msgspec.Raw(_records.encode(part))))))
+        first += len(part)
+    return b"".join(frames)
 
 
 class Follower:

@@ -27,7 +27,7 @@ from orcha._service.inside import Inside
 from orcha._service.managers import COMMAND_MANAGER, Managers, alone
 from orcha._service.marking import is_marked
 from orcha._service.recovery import recover_all
-from orcha._service.settings import Settings, from_environment
+from orcha._service.settings import Settings, checked_look_ahead, from_environment
 from orcha._service.stopping import Stopping
 from orcha._store.memory import MemoryStore
 from orcha._store.sqlite import SqliteStore
@@ -178,7 +178,13 @@ class Service:
         self._engine.post(self._engine.visits.wake)
 
     def look_ahead(self, count: int | None) -> None:
-        """Consider only the first `count` of the waiting."""
+        """Consider only the first `count` of the waiting.
+
+        Raises:
+            TypeError, ValueError: it is neither None nor a whole number of at least 1.
+
+        """
+        checked_look_ahead(count)
         self._engine.post(setattr, self._engine.visits.candidates, "look_ahead", count)
 
     def has_started(self, petition: Petition) -> bool:

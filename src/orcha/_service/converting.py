@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.choose import checked_priority
 from orcha._core.record import Phase
 from orcha._core.state import OnInterrupt
-from orcha._service.describe import explain
+from orcha._service.describe import cleaned, explain
 from orcha._service.managers import COMMAND_MANAGER
 from orcha._service.retrying import retry_of
 from orcha._wire import values
@@ -16,14 +17,15 @@ from orcha.exceptions import StaleCall
 from orcha.interfaces.command import CommandPetition
 from orcha.interfaces.message import Message
 from orcha.interfaces.petition import Petition
+from orcha.interfaces.policy import Policy
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
-    from orcha.interfaces.policy import Policy
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _ACTION = Phase.ACTION
 
+_FIELDS = tuple(field.name for field in fields(Policy))
 _POLICIES = {"fail": OnInterrupt.FAIL, "rerun": OnInterrupt.RERUN, "ask": OnInterrupt.ASK}
 
 
@@ -46,20 +48,18 @@ def convert(record: Record, manager: Any, port: Any, *, fresh: bool) -> str | No
     try:
         petition = _converted(record, manager, port)
         priority = checked_priority(petition.priority)
-        policy: Policy | None = getattr(petition, "policy", None)
+        is_command = isinstance(petition, CommandPetition)
+        policy = _checked_policy(record, petition)
         if fresh and policy is not None and (policy.needs or policy.group is not None):
             _check_policy(policy, port.groups)
-        is_command = isinstance(petition, CommandPetition)
-        if is_command and record.manager != COMMAND_MANAGER:  # which has looked already
-            petition.check()  # type: ignore[attr-defined]  # a CommandPetition's
         retry = retry_of(petition, policy) if is_command or policy is not None else None
     except StaleCall:
         raise
     except _NotConverted as error:
-        return str(error)
+        return cleaned(str(error))
     except BaseException as error:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
         if record.manager == COMMAND_MANAGER and isinstance(error, ValueError | TypeError):
-            return str(error)  # written for whoever gave the field that it names
+            return cleaned(str(error))  # written for whoever gave the field that it names
         return f"the message is refused: {explain(error)}"
     record.petition = petition
     if record.phase is not _ACTION:
@@ -92,6 +92,21 @@ def _converted(record: Record, manager: Any, port: Any) -> Petition:
         )
         raise _NotConverted(message)
     return petition
+
+
+def _checked_policy(record: Record, petition: Petition) -> Policy | None:
+    """Give a petition's policy as it can be relied on: whatever its class made of it, and whoever changed it since."""
+    policy: object = getattr(petition, "policy", None)
+    if record.manager == COMMAND_MANAGER:  # which has looked already
+        return policy  # type: ignore[return-value]  # it makes them itself
+    if policy is not None:
+        if not isinstance(policy, Policy):
+            message = f"its policy is a {type(policy).__name__}, not a Policy"
+            raise TypeError(message)
+        policy = Policy(**{field: getattr(policy, field) for field in _FIELDS})
+    if isinstance(petition, CommandPetition):
+        petition.check()
+    return policy
 
 
 def _check_policy(policy: Policy, groups: Any) -> None:

@@ -1,9 +1,11 @@
-"""One line about an exception, for the client of the petition it ended."""
+"""One line about an exception, for the client of the petition it ended; and what plugins say, as it is passed on."""
 
 from __future__ import annotations
 
 LONGEST = 2_000
-"""Characters of an exception's text that are passed on."""
+"""Characters of a text for people that are kept and passed on."""
+_CUT = " ..."
+_NONE = "(its text could not be had)"
 
 
 def describe(error: BaseException) -> str:
@@ -12,8 +14,7 @@ def describe(error: BaseException) -> str:
     >>> describe(KeyError("counter"))
     "KeyError: 'counter'"
     """
-    name, text = type(error).__name__, _text(error)
-    return f"{name}: {text}" if text else name
+    return _with_text(error, "{name}: {text}")
 
 
 def explain(error: BaseException) -> str:
@@ -22,14 +23,36 @@ def explain(error: BaseException) -> str:
     >>> explain(ValueError("there is no rig 9")), explain(KeyboardInterrupt())
     ('there is no rig 9 (ValueError)', 'KeyboardInterrupt')
     """
-    name, text = type(error).__name__, _text(error)
-    return f"{text} ({name})" if text else name
+    return _with_text(error, "{text} ({name})")
 
 
-def _text(error: BaseException) -> str:
-    """Give the text of an exception as one line that can be sent."""
+def _with_text(error: BaseException, form: str) -> str:
+    """Give the type of an exception, in this form where it has a text."""
+    text = cleaned(" ".join(_text(error).splitlines()))
+    name = cleaned(type(error).__name__)
+    return form.format(name=name, text=text) if text else name
+
+
+def cleaned(text: str) -> str:
+    r"""Give a text for people as every client can have it: no longer than that, and without what is no character.
+
+    >>> cleaned("a\ud800b")
+    'a\\ud800b'
+    """
+    if len(text) > LONGEST:
+        text = text[: LONGEST - len(_CUT)] + _CUT
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")[:LONGEST]
+
+
+def said(value: object) -> str:
+    """Give what a plugin said as the reason for something, whatever it is, as a text that can be kept."""
+    return cleaned(_text(value))
+
+
+def _text(value: object) -> str:
     try:
-        text = " ".join(str(error).splitlines())
-    except BaseException:  # noqa: BLE001 - a plugin's exception may raise in its __str__ too
-        text = "(its text could not be had)"
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")[:LONGEST]
+        return str.__str__(str(value))
+    except BaseException:  # noqa: BLE001 - a plugin's object may raise in its __str__ too
+        return _NONE

@@ -16,6 +16,7 @@ from orcha._core.machine import Machine
 from orcha._core.record import Record
 from orcha._service import faults
 from orcha._service.actions import ActionPool, Run
+from orcha._service.answering import encoded, obey
 from orcha._service.channels import ChannelBook
 from orcha._service.claims import Claims
 from orcha._service.commands import CommandRunner
@@ -266,7 +267,7 @@ class Engine:
 
     def _on_message(self, peer: Peer, message: ClientMessage) -> None:
         self.peers[peer.id] = peer
-        HANDLERS[type(message)](self, peer, message)
+        obey(self, HANDLERS[type(message)], peer, message)
 
     def _on_peer_closed(self, peer: Peer) -> None:
         self.peers.pop(peer.id, None)
@@ -325,7 +326,7 @@ class Engine:
 
     def reply(self, peer: Peer, message: Any) -> None:
         """Send a message once what it says is kept."""
-        self.outgoing.append((peer, encode(message)))
+        self.outgoing.append((peer, encoded(self, message)))
 
     def reply_frame(self, peer: Peer, frame: bytes) -> None:
         """Send an encoded message once what it says is kept."""

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 from orcha._core.choose import PATIENCE, Answer, choose
 from orcha._core.tuples import new_tuple
 from orcha._service.converting import convert
-from orcha._service.describe import describe, explain
+from orcha._service.describe import describe, explain, said
 from orcha._service.managers import OURS
 from orcha._service.marking import mark_started
 from orcha._service.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Result
 from orcha._wire import values
+from orcha._wire.frames import MAX_FRAME
 from orcha.exceptions import ConditionFailed, StaleCall
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ LOOKS_AGAIN = 0.002
 SAMPLE_SECONDS = 0.002
 """Longest slice of asking petitions far from the head."""
 CANCELLED_BEFORE = "cancelled before it started"
+MOST_RESULT = MAX_FRAME - 1024
+"""Bytes of what a registered function returns, encoded: it goes in one answer."""
 SAYS_NO = "its condition says no"
 """Why a petition waits whose condition gives no reason."""
 _getpid = os.getpid
@@ -232,10 +235,9 @@ class Hooks:
     def _on_start(self, record: Record) -> Result:
         if not record.may_start:
             return Result(ON_START, record, CANCELLED_BEFORE, value=False)
-        petition = record.petition
-        self._steps.prepare(record)
         try:
-            answer = self._manager_of(record).on_start(petition)
+            self._steps.prepare(record)
+            answer = self._manager_of(record).on_start(record.petition)
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
@@ -249,9 +251,9 @@ class Hooks:
     def _on_finish(self, record: Record) -> Result:
         if record.petition is None:
             return Result(ON_FINISH, record, "the petition could not be made again")
-        mark_started(record.petition)
-        self._steps.mark(record)
         try:
+            mark_started(record.petition)
+            self._steps.mark(record)
             self._manager_of(record).on_finish(record.petition)
         except StaleCall:
             raise
@@ -263,7 +265,11 @@ class Hooks:
         name, args, kwargs = extra
         try:
             value = self._functions[name](*values.decode(args, channel=bytes), **values.decode(kwargs, channel=bytes))
-            return Result(CALL, record, None, value=values.encode(value))
+            encoded = values.encode(value, "its result")
+            if len(encoded) > MOST_RESULT:
+                error = f"its result has {len(encoded)} bytes, where {MOST_RESULT} are allowed: put it on a channel"
+                raise ValueError(error)  # noqa: TRY301 - told as whatever the function itself raises
+            return Result(CALL, record, None, value=encoded)
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
@@ -341,16 +347,10 @@ class Hooks:
                 record.asked = None
                 return _NO, reason
         record.asked = None if record.manager in OURS else visit.since
-        petition = record.petition
         try:
-            said = petition.condition(petition)  # type: ignore[union-attr]
-            if said:
-                return _YES, None
-            return _NO, _reason_of(visit, record, said) if isinstance(said, ConditionFailed) else None
+            return _asked(visit, record)
         except StaleCall:
             raise
-        except ConditionFailed as failed:
-            return _NO, _reason_of(visit, record, failed)
         except BaseException as raised:  # noqa: BLE001 - as above
             return _BROKEN, f"its condition failed: {explain(raised)}"
 
@@ -366,11 +366,25 @@ def _since(begun: tuple[float, float]) -> tuple[float, float]:
     return processor - begun[0], now - begun[1]
 
 
-def _reason_of(visit: Visit, record: Record, failed: ConditionFailed) -> str:
+def _asked(visit: Visit, record: Record) -> tuple[Answer, str | None]:
+    """Give what a petition's own condition says, and the reason of a no."""
+    petition = record.petition
+    try:
+        answer = petition.condition(petition)  # type: ignore[union-attr]
+    except ConditionFailed as failed:
+        return _NO, _reason_of(visit, record, failed)
+    if answer:
+        return _YES, None
+    return _NO, _reason_of(visit, record, answer) if isinstance(answer, ConditionFailed) else None
+
+
+def _reason_of(visit: Visit, record: Record, failed: ConditionFailed) -> str | None:
     """Give why not; where that goes for all of the manager's petitions, the others are not asked in this visit."""
-    if failed.for_all:
-        visit.shut[record.manager] = failed.reason
-    return failed.reason
+    reason = getattr(failed, "reason", None)  # a class of a plugin's may not have called our __init__
+    text = None if reason is None else said(reason)
+    if getattr(failed, "for_all", False):
+        visit.shut[record.manager] = text or SAYS_NO
+    return text
 
 
 def _is_cancelled(record: Record) -> bool:

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from orcha._core.state import Outcome, State
+from orcha._service.describe import describe
 from orcha.interfaces.petition import HANDLE
 from orcha.interfaces.state import PetitionState
 
@@ -38,15 +39,15 @@ def set_state(record: Record, report: Callable[..., None]) -> None:
     shown = _END_STATES.get(record.outcome, _FINISHED) if state is _ENDED else _STATES[state]
     try:
         record.petition.state = shown  # type: ignore[union-attr]
-    except Exception as error:  # noqa: BLE001 - plugin code: a property, slots or a frozen dataclass
-        report(logging.DEBUG, "petition %s takes no state: %s", record.key, error)
+    except BaseException as error:  # noqa: BLE001 - plugin code: a property, slots or a frozen dataclass
+        report(logging.DEBUG, "petition %s takes no state: %s", record.key, describe(error))
 
 
 def attach(petition: object, run: Run, report: Callable[..., None]) -> None:
     """Give the petition the way by which its own finish() reaches the engine."""
     try:
         object.__setattr__(petition, HANDLE, run)
-    except AttributeError:
+    except (AttributeError, TypeError):
         report(logging.DEBUG, "petition %s has no room for the service's handle", run.record.key)
 
 

@@ -84,6 +84,10 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
     if on_hook_timeout not in ("replace", "stop"):
         message = f"on_hook_timeout is {on_hook_timeout!r}: set it to 'replace' or 'stop'"
         raise ConfigurationError(message)
+    try:
+        checked_look_ahead(look_ahead)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(str(error)) from None
     slots, forgotten = _slots()
     return Settings(
         endpoint,
@@ -105,6 +109,18 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
         resources={name: _amount(name, count, *_RESOURCE) for name, count in _named(*_RESOURCE)},
         reached_as=_ends("ORCHA_REACHED_AS"),
     )
+
+
+def checked_look_ahead(count: object) -> None:
+    """Raise TypeError or ValueError where this does not say how many of the first waiting petitions are considered."""
+    if count is None:
+        return
+    if isinstance(count, bool) or not isinstance(count, int):
+        message = f"look_ahead is a whole number, or None for all, not {type(count).__name__}"
+        raise TypeError(message)
+    if count < 1:
+        message = f"look_ahead is at least 1, or None for all, not {count}"
+        raise ValueError(message)
 
 
 def _number(name: str, default: float, *, above_zero: bool = False) -> float:

@@ -204,7 +204,8 @@ class Store(Protocol):
     ) -> list[Row]:
         """Give up to `limit` rows in the states of the bit mask, highest seq first, below `before`; from any thread.
 
-        With `id`, or else `group`, only those; with `owner` only what is theirs.
+        With `id`, or else `group`, only those; with `owner` only what is theirs. Where rows are large there may be
+        fewer than `limit`; there is at least one where there is any.
 
         Raises:
             TimeoutError: it was not done in a few seconds.

@@ -24,7 +24,14 @@ def queries() -> dict[str, str]:
     """Give every query by its name."""
     parts = re.split(r"^-- name: (\w+)$", (_HERE / "queries.sql").read_text("utf-8"), flags=re.MULTILINE)
     named = {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
-    return {name: text.replace("{row}", named["row"]) for name, text in named.items()}
+    parts_of = {f"{{{name}}}": named[name] for name in ("row", "sized", "first")}
+    return {name: _filled(text, parts_of) for name, text in named.items()}
+
+
+def _filled(text: str, parts: dict[str, str]) -> str:
+    for place, part in parts.items():
+        text = text.replace(place, part)
+    return text
 
 
 @cache

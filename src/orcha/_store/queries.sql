@@ -1,12 +1,21 @@
 -- Named queries. A query gives one row with all it found as text: SQLite's binding gives up the interpreter lock at
 -- every row, and has to wait for it up to 5 ms each time while an action computes.
--- {row} stands for the query of that name. Floats travel as SQL literals: those are exact.
+-- {row}, {sized} and {first} stand for the queries of those names: a page has no further row from 16 MiB on. Floats travel
+-- as SQL literals: those are exact.
 
 -- name: row
 json_array(
     seq, hex(token), id, id_is_int, manager, owner, hex(channel), state, attempt, epoch, quote(priority), hex(extras),
     on_interrupt, quote(submitted), quote(started), quote(ended), outcome, code, reason, hook_pending, slot_held
 )
+
+-- name: sized
+seq, length(extras) + coalesce(length(reason), 0) AS size
+
+-- name: first
+seq IN (SELECT seq FROM (
+    SELECT seq, sum(size) OVER (ORDER BY seq DESC ROWS UNBOUNDED PRECEDING) - size AS before FROM page
+) WHERE before < 16777216)
 
 -- name: rows
 SELECT group_concat({row}, ',') FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN petition ON petition.seq = wanted.value;
@@ -58,34 +67,38 @@ SELECT priority, seq, id FROM petition WHERE state = 1 AND manager = ?1 ORDER BY
 SELECT coalesce((SELECT min(seq) FROM petition), 1), coalesce((SELECT max(seq) FROM petition), 0);
 
 -- name: page
-SELECT group_concat({row}, ',') FROM (
-    SELECT * FROM petition
+WITH page AS MATERIALIZED (
+    SELECT {sized} FROM petition
     WHERE seq >= ?1 AND seq < ?2 AND (?3 >> state) & 1 AND (?6 IS NULL OR owner = ?6)
     ORDER BY seq DESC LIMIT ?4
-);
+)
+SELECT group_concat({row}, ',') FROM petition WHERE {first};
 
 -- name: page_of_id
-SELECT group_concat({row}, ',') FROM (
-    SELECT * FROM petition
+WITH page AS MATERIALIZED (
+    SELECT {sized} FROM petition
     WHERE seq >= ?1 AND seq < ?2 AND (?3 >> state) & 1 AND id = ?5 AND (?6 IS NULL OR owner = ?6)
     ORDER BY seq DESC LIMIT ?4
-);
+)
+SELECT group_concat({row}, ',') FROM petition WHERE {first};
 
 -- name: page_of_active
-SELECT group_concat({row}, ',') FROM (
-    SELECT * FROM petition INDEXED BY petition_active
+WITH page AS MATERIALIZED (
+    SELECT {sized} FROM petition INDEXED BY petition_active
     WHERE (state BETWEEN 2 AND 5 OR hook_pending OR slot_held)
       AND seq >= ?1 AND seq < ?2 AND (?3 >> state) & 1 AND (?5 IS NULL OR id = ?5) AND (?6 IS NULL OR owner = ?6)
     ORDER BY seq DESC LIMIT ?4
-);
+)
+SELECT group_concat({row}, ',') FROM petition WHERE {first};
 
 -- name: page_of_group
-SELECT group_concat({row}, ',') FROM (
-    SELECT petition.* FROM grouping CROSS JOIN petition ON petition.seq = grouping.petition
+WITH page AS MATERIALIZED (
+    SELECT {sized} FROM grouping CROSS JOIN petition ON petition.seq = grouping.petition
     WHERE grouping.name = ?5 AND grouping.petition >= ?1 AND grouping.petition < ?2 AND (?3 >> state) & 1
       AND (?6 IS NULL OR owner = ?6)
     ORDER BY grouping.petition DESC LIMIT ?4
-);
+)
+SELECT group_concat({row}, ',') FROM petition WHERE {first};
 
 -- name: insert_groups
 INSERT INTO grouping (petition, name) SELECT value ->> 0, value ->> 1 FROM json_each(?1);

@@ -18,6 +18,8 @@ _ACTIVE = sum(1 << state for state in (State.HELD, State.STARTING, State.RUNNING
 _FIRST_SPAN = 1_000
 _LONGEST_SPAN = 50_000
 _ROWS_A_STEP = 50
+_LARGE = 16 << 20  # as in queries.sql
+"""Bytes of messages and reasons from which on a page has no further row."""
 _HIGHEST = (1 << 63) - 1
 
 _Which = tuple[int, int, int | None]
@@ -44,7 +46,7 @@ class Reader:
         group: str | None = None,
         owner: str | None = None,
     ) -> list[Row]:
-        """Give up to `limit` rows, highest seq first: see the contract.
+        """Give up to `limit` rows, highest seq first, fewer where they are large: see the contract.
 
         Raises:
             TimeoutError: it took too long, by itself or because of other readers.
@@ -74,7 +76,7 @@ class Reader:
             parameters = (0, upper, states, step, *of)
             rows = decode_rows(connection.execute(queries()["page_of_group"], parameters).get)
             found += sorted(rows, key=_seq, reverse=True)
-            if len(rows) < step:
+            if not rows or _are_large(found):
                 break
             upper = found[-1].seq
         return found
@@ -91,7 +93,7 @@ class Reader:
         query = named["page_of_active" if active else "page" if of[0] is None else "page_of_id"]
         span = upper if active else _FIRST_SPAN
         found: list[Row] = []
-        while len(found) < limit and upper > lowest:
+        while len(found) < limit and upper > lowest and not _are_large(found):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not done after {SECONDS:g} s")
             step = min(limit - len(found), _ROWS_A_STEP)
@@ -99,7 +101,7 @@ class Reader:
             parameters = (lower, upper, states, step, *of)
             rows = sorted(decode_rows(connection.execute(query, parameters).get), key=_seq, reverse=True)
             found += rows
-            upper = rows[-1].seq if len(rows) == step else lower
+            upper = rows[-1].seq if rows else lower
             span = span if active else min(span * 4, _LONGEST_SPAN)
         return found
 
@@ -125,6 +127,11 @@ def waiting(connection: apsw.Connection, manager: str) -> Iterator[Waiting]:
             yield Waiting(priority, seq, identifier)
     finally:
         connection.close()
+
+
+def _are_large(rows: list[Row]) -> bool:
+    """Tell whether these are enough for one page, however many were asked for."""
+    return sum(len(row.extras) + len(row.reason or "") for row in rows) > _LARGE
 
 
 def _seq(row: Row) -> int:

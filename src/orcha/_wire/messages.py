@@ -275,7 +275,7 @@ class Verdict:
     UNKNOWN = 7
     """No such petition, function or verb."""
     RAISED = 8
-    """The called function raised: the reason says what."""
+    """The called function raised, or the service failed at this message: the reason says what."""
     DENIED = 9
     """This connection may not do that."""
 

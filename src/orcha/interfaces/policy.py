@@ -104,7 +104,7 @@ class Needs(Mapping[str, int]):
             raise TypeError(error)
         for name, amount in given.items():
             _check_need(name, amount)
-        self._amounts: dict[str, int] = dict(given)
+        self._amounts = {str.__str__(name): int.__int__(amount) for name, amount in given.items()}
 
     def __getitem__(self, name: str) -> int:
         """Give how much of a resource."""
@@ -135,6 +135,9 @@ def _check_need(name: object, amount: object) -> None:
     if not 0 < len(name) <= LONGEST_NAME:
         error = f"needs names resources by 1 to {LONGEST_NAME} characters, not {name!r:.80}"
         raise ValueError(error)
+    if not _is_text(name):
+        error = f"needs names resources by text, and {name!a:.80} holds what is no character"
+        raise ValueError(error)
     if isinstance(amount, bool) or not isinstance(amount, int):
         error = f"needs[{name!r}] is a whole number, not {type(amount).__name__}"
         raise TypeError(error)
@@ -152,11 +155,24 @@ def _check_retry(value: object) -> None:
         raise TypeError(error)
 
 
+def is_name(value: str) -> bool:
+    """Tell whether a text can be the name of a group, a resource or a key."""
+    return 0 < len(value) <= LONGEST_NAME and _is_text(value)
+
+
 def _check_name(name: str, value: object) -> None:
     """Raise where `value` is neither None nor a name."""
     if value is not None and (not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME):
         error = f"{name} is a text of 1 to {LONGEST_NAME} characters, not {value!r:.80}"
         raise ValueError(error)
+    if isinstance(value, str) and not _is_text(value):
+        error = f"{name} is a text, and {value!a:.80} holds what is no character"
+        raise ValueError(error)
+
+
+def _is_text(value: str) -> bool:
+    """Tell whether it can be kept and sent: no lone surrogate, and no NUL, with which texts end elsewhere."""
+    return "\0" not in value and (value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value))
 
 
 def _check_seconds(name: str, value: object) -> None:

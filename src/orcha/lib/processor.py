@@ -58,10 +58,10 @@ class Processor:
 
     @look_ahead.setter
     def look_ahead(self, value: int | None) -> None:
-        self.manager.look_ahead = value
         service = self.manager._service  # noqa: SLF001 - its other half
         if service is not None:
             service.look_ahead(value)
+        self.manager.look_ahead = value
 
     @property
     def notify_watchdog(self) -> bool:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from orcha._core.machine import CANCELLED_CODE
 from orcha._core.record import Cancellation
 from orcha._core.state import Outcome, State
+from orcha._service.describe import cleaned
+from orcha._service.verbs.which import refuse
 from orcha._wire import values
 from orcha._wire.messages import Cancel, Reply, Verdict
 
@@ -20,8 +22,6 @@ TOMBSTONE_SECONDS = 600.0
 """How long the cancel of a submit that has not come is remembered."""
 
 
-MOST_WHY = 2_000
-"""Characters of a reason that are kept."""
 BEFORE_IT_CAME = "cancelled before it came"
 
 
@@ -32,13 +32,16 @@ def cancelled_before(reason: str | None = None) -> Cancellation:
 
 def _reason(peer: Peer, why: str) -> str:
     """Tell who cancelled, and why."""
-    return f"cancelled by {peer.identity}: {why[:MOST_WHY]}" if why else f"cancelled by {peer.identity}"
+    return cleaned(f"cancelled by {peer.identity}: {why}") if why else f"cancelled by {peer.identity}"
 
 
 def cancel(engine: Engine, peer: Peer, message: Cancel) -> None:
     """Cancel by token or id; answered with the outcome when it is decided and, where it ran, nothing of it lives."""
     if peer.role == "attempt":
         engine.reply(peer, Reply(message.request, Verdict.DENIED, None, "an attempt may not cancel"))
+        return
+    if message.id is None and message.token is None:
+        refuse(engine, peer, message.request, Verdict.REFUSED, "a cancel names a petition, by its token or its id")
         return
     record = _find(engine, message)
     if record is None:
@@ -69,7 +72,8 @@ def _hurry(engine: Engine, record: Record) -> None:
 def _find(engine: Engine, message: Cancel) -> Record | None:
     if message.id is not None:
         return engine.find(message.id)
-    assert message.token is not None
+    if message.token is None:
+        return None
     record = next((r for r in engine.machine.records.values() if r.token == message.token), None)
     if record is not None:
         return record

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from orcha._core.record import Phase, Record
 from orcha._core.retrying import is_decided
 from orcha._core.state import State
+from orcha._service import fitting
 from orcha._service.commandline import listed
 from orcha._service.groups import ALL, petition_name
 from orcha._service.words import BEGUN, word
@@ -27,14 +28,14 @@ DECIDE = "resume it to run it again, or cancel it"
 
 
 def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
-    """Answer with rows, newest first."""
+    """Answer with rows, newest first: as many as are asked for, or as fit into one answer."""
     if peer.role == "attempt":
         engine.reply(peer, Reply(message.request, Verdict.DENIED, None, "an attempt may not list"))
         return
     rows = _rows(engine, message, None if peer.role == "owner" else peer.identity)
     groups = engine.store.groups([row.seq for row in rows])
     described = [describe_row(engine, row, groups.get(row.seq)) for row in rows]
-    engine.reply(peer, Rows(message.request, described, paused(engine, peer)))
+    engine.reply(peer, Rows(message.request, fitting.rows(described), paused(engine, peer)))
 
 
 def paused(engine: Engine, peer: Peer) -> list[str]:

@@ -10,6 +10,7 @@ from orcha._service.groups import ALL, group_name, petition_name
 from orcha._service.verbs.which import find, is_owner, refuse
 from orcha._service.words import state_of
 from orcha._wire.messages import Pause, Reply, Resume, Verdict
+from orcha.interfaces.policy import LONGEST_NAME, is_name
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
@@ -33,7 +34,10 @@ def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool
     change = engine.groups.pause if paused else engine.groups.resume
     if message.id is None and message.seq is None:
         what = "everything" if message.group is None else "a group"
-        if is_owner(engine, peer, message.request, f"{'pause' if paused else 'resume'} {what}"):
+        if message.group is not None and not is_name(message.group):
+            unnamed = f"a group has a name of 1 to {LONGEST_NAME} characters"
+            refuse(engine, peer, message.request, Verdict.REFUSED, unnamed)
+        elif is_owner(engine, peer, message.request, f"{'pause' if paused else 'resume'} {what}"):
             refusal = None if message.group is None else engine.groups.refusal(message.group)
             if refusal is not None:
                 refuse(engine, peer, message.request, Verdict.UNKNOWN, refusal)

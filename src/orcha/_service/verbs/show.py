@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._core.record import Phase
 from orcha._core.state import State
+from orcha._service import fitting
 from orcha._service.managers import COMMAND_MANAGER
 from orcha._service.verbs.list import describe_row
 from orcha._service.verbs.which import find
@@ -34,7 +35,7 @@ def show(engine: Engine, peer: Peer, message: Show) -> None:
     """Answer with a map; when this batch is kept, so that it is not older than what was answered before."""
     found = find(engine, peer, message, "look at others")
     if found is not None:
-        known = values.encode(describe(engine, found))
+        known = fitting.answer(describe(engine, found))
         engine.reply(peer, Reply(message.request, Verdict.OK, known))
 
 

@@ -8,11 +8,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.state import Outcome, State
+from orcha._service import fitting
 from orcha._service.managers import WATCHDOG
 from orcha._service.statistics import percentiles
 from orcha._service.verbs.which import is_owner
 from orcha._service.words import state_of
-from orcha._wire import values
 from orcha._wire.messages import Reply, Stats, Verdict
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def stats(engine: Engine, peer: Peer, message: Stats) -> None:
     """Answer with counts, rates and times."""
     if is_owner(engine, peer, message.request, "see all of it"):
-        engine.reply(peer, Reply(message.request, Verdict.OK, values.encode(describe(engine))))
+        engine.reply(peer, Reply(message.request, Verdict.OK, fitting.answer(describe(engine))))
 
 
 def describe(engine: Engine) -> dict[str, Any]:

@@ -1,0 +1,97 @@
+"""Answers that fit into a frame, whatever petitions hold: what is too long is cut, what is no value becomes text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from orcha._service.describe import cleaned, said
+from orcha._wire import values
+from orcha._wire.frames import MAX_FRAME
+from orcha._wire.messages import Kind, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    Row = dict[str, str | int | float | bool | None]
+
+MOST = MAX_FRAME - 64 * 1024
+"""Bytes of an encoded answer; the rest of a frame is for what stands around it."""
+MOST_ROWS = MAX_FRAME // 2
+"""Bytes of the rows of one answer."""
+CUT = "cut"
+"""The key that an answer has in which something was cut."""
+_LONGEST = 1 << 16
+_SHORTEST = 16
+_NUMBER = 16
+"""Bytes that a number takes in a row, or a key's name, about."""
+_LARGEST = 1 << 64
+
+
+def answer(known: dict[str, Any]) -> bytes:
+    """Encode a map: whole where it fits, else with its longest texts and collections cut, and `CUT` among its keys."""
+    try:
+        encoded = values.encode(known)
+    except (TypeError, ValueError):  # a plugin's class says of its petition what it likes
+        known = {name: _plain(value, MAX_FRAME) for name, value in known.items()}
+        encoded = values.encode(known)
+    longest = _LONGEST
+    while len(encoded) > MOST and longest >= _SHORTEST:
+        encoded = values.encode({name: _plain(value, longest) for name, value in known.items()} | {CUT: True})
+        longest //= 4
+    return encoded
+
+
+def rows(described: Sequence[Row]) -> list[Row]:
+    """Give the first rows, as many as one answer holds, each with its texts no longer than people read."""
+    fitting: list[Row] = []
+    size = 0
+    for row in described:
+        short: Row = {name: cleaned(value) if isinstance(value, str) else value for name, value in row.items()}
+        size += sum(_NUMBER + _size(value) for value in short.values())
+        if size > MOST_ROWS and fitting:
+            break
+        fitting.append(short)
+    return fitting
+
+
+def parts(records: list[Record], most: int) -> Iterator[list[Record]]:
+    """Divide consecutive records into parts of so many bytes; one that is longer by itself becomes a line about it."""
+    part: list[Record] = []
+    size = 0
+    for record in records:
+        length = len(record.payload)
+        if length > most:
+            line = f"orcha: a value of {length} bytes is left out: it is longer than a message\n"
+            record = Record(Kind.NOTICE, record.seq, values.encode(line))  # noqa: PLW2901 - it stands in its place
+            length = len(record.payload)
+        if part and size + length > most:
+            yield part
+            part, size = [], 0
+        part.append(record)
+        size += length + _NUMBER
+    yield part
+
+
+def _size(value: object) -> int:
+    if not isinstance(value, str):
+        return 0
+    return len(value) if value.isascii() else 4 * len(value)
+
+
+def _plain(value: Any, longest: int) -> Any:
+    """Give a value that can be sent, with no text and no collection in it that is longer."""
+    if isinstance(value, str):
+        given: Any = str.__str__(value).encode("utf-8", "backslashreplace")[:longest].decode("utf-8", "ignore")
+    elif isinstance(value, bytes):
+        given = bytes(value[:longest])
+    elif isinstance(value, Mapping):
+        items = zip(range(longest), value.items(), strict=False)
+        given = {_plain(key, longest): _plain(item, longest) for _, (key, item) in items}
+    elif isinstance(value, list | tuple | set | frozenset):
+        given = [_plain(item, longest) for _, item in zip(range(longest), value, strict=False)]
+    elif value is None or isinstance(value, bool | float) or (isinstance(value, int) and -_LARGEST < value < _LARGEST):
+        given = value
+    else:
+        given = said(value)
+    return given
