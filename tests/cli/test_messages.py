@@ -86,8 +86,8 @@ WRONG = [
     Wrong("run --timeout=-5 true", f"argument --timeout: '-5' {DURATION}"),
     Wrong("run --timeout nan true", f"argument --timeout: 'nan' {DURATION}"),
     Wrong(
-        "run --grace 0 true",
-        "argument --grace: '0' is no duration above zero: write it as 90, 90s, 5m, 2h or 1h30m",
+        "run --idle-timeout 0 true",
+        "argument --idle-timeout: '0' is no duration above zero: write it as 90, 90s, 5m, 2h or 1h30m",
     ),
     Wrong("run --idle-timeout 9999999d true", "argument --idle-timeout: '9999999d' is too long: give at most 36500d"),
     Wrong("run --memory much true", "argument --memory: 'much' is no size: write it as 65536, 512M or 2G"),
@@ -165,10 +165,13 @@ def test_a_wrong_option_is_named_with_what_it_takes(words, line, monkeypatch, ca
 # --- settings and files ----------------------------------------------------------------------------------------------
 
 SETTINGS = [
-    ({"ORCHA_HOOK_DEADLINE": "0"}, "ORCHA_HOOK_DEADLINE is '0': set it to a number, larger than 0"),
+    (
+        {"ORCHA_HOOK_DEADLINE": "0"},
+        "ORCHA_HOOK_DEADLINE is '0': set it to a number, larger than 0, and at most 3153600000",
+    ),
     ({"ORCHA_STORE": "oracle"}, "ORCHA_STORE is 'oracle': set it to sqlite or memory"),
-    ({"ORCHA_COMMANDS": "no"}, "ORCHA_COMMANDS is 'no': set it to a whole number of at least 1"),
-    ({"ORCHA_KEEP_COUNT": "x"}, "ORCHA_KEEP_COUNT is 'x': set it to a number, 0 or larger"),
+    ({"ORCHA_COMMANDS": "no"}, "ORCHA_COMMANDS is 'no': set it to a whole number from 1 to 999999999"),
+    ({"ORCHA_KEEP_COUNT": "x"}, "ORCHA_KEEP_COUNT is 'x': set it to a number, 0 or larger, and at most 3153600000"),
 ]
 
 

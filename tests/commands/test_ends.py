@@ -74,6 +74,15 @@ def test_one_that_is_lost_while_the_service_runs(engine, executed):
     assert spec.attempt == 1
 
 
+def test_what_an_error_of_ours_ended_is_told_with_that_error(engine):
+    asked = engine.run()
+    engine.wait_for_spec()
+    engine.commands.tell(Lost(1, 1, True, failure="OverflowError: too long"))
+    engine.settle(asked)
+    reason = "interrupted: what watched over the command failed: OverflowError: too long\n"
+    assert engine.values(asked) == [reason, 75]
+
+
 def test_one_whose_end_a_dying_shim_saw_ends_so(engine):
     asked = engine.run()
     spec = engine.wait_for_spec()

@@ -112,6 +112,13 @@ def test_one_that_is_lost_goes_by_its_policy(engine, policy, outcome, attempts):
     assert later.row(asked).attempt == attempts
 
 
+def test_one_whose_shim_failed_while_the_service_was_away_is_told_with_the_error(engine):
+    asked, spec = running(engine, b"a")
+    later = engine.again(found(spec, "lost")._replace(failure="OverflowError: too long"))
+    reason = "interrupted: what watched over the command failed: OverflowError: too long\n"
+    assert all_of(later, asked) == [(1, b"a"), reason, 75]
+
+
 def test_one_that_is_lost_waits_for_a_decision_where_that_is_its_policy(engine):
     asked, _ = running(engine, policy={"on_interrupt": "ask"})
     later = engine.again()

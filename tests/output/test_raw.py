@@ -74,7 +74,7 @@ def test_a_start_deletes_what_belongs_to_no_channel_and_lets_others_be(tmp_path)
 
 def test_a_folder_that_cannot_be_used_says_so(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(StoreBroken, match="cannot be used"):
+    with pytest.raises(StoreBroken, match="is a file where a folder belongs"):
         RawFiles(tmp_path / "file")
 
 

@@ -368,15 +368,14 @@ def test_a_stop_at_any_moment_of_opening_and_closing_leaves_a_store_that_opens(o
 
 @pytest.mark.parametrize("function", ["rename", "fsync", "close"])
 def test_a_stop_at_any_moment_of_the_first_start_leaves_a_store_that_opens(open_store, folder, monkeypatch, function):
-    owner = Path if function == "rename" else os
-    real = getattr(owner, function)
+    real = getattr(os, function)
     calls = []
     allowed = 0
 
-    def stop(*args):
+    def stop(*args, **keywords):
         calls.append(args)
         if len(calls) <= allowed:
-            return real(*args)
+            return real(*args, **keywords)
         if function == "close":
             real(*args)
         raise OSError(errno.EIO, "stopped")
@@ -384,7 +383,7 @@ def test_a_stop_at_any_moment_of_the_first_start_leaves_a_store_that_opens(open_
     for allowed in range(10):  # noqa: B007 - what `stop` looks at
         calls.clear()
         with monkeypatch.context() as patch:
-            patch.setattr(owner, function, stop)
+            patch.setattr(os, function, stop)
             try:
                 SqliteStore(folder).close()
                 break
@@ -485,3 +484,22 @@ def test_a_forked_child_forgets_the_store_and_the_parent_goes_on(open_store, fol
     crashed = SqliteStore(crashed_copy(folder, tmp_path))
     assert seqs(crashed) == [2, 1]
     crashed.close()
+
+
+def test_a_folder_below_a_symbolic_link_is_as_good_as_any(folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder.parent)
+    store = SqliteStore(tmp_path / "link" / folder.name)
+    store.commit(accept(petition(1)))
+    assert seqs(store) == [1]
+    store.close()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("name", ["orcha.db", "orcha.db-wal", "orcha.db-shm", "orcha.db.clean"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/null")])
+def test_what_is_no_file_is_told_and_never_waited_for(open_store, folder, name, make):
+    closed_store(open_store)
+    (folder / name).unlink(missing_ok=True)
+    make(folder / name)
+    with pytest.raises(StoreBroken, match=f"{folder / name} is .* where a file belongs"):
+        open_store()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -31,6 +32,40 @@ def needs(limit: str) -> pytest.MarkDecorator:
 def test_wall_time_ends_a_command(world: World) -> None:
     ended = world.end(world.start("sleep", "1000", timeout=0.1))
     assert (ended.why, ended.signal) == ("timeout", signal.SIGINT)
+
+
+@pytest.mark.parametrize("seconds", [0.5 * 86_400, 24.9 * 86_400, 25 * 86_400, 2**31, 36_500 * 86_400])
+@pytest.mark.parametrize("limit", ["timeout", "idle_timeout", "cpu_timeout", "grace"])
+def test_a_limit_that_is_far_away_ends_nothing_and_a_cancel_does(
+    world: World, limit: str, seconds: float, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "go")
+    stays = world.start(
+        "sh",
+        "-c",
+        "trap '' INT; echo a; cat $GO; trap - INT; echo b; exec sleep 1000",
+        **{limit: seconds},
+        env={**os.environ, "GO": str(tmp_path / "go")},
+    )
+    world.said(stays, b"a")
+    if limit == "grace":
+        world.commands.cancel(*stays, "test")
+    (tmp_path / "go").write_text("")
+    world.said(stays, b"b")
+    world.commands.kill(*stays, "test")
+    ended = world.end(stays)
+    assert (ended.why, ended.signal) == ("test", signal.SIGKILL)
+
+
+def test_what_a_failure_of_ours_ended_says_so(world: World) -> None:
+    key = world.start("sleep", "1000")
+    world.wait(key, Started)
+    shim = world.shim_of(key).pid
+    resource.prlimit(shim, resource.RLIMIT_FSIZE, (0, 0))  # its next word in its box raises
+    world.commands.cancel(*key, "test")
+    lost = world.end(key)
+    assert lost.failure == "OSError: [Errno 27] File too large"
+    assert lost.ended is None
 
 
 def test_silence_ends_a_command_and_output_delays_it(world: World) -> None:

@@ -17,7 +17,7 @@ import pytest
 from world import CHANNEL, World, box_path, boxes, executing, kill_shim, living, running_from, shim_identity
 
 from orcha._processes.identity import identify, is_alive
-from orcha._supervisor import box
+from orcha._supervisor import box, failing
 from orcha._supervisor.contract import Ended, Lost, Output, Spec, Started
 from orcha._supervisor.known import Known, connect
 from orcha._supervisor.protocol import pack_spec
@@ -267,6 +267,24 @@ def open_again(open_world: Callable[..., World], world: World) -> list[Any]:
         again.commands.forget(one.seq, one.attempt)
     assert again.commands.adopt() == []
     return found
+
+
+def test_a_shim_that_failed_while_no_service_was_there_says_why(hold, open_world, nap: str) -> None:
+    holder = hold()
+    holder.start(1, nap, "1000")
+    holder.wait("Started", 1)
+    holder.kill()
+    folder = holder_folder(open_world)
+    path = box_path(folder, (1, 1))
+    word = box.read(str(path))
+    failing.note(str(folder), path.stem, OverflowError("signed integer\nis greater than maximum"))
+    assert word
+    kill_shim(word)
+    world = open_world(epoch=3)
+    [found] = world.commands.adopt()
+    assert (found.phase, found.failure) == ("lost", "OverflowError: signed integer is greater than maximum")
+    assert any("OverflowError: signed integer is greater than maximum" in line for line in world.reports)
+    assert not list((world.folder / "shims").glob("*.error"))
 
 
 def test_a_shim_s_leftovers_die_though_there_is_no_service(hold, open_world, nap: str) -> None:

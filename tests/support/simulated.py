@@ -432,8 +432,10 @@ class World(HookSide):
             if losses is None:
                 continue
             kept = self.store.retries([row.seq]).get(row.seq)
-            flags = {"hook_pending": row.hook_pending, "slot_held": row.slot_held}
-            if self.machine.recovered(record, **flags, losses=losses, due=kept.due if kept is not None else None):
+            due = kept.due if kept is not None else None
+            if self.machine.recovered(
+                record, hook_pending=row.hook_pending, slot_held=row.slot_held, losses=losses, due=due
+            ):
                 owed.append(record)
             if losses:
                 self.machine.keep_command(CommandStep(row.seq, row.attempt, losses=losses))

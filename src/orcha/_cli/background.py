@@ -91,6 +91,7 @@ def start(several: Several, pidfile: str | None) -> int:
 
     endpoint = several.endpoint
     endpoint.make_folder()
+    _check_folder(endpoint)
     _check_free(endpoint)
     path = pidfile or f"{endpoint.folder}/{PIDFILE}"
     Pidfile(path).check()
@@ -108,6 +109,17 @@ def start(several: Several, pidfile: str | None) -> int:
     os.close(writer)
     os.close(wanted)
     return _await(_Waiting(child, reader, wish, before), endpoint.name, log)
+
+
+def _check_folder(endpoint: Endpoint) -> None:
+    """Raise ConfigurationError, before any forks, where what lies in the folder is not as a service leaves it."""
+    from orcha._wire.endpoint import unusable
+    from orcha.utils.private import check_folder
+
+    try:
+        check_folder(endpoint.folder)
+    except OSError as error:
+        raise unusable(f"{error.filename or endpoint.folder} cannot be used", error) from None
 
 
 def _check_free(endpoint: Endpoint) -> None:
@@ -211,7 +223,9 @@ def _serve(announced: Announced, pidfile: str, log: str, descriptors: Iterable[i
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    from orcha.utils.private import open_file
+
+    return open_file(path, flags)
 
 
 def _leave(code: int) -> Never:

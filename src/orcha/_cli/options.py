@@ -42,8 +42,22 @@ def duration(text: str) -> float:
     >>> [duration(each) for each in ("90", "1.5s", "5m", "1h30m", "250ms")]
     [90.0, 1.5, 300.0, 5400.0, 0.25]
     """
+    total = duration_from_zero(text)
+    if not total > 0:
+        raise argparse.ArgumentTypeError(
+            f"{_quoted(text)} is no duration above zero: write it as 90, 90s, 5m, 2h or 1h30m"
+        )
+    return total
+
+
+def duration_from_zero(text: str) -> float:
+    """Read a duration that may be none.
+
+    >>> [duration_from_zero(each) for each in ("0", "0s", "1m")]
+    [0.0, 0.0, 60.0]
+    """
     total, rest = 0.0, text.strip().lower()
-    while rest:
+    while rest or not text.strip():
         digits = len(rest) - len(rest.lstrip("0123456789."))
         unit = len(rest) - digits - len(rest[digits:].lstrip("abcdefghijklmnopqrstuvwxyz"))
         try:
@@ -55,10 +69,6 @@ def duration(text: str) -> float:
         rest = rest[digits + unit :]
     if total > _LONGEST:
         raise argparse.ArgumentTypeError(f"{_quoted(text)} is too long: give at most {_LONGEST / _SECONDS['d']:.0f}d")
-    if not total > 0:
-        raise argparse.ArgumentTypeError(
-            f"{_quoted(text)} is no duration above zero: write it as 90, 90s, 5m, 2h or 1h30m"
-        )
     return total
 
 

@@ -35,7 +35,7 @@ _LIMITS = (
     ("pids", options.count, "N", "how many processes it may have (needs a writable cgroup)"),
     ("cpu-share", options.count, "PERCENT", "percent of one processor it may use (needs a writable cgroup)"),
     ("stop-signal", options.signal_number, "SIGNAL", "the signal a cancel begins with (default: INT)"),
-    ("grace", options.duration, "T", "how long it has after each signal before the next: TERM, then KILL"),
+    ("grace", options.duration_from_zero, "T", "how long it has after each signal before the next: TERM, then KILL"),
     ("output-limit", options.size, "M", "how much of its output is kept (default: 1G)"),
 )
 _OWN_FAILURE = 125

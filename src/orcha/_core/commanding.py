@@ -13,7 +13,7 @@ from orcha._core.codes import BROKEN_CODE, INTERRUPTED_CODE
 from orcha._core.ending import Ending
 from orcha._core.ledger import CANCELLING, RUNNING, STARTING
 from orcha._core.record import Cancellation, Phase, Record
-from orcha._core.recover import Recovered, never_executed, on_interrupt_state
+from orcha._core.recover import WATCHER_FAILED, Recovered, never_executed, on_interrupt_state
 from orcha._core.state import Outcome, State
 
 LOST = "interrupted: what watched over the command died"
@@ -78,10 +78,10 @@ class Commanding(Ending):
             self._end(record, end.outcome, end.code, end.reason, _GOES | CANCELLING)
             self._release(record)
 
-    def command_lost(self, seq: int, attempt: int, *, executed: bool, losses: int = 0) -> None:
+    def command_lost(self, seq: int, attempt: int, *, executed: bool, losses: int = 0, failure: str = "") -> None:
         """Note that nothing of the attempt is left, and nobody knows how it ended, or it was never `executed`.
 
-        `losses` is how many attempts in a row were lost so, with this one.
+        `losses` is how many attempts in a row were lost so, with this one; `failure` is the error of ours that did it.
         """
         record = self.command(seq, attempt)
         if record is None:
@@ -90,18 +90,19 @@ class Commanding(Ending):
         if record.state is State.CANCELLING:
             self._end_cancelled(record)
             return
-        step = self._after_loss(record) if executed else never_executed(losses)
+        step = self._after_loss(record, failure) if executed else never_executed(losses)
         if step.outcome is None:
             self._go_again(record, step.state, None)
         else:
             self._end(record, step.outcome, step.code, step.reason, _GOES)
             self._release(record)
 
-    def _after_loss(self, record: Record) -> Recovered:
+    def _after_loss(self, record: Record, failure: str) -> Recovered:
         again = on_interrupt_state(record.on_interrupt)
         if again is not None:
             return Recovered(again)
-        return Recovered(State.ENDED, Outcome.INTERRUPTED, INTERRUPTED_CODE, LOST)
+        reason = WATCHER_FAILED.format(failure) if failure else LOST
+        return Recovered(State.ENDED, Outcome.INTERRUPTED, INTERRUPTED_CODE, reason)
 
     def _over(self, record: Record) -> None:
         record.returned = True

@@ -245,19 +245,26 @@ class Machine(Cancelling, Claiming):
     # --- from the store -----------------------------------------------------------------------------------------
 
     def recovered(
-        self, record: Record, *, hook_pending: bool, slot_held: bool, losses: int = 0, due: float | None = None
+        self,
+        record: Record,
+        *,
+        hook_pending: bool,
+        slot_held: bool,
+        losses: int = 0,
+        due: float | None = None,
+        failure: str = "",
     ) -> bool:
         """Bring a stored petition to a known place; tell whether its on_finish is owed.
 
-        Every process of an earlier start of the service has been swept before. `losses` and `due` are as `recover`
-        says.
+        Every process of an earlier start of the service has been swept before. `losses`, `due` and
+        `failure` are as `recover` says.
         """
         if record.state is _ENDED:
             if slot_held:
                 self.changes.flags[record.seq] = (hook_pending, False)
             return hook_pending
         found = record.state, record.on_interrupt, record.outcome, record.code, record.reason
-        step = recover(*found, losses=losses, due=due)
+        step = recover(*found, losses=losses, due=due, failure=failure)
         if step is not None and self._recover_started(record, step):
             return True
         if record.state is _HELD:

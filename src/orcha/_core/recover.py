@@ -12,6 +12,7 @@ from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, INTERRUPTED_CODE
 from orcha._core.state import OnInterrupt, Outcome, State
 
 INTERRUPTED = "interrupted: the service ended while it ran"
+WATCHER_FAILED = "interrupted: what watched over the command failed: {}"
 NEVER_EXECUTED = "it could not be executed: what was to start it died, several times in a row"
 MOST_LOSSES = 3
 """Attempts at a command in a row that may be lost before they are executed."""
@@ -41,13 +42,14 @@ def recover(
     *,
     losses: int = 0,
     due: float | None = None,
+    failure: str = "",
 ) -> Recovered | None:
     """Decide for one stored petition; None where it stays as it is.
 
     A petition that was being cancelled ends as was decided then (its row holds that outcome); one that was starting may
     have run, so its policy decides. With `losses` it is a command that is known not to have been executed: the service
     died first, however often in a row, and it waits again. So does one that was being ended because it took too long,
-    where the time `due` of its next attempt is kept.
+    where the time `due` of its next attempt is kept. `failure` is the error of ours that ended what watched over it.
 
     >>> recover(State.QUEUED, OnInterrupt.FAIL, None, None, None)
     >>> recover(State.STARTING, OnInterrupt.RERUN, None, None, None).state
@@ -56,7 +58,7 @@ def recover(
     if state in (State.STARTING, State.RUNNING):
         if losses:
             return Recovered(State.QUEUED)
-        return _interrupted(on_interrupt, INTERRUPTED)
+        return _interrupted(on_interrupt, WATCHER_FAILED.format(failure) if failure else INTERRUPTED)
     if state is not State.CANCELLING:
         return None
     if outcome is Outcome.INTERRUPTED:

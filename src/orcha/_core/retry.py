@@ -58,7 +58,7 @@ def pause(retry: Retry, number: int, chance: float) -> float:
     try:
         seconds = retry.delay * retry.factor ** (number - 1)
     except OverflowError:
-        seconds = retry.longest
+        seconds = retry.longest if retry.delay else 0.0
     return min(seconds, retry.longest) * (1 + retry.jitter * (2 * chance - 1))
 
 

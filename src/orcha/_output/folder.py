@@ -7,6 +7,8 @@ import os
 from collections import OrderedDict
 from pathlib import Path
 
+from orcha.utils.private import make_folder, open_in
+
 OPEN_AT_ONCE = 64
 """Files held open: many channels must not use up the process's descriptors."""
 _TRASH = "trash."
@@ -18,8 +20,7 @@ class Folder:
     def __init__(self, path: Path, *, open_at_once: int = OPEN_AT_ONCE) -> None:
         """Make the folder, if need be; throw away what was being deleted when the last process ended."""
         self.path = path
-        path.mkdir(mode=0o700, exist_ok=True)
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._descriptor = make_folder(str(path))
         self._open: OrderedDict[str, int] = OrderedDict()
         self._open_at_once = open_at_once
         self._dirty = False
@@ -43,8 +44,7 @@ class Folder:
             return descriptor
         while len(self._open) >= self._open_at_once:
             os.close(self._open.popitem(last=False)[1])
-        flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        descriptor = os.open(name, flags, 0o600, dir_fd=self._descriptor)
+        descriptor = open_in(self._descriptor, name, flags)
         self._open[name] = descriptor
         if flags & os.O_CREAT:
             self._dirty = True

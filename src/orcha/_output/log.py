@@ -14,6 +14,7 @@ from pathlib import Path
 from orcha._output.folder import OPEN_AT_ONCE, Folder
 from orcha._output.segment import Segment
 from orcha.exceptions.store import StoreBroken
+from orcha.utils.private import UnsafeStateError
 
 SEGMENT = 4 << 20
 """Bytes after which a channel's output goes on in a new file; the full one is synced then."""
@@ -40,6 +41,8 @@ class OutputLog:
             names = sorted(self._folder.names())
         except OSError as error:
             raise StoreBroken(f"{folder} cannot be used: {error.strerror}") from error
+        except UnsafeStateError as error:
+            raise StoreBroken(str(error)) from None
         for name in names:
             if named := _NAME.fullmatch(name):
                 known = Segment(self._folder, bytes.fromhex(named[1]), int(named[2], 16))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from orcha._output.folder import Folder
 from orcha.exceptions.store import StoreBroken
+from orcha.utils.private import UnsafeStateError
 
 OPEN_AT_ONCE = 32
 """Files held open for reading."""
@@ -41,6 +42,8 @@ class RawFiles:
             names = self._folder.names()
         except OSError as error:
             raise StoreBroken(f"{folder} cannot be used: {error.strerror}") from error
+        except UnsafeStateError as error:
+            raise StoreBroken(str(error)) from None
         for name in names:
             if named := _NAME.fullmatch(name):
                 self.note(bytes.fromhex(named[1]), int(named[2]), int(named[3]))

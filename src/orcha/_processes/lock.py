@@ -14,6 +14,7 @@ from pathlib import Path
 
 from orcha.exceptions import ConfigurationError, EndpointInUseError
 from orcha.utils.holding import PATIENCE, described, take
+from orcha.utils.private import check_folder, open_file
 
 NAME = "lock"
 
@@ -41,7 +42,8 @@ class EndpointLock:
     A process that was killed and still has it is waited for, some seconds at most.
 
     Raises :class:`AlreadyServingError` when another process has it, :class:`UnsafeFolderError` when the folder can be
-    changed or read by others, OSError when it cannot be made.
+    changed or read by others, UnsafeStateError when something in it is not as a service leaves it, OSError when it
+    cannot be made.
 
     Example::
 
@@ -51,10 +53,11 @@ class EndpointLock:
     """
 
     def __init__(self, folder: Path, *, patience: float = PATIENCE) -> None:
-        """Make the folder (0700) where it is missing, and take its lock."""
+        """Make the folder (0700) where it is missing, look at what lies in it, and take its lock."""
         make_private_folder(folder)
         self.folder = folder
-        self.descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        check_folder(str(folder))
+        self.descriptor = open_file(f"{folder}/{NAME}", os.O_RDWR | os.O_CREAT)
         try:
             holder = take(self.descriptor, patience)
         except OSError:

@@ -156,7 +156,7 @@ def described(ended: Ended) -> dict[str, Any]:
 
 def _limit(record: Record, why: str) -> str:
     seconds = record.timeout if why == "timeout" else getattr(record.petition, _FIELDS[why], None)
-    return "it may" if seconds is None else f"{seconds:g} s"
+    return "it may" if seconds is None else f"{seconds:.12g} s"
 
 
 def _bytes(size: int) -> str:

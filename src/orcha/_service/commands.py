@@ -275,9 +275,10 @@ class CommandRunner:
         machine = self._engine.machine
         attempt = self.attempt_of(record)
         losses = 0 if event.executed else attempt.losses + 1
-        history = attempt.note_end(machine.now, {"why": "lost", "executed": event.executed})
+        known = {"why": "lost", "executed": event.executed} | ({"failure": event.failure} if event.failure else {})
+        history = attempt.note_end(machine.now, known)
         step = attempt.step._replace(history=history, losses=losses, retries=attempt.retries)
-        machine.command_lost(event.seq, event.attempt, executed=event.executed, losses=losses)
+        machine.command_lost(event.seq, event.attempt, executed=event.executed, losses=losses, failure=event.failure)
         machine.keep_command(step)
         self._forget(event.seq, event.attempt)
 
@@ -330,7 +331,7 @@ class CommandRunner:
         row, there = self._adopted.pop(record.seq)
         self._attempts[record.seq] = attempts.Attempt(record, row)
         if there.phase == LOST:
-            self._lost(Lost(record.seq, record.attempt, there.executed, there.ended))
+            self._lost(Lost(record.seq, record.attempt, there.executed, there.ended, there.failure))
             return
         if there.pid and record.state is State.STARTING:  # it was told, and not kept
             self._started(Started(record.seq, record.attempt, there.pid, there.start_time, there.boot_id, there.shim))

@@ -163,7 +163,7 @@ class Ending:
         """End the attempt as timed out when its time is over."""
         seq, attempt, limit = record.seq, record.attempt, record.timeout or 0.0
         self._engine.timers.at(
-            time.monotonic() + limit, lambda: self._over(seq, attempt, f"ran longer than {limit:g} s")
+            time.monotonic() + limit, lambda: self._over(seq, attempt, f"ran longer than {limit:.12g} s")
         )
 
     def _over(self, seq: int, attempt: int, reason: str) -> None:
@@ -178,7 +178,7 @@ class Ending:
         seq, key, limit = record.seq, record.key, record.queue_timeout or 0.0
         waited = max(0.0, time.time() - record.submitted)
         due = time.monotonic() + max(0.0, limit - waited)
-        self._engine.timers.at(due, lambda: self._waited(seq, key, f"waited longer than {limit:g} s"))
+        self._engine.timers.at(due, lambda: self._waited(seq, key, f"waited longer than {limit:.12g} s"))
 
     def _waited(self, seq: int, key: str, reason: str) -> None:
         record = self._engine.find(key)

@@ -86,7 +86,7 @@ class _Recovery:
                 self._bring(record, row, command)
 
     def _bring(self, record: Record, row: Row, command: CommandRow | None) -> None:
-        losses = 0
+        losses, failure = 0, ""
         if command is not None and command.attempt == row.attempt and row.state in LIVE:
             there = self._found.pop((row.seq, row.attempt), None)
             if there is not None and (there.phase != contract.LOST or there.ended is not None):
@@ -94,9 +94,10 @@ class _Recovery:
                 self._engine.commands.adopted(record, command, there)
                 return
             losses = self._lost(row, command, there)
+            failure = "" if there is None else there.failure
         flags = {"hook_pending": row.hook_pending, "slot_held": row.slot_held}
         due = retrying.due_of(self._engine, row)
-        if self._engine.machine.recovered(record, **flags, losses=losses, due=due):
+        if self._engine.machine.recovered(record, **flags, losses=losses, due=due, failure=failure):
             self._owed[row.seq] = record
 
     def _claimed(self, record: Record, row: Row, command: CommandRow | None) -> tuple[Record, Row, CommandRow | None]:

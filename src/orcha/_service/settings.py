@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from orcha import properties
 from orcha._wire.ends import name_of
 from orcha.exceptions import ConfigurationError
+from orcha.interfaces.policy import LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -131,8 +132,9 @@ def _number(name: str, default: float, *, above_zero: bool = False) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value < float("inf") or (above_zero and not value):
-        message = f"{name} is {text!r}: set it to a number, {'larger than 0' if above_zero else '0 or larger'}"
+    if not 0 <= value <= LONGEST or (above_zero and not value):
+        least = "larger than 0" if above_zero else "0 or larger"
+        message = f"{name} is {text!r:.80}: set it to a number, {least}, and at most {LONGEST}"
         raise ConfigurationError(message)
     return value
 
@@ -167,7 +169,7 @@ def _amount(name: str, count: str, variable: str, form: str, option: str) -> int
 
 
 def _unfit(part: str, variable: str, form: str, option: str) -> ConfigurationError:
-    return ConfigurationError(f"{form}, not {part!a}: see {variable} and orcha serve {option}")
+    return ConfigurationError(f"{form}, not {part!a:.80}: see {variable} and orcha serve {option}")
 
 
 def _ends(variable: str) -> frozenset[str]:
@@ -179,9 +181,10 @@ def _ends(variable: str) -> frozenset[str]:
             address = ip_address(host.removeprefix("[").removesuffix("]"))
         except ValueError:
             address = None
-        if address is None or not (port.isascii() and port.isdecimal() and 0 < int(port) <= 65_535):
+        if address is None or not (port.isascii() and port.isdecimal() and len(port) < 6 and 0 < int(port) <= 65_535):
             message = (
-                f"{variable} holds {part!r}: name IP addresses and ports, as in 192.0.2.7:50000 or [2001:db8::7]:50000"
+                f"{variable} holds {part!r:.80}: set it to IP addresses and ports, as in 192.0.2.7:50000 or "
+                "[2001:db8::7]:50000"
             )
             raise ConfigurationError(message)
         found.add(name_of((str(address), int(port))))

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import apsw
 
-from orcha._store.migrating import migrate, sync_file
+from orcha._store.files import Files
+from orcha._store.migrating import migrate
 from orcha._store.space import Limits, Space
 from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreError, StoreFull
+from orcha.utils.private import open_in
 
 APPLICATION = 0x4F726368
 """`Orch`: SQLite's application_id of the file."""
@@ -39,40 +41,6 @@ _NETWORK = {
 """statfs(2): what f_type says of file systems whose locks and fsync other machines have a say in."""
 
 
-class Files:
-    """The files of a store in its folder."""
-
-    def __init__(self, folder: Path) -> None:
-        """Name them."""
-        self.folder = folder
-        self.database = folder / "orcha.db"
-        self.log = folder / "orcha.db-wal"
-        self.new = folder / "orcha.db.new"
-        self.clean = folder / "orcha.db.clean"
-        """There while the store is closed in good order."""
-        self.damaged = folder / "orcha.db.damaged"
-        """There after an I/O error, and says which."""
-
-    def mark(self, path: Path, text: str = "") -> None:
-        """Put a mark that a power cut does not take away."""
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, text.encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        self.sync_folder()
-
-    def unmark(self, path: Path) -> None:
-        """Take a mark away, durably."""
-        path.unlink(missing_ok=True)
-        self.sync_folder()
-
-    def sync_folder(self) -> None:
-        """Make what stands in the folder durable."""
-        sync_file(self.folder)
-
-
 def open_database(files: Files, limits: Limits, space: Space, vfs: str | None = None) -> apsw.Connection:
     """Give a connection to the folder's database, made where there is none, verified and of the current schema.
 
@@ -84,16 +52,18 @@ def open_database(files: Files, limits: Limits, space: Space, vfs: str | None = 
     _refuse_old_sqlite()
     try:
         refuse_network(files.folder)
-        if not files.database.exists():
+        files.check()
+        if not files.exists(files.database):
             _create(files)
         _look_at_header(files)
     except OSError as error:
         raise StoreError(f"{error.filename or files.folder}: {error.strerror}") from error
     try:
-        connection = connect(files.database, limits, vfs=vfs)
+        connection = connect(files.real / files.database.name, limits, vfs=vfs)
         try:
+            files.check_in_place()
             _verify(connection, files)
-            migrate(connection, files.database)
+            migrate(connection, files.real / files.database.name)
             _extend_log(connection, files, limits, space)
         except BaseException:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
@@ -171,29 +141,32 @@ def _refuse_old_sqlite() -> None:
 
 def _create(files: Files) -> None:
     """Make the database under another name first, so that an empty one is never a half-made one."""
-    if not files.new.exists():
+    if not files.exists(files.new):
         for path in (files.log, files.clean, files.damaged):
-            if path.exists():
+            if files.exists(path):
                 raise StoreBroken(
                     f"{files.database} is missing, but {path.name} is there: put it back, or move all away"
                 )
-    files.clean.unlink(missing_ok=True)
+    files.remove(files.clean.name)
     for suffix in ("", "-journal", "-wal", "-shm"):
-        Path(f"{files.new}{suffix}").unlink(missing_ok=True)
-    os.close(os.open(files.new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        files.remove(f"{files.new.name}{suffix}")
+    descriptor = open_in(files.descriptor, files.new.name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
-        connection = apsw.Connection(str(files.new), flags=apsw.SQLITE_OPEN_READWRITE)
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
+        connection = apsw.Connection(str(files.real / files.new.name), flags=flags)
         try:
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
             migrate(connection, files.database)
             connection.pragma("journal_mode", "wal")
         finally:
             connection.close()
+        os.fsync(descriptor)
     except apsw.Error as error:
         raise StoreError(f"{files.database} cannot be made: {error}") from error
-    sync_file(files.new)
+    finally:
+        os.close(descriptor)
     files.mark(files.clean)
-    files.new.rename(files.database)
+    os.rename(files.new.name, files.database.name, src_dir_fd=files.descriptor, dst_dir_fd=files.descriptor)
     files.sync_folder()
 
 
@@ -204,23 +177,25 @@ def _look_at_header(files: Files) -> None:
     descriptor drops the process's locks on it.
     """
     database = files.database
-    descriptor = os.open(database, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = open_in(files.descriptor, database.name, os.O_RDONLY)
     try:
         header = os.read(descriptor, 100)
-        size = os.fstat(descriptor).st_size
+        found = os.fstat(descriptor)
     finally:
         os.close(descriptor)
+    size = found.st_size
+    files.remember(found)
     if not header:
         raise StoreDamaged(f"{database} is empty, which a store never is: put a copy of it back, or move it away")
     if len(header) < 100 or not header.startswith(b"SQLite format 3\x00"):
         raise StoreDamaged(f"{database} is not a SQLite database, or its beginning is damaged")
     if int.from_bytes(header[68:72], "big") != APPLICATION:
         raise StoreDamaged(f"{database} is a SQLite database, but not one of Orcha's")
-    clean = files.clean.exists()
+    clean = files.exists(files.clean)
     pages = int.from_bytes(header[28:32], "big") * (int.from_bytes(header[16:18], "big") or 65536)
     if clean and size < pages:
         raise StoreDamaged(f"{database} is cut short: {size} bytes of {pages}")
-    if not clean and (not files.log.exists() or not files.log.stat().st_size):
+    if not clean and not files.size(files.log):
         raise StoreBroken(
             f"{files.log} is missing or empty, though the service was not stopped in good order: the last changes were "
             f"in it. Put it back; or go on without them by making an empty file {files.clean}"
@@ -229,7 +204,7 @@ def _look_at_header(files: Files) -> None:
 
 def _verify(connection: apsw.Connection, files: Files) -> None:
     """Check the database: a while at every start, wholly after an error."""
-    damaged = files.damaged.exists()
+    damaged = files.exists(files.damaged)
     deadline = time.monotonic() + CHECK_SECONDS
     if not damaged:
         connection.set_progress_handler(lambda: time.monotonic() > deadline, CHECK_STEPS)
@@ -255,7 +230,7 @@ def _extend_log(connection: apsw.Connection, files: Files, limits: Limits, space
         space.release()
         connection.execute(touch)
     # SQLite takes no locks on this file, so closing another descriptor of it harms nothing.
-    descriptor = os.open(files.log, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = open_in(files.descriptor, files.log.name, os.O_WRONLY)
     try:
         with contextlib.suppress(_NoRoom):
             _fill(descriptor, limits.log)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from pathlib import Path
 from typing import NamedTuple
+
+from orcha.utils.private import open_in
+
+BALLAST = "ballast"
 
 
 class Limits(NamedTuple):
@@ -27,10 +30,9 @@ class Limits(NamedTuple):
 class Space:
     """The file system the store lies on, and the reserve kept there."""
 
-    def __init__(self, folder: Path, limits: Limits) -> None:
-        """Reserve what is not reserved yet, if there is room."""
+    def __init__(self, folder: int, limits: Limits) -> None:
+        """Reserve what is not reserved yet, if there is room, in an open folder."""
         self._folder = folder
-        self._ballast = folder / "ballast"
         self._limits = limits
         self.has_ballast = False
         self.is_enough()
@@ -48,13 +50,14 @@ class Space:
 
     def _reserved(self) -> bool:
         try:
-            return self._ballast.lstat().st_blocks * 512 >= self._limits.ballast
+            found = os.stat(BALLAST, dir_fd=self._folder, follow_symlinks=False)
         except OSError:
             return False
+        return found.st_blocks * 512 >= self._limits.ballast
 
     def _reserve(self) -> bool:
         try:
-            descriptor = os.open(self._ballast, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = open_in(self._folder, BALLAST, os.O_RDWR | os.O_CREAT)
             try:
                 os.posix_fallocate(descriptor, 0, self._limits.ballast)
             finally:
@@ -70,5 +73,5 @@ class Space:
         had = self.has_ballast
         self.has_ballast = False
         with contextlib.suppress(OSError):  # a file system that is full and read-only: the caller's next write says so
-            self._ballast.unlink()
+            os.unlink(BALLAST, dir_fd=self._folder)
         return had

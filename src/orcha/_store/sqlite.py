@@ -18,7 +18,8 @@ from orcha._store import asides, encoding, reading
 from orcha._store.contract import CommandRow, Incarnation, Row, StoredChannel, Waiting
 from orcha._store.deleting import delete
 from orcha._store.explaining import explained, result_code
-from orcha._store.opening import Files, connect, open_database
+from orcha._store.files import Files
+from orcha._store.opening import connect, open_database
 from orcha._store.queries import commit_statements, decode_commands, decode_list, decode_rows, queries
 from orcha._store.space import Limits, Space
 from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreFull
@@ -73,8 +74,12 @@ class SqliteStore(asides.Asides):
         self._queries = queries()
         self._broken: StoreBroken | None = None
         self._closed = False
-        self._space = Space(folder, self._limits)
-        self._connection = open_database(self._files, self._limits, self._space, vfs)
+        self._space = Space(self._files.descriptor, self._limits)
+        try:
+            self._connection = open_database(self._files, self._limits, self._space, vfs)
+        except BaseException:
+            self._files.close()
+            raise
         self._reader = reading.Reader(self._connect_reader)
         self._vfs = vfs
         self._full_sync = True
@@ -98,7 +103,8 @@ class SqliteStore(asides.Asides):
         connection.execute(commit_statements().replace("{epoch}", str(epoch)))
 
     def _connect_reader(self) -> apsw.Connection:
-        return connect(self._files.database, self._limits, vfs=self._vfs, reading=True)
+        self._files.check_in_place()
+        return connect(self._files.real / self._files.database.name, self._limits, vfs=self._vfs, reading=True)
 
     def _ask(self, name: str, *parameters: Any) -> Any:
         return self._connection.execute(self._queries[name], parameters).get
@@ -150,6 +156,8 @@ class SqliteStore(asides.Asides):
         """
         accepted, channels = encoding.accepted(changes)
         statements = encoding.statements(accepted + encoding.steps(changes) + encoding.commands(changes))
+        if durable:
+            self._check_in_place()
         self._synchronous(full=durable)
         try:
             dropped = self._with_reserve(lambda: self._write(changes, statements, channels))
@@ -235,6 +243,16 @@ class SqliteStore(asides.Asides):
         with contextlib.suppress(OSError):  # the disk that just failed may fail again; without the mark less is checked
             self._files.mark(self._files.damaged, f"{error}\n")
         return self._broken
+
+    def _check_in_place(self) -> None:
+        """Raise StoreBroken, and from then on, where somebody took the file away: what is accepted would go with it."""
+        try:
+            self._files.check_in_place()
+        except StoreBroken as error:
+            self._broken = error
+            with contextlib.suppress(OSError):
+                self._files.mark(self._files.damaged, f"{error}\n")
+            raise
 
     def _refuse_broken(self) -> None:
         if self._broken is not None:
@@ -377,6 +395,7 @@ class SqliteStore(asides.Asides):
         finally:
             self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, self._broken is not None)
             self._connection.close()
+            self._files.close()
 
     def _close_in_order(self) -> None:
         """Say that all is in the database before the log is cut: a crash in between must find the one or the other."""

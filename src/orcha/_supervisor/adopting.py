@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import select
 import time
 from typing import NamedTuple
@@ -48,7 +49,7 @@ class Adopted(NamedTuple):
 def adopt(folder: Path, shims: int, epoch: int, report: Callable[[int, str], None]) -> Adopted:
     """Look what is there; `shims` is the folder of the shims, open."""
     adopted = Adopted([], [], {}, [])
-    names = {path.stem for path in (folder / "shims").iterdir() if path.suffix in {".box", ".sock"}}
+    names = {name.rpartition(".")[0] for name in os.listdir(shims) if name.endswith((".box", ".sock"))}
     for name in sorted(names):
         try:
             adopted.living.append(Known(name, connect(shims, name), epoch))

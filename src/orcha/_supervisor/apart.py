@@ -99,4 +99,7 @@ class Apart:
             forget(self._folder, shim)
         else:
             self._buried[key] = shim
-            self._post(Lost(*key, found is None or found.executed, None if found is None else found.ended))
+            lost = Lost(*key, executed=True)
+            if found is not None:
+                lost = Lost(*key, found.executed, found.ended, found.failure)
+            self._post(lost)

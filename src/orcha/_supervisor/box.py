@@ -11,6 +11,8 @@ import struct
 from typing import NamedTuple
 from zlib import crc32
 
+from orcha.utils.private import open_file
+
 IDLE, TAKEN, STARTED, ENDED, DONE, NOT_STARTED = range(6)
 """Nothing; an attempt may run from now on; it runs; its leader's end is known; nothing of it is left; exec failed."""
 
@@ -62,12 +64,15 @@ def write(descriptor: int, box: Box) -> None:
 
 
 def read(path: str) -> Box | None:
-    """Read a box; None where there is none, or none that was written whole."""
+    """Read a box; None where there is none that can be read, or none that was written whole."""
     try:
-        with open(path, "rb") as file:
-            content = file.read(_HEAD.size + _BODY.size)
-    except FileNotFoundError:
+        descriptor = open_file(path, os.O_RDONLY)
+    except OSError:
         return None
+    try:
+        content = os.read(descriptor, _HEAD.size + _BODY.size)
+    finally:
+        os.close(descriptor)
     if len(content) != _HEAD.size + _BODY.size or content[:4] != _MAGIC:
         return None
     body = content[_HEAD.size :]

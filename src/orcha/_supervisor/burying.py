@@ -15,8 +15,10 @@ from orcha._processes.identity import Identity, boot_id, open_pidfd, read_stat
 from orcha._processes.sweep import sweep
 from orcha._processes.tag import exactly, ordinal_of, read_tag, tag_of
 from orcha._supervisor import box as boxes
+from orcha._supervisor import failing
 from orcha._supervisor.contract import LOST, Ended, Found, Usage
 from orcha._supervisor.groups import Places
+from orcha.utils.private import unlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,18 +50,21 @@ def bury(folder: Path, shim: str, report: Callable[[int, str], None], level: int
     """
     path = str(folder / "shims" / f"{shim}.box")
     word = boxes.Box() if boxes.is_blank(path) else boxes.read(path)
-    with contextlib.suppress(FileNotFoundError):
-        (folder / "shims" / f"{shim}.sock").unlink()
+    with contextlib.suppress(OSError):
+        unlink(f"{folder}/shims/{shim}.sock")
+    failure = failing.take(str(folder), shim)
+    if failure:
+        report(logging.ERROR, f"shim {shim} failed, its traceback is in {folder}/shims/errors: {failure}")
     if word is None:
         return Buried(shim, None)
     same_boot = word.boot_id == boot_id()
     if word.nonce and same_boot:
         _kill(word, shim, report, level)
-    found = None if word.phase == boxes.IDLE else _found(word, shim, same_boot=same_boot)
+    found = None if word.phase == boxes.IDLE else _found(word, shim, failure, same_boot=same_boot)
     return Buried(shim, (word.seq, word.attempt), found)
 
 
-def _found(word: boxes.Box, shim: str, *, same_boot: bool) -> Found:
+def _found(word: boxes.Box, shim: str, failure: str, *, same_boot: bool) -> Found:
     return Found(
         word.seq,
         word.attempt,
@@ -74,6 +79,7 @@ def _found(word: boxes.Box, shim: str, *, same_boot: bool) -> Found:
         word.phase in _EXECUTED,
         _end(word),
         same_boot,
+        failure,
     )
 
 
@@ -115,8 +121,8 @@ def _was_started(pid: int, at: float) -> bool:
 
 def forget(folder: Path, shim: str) -> None:
     """Remove the box of a dead shim."""
-    with contextlib.suppress(FileNotFoundError):
-        (folder / "shims" / f"{shim}.box").unlink()
+    with contextlib.suppress(OSError):  # it is gone, or something that no shim has put there
+        unlink(f"{folder}/shims/{shim}.box")
 
 
 def _kill(word: boxes.Box, shim: str, report: Callable[[int, str], None], level: int) -> None:

@@ -21,6 +21,7 @@ from orcha._supervisor.known import Known, connect, event_of, exited
 from orcha._supervisor.launching import Supervisor
 from orcha._supervisor.protocol import ProtocolError, fits, pack_spec, readable
 from orcha._supervisor.roster import IDLE_SHIMS, SPARE, Roster
+from orcha.utils.private import make_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,9 +59,8 @@ class Commands:
         self._epoch = epoch
         self._on_events = on_events
         self._report = report
-        for name in ("shims", "output"):
-            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._shims_folder = os.open(folder / "shims", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        os.close(make_folder(f"{folder}/output"))
+        self._shims_folder = make_folder(f"{folder}/shims")
         self._lock = threading.RLock()
         self._roster = Roster()
         self._epoll = self._roster.epoll
@@ -398,6 +398,9 @@ class Commands:
             shim.refused = True
             self._apart.add(adopting.apart(self._folder, shim.name, frame.head["why"], self._report))
             return
+        if frame.head["t"] == "failed":
+            shim.failure = str(frame.head["why"])
+            return
         event = event_of(frame, shim.name)
         if event is None or (event.seq, event.attempt) != shim.key:
             return
@@ -418,7 +421,7 @@ class Commands:
                 forget(self._folder, shim.name)
             else:
                 self._buried[shim.key] = shim.name
-                self._post(_loss(shim.key, buried))
+                self._post(_loss(shim.key, buried, shim.failure))
             self._quiet.notify_all()
 
     def _end_all(self) -> None:
@@ -434,9 +437,9 @@ class Commands:
             self._quiet.wait(left)
 
 
-def _loss(key: Key, buried: Buried) -> Lost:
+def _loss(key: Key, buried: Buried, failure: str) -> Lost:
     """Tell of the attempt that a dead shim was handed last: it was not executed if the shim took another one last."""
     found = buried.found
     if found is not None and buried.took == key:
-        return Lost(*key, found.executed, found.ended)
-    return Lost(*key, executed=buried.took in {None, key})
+        return Lost(*key, found.executed, found.ended, found.failure or failure)
+    return Lost(*key, executed=buried.took in {None, key}, failure=failure)

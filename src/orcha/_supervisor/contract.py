@@ -158,6 +158,8 @@ class Lost(NamedTuple):
     """Whether the command may have run."""
     ended: Ended | None = None
     """The leader's end, where the shim saw it."""
+    failure: str = ""
+    """The error of ours that ended the shim; empty where it was killed."""
 
 
 Event: TypeAlias = Started | Output | Wrote | Ended | NotStarted | Lost
@@ -192,6 +194,8 @@ class Found(NamedTuple):
     """Of one that is lost: the leader's end, where the shim saw it."""
     same_boot: bool = True
     """False after a reboot: it is lost, and nothing was signalled."""
+    failure: str = ""
+    """Of one that is lost: the error of ours that ended its shim."""
 
 
 class Commands(Protocol):

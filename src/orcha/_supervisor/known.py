@@ -57,6 +57,8 @@ class Known:
         self.discarded = False
         """Whether nobody wants to hear of that attempt."""
         self.refused = False
+        self.failure = ""
+        """The error of ours that it said it ends by."""
         link.send({"t": "hello", "epoch": epoch, "versions": VERSIONS})
 
     def free(self) -> None:

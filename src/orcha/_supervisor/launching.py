@@ -10,6 +10,7 @@ import sys
 from orcha._processes.at_fork import SPAWNING
 from orcha._processes.attempts import apart
 from orcha._supervisor.link import Link
+from orcha.utils.private import open_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,13 +51,16 @@ class Supervisor:
 
 
 def _spawn(folder: Path, descriptor: int) -> int:
-    log = str(folder / "shims" / "errors")
+    log = open_file(f"{folder}/shims/errors", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     command = [sys.executable, "-I", "-S", "-X", "utf8", _PROGRAM, str(folder)]
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     actions = [
         (os.POSIX_SPAWN_DUP2, descriptor, 0),
         (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_RDWR, 0),
-        (os.POSIX_SPAWN_OPEN, 2, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600),
+        (os.POSIX_SPAWN_DUP2, log, 2),
     ]
-    with apart():
-        return os.posix_spawn(sys.executable, command, environment, file_actions=actions, setsigmask=())
+    try:
+        with apart():
+            return os.posix_spawn(sys.executable, command, environment, file_actions=actions, setsigmask=())
+    finally:
+        os.close(log)

@@ -27,7 +27,6 @@ def main(folder: str) -> None:
     os.closerange(connection.fileno() + 1, 1 << 16)
     os.dup2(1, 0)
     os.setsid()
-    os.chdir(f"{folder}/shims")
     # `-I -S` leaves this package out of the path. It goes last, so that nothing beside it hides the standard library.
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     # Nothing is imported later: another build, or another Python, may be in its place by then.
@@ -36,7 +35,11 @@ def main(folder: str) -> None:
 
     from orcha._processes.tag import new_nonce, tag_of, tag_self
     from orcha._supervisor import shim  # noqa: F401 - for the shims, which share it
+    from orcha.utils.private import make_folder
 
+    place = make_folder(f"{folder}/shims")
+    os.fchdir(place)
+    os.close(place)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM})  # the shims' own affair, once they can take it
@@ -119,7 +122,7 @@ class Supervisor:
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             listener.bind(f"{name}.sock")  # the current folder is theirs: a path may be too long for an address
             listener.listen(_ROOM)
-            box = os.open(f"{name}.box", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            box = os.open(f"{name}.box", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         finally:
             os.umask(before)
         pid = os.fork()

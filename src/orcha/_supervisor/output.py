@@ -8,6 +8,7 @@ from collections import deque
 
 from orcha._supervisor.contract import KILL, ROTATE
 from orcha._supervisor.rotating import drop_oldest
+from orcha.utils.private import open_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ BATCH = 2048
 END, EMPTY, MORE = range(3)
 """Nobody holds the pipe's other end; nothing is in it now; there may be more in it."""
 
-_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
 class Files:
@@ -46,7 +47,7 @@ class Files:
         """The first entry of the index that is not dropped."""
         self._tail = (0, 0, 0)
         """The last entry."""
-        self.descriptors = [os.open(f"{stem}.{suffix}", _NEW_FILE, 0o600) for suffix in ("index", "1", "2")]
+        self.descriptors = [open_file(f"{stem}.{suffix}", _NEW_FILE) for suffix in ("index", "1", "2")]
 
     def add(self, stream: int, length: int, *, told: int) -> None:
         """Note that so many bytes were appended; a chunk that was not told yet (after that number) may grow."""

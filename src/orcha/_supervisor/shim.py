@@ -14,12 +14,14 @@ import socket
 import time
 
 from orcha._supervisor import box as boxes
+from orcha._supervisor import failing
 from orcha._supervisor.attempt import Attempt
 from orcha._supervisor.contract import Spec
 from orcha._supervisor.groups import Group, NotAvailableError, Places
 from orcha._supervisor.link import Link, peer_may
 from orcha._supervisor.protocol import ProtocolError, common_version, unpack_spec
 from orcha._supervisor.tree import Tree
+from orcha.utils.private import unlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ LOOKS_AGAIN = 60.0
 """Seconds after which a shim that keeps an end for a service that is away looks whether one can still come for it."""
 HELD = 0.001
 """Seconds that the word of a start waits for the first of the command's output, or its end, to go with it."""
+LONGEST_WAIT = 86_400.0
+"""Seconds for which it sleeps at most: poll(2) counts milliseconds in 31 bits, which is less than 25 days."""
 _FOREVER = float("inf")
 _TERM = int(signal.SIGTERM)
 _LIVE = frozenset({boxes.TAKEN, boxes.STARTED, boxes.ENDED})
@@ -87,6 +91,16 @@ class Shim:
         self._wake = reading
         self._handle(reading, self._signalled)
         self._handle(self._listener.fileno(), self._accept)
+        try:
+            self._watch()
+        except BaseException as error:
+            failing.note(self._folder, self.name, error)
+            if self._link is not None:
+                self._link.send({"t": "failed", "why": failing.described(error)})
+            raise
+        self._leave()
+
+    def _watch(self) -> None:
         while self._is_needed():
             ready = self._poll.poll(self._timeout())
             if not ready and self._link is not None and self._link.holds:
@@ -98,7 +112,6 @@ class Shim:
                 elif self._attempt is not None:
                     self._pipe_ready(descriptor, events)
             self._step()
-        self._leave()
 
     def _step(self) -> None:
         """Do what is due, and tell the service."""
@@ -128,7 +141,7 @@ class Shim:
             due = min(due, time.monotonic() + HELD)
         if due == _FOREVER:
             return None
-        return max(0, int((due - time.monotonic()) * 1000) + 1)
+        return max(0, int(min(due - time.monotonic(), LONGEST_WAIT) * 1000) + 1)
 
     def _is_needed(self) -> bool:
         attempt = self._attempt
@@ -145,7 +158,7 @@ class Shim:
         suffixes = ("sock", "box") if self._attempt is None and not self._wanted else ("sock",)
         for suffix in suffixes:
             with contextlib.suppress(OSError):
-                os.unlink(f"{self._folder}/shims/{self.name}.{suffix}")
+                unlink(f"{self._folder}/shims/{self.name}.{suffix}")
         os._exit(self._exit_code)
 
     def _signalled(self, _: int) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 RECONNECT = 30.0
 """Seconds to wait for a service that is away, where ORCHA_RECONNECT says nothing else."""
+_LONGEST = 100 * 365 * 86_400
 _CANCEL_WAIT = 2.0
 _CLOSE_WAIT = 2.0
 _LONGEST_EXTRAS = 8 * 1024 * 1024 - 4096
@@ -363,8 +364,10 @@ def _seconds(reconnect: float | None) -> float:
         seconds = float(text) if text else RECONNECT
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds <= threading.TIMEOUT_MAX:
-        raise ConfigurationError(f"ORCHA_RECONNECT is {text!r}: set it to a number of seconds, 0 or larger")
+    if not 0 <= seconds <= _LONGEST:
+        raise ConfigurationError(
+            f"ORCHA_RECONNECT is {text!r:.80}: set it to a number of seconds, 0 or larger, and at most {_LONGEST}"
+        )
     return seconds
 
 

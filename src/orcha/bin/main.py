@@ -26,6 +26,7 @@ NOT_FOUND = 127
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 """128 + SIGPIPE, as a shell reports it."""
+_LONGEST_PORT = 6
 
 _EPILOG = """\
 examples:
@@ -319,7 +320,7 @@ def _forget() -> None:
 
 def _port(text: str) -> int:
     """Read a port number."""
-    number = int(text) if text.isdecimal() else -1
+    number = int(text) if text.isdecimal() and len(text) < _LONGEST_PORT else -1
     if not 0 <= number <= 65_535:
         raise argparse.ArgumentTypeError(f"{text!a:.40} is not a port: give a number from 0 to 65535")
     return number

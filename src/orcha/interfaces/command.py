@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass, field
 
 from orcha.interfaces.petition import Petition
+from orcha.interfaces.policy import LONGEST, shortened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ OUTPUT_POLICIES = ("truncate", "kill", "rotate")
 """What happens beyond the output limit: the rest is dropped, the command is ended, or the oldest is dropped."""
 _SIGNALS = frozenset(int(number) for number in signal.Signals)
 _MOST_RETRIES = 1_000_000
+_MOST = (1 << 62) - 1
+"""Most bytes, processes or percent that can be asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +161,8 @@ class CommandPetition(Petition):
             _whole("umask", self.umask, least=0, most=0o777)
         if self.tty is not None:
             _check_size(self.tty)
-        if self.stop_signal not in _SIGNALS:
-            raise ValueError(f"stop_signal is the number of a signal, not {self.stop_signal!r}")
+        if isinstance(self.stop_signal, bool) or self.stop_signal not in _SIGNALS:
+            raise ValueError(f"stop_signal is the number of a signal, not {shortened(self.stop_signal)}")
         _number("grace", self.grace, least=0.0)
         if not isinstance(self.merge, bool):
             raise TypeError(f"merge is True or False, not {type(self.merge).__name__}")
@@ -171,8 +174,8 @@ class CommandPetition(Petition):
                 _number(name, getattr(self, name), least=0.001)
         for name in ("memory", "pids", "cpu_share"):
             if getattr(self, name) is not None:
-                _whole(name, getattr(self, name), least=1)
-        _whole("output_limit", self.output_limit, least=0)
+                _whole(name, getattr(self, name), least=1, most=_MOST)
+        _whole("output_limit", self.output_limit, least=0, most=_MOST)
         if self.output_policy not in OUTPUT_POLICIES:
             raise ValueError(f"output_policy is one of {', '.join(OUTPUT_POLICIES)}, not {self.output_policy!r}")
         if self.retry is not None and not isinstance(self.retry, Retry):
@@ -242,18 +245,20 @@ def _check_pattern(pattern: object) -> None:
         raise ValueError(f"retry.output is no regular expression: {error}") from error
 
 
-def _whole(name: str, value: object, *, least: int, most: int | None = None) -> None:
+def _whole(name: str, value: object, *, least: int, most: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} is an int, not {type(value).__name__}")
-    if value < least or (most is not None and value > most):
-        raise ValueError(f"{name} is at least {least}{'' if most is None else f' and at most {most}'}, not {value}")
+    if not least <= value <= most:
+        raise ValueError(f"{name} is at least {least} and at most {most}, not {shortened(value)}")
 
 
 def _number(name: str, value: object, *, least: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} is a number, not {type(value).__name__}")
-    if not least <= value < float("inf"):
-        raise ValueError(f"{name} is a finite number of at least {least:g}, not {value!r}")
+    if not least <= value <= LONGEST:
+        raise ValueError(
+            f"{name} is a finite number of at least {least:g} and at most {LONGEST}, not {shortened(value)}"
+        )
 
 
 __all__ = ["OUTPUT_POLICIES", "CommandPetition", "Retry"]

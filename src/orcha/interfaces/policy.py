@@ -16,6 +16,10 @@ IF_EXISTS = ("reject", "attach", "replace")
 LONGEST_NAME = 200
 MOST_OF_ONE = 2**53
 """Most of one resource that can be asked for: every reader of numbers has that many exactly."""
+_LONGEST_NUMBER = 256
+"""Bits of a number that is written out where it is refused."""
+LONGEST = 100 * 365 * 86_400
+"""Seconds of the longest duration that can be asked for: a hundred years, which every clock here counts to."""
 ON_INTERRUPT = ("fail", "rerun", "ask")
 
 
@@ -38,9 +42,11 @@ class Policy:
     """What happens when the service died while the petition ran: it ends interrupted, runs again as a new attempt, or
     is held until somebody decides."""
     timeout: float | None = None
-    """Seconds one attempt may run, finite and above zero; None for no limit. It ends timed out, with code 124."""
+    """Seconds one attempt may run, above zero and at most a hundred years; None for no limit. It ends timed out, with
+    code 124."""
     queue_timeout: float | None = None
-    """Seconds it may wait to start, finite and above zero; None for no limit. It ends timed out, with code 124."""
+    """Seconds it may wait to start, above zero and at most a hundred years; None for no limit. It ends timed out, with
+    code 124."""
     retry: Retry | None = None
     """When it is tried again after it failed, as a new attempt; None for never. Of an action `codes` are its final
     values, and there are no `signals` and no `output`. No attempt begins before the action of the last one has returned
@@ -127,6 +133,13 @@ class Needs(Mapping[str, int]):
         return repr(self._amounts)
 
 
+def shortened(value: object) -> str:
+    """Write a number for people: one of thousands of digits is not written out."""
+    if isinstance(value, int) and value.bit_length() > _LONGEST_NUMBER:
+        return f"a number of {value.bit_length()} bits"
+    return f"{value!r:.80}"
+
+
 def _check_need(name: object, amount: object) -> None:
     """Raise where this is no resource, or no amount of it."""
     if not isinstance(name, str):
@@ -142,7 +155,7 @@ def _check_need(name: object, amount: object) -> None:
         error = f"needs[{name!r}] is a whole number, not {type(amount).__name__}"
         raise TypeError(error)
     if not 0 < amount <= MOST_OF_ONE:
-        error = f"needs[{name!r}] is a whole number from 1 to 2**53, not {amount!r:.40}"
+        error = f"needs[{name!r}] is a whole number from 1 to 2**53, not {shortened(amount)}"
         raise ValueError(error)
 
 
@@ -182,8 +195,11 @@ def _check_seconds(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         error = f"{name} is a number of seconds, not {value!r:.80}"
         raise TypeError(error)
-    if not 0 < value < float("inf"):
-        error = f"{name} is a finite number of seconds above zero, not {value!r}"
+    if not 0 < value <= LONGEST:
+        error = (
+            f"{name} is a finite number of seconds above zero and at most {LONGEST} (100 years), or None for no limit, "
+            f"not {shortened(value)}"
+        )
         raise ValueError(error)
 
 

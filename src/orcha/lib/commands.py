@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST = "ORCHA_COMMANDS"
 """Variable that says how many commands may run at once."""
+_MOST_DIGITS = 9
 LONGEST_LABEL = 200
 _COMMAND = frozenset(
     (
@@ -100,7 +101,7 @@ def petition_of(m: Message, condition: Any) -> CommandPetition:
     if "argv" not in extras:
         raise ValueError("argv is missing: give the program and its arguments")
     fields = _given(extras, _COMMAND)
-    if fields.get("tty") is not None:
+    if isinstance(fields.get("tty"), list):
         fields["tty"] = tuple(fields["tty"])
     policy: Policy = Policy(**_given(extras, _POLICY))
     petition = CommandPetition(
@@ -146,10 +147,10 @@ def _most() -> int:
     text = os.environ.get(MOST)
     if text is None:
         return len(os.sched_getaffinity(0))
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS or int(text) < 1:
         from orcha.exceptions import ConfigurationError
 
-        raise ConfigurationError(f"{MOST} is {text!r}: set it to a whole number of at least 1")
+        raise ConfigurationError(f"{MOST} is {text!r:.80}: set it to a whole number from 1 to 999999999")
     return int(text)
 
 

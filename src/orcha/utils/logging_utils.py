@@ -55,7 +55,7 @@ def get_logger() -> logging.Logger:
     wanted = os.environ.get("LOG_LEVEL") or "INFO"
     try:
         log.setLevel(int(wanted) if wanted.isdecimal() else wanted.upper())
-    except ValueError:
+    except (ValueError, OverflowError):
         log.setLevel(logging.INFO)
         log.warning("LOG_LEVEL=%s names no level: INFO is used", wanted)
     return log

@@ -9,6 +9,7 @@ file: nothing else in the daemon opens it.
 from __future__ import annotations
 
 import os
+import stat
 
 from orcha.exceptions import ConfigurationError, EndpointInUseError
 from orcha.utils.holding import described, lasting_holder, take
@@ -26,7 +27,7 @@ def holder_of(path: str) -> int | None:
     Raises OSError where that cannot be known: not for a file that is missing.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:
@@ -58,6 +59,9 @@ class Pidfile:
         try:
             while not self._take():
                 pass  # who held it has just removed it
+        except ConfigurationError:
+            self._drop()
+            raise
         except OSError as error:
             self.__exit__()
             raise ConfigurationError(
@@ -84,6 +88,10 @@ class Pidfile:
         """Open, lock and write it; False where it was removed meanwhile."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
         self._descriptor = os.open(self.path, flags, 0o644)
+        if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            raise ConfigurationError(
+                f"{self.path} is in the way: it is no pidfile. Give another --pidfile, or move it away"
+            )
         process = take(self._descriptor)
         if process is not None:
             self._drop()

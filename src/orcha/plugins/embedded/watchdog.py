@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import argparse
 
 
+_LONGEST = 100 * 365 * 86_400
+
+
 class WatchdogPlugin(BasePlugin):
     """Send the service a petition that comes before every other, and wait for its answer."""
 
@@ -30,7 +33,7 @@ class WatchdogPlugin(BasePlugin):
         )
         parser.epilog = "example:\n  orcha watchdog --timeout 5\n"
         parser.add_argument(
-            "--timeout", type=float, default=None, metavar="SECONDS", help="give up after this time (default: never)"
+            "--timeout", type=_seconds, default=None, metavar="SECONDS", help="give up after this time (default: never)"
         )
 
     def handle(self, namespace: argparse.Namespace) -> int:
@@ -69,6 +72,19 @@ class WatchdogPlugin(BasePlugin):
         from orcha.utils.packages import own_version
 
         return f"watchdog* - {own_version()}"
+
+
+def _seconds(text: str) -> float:
+    """Read a time to wait."""
+    import argparse
+
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} cannot be: give seconds, from 0 to {_LONGEST}")
+    return value
 
 
 def _say(line: str) -> None:

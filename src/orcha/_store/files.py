@@ -1,0 +1,103 @@
+"""The files of a store."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from orcha.exceptions.store import StoreBroken, StoreError
+from orcha.utils.private import FILE, UnsafeStateError, check, open_in
+
+
+class Files:
+    """The files of a store in its folder, which is opened once: no name in it leads anywhere else."""
+
+    def __init__(self, folder: Path) -> None:
+        """Name them, and open the folder.
+
+        Raises:
+            StoreError: the folder cannot be used.
+        """
+        self.folder = folder
+        self.real = Path(os.path.realpath(folder))
+        """The same without the links above it, of which SQLite follows none."""
+        try:
+            self.descriptor = os.open(self.real, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise StoreError(f"{folder}: {error.strerror}") from error
+        self._identity: tuple[int, int] | None = None
+        self.database = folder / "orcha.db"
+        self.log = folder / "orcha.db-wal"
+        self.new = folder / "orcha.db.new"
+        self.clean = folder / "orcha.db.clean"
+        """There while the store is closed in good order."""
+        self.damaged = folder / "orcha.db.damaged"
+        """There after an I/O error, and says which."""
+
+    def mark(self, path: Path, text: str = "") -> None:
+        """Put a mark that a power cut does not take away."""
+        descriptor = open_in(self.descriptor, path.name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            os.write(descriptor, text.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        self.sync_folder()
+
+    def unmark(self, path: Path) -> None:
+        """Take a mark away, durably."""
+        self.remove(path.name)
+        self.sync_folder()
+
+    def remove(self, name: str) -> None:
+        """Take a file away that may not be there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.descriptor)
+
+    def sync_folder(self) -> None:
+        """Make what stands in the folder durable."""
+        os.fsync(self.descriptor)
+
+    def size(self, path: Path) -> int | None:
+        """Give a file's size, None where it is missing."""
+        try:
+            return os.stat(path.name, dir_fd=self.descriptor, follow_symlinks=False).st_size
+        except FileNotFoundError:
+            return None
+
+    def exists(self, path: Path) -> bool:
+        """Tell whether there is something of that name."""
+        return self.size(path) is not None
+
+    def check(self) -> None:
+        """Raise StoreBroken where one of the store's names is no file, or is not this user's alone to write."""
+        try:
+            for name in sorted(os.listdir(self.descriptor)):  # noqa: PTH208
+                if name.startswith(self.database.name):
+                    check(self.descriptor, name, FILE, str(self.folder))
+        except UnsafeStateError as error:
+            raise StoreBroken(str(error)) from None
+
+    def remember(self, database: os.stat_result) -> None:
+        """Remember which file the database is."""
+        self._identity = (database.st_dev, database.st_ino)
+
+    def check_in_place(self) -> None:
+        """Raise StoreBroken where the database is not the file any more that was opened: nobody would find it again."""
+        try:
+            found = os.stat(self.database.name, dir_fd=self.descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._identity:
+            what = "was removed" if found is None else "was replaced"
+            raise StoreBroken(
+                f"{self.database} {what} while the service used it: put it back as it was, and start the service again"
+            )
+
+    def close(self) -> None:
+        """Close the folder; safe to call twice."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):  # of a folder that was only read nothing can be lost
+                os.close(descriptor)

@@ -1,0 +1,47 @@
+"""What a shim that fails says of it: to its service, and in a small file beside its box, read by who buries it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+LONGEST = 200
+"""Characters of it that are told."""
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def described(error: BaseException) -> str:
+    """Give its kind and its words, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST]
+
+
+def note(folder: str, shim: str, error: BaseException) -> None:
+    """Write down, in the shim, why it ends; where that cannot be, nobody will know."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(_path(folder, shim), _NEW, 0o600)
+        try:
+            os.write(descriptor, described(error).encode("utf-8", "backslashreplace"))
+        finally:
+            os.close(descriptor)
+
+
+def take(folder: str, shim: str) -> str:
+    """Give what it wrote, and remove that; "" where it was killed, or said nothing."""
+    path = _path(folder, shim)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        text = os.read(descriptor, 4 * LONGEST).decode("utf-8", "replace")
+    except OSError:
+        text = ""
+    finally:
+        os.close(descriptor)
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+    return text
+
+
+def _path(folder: str, shim: str) -> str:
+    return f"{folder}/shims/{shim}.error"
