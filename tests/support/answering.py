@@ -23,17 +23,25 @@ class Answering:
         """Start it on a free port of loopback, below `home`."""
         address = settings.pop("address", "127.0.0.1")
         self.problems: list[str] = []
+        self.notes: list[str] = []
+        """What people should know, and is no problem."""
         self.messages: queue.SimpleQueue[tuple[Peer, ClientMessage]] = queue.SimpleQueue()
         self.left: queue.SimpleQueue[Peer] = queue.SimpleQueue()
         limits = Limits(**settings.pop("limits", {}))
         endpoint = Endpoint(address, 0, str(home / "endpoint"))
-        settings.setdefault("report", lambda what, error: self.problems.append(f"{what}: {error!r}"))
+        settings.setdefault("report", self._report)
         self.server = Server(ServerSettings(endpoint, limits=limits, **settings), self.receive, self.left.put)
         self.server.start()
         self.endpoint = Endpoint(address, self.server.port, endpoint.folder)
         """Reached over the Unix socket."""
         self.remote = Endpoint(address, self.server.port, str(home / "nowhere"))
         """Reached over TCP."""
+
+    def _report(self, what: str, error: BaseException | None) -> None:
+        if error is None:
+            self.notes.append(what)
+        else:
+            self.problems.append(f"{what}: {error!r}")
 
     def receive(self, peer: Peer, message: ClientMessage) -> None:
         """Keep and answer."""

@@ -26,6 +26,7 @@ class PlainLink:
 
     def __init__(self, sock: socket.socket, instance: bytes) -> None:
         self.endpoint = None
+        self.is_anothers = False
         self.sock = sock
         self.instance = instance
         self._reader = FrameReader(MAX_FRAME)

@@ -16,6 +16,7 @@ import pytest
 from orcha import properties
 from orcha._wire import connection, frames, handshake
 from orcha._wire import dial as dial_module
+from orcha._wire import server as server_module
 from orcha._wire.dial import dial
 from orcha._wire.endpoint import Endpoint
 from orcha._wire.frames import decode_service_message, encode, frame
@@ -260,11 +261,44 @@ def test_another_user_does_not_come_in_without_the_key(answering, open_world, ho
 @ROOT
 def test_another_user_comes_in_with_the_key(answering, open_world, home_of_others):
     key = make_key()
-    running = answering(key=key)
+    running = answering(key=key, share=True)
     assert as_user(STRANGER, running, home_of_others, key.text) == ["tls 0", "tls 0"]
+    peers = [running.messages.get(timeout=30)[0] for _ in range(2)]
+    assert {(peer.identity, peer.is_other, peer.role) for peer in peers} == {(f"uid:{STRANGER}", True, "user")}
+    assert [note for note in running.notes if str(STRANGER) in note] == [
+        f"uid:{STRANGER} came in with the key: what it asks for runs as root (uid 0)"
+    ]  # once, and not for each connection
     Path(running.endpoint.folder).chmod(0o755)
     Path(running.endpoint.socket_path).chmod(0o666)
     assert as_user(STRANGER, running, home_of_others, key.text) == ["unix 0", "tls 0"]
+
+
+@ROOT
+def test_the_key_is_not_enough_for_another_user_where_the_service_is_not_shared(answering, open_world, home_of_others):
+    key = make_key()
+    running = answering(key=key)
+    Path(running.endpoint.folder).chmod(0o755)
+    Path(running.endpoint.socket_path).chmod(0o666)
+    told = as_user(STRANGER, running, home_of_others, key.text)
+    assert told == ["AuthenticationError", "AuthenticationError"]
+    assert as_user(0, running, home_of_others, key.text) == ["unix 0", "tls 0"]
+    assert {running.messages.get(timeout=30)[0].identity for _ in range(2)} == {"uid:0"}
+    assert running.messages.empty()
+
+
+def test_a_client_whose_user_no_kernel_knows_counts_as_another(answering, links, monkeypatch):
+    key = make_key()
+    for found in (None, handshake.NOBODY):
+        monkeypatch.setattr(server_module, "find_owner", lambda *_, found=found: found)
+        running = answering(key=key)
+        with pytest.raises(AuthenticationError, match="started without --share"):
+            links(running.remote, key)
+        running.server.stop()
+        running = answering(key=key, share=True)
+        assert ask(links(running.remote, key), Ping(1)) == Reply(1, Verdict.OK)
+        peer, _ = running.messages.get(timeout=30)
+        assert (peer.identity, peer.is_other) == (f"key:{key.id}", True)
+        running.server.stop()
 
 
 @ROOT

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import os
 
 import pytest
 import scramp
@@ -30,13 +32,14 @@ from orcha._wire.handshake import (
     Door,
     HandshakeError,
     RefusedError,
-    ServerHandshake,
     ServerHello,
     binding_of,
 )
 from orcha._wire.keys import ITERATIONS, Key, capability_id, keyring, make_key, record_of
 from orcha.exceptions import AuthenticationError, ManagerShutdownError, OrchaConnectionError, OrchaError
 
+ServerHandshake = functools.partial(handshake.ServerHandshake, uid=os.geteuid)
+"""A service whose kernel knows that a client over TCP is the service's own user."""
 KEY = make_key()
 SECRET = bytes(range(32))
 DOOR = Door(
@@ -81,7 +84,7 @@ def test_who_has_the_key_comes_in():
     client, server = ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, TLS)
     sent = converse(client, server)
     assert len(sent) == BODIES
-    assert server.admission == Admission(f"key:{KEY.id}", "owner")
+    assert server.admission == Admission(f"uid:{os.geteuid()}", "owner")
     assert client.server == ServerHello(OK, 1, SCRAM_SHA_256, DOOR.instance)
     assert KEY.secret not in b"".join(sent)
 
@@ -362,7 +365,7 @@ def test_a_key_that_is_named_has_to_be_proved_also_by_the_owner():
 
     client, server = handshakes(KEY)
     assert len(converse(client, server)) == BODIES
-    assert server.admission == Admission(f"key:{KEY.id}", "owner")
+    assert server.admission == Admission(f"uid:{os.geteuid()}", "owner")
     client, server = handshakes(Key(KEY.id, bytes(32)))
     with pytest.raises(RefusedError):
         converse(client, server)
@@ -372,7 +375,7 @@ def test_another_user_loads_the_key_when_it_is_asked_for():
     client = ClientHandshake(UNIX, ENDPOINT, None, load_key=lambda: KEY)
     server = ServerHandshake(DOOR, UNIX, credentials=Credentials(1, 4001, 1))
     converse(client, server)
-    assert server.admission == Admission(f"key:{KEY.id}", "owner")
+    assert server.admission == Admission(f"uid:{os.geteuid()}", "owner")
     client = ClientHandshake(UNIX, ENDPOINT, None)
     with pytest.raises(AuthenticationError, match="asks for a key"):
         converse(client, ServerHandshake(DOOR, UNIX, credentials=Credentials(1, 4001, 1)))
@@ -541,3 +544,44 @@ def test_the_example_of_rfc_7677_comes_out():
 def test_names_of_transports_are_complete():
     assert sorted(handshake.TRANSPORTS) == [UNIX, TLS]
     assert len(set(itertools.chain(handshake.TRANSPORTS.values()))) == 2
+
+
+# --- other users -----------------------------------------------------------------------------------------------------
+
+
+def comes_in(share, uid, key=KEY):
+    """Give the answer that ended it, and whom a service lets in, of a client whose user the kernel gives."""
+    door = Door(keyring([KEY]), capability=DOOR._capability, share=share)
+    client, server = ClientHandshake(TLS, ENDPOINT, key), ServerHandshake(door, TLS, uid=lambda: uid)
+    try:
+        converse(client, server)
+    except RefusedError as refusal:
+        return refusal.answer[HEADER:], server.admission
+    return None, server.admission
+
+
+@pytest.mark.parametrize("uid", [61002, NOBODY, None])
+def test_the_key_of_a_service_that_is_not_shared_is_not_enough_for_another_user(uid):
+    assert comes_in(share=False, uid=uid) == (b"e=not-shared", None)
+    assert comes_in(share=False, uid=uid, key=Key(KEY.id, bytes(32))) == (b"e=invalid-proof", None)
+    identity = f"uid:{uid}" if uid == 61002 else f"key:{KEY.id}"
+    role = "owner" if os.geteuid() else "user"
+    assert comes_in(share=True, uid=uid) == (None, Admission(identity, role, is_other=True))
+    client = ClientHandshake(TLS, ENDPOINT, KEY)
+    server = ServerHandshake(Door(keyring([KEY])), TLS, uid=lambda: uid)
+    with pytest.raises(RefusedError) as refusal:
+        converse(client, server)
+    with pytest.raises(AuthenticationError, match="started without --share"):
+        client.receive(refusal.value.answer[HEADER:])
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_the_services_own_user_and_root_come_in_as_they_do_by_the_socket(share):
+    for uid in (os.geteuid(), 0):
+        assert comes_in(share, uid) == (None, Admission(f"uid:{uid}", "owner"))
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_what_an_attempt_may_do_is_no_matter_of_users(share):
+    attempt = Admission("attempt", "attempt", (7, 2))
+    assert comes_in(share, 61002, Key(capability_id(7, 2), SECRET)) == (None, attempt)

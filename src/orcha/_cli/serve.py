@@ -46,6 +46,11 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=N",
         help="have N of a resource that petitions may need; may be given repeatedly",
     )
+    parser.add_argument(
+        "--share",
+        action="store_true",
+        help="let other users and machines in by the key; what they ask for runs as you. Needs a --port",
+    )
     parser.add_argument("--background", action="store_true", help="become a daemon, and return when it serves")
     parser.add_argument(
         "--pidfile", metavar="FILE", help="where the daemon writes its process id (default: in its folder)"
@@ -54,6 +59,8 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Serve; in the foreground it does not return."""
+    import os
+
     from orcha._cli import render
     from orcha.interfaces import ServiceWrapper, start_service
     from orcha.lib.several import Several
@@ -65,6 +72,11 @@ def run(namespace: argparse.Namespace) -> int:
     _add_to("ORCHA_SLOTS", namespace.slots)
     _add_to("ORCHA_RESOURCES", namespace.resource)
     several = Several(managers, broken)
+    if namespace.share:
+        if not several.endpoint.has_port:
+            render.note("--share lets others in over TCP: give --port before serve too, 0 for any free one")
+            return 2
+        os.environ["ORCHA_SHARE"] = "1"
     if not namespace.background:
         start_service(ServiceWrapper(several))
     from orcha._cli.background import start

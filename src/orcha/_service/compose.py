@@ -235,6 +235,7 @@ class _Parts:
                 key=settings.key,
                 allow_weak_key=settings.allow_weak_key,
                 reached_as=settings.reached_as,
+                share=settings.share,
                 capability=self.engine.ending.capability_of,
                 report=self._report,
             ),

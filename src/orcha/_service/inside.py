@@ -28,6 +28,7 @@ class Insider:
     id = 0
     """No peer has this number, so that nothing is sent to it."""
     role = "owner"
+    is_other = False
 
     def __init__(self) -> None:
         """Be who runs the service."""

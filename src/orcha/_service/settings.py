@@ -33,6 +33,8 @@ class Settings:
 
     endpoint: Endpoint
     key: str | None = None
+    share: bool = False
+    """Whether the key lets in other users than the service's own."""
     allow_weak_key: bool = False
     """Whether that key may be a short text where other machines can reach the service."""
     durable: bool = True
@@ -93,6 +95,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
     return Settings(
         endpoint,
         key=key,
+        share=bool(_number("ORCHA_SHARE", 0)),
         allow_weak_key=properties.allow_weak_key,
         durable=store == "sqlite" and not properties.no_store,
         look_ahead=look_ahead,

@@ -80,6 +80,7 @@ class Client(Verbs):
         self._channels: weakref.WeakValueDictionary[bytes, ClientChannel] = weakref.WeakValueDictionary()
         self._connected = False
         self._closed = False
+        self._whose_told = False
         self._prepare()
         _clients.add(self)
 
@@ -169,6 +170,7 @@ class Client(Verbs):
             if len(item.extras) > _LONGEST_EXTRAS:
                 raise ValueError(f"the extras of {item.id!r} have {len(item.extras)} bytes, {_LONGEST_EXTRAS} at most")
         self._must_be_connected()
+        self._tell_whose()
         submission = Submission(items, manager)
         try:
             self._sender.ask(submission)
@@ -181,6 +183,19 @@ class Client(Verbs):
         if submission.error is not None:
             raise _again(submission.error)
         return [result for result in submission.results if result is not None]
+
+    def _tell_whose(self) -> None:
+        """Say once whose user runs what is asked for, where that is another one, or another machine's."""
+        link = self._reader.link
+        if self._whose_told or link is None or not link.is_anothers:
+            return
+        self._whose_told = True
+        reply = self.ping()
+        user = self.decode(reply.value) if reply.value else {}
+        name = user.get("user") if isinstance(user, dict) else None
+        self._notify(
+            f"orcha: what is asked for here runs as {name or 'the user of its service'}, who started the service"
+        )
 
     def cancel(
         self,

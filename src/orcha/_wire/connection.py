@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -35,6 +36,18 @@ class Link:
         self._early: list[Body] = []
         self._sending = threading.Lock()
         self._tls_lock = threading.Lock()
+
+    @property
+    def is_anothers(self) -> bool:
+        """Whether the service is another user's, as far as the kernel knows, or on another machine."""
+        if self._tls is None:
+            return False
+        from orcha._wire.ends import owner_of_peer
+
+        try:
+            return owner_of_peer(self.sock) != os.geteuid()
+        except OSError:  # the connection has just ended: the next one is asked
+            return False
 
     @property
     def instance(self) -> bytes:

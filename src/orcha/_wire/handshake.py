@@ -159,8 +159,13 @@ class ClientHandshake:
             raise OrchaConnectionError(str(error)) from None
 
     def _receive_proof(self, scram: ScramClient, body: bytes) -> bytes:
-        from orcha._wire.scram import ScramError
+        from orcha._wire.scram import NOT_SHARED, ScramError
 
+        if self._proved and body == NOT_SHARED:
+            raise AuthenticationError(
+                "the service was started without --share: it lets in its own user and root of its machine alone, over"
+                " TCP as far as its kernel knows who dials; to be let in by the key, have it started with --share"
+            )
         try:
             if not self._proved:
                 self._proved = True
@@ -235,11 +240,17 @@ class Admission(NamedTuple):
     """Who came in."""
 
     identity: str
-    """`uid:<n>`, `key:<id>` or `attempt`."""
+    """`uid:<n>`, `key:<id>` where no kernel knows the user, or `attempt`."""
     role: str
     """What it may do; "owner" is everything."""
     attempt: tuple[int, int] | None = None
     """(sequence number, attempt number), of which alone an `attempt` may speak."""
+    is_other: bool = False
+    """Another user than the service's own and root, or one that no kernel knows, came in by the key."""
+
+
+OTHERS_OF_ROOT = "user"
+"""Role of other users at a service of root."""
 
 
 class Door:
@@ -252,9 +263,13 @@ class Door:
         capability: Callable[[int, int], bytes | None] | None = None,
         uid_roles: Mapping[int, str] | None = None,
         gid_roles: Mapping[int, str] | None = None,
+        share: bool = False,
         instance: bytes | None = None,
     ) -> None:
-        """Take the keys' records by id, who knows attempts' keys, and roles of users and groups other than its own."""
+        """Take the keys' records by id, who knows attempts' keys, and roles of users and groups other than its own.
+
+        With `share` the key is enough for other users too; without it, it lets in the service's own user and root.
+        """
         from orcha._wire.keys import Key, record_of
 
         self.keyring = keyring
@@ -263,6 +278,7 @@ class Door:
         self._uid_roles = dict(uid_roles or {})
         self._gid_roles = dict(gid_roles or {})
         self._uid = os.geteuid()
+        self._share = share
         self.stranger = record_of(Key("", os.urandom(32)), "")
         """Stands for every key that is not known."""
 
@@ -286,13 +302,22 @@ class Door:
         record = record_of(Key(key_id, secret or self.stranger.stored_key), "attempt")
         return record if secret else None
 
-    def admit_key(self, record: KeyRecord) -> Admission:
-        """Admit who proved to have the key of this record."""
+    def admit_key(self, record: KeyRecord, uid: Callable[[], int | None]) -> Admission | None:
+        """Admit a client that proved to have the key of this record; None where that is another user's, and not enough.
+
+        `uid` gives the client's user, as far as the kernel knows it; what an attempt may do is no matter of users.
+        """
         from orcha._wire.keys import capability_of
 
         if record.id not in self.keyring:
             return Admission("attempt", "attempt", capability_of(record.id))
-        return Admission(f"key:{record.id}", record.role)
+        user = uid()
+        if user in {self._uid, 0} and user != NOBODY:
+            return Admission(f"uid:{user}", record.role)
+        if not self._share:
+            return None
+        identity = f"key:{record.id}" if user is None or user == NOBODY else f"uid:{user}"
+        return Admission(identity, record.role if self._uid else OTHERS_OF_ROOT, is_other=True)
 
 
 class RefusedError(Exception):
@@ -318,9 +343,15 @@ class ServerHandshake:
         credentials: Credentials | None = None,
         certificate_hash: bytes = b"",
         reached_as: Container[str] | None = None,
+        uid: Callable[[], int | None] | None = None,
     ) -> None:
-        """Take what the kernel says about the client, or the certificate's hash and where a client may have dialled."""
+        """Take what the kernel says about the client, or the certificate's hash and where a client may have dialled.
+
+        `uid` gives the client's user where there are no credentials, None where no kernel knows; it is asked once, of a
+        client that has proved the key.
+        """
         self._door = door
+        self._uid = uid or (lambda: None if credentials is None else credentials.uid)
         self._reached_as = reached_as
         self._transport = transport
         self._user = door.admit_user(credentials)
@@ -334,7 +365,7 @@ class ServerHandshake:
 
         Raises HandshakeError for what is no handshake, RefusedError for who is not admitted.
         """
-        from orcha._wire.scram import REFUSED, ScramError
+        from orcha._wire.scram import NOT_SHARED, REFUSED, ScramError
 
         data = bytes(body)
         if self._scram is None:
@@ -349,7 +380,9 @@ class ServerHandshake:
             answer = self._scram.final(data)
         except ScramError as error:
             raise RefusedError(str(error), frame(REFUSED), late=True) from None
-        self.admission = self._door.admit_key(self._scram.record)
+        self.admission = self._door.admit_key(self._scram.record, self._uid)
+        if self.admission is None:
+            raise RefusedError("another user's, and the service is not shared", frame(NOT_SHARED))
         return frame(answer)
 
     def _receive_hello(self, body: bytes, status: int) -> bytes:

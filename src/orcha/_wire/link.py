@@ -19,6 +19,10 @@ if TYPE_CHECKING:
             """Where the service was found."""
 
         @property
+        def is_anothers(self) -> bool:
+            """Whether the service is another user's, or on another machine."""
+
+        @property
         def instance(self) -> object:
             """Which start of the service this is."""
 

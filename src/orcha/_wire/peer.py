@@ -15,19 +15,21 @@ _ids = itertools.count(1)
 class Peer:
     """An authenticated client's connection."""
 
-    __slots__ = ("attempt", "connection", "id", "identity", "role", "transport")
+    __slots__ = ("attempt", "connection", "id", "identity", "is_other", "role", "transport")
 
     def __init__(self, connection: Connection, admission: Admission, transport: str) -> None:
         self.id = next(_ids)
         """Never used again."""
         self.identity = admission.identity
-        """`uid:<n>`, `key:<id>` or `attempt`."""
+        """`uid:<n>`, `key:<id>` where no kernel knows the user, or `attempt`."""
         self.role = admission.role
         """"owner" may do everything; "attempt" may Put and Finish for its `attempt` only; others come from tables."""
         self.attempt = admission.attempt
         """(sequence number, attempt number) of an "attempt", else None."""
+        self.is_other = admission.is_other
+        """It is another user's than the service's own and root's, and came in by the key."""
         self.transport = transport
-        """"unix", "tcp" or "tls"."""
+        """"unix" or "tls"."""
         self.connection = connection
         """For the loop thread only."""
 

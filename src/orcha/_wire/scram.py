@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 GS2_HEADER = b"p=orcha,,"
 REFUSED = b"e=invalid-proof"
 """The one answer to a wrong proof, binding, nonce or id."""
+NOT_SHARED = b"e=not-shared"
+"""The answer to a right proof of another user, where the service is not shared."""
 MIN_ITERATIONS, MAX_ITERATIONS = 4096, 1_000_000
 """What a client computes; fewer would help who guesses, more would keep it busy."""
 _NONCE = 18

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orcha._wire.endpoint import Endpoint, key_path
-from orcha._wire.ends import name_of
+from orcha._wire.ends import find_owner, name_of
 from orcha._wire.frames import frame
 from orcha._wire.handshake import BUSY, NO_PROOF, OK, STOPPING, TLS, UNIX, Credentials, Door, ServerHello
 from orcha._wire.keys import Key, check_strength, keyring, load_or_make_key, parse_key
@@ -23,6 +23,7 @@ from orcha._wire.listening import listen_tcp, listen_unix
 from orcha._wire.peer import Peer
 from orcha._wire.serving import Connection, Hall
 from orcha._wire.unix import peer_credentials
+from orcha.utils.users import described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -38,6 +39,14 @@ _REST = 0.1
 _NO_DESCRIPTOR = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 """What `accept` says where it will go on by itself once others have closed something."""
 _LAST_WORDS = 0.5
+_SHARED = {
+    False: "shared: whoever has the key may do everything here, and all that they ask for runs as {}",
+    True: "shared: whoever has the key may use what plugins serve here, which runs as {}; commands are root's alone",
+}
+"""What a service that is shared says at its start, by whether it is root's."""
+_NOT_SHARED = (
+    "not shared: only the user of this service, and root, are let in, from this machine; other machines need --share"
+)
 
 _logger = logging.getLogger("orcha.wire")
 
@@ -61,6 +70,8 @@ class ServerSettings:
     """The same by group."""
     reached_as: frozenset[str] = frozenset()
     """Addresses and ports, beside its own, at which clients dial what passes their connections on to this service."""
+    share: bool = False
+    """Whether the key lets in other users than the service's own and root, and clients whose user no kernel knows."""
     allow_weak_key: bool = False
     limits: Limits = field(default_factory=Limits)
     uvloop: bool | None = None
@@ -102,6 +113,8 @@ class Server:
         self._accepting = True
         self._stopping = False
         self._socket_inode: int | None = None
+        self._others: set[str] = set()
+        self._whose = ""
 
     # --- from any thread --------------------------------------------------------------------------------------------
 
@@ -116,6 +129,11 @@ class Server:
         local = settings.endpoint.is_loopback
         if warning := check_strength(key, loopback=local, allow_weak=settings.allow_weak_key):
             settings.report(warning, None)
+        if settings.share:
+            self._whose = described(os.geteuid())
+            settings.report(_SHARED[not os.geteuid()].format(self._whose), None)
+        elif settings.endpoint.has_port and not local:
+            settings.report(_NOT_SHARED, None)
         with contextlib.ExitStack() as stack:
             self._listen(stack)
             loop = _make_loop(settings.uvloop)
@@ -205,7 +223,11 @@ class Server:
 
         settings = self.settings
         door = Door(
-            keyring([key]), capability=settings.capability, uid_roles=settings.uid_roles, gid_roles=settings.gid_roles
+            keyring([key]),
+            capability=settings.capability,
+            uid_roles=settings.uid_roles,
+            gid_roles=settings.gid_roles,
+            share=settings.share,
         )
         return Hall(
             loop=loop,
@@ -217,6 +239,7 @@ class Server:
             report=settings.report,
             status=self._status,
             enqueue=self._enqueue,
+            on_other=self._on_other,
         )
 
     # --- the loop thread --------------------------------------------------------------------------------------------
@@ -293,7 +316,13 @@ class Server:
             return Connection(self._hall, UNIX, sock=sock, credentials=Credentials(*peer_credentials(sock)))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        return Connection(self._hall, TLS, reached_as={name_of(sock.getsockname()), *self.settings.reached_as})
+        here, there = sock.getsockname(), sock.getpeername()
+        return Connection(
+            self._hall,
+            TLS,
+            reached_as={name_of(here), *self.settings.reached_as},
+            uid=lambda: find_owner(there, here),
+        )
 
     async def _adopt(self, connection: Connection, sock: socket.socket) -> None:
         try:
@@ -301,6 +330,12 @@ class Server:
         except OSError:
             connection.connection_lost(None)
             sock.close()
+
+    def _on_other(self, peer: Peer) -> None:
+        """Tell, once for each user, that what somebody else asks for runs as the user of this process."""
+        if peer.identity not in self._others:
+            self._others.add(peer.identity)
+            self.settings.report(f"{peer.identity} came in with the key: what it asks for runs as {self._whose}", None)
 
     def _status(self) -> int:
         if self._stopping or not self._accepting:

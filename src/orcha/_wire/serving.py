@@ -48,6 +48,7 @@ class Hall:
         report: Callable[[str, BaseException | None], None],
         status: Callable[[], int],
         enqueue: Callable[[Iterable[tuple[Peer, bytes | None]]], None],
+        on_other: Callable[[Peer], None],
     ) -> None:
         self.loop = loop
         self.door = door
@@ -60,6 +61,8 @@ class Hall:
         """Gives what a hello is answered with now."""
         self.enqueue = enqueue
         """Has frames written by the loop, in order; None in place of a frame closes after them."""
+        self.on_other = on_other
+        """Told of each client of another user that comes in by the key."""
         self.strangers: dict[Connection, None] = {}
         """Connections before authentication, oldest first."""
         self.connections: dict[Connection, int] = {}
@@ -92,6 +95,7 @@ class Connection(asyncio.Protocol):
         sock: socket.socket | None = None,
         credentials: Credentials | None = None,
         reached_as: Container[str] | None = None,
+        uid: Callable[[], int | None] | None = None,
     ) -> None:
         self.shortcut = Shortcut(sock)
         self.peer: Peer | None = None
@@ -99,6 +103,7 @@ class Connection(asyncio.Protocol):
         self._kind = transport_kind
         self._credentials = credentials
         self._reached_as = reached_as
+        self._uid = uid
         self._reader = FrameReader(MAX_FRAME_BEFORE_AUTHENTICATION)
         self._tls = self._session()
         self._handshake: ServerHandshake | None = None
@@ -199,6 +204,7 @@ class Connection(asyncio.Protocol):
                 credentials=self._credentials,
                 certificate_hash=hall.tls.certificate_hash if hall.tls is not None and self._kind == TLS else b"",
                 reached_as=self._reached_as,
+                uid=self._uid,
             )
         answer = self._handshake.receive(body, hall.status())
         admission = self._handshake.admission
@@ -210,6 +216,8 @@ class Connection(asyncio.Protocol):
             self._reader.limit = MAX_FRAME
             hall.strangers.pop(self, None)
             self.peer = Peer(self, admission, TRANSPORTS[self._kind])
+            if admission.is_other:
+                hall.on_other(self.peer)
             self._handshake = None
 
     def _permits(self, attempt: tuple[int, int], message: ClientMessage) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from orcha._wire import values
 from orcha._wire.messages import Ping, Reply, Verdict
+from orcha.utils.users import described
 
 if TYPE_CHECKING:
     from orcha._service.engine import Engine
@@ -12,5 +15,5 @@ if TYPE_CHECKING:
 
 
 def ping(engine: Engine, peer: Peer, message: Ping) -> None:
-    """Answer."""
-    engine.reply(peer, Reply(message.request, Verdict.OK))
+    """Answer, and say whose user the service runs as."""
+    engine.reply(peer, Reply(message.request, Verdict.OK, values.encode({"user": described(os.geteuid())})))

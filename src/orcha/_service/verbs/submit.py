@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from os import geteuid
 from typing import TYPE_CHECKING
 
 from orcha._core.record import Record
+from orcha._service.managers import COMMAND_MANAGER
 from orcha._service.verbs.cancel import BEFORE_IT_CAME, cancelled_before
 from orcha._service.verbs.follow import may_follow
 from orcha._service.words import state_of
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 _ACCEPTED, _KNOWN, _REFUSED = Verdict.ACCEPTED, Verdict.KNOWN, Verdict.REFUSED
 
 LONGEST_ID = 1024
+ROOTS_ALONE = (
+    "this service is root's, and runs commands for root alone: start a service of your own (orcha serve --background)"
+)
 
 
 class Submission:
@@ -79,6 +84,9 @@ def take(
     manager, why = engine.managers.choose(submission.plugin, identity)
     if manager is None:
         _refuse(engine, submission, position, item, _REFUSED, why)
+        return
+    if manager == COMMAND_MANAGER and peer.is_other and not geteuid():
+        _refuse(engine, submission, position, item, _REFUSED, ROOTS_ALONE)
         return
     enter(engine, submission, position, item, (manager, peer.identity))
 

@@ -1,0 +1,47 @@
+"""An orcha command of another user: ``python as_user.py UID HOME WORD...``, as root.
+
+Everything is imported before the process is that user: the interpreter of a test run may lie where others see nothing.
+"""
+
+from __future__ import annotations
+
+import encodings.idna
+import encodings.latin_1  # noqa: F401
+import importlib
+import multiprocessing.resource_tracker  # noqa: F401
+import os
+import pkgutil
+import shutil
+import sys
+
+import orcha
+from orcha.bin.main import main
+from orcha.interfaces.running import Run  # noqa: F401
+
+SKIPPED = ("orcha.__main__", "orcha._supervisor.main", "orcha._supervisor.shim", "orcha._processes.watcher")
+"""What runs as a program of its own."""
+
+
+def become(uid: int, home: str) -> None:
+    """Be another user, whose home of Orcha that is."""
+    for module in pkgutil.walk_packages(orcha.__path__, "orcha."):
+        if module.name not in SKIPPED:
+            importlib.import_module(module.name)
+    from orcha._wire.server import _make_loop
+    from orcha._wire.tls import server_tls
+
+    server_tls()
+    _make_loop(None).close()
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)
+    os.environ["ORCHA_HOME"] = home
+    if not os.access(sys.executable, os.X_OK):
+        sys.executable = shutil.which("python3", path="/usr/bin:/usr/local/bin:/bin") or sys.executable
+    os.chdir("/")
+
+
+if __name__ == "__main__":
+    become(int(sys.argv[1]), sys.argv[2])
+    sys.argv[1:] = sys.argv[3:]
+    sys.exit(main())
