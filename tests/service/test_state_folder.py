@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -224,3 +225,36 @@ def test_a_database_that_is_taken_away_while_it_is_used_ends_what_would_be_lost(
     database.with_name("orcha.db.moved").rename(database)
     service.start()
     assert "before" in service.run("ps", "--all", "--json").stdout
+
+
+def test_a_state_that_was_lost_is_told_and_never_silently_empty(serve, connect, tmp_path):
+    service = serve()
+    client = connect(service)
+    for number in range(5):
+        client.send(Message(f"m{number}", {}))
+    folder = service.home / f"{service.address}-{service.port}"
+    service.kill()
+    (tmp_path / "copies").mkdir()
+    whole = tmp_path / "copies" / "whole"
+    shutil.copytree(folder, whole, ignore=shutil.ignore_patterns("*.sock"))
+
+    def damage(how):
+        shutil.rmtree(folder)
+        shutil.copytree(whole, folder)
+        how()
+
+    for how, told in (
+        (lambda: (folder / "orcha.db-wal").write_bytes(os.urandom(100_000)), f"{folder}/orcha.db-wal is damaged: 0 of"),
+        ((folder / "orcha.db-wal").unlink, f"{folder}/orcha.db-wal is missing or empty"),
+        (lambda: [path.unlink() for path in folder.glob("orcha.db*")], f"{folder}/orcha.db is missing, though"),
+        (lambda: shutil.rmtree(folder), f"{folder}/orcha.db is missing, though a service has kept its state in"),
+    ):
+        damage(how)
+        for _ in "12":
+            service.start(ready=False)
+            assert service.wait_for_end() == 78
+            assert f"orcha: {told}" in service.stderr()
+            assert service.stderr().count("\n") == 1
+    damage(lambda: None)
+    service.start()
+    assert len(json.loads(service.run("ps", "--all", "--json").stdout)) == 5

@@ -243,6 +243,10 @@ def test_a_damaged_store_is_told_with_what_to_do_and_that_helps(orcha, tmp_path)
     assert "move orcha.db* out of it" in failed.stderr
     for path in orcha.folder.glob("orcha.db*"):
         path.rename(tmp_path / path.name)
+    failed = orcha("serve", "--background", "alpha")
+    assert (failed.returncode, failed.stderr.count("\n")) == (78, 1)
+    assert f"{orcha.folder}/orcha.db is missing, though a service has kept its state in {orcha.folder}" in failed.stderr
+    orcha.folder.with_name(f"{orcha.folder.name}.last-start").unlink()
     assert orcha("serve", "--background", "alpha").returncode == 0
 
 
@@ -287,7 +291,7 @@ def test_a_log_that_cannot_be_written_is_named(orcha, tmp_path):
     orcha.folder.mkdir(mode=0o700)
     (orcha.folder / "service.log").mkdir()
     failed = orcha("serve", "--background", "alpha")
-    line = f"orcha: the log {orcha.folder}/service.log cannot be written: Is a directory"
+    line = f"orcha: {orcha.folder}/service.log is a folder where a file belongs: move it away"
     assert (failed.returncode, failed.stderr.startswith(line)) == (78, True), failed.stderr
 
 

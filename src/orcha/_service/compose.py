@@ -328,7 +328,8 @@ def _open_store(folder: Path) -> Store:
     except StoreDamaged as error:
         raise StoreDamaged(
             f"{error}. Nothing was changed. Put a copy of orcha.db back; or, to begin anew with nothing waiting, keep a"
-            f" copy of {folder} (output/ and shims/ belong to it) and move orcha.db* out of it"
+            f" copy of {folder} (output/ and shims/ belong to it) and move orcha.db* out of it. For both remove"
+            f" {folder}.last-start, which tells what was lost from what never was"
         ) from error
 
 

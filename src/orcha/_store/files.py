@@ -6,6 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from orcha._store.last_start import Witness
 from orcha.exceptions.store import StoreBroken, StoreError
 from orcha.utils.private import FILE, UnsafeStateError, check, open_in
 
@@ -34,6 +35,10 @@ class Files:
         """There while the store is closed in good order."""
         self.damaged = folder / "orcha.db.damaged"
         """There after an I/O error, and says which."""
+        self.index = folder / "orcha.db-shm"
+        self.frames = folder / "orcha.db.frames"
+        """There while a start looks whether the log is whole: how many frames of it were committed."""
+        self.witness = Witness(folder)
 
     def mark(self, path: Path, text: str = "") -> None:
         """Put a mark that a power cut does not take away."""
@@ -78,6 +83,17 @@ class Files:
                     check(self.descriptor, name, FILE, str(self.folder))
         except UnsafeStateError as error:
             raise StoreBroken(str(error)) from None
+
+    def read(self, path: Path, size: int) -> bytes:
+        """Give the first bytes of a file, none where it is missing. Not for one that SQLite has open: see `opening`."""
+        try:
+            descriptor = open_in(self.descriptor, path.name, os.O_RDONLY)
+        except FileNotFoundError:
+            return b""
+        try:
+            return os.read(descriptor, size)
+        finally:
+            os.close(descriptor)
 
     def remember(self, database: os.stat_result) -> None:
         """Remember which file the database is."""

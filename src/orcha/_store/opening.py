@@ -13,7 +13,9 @@ from pathlib import Path
 
 import apsw
 
+from orcha._store import index
 from orcha._store.files import Files
+from orcha._store.last_start import this_boot
 from orcha._store.migrating import migrate
 from orcha._store.space import Limits, Space
 from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreError, StoreFull
@@ -54,15 +56,19 @@ def open_database(files: Files, limits: Limits, space: Space, vfs: str | None = 
         refuse_network(files.folder)
         files.check()
         if not files.exists(files.database):
+            files.witness.refuse_anew(files.database)
             _create(files)
         _look_at_header(files)
+        committed = _prepare_log(files)
     except OSError as error:
         raise StoreError(f"{error.filename or files.folder}: {error.strerror}") from error
     try:
         connection = connect(files.real / files.database.name, limits, vfs=vfs)
         try:
             files.check_in_place()
+            _compare_log(connection, files, committed)
             _verify(connection, files)
+            _compare_start(connection, files)
             migrate(connection, files.real / files.database.name)
             _extend_log(connection, files, limits, space)
         except BaseException:
@@ -198,8 +204,76 @@ def _look_at_header(files: Files) -> None:
     if not clean and not files.size(files.log):
         raise StoreBroken(
             f"{files.log} is missing or empty, though the service was not stopped in good order: the last changes were "
-            f"in it. Put it back; or go on without them by making an empty file {files.clean}"
+            f"in it. Put it back; or go on without them by making an empty file {files.clean} and removing"
+            f" {files.witness.path}"
         )
+
+
+def _prepare_log(files: Files) -> int:
+    """Take note of how much was committed to the log, before SQLite forgets what it cannot read; give the frames.
+
+    After a stop in good order the database alone holds everything: what is in the log is not looked at. After a reboot
+    nobody knows: the end of the log may be torn, and it was told to nobody.
+
+    Raises:
+        StoreBroken: the log is not the one that was written.
+    """
+    if files.exists(files.clean):
+        files.remove(files.frames.name)
+        if files.size(files.log):
+            descriptor = open_in(files.descriptor, files.log.name, os.O_WRONLY | os.O_TRUNC)
+            os.close(descriptor)
+        return 0
+    written = _noted(files)
+    last = files.witness.read()
+    if last is not None and last.boot_id and last.boot_id == this_boot():
+        counted = index.parse(files.read(files.index, index.SIZE))
+        written = max((one for one in (written, counted) if one is not None), default=None)
+    if written is None or not written.frames:
+        return 0
+    files.mark(files.frames, f"{written.frames} {written.salts.hex()}\n")
+    if not index.belongs(files.read(files.log, index.LOG_HEADER), written):
+        files.remove(files.index.name)  # from here on the note alone says it, and whoever removes that goes on
+        raise _log_damaged(files, 0, written.frames)
+    return written.frames
+
+
+def _noted(files: Files) -> index.Written | None:
+    """Give what a start that was refused, or killed, has noted."""
+    frames, _, salts = files.read(files.frames, 64).decode("ascii", "replace").partition(" ")
+    try:
+        return index.Written(int(frames), bytes.fromhex(salts))
+    except ValueError:
+        return None
+
+
+def _compare_log(connection: apsw.Connection, files: Files, committed: int) -> None:
+    """Refuse a log of which SQLite reads less than was committed; the note is there until all of it was read."""
+    connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    found = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0] if committed else 0
+    if found < committed:
+        raise _log_damaged(files, found, committed)
+    files.remove(files.frames.name)
+
+
+def _log_damaged(files: Files, found: int, committed: int) -> StoreBroken:
+    files.mark(files.damaged, "the log is damaged\n")
+    return StoreBroken(
+        f"{files.log} is damaged: {found} of {committed} pages that were committed to it can be read, and what was"
+        f" accepted last is in the others. Put a copy of it back; or, to go on without them, remove {files.frames} and"
+        f" {files.witness.path}"
+    )
+
+
+def _compare_start(connection: apsw.Connection, files: Files) -> None:
+    """Refuse a database that does not know the last start."""
+
+    def nonce_of(epoch: int) -> int | None:
+        return connection.execute("SELECT nonce FROM incarnation WHERE epoch = ?", (epoch,)).get  # type: ignore[no-any-return]
+
+    if connection.pragma("user_version"):
+        newest = connection.execute("SELECT coalesce(max(epoch), 0) FROM incarnation").get
+        files.witness.refuse_other(files.database, nonce_of, int(newest))
 
 
 def _verify(connection: apsw.Connection, files: Files) -> None:

@@ -19,6 +19,7 @@ from orcha._store.contract import CommandRow, Incarnation, Row, StoredChannel, W
 from orcha._store.deleting import delete
 from orcha._store.explaining import explained, result_code
 from orcha._store.files import Files
+from orcha._store.last_start import LastStart
 from orcha._store.opening import connect, open_database
 from orcha._store.queries import commit_statements, decode_commands, decode_list, decode_rows, queries
 from orcha._store.space import Limits, Space
@@ -123,6 +124,7 @@ class SqliteStore(asides.Asides):
             return int(epoch)
 
         epoch = self._with_reserve(write)
+        self._files.witness.write(LastStart(epoch, nonce, boot_id))
         self._prepare(epoch)
         self._now = now
         earlier: list[Any] = self._connection.execute(self._queries["earlier_incarnations"], (epoch,)).fetchall()

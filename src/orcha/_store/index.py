@@ -1,0 +1,63 @@
+"""How much of the write-ahead log was committed, as the processes that wrote it saw it last.
+
+SQLite keeps an index of the log in shared memory, the file `orcha.db-shm`: its header counts the frames of the log.
+What was written there outlives a killed process, though not the machine. After a crash SQLite reads the log up to the
+first frame whose checksum is wrong, and forgets the rest without a word: so the count is taken before it does.
+
+The format: https://www.sqlite.org/walformat.html
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+_HEADER = struct.Struct("=IIIBBHII2I8s2I")
+"""Version, unused, changes, whether it is initialised, byte order, size of a page, frames, pages, checksum of the last
+frame, salts of the log as they stand in it, checksum of this header."""
+_VERSION = 3_007_000
+_SUMMED = _HEADER.size - 8
+LOG_HEADER = 32
+"""Bytes at the beginning of the log."""
+_LOG_SALTS = slice(16, 24)
+SIZE = 2 * _HEADER.size
+"""Bytes at the beginning of the index that are looked at: the header stands there twice."""
+
+
+class Written(NamedTuple):
+    """What the index says of the log."""
+
+    frames: int
+    salts: bytes
+    """They are others each time the log starts over."""
+
+
+def parse(content: bytes) -> Written | None:
+    """Give what the beginning of an index says; None where that is nothing that holds.
+
+    Of two headers that are both whole and differ, since a process was killed between them, the smaller count holds.
+    """
+    found = [written for offset in (0, _HEADER.size) if (written := _parse(content[offset : offset + _HEADER.size]))]
+    return min(found, default=None)
+
+
+def _parse(header: bytes) -> Written | None:
+    if len(header) != _HEADER.size:
+        return None
+    version, _, _, initialised, _, _, frames, _, _, _, salts, *checksum = _HEADER.unpack(header)
+    if version != _VERSION or not initialised or checksum != _checksum(header[:_SUMMED]):
+        return None
+    return Written(frames, salts)
+
+
+def _checksum(data: bytes) -> list[int]:
+    first = second = 0
+    for one, other in struct.iter_unpack("=II", data):
+        first = (first + one + second) & 0xFFFFFFFF
+        second = (second + other + first) & 0xFFFFFFFF
+    return [first, second]
+
+
+def belongs(log_header: bytes, written: Written) -> bool:
+    """Tell whether a log that begins so is the one that an index tells of."""
+    return len(log_header) >= LOG_HEADER and log_header[_LOG_SALTS] == written.salts

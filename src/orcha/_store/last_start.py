@@ -1,0 +1,131 @@
+"""What is known of a store's last start outside of it: a small file beside the folder, `<folder>.last-start`.
+
+It tells a state that was lost from one that never was: where it names a start that the database does not know, the
+database was removed, or an older or another one was put in its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from orcha.exceptions.store import StoreBroken
+from orcha.utils.private import FILE, UnsafeStateError, check, open_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SUFFIX = ".last-start"
+_FIRST_LINE = "What orcha knows of its last start in {}. Without this file a start takes what it finds there.\n"
+_LONGEST = 8192
+
+
+class LastStart(NamedTuple):
+    """One start of a service."""
+
+    epoch: int
+    nonce: int
+    boot_id: str
+
+
+def this_boot() -> str:
+    """Give the identifier of this boot (random(4)), "" where the system has none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+class Witness:
+    """The file beside a store's folder.
+
+    Example::
+
+        witness = Witness(folder)
+        last = witness.read()
+        ...
+        witness.write(LastStart(epoch, nonce, boot_id))
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Name it; nothing is opened."""
+        self.folder = folder
+        self.path = folder.with_name(folder.name + SUFFIX)
+
+    def read(self) -> LastStart | None:
+        """Give what it says; None where there is none.
+
+        Raises:
+            StoreBroken: it is no file, or not one that a store has written.
+        """
+        try:
+            with self._above() as above:
+                check(above, self.path.name, FILE, str(self.path.parent))
+                descriptor = open_in(above, self.path.name, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        except UnsafeStateError as error:
+            raise StoreBroken(str(error)) from None
+        except OSError as error:
+            raise StoreBroken(f"{self.path} cannot be read: {error.strerror}: see who may use it") from error
+        try:
+            text = os.read(descriptor, _LONGEST).decode("utf-8", "replace")
+        finally:
+            os.close(descriptor)
+        words = dict(line.split(" ", 1) for line in text.splitlines()[1:] if " " in line)
+        try:
+            return LastStart(int(words["epoch"]), int(words["nonce"]), words["boot"])
+        except (KeyError, ValueError):
+            raise StoreBroken(
+                f"{self.path} is damaged: look whether {self.folder} is what the last service left there; to go on with"
+                f" it, remove {self.path}"
+            ) from None
+
+    def refuse_anew(self, database: Path) -> None:
+        """Raise StoreBroken for a database that is missing though a service has kept its state there."""
+        if self.read() is not None:
+            raise StoreBroken(
+                f"{database} is missing, though a service has kept its state in {self.folder}: put that back as it was;"
+                f" or, to begin anew with nothing waiting, remove {self.path}"
+            )
+
+    def refuse_other(self, database: Path, nonce_of: Callable[[int], int | None], newest: int) -> None:
+        """Raise StoreBroken for a database that does not know the last start.
+
+        `nonce_of` gives what the database has of a start, None where it has none of that number; `newest` is the last
+        one that it knows.
+        """
+        last = self.read()
+        if last is None or nonce_of(last.epoch) == last.nonce:
+            return
+        what = "is older than the last start of the service" if newest < last.epoch else "is not that of the last start"
+        raise StoreBroken(
+            f"{database} {what}: what was accepted since then is not in it. Put the right one back; or, to go on with"
+            f" this one, remove {self.path}"
+        )
+
+    def write(self, start: LastStart) -> None:
+        """Write it, durably; where nothing can be written beside the folder there is none."""
+        text = _FIRST_LINE.format(self.folder) + f"epoch {start.epoch}\nnonce {start.nonce}\nboot {start.boot_id}\n"
+        new = f"{self.path.name}.new"
+        with contextlib.suppress(OSError), self._above() as above:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(new, dir_fd=above)
+            descriptor = open_in(above, new, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            try:
+                os.write(descriptor, text.encode("utf-8", "surrogateescape"))
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.rename(new, self.path.name, src_dir_fd=above, dst_dir_fd=above)
+            os.fsync(above)
+
+    @contextlib.contextmanager
+    def _above(self) -> Iterator[int]:
+        above = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield above
+        finally:
+            os.close(above)
