@@ -258,3 +258,27 @@ def test_a_state_that_was_lost_is_told_and_never_silently_empty(serve, connect, 
     damage(lambda: None)
     service.start()
     assert len(json.loads(service.run("ps", "--all", "--json").stdout)) == 5
+
+
+def test_a_queued_command_that_changed_on_the_disk_is_not_executed(serve, connect, tmp_path):
+    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "1"})
+    client = connect(service)
+    assert service.run("pause", "--all").returncode == 0
+    written = tmp_path / "written-by-the-command"
+    queue = run(client, "changed", "sh", "-c", f"echo executed > {written}")
+    other = run(client, "as it was", "echo", "hello")
+    assert service.stop() == 0
+    database = service.home / f"{service.address}-{service.port}" / "orcha.db"
+    content = bytearray(database.read_bytes())
+    at = content.index(b"written-by-the-command")
+    content[at] ^= 1
+    database.write_bytes(content)
+    service.start()
+    assert service.run("resume", "--all").returncode == 0
+    told = everything(queue)
+    assert told.code == 1
+    assert "".join(told.lines).startswith(
+        "what was kept of message 'changed' is damaged on the disk, so nothing of it is"
+    )
+    assert everything(other).out == b"hello\n"
+    assert [path.name for path in tmp_path.iterdir() if "by-the-command" in path.name] == []

@@ -11,6 +11,7 @@ from orcha._core.state import OnInterrupt
 from orcha._service.describe import cleaned, explain
 from orcha._service.managers import COMMAND_MANAGER
 from orcha._service.retrying import retry_of
+from orcha._store.checksums import DAMAGED
 from orcha._wire import values
 from orcha._wire.attempt import AttemptChannel
 from orcha.exceptions import StaleCall
@@ -78,6 +79,12 @@ def convert(record: Record, manager: Any, port: Any, *, fresh: bool) -> str | No
 
 
 def _converted(record: Record, manager: Any, port: Any) -> Petition:
+    if record.extras == DAMAGED:
+        message = (
+            f"what was kept of message {record.key!r} is damaged on the disk, so nothing of it is executed: check the"
+            " disk, and send it again"
+        )
+        raise _NotConverted(message)
     extras = values.decode(record.extras or b"", channel=lambda channel: AttemptChannel(channel, port))
     petition = manager.convert_to_petition(Message(record.id, extras))
     if petition is None:

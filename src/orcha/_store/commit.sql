@@ -1,20 +1,21 @@
 -- One commit is one statement: a multi-row INSERT into this view. SQLite's binding gives up the interpreter lock at
 -- every statement, and has to wait for it up to 5 ms each time while an action computes.
--- A row with `kind` 1 is a new petition with the channel it brings, if any. A row with `kind` 0 holds up to three
+-- A row with `kind` 1 is a new petition (a to p) with the channel it brings, if any (q), and its checksum (r). A row with `kind` 0 holds up to three
 -- things that have nothing to do with each other: a step of a petition (a to k), records (l to o), flags (p and q).
 -- A row with `kind` 2 is what is kept of a command (a to k); it comes after its petition's row and step.
 -- A row with `kind` NULL is padding, so that a few statements serve all sizes.
 
-CREATE TEMP VIEW change (kind, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q) AS
-SELECT 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0;
+CREATE TEMP VIEW change (kind, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r) AS
+SELECT 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0;
 
 CREATE TEMP TRIGGER change_accept INSTEAD OF INSERT ON change WHEN NEW.kind = 1 BEGIN
     INSERT INTO petition (
         seq, token, id, id_is_int, manager, owner, channel, state, attempt, priority, extras, on_interrupt, submitted,
-        outcome, code, reason, epoch, started, ended
+        outcome, code, reason, epoch, started, ended, checksum
     ) VALUES (
         NEW.a, NEW.b, NEW.c, NEW.d, NEW.e, NEW.f, NEW.g, NEW.h, NEW.i, NEW.j, NEW.k, NEW.l, NEW.m,
-        NEW.n, NEW.o, NEW.p, {epoch}, iif(NEW.h = 3, NEW.m, NULL), iif(NEW.h = 6, NEW.m, NULL)
+        NEW.n, NEW.o, NEW.p, {epoch}, iif(NEW.h = 3, NEW.m, NULL), iif(NEW.h = 6, NEW.m, NULL),
+        NEW.r
     );
     INSERT INTO channel (id, owner, own, named) SELECT NEW.g, NEW.f, NEW.q, 1 WHERE NEW.q NOT NULL;
     UPDATE channel SET named = named + 1 WHERE id = NEW.g AND NEW.q IS NULL;

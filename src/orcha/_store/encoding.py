@@ -7,8 +7,9 @@ from itertools import zip_longest
 from typing import Any
 
 from orcha._core.changes import Changes, NewChannel
+from orcha._store.checksums import checksum
 
-WIDTH = 18
+WIDTH = 19
 """Columns of the view."""
 MOST = 384
 """Rows of one statement: beyond about 16 KiB of text SQLite's binding keeps no compiled statement."""
@@ -51,6 +52,8 @@ def accepted(changes: Changes) -> tuple[list[Any], list[NewChannel]]:
             values.append(brought.own)
         else:
             values.append(None)
+        _, token, name, is_int, manager, owner, channel, _, _, _, extras, *_ = petition
+        values.append(checksum(token, name, is_int, manager, owner, channel, extras))
     return values, list(channels.values())
 
 
@@ -71,6 +74,7 @@ def steps(changes: Changes) -> list[Any]:
         values.extend(step or _NO_STEP)
         values.extend(appended or _NO_RECORDS)
         values.extend(flag or _NO_FLAGS)
+        values.append(None)
     return values if transitions or records or flags else []
 
 

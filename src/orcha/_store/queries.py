@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 from orcha._core.state import OnInterrupt, Outcome, State
+from orcha._store.checksums import DAMAGED, checksum
 from orcha._store.contract import CommandRow, RetryRow, Row
+from orcha.exceptions.store import StoreDamaged
 
 _HERE = Path(__file__).parent
 _STATES = {int(state): state for state in State}
@@ -46,8 +48,15 @@ def decode_list(text: str | None) -> list[Any]:
 
 
 def decode_rows(text: str | None) -> list[Row]:
-    """Give the rows of a query's text."""
-    return [_row(*values) for values in decode_list(text)]
+    """Give the rows of a query's text.
+
+    Raises:
+        StoreDamaged: a row holds what no store has written.
+    """
+    try:
+        return [_row(*values) for values in decode_list(text)]
+    except (msgspec.DecodeError, KeyError, ValueError, TypeError) as error:
+        raise StoreDamaged(f"a petition's row in orcha.db is damaged: {error!r}") from error
 
 
 def decode_commands(text: str | None) -> list[CommandRow]:
@@ -94,20 +103,24 @@ def _row(  # noqa: PLR0913, PLR0917 - the columns of the query `row`, in their o
     reason: str | None,
     hook_pending: int,
     slot_held: int,
+    kept: int | None,
 ) -> Row:
+    token_bytes, channel_bytes, message = bytes.fromhex(token), bytes.fromhex(channel), bytes.fromhex(extras)
+    if kept is not None and kept != checksum(token_bytes, id, id_is_int, manager, owner, channel_bytes, message):
+        message = DAMAGED
     return Row(
         seq,
-        bytes.fromhex(token),
+        token_bytes,
         id,
         bool(id_is_int),
         manager,
         owner,
-        bytes.fromhex(channel),
+        channel_bytes,
         _STATES[state],
         attempt,
         epoch,
         number(priority),
-        bytes.fromhex(extras),
+        message,
         _POLICIES[on_interrupt],
         float(submitted),
         _time(started),

@@ -6,7 +6,8 @@
 -- name: row
 json_array(
     seq, hex(token), id, id_is_int, manager, owner, hex(channel), state, attempt, epoch, quote(priority), hex(extras),
-    on_interrupt, quote(submitted), quote(started), quote(ended), outcome, code, reason, hook_pending, slot_held
+    on_interrupt, quote(submitted), quote(started), quote(ended), outcome, code, reason, hook_pending, slot_held,
+    checksum
 )
 
 -- name: sized
