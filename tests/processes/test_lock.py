@@ -13,6 +13,8 @@ import pytest
 from orcha._processes.lock import AlreadyServingError, EndpointLock, UnsafeFolderError
 from orcha.exceptions import OrchaError
 from orcha.utils.holding import described, is_ending
+from orcha.utils.private import UnsafeStateError
+from support.waiting import wait_for
 
 HOLD = """
 import sys
@@ -112,10 +114,10 @@ def test_whether_a_process_is_about_to_end() -> None:
 
 def test_a_process_is_described_by_its_program_and_no_argument() -> None:
     with subprocess.Popen([sys.executable, "-X", "utf8", "-c", "input()", "secret"], stdin=subprocess.PIPE) as process:
-        assert re.fullmatch(rf"pid {process.pid}, python[^ ]*", described(process.pid))
+        wait_for(lambda: re.fullmatch(rf"pid {process.pid}, python[^ ]*", described(process.pid)), what="its arguments")
         process.kill()
     with subprocess.Popen(["sh", "-c", "read x; exit", "secret"], stdin=subprocess.PIPE) as process:
-        assert described(process.pid) == f"pid {process.pid}, sh"
+        wait_for(lambda: described(process.pid) == f"pid {process.pid}, sh", what="its arguments")
         process.kill()
     assert described(process.pid) == f"pid {process.pid}"
 
@@ -149,6 +151,6 @@ def test_a_lock_file_that_is_a_link_is_not_followed(folder, tmp_path) -> None:
     target = tmp_path / "precious"
     target.write_text("precious")
     (folder / "lock").symlink_to(target)
-    with pytest.raises(OSError):
+    with pytest.raises(UnsafeStateError, match="is a symbolic link where a file belongs"):
         EndpointLock(folder)
     assert target.read_text() == "precious"
