@@ -107,16 +107,18 @@ def _state(text: str) -> str:
 
 
 class _Asked:
-    """Asks for rows, and remembers what is paused."""
+    """Asks for rows, and remembers what is paused, and whether another build lies where the service's did."""
 
     def __init__(self, service: Session) -> None:
         self._service = service
         self.paused: list[str] = []
+        self.other_build: str | None = None
 
     def __call__(self, *which: Any, **more: Any) -> list[Row]:
         """Give a page of rows."""
         answer = self._service.page(*which, **more)
         self.paused = answer.paused
+        self.other_build = answer.other_build
         return answer.rows
 
 
@@ -159,6 +161,8 @@ def _show(namespace: argparse.Namespace, ask: _Asked) -> None:
     if namespace.json and namespace.watch is None:
         for line in paused:
             render.note(line)
+    if ask.other_build and namespace.watch is None:
+        render.note(f"{render.plain(ask.other_build)}: orcha stop and orcha serve change over to what is installed")
 
 
 def _for_people(namespace: argparse.Namespace, rows: list[Row]) -> None:

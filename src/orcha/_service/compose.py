@@ -26,6 +26,7 @@ from orcha._service.engine import Engine
 from orcha._service.inside import Inside
 from orcha._service.managers import COMMAND_MANAGER, Managers, alone
 from orcha._service.marking import is_marked
+from orcha._service.preloading import preload
 from orcha._service.recovery import recover_all
 from orcha._service.settings import Settings, checked_look_ahead, from_environment
 from orcha._service.stopping import Stopping
@@ -113,6 +114,7 @@ class Service:
             lock = EndpointLock(Path(folder))
         except OSError as error:
             raise unusable(f"{error.filename or folder} cannot be used", error) from error
+        preload()
         try:
             self._parts = _Parts(self, lock, self._managers, self._functions)
         except BaseException:

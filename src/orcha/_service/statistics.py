@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from orcha._core.state import Outcome, State
+from orcha._service.build import Build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,6 +63,7 @@ class Statistics:
     def __init__(self, started: float) -> None:
         """Begin at the service's start, seconds since 1970."""
         self.started = started
+        self.build = Build()
         self.accepted = 0
         self.starts = 0
         self.ends = 0

@@ -364,6 +364,8 @@ class Rows(_Message, tag=39, frozen=True):
     rows: list[dict[str, str | int | float | bool | None]]
     paused: list[str] = []
     """`all` where everything is paused, `group:<name>` of each paused group that the client may know of."""
+    other_build: str | None = None
+    """A line about what lies in the place of the service's own files by now; None where it is what runs."""
 
 
 class Stopping(_Message, tag=40, frozen=True):

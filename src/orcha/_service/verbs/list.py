@@ -35,7 +35,8 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
     rows = _rows(engine, message, None if peer.role == "owner" else peer.identity)
     groups = engine.store.groups([row.seq for row in rows])
     described = [describe_row(engine, row, groups.get(row.seq)) for row in rows]
-    engine.reply(peer, Rows(message.request, fitting.rows(described), paused(engine, peer)))
+    other = engine.statistics.build.other(time.monotonic())
+    engine.reply(peer, Rows(message.request, fitting.rows(described), paused(engine, peer), other))
 
 
 def paused(engine: Engine, peer: Peer) -> list[str]:

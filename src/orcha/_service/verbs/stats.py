@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +29,12 @@ def stats(engine: Engine, peer: Peer, message: Stats) -> None:
 
 def describe(engine: Engine) -> dict[str, Any]:
     """Give what `docs/wire.md` says of Stats."""
-    from orcha.utils.packages import own_version
-
     known, now = engine.statistics, engine.machine.now
     managers = {each.name: len(engine.granted.of(each.name)) for each in engine.managers.served}
     managers.pop(engine.managers.name_of(WATCHDOG) or "", None)
     return {
-        "version": own_version(),
+        "version": known.build.version,
+        "other_build": known.build.other(time.monotonic()),
         "python": platform.python_version(),
         "pid": os.getpid(),
         "started": known.started,

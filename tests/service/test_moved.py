@@ -1,0 +1,189 @@
+"""A service imports nothing once it serves: its files may be replaced, moved or removed under it."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import orcha
+from orcha._service.preloading import OTHERS, PACKAGES, PROGRAMS
+from orcha.interfaces import Message
+from support.service import TESTS
+from support.waiting import wait_for
+
+ROOT = Path(orcha.__file__).parent
+BEFORE = {
+    *("cryptography", "cryptography.hazmat.primitives", "cryptography.hazmat.primitives.asymmetric"),
+    *("daemon", "daemon.daemon", "uvloop"),
+    "importlib.metadata",
+}
+"""What the start itself imports, or (the last one) what is not needed where Orcha is installed."""
+SOURCE = """
+import multiprocessing, os, subprocess, sys
+from orcha.exceptions import ConditionFailed
+from orcha.interfaces import CommandPetition, Petition, Policy, Retry
+from orcha.lib import Manager
+from orcha.utils import run_command
+
+def say(petition):
+    petition.communicate("from a child")
+
+def act(callback, petition):
+    petition.communicate(petition.kind)
+    petition.communicate_nw({1, (2,)})
+    if petition.kind == "child":
+        process = multiprocessing.Process(target=say, args=(petition,))
+        process.start()
+        callback(process)
+        process.join()
+    if petition.kind == "program":
+        callback(subprocess.Popen(["true"]))
+        os.system("true")
+        run_command(["echo", "a"], on_output=petition.communicate)
+    if petition.kind == "fails":
+        raise ValueError("no rig")
+    if petition.kind == "stays":
+        import threading
+        threading.Event().wait()
+    petition.finish(0)
+
+class Kind(Petition):
+    kind = ""
+
+class Watched(Manager):
+    def setup(self):
+        super().setup()
+        self.register("modules", lambda: sorted(sys.modules))
+        self.register("raises", lambda: 1 / 0)
+    def convert_to_petition(self, m):
+        kind = m.extras["kind"]
+        if kind == "refused":
+            raise KeyError(kind)
+        if kind == "command":
+            return CommandPetition(m.id, m.extras["queue"], condition=lambda _: True, argv=["sh", "-c", "echo a; cat"],
+                                   stdin=True, policy=Policy(timeout=600))
+        retry = Retry(times=1, delay=0.01) if kind == "fails" else None
+        blocked = lambda _: ConditionFailed("no rig is free")
+        petition = Kind(m.id, m.extras["queue"], act, blocked if kind == "waits" else lambda _: True,
+                        policy=Policy(retry=retry, timeout=0.2 if kind == "stays" else None))
+        petition.kind = kind
+        return petition
+    def on_start(self, petition): ...
+    def on_finish(self, petition): ...
+"""
+
+
+def exercise(service):
+    """Ask the service everything that a person may ask."""
+    commands = [
+        ("stats",),
+        ("stats", "--json"),
+        ("run", "--name", "told", "--", "sh", "-c", "echo out; echo err >&2"),
+        ("ps",),
+        ("ps", "--all", "--json"),
+        ("show", "told"),
+        ("logs", "told"),
+        ("run", "-d", "--name", "there", "--", "sleep", "600"),
+        ("pause", "there"),
+        ("resume", "there"),
+        ("cancel", "there"),
+        ("wait", "told"),
+        ("retry", "told"),
+        ("rm", "told"),
+        ("pause", "-a"),
+        ("run", "-d", "--name", "later", "--", "true"),
+        ("priority", "later", "-3"),
+        ("resume", "-a"),
+    ]
+    for command in commands:
+        done = service.run(*command)
+        assert done.returncode in ({0} if command[0] != "wait" else {0, 1}), (command, done.stderr)
+    assert service.run("run", "-i", "--", "cat", input="typed\n").stdout == "typed\n"
+    assert service.run("run", "--", "no-such-program-anywhere").returncode == 127
+    assert service.run("run", "--timeout", "0.1", "--", "sleep", "600").returncode == 124
+
+
+def test_with_its_files_moved_away_a_service_goes_on(serve, tmp_path):
+    library = tmp_path / "library"
+    shutil.copytree(ROOT, library / "orcha", ignore=shutil.ignore_patterns("__pycache__"))
+    path = os.pathsep.join([str(library), str(TESTS)])
+    service = serve(arguments=("serve",), environment={"PYTHONPATH": path})
+    assert service.run("run", "--", "true").returncode == 0
+    assert "lies there" not in service.run("ps").stderr
+    library.rename(tmp_path / "moved")
+    exercise(service)
+    wait_for(lambda: "moved or removed" in service.run("ps").stderr, what="the word that the files are gone")
+    assert "moved or removed" in service.run("stats").stdout
+    assert service.process.poll() is None
+    assert "Error" not in service.stderr()
+    assert service.stop() == 0
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
+def test_whatever_is_asked_of_it_a_service_imports_nothing(serve, connect, start_method):
+    service = serve("watched:Watched", source=SOURCE, start_method=start_method)
+    client = connect(service)
+    client.register("modules")
+    client.register("raises")
+    before = set(client.modules())
+    queue = client.manager.Queue()
+    for kind in ("plain", "child", "program", "fails", "refused", "stays", "command", "waits"):
+        client.send(Message(kind, {"kind": kind, "queue": queue}))
+    with pytest.raises(ZeroDivisionError):
+        client.raises()
+    for asked in (("ps", "-a"), ("stats",), ("show", "command"), ("pause", "command"), ("resume", "command")):
+        assert service.run(*asked).returncode == 0
+    wait_for(lambda: "timed out" in service.run("ps", "-a").stdout, what="the end of what stays", interval=0.2)
+    for asked in (("cancel", "command"), ("cancel", "waits"), ("retry", "plain"), ("rm", "fails"), ("logs", "child")):
+        service.run(*asked)
+    wait_for(lambda: "running" not in service.run("ps").stdout, what="the end of all", interval=0.2)
+    assert set(client.modules()) - before == set()
+
+
+def test_what_functions_import_is_imported_before(tmp_path):
+    wanted = set()
+    for package in PACKAGES:
+        for path in (ROOT / package.removeprefix("orcha.").replace(".", "/")).rglob("*.py"):
+            if f"orcha.{'.'.join(path.relative_to(ROOT).with_suffix('').parts)}" in PROGRAMS:
+                continue
+            for function in ast.walk(ast.parse(path.read_text())):
+                if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                    for node in ast.walk(function):
+                        if isinstance(node, ast.Import):
+                            wanted |= {name.name for name in node.names}
+                        elif isinstance(node, ast.ImportFrom):
+                            wanted.add(node.module)
+    assert len(wanted) > 20
+    wanted -= BEFORE
+    program = "import sys; from orcha._service.preloading import preload; preload(); print(*sys.modules)"
+    known = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert wanted - set(known) == set()
+    assert set(OTHERS) <= set(known)
+
+
+def test_an_older_build_goes_on_and_says_that_another_one_lies_there(serve, tmp_path):
+    library = tmp_path / "library"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT, library / "orcha", ignore=ignored)
+    about = library / "orcha-0.0.1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Name: orcha\nVersion: 0.0.1\n")
+    path = os.pathsep.join([str(library), str(TESTS)])
+    service = serve(arguments=("serve",), environment={"PYTHONPATH": path})
+    assert "0.0.1" in service.run("stats").stdout
+    shutil.rmtree(library / "orcha")
+    shutil.copytree(ROOT, library / "orcha", ignore=ignored)
+    for module in (library / "orcha" / "_service").rglob("*.py"):
+        module.write_text("raise ImportError('another build')\n")
+    (about / "METADATA").write_text("Name: orcha\nVersion: 9.9.9\n")
+    exercise(service)
+    said = "orcha 0.0.1 runs, and 9.9.9 lies there now"
+    wait_for(lambda: said in service.run("ps").stderr, what="the word about the other build")
+    assert said in service.run("stats").stdout
+    assert service.stop() == 0
