@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import subprocess
 from typing import NamedTuple
 
 import pytest
 
+from orcha._wire.endpoint import unusable
 from orcha.bin import main
 from support import messages
 from support.waiting import wait_for
@@ -37,9 +40,13 @@ INSIDE = {
     ("ConfigurationError", "on_hook_timeout is {}: set it to 'replace' or 'stop'"),  # an argument of a plugin's author
 }
 CURE = re.compile(
-    r"\b(?:give|write|set|run|serve|remove|put|choose|stop|start|move|copy|see|make|leave|point|try|wait|cancel|connect|"
+    r"\b(?:give|name|write|set|run|serve|remove|put|choose|stop|start|move|copy|see|make|leave|point|try|wait|cancel|connect|"
     r"need|chmod|Give|Remove|retry|another --port|orcha [a-z-]+)\b"
 )
+
+
+WITH_A_CURE = messages.ABOUT_OPTIONS | messages.ABOUT_THE_MACHINE - {"unusable", "StoreDamaged", "StoreBroken"}
+"""Errors whose text has it: `unusable` adds it by the system's error, the start of a service to damage of a store."""
 
 
 def test_there_are_many():
@@ -54,7 +61,7 @@ def test_every_message_can_be_read_aloud(by, text):
 
 @pytest.mark.parametrize(
     "text",
-    [text for by, text in EVERY if by in messages.ABOUT_OPTIONS | {"ConfigurationError", "EndpointInUseError"}],
+    [text for by, text in EVERY if by in WITH_A_CURE],
     ids=lambda text: text[:60],
 )
 def test_what_people_can_mend_is_told_with_what_to_do(text):
@@ -230,3 +237,66 @@ def test_who_waits_is_told_what_is_in_use(service):
 def test_an_error_of_the_system_is_told_with_its_file(orcha):
     run = orcha.run("t", f"throw(OSError({28}, {os.strerror(28)!r}, '/srv/x'))")
     assert (run.returncode, run.stderr) == (1, "orcha: /srv/x: No space left on device\n")
+
+
+# --- a state folder that cannot be used ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "cure"),
+    [
+        (errno.ENOSPC, 75, "make room on that disk"),
+        (errno.EDQUOT, 75, "make room on that disk"),
+        (errno.EROFS, 78, "mount that disk for writing"),
+        (errno.EACCES, 78, "see whose it is and who may use it"),
+        (errno.EIO, 78, "see what the kernel says about that disk (dmesg)"),
+        (errno.EISDIR, 78, "see what lies there"),
+    ],
+)
+def test_what_is_wrong_with_a_folder_is_told_apart(number, code, cure):
+    error = unusable("the folder /srv/x cannot be made", OSError(number, os.strerror(number)))
+    expected = f"the folder /srv/x cannot be made: {os.strerror(number)}: {cure}, or set ORCHA_HOME to another folder"
+    assert (str(error), error.exit_code) == (expected, code)
+    read_aloud(str(error))
+
+
+ON_A_DISK = """
+mount -t tmpfs -o size={size} tmpfs "$1" || exit 99
+{then}
+shift
+exec "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    ("size", "then", "code", "said"),
+    [
+        ("64k", "", 75, "there is no room on the disk for .*/orcha.db: make room there"),
+        (
+            "64m",
+            'mount -o remount,ro "$1"',
+            78,
+            "Read-only file system: mount that disk for writing, or set ORCHA_HOME",
+        ),
+    ],
+    ids=["full", "read-only"],
+)
+@pytest.mark.parametrize("how", [(), ("--background",)], ids=["foreground", "background"])
+def test_a_disk_that_is_full_and_one_that_is_read_only_are_told_apart(orcha, tmp_path, size, then, code, said, how):
+    apart = ["unshare", "--mount", "--map-root-user"]
+    if subprocess.run([*apart, "mount", "-t", "tmpfs", "tmpfs", tmp_path], capture_output=True, check=False).returncode:
+        pytest.skip("nobody may mount a disk here")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    script = ["bash", "-c", ON_A_DISK.format(size=size, then=then), "bash", str(disk)]
+    done = subprocess.run(
+        [*apart, *script, orcha.python, *orcha.start, "serve", *how],
+        env=orcha.environment(ORCHA_HOME=str(disk)),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+    assert re.search(said, done.stderr), done.stderr
+    read_aloud(done.stderr.strip())

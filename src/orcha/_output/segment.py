@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from orcha._output.blocks import HEADER, MAGIC, Block, header, length_at, scan
 from orcha._output.folder import Folder
-from orcha.exceptions.store import StoreBroken, StoreFull
+from orcha.exceptions.store import StoreBroken, StoreFull, no_room
 
 _SPACING = 64 << 10
 """Bytes between two entries of the index held in memory."""
@@ -158,7 +158,7 @@ class Segment:
 
     def _failed(self, error: OSError) -> StoreFull | StoreBroken:
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            return StoreFull(f"no room on the disk for {self._path}")
+            return StoreFull(no_room(self._path))
         return StoreBroken(f"{self._path} cannot be used: {error.strerror}")
 
     @property

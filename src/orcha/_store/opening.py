@@ -18,7 +18,7 @@ from orcha._store.files import Files
 from orcha._store.last_start import this_boot
 from orcha._store.migrating import migrate
 from orcha._store.space import Limits, Space
-from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreError, StoreFull
+from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreError, StoreFull, no_room
 from orcha.utils.private import open_in
 
 APPLICATION = 0x4F726368
@@ -61,7 +61,12 @@ def open_database(files: Files, limits: Limits, space: Space, vfs: str | None = 
         _look_at_header(files)
         committed = _prepare_log(files)
     except OSError as error:
-        raise StoreError(f"{error.filename or files.folder}: {error.strerror}") from error
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StoreFull(no_room(error.filename or files.database)) from error
+        place = error.filename or files.folder
+        raise StoreError(
+            f"{place} cannot be used: {error.strerror}: see whose it is and who may write there"
+        ) from error
     try:
         connection = connect(files.real / files.database.name, limits, vfs=vfs)
         try:
@@ -76,7 +81,7 @@ def open_database(files: Files, limits: Limits, space: Space, vfs: str | None = 
             connection.close()
             raise
     except apsw.FullError as error:
-        raise StoreFull(f"no room on the disk for {files.database}") from error
+        raise StoreFull(no_room(files.database)) from error
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise StoreDamaged(f"{files.database} cannot be used: {error}") from error
     except (apsw.Error, OSError) as error:
@@ -167,8 +172,10 @@ def _create(files: Files) -> None:
         finally:
             connection.close()
         os.fsync(descriptor)
+    except apsw.FullError as error:
+        raise StoreFull(no_room(files.database)) from error
     except apsw.Error as error:
-        raise StoreError(f"{files.database} cannot be made: {error}") from error
+        raise StoreError(f"{files.database} cannot be made: {error}: see who may write to its folder") from error
     finally:
         os.close(descriptor)
     files.mark(files.clean)

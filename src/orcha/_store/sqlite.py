@@ -23,7 +23,7 @@ from orcha._store.last_start import LastStart
 from orcha._store.opening import connect, open_database
 from orcha._store.queries import commit_statements, decode_commands, decode_list, decode_rows, queries
 from orcha._store.space import Limits, Space
-from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreFull
+from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreFull, no_room
 
 _LATER = 256
 """Pages to be written after a checkpoint that could not finish before it is tried again."""
@@ -231,7 +231,7 @@ class SqliteStore(asides.Asides):
         except apsw.Error as error:
             if not self._is_full(error):
                 raise
-        raise StoreFull(f"no room on the disk for {self._files.database}")
+        raise StoreFull(no_room(self._files.database))
 
     def _is_full(self, error: apsw.Error) -> bool:
         if isinstance(error, apsw.FullError):

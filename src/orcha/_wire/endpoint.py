@@ -161,6 +161,18 @@ def free_port(address: str) -> int:
         return port
 
 
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
+NO_ROOM = 75
+"""Exit code where there is no room on a disk."""
+_CURES = {
+    **dict.fromkeys(_FULL, "make room on that disk"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "see whose it is and who may use it"),
+    errno.EROFS: "mount that disk for writing",
+    errno.EIO: "see what the kernel says about that disk (dmesg)",
+}
+"""What helps, by the kind of the error."""
+
+
 def state_home() -> str:
     """Give the folder of all endpoints' folders: $ORCHA_HOME, else `orcha` in the XDG state folder, else the system's.
 
@@ -206,7 +218,12 @@ def make_private_folder(path: str) -> None:
 
 
 def unusable(what: str, error: OSError) -> ConfigurationError:
-    """Give the error for a file or folder that this machine does not let Orcha use, with the cure."""
-    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-    cure = "make room on that disk" if full else "see who may use it and what lies there"
-    return ConfigurationError(f"{what}: {error.strerror or error}: {cure}, or set ORCHA_HOME to another folder")
+    """Give the error for a file or folder that this machine does not let Orcha use, with the cure.
+
+    A full disk has the code of what may succeed later, as `StoreFull` has.
+    """
+    cure = _CURES.get(error.errno or 0, "see what lies there")
+    made = ConfigurationError(f"{what}: {error.strerror or error}: {cure}, or set ORCHA_HOME to another folder")
+    if error.errno in _FULL:
+        made.exit_code = NO_ROOM
+    return made

@@ -83,6 +83,15 @@ class ChannelKnown(StoreError, ValueError):  # noqa: N818 - an answer as much as
         return f"channels that are there already: {_some([channel.hex() for channel in self.channels])}"
 
 
+def no_room(path: object) -> str:
+    """Say that a disk is full, and what helps.
+
+    >>> no_room("/srv/orcha.db")
+    'there is no room on the disk for /srv/orcha.db: make room there'
+    """
+    return f"there is no room on the disk for {path}: make room there"
+
+
 def _some(names: list[str]) -> str:
     more = len(names) - 3
     return ", ".join(names[:3]) + (f" and {more} more" if more > 0 else "")
