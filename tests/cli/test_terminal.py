@@ -54,7 +54,7 @@ def on_terminal(service, *arguments, **options):
 def test_a_terminal_is_told_its_place_and_why_and_the_line_goes(service, fill):
     fill()
     with on_terminal(service, "--name", "it", "--", "sh", "-c", "echo first; exit 4") as it:
-        it.until(b"orcha: it waits: next; 2 of 2 slots of the machine are in use (Ctrl+] d leaves it)")
+        it.until(b"orcha: it waits: next; 2 of 2 slots of the machine are in use (Ctrl+] d leaves)")
         assert service.run("cancel", "block-1").returncode == 0
         it.until(b"first")
         before, _, after = it.seen.rpartition(b"first")

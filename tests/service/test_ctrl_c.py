@@ -92,6 +92,8 @@ def test_while_it_runs(variant, observer, method):
     assert states(observer(document)) == {"m1": "cancelled"}
     document.wait_until_idle()
     assert_serves(document)
+    said = document.service.stdout() + document.service.stderr()
+    assert [line for line in said.splitlines() if not line.startswith(("orcha: ", "INFO: "))] == []
 
 
 @pytest.mark.slow

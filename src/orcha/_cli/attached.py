@@ -25,7 +25,7 @@ INTERRUPTED_CODE = 75
 NOT_ITS_OWN = 124
 """From here on codes say that something else has ended the command: a limit, Orcha, a signal."""
 OWN_FAILURE = 125
-INTERRUPTED = 130
+CANCELLED = 130
 HUNG_UP = 129
 BROKEN_PIPE = 141
 _LOOK = (0.2, 0.3, 0.5, 1.0, 2.0)
@@ -155,7 +155,10 @@ class Attached:
         self._typing = typing
         try:
             with typing.attached() if typing is not None else contextlib.nullcontext():
-                return self._to_the_end(channel)
+                code = self._to_the_end(channel)
+                if code == CANCELLED and self._asked is None:
+                    self._tell_who(channel)
+                return code
         except Detached:
             if typing is not None and typing.undelivered > 0:
                 self._streams.tell(f"{self._name} has not taken all that was typed before")
@@ -173,6 +176,18 @@ class Attached:
             raise
         finally:
             self._streams.erase()
+
+    def _tell_who(self, channel: ClientChannel) -> None:
+        """Tell who cancelled it, and why: it was nobody here."""
+        from orcha._cli import told
+
+        try:
+            details = self._service.details(self._name)
+        except OrchaError:
+            return  # the service has gone, or it was forgotten since
+        line = told.cancelled(details) if bytes(details["channel"]) == channel.__orcha_channel__ else None
+        if line is not None:
+            self._streams.tell(line)
 
     def _to_the_end(self, channel: ClientChannel) -> int:
         """Follow it; where it did not end by itself take the terminal out of what the command had made of it."""
@@ -239,7 +254,7 @@ class Attached:
         """Give how to leave it, where that can be typed."""
         if self._typing is None or not self._typing.can_detach:
             return ""
-        return f" ({keys.spoken(self._typing.keys)} leaves it)"
+        return f" ({keys.spoken(self._typing.keys)} leaves)"
 
 
 def waiting(row: dict[str, Any]) -> str:

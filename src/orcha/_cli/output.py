@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from orcha._cli.connection import connected
-from orcha.exceptions import OrchaConnectionError
+from orcha.exceptions import OrchaConnectionError, OrchaError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from orcha._cli.session import Session
     from orcha._wire.channel import ClientChannel
 
 _FIRST_LOOK_BACK = 64
@@ -57,7 +58,22 @@ def pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool)
             yield from there
             if follow:
                 yield from _chosen(_values(channel, None), stream, is_command=is_command)
+                if stream is None and details["state"] != "ended":
+                    yield from _who_cancelled(service, identity, channel)
             return
+
+
+def _who_cancelled(service: Session, identity: str, channel: ClientChannel) -> Iterator[Piece]:
+    """Give a line that says who has cancelled it meanwhile, where somebody has."""
+    from orcha._cli import told
+
+    try:
+        details = service.details(identity)
+    except OrchaError:
+        return  # it was forgotten since
+    line = told.cancelled(details) if bytes(details["channel"]) == channel.__orcha_channel__ else None
+    if line is not None:
+        yield Piece(0, f"orcha: {line}\n".encode("utf-8", "replace"))
 
 
 def _chosen(values: Iterator[Any], stream: int | None, *, is_command: bool) -> Iterator[Piece]:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 TIMES = ("submitted", "started", "ended")
+_BY = "cancelled by "
 _SIZES = ("memory", "output_limit", "read", "written", "dropped", "size")
 _BEFORE_EXEC = 16 << 20
 """Bytes that no shim has more than."""
@@ -44,6 +45,22 @@ def asked(seconds: float) -> str:
     ('asked just now', 'asked 1 min ago')
     """
     return f"asked {render.ago(seconds)}" if seconds >= 1 else "asked just now"
+
+
+def cancelled(details: dict[str, Any]) -> str | None:
+    """Give a line that says who cancelled a petition, and why; None where nobody did.
+
+    >>> cancelled({"id": "nightly", "outcome": "cancelled", "reason": "cancelled by uid:0: it is late"})
+    'nightly was cancelled by root: it is late'
+    """
+    if details.get("outcome") != "cancelled":
+        return None
+    from orcha._cli import ps
+
+    reason = details.get("reason") or "cancelled"
+    who = reason.partition(_BY)[2].partition(": ")[0] if reason.startswith(_BY) else ""
+    name = ps.user({"owner": who})
+    return f"{details['id']} was {reason if name is None else reason.replace(who, name, 1)}"
 
 
 def is_nothing(value: object) -> bool:

@@ -68,7 +68,7 @@ def for_end(service: Session, identity: str, until: float | None = None) -> dict
     """
     import queue
 
-    from orcha._cli import render
+    from orcha._cli import render, told
 
     details = service.details(identity)
     if details["state"] != "ended":
@@ -82,4 +82,6 @@ def for_end(service: Session, identity: str, until: float | None = None) -> dict
             if value is None or isinstance(value, int):
                 details = service.details(identity)  # where the service is away, this says so
                 break
+    if (line := told.cancelled(details)) is not None:
+        render.note(line)
     return {"id": identity, "outcome": details["outcome"], "code": details["code"] or 0}

@@ -13,6 +13,8 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable
 
+from orcha.utils.interrupts import interrupt
+
 FATAL = 70
 """The exit code of a child that could not let go of the service's things (EX_SOFTWARE)."""
 
@@ -117,12 +119,12 @@ def _become_ordinary() -> None:
 
 
 def _default_handlers() -> None:
-    """Put Python's own defaults where the service has handlers; what else is ignored stays ignored."""
+    """Put defaults where the service has handlers; what else is ignored stays ignored."""
     for number in _HANDLED:
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, interrupt)
 
 
 def _close(descriptors: Iterable[int]) -> None:

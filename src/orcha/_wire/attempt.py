@@ -259,9 +259,20 @@ def _wake_up(identity: bytes, binding: Binding | None) -> AttemptChannel:
         seq, attempt, _, _, tag = binding
         if tag is not None:
             _tag(tag)
+        _interrupt_quietly()
         for hook in on_unpickled:
             hook(seq, attempt)
     return channel
+
+
+def _interrupt_quietly() -> None:
+    """Have a cancel leave no traceback of a child that multiprocessing started anew; others are the plugin's own."""
+    import sys
+
+    if "multiprocessing.spawn" in sys.modules:  # what such a child begins with
+        from orcha.utils.interrupts import interrupt_quietly
+
+        interrupt_quietly()
 
 
 def _tag(tag: int) -> None:
