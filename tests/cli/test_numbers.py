@@ -9,7 +9,7 @@ AT_ONCE = 2
 
 
 @pytest.mark.parametrize("text", ["25d", "720h", "3650d", "36500d"])
-@pytest.mark.parametrize("option", ["timeout", "idle-timeout", "cpu-timeout", "queue-timeout", "grace"])
+@pytest.mark.parametrize("option", ["timeout", "idle-timeout", "cpu-timeout", "queue-timeout", "grace", "drain"])
 def test_a_limit_of_weeks_or_years_ends_nothing(service, option, text):
     done = service.run("run", f"--{option}", text, "--", "sh", "-c", "echo $(sleep 0.01)a")
     assert (done.stdout, done.stderr, done.returncode) == ("a\n", "", 0)
@@ -23,6 +23,7 @@ def test_a_limit_of_weeks_or_years_ends_nothing(service, option, text):
         ("idle-timeout", "nan"),
         ("cpu-timeout", "inf"),
         ("grace", "1e5"),
+        ("drain", "36501d"),
         ("memory", "9" * 400),
         ("pids", str(2**63)),
         ("cpu-share", "0"),

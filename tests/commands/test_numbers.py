@@ -36,6 +36,7 @@ FIELDS = [
     ("idle_timeout", DURATIONS, (0, 0.0001, *NO_DURATIONS)),
     ("cpu_timeout", DURATIONS, (0, 0.0001, *NO_DURATIONS)),
     ("grace", (0, *DURATIONS), NO_DURATIONS),
+    ("drain", (0, *DURATIONS), NO_DURATIONS),
     ("memory", COUNTS, (0, *NO_COUNTS)),
     ("pids", COUNTS, (0, *NO_COUNTS)),
     ("cpu_share", COUNTS, (0, *NO_COUNTS)),

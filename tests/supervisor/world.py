@@ -52,7 +52,7 @@ class World:
 
     def spec(self, *argv: str | bytes, **fields: Any) -> Spec:
         self._next += 1
-        given = {"cwd": "/", "env": dict(os.environ), "grace": 0.6, **fields}
+        given = {"cwd": "/", "env": dict(os.environ), "grace": 0.6, "drain": 1.0, **fields}
         return Spec(self._next, 1, CHANNEL, argv, **given)
 
     def start(self, *argv: str | bytes, **fields: Any) -> Key:

@@ -36,6 +36,7 @@ _LIMITS = (
     ("cpu-share", options.count, "PERCENT", "percent of one processor it may use (needs a writable cgroup)"),
     ("stop-signal", options.signal_number, "SIGNAL", "the signal a cancel begins with (default: INT)"),
     ("grace", options.duration_from_zero, "T", "how long it has after each signal before the next: TERM, then KILL"),
+    ("drain", options.duration_from_zero, "T", "how long what it leaves behind may go on writing (default: 10s)"),
     ("output-limit", options.size, "M", "how much of its output is kept (default: 1G)"),
 )
 _OWN_FAILURE = 125
@@ -95,6 +96,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     for name, read, metavar, text in _LIMITS:
         add(f"--{name}", metavar=metavar, type=read, help=text)
     add("--output-policy", choices=("truncate", "kill", "rotate"), help="what happens beyond that")
+    add("--leftovers", choices=("end", "keep"), help="end what it leaves behind (default), or let it go")
     add("--on-interrupt", choices=("fail", "rerun", "ask"), help="what to do when a crash interrupted it")
     _add_retry(parser)
     add("--once", type=options.name, metavar="KEY", help="only one petition of this key waits or runs at a time")
@@ -164,7 +166,7 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
         "retry": _retry(namespace),
     }
     names = [name.replace("-", "_") for name, *_ in _LIMITS]
-    names += ["label", "group", "output_policy", "on_interrupt", "once"]
+    names += ["label", "group", "output_policy", "leftovers", "on_interrupt", "once"]
     made |= {name: getattr(namespace, name) for name in names}
     made["needs"] = _needs(namespace.need or ())
     if namespace.once is not None:

@@ -15,7 +15,19 @@ _SIZES = ("memory", "output_limit", "read", "written", "dropped", "size")
 _BEFORE_EXEC = 16 << 20
 """Bytes that no shim has more than."""
 _SPANS = (
-    *("timeout", "idle_timeout", "queue_timeout", "cpu_timeout", "grace", "user", "system", "wall", "delay", "longest"),
+    *(
+        "timeout",
+        "idle_timeout",
+        "queue_timeout",
+        "cpu_timeout",
+        "grace",
+        "drain",
+        "user",
+        "system",
+        "wall",
+        "delay",
+        "longest",
+    ),
     *("p50", "p90", "p99", "max", "uptime"),
 )
 

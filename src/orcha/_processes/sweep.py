@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 EMPTY_ROUNDS = 20
 """So many empty rounds in a row are enough where others start processes all the time."""
 LONGEST_PAUSE = 0.01
+_MOST_SINCE = 500
+"""Pids that are looked at one by one: more take as long as a look at all processes."""
 
 
 class Swept(NamedTuple):
@@ -50,6 +52,26 @@ def living(match: range, spare: Collection[int] = ()) -> list[Identity]:
             if identity is not None and identity not in found and _is_process(pid):
                 found.append(identity)
     return found
+
+
+def tagged_since(match: range, first: int) -> bool | None:
+    """Tell whether a process lives whose tag matches and that got its pid after `first`; None where that is not known.
+
+    All pids handed out since are looked at, also those that are while others are looked at: nothing that forks and
+    exits is missed. Not known is it where they are many, or came round, or where nobody tells the newest.
+    """
+    begin, own = first, os.getpid()
+    for _ in range(EMPTY_ROUNDS):
+        newest = _newest_pid()
+        if newest is None or not begin - 1 <= newest < first + _MOST_SINCE:
+            return None
+        if newest == begin - 1:
+            return False
+        for pid in range(begin, newest + 1):
+            if pid != own and read_tag(pid) in match and identify(pid) is not None and _is_process(pid):
+                return True
+        begin = newest + 1
+    return None
 
 
 def sweep(match: range, *, spare: Collection[int] = (), signal: int = signal.SIGKILL, deadline: float = 1.0) -> Swept:

@@ -90,6 +90,18 @@ def tag_process(pid: int, tag: int) -> bool:
     return _set(pid, tag)
 
 
+def untag(pid: int) -> bool:
+    """Take the tag off another process; its later children carry none. False where that cannot be."""
+    if not _HAS_LIMITS:
+        return False
+    try:
+        hard = resource.prlimit(pid, RLIMIT_LOCKS)[1]
+        resource.prlimit(pid, RLIMIT_LOCKS, (hard, hard))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def tag_tree(pid: int, tag: int, spare: Collection[int] = ()) -> list[int]:
     """Put a process and its current descendants under a tag; give the pids that carry it now.
 

@@ -105,6 +105,8 @@ def spec_of(record: Record, *, outlives: bool = True) -> Spec:
         petition.output_policy,
         outlives,
         petition.merge,
+        float(petition.drain),
+        petition.leftovers,
     )
 
 
@@ -151,7 +153,24 @@ def described(ended: Ended) -> dict[str, Any]:
         **ended.usage._asdict(),
         "dropped": ended.dropped,
         "survivors": ended.survivors,
-    }
+    } | ({"kept" if ended.kept else "left_behind": [list(one) for one in ended.leftovers]} if ended.left else {})
+
+
+def left_behind(ended: Ended) -> str:
+    """Tell people what became of the processes that a command left.
+
+    >>> from orcha._supervisor.contract import Ended, Usage
+    >>> left_behind(Ended(1, 1, 0, None, None, [], Usage(), 0, 0, [], ((7, "sleep"),), 3))
+    'orcha: the command left 3 processes behind, which were ended: sleep (pid 7) and 2 more'
+    """
+    who = ", ".join(f"{name} (pid {pid})" for pid, name in ended.leftovers)
+    more = ended.left - len(ended.leftovers)
+    who += f" and {more} more" if more > 0 else ""
+    many = f"{ended.left} processes" if ended.left > 1 else "a process"
+    if ended.kept:
+        goes = "go" if ended.left > 1 else "goes"
+        return f"orcha: the command left {many} behind, which {goes} on, out of Orcha's hands: {who}"
+    return f"orcha: the command left {many} behind, which {'were' if ended.left > 1 else 'was'} ended: {who}"
 
 
 def _limit(record: Record, why: str) -> str:

@@ -211,6 +211,8 @@ class CommandRunner:
         seen = RetryEnded(outcome, event.code, event.signal, self._last_output(record))
         if event.dropped:
             self._say(record, f"orcha: {event.dropped} bytes of output were not kept\n")
+        if event.left:
+            self._say(record, f"{attempts.left_behind(event)}\n")
         if event.survivors:
             text = "petition %s: nothing could kill these of its processes: %s"
             self._engine.report(logging.ERROR, text, record.key, event.survivors)

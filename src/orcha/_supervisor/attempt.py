@@ -8,6 +8,7 @@ import time
 
 from orcha._supervisor import box as boxes
 from orcha._supervisor.ending import Ending
+from orcha._supervisor.leftovers import Leftovers
 from orcha._supervisor.limits import Limits
 from orcha._supervisor.output import Output
 from orcha._supervisor.pipes import Pipes
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from orcha._supervisor.protocol import Head
     from orcha._supervisor.tree import Tree
 
-DRAIN = 1.0
-"""Seconds after the leader's end in which its other processes may finish what they write."""
+LOOKS_AGAIN = 0.1
+"""Seconds between two looks for what no signal announces."""
 FOREVER = float("inf")
 
 
@@ -50,12 +51,15 @@ class Attempt:
         self.pipes = Pipes(self.output, watch)
         self.account = Account()
         self.ending = Ending(spec, tree)
+        self.leftovers = Leftovers(spec, tree)
         self.alone = False
         """Whether no process is left to wait for."""
         self._limits = Limits(spec)
         self._group: Group | None = None
         self._write = write
-        self._drain_until = FOREVER
+        self._began = 0.0
+        self._unannounced = False
+        """Whether something lives whose end no signal announces: it is no child of the shim."""
         self._peak = 0
 
     @property
@@ -87,7 +91,8 @@ class Attempt:
         self.started = time.time()
         self.phase = boxes.STARTED
         self._write(self)
-        self._limits.begin(time.monotonic())
+        self._began = time.monotonic()
+        self._limits.begin(self._began)
 
     def refuse(self, code: int, reason: str) -> None:
         """End it before it began."""
@@ -103,7 +108,8 @@ class Attempt:
             try:
                 pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
-                self.alone = True
+                self._unannounced = self._are_others()
+                self.alone = not self._unannounced
                 return
             if pid == 0:
                 return
@@ -111,12 +117,20 @@ class Attempt:
             if pid == self.leader and self.phase == boxes.STARTED:
                 self._leader_ended(status)
 
+    def _are_others(self) -> bool:
+        """Tell whether something lives that is no child of the shim: then nobody announces its end."""
+        if not self.leader:
+            return False
+        members = self._group.members() if self._group is not None else []
+        return bool(members) or self.tree.are_others(self.leader, time.monotonic() - self._began)
+
     def cancel(self, why: str) -> None:
-        """Begin to climb the ladder; later calls change nothing."""
-        if self.phase == boxes.STARTED and self.ending.begin(why, time.monotonic()):
-            self.ending.climb(time.monotonic(), self.leader)
-        else:
-            self._hurry()
+        """Begin to climb the ladder; later calls change nothing, but that they end the wait for the others."""
+        if self.phase == boxes.STARTED:
+            if self.ending.begin(why, time.monotonic()):
+                self.ending.climb(time.monotonic(), self.leader)
+        elif self.phase == boxes.ENDED and self.leftovers.is_waiting:
+            self._end_leftovers(time.monotonic(), asked=True)
 
     def kill(self, why: str) -> None:
         """Go to the end of the ladder."""
@@ -124,8 +138,11 @@ class Attempt:
             self.ending.begin(why, time.monotonic())
             self.ending.hurry()
             self.ending.climb(time.monotonic(), self.leader)
-        else:
-            self._hurry()
+        elif self.phase == boxes.ENDED:
+            if self.leftovers.is_waiting:
+                self._end_leftovers(time.monotonic(), asked=True)
+            self.ending.kill(time.monotonic())
+            self.reap()
 
     def signal(self, number: int) -> None:
         """Send a signal to all its processes."""
@@ -146,7 +163,8 @@ class Attempt:
         if self.phase == boxes.STARTED:
             return min(self.ending.due, self._limits.due)
         if self.phase == boxes.ENDED:
-            return min(self._drain_until, self.ending.due)
+            looks = time.monotonic() + LOOKS_AGAIN if self._unannounced else FOREVER
+            return min(self.leftovers.due, self.ending.due, looks)
         return FOREVER
 
     def step(self) -> None:
@@ -174,12 +192,15 @@ class Attempt:
             "last": self.output.last,
             "dropped": self.output.dropped,
             "survivors": self.ending.survivors,
+            "leftovers": self.leftovers.named,
+            "left": self.leftovers.count,
+            "kept": self.leftovers.kept,
         }
 
     def _leader_ended(self, status: int) -> None:
         self.status, self.phase, self.ended = status, boxes.ENDED, time.time()
         self.pipes.release()
-        self._drain_until = time.monotonic() + DRAIN
+        self.leftovers.wait(time.monotonic(), asked=self.ending.why is not None)
 
     def _enforce(self) -> None:
         """Apply the limits and the ladder."""
@@ -196,10 +217,12 @@ class Attempt:
             self._leader_ended(int(signal.SIGKILL))  # it will, when the kernel lets it
 
     def _wind_up(self) -> None:
-        """After the leader: wait for the others' last words, end them, close."""
+        """After the leader: wait for the others' last words, end them or let them go, close."""
+        if self._unannounced:
+            self.reap()
         if not self.alone:
-            self._end_the_others(time.monotonic())
-        if not (self.alone or self.ending.survivors):
+            self._see_to_the_others(time.monotonic())
+        if not (self.alone or self.ending.survivors or self.leftovers.kept):
             return
         self.pipes.drain()
         self.pipes.close()
@@ -209,19 +232,28 @@ class Attempt:
         self.phase = boxes.DONE
         self._write(self)
 
-    def _end_the_others(self, now: float) -> None:
-        if self._drain_until != FOREVER and (not self.pipes.is_open or now >= self._drain_until):
-            self._hurry()
-        if now >= self.ending.due:
-            self.ending.kill(now)
+    def _see_to_the_others(self, now: float) -> None:
+        leftovers = self.leftovers
+        if leftovers.is_waiting:
+            if not self.pipes.is_open:
+                leftovers.settle(now)
+            if self.output.over and self.ending.why is None:
+                self.ending.why = "output"
+                self._end_leftovers(now, asked=True)
+            elif now >= min(leftovers.due, self.ending.due):
+                self._end_leftovers(now, asked=self.ending.why is not None)
+        elif now >= self.ending.due:
+            self.ending.climb(now, 0)
             self.reap()
 
-    def _hurry(self) -> None:
-        """End what the leader left, without a drain; the leader's status is written down before."""
-        if self.phase == boxes.ENDED and self._drain_until != FOREVER:
-            self._write(self)
-            self._drain_until = FOREVER
-            self.ending.kill(time.monotonic())
+    def _end_leftovers(self, now: float, *, asked: bool) -> None:
+        """End what the leader left, or let it go; the leader's status is written down before."""
+        self._write(self)
+        if self.leftovers.are_gone(now, asked=asked):
+            self.reap()
+            return
+        if not self.leftovers.kept:
+            self.ending.leave(now)
             self.reap()
 
     def _remove_group(self) -> None:

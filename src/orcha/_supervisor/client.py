@@ -406,7 +406,7 @@ class Commands:
             return
         if isinstance(event, Ended | NotStarted):
             shim.is_over = True
-            shim.survivors = isinstance(event, Ended) and bool(event.survivors)
+            shim.survivors = isinstance(event, Ended) and (event.kept or bool(event.survivors))
             if shim.discarded:
                 self._free(shim)
                 self._roster.settle()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol, TypeAlias
 
+END, KEEP = "end", "keep"
+"""What becomes of processes that a command leaves behind: they are ended, or let go."""
 TRUNCATE, KILL, ROTATE = "truncate", "kill", "rotate"
 """What happens at the output limit: drop what comes after, end the command, or drop the oldest."""
 
@@ -47,6 +49,10 @@ class Spec(NamedTuple):
     """Whether it goes on while its service is away; builds that do not know this let it."""
     merge: bool = False
     """Whether its standard error is its standard output; builds that do not know this keep them apart."""
+    drain: float = 10.0
+    """Seconds after its first process's end in which what holds its output open may go on."""
+    leftovers: str = END
+    """What becomes of the processes that live then."""
 
 
 class Span(NamedTuple):
@@ -137,6 +143,11 @@ class Ended(NamedTuple):
     """Bytes of output that were not kept."""
     survivors: list[int]
     """Pids that not even SIGKILL ended within 30 s."""
+    leftovers: tuple[tuple[int, str], ...] = ()
+    """Pids and names of the first ones that the leader left and that were ended, or with `kept` let go."""
+    left: int = 0
+    """How many these were."""
+    kept: bool = False
 
 
 class NotStarted(NamedTuple):

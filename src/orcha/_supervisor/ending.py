@@ -16,6 +16,8 @@ GIVE_UP = 30.0
 """Seconds after the first SIGKILL when what lives is reported."""
 SWEEP = 0.05
 """Seconds that one sweep may take, so that the service is answered meanwhile."""
+LEFTOVERS = "leftovers"
+"""Why a signal is sent where nobody has asked for an end."""
 _FOREVER = float("inf")
 
 
@@ -57,6 +59,13 @@ class Ending:
         self._rungs = self._rungs[-1:]
         self.due = 0.0
 
+    def leave(self, now: float) -> None:
+        """End what the leader left: SIGTERM now, SIGKILL after the grace, or when that of a cancel is over."""
+        last = self._rungs[-1][0] if self._rungs else now + max(0.0, self._spec.grace)
+        self._rungs = [(now, int(signal.SIGTERM)), (max(now, last), int(signal.SIGKILL))]
+        self._ahead = self._ahead or _get_ahead()
+        self.climb(now, 0)
+
     def climb(self, now: float, leader: int) -> None:
         """Do what the rung that is due says; `leader` is not reaped, so that its group is its own."""
         number = int(signal.SIGKILL)
@@ -65,8 +74,8 @@ class Ending:
         if number == signal.SIGKILL:
             self.kill(now, leader)
             return
-        self.signals.append((time.time(), number, self.why or ""))
-        if number == self._spec.stop_signal:
+        self.signals.append((time.time(), number, self.why or LEFTOVERS))
+        if number == self._spec.stop_signal and leader:
             _signal_group(leader, number)
         else:
             self._tree.signal(number)
@@ -83,7 +92,7 @@ class Ending:
         if not self._kills:
             self._ahead = self._ahead or _get_ahead()
             self._first_kill = now
-            self.signals.append((time.time(), int(signal.SIGKILL), self.why or "leftovers"))
+            self.signals.append((time.time(), int(signal.SIGKILL), self.why or LEFTOVERS))
         self._kills += 1
         if self._kills < 3:
             self._tree.signal(signal.SIGKILL)
@@ -91,7 +100,7 @@ class Ending:
             self._tree.sweep(SWEEP)
             self._tree.signal(signal.SIGKILL)
         if now - self._first_kill > GIVE_UP:
-            self.survivors = sorted(child.pid for child in self._tree.living())
+            self.survivors = sorted(child.pid for child in self._tree.members())
         self._rungs = []
         self.due = now + min(0.002 * 2 ** min(self._kills, 6), 0.1)
 

@@ -90,6 +90,10 @@ class Group:
         """The files through which a process enters."""
         return [f"{folder}/cgroup.procs" for folder in sorted(set(self._folders.values()))]
 
+    def members(self) -> list[int]:
+        """Give the processes that are in them, whoever their parents are."""
+        return sorted({int(word) for path in self.procs for word in _read(path).split()})
+
     def ran_out(self) -> bool:
         """Say whether the kernel killed a process for want of memory."""
         folder = self._folders.get("memory")

@@ -54,6 +54,7 @@ class Known:
         self.is_over = False
         """Whether that attempt's end was heard of."""
         self.survivors = False
+        """Whether something of that attempt lives on after its end: then no other attempt is given to it."""
         self.discarded = False
         """Whether nobody wants to hear of that attempt."""
         self.refused = False
@@ -128,4 +129,7 @@ def _ended(frame: Frame) -> Ended:
         head["last"],
         head["dropped"],
         head["survivors"],
+        tuple((int(pid), str(name)) for pid, name in head.get("leftovers", ())),
+        head.get("left", 0),
+        head.get("kept", False),
     )

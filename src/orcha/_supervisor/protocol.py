@@ -38,9 +38,10 @@ _NUMBERS = {
     "pids": _MOST,
     "cpu_share": _MOST,
     "output_limit": _MOST,
+    "drain": _MOST,
 }
 """What of a specification is a number, and the largest."""
-_NEVER_NONE = frozenset({"stop_signal", "grace", "output_limit", "output_policy", "outlives"})
+_NEVER_NONE = frozenset({"stop_signal", "grace", "output_limit", "output_policy", "outlives", "drain", "leftovers"})
 
 _LENGTHS = struct.Struct("!II")
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode

@@ -328,8 +328,8 @@ class Shim:
     def _forget(self, attempt: Attempt) -> None:
         if not attempt.is_over:
             return
-        if attempt.ending.survivors:
-            self._wanted, self._exit_code = False, 1  # nobody else gets a shim with processes of another attempt
+        if attempt.ending.survivors or attempt.leftovers.kept:  # nobody else gets a shim with another's processes
+            self._wanted, self._exit_code = False, int(not attempt.leftovers.kept)
         attempt.output.close()
         self._attempt = None
 

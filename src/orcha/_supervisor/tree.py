@@ -10,13 +10,15 @@ import signal
 from typing import NamedTuple
 
 from orcha._processes.identity import NO_SUCH_PROCESS, read_stat
-from orcha._processes.sweep import sweep
-from orcha._processes.tag import children_of, exactly, read_tag
+from orcha._processes.sweep import living, sweep, tagged_since
+from orcha._processes.tag import children_of, exactly, read_tag, untag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_NO_TURN = 0.2
+"""Seconds in which the pids of a system do not come round."""
 _LOOKS = 5
 """Looks for processes that were started while others were signalled."""
 
@@ -44,11 +46,39 @@ class Tree:
             yield child
             waiting += [Child(pid, child.pid) for pid in children_of(child.pid)]
 
+    def members(self) -> list[Child]:
+        """Give the processes that run now, with those that carry the tag and descend from others by now.
+
+        Such are orphans in a namespace of process ids that is not the attempt's own (pid_namespaces(7)): their parent
+        is the first process of that.
+        """
+        found = list(self.living())
+        known = {child.pid for child in found}
+        return found + [Child(one.pid, 0) for one in living(exactly(self._tag)) if one.pid not in known]
+
+    def are_others(self, first: int, since: float) -> bool:
+        """Tell whether something of the attempt lives that is no child of this process, which has none.
+
+        `first` is the attempt's first process, `since` how many seconds ago it was started: what is of the attempt has
+        a later pid, and where these are few they are looked at one by one.
+        """
+        if since < _NO_TURN:
+            found = tagged_since(exactly(self._tag), first)
+            if found is not None:
+                return found
+        return bool(living(exactly(self._tag)))
+
+    def let_go(self) -> None:
+        """Take the tag off all there are, so that nobody ends them for it."""
+        for _ in range(_LOOKS):
+            if not [child for child in self.members() if read_tag(child.pid) == self._tag and untag(child.pid)]:
+                return
+
     def signal(self, number: int) -> int:
         """Send a signal to each process once; give how many had it."""
         done: set[int] = set()
         for _ in range(_LOOKS):
-            new = [child for child in self.living() if child.pid not in done]
+            new = [child for child in self.members() if child.pid not in done]
             done.update(child.pid for child in new if self.send(child, number))
             if not new:
                 break
@@ -56,7 +86,7 @@ class Tree:
 
     def resume(self) -> None:
         """Let the stopped ones go on, so that they see the signals they were sent."""
-        for child in self.living():
+        for child in self.members():
             stat = read_stat(child.pid)
             if stat is not None and stat.state == "T":
                 self.send(child, signal.SIGCONT)

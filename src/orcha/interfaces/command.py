@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from orcha.interfaces.petition import ActionCallbackT
 
 GIBIBYTE = 1 << 30
+LEFTOVERS = ("end", "keep")
+"""What becomes of processes that a command leaves behind: they are ended, or let go."""
 OUTPUT_POLICIES = ("truncate", "kill", "rotate")
 """What happens beyond the output limit: the rest is dropped, the command is ended, or the oldest is dropped."""
 _SIGNALS = frozenset(int(number) for number in signal.Signals)
@@ -143,6 +145,11 @@ class CommandPetition(Petition):
     """Bytes of output that are kept."""
     output_policy: Literal["truncate", "kill", "rotate"] = field(default="truncate", kw_only=True, compare=False)
     """What happens beyond `output_limit`."""
+    drain: float = field(default=10.0, kw_only=True, compare=False)
+    """Seconds after the end of its first process in which processes that hold its output open may go on writing."""
+    leftovers: Literal["end", "keep"] = field(default="end", kw_only=True, compare=False)
+    """What becomes of the processes that it leaves behind then: they get SIGTERM, and after `grace` SIGKILL; or they
+    are let go, and are out of Orcha's hands from then on. After a cancel or a limit they are ended in any case."""
     retry: Retry | None = field(default=None, kw_only=True, compare=False)
     """When it is run again after it failed; None for never, or as its policy says."""
 
@@ -166,6 +173,9 @@ class CommandPetition(Petition):
         _number("grace", self.grace, least=0.0)
         if not isinstance(self.merge, bool):
             raise TypeError(f"merge is True or False, not {type(self.merge).__name__}")
+        _number("drain", self.drain, least=0.0)
+        if self.leftovers not in LEFTOVERS:
+            raise ValueError(f"leftovers is one of {', '.join(LEFTOVERS)}, not {self.leftovers!r:.80}")
         self._check_limits()
 
     def _check_limits(self) -> None:
@@ -261,4 +271,4 @@ def _number(name: str, value: object, *, least: float) -> None:
         )
 
 
-__all__ = ["OUTPUT_POLICIES", "CommandPetition", "Retry"]
+__all__ = ["LEFTOVERS", "OUTPUT_POLICIES", "CommandPetition", "Retry"]

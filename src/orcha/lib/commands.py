@@ -23,7 +23,7 @@ _MOST_DIGITS = 9
 LONGEST_LABEL = 200
 _COMMAND = frozenset(
     (
-        *("argv", "cwd", "env", "umask", "stdin", "tty", "merge", "stop_signal", "grace"),
+        *("argv", "cwd", "env", "umask", "stdin", "tty", "merge", "stop_signal", "grace", "drain", "leftovers"),
         *("idle_timeout", "cpu_timeout", "memory", "pids", "cpu_share", "output_limit", "output_policy"),
     )
 )
@@ -32,7 +32,10 @@ _POLICY = frozenset(("on_interrupt", "timeout", "queue_timeout", "group", "needs
 """Keys that are fields of its policy."""
 _OTHERS = frozenset(("priority", "retry", "queue", "label"))
 _WITH_DEFAULTS = frozenset(
-    ("cwd", "stdin", "merge", "stop_signal", "grace", "output_limit", "output_policy", "on_interrupt", "if_exists")
+    (
+        *("cwd", "stdin", "merge", "stop_signal", "grace", "drain", "leftovers", "output_limit", "output_policy"),
+        *("on_interrupt", "if_exists"),
+    )
 )
 """Keys for which None means the default, too."""
 

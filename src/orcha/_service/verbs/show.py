@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _COMMAND = (
     *("argv", "cwd", "umask", "stdin", "tty", "merge", "stop_signal", "grace", "idle_timeout"),
-    *("cpu_timeout", "memory", "pids", "cpu_share", "output_limit", "output_policy", "retry", "label", "once"),
+    *("cpu_timeout", "memory", "pids", "cpu_share", "output_limit", "output_policy", "drain", "leftovers"),
+    *("retry", "label", "once"),
 )
 """What is shown of a command; of its environment only the names."""
 

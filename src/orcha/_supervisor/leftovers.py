@@ -1,0 +1,106 @@
+"""What a command leaves behind when its first process has ended: how long it may go on, and whether it is let go."""
+
+from __future__ import annotations
+
+import os
+
+from orcha._processes.identity import read_stat
+from orcha._processes.system import read_small
+from orcha._supervisor.contract import KEEP
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orcha._supervisor.contract import Spec
+    from orcha._supervisor.tree import Tree
+
+LAST_WORDS = 1.0
+"""Seconds that the others have where the command was asked to end."""
+SETTLE = 0.2
+"""Seconds in which what holds no output open may end by itself."""
+LOOKS_AGAIN = 0.02
+"""Seconds between two looks at processes that are exiting."""
+MOST_NAMED = 10
+EXITING = 30.0
+"""Seconds that a process may take to exit, as one that writes a large core file, before it is treated as any other."""
+_FLAG_EXITING = 0x4  # PF_EXITING of <linux/sched.h>, in the field `flags` of proc_pid_stat(5)
+_FOREVER = float("inf")
+
+
+class Leftovers:
+    """Decides when the leftovers of one attempt are ended; times are of the monotonic clock."""
+
+    def __init__(self, spec: Spec, tree: Tree) -> None:
+        """Have none: the leader runs."""
+        self.due = _FOREVER
+        """When their time is over."""
+        self.named: list[tuple[int, str]] = []
+        """Pids and names of the first ones that were ended, or let go."""
+        self.count = 0
+        self.kept = False
+        """Whether they were let go."""
+        self._spec = spec
+        self._tree = tree
+        self._since = 0.0
+        self._settles = False
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether they may go on for now."""
+        return self.due != _FOREVER
+
+    def wait(self, now: float, *, asked: bool) -> None:
+        """Let them go on: the leader has ended, by itself or because it was `asked` to."""
+        self._since = now
+        self.due = now + (min(self._spec.drain, LAST_WORDS) if asked else self._spec.drain)
+
+    def settle(self, now: float) -> None:
+        """Note that none of them holds the command's output open any more."""
+        if not self._settles:
+            self._settles = True
+            self.due = min(self.due, now + SETTLE)
+
+    def are_gone(self, now: float, *, asked: bool) -> bool:
+        """Name those that live, and let them go where that is wanted; True where all are exiting already."""
+        living = [child.pid for child in self._tree.members() if not _is_exiting(child.pid)]
+        if not living and now < self._since + EXITING:
+            self.due = now + LOOKS_AGAIN
+            return True
+        self.due = _FOREVER
+        if not asked:
+            self.count = len(living)
+            self.named = [(pid, _name(pid)) for pid in living[:MOST_NAMED]]
+            self.kept = self._spec.leftovers == KEEP and bool(living)
+            if self.kept:
+                self._tree.let_go()
+        return False
+
+
+def _is_exiting(pid: int) -> bool:
+    """Tell whether a process is gone, or on its way."""
+    try:
+        text = read_small(f"/proc/{pid}/stat")
+    except (FileNotFoundError, ProcessLookupError):
+        return not _is_there(pid)
+    stat = read_stat(pid)
+    fields = text[text.rfind(b")") + 2 :].split()
+    return stat is None or stat.is_dead or (len(fields) > 6 and bool(int(fields[6]) & _FLAG_EXITING))
+
+
+def _is_there(pid: int) -> bool:
+    """Tell whether a process is there that /proc does not show."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _name(pid: int) -> str:
+    """Give a process's name for people."""
+    try:
+        text = read_small(f"/proc/{pid}/comm").decode("utf-8", "replace").rstrip("\n")
+    except OSError:
+        return "?"
+    return "".join(each if each.isprintable() else "?" for each in text) or "?"
