@@ -447,3 +447,18 @@ sys.exit(0 if codes == [0] else 9)
 """
     with running(tmp_path, body) as process:
         assert process.wait() == 0
+
+
+def test_a_crash_in_c_code_names_itself_and_stays_a_crash(tmp_path):
+    body = """
+import ctypes
+ServiceManager.join = lambda self: ctypes.string_at(0)
+start_service(ServiceWrapper(ServiceManager()))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONFAULTHANDLER"}
+    crashed = subprocess.run(
+        command(tmp_path, body), capture_output=True, text=True, timeout=60, check=False, env=environment, cwd=tmp_path
+    )
+    assert crashed.returncode == -signal.SIGSEGV
+    assert "Fatal Python error: Segmentation fault" in crashed.stderr
+    assert "in string_at" in crashed.stderr

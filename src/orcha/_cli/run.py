@@ -83,7 +83,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         type=options.variable,
         action="append",
         default=[],
-        help="set a variable; K alone: as it is here",
+        help="set a variable; K alone: as it is here, which no other user of the machine can read, as they can K=V",
     )
     add("--all-env", action="store_true", help="pass all variables, not only those that are allowed")
     add("-i", "--stdin", action="store_true", help="pass standard input; with --detach who attaches does")

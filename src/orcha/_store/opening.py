@@ -107,6 +107,7 @@ def connect(database: Path, limits: Limits, *, vfs: str | None = None, reading: 
         "wal_autocheckpoint": 0,
         "journal_size_limit": limits.log,
         "synchronous": 2,
+        "secure_delete": 1,
     }
     for name, value in settings.items():
         connection.execute(f"PRAGMA {name} = {value}")

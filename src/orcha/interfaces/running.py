@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -37,6 +38,7 @@ class Run:
 
     def serve(self, signals: Iterable[int]) -> Never:
         """Start, wait until it has stopped, exit."""
+        _name_crashes()
         if threading.current_thread() is threading.main_thread():
             self._watch(signals)
         try:
@@ -122,6 +124,15 @@ def _place_of(manager: Serving) -> str:
     """Give where a manager listens."""
     address, port = getattr(manager, "listen_address", None), getattr(manager, "port", None)
     return f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
+
+
+def _name_crashes() -> None:
+    """Have a crash in C code write the stacks of all threads to stderr, for a daemon its log; the crash stays one."""
+    import faulthandler
+
+    if sys.stderr is not None and not faulthandler.is_enabled():
+        with contextlib.suppress(OSError, ValueError):  # a stderr of a plugin's own, which has no descriptor
+            faulthandler.enable()
 
 
 def _read_signal(reader: int) -> int:
