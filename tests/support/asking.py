@@ -21,7 +21,7 @@ from orcha._wire import values
 from orcha._wire.endpoint import Endpoint
 from orcha._wire.frames import MAX_FRAME, FrameReader, decode_service_message
 from orcha._wire.messages import Data, Item, List, Record, Reply, Rows, Submit, Submitted, Verdict
-from orcha.interfaces import Message, Petition, Policy
+from orcha.interfaces import Message, Petition, Policy, Retry
 from support.waiting import wait_for
 
 EVERY = 0b1111110
@@ -70,7 +70,10 @@ class GateManager:
         def may_run(petition: Petition) -> bool:
             return not extras.get("waits") or str(petition.id) in self.allowed
 
-        given = {name: extras[name] for name in ("group", "needs", "once", "if_exists") if name in extras}
+        names = ("group", "needs", "once", "if_exists", "queue_timeout")
+        given: dict[str, Any] = {name: extras[name] for name in names if name in extras}
+        if "retry" in extras:
+            given["retry"] = Retry(**extras["retry"])
         petition = Petition(m.id, extras["queue"], act, may_run, policy=Policy(**given))
         petition.priority = extras.get("priority", 0)
         return petition

@@ -85,7 +85,7 @@ class World(HookSide):
     def _boot(self) -> None:
         self.store.begin(nonce=1, boot_id="boot", uid=0, now=self.time)
         self.begin(Machine(next_seq=self.store.next_seq(), hot=self.hot))
-        self.machine.now = self.clock
+        self.machine.now = self.machine.steady = self.clock
         self.store.full = False
         self.ladders: set[Attempt] = set()
         self.appended: dict[bytes, list[tuple[str, int, object]]] = {}
@@ -300,7 +300,7 @@ class World(HookSide):
     def time_passes(self) -> None:
         """What waits for its time has waited long enough."""
         self.clock += 100
-        self.machine.now = self.clock
+        self.machine.now = self.machine.steady = self.clock
         for record in list(self.machine.records.values()):
             if record.due is not None:
                 self.machine.rises(record.seq)

@@ -34,7 +34,7 @@ def run(namespace: argparse.Namespace) -> int:
     from orcha._cli import each, render
     from orcha._cli.connection import connected
 
-    until = None if namespace.timeout is None else render.now() + namespace.timeout
+    until = None if namespace.timeout is None else render.steady() + namespace.timeout
     ends: list[dict[str, Any]] = []
     code = 0
     with connected() as service:
@@ -74,7 +74,7 @@ def for_end(service: Session, identity: str, until: float | None = None) -> dict
     if details["state"] != "ended":
         channel, details = service.from_its_end(identity)
         while details["state"] != "ended":
-            left = None if until is None else max(0.0, until - render.now())
+            left = None if until is None else max(0.0, until - render.steady())
             try:
                 value = channel.get(timeout=left)
             except queue.Empty:

@@ -114,6 +114,7 @@ class Commanding(Ending):
         self._step(record, _GOES, state, hook_pending=True)
         record.state = state
         record.due = due
+        record.rests_until = None if due is None else self._steadily(due)
         self._rest(record)
 
     def rises(self, seq: int) -> None:
@@ -141,6 +142,6 @@ class Commanding(Ending):
     def rest(self, record: Record, due: float) -> None:
         """Take a stored petition that waits for its next attempt's time."""
         record.phase = Phase.RESTING
-        record.due = due
+        record.due, record.rests_until = due, self._steadily(due)
         self.records[record.seq] = record
         self.live[record.key] = record

@@ -218,8 +218,8 @@ class Ending(Retrying):
         """Let one that rests wait again, if its time has come and no on_finish is owed."""
         if record.phase is not _RESTING or record.seq in self.owing:
             return
-        if record.due is None or record.due <= self.now:
-            record.due = None
+        if record.rests_until is None or record.rests_until <= self.steady:
+            record.due = record.rests_until = None
             record.phase = _WAITING
             if record.state is _QUEUED:
                 self._enqueue(record)

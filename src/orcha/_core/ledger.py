@@ -27,6 +27,9 @@ class Ledger:
     def __init__(self, *, next_seq: int = 1, hot: int = 10_000) -> None:
         """Start empty; the first petition gets the sequence number `next_seq`."""
         self.now = 0.0
+        """Seconds since 1970, as rows and people are told; a clock that is set now and then."""
+        self.steady = 0.0
+        """Seconds of a clock that nobody sets, by which is decided what is due."""
         self.next_seq = next_seq
         self.records: dict[int, Record] = {}
         """Petitions being converted, held ones, hot ones of the waiting, and all that run, by sequence."""
@@ -128,6 +131,10 @@ class Ledger:
         waiters, record.waiters = record.waiters, []
         for waiter in waiters:
             self.effects.append(Effect(_ANSWER, record, waiter))
+
+    def _steadily(self, due: float) -> float:
+        """Give the time `due` on the clock that nobody sets."""
+        return self.steady + max(0.0, due - self.now)
 
     # --- slots and ids ------------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ class Phase(IntEnum):
 class Cancellation:
     """A cancel, a limit or a shutdown that has been decided for a petition."""
 
-    __slots__ = ("code", "due", "outcome", "reason", "requeue")
+    __slots__ = ("code", "due", "outcome", "reason", "requeue", "rests_until")
 
     def __init__(
         self,
@@ -48,13 +48,18 @@ class Cancellation:
         *,
         requeue: State | None = None,
         due: float | None = None,
+        rests_until: float | None = None,
     ) -> None:
-        """Take how it will end, once it has; or the state to which it goes then, and from when on it waits there."""
+        """Take how it will end, once it has; or the state to which it goes then, and from when on it waits there.
+
+        That time is given on both clocks.
+        """
         self.outcome = outcome
         self.code = code
         self.reason = reason
         self.requeue = requeue
         self.due = due
+        self.rests_until = rests_until
 
 
 class Record:
@@ -85,6 +90,7 @@ class Record:
         "processes_gone",
         "queue_timeout",
         "reason",
+        "rests_until",
         "retry",
         "returned",
         "run",
@@ -125,7 +131,9 @@ class Record:
         self.command = False
         """Whether it is a command: executed by processes that outlive the service, not by a thread."""
         self.due: float | None = None
-        """Wall-clock time before which it does not wait again."""
+        """Wall-clock time of its next attempt, as it is kept and told."""
+        self.rests_until: float | None = None
+        """The same on the monotonic clock, which nobody sets: before that it does not wait again."""
         self.state = State.QUEUED
         self.phase = Phase.CONVERTING
         self.attempt = 0

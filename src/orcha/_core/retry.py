@@ -69,6 +69,29 @@ def retry_due(retry: Retry | None, ended: Ended, *, retries: int, now: float, ch
     return now + pause(retry, retries + 1, chance)
 
 
+def remaining(due: float, now: float, decided: float | None) -> float:
+    """Give the seconds until `due`, times being of a clock that may have been set since.
+
+    They are no more than there were when that was `decided`, if that is known.
+
+    >>> remaining(110.0, 104.0, 100.0), remaining(110.0, 200.0, 100.0), remaining(110.0, -3500.0, 100.0)
+    (6.0, 0.0, 10.0)
+    """
+    left = max(0.0, due - now)
+    return left if decided is None else min(left, max(0.0, due - decided))
+
+
+def decided_at(history: str | None) -> float | None:
+    """Give when the last of the ended attempts was over, and so what follows on it decided; None where nobody knows.
+
+    >>> decided_at('[{"attempt": 1, "started": 5.0, "ended": 7.0}]'), decided_at(None)
+    (7.0, None)
+    """
+    attempts = json.loads(history or "[]")
+    known = [attempts[-1].get("started"), attempts[-1].get("ended")] if attempts else []
+    return max((time for time in known if time is not None), default=None)
+
+
 class Tries(NamedTuple):
     """What decides whether an attempt that is an action is followed by another one."""
 

@@ -25,11 +25,11 @@ class Retrying(Ledger):
         if due is None:
             return False
         record.outcome, record.code, record.reason = Outcome.FAILED, code, reason
-        self._queue_again(record, STARTING, due)
+        self._queue_again(record, STARTING, due, self._steadily(due))
         record.phase = Phase.FINISHED
         return True
 
-    def _queue_again(self, record: Record, states: int, due: float) -> None:
+    def _queue_again(self, record: Record, states: int, due: float, rests_until: float) -> None:
         """Have it queued, from `due` on, with what is known of its attempt."""
         tries, outcome = record.tries, record.outcome
         assert tries is not None
@@ -46,7 +46,7 @@ class Retrying(Ledger):
         self._step(record, states, State.QUEUED, hook_pending=True)
         self.changes.retries[record.seq] = RetryStep(record.seq, due, tries.retries + 1, history)
         record.state = State.QUEUED
-        record.due = due
+        record.due, record.rests_until = due, rests_until
         record.why = told(record.attempt, record.code, due)
 
     def _or_tried_again(self, record: Record, cancellation: Cancellation) -> Cancellation:
@@ -59,7 +59,7 @@ class Retrying(Ledger):
         if due is None:
             return cancellation
         self.changes.retries[record.seq] = RetryStep(record.seq, due, record.tries.retries + 1)
-        return _again(cancellation, due)
+        return _again(cancellation, due, self._steadily(due))
 
     def _overruled(self, record: Record, cancellation: Cancellation) -> Cancellation:
         """Give what becomes of one that is to be tried again, and whose action has not returned, when it is ended.
@@ -67,10 +67,11 @@ class Retrying(Ledger):
         One that takes too long to return is tried again all the same, if it does return.
         """
         due, record.due = record.due, None
+        until, record.rests_until = record.rests_until, None
         record.outcome = record.code = record.reason = record.why = None
-        if cancellation.outcome is not Outcome.TIMED_OUT or due is None:
+        if cancellation.outcome is not Outcome.TIMED_OUT or due is None or until is None:
             return cancellation
-        return _again(cancellation, due)
+        return _again(cancellation, due, until)
 
     def _end_for_good(self, record: Record) -> None:
         """Have one whose on_start hangs not tried again: its on_finish, for which that would wait, may never come."""
@@ -83,7 +84,8 @@ class Retrying(Ledger):
         """Have an attempt that took too long, and of which nothing lives any more, followed by another one."""
         record.cancellation = None
         record.outcome, record.code, record.reason = cancellation.outcome, cancellation.code, cancellation.reason
-        self._queue_again(record, CANCELLING, due)
+        until = self._steadily(due) if cancellation.rests_until is None else cancellation.rests_until
+        self._queue_again(record, CANCELLING, due, until)
         self._rest(record)
 
     def _rest(self, record: Record) -> None:
@@ -102,5 +104,6 @@ def is_decided(record: Record) -> bool:
     return record.phase is Phase.FINISHED and record.state is State.QUEUED
 
 
-def _again(cancellation: Cancellation, due: float) -> Cancellation:
-    return Cancellation(cancellation.outcome, cancellation.code, cancellation.reason, requeue=State.QUEUED, due=due)
+def _again(decided: Cancellation, due: float, until: float) -> Cancellation:
+    again = {"requeue": State.QUEUED, "due": due, "rests_until": until}
+    return Cancellation(decided.outcome, decided.code, decided.reason, **again)  # type: ignore[arg-type]  # by their names

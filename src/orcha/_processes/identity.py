@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import time
 from typing import NamedTuple
 
 from orcha._processes.system import read_small
@@ -49,6 +50,11 @@ class Stat(NamedTuple):
     def is_stopped(self) -> bool:
         """Whether a signal or a debugger stopped it."""
         return self.state in "Tt"
+
+
+def since_boot() -> float:
+    """Give the seconds since the system's start, as /proc counts them: no clock that is set, nor one that sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def boot_id() -> str:

@@ -6,7 +6,6 @@ import logging
 import random
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -259,7 +258,7 @@ class CommandRunner:
         machine.keep_command(step)
         if again and end.due is not None:
             record.why = told(record.attempt, end.code, end.due)
-            self.rise_at(record.seq, end.due)
+            self.rise(record)
         self._forget(record.seq, record.attempt)
 
     def _due(self, record: Record, seen: RetryEnded) -> float | None:
@@ -345,17 +344,18 @@ class CommandRunner:
 
     # --- time ---------------------------------------------------------------------------------------------------
 
-    def rise_at(self, seq: int, due: float) -> None:
-        """Have a petition wait again at that wall-clock time."""
+    def rise(self, record: Record) -> None:
+        """Have a petition that rests wait again when its time has come."""
+        until = record.rests_until
+        if until is None:
+            return
 
         def rise() -> None:
-            record = self._engine.machine.records.get(seq)
-            if record is not None and record.due is not None and record.due > self._engine.machine.now:
-                self.rise_at(seq, record.due)  # the clock was set back
-            else:
-                self._engine.machine.rises(seq)
+            machine = self._engine.machine
+            machine.steady = max(until, machine.steady)  # it is of the batch's begin
+            machine.rises(record.seq)
 
-        self._engine.timers.at(time.monotonic() + max(0.0, due - time.time()), rise)
+        self._engine.timers.at(until, rise)
 
     def settle(self) -> None:
         """Be done with a batch; where others are about to start, what is held back goes with them."""

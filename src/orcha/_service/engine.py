@@ -104,7 +104,7 @@ class Engine:
         self.paused = False
         self.groups = Groups(self)
         self.once = Once(self)
-        self.statistics = Statistics(time.time())
+        self.statistics = Statistics(time.time(), time.monotonic())
         self.visits = Visits(self)
         self.commands = CommandRunner(self)
         self.claims = Claims(self)
@@ -113,6 +113,7 @@ class Engine:
         self.retention = Retention(self)
         self.keeping = Keeping(self)
         self.tombstones: dict[bytes, float] = {}
+        """Tokens of submits that are cancelled when they come, with the monotonic time until which that is known."""
         self.flying: dict[bytes, Record] = {}
         """Petitions that are neither kept nor refused yet, by token."""
         self.also_ask: dict[bytes, list[tuple[Submission, int, bytes | None]]] = {}
@@ -253,7 +254,7 @@ class Engine:
         """Count what was kept: nobody waits for that, so it is done last."""
         changes, self._uncounted = self._uncounted, None
         if changes is not None:
-            self.statistics.note(changes, self.machine.records, self.machine.now)
+            self.statistics.note(changes, self.machine.records, self.machine.now, self.machine.steady)
 
     def flush(self) -> None:
         """Send the replies."""

@@ -13,6 +13,7 @@ from orcha._core.state import State
 from orcha._processes.identity import boot_id
 from orcha._service import retrying
 from orcha._service.loading import record_of
+from orcha._service.verbs.cancel import TOMBSTONE_SECONDS
 from orcha._store.contract import CommandRow
 from orcha._supervisor import contract
 from orcha._supervisor.burying import sweep_unboxed
@@ -35,7 +36,7 @@ def is_claimed(row: Row) -> bool:
 def recover_all(engine: Engine) -> None:
     """Bring every petition of its managers to a known place, in one transaction; then load what waits."""
     machine = engine.machine
-    machine.now = time.time()
+    machine.now, machine.steady = time.time(), time.monotonic()
     engine.groups.load()
     engine.once.load()
     recovery = _Recovery(engine)
@@ -49,7 +50,8 @@ def recover_all(engine: Engine) -> None:
         engine.visits.owe_on_finish(record)
     waiting = merge(*(engine.store.waiting(name) for name in engine.managers.names))
     machine.load_waiting([(w.priority, w.seq, w.id) for w in waiting if w.seq not in recovery.resting])
-    engine.tombstones.update(engine.store.all_tombstones(machine.now))
+    for token, until in engine.store.all_tombstones(machine.now).items():
+        engine.tombstones[token] = machine.steady + min(TOMBSTONE_SECONDS, until - machine.now)
 
 
 class _Recovery:
@@ -145,7 +147,7 @@ class _Recovery:
             if record.state is State.QUEUED and engine.managers.serves(row.manager):
                 record.why = told(row.attempt, None, due[row.seq])
                 engine.machine.rest(record, due[row.seq])
-                engine.commands.rise_at(row.seq, due[row.seq])
+                engine.commands.rise(record)
                 self.resting.add(row.seq)
 
     def turn_away(self) -> None:

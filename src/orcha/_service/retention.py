@@ -21,6 +21,12 @@ class Retention:
     def __init__(self, engine: Engine) -> None:
         """Belong to an engine."""
         self._engine = engine
+        self._began = time.time(), time.monotonic()
+
+    def _now(self) -> float:
+        """Give the time by which ages are told: a clock that is set forward makes nothing older."""
+        wall, steady = self._began
+        return min(time.time(), wall + time.monotonic() - steady)
 
     def start(self) -> None:
         """Begin: the first round is due soon, so that a restart prunes too."""
@@ -28,7 +34,7 @@ class Retention:
 
     def _round(self) -> None:
         engine, settings = self._engine, self._engine.settings
-        now = time.time()
+        now = self._now()
         if not engine.machine.granted and not engine.machine.waiting:
             gc.collect()  # nobody waits for it now
         candidates = engine.store.prunable(
@@ -45,6 +51,6 @@ class Retention:
         ][:AT_ONCE]
         changes.deleted.extend(forgotten)
         pause = 0.05 if len(forgotten) == AT_ONCE else min(EVERY, max(1.0, settings.keep_least))
-        for token in [token for token, until in engine.tombstones.items() if until < now]:
+        for token in [token for token, until in engine.tombstones.items() if until < engine.machine.steady]:
             del engine.tombstones[token]
         engine.timers.at(time.monotonic() + pause, self._round)

@@ -6,14 +6,14 @@ import random
 from typing import TYPE_CHECKING
 
 from orcha._core.changes import RetryStep
-from orcha._core.retry import Tries, remembered
+from orcha._core.retry import Tries, decided_at, remaining, remembered
 from orcha._core.state import Outcome, State
 from orcha.interfaces.command import CommandPetition, Retry
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._service.engine import Engine
-    from orcha._store.contract import Row
+    from orcha._store.contract import CommandRow, RetryRow, Row
     from orcha.interfaces.petition import Petition
     from orcha.interfaces.policy import Policy
 
@@ -50,7 +50,7 @@ def rests(engine: Engine, record: Record) -> None:
     if record.due is None or record.command:
         return
     record.extras = engine.store.rows([record.seq])[0].extras
-    engine.commands.rise_at(record.seq, record.due)
+    engine.commands.rise(record)
 
 
 def due_of(engine: Engine, row: Row) -> float | None:
@@ -70,6 +70,10 @@ def due_of(engine: Engine, row: Row) -> float | None:
 
 
 def resting(engine: Engine) -> dict[int, float]:
-    """Give those that wait for the time of their next attempt, with that."""
-    due = {row.seq: row.due or 0.0 for row in engine.store.resting()}
-    return due | {row.seq: row.due or 0.0 for row in engine.store.retrying()}
+    """Give those that wait for the time of their next attempt, with that.
+
+    The clock may have been set back while no service ran: none waits longer than it was to when that was decided.
+    """
+    now = engine.machine.now
+    rows: list[CommandRow | RetryRow] = [*engine.store.resting(), *engine.store.retrying()]
+    return {row.seq: now + remaining(row.due or 0.0, now, decided_at(row.history)) for row in rows}

@@ -60,10 +60,11 @@ class Rate:
 class Statistics:
     """Counts what each transaction kept; the engine thread's."""
 
-    def __init__(self, started: float) -> None:
-        """Begin at the service's start, seconds since 1970."""
+    def __init__(self, started: float, steady: float) -> None:
+        """Begin at the service's start: in seconds since 1970, and on the monotonic clock, which measures."""
         self.started = started
         self.build = Build()
+        self._steady = steady
         self.accepted = 0
         self.starts = 0
         self.ends = 0
@@ -73,44 +74,48 @@ class Statistics:
         self._accepted, self._started, self._finished = Rate(), Rate(), Rate()
         self._running: dict[int, float] = {}
 
-    def note(self, changes: Changes, records: dict[int, Record], now: float) -> None:
-        """Count what a transaction has kept."""
+    def note(self, changes: Changes, records: dict[int, Record], now: float, steady: float) -> None:
+        """Count what a transaction has kept; `now` is compared with when petitions were submitted."""
         starts, ends = self.starts, self.ends
         self.accepted += len(changes.petitions)
         for new in changes.petitions:
             if new.state is _ENDED:
-                self._ended(new.seq, new.outcome, now)
+                self._ended(new.seq, new.outcome, steady)
             elif new.state is _STARTING:
-                self._begins(new.seq, new.submitted, now)
+                self._begins(new.seq, now - new.submitted, steady)
         for seq, step in changes.transitions.items():
             if step.state is _STARTING:
                 record = records.get(seq)
-                self._begins(seq, now if record is None else record.submitted, now)
+                self._begins(seq, 0.0 if record is None else now - record.submitted, steady)
             elif step.state is _ENDED:
-                self._ended(seq, step.outcome, now)
+                self._ended(seq, step.outcome, steady)
             elif step.state is _QUEUED or step.state is _HELD:
                 self._running.pop(seq, None)
-        self._accepted.add(len(changes.petitions), now)
-        self._started.add(self.starts - starts, now)
-        self._finished.add(self.ends - ends, now)
+        self._accepted.add(len(changes.petitions), steady)
+        self._started.add(self.starts - starts, steady)
+        self._finished.add(self.ends - ends, steady)
 
-    def _ended(self, seq: int, outcome: Outcome | None, now: float) -> None:
+    def _ended(self, seq: int, outcome: Outcome | None, steady: float) -> None:
         self.ends += 1
         if outcome is not None:
             self.outcomes[outcome] += 1
         begun = self._running.pop(seq, None)
         if begun is not None:
-            self.ran.append(now - begun)
+            self.ran.append(steady - begun)
 
-    def _begins(self, seq: int, submitted: float, now: float) -> None:
+    def _begins(self, seq: int, waited: float, steady: float) -> None:
         self.starts += 1
-        self._running[seq] = now
-        self.waited.append(max(0.0, now - submitted))
+        self._running[seq] = steady
+        self.waited.append(max(0.0, waited))
 
-    def rates(self, now: float) -> dict[str, float]:
+    def uptime(self, steady: float) -> float:
+        """Give the seconds since the service's start."""
+        return steady - self._steady
+
+    def rates(self, steady: float) -> dict[str, float]:
         """Give how many were accepted, started and ended a second in the last minute."""
         rates = {"accepted": self._accepted, "started": self._started, "ended": self._finished}
-        return {name: rate.a_second(now, self.started) for name, rate in rates.items()}
+        return {name: rate.a_second(steady, self._steady) for name, rate in rates.items()}
 
 
 def percentiles(times: Iterable[float]) -> dict[str, float | None]:

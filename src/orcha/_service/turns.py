@@ -91,7 +91,7 @@ class Turns:
         """Be the engine for one batch, timers aside."""
         engine = self._engine
         due = engine.timers.head
-        engine.machine.now = time.time()
+        engine.machine.now, engine.machine.steady = time.time(), time.monotonic()
         engine.visits.collect()
         self._handle(self.inbox.take(MOST_EVENTS))
         if engine.visits.are_urgent or not engine.has_work():  # else those that wait are asked when the answer has left
@@ -130,7 +130,7 @@ class Turns:
 
     def _cycle(self) -> None:
         engine = self._engine
-        engine.machine.now = time.time()
+        engine.machine.now, engine.machine.steady = time.time(), time.monotonic()
         engine.visits.collect()  # what was started may have finished: that event is among these
         self._handle(self.inbox.take(MOST_EVENTS))
         if self.inbox:

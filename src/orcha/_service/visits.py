@@ -210,6 +210,8 @@ class Visits:
                     converted.append(record)
                 elif record.phase is _ACTION:
                     self._engine.commands.converted(record)
+                elif record.state is _QUEUED and record.queue_timeout is not None:
+                    self._engine.ending.limit_wait(record)
             elif hook is ON_START:
                 self._started(record, result.error, called=result.value is not False)
             else:

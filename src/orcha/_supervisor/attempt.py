@@ -6,6 +6,7 @@ import os
 import signal
 import time
 
+from orcha._processes.identity import since_boot
 from orcha._supervisor import box as boxes
 from orcha._supervisor.ending import Ending
 from orcha._supervisor.leftovers import Leftovers
@@ -88,7 +89,7 @@ class Attempt:
         except (OSError, TypeError, OverflowError) as error:
             self.refuse(125, f"cannot start a command: {getattr(error, 'strerror', None) or error}")
             return
-        self.started = time.time()
+        self.started = since_boot()
         self.phase = boxes.STARTED
         self._write(self)
         self._began = time.monotonic()
@@ -97,7 +98,7 @@ class Attempt:
     def refuse(self, code: int, reason: str) -> None:
         """End it before it began."""
         self.status, self.reason, self.phase = code, reason, boxes.NOT_STARTED
-        self.started = self.ended = time.time()
+        self.started = self.ended = since_boot()
         self.pipes.close()
         self._remove_group()
         self._write(self)
@@ -198,7 +199,7 @@ class Attempt:
         }
 
     def _leader_ended(self, status: int) -> None:
-        self.status, self.phase, self.ended = status, boxes.ENDED, time.time()
+        self.status, self.phase, self.ended = status, boxes.ENDED, since_boot()
         self.pipes.release()
         self.leftovers.wait(time.monotonic(), asked=self.ending.why is not None)
 

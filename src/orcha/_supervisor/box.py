@@ -40,7 +40,7 @@ class Box(NamedTuple):
     channel: bytes = b""
     leader: int = 0
     started: float = 0.0
-    """When the leader was started, in seconds since 1970."""
+    """When the leader was started, in seconds since the system's start, as /proc tells it: no clock that is set."""
     status: int = 0
     """The leader's wait status; an exit code where it was not started."""
     last_chunk: int = 0

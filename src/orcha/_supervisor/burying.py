@@ -8,7 +8,6 @@ import os
 import select
 import signal
 import threading
-import time
 from typing import NamedTuple
 
 from orcha._processes.identity import Identity, boot_id, open_pidfd, read_stat
@@ -29,7 +28,7 @@ GONE = 5.0
 """Seconds that a killed shim has to be gone."""
 _DEADLINE = 5.0
 _AGREES = 2.0
-"""Seconds between a start as the shim saw it and as the kernel does: it is kept in ticks, and the clock may drift."""
+"""Seconds between a start as the shim saw it and as the kernel does, which counts ticks."""
 _EXECUTED = frozenset({boxes.TAKEN, boxes.STARTED, boxes.ENDED, boxes.DONE})
 
 
@@ -101,8 +100,8 @@ def end(shim: Identity) -> None:
 def sweep_unboxed(leader: int, started: float) -> bool:
     """Kill an attempt and its shim, whose box and socket were removed; tell whether it was there.
 
-    It is known by its leader, whose process id in this boot is given with when it was started (seconds since 1970): a
-    process of that time which carries a tag bears its attempt's, as do the shim and all that it started.
+    It is known by its leader, whose process id in this boot is given with when it was started (seconds since boot):
+    a process of that time which carries a tag bears its attempt's, as do the shim and all that it started.
     """
     tag = read_tag(leader)
     if not ordinal_of(tag) or not _was_started(leader, started):
@@ -115,8 +114,7 @@ def _was_started(pid: int, at: float) -> bool:
     stat = read_stat(pid)
     if stat is None:
         return False
-    age = time.clock_gettime(time.CLOCK_BOOTTIME) - stat.start_time / os.sysconf("SC_CLK_TCK")
-    return abs(time.time() - age - at) < _AGREES
+    return abs(stat.start_time / os.sysconf("SC_CLK_TCK") - at) < _AGREES
 
 
 def forget(folder: Path, shim: str) -> None:

@@ -99,7 +99,7 @@ class Started(NamedTuple):
     attempt: int
     pid: int
     start_time: float
-    """Seconds since 1970."""
+    """Seconds since the system's start."""
     boot_id: str
     shim: str
 

@@ -91,9 +91,8 @@ def _not_live(engine: Engine, peer: Peer, message: Cancel) -> None:
     if row is not None:
         _answer_kept(engine, peer, message, row)
         return
-    until = engine.machine.now + TOMBSTONE_SECONDS
-    engine.tombstones[message.token] = until
-    engine.machine.changes.tombstones.append((message.token, until))
+    engine.tombstones[message.token] = engine.machine.steady + TOMBSTONE_SECONDS
+    engine.machine.changes.tombstones.append((message.token, engine.machine.now + TOMBSTONE_SECONDS))
     engine.reply(peer, Reply(message.request, Verdict.OK, values.encode("cancelled"), None))
 
 

@@ -29,7 +29,7 @@ def stats(engine: Engine, peer: Peer, message: Stats) -> None:
 
 def describe(engine: Engine) -> dict[str, Any]:
     """Give what `docs/wire.md` says of Stats."""
-    known, now = engine.statistics, engine.machine.now
+    known, steady = engine.statistics, engine.machine.steady
     managers = {each.name: len(engine.granted.of(each.name)) for each in engine.managers.served}
     managers.pop(engine.managers.name_of(WATCHDOG) or "", None)
     return {
@@ -38,7 +38,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "python": platform.python_version(),
         "pid": os.getpid(),
         "started": known.started,
-        "uptime": now - known.started,
+        "uptime": known.uptime(steady),
         "managers": managers,
         "broken_managers": dict(engine.managers.broken),
         "states": _states(engine),
@@ -46,7 +46,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "accepted": known.accepted,
         "started_count": known.starts,
         "ended_count": known.ends,
-        "rates": known.rates(now),
+        "rates": known.rates(steady),
         "waited": percentiles(known.waited),
         "ran": percentiles(known.ran),
         "groups": engine.groups.describe(),
