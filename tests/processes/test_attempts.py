@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -167,9 +168,16 @@ def test_processes_of_attempts_side_by_side_are_told_apart(tagged) -> None:
 
 def test_what_a_helper_thread_starts_marks_every_attempt_and_is_nobodys_until_named(tagged) -> None:
     started = []
+    begin = threading.Event()
+
+    def help_out():
+        begin.wait()
+        started.append(subprocess.Popen(["sleep", "1000"]))
+
+    thread = threading.Thread(target=help_out)
+    thread.start()  # by a thread that works for no attempt
     with working_for(1) as first:
-        thread = threading.Thread(target=lambda: started.append(subprocess.Popen(["sleep", "1000"])))
-        thread.start()
+        begin.set()
         thread.join()
         assert first.may_have_processes
         process = started[0]
@@ -178,6 +186,82 @@ def test_what_a_helper_thread_starts_marks_every_attempt_and_is_nobodys_until_na
         assert tag.read_tag(process.pid) == tag_in(tagged, 1)
     tagged.sweep(1)
     process.wait()
+
+
+DAEMON = "setsid sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >{}"
+
+
+def shell_by_fork(*words):
+    if (pid := os.fork()) == 0:
+        os.execv("/bin/sh", words)
+    os.waitpid(pid, 0)
+
+
+DAEMONISES = {
+    "subprocess": lambda *words: subprocess.run(words, check=True),
+    "os.system": lambda *words: os.system(words[2]),
+    "os.posix_spawn": lambda *words: os.waitpid(os.posix_spawn("/bin/sh", words, os.environ), 0),
+    "os.posix_spawnp": lambda *words: os.waitpid(os.posix_spawnp("sh", words, os.environ), 0),
+    "os.spawnv": lambda *words: os.spawnv(os.P_WAIT, "/bin/sh", words),
+    "os.popen": lambda *words: os.popen(words[2]).close(),
+    "os.fork": shell_by_fork,
+}
+
+
+def in_its_thread(call, *arguments):
+    call(*arguments)
+
+
+def in_a_thread_of_its_own(call, *arguments):
+    thread = threading.Thread(target=call, args=arguments)
+    thread.start()
+    thread.join()
+
+
+def in_a_thread_of_a_thread(call, *arguments):
+    in_a_thread_of_its_own(in_a_thread_of_its_own, call, *arguments)
+
+
+def in_a_pool(call, *arguments):
+    with ThreadPoolExecutor() as pool:
+        pool.submit(call, *arguments).result()
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("where", [in_its_thread, in_a_thread_of_its_own, in_a_thread_of_a_thread, in_a_pool])
+@pytest.mark.parametrize("how", DAEMONISES)
+def test_what_an_action_daemonises_is_its_attempts(tagged, tmp_path, where, how) -> None:
+    before = resource.prlimit(0, tag.RLIMIT_LOCKS)
+    with working_for(1) as attempt:
+        where(DAEMONISES[how], "sh", "-c", DAEMON.format(tmp_path / "pid"))
+    orphan = int((tmp_path / "pid").read_text())
+    assert attempt.may_have_processes
+    assert tag.read_tag(orphan) == tag_in(tagged, 1)
+    assert orphan in tagged.sweep(1).killed
+    assert resource.prlimit(0, tag.RLIMIT_LOCKS) == before
+
+
+def test_a_thread_that_outlives_its_attempt_works_for_none(tagged) -> None:
+    over, found = threading.Event(), []
+
+    def look():
+        over.wait()
+        found.append(attempts.current_ordinal())
+
+    with working_for(1):
+        thread = threading.Thread(target=look)
+        thread.start()
+    with working_for(2):
+        over.set()
+        thread.join()
+    assert found == [0]
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_os_system_gives_the_status_of_its_shell(tagged, code) -> None:
+    with working_for(1):
+        assert os.waitstatus_to_exitcode(os.system(f"exit {code}")) == code
+        assert os.waitstatus_to_exitcode(os.system(b"kill -TERM $$")) == -signal.SIGTERM
 
 
 def test_what_the_service_starts_for_itself_belongs_to_no_attempt(tagged) -> None:

@@ -1,11 +1,13 @@
 """Which attempt a thread works for, so that what it starts is known to belong to that attempt.
 
-Three things tell, each where the others are blind:
+Five things tell, each where the others are blind:
 
 - `os.register_at_fork`: a forked child puts itself under the tag of its thread's attempt before anything else runs, and
   lets go of all that is the service's.
 - `subprocess.Popen` starts a program under the tag, from its first instruction on; and it, as
   `multiprocessing.Process.start`, is followed by a step that tags the new process where it is not yet.
+- `os.posix_spawn` and `os.system` start what they start under the tag, too.
+- a thread that an attempt's thread starts works for the same attempt, as long as that lasts.
 - an audit hook (PEP 578) notes other ways to start a process, and one waitid(2) at the attempt's end those of C code.
 
 The notes make the end cheap: an attempt that started nothing needs no look at /proc. What is started by a thread that
@@ -14,7 +16,9 @@ works for no attempt stays the service's own: it ends with the service, or earli
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import subprocess
 import sys
 import threading
@@ -67,13 +71,13 @@ class Attempt:
 
     def __enter__(self) -> Self:
         self.thread = _here.thread
-        _here.attempt = _working[self.ordinal] = self
+        _here.own = _working[self.ordinal] = self
         return self
 
     def __exit__(self, *_: object) -> None:
         if not system.thread_has_no_children():
             _claim_children(self)
-        _here.attempt = None
+        _here.own = None
         _working.pop(self.ordinal, None)
 
 
@@ -82,8 +86,18 @@ class _Here(threading.local):
 
     def __init__(self) -> None:
         self.thread = threading.get_native_id()
-        self.attempt: Attempt | None = None
+        self.own: Attempt | None = None
+        self.follows: Attempt | None = None
+        """The attempt of the thread that started this one."""
         self.apart = False
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The attempt that the thread works for; none that is over."""
+        if self.own is not None:
+            return self.own
+        follows = self.follows
+        return follows if follows is not None and _working.get(follows.ordinal) is follows else None
 
 
 _here = _Here()
@@ -167,6 +181,10 @@ def install(state: ServiceState) -> None:
     _instrument(process.BaseProcess, "start", nullcontext())  # may wait for its child: no other may wait for it
     if hasattr(subprocess, "_fork_exec"):
         _start_tagged(subprocess, "_fork_exec")
+    for name in ("posix_spawn", "posix_spawnp"):
+        _start_tagged(os, name)
+    _replace_system()
+    _hand_on()
     at_fork.install(_mark, _after_fork_in_child)
     if not _audited:
         sys.addaudithook(_audit)
@@ -231,14 +249,52 @@ def _start_tagged(owner: object, name: str) -> None:
     original = getattr(owner, name)
 
     @functools.wraps(original)
-    def start(*args: Any) -> Any:
+    def start(*args: Any, **kwargs: Any) -> Any:
         state, attempt = _state, _here.attempt
         if state is None or attempt is None or _here.apart or any(map(callable, args)):
-            return original(*args)  # with a preexec_fn it forks, and the child tags itself
+            return original(*args, **kwargs)  # with a preexec_fn it forks, and the child tags itself
         with at_fork.SPAWNING:
-            return state.population.start(attempt.ordinal, functools.partial(original, *args))
+            return state.population.start(attempt.ordinal, functools.partial(original, *args, **kwargs))
 
     _replace(owner, name, start)
+
+
+def _replace_system() -> None:
+    """Have the shell of `os.system` carry its attempt's tag: system(3) itself lets other threads run meanwhile."""
+    original = os.system
+
+    @functools.wraps(original)
+    def system_tagged(command: Any) -> int:
+        if _state is None or _here.attempt is None or _here.apart:
+            return original(command)
+        words = ["sh", "-c", os.fspath(command)]
+        return os.waitpid(os.posix_spawn("/bin/sh", words, os.environ), 0)[1]
+
+    _replace(os, "system", system_tagged)
+
+
+def _hand_on() -> None:
+    """Have a thread that an attempt's thread starts work for that attempt until it is over."""
+    original = threading.Thread.start
+
+    @functools.wraps(original)
+    def start(self: threading.Thread) -> None:
+        attempt = _here.attempt
+        if _state is not None and attempt is not None and not _here.apart:
+            self.run = functools.partial(_run_for, attempt, self, self.run)  # type: ignore[method-assign]
+        original(self)
+
+    _replace(threading.Thread, "start", start)
+
+
+def _run_for(attempt: Attempt, thread: threading.Thread, run: Callable[[], None]) -> None:
+    with contextlib.suppress(AttributeError):
+        del thread.run  # its own again
+    _here.follows = attempt
+    try:
+        run()
+    finally:
+        _here.follows = None
 
 
 def _replace(owner: object, name: str, new: object) -> None:
@@ -261,7 +317,7 @@ def _after_fork_in_child() -> tuple[Iterable[int], tuple[Callable[[], None], ...
     """Go under the attempt's tag; give what the child has to let go of."""
     global _state
     state, attempt = _state, _here.attempt
-    _state, _here.attempt = None, None
+    _state, _here.own, _here.follows = None, None, None
     _working.clear()
     if state is None:
         return (), ()
