@@ -282,3 +282,21 @@ def test_a_queued_command_that_changed_on_the_disk_is_not_executed(serve, connec
     )
     assert everything(other).out == b"hello\n"
     assert [path.name for path in tmp_path.iterdir() if "by-the-command" in path.name] == []
+
+
+def test_output_that_changed_on_the_disk_is_told_missing(serve, connect):
+    service = serve(COMMANDS)
+    client = connect(service)
+    whole = everything(run(client, "long", "seq", "1", "100000")).out
+    kept = service.home / f"{service.address}-{service.port}" / "output"
+    raw = next(path for path in kept.iterdir() if path.name.endswith(".1"))
+    content = bytearray(raw.read_bytes())
+    content[len(content) // 2] ^= 4
+    raw.write_bytes(content)
+    shown = service.run("logs", "long")
+    assert len(shown.stdout) < len(whole)
+    assert "some of its output is missing here" in shown.stderr
+    text = whole.decode()
+    before = next(place for place, (one, other) in enumerate(zip(text, shown.stdout, strict=False)) if one != other)
+    assert before > 0
+    assert text.endswith(shown.stdout[before:])

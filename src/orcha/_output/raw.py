@@ -12,12 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orcha._output.folder import Folder
+from orcha._output.sums import holds
 from orcha.exceptions.store import StoreBroken
 from orcha.utils.private import UnsafeStateError
 
 OPEN_AT_ONCE = 32
 """Files held open for reading."""
-_NAME = re.compile(r"((?:[0-9a-f]{2})+)\.([0-9]+)\.([0-9]+)\.(1|2|index)")
+_NAME = re.compile(r"((?:[0-9a-f]{2})+)\.([0-9]+)\.([0-9]+)\.(1|2|index|sums)")
 
 
 class RawFiles:
@@ -53,7 +54,7 @@ class RawFiles:
         self._attempts.setdefault(channel, set()).add((seq, attempt))
 
     def read(self, channel: bytes, seq: int, attempt: int, stream: int, offset: int, length: int) -> bytes | None:
-        """Give a piece of what an attempt wrote; None where it is not there (any more).
+        """Give a piece of what an attempt wrote; None where it is not there (any more), or is not what was written.
 
         Where the oldest output was dropped the file begins with a hole, and what is left of the piece is given.
         """
@@ -61,13 +62,21 @@ class RawFiles:
         try:
             descriptor = self._folder.open(name, os.O_RDONLY)
             data = os.pread(descriptor, length, offset)
-            if len(data) != length:
+            if len(data) != length or not self._holds(name, descriptor, stream, offset, data):
                 return None
             if not data[0]:
                 data = data[max(os.lseek(descriptor, 0, os.SEEK_DATA) - offset, 0) :]
         except OSError:
             return None
         return data or None
+
+    def _holds(self, name: str, descriptor: int, stream: int, offset: int, data: bytes) -> bool:
+        """Tell whether what was read is what was written; true where the attempt has no checksums."""
+        try:
+            sums = self._folder.open(f"{name.rpartition('.')[0]}.sums", os.O_RDONLY)
+        except FileNotFoundError:
+            return True
+        return holds(sums, descriptor, stream, offset, data)
 
     def tail(self, channel: bytes, seq: int, attempt: int, stream: int, length: int) -> bytes:
         """Give the last bytes that an attempt wrote here, at most so many."""
@@ -85,7 +94,7 @@ class RawFiles:
         """
         try:
             for seq, attempt in self._attempts.pop(channel, ()):
-                for suffix in ("1", "2", "index"):
+                for suffix in ("1", "2", "index", "sums"):
                     self._folder.delete(f"{channel.hex()}.{seq}.{attempt}.{suffix}")
         except OSError as error:
             raise StoreBroken(f"{self._folder.path} cannot be used: {error.strerror}") from error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections import deque
 
+from orcha._output.sums import Sums
 from orcha._supervisor.contract import KILL, ROTATE
 from orcha._supervisor.rotating import drop_oldest
 from orcha.utils.private import open_file
@@ -35,9 +37,9 @@ _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
 class Files:
-    """The two raw files and the index of one attempt."""
+    """The two raw files, the index and the checksums of one attempt."""
 
-    def __init__(self, stem: str, first: int) -> None:
+    def __init__(self, stem: str, first: int, *, summed: bool) -> None:
         """Make them; `first` is the number of the first chunk that goes into them."""
         self.first = first
         self.count = 0
@@ -48,6 +50,12 @@ class Files:
         self._tail = (0, 0, 0)
         """The last entry."""
         self.descriptors = [open_file(f"{stem}.{suffix}", _NEW_FILE) for suffix in ("index", "1", "2")]
+        self._sums: Sums | None = None
+        if summed:
+            with contextlib.suppress(OSError):  # no room: the output is worth more than its checksums
+                descriptor = open_file(f"{stem}.sums", _NEW_FILE)
+                self._sums = Sums(descriptor, self.descriptors[:])
+                self.descriptors.append(descriptor)
 
     def add(self, stream: int, length: int, *, told: int) -> None:
         """Note that so many bytes were appended; a chunk that was not told yet (after that number) may grow."""
@@ -67,6 +75,17 @@ class Files:
         if entries:
             os.pwrite(self.descriptors[0], b"".join(entries), self.count * ENTRY.size)
             self.count += len(entries)
+        if self._sums is not None:
+            try:
+                self._sums.grow(stream, self.sizes[stream])
+            except OSError:
+                self._sums = None  # it is never said that they are whole, so nobody looks at them
+
+    def finish(self) -> None:
+        """Say that all was written."""
+        if self._sums is not None:
+            with contextlib.suppress(OSError):
+                self._sums.finish(self.sizes)
 
     def entries(self, number: int) -> bytes:
         """Give the entries from this chunk on, at most a batch."""
@@ -171,6 +190,7 @@ class Output:
         if self.files is not None and self.files.descriptors:
             if self._policy == ROTATE and self.kept > self._limit:
                 self._rotate(self.files)
+            self.files.finish()
             try:
                 self.files.sync()
             except OSError:
@@ -183,7 +203,7 @@ class Output:
 
     def _open_files(self) -> None:
         try:
-            self.files = Files(self._stem, self.last + 1)
+            self.files = Files(self._stem, self.last + 1, summed=self._policy != ROTATE)  # it makes holes
         except OSError:
             self._refused = True  # no room, no folder: what does not fit into memory is dropped and counted
 

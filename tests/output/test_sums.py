@@ -1,0 +1,130 @@
+"""Raw output is passed on as it was written, or told to be missing."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from orcha._output.raw import RawFiles
+from orcha._output.sums import BLOCK
+from orcha._supervisor.output import Files
+
+CHANNEL = b"\1" * 16
+PIECE = 128 << 10
+
+
+class World:
+    """An attempt's files, written as a shim does, and read as the service does."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.stem = f"{folder}/{CHANNEL.hex()}.7.1"
+        self.files = Files(self.stem, 1, summed=True)
+        self.written = [b"", b"", b""]
+        self.raw = RawFiles(folder)
+
+    def write(self, stream, data):
+        os.pwrite(self.files.descriptors[stream], data, self.files.sizes[stream])
+        self.files.add(stream, len(data), told=0)
+        self.written[stream] += data
+
+    def read(self, stream, offset, length):
+        return self.raw.read(CHANNEL, 7, 1, stream, offset, length)
+
+    def pieces(self, stream):
+        size = len(self.written[stream])
+        return [(offset, min(PIECE, size - offset)) for offset in range(0, size, PIECE)]
+
+    def flip(self, suffix, place):
+        with Path(f"{self.stem}.{suffix}").open("r+b") as file:
+            file.seek(place)
+            byte = file.read(1)[0]
+            file.seek(place)
+            file.write(bytes([byte ^ 1 << place % 8]))
+
+
+@pytest.fixture
+def world(tmp_path):
+    folder = tmp_path / "output"
+    folder.mkdir(mode=0o700)
+    world = World(folder)
+    yield world
+    world.raw.close()
+    world.files.close()
+
+
+def fill(world, seed, count=30):
+    source = random.Random(seed)
+    for _ in range(count):
+        world.write(source.choice([1, 2]), source.randbytes(source.choice([1, 100, BLOCK, BLOCK - 1, 3 * BLOCK + 7])))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_was_written_is_read_while_it_grows_and_when_it_is_whole(world, seed):
+    for part in range(3):
+        fill(world, seed * 10 + part, 10)
+        for stream in (1, 2):
+            for offset, length in world.pieces(stream):
+                assert world.read(stream, offset, length) == world.written[stream][offset : offset + length]
+    world.files.finish()
+    source = random.Random(seed)
+    for stream in (1, 2):
+        assert all(world.read(stream, *piece) is not None for piece in world.pieces(stream))
+        for _ in range(50):
+            offset = source.randrange(len(world.written[stream]))
+            length = source.randint(1, min(PIECE, len(world.written[stream]) - offset))
+            assert world.read(stream, offset, length) == world.written[stream][offset : offset + length]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_flipped_bit_of_raw_output_is_not_passed_on(world, seed):
+    fill(world, seed)
+    world.files.finish()
+    source = random.Random(seed)
+    stream = source.choice([1, 2])
+    place = source.randrange(len(world.written[stream]))
+    world.flip(str(stream), place)
+    block = place // BLOCK
+    for offset, length in world.pieces(stream):
+        touched = offset // BLOCK <= block <= (offset + length - 1) // BLOCK
+        expected = None if touched else world.written[stream][offset : offset + length]
+        assert world.read(stream, offset, length) == expected
+    other = 3 - stream
+    assert all(world.read(other, *piece) is not None for piece in world.pieces(other))
+
+
+def test_where_the_checksums_are_damaged_or_cut_what_they_are_for_is_told_missing(world):
+    world.write(1, os.urandom(5 * BLOCK))
+    world.files.finish()
+    world.flip("sums", 8)
+    assert world.read(1, 0, 10) is None
+    assert world.read(1, BLOCK, 10) is not None
+    os.truncate(f"{world.stem}.sums", 8 + 8 * 4)
+    assert world.read(1, 4 * BLOCK, 10) is None
+
+
+def test_without_checksums_it_is_read_as_it_is(world):
+    world.write(1, b"0123456789")
+    world.files.finish()
+    world.raw.close()
+    Path(f"{world.stem}.sums").unlink()
+    world.raw = RawFiles(world.folder)
+    assert world.read(1, 0, 10) == b"0123456789"
+
+
+def test_output_goes_on_where_no_checksum_can_be_written(world, monkeypatch):
+    real = os.pwrite
+    sums = world.files.descriptors[3]
+
+    def full(descriptor, *arguments):
+        if descriptor == sums:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, *arguments)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    world.write(1, os.urandom(3 * BLOCK))
+    world.files.finish()
+    assert world.read(1, 0, 3 * BLOCK) == world.written[1]
