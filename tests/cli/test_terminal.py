@@ -89,11 +89,19 @@ def test_a_terminal_is_told_that_it_waits_to_be_tried_again(service, verb):
         assert it.end() == 130
 
 
-def test_in_a_pipe_nothing_is_said_of_waiting(service, fill):
+def test_in_a_pipe_one_line_says_that_it_waits(service, fill):
     fill()
+    assert run(service, "--detach", "--name", "before", "true").returncode == 0
     with on_terminal(service, "--name", "it", "--", "echo", "x", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as it:
-        wait_for_state(service, "it", "queued")
+        line = it.process.stderr.readline()
+        assert line == b"orcha: it is queued, 1 before it; 2 of 2 slots of the machine are in use\n"
         service.run("cancel", "block-1")
+        assert it.process.communicate(timeout=DEADLINE) == (b"x\n", b"")
+
+
+def test_in_a_pipe_nothing_is_said_of_what_runs(service, tmp_path):
+    script = "sleep 3; echo x"  # longer than the two seconds after which a wait is told
+    with on_terminal(service, "--", "sh", "-c", script, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as it:
         assert it.process.communicate(timeout=DEADLINE) == (b"x\n", b"")
 
 

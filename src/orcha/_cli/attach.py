@@ -37,11 +37,14 @@ def attach(name: str, *, stdin: bool = False) -> int:
     """Follow the petition of this id to its end; give its exit code, 125 where it cannot be followed."""
     from orcha._cli import render
     from orcha._cli.connection import connected
-    from orcha._cli.streams import Streams, fill_standard_descriptors
+    from orcha._cli.streams import Streams, fill_standard_descriptors, input_waits
     from orcha.exceptions import OrchaError
 
+    left = not stdin and input_waits()
     fill_standard_descriptors()
     streams = Streams()
+    if left and streams.is_terminal:
+        streams.tell("standard input is not passed on: orcha attach --stdin passes it, where the command takes any")
     try:
         with connected(streams.tell) as service:
             return follow(service, streams, name, stdin=stdin)

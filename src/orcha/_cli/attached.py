@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import signal
 
@@ -30,6 +31,8 @@ HUNG_UP = 129
 BROKEN_PIPE = 141
 _LOOK = (0.2, 0.3, 0.5, 1.0, 2.0)
 """Seconds between looks at what a petition waits for."""
+_SILENCE = 2.0
+"""Seconds after which a line says that it waits, where none can be updated in place."""
 _CANCEL_WAIT = 2.0
 _AGAIN = 1.0
 """Seconds after which Ctrl+C is answered by a line, where nothing else comes."""
@@ -90,6 +93,7 @@ class Attached:
         self._asked: Request | None = None
         self._looks = 0
         self._waits = True
+        self._has_told = self._has_told_of_parent = False
         self._typing: Typing | None = None
         self._before: dict[int, Any] = {}
 
@@ -228,8 +232,8 @@ class Attached:
 
     def _until_look(self) -> float | None:
         """Give the seconds until there may be something to look at; None for nothing to come but output."""
-        if not self._streams.is_terminal:
-            return None
+        if not self._streams.has_status:
+            return _SILENCE if self._waits and not self._has_told else None
         return _LOOK[min(self._looks, len(_LOOK) - 1)] if self._waits or self._interrupts else _AGAIN
 
     def _look(self) -> None:
@@ -239,16 +243,36 @@ class Attached:
         self._looks += 1
         try:
             row = self._service.details(self._name)
+            self._waits = row["state"] in {"queued", "held"}
+            self._tell_of_parent(row)
         except OrchaError:
             return  # the channel tells
-        self._waits = row["state"] in {"queued", "held"}
-        if self._interrupts:
+        if not self._streams.has_status:
+            if self._waits and not self._interrupts:
+                self._streams.tell(f"{self._name} is {row['state']}, {waiting(row)}")
+            self._has_told = True
+        elif self._interrupts:
             again = "" if self._interrupts > 1 else ": Ctrl+C again kills it"
             self._streams.status(f"{self._name} is being cancelled{again}")
         elif self._waits:
             self._streams.status(f"{self._name} waits: {waiting(row)}", self._hint())
         else:
             self._streams.erase()
+
+    def _tell_of_parent(self, row: dict[str, Any]) -> None:
+        """Tell once where it waits for what the command holds from which it was started: that may be for ever."""
+        parent = os.environ.get("ORCHA_ID")
+        if not self._waits or parent is None or parent == self._name or self._has_told_of_parent:
+            return
+        self._has_told_of_parent = True
+        try:
+            around = self._service.details(parent)
+        except OrchaError:
+            return  # it is of another service, or another user's
+        what = held_around(row, around)
+        if what is not None and str(around["attempt"]) == os.environ.get("ORCHA_ATTEMPT"):
+            cure = "let it need none, or run the command without orcha there"
+            self._streams.tell(f"{self._name} waits for {what}, which {parent}, around it, holds until it ends: {cure}")
 
     def _hint(self) -> str:
         """Give how to leave it, where that can be typed."""
@@ -277,6 +301,26 @@ def waiting(row: dict[str, Any]) -> str:
     where = f"{place} before it" if place else "next"
     is_that = why is None or why.endswith((" wait before it", " waits before it"))  # a moment earlier
     return where if is_that else f"{where}; {why}"
+
+
+def held_around(row: dict[str, Any], around: dict[str, Any]) -> str | None:
+    """Give what a petition waits for that the one around it holds; None for nothing.
+
+    >>> command = {"state": "running", "command": {}, "group": None, "needs": {"gpu": 1}}
+    >>> held_around(command | {"why": "2 of 2 slots of the machine are in use"}, command)
+    'a slot of the machine'
+    >>> held_around(command | {"why": "it needs 1 gpu, 0 of 1 are free"}, command)
+    'gpu'
+    """
+    why = row.get("why") or ""
+    if around["state"] not in {"starting", "running"}:
+        return None
+    if "slots of the machine" in why or "slot of the machine" in why:
+        return "a slot of the machine" if row.get("command") is not None and around.get("command") is not None else None
+    if row.get("group") is not None and row["group"] == around.get("group") and "its group" in why:
+        return f"a slot of the group {row['group']}"
+    common = [name for name in row.get("needs") or () if name in (around.get("needs") or ()) and name in why]
+    return common[0] if common else None
 
 
 def _hang_up(_: int, __: FrameType | None) -> None:

@@ -9,7 +9,7 @@ from orcha._cli import options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from orcha._cli.attached import Attached
@@ -242,14 +242,19 @@ def _retry(namespace: argparse.Namespace) -> dict[str, Any] | None:
 def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
     """Send it, and follow it unless it is to be left."""
     from orcha._cli.connection import connected
-    from orcha._cli.streams import Streams, are_one, fill_standard_descriptors
+    from orcha._cli.streams import Streams, are_one, fill_standard_descriptors, input_waits
     from orcha._wire.channel import new_identity
 
     if namespace.streams == "together" or (namespace.streams is None and not namespace.detach and are_one()):
         message["merge"] = True
-    fill_standard_descriptors()
     _add_input(namespace, message)
+    left = "stdin" not in message and input_waits()
+    fill_standard_descriptors()
     name, token, streams = namespace.name or made_up(message["argv"][0]), new_identity(), Streams()
+    if left and streams.is_terminal:
+        streams.tell("standard input is not passed on: orcha run --stdin passes it")
+    if (line := misquoted(message)) is not None:
+        streams.tell(line)
     with connected(streams.tell) as service:
         if namespace.detach:
             return _detached(service, name, token, message)
@@ -264,6 +269,23 @@ def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
             if left.line:
                 streams.tell(left.line)
             return left.code
+
+
+def misquoted(message: Mapping[str, Any]) -> str | None:
+    """Give a line where the program looks like a whole line for a shell, and no such program is here."""
+    import shlex
+    import shutil
+
+    program = os.fsdecode(message["argv"][0])
+    if not any(each in program for each in " \t\n|&;<>"):
+        return None
+    path = message["env"].get("PATH", os.defpath)
+    here = os.path.join(os.fsdecode(message["cwd"]), program)  # noqa: PTH118 - the bytes stay
+    if os.path.exists(here) if "/" in program else shutil.which(program, path=os.fsdecode(path)):  # noqa: PTH110
+        return None
+    rest = [os.fsdecode(word) for word in message["argv"][1:]]
+    line = shlex.join(["sh", "-c", " ".join([program, *map(shlex.quote, rest)])])
+    return f"there is no program {program!r}: for a line with several words, orcha run -- {line}"
 
 
 def _add_input(namespace: argparse.Namespace, message: dict[str, Any]) -> None:

@@ -44,6 +44,17 @@ def are_one() -> bool:
     return not stat.S_ISCHR(out.st_mode) or _is_terminal(1)
 
 
+def input_waits() -> bool:
+    """Tell whether standard input is a pipe, or a file that is not at its end; nothing is read."""
+    try:
+        found = os.fstat(0)
+        if stat.S_ISREG(found.st_mode):
+            return os.lseek(0, 0, os.SEEK_CUR) < found.st_size
+    except OSError:
+        return False
+    return stat.S_ISFIFO(found.st_mode) or stat.S_ISSOCK(found.st_mode)
+
+
 def write_all(descriptor: int, data: bytes) -> None:
     """Write all of it, also to a pipe that takes a part, or nothing for a while.
 
