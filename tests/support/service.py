@@ -257,6 +257,7 @@ class Serve:
             "ORCHA_HOME": str(self.home),
             "PYTHONPATH": os.pathsep.join([str(self.folder), str(TESTS)]),
             "PYTHONFAULTHANDLER": "1",
+            "ORCHA_KEEP_COMMANDS": "0",  # nothing of one test is left when the next one begins
         }
 
     def close(self) -> list[str]:

@@ -5,54 +5,168 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from orcha._cli.session import Session
 
 _EPILOG = """\
 examples:
   orcha stop
-  orcha stop --keep-commands   # to go on with them after an upgrade
+  orcha stop --end-commands
   orcha stop --now
 
-What waits stays, and goes on at the next start. What runs has 10 s to come to its end; then it is ended as interrupted.
+What waits stays, and goes on at the next start. Commands go on running, and the
+next start finds them. Actions in Python have 10 s to come to their end; then
+they are ended as interrupted. SIGTERM to the service does the same.
 """
 _PATIENCE = 120.0
 """Seconds a service may take to stop: longer than all its own deadlines together."""
+_RUN = 0b111000
+"""States of what runs, as a bit mask: starting, running, cancelling."""
+_WAIT = 0b000110
+_NAMED = 3
+"""How many petitions are named in a line."""
 
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
+    from argparse import RawDescriptionHelpFormatter
+
     parser.description = "Stop the service in good order, and return when it has stopped."
     parser.epilog = _EPILOG
-    parser.add_argument("--keep-commands", action="store_true", help="leave commands running until the next start")
-    parser.add_argument("--now", action="store_true", help="give what runs no time to come to its end")
+    parser.formatter_class = RawDescriptionHelpFormatter
+    commands = parser.add_mutually_exclusive_group()
+    commands.add_argument("--end-commands", action="store_true", help="end running commands too, as interrupted")
+    commands.add_argument(
+        "--keep-commands", action="store_true", help="leave them running, also where ORCHA_KEEP_COMMANDS is 0"
+    )
+    parser.add_argument("--now", action="store_true", help="end all that runs, and give it no time")
 
 
 def run(namespace: argparse.Namespace) -> int:
     """Ask, and wait until its place is free."""
+    import sys
+
+    from orcha import properties
     from orcha._cli import render
     from orcha._cli.connection import connected
+    from orcha._wire.endpoint import Endpoint
     from orcha._wire.messages import Verdict
 
+    keep, end, now = namespace.keep_commands, namespace.end_commands, namespace.now
+    counter = Counter("", 0.0)
     with connected(lambda _: None) as client:
-        reply = client.stop(keep_commands=namespace.keep_commands, now=namespace.now)
-        lock = client.endpoint.lock_path
+        if sys.stderr is not None and sys.stderr.isatty():
+            counter = say_what_runs(client, keep=keep, end=end, now=now)
+        reply = client.stop(keep_commands=keep, now=now, end_commands=end)
     if reply.verdict != Verdict.OK:
         render.note(reply.reason or "the service does not stop")
         return 77 if reply.verdict == Verdict.DENIED else 1
-    if wait_until_free(lock, _PATIENCE):
+    endpoint = Endpoint(properties.listen_address, properties.port)
+    if wait_until_free(endpoint.lock_path, _PATIENCE, counter):
         return 0
     render.note(f"the service has not stopped after {_PATIENCE:g} s")
     return 75
 
 
-def wait_until_free(lock: str, seconds: float) -> bool:
+class Counter:
+    """A line on a terminal that counts the seconds that what is waited for has left."""
+
+    def __init__(self, what: str, seconds: float) -> None:
+        """Count down for this; for nothing where it is empty."""
+        self._what = what
+        self._seconds = seconds
+        self._shown: int | None = None
+
+    def show(self, passed: float) -> None:
+        """Show the seconds that are left, where they are others than those that stand there."""
+        left = max(0, -int(passed - self._seconds))
+        if self._what and left != self._shown:
+            self._shown = left
+            _write(f"\rorcha: {self._what}: {left:>3} s ")
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self._shown is not None:
+            _write("\n")
+
+
+def _write(text: str) -> None:
+    import sys
+
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+def say_what_runs(client: Session, *, keep: bool, end: bool, now: bool) -> Counter:
+    """Say on stderr what runs and waits, and what becomes of it; give what counts the time that actions have."""
+    from orcha._cli import render
+    from orcha._wire.messages import Verdict
+
+    reply = client.stats()
+    if reply.verdict != Verdict.OK or reply.value is None:  # it is told by the answer to the stop
+        return Counter("", 0.0)
+    known = client.decode(reply.value)
+    rows = client.rows(_RUN, 1_000)
+    kept = keep or (not end and not now and known["stop"]["keeps_commands"])
+    grace = 0.0 if now else known["stop"]["grace"]
+    for line in lines(rows, known["states"]["queued"] + known["states"]["held"], kept=kept, grace=grace):
+        render.note(line)
+    actions = [row for row in rows if row.get("command") is None]
+    counts = actions and grace and render.takes_escapes()
+    return Counter(f"{_some(len(actions), 'action')} in Python may come to an end" if counts else "", grace)
+
+
+def lines(rows: Sequence[dict[str, Any]], waiting: int, *, kept: bool, grace: float) -> Iterator[str]:
+    """Give what is said of what runs, and of how many wait.
+
+    >>> list(lines([{"id": "m1", "command": "make"}], 2, kept=True, grace=10.0))[0]
+    '1 command goes on running, and the next start finds it: m1'
+    """
+    commands = [str(row["id"]) for row in rows if row.get("command") is not None]
+    actions = [str(row["id"]) for row in rows if row.get("command") is None]
+    one = len(commands) == 1
+    if commands and kept:
+        goes = "goes on running, and the next start finds it" if one else "go on running, and the next start finds them"
+        yield f"{_some(len(commands), 'command')} {goes}: {_names(commands)}"
+    elif commands:
+        yield f"{_some(len(commands), 'command')} {'is' if one else 'are'} ended as interrupted: {_names(commands)}"
+    if actions:
+        are = "is" if len(actions) == 1 else "are"
+        time = f"{'has' if are == 'is' else 'have'} {grace:g} s to end, then {are}" if grace else are
+        yield f"{_some(len(actions), 'action')} in Python {time} interrupted: {_names(actions)}"
+    if waiting:
+        yield f"{waiting} {'waits' if waiting == 1 else 'wait'} until the next start"
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _names(identities: Sequence[str]) -> str:
+    from orcha._cli import render
+
+    shown = ", ".join(render.plain(identity) for identity in identities[:_NAMED])
+    return shown if len(identities) <= _NAMED else f"{shown} and {len(identities) - _NAMED} more"
+
+
+def wait_until_free(lock: str, seconds: float, counter: Counter | None = None) -> bool:
     """Wait until nobody holds an endpoint's lock; False where that takes longer."""
     import time  # noqa: TID251 - it waits for another process
 
-    until = time.monotonic() + seconds
-    while is_held(lock):
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.02)
+    begun = time.monotonic()
+    try:
+        while is_held(lock):
+            passed = time.monotonic() - begun
+            if passed > seconds:
+                return False
+            if counter is not None:
+                counter.show(passed)
+            time.sleep(0.02)
+    finally:
+        if counter is not None:
+            counter.end()
     return True
 
 

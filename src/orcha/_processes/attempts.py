@@ -16,9 +16,11 @@ works for no attempt stays the service's own: it ends with the service, or earli
 
 from __future__ import annotations
 
+import _posixsubprocess
 import contextlib
 import functools
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -29,6 +31,7 @@ from multiprocessing import process
 from typing import Any, Self
 
 from orcha._processes import at_fork, system
+from orcha._processes.own_group import group, ignore_terminal
 from orcha._processes.population import Population
 
 TYPE_CHECKING = False
@@ -185,6 +188,8 @@ def install(state: ServiceState) -> None:
         _start_tagged(os, name)
     _replace_system()
     _hand_on()
+    _start_in_group()
+    ignore_terminal()
     at_fork.install(_mark, _after_fork_in_child)
     if not _audited:
         sys.addaudithook(_audit)
@@ -197,6 +202,7 @@ def uninstall() -> None:
     global _state  # noqa: PLW0603 - see install
     _state = None
     at_fork.uninstall()
+    group.lead(0)
     while _replaced:
         owner, name, original = _replaced.pop()
         setattr(owner, name, original)
@@ -260,17 +266,51 @@ def _start_tagged(owner: object, name: str) -> None:
 
 
 def _replace_system() -> None:
-    """Have the shell of `os.system` carry its attempt's tag: system(3) itself lets other threads run meanwhile."""
+    """Have the shell of `os.system` carry its attempt's tag: system(3) itself lets other threads run meanwhile.
+
+    And it ignores SIGINT in the whole service until the shell has ended.
+    """
     original = os.system
 
     @functools.wraps(original)
     def system_tagged(command: Any) -> int:
-        if _state is None or _here.attempt is None or _here.apart:
+        if _state is None or _here.apart:
             return original(command)
-        words = ["sh", "-c", os.fspath(command)]
-        return os.waitpid(os.posix_spawn("/bin/sh", words, os.environ), 0)[1]
+        sys.audit("os.system", command)
+        words = [b"sh", b"-c", os.fsencode(command)]
+        pid = os.posix_spawn("/bin/sh", words, os.environ, setsigdef=(signal.SIGINT, signal.SIGQUIT))
+        return os.waitpid(pid, 0)[1]
 
     _replace(os, "system", system_tagged)
+
+
+def _start_in_group() -> None:
+    """Have all that is started be in the attempts' group, unless it says in which, or makes a session of its own."""
+    for owner, name in ((subprocess, "_fork_exec"), (_posixsubprocess, "fork_exec")):
+        if hasattr(owner, name):
+            _replace(owner, name, _in_group(getattr(owner, name)))
+    for name in ("posix_spawn", "posix_spawnp"):
+        _replace(os, name, _spawned_in_group(getattr(os, name)))
+
+
+def _in_group(original: Callable[..., int]) -> Callable[..., int]:
+    @functools.wraps(original)
+    def start(*args: Any) -> int:
+        return original(*(args if _state is None or _here.apart else group.started_in(args)))
+
+    return start
+
+
+def _spawned_in_group(original: Callable[..., int]) -> Callable[..., int]:
+    @functools.wraps(original)
+    def start(*args: Any, **options: Any) -> int:
+        if _state is not None and not _here.apart and "setpgroup" not in options and not options.get("setsid"):
+            number = group.number
+            if number:
+                options["setpgroup"] = number
+        return original(*args, **options)
+
+    return start
 
 
 def _hand_on() -> None:
@@ -321,6 +361,8 @@ def _after_fork_in_child() -> tuple[Iterable[int], tuple[Callable[[], None], ...
     _working.clear()
     if state is None:
         return (), ()
+    if not _here.apart:
+        group.enter()
     if attempt is not None and not _here.apart:
         state.population.claim_self(attempt.ordinal)
     return state.descriptors(), state.forget

@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+from orcha._processes.own_group import group
+
 
 def helper_pids() -> frozenset[int]:
     """Give the pids of the resource tracker and the fork server, where this process started them.
@@ -31,16 +33,20 @@ def ensure_helpers(preload: Sequence[str] = ()) -> frozenset[int]:
 
     Called in the service before its first attempt, they carry the service's own tag. `preload` names the modules that
     the fork server imports once for all its children. Calling it again starts only what has died.
+    Both are in a process group of their own, in which attempts start theirs.
     """
     from multiprocessing import resource_tracker
 
-    resource_tracker.ensure_running()
-    if start_method() == "forkserver":
-        from multiprocessing import forkserver
+    with group.led_by_next():
+        resource_tracker.ensure_running()
+        leader = _attribute("multiprocessing.resource_tracker", "_resource_tracker", "_pid")
+        group.lead(leader if isinstance(leader, int) else 0)
+        if start_method() == "forkserver":
+            from multiprocessing import forkserver
 
-        if preload:
-            forkserver.set_forkserver_preload(list(preload))
-        forkserver.ensure_running()
+            if preload:
+                forkserver.set_forkserver_preload(list(preload))
+            forkserver.ensure_running()
     return helper_pids()
 
 

@@ -23,6 +23,7 @@ from orcha._processes.tag import all_of, attempts_of, new_nonce, tag_of, tag_sel
 from orcha._processes.watching import Watcher
 from orcha._service import faults
 from orcha._service.engine import Engine
+from orcha._service.feeding import Feeding, interval_of
 from orcha._service.inside import Inside
 from orcha._service.managers import COMMAND_MANAGER, Managers, alone
 from orcha._service.marking import is_marked
@@ -297,6 +298,9 @@ class _Parts:
         except BaseException:
             self._close()
             raise
+        interval = interval_of(os.environ)
+        if interval is not None:
+            Feeding(self.engine.timers, self.server.call_soon, interval).start()
         self.engine.start()
         if COMMAND_MANAGER in self.engine.managers.names:
             with contextlib.suppress(OSError):  # it is told with the first command

@@ -47,7 +47,7 @@ class Settings:
     """How long running actions may go on after the service was asked to stop."""
     abandon_after: float = 10.0
     """How long a cancelled action's thread may go on after its processes are gone."""
-    keep_commands: bool = False
+    keep_commands: bool = True
     """Whether running commands go on when the service stops in good order, and are found at its next start."""
     claims: bool = True
     """Whether short commands may start before the transaction that says so (decision 10)."""
@@ -92,18 +92,19 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
     except (TypeError, ValueError) as error:
         raise ConfigurationError(str(error)) from None
     slots, forgotten = _slots()
+    durable = store == "sqlite" and not properties.no_store
     return Settings(
         endpoint,
         key=key,
         share=bool(_number("ORCHA_SHARE", 0)),
         allow_weak_key=properties.allow_weak_key,
-        durable=store == "sqlite" and not properties.no_store,
+        durable=durable,
         look_ahead=look_ahead,
         hook_deadline=_number("ORCHA_HOOK_DEADLINE", 10.0, above_zero=True),  # at 0 every call would be too late
         on_hook_timeout="stop" if on_hook_timeout == "stop" else "replace",
         stop_grace=_number("ORCHA_STOP_GRACE", 10.0),
         abandon_after=_number("ORCHA_ABANDON_AFTER", 10.0),
-        keep_commands=bool(_number("ORCHA_KEEP_COMMANDS", 0)),
+        keep_commands=durable and bool(_number("ORCHA_KEEP_COMMANDS", 1)),
         claims=bool(_number("ORCHA_CLAIMS", 1)),
         keep_age=_number("ORCHA_KEEP_AGE", 7 * DAY),
         keep_count=int(_number("ORCHA_KEEP_COUNT", 10_000)),

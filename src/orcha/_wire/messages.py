@@ -250,7 +250,9 @@ class Stop(_Message, tag=21, frozen=True):
     keep_commands: bool = False
     """Leave commands running: the next start of the service goes on with them."""
     now: bool = False
-    """Give what runs no time to come to its end."""
+    """Give what runs no time to come to its end, and leave no commands unless they are to be kept."""
+    end_commands: bool = False
+    """End commands. With neither this nor `keep_commands` nor `now` it goes by the service's own setting."""
 
 
 # --- from the service ------------------------------------------------------------------------------------------------

@@ -156,6 +156,11 @@ class Server:
         for peer, frames in waiting.items():
             peer.connection.send(frames[0] if len(frames) == 1 else b"".join(frames))
 
+    def call_soon(self, call: Callable[[], None]) -> None:
+        """Have something called on the loop thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(call)
+
     def close_peer(self, peer: Peer) -> None:
         """Close a peer's connection after what was sent to it."""
         peer.connection.shortcut.retire()

@@ -72,11 +72,11 @@ class Verbs(ABC):
 
         return self._ask(Stats)
 
-    def stop(self, *, keep_commands: bool = False, now: bool = False) -> Reply:
+    def stop(self, *, keep_commands: bool = False, now: bool = False, end_commands: bool = False) -> Reply:
         """Have the service stop in good order; the answer comes when it has begun to."""
         from orcha._wire.messages import Stop
 
-        return self._ask(lambda number: Stop(number, keep_commands, now))
+        return self._ask(lambda number: Stop(number, keep_commands, now, end_commands))
 
     def stdin(self, seq: int, attempt: int, offset: int, data: bytes, *, end: bool = False) -> Reply:
         """Bring bytes for a running command's standard input; returns when there is room for more.

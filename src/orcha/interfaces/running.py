@@ -98,12 +98,15 @@ class Run:
                 return  # the pipe holds thousands of signals that say the same
 
         for number in signals:
-            signal.signal(number, note)
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) wants it
+                signal.signal(number, note)
         threading.Thread(target=self._obey, args=(reader,), name="orcha-signals", daemon=True).start()
 
     def _obey(self, reader: int) -> None:
         """First signal: an orderly stop. Second: at once. Third, or second before it serves: leave the process."""
-        _read_signal(reader)
+        if _read_signal(reader) == signal.SIGHUP:
+            with contextlib.suppress(OSError):  # it may be the terminal that has gone
+                say("orcha: the terminal hung up (SIGHUP): the service stops in good order")
         threading.Thread(target=self._stop, name="orcha-stop", daemon=True).start()
         second = _read_signal(reader)
         if not self._started.is_set():

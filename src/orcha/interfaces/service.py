@@ -86,7 +86,9 @@ def register_service(
 
 
 def start_service(service: ServiceWrapper, do_notify: bool = True) -> Never:
-    """Serve until SIGTERM or SIGINT, and leave the process; a second signal stops at once.
+    """Serve until SIGTERM, SIGINT or SIGHUP, and leave the process; a second signal stops at once.
+
+    SIGHUP, which a terminal sends when it goes, is left alone where it is ignored, as nohup(1) has it, and by a daemon.
 
     Once it serves, one line on stderr says so: ``orcha: serving ServiceManager on 127.0.0.1:50000``. Systemd is told
     READY and STOPPING: `sd_notify(3)`.
@@ -105,7 +107,7 @@ def start_service(service: ServiceWrapper, do_notify: bool = True) -> Never:
     _fix_paths()
     run = Run(service.manager, notifies=do_notify or properties.systemd)
     if service.context is None:
-        run.serve({signal.SIGTERM, signal.SIGINT})
+        run.serve({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
     _check_pidfile(service.context)
     with service.context:
         run.serve(_stop_signals(service.context))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 
 
-def notify(state: str) -> bool:
+def notify(state: str, *, wait: bool = True) -> bool:
     """Send a state to the service manager, where there is one.
 
     Args:
         state: assignments, one a line, such as ``READY=1`` or ``STATUS=...``.
+        wait: whether to wait for room in its queue.
 
     Returns:
         Whether it was sent: False without ``NOTIFY_SOCKET`` in the environment, and where nobody listens there.
@@ -28,6 +29,7 @@ def notify(state: str) -> bool:
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
         try:
+            sender.setblocking(wait)
             sender.connect(address)
             sender.sendall(state.encode())
         except OSError:

@@ -53,6 +53,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "resources": engine.groups.resources.describe(),
         "paused": engine.paused,
         "connections": len(engine.peers),
+        "stop": {"grace": engine.settings.stop_grace, "keeps_commands": engine.commands.keep},
         "store": {"durable": engine.store.durable, "size": _size(engine)},
     }
 

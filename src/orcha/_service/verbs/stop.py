@@ -17,6 +17,8 @@ def stop(engine: Engine, peer: Peer, message: Stop) -> None:
     if not is_owner(engine, peer, message.request, "stop it"):
         return
     if message.keep_commands:
-        engine.commands.keep = True
+        engine.commands.keep = engine.settings.durable  # else the next start would know nothing of them
+    elif message.end_commands or message.now:
+        engine.commands.keep = False
     engine.reply(peer, Reply(message.request, Verdict.OK))
     engine.on_stop(now=message.now)

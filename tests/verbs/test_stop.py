@@ -1,0 +1,119 @@
+"""What ends with the service, and what goes on: ``orcha stop`` in its variants, and the signals that mean the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from orcha.interfaces import Message
+from support.commands import COMMANDS, everything, run
+from support.terminals import OnTerminal
+from support.waiting import wait_for
+
+HOWS = {
+    "stop": lambda service: service.run("stop").returncode,
+    "SIGTERM": lambda service: os.kill(service.pid, signal.SIGTERM),
+    "SIGINT": lambda service: os.kill(service.pid, signal.SIGINT),
+    "SIGHUP": lambda service: os.kill(service.pid, signal.SIGHUP),
+}
+
+
+@pytest.fixture
+def served(serve):
+    """Give a service that treats commands as it does where nothing is set."""
+    service = serve(COMMANDS, start=False)
+    del service.environment["ORCHA_KEEP_COMMANDS"]
+    service.start()
+    yield service
+    if service.process.poll() is None:
+        service.run("stop", "--now")
+        service.wait_for_end()
+
+
+def lives(pid):
+    return Path(f"/proc/{pid}").exists()
+
+
+def wait_until_runs(client, identity):
+    def known():
+        wire = client.manager.client
+        shown = wire.decode(wire.show(identity).value)
+        return shown if shown["state"] == "running" else None
+
+    return wait_for(known, what="it runs")
+
+
+def begin(service, connect, tmp_path, name="m1"):
+    """Run a command until the file `end` is there; give its channel and its pid."""
+    client = connect(service)
+    script = f"echo before; while [ ! -e {tmp_path}/end ]; do sleep 0.02; done; echo after"
+    queue = run(client, name, "sh", "-c", script)
+    assert queue.get() == (1, b"before\n")
+    return queue, wait_until_runs(client, name)["attempts"][-1]["pid"]
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_commands_go_on_when_the_service_stops_and_the_next_start_finds_them(served, connect, tmp_path, how):
+    queue, pid = begin(served, connect, tmp_path)
+    HOWS[how](served)
+    assert served.wait_for_end() == 0
+    assert lives(pid)
+    served.start()
+    (tmp_path / "end").touch()
+    assert everything(queue) == (b"after\n", b"", [], 0)
+
+
+@pytest.mark.parametrize("options", [("--end-commands",), ("--now",), ("--now", "--end-commands")])
+def test_commands_end_where_that_is_asked_for(served, connect, tmp_path, options):
+    queue, pid = begin(served, connect, tmp_path)
+    assert served.run("stop", *options, timeout=120).returncode == 0
+    assert served.wait_for_end() == 0
+    wait_for(lambda: not lives(pid), what="the end of the command")
+    served.start()
+    assert everything(queue)[-1] == 75
+
+
+def test_commands_that_nobody_could_find_again_end_with_the_service(serve, connect, tmp_path):
+    service = serve(COMMANDS, environment={"ORCHA_STORE": "memory", "ORCHA_KEEP_COMMANDS": "1"})
+    _, pid = begin(service, connect, tmp_path)
+    assert service.run("stop", "--keep-commands").returncode == 0
+    assert service.wait_for_end() == 0
+    wait_for(lambda: not lives(pid), what="the end of the command")
+
+
+def test_on_a_terminal_it_says_what_runs_and_what_becomes_of_it(served, connect, tmp_path):
+    begin(served, connect, tmp_path)
+    with OnTerminal(served.orcha("stop"), served.environment) as it:
+        it.until(b"1 command goes on running, and the next start finds it: m1")
+        assert it.end() == 0
+    assert served.wait_for_end() == 0
+    served.start()
+    with OnTerminal(served.orcha("stop", "--now"), served.environment) as it:
+        it.until(b"1 command is ended as interrupted: m1")
+        assert it.end() == 0
+    assert served.wait_for_end() == 0
+
+
+def test_on_a_terminal_the_seconds_are_counted_that_actions_have(serve, connect, gate):
+    service = serve(environment={"ORCHA_STOP_GRACE": "3"})
+    client = connect(service)
+    queue = client.manager.Queue()
+    client.send(Message("a1", {"queue": queue, "lines": ["a"], "gate": gate.path}))
+    gate.wait_until_reached()
+    with OnTerminal(service.orcha("stop"), service.environment) as it:
+        it.until(b"1 action in Python has 3 s to end, then is interrupted: a1")
+        it.until(b"may come to an end:   2 s")
+        it.until(b"may come to an end:   1 s")
+        assert it.end() == 0
+    assert service.wait_for_end() == 0
+
+
+def test_elsewhere_it_says_nothing(served, connect, tmp_path):
+    begin(served, connect, tmp_path)
+    stopped = served.run("stop")
+    assert (stopped.returncode, stopped.stdout, stopped.stderr) == (0, "", "")
+    assert served.wait_for_end() == 0
+    served.start()
