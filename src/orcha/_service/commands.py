@@ -15,7 +15,7 @@ from orcha._core.retry import Ended as RetryEnded
 from orcha._core.retry import retry_due, told
 from orcha._core.state import Outcome, State
 from orcha._service import attempts, spans
-from orcha._service.describe import describe
+from orcha._service.describe import explain
 from orcha._service.groups import petition_name
 from orcha._service.loading import record_of
 from orcha._supervisor.contract import APART, LOST, Ended, Lost, NotStarted, Output, Span, Started, Wrote
@@ -119,7 +119,9 @@ class CommandRunner:
         try:
             self.reach().start(attempts.spec_of(record, outlives=self._engine.settings.durable))
         except Exception as error:  # noqa: BLE001 - whatever it is: the petition ends with it, and nobody waits for ever
-            self._engine.post(self._not_started, NotStarted(record.seq, record.attempt, CANNOT, describe(error)))
+            self._engine.post(
+                self._not_started, NotStarted(record.seq, record.attempt, CANNOT, f"its start failed: {explain(error)}")
+            )
 
     def attempt_of(self, record: Record) -> Attempt:
         """Give what is known of the record's current attempt."""

@@ -22,6 +22,7 @@ from orcha._processes.sweep import sweep
 from orcha._processes.tag import all_of, attempts_of, new_nonce, tag_of, tag_self
 from orcha._processes.watching import Watcher
 from orcha._service import faults
+from orcha._service.describe import explain
 from orcha._service.engine import Engine
 from orcha._service.feeding import Feeding, interval_of
 from orcha._service.inside import Inside
@@ -145,7 +146,7 @@ class Service:
             self._stopped()
         _wait(self._done)
         if engine.failure is not None:
-            raise ServiceFailedError(f"the service failed: {type(engine.failure).__name__}: {engine.failure}")
+            raise ServiceFailedError(f"the service failed: {explain(engine.failure)}")
         if engine.degraded is not None:
             raise ServiceFailedError(f"the service stopped: {engine.degraded}")
 

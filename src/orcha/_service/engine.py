@@ -20,6 +20,7 @@ from orcha._service.answering import encoded, obey
 from orcha._service.channels import ChannelBook
 from orcha._service.claims import Claims
 from orcha._service.commands import CommandRunner
+from orcha._service.describe import explain
 from orcha._service.ending import Ending
 from orcha._service.groups import Groups
 from orcha._service.keeping import FULL, Keeping
@@ -199,7 +200,7 @@ class Engine:
     def say_failed(self, error: BaseException) -> None:
         """Tell everyone that nothing goes on."""
         self.report(logging.CRITICAL, "the engine stops: what was accepted is kept", error=error)
-        frame = encode(Error(f"the service stopped: {type(error).__name__}: {error}"))
+        frame = encode(Error(f"the service stopped: {explain(error)}"))
         self._send([(peer, frame) for peer in self.peers.values()])
 
     @property

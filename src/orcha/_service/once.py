@@ -45,7 +45,8 @@ class Once:
         holder = self._live(key)
         if holder is not None and policy.if_exists == "reject":
             state = state_of(holder)
-            reason = f"{holder.key!r} has the same key, {record.once!r}, and is {state}"
+            taken = f"{holder.key!r} has the same key, {record.once!r}, and is {state}"
+            reason = f"{taken}: wait for it, attach to it, or replace it"
             self._engine.machine.refuse(record, Verdict.REFUSED, reason)
             return False
         if holder is not None and policy.if_exists == "attach":

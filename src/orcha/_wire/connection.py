@@ -122,7 +122,10 @@ class Link:
             self.sock.settimeout(time_left(deadline))
             bodies = self.read_frames()
             if not bodies:
-                raise OrchaConnectionError("what answers there closed the connection before it said who it is")
+                raise OrchaConnectionError(
+                    "what answers there closed the connection before it said who it is: "
+                    "try again, or give another --port"
+                )
             while bodies and not handshake.done:
                 if data := handshake.receive(bodies.pop(0)):
                     self.send(data)

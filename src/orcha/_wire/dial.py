@@ -189,14 +189,17 @@ def _start_tls(sock: socket.socket, deadline: float) -> TlsSession:
             check_turned_away(data)
             raise
         if said:  # pragma: no cover - a service speaks second
-            raise OrchaConnectionError("what listens there is no service of Orcha")
+            raise OrchaConnectionError("what listens there is no service of Orcha: give another --port")
         if outgoing := session.outgoing():
             sock.sendall(outgoing)
         if not session.established:
             sock.settimeout(time_left(deadline))
             data = sock.recv(RECEIVE)
             if not data:
-                raise OrchaConnectionError("what listens there closed the connection: does it speak TLS?")
+                raise OrchaConnectionError(
+                    "what listens there closed the connection, and may be no service of Orcha: "
+                    "give another --port, or see its log"
+                )
     return session
 
 
@@ -219,8 +222,12 @@ def _check_owner(sock: socket.socket, endpoint: Endpoint, keys: _Keys) -> None:
 
 def _no_service(endpoint: Endpoint, error: Exception) -> OrchaConnectionError:
     if isinstance(error, TimeoutError):
-        return OrchaConnectionError(f"what listens on {endpoint.name} does not answer")
-    return OrchaConnectionError(f"what listens on {endpoint.name} is no service of Orcha: {error}")
+        return OrchaConnectionError(
+            f"what listens on {endpoint.name} does not answer: see its log, or give another --port"
+        )
+    return OrchaConnectionError(
+        f"what listens on {endpoint.name} is no service of Orcha ({error}): give another --port"
+    )
 
 
 def _nobody(endpoint: Endpoint, why: str = "") -> str:

@@ -182,7 +182,10 @@ class ClientHandshake:
         self.server = server
         if server.method == NO_PROOF:
             if self._transport != UNIX or self._key is not None:
-                raise AuthenticationError("what answers there does not prove that it knows the key")
+                raise AuthenticationError(
+                    "what answers there does not prove that it knows the key: "
+                    "give the --key of the service that is meant"
+                )
             self.done = True
             return b""
         if server.method != SCRAM_SHA_256:
@@ -191,7 +194,7 @@ class ClientHandshake:
 
         key = self._key or (self._load_key() if self._load_key else None)
         if key is None:
-            raise AuthenticationError("the service asks for a key")
+            raise AuthenticationError("the service asks for a key: give it with --key, or in the key file")
         self._scram = ScramClient(key, binding_of(self._hello, body, self._certificate_hash))
         return frame(self._scram.first())
 
@@ -208,7 +211,7 @@ def _check_status(server: ServerHello) -> None:
     if server.status == STOPPING:
         raise ManagerShutdownError
     if server.status == BUSY:
-        raise OrchaConnectionError("the service has no room for another client now")
+        raise OrchaConnectionError("the service has no room for another client now: try again later")
     if server.status == TRANSPORT:
         raise OrchaError("the service was reached in another way than the client meant to: something stands between")
     if server.status == ENDPOINT:

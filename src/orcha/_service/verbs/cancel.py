@@ -101,7 +101,7 @@ def _answer_kept(engine: Engine, peer: Peer, message: Cancel, row: Row) -> None:
     if peer.role != "owner" and row.owner != peer.identity:
         engine.reply(peer, Reply(message.request, Verdict.DENIED, None, f"{row.id!r} is somebody else's petition"))
     elif row.state is not State.ENDED and not engine.managers.serves(row.manager):
-        reason = f"{row.id!r} belongs to another manager, {row.manager}, which does not run here now"
+        reason = f"{row.id!r} belongs to {row.manager}, which is not served now: serve its plugin too"
         engine.reply(peer, Reply(message.request, Verdict.UNKNOWN, None, reason))
     else:
 

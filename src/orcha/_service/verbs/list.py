@@ -103,7 +103,7 @@ def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, fl
     if row.state is State.ENDED:
         return None, None
     if not engine.managers.serves(row.manager):
-        return f"it belongs to another manager, {row.manager}, which does not run here now", None
+        return f"it belongs to {row.manager}, which is not served now: serve its plugin too", None
     record = engine.machine.records.get(row.seq)
     if record is not None and record.phase not in {Phase.WAITING, Phase.RESTING} and not is_decided(record):
         return None, None

@@ -49,7 +49,11 @@ def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool
     if found is None:
         return
     record = found.record
-    reason = _cannot(record) if record is not None else f"{found.row.id!r} does not wait or run here"
+    reason = (
+        _cannot(record)
+        if record is not None
+        else f"{found.row.id!r} does not wait or run here: orcha ps shows what does"
+    )
     if reason is not None or record is None:
         refuse(engine, peer, message.request, Verdict.REFUSED, reason or "")
         return

@@ -24,7 +24,13 @@ def remove(engine: Engine, peer: Peer, message: Remove) -> None:
         reason = f"{row.id!r} is {word(row.state, found.record)}: cancel it first"
         refuse(engine, peer, message.request, Verdict.REFUSED, reason)
     elif row.hook_pending or row.slot_held or row.seq in engine.machine.records:
-        refuse(engine, peer, message.request, Verdict.BUSY, f"{row.id!r} has ended, but something of it is still there")
+        refuse(
+            engine,
+            peer,
+            message.request,
+            Verdict.BUSY,
+            f"{row.id!r} has ended, but something of it is still there: try again when that has gone",
+        )
     else:
         if row.seq not in engine.machine.changes.deleted:
             engine.machine.changes.deleted.append(row.seq)

@@ -70,7 +70,7 @@ def retry(engine: Engine, peer: Peer, message: Retry) -> None:
     elif row.state is not State.ENDED:
         refuse(engine, peer, message.request, Verdict.REFUSED, _has_not_ended(row, found.record))
     elif not engine.managers.serves(row.manager):
-        reason = f"{row.id!r} belongs to another manager, {row.manager}, which does not run here now"
+        reason = f"{row.id!r} belongs to {row.manager}, which is not served now: serve its plugin too"
         refuse(engine, peer, message.request, Verdict.REFUSED, reason)
     elif (refusal := engine.refuses()) is not None:
         refuse(engine, peer, message.request, refusal[0], refusal[2])

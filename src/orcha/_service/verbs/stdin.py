@@ -24,7 +24,13 @@ def stdin(engine: Engine, peer: Peer, message: Stdin) -> None:
     if record is None:
         return
     if _has_not(record, "stdin") and _has_not(record, "tty"):
-        refuse(engine, peer, message.request, Verdict.REFUSED, f"{record.key!r} reads no standard input")
+        refuse(
+            engine,
+            peer,
+            message.request,
+            Verdict.REFUSED,
+            f"{record.key!r} reads no standard input: start it with --stdin",
+        )
     elif len(message.data) > LONGEST:
         refuse(engine, peer, message.request, Verdict.REFUSED, f"at most {LONGEST} bytes at once")
     else:
@@ -37,7 +43,7 @@ def resize(engine: Engine, peer: Peer, message: Resize) -> None:
     if record is None:
         return
     if _has_not(record, "tty"):
-        refuse(engine, peer, message.request, Verdict.REFUSED, f"{record.key!r} has no terminal")
+        refuse(engine, peer, message.request, Verdict.REFUSED, f"{record.key!r} has no terminal: start it with --tty")
         return
     engine.commands.resize(record, message.rows, message.columns)
     engine.reply(peer, Reply(message.request, Verdict.OK))
