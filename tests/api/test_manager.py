@@ -126,13 +126,13 @@ def test_a_refusal_goes_to_the_messages_channel_as_a_line_and_a_code(service, co
     queue = client.manager.Queue()
     client.send(Message("a", {"queue": queue, "refuse": True}))
     line, code = values_of(queue)
-    assert line.startswith("message 'a' was rejected")
+    assert line.startswith("the message 'a' is refused")
     assert code == 1
     assert queue.get() == 1  # and again, so that nobody hangs
 
 
 def test_a_refusal_without_a_channel_is_raised(service, connect):
-    with pytest.raises(RejectedError, match="message 'a' was rejected"):
+    with pytest.raises(RejectedError, match="the message 'a' is refused"):
         connect(service).send(Message("a", {"refuse": True}))
 
 

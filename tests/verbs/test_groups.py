@@ -46,7 +46,9 @@ def test_slots_stay_as_they_were_set_until_they_are_set_anew(tmp_path):
         asked.submit(asked.user, "a", group="rig")
         asked.submit(asked.user, "b", group="rig")
         asked.wait_for("a", "running")
-        wait_for(lambda: asked.rows()["b"]["why"] == "the slot of its group rig is taken", what="it waits for the slot")
+        wait_for(
+            lambda: asked.rows()["b"]["why"] == "1 of 1 slots of its group rig is in use", what="it waits for the slot"
+        )
         asked.manager.let_go.set()
         asked.wait_for("b", "succeeded")
     with asking(tmp_path, slots={"rig": 2, "nightly": 1}) as asked:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from orcha import properties
 from orcha._wire.client import Client
 from orcha._wire.messages import Cancel, Item, Resize, Verdict
-from orcha._wire.place import client_place, place_of
+from orcha._wire.place import client_place
 from orcha._wire.requests import Request
 from orcha.exceptions import OrchaError
+from orcha.utils.place import place_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

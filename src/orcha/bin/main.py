@@ -283,7 +283,7 @@ def _escaped(line: str) -> str:
 
 def _apply(namespace: argparse.Namespace) -> None:
     """Set what the options before the command say, before any of a plugin's code is imported."""
-    from orcha._wire.place import place_of
+    from orcha.utils.place import place_of
 
     namespace.listen_address, namespace.port, properties.named = place_of(namespace.listen_address, namespace.port)
     properties.listen_address = namespace.listen_address

@@ -78,7 +78,7 @@ class Manager(abc.ABC):
         from orcha import properties
 
         del create_processor, queue, finish_queue
-        from orcha._wire.place import place_of
+        from orcha.utils.place import place_of
 
         self.listen_address: str
         self.port: int
