@@ -37,6 +37,8 @@ class Person:
         self.id = next(self._ids)
         self.role = role
         self.identity = identity
+        self.is_other = self.is_lost = False
+        self.backlog = 0
         self.heard: list[Any] = []
 
 

@@ -33,6 +33,8 @@ class Connected:
     """A client's connection, reduced to what the engine sees of it."""
 
     role = "owner"
+    is_other = is_lost = False
+    backlog = 0
     identity = "uid:0"
     _ids = itertools.count(1)
 

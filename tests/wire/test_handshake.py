@@ -129,6 +129,24 @@ def test_an_unknown_id_gets_the_same_salt_each_time_and_others_get_others():
     assert salt_for("kone")[1] == salt_for(KEY.id)[1] == b"i=%d" % ITERATIONS
 
 
+def test_nobody_learns_without_a_key_which_attempts_live():
+    """Neither by what an attempt's id is answered while it lives and when it does not, nor from others' ids."""
+    alive = True
+    door = Door(keyring([KEY]), capability=lambda seq, attempt: SECRET if alive and (seq, attempt) == (7, 2) else None)
+
+    def answer_to(key_id):
+        server = ServerHandshake(door, TLS)
+        server.receive(ClientHello(1, 1, TLS, key_id, ENDPOINT).pack())
+        return server.receive(b"p=orcha,,n=" + key_id.encode() + b",r=nonce")[HEADER:].split(b",")[1:]
+
+    ids = [capability_id(7, 2), capability_id(7, 3), capability_id(8, 1), "kunknown"]
+    before = [answer_to(each) for each in ids]
+    assert [answer_to(each) for each in ids] == before
+    assert len({salt for salt, _ in before}) == len(ids)
+    alive = False
+    assert [answer_to(each) for each in ids] == before
+
+
 # --- tampering -------------------------------------------------------------------------------------------------------
 
 

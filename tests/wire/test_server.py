@@ -156,6 +156,25 @@ def test_what_finds_no_room_is_written_by_the_loop_woken_once_and_in_order(held_
     assert replies(link, 1) == [Reply(41, 0)]
 
 
+def test_one_who_takes_nothing_is_cut_off_while_the_loop_has_not_written_it_yet(answering, links):
+    """What waits for the loop counts like what waits for the client: neither grows beyond what one may let lie."""
+    running = answering(limits={"max_backlog": 1 << 20, "pause_backlog": 1 << 18})
+    link, other = links(running.endpoint), links(running.endpoint)
+    ask(link, Ping(1))
+    peer, _ = running.messages.get(timeout=30)
+    gate = threading.Event()
+    running.server._loop.call_soon_threadsafe(gate.wait)
+    try:
+        for number in range(100):
+            running.server.send([(peer, encode(Reply(number, 0, bytes(1 << 17))))])
+        assert peer.is_lost
+        assert peer.backlog < 2 << 20
+    finally:
+        gate.set()
+    assert running.left.get(timeout=30) is peer
+    assert ask(other, Ping(2)) == Reply(2, Verdict.OK)
+
+
 def test_each_start_of_a_service_is_another_instance(answering, links):
     first, second = answering(), None
     link = links(first.endpoint)

@@ -13,6 +13,7 @@ import msgspec
 
 from orcha._core.changes import Append
 from orcha._service import faults, fitting
+from orcha._service.pace import Pace
 from orcha._service.spans import SPAN, Expander, has_pieces
 from orcha._wire.frames import MAX_FRAME, encode, frame
 from orcha._wire.messages import Gap, Gone, Kind, Record, Reset
@@ -38,6 +39,8 @@ LONGEST_DATA = MAX_FRAME - 64 * 1024
 """Bytes of the records of one Data message."""
 READ_SIZE = 128 * 1024
 """Bytes read at once for a follower that is behind."""
+MOST_CREDIT = 256 * 1024
+"""Bytes that are sent to a follower, at most, before it says again that it has room, whatever room it says it has."""
 LONGEST = 1 << 30
 """Bytes of values a channel takes; what comes later is dropped and counted."""
 
@@ -106,9 +109,17 @@ class ChannelBook:
     """All channels in use."""
 
     def __init__(
-        self, store: Store, log: OutputLog | MemoryLog, send: Callable[[Peer, bytes], None], report: Callable[..., None]
+        self,
+        store: Store,
+        log: OutputLog | MemoryLog,
+        send: Callable[[Peer, bytes], None],
+        report: Callable[..., None],
+        later: Callable[[float, Callable[[], None]], None],
     ) -> None:
-        """Keep records in `store` and `log`, hand frames for followers to `send`, and lines for the log to `report`."""
+        """Keep records in `store` and `log`, hand frames for followers to `send`, and lines for the log to `report`.
+
+        `later` makes a call after so many seconds.
+        """
         self._store = store
         self._log = log
         self._send = send
@@ -119,6 +130,7 @@ class ChannelBook:
         self._dirty: list[Channel] = []
         self._delivery: list[tuple[Channel, int, int, bytes]] = []
         self._followed: dict[int, set[bytes]] = {}
+        self.pace = Pace(later, self._catch_up)
         self.scarce = False
         """Whether the disk is so full that values are dropped; reasons and finals are kept all the same."""
 
@@ -322,7 +334,7 @@ class ChannelBook:
         if index > channel.next:
             self._send(peer, encode(Reset(channel.id, channel.next)))
             index = channel.next
-        follower = Follower(peer, index, credit)
+        follower = Follower(peer, index, min(credit, MOST_CREDIT))
         channel.followers[peer.id] = follower
         self._followed.setdefault(peer.id, set()).add(channel.id)
         self._catch_up(channel, follower)
@@ -336,6 +348,7 @@ class ChannelBook:
 
     def peer_gone(self, peer: Peer) -> None:
         """Forget whatever that peer followed."""
+        self.pace.forget(peer)
         for channel in self._followed.pop(peer.id, ()):
             known = self._channels.get(channel)
             if known is not None:
@@ -346,13 +359,16 @@ class ChannelBook:
         known = self._channels.get(channel)
         follower = known.followers.get(peer.id) if known is not None else None
         if known is not None and follower is not None:
-            follower.credit += size
+            follower.credit = min(follower.credit + size, MOST_CREDIT)
             if follower.next < known.next:
                 self._catch_up(known, follower)
 
     def _catch_up(self, channel: Channel, follower: Follower) -> None:
         kept = channel.next - sum(count for c, _, count, _ in self._delivery if c is channel)
         while follower.credit > 0 and follower.next < kept:
+            if not self.pace.may_go_on(follower.peer):
+                self.pace.put_off(channel, follower)
+                return
             blocks = self._read(channel, follower.next, min(follower.credit, READ_SIZE))
             if not blocks or blocks[0][0] > follower.next:
                 self._skip(channel, follower, blocks[0][0] if blocks else kept)
@@ -366,6 +382,7 @@ class ChannelBook:
                 if first < follower.next:
                     data = _records.encode(_blocks.decode(data)[follower.next - first :])  # noqa: PLW2901
                 self._send(follower.peer, _data(channel.id, follower.next, data))
+                self.pace.note(follower.peer, len(data))
                 follower.next = first + count
                 follower.credit -= len(data)
 
@@ -376,6 +393,7 @@ class ChannelBook:
                 return
             encoded = _records.encode([self.expander.expanded(channel.id, record)])
             self._send(follower.peer, _data(channel.id, follower.next, encoded))
+            self.pace.note(follower.peer, len(encoded))
             follower.next += 1
             follower.credit -= len(encoded)
 

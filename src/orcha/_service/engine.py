@@ -100,7 +100,7 @@ class Engine:
         self.reporter = Reporter()
         self.report = self.reporter.report
         self.outgoing: list[tuple[Peer, bytes]] = []
-        self.channels = ChannelBook(store, log, self.reply_frame, self.report)
+        self.channels = ChannelBook(store, log, self.reply_frame, self.report, self._later)
         self.actions = ActionPool(self._action_ended)
         self.paused = False
         self.groups = Groups(self)
@@ -262,12 +262,15 @@ class Engine:
         if self.outgoing:
             batch, self.outgoing = self.outgoing, []
             self._send(batch)
+            self.channels.pace.batch_is_sent()
             if faults.CRASHES:
                 faults.reach("reply.after-send")
 
     # --- events -------------------------------------------------------------------------------------------------
 
     def _on_message(self, peer: Peer, message: ClientMessage) -> None:
+        if peer.is_lost:
+            return
         self.peers[peer.id] = peer
         obey(self, HANDLERS[type(message)], peer, message)
 
@@ -321,6 +324,9 @@ class Engine:
         self.commit()
         self.count()
         faults.reach("recover.after-commit")
+
+    def _later(self, seconds: float, call: Callable[[], None]) -> None:
+        self.timers.at(time.monotonic() + seconds, call)
 
     def after_batch(self, call: Callable[[Engine], None]) -> None:
         """Have `call` made when this batch is kept, before replies are sent."""

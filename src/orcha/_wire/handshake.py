@@ -295,14 +295,18 @@ class Door:
         return Admission(f"uid:{credentials.uid}", role) if role else None
 
     def find(self, key_id: str) -> KeyRecord | None:
-        """Give the record of a key; a living attempt's is made of its capability, a dead one's costs the same."""
-        from orcha._wire.keys import Key, capability_of, record_of
+        """Give the record of a key; a living attempt's is made of its capability, a dead one's costs the same.
+
+        Both have the salt of an id that nobody knows, so that no answer tells which attempts live.
+        """
+        from orcha._wire.keys import Key, capability_of, hidden_salt, record_of
 
         known = self.keyring.get(key_id)
         if known is not None or (names := capability_of(key_id)) is None or self._capability is None:
             return known
         secret = self._capability(*names)
-        record = record_of(Key(key_id, secret or self.stranger.stored_key), "attempt")
+        salt = hidden_salt(self.stranger.salt, key_id)
+        record = record_of(Key(key_id, secret or self.stranger.stored_key), "attempt", salt)
         return record if secret else None
 
     def admit_key(self, record: KeyRecord, uid: Callable[[], int | None]) -> Admission | None:

@@ -126,6 +126,13 @@ def record_of(key: Key, role: str = "owner", salt: bytes | None = None) -> KeyRe
     return KeyRecord(key.id, salt, ITERATIONS, sha256(client).digest(), server, role)
 
 
+def hidden_salt(secret: bytes, key_id: str) -> bytes:
+    """Give the salt of an id that no key is kept of: the same each time, and none that tells whether it is known."""
+    import hmac
+
+    return hmac.digest(secret, key_id.encode("ascii", "replace"), "sha256")[:16]
+
+
 def keyring(keys: Iterable[Key], role: str = "owner") -> dict[str, KeyRecord]:
     """Make what a service keeps of its keys, by id."""
     return {key.id: record_of(key, role) for key in keys}

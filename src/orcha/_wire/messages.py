@@ -20,6 +20,8 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 """A number from 0 that a store can keep."""
 FinalValue = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 """An int that a store can keep."""
+Values = Annotated[list[bytes], msgspec.Meta(max_length=10_000)]
+"""Values of a Put: each costs the service an object, however short it is."""
 Side = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 """Rows or columns of a terminal."""
 
@@ -99,7 +101,7 @@ class Put(_Message, tag=6, frozen=True):
     writer: Writer
     number: Count
     """Counts a writer's Puts from 1 without gap."""
-    values: list[bytes]
+    values: Values
 
 
 class Finish(_Message, tag=7, frozen=True):

@@ -38,6 +38,11 @@ class Peer:
         """Bytes that were sent to it and that it has not taken yet; from any thread, and a moment old."""
         return self.connection.backlog
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has let so much lie that it is being cut off: nothing more is read for it."""
+        return self.connection.is_lost
+
     def __repr__(self) -> str:
         """Name it."""
         return f"<Peer {self.id} {self.identity} over {self.transport}>"

@@ -101,12 +101,14 @@ class ScramServer:
         name, client_nonce = _attributes(self._bare, b"n", b"r")
         if not client_nonce.isascii() or not client_nonce.decode("ascii").isprintable():
             raise ScramError("a nonce that is not printable")
+        from orcha._wire.keys import hidden_salt
+
         key_id = name.decode("ascii", "replace")
         record = self._find(key_id)
         self._known = record is not None
         self._record = record or self._stranger
         self._nonce = client_nonce + self._nonce
-        salt = self._record.salt if self._known else digest(self._stranger.salt, name, "sha256")[:16]
+        salt = self._record.salt if self._known else hidden_salt(self._stranger.salt, key_id)
         self._server_first = b"r=%b,s=%b,i=%d" % (self._nonce, _base64(salt), self._record.iterations)
         return self._server_first
 

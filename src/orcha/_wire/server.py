@@ -363,8 +363,9 @@ class Server:
                 else:
                     waiting[peer] = [data]
         for peer, frames in waiting.items():
-            peer.connection.write(frames[0] if len(frames) == 1 else b"".join(frames))
-            peer.connection.shortcut.taken_over(len(frames))
+            data = frames[0] if len(frames) == 1 else b"".join(frames)
+            peer.connection.write(data)
+            peer.connection.shortcut.taken_over(len(frames), len(data))
         for peer in leaving:
             peer.connection.close()
 

@@ -111,6 +111,8 @@ class Connection(asyncio.Protocol):
         self._closed = False
         self._deaf = False
         self._backlog = 0
+        self.is_lost = False
+        """It has let too much lie, and is being cut off."""
         self._deadline = hall.loop.call_later(hall.limits.handshake_deadline, self.abort)
 
     def _session(self) -> TlsSession | None:
@@ -247,7 +249,12 @@ class Connection(asyncio.Protocol):
         self._put(data)
 
     def send(self, data: bytes) -> None:
-        """Send frames to an authenticated client, from any thread."""
+        """Send frames to an authenticated client, from any thread; cut off one who has let too much lie."""
+        if (self._backlog or self.shortcut.waiting) and self.backlog > self._hall.limits.max_backlog:
+            if not self.is_lost:
+                self.is_lost = True
+                self._hall.loop.call_soon_threadsafe(self.abort)
+            return
         self.shortcut.send(data, self._hand_over)
 
     def _hand_over(self, data: bytes) -> None:
@@ -270,13 +277,14 @@ class Connection(asyncio.Protocol):
 
     @property
     def backlog(self) -> int:
-        """Bytes that wait to be taken by the other side; from any thread."""
+        """Bytes that wait to be taken by the other side, or for the loop to write them; from any thread."""
         if self._transport is None or self._closed:
             return 0
         try:
-            return self._transport.get_write_buffer_size()
+            written = self._transport.get_write_buffer_size()
         except RuntimeError:  # the loop thread changed the buffer while it was counted
-            return self._backlog
+            written = self._backlog
+        return written + self.shortcut.waiting
 
     # --- ending -----------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,8 @@ class Shortcut:
         self._sock: socket.socket | None = None
         self._lock = threading.Lock()
         self._handed_over = 0
+        self.waiting = 0
+        """Bytes that were handed over to the loop, and that it has not written yet."""
         self._paused = False
         self._retired = False
 
@@ -54,12 +56,14 @@ class Shortcut:
                     return
             if data:
                 self._handed_over += 1
+                self.waiting += len(data)
                 hand_over(data)
 
-    def taken_over(self, times: int) -> None:
-        """Note how much of what was handed over the loop has written; called on the loop thread."""
+    def taken_over(self, times: int, size: int) -> None:
+        """Note how often what was handed over the loop has written, and how many bytes; called on the loop thread."""
         with self._lock:
             self._handed_over -= times
+            self.waiting -= size
 
     def retire(self) -> None:
         """Let everything from now on go by the loop, which is about to close the connection."""

@@ -55,6 +55,9 @@ class Submission:
 
 def submit(engine: Engine, peer: Peer, message: Submit) -> None:
     """Have each message converted; what becomes of each is answered when it is decided, and kept."""
+    if not message.items:
+        engine.reply(peer, Submitted(message.request, []))
+        return
     submission = Submission(peer, message)
     refusal = engine.refuses()
     for position, item in enumerate(message.items):

@@ -1,0 +1,74 @@
+"""Followers that are behind catch up as fast as their clients take what they are sent, and no faster."""
+
+from __future__ import annotations
+
+from orcha._service.pace import LONGEST, MOST_AHEAD, SHORTEST, Pace
+
+
+class Someone:
+    """A client, a channel and a follower in one: what the pace looks at."""
+
+    def __init__(self, number: int) -> None:
+        self.id = number
+        self.peer = self
+        self.backlog = 0
+        self.followers = {number: self}
+
+
+class World:
+    """What is due later, and who was caught up."""
+
+    def __init__(self) -> None:
+        self.due = []
+        self.caught_up = []
+        self.pace = Pace(lambda seconds, call: self.due.append((seconds, call)), self.catch_up)
+
+    def catch_up(self, channel, follower):
+        if self.pace.may_go_on(follower.peer):
+            self.caught_up.append(follower)
+        else:
+            self.pace.put_off(channel, follower)
+
+    def pass_time(self):
+        ((seconds, call),) = self.due
+        self.due.clear()
+        call()
+        return seconds
+
+
+def test_who_has_been_sent_enough_waits_until_it_has_taken_some():
+    world, one, two = World(), Someone(1), Someone(2)
+    world.pace.note(one, MOST_AHEAD)
+    assert not world.pace.may_go_on(one)
+    assert world.pace.may_go_on(two)
+    world.catch_up(one, one)
+    world.pace.batch_is_sent()
+    one.backlog = MOST_AHEAD  # it lies in the connection now
+    world.pass_time()
+    assert world.caught_up == []
+    one.backlog = MOST_AHEAD - 1
+    world.pass_time()
+    assert world.caught_up == [one]
+    assert world.due == []
+
+
+def test_one_who_takes_nothing_is_looked_at_less_and_less_often():
+    world, one = World(), Someone(1)
+    one.backlog = MOST_AHEAD
+    world.catch_up(one, one)
+    waits = [world.pass_time() for _ in range(10)]
+    assert waits[0] == SHORTEST
+    assert waits == sorted(waits)
+    assert waits[-1] == LONGEST
+
+
+def test_who_has_gone_or_follows_anew_is_not_caught_up():
+    world, one, two = World(), Someone(1), Someone(2)
+    for each in (one, two):
+        each.backlog = MOST_AHEAD
+        world.catch_up(each, each)
+        each.backlog = 0
+    world.pace.forget(one)
+    two.followers = {2: object()}  # it has asked again, from elsewhere
+    world.pass_time()
+    assert world.caught_up == []
