@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,8 +22,8 @@ class Ended(NamedTuple):
     code: int | None
     """The final value of an action, the exit code of a command's first process; None where a signal ended that."""
     signal: int | None = None
-    output: tuple[bytes, ...] = ()
-    """The last of what it wrote, by stream."""
+    found: bool = False
+    """Whether the pattern of its retry was found at the end of what it wrote; that is looked for elsewhere."""
 
 
 def wants_retry(retry: Retry, ended: Ended) -> bool:
@@ -42,10 +41,20 @@ def wants_retry(retry: Retry, ended: Ended) -> bool:
         return retry.timeout
     if ended.code in retry.codes or (ended.signal is not None and ended.signal in retry.signals):
         return True
-    if retry.output is None:
+    return retry.output is not None and ended.found
+
+
+def depends_on_output(retry: Retry | None, ended: Ended, *, retries: int) -> bool:
+    """Tell whether it is tried again if its pattern is found, and only then.
+
+    >>> from orcha.interfaces.command import Retry
+    >>> failed = Ended(Outcome.FAILED, 1)
+    >>> [depends_on_output(Retry(times=1, output="busy"), failed, retries=retries) for retries in (0, 1)]
+    [True, False]
+    """
+    if retry is None or retry.output is None or retries >= retry.times:
         return False
-    pattern = re.compile(retry.output.encode())
-    return any(pattern.search(text) for text in ended.output)
+    return not wants_retry(retry, ended._replace(found=False)) and wants_retry(retry, ended._replace(found=True))
 
 
 def pause(retry: Retry, number: int, chance: float) -> float:

@@ -37,7 +37,7 @@ _decode = msgspec.json.Decoder(list[dict[str, Any]]).decode
 class Attempt:
     """What is known of a petition's current attempt at its command."""
 
-    __slots__ = ("attempt", "history", "losses", "pattern", "retries", "seq", "started", "step", "tails")
+    __slots__ = ("attempt", "history", "looked", "losses", "pattern", "retries", "seq", "started", "step", "tails")
 
     def __init__(self, record: Record, row: CommandRow | None) -> None:
         """Begin with what is kept of the petition's command, if anything is."""
@@ -53,6 +53,8 @@ class Attempt:
         retry = record.retry
         self.pattern = retry is not None and retry.output is not None
         self.tails: dict[int, bytes] = {}
+        self.looked = False
+        """Whether its pattern has been looked for, or is."""
 
     def note_output(self, chunks: list[Chunk]) -> None:
         """Remember the last of what it wrote, where a retry depends on that; what is in files only is left out."""

@@ -6,18 +6,20 @@ import logging
 import random
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.commanding import End
 from orcha._core.record import Phase
 from orcha._core.retry import Ended as RetryEnded
-from orcha._core.retry import retry_due, told
+from orcha._core.retry import depends_on_output, retry_due, told
 from orcha._core.state import Outcome, State
 from orcha._service import attempts, spans
 from orcha._service.describe import explain
 from orcha._service.groups import petition_name
 from orcha._service.loading import record_of
+from orcha._service.matching import Matching
 from orcha._supervisor.contract import APART, LOST, Ended, Lost, NotStarted, Output, Span, Started, Wrote
 from orcha._wire import values
 from orcha._wire.messages import Kind
@@ -51,6 +53,7 @@ class CommandRunner:
         self._lock = threading.Lock()
         self._commands: Commands | None = None
         self._attempts: dict[int, Attempt] = {}
+        self._matching = Matching()
         self._kept: dict[int, tuple[int, int]] = {}
         """Attempts with the last chunk that the transaction in the making keeps, by sequence."""
         self._raw: RawFiles | None = None
@@ -208,8 +211,31 @@ class CommandRunner:
         record = self._live(event)
         if record is None:
             return
+        attempt = self.attempt_of(record)
+        seen = RetryEnded(attempts.end_of(record, event)[0], event.code, event.signal)
+        if not depends_on_output(record.retry, seen, retries=attempt.retries):
+            self._decide(record, event, found=False)
+        elif not attempt.looked:  # else it is told once more
+            attempt.looked = True
+            assert record.retry is not None
+            pattern = (record.retry.output or "").encode()
+            told = partial(self._engine.post, self._searched, event)
+            self._matching.ask(pattern, self._last_output(record), told)
+
+    def _searched(self, event: Ended, found: bool | None) -> None:
+        """Decide what follows on an end, now that it is known whether the pattern was found."""
+        record = self._live(event)
+        if record is None:
+            return
+        if found is None:
+            self._say(
+                record, "orcha: the pattern of --retry-output took too long to look for: it counts as not found\n"
+            )
+        self._decide(record, event, found=bool(found))
+
+    def _decide(self, record: Record, event: Ended, *, found: bool) -> None:
         outcome, code, reason = attempts.end_of(record, event)
-        seen = RetryEnded(outcome, event.code, event.signal, self._last_output(record))
+        seen = RetryEnded(outcome, event.code, event.signal, found)
         if event.dropped:
             self._say(record, f"orcha: {event.dropped} bytes of output were not kept\n")
         if event.left:

@@ -22,6 +22,8 @@ OUTPUT_POLICIES = ("truncate", "kill", "rotate")
 """What happens beyond the output limit: the rest is dropped, the command is ended, or the oldest is dropped."""
 _SIGNALS = frozenset(int(number) for number in signal.Signals)
 _MOST_RETRIES = 1_000_000
+LONGEST_PATTERN = 4_096
+"""Characters of a regular expression, at most."""
 _MOST = (1 << 62) - 1
 """Most bytes, processes or percent that can be asked for."""
 
@@ -56,7 +58,8 @@ class Retry:
     timeout: bool = False
     """Whether one of its time limits (wall, idle, CPU; of an action `Policy.timeout`) ended it."""
     output: str | None = None
-    """A regular expression (`re`, of bytes as UTF-8) found in the last 64 KiB of either stream."""
+    """A regular expression (`re`, of bytes as UTF-8) found in the last 64 KiB of either stream. It is looked for in a
+    process of its own, for a second of a processor at most; what is not found by then counts as not there."""
     delay: float = 1.0
     """Seconds before the first retry."""
     factor: float = 2.0
@@ -246,12 +249,19 @@ def _check_size(size: object) -> None:
 
 def _check_pattern(pattern: object) -> None:
     import re
+    import warnings
 
     if not isinstance(pattern, str):
         raise TypeError(f"retry.output is a str, not {type(pattern).__name__}")
+    if len(pattern) > LONGEST_PATTERN:
+        raise ValueError(f"retry.output has {LONGEST_PATTERN} characters at most, not {len(pattern)}")
     try:
-        re.compile(pattern.encode())
-    except re.error as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            re.compile(pattern.encode())
+    except UnicodeEncodeError:
+        raise ValueError("retry.output is no text: it holds a lone surrogate") from None
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"retry.output is no regular expression: {error}") from error
 
 
