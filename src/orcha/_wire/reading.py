@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 from orcha._wire.channel import NONE, UNREACHABLE
 from orcha._wire.turns import Turns
-from orcha.exceptions import AuthenticationError, OrchaConnectionError, OrchaError
+from orcha.exceptions import AuthenticationError, OrchaConnectionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,12 +27,15 @@ DIAL_TIMEOUT = 5.0
 """Seconds for a connection and its handshake."""
 NOT_ACCEPTED = 77
 """Final value where the service does not accept the key (sysexits.h EX_NOPERM)."""
-_DELAYS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_DELAYS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 _BEFORE_INDEX = 20  # bytes of a Data's body: the array's head, the tag, the channel
 
 
 def delay(attempt: int) -> float:
-    """Give the seconds before this attempt (from 0) to connect again: 10 to 50 ms at first, 1.5 s at most."""
+    """Give the seconds before this attempt (from 0) to connect again: 10 to 50 ms at first, 0.45 s at most.
+
+    A service that is ended again and again may be there for moments only, and somebody has to look in one of them.
+    """
     chance = os.urandom(1)[0] / 255
     return 0.01 + 0.04 * chance if attempt < 3 else _DELAYS[min(attempt, len(_DELAYS) - 1)] * (0.5 + chance)
 
@@ -63,7 +67,8 @@ class Reader:
         Args:
             dial: gives a new connection within so many seconds.
             channels: the client's channels.
-            reconnect: seconds without the service after which who waits is told.
+            reconnect: seconds without the service after which who waits is told. A service that was started anew is
+                there, however soon it is gone again: from then on it is waited for anew.
             notify: told when the service went away and when it is back.
 
         """
@@ -77,6 +82,10 @@ class Reader:
         self._awake.acquire()
         self._stopped = False
         self._lost_at: float | None = None
+        self._began = -math.inf
+        """When the last attempt to connect began."""
+        self._instance: object = None
+        """Which start of the service was reached last."""
         self._told = False
         self._cause = ""
         self._stopping = ""
@@ -91,7 +100,7 @@ class Reader:
         """Read from a new connection; closes it where there is one already."""
         with self._lock:
             if self._thread is None and not self._stopped:
-                self.link = link
+                self.link, self._instance = link, link.instance
                 self.sender.post(partial(self.sender.resume, link, proven=True))  # before whatever the caller asks next
                 self._start(link)
                 return
@@ -149,33 +158,45 @@ class Reader:
         """Give a new connection; None where it is given up, or nobody needs one any more."""
         if self._lost_at is None:
             self._lost_at = time.monotonic()
-        until = self._lost_at + self._reconnect
         if self._stopping:
             self._tell_gone(f"{self._stopping}: waiting {self._reconnect:g} s for the service to come back")
+        until = self._lost_at + self._reconnect
+        if self._began >= until:  # what was reached after that has not said a word
+            self._give_up()
+            return None
         attempt = 0
         while not self._stopped and self.sender.needed():
-            left = until - time.monotonic()
-            if left <= 0:
-                self._give_up()
-                return None
+            left = max(0.0, until - time.monotonic())
             if self._awake.acquire(timeout=min(delay(attempt), left)):
                 self._awake.release()
                 return None
+            self._began = time.monotonic()
             try:
-                link = self._dial(max(0.1, min(DIAL_TIMEOUT, until - time.monotonic())))
+                link = self._dial(DIAL_TIMEOUT)
             except AuthenticationError as error:
                 self._told = False
                 self.sender.post(self.sender.surrender, error, NOT_ACCEPTED)
                 return None
-            except (OSError, OrchaError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever a service says that ends: it may be back the next time
                 self._cause = self._cause or str(error)
                 self._tell_gone(f"the service is away, trying again for {self._reconnect:g} s")
+                if (
+                    self._began >= until
+                ):  # an attempt of its own, since this process itself may have stood still until then
+                    self._give_up()
+                    return None
             else:
-                self._tell_back()
-                self.sender.post(partial(self.sender.resume, link, proven=False))
+                self._reached(link)
                 return link
             attempt += 1
         return None
+
+    def _reached(self, link: Link) -> None:
+        """Go on over a new connection."""
+        if link.instance != self._instance:
+            self._instance, self._lost_at = link.instance, time.monotonic()
+        self._tell_back()
+        self.sender.post(partial(self.sender.resume, link, proven=False))
 
     def _give_up(self) -> None:
         """Tell everybody that there is no service."""
