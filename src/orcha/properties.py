@@ -32,6 +32,9 @@ allow_weak_key: bool = False
 systemd: bool = False
 """Whether the process runs under systemd and tells it so: `sd_notify(3)`."""
 
+in_background: bool = False
+"""Whether the process is a daemon whose log people read later."""
+
 no_store: bool = False
 """Whether a service keeps nothing beyond its process."""
 
@@ -41,4 +44,15 @@ plugin: str | None = None
 extras: dict[str, Any] = {}
 """Every argument of the command line, by name."""
 
-__all__ = ["allow_weak_key", "authkey", "extras", "listen_address", "named", "no_store", "plugin", "port", "systemd"]
+__all__ = [
+    "allow_weak_key",
+    "authkey",
+    "extras",
+    "in_background",
+    "listen_address",
+    "named",
+    "no_store",
+    "plugin",
+    "port",
+    "systemd",
+]

@@ -41,6 +41,7 @@ class Announced:
         import threading  # noqa: TID251 - it waits for another process while this one starts
 
         threading.Thread(target=self._obey, name="orcha-wanted", daemon=True).start()
+        _stamp()
         try:
             self._several.start()
         except Exception as error:
@@ -70,6 +71,18 @@ class Announced:
         else:
             os.kill(os.getpid(), signal.SIGTERM)
         os.close(self._wanted)
+
+
+def _stamp() -> None:
+    """Have each line of the log begin with its time, whoever prints it."""
+    from orcha import properties
+    from orcha._cli.stamped import Stamped
+
+    properties.in_background = True
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None:
+            setattr(sys, name, Stamped(stream))
 
 
 def failure(error: BaseException) -> bytes:

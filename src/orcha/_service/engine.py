@@ -23,6 +23,7 @@ from orcha._service.commands import CommandRunner
 from orcha._service.describe import explain
 from orcha._service.ending import Ending
 from orcha._service.groups import Groups
+from orcha._service.journal import Journal
 from orcha._service.keeping import FULL, Keeping
 from orcha._service.loading import record_of
 from orcha._service.managers import Granted, Managers, Served
@@ -99,6 +100,7 @@ class Engine:
         self.timers = Timers()
         self.reporter = Reporter()
         self.report = self.reporter.report
+        self.journal = Journal(self.report, writes=settings.log_runs)
         self.outgoing: list[tuple[Peer, bytes]] = []
         self.channels = ChannelBook(store, log, self.reply_frame, self.report, self._later)
         self.actions = ActionPool(self._action_ended)
@@ -243,6 +245,8 @@ class Engine:
             self._uncounted = changes
         for do, record, detail in effects:
             perform(self, do, record, detail)
+        if finals:
+            self.journal.ended(finals, self.machine.now)
         acks, self._acks = self._acks, []
         for ack in acks:
             ack()

@@ -39,6 +39,7 @@ class Steps:
     def go(self, record: Record) -> None:
         """Hand it to an action thread, or a command to those who execute it."""
         set_state(record, self._engine.report)
+        self._engine.journal.began(record)
         if record.command:
             self._engine.commands.go(record)
         else:

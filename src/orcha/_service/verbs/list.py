@@ -10,6 +10,7 @@ from orcha._core.retrying import is_decided
 from orcha._core.state import State
 from orcha._service import fitting
 from orcha._service.commandline import listed
+from orcha._service.describe import cleaned
 from orcha._service.groups import ALL, petition_name
 from orcha._service.words import BEGUN, word
 from orcha._wire.messages import List, Reply, Rows, Verdict
@@ -41,7 +42,7 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
 
 def paused(engine: Engine, peer: Peer) -> list[str]:
     """Give what more than one petition waits for: `all` where everything is paused, and for owners each group."""
-    names = sorted(name for name in engine.groups.paused if not name.startswith(petition_name("")))
+    names = sorted(cleaned(name) for name in engine.groups.paused if not name.startswith(petition_name("")))
     return names[:MOST_PAUSED] if peer.role == "owner" else [name for name in names if name == ALL]
 
 

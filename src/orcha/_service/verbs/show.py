@@ -95,12 +95,21 @@ def _fields(retry: Retry) -> dict[str, Any]:
 def _command(row: Row, record: Record | None) -> dict[str, Any] | None:
     """Give what is executed, where it is a command."""
     if row.manager == COMMAND_MANAGER:
-        return _shown(values.decode(row.extras, channel=bytes))
+        return _sent(row.extras)
     petition = record.petition if record is not None else None
     if getattr(petition, "argv", None) is None or not record or not record.command:
         return None
     known = {name: getattr(petition, name, None) for name in (*_COMMAND, "env")}
     return _shown(known | {"retry": record.retry})
+
+
+def _sent(extras: bytes) -> dict[str, Any] | None:
+    """Give what a message to the built-in manager holds; None for one that is no command's."""
+    try:
+        fields = values.decode(extras, channel=bytes)
+    except ValueError:
+        return None
+    return _shown(fields) if isinstance(fields, dict) and isinstance(fields.get("argv"), list | tuple) else None
 
 
 def _shown(fields: dict[str, Any]) -> dict[str, Any]:

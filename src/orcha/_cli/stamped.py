@@ -1,0 +1,41 @@
+"""A stream whose lines begin with the time: what a daemon and its plugins print, people read later."""
+
+from __future__ import annotations
+
+import time  # noqa: TID251 - it is the time of a line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, TextIO
+
+FORM = "%Y-%m-%d %H:%M:%S "
+
+
+class Stamped:
+    """Writes to another stream, of which it is what is not said here."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Begin at the beginning of a line."""
+        self._stream = stream
+        self._is_new = True
+
+    def write(self, text: str) -> int:
+        """Write, with the time in front of each line that begins."""
+        *whole, rest = text.split("\n")
+        lines = [f"{line}\n" for line in whole] + [rest] * bool(rest)
+        if lines:
+            now = time.strftime(FORM)
+            stamped = now.join(["", *lines]) if self._is_new else now.join(lines)
+            self._is_new = text.endswith("\n")
+            self._stream.write(stamped)
+            self._stream.flush()
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write all of them."""
+        self.write("".join(lines))
+
+    def __getattr__(self, name: str) -> Any:
+        """Give what the stream itself has."""
+        return getattr(self._stream, name)

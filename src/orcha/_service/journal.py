@@ -1,0 +1,101 @@
+"""What a service without a terminal says of its petitions: what began, for whom, and how it ended; a line for each.
+
+The engine only hands over what it knows: the words are made on the log's thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import pwd
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from orcha._service.commandline import in_words, shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from orcha._core.effects import Final
+    from orcha._core.record import Record
+
+LONGEST = 120
+"""Characters of a command in a line."""
+_UID = "uid:"
+
+
+class Journal:
+    """Writes the lines, where they are wanted."""
+
+    def __init__(self, report: Callable[..., None], *, writes: bool) -> None:
+        """Write by `report`, or nothing at all."""
+        self._report = report
+        self._writes = writes
+
+    def began(self, record: Record) -> None:
+        """Tell that an attempt begins."""
+        if self._writes:
+            again = f", attempt {record.attempt}" if record.attempt > 1 else ""
+            self._report(logging.INFO, "%s begins%s", _What(record), again)
+
+    def ended(self, finals: Sequence[Final], now: float) -> None:
+        """Tell that petitions have ended."""
+        if not self._writes:
+            return
+        for record, _, _ in finals:
+            self._report(logging.INFO, "%s %s", _What(record), _End(record, now))
+
+
+class _What:
+    """A petition, its user and what it runs, once that is written."""
+
+    __slots__ = ("_key", "_manager", "_owner", "_words")
+
+    def __init__(self, record: Record) -> None:
+        self._key = record.key
+        self._owner = record.owner
+        self._manager = record.manager
+        self._words: object = getattr(record.petition, "argv", None) if record.command else None
+
+    def __str__(self) -> str:
+        what = self._manager.rpartition(":")[2]
+        if isinstance(self._words, list | tuple):
+            what = shortened(in_words(self._words), LONGEST)
+        return f"petition {_plain(self._key)} of {_plain(user(self._owner))} ({_plain(what)})"
+
+
+class _End:
+    """How a petition has ended, once that is written."""
+
+    __slots__ = ("_code", "_outcome", "_reason", "_seconds")
+
+    def __init__(self, record: Record, now: float) -> None:
+        self._outcome = record.outcome
+        self._code = record.code
+        self._reason = record.reason
+        self._seconds = None if record.started is None else max(0.0, now - record.started)
+
+    def __str__(self) -> str:
+        outcome = "ended" if self._outcome is None else self._outcome.name.lower().replace("_", " ")
+        parts = [f"ends: {outcome} ({self._code or 0})"]
+        if self._seconds is not None:
+            parts.append(f"{self._seconds:.3g} s after its start")
+        if self._reason:
+            parts.append(_plain(self._reason))
+        return ", ".join(parts)
+
+
+@lru_cache(256)
+def user(owner: str) -> str:
+    """Give the name of a petition's user, or what stands for one who has none."""
+    number = owner.removeprefix(_UID)
+    if number == owner or not number.isdecimal():
+        return owner
+    try:
+        return pwd.getpwuid(int(number)).pw_name
+    except (KeyError, OverflowError):
+        return f"uid {number}"
+
+
+def _plain(text: str) -> str:
+    """Give text that stays on its line."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
