@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -273,6 +274,10 @@ def test_a_queued_command_that_changed_on_the_disk_is_not_executed(serve, connec
     at = content.index(b"written-by-the-command")
     content[at] ^= 1
     database.write_bytes(content)
+    service.start(ready=False)
+    assert service.wait_for_end() == 78
+    assert f"orcha: {database} is not what it was when the service stopped" in service.stderr()
+    Path(f"{database}.clean").write_bytes(b"")  # as somebody who goes on with what is there
     service.start()
     assert service.run("resume", "--all").returncode == 0
     told = everything(queue)

@@ -217,3 +217,38 @@ def test_an_index_that_does_not_hold_says_nothing():
     body = struct.pack("=IIIBBHII2I8s", 3_007_000, 0, 2, 1, 0, 4096, 0, 3, 0, 0, b"new salt")
     restarted = body + struct.pack("=2I", *index._checksum(body))
     assert index.parse(header + restarted) == (0, b"new salt")
+
+
+@pytest.fixture
+def stopped(folder):
+    """Give the folder of a store that was closed in good order."""
+    assert kept(folder) == COUNT
+    return folder
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_flipped_bit_of_the_database_is_told_after_a_stop(stopped, seed):
+    database = stopped / "orcha.db"
+    content = bytearray(database.read_bytes())
+    source = random.Random(seed)
+    content[source.randrange(len(content))] ^= 1 << source.randrange(8)
+    database.write_bytes(content)
+    for _ in "12":
+        with pytest.raises(StoreError, match=r"orcha\.db"):
+            kept(stopped)
+
+
+def test_an_earlier_copy_made_while_the_service_ran_is_told_and_going_on_with_it_is_a_choice(stopped):
+    store = begun(stopped, 4)
+    store._connection.wal_checkpoint()
+    shutil.copy(stopped / "orcha.db", stopped.parent / "copy")
+    store.commit(accept(petition(COUNT + 1)))
+    store.close()
+    shutil.copy(stopped.parent / "copy", stopped / "orcha.db")
+    for _ in "12":
+        with pytest.raises(
+            StoreBroken, match=r"is not what it was when the service stopped.*orcha\.db\.clean an empty file"
+        ):
+            kept(stopped)
+    (stopped / "orcha.db.clean").write_bytes(b"")
+    assert kept(stopped) == COUNT

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from zlib import crc32
 
 from orcha._store.last_start import Witness
 from orcha.exceptions.store import StoreBroken, StoreError
 from orcha.utils.private import FILE, UnsafeStateError, check, open_in
+
+_PART = 1 << 20
 
 
 class Files:
@@ -32,7 +35,7 @@ class Files:
         self.log = folder / "orcha.db-wal"
         self.new = folder / "orcha.db.new"
         self.clean = folder / "orcha.db.clean"
-        """There while the store is closed in good order."""
+        """There while the store is closed in good order; says what the database's file is then."""
         self.damaged = folder / "orcha.db.damaged"
         """There after an I/O error, and says which."""
         self.index = folder / "orcha.db-shm"
@@ -94,6 +97,20 @@ class Files:
             return os.read(descriptor, size)
         finally:
             os.close(descriptor)
+
+    def fingerprint(self) -> str:
+        """Give the size and the CRC-32 (ISO 3309) of the database's file.
+
+        Closing the file here drops this process's locks on it: for when no connection is open, or will write again.
+        """
+        size = checksum = 0
+        descriptor = open_in(self.descriptor, self.database.name, os.O_RDONLY)
+        try:
+            while part := os.read(descriptor, _PART):
+                size, checksum = size + len(part), crc32(part, checksum)
+        finally:
+            os.close(descriptor)
+        return f"{size} {checksum:08x}"
 
     def remember(self, database: os.stat_result) -> None:
         """Remember which file the database is."""

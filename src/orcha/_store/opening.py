@@ -60,6 +60,7 @@ def open_database(files: Files, limits: Limits, space: Space, vfs: str | None = 
             _create(files)
         _look_at_header(files)
         committed = _prepare_log(files)
+        is_as_left = _is_as_left(files)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise StoreFull(no_room(error.filename or files.database)) from error
@@ -75,6 +76,7 @@ def open_database(files: Files, limits: Limits, space: Space, vfs: str | None = 
             _verify(connection, files)
             _compare_start(connection, files)
             migrate(connection, files.real / files.database.name)
+            _refuse_changed(files, is_as_left=is_as_left)
             _extend_log(connection, files, limits, space)
         except BaseException:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
@@ -244,6 +246,20 @@ def _prepare_log(files: Files) -> int:
         files.remove(files.index.name)  # from here on the note alone says it, and whoever removes that goes on
         raise _log_damaged(files, 0, written.frames)
     return written.frames
+
+
+def _is_as_left(files: Files) -> bool:
+    """Tell whether the database's file is what the last stop left; true where nobody knows, as after a crash."""
+    left = files.read(files.clean, 64).decode("ascii", "replace").strip()
+    return not left or left == files.fingerprint()
+
+
+def _refuse_changed(files: Files, *, is_as_left: bool) -> None:
+    if not is_as_left:
+        raise StoreBroken(
+            f"{files.database} is not what it was when the service stopped, so somebody or the disk has changed it. Put"
+            f" a copy of it back; or, to go on with what is there, make {files.clean} an empty file"
+        )
 
 
 def _noted(files: Files) -> index.Written | None:

@@ -393,7 +393,8 @@ class SqliteStore(asides.Asides):
             if self._broken is None:
                 self._close_in_order()
         except (apsw.Error, OSError) as error:
-            raise StoreBroken(f"{self._files.database} was not closed in good order: {error}") from error
+            self._broken = StoreBroken(f"{self._files.database} was not closed in good order: {error}")
+            raise self._broken from error  # the log stays: nothing says that it is not needed
         finally:
             self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, self._broken is not None)
             self._connection.close()
@@ -403,7 +404,10 @@ class SqliteStore(asides.Asides):
         """Say that all is in the database before the log is cut: a crash in between must find the one or the other."""
         in_log, moved = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         if moved >= in_log:
-            self._files.mark(self._files.clean)
+            left = ""  # where the file cannot be read now, the next start compares nothing
+            with contextlib.suppress(OSError):
+                left = self._files.fingerprint()
+            self._files.mark(self._files.clean, f"{left}\n")
 
     def forget_in_child(self) -> None:
         """Drop everything without closing it, in a forked child.
