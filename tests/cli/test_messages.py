@@ -310,3 +310,18 @@ def test_a_disk_that_is_full_and_one_that_is_read_only_are_told_apart(orcha, tmp
     assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
     assert re.search(said, done.stderr), done.stderr
     read_aloud(done.stderr.strip())
+
+
+def test_a_client_says_that_the_folder_of_its_service_was_moved(orcha):
+    assert orcha.run("serve", "--background").returncode == 0
+    assert orcha.run("stop").returncode == 0
+    folder = orcha.home / "default"
+    folder.rename(orcha.home / "elsewhere")
+    line = f"orcha: no service answers: its folder {folder} was moved or removed: put it back where it was\n"
+    done = orcha.run("ps")
+    assert (done.returncode, done.stderr) == (69, line)
+    refused = orcha.run("serve", "--background")
+    assert (refused.returncode, refused.stderr.count("\n"), str(folder) in refused.stderr) == (78, 1, True)
+    (orcha.home / "elsewhere").rename(folder)
+    assert orcha.run("serve", "--background").returncode == 0
+    assert orcha.run("stop").returncode == 0

@@ -228,6 +228,21 @@ def test_a_database_that_is_taken_away_while_it_is_used_ends_what_would_be_lost(
     assert "before" in service.run("ps", "--all", "--json").stdout
 
 
+@pytest.mark.parametrize("away", ["removed", "moved"])
+def test_a_service_whose_folder_went_away_ends_when_it_is_told_to_and_says_why(serve, tmp_path, away):
+    service = serve(arguments=("serve", "commands"))
+    assert service.run("run", "--", "echo", "x").stdout == "x\n"
+    folder = service.home / f"127.0.0.1-{service.port}"
+    if away == "removed":
+        shutil.rmtree(folder)
+    else:
+        folder.rename(tmp_path / "elsewhere")
+    assert service.stop() in ({75} if away == "removed" else {0, 75})
+    if away == "removed":
+        assert "orcha: the service stopped, but not in good order: " in service.stderr()
+    assert "Traceback" not in service.stderr()
+
+
 def test_a_state_that_was_lost_is_told_and_never_silently_empty(serve, connect, tmp_path):
     service = serve()
     client = connect(service)

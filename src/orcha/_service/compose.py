@@ -106,6 +106,8 @@ class Service:
         self._functions = functions
         self._stopping: Stopping | None = None
         self._done = threading.Event()
+        self._unclosed: Exception | None = None
+        """Why the service could not be stopped in good order."""
         self._parts: _Parts | None = None
 
     def start(self) -> None:
@@ -127,9 +129,14 @@ class Service:
         self._parts.start()
 
     def _stopped(self) -> None:
+        """Stop all parts; whoever waits for the end hears of it also where a part cannot be stopped in good order."""
         assert self._parts is not None
-        self._parts.stop()
-        self._done.set()
+        try:
+            self._parts.stop()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the service is over
+            self._unclosed = error
+        finally:
+            self._done.set()
 
     def stop(self, *, now: bool = False) -> None:
         """Stop in good order, and return when it has; the same from several threads."""
@@ -149,6 +156,8 @@ class Service:
             raise ServiceFailedError(f"the service failed: {explain(engine.failure)}")
         if engine.degraded is not None:
             raise ServiceFailedError(f"the service stopped: {engine.degraded}")
+        if self._unclosed is not None:
+            raise ServiceFailedError(f"the service stopped, but not in good order: {explain(self._unclosed)}")
 
     # --- what the manager asks ----------------------------------------------------------------------------------
 
@@ -322,10 +331,12 @@ class _Parts:
         end_multiprocessing_children()
         sweep(attempts_of(self._nonce), spare=helper_pids())
         self._watcher.stop()
-        self.store.close()
-        self.log.close()
-        self._lock.release()
-        self.engine.reporter.stop(LAST_LINES)
+        try:
+            self.store.close()
+        finally:
+            self.log.close()
+            self._lock.release()
+            self.engine.reporter.stop(LAST_LINES)
 
 
 def _open_store(folder: Path) -> Store:
