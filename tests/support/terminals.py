@@ -60,6 +60,12 @@ class OnTerminal:
         """Give the terminal's mode (termios(3))."""
         return termios.tcgetattr(self._slave)
 
+    def hang_up(self) -> None:
+        """Take the terminal away, as where a window is closed: nothing can be seen any more."""
+        for descriptor in (self._slave, self.master):
+            os.close(descriptor)
+        self._slave = self.master = -1
+
     def type(self, keys: bytes) -> None:
         """Type."""
         os.write(self.master, keys)
@@ -106,5 +112,6 @@ class OnTerminal:
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
-        os.close(self._slave)
-        os.close(self.master)
+        for descriptor in (self._slave, self.master):
+            if descriptor >= 0:
+                os.close(descriptor)

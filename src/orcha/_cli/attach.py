@@ -26,14 +26,15 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("id", type=options.written, metavar="ID", help="its id")
     parser.add_argument("-i", "--stdin", action="store_true", help="pass standard input, where it takes any")
+    options.add_on_disconnect(parser)
 
 
 def run(namespace: argparse.Namespace) -> int:
     """Follow it."""
-    return attach(namespace.id, stdin=namespace.stdin)
+    return attach(namespace.id, stdin=namespace.stdin, on_disconnect=namespace.on_disconnect)
 
 
-def attach(name: str, *, stdin: bool = False) -> int:
+def attach(name: str, *, stdin: bool = False, on_disconnect: str | None = None) -> int:
     """Follow the petition of this id to its end; give its exit code, 125 where it cannot be followed."""
     from orcha._cli import render
     from orcha._cli.connection import connected
@@ -47,13 +48,15 @@ def attach(name: str, *, stdin: bool = False) -> int:
         streams.tell("standard input is not passed on: orcha attach --stdin passes it, where the command takes any")
     try:
         with connected(streams.tell) as service:
-            return follow(service, streams, name, stdin=stdin)
+            return follow(service, streams, name, stdin=stdin, on_disconnect=on_disconnect)
     except (OrchaError, OSError, ValueError) as error:
         render.note(" ".join(str(error).split()))
         return _OWN_FAILURE
 
 
-def follow(service: Session, streams: Streams, name: str, *, stdin: bool = False) -> int:
+def follow(
+    service: Session, streams: Streams, name: str, *, stdin: bool = False, on_disconnect: str | None = None
+) -> int:
     """Follow the petition of this id to its end; give its exit code.
 
     Raises:
@@ -70,7 +73,9 @@ def follow(service: Session, streams: Streams, name: str, *, stdin: bool = False
         streams.tell(f"it takes standard input, which comes from here with --stdin: orcha attach --stdin {name}")
     typing = Typing(service, streams, name, forward=stdin or tty, tty=tty, detach=Detached)
     again = bool(command.get("retry") or details.get("retry")) or details["on_interrupt"] == "rerun"
-    attached = Attached(service, streams, name, command=bool(command), ours=False, again=again)
+    attached = Attached(
+        service, streams, name, command=bool(command), ours=False, again=again, on_disconnect=on_disconnect
+    )
     try:
         with attached.signals():
             return attached.follow(service.output(details), typing)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import queue
 import signal
 
 from orcha._cli import keys
+from orcha._cli.streams import is_hung_up
 from orcha._cli.typing_in import Typing
 from orcha.exceptions import OrchaError
 
@@ -69,6 +71,7 @@ class Attached:
         command: bool = True,
         ours: bool = True,
         again: bool = False,
+        on_disconnect: str | None = None,
     ) -> None:
         """Prepare.
 
@@ -78,8 +81,10 @@ class Attached:
             name: the petition's id.
             token: the petition's, where this client asked for it.
             command: whether it is a command, whose lines are the service's; else lines are its output.
-            ours: whether it ends when nobody reads its output here any more.
+            ours: whether it was started here, and so ends when nobody reads its output here any more.
             again: whether it may wait once more after it has run: nothing on the channel tells when it does.
+            on_disconnect: `cancel` or `keep` where its output cannot be passed on any more, since the reader, the
+                terminal or the connection has gone; None to cancel what is ours where a pipe's reader has left.
 
         """
         self._service = service
@@ -89,6 +94,7 @@ class Attached:
         self._command = command
         self._ours = ours
         self._again = again
+        self._on_disconnect = on_disconnect
         self._interrupts = 0
         self._asked: Request | None = None
         self._looks = 0
@@ -137,15 +143,32 @@ class Attached:
             token=self._token, identity=identity, why=why, at_once=at_once, tell=self._streams.tell
         )
 
-    def _abandon(self) -> None:
-        """Cancel what nobody reads any more, where it is ours.
+    def _abandon(self, why: str) -> None:
+        """Cancel it, and leave.
 
         A moment for the answer: a service that writes to a connection closed meanwhile may never read the request.
         """
-        if self._ours:
-            self.cancel("nobody reads its output any more")
-            assert self._asked is not None
-            self._asked.wait(_CANCEL_WAIT)
+        self.cancel(why)
+        assert self._asked is not None
+        self._asked.wait(_CANCEL_WAIT)
+
+    def _unwritable(self, error: OSError) -> int:
+        """Do what is wanted where its output cannot be written here; give the code.
+
+        Raises:
+            OSError: it is for another reason than that somebody has gone.
+
+        """
+        hung_up = is_hung_up(error, self._streams.target)
+        if hung_up is None:
+            if self._ours:
+                self._abandon("its output cannot be written")
+            raise error
+        if self._on_disconnect == "cancel" or (self._on_disconnect is None and self._ours and not hung_up):
+            self._abandon("its terminal or connection is gone" if hung_up else "nobody reads its output any more")
+        elif self._ours:
+            self._streams.tell(f"nobody reads its output here any more, it goes on: orcha attach {self._name}")
+        return BROKEN_PIPE if error.errno == errno.EPIPE else HUNG_UP
 
     # --- following ------------------------------------------------------------------------------------------------
 
@@ -169,15 +192,13 @@ class Attached:
             self._streams.tell(f"detached, it goes on: orcha attach {self._name}, or orcha cancel {self._name}")
             return 0
         except Left as left:
+            if left.code == HUNG_UP and self._on_disconnect == "cancel":
+                self._abandon("its terminal or connection is gone")
             if left.line:
                 self._streams.tell(left.line)
             return left.code
-        except BrokenPipeError:
-            self._abandon()
-            return BROKEN_PIPE
-        except OSError:
-            self._abandon()
-            raise
+        except OSError as error:
+            return self._unwritable(error)
         finally:
             self._streams.erase()
 

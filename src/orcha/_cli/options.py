@@ -261,6 +261,15 @@ def number(text: str) -> int | float:
     return value
 
 
+def add_on_disconnect(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says what happens where the output has no reader any more."""
+    parser.add_argument(
+        "--on-disconnect",
+        choices=("cancel", "keep"),
+        help="where the reader, the terminal or the connection is gone: cancel it, or let it go on (default: see docs)",
+    )
+
+
 def environment(
     source: Mapping[str, str], settings: Iterable[str], *, everything: bool = False
 ) -> dict[str | bytes, str | bytes]:

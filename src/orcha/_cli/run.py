@@ -92,6 +92,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         choices=("together", "apart"),
         help="its standard output and error as one, in order, or apart (default: as they are here)",
     )
+    options.add_on_disconnect(parser)
     add("-t", "--tty", action="store_true", help="give it a terminal, for interactive programs; implies --stdin")
     for name, read, metavar, text in _LIMITS:
         add(f"--{name}", metavar=metavar, type=read, help=text)
@@ -261,7 +262,7 @@ def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
         from orcha._cli.attached import Attached, Left
 
         again = "retry" in message or namespace.on_interrupt == "rerun"
-        attached = Attached(service, streams, name, token=token, again=again)
+        attached = Attached(service, streams, name, token=token, again=again, on_disconnect=namespace.on_disconnect)
         try:
             with attached.signals():
                 return _attached(namespace, attached, service, streams, (name, token, message))

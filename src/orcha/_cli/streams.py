@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from errno import EBADF
+from errno import EBADF, ECONNRESET, EIO, ENXIO, EPIPE
 
 from orcha._cli import render
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from orcha._cli.modes import Modes
 
 _NEWLINE = 10
+_CLOSES_TOO = 300
+"""Milliseconds within which a connection that breaks off closes all that it gave."""
 
 
 def fill_standard_descriptors() -> None:
@@ -35,13 +37,7 @@ def are_one() -> bool:
 
     Where both are a device that keeps nothing, as /dev/null, there is no order to keep.
     """
-    try:
-        out, err = os.fstat(1), os.fstat(2)
-    except OSError:
-        return False
-    if (out.st_dev, out.st_ino) != (err.st_dev, err.st_ino):
-        return False
-    return not stat.S_ISCHR(out.st_mode) or _is_terminal(1)
+    return _are_same(1, 2) and (not stat.S_ISCHR(os.fstat(1).st_mode) or _is_terminal(1))
 
 
 def input_waits() -> bool:
@@ -75,6 +71,55 @@ def write_all(descriptor: int, data: bytes) -> None:
             raise
 
 
+def is_hung_up(error: OSError, target: int) -> bool | None:
+    """Tell whether a descriptor cannot be written since all that was at the other end has gone, as where ssh broke off.
+
+    That is so for a terminal, and for a socket. Of a pipe the reader alone may have left, as head(1) does: with a
+    connection standard error goes too, or where it is the same pipe, what ssh gave as standard input.
+
+    Returns:
+        False where a pipe's reader has left, None where it is for another reason that it cannot be written.
+
+    """
+    if error.errno not in {EPIPE, ECONNRESET, EIO, ENXIO}:
+        return None
+    try:
+        here = os.fstat(target)
+    except OSError:
+        return None
+    if stat.S_ISCHR(here.st_mode) or stat.S_ISSOCK(here.st_mode):
+        return True
+    if error.errno != EPIPE:
+        return None
+    other = 1 if target == 2 else 2
+    if not _are_same(target, other):
+        return _has_gone(other)
+    return "SSH_CONNECTION" in os.environ and not _are_same(target, 0) and _has_gone(0)
+
+
+def _are_same(one: int, other: int) -> bool:
+    """Tell whether two descriptors are one file, pipe or terminal."""
+    try:
+        return os.path.sameopenfile(one, other)
+    except OSError:
+        return False
+
+
+def _has_gone(descriptor: int) -> bool:
+    """Tell whether nobody is at the other end of a pipe or a socket, a moment later at the latest."""
+    from select import POLLERR, POLLHUP, poll
+
+    try:
+        mode = os.fstat(descriptor).st_mode
+    except OSError:
+        return False
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+        return False
+    poller = poll()
+    poller.register(descriptor, 0)
+    return any(events & (POLLERR | POLLHUP) for _, events in poller.poll(_CLOSES_TOO))
+
+
 def _wait_for_room(descriptor: int) -> None:
     """Wait until something can be written to a descriptor that does not wait by itself."""
     from select import POLLOUT, poll
@@ -96,6 +141,8 @@ class Streams:
         self.is_terminal = sys.stderr is not None and _is_terminal(2)
         self.has_status = self.is_terminal and render.takes_escapes()
         """Whether the line that is updated in place can be shown."""
+        self.target = 1
+        """Where the command's bytes were written last."""
         self._status = ""
         self._shares = self.is_terminal and _is_terminal(1)
         self._column_zero = True
@@ -110,7 +157,7 @@ class Streams:
         if not data:
             return
         self.erase()
-        target = 2 if stream == 2 else 1
+        target = self.target = 2 if stream == 2 else 1
         if target in self._screens:
             self._note(data)
         write_all(target, data)
