@@ -39,7 +39,7 @@ LONGEST_DATA = MAX_FRAME - 64 * 1024
 """Bytes of the records of one Data message."""
 READ_SIZE = 128 * 1024
 """Bytes read at once for a follower that is behind."""
-MOST_CREDIT = 256 * 1024
+MOST_CREDIT = 16 << 20
 """Bytes that are sent to a follower, at most, before it says again that it has room, whatever room it says it has."""
 LONGEST = 1 << 30
 """Bytes of values a channel takes; what comes later is dropped and counted."""
