@@ -95,7 +95,7 @@ def test_stop_refuses_new_ones_and_lets_what_runs_go_on(variant, observer, gate,
     gate.wait_until_reached()
     meanwhile = document.send("m1")
     assert hung.ended() == (b"the plugin took longer than 0.5 s to read the message\n", "", 1)
-    busy = b"a hook of the manager does not return: try again later\n"
+    busy = b"the plugin does not answer: try again later\n"
     assert meanwhile.ended() == (busy, "", 75)
     assert document.send("m2").ended() == (busy, "", 75)
     assert running.ended() == (b"\r" + lines(30, 1), "", 0)

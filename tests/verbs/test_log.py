@@ -79,6 +79,19 @@ def test_every_line_has_its_time_and_no_line_comes_twice(daemon):
     assert all(TIME.match(line) for line in lines), lines
     assert len(set(lines)) == len(lines)
     assert any("orcha: serving " in line for line in lines)
+    assert lines[-1].endswith("INFO: the service is stopping")
+
+
+def test_what_the_next_start_finds_has_a_line(daemon):
+    assert daemon("run", "-d", "--name", "m1", "--", "sleep", "600").returncode == 0
+    about(daemon, "m1", 1)
+    assert daemon("stop", "--keep-commands").returncode == 0
+    assert daemon("serve", "--background").returncode == 0
+    begins, goes_on = about(daemon, "m1", 2)
+    assert begins.endswith("(sleep 600) begins")
+    assert goes_on.endswith("(sleep 600) goes on")
+    assert daemon("cancel", "m1").returncode == 0
+    assert "ends: cancelled (130)" in about(daemon, "m1", 3)[2]
 
 
 def test_what_the_service_is_told_to_leave_out_is_left_out(daemon):

@@ -364,6 +364,7 @@ class CommandRunner:
             return
         if there.pid and record.state is State.STARTING:  # it was told, and not kept
             self._started(Started(record.seq, record.attempt, there.pid, there.start_time, there.boot_id, there.shim))
+        self._engine.journal.found(record)
         if there.phase == APART:
             self._say(record, APART_LINE)
         else:

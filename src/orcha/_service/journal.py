@@ -37,6 +37,16 @@ class Journal:
             again = f", attempt {record.attempt}" if record.attempt > 1 else ""
             self._report(logging.INFO, "%s begins%s", _What(record), again)
 
+    def found(self, record: Record) -> None:
+        """Tell that a command of an earlier start of the service goes on."""
+        if self._writes:
+            self._report(logging.INFO, "%s goes on", _What(record))
+
+    def stops(self, reason: str) -> None:
+        """Tell that the service stops, and why."""
+        if self._writes:
+            self._report(logging.INFO, "%s", reason)
+
     def ended(self, finals: Sequence[Final], now: float) -> None:
         """Tell that petitions have ended."""
         if not self._writes:
