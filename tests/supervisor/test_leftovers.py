@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from world import World, executing, shim_identity
+from world import World, executing, kill_shim, shim_identity
 
 from orcha._processes.identity import is_alive
 from orcha._processes.tag import read_tag
-from orcha._supervisor.contract import Started
+from orcha._supervisor import burying
+from orcha._supervisor.contract import Gone, Lost, Started
 from support.waiting import wait_for
 
 LONG = 36_000.0
@@ -177,3 +179,44 @@ def test_nothing_else_of_the_system_delays_an_end(world: World) -> None:
                 assert (ended.left, ended.signals) == (0, [])
         finally:
             busy.kill()
+
+
+FREEZER = Path("/sys/fs/cgroup/freezer")
+
+
+@pytest.fixture
+def frozen(tmp_path: Path) -> Iterator[Callable[[int, bool], None]]:
+    """Give a function that freezes a process, so that nothing kills it, and thaws it."""
+    if not os.access(FREEZER / "tasks", os.W_OK):
+        pytest.skip("no cgroup here that can be frozen")
+    group = FREEZER / f"orcha-test-{os.getpid()}"
+    group.mkdir()
+
+    def set_frozen(pid: int, freeze: bool) -> None:
+        if freeze:
+            (group / "tasks").write_text(str(pid))
+        state = "FROZEN" if freeze else "THAWED"
+        (group / "freezer.state").write_text(state)
+        wait_for(lambda: (group / "freezer.state").read_text().strip() == state, what=state)
+
+    yield set_frozen
+    set_frozen(0, False)
+    wait_for(lambda: not (group / "tasks").read_text(), what="an empty group")
+    group.rmdir()
+
+
+def test_what_cannot_be_killed_when_its_shim_dies_is_named_until_it_has_gone(
+    world: World, nap: str, frozen: Callable[[int, bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(burying, "_DEADLINE", 0.1)
+    key = world.start(nap, "1000")
+    pid = world.wait(key, Started).pid
+    wait_for(lambda: executing(nap))
+    frozen(pid, True)
+    kill_shim(world.shim_of(key))
+    lost = world.wait(key, Lost)
+    assert lost.survivors == (pid,)
+    assert not [event for event in world.of(key) if isinstance(event, Gone)]
+    frozen(pid, False)
+    world.wait(key, Gone)
+    assert not executing(nap)

@@ -268,8 +268,15 @@ def pages(
     mask = sum(1 << number for number in {number for name in names for number in _STATES[name]})
     before: int | None = None
     while mask and (page := ask(mask, min(_PAGE, most), before, **more)):
-        yield from (row for row in page if word(row) in names or (row["state"] == "ended" and "ended" in names))
+        yield from (row for row in page if _is_meant(row, names, mask))
         before = page[-1]["seq"]
+
+
+def _is_meant(row: Row, names: frozenset[str], mask: int) -> bool:
+    """Tell whether a row is one of those; what holds a slot after its end, and says why, is shown with what runs."""
+    if row["state"] == "ended" and ("ended" in names or (row["why"] and not mask >> _ENDED & 1)):
+        return True
+    return word(row) in names
 
 
 def columns(row: Row, now: float) -> tuple[str, ...]:

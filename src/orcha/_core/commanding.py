@@ -66,17 +66,65 @@ class Commanding(Ending):
             return
         self._over(record)
         cancelled = record.state is State.CANCELLING
-        if cancelled and end.survivors:
-            reason = f"cannot be killed: process {', '.join(map(str, end.survivors))}"
-            self._end(record, Outcome.BROKEN, BROKEN_CODE, reason, CANCELLING)
-            self._release(record)
+        if end.survivors:
+            self._outlived(record, end)
         elif cancelled and not end.by_itself:
             self._end_cancelled(record)
-        elif end.due is not None and not cancelled and not end.survivors:
+        elif end.due is not None and not cancelled:
             self._go_again(record, State.QUEUED, end.due)
         else:
             self._end(record, end.outcome, end.code, end.reason, _GOES | CANCELLING)
             self._release(record)
+
+    def _outlived(self, record: Record, end: End) -> None:
+        """Give it its outcome, and let it keep id, slot and needs: what nothing can kill lives on."""
+        self._over(record)
+        record.processes_gone = False
+        record.survivors = end.survivors
+        states = _GOES | CANCELLING
+        if record.state is State.CANCELLING:
+            reason = f"cannot be killed: process {', '.join(map(str, end.survivors))}"
+            self._end(record, Outcome.BROKEN, BROKEN_CODE, reason, states, slot_held=True)
+        else:
+            self._end(record, end.outcome, end.code, end.reason, states, slot_held=True)
+
+    def command_outlived(self, seq: int, attempt: int, survivors: tuple[int, ...], failure: str = "") -> bool:
+        """Note that what watched over it died, and that something of it lives that nothing can kill.
+
+        False where no outcome can be given now: it is run again, or held, and that only when nothing of it lives. That
+        is told by `command_lost` then.
+        """
+        record = self.command(seq, attempt)
+        if record is None:
+            return True
+        record.survivors = survivors
+        cancellation = record.cancellation
+        again = cancellation.requeue if cancellation is not None else on_interrupt_state(record.on_interrupt)
+        if again is not None:
+            return False
+        reason = WATCHER_FAILED.format(failure) if failure else LOST
+        self._outlived(record, End(Outcome.INTERRUPTED, INTERRUPTED_CODE, reason, survivors=survivors))
+        return True
+
+    def command_gone(self, seq: int, attempt: int) -> bool:
+        """Note that what could not be killed has ended; False where the outcome is to be given now."""
+        record = self.records.get(seq)
+        if record is None or record.attempt != attempt:
+            return True
+        record.survivors = ()
+        if record.state is not State.ENDED:
+            return False
+        if not record.processes_gone:
+            record.processes_gone = True
+            self._release(record, hook=record.petition is not None)
+        return True
+
+    def outlived(self, record: Record, survivors: tuple[int, ...]) -> None:
+        """Take a stored petition that has ended, and that something outlives which nothing can kill."""
+        self._over(record)
+        record.processes_gone = False
+        record.survivors = survivors
+        self._hold(record)
 
     def command_lost(self, seq: int, attempt: int, *, executed: bool, losses: int = 0, failure: str = "") -> None:
         """Note that nothing of the attempt is left, and nobody knows how it ended, or it was never `executed`.

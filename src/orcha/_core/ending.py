@@ -124,6 +124,7 @@ class Ending(Retrying):
         record = self._current(seq, attempt)
         if record is None or record.processes_gone:
             return
+        record.survivors = tuple(survivors)
         if survivors:
             self._cannot_be_killed(record, survivors)
             return

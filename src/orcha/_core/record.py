@@ -99,6 +99,7 @@ class Record:
         "state",
         "submitted",
         "submitter",
+        "survivors",
         "timeout",
         "token",
         "tries",
@@ -163,6 +164,8 @@ class Record:
         self.run: Any = None
         self.waiters: list[Any] = []
         self.submitter: Any = None
+        self.survivors: tuple[int, ...] = ()
+        """Processes of its attempt that cannot be killed: as long as they live it keeps id, slot and what it needs."""
 
     @property
     def place(self) -> Key:

@@ -16,11 +16,11 @@ from orcha._core.retry import Ended as RetryEnded
 from orcha._core.retry import depends_on_output, retry_due, told
 from orcha._core.state import Outcome, State
 from orcha._service import attempts, spans
-from orcha._service.describe import explain
+from orcha._service.describe import explain, outlived
 from orcha._service.groups import petition_name
 from orcha._service.loading import record_of
 from orcha._service.matching import Matching
-from orcha._supervisor.contract import APART, LOST, Ended, Lost, NotStarted, Output, Span, Started, Wrote
+from orcha._supervisor.contract import APART, LOST, Ended, Gone, Lost, NotStarted, Output, Span, Started, Wrote
 from orcha._wire import values
 from orcha._wire.messages import Kind
 
@@ -54,6 +54,8 @@ class CommandRunner:
         self._commands: Commands | None = None
         self._attempts: dict[int, Attempt] = {}
         self._matching = Matching()
+        self._outlived: dict[tuple[int, int], Lost] = {}
+        """Losses whose consequence waits until nothing of the attempt lives."""
         self._kept: dict[int, tuple[int, int]] = {}
         """Attempts with the last chunk that the transaction in the making keeps, by sequence."""
         self._raw: RawFiles | None = None
@@ -71,6 +73,7 @@ class CommandRunner:
             Ended: self._ended,
             NotStarted: self._not_started,
             Lost: self._lost,
+            Gone: self._gone,
         }
 
     def connect(self, make: Callable[[Callable[[list[Event]], None]], Commands], raw: RawFiles | None = None) -> None:
@@ -294,7 +297,31 @@ class CommandRunner:
         chance = random.random()  # noqa: S311 - it spreads load, and guards nothing
         return retry_due(record.retry, seen, retries=attempt.retries, now=self._engine.machine.now, chance=chance)
 
+    def _gone(self, event: Gone) -> None:
+        """Let go of what an attempt held that something outlived."""
+        lost = self._outlived.pop((event.seq, event.attempt), None)
+        if not self._engine.machine.command_gone(event.seq, event.attempt) and lost is not None:
+            self._lost(lost._replace(survivors=()))
+        self._engine.after_batch(lambda _: self.reach().forget(event.seq, event.attempt))
+        self._engine.visits.wake()
+
+    def _is_outlived(self, event: Lost) -> bool:
+        """Tell whether something of a lost attempt lives that nothing can kill; then its end waits for that of this."""
+        if not event.survivors:
+            return False
+        record = self._engine.machine.records.get(event.seq)
+        if record is not None:
+            text = "petition %s: nothing can kill these of its processes, it keeps its place until they have ended: %s"
+            self._engine.report(logging.ERROR, text, record.key, list(event.survivors))
+        if event.ended is not None:
+            self._ended(event.ended._replace(survivors=list(event.survivors)))
+        elif not self._engine.machine.command_outlived(event.seq, event.attempt, event.survivors, event.failure):
+            self._outlived[event.seq, event.attempt] = event
+        return True
+
     def _lost(self, event: Lost) -> None:
+        if self._is_outlived(event):
+            return
         if event.ended is not None:
             self._ended(event.ended)
             return
@@ -317,7 +344,9 @@ class CommandRunner:
         self._adopted.pop(seq, None)
         self._kept.pop(seq, None)  # who may forget all need not be told of a part
         self._engine.standard_input.over(seq)
-        self._engine.after_batch(lambda _: self.reach().forget(seq, number))
+        record = self._engine.machine.records.get(seq)
+        if record is None or not record.survivors:  # a shim's box tells a later start what lives on
+            self._engine.after_batch(lambda _: self.reach().forget(seq, number))
 
     # --- from an earlier start of the service -------------------------------------------------------------------
 
@@ -360,7 +389,7 @@ class CommandRunner:
         row, there = self._adopted.pop(record.seq)
         self._attempts[record.seq] = attempts.Attempt(record, row)
         if there.phase == LOST:
-            self._lost(Lost(record.seq, record.attempt, there.executed, there.ended, there.failure))
+            self._lost(Lost(record.seq, record.attempt, there.executed, there.ended, there.failure, there.survivors))
             return
         if there.pid and record.state is State.STARTING:  # it was told, and not kept
             self._started(Started(record.seq, record.attempt, there.pid, there.start_time, there.boot_id, there.shim))
@@ -397,6 +426,10 @@ class CommandRunner:
         """Send the signals of a cancel; the end is told as any other."""
         cancellation = record.cancellation
         shutdown = cancellation is not None and cancellation.outcome is Outcome.INTERRUPTED
+        lost = self._outlived.pop((record.seq, record.attempt), None)
+        if lost is not None:
+            self._engine.post(self._lost, lost)
+            return
         self.reach().cancel(record.seq, record.attempt, SHUTDOWN if shutdown else CANCELLED)
 
     def hurry(self, record: Record) -> None:
@@ -433,6 +466,10 @@ class CommandRunner:
         """Let go of all; the engine has stopped. Where it failed, commands go on as after a crash."""
         with self._lock:
             commands, self._commands, self._make = self._commands, None, None
+        for record in list(self._engine.machine.records.values()):
+            if record.survivors:
+                text = "petition %s: it stays behind when the service stops: %s"
+                self._engine.report(logging.ERROR, text, record.key, outlived(record.survivors))
         if commands is not None:
             commands.close(keep=self.keep or self._engine.failure is not None)
         if self._raw is not None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 LONGEST = 2_000
 """Characters of a text for people that are kept and passed on."""
 _CUT = " ..."
@@ -56,3 +61,19 @@ def _text(value: object) -> str:
         return str.__str__(str(value))
     except BaseException:  # noqa: BLE001 - a plugin's object may raise in its __str__ too
         return _NONE
+
+
+def outlived(pids: Collection[int]) -> str:
+    """Tell which processes of a petition's attempt live on though they were killed."""
+    names = ", ".join(f"{name_of(pid)} (pid {pid})" for pid in pids)
+    return f"nothing can kill {names}: its id, slot and resources are held until that has ended"
+
+
+def name_of(pid: int) -> str:
+    """Give a process's name; "a process" where that cannot be known."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - pathlib starts slowly
+            text = file.read().rstrip("\n")
+    except OSError:
+        return "a process"
+    return "".join(each if each.isprintable() else "?" for each in text)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._core.machine import Machine
 from orcha._core.record import Record
+from orcha._core.state import State
 from orcha._service import faults
 from orcha._service.actions import ActionPool, Run
 from orcha._service.answering import encoded, obey
@@ -369,8 +370,14 @@ class Engine:
 
     def is_quiet(self) -> bool:
         """Tell whether nothing runs, nothing is being converted, and no hook is owed."""
-        holding = [seq for seq in list(self.machine.granted.values()) if not self.commands.goes_on(seq)]
+        holding = [seq for seq in list(self.machine.granted.values()) if self._is_waited_for(seq)]
         return not holding and not self.visits.is_busy and not self.running()
+
+    def _is_waited_for(self, seq: int) -> bool:
+        """Tell whether a stop waits for what this petition holds."""
+        record = self.machine.records.get(seq)
+        is_outlived = record is not None and record.state is State.ENDED and bool(record.survivors)
+        return not is_outlived and not self.commands.goes_on(seq)
 
     def pause(self, paused: bool) -> None:
         """Start nothing while paused; what waits stays."""

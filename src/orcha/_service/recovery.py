@@ -88,10 +88,16 @@ class _Recovery:
                 self._bring(record, row, command)
 
     def _bring(self, record: Record, row: Row, command: CommandRow | None) -> None:
+        ended = self._found.get((row.seq, row.attempt)) if row.state is State.ENDED and row.slot_held else None
+        if ended is not None and ended.survivors:
+            self._engine.machine.outlived(record_of(row), self._found.pop((row.seq, row.attempt)).survivors)
+            if row.hook_pending:
+                self._owed[row.seq] = record
+            return
         losses, failure = 0, ""
         if command is not None and command.attempt == row.attempt and row.state in LIVE:
             there = self._found.pop((row.seq, row.attempt), None)
-            if there is not None and (there.phase != contract.LOST or there.ended is not None):
+            if there is not None and (there.phase != contract.LOST or there.ended is not None or there.survivors):
                 self._engine.machine.adopt(record)
                 self._engine.commands.adopted(record, command, there)
                 return

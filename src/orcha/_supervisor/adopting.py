@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from orcha._processes.identity import Identity, boot_id
 from orcha._supervisor import box as boxes
-from orcha._supervisor.burying import bury, end
+from orcha._supervisor.burying import Buried, bury, end
 from orcha._supervisor.contract import APART, ENDED, RUNNING, WAITING, Found
 from orcha._supervisor.known import Known, connect
 from orcha._supervisor.protocol import ProtocolError
@@ -44,11 +44,13 @@ class Adopted(NamedTuple):
     the service handed to them: they are dead, or have answered."""
     dead: list[str]
     """Dead shims of whose attempt nobody has to hear; their boxes prove that until recovery is kept."""
+    outlived: list[Buried]
+    """Dead shims of which something lives on that cannot be killed."""
 
 
 def adopt(folder: Path, shims: int, epoch: int, report: Callable[[int, str], None]) -> Adopted:
     """Look what is there; `shims` is the folder of the shims, open."""
-    adopted = Adopted([], [], {}, [])
+    adopted = Adopted([], [], {}, [], [])
     names = {name.rpartition(".")[0] for name in os.listdir(shims) if name.endswith((".box", ".sock"))}
     for name in sorted(names):
         try:
@@ -90,6 +92,7 @@ def _meet(adopted: Adopted, folder: Path, shim: Known, head: Head | None, report
     if one is not None:
         shim.key = (one.seq, one.attempt)
         shim.is_over = one.phase == ENDED
+        shim.survivors = bool(one.survivors)
         adopted.found.append(one)
 
 
@@ -102,6 +105,8 @@ def _bury(adopted: Adopted, folder: Path, shim: str, report: Callable[[int, str]
     buried = bury(folder, shim, report, logging.ERROR)
     if buried.took is not None:
         adopted.took[shim] = buried.took
+    if buried.survivors:
+        adopted.outlived.append(buried)
     if buried.found is None:
         adopted.dead.append(shim)
     else:
@@ -157,6 +162,7 @@ def _from_state(head: Head, shim: str) -> Found | None:
         boot_id(),
         head["last"],
         head["took"],
+        survivors=tuple(head.get("survivors", ())),
     )
 
 

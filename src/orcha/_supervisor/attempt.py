@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from orcha._supervisor.protocol import Head
     from orcha._supervisor.tree import Tree
 
+SURVIVORS_EVERY = 1.0
+"""Seconds between two looks at what cannot be killed."""
 LOOKS_AGAIN = 0.1
 """Seconds between two looks for what no signal announces."""
 FOREVER = float("inf")
@@ -59,6 +61,9 @@ class Attempt:
         self._group: Group | None = None
         self._write = write
         self._began = 0.0
+        self.gone_untold = False
+        """Whether what could not be killed has ended since that was reported."""
+        self._next_look = FOREVER
         self._unannounced = False
         """Whether something lives whose end no signal announces: it is no child of the shim."""
         self._peak = 0
@@ -166,6 +171,8 @@ class Attempt:
         if self.phase == boxes.ENDED:
             looks = time.monotonic() + LOOKS_AGAIN if self._unannounced else FOREVER
             return min(self.leftovers.due, self.ending.due, looks)
+        if self.phase == boxes.DONE:
+            return self._next_look
         return FOREVER
 
     def step(self) -> None:
@@ -174,6 +181,17 @@ class Attempt:
             self._enforce()
         if self.phase == boxes.ENDED:
             self._wind_up()
+        elif self.phase == boxes.DONE and time.monotonic() >= self._next_look:
+            self._look_at_survivors()
+
+    def _look_at_survivors(self) -> None:
+        """Try again to end what could not be killed, and note when it is gone."""
+        self.reap()
+        self.tree.signal(signal.SIGKILL)
+        if self.tree.members():
+            self._next_look = time.monotonic() + SURVIVORS_EVERY
+        else:
+            self.ending.survivors, self.gone_untold, self._next_look = [], True, FOREVER
 
     def report(self) -> Head:
         """Give the message of its end."""
@@ -231,6 +249,8 @@ class Attempt:
         self._remove_group()
         self.ending.rest()
         self.phase = boxes.DONE
+        if self.ending.survivors:
+            self._next_look = time.monotonic() + SURVIVORS_EVERY
         self._write(self)
 
     def _see_to_the_others(self, now: float) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 GONE = 5.0
 """Seconds that a killed shim has to be gone."""
+LOOKS = 1.0
+"""Seconds between two looks at what cannot be killed."""
 _DEADLINE = 5.0
 _AGREES = 2.0
 """Seconds between a start as the shim saw it and as the kernel does, which counts ticks."""
@@ -40,6 +42,9 @@ class Buried(NamedTuple):
     """The attempt that it took last, (0, 0) for none; None where nobody can know: its box is gone or damaged."""
     found: Found | None = None
     """That attempt, where the shim was not told to forget it."""
+    tag: int = 0
+    survivors: tuple[int, ...] = ()
+    """What carries the tag and cannot be killed."""
 
 
 def bury(folder: Path, shim: str, report: Callable[[int, str], None], level: int) -> Buried:
@@ -57,10 +62,14 @@ def bury(folder: Path, shim: str, report: Callable[[int, str], None], level: int
     if word is None:
         return Buried(shim, None)
     same_boot = word.boot_id == boot_id()
+    survivors: tuple[int, ...] = ()
     if word.nonce and same_boot:
-        _kill(word, shim, report, level)
+        survivors = _kill(word, shim, report, level)
     found = None if word.phase == boxes.IDLE else _found(word, shim, failure, same_boot=same_boot)
-    return Buried(shim, (word.seq, word.attempt), found)
+    if found is not None and survivors:
+        found = found._replace(survivors=survivors)
+    tag = tag_of(word.nonce, word.ordinal) if survivors else 0
+    return Buried(shim, (word.seq, word.attempt), found, tag, survivors)
 
 
 def _found(word: boxes.Box, shim: str, failure: str, *, same_boot: bool) -> Found:
@@ -123,15 +132,16 @@ def forget(folder: Path, shim: str) -> None:
         unlink(f"{folder}/shims/{shim}.box")
 
 
-def _kill(word: boxes.Box, shim: str, report: Callable[[int, str], None], level: int) -> None:
+def _kill(word: boxes.Box, shim: str, report: Callable[[int, str], None], level: int) -> tuple[int, ...]:
     try:
         swept = sweep(exactly(tag_of(word.nonce, word.ordinal)), deadline=_DEADLINE)
     except OSError as error:
         report(level, f"what shim {shim} left could not be looked for: {error}")
-        return
+        return ()
     if swept.survivors:
         report(level, f"shim {shim} left processes that cannot be killed: {swept.survivors}")
     Places().remove(shim)
+    return swept.survivors
 
 
 def _end(word: boxes.Box) -> Ended | None:
@@ -161,19 +171,50 @@ class Burials:
         self._folder = folder
         self._report = report
         self._threads: set[threading.Thread] = set()
+        self._closed = threading.Event()
 
-    def begin(self, shim: str, done: Callable[[Buried], None]) -> None:
-        """Bury a shim; `done` is told, on another thread, what it was doing."""
+    def begin(self, shim: str, done: Callable[[Buried], None], gone: Callable[[], None]) -> None:
+        """Bury a shim; another thread tells `done` what it was doing, and `gone` when what survived has ended."""
 
         def sweep_and_tell() -> None:
-            done(bury(self._folder, shim, self._report, logging.ERROR))
+            buried = bury(self._folder, shim, self._report, logging.ERROR)
+            done(buried)
+            self._outlast(buried, gone)
             self._threads.discard(threading.current_thread())
 
-        thread = threading.Thread(target=sweep_and_tell, name="orcha-commands-sweep", daemon=True)
+        self._go(sweep_and_tell)
+
+    def outlast(self, buried: Buried, gone: Callable[[], None]) -> None:
+        """Tell `gone`, on another thread, when what survived of a shim has ended."""
+
+        def wait_and_tell() -> None:
+            self._outlast(buried, gone)
+            self._threads.discard(threading.current_thread())
+
+        self._go(wait_and_tell)
+
+    def _outlast(self, buried: Buried, gone: Callable[[], None]) -> None:
+        left = buried.survivors
+        while left and not self._closed.wait(LOOKS):
+            try:
+                left = sweep(exactly(buried.tag), deadline=0.1).survivors
+            except OSError:  # no descriptor is free: the next look may have one
+                continue
+        if buried.survivors and not left:
+            gone()
+
+    def _go(self, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name="orcha-commands-sweep", daemon=True)
         self._threads.add(thread)
         thread.start()
 
+    @property
+    def are_under_way(self) -> bool:
+        """Whether something is told later."""
+        return bool(self._threads)
+
     def join(self) -> None:
-        """Wait for those that are under way."""
+        """Wait for those that are under way; what cannot be killed is waited for no longer."""
+        self._closed.set()
         for thread in list(self._threads):
             thread.join()

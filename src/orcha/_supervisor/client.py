@@ -15,7 +15,7 @@ from functools import partial
 from orcha._supervisor import adopting
 from orcha._supervisor.apart import Apart
 from orcha._supervisor.burying import Burials, Buried, forget
-from orcha._supervisor.contract import LOST, Ended, Lost, NotStarted
+from orcha._supervisor.contract import LOST, Ended, Gone, Lost, NotStarted
 from orcha._supervisor.handed import Handed, Notes
 from orcha._supervisor.known import Known, connect, event_of, exited
 from orcha._supervisor.launching import Supervisor
@@ -86,6 +86,8 @@ class Commands:
         with self._lock:
             adopted = adopting.adopt(self._folder, self._shims_folder, self._epoch, self._report)
             self._took, self._dead = adopted.took, adopted.dead
+            for buried in adopted.outlived:
+                self._burials.outlast(buried, partial(self._gone_with, buried.took))
             for shim in adopted.living:
                 self._roster.add(shim)
                 if shim.key is None:
@@ -107,7 +109,7 @@ class Commands:
                 forget(self._folder, shim)
             self._took, self._dead = {}, []
             self._handed.earlier = Notes(None)
-            if self._roster or self._apart.shims:
+            if self._roster or self._apart.shims or self._burials.are_under_way:
                 self._run()
 
     def resume(self, seq: int, attempt: int, *, after_chunk: int) -> None:
@@ -181,7 +183,10 @@ class Commands:
         """See the contract."""
         with self._lock:
             if (shim := self._roster.by_key.get((seq, attempt))) is not None and shim.is_over:
-                self._free(shim)
+                if shim.survivors:
+                    shim.link.send({"t": "forget", "s": seq, "a": attempt})
+                else:
+                    self._free(shim)
             self._bury_box(seq, attempt)
 
     def settle(self) -> None:
@@ -255,7 +260,7 @@ class Commands:
     def _free(self, shim: Known) -> None:
         """Have the shim forget its attempt, and take the next."""
         self._roster.free(shim)
-        if shim.survivors:
+        if shim.is_spent:
             shim.link.release()
             self._roster.remove(shim)
         elif self._waiting:
@@ -391,7 +396,7 @@ class Commands:
             self._roster.remove(shim)
             self._quiet.notify_all()
             if not shim.refused:
-                self._burials.begin(shim.name, partial(self._buried_shim, shim))
+                self._burials.begin(shim.name, partial(self._buried_shim, shim), partial(self._gone_with, shim.key))
 
     def _take(self, shim: Known, frame: Frame, events: list[Event]) -> None:
         if frame.head["t"] == "refused":
@@ -401,18 +406,24 @@ class Commands:
         if frame.head["t"] == "failed":
             shim.failure = str(frame.head["why"])
             return
-        event = event_of(frame, shim.name)
+        gone = frame.head["t"] == "gone"
+        event = Gone(frame.head["s"], frame.head["a"]) if gone else event_of(frame, shim.name)
         if event is None or (event.seq, event.attempt) != shim.key:
             return
         if isinstance(event, Ended | NotStarted):
             shim.is_over = True
-            shim.survivors = isinstance(event, Ended) and (event.kept or bool(event.survivors))
-            if shim.discarded:
+            shim.survivors = isinstance(event, Ended) and bool(event.survivors)
+            shim.is_spent = isinstance(event, Ended) and (event.kept or shim.survivors)
+            if shim.discarded and not shim.survivors:
                 self._free(shim)
                 self._roster.settle()
                 return
         if not shim.discarded:
             events.append(event)
+        if isinstance(event, Gone):
+            shim.survivors, shim.is_spent = False, True
+            self._free(shim)
+            self._roster.settle()
 
     def _buried_shim(self, shim: Known, buried: Buried) -> None:
         """Tell what became of the attempt of a shim that died, now that what it left is swept."""
@@ -423,6 +434,11 @@ class Commands:
                 self._buried[shim.key] = shim.name
                 self._post(_loss(shim.key, buried, shim.failure))
             self._quiet.notify_all()
+
+    def _gone_with(self, key: Key | None) -> None:
+        """Tell that nothing is left of the attempt of a dead shim."""
+        if key is not None:
+            self._post(Gone(*key))
 
     def _end_all(self) -> None:
         """Kill every command and wait for the last; called with the lock held.
@@ -441,5 +457,5 @@ def _loss(key: Key, buried: Buried, failure: str) -> Lost:
     """Tell of the attempt that a dead shim was handed last: it was not executed if the shim took another one last."""
     found = buried.found
     if found is not None and buried.took == key:
-        return Lost(*key, found.executed, found.ended, found.failure or failure)
-    return Lost(*key, executed=buried.took in {None, key}, failure=failure)
+        return Lost(*key, found.executed, found.ended, found.failure or failure, buried.survivors)
+    return Lost(*key, executed=buried.took in {None, key}, failure=failure, survivors=buried.survivors)

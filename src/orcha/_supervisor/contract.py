@@ -142,7 +142,7 @@ class Ended(NamedTuple):
     dropped: int
     """Bytes of output that were not kept."""
     survivors: list[int]
-    """Pids that not even SIGKILL ended within 30 s."""
+    """Pids that not even SIGKILL ended within 30 s; Gone follows when they have ended."""
     leftovers: tuple[tuple[int, str], ...] = ()
     """Pids and names of the first ones that the leader left and that were ended, or with `kept` let go."""
     left: int = 0
@@ -160,8 +160,15 @@ class NotStarted(NamedTuple):
     reason: str
 
 
+class Gone(NamedTuple):
+    """What lived on after an end, or a loss, has ended."""
+
+    seq: int
+    attempt: int
+
+
 class Lost(NamedTuple):
-    """The shim is dead; what it left is swept already."""
+    """The shim is dead; what it left is swept already, but for `survivors`."""
 
     seq: int
     attempt: int
@@ -171,9 +178,11 @@ class Lost(NamedTuple):
     """The leader's end, where the shim saw it."""
     failure: str = ""
     """The error of ours that ended the shim; empty where it was killed."""
+    survivors: tuple[int, ...] = ()
+    """Processes that cannot be killed; Gone follows when they have ended."""
 
 
-Event: TypeAlias = Started | Output | Wrote | Ended | NotStarted | Lost
+Event: TypeAlias = Started | Output | Wrote | Ended | NotStarted | Lost | Gone
 
 WAITING, RUNNING, ENDED, LOST, APART = "waiting", "running", "ended", "lost", "apart"
 
@@ -207,6 +216,8 @@ class Found(NamedTuple):
     """False after a reboot: it is lost, and nothing was signalled."""
     failure: str = ""
     """Of one that is lost: the error of ours that ended its shim."""
+    survivors: tuple[int, ...] = ()
+    """Its processes that cannot be killed; Gone follows when they have ended."""
 
 
 class Commands(Protocol):

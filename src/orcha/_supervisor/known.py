@@ -54,7 +54,9 @@ class Known:
         self.is_over = False
         """Whether that attempt's end was heard of."""
         self.survivors = False
-        """Whether something of that attempt lives on after its end: then no other attempt is given to it."""
+        """Whether something of that attempt that cannot be killed lives on after its end."""
+        self.is_spent = False
+        """Whether it takes no other attempt: something of its last one lives on, or did for a while."""
         self.discarded = False
         """Whether nobody wants to hear of that attempt."""
         self.refused = False

@@ -130,13 +130,16 @@ class Shim:
         if attempt.is_over and not self._reported and attempt.output.all_given:
             self._reported = True
             link.send(attempt.report())
+        if attempt.gone_untold and self._reported:
+            attempt.gone_untold = False
+            link.send({"t": "gone", "s": seq, "a": number})
 
     def _timeout(self) -> int | None:
         due = self._idle_since + UNWANTED if self._attempt is None and self._link is None else _FOREVER
         if self._attempt is not None:
             due = self._attempt.due()
             if self._attempt.is_over and self._link is None:
-                due = time.monotonic() + LOOKS_AGAIN
+                due = min(due, time.monotonic() + LOOKS_AGAIN)
         if self._link is not None and self._link.holds:
             due = min(due, time.monotonic() + HELD)
         if due == _FOREVER:
@@ -270,7 +273,7 @@ class Shim:
         if attempt is not None:
             state |= {"phase": _PHASES[attempt.phase], "s": attempt.spec.seq, "a": attempt.spec.attempt}
             state |= {"channel": attempt.spec.channel.hex(), "pid": attempt.leader, "at": attempt.started}
-            state |= {"last": attempt.output.last, "took": attempt.output.took}
+            state |= {"last": attempt.output.last, "took": attempt.output.took, "survivors": attempt.ending.survivors}
         link.send(state)
 
     def _start(self, head: Head) -> None:
@@ -328,8 +331,10 @@ class Shim:
     def _forget(self, attempt: Attempt) -> None:
         if not attempt.is_over:
             return
-        if attempt.ending.survivors or attempt.leftovers.kept:  # nobody else gets a shim with another's processes
-            self._wanted, self._exit_code = False, int(not attempt.leftovers.kept)
+        if attempt.ending.survivors:  # it watches them, and tells when they are gone
+            return
+        if attempt.leftovers.kept:  # nobody else gets a shim with another's processes
+            self._wanted = False
         attempt.output.close()
         self._attempt = None
 

@@ -10,7 +10,7 @@ from orcha._core.retrying import is_decided
 from orcha._core.state import State
 from orcha._service import fitting
 from orcha._service.commandline import listed
-from orcha._service.describe import cleaned
+from orcha._service.describe import cleaned, outlived
 from orcha._service.groups import ALL, petition_name
 from orcha._service.words import BEGUN, word
 from orcha._wire.messages import List, Reply, Rows, Verdict
@@ -66,7 +66,23 @@ def _rows(engine: Engine, message: List, owner: str | None) -> list[Row]:
         if not rows or not narrows:
             break
         before = rows[-1].seq
+    if message.before is None and either & states and not states >> State.ENDED & 1:
+        found = _outlived(engine, message, owner) + found
     return found
+
+
+def _outlived(engine: Engine, message: List, owner: str | None) -> list[Row]:
+    """Give those that have ended and are outlived by a process: they hold a slot as what runs does."""
+    seqs = [record.seq for record in list(engine.machine.records.values()) if record.survivors]
+    rows = engine.store.rows([seq for seq in seqs if engine.machine.records[seq].state is State.ENDED])
+    groups = engine.store.groups([row.seq for row in rows])
+    return [
+        row
+        for row in rows
+        if (owner is None or row.owner == owner)
+        and (message.id is None or row.id == message.id)
+        and (message.group is None or groups.get(row.seq) == message.group)
+    ]
 
 
 def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str | int | float | bool | None]:
@@ -101,11 +117,12 @@ def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, fl
 
     Where that is what its condition said when it was asked last, given is also how many seconds ago that was.
     """
-    if row.state is State.ENDED:
-        return None, None
+    record = engine.machine.records.get(row.seq)
+    survivors = record.survivors if record is not None else ()
+    if survivors or row.state is State.ENDED:
+        return outlived(survivors) if survivors else None, None
     if not engine.managers.serves(row.manager):
         return f"it belongs to {row.manager}, which is not served now: serve its plugin too", None
-    record = engine.machine.records.get(row.seq)
     if record is not None and record.phase not in {Phase.WAITING, Phase.RESTING} and not is_decided(record):
         return None, None
     if record is not None and record.state is State.HELD:

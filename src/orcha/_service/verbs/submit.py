@@ -6,6 +6,7 @@ from os import geteuid
 from typing import TYPE_CHECKING
 
 from orcha._core.record import Record
+from orcha._service.describe import outlived
 from orcha._service.managers import COMMAND_MANAGER
 from orcha._service.verbs.cancel import BEFORE_IT_CAME, cancelled_before
 from orcha._service.verbs.follow import may_follow
@@ -111,6 +112,8 @@ def enter(engine: Engine, submission: Submission, position: int, item: Item, who
         return
     other = engine.find(record.key)
     state = state_of(other) if other is not None else "live"
+    if other is not None and other.survivors:
+        state = f"outlived by a process: {outlived(other.survivors)}"
     reason = f"the id {record.key!r} is taken by a petition that is {state}: wait for it, cancel it, or choose another"
     _refuse(engine, submission, position, item, _REFUSED, reason)
 

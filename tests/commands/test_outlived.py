@@ -1,0 +1,152 @@
+"""Attempts that a process outlives which nothing can kill: they keep id, slot and needs until it has ended."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from orcha._core.state import Outcome, State
+from orcha._service.verbs.list import explain
+from orcha._supervisor.contract import Found, Gone, Lost
+from support.fake_commands import ended, started
+from support.waiting import wait_for
+
+HERE = (1,)
+"""A process that lives and that no test kills."""
+
+
+def why(engine, asked):
+    return explain(engine.engine, engine.row(asked), None)[0]
+
+
+def running(engine, **fields):
+    asked = engine.run(**fields)
+    spec = engine.wait_for_spec()
+    engine.commands.tell(started(spec))
+    wait_for(lambda: engine.row(asked).state is State.RUNNING, what="RUNNING")
+    return asked, spec
+
+
+def is_held(engine, asked):
+    return engine.engine.machine.granted.get("a") == engine.row(asked).seq and engine.row(asked).slot_held
+
+
+def outlive(engine, asked):
+    """Have what lives end, and see that all is let go then."""
+    assert "(pid 1)" in why(engine, asked)
+    assert "a" in engine.engine.machine.live
+    engine.commands.tell(Gone(1, 1))
+    wait_for(lambda: not engine.row(asked).slot_held, what="its slot")
+    engine.settle_engine()
+    assert "a" not in engine.engine.machine.live
+    assert "a" not in engine.engine.machine.granted
+
+
+def test_after_an_exit_its_end_is_told_and_its_place_is_kept(engine):
+    asked, spec = running(engine)
+    engine.commands.tell(ended(spec, 0, survivors=list(HERE)))
+    wait_for(lambda: engine.values(asked) == [0], what="its end")
+    assert engine.row(asked).outcome is Outcome.SUCCEEDED
+    assert is_held(engine, asked)
+    outlive(engine, asked)
+    engine.wait_for_call("forget", 1, 1)
+
+
+def test_one_that_was_to_be_tried_again_ends_as_it_is(engine):
+    asked, spec = running(engine, retry={"times": 3, "delay": 0.0})
+    engine.commands.tell(ended(spec, 7, survivors=list(HERE)))
+    wait_for(lambda: engine.values(asked) == [7], what="its end")
+    assert is_held(engine, asked)
+    outlive(engine, asked)
+    assert len(engine.commands.specs) == 1
+
+
+def test_after_a_cancel_it_is_broken_and_its_place_is_kept(engine):
+    asked, spec = running(engine)
+    engine.cancel(asked)
+    engine.wait_for_call("cancel", 1, 1, "cancelled")
+    engine.commands.tell(ended(spec, None, signal=9, why="cancelled", survivors=list(HERE)))
+    wait_for(lambda: engine.row(asked).state is State.ENDED, what="its end")
+    assert engine.row(asked).outcome is Outcome.BROKEN
+    assert engine.row(asked).reason == "cannot be killed: process 1"
+    assert is_held(engine, asked)
+    outlive(engine, asked)
+
+
+def test_one_that_is_lost_is_interrupted_and_its_place_is_kept(engine):
+    asked, _ = running(engine)
+    engine.commands.tell(Lost(1, 1, executed=True, survivors=HERE))
+    wait_for(lambda: engine.row(asked).state is State.ENDED, what="its end")
+    assert engine.values(asked)[-1] == 75
+    assert is_held(engine, asked)
+    outlive(engine, asked)
+
+
+@pytest.mark.parametrize("policy", ["rerun", "ask"])
+def test_one_that_is_lost_waits_with_its_next_attempt(engine, policy):
+    asked, _ = running(engine, policy={"on_interrupt": policy})
+    engine.commands.tell(Lost(1, 1, executed=True, survivors=HERE))
+    wait_for(lambda: "(pid 1)" in (why(engine, asked) or ""), what="why it waits")
+    engine.settle_engine()
+    assert engine.row(asked).state is State.RUNNING
+    assert is_held(engine, asked) or engine.engine.machine.granted["a"] == 1
+    assert len(engine.commands.specs) == 1
+    engine.commands.tell(Gone(1, 1))
+    if policy == "rerun":
+        engine.commands.tell(ended(engine.wait_for_spec(2), 3))
+        wait_for(lambda: engine.values(asked) == [3], what="the end of the second attempt")
+    else:
+        wait_for(lambda: engine.row(asked).state is State.HELD, what="HELD")
+    assert json.loads(engine.engine.store.commands([1])[1].history)[0]["why"] == "lost"
+
+
+def test_a_cancel_of_one_that_waits_so_is_answered(engine):
+    asked, _ = running(engine, policy={"on_interrupt": "rerun"})
+    engine.commands.tell(Lost(1, 1, executed=True, survivors=HERE))
+    wait_for(lambda: "(pid 1)" in (why(engine, asked) or ""), what="why it waits")
+    engine.cancel(asked)
+    wait_for(lambda: engine.row(asked).state is State.ENDED, what="its end")
+    assert engine.row(asked).outcome is Outcome.BROKEN
+    assert is_held(engine, asked)
+    outlive(engine, asked)
+    assert len(engine.commands.specs) == 1
+
+
+def test_the_end_that_a_dead_shim_saw_is_told_and_its_place_is_kept(engine):
+    asked, spec = running(engine, policy={"on_interrupt": "rerun"})
+    engine.commands.tell(Lost(1, 1, True, ended(spec, 3), survivors=HERE))
+    wait_for(lambda: engine.values(asked) == [3], what="its end")
+    assert is_held(engine, asked)
+    outlive(engine, asked)
+
+
+def test_found_so_at_a_start_it_waits_as_well(engine):
+    asked, spec = running(engine, policy={"on_interrupt": "rerun"})
+    there = Found(spec.seq, spec.attempt, spec.channel, "lost", "shim", 99, 0.0, "", survivors=HERE)
+    later = engine.again(there)
+    wait_for(lambda: "(pid 1)" in (why(later, asked) or ""), what="why it waits")
+    assert not later.commands.specs
+    later.commands.tell(Gone(1, 1))
+    later.commands.tell(ended(later.wait_for_spec(2), 0))
+    later.follow(asked)
+    wait_for(lambda: later.row(asked).outcome is Outcome.SUCCEEDED, what="the end of the second attempt")
+
+
+def test_one_that_had_ended_keeps_its_place_over_a_restart(engine):
+    asked, spec = running(engine)
+    engine.commands.tell(ended(spec, 0, survivors=list(HERE)))
+    wait_for(lambda: engine.values(asked) == [0], what="its end")
+    there = Found(spec.seq, spec.attempt, spec.channel, "ended", "shim", 99, 0.0, "", survivors=HERE)
+    later = engine.again(there)
+    assert later.engine.machine.granted.get("a") == 1
+    outlive(later, asked)
+
+
+def test_a_stop_does_not_wait_for_one_that_has_ended(engine):
+    engine.engine.commands.keep = False
+    asked, spec = running(engine)
+    assert not engine.engine.is_quiet()
+    engine.commands.tell(ended(spec, 0, survivors=list(HERE)))
+    wait_for(lambda: engine.row(asked).state is State.ENDED, what="its end")
+    wait_for(engine.engine.is_quiet, what="nothing to wait for")
