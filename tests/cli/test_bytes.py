@@ -119,15 +119,16 @@ def test_bytes_mean_the_same_whatever_the_locales_are(serve, tmp_path):
 def test_what_cannot_be_executed_says_why_without_moving_the_cursor(service, tmp_path):
     odd = os.fsdecode(ODD)
     cases = [
-        (("--", f"/nowhere/{odd}"), 127, b"No such file"),
-        (("--cwd", f"/nowhere/{odd}", "--", "true"), 125, b"No such file"),
+        (("--", f"/nowhere/{odd}"), 127, b"No such file", 2),  # it has a blank: that is told, too
+        (("--cwd", f"/nowhere/{odd}", "--", "true"), 125, b"No such file", 1),
     ]
-    for arguments, code, why in cases:
+    for arguments, code, why, count in cases:
         done = run(service, *arguments)
         assert (done.returncode, done.stdout) == (code, b"")
         assert why in done.stderr
-        assert done.stderr.startswith(b"orcha: ")
-        assert (b"\x1b" in done.stderr, done.stderr.count(b"\n")) == (False, 1)
+        lines = done.stderr.splitlines(keepends=True)
+        assert [line.startswith(b"orcha: ") and line.endswith(b"\n") for line in lines] == [True] * count
+        assert b"\x1b" not in done.stderr
     assert json.loads(service.run("ps", "--all", "--json").stdout)
 
 
