@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -71,10 +72,24 @@ def test_no_package_index_is_named():
     assert named == []
 
 
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
 def test_changelog_fragments_have_a_known_type_and_a_sentence():
-    for path in (ROOT / "changelog.d").glob("*"):
-        assert re.fullmatch(r"[a-z0-9-]+\.(added|changed|fixed)\.md", path.name), path.name
+    releases = set(re.findall(r"^## ([0-9.]+)", CHANGELOG, re.MULTILINE)) - {VERSION}
+    types = "added|changed|fixed" if releases else "added|changed"  # users of a first release never met what is fixed
+    for path in (ROOT / "changelog.d").glob("*.md"):
+        assert re.fullmatch(rf"[a-z0-9-]+\.({types})\.md", path.name), path.name
         assert path.read_text().strip().endswith("."), path.name
+
+
+def test_the_changelog_has_a_section_for_this_version_below_the_mark_for_the_next_one():
+    before, mark, after = CHANGELOG.partition("<!-- next -->\n")
+    assert mark
+    assert f"\n## {VERSION}" in after
+    assert "## " not in before
+    assert not re.search(r"\b(?:fixed|no longer|was broken)\b", after.partition("\n## 0")[0], re.IGNORECASE)
 
 
 @pytest.mark.parametrize("name", ["scripts/find-python", "scripts/setup", ".ci/run"])
