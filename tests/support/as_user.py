@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import encodings.idna
 import encodings.latin_1  # noqa: F401
+import glob  # noqa: F401
 import importlib
 import multiprocessing.resource_tracker  # noqa: F401
 import os
@@ -27,9 +28,11 @@ def become(uid: int, home: str) -> None:
     for module in pkgutil.walk_packages(orcha.__path__, "orcha."):
         if module.name not in SKIPPED:
             importlib.import_module(module.name)
+    from orcha._service.preloading import preload
     from orcha._wire.server import _make_loop
     from orcha._wire.tls import server_tls
 
+    preload()
     server_tls()
     _make_loop(None).close()
     os.setgroups([])
