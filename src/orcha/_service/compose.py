@@ -36,7 +36,7 @@ from orcha._store.memory import MemoryStore
 from orcha._store.sqlite import SqliteStore
 from orcha._wire.endpoint import Endpoint, free_port, unusable
 from orcha._wire.server import Server, ServerSettings
-from orcha.exceptions import OrchaError
+from orcha.exceptions import ConfigurationError, OrchaError
 from orcha.exceptions.store import StoreDamaged
 
 if TYPE_CHECKING:
@@ -61,6 +61,10 @@ COLLECT_AFTER = 100_000
 COLLECT_MIDDLE_AFTER, COLLECT_ALL_AFTER = 50, 100
 """The same for the older generations, in collections of the next younger one. Idle, the service collects all."""
 
+LEAST_FILES = 64
+"""Open files that a service needs to serve, with some room for clients and commands."""
+LEAST_PROCESSES = 32
+"""Processes and threads of a user that a service needs."""
 LAST_LINES = 1.0
 """Seconds that the log may take for what is still to be written when the service has stopped."""
 
@@ -112,6 +116,7 @@ class Service:
 
     def start(self) -> None:
         """Lock, sweep, recover, bind: in this order, so that nobody is served before everything is in a known place."""
+        check_limits()
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
         folder = self.settings.endpoint.folder
         try:
@@ -349,6 +354,21 @@ def _open_store(folder: Path) -> Store:
             f" copy of {folder} (output/ and shims/ belong to it) and move orcha.db* out of it. For both remove"
             f" {folder}.last-start, which tells what was lost from what never was"
         ) from error
+
+
+def check_limits() -> None:
+    """Raise ConfigurationError where this process may have too few files open, or processes, to serve."""
+    import resource
+
+    needed = [(resource.RLIMIT_NOFILE, LEAST_FILES, "open files", "-n")]
+    if os.geteuid():  # root has as many processes as there can be
+        needed.append((resource.RLIMIT_NPROC, LEAST_PROCESSES, "processes", "-u"))
+    for limit, least, what, option in needed:
+        soft = resource.getrlimit(limit)[0]
+        if soft != resource.RLIM_INFINITY and soft < least:
+            raise ConfigurationError(
+                f"this process may have {soft} {what}, and a service needs {least}: set ulimit {option} to that or more"
+            )
 
 
 def _wait(event: threading.Event) -> None:

@@ -21,6 +21,7 @@ from orcha._supervisor.known import Known, connect, event_of, exited
 from orcha._supervisor.launching import Supervisor
 from orcha._supervisor.protocol import ProtocolError, fits, pack_spec, readable
 from orcha._supervisor.roster import IDLE_SHIMS, SPARE, Roster
+from orcha._supervisor.rousing import Rousing
 from orcha.utils.private import make_folder
 
 TYPE_CHECKING = False
@@ -75,6 +76,7 @@ class Commands:
         self._supervisor: Supervisor | None = None
         self._thread: threading.Thread | None = None
         self._burials = Burials(folder, report)
+        self._rousing = Rousing(folder, report)
         self._closing, self._failures = False, 0
         self._quiet = threading.Condition(self._lock)
         self._apart = Apart(folder, self._buried, self._post, report)
@@ -240,6 +242,7 @@ class Commands:
     def _end(self, seq: int, attempt: int, verb: str, why: str) -> None:
         with self._lock:
             if self._tell(seq, attempt, {"t": verb, "why": why}):
+                self._rousing.rouse(self._roster.by_key[seq, attempt])
                 return
             for spec in self._waiting:
                 if (spec.seq, spec.attempt) == (seq, attempt):
@@ -352,7 +355,9 @@ class Commands:
 
     def _read(self) -> None:
         while not self._closing or self._roster or self._supervisor is not None:
-            events = self._listen(None)
+            events = self._listen(self._rousing.wait(time.monotonic()) if self._roster.by_key else None)
+            with self._lock:
+                self._rousing.look(self._roster.by_key.values())
             if events:
                 self._on_events(events)
 
@@ -447,6 +452,7 @@ class Commands:
         """
         for key, shim in list(self._roster.by_key.items()):
             self._tell(*key, {"t": "kill", "why": "shutdown"})
+            self._rousing.rouse(shim)
             shim.link.send({"t": "leave"})
         until = time.monotonic() + END
         while self._roster.by_key and (left := until - time.monotonic()) > 0:

@@ -88,7 +88,7 @@ class Supervisor:
                 if descriptor == self._wake:
                     self._reap()
                 elif self._connection is not None:
-                    data = self._connection.recv(65536)
+                    data = _received(self._connection)
                     if not data:
                         poller.unregister(descriptor)
                         self._connection.close()
@@ -186,6 +186,14 @@ class Supervisor:
             ordinal = self._shims.pop(pid, None)
             if status and ordinal is not None:
                 sweep(exactly(tag_of(self._nonce, ordinal)), deadline=1.0)
+
+
+def _received(connection: socket.socket) -> bytes:
+    """Give what came; nothing where the service is gone, however it went."""
+    try:
+        return connection.recv(65536)
+    except OSError:
+        return b""
 
 
 def _note(_number: int, _frame: object) -> None:
