@@ -7,12 +7,14 @@ import os
 import random
 import signal
 import subprocess
+import threading
 from itertools import pairwise
 
 import pytest
 
 from orcha._cli.streams import Streams
 from orcha._cli.typing_in import Typing
+from orcha._supervisor import box
 from orcha._wire import values
 from orcha._wire.messages import Reply, Verdict
 from support.terminals import OnTerminal
@@ -114,10 +116,134 @@ def test_killed_again_and_again_the_service_brings_each_byte_once(own_service, t
     assert client.wait(DEADLINE) == 0
 
 
-def test_another_attempt_gets_what_is_left_of_standard_input_and_its_end(service):
+def test_another_attempt_gets_all_of_standard_input_and_its_end(service):
     script = "read -r line; cat; echo got $line; exit 1"
-    done = run(service, "-i", "--retry", "1", "--retry-delay", "0.05", "--", "sh", "-c", script, input=b"a\n")
-    assert (done.stdout, done.returncode) == (b"got a\ngot\n", 1)
+    done = run(service, "-i", "--retry", "1", "--retry-delay", "0.05", "--", "sh", "-c", script, input=b"a\nb\n")
+    assert (done.stdout, done.returncode) == (b"b\ngot a\nb\ngot a\n", 1)
+
+
+FIRST_READS_SOME = "if [ $ORCHA_ATTEMPT = 1 ]; then head -c 1000 >/dev/null; %s; fi; exec sha256sum"
+"""The first attempt reads some of its standard input, then this happens; the second one sums up all it gets."""
+
+
+def attempts_of(service, data, happens, *options, ended=True):
+    """Run such a command; give the client, which has brought `data`, and the end where it `ended`."""
+    command = service.orcha("run", "--name", "it", "-i", *options, "--", "sh", "-c", FIRST_READS_SOME % happens)
+    client = service.spawn(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    thread = threading.Thread(target=bring, args=(client, data, ended))
+    thread.start()
+    return client, thread
+
+
+def bring(client, data, ended):
+    client.stdin.write(data)
+    client.stdin.flush()
+    if ended:
+        client.stdin.close()
+
+
+@pytest.mark.parametrize("size", [1_000, 1_001, 300_000, 3_000_000])
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_second_attempt_gets_every_byte_of_standard_input(service, size, ended):
+    data = os.urandom(size)
+    client, thread = attempts_of(service, data, "exit 3", "--retry", "1", "--retry-delay", "0.05", ended=ended)
+    if not ended:  # what comes later follows on it
+        wait_for(
+            lambda: service.run("show", "it").stdout.count("attempt") > 1 or client.poll() is not None, what="another"
+        )
+        thread.join()
+        client.stdin.write(b"more")
+        client.stdin.close()
+        data += b"more"
+    assert client.stdout.read().split()[0].decode() == hashlib.sha256(data).hexdigest()
+    assert client.wait(DEADLINE) == 0
+    thread.join()
+
+
+@pytest.mark.parametrize("also_the_service", [False, True])
+def test_after_the_death_of_what_watched_over_it_a_rerun_gets_every_byte(own_service, tmp_path, also_the_service):
+    data, mark = os.urandom(200_000), tmp_path / "mark"
+    client, thread = attempts_of(own_service, data, f"touch {mark}; exec sleep 1000", "--on-interrupt", "rerun")
+    wait_for(mark.exists, what="the first attempt")
+    if also_the_service:
+        own_service.kill()
+    folder = own_service.home / f"{own_service.address}-{own_service.port}"
+    for path in (folder / "shims").glob("*.box"):
+        word = box.read(str(path))
+        if word is not None and word.phase == box.STARTED:
+            os.kill(word.pid, signal.SIGKILL)
+    if also_the_service:
+        own_service.start()
+    assert client.stdout.read().split()[0].decode() == hashlib.sha256(data).hexdigest()
+    assert client.wait(DEADLINE) == 0
+    thread.join()
+    assert not list((folder / "output").glob("*.in")), "an input is kept although no other attempt follows"
+
+
+def test_more_than_is_kept_ends_with_the_first_attempt_and_why(serve):
+    service = serve(arguments=("serve", "commands"), environment={"ORCHA_KEEP_INPUT": "50000"})
+    client, thread = attempts_of(service, b"x" * 50_001, "cat >/dev/null; exit 3", "--retry", "2")
+    thread.join()
+    out, err = client.stdout.read(), client.stderr.read()
+    client.wait(DEADLINE)
+    assert (out, client.returncode) == (b"", 3)
+    assert b"not tried again" in err
+    assert b"50000" in err
+
+
+def test_more_than_is_kept_is_not_run_again_when_it_is_interrupted(serve, tmp_path):
+    service = serve(arguments=("serve", "commands"), environment={"ORCHA_KEEP_INPUT": "5000"})
+    mark = tmp_path / "mark"
+    happens = f"cat >/dev/null; touch {mark}; exec sleep 1000"
+    client, thread = attempts_of(service, b"x" * 50_001, happens, "--on-interrupt", "rerun")
+    wait_for(mark.exists, what="the first attempt")
+    service.kill()
+    folder = service.home / f"{service.address}-{service.port}"
+    for path in (folder / "shims").glob("*.box"):
+        word = box.read(str(path))
+        if word is not None and word.phase == box.STARTED:
+            os.kill(word.pid, signal.SIGKILL)
+    service.start()
+    thread.join()
+    out, err = client.stdout.read(), client.stderr.read()
+    client.wait(DEADLINE)
+    assert (out, client.returncode) == (b"", 75)
+    assert b"does not run again" in err
+
+
+POINTS = ["before-keep", "after-keep", "after-write", "before-end", "after-end", "after-close"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["fail", "rerun"])
+@pytest.mark.parametrize("nth", [1, 3])
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_where_standard_input_is_taken_every_byte_comes_before_its_end(own_service, point, nth, policy):
+    service = own_service
+    service.kill()
+    service.start(environment={"ORCHA_CRASH": f"stdin.{point}:{nth}"})
+    command = service.orcha("run", "-i", "--on-interrupt", policy, "--", "cat")
+    client = service.spawn(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    lines = [b"line %d\n" % number for number in range(5)]
+    keeper = threading.Thread(target=start_again, args=(service, client))
+    keeper.start()
+    for line in lines[:4]:
+        client.stdin.write(line)
+        client.stdin.flush()
+        assert client.stdout.readline() == line
+    client.stdin.write(lines[4])
+    client.stdin.close()
+    assert client.stdout.read() == lines[4]
+    assert client.wait(DEADLINE) == 0
+    keeper.join()
+
+
+def start_again(service, client):
+    """Start a service again that dies while its client runs."""
+    wait_for(lambda: service.process.poll() is not None or client.poll() is not None, what="an end")
+    if client.poll() is None:
+        service.wait_for_end()
+        service.start()
 
 
 class Restarted:
@@ -126,12 +252,16 @@ class Restarted:
     def __init__(self, *answers):
         self.answers = list(answers)
         self.asked = []
+        self.cancelled = []
         self.row = {"seq": 7, "attempt": 1, "state": "running"}
 
     def stdin(self, seq, attempt, offset, data, *, end=False):
         self.asked.append((offset, data, end))
         got = self.answers.pop(0)
         return Reply(0, Verdict.GONE) if got is None else Reply(0, Verdict.OK, values.encode(got))
+
+    def cancel(self, **named):
+        self.cancelled.append((named["id"], named["why"]))
 
     def done(self, reply):
         return values.decode(reply.value)
@@ -140,20 +270,35 @@ class Restarted:
         return self.row
 
 
-def test_what_a_service_did_not_take_yet_is_brought_again():
-    service = Restarted(0, None, None, 3)
+def typing_to(service):
     typing = Typing(service, Streams(), "it", forward=True, tty=False, detach=KeyboardInterrupt)
+    typing._piece = b"abc"
     typing._ahead.put(None)
-    service.answers += [0, 3, 3]  # the end came before what it follows was found again
-    assert typing._send_to((7, 1), b"abc") is None
-    assert service.asked == [(0, b"", False), *[(0, b"abc", False)] * 3, (3, b"", True), (0, b"", True), (3, b"", True)]
+    return typing
 
 
-def test_what_an_attempt_did_not_get_is_kept_for_the_next():
-    service = Restarted(0, None)
-    service.row = {"seq": 7, "attempt": 2, "state": "running"}
-    typing = Typing(service, Streams(), "it", forward=True, tty=False, detach=KeyboardInterrupt)
-    assert typing._send_to((7, 1), b"abc") == b"abc"
+def test_what_a_service_did_not_take_yet_is_brought_again():
+    service = Restarted(0, None, None, 3, None, 3)
+    assert typing_to(service)._send_to((7, 1))
+    assert service.asked == [(0, b"", False), *[(0, b"abc", False)] * 3, *[(3, b"", True)] * 2]
+    assert service.cancelled == []
+
+
+def test_the_end_is_never_told_before_all_bytes_that_an_attempt_got():
+    service = Restarted(0, 3, 1)
+    assert typing_to(service)._send_to((7, 1))
+    assert service.asked == [(0, b"", False), (0, b"abc", False), (3, b"", True)]
+    assert service.cancelled == [("it", "2 bytes of its standard input are lost")]
+
+
+def test_another_attempt_is_brought_what_the_last_one_did_not_get():
+    service = Restarted(0, 2, None)
+    typing = typing_to(service)
+    service.row["state"] = "queued"
+    assert not typing._send_to((7, 1))
+    service.answers += [2, 3, 3]
+    assert typing._send_to((7, 2))
+    assert service.asked[3:] == [(0, b"", False), (2, b"c", False), (3, b"", True)]
 
 
 # --- a terminal ------------------------------------------------------------------------------------------------------
@@ -282,6 +427,15 @@ def test_detached_it_waits_for_the_input_of_who_attaches(service):
     assert run(service, "--detach", "--stdin", "--name", "it", "cat", input=b"not read").returncode == 0
     done = service.run("attach", "--stdin", "it", input="more")
     assert (done.stdout, done.returncode) == ("more", 0)
+
+
+def test_what_is_retried_alone_says_how_it_gets_its_standard_input(service):
+    assert run(service, "-i", "--name", "it", "cat", input=b"first").stdout == b"first"
+    done = service.run("retry", "it")
+    assert done.returncode == 0
+    assert "orcha attach --stdin it" in done.stderr
+    done = service.run("attach", "--stdin", "it", input="second")
+    assert (done.stdout, done.returncode) == ("second", 0)
 
 
 def test_what_is_retried_reads_anew(service):

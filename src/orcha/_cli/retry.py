@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from orcha._cli.session import Session
+
 _EPILOG = """\
 example:
   orcha retry make-k3x9qz --attach
@@ -27,7 +29,20 @@ def run(namespace: argparse.Namespace) -> int:
     """Ask, and follow it where that is wanted."""
     from orcha._cli import attach, each
 
-    code = each.of([namespace.id], lambda service, identity: service.done(service.retry(identity), identity))
-    if code or not (namespace.attach or namespace.stdin):
-        return code
-    return attach.attach(namespace.id, stdin=namespace.stdin)
+    follows = namespace.attach or namespace.stdin
+    code = each.of([namespace.id], _again if follows else _again_alone)
+    return attach.attach(namespace.id, stdin=namespace.stdin) if follows and not code else code
+
+
+def _again(service: Session, identity: str) -> None:
+    service.done(service.retry(identity), identity)
+
+
+def _again_alone(service: Session, identity: str) -> None:
+    """Ask, and say so where the new petition waits for standard input: that of the ended one is not kept."""
+    from orcha._cli import render
+
+    _again(service, identity)
+    if (service.details(identity)["command"] or {}).get("stdin"):
+        name = render.plain(identity)
+        render.note(f"it waits for standard input, which is not kept: bring it with orcha attach --stdin {name}")

@@ -95,6 +95,10 @@ class Typing:
         self._ahead: Queue[bytes | None] = Queue(maxsize=0 if self._is_terminal else _AHEAD)
         self._over = threading.Event()
         self._moved = threading.Condition()
+        self._piece: bytes | None = b""
+        """What is to be brought next; None for the end."""
+        self._offset: int | None = None
+        """How many bytes come before that."""
         self.undelivered = 0
         """Bytes typed that the command has not got."""
         self._runs = False
@@ -304,41 +308,47 @@ class Typing:
 
     def _send(self) -> None:
         """Bring the command what was read, once it runs."""
-        data: bytes | None = b"" if self._tty else self._ahead.get()
+        self._piece = b"" if self._tty else self._ahead.get()
         try:
             while not self._over.is_set() and (place := self._wait_for_start()) is not None:
                 self._place = place
                 if self._tty:
                     self._service.ask_to_resize(*place, *self.size())
-                data = self._send_to(place, data)
-                if data is None and not self._may_run_again():
+                if self._send_to(place):
                     return
         except OrchaError:
             return  # the output's end tells why
 
-    def _may_run_again(self) -> bool:
-        """Tell whether there may be another attempt, which then has to hear of the end, too."""
-        details = self._service.details(self._name)
-        return bool(details["on_interrupt"] == "rerun" or (details["command"] or {}).get("retry"))
+    def _send_to(self, place: tuple[int, int]) -> bool:
+        """Bring one attempt what was read; False where it is over before it has got all, with its end.
 
-    def _send_to(self, place: tuple[int, int], data: bytes | None) -> bytes | None:
-        """Bring one attempt what was read; give what it did not get, None after the end."""
-        offset = self._got(self._service.stdin(*place, 0, b""), 0)  # another client may have brought something
+        The service keeps what other attempts got, so each goes on where the last one stopped; a terminal begins anew.
+        """
+        got = self._got(self._service.stdin(*place, 0, b""))
+        if self._offset is None or self._tty:
+            self._offset = got or 0  # another client may have brought something
         while True:
-            piece = data or b""
-            reply = self._service.stdin(*place, offset, piece, end=data is None)
-            if reply.verdict == _GONE:
+            piece = self._piece or b""
+            reply = self._service.stdin(*place, self._offset, piece, end=self._piece is None)
+            got = self._got(reply)
+            if got is None:
                 if self._is_over(place):
-                    return data
+                    return False
                 continue  # a service that was started again had not found the command yet
-            got = self._got(reply, offset + len(piece))
-            rest, complete, offset = piece[max(0, got - offset) :], got == offset + len(piece), got
+            if got < self._offset:
+                self._give_up(self._offset - got)
+                return True
+            rest, complete = piece[got - self._offset :], got == self._offset + len(piece)
+            self._offset = got
             self._move(len(rest) - len(piece))
-            if data is None:
-                if complete:
-                    return None
-                continue
-            data = rest or self._ahead.get()
+            if self._piece is not None:
+                self._piece = rest or self._ahead.get()
+            elif complete:
+                return True
+
+    def _give_up(self, count: int) -> None:
+        """End the petition: the command must not take for all what it has got."""
+        self._service.cancel(id=self._name, why=f"{count} bytes of its standard input are lost")
 
     def _is_over(self, place: tuple[int, int]) -> bool:
         """Tell whether an attempt takes nothing any more; where it may, wait a moment."""
@@ -347,10 +357,10 @@ class Typing:
             return True
         return self._over.wait(_SOON)
 
-    def _got(self, reply: Reply, otherwise: int) -> int:
-        """Give how many bytes an attempt got."""
+    def _got(self, reply: Reply) -> int | None:
+        """Give how many bytes an attempt got; None where the service knows of no such attempt that runs."""
         got = self._service.done(reply) if reply.verdict != _GONE else None
-        return got if isinstance(got, int) else otherwise
+        return got if isinstance(got, int) else None
 
     def _wait_for_start(self) -> tuple[int, int] | None:
         """Give the sequence number and the attempt of what runs; None where it never will."""

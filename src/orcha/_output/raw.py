@@ -6,6 +6,7 @@ and the logs of channels. They are read here, and deleted with their channel.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from orcha.utils.private import UnsafeStateError
 
 OPEN_AT_ONCE = 32
 """Files held open for reading."""
-_NAME = re.compile(r"((?:[0-9a-f]{2})+)\.([0-9]+)\.([0-9]+)\.(1|2|index|sums)")
+_NAME = re.compile(r"((?:[0-9a-f]{2})+)\.([0-9]+)\.([0-9]+)\.(1|2|index|sums|in)")
 
 
 class RawFiles:
@@ -86,6 +87,25 @@ class RawFiles:
         except OSError:
             return b""
 
+    def has_input(self, channel: bytes, seq: int) -> bool:
+        """Tell whether standard input of a petition is kept."""
+        return (seq, 0) in self._attempts.get(channel, ())
+
+    def inputs(self) -> list[tuple[bytes, int]]:
+        """Give (channel, seq) of each petition whose standard input is kept."""
+        return [(channel, seq) for channel, known in self._attempts.items() for seq, attempt in known if not attempt]
+
+    def open_input(self, channel: bytes, seq: int, *, create: bool = False) -> int:
+        """Give the descriptor, which stays this object's, of a petition's standard input; raises OSError."""
+        if create:
+            self.note(channel, seq, 0)
+        return self._folder.open(f"{channel.hex()}.{seq}.0.in", os.O_RDWR | (os.O_CREAT if create else 0))
+
+    def delete_input(self, channel: bytes, seq: int) -> None:
+        """Forget a petition's standard input."""
+        with contextlib.suppress(OSError):  # it goes with its channel at the latest
+            self._folder.delete(f"{channel.hex()}.{seq}.0.in")
+
     def delete(self, channel: bytes) -> None:
         """Forget what a channel's commands wrote.
 
@@ -94,7 +114,7 @@ class RawFiles:
         """
         try:
             for seq, attempt in self._attempts.pop(channel, ()):
-                for suffix in ("1", "2", "index", "sums"):
+                for suffix in ("1", "2", "index", "sums", "in"):
                     self._folder.delete(f"{channel.hex()}.{seq}.{attempt}.{suffix}")
         except OSError as error:
             raise StoreBroken(f"{self._folder.path} cannot be used: {error.strerror}") from error

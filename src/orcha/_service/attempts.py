@@ -29,6 +29,10 @@ MOST_HISTORY = 50
 SIGNALLED = 128
 """What is added to the number of a signal to make an exit code, as shells do."""
 _LIMITS = {"timeout": "ran longer than {}", "idle": "wrote nothing for {}", "cpu": "used more processor time than {}"}
+_FAILED = {
+    "output": "it wrote more than its output limit",
+    "input": "what an earlier attempt read of its standard input is lost",
+}
 _FIELDS = {"idle": "idle_timeout", "cpu": "cpu_timeout"}
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[dict[str, Any]]).decode
@@ -121,8 +125,8 @@ def end_of(record: Record, ended: Ended) -> tuple[Outcome, int, str | None]:
         return Outcome.TIMED_OUT, TIMED_OUT_CODE, _LIMITS[ended.why].format(_limit(record, ended.why))
     if ended.why == "memory":
         return Outcome.FAILED, code or FAILED_CODE, f"out of memory: it used {_bytes(ended.usage.peak)}"
-    if ended.why == "output":
-        return Outcome.FAILED, code or FAILED_CODE, "it wrote more than its output limit"
+    if ended.why in _FAILED:
+        return Outcome.FAILED, code or FAILED_CODE, _FAILED[ended.why]
     if ended.why == "shutdown":
         return Outcome.INTERRUPTED, INTERRUPTED_CODE, "interrupted: the service was stopped while it ran"
     return Outcome.CANCELLED, CANCELLED_CODE, None

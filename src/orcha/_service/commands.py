@@ -14,7 +14,7 @@ from orcha._core.commanding import End
 from orcha._core.record import Phase
 from orcha._core.retry import Ended as RetryEnded
 from orcha._core.retry import depends_on_output, retry_due, told
-from orcha._core.state import Outcome, State
+from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._service import attempts, spans
 from orcha._service.describe import explain, outlived
 from orcha._service.groups import petition_name
@@ -84,6 +84,7 @@ class CommandRunner:
         self._make = make
         if raw is not None:
             self._raw = raw
+            self._engine.standard_input.keep_in(raw)
             self._engine.channels.expander = spans.Expander(
                 lambda channel, piece: raw.read(channel, piece.seq, piece.attempt, piece.stream, *piece[3:])
             )
@@ -156,6 +157,8 @@ class CommandRunner:
         )
         self._engine.machine.keep_command(attempt.step)
         self._engine.machine.running(event.seq, event.attempt)
+        if record.attempt > 1:
+            self._engine.standard_input.began(record)
         self.stand_still(record)
 
     def _output(self, event: Output) -> None:
@@ -248,6 +251,9 @@ class CommandRunner:
             self._engine.report(logging.ERROR, text, record.key, event.survivors)
         self._engine.claims.note_end(event.usage.wall)
         due = self._due(record, seen)
+        if due is not None and (why := self._engine.standard_input.why_not_again(record)) is not None:
+            self._say(record, f"orcha: it is not tried again: {why}\n")
+            due = None
         end = End(outcome, code, reason, event.why is None, due, tuple(event.survivors))
         self._over(record, attempts.described(event), end)
 
@@ -290,7 +296,7 @@ class CommandRunner:
         if again and end.due is not None:
             record.why = told(record.attempt, end.code, end.due)
             self.rise(record)
-        self._forget(record.seq, record.attempt)
+        self._forget(record)
 
     def _due(self, record: Record, seen: RetryEnded) -> float | None:
         attempt = self.attempt_of(record)
@@ -331,15 +337,27 @@ class CommandRunner:
         machine = self._engine.machine
         attempt = self.attempt_of(record)
         losses = 0 if event.executed else attempt.losses + 1
+        if event.executed:
+            self.note_again(record)
         known = {"why": "lost", "executed": event.executed} | ({"failure": event.failure} if event.failure else {})
         history = attempt.note_end(machine.now, known)
         step = attempt.step._replace(history=history, losses=losses, retries=attempt.retries)
         machine.command_lost(event.seq, event.attempt, executed=event.executed, losses=losses, failure=event.failure)
         machine.keep_command(step)
-        self._forget(event.seq, event.attempt)
+        self._forget(record)
 
-    def _forget(self, seq: int, number: int) -> None:
+    def note_again(self, record: Record) -> None:
+        """Have an interrupted petition not run again where its next attempt would not get the same standard input."""
+        why = self._engine.standard_input.why_not_again(record)
+        if why is not None:
+            record.on_interrupt = OnInterrupt.FAIL
+            self._say(record, f"orcha: it does not run again: {why}\n")
+
+    def _forget(self, record: Record) -> None:
         """Let go of an attempt once its end is kept."""
+        seq, number = record.seq, record.attempt
+        if record.state is State.ENDED:
+            self._engine.standard_input.done(record)
         self._attempts.pop(seq, None)
         self._adopted.pop(seq, None)
         self._kept.pop(seq, None)  # who may forget all need not be told of a part
@@ -435,6 +453,10 @@ class CommandRunner:
     def hurry(self, record: Record) -> None:
         """Kill a command that is being cancelled, without waiting for its graces."""
         self.reach().kill(record.seq, record.attempt, HURRIED)
+
+    def kill(self, record: Record, why: str) -> None:
+        """Kill a command that runs, without graces."""
+        self.reach().kill(record.seq, record.attempt, why)
 
     def signal(self, record: Record, number: int) -> None:
         """Send a signal to every process of a running command, as SIGSTOP and SIGCONT to pause and resume it."""

@@ -10,6 +10,8 @@ The points are ``<kind>.before-commit`` and ``<kind>.after-commit`` of a transac
 ``tombstone``, ``prune``, ``recover``, ``begin`` (a start of the service).
 Beside them: ``begin.after-sweep``, ``begin.after-forget``;
 ``output.before-write`` and ``output.after-write`` of output beyond the store's share; ``prune.before-unlink``;
+``stdin.`` with ``before-keep``, ``after-keep``, ``after-write``, ``before-end``, ``after-end`` and ``after-close``, of
+the standard input of a command;
 ``reply.after-send``, when replies have been handed to the loop thread; ``stop.begin``, ``stop.before-close`` and
 ``stop.after-close``.
 """

@@ -60,6 +60,8 @@ class _Recovery:
     def __init__(self, engine: Engine) -> None:
         """Look which commands live on; everything else has been swept."""
         self._engine = engine
+        if engine.commands.rebooted:
+            engine.standard_input.note_reboot()
         self._found = {(there.seq, there.attempt): there for there in engine.commands.find()}
         self._owed: dict[int, Record] = {}
         self.resting: set[int] = set()
@@ -102,6 +104,8 @@ class _Recovery:
                 self._engine.commands.adopted(record, command, there)
                 return
             losses = self._lost(row, command, there)
+            if not losses:
+                self._engine.commands.note_again(record)
             failure = "" if there is None else there.failure
         flags = {"hook_pending": row.hook_pending, "slot_held": row.slot_held}
         due = retrying.due_of(self._engine, row)

@@ -53,6 +53,8 @@ class Settings:
     """Whether the log has a line for what begins and one for what ends."""
     claims: bool = True
     """Whether short commands may start before the transaction that says so (decision 10)."""
+    keep_input: int = 64 << 20
+    """Bytes of standard input that are kept of a command that may be executed again."""
     keep_age: float = 7 * DAY
     """Age at which ended petitions and their outputs are forgotten."""
     keep_count: int = 10_000
@@ -74,7 +76,8 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
 
     ``ORCHA_STORE`` (``sqlite`` or ``memory``), ``ORCHA_HOOK_DEADLINE``, ``ORCHA_STOP_GRACE``, ``ORCHA_ABANDON_AFTER``,
     ``ORCHA_KEEP_COMMANDS``, ``ORCHA_LOG_RUNS`` and ``ORCHA_CLAIMS`` (1 or 0),
-    ``ORCHA_KEEP_AGE``, ``ORCHA_KEEP_COUNT``, ``ORCHA_KEEP_LEAST``: seconds, except the count. ``ORCHA_SLOTS``:
+    ``ORCHA_KEEP_INPUT`` (bytes), ``ORCHA_KEEP_AGE``, ``ORCHA_KEEP_COUNT``, ``ORCHA_KEEP_LEAST``: seconds, except the
+    count. ``ORCHA_SLOTS``:
     ``GROUP=N,...``, also ``none`` and ``forget`` for N. ``ORCHA_RESOURCES``: ``NAME=N,...``. ``ORCHA_REACHED_AS``:
     ``ADDRESS:PORT,...``.
 
@@ -109,6 +112,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
         keep_commands=durable and bool(_number("ORCHA_KEEP_COMMANDS", 1)),
         log_runs=bool(_number("ORCHA_LOG_RUNS", properties.systemd or properties.in_background)),
         claims=bool(_number("ORCHA_CLAIMS", 1)),
+        keep_input=int(_number("ORCHA_KEEP_INPUT", 64 << 20)),
         keep_age=_number("ORCHA_KEEP_AGE", 7 * DAY),
         keep_count=int(_number("ORCHA_KEEP_COUNT", 10_000)),
         keep_least=_number("ORCHA_KEEP_LEAST", HOUR),

@@ -1,21 +1,33 @@
-"""Standard input of running commands: each byte once, in order, and no more than they take."""
+"""Standard input of running commands: each byte once, in order, and no more than they take.
+
+Where a command may be executed again its input is kept first (`_output.kept_input`), and another attempt gets it from
+its first byte on. Where it could not be kept, no other attempt follows.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from orcha._core.state import OnInterrupt
+from orcha._output.kept_input import KeptInput, find
+from orcha._service import faults
 from orcha._service.verbs.stdin import answer, stdin
 from orcha._supervisor.contract import Wrote
 from orcha._wire.messages import Reply, Verdict
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
+    from orcha._output.raw import RawFiles
     from orcha._service.engine import Engine
     from orcha._wire.messages import Stdin
     from orcha._wire.server import Peer
 
 WINDOW = 256 * 1024
 """Bytes that may be on their way to one command before its clients have to wait."""
+AT_ONCE = 64 * 1024
+"""Bytes of a kept input that are handed over at once."""
+LOST = "input"
+"""Why a command is killed that would not get what an earlier attempt got."""
 
 
 class Brought(NamedTuple):
@@ -32,17 +44,25 @@ class Brought(NamedTuple):
 class Pipe:
     """One attempt's standard input."""
 
-    def __init__(self, attempt: int, *, known: bool) -> None:
+    def __init__(self, attempt: int, *, known: bool, kept: KeptInput | None = None) -> None:
         """Begin with nothing handed over; where it is not `known` how much was, wait for the word of who has it."""
         self.attempt = attempt
         self.known = known
+        self.kept = kept
         self.sent = 0
-        self.ended = False
+        self.ended = kept is not None and kept.has_ended
+        """Whether nothing comes any more."""
+        self.closed = False
         """Whether its end was handed over."""
         self.got = Wrote(0, attempt, 0, 0, ended=False)
         self.waiting: list[Brought] = []
         self.early: list[tuple[Peer, Stdin]] = []
         """What was brought before anything was known."""
+
+    @property
+    def total(self) -> int:
+        """How many bytes have been taken from clients."""
+        return self.sent if self.kept is None else max(self.sent, self.kept.size)
 
 
 class StandardInput:
@@ -56,50 +76,28 @@ class StandardInput:
         """Belong to an engine."""
         self._engine = engine
         self._pipes: dict[int, Pipe] = {}
+        self._files: RawFiles | None = None
+        self._inputs: dict[int, KeptInput] = {}
+        """What is kept, by sequence."""
+
+    def keep_in(self, files: RawFiles) -> None:
+        """Keep the input of commands that may be executed again there."""
+        self._files = files
+
+    # --- attempts -----------------------------------------------------------------------------------------------
 
     def adopted(self, record: Record) -> None:
         """Know that an earlier start of the service handed over what its shim is about to tell."""
-        self._pipes[record.seq] = Pipe(record.attempt, known=False)
+        self._pipes[record.seq] = Pipe(record.attempt, known=False, kept=self._kept(record))
 
-    def take(self, peer: Peer, message: Stdin, record: Record) -> None:
-        """Hand over what is new; where bytes are missing before it, nothing: the answer says where to go on."""
-        pipe = self._pipes.get(record.seq)
-        if pipe is None or pipe.attempt != record.attempt:
-            pipe = self._pipes[record.seq] = Pipe(record.attempt, known=True)
-        if not pipe.known:
-            pipe.early.append((peer, message))
-            return
-        if pipe.ended and message.offset + len(message.data) > pipe.sent:
-            refused = Reply(message.request, Verdict.REFUSED, None, f"the standard input of {record.key!r} has ended")
-            self._engine.reply(peer, refused)
-            return
-        self._hand_over(pipe, message, record)
-        pipe.waiting.append(Brought(peer, message.request, pipe.sent, message.end and pipe.ended))
-        self._answer(pipe)
-
-    def _hand_over(self, pipe: Pipe, message: Stdin, record: Record) -> None:
-        known = pipe.sent - message.offset
-        if pipe.ended or not 0 <= known <= len(message.data):
-            return
-        if new := message.data[known:]:
-            self._engine.commands.write(record, pipe.sent, new)
-            pipe.sent += len(new)
-        if message.end:
-            pipe.ended = True
-            self._engine.commands.close_stdin(record, pipe.sent)
-
-    def wrote(self, word: Wrote) -> None:
-        """Note how much has arrived at a command's shim, and how much the command has taken."""
-        pipe = self._pipes.get(word.seq)
-        if pipe is None or pipe.attempt != word.attempt:
-            return
-        pipe.got = word
-        if not pipe.known:
-            pipe.known, pipe.sent, pipe.ended = True, word.received, word.ended
-            early, pipe.early = pipe.early, []
-            for peer, message in early:
-                stdin(self._engine, peer, message)
-        self._answer(pipe)
+    def began(self, record: Record) -> None:
+        """Have another attempt get what the ones before it got."""
+        if record.seq not in self._pipes and (kept := self._kept(record)) is not None:
+            pipe = self._pipes[record.seq] = Pipe(record.attempt, known=True, kept=kept)
+            if kept.why_not_again is None:
+                self._pump(pipe, record)
+            else:
+                self._engine.commands.kill(record, LOST)
 
     def over(self, seq: int) -> None:
         """Note that an attempt has ended: whoever waits for room waits for nothing."""
@@ -109,6 +107,129 @@ class StandardInput:
         waiting = [(brought.peer, brought.request) for brought in pipe.waiting]
         for peer, request in [*waiting, *((peer, message.request) for peer, message in pipe.early)]:
             self._engine.reply(peer, Reply(request, Verdict.GONE, None, "the command has ended"))
+
+    def done(self, record: Record) -> None:
+        """Note that no other attempt follows."""
+        self._inputs.pop(record.seq, None)
+        files, channel, seq = self._files, record.channel, record.seq
+        if files is not None and files.has_input(channel, seq):
+            self._engine.after_batch(lambda _: files.delete_input(channel, seq))
+
+    def note_reboot(self) -> None:
+        """Note that the system was started again since the last start of the service."""
+        for channel, seq in self._files.inputs() if self._files is not None else ():
+            if (kept := self._find(channel, seq)) is not None:
+                kept.note_reboot()
+
+    def why_not_again(self, record: Record) -> str | None:
+        """Tell why no other attempt may follow on the one that has ended: it would not get all that this one got."""
+        kept = self._kept(record)
+        return None if kept is None else kept.why_not_again
+
+    def _kept(self, record: Record) -> KeptInput | None:
+        if record.seq not in self._inputs and (kept := self._find(record.channel, record.seq)) is not None:
+            self._inputs[record.seq] = kept
+        return self._inputs.get(record.seq)
+
+    def _find(self, channel: bytes, seq: int) -> KeptInput | None:
+        if self._files is None or not self._files.has_input(channel, seq):
+            return None
+        return find(self._files, channel, seq, self._engine.settings.keep_input)
+
+    def _begin_to_keep(self, record: Record) -> KeptInput | None:
+        """Keep the input of a command of which another attempt may follow; a terminal's is typed anew."""
+        may_follow = record.retry is not None or record.on_interrupt is not OnInterrupt.FAIL
+        if self._files is None or not may_follow or getattr(record.petition, "tty", None):
+            return None
+        kept = self._kept(record)
+        if kept is None:
+            kept = KeptInput(self._files, record.channel, record.seq, self._engine.settings.keep_input)
+            self._inputs[record.seq] = kept
+            kept.begin()
+        return kept
+
+    # --- clients ------------------------------------------------------------------------------------------------
+
+    def take(self, peer: Peer, message: Stdin, record: Record) -> None:
+        """Hand over what is new; where bytes are missing before it, nothing: the answer says where to go on."""
+        pipe = self._pipes.get(record.seq)
+        if pipe is None or pipe.attempt != record.attempt:
+            pipe = self._pipes[record.seq] = Pipe(record.attempt, known=True)
+        if not pipe.known:
+            pipe.early.append((peer, message))
+            return
+        if pipe.ended and message.offset + len(message.data) > pipe.total:
+            refused = Reply(message.request, Verdict.REFUSED, None, f"the standard input of {record.key!r} has ended")
+            self._engine.reply(peer, refused)
+            return
+        self._take_in(pipe, message, record)
+        pipe.waiting.append(Brought(peer, message.request, pipe.total, message.end and pipe.ended))
+        self._answer(pipe)
+
+    def _take_in(self, pipe: Pipe, message: Stdin, record: Record) -> None:
+        known = pipe.total - message.offset
+        if pipe.ended or not 0 <= known <= len(message.data):
+            return
+        new = message.data[known:]
+        if new and not self._bring(pipe, new, record):
+            return
+        if message.end:
+            faults.reach("stdin.before-end")
+            pipe.ended = True
+            if pipe.kept is not None:
+                pipe.kept.end()
+            faults.reach("stdin.after-end")
+        self._pump(pipe, record)
+
+    def _bring(self, pipe: Pipe, new: bytes, record: Record) -> bool:
+        """Keep what is new, where it is to be kept, and hand it over, unless that is not its turn yet."""
+        if pipe.kept is None and not pipe.sent:
+            pipe.kept = self._begin_to_keep(record)
+        behind = pipe.sent < pipe.total
+        faults.reach("stdin.before-keep")
+        if pipe.kept is not None and not pipe.kept.add(new) and behind:
+            return False
+        faults.reach("stdin.after-keep")
+        if not behind:
+            self._engine.commands.write(record, pipe.sent, new)
+            pipe.sent += len(new)
+        faults.reach("stdin.after-write")
+        return True
+
+    # --- the command --------------------------------------------------------------------------------------------
+
+    def _pump(self, pipe: Pipe, record: Record) -> None:
+        """Hand over what is kept and was not handed to this attempt yet, as far as there is room, and the end."""
+        kept = pipe.kept
+        while kept is not None and pipe.sent < kept.size and pipe.sent - pipe.got.taken <= WINDOW:
+            data = kept.read(pipe.sent, AT_ONCE)
+            if not data:  # it cannot be read: the attempt must not take what it has got for all
+                self._engine.commands.kill(record, LOST)
+                return
+            self._engine.commands.write(record, pipe.sent, data)
+            pipe.sent += len(data)
+        if pipe.ended and not pipe.closed and pipe.sent == pipe.total:
+            pipe.closed = True
+            self._engine.commands.close_stdin(record, pipe.sent)
+            faults.reach("stdin.after-close")
+
+    def wrote(self, word: Wrote) -> None:
+        """Note how much has arrived at a command's shim, and how much the command has taken."""
+        pipe = self._pipes.get(word.seq)
+        if pipe is None or pipe.attempt != word.attempt:
+            return
+        pipe.got = word
+        record = self._engine.machine.records.get(word.seq)
+        early: list[tuple[Peer, Stdin]] = []
+        if not pipe.known:
+            pipe.known, pipe.sent, pipe.closed = True, word.received, word.ended
+            pipe.ended = pipe.ended or word.ended
+            early, pipe.early = pipe.early, []
+        if record is not None:
+            self._pump(pipe, record)
+        for peer, message in early:
+            stdin(self._engine, peer, message)
+        self._answer(pipe)
 
     def _answer(self, pipe: Pipe) -> None:
         """Answer those whose bytes have arrived, where there is room for more."""

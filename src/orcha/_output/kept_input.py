@@ -1,0 +1,148 @@
+"""Standard input of commands that may be executed again: kept, so that each attempt gets the same bytes.
+
+A file for each such petition, `<channel>.<seq>.0.in`, beside the raw output, with which it is deleted. It begins with a
+head that says how the input stands; the bytes follow. What was written survives a crash of processes; an input that has
+ended is on the disk before its end is known to anybody.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
+
+if TYPE_CHECKING:
+    from orcha._output.raw import RawFiles
+
+OPEN, ENDED, TOO_LONG, NO_ROOM, CUT = range(5)
+"""More may come; nothing comes any more; it is longer than what is kept; the disk did not take all of it; it may have
+been cut when the system went down, or is damaged."""
+_HEAD = struct.Struct("!4sBQ")
+_MAGIC = b"OIN1"
+_BEGIN = 32
+"""Where the bytes begin."""
+_WHY = {
+    TOO_LONG: "its standard input is longer than what is kept for another attempt ({} bytes, ORCHA_KEEP_INPUT)",
+    NO_ROOM: "its standard input could not be kept for another attempt: the service's disk was full",
+    CUT: "not all of its standard input is known to be kept for another attempt",
+}
+
+
+class _Place(NamedTuple):
+    channel: bytes
+    seq: int
+
+
+class KeptInput:
+    """One petition's standard input so far."""
+
+    def __init__(
+        self, files: RawFiles, channel: bytes, seq: int, most: int, *, state: int = OPEN, size: int = 0
+    ) -> None:
+        """Know what is there; `most` is how many bytes are kept."""
+        self.size = size
+        self.state = state
+        self._files = files
+        self._place = _Place(channel, seq)
+        self._most = most
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing comes any more."""
+        return self.state == ENDED
+
+    @property
+    def why_not_again(self) -> str | None:
+        """Why no other attempt can get all of it; None where one can."""
+        why = _WHY.get(self.state)
+        return None if why is None else why.format(self._most)
+
+    def add(self, data: bytes) -> bool:
+        """Keep what comes next; False where that cannot be: no other attempt may follow then."""
+        if self.state != OPEN:
+            return False
+        if self.size + len(data) > self._most:
+            self._become(TOO_LONG)
+            return False
+        done = 0
+        try:
+            descriptor = self._files.open_input(*self._place)
+            while done < len(data):
+                done += os.pwrite(descriptor, data[done:], _BEGIN + self.size + done)
+        except OSError:
+            self._become(NO_ROOM)
+            return False
+        self.size += len(data)
+        return True
+
+    def end(self) -> None:
+        """Note that nothing comes any more."""
+        if self.state == OPEN:
+            try:
+                os.fsync(self._files.open_input(*self._place))
+            except OSError:
+                self._become(NO_ROOM)
+            else:
+                self._become(ENDED)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Give some of it; b"" where that is not there."""
+        try:
+            descriptor = self._files.open_input(*self._place)
+            return os.pread(descriptor, min(length, self.size - offset), _BEGIN + offset)
+        except OSError:
+            return b""
+
+    def begin(self) -> bool:
+        """Make the file; False where that cannot be."""
+        try:
+            descriptor = self._files.open_input(*self._place, create=True)
+            os.pwrite(descriptor, _head(OPEN, 0).ljust(_BEGIN, b"\0"), 0)
+        except OSError:
+            self.state = NO_ROOM
+            return False
+        return True
+
+    def note_reboot(self) -> None:
+        """Note that the system was started again: only an input that has ended is known to be whole."""
+        if self.state == OPEN:
+            self._become(CUT)
+
+    def _become(self, state: int) -> None:
+        self.state = state
+        with contextlib.suppress(OSError):  # it is in place, and takes no room
+            descriptor = self._files.open_input(*self._place)
+            os.pwrite(descriptor, _head(state, self.size), 0)
+            os.fsync(descriptor)
+
+
+def find(files: RawFiles, channel: bytes, seq: int, most: int) -> KeptInput | None:
+    """Give what was kept of a petition's standard input; None where nothing was."""
+    try:
+        descriptor = files.open_input(channel, seq)
+        content = os.pread(descriptor, _BEGIN, 0)
+        size = os.fstat(descriptor).st_size - _BEGIN
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return KeptInput(files, channel, seq, most, state=CUT)
+    kept = KeptInput(files, channel, seq, most, size=max(size, 0))
+    if len(content) < _BEGIN or content[: _HEAD.size] + _sum(content[: _HEAD.size]) != content[: _HEAD.size + 4]:
+        kept.state = CUT
+        return kept
+    _, kept.state, total = _HEAD.unpack_from(content)
+    if kept.state == ENDED:
+        kept.state = ENDED if kept.size >= total else CUT
+        kept.size = total
+    return kept
+
+
+def _head(state: int, size: int) -> bytes:
+    head = _HEAD.pack(_MAGIC, state, size)
+    return head + _sum(head)
+
+
+def _sum(head: bytes) -> bytes:
+    return crc32(head).to_bytes(4, "big")
