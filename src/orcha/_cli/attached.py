@@ -11,6 +11,7 @@ import signal
 from orcha._cli import keys
 from orcha._cli.streams import is_hung_up
 from orcha._cli.typing_in import Typing
+from orcha._wire import losses
 from orcha.exceptions import OrchaError
 
 TYPE_CHECKING = False
@@ -98,6 +99,8 @@ class Attached:
         self._interrupts = 0
         self._asked: Request | None = None
         self._looks = 0
+        self._lacks = False
+        """Whether some of its output is lost to this reader."""
         self._waits = True
         self._has_told = self._has_told_of_parent = False
         self._typing: Typing | None = None
@@ -232,7 +235,7 @@ class Attached:
                 self._look()
                 continue
             if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-                return OWN_FAILURE if channel.ended_here else value or 0
+                return OWN_FAILURE if channel.ended_here else value or (OWN_FAILURE if self._lacks else 0)
             self._take(value)
 
     def _take(self, value: Any) -> None:
@@ -244,6 +247,7 @@ class Attached:
             self._streams.write(value[0], value[1])
         elif isinstance(value, str) and self._command:
             self._streams.tell(value)
+            self._lacks = self._lacks or losses.is_loss(value)
             self._waits, self._looks = True, 0  # it may be tried again
         else:
             self._waits = False

@@ -12,8 +12,9 @@ from orcha._core.changes import CommandStep
 from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, FAILED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
 from orcha._core.state import Outcome
 from orcha._service.describe import cleaned
-from orcha._supervisor.contract import Spec
+from orcha._supervisor.contract import ROTATE, TRUNCATE, Spec
 from orcha._supervisor.protocol import readable, to_text
+from orcha._wire import losses
 from orcha.utils import redact
 
 if TYPE_CHECKING:
@@ -29,6 +30,11 @@ MOST_HISTORY = 50
 SIGNALLED = 128
 """What is added to the number of a signal to make an exit code, as shells do."""
 _LIMITS = {"timeout": "ran longer than {}", "idle": "wrote nothing for {}", "cpu": "used more processor time than {}"}
+CUT = (
+    Outcome.INTERRUPTED,
+    INTERRUPTED_CODE,
+    "interrupted: it ended with 0, but what watched over it died, and some of its output with that",
+)
 _FAILED = {
     "output": "it wrote more than its output limit",
     "input": "what an earlier attempt read of its standard input is lost",
@@ -41,7 +47,19 @@ _decode = msgspec.json.Decoder(list[dict[str, Any]]).decode
 class Attempt:
     """What is known of a petition's current attempt at its command."""
 
-    __slots__ = ("attempt", "history", "looked", "losses", "pattern", "retries", "seq", "started", "step", "tails")
+    __slots__ = (
+        "attempt",
+        "history",
+        "is_cut",
+        "looked",
+        "losses",
+        "pattern",
+        "retries",
+        "seq",
+        "started",
+        "step",
+        "tails",
+    )
 
     def __init__(self, record: Record, row: CommandRow | None) -> None:
         """Begin with what is kept of the petition's command, if anything is."""
@@ -57,6 +75,8 @@ class Attempt:
         retry = record.retry
         self.pattern = retry is not None and retry.output is not None
         self.tails: dict[int, bytes] = {}
+        self.is_cut = False
+        """Whether some of its output is known to be lost."""
         self.looked = False
         """Whether its pattern has been looked for, or is."""
 
@@ -147,6 +167,15 @@ def shown(record: Record, reason: str) -> str:
         return cleaned(reason)
     program = readable(petition.argv[0])[1:-1]
     return cleaned(reason.replace(program, redact.text(program)))
+
+
+def dropped(record: Record, count: int) -> str:
+    """Tell how much of its output was dropped, and why: `rotate` drops what was passed on before."""
+    limit = getattr(record.petition, "output_limit", None)
+    if getattr(record.petition, "output_policy", TRUNCATE) == ROTATE:
+        return losses.OLDEST.format(count)
+    why = "there is a limit, or no room on the service's disk"
+    return losses.NOT_KEPT.format(count, why if limit is None else f"its limit is {limit} bytes, or the disk is full")
 
 
 def described(ended: Ended) -> dict[str, Any]:

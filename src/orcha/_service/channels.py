@@ -15,6 +15,7 @@ from orcha._core.changes import Append
 from orcha._service import faults, fitting
 from orcha._service.pace import Pace
 from orcha._service.spans import SPAN, Expander, has_pieces
+from orcha._wire import losses
 from orcha._wire.frames import MAX_FRAME, encode, frame
 from orcha._wire.messages import Gap, Gone, Kind, Record, Reset
 from orcha._wire.values import encode as encode_value
@@ -262,7 +263,7 @@ class ChannelBook:
             records = left
         if records and channel.dropped:
             why = f"a channel takes {LONGEST} bytes" if long else "the service's disk was full"
-            line = f"orcha: values were dropped ({channel.dropped}): {why}\n"
+            line = losses.VALUES.format(channel.dropped, why)
             records.insert(0, Record(_NOTICE, records[0].seq, encode_value(line)))
             channel.dropped = 0
         return records

@@ -1,4 +1,7 @@
-"""Commands: between the engine, which owns their petitions, and the supervisor's side, which owns their processes."""
+"""Commands: between the engine, which owns their petitions, and the supervisor's side, which owns their processes.
+
+One file, since all it does is about the attempts that run now, and each event of one changes what is known of it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ from orcha._service.groups import petition_name
 from orcha._service.loading import record_of
 from orcha._service.matching import Matching
 from orcha._supervisor.contract import APART, LOST, Ended, Gone, Lost, NotStarted, Output, Span, Started, Wrote
-from orcha._wire import values
+from orcha._supervisor.leftover import left_behind
+from orcha._wire import losses, values
 from orcha._wire.messages import Kind
 
 if TYPE_CHECKING:
@@ -213,6 +217,32 @@ class CommandRunner:
     def _wrote(self, event: Wrote) -> None:
         self._engine.standard_input.wrote(event)
 
+    def _pass_on_left(self, record: Record, attempt: Attempt) -> bool:
+        """Take what a dead shim left in files; tell whether something is missing before it, and people so."""
+        known = attempt.step.last_chunk
+        folder = Path(self._engine.settings.endpoint.folder) / "output"
+        chunks = left_behind(folder, f"{record.channel.hex()}.{record.seq}.{record.attempt}", after=known)
+        if not chunks:
+            return False
+        gap = chunks[0].number > known + 1
+        if gap:
+            self._say(record, losses.GAP)
+        self._append(record, chunks)
+        attempt.step = attempt.step._replace(last_chunk=chunks[-1].number)
+        return gap
+
+    def _look_for_gaps(self, event: Lost) -> None:
+        """Note whether some of the output of an attempt, whose end a dead shim saw, is missing, and tell people so."""
+        record = self._engine.machine.command(event.seq, event.attempt)
+        if record is None or event.ended is None:
+            return
+        attempt, last = self.attempt_of(record), event.ended.last_chunk
+        gap = self._pass_on_left(record, attempt)
+        cut = last < 0 or last > attempt.step.last_chunk
+        if cut and not gap:
+            self._say(record, losses.GAP)
+        attempt.is_cut = gap or cut
+
     def _ended(self, event: Ended) -> None:
         record = self._live(event)
         if record is None:
@@ -241,9 +271,11 @@ class CommandRunner:
 
     def _decide(self, record: Record, event: Ended, *, found: bool) -> None:
         outcome, code, reason = attempts.end_of(record, event)
+        if outcome is Outcome.SUCCEEDED and self.attempt_of(record).is_cut:
+            outcome, code, reason = attempts.CUT
         seen = RetryEnded(outcome, event.code, event.signal, found)
         if event.dropped:
-            self._say(record, f"orcha: {event.dropped} bytes of output were not kept\n")
+            self._say(record, attempts.dropped(record, event.dropped))
         if event.left:
             self._say(record, f"{attempts.left_behind(event)}\n")
         if event.survivors:
@@ -326,18 +358,20 @@ class CommandRunner:
         return True
 
     def _lost(self, event: Lost) -> None:
+        self._look_for_gaps(event)
         if self._is_outlived(event):
-            return
-        if event.ended is not None:
-            self._ended(event.ended)
             return
         record = self._live(event)
         if record is None:
+            return
+        if event.ended is not None:
+            self._ended(event.ended)
             return
         machine = self._engine.machine
         attempt = self.attempt_of(record)
         losses = 0 if event.executed else attempt.losses + 1
         if event.executed:
+            self._pass_on_left(record, attempt)
             self.note_again(record)
         known = {"why": "lost", "executed": event.executed} | ({"failure": event.failure} if event.failure else {})
         history = attempt.note_end(machine.now, known)
@@ -362,8 +396,8 @@ class CommandRunner:
         self._adopted.pop(seq, None)
         self._kept.pop(seq, None)  # who may forget all need not be told of a part
         self._engine.standard_input.over(seq)
-        record = self._engine.machine.records.get(seq)
-        if record is None or not record.survivors:  # a shim's box tells a later start what lives on
+        known = self._engine.machine.records.get(seq)
+        if known is None or not known.survivors:  # a shim's box tells a later start what lives on
             self._engine.after_batch(lambda _: self.reach().forget(seq, number))
 
     # --- from an earlier start of the service -------------------------------------------------------------------
@@ -393,7 +427,10 @@ class CommandRunner:
 
     def note_loss(self, row: Row, command: CommandRow, losses: int) -> None:
         """Keep that nothing is left of a command's attempt."""
-        attempt = attempts.Attempt(record_of(row), command)
+        record = record_of(row)
+        attempt = attempts.Attempt(record, command)
+        if not losses:
+            self._pass_on_left(record, attempt)
         history = attempt.note_end(self._engine.machine.now, {"why": "lost", "executed": not losses})
         self._engine.machine.keep_command(attempt.step._replace(history=history, losses=losses))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from orcha._wire import values
+from orcha._wire.losses import MISSING
 from orcha._wire.messages import Kind, Record
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ SPAN = 4
 """Kind of a stored record that names a piece of a file. Followers get a VALUE in its place. Never renumber."""
 LONGEST = 128 * 1024
 """Bytes of one piece: what a follower gets as one value."""
-MISSING = "orcha: some of its output is missing here: it is not kept any more\n"
 _encode = msgspec.msgpack.Encoder().encode
 _records = msgspec.msgpack.Decoder(list[Record]).decode
 _MARK = bytes((0x93, SPAN))

@@ -157,7 +157,7 @@ def _end(word: boxes.Box) -> Ended | None:
         word.why or None,
         [],
         Usage(wall=max(0.0, word.ended - word.started)),
-        word.last_chunk,
+        word.last_chunk if word.phase == boxes.DONE else -1,
         word.dropped,
         [],
     )

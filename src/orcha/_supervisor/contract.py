@@ -139,6 +139,7 @@ class Ended(NamedTuple):
     """When (seconds since 1970), which signal and why; the last one before the end is the one that worked."""
     usage: Usage
     last_chunk: int
+    """The number of the last chunk; -1 where a dead shim did not live to know it."""
     dropped: int
     """Bytes of output that were not kept."""
     survivors: list[int]

@@ -26,7 +26,7 @@ LARGEST_CHUNK = 128 << 10
 AT_ONCE = 1 << 20
 """Bytes taken out of a pipe before the others get their turn."""
 ENTRY = struct.Struct("!QQQ")
-"""One chunk in the index file: stream, offset, length."""
+"""One chunk in the index file: stream, offset, length. Before the first one stands the number of the first chunk."""
 BATCH = 2048
 """Entries of the index that one message carries."""
 
@@ -34,6 +34,11 @@ END, EMPTY, MORE = range(3)
 """Nobody holds the pipe's other end; nothing is in it now; there may be more in it."""
 
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+
+def place_of(entry: int) -> int:
+    """Give where in the index an entry stands."""
+    return (entry + 1) * ENTRY.size
 
 
 class Files:
@@ -50,6 +55,7 @@ class Files:
         self._tail = (0, 0, 0)
         """The last entry."""
         self.descriptors = [open_file(f"{stem}.{suffix}", _NEW_FILE) for suffix in ("index", "1", "2")]
+        os.pwrite(self.descriptors[0], ENTRY.pack(0, first, 0), 0)
         self._sums: Sums | None = None
         if summed:
             with contextlib.suppress(OSError):  # no room: the output is worth more than its checksums
@@ -63,7 +69,7 @@ class Files:
         if self._tail[0] == stream and self.first + self.count - 1 > told:
             grown = min(length, LARGEST_CHUNK - self._tail[2])
             self._tail = (stream, self._tail[1], self._tail[2] + grown)
-            os.pwrite(self.descriptors[0], ENTRY.pack(*self._tail), (self.count - 1) * ENTRY.size)
+            os.pwrite(self.descriptors[0], ENTRY.pack(*self._tail), place_of(self.count - 1))
             self.sizes[stream] += grown
             length -= grown
         while length:
@@ -73,13 +79,23 @@ class Files:
             self.sizes[stream] += piece
             length -= piece
         if entries:
-            os.pwrite(self.descriptors[0], b"".join(entries), self.count * ENTRY.size)
+            os.pwrite(self.descriptors[0], b"".join(entries), place_of(self.count))
             self.count += len(entries)
         if self._sums is not None:
             try:
                 self._sums.grow(stream, self.sizes[stream])
             except OSError:
                 self._sums = None  # it is never said that they are whole, so nobody looks at them
+
+    def put(self, number: int, stream: int, data: bytes) -> bool:
+        """Add a chunk that has its number already; False where there is no room."""
+        try:
+            if os.pwrite(self.descriptors[stream], data, self.sizes[stream]) < len(data):
+                return False
+            self.add(stream, len(data), told=number)
+        except OSError:
+            return False
+        return True
 
     def finish(self) -> None:
         """Say that all was written."""
@@ -89,7 +105,7 @@ class Files:
 
     def entries(self, number: int) -> bytes:
         """Give the entries from this chunk on, at most a batch."""
-        return os.pread(self.descriptors[0], BATCH * ENTRY.size, (number - self.first) * ENTRY.size)
+        return os.pread(self.descriptors[0], BATCH * ENTRY.size, place_of(number - self.first))
 
     def sync(self) -> None:
         """Have them on the disk."""
@@ -201,11 +217,27 @@ class Output:
         if self.files is not None:
             self.files.close()
 
+    def spill(self) -> None:
+        """Have what waits in memory in files: it outlives the shim there."""
+        if self._memory and self.files is None and not self._refused:
+            self._open_files()
+
     def _open_files(self) -> None:
+        """Go on in files, with what waits in memory before all else."""
+        memory = self._memory
+        first = memory[0][0] if memory else self.last + 1
         try:
-            self.files = Files(self._stem, self.last + 1, summed=self._policy != ROTATE)  # it makes holes
+            files = Files(self._stem, first, summed=self._policy != ROTATE)  # it makes holes
         except OSError:
             self._refused = True  # no room, no folder: what does not fit into memory is dropped and counted
+            return
+        if not all(files.put(*chunk) for chunk in memory):
+            files.close()
+            self._refused = True
+            return
+        self.files = files
+        memory.clear()
+        self._in_memory = 0
 
     def _keep(self, stream: int, data: bytes) -> None:
         room = self._room()

@@ -25,7 +25,7 @@ def drop_oldest(files: Files, surplus: int) -> int:
     dropped, ends = 0, [0, 0, 0]
     oldest = files.oldest
     while (left := files.count - 1 - oldest) > 0:
-        batch = os.pread(files.descriptors[0], min(left, _BATCH) * _ENTRY.size, oldest * _ENTRY.size)
+        batch = os.pread(files.descriptors[0], min(left, _BATCH) * _ENTRY.size, (oldest + 1) * _ENTRY.size)
         for stream, offset, length in _ENTRY.iter_unpack(batch):
             if dropped + length > surplus:
                 break

@@ -216,6 +216,7 @@ class Shim:
             self._idle_since = -_FOREVER  # a service that comes back wants others
             if self._attempt is not None:
                 self._attempt.output.connected = False
+                self._attempt.output.spill()
                 self._go_on_alone(self._attempt)
 
     def _go_on_alone(self, attempt: Attempt) -> None:

@@ -1,0 +1,41 @@
+"""Output that a dead shim left in files: its index tells which chunks are there."""
+
+from __future__ import annotations
+
+import os
+
+from orcha._supervisor.contract import Chunk, Span
+from orcha._supervisor.output import ENTRY, parse_entries
+from orcha.utils.private import open_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def left_behind(folder: Path, stem: str, *, after: int) -> list[Chunk]:
+    """Give the chunks after this one that are there, in order; `folder` is the output's.
+
+    An entry whose bytes are not there is the end: the shim died between the two, or the disk lost some.
+    """
+    try:
+        content = _read(folder / f"{stem}.index")
+        sizes = [0, *((folder / f"{stem}.{stream}").lstat().st_size for stream in (1, 2))]
+    except OSError:
+        return []
+    entries = parse_entries(content[: len(content) // ENTRY.size * ENTRY.size])
+    if not entries:
+        return []
+    (_, first, _), *entries = entries
+    found = []
+    for number, (stream, offset, length) in enumerate(entries, first):
+        if stream not in (1, 2) or offset + length > sizes[stream]:
+            break
+        if number > after:
+            found.append(Chunk(number, stream, Span(offset, length)))
+    return found
+
+
+def _read(path: Path) -> bytes:
+    with os.fdopen(open_file(str(path), os.O_RDONLY), "rb") as file:
+        return file.read()
