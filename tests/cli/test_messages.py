@@ -323,6 +323,7 @@ def test_a_client_says_that_the_folder_of_its_service_was_moved(orcha):
     assert (done.returncode, done.stderr) == (69, line)
     refused = orcha.run("serve", "--background")
     assert (refused.returncode, refused.stderr.count("\n"), str(folder) in refused.stderr) == (78, 1, True)
+    assert orcha.run("ps").stderr == line  # though the refused start made a folder there
     shutil.rmtree(folder)  # which holds nothing but what the refused start made
     (orcha.home / "elsewhere").rename(folder)
     assert orcha.run("serve", "--background").returncode == 0

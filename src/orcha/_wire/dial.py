@@ -232,7 +232,8 @@ def _no_service(endpoint: Endpoint, error: Exception) -> OrchaConnectionError:
 
 def _nobody(endpoint: Endpoint, why: str = "") -> str:
     """Say that there is no service, where it was looked for, and what to do."""
-    if not os.path.isdir(endpoint.folder) and os.path.isfile(f"{endpoint.folder}.last-start"):  # noqa: PTH112, PTH113
+    kept = os.path.isfile(f"{endpoint.folder}.last-start")  # noqa: PTH113
+    if kept and not os.path.lexists(f"{endpoint.folder}/orcha.db"):
         return f"no service answers: its folder {endpoint.folder} was moved or removed: put it back where it was"
     tried = [f"{endpoint.name} ({why})" if why else endpoint.name]
     tried += [path for path in endpoint.socket_paths()[1:] if os.path.isdir(os.path.dirname(os.path.dirname(path)))]  # noqa: PTH112, PTH120
