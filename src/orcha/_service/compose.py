@@ -16,6 +16,7 @@ from orcha._output.log import MemoryLog, OutputLog
 from orcha._output.raw import RawFiles
 from orcha._processes import attempts
 from orcha._processes.helpers import end_multiprocessing_children, ensure_helpers, helper_pids
+from orcha._processes.hidden import hidden
 from orcha._processes.identity import boot_id
 from orcha._processes.lock import EndpointLock
 from orcha._processes.sweep import sweep
@@ -236,6 +237,8 @@ class _Parts:
         self.log: OutputLog | MemoryLog = OutputLog(folder / "output") if settings.durable else MemoryLog()
         if not settings.durable:
             sys.stderr.write("orcha: nothing is kept: petitions end with this process\n")
+        if (hides := hidden()) is not None:
+            sys.stderr.write(f"orcha: {hides}\n")
         incarnation = self._begin(nonce)
         _, name, manager = managers.served[0]
         self.engine = Engine(manager, name, self.store, self.log, incarnation, settings, self._send, managers)

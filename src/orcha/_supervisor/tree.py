@@ -95,6 +95,15 @@ class Tree:
         """Kill everything that carries the tag, those too that are started as fast as others die."""
         sweep(exactly(self._tag), deadline=seconds)
 
+    def _is_hidden(self, child: Child) -> bool:
+        """Tell whether this is a child that lives and that /proc does not show (proc(5), hidepid)."""
+        if child.parent != self._own:
+            return False
+        try:
+            return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        except ChildProcessError:
+            return False
+
     def send(self, child: Child, number: int) -> bool:
         """Send a signal to one process; False where it is gone or another's by now."""
         try:
@@ -105,9 +114,11 @@ class Tree:
             raise
         try:
             stat = read_stat(child.pid)
-            if stat is None or stat.is_dead:
+            if stat is None and not self._is_hidden(child):
                 return False
-            if stat.parent not in {child.parent, self._own} and read_tag(child.pid) != self._tag:
+            if stat is not None and stat.is_dead:
+                return False
+            if stat is not None and stat.parent not in {child.parent, self._own} and read_tag(child.pid) != self._tag:
                 return False
             signal.pidfd_send_signal(descriptor, number)
         except OSError:  # gone, another user's as set-user-ID programs are, or no signal has that number

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.state import Outcome, State
+from orcha._processes.hidden import hidden
 from orcha._service import fitting
 from orcha._service.managers import WATCHDOG
 from orcha._service.statistics import percentiles
@@ -35,6 +36,7 @@ def describe(engine: Engine) -> dict[str, Any]:
     return {
         "version": known.build.version,
         "other_build": known.build.other(time.monotonic()),
+        "hidden": hidden(),
         "python": platform.python_version(),
         "pid": os.getpid(),
         "started": known.started,

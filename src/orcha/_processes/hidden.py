@@ -1,0 +1,30 @@
+"""Whether /proc hides processes of this user from it (proc(5), hidepid)."""
+
+from __future__ import annotations
+
+import os
+
+_SHOWS = frozenset(("0", "off", "1", "noaccess"))
+
+
+def hidden(mounts: str = "/proc/self/mounts", uid: int | None = None) -> str | None:
+    """Tell people how /proc hides processes, and the cure; None where it hides none.
+
+    With hidepid=2 a user does not see those of its own processes that cannot be traced, as programs that guard secrets.
+    """
+    if (os.geteuid() if uid is None else uid) == 0:
+        return None
+    try:
+        with open(mounts, encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123 - pathlib starts slowly
+            fields = [line.split(" ") for line in file]
+    except OSError:
+        return None
+    options = [each[3].split(",") for each in fields if len(each) > 3 and each[1] == "/proc" and each[2] == "proc"]
+    for option in options[-1] if options else ():
+        name, _, value = option.partition("=")
+        if name == "hidepid" and value not in _SHOWS:
+            return (
+                f"/proc is mounted with {option}: processes that cannot be traced are seen only as children of what "
+                "runs a command, others may outlive their petition: mount /proc without it, or give the service its gid"
+            )
+    return None
