@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import os
@@ -225,6 +226,21 @@ def test_ctrl_c_while_the_service_is_away_leaves_at_the_second(own_service):
     assert client.wait(DEADLINE) == 130
     assert client.stderr.read() == b"orcha: it may go on: orcha cancel it\n"
     service.start()  # what goes on is ended
+    service.run("cancel", "it")
+
+
+def test_ctrl_c_is_heard_when_the_kernel_hands_it_to_another_thread(own_service):
+    service = own_service
+    client = started(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000")
+    assert client.stdout.readline() == b"ready\n"
+    service.kill()
+    assert b"away" in client.stderr.readline()
+    client.send_signal(signal.SIGINT)
+    assert client.stderr.readline() == b"orcha: it is cancelled when the service is back: Ctrl+C again leaves it\n"
+    others = [int(task.name) for task in Path(f"/proc/{client.pid}/task").iterdir() if task.name != str(client.pid)]
+    assert ctypes.CDLL(None, use_errno=True).tgkill(client.pid, others[0], signal.SIGINT) == 0
+    assert client.wait(DEADLINE) == 130
+    service.start()
     service.run("cancel", "it")
 
 

@@ -38,7 +38,8 @@ _SILENCE = 2.0
 """Seconds after which a line says that it waits, where none can be updated in place."""
 _CANCEL_WAIT = 2.0
 _AGAIN = 1.0
-"""Seconds after which Ctrl+C is answered by a line, where nothing else comes."""
+"""Seconds after which Ctrl+C is answered by a line, where nothing else comes. No wait is longer than this: a signal
+that comes just before the main thread sleeps, or that the kernel hands to another thread, does not wake that thread."""
 
 
 class Detached(BaseException):
@@ -255,15 +256,16 @@ class Attached:
 
     # --- what it waits for ----------------------------------------------------------------------------------------
 
-    def _until_look(self) -> float | None:
-        """Give the seconds until there may be something to look at; None for nothing to come but output."""
+    def _until_look(self) -> float:
+        """Give the seconds until there may be something to look at."""
         if not self._streams.has_status:
-            return _SILENCE if self._waits and not self._has_told else None
+            return _SILENCE if self._waits and not self._has_told else _AGAIN
         return _LOOK[min(self._looks, len(_LOOK) - 1)] if self._waits or self._interrupts else _AGAIN
 
     def _look(self) -> None:
         """Show what it waits for, if it does."""
-        if not (self._waits or self._interrupts or self._again):
+        is_silent = not self._streams.has_status and (self._has_told or self._interrupts)
+        if is_silent or not (self._waits or self._interrupts or self._again):
             return
         self._looks += 1
         try:
@@ -273,7 +275,7 @@ class Attached:
         except OrchaError:
             return  # the channel tells
         if not self._streams.has_status:
-            if self._waits and not self._interrupts:
+            if self._waits:
                 self._streams.tell(f"{self._name} is {row['state']}, {waiting(row)}")
             self._has_told = True
         elif self._interrupts:
