@@ -6,17 +6,26 @@ import os
 import resource
 import signal
 import socket
+import threading
 
 import pytest
-from world import World, executing, shim_identity
+from world import World, executing, kill_shim, shim_identity
 
 from orcha._processes.identity import is_alive, read_stat
 from orcha._service.compose import check_limits
 from orcha._supervisor import main
 from orcha._supervisor.contract import Ended, Lost
-from orcha._supervisor.rousing import EVERY, TOO_OFTEN
+from orcha._supervisor.rousing import TOO_OFTEN
 from orcha.exceptions import ConfigurationError
 from support.waiting import wait_for
+
+NEVER = float("inf")
+
+
+@pytest.fixture(autouse=True)
+def nobody_looks(world: World) -> None:
+    """Have a look taken by the test alone: any other would let go on what is to be stopped."""
+    world.commands._rousing._due = NEVER
 
 
 def is_stopped(pid: int) -> bool:
@@ -52,19 +61,34 @@ def test_a_look_lets_it_go_on_so_that_its_limits_hold(world: World, nap: str) ->
     key = world.start("sh", "-c", f"kill -STOP $PPID; exec {nap} 1000", timeout=0.05)
     pid = world.shim_of(key).pid
     wait_for(lambda: is_stopped(pid), what="a stopped shim")
-    world.commands._rousing.look(list(world.commands._roster), now=1e9)
+    world.commands._rousing.look(list(world.commands._roster), now=NEVER)
     assert world.wait(key, Ended).why == "timeout"
 
 
 def test_one_that_is_stopped_again_and_again_is_killed_with_its_command(world: World, nap: str) -> None:
     key, pid = stopped(world, nap)
-    for times in range(TOO_OFTEN):
+    for _ in range(TOO_OFTEN):
         os.kill(pid, signal.SIGSTOP)
         wait_for(lambda: is_stopped(pid), what="a stopped shim")
-        world.commands._rousing.look(list(world.commands._roster), now=1e9 + times * EVERY)
+        world.commands._rousing.look(list(world.commands._roster), now=NEVER)
     assert isinstance(world.end(key), Lost)
     assert not executing(nap)
     assert any("stopped again and again" in line for line in world.reports)
+
+
+def test_a_loss_is_told_where_no_thread_can_be_started(world: World, nap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = world.start(nap, "1000")
+    word = world.shim_of(key)
+    wait_for(lambda: executing(nap), what="the command")
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    kill_shim(word)
+    assert isinstance(world.end(key), Lost)
+    assert not executing(nap)
+    assert any("can't start new thread" in line for line in world.reports)
 
 
 def test_a_supervisor_takes_a_reset_connection_for_a_service_that_is_gone() -> None:

@@ -182,7 +182,7 @@ class Burials:
             self._outlast(buried, gone)
             self._threads.discard(threading.current_thread())
 
-        self._go(sweep_and_tell)
+        self._go(sweep_and_tell, lambda: done(bury(self._folder, shim, self._report, logging.ERROR)))
 
     def outlast(self, buried: Buried, gone: Callable[[], None]) -> None:
         """Tell `gone`, on another thread, when what survived of a shim has ended."""
@@ -191,7 +191,7 @@ class Burials:
             self._outlast(buried, gone)
             self._threads.discard(threading.current_thread())
 
-        self._go(wait_and_tell)
+        self._go(wait_and_tell, lambda: None)
 
     def _outlast(self, buried: Buried, gone: Callable[[], None]) -> None:
         left = buried.survivors
@@ -203,10 +203,15 @@ class Burials:
         if buried.survivors and not left:
             gone()
 
-    def _go(self, target: Callable[[], None]) -> None:
+    def _go(self, target: Callable[[], None], without_thread: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name="orcha-commands-sweep", daemon=True)
         self._threads.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the user has as many processes as may be
+            self._threads.discard(thread)
+            self._report(logging.ERROR, f"what a shim left is looked for without a thread of its own: {error}")
+            without_thread()
 
     @property
     def are_under_way(self) -> bool:

@@ -37,7 +37,7 @@ class Rousing:
 
     def wait(self, now: float) -> float:
         """Give the seconds until the next look."""
-        return max(0.0, self._due - now)
+        return min(EVERY, max(0.0, self._due - now))
 
     def look(self, shims: Iterable[Known], now: float | None = None) -> None:
         """Rouse those that are stopped, where the time for a look has come."""
