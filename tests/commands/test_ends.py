@@ -58,7 +58,7 @@ def test_a_command_that_cannot_be_handed_over_ends_with_why(open_engine):
     engine = open_engine(broken)
     asked = engine.run()
     engine.settle(asked)
-    assert engine.values(asked) == ["OSError: [Errno 24] Too many open files\n", 125]
+    assert engine.values(asked) == ["its start failed: [Errno 24] Too many open files (OSError)\n", 125]
 
 
 @pytest.mark.parametrize("executed", [True, False])

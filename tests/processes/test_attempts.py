@@ -17,6 +17,7 @@ import pytest
 
 from orcha._processes import attempts, helpers, tag
 from orcha._processes.attempts import working_for
+from orcha.utils.interrupts import interrupt
 from support.waiting import wait_for
 
 
@@ -388,7 +389,7 @@ def test_a_forked_child_has_default_handlers_and_open_signals(tagged) -> None:
         pid = os.fork()
         if pid == 0:
             handlers = [signal.getsignal(signal.SIGTERM) is signal.SIG_DFL,
-                        signal.getsignal(signal.SIGINT) is signal.default_int_handler,
+                        signal.getsignal(signal.SIGINT) is interrupt,
                         signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])]  # fmt: skip
             os.write(writing, repr(handlers).encode())
             os._exit(0)

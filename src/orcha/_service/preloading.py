@@ -18,12 +18,13 @@ PACKAGES = (
 PROGRAMS = frozenset(("orcha._processes.watcher", "orcha._supervisor.main"))
 """Modules that are run by themselves, in processes of their own."""
 OTHERS = (
-    *("base64", "concurrent.futures.thread", "ctypes", "encodings.idna", "json", "linecache", "platform", "psutil"),
+    *("base64", "concurrent.futures.thread", "ctypes", "encodings.idna", "faulthandler", "grp", "json", "linecache"),
     *("multiprocessing.connection", "multiprocessing.context", "multiprocessing.forkserver", "multiprocessing.util"),
     *("multiprocessing.popen_fork", "multiprocessing.popen_forkserver", "multiprocessing.popen_spawn_posix"),
     *("multiprocessing.queues", "multiprocessing.reduction", "multiprocessing.resource_sharer"),
-    *("multiprocessing.resource_tracker", "multiprocessing.spawn", "multiprocessing.synchronize", "pty", "pwd", "grp"),
-    *("runpy", "shlex", "stringprep", "tempfile", "token", "tokenize", "traceback", "unicodedata", "uuid"),
+    *("multiprocessing.resource_tracker", "multiprocessing.spawn", "multiprocessing.synchronize", "pty", "pwd"),
+    *("platform", "psutil", "runpy", "shlex", "stringprep", "tempfile", "token", "tokenize", "traceback"),
+    *("unicodedata", "uuid"),
 )
 """What these modules, or the parts of Python's library that they use, import when it is needed."""
 
