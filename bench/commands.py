@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import peer_spawn
 from command_client import connect, echo, item, true
@@ -103,18 +103,23 @@ def many_at_once(running: MeasuredService, count: int) -> None:
     """Measure what `orcha ps` asks for, while many commands run at once."""
     session = connect(running.port)
     channel = session.channel()
+
+    def page(*which: Any, **more: Any) -> list[dict[str, Any]]:
+        """Give a page of rows, as `orcha ps` asks for it."""
+        return session.page(*which, **more).rows
+
     session.submit([item(["/bin/sleep", SLEEP], channel) for _ in range(count)], MANAGER)
     times, most, live = [], 0, count
     while live:
         begun = time.perf_counter()
-        rows = ps.fetch(session.rows, ps.LIVE, count)
+        rows = ps.listing(page, ps.LIVE, count).rows
         times.append(time.perf_counter() - begun)
         live = len(rows)
         most = max(most, sum(one["state"] == "running" for one in rows))
         time.sleep(PAUSE)
     for _ in range(count):
         expect(channel.get(), 0)
-    ended = ps.fetch(session.rows, ["ended"], count)
+    ended = ps.listing(page, ["ended"], count).rows
     started = sum(one["started"] is not None for one in ended)
     row(
         f"{count:,} x `sleep {SLEEP}` at once",

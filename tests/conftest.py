@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from orcha import properties
 from support.gates import Gate
 from support.leaks import no_leaks
 from support.ports import free_port as find_free_port
@@ -58,6 +59,8 @@ def _own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep tests away from the user's own Orcha: no ORCHA_* variables, XDG folders in a temporary place."""
     for name in [name for name in os.environ if name.startswith("ORCHA_")]:
         monkeypatch.delenv(name)
+    for name in properties.__all__:  # a test may run the command in this process
+        monkeypatch.setattr(properties, name, getattr(properties, name))
     for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
 

@@ -140,7 +140,11 @@ def test_what_was_not_kept_is_counted_in_a_line(engine):
     engine.commands.tell(output(spec, b"kept"))
     engine.commands.tell(ended(spec, last_chunk=1, dropped=123))
     engine.settle(asked)
-    assert engine.values(asked) == [(1, b"kept"), "orcha: 123 bytes of output were not kept\n", 0]
+    assert engine.values(asked) == [
+        (1, b"kept"),
+        "orcha: 123 bytes of output are lost: its limit is 1073741824 bytes, or the disk is full\n",
+        0,
+    ]
 
 
 def test_a_pattern_is_found_in_output_that_lies_in_files(engine):

@@ -210,6 +210,10 @@ class AnythingHappens(RuleBasedStateMachine):
     def command_tells_its_end(self, which):
         self.world.tell_end(self.pick(self.ended_commands(), which))
 
+    @rule()
+    def survivors_go(self):
+        self.world.survivors_go()
+
     @rule(which=ANY)
     @precondition(lambda self: self.commands(told=False))
     def command_lost(self, which):
@@ -305,6 +309,7 @@ class AnythingHappens(RuleBasedStateMachine):
                 world.command_ends(key, 0)
             for key in self.ended_commands():
                 world.tell_end(key)
+            world.survivors_go()
             for key, command in list(world.commands.items()):
                 if command.lost and command.told:
                     world.command_lost(key)

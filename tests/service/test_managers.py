@@ -41,7 +41,7 @@ def test_another_plugins_manager_never_gets_the_first_ones_messages(serve, obser
     second = connect(other)
     wait_for(lambda: states(second) == {"m1": "queued", "m2": "queued"}, what="they are shown")
     shown = json.loads(other.run("ps", "--json").stdout)
-    assert "it belongs to another manager, orcha_variant:VariantManager" in shown[0]["why"]
+    assert "it belongs to orcha_variant:VariantManager, which is not served now" in shown[0]["why"]
     (result,) = second.manager.client.submit([resent])  # its answer was lost, say
     assert result.verdict == Verdict.KNOWN
     assert not seen.exists()

@@ -58,6 +58,7 @@ def test_it_starts_and_serves(serve, connect, what):
     with closing(apsw.Connection(str(service.home / f"127.0.0.1-{service.port}" / "orcha.db"))) as database:
         database.execute(*(part if position == 0 else (part,) for position, part in enumerate(STATEMENTS[what])))
         assert database.changes() == 1
+    (service.home / f"127.0.0.1-{service.port}" / "orcha.db.clean").write_text("")  # a change that is meant
     service.start()
     for asked in (("ps", "-a"), ("ps", "-a", "--json"), ("stats",), ("show", "waits"), ("show", "waits too")):
         done = service.run(*asked)

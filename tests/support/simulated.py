@@ -277,6 +277,11 @@ class World(HookSide):
             self.machine.keep_command(CommandStep(*key, due=end.due if again else None, losses=0))
         self.over.append(key)
 
+    def survivors_go(self) -> None:
+        """What nothing could kill has ended."""
+        for record in [record for record in self.machine.records.values() if record.command and record.survivors]:
+            self.report("command_gone", record.seq, record.attempt)
+
     def command_lost(self, key: Attempt) -> None:
         """What watches over a command dies, and its processes with it."""
         command = self.commands[key]

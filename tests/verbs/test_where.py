@@ -120,7 +120,7 @@ def test_in_the_background_it_is_the_same_one(world):
     assert (second.returncode, f"{world.home}/default" in second.stderr) == (69, True)
     assert world.orcha("run", "--", "echo", "here").stdout == "here\n"
     assert world.orcha("stop").returncode == 0
-    assert not (world.home / "default" / "service.pid").exists()
+    wait_for(lambda: not (world.home / "default" / "service.pid").exists(), what="the daemon's own end")
 
 
 def test_two_users_services_do_not_meet(world, tmp_path):
