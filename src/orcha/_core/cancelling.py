@@ -63,3 +63,5 @@ class Cancelling(Commanding):
         """End what a finished petition has left; whoever cancels it is answered when that is gone."""
         if record.processes_gone:
             self._end_processes(record)
+        elif record.command and record.survivors:
+            self._answer(record)  # nothing could kill them: the outcome is all that there is to tell

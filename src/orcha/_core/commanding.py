@@ -116,6 +116,7 @@ class Commanding(Ending):
             return False
         if not record.processes_gone:
             record.processes_gone = True
+            self._answer(record)
             self._release(record, hook=record.petition is not None)
         return True
 
