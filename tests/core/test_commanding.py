@@ -114,6 +114,18 @@ def test_survivors_of_an_end_by_itself_leave_its_outcome_but_let_nothing_start_a
     assert ended(world) == (Outcome.FAILED, 3, None)
 
 
+def test_a_cancel_is_answered_at_once_where_something_lives_on_after_the_end(world):
+    running(world)
+    world.command_ends(FIRST, 3, survivors=(42,))
+    settle(world)
+    world.cancel("a")
+    settle(world)
+    assert world.answers == {1: Outcome.FAILED}
+    world.survivors_go()
+    settle(world)
+    assert not world.machine.granted
+
+
 def test_a_cancel_that_comes_too_late_is_answered_with_how_it_ended(world):
     running(world)
     world.cancel("a")
