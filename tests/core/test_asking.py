@@ -92,3 +92,9 @@ def test_cheap_ones_are_all_asked_each_second(cost):
     pace = Pace(every=EVERY, most=FIRSTS)
     pace.took(now=0.0, asked=32, processor=32 * cost, elapsed=32 * cost)
     assert (pace.count, pace.due) == (FIRSTS, EVERY)
+
+
+def test_a_turn_that_asked_nobody_teaches_no_cost():
+    pace = Pace(every=1.0, most=32)
+    pace.took(now=0.0, asked=0, processor=0.5, elapsed=0.5)
+    assert pace.count == 32

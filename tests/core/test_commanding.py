@@ -288,3 +288,25 @@ def test_effects_name_what_is_to_be_ended(world):
     running(world)
     world.cancel("a")
     assert [effect.do for effect in world.machine.effects] == [Do.END_PROCESSES]
+
+
+@pytest.mark.parametrize(("policy", "told"), [(OnInterrupt.FAIL, True), (OnInterrupt.RERUN, False)])
+def test_an_outcome_is_given_at_once_where_no_other_attempt_follows(world, policy, told):
+    running(world, on_interrupt=policy)
+    assert world.report("command_outlived", *FIRST, (42,), "an error") is told
+    assert world.report("command_gone", *FIRST) is told
+    assert world.report("command_gone", *FIRST) is told
+    assert world.report("command_gone", 1, 7)
+    assert world.report("command_outlived", 1, 7, (42,))
+
+
+def test_a_stored_end_that_something_outlives_holds_its_place(world):
+    running(world)
+    record = world.machine.records[1]
+    world.command_ends(FIRST, 0, survivors=(42,))
+    settle(world)
+    world.report("command_gone", *FIRST)
+    settle(world)
+    world.report("outlived", record, (42,))
+    assert record.survivors == (42,)
+    assert world.machine.granted

@@ -143,3 +143,14 @@ def test_what_is_of_no_use_any_more_is_dropped(lines, gone, monkeypatch):
     wait(lines, (0, 5, "five"), ram=1)
     assert list(lines.waiters) == [1, 5]
     assert (lines.first("gpu").place, lines.first("ram").place) == (FIRST, FIRST)
+
+
+def test_those_before_a_place_are_counted_as_the_caller_says_and_all_of_them_where_they_are_many(
+    lines, gone, monkeypatch
+):
+    places = [(0, seq, str(seq)) for seq in range(1, 5)]
+    for place in places:
+        wait(lines, place, gpu=1)
+    assert lines.before(places[3], "gpu", lambda waiter: waiter.place != places[0]) == 2
+    monkeypatch.setattr(lines_module, "COUNTED", 2)
+    assert lines.before(places[3], "gpu", lambda _: False) == 3

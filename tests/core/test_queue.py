@@ -168,3 +168,13 @@ def test_hot_ones_are_demoted_only_beyond_a_tenth_of_slack(hot):
     queue.add((-1, 99, "99"))
     assert len(queue.demote()) == hot // 10 + 1
     assert (queue.hot, len(queue)) == (hot, hot + hot // 10 + 1)
+
+
+def test_the_hot_keys_before_a_key_are_counted_and_given():
+    queue = WaitingQueue()
+    keys = [(0, seq, str(seq)) for seq in range(1, 5)]
+    for key in keys:
+        queue.add(key)
+    assert queue.index(keys[2]) == 2
+    assert queue.before(keys[2], 1) == keys[:1]
+    assert queue.before(keys[2], 9) == keys[:2]
