@@ -310,3 +310,13 @@ def test_a_stored_end_that_something_outlives_holds_its_place(world):
     world.report("outlived", record, (42,))
     assert record.survivors == (42,)
     assert world.machine.granted
+
+
+def test_a_petition_that_waits_for_nothing_else_is_not_released_twice(world):
+    running(world)
+    world.command_ends(FIRST, 0, survivors=(42,))
+    settle(world)
+    record = world.machine.records[1]
+    record.processes_gone = True
+    assert world.report("command_gone", *FIRST)
+    assert 1 in world.machine.records

@@ -154,3 +154,10 @@ def test_those_before_a_place_are_counted_as_the_caller_says_and_all_of_them_whe
     assert lines.before(places[3], "gpu", lambda waiter: waiter.place != places[0]) == 2
     monkeypatch.setattr(lines_module, "COUNTED", 2)
     assert lines.before(places[3], "gpu", lambda _: False) == 3
+
+
+def test_who_comes_back_to_a_line_stands_there_once(lines):
+    wait(lines, (0, 1, "a"), gpu=1)
+    assert lines.leave(1)
+    wait(lines, (0, 1, "a"), gpu=1)
+    assert lines.before((0, 2, "b"), "gpu", lambda _: True) == 1
