@@ -6,14 +6,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from orcha._cli.session import MANAGER, Session
-from orcha._wire import values
-from orcha._wire.channel import new_identity
-from orcha._wire.endpoint import Endpoint
-from orcha._wire.messages import Item
+from orcha._client.channel import new_identity
+from orcha._protocol import values
+from orcha._protocol.endpoint import Endpoint
+from orcha._protocol.messages import Item
 from peer_work import expect
 
 if TYPE_CHECKING:
-    from orcha._wire.channel import ClientChannel
+    from orcha._client.channel import ClientChannel
 
 
 def connect(port: int) -> Session:

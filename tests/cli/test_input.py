@@ -14,9 +14,9 @@ import pytest
 
 from orcha._cli.streams import Streams
 from orcha._cli.typing_in import Typing
+from orcha._protocol import values
+from orcha._protocol.messages import Reply, Verdict
 from orcha._supervisor import box
-from orcha._wire import values
-from orcha._wire.messages import Reply, Verdict
 from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 

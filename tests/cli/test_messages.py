@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from orcha._wire.endpoint import unusable
+from orcha._protocol.endpoint import unusable
 from orcha.bin import main
 from support import messages
 from support.waiting import wait_for

@@ -20,7 +20,7 @@ import pytest
 from orcha._cli import connection, layout, ps, render
 from orcha._cli.layout import Column
 from orcha._core.state import State
-from orcha._wire.messages import Rows
+from orcha._protocol.messages import Rows
 from orcha.exceptions import OrchaConnectionError
 from orcha.interfaces import Message
 from orcha.lib import ClientManager

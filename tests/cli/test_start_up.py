@@ -66,7 +66,7 @@ def test_help_imports_no_plugin(hello):
 def test_a_client_imports_nothing_heavy(hello, free_port):
     found = imported(hello, "--port", str(free_port), "hello-world", "send", "m1")
     assert "orcha_hello_world.client" in found
-    assert "orcha._wire.client" in found
+    assert "orcha._client.client" in found
     assert found & HEAVY == set()
     assert [name for name in found if name.startswith(("orcha._service", "orcha._store", "orcha._core"))] == []
     assert {name for name in found if name.startswith("orcha.interfaces.")} == {

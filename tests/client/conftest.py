@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from orcha._wire import values
-from orcha._wire.channel import new_identity
-from orcha._wire.client import Client
-from orcha._wire.messages import Item
+from orcha._client.channel import new_identity
+from orcha._client.client import Client
+from orcha._protocol import values
+from orcha._protocol.messages import Item
 from support.scripted import ScriptedService
 
 

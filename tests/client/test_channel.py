@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from orcha._wire import messages
-from orcha._wire.channel import WINDOW
-from orcha._wire.messages import Kind, Record
-from orcha._wire.sending import DISCARDS_HELD
+from orcha._client.channel import WINDOW
+from orcha._client.sender import DISCARDS_HELD
+from orcha._protocol import messages
+from orcha._protocol.messages import Kind, Record
 from support.waiting import wait_for
 
 

@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from orcha._wire import values
-from orcha._wire.channel import ClientChannel, new_identity
-from orcha._wire.jobs import Jobs
-from orcha._wire.messages import Item
+from orcha._client.channel import ClientChannel, new_identity
+from orcha._client.jobs import Jobs
+from orcha._protocol import values
+from orcha._protocol.messages import Item
 from support.interrupts import interrupts
 from support.waiting import wait_for
 

@@ -11,12 +11,13 @@ import warnings
 
 import pytest
 
-from orcha._wire import attempt, values
-from orcha._wire.attempt import AttemptChannel
-from orcha._wire.channel import new_identity
-from orcha._wire.client import Client
-from orcha._wire.dial import dial
-from orcha._wire.messages import Item
+from orcha._client import attempt_channel
+from orcha._client.attempt_channel import AttemptChannel
+from orcha._client.channel import new_identity
+from orcha._client.client import Client
+from orcha._client.dial import dial
+from orcha._protocol import values
+from orcha._protocol.messages import Item
 from support import putting
 from support.scripted import ServedService
 
@@ -94,10 +95,10 @@ def test_a_child_may_finish(bound, method):
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_a_process_that_unpickles_the_channel_bears_its_tag(bound, method):
-    before = resource.getrlimit(attempt.TAG_LIMIT)
+    before = resource.getrlimit(attempt_channel.TAG_LIMIT)
     run(method, putting.put_tag, bound.channel)
     assert bound.values_of(CHANNEL) == [12345]
-    assert resource.getrlimit(attempt.TAG_LIMIT) == before
+    assert resource.getrlimit(attempt_channel.TAG_LIMIT) == before
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -168,10 +169,13 @@ def test_a_fork_leaves_its_parents_connection_alone_and_reads_by_its_own(client)
     ("module", "heavy"),
     [
         (
-            "orcha._wire.client",
+            "orcha._client.client",
             ["msgspec", "multiprocessing", "logging", "asyncio", "inspect", "ssl", "random", "hashlib"],
         ),
-        ("orcha._wire.attempt", ["msgspec", "multiprocessing", "logging", "asyncio", "inspect", "ssl", "socket"]),
+        (
+            "orcha._client.attempt_channel",
+            ["msgspec", "multiprocessing", "logging", "asyncio", "inspect", "ssl", "socket"],
+        ),
     ],
 )
 def test_an_import_costs_nothing_heavy(module, heavy):

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from orcha._wire import turns
-from orcha._wire.promptness import AT_ONCE, CYCLE, FEWEST, LONGEST, TRIED, Promptness
+from orcha._client import turns
+from orcha._client.promptness import AT_ONCE, CYCLE, FEWEST, LONGEST, TRIED, Promptness
 from support.waiting import wait_for
 
 SLOW = AT_ONCE * 1.5

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from orcha._wire import messages
-from orcha._wire.messages import Verdict
+from orcha._protocol import messages
+from orcha._protocol.messages import Verdict
 from orcha.exceptions import AuthenticationError, OrchaConnectionError
 from support.scripted import Fault
 from support.waiting import wait_for

@@ -9,9 +9,9 @@ import threading
 
 import pytest
 
-from orcha._wire import reading
-from orcha._wire.frames import FrameError
-from orcha._wire.handshake import HandshakeError
+from orcha._client import reader
+from orcha._protocol.frames import FrameError
+from orcha._protocol.handshake import HandshakeError
 from orcha.exceptions import ManagerShutdownError, OrchaConnectionError, OrchaError
 
 RECONNECT = 30.0
@@ -58,7 +58,7 @@ class Steps:
 @pytest.fixture
 def clock(monkeypatch):
     clock = FakeTime()
-    monkeypatch.setattr(reading, "time", clock)
+    monkeypatch.setattr(reader, "time", clock)
     return clock
 
 
@@ -148,9 +148,9 @@ def test_the_last_attempt_has_as_much_time_as_the_first(steps):
     steps.comes_to = [(RECONNECT - 0.001, OrchaConnectionError("nobody listens")), (4.0, None)]
     steps.service.drop()
     goes_on(steps)
-    assert set(steps.timeouts) == {reading.DIAL_TIMEOUT}
+    assert set(steps.timeouts) == {reader.DIAL_TIMEOUT}
 
 
 def test_one_that_is_there_for_moments_is_looked_for_often():
-    assert max(reading.delay(attempt) for attempt in range(1_000)) < 0.5
-    assert sum(itertools.islice(map(reading.delay, itertools.count()), 100)) > 10, "and not all the time"
+    assert max(reader.delay(attempt) for attempt in range(1_000)) < 0.5
+    assert sum(itertools.islice(map(reader.delay, itertools.count()), 100)) > 10, "and not all the time"

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from orcha._wire import messages, values
-from orcha._wire.messages import Verdict
+from orcha._protocol import messages, values
+from orcha._protocol.messages import Verdict
 from orcha.exceptions import OrchaConnectionError
 from support.waiting import wait_for
 

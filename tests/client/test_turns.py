@@ -8,10 +8,10 @@ import threading
 
 import pytest
 
-from orcha._wire import turns
-from orcha._wire.channel import ClientChannel
-from orcha._wire.messages import Verdict
-from orcha._wire.turns import _NOBODY
+from orcha._client import turns
+from orcha._client.channel import ClientChannel
+from orcha._client.turns import _NOBODY
+from orcha._protocol.messages import Verdict
 from support.waiting import wait_for
 
 MINE = "this thread"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from orcha._output.raw import RawFiles
-from orcha._wire import messages, values
-from orcha._wire.messages import Item, Kind, Submit
+from orcha._protocol import messages, values
+from orcha._protocol.messages import Item, Kind, Submit
 from orcha.interfaces import CommandPetition, Message, Policy, Retry
 from support.engine import Asked, EngineUnderTest
 from support.fake_commands import FakeCommands

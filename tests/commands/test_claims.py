@@ -11,12 +11,12 @@ from threading import Thread
 
 import pytest
 
+from orcha._client.channel import new_identity
 from orcha._core.codes import INTERRUPTED_CODE
+from orcha._protocol import values
+from orcha._protocol.messages import Item
 from orcha._service.recovery import is_claimed
 from orcha._store.sqlite import SqliteStore
-from orcha._wire import values
-from orcha._wire.channel import new_identity
-from orcha._wire.messages import Item
 from orcha.interfaces import Message
 from support.changes import ANY_STATE
 from support.commands import COMMANDS, everything, run

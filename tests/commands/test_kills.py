@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orcha._wire.messages import Verdict
+from orcha._protocol.messages import Verdict
 from support.commands import COMMANDS, STEADY, everything, run, writer, written_by
 from support.processes import command_line
 from support.waiting import wait_for

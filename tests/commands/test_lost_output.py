@@ -8,10 +8,10 @@ import signal
 import pytest
 
 from orcha._core.state import Outcome
+from orcha._protocol.losses import GAP
 from orcha._supervisor import box
 from orcha._supervisor.contract import Found, Lost
 from orcha._supervisor.output import ENTRY
-from orcha._wire.losses import GAP
 from support.commands import COMMANDS, everything, run
 from support.fake_commands import ended, output, started
 from support.processes import command_line

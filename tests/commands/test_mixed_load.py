@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from orcha._client.channel import new_identity
+from orcha._client.client import Client
+from orcha._protocol import values
+from orcha._protocol.endpoint import Endpoint
+from orcha._protocol.messages import Item
 from orcha._store.sqlite import SqliteStore
-from orcha._wire import values
-from orcha._wire.channel import new_identity
-from orcha._wire.client import Client
-from orcha._wire.endpoint import Endpoint
-from orcha._wire.messages import Item
 from orcha.exceptions import OrchaConnectionError
 from support.changes import ANY_STATE
 from support.commands import COMMANDS

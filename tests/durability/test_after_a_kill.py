@@ -6,10 +6,10 @@ import signal
 
 import pytest
 
+from orcha._client.channel import new_identity
 from orcha._processes.tag import ORDINAL_BITS, read_tag
-from orcha._wire import values
-from orcha._wire.channel import new_identity
-from orcha._wire.messages import Item, Verdict
+from orcha._protocol import values
+from orcha._protocol.messages import Item, Verdict
 from orcha.interfaces import Message
 from orcha.lib import ClientManager
 from support.history import read_kept

@@ -9,9 +9,9 @@ import apsw
 import pytest
 
 from orcha._output import segment
+from orcha._protocol.messages import Verdict
 from orcha._service import channels
 from orcha._store.space import Limits
-from orcha._wire.messages import Verdict
 from orcha.exceptions.store import StoreBroken, StoreFull
 from support.engine import Asked, EngineUnderTest
 from support.history import read_kept

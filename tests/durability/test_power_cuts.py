@@ -8,9 +8,9 @@ from typing import NamedTuple
 import pytest
 
 from orcha._core.state import State
+from orcha._protocol import values
+from orcha._protocol.messages import Kind
 from orcha._store.sqlite import SqliteStore
-from orcha._wire import values
-from orcha._wire.messages import Kind
 from orcha.exceptions.store import StoreBroken
 from support.changes import ANY_STATE
 from support.engine import LIMITS, MANAGER, EngineUnderTest, Told, random_work

@@ -6,9 +6,9 @@ import typing
 
 import pytest
 
+from orcha._protocol import messages
+from orcha._protocol.frames import MAX_FRAME
 from orcha._service import verbs
-from orcha._wire import messages
-from orcha._wire.frames import MAX_FRAME
 from orcha.exceptions.store import StoreBroken
 from support.answers import AnsweringEngine
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from orcha._core.choose import PATIENCE
-from orcha._wire.messages import Show
+from orcha._protocol.messages import Show
 from orcha.exceptions import ConditionFailed
 from orcha.interfaces import Petition, Policy
 from support.asking import asking
@@ -143,7 +143,7 @@ def test_where_no_condition_says_no_nothing_is_due(asked):
 
 
 def test_what_is_held_by_the_service_alone_is_never_asked_by_time(asked):
-    from orcha._wire.messages import Pause
+    from orcha._protocol.messages import Pause
 
     asked.ask(asked.owner, Pause, None, None, "rig")
     asked.submit_all(asked.user, [(f"{number}", {"group": "rig"}) for number in range(PATIENCE + 1)])

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from orcha._wire import messages, values
-from orcha._wire.attempt import MAX_VALUE
-from orcha._wire.frames import MAX_FRAME
+from orcha._client.attempt_channel import MAX_VALUE
+from orcha._protocol import messages, values
+from orcha._protocol.frames import MAX_FRAME
 from orcha.exceptions import ConditionFailed
 from orcha.interfaces import CommandPetition, Petition
 from support.answers import AnsweringEngine

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from orcha._wire import values
-from orcha._wire.messages import Item, Verdict
+from orcha._protocol import values
+from orcha._protocol.messages import Item, Verdict
 from support.document import Document, lines, states, wait_for_state
 from support.waiting import wait_for
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orcha._wire import messages, values
-from orcha._wire.client import Client
-from orcha._wire.dial import dial
-from orcha._wire.endpoint import Endpoint
-from orcha._wire.frames import decode_service_message, encode, frame
-from orcha._wire.messages import Credit, Error, Follow, Item, Ping, Reply, Verdict
+from orcha._client.client import Client
+from orcha._client.dial import dial
+from orcha._protocol import messages, values
+from orcha._protocol.endpoint import Endpoint
+from orcha._protocol.frames import decode_service_message, encode, frame
+from orcha._protocol.messages import Credit, Error, Follow, Item, Ping, Reply, Verdict
 from support.waiting import DEADLINE
 
 MIB = 1 << 20

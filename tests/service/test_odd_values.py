@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orcha._wire import messages, values
-from orcha._wire.frames import MAX_FRAME
+from orcha._protocol import messages, values
+from orcha._protocol.frames import MAX_FRAME
 from orcha.exceptions import ConditionFailed
 from orcha.interfaces import Petition, Policy
 from support.answers import AnsweringEngine

@@ -8,7 +8,7 @@ from contextlib import closing
 import apsw
 import pytest
 
-from orcha._wire.frames import MAX_FRAME
+from orcha._protocol.frames import MAX_FRAME
 from orcha.interfaces import Message
 from support.commands import COMMANDS
 from support.waiting import wait_for

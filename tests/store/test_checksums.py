@@ -9,9 +9,9 @@ import pytest
 
 from orcha._core.changes import Changes
 from orcha._core.state import State
+from orcha._protocol import values
 from orcha._store.checksums import DAMAGED
 from orcha._store.sqlite import SqliteStore
-from orcha._wire import values
 from orcha.exceptions.store import StoreDamaged
 from support.changes import accept, petition, step, steps
 

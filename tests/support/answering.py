@@ -7,13 +7,13 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from orcha._wire import frames
-from orcha._wire.connection import Link
-from orcha._wire.dial import dial
-from orcha._wire.endpoint import Endpoint
-from orcha._wire.messages import ClientMessage, Ping, Reply, ServiceMessage, Verdict
-from orcha._wire.server import Limits, Peer, Server, ServerSettings
-from orcha._wire.tls import client_context
+from orcha._client.connection import Link
+from orcha._client.dial import dial
+from orcha._protocol import frames
+from orcha._protocol.endpoint import Endpoint
+from orcha._protocol.messages import ClientMessage, Ping, Reply, ServiceMessage, Verdict
+from orcha._protocol.tls import client_context
+from orcha._server.server import Limits, Peer, Server, ServerSettings
 
 
 class Answering:

@@ -6,9 +6,9 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from orcha._wire import values
-from orcha._wire.frames import MAX_FRAME, FrameReader, decode_service_message
-from orcha._wire.messages import Error, Item, Kind, Ping, Reply, Rows, Submit, Submitted
+from orcha._protocol import values
+from orcha._protocol.frames import MAX_FRAME, FrameReader, decode_service_message
+from orcha._protocol.messages import Error, Item, Kind, Ping, Reply, Rows, Submit, Submitted
 from support.engine import Connected, EngineUnderTest
 from support.waiting import wait_for
 
@@ -83,7 +83,7 @@ class Client(Connected):
 
     def rows(self) -> list[dict[str, Any]]:
         """List everything, page by page."""
-        from orcha._wire.messages import List
+        from orcha._protocol.messages import List
 
         rows: list[dict[str, Any]] = []
         before: int | None = None

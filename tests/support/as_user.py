@@ -28,9 +28,9 @@ def become(uid: int, home: str) -> None:
     for module in pkgutil.walk_packages(orcha.__path__, "orcha."):
         if module.name not in SKIPPED:
             importlib.import_module(module.name)
+    from orcha._protocol.tls import server_tls
+    from orcha._server.server import _make_loop
     from orcha._service.preloading import preload
-    from orcha._wire.server import _make_loop
-    from orcha._wire.tls import server_tls
 
     preload()
     server_tls()

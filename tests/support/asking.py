@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from orcha._output.log import MemoryLog
+from orcha._protocol import values
+from orcha._protocol.endpoint import Endpoint
+from orcha._protocol.frames import MAX_FRAME, FrameReader, decode_service_message
+from orcha._protocol.messages import Data, Item, List, Record, Reply, Rows, Submit, Submitted, Verdict
 from orcha._service.engine import Engine
 from orcha._service.recovery import recover_all
 from orcha._service.settings import Settings
 from orcha._store.memory import MemoryStore
 from orcha._store.sqlite import SqliteStore
-from orcha._wire import values
-from orcha._wire.endpoint import Endpoint
-from orcha._wire.frames import MAX_FRAME, FrameReader, decode_service_message
-from orcha._wire.messages import Data, Item, List, Record, Reply, Rows, Submit, Submitted, Verdict
 from orcha.interfaces import Message, Petition, Policy, Retry
 from support.waiting import wait_for
 

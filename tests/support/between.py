@@ -16,14 +16,14 @@ import threading
 from collections.abc import Callable
 from typing import Any, Never
 
-from orcha._wire import frames, handshake
-from orcha._wire.dial import dial
-from orcha._wire.endpoint import Endpoint
-from orcha._wire.frames import FrameReader, encode, frame
-from orcha._wire.handshake import CLIENT_MAGIC, ClientHello
-from orcha._wire.messages import Ping, Reply, Verdict
-from orcha._wire.server import Server, ServerSettings, _make_loop
-from orcha._wire.tls import client_context, server_tls
+from orcha._client.dial import dial
+from orcha._protocol import frames, handshake
+from orcha._protocol.endpoint import Endpoint
+from orcha._protocol.frames import FrameReader, encode, frame
+from orcha._protocol.handshake import CLIENT_MAGIC, ClientHello
+from orcha._protocol.messages import Ping, Reply, Verdict
+from orcha._protocol.tls import client_context, server_tls
+from orcha._server.server import Server, ServerSettings, _make_loop
 
 CLIENTS, FOREIGN = Ping(1), Ping(666)
 """What the client says when it is in, and what the one between says."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orcha._cli.session import ENDED, LIVE, Session
-from orcha._wire.endpoint import Endpoint
+from orcha._protocol.endpoint import Endpoint
 from support.service import RunningService
 
 

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from orcha._output.log import OutputLog
+from orcha._protocol import messages, values
+from orcha._protocol.endpoint import Endpoint
+from orcha._protocol.frames import MAX_FRAME, FrameReader, decode_service_message
+from orcha._protocol.messages import Item, Kind, Submit, Verdict
 from orcha._service.engine import Engine
 from orcha._service.recovery import recover_all
 from orcha._service.settings import Settings
 from orcha._store.space import Limits
 from orcha._store.sqlite import SqliteStore
-from orcha._wire import messages, values
-from orcha._wire.endpoint import Endpoint
-from orcha._wire.frames import MAX_FRAME, FrameReader, decode_service_message
-from orcha._wire.messages import Item, Kind, Submit, Verdict
 from orcha.interfaces import Message, Petition
 from support.waiting import wait_for
 

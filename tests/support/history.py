@@ -17,10 +17,10 @@ import msgspec
 
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._output.log import OutputLog
+from orcha._protocol import values
+from orcha._protocol.messages import Kind, Record
 from orcha._store.contract import Row
 from orcha._store.sqlite import SqliteStore
-from orcha._wire import values
-from orcha._wire.messages import Kind, Record
 from support.changes import ANY_STATE
 from support.ledger import Execution, read_ledger
 

@@ -7,12 +7,12 @@ import resource
 import threading
 from typing import TYPE_CHECKING
 
-from orcha._wire import attempt
+from orcha._client import attempt_channel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from orcha._wire.attempt import AttemptChannel
+    from orcha._client.attempt_channel import AttemptChannel
 
 
 def put_lines(channel: AttemptChannel, lines: Iterable[str]) -> None:
@@ -29,7 +29,7 @@ def put_lines_later(channel: AttemptChannel, lines: Iterable[str]) -> None:
 
 def put_tag(channel: AttemptChannel) -> None:
     """Put the soft limit that marks this process."""
-    channel.put(resource.getrlimit(attempt.TAG_LIMIT)[0])
+    channel.put(resource.getrlimit(attempt_channel.TAG_LIMIT)[0])
 
 
 def put_and_fork(channel: AttemptChannel, lines: list[str]) -> None:
@@ -49,7 +49,7 @@ def put_and_fork(channel: AttemptChannel, lines: list[str]) -> None:
 
 def put_while_forking(channel: AttemptChannel, count: int) -> None:
     """Fork again and again while another thread puts, so that locks are held; each fork puts one line."""
-    attempt.preload()  # a fork cannot import what another thread is importing
+    attempt_channel.preload()  # a fork cannot import what another thread is importing
     stop = threading.Event()
 
     def keep_putting() -> None:

@@ -6,8 +6,8 @@ import random
 import threading
 from pathlib import Path
 
-from orcha._wire.client import Client
-from orcha._wire.endpoint import Endpoint
+from orcha._client.client import Client
+from orcha._protocol.endpoint import Endpoint
 from support.history import Figures, History, Journal, check
 from support.ledger_client import Worker
 from support.service import RunningService

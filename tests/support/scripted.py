@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from orcha._wire import messages, values
-from orcha._wire.endpoint import Endpoint
-from orcha._wire.frames import MAX_FRAME, Body, FrameReader, decode_client_message, encode
-from orcha._wire.keys import make_key
-from orcha._wire.messages import Kind, Record, Result, Verdict
-from orcha._wire.server import Peer, Server, ServerSettings
+from orcha._protocol import messages, values
+from orcha._protocol.endpoint import Endpoint
+from orcha._protocol.frames import MAX_FRAME, Body, FrameReader, decode_client_message, encode
+from orcha._protocol.keys import make_key
+from orcha._protocol.messages import Kind, Record, Result, Verdict
+from orcha._server.server import Peer, Server, ServerSettings
 from orcha.exceptions import OrchaConnectionError
 from support.ports import free_port
 

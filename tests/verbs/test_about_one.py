@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from orcha._wire.messages import (
+from orcha._protocol.messages import (
     Cancel,
     Follow,
     Kind,

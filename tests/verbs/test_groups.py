@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from orcha._protocol.endpoint import Endpoint
+from orcha._protocol.messages import Pause, Resume, Retry, Show, Stats, Verdict
 from orcha._service.settings import from_environment
-from orcha._wire.endpoint import Endpoint
-from orcha._wire.messages import Pause, Resume, Retry, Show, Stats, Verdict
 from orcha.exceptions import ConfigurationError
 from support.asking import asking
 from support.waiting import wait_for

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from orcha._wire.messages import Show, Stats
+from orcha._protocol.messages import Show, Stats
 from support.asking import asking
 
 SECTION = re.split(r"^## 9\. .*$", (Path(__file__).parents[2] / "docs" / "wire.md").read_text(), flags=re.MULTILINE)[1]

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from orcha._wire.messages import Cancel, Pause, Priority, Resume, Show, Stats, Verdict
+from orcha._protocol.messages import Cancel, Pause, Priority, Resume, Show, Stats, Verdict
 from support.asking import asking
 from support.waiting import wait_for
 

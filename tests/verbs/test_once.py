@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from orcha._wire.messages import Cancel, Follow, Kind, Retry, Verdict
+from orcha._protocol.messages import Cancel, Follow, Kind, Retry, Verdict
 from support.asking import asking
 from support.waiting import wait_for
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from orcha._core.choose import PATIENCE
-from orcha._wire.messages import Cancel, Pause, Priority, Resume, Show, Stats, Verdict
+from orcha._protocol.messages import Cancel, Pause, Priority, Resume, Show, Stats, Verdict
 from support.asking import asking
 from support.waiting import wait_for
 
@@ -160,7 +160,7 @@ def test_one_of_a_group_whose_own_condition_says_no_hides_no_other_of_it():
 
 
 def test_a_row_is_forgotten_with_its_group_and_pause(tmp_path):
-    from orcha._wire.messages import Remove
+    from orcha._protocol.messages import Remove
 
     with asking(tmp_path, slots=GROUPS) as asked:
         asked.submit(asked.user, "a", group="rig", waits=True)

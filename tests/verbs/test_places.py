@@ -8,7 +8,7 @@ import pytest
 
 from orcha._cli.attached import waiting
 from orcha._core.state import State
-from orcha._wire.messages import Cancel, List, Pause, Priority, Resume, Show, Stats
+from orcha._protocol.messages import Cancel, List, Pause, Priority, Resume, Show, Stats
 from support.asking import asking
 from support.waiting import wait_for
 

@@ -310,8 +310,8 @@ def test_a_weak_key_is_served_to_other_machines_only_where_that_is_said(orcha, t
 def test_stop_now_gives_what_runs_no_time(serve, tmp_path):
     (tmp_path / "orcha_slow.py").write_text(SLOW)
     service = serve(arguments=("serve", "slow"))
-    from orcha._wire import values
-    from orcha._wire.messages import Item
+    from orcha._protocol import values
+    from orcha._protocol.messages import Item
     from orcha.lib import ClientManager
 
     client = ClientManager(listen_address=service.address, port=service.port)

@@ -11,7 +11,7 @@ from threading import Thread
 import psutil
 import pytest
 
-from orcha._wire.messages import Verdict
+from orcha._protocol.messages import Verdict
 from support.commands import COMMANDS, everything, run
 from support.waiting import wait_for
 

@@ -11,7 +11,7 @@ import signal
 from orcha._cli import keys
 from orcha._cli.streams import is_hung_up
 from orcha._cli.typing_in import Typing
-from orcha._wire import losses
+from orcha._protocol import losses
 from orcha.exceptions import OrchaError
 
 TYPE_CHECKING = False
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from orcha._cli.session import Session
     from orcha._cli.streams import Streams
-    from orcha._wire.channel import ClientChannel
-    from orcha._wire.requests import Request
+    from orcha._client.channel import ClientChannel
+    from orcha._client.pending import Request
 
 INTERRUPTED_CODE = 75
 NOT_ITS_OWN = 124

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Never
 
-    from orcha._wire.endpoint import Endpoint
+    from orcha._protocol.endpoint import Endpoint
     from orcha.lib.several import Several
 
 PIDFILE, LOG = "service.pid", "service.log"
@@ -126,7 +126,7 @@ def start(several: Several, pidfile: str | None) -> int:
 
 def _check_folder(endpoint: Endpoint) -> None:
     """Raise ConfigurationError, before any forks, where what lies in the folder is not as a service leaves it."""
-    from orcha._wire.endpoint import unusable
+    from orcha._protocol.endpoint import unusable
     from orcha.utils.private import check_folder
 
     try:
@@ -220,7 +220,7 @@ def _become(several: Several, pidfile: str, log: str, descriptors: tuple[int, in
 
 
 def _serve(announced: Announced, pidfile: str, log: str, descriptors: Iterable[int]) -> None:
-    from orcha._wire.endpoint import unusable
+    from orcha._protocol.endpoint import unusable
     from orcha.interfaces import register_service, start_service
 
     try:

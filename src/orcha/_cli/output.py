@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from orcha._cli.session import Session
-    from orcha._wire.channel import ClientChannel
+    from orcha._client.channel import ClientChannel
 
 _FIRST_LOOK_BACK = 64
 _FURTHER = 8

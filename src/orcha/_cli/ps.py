@@ -56,7 +56,7 @@ _WHERE_SAID = frozenset(("GROUP", "ENDED", "LABEL", "WHY"))
 _LONGEST_COMMAND = 60
 """Places that a command takes at most in the table."""
 _ALL, _GROUP = "all", "group:"
-"""What `orcha._wire.messages.Rows` calls pauses."""
+"""What `orcha._protocol.messages.Rows` calls pauses."""
 _EPILOG = """\
 examples:
   orcha ps

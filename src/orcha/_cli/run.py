@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orcha._cli.attached import Attached
     from orcha._cli.session import Session
     from orcha._cli.streams import Streams
-    from orcha._wire.messages import Result
+    from orcha._protocol.messages import Result
 
 _EPILOG = """\
 examples:
@@ -244,7 +244,7 @@ def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
     """Send it, and follow it unless it is to be left."""
     from orcha._cli.connection import connected
     from orcha._cli.streams import Streams, are_one, fill_standard_descriptors, input_waits
-    from orcha._wire.channel import new_identity
+    from orcha._client.channel import new_identity
 
     if namespace.streams == "together" or (namespace.streams is None and not namespace.detach and are_one()):
         message["merge"] = True
@@ -302,8 +302,8 @@ def _add_input(namespace: argparse.Namespace, message: dict[str, Any]) -> None:
 def _detached(service: Session, name: str, token: bytes, message: dict[str, Any]) -> int:
     """Have it run by itself; say its id."""
     from orcha._cli import render
-    from orcha._wire import values
-    from orcha._wire.messages import Item
+    from orcha._protocol import values
+    from orcha._protocol.messages import Item
 
     result = service.one(Item(token, name, values.encode(message), None))
     if not _taken(result):
@@ -324,8 +324,8 @@ def _attached(
     """Have it run, and follow it."""
     from orcha._cli.attached import Detached
     from orcha._cli.typing_in import Typing
-    from orcha._wire import values
-    from orcha._wire.messages import Item
+    from orcha._protocol import values
+    from orcha._protocol.messages import Item
 
     name, token, message = sent
     forward = namespace.stdin or namespace.tty
@@ -347,7 +347,7 @@ def _attached(
 
 def _taken(result: Result) -> bool:
     """Tell whether the service has it."""
-    from orcha._wire.messages import Verdict
+    from orcha._protocol.messages import Verdict
 
     return result.verdict in {Verdict.ACCEPTED, Verdict.KNOWN}
 

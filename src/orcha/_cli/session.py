@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from orcha import properties
-from orcha._wire.client import Client
-from orcha._wire.messages import Cancel, Item, Resize, Verdict
-from orcha._wire.place import client_place
-from orcha._wire.requests import Request
+from orcha._client.client import Client
+from orcha._client.pending import Request
+from orcha._protocol.messages import Cancel, Item, Resize, Verdict
+from orcha._protocol.place import client_place
 from orcha.exceptions import OrchaError
 from orcha.utils.place import place_of
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from orcha._wire.channel import ClientChannel
-    from orcha._wire.messages import Reply, Result
+    from orcha._client.channel import ClientChannel
+    from orcha._protocol.messages import Reply, Result
 
     Row = dict[str, Any]
 

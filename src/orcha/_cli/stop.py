@@ -51,8 +51,8 @@ def run(namespace: argparse.Namespace) -> int:
     from orcha import properties
     from orcha._cli import render
     from orcha._cli.connection import connected
-    from orcha._wire.endpoint import Endpoint
-    from orcha._wire.messages import Verdict
+    from orcha._protocol.endpoint import Endpoint
+    from orcha._protocol.messages import Verdict
 
     keep, end, now = namespace.keep_commands, namespace.end_commands, namespace.now
     counter = Counter("", 0.0)
@@ -102,7 +102,7 @@ def _write(text: str) -> None:
 def say_what_runs(client: Session, *, keep: bool, end: bool, now: bool) -> Counter:
     """Say on stderr what runs and waits, and what becomes of it; give what counts the time that actions have."""
     from orcha._cli import render
-    from orcha._wire.messages import Verdict
+    from orcha._protocol.messages import Verdict
 
     reply = client.stats()
     if reply.verdict != Verdict.OK or reply.value is None:  # it is told by the answer to the stop

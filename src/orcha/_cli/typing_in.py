@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from orcha._cli.session import Session
     from orcha._cli.streams import Streams
-    from orcha._wire.messages import Reply
+    from orcha._protocol.messages import Reply
 
     Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
 

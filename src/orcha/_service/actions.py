@@ -7,10 +7,10 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from orcha._client.attempt_channel import LEAST, MOST, AttemptChannel
 from orcha._processes import attempts
 from orcha._service.describe import describe
 from orcha._service.hooks import FORKED_AND_RETURNED
-from orcha._wire.attempt import LEAST, MOST, AttemptChannel
 from orcha.exceptions import StaleCall
 
 if TYPE_CHECKING:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from orcha._protocol.frames import FrameError, encode
+from orcha._protocol.messages import Error, Gone, Reply, Result, Rows, Stopping, Submit, Submitted, Verdict
 from orcha._service.describe import cleaned, describe
-from orcha._wire.frames import FrameError, encode
-from orcha._wire.messages import Error, Gone, Reply, Result, Rows, Stopping, Submit, Submitted, Verdict
 from orcha.exceptions.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from orcha._server.server import Peer
     from orcha._service.engine import Engine
-    from orcha._wire.server import Peer
 
 
 def obey(engine: Engine, handler: Callable[[Any, Any, Any], None], peer: Peer, message: Any) -> None:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from orcha._core.changes import Append
+from orcha._protocol import losses
+from orcha._protocol.frames import MAX_FRAME, encode, frame
+from orcha._protocol.messages import Gap, Gone, Kind, Record, Reset
+from orcha._protocol.values import encode as encode_value
 from orcha._service import faults, fitting
 from orcha._service.pace import Pace
 from orcha._service.spans import SPAN, Expander, has_pieces
-from orcha._wire import losses
-from orcha._wire.frames import MAX_FRAME, encode, frame
-from orcha._wire.messages import Gap, Gone, Kind, Record, Reset
-from orcha._wire.values import encode as encode_value
 from orcha.exceptions.store import StoreFull
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from orcha._core.changes import Changes
     from orcha._output.log import MemoryLog, OutputLog
+    from orcha._server.server import Peer
     from orcha._store.contract import Store
-    from orcha._wire.server import Peer
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _NOTICE = Kind.NOTICE

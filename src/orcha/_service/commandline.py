@@ -6,8 +6,8 @@ import shlex
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from orcha._protocol import values
 from orcha._service.managers import COMMAND_MANAGER
-from orcha._wire import values
 from orcha.utils import redact
 
 if TYPE_CHECKING:

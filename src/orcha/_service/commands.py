@@ -18,6 +18,8 @@ from orcha._core.record import Phase
 from orcha._core.retry import Ended as RetryEnded
 from orcha._core.retry import depends_on_output, retry_due, told
 from orcha._core.state import OnInterrupt, Outcome, State
+from orcha._protocol import losses, values
+from orcha._protocol.messages import Kind
 from orcha._service import attempts, spans
 from orcha._service.describe import explain, outlived
 from orcha._service.groups import petition_name
@@ -25,8 +27,6 @@ from orcha._service.loading import record_of
 from orcha._service.matching import Matching
 from orcha._supervisor.contract import APART, LOST, Ended, Gone, Lost, NotStarted, Output, Span, Started, Wrote
 from orcha._supervisor.leftover import left_behind
-from orcha._wire import losses, values
-from orcha._wire.messages import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable

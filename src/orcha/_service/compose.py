@@ -22,6 +22,8 @@ from orcha._processes.lock import EndpointLock
 from orcha._processes.sweep import sweep
 from orcha._processes.tag import all_of, attempts_of, new_nonce, tag_of, tag_self
 from orcha._processes.watching import Watcher
+from orcha._protocol.endpoint import Endpoint, free_port, unusable
+from orcha._server.server import Server, ServerSettings
 from orcha._service import faults
 from orcha._service.describe import explain
 from orcha._service.engine import Engine
@@ -35,21 +37,25 @@ from orcha._service.settings import Settings, checked_look_ahead, from_environme
 from orcha._service.stopping import Stopping
 from orcha._store.memory import MemoryStore
 from orcha._store.sqlite import SqliteStore
-from orcha._wire.endpoint import Endpoint, free_port, unusable
-from orcha._wire.server import Server, ServerSettings
 from orcha.exceptions import ConfigurationError, OrchaError
 from orcha.exceptions.store import StoreDamaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from orcha._protocol.messages import Item, Result
+    from orcha._server.server import Peer
     from orcha._store.contract import Incarnation, Store
     from orcha._supervisor.contract import Commands, Event
-    from orcha._wire.messages import Item, Result
-    from orcha._wire.server import Peer
     from orcha.interfaces.petition import Petition
 
-PRELOADED = ("orcha.interfaces", "orcha._wire.attempt", "orcha._wire.dial", "orcha._wire.frames", "orcha._wire.values")
+PRELOADED = (
+    "orcha.interfaces",
+    "orcha._client.attempt_channel",
+    "orcha._client.dial",
+    "orcha._protocol.frames",
+    "orcha._protocol.values",
+)
 """What a fork server imports once for all its children."""
 SWITCH_INTERVAL = 0.0005
 """Seconds a computing thread keeps the interpreter while others wait: Python's 5 ms would be felt by every client."""

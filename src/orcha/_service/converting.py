@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from orcha._client.attempt_channel import AttemptChannel
 from orcha._core.choose import checked_priority
 from orcha._core.record import Phase
 from orcha._core.state import OnInterrupt
+from orcha._protocol import values
 from orcha._service.describe import cleaned, explain
 from orcha._service.managers import COMMAND_MANAGER
 from orcha._service.retrying import retry_of
 from orcha._store.checksums import DAMAGED
-from orcha._wire import values
-from orcha._wire.attempt import AttemptChannel
 from orcha.exceptions import StaleCall
 from orcha.interfaces.command import CommandPetition
 from orcha.interfaces.message import Message

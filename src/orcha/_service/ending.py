@@ -27,9 +27,9 @@ from orcha.interfaces.petition import Petition
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orcha._client.attempt_channel import AttemptChannel
     from orcha._service.actions import Run
     from orcha._service.engine import Engine
-    from orcha._wire.attempt import AttemptChannel
 
 ABANDON_AFTER = 10.0
 """Seconds after its processes are gone in which a cancelled action's thread may still return."""

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from orcha._core.machine import Machine
 from orcha._core.record import Record
 from orcha._core.state import State
+from orcha._protocol.frames import encode
+from orcha._protocol.messages import Error, Kind, Stopping, Submit, Verdict
 from orcha._service import faults
 from orcha._service.actions import ActionPool, Run
 from orcha._service.answering import encoded, obey
@@ -39,8 +41,6 @@ from orcha._service.turns import Turns
 from orcha._service.verbs import HANDLERS
 from orcha._service.verbs.submit import Submission
 from orcha._service.visits import Visits
-from orcha._wire.frames import encode
-from orcha._wire.messages import Error, Kind, Stopping, Submit, Verdict
 from orcha.exceptions import StaleCall
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ if TYPE_CHECKING:
 
     from orcha._core.changes import Changes
     from orcha._output.log import MemoryLog, OutputLog
+    from orcha._protocol.messages import ClientMessage
+    from orcha._server.server import Peer
     from orcha._service.settings import Settings
     from orcha._service.visit import Visit
     from orcha._store.contract import Incarnation, Store
-    from orcha._wire.messages import ClientMessage
-    from orcha._wire.server import Peer
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _VALUE = Kind.VALUE

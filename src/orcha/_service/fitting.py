@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from orcha._protocol import values
+from orcha._protocol.frames import MAX_FRAME
+from orcha._protocol.messages import Kind, Record
 from orcha._service.describe import cleaned, said
-from orcha._wire import values
-from orcha._wire.frames import MAX_FRAME
-from orcha._wire.messages import Kind, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._core.choose import PATIENCE, Answer, choose
 from orcha._core.tuples import new_tuple
+from orcha._protocol import values
+from orcha._protocol.frames import MAX_FRAME
 from orcha._service.converting import convert
 from orcha._service.describe import describe, explain, said
 from orcha._service.managers import OURS
 from orcha._service.marking import mark_started
 from orcha._service.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Result
-from orcha._wire import values
-from orcha._wire.frames import MAX_FRAME
 from orcha.exceptions import ConditionFailed, StaleCall
 
 if TYPE_CHECKING:

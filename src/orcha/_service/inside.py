@@ -7,16 +7,16 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from orcha._protocol.messages import Result, Verdict
 from orcha._service.verbs.cancel import cancelled_before
 from orcha._service.verbs.submit import take
-from orcha._wire.messages import Result, Verdict
 from orcha.exceptions import ManagerShutdownError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from orcha._protocol.messages import Item
     from orcha._service.engine import Engine
-    from orcha._wire.messages import Item
 
 _LOOK_EVERY = 1.0
 """Seconds between looks whether the engine is still there."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from orcha._core.changes import Changes
 from orcha._core.state import State
+from orcha._protocol.messages import Kind, Verdict
 from orcha._service import faults
 from orcha._service.spans import SPAN
-from orcha._wire.messages import Kind, Verdict
 from orcha.exceptions.store import ChannelKnown, StoreFull, TokenKnown
 
 if TYPE_CHECKING:

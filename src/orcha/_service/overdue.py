@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core.record import Phase
+from orcha._protocol.messages import Reply, Verdict
 from orcha._service.visit import Hook
-from orcha._wire.messages import Reply, Verdict
 
 if TYPE_CHECKING:
     from orcha._service.engine import Engine

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.effects import Do
+from orcha._protocol import values
+from orcha._protocol.messages import Kind
 from orcha._service.verbs.submit import accepted, refused
-from orcha._wire import values
-from orcha._wire.messages import Kind
 
 if TYPE_CHECKING:
     from orcha._core.effects import Final

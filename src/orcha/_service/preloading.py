@@ -11,8 +11,9 @@ import importlib
 import pkgutil
 
 PACKAGES = (
-    *("orcha._core", "orcha._output", "orcha._processes", "orcha._service", "orcha._store", "orcha._supervisor"),
-    *("orcha._wire", "orcha.exceptions", "orcha.interfaces", "orcha.lib", "orcha.utils"),
+    *("orcha._client", "orcha._core", "orcha._output", "orcha._processes", "orcha._protocol", "orcha._server"),
+    *("orcha._service", "orcha._store", "orcha._supervisor"),
+    *("orcha.exceptions", "orcha.interfaces", "orcha.lib", "orcha.utils"),
 )
 """Whose modules a service may need, all of them."""
 PROGRAMS = frozenset(("orcha._processes.watcher", "orcha._supervisor.main"))

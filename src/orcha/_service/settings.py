@@ -8,14 +8,14 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
 
 from orcha import properties
-from orcha._wire.ends import name_of
+from orcha._protocol.ends import name_of
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces.policy import LONGEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from orcha._wire.endpoint import Endpoint
+    from orcha._protocol.endpoint import Endpoint
 
 DAY = 86_400.0
 HOUR = 3_600.0

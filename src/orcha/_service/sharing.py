@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orcha._protocol.messages import Item, Result
     from orcha._service.compose import Service
     from orcha._service.managers import Served
-    from orcha._wire.messages import Item, Result
     from orcha.interfaces.petition import Petition
 
 

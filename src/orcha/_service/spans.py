@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from orcha._wire import values
-from orcha._wire.losses import MISSING
-from orcha._wire.messages import Kind, Record
+from orcha._protocol import values
+from orcha._protocol.losses import MISSING
+from orcha._protocol.messages import Kind, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.state import OnInterrupt
 from orcha._output.kept_input import KeptInput, find
+from orcha._protocol.messages import Reply, Verdict
 from orcha._service import faults
 from orcha._service.verbs.stdin import answer, stdin
 from orcha._supervisor.contract import Wrote
-from orcha._wire.messages import Reply, Verdict
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._output.raw import RawFiles
+    from orcha._protocol.messages import Stdin
+    from orcha._server.server import Peer
     from orcha._service.engine import Engine
-    from orcha._wire.messages import Stdin
-    from orcha._wire.server import Peer
 
 WINDOW = 256 * 1024
 """Bytes that may be on their way to one command before its clients have to wait."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orcha._client.attempt_channel import AttemptChannel
 from orcha._service.actions import Run
 from orcha._service.managers import COMMAND_MANAGER
 from orcha._service.marking import attach, set_state
-from orcha._wire.attempt import AttemptChannel
 
 if TYPE_CHECKING:
     from orcha._core.record import Record

@@ -10,6 +10,7 @@ from orcha._core.choose import Answer
 from orcha._core.record import Phase, Record
 from orcha._core.state import State
 from orcha._core.tuples import new_tuple
+from orcha._protocol.messages import Verdict
 from orcha._service import faults, overdue, retrying
 from orcha._service.candidates import Candidates
 from orcha._service.hooks import SAYS_NO, Hooks
@@ -17,7 +18,6 @@ from orcha._service.managers import OURS
 from orcha._service.steps import Steps
 from orcha._service.verbs.call import answered
 from orcha._service.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Call, Result, Visit
-from orcha._wire.messages import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -27,7 +27,7 @@ class Inside:
 
     def send_many(self, messages: Sequence[Message]) -> None:
         """Submit messages; in a hook return at once, and leave a refusal to the log."""
-        from orcha._wire.channel import ClientChannel
+        from orcha._client.channel import ClientChannel
         from orcha.lib.remote import item_of, report
 
         channels = [_channel_of(message) for message in messages]

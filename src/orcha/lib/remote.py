@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from orcha._wire.channel import ClientChannel
-    from orcha._wire.client import Client
-    from orcha._wire.endpoint import Endpoint
-    from orcha._wire.messages import Item, Result
+    from orcha._client.channel import ClientChannel
+    from orcha._client.client import Client
+    from orcha._protocol.endpoint import Endpoint
+    from orcha._protocol.messages import Item, Result
     from orcha.exceptions import AuthenticationError
     from orcha.interfaces.message import Message
 
@@ -48,7 +48,7 @@ class Remote:
     def client(self) -> Client:
         """The client, not necessarily connected."""
         if self._client is None:
-            from orcha._wire.client import Client
+            from orcha._client.client import Client
 
             self._client = Client(self._endpoint, self._key)
         return self._client
@@ -87,7 +87,7 @@ class Remote:
 
     def send_many(self, messages: Sequence[Message]) -> None:
         """Submit messages, and bring each refusal to where it belongs."""
-        from orcha._wire.channel import ClientChannel
+        from orcha._client.channel import ClientChannel
 
         channels = [_channel_of(message, ClientChannel) for message in messages]
         items = [item_of(message, channel) for message, channel in zip(messages, channels, strict=True)]
@@ -104,7 +104,7 @@ class Remote:
 
     def _note(self, items: Sequence[Item], results: Sequence[Result]) -> None:
         """Note which tokens stand for a petition of their own."""
-        from orcha._wire.messages import Verdict
+        from orcha._protocol.messages import Verdict
 
         for item, result in zip(items, results, strict=True):
             is_another = result.verdict == Verdict.KNOWN and result.reason is not None  # it has the same key
@@ -115,7 +115,7 @@ class Remote:
 
     def finish(self, message: Message | int | str) -> bool:
         """Cancel by message or id."""
-        from orcha._wire.messages import Verdict
+        from orcha._protocol.messages import Verdict
 
         key = str(id_of(message))
         client = self._usable()
@@ -125,7 +125,7 @@ class Remote:
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a registered function; give what it returned, or raise what it raised."""
-        from orcha._wire.messages import Verdict
+        from orcha._protocol.messages import Verdict
 
         client = self._usable()
         reply = client.call(name, args, kwargs, self._plugin)
@@ -143,8 +143,8 @@ def _channel_of(message: Message, kind: type[ClientChannel]) -> ClientChannel | 
 
 def item_of(message: Message, channel: Any) -> Item:
     """Make what is sent of a message that holds this channel, or None."""
-    from orcha._wire.messages import Item
-    from orcha._wire.values import encode
+    from orcha._protocol.messages import Item
+    from orcha._protocol.values import encode
 
     identity = None if channel is None else channel.__orcha_channel__
     return Item(new_token(), message.id, encode(message.extras), identity)
@@ -175,7 +175,7 @@ def new_token() -> bytes:
 
 def report(messages: Sequence[Message], channels: Sequence[ClientChannel | None], results: Sequence[Result]) -> None:
     """Bring refusals to their channels; raise what is left of them."""
-    from orcha._wire.messages import Verdict
+    from orcha._protocol.messages import Verdict
     from orcha.exceptions import ManagerShutdownError, RejectedError
 
     accepted = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orcha._protocol import messages
 from orcha._service.verbs.call import call
 from orcha._service.verbs.cancel import cancel
 from orcha._service.verbs.finish import finish
@@ -20,7 +21,6 @@ from orcha._service.verbs.stats import stats
 from orcha._service.verbs.stdin import resize, stdin
 from orcha._service.verbs.stop import stop
 from orcha._service.verbs.submit import submit
-from orcha._wire import messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable

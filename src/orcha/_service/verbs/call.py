@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core.record import Record
-from orcha._wire.messages import Call, Reply, Verdict
+from orcha._protocol.messages import Call, Reply, Verdict
 
 if TYPE_CHECKING:
+    from orcha._server.server import Peer
     from orcha._service.engine import Engine
     from orcha._service.visit import Result
-    from orcha._wire.server import Peer
 
 
 def call(engine: Engine, peer: Peer, message: Call) -> None:

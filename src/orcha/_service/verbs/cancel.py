@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from orcha._core.machine import CANCELLED_CODE
 from orcha._core.record import Cancellation
 from orcha._core.state import Outcome, State
+from orcha._protocol import values
+from orcha._protocol.messages import Cancel, Reply, Verdict
 from orcha._service.describe import cleaned
 from orcha._service.verbs.which import refuse
-from orcha._wire import values
-from orcha._wire.messages import Cancel, Reply, Verdict
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
+    from orcha._server.server import Peer
     from orcha._service.engine import Engine
     from orcha._store.contract import Row
-    from orcha._wire.server import Peer
 
 TOMBSTONE_SECONDS = 600.0
 """How long the cancel of a submit that has not come is remembered."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orcha._wire.messages import CloseChannel, Credit, Follow, Gone, Unfollow
+from orcha._protocol.messages import CloseChannel, Credit, Follow, Gone, Unfollow
 
 if TYPE_CHECKING:
+    from orcha._server.server import Peer
     from orcha._service.engine import Engine
-    from orcha._wire.server import Peer
 
 
 def follow(engine: Engine, peer: Peer, message: Follow) -> None:

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from orcha._core.record import Phase, Record
 from orcha._core.retrying import is_decided
 from orcha._core.state import State
+from orcha._protocol.messages import List, Reply, Rows, Verdict
 from orcha._service import fitting
 from orcha._service.commandline import listed
 from orcha._service.describe import cleaned, outlived
 from orcha._service.groups import ALL, petition_name
 from orcha._service.words import BEGUN, word
-from orcha._wire.messages import List, Reply, Rows, Verdict
 
 if TYPE_CHECKING:
+    from orcha._server.server import Peer
     from orcha._service.engine import Engine
     from orcha._store.contract import Row
-    from orcha._wire.server import Peer
 
 MOST = 1_000
 """Rows of one answer."""

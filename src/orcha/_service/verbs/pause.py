@@ -6,16 +6,16 @@ import signal
 from typing import TYPE_CHECKING
 
 from orcha._core.state import State
+from orcha._protocol.messages import Pause, Reply, Resume, Verdict
 from orcha._service.groups import ALL, group_name, petition_name
 from orcha._service.verbs.which import find, is_owner, refuse
 from orcha._service.words import state_of
-from orcha._wire.messages import Pause, Reply, Resume, Verdict
 from orcha.interfaces.policy import LONGEST_NAME, is_name
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
+    from orcha._server.server import Peer
     from orcha._service.engine import Engine
-    from orcha._wire.server import Peer
 
 _RUNS = (State.STARTING, State.RUNNING)
 

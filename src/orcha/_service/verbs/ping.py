@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from orcha._wire import values
-from orcha._wire.messages import Ping, Reply, Verdict
+from orcha._protocol import values
+from orcha._protocol.messages import Ping, Reply, Verdict
 from orcha.utils.users import described
 
 if TYPE_CHECKING:
+    from orcha._server.server import Peer
     from orcha._service.engine import Engine
-    from orcha._wire.server import Peer
 
 
 def ping(engine: Engine, peer: Peer, message: Ping) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orcha._wire.messages import Put, Reply, Verdict
+from orcha._protocol.messages import Put, Reply, Verdict
 
 if TYPE_CHECKING:
+    from orcha._server.server import Peer
     from orcha._service.engine import Engine
-    from orcha._wire.server import Peer
 
 
 def put(engine: Engine, peer: Peer, message: Put) -> None:

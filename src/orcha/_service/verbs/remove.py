@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core.state import State
+from orcha._protocol.messages import Remove, Reply, Verdict
 from orcha._service.verbs.which import find, refuse
 from orcha._service.words import word
-from orcha._wire.messages import Remove, Reply, Verdict
 
 if TYPE_CHECKING:
+    from orcha._server.server import Peer
     from orcha._service.engine import Engine
-    from orcha._wire.server import Peer
 
 
 def remove(engine: Engine, peer: Peer, message: Remove) -> None:

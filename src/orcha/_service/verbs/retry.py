@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core.state import State
+from orcha._protocol import values
+from orcha._protocol.messages import Item, Reply, Retry, Verdict
+from orcha._protocol.wire_types import Code
 from orcha._service.verbs.list import DECIDE
 from orcha._service.verbs.submit import enter
 from orcha._service.verbs.which import find, refuse
 from orcha._service.words import word
-from orcha._wire import values
-from orcha._wire.messages import Item, Reply, Retry, Verdict
-from orcha._wire.wire_types import Code
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
+    from orcha._server.server import Peer
     from orcha._service.engine import Engine
     from orcha._store.contract import Row
-    from orcha._wire.server import Peer
 
 _FIXEXT16 = b"\xd8"
 """How msgpack begins an extension of 16 bytes: then come its code and the bytes."""

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._core.record import Phase
 from orcha._core.state import State
+from orcha._protocol import values
+from orcha._protocol.messages import Reply, Show, Verdict
 from orcha._service import fitting
 from orcha._service.managers import COMMAND_MANAGER
 from orcha._service.verbs.list import describe_row
 from orcha._service.verbs.which import find
 from orcha._supervisor.protocol import to_bytes
-from orcha._wire import values
-from orcha._wire.messages import Reply, Show, Verdict
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
+    from orcha._server.server import Peer
     from orcha._service.engine import Engine
     from orcha._service.verbs.which import Found
     from orcha._store.contract import CommandRow, Row
-    from orcha._wire.server import Peer
     from orcha.interfaces.command import Retry
 
 _COMMAND = (

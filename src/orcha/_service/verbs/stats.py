@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._core.state import Outcome, State
 from orcha._processes.hidden import hidden
+from orcha._protocol.messages import Reply, Stats, Verdict
 from orcha._service import fitting
 from orcha._service.managers import WATCHDOG
 from orcha._service.statistics import percentiles
 from orcha._service.verbs.which import is_owner
 from orcha._service.words import state_of
-from orcha._wire.messages import Reply, Stats, Verdict
 
 if TYPE_CHECKING:
+    from orcha._server.server import Peer
     from orcha._service.engine import Engine
-    from orcha._wire.server import Peer
 
 
 def stats(engine: Engine, peer: Peer, message: Stats) -> None:

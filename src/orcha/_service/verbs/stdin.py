@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core.state import State
+from orcha._protocol import values
+from orcha._protocol.messages import Reply, Resize, Stdin, Verdict
 from orcha._service.verbs.which import refuse
-from orcha._wire import values
-from orcha._wire.messages import Reply, Resize, Stdin, Verdict
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
+    from orcha._server.server import Peer
     from orcha._service.engine import Engine
-    from orcha._wire.server import Peer
 
 LONGEST = 1 << 20
 """Bytes of one message."""

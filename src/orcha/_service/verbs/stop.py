@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orcha._protocol.messages import Reply, Stop, Verdict
 from orcha._service.verbs.which import is_owner
-from orcha._wire.messages import Reply, Stop, Verdict
 
 if TYPE_CHECKING:
+    from orcha._server.server import Peer
     from orcha._service.engine import Engine
-    from orcha._wire.server import Peer
 
 
 def stop(engine: Engine, peer: Peer, message: Stop) -> None:

@@ -6,17 +6,17 @@ from os import geteuid
 from typing import TYPE_CHECKING
 
 from orcha._core.record import Record
+from orcha._protocol.messages import Result, Submit, Submitted, Verdict
 from orcha._service.describe import outlived
 from orcha._service.managers import COMMAND_MANAGER
 from orcha._service.verbs.cancel import BEFORE_IT_CAME, cancelled_before
 from orcha._service.verbs.follow import may_follow
 from orcha._service.words import state_of
-from orcha._wire.messages import Result, Submit, Submitted, Verdict
 
 if TYPE_CHECKING:
+    from orcha._protocol.messages import Item
+    from orcha._server.server import Peer
     from orcha._service.engine import Engine
-    from orcha._wire.messages import Item
-    from orcha._wire.server import Peer
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _ACCEPTED, _KNOWN, _REFUSED = Verdict.ACCEPTED, Verdict.KNOWN, Verdict.REFUSED

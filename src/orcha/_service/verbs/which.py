@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from orcha._core.record import Record
-from orcha._wire.messages import Reply, Verdict
+from orcha._protocol.messages import Reply, Verdict
 
 if TYPE_CHECKING:
+    from orcha._server.server import Peer
     from orcha._service.engine import Engine
     from orcha._store.contract import Row
-    from orcha._wire.server import Peer
 
 ANY_STATE = 0b1111110
 

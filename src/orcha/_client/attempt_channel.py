@@ -1,0 +1,286 @@
+"""The service's end of a channel: what a petition's `queue` is, in the service and in the processes of its attempt."""
+
+from __future__ import annotations
+
+import os
+
+from orcha._client.outlet import LocalRoute, Outlet, RemoteRoute, note
+from orcha._client.put_later import send_later
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn, Self
+
+    from orcha._client.outlet import EnginePort
+    from orcha._protocol.endpoint import Endpoint
+
+    Binding = tuple[int, int, Endpoint, bytes, int | None]
+
+MAX_VALUE = 4 * 1024 * 1024
+"""Bytes of an encoded value."""
+LEAST, MOST = -(1 << 63), (1 << 63) - 1
+"""Bounds of a final value."""
+TAG_LIMIT = 10
+"""RLIMIT_LOCKS, which Linux ignores since 2.4.25 (getrlimit(2)) and children inherit: it bears the attempt's tag."""
+
+on_unpickled: list[Callable[[int, int], None]] = []
+"""Called with sequence and attempt number when a bound channel wakes up in a process that is not the service."""
+
+
+class AttemptChannel:
+    r"""A channel into which one attempt of a petition puts values and its final value.
+
+    Each attempt binds it; before that it is an id and drops what is put. It goes to other processes by fork or by
+    pickle, and opens a connection of its own there. Values put by one process keep their order; a `put` that has
+    returned precedes whatever is put later, by whichever process. Where the attempt or the channel is over everything
+    returns quietly.
+
+    Example::
+
+        channel = AttemptChannel(identity, port)
+        channel.bind(seq, attempt, endpoint, capability)
+        channel.put("a line\n")
+        channel.finish(0)
+
+    """
+
+    def __init__(self, identity: bytes, port: EnginePort | None = None) -> None:
+        """Know the channel.
+
+        Args:
+            identity: 16 bytes.
+            port: the engine, in the service; None elsewhere.
+
+        """
+        self._identity = identity
+        self._port = port
+        self._home = os.getpid() if port is not None else None
+        self._binding: Binding | None = None
+        self._outlets: dict[int, Outlet] = {}
+
+    @property
+    def __orcha_channel__(self) -> bytes:
+        """The channel's identity, 16 bytes."""
+        return self._identity
+
+    def bind(self, seq: int, attempt: int, endpoint: Endpoint, capability: bytes, tag: int | None = None) -> None:
+        """Let it write for this attempt from now on.
+
+        Args:
+            seq: the petition's sequence number.
+            attempt: the attempt's number.
+            endpoint: where other processes reach the service.
+            capability: the key with which they may put and finish, and nothing else; it travels in the pickle.
+            tag: what marks the attempt's processes; None to not mark them.
+
+        """
+        global _service  # noqa: PLW0603 - one process is one service
+        if _service is None:
+            preload()
+        _service = os.getpid()
+        self._binding = (seq, attempt, endpoint, capability, tag)
+        self._outlets = {}
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def put(self, value: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002
+        """Put a value; returns when the service has it, after all that was put before.
+
+        It waits for the service's disk, never for a reader; `block` and `timeout` change nothing.
+
+        Raises:
+            TypeError: such a value cannot be sent.
+            ValueError: it is longer than 4 MiB, encoded.
+
+        """
+        payload = _encode(value)
+        outlet = self._outlet()
+        if outlet is not None and not outlet.gone:
+            outlet.flush(outlet.add(payload))
+
+    def put_nowait(self, value: Any) -> None:
+        """Do as :meth:`put`: there is always room."""
+        self.put(value)
+
+    def put_nw(self, value: Any) -> None:
+        """Put a value without waiting for the service, unless 1,000 values or 1 MiB wait already.
+
+        It is sent soon, in order with what `put` sends, and before the final value and the end of the process.
+
+        Raises:
+            TypeError: such a value cannot be sent.
+            ValueError: it is longer than 4 MiB, encoded.
+
+        """
+        payload = _encode(value)
+        outlet = self._outlet()
+        if outlet is not None and not outlet.gone:
+            outlet.add(payload)
+            send_later(outlet)
+
+    def flush(self) -> None:
+        """Return when the service has all that this process put."""
+        if not self._outlets:
+            return
+        outlet = self._outlet()
+        if outlet is not None:
+            outlet.flush()
+
+    def finish(self, value: int | None = None) -> None:
+        """Give the attempt's final value, after all that this process put; later ones are ignored.
+
+        An int beyond 64 bits counts as the nearest within.
+
+        Raises:
+            TypeError: it is neither None nor an int.
+
+        """
+        if value is not None and not isinstance(value, int):
+            raise TypeError(f"a final value is an int, or None for success, not {type(value).__name__}")
+        final = None if value is None else max(LEAST, min(int(value), MOST))
+        if not self._outlets and self._port is not None and self._binding is not None and self._home == os.getpid():
+            self._port.finish(self._binding[0], self._binding[1], final)  # nothing was put: nothing can be overtaken
+            return
+        outlet = self._outlet()
+        if outlet is not None:
+            outlet.finish(final)
+
+    # --- not reading ---------------------------------------------------------------------------------------------
+
+    def get(self, block: bool = True, timeout: float | None = None) -> NoReturn:
+        """Refuse: values go to the client.
+
+        Raises:
+            NotImplementedError: always.
+
+        """
+        raise NotImplementedError("a petition puts values; the client reads them, at its end of the channel")
+
+    def get_nowait(self) -> NoReturn:
+        """Refuse: values go to the client.
+
+        Raises:
+            NotImplementedError: always.
+
+        """
+        self.get()
+
+    def empty(self) -> NoReturn:
+        """Refuse: values go to the client.
+
+        Raises:
+            NotImplementedError: always.
+
+        """
+        self.get()
+
+    def qsize(self) -> NoReturn:
+        """Refuse: values go to the client.
+
+        Raises:
+            NotImplementedError: always.
+
+        """
+        self.get()
+
+    # --- other processes -----------------------------------------------------------------------------------------
+
+    def __reduce__(self) -> tuple[Callable[..., AttemptChannel], tuple[bytes, Binding | None]]:
+        """Give what another process needs; no key but the attempt's own."""
+        return _wake_up, (self._identity, self._binding)
+
+    def __copy__(self) -> Self:
+        """Give itself: a copy would be a second writer."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Give itself: a copy would be a second writer."""
+        return self
+
+    def _outlet(self) -> Outlet | None:
+        """Give this process's way to the service; None where there is no attempt to write for."""
+        pid = os.getpid()
+        outlet = self._outlets.get(pid)
+        if outlet is None and self._binding is not None:
+            outlet = self._open(self._binding, pid)
+        if outlet is None:
+            note("a value was dropped: its channel belongs to no attempt yet")
+        return outlet
+
+    def _open(self, binding: Binding, pid: int) -> Outlet:
+        """Make this process's way; of two threads one wins. What a fork copied from the parent is let go."""
+        seq, attempt, endpoint, capability, _ = binding
+        if self._port is not None and self._home == pid:
+            made = Outlet(LocalRoute(self._port, seq, attempt), remote=False)
+        else:
+            made = Outlet(RemoteRoute(endpoint, capability, self._identity, seq, attempt), remote=True)
+        outlet = self._outlets.setdefault(pid, made)
+        for other in [number for number in self._outlets if number != pid]:
+            stale = self._outlets.pop(other, None)
+            if stale is not None:
+                stale.leave()
+        return outlet
+
+
+_service: int | None = None
+"""Pid of the service, in it and in its forks."""
+
+
+def preload() -> None:
+    """Import what putting from another process takes.
+
+    The service does so before its first attempt: a fork's child would wait for ever for a module that another thread
+    was importing at the moment of the fork, and its first line comes sooner.
+    """
+    from multiprocessing import util  # noqa: F401
+
+    from orcha._client import dial  # noqa: F401
+    from orcha._protocol import frames, keys, messages, scram, values  # noqa: F401
+    from orcha.utils import logging_utils  # noqa: F401
+
+    values.decode(values.encode(None))
+    frames.encode(messages.Ping(0))
+
+
+def _encode(value: Any) -> bytes:
+    from orcha._protocol import values
+
+    payload = values.encode(value, "value")
+    if len(payload) > MAX_VALUE:
+        raise ValueError(f"a value of {len(payload)} bytes, where {MAX_VALUE} are allowed: put it in parts")
+    return payload
+
+
+def _wake_up(identity: bytes, binding: Binding | None) -> AttemptChannel:
+    """Make a channel of what was pickled; a process that is not the service then belongs to the attempt."""
+    channel = AttemptChannel(identity)
+    channel._binding = binding  # noqa: SLF001 - it is made here
+    if binding is not None and _service != os.getpid():
+        seq, attempt, _, _, tag = binding
+        if tag is not None:
+            _tag(tag)
+        _interrupt_quietly()
+        for hook in on_unpickled:
+            hook(seq, attempt)
+    return channel
+
+
+def _interrupt_quietly() -> None:
+    """Have a cancel leave no traceback of a child that multiprocessing started anew; others are the plugin's own."""
+    import sys
+
+    if "multiprocessing.spawn" in sys.modules:  # what such a child begins with
+        from orcha.utils.interrupts import interrupt_quietly
+
+        interrupt_quietly()
+
+
+def _tag(tag: int) -> None:
+    """Mark this process and those it starts as the attempt's."""
+    import resource
+
+    try:
+        resource.setrlimit(TAG_LIMIT, (tag, resource.getrlimit(TAG_LIMIT)[1]))
+    except (OSError, ValueError) as error:
+        note(f"this process cannot be marked as its attempt's: {error}")

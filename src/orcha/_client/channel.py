@@ -1,0 +1,400 @@
+"""The client's end of a channel: values in order, each once, whatever the network and Ctrl+C do.
+
+How a KeyboardInterrupt loses nothing: CPython runs signal handlers where a function begins, where a loop jumps back and
+after the call of a C function, never between two plain loads and stores. So a value is taken from the buffer by plain
+loads and stores alone, and whatever then interrupts `get` puts it back by one call, which is done before the next
+interruption is seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import time
+from collections import deque
+
+from orcha._client.entries import Entry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, NoReturn
+
+    from orcha._client.link import Owner
+    from orcha._protocol.messages import Record
+
+
+WINDOW = 256 * 1024
+"""Bytes of values a channel takes ahead of what was handed out."""
+_CREDIT_STEP = WINDOW // 4
+_VALUE, _NOTICE, _FINAL, _CLOSED = 0, 1, 2, 3  # messages.Kind, which costs the import of msgspec
+NONE = b"\xc0"  # None, encoded: how most petitions end
+
+UNREACHABLE = 69
+"""Final value where the service cannot be reached (sysexits.h EX_UNAVAILABLE)."""
+FORGOTTEN = 75
+"""Final value where the service knows the channel no more (sysexits.h EX_TEMPFAIL)."""
+
+
+class ClientChannel:
+    """A channel whose values this client reads: what ``manager.manager.Queue()`` gives.
+
+    It has the reading methods of a :class:`queue.Queue`. Values come in the order they were put; reason lines of the
+    service come as str, a final value as None or int. Where several petitions share a channel the final of each comes.
+    After the last one `get` gives it again, so that nobody waits for ever. What happens to service and network never
+    raises here: it comes as a line and a code other than 0.
+
+    `get` may be called by several threads, each value goes to one of them. It may be interrupted by a signal handler
+    that raises (Ctrl+C) and called again: no value is lost or doubled. That holds for a call from Python code as it
+    stands in ``value = channel.get()``; through ``iter(channel.get, None)`` or ``functools.partial`` the interruption
+    can fall between the call and its caller.
+
+    Example::
+
+        channel = client.channel()
+        value = channel.get()
+        while isinstance(value, str):
+            print(value, end="")
+            value = channel.get()
+
+    """
+
+    asked = False
+    """Somebody wants it followed; the sending thread's."""
+    known = False
+    """The service has it; set by the sending thread, and by who reads where the submit followed it."""
+    link = 0
+    """Number of the connection on which it is followed; the sending thread's."""
+    _closed = False
+
+    def __init__(self, owner: Owner, identity: bytes, *, index: int = 0, ends: bool = True, expected: int = 0) -> None:
+        """Know the channel; nothing is sent before the first submit that names it or the first `get`.
+
+        Args:
+            owner: its client.
+            identity: 16 bytes.
+            index: of the first record to hand out.
+            ends: False for one that only the service's word ends, since others submit to it.
+            expected: petitions submitted to it already, each of which has a final to come.
+
+        """
+        self._owner = owner
+        self._identity = identity
+        self._lock = threading.Lock()
+        self._buffer: deque[Entry] = deque()
+        self._returned: deque[Entry] = deque()
+        self._waiters: set[threading.Lock] = set()
+        self._last = Entry(None, index - 1, None)
+        self._expected = expected
+        self._ends = ends
+        self._skipped = 0  # bytes that came and are not handed out: twice, or beside the payloads
+        self._credited = 0  # bytes handed out or skipped that the service knows of; the sending thread's
+
+    @property
+    def __orcha_channel__(self) -> bytes:
+        """The channel's identity, 16 bytes: what goes into a message's extras."""
+        return self._identity
+
+    # --- reading, any thread --------------------------------------------------------------------------------------
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Give the next value; after the end give the last final value again, at once.
+
+        Args:
+            block: False to not wait.
+            timeout: seconds to wait at most; None for no limit.
+
+        Raises:
+            queue.Empty: there is none (within `timeout` seconds).
+            ValueError: `timeout` is negative.
+
+        """
+        if timeout is not None and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number")
+        deadline = None if timeout is None or not block else time.monotonic() + timeout
+        entry: Entry | None = None
+        try:
+            while True:
+                with self._lock:
+                    if self._returned:
+                        entry = self._returned[0]
+                        del self._returned[0]
+                    elif self._buffer:
+                        entry = self._buffer[0]
+                        self._last = entry
+                        del self._buffer[0]
+                    elif self._is_over(self._last):
+                        return self._last.final
+                if entry is not None:
+                    break
+                self._wait(deadline, block)
+            value = self._value(entry)
+            if entry.end + self._skipped - self._credited >= _CREDIT_STEP:
+                self._owner.wish(self, "credit")
+            return value  # noqa: TRY300 - after this line nothing can interrupt, and up to it the entry goes back
+        except BaseException:
+            if entry is not None:
+                self._returned.append(entry)
+                self._wake()
+            raise
+
+    def get_nowait(self) -> Any:
+        """Give the next value without waiting.
+
+        Raises:
+            queue.Empty: there is none.
+
+        """
+        return self.get(block=False)
+
+    def empty(self) -> bool:
+        """Tell whether no value has arrived that was not handed out; true also after the end."""
+        return self.qsize() == 0
+
+    def qsize(self) -> int:
+        """Count the values that have arrived and were not handed out."""
+        return len(self._returned) + len(self._buffer)
+
+    @property
+    def ended_here(self) -> bool:
+        """Whether the last value handed out was made here: the service is away, or knows the channel no more."""
+        return self._last.local
+
+    @property
+    def position(self) -> int:
+        """Index of the record handed out last; -1 before the first."""
+        return self._last.index
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> NoReturn:
+        """Refuse: values come from petitions.
+
+        Raises:
+            NotImplementedError: always.
+
+        """
+        raise NotImplementedError("values are put by the petition, on the service's side; a client reads them")
+
+    def put_nowait(self, item: Any) -> NoReturn:
+        """Refuse: values come from petitions.
+
+        Raises:
+            NotImplementedError: always.
+
+        """
+        self.put(item)
+
+    def fail(self, line: str, code: int) -> None:
+        """End this client's waiting by a reason and a code, after what has arrived: what it asked for was refused.
+
+        Args:
+            line: for people; handed out as it is, where it is not empty.
+            code: handed out as final value.
+
+        """
+        with self._lock:
+            self._end_locally(line, code)
+        self._wake()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to leave the process: two readers would each miss what the other got."""
+        raise TypeError("a client's channel is read where it was made; send on what it gives")
+
+    def __del__(self) -> None:
+        """Tell the service that nobody can read it any more."""
+        if self.asked and not self._closed:
+            self._owner.discard(self._identity)
+
+    # --- from the service: whoever reads -------------------------------------------------------------------------
+
+    def deliver(self, index: int, records: Sequence[Record], overhead: int = 0) -> bool:
+        """Take records of the log, the first of which has this index; False where some before it are missing.
+
+        `overhead` is what they cost of the window beside their payloads.
+        """
+        with self._lock:
+            tail = self._tail()
+            self._skipped += overhead
+            for at, record in enumerate(records, index):
+                size = len(record.payload)
+                if at <= tail.index or self._closed:
+                    self._skipped += size
+                elif at > tail.index + 1:
+                    return False
+                elif record.kind == _CLOSED:
+                    self._closed = True
+                else:
+                    tail = self._entry(tail, at, record)
+                    self._buffer.append(tail)
+            overdue = self._skipped > self._credited + _CREDIT_STEP
+        self._wake()
+        if overdue:
+            self._owner.wish(self, "credit")
+        return True
+
+    def unknown(self) -> bool:
+        """Note that the service does not know it; tell whether that ends it: before a first submit it does not."""
+        with self._lock:
+            virgin = self._ends and not self._expected and self._tail().index < 0 and not self._tail().over
+        if virgin:
+            self.link, self.known = 0, False
+        return not virgin
+
+    def jump(self, first: int) -> None:
+        """Go on at `first`: what lies before it is no longer kept."""
+        with self._lock:
+            tail = self._tail()
+            if first > tail.index + 1 and not self._closed:
+                line = f"orcha: {first - tail.index - 1} values of this channel are no longer kept\n"
+                self._buffer.append(Entry(tail, first - 1, line, local=True))
+        self._wake()
+
+    def shorten(self, end: int) -> None:
+        """Go on at `end`: the service lost what came after it."""
+        with self._lock:
+            if self._last.index >= end:
+                self._last = Entry(self._last, end - 1, None)
+            self._forget_unread()
+
+    def end(self, line: str, code: int) -> None:
+        """End it by a line and a code unless its last final has come: nothing more comes from the service."""
+        with self._lock:
+            if self._closed or self._is_over(self._tail()):
+                return
+            self._end_locally(line, code)
+            self._closed = True
+        self._wake()
+
+    # --- the sending thread --------------------------------------------------------------------------------------
+
+    def expect(self, petitions: int) -> None:
+        """Expect so many more finals (less, where negative)."""
+        with self._lock:
+            self._expected += petitions
+        self._wake()
+
+    def rewind(self) -> int:
+        """Give the index after the last value handed out, and forget what came after it: it will come again."""
+        with self._lock:
+            self._forget_unread()
+            self._skipped, self._credited = 0, self._last.end
+            return self._last.index + 1
+
+    def onward(self) -> int:
+        """Give the index of the next record to come, with a fresh window."""
+        with self._lock:
+            self._skipped, self._credited = 0, self._last.end
+            return self._tail().index + 1
+
+    def take_credit(self) -> int:
+        """Give how many bytes were handed out since the service was last told, 0 for too few to tell."""
+        with self._lock:
+            size = self._last.end + self._skipped - self._credited
+            if size < _CREDIT_STEP:
+                return 0
+            self._credited += size
+            return size
+
+    def is_open(self) -> bool:
+        """Tell whether something may still come from the service."""
+        with self._lock:
+            return not self._closed and not self._is_over(self._tail())
+
+    def after_fork(self) -> None:
+        """In the child of a fork: a reader of its own, from where the parent was."""
+        self._lock = threading.Lock()
+        self._waiters = set()
+        self.asked, self.link = False, 0
+
+    # --- inside --------------------------------------------------------------------------------------------------
+
+    def _tail(self) -> Entry:
+        """Give the last entry that has arrived."""
+        return self._buffer[-1] if self._buffer else self._last
+
+    def _is_over(self, entry: Entry) -> bool:
+        """Tell whether nothing comes after this entry."""
+        return self._closed or (self._ends and entry.over and entry.finals >= self._expected)
+
+    def _entry(self, tail: Entry, index: int, record: Record) -> Entry:
+        """Make an entry of a record of the service."""
+        if record.kind != _FINAL:
+            return Entry(tail, index, record.payload, size=len(record.payload))
+        value = None if record.payload == NONE else self._decoded(record.payload)
+        entry = Entry(tail, index, value, size=len(record.payload))
+        entry.over, entry.finals = True, tail.finals + 1
+        entry.final = value if isinstance(value, int) else None
+        return entry
+
+    def _end_locally(self, line: str, code: int) -> None:
+        """Add a line and a final of our own, both or none."""
+        tail = self._tail()
+        entries = [Entry(tail, tail.index, line, local=True)] if line else []
+        final = Entry(tail, tail.index, code, local=True)
+        final.over, final.final = True, code
+        entries.append(final)
+        self._buffer.extend(entries)
+
+    def _forget_unread(self) -> None:
+        """Drop what arrived and was not handed out, but not what was made here."""
+        kept: list[Entry] = []
+        for old in self._buffer:
+            if old.local:
+                before = kept[-1] if kept else self._last
+                entry = Entry(before, before.index, old.value, local=True)
+                entry.over, entry.final = old.over, old.final
+                kept.append(entry)
+        self._buffer.clear()
+        self._buffer.extend(kept)
+
+    def _value(self, entry: Entry) -> Any:
+        """Give what an entry is handed out as."""
+        return self._decoded(entry.value) if isinstance(entry.value, bytes) else entry.value
+
+    def _decoded(self, payload: bytes) -> Any:
+        """Decode a value; where it cannot be read, give a line that says so."""
+        try:
+            return self._owner.decode(payload)
+        except Exception as error:  # noqa: BLE001 - `get` never raises for what came over the wire
+            return f"orcha: a value cannot be read: {error}\n"
+
+    def _wait(self, deadline: float | None, block: bool) -> None:
+        """Wait until something may have come."""
+        if not self.asked:
+            self._owner.wish(self, "follow")
+        if not block:
+            raise queue.Empty
+        waiter = threading.Lock()
+        waiter.acquire()
+        with self._lock:
+            if self._returned or self._buffer or self._is_over(self._last):
+                return
+            self._waiters.add(waiter)
+        left = -1.0 if deadline is None else min(max(deadline - time.monotonic(), 0.0), threading.TIMEOUT_MAX)
+        if self._owner.wait(waiter, left, is_answer=self._last.index < 0 and self._expected == 1):
+            return
+        self._waiters.discard(waiter)
+        if deadline is not None and time.monotonic() >= deadline:
+            raise queue.Empty
+        if self._owner.patience() is not None:
+            self.end("orcha: not connected to a service\n", UNREACHABLE)
+
+    def _wake(self) -> None:
+        """Let every waiting `get` look again."""
+        if not self._waiters:
+            return
+        for waiter in list(self._waiters):
+            with contextlib.suppress(RuntimeError):  # another thread woke it
+                waiter.release()
+            self._waiters.discard(waiter)
+        self._owner.nudge()
+
+
+def new_identity() -> bytes:
+    """Give 16 bytes for a channel or a token: milliseconds since 1970, then chance, so that indexes grow at one edge.
+
+    >>> len(new_identity())
+    16
+    """
+    return (time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10)

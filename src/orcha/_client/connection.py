@@ -1,0 +1,156 @@
+"""A client's authenticated connection."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+
+from orcha._protocol.frames import MAX_FRAME, MAX_FRAME_BEFORE_AUTHENTICATION, Body, FrameReader
+from orcha._protocol.handshake import TRANSPORTS, ClientHandshake, ServerHello
+from orcha.exceptions import OrchaConnectionError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orcha._protocol.endpoint import Endpoint
+    from orcha._protocol.tls import TlsSession
+
+RECEIVE = 256 * 1024
+"""Bytes taken from a socket at once."""
+
+
+class Link:
+    """An authenticated connection. One thread may send while another reads; several may send."""
+
+    def __init__(self, sock: socket.socket, transport: int, endpoint: Endpoint, tls: TlsSession | None = None) -> None:
+        self.sock = sock
+        self.endpoint = endpoint
+        """Where the service was found."""
+        self.transport = TRANSPORTS[transport]
+        """unix, tcp or tls."""
+        self.server: ServerHello | None = None
+        self._tls = tls
+        self._reader = FrameReader(MAX_FRAME_BEFORE_AUTHENTICATION)
+        self._early: list[Body] = []
+        self._sending = threading.Lock()
+        self._tls_lock = threading.Lock()
+
+    @property
+    def is_anothers(self) -> bool:
+        """Whether the service is another user's, as far as the kernel knows, or on another machine."""
+        if self._tls is None:
+            return False
+        from orcha._protocol.ends import owner_of_peer
+
+        try:
+            return owner_of_peer(self.sock) != os.geteuid()
+        except OSError:  # the connection has just ended: the next one is asked
+            return False
+
+    @property
+    def instance(self) -> bytes:
+        """Which start of the service this is: another one after it was started anew."""
+        return self._hello.instance
+
+    @property
+    def version(self) -> int:
+        """The protocol's version that both sides speak."""
+        return self._hello.version
+
+    @property
+    def _hello(self) -> ServerHello:
+        if self.server is None:
+            raise RuntimeError("the handshake is not over")
+        return self.server
+
+    def fileno(self) -> int:
+        """Give the socket's descriptor."""
+        return self.sock.fileno()
+
+    def send(self, data: bytes) -> None:
+        """Send all of it; OSError where that is not possible."""
+        with self._sending:
+            if self._tls is not None:
+                with self._tls_lock:
+                    self._tls.wrap(data)
+                    data = self._tls.outgoing()
+            self.sock.sendall(data)
+
+    def read_frames(self) -> list[Body]:
+        """Wait for frames and give their bodies, at least one; none at the end of the connection.
+
+        Raises OSError where the connection breaks, FrameError for what is no frame. Where the socket has a time-out,
+        TimeoutError loses nothing.
+        """
+        if self._early:
+            bodies, self._early = self._early, []
+            return bodies
+        while (complete := self.read_some()) is not None:
+            if complete:
+                return complete
+        return []
+
+    def read_some(self) -> list[Body] | None:
+        """Read once, and give the bodies of the frames that are complete; None at the end of the connection.
+
+        Raises what :meth:`read_frames` does.
+        """
+        data = self.sock.recv(RECEIVE)
+        if not data:
+            return None
+        if self._tls is None:
+            return self._reader.feed(data)
+        bodies = [body for part in self._receive_tls(self._tls, data) for body in self._reader.feed(part)]
+        return bodies if bodies or not self._tls.ended else None
+
+    def close(self) -> None:
+        """Close it, and end what another thread waits for on it."""
+        with contextlib.suppress(OSError):  # it is closed, or the other side has closed it
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+
+    def abandon(self) -> None:
+        """Close this process's copy of it only: for a forked child, whose parent goes on using it."""
+        self.sock.close()
+
+    def handshake(self, handshake: ClientHandshake, deadline: float) -> None:
+        """Carry a handshake out; raises what it raises, and OrchaConnectionError where the connection ends."""
+        self.send(handshake.start())
+        while not handshake.done:
+            self.sock.settimeout(time_left(deadline))
+            bodies = self.read_frames()
+            if not bodies:
+                raise OrchaConnectionError(
+                    "what answers there closed the connection before it said who it is: "
+                    "try again, or give another --port"
+                )
+            while bodies and not handshake.done:
+                if data := handshake.receive(bodies.pop(0)):
+                    self.send(data)
+            self._early = bodies
+        self._reader.limit = MAX_FRAME
+        self.server = handshake.server
+        self.sock.settimeout(None)
+
+    def _receive_tls(self, tls: TlsSession, data: bytes) -> list[bytes]:
+        with self._tls_lock:
+            said = tls.receive(data)
+        if self._sending.acquire(blocking=False):  # else who sends takes along what TLS itself has to say
+            try:
+                with self._tls_lock:
+                    data = tls.outgoing()
+                if data:
+                    self.sock.sendall(data)
+            finally:
+                self._sending.release()
+        return said
+
+
+def time_left(deadline: float) -> float:
+    """Give the seconds until a time of the monotonic clock; raises TimeoutError where it has passed."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

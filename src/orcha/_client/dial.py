@@ -1,0 +1,244 @@
+"""A client's connection: over the Unix socket in the endpoint's folder where that is safe, else over TCP with TLS."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import time
+from dataclasses import replace
+
+from orcha import properties
+from orcha._client.connecting import connect_tcp
+from orcha._client.connection import RECEIVE, Link, time_left
+from orcha._protocol.frames import FrameError
+from orcha._protocol.handshake import NOBODY, TLS, UNIX, ClientHandshake, HandshakeError, check_turned_away
+from orcha._protocol.unix import peer_credentials, with_short_path
+from orcha.exceptions import AuthenticationError, OrchaConnectionError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orcha._protocol.endpoint import Endpoint
+    from orcha._protocol.keys import Key
+    from orcha._protocol.tls import TlsSession
+
+
+def dial(
+    endpoint: Endpoint,
+    key: str | bytes | Key | None = None,
+    *,
+    timeout: float = 5.0,
+    allow_weak_key: bool | None = None,
+    prove: bool = True,
+) -> Link:
+    """Connect to the service at an endpoint.
+
+    Without `key` the kernel's word is enough on the Unix socket of a service of the same user or of root, and the
+    user's key file is used elsewhere. A `key` that is given is proved, without `prove` only where the kernel's word is
+    not enough. `timeout` is in seconds, for each way that is tried; `allow_weak_key` says whether a weak key may be
+    proved to another machine, None for what ``orcha.properties.allow_weak_key`` says.
+
+    Raises OrchaConnectionError (nobody listens, or what listens does not answer), AuthenticationError (the key is
+    wrong, another user listens there, or what listens there passes connections on), ManagerShutdownError (the service
+    is stopping), ConfigurationError (the key file is not safe, or a weak key would go to another machine), and
+    OrchaError (no version of the protocol in common).
+
+    Example::
+
+        link = dial(Endpoint("127.0.0.1", 50000))
+        link.send(frames.encode(messages.Ping(1)))
+    """
+    keys = _Keys(key, prove=prove)
+    for path in endpoint.socket_paths():
+        link = _dial_unix(endpoint, path, keys, timeout)
+        if link is not None:
+            return link
+    if not endpoint.has_port:
+        raise OrchaConnectionError(_nobody(endpoint))
+    allow_weak = properties.allow_weak_key if allow_weak_key is None else allow_weak_key
+    return _dial_tcp(endpoint, keys, timeout, allow_weak=allow_weak)
+
+
+class _Keys:
+    """The key to prove: as given, or the user's file, each read when it is needed."""
+
+    def __init__(self, key: str | bytes | Key | None, *, prove: bool) -> None:
+        self._given = key
+        self._prove = prove
+        self._key: Key | None = None
+
+    @property
+    def may_be_anothers(self) -> bool:
+        """Whether it was named, and may so be another user's: the user's own key is in nobody else's hands."""
+        from orcha._protocol.endpoint import KEY_VARIABLE
+
+        return self._given is not None or bool(os.environ.get(KEY_VARIABLE))
+
+    def given(self) -> Key | None:
+        """Give the key that is to be proved in any case, None where there is none."""
+        return None if self._given is None or not self._prove else self.load()
+
+    def load(self) -> Key:
+        """Give the key that was named, else the user's."""
+        from orcha._protocol import keys
+
+        if self._key is None:
+            given = self._given
+            if given is None:
+                self._key = keys.users_key()
+            else:
+                self._key = keys.parse_key(given) if isinstance(given, (str, bytes)) else given
+        return self._key
+
+
+# --- Unix ------------------------------------------------------------------------------------------------------------
+
+
+def _dial_unix(endpoint: Endpoint, path: str, keys: _Keys, timeout: float) -> Link | None:
+    """Connect over a Unix socket; None where there is none, or nobody behind it, or it may be another user's."""
+    if not _is_ours(os.path.dirname(path), path):  # noqa: PTH120 - pathlib costs a client 5 ms
+        return None
+    deadline = time.monotonic() + timeout
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout)
+        try:
+            with_short_path(path, sock.connect)
+        except (FileNotFoundError, ConnectionRefusedError, PermissionError):
+            sock.close()
+            return None
+        uid = peer_credentials(sock)[1]
+        if uid == NOBODY or uid not in (os.geteuid(), 0):
+            sock.close()
+            return None
+        link = Link(sock, UNIX, endpoint.found(path))
+        link.handshake(ClientHandshake(UNIX, endpoint.name, keys.given(), load_key=keys.load), deadline)
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, (FrameError, HandshakeError, TimeoutError, ConnectionResetError, BrokenPipeError)):
+            raise _no_service(endpoint, error) from None
+        raise
+    return link
+
+
+def _is_ours(folder: str, path: str) -> bool:
+    """Tell whether a folder and the socket in it are this user's or root's, and nobody else can put another there."""
+    try:
+        found, sock = os.lstat(folder), os.lstat(path)
+    except OSError:
+        return False
+    trusted = (os.geteuid(), 0)
+    return (
+        stat.S_ISDIR(found.st_mode)
+        and found.st_uid in trusted
+        and not stat.S_IMODE(found.st_mode) & 0o022
+        and stat.S_ISSOCK(sock.st_mode)
+        and sock.st_uid in trusted
+    )
+
+
+# --- TCP -------------------------------------------------------------------------------------------------------------
+
+
+def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, allow_weak: bool) -> Link:
+    from orcha._protocol.ends import name_of
+    from orcha._protocol.keys import check_strength
+
+    deadline = time.monotonic() + timeout
+    try:
+        sock = connect_tcp(endpoint.address, endpoint.port, timeout)
+    except socket.gaierror as error:
+        raise OrchaConnectionError(
+            f"nobody knows where {endpoint.address} is ({error.strerror}): give another address"
+        ) from None
+    except OSError as error:
+        raise OrchaConnectionError(_nobody(endpoint, error.strerror or str(error))) from None
+    try:
+        _prepare(sock)
+        key = keys.load()
+        check_strength(key, loopback=endpoint.is_loopback, allow_weak=allow_weak)
+        session = _start_tls(sock, deadline)
+        _check_owner(sock, endpoint, keys)
+        link = Link(sock, TLS, replace(endpoint, elsewhere=()), session)
+        certificate_hash = session.peer_certificate_hash()
+        link.handshake(
+            ClientHandshake(TLS, name_of(sock.getpeername()), key, certificate_hash=certificate_hash), deadline
+        )
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, OrchaConnectionError) or not isinstance(error, (OSError, FrameError, HandshakeError)):
+            raise
+        raise _no_service(endpoint, error) from None
+    return link
+
+
+def _prepare(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def _start_tls(sock: socket.socket, deadline: float) -> TlsSession:
+    from orcha._protocol.tls import TlsSession, client_context
+
+    session = TlsSession(client_context(), server=False)
+    data = b""
+    while not session.established:
+        try:
+            said = session.receive(data)
+        except OSError:  # ssl.SSLError, which is not imported here
+            check_turned_away(data)
+            raise
+        if said:  # pragma: no cover - a service speaks second
+            raise OrchaConnectionError("what listens there is no service of Orcha: give another --port")
+        if outgoing := session.outgoing():
+            sock.sendall(outgoing)
+        if not session.established:
+            sock.settimeout(time_left(deadline))
+            data = sock.recv(RECEIVE)
+            if not data:
+                raise OrchaConnectionError(
+                    "what listens there closed the connection, and may be no service of Orcha: "
+                    "give another --port, or see its log"
+                )
+    return session
+
+
+def _check_owner(sock: socket.socket, endpoint: Endpoint, keys: _Keys) -> None:
+    """Raise AuthenticationError where the user's own key would be proved to another user of this machine, or not root.
+
+    TLS has been spoken, so that a process has accepted the connection; whose it is, the kernel knows.
+    """
+    from orcha._protocol.ends import owner_of_peer
+
+    if keys.may_be_anothers:
+        return
+    owner = owner_of_peer(sock)
+    if owner not in {None, NOBODY, os.geteuid(), 0}:
+        raise AuthenticationError(
+            f"what listens on {endpoint.name} belongs to uid {owner}, and not to uid {os.geteuid()} who runs this, or"
+            " root: to use another user's service give the key that you share (--key or ORCHA_KEY_FILE)"
+        )
+
+
+def _no_service(endpoint: Endpoint, error: Exception) -> OrchaConnectionError:
+    if isinstance(error, TimeoutError):
+        return OrchaConnectionError(
+            f"what listens on {endpoint.name} does not answer: see its log, or give another --port"
+        )
+    return OrchaConnectionError(
+        f"what listens on {endpoint.name} is no service of Orcha ({error}): give another --port"
+    )
+
+
+def _nobody(endpoint: Endpoint, why: str = "") -> str:
+    """Say that there is no service, where it was looked for, and what to do."""
+    kept = os.path.isfile(f"{endpoint.folder}.last-start")  # noqa: PTH113
+    if kept and not os.path.lexists(f"{endpoint.folder}/orcha.db"):
+        return f"no service answers: its folder {endpoint.folder} was moved or removed: put it back where it was"
+    tried = [f"{endpoint.name} ({why})" if why else endpoint.name]
+    tried += [path for path in endpoint.socket_paths()[1:] if os.path.isdir(os.path.dirname(os.path.dirname(path)))]  # noqa: PTH112, PTH120
+    if len(tried) > 1 or not endpoint.has_port:
+        where, cure = f"; tried {' and '.join(tried)}", ", or give the --port of another one"
+    else:
+        where, cure = f" on {tried[0]}", " with the same --port and --listen-address, or give those it listens on"
+    return f"no service answers{where}: start it (orcha serve --background){cure} before the command"

@@ -1,0 +1,1 @@
+"""What both ends of the wire agree on: frames, messages, values, and the handshake. Described in docs/wire.md."""

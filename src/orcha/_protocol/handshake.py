@@ -1,0 +1,415 @@
+"""What is said before the first message, without I/O: two hellos, and SCRAM where the kernel has not said who it is.
+
+Each step's bytes are the body of one frame. Both hellos, to the byte and with their frames' headers, are what SCRAM
+binds, together with the certificate's hash on TLS: whoever changes, repeats or passes on any of it fails.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from orcha._protocol.frames import HEADER, Body, frame
+from orcha.exceptions import AuthenticationError, ManagerShutdownError, OrchaConnectionError, OrchaError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Mapping
+
+    from orcha._protocol.keys import Key, KeyRecord
+    from orcha._protocol.scram import ScramClient, ScramServer
+
+CLIENT_MAGIC = b"ORCHA?"
+SERVER_MAGIC = b"ORCHA!"
+LOWEST_VERSION = HIGHEST_VERSION = 1
+"""Versions of the protocol spoken here."""
+NOBODY = 65534
+"""The uid that stands for every uid that has no number here (user namespaces): it is nobody's proof of anything."""
+
+UNIX, TLS = 1, 3
+TRANSPORTS = {UNIX: "unix", TLS: "tls"}
+"""2 would be TCP in plain, which nobody speaks: a connection whose bytes others can write proves nothing."""
+
+OK, VERSION, BUSY, TRANSPORT, STOPPING, ENDPOINT = range(6)
+"""Status of a server's hello."""
+NO_PROOF, SCRAM_SHA_256 = 0, 1
+"""What the server asks of the client after the hellos."""
+INSTANCE_SIZE = 16
+
+_CLIENT_FIXED = len(CLIENT_MAGIC) + 3
+_SERVER_SIZE = len(SERVER_MAGIC) + 3 + INSTANCE_SIZE
+
+
+class HandshakeError(Exception):
+    """What came is no handshake: close the connection."""
+
+
+class ClientHello(NamedTuple):
+    """What a client says first."""
+
+    lowest: int
+    highest: int
+    transport: int
+    key_id: str
+    """The key it wants to prove; empty where it hopes that the kernel's word about it is enough."""
+    endpoint: str
+    """The address and port that its end of a TCP connection is connected to."""
+
+    def pack(self) -> bytes:
+        """Give the body of its frame."""
+        key_id, endpoint = self.key_id.encode("ascii"), self.endpoint.encode()[:1024]
+        numbers = bytes((self.lowest, self.highest, self.transport, len(key_id)))
+        return b"".join((CLIENT_MAGIC, numbers, key_id, len(endpoint).to_bytes(2, "big"), endpoint))
+
+    @classmethod
+    def unpack(cls, body: bytes) -> ClientHello:
+        """Read it; bytes at its end that a later version may have added are not looked at."""
+        if not body.startswith(CLIENT_MAGIC):
+            raise HandshakeError("it does not begin like a client's hello")
+        try:
+            lowest, highest, transport, size = body[len(CLIENT_MAGIC) : _CLIENT_FIXED + 1]
+            at = _CLIENT_FIXED + 1 + size
+            key_id = body[_CLIENT_FIXED + 1 : at].decode("ascii")
+            end = at + 2 + int.from_bytes(body[at : at + 2], "big")
+            endpoint = body[at + 2 : end].decode()
+        except ValueError:
+            raise HandshakeError("a client's hello that is not well formed") from None
+        if end > len(body) or at + 2 > len(body):
+            raise HandshakeError("a client's hello that is cut off")
+        return cls(lowest, highest, transport, key_id, endpoint)
+
+
+class ServerHello(NamedTuple):
+    """What a server answers to a hello."""
+
+    status: int
+    version: int
+    """The version both go on with; the highest one spoken where they have none in common."""
+    method: int
+    instance: bytes
+    """Changes at each start of the service."""
+
+    def pack(self) -> bytes:
+        """Give the body of its frame."""
+        return SERVER_MAGIC + bytes((self.status, self.version, self.method)) + self.instance
+
+    @classmethod
+    def unpack(cls, body: bytes) -> ServerHello:
+        """Read it; bytes at its end that a later version may have added are not looked at."""
+        if not body.startswith(SERVER_MAGIC) or len(body) < _SERVER_SIZE:
+            raise HandshakeError("what answers there is no service of Orcha")
+        status, version, method = body[len(SERVER_MAGIC) : len(SERVER_MAGIC) + 3]
+        return cls(status, version, method, body[len(SERVER_MAGIC) + 3 : _SERVER_SIZE])
+
+
+def binding_of(client_hello: bytes, server_hello: bytes, certificate_hash: bytes) -> bytes:
+    """Give SCRAM's channel-binding data: SHA-256 of both hellos' frames, then the certificate's SHA-256 on TLS."""
+    from hashlib import sha256
+
+    return sha256(frame(client_hello) + frame(server_hello)).digest() + certificate_hash
+
+
+# --- the client's side -----------------------------------------------------------------------------------------------
+
+
+class ClientHandshake:
+    """A client's side of the handshake.
+
+    Send `start()`, then for each body that comes send what `receive` gives, until `done`.
+    """
+
+    def __init__(
+        self,
+        transport: int,
+        endpoint: str,
+        key: Key | None,
+        *,
+        load_key: Callable[[], Key] | None = None,
+        certificate_hash: bytes = b"",
+    ) -> None:
+        """Take the key to prove; without one the user's key is loaded where the service asks for a key."""
+        self._hello = ClientHello(
+            LOWEST_VERSION, HIGHEST_VERSION, transport, "" if key is None else key.id, endpoint
+        ).pack()
+        self._transport = transport
+        self._key = key
+        self._load_key = load_key
+        self._certificate_hash = certificate_hash
+        self._scram: ScramClient | None = None
+        self._proved = False
+        self.server = ServerHello(OK, 0, NO_PROOF, b"")
+        """The service's hello, once it came."""
+        self.done = False
+
+    def start(self) -> bytes:
+        """Give the first frame to send."""
+        return frame(self._hello)
+
+    def receive(self, body: Body) -> bytes:
+        """Take the body of a frame; gives the next frame to send, empty once done.
+
+        Raises AuthenticationError, ManagerShutdownError, OrchaConnectionError (busy, or no service of Orcha),
+        OrchaError (no version in common).
+        """
+        if self._scram is not None:
+            return self._receive_proof(self._scram, bytes(body))
+        try:
+            return self._receive_hello(bytes(body))
+        except HandshakeError as error:
+            raise OrchaConnectionError(str(error)) from None
+
+    def _receive_proof(self, scram: ScramClient, body: bytes) -> bytes:
+        from orcha._protocol.scram import NOT_SHARED, ScramError
+
+        if self._proved and body == NOT_SHARED:
+            raise AuthenticationError(
+                "the service was started without --share: it lets in its own user and root of its machine alone, over"
+                " TCP as far as its kernel knows who dials; to be let in by the key, have it started with --share"
+            )
+        try:
+            if not self._proved:
+                self._proved = True
+                return frame(scram.final(body))
+            scram.verify(body)
+        except ScramError as error:
+            raise AuthenticationError(f"{error}: both sides need the same --key, or one user's key file") from None
+        self.done = True
+        return b""
+
+    def _receive_hello(self, body: bytes) -> bytes:
+        server = ServerHello.unpack(body)
+        _check_status(server)
+        self.server = server
+        if server.method == NO_PROOF:
+            if self._transport != UNIX or self._key is not None:
+                raise AuthenticationError(
+                    "what answers there does not prove that it knows the key: "
+                    "give the --key of the service that is meant"
+                )
+            self.done = True
+            return b""
+        if server.method != SCRAM_SHA_256:
+            raise HandshakeError("the service asks for a proof that is not known here")
+        from orcha._protocol.scram import ScramClient
+
+        key = self._key or (self._load_key() if self._load_key else None)
+        if key is None:
+            raise AuthenticationError("the service asks for a key: give it with --key, or in the key file")
+        self._scram = ScramClient(key, binding_of(self._hello, body, self._certificate_hash))
+        return frame(self._scram.first())
+
+
+def check_turned_away(data: bytes) -> None:
+    """Raise what a service says in plain to a client that it has no room for, where `data` is that."""
+    try:
+        _check_status(ServerHello.unpack(data[HEADER:]))
+    except HandshakeError:
+        return
+
+
+def _check_status(server: ServerHello) -> None:
+    if server.status == STOPPING:
+        raise ManagerShutdownError
+    if server.status == BUSY:
+        raise OrchaConnectionError("the service has no room for another client now: try again later")
+    if server.status == TRANSPORT:
+        raise OrchaError("the service was reached in another way than the client meant to: something stands between")
+    if server.status == ENDPOINT:
+        raise AuthenticationError(
+            "what listens there passes connections on to a service that does not listen there: dial that service's own"
+            " address and port; where a tunnel is meant to pass them on, ORCHA_REACHED_AS names it to the service"
+        )
+    if server.status == VERSION or not LOWEST_VERSION <= server.version <= HIGHEST_VERSION:
+        raise OrchaError(
+            f"the service speaks version {server.version} of the protocol, this client {LOWEST_VERSION} to "
+            f"{HIGHEST_VERSION}: both need releases of Orcha that fit"
+        )
+    if server.status != OK:
+        raise HandshakeError("the service answers with a status that is not known here")
+
+
+# --- the server's side -----------------------------------------------------------------------------------------------
+
+
+class Credentials(NamedTuple):
+    """Who the kernel says is at the other end of a Unix socket. Never decide on the pid: it may be another's by now."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+class Admission(NamedTuple):
+    """Who came in."""
+
+    identity: str
+    """`uid:<n>`, `key:<id>` where no kernel knows the user, or `attempt`."""
+    role: str
+    """What it may do; "owner" is everything."""
+    attempt: tuple[int, int] | None = None
+    """(sequence number, attempt number), of which alone an `attempt` may speak."""
+    is_other: bool = False
+    """Another user than the service's own and root, or one that no kernel knows, came in by the key."""
+
+
+OTHERS_OF_ROOT = "user"
+"""Role of other users at a service of root."""
+
+
+class Door:
+    """Who may come in."""
+
+    def __init__(
+        self,
+        keyring: Mapping[str, KeyRecord],
+        *,
+        capability: Callable[[int, int], bytes | None] | None = None,
+        uid_roles: Mapping[int, str] | None = None,
+        gid_roles: Mapping[int, str] | None = None,
+        share: bool = False,
+        instance: bytes | None = None,
+    ) -> None:
+        """Take the keys' records by id, who knows attempts' keys, and roles of users and groups other than its own.
+
+        With `share` the key is enough for other users too; without it, it lets in the service's own user and root.
+        """
+        from orcha._protocol.keys import Key, record_of
+
+        self.keyring = keyring
+        self.instance = os.urandom(INSTANCE_SIZE) if instance is None else instance
+        self._capability = capability
+        self._uid_roles = dict(uid_roles or {})
+        self._gid_roles = dict(gid_roles or {})
+        self._uid = os.geteuid()
+        self._share = share
+        self.stranger = record_of(Key("", os.urandom(32)), "")
+        """Stands for every key that is not known."""
+
+    def admit_user(self, credentials: Credentials | None) -> Admission | None:
+        """Admit by the kernel's word: the service's own user and root as owner, others by the tables of roles."""
+        if credentials is None or credentials.uid == NOBODY:
+            return None
+        if credentials.uid in (self._uid, 0):
+            return Admission(f"uid:{credentials.uid}", "owner")
+        role = self._uid_roles.get(credentials.uid) or self._gid_roles.get(credentials.gid)
+        return Admission(f"uid:{credentials.uid}", role) if role else None
+
+    def find(self, key_id: str) -> KeyRecord | None:
+        """Give the record of a key; a living attempt's is made of its capability, a dead one's costs the same.
+
+        Both have the salt of an id that nobody knows, so that no answer tells which attempts live.
+        """
+        from orcha._protocol.keys import Key, capability_of, hidden_salt, record_of
+
+        known = self.keyring.get(key_id)
+        if known is not None or (names := capability_of(key_id)) is None or self._capability is None:
+            return known
+        secret = self._capability(*names)
+        salt = hidden_salt(self.stranger.salt, key_id)
+        record = record_of(Key(key_id, secret or self.stranger.stored_key), "attempt", salt)
+        return record if secret else None
+
+    def admit_key(self, record: KeyRecord, uid: Callable[[], int | None]) -> Admission | None:
+        """Admit a client that proved to have the key of this record; None where that is another user's, and not enough.
+
+        `uid` gives the client's user, as far as the kernel knows it; what an attempt may do is no matter of users.
+        """
+        from orcha._protocol.keys import capability_of
+
+        if record.id not in self.keyring:
+            return Admission("attempt", "attempt", capability_of(record.id))
+        user = uid()
+        if user in {self._uid, 0} and user != NOBODY:
+            return Admission(f"uid:{user}", record.role)
+        if not self._share:
+            return None
+        identity = f"key:{record.id}" if user is None or user == NOBODY else f"uid:{user}"
+        return Admission(identity, record.role if self._uid else OTHERS_OF_ROOT, is_other=True)
+
+
+class RefusedError(Exception):
+    """The client is not admitted: send `answer`, after a while where `late`, and close."""
+
+    def __init__(self, reason: str, answer: bytes, *, late: bool = False) -> None:
+        super().__init__(reason)
+        self.answer = answer
+        self.late = late
+
+
+class ServerHandshake:
+    """A server's side of the handshake.
+
+    For each body that comes send what `receive` gives, until `admission` says who came in.
+    """
+
+    def __init__(
+        self,
+        door: Door,
+        transport: int,
+        *,
+        credentials: Credentials | None = None,
+        certificate_hash: bytes = b"",
+        reached_as: Container[str] | None = None,
+        uid: Callable[[], int | None] | None = None,
+    ) -> None:
+        """Take what the kernel says about the client, or the certificate's hash and where a client may have dialled.
+
+        `uid` gives the client's user where there are no credentials, None where no kernel knows; it is asked once, of a
+        client that has proved the key.
+        """
+        self._door = door
+        self._uid = uid or (lambda: None if credentials is None else credentials.uid)
+        self._reached_as = reached_as
+        self._transport = transport
+        self._user = door.admit_user(credentials)
+        self._certificate_hash = certificate_hash
+        self._scram: ScramServer | None = None
+        self._answered = False
+        self.admission: Admission | None = None
+
+    def receive(self, body: Body, status: int = OK) -> bytes:
+        """Take the body of a frame, give the frame to send; `status` other than OK refuses who says hello.
+
+        Raises HandshakeError for what is no handshake, RefusedError for who is not admitted.
+        """
+        from orcha._protocol.scram import NOT_SHARED, REFUSED, ScramError
+
+        data = bytes(body)
+        if self._scram is None:
+            return self._receive_hello(data, status)
+        if not self._answered:
+            self._answered = True
+            try:
+                return frame(self._scram.first(data))
+            except ScramError as error:
+                raise HandshakeError(str(error)) from None
+        try:
+            answer = self._scram.final(data)
+        except ScramError as error:
+            raise RefusedError(str(error), frame(REFUSED), late=True) from None
+        self.admission = self._door.admit_key(self._scram.record, self._uid)
+        if self.admission is None:
+            raise RefusedError("another user's, and the service is not shared", frame(NOT_SHARED))
+        return frame(answer)
+
+    def _receive_hello(self, body: bytes, status: int) -> bytes:
+        hello = ClientHello.unpack(body)
+        version = min(hello.highest, HIGHEST_VERSION)
+        if status == OK and not max(hello.lowest, LOWEST_VERSION) <= version:
+            status, version = VERSION, HIGHEST_VERSION
+        if status == OK and hello.transport != self._transport:
+            status = TRANSPORT
+        if status == OK and self._reached_as is not None and hello.endpoint not in self._reached_as:
+            status = ENDPOINT
+        method = NO_PROOF if self._user is not None and not hello.key_id else SCRAM_SHA_256
+        answer = ServerHello(status, version, method, self._door.instance).pack()
+        if status != OK:
+            raise RefusedError(f"status {status}", frame(answer))
+        if method == NO_PROOF:
+            self.admission = self._user
+            return frame(answer)
+        from orcha._protocol.scram import ScramServer
+
+        binding = binding_of(body, answer, self._certificate_hash)
+        self._scram = ScramServer(self._door.find, self._door.stranger, binding)
+        return frame(answer)

@@ -1,0 +1,274 @@
+"""Keys: what a client proves to have, and what a service keeps to check it.
+
+A key is 32 secret bytes with an id that may be known. Its text is one of
+
+- `orcha1.<id>.<secret>`: made by Orcha; the id of 1 to 32 letters, digits, `-` and `_`, the secret as 43 characters
+  of base64url without padding (RFC 4648, 5);
+- any other text, stretched with scrypt (RFC 7914; N = 2**15, r = 8, p = 1, salt `orcha text key 1`, 32 bytes). Its id
+  is `t` and the first 12 characters of base64url of HMAC-SHA-256(secret, "orcha key id").
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+
+from orcha._protocol.endpoint import KEY_VARIABLE, key_path, make_private_folder, unusable
+from orcha.exceptions import ConfigurationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PREFIX = "orcha1."
+SECRET_SIZE = 32
+WEAK_BELOW = 16
+"""A text key of fewer characters is weak: it can be guessed by whoever overhears one handshake."""
+ITERATIONS = 4096
+"""Rounds of PBKDF2: the least that SCRAM allows (RFC 7677), since all keys are 32 random or stretched bytes."""
+
+_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+_SCRYPT = {"n": 1 << 15, "r": 8, "p": 1, "maxmem": 64 * 1024 * 1024, "dklen": SECRET_SIZE}
+_MAX_FILE = 4096
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key; it does not show its secret."""
+
+    id: str
+    secret: bytes = field(repr=False)
+    weak: bool = field(default=False, compare=False)
+    """Made from a short text."""
+
+    @property
+    def text(self) -> str:
+        """As it stands in a key file."""
+        return f"{PREFIX}{self.id}.{_base64url(self.secret)}"
+
+    @property
+    def password(self) -> bytes:
+        """What SCRAM calls the password: the secret as base64url."""
+        return _base64url(self.secret).encode("ascii")
+
+
+@dataclass(frozen=True)
+class KeyRecord:
+    """What a service keeps of a key: enough to check a proof, not enough to make one (RFC 5802, 3)."""
+
+    id: str
+    salt: bytes
+    iterations: int
+    stored_key: bytes = field(repr=False)
+    server_key: bytes = field(repr=False)
+    role: str
+    """What those who prove to have the key may do: "owner" is everything."""
+
+
+def parse_key(text: str | bytes) -> Key:
+    """Read a key's text; one that Orcha did not make costs about 0.1 s.
+
+    Raises ConfigurationError for an empty text, one that is no UTF-8, and one that begins like Orcha's and goes on
+    otherwise.
+    """
+    try:
+        return _parse(text)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"the key cannot be used: {error}; leave --key out, and the one in {key_path()} is used or made"
+        ) from None
+
+
+def _parse(text: str | bytes) -> Key:
+    """Read a key's text; ValueError says what is wrong with it."""
+    if isinstance(text, bytes):
+        try:
+            text = text.decode()
+        except UnicodeDecodeError:
+            raise ValueError("it is no UTF-8") from None
+    text = text.strip()
+    if not text:
+        raise ValueError("it is empty")
+    if text.startswith(PREFIX):
+        return _parse_made(text)
+    return _stretch(text)
+
+
+def make_key() -> Key:
+    """Make a new key."""
+    return Key("k" + _base64url(os.urandom(6)), os.urandom(SECRET_SIZE))
+
+
+def capability_id(seq: int, attempt: int) -> str:
+    """Name the key of one attempt: `c` and base64url of its sequence number, 8 bytes, and attempt number, 4 bytes."""
+    return "c" + _base64url(seq.to_bytes(8, "big") + attempt.to_bytes(4, "big"))
+
+
+def capability_of(key_id: str) -> tuple[int, int] | None:
+    """Give the sequence and attempt number that a capability's id names; None for another id."""
+    import base64
+
+    if len(key_id) != 17 or not key_id.startswith("c") or not _ID_CHARACTERS.issuperset(key_id):
+        return None
+    numbers = base64.urlsafe_b64decode(key_id[1:])
+    return int.from_bytes(numbers[:8], "big"), int.from_bytes(numbers[8:], "big")
+
+
+def record_of(key: Key, role: str = "owner", salt: bytes | None = None) -> KeyRecord:
+    """Make what a service keeps of a key."""
+    from hashlib import sha256
+
+    from orcha._protocol.scram import keys_of
+
+    salt = os.urandom(16) if salt is None else salt
+    client, server = keys_of(key.password, salt, ITERATIONS)
+    return KeyRecord(key.id, salt, ITERATIONS, sha256(client).digest(), server, role)
+
+
+def hidden_salt(secret: bytes, key_id: str) -> bytes:
+    """Give the salt of an id that no key is kept of: the same each time, and none that tells whether it is known."""
+    import hmac
+
+    return hmac.digest(secret, key_id.encode("ascii", "replace"), "sha256")[:16]
+
+
+def keyring(keys: Iterable[Key], role: str = "owner") -> dict[str, KeyRecord]:
+    """Make what a service keeps of its keys, by id."""
+    return {key.id: record_of(key, role) for key in keys}
+
+
+def check_strength(key: Key, *, loopback: bool, allow_weak: bool = False) -> str | None:
+    """Judge a key by itself, never by what the other side says; gives a warning for a weak one, else None.
+
+    Raises ConfigurationError where a weak key would be used with another machine and `allow_weak` is not given.
+    """
+    if not key.weak:
+        return None
+    weak = f"the key has fewer than {WEAK_BELOW} characters and can be guessed"
+    better = f"without --key the one in {key_path()} is used, which is made at its first use and cannot"
+    if not loopback and not allow_weak:
+        raise ConfigurationError(
+            f"{weak}: {better}; copy that file to the other machine, or give --allow-weak-key before the command"
+        )
+    return f"{weak}: {better}"
+
+
+def load_key(path: str) -> Key:
+    """Read a key file.
+
+    Raises FileNotFoundError where there is none, and ConfigurationError where it is another user's, where others may
+    read it, where it cannot be read, and where it holds no key.
+    """
+    try:
+        text = _read_file(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise unusable(f"the key file {path} cannot be read", error) from None
+    try:
+        return _parse(text)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{path} holds no key: {error}; put it back, or move it away and a new one is made"
+        ) from None
+
+
+def _read_file(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        _check_file(path, os.fstat(descriptor))
+        return os.read(descriptor, _MAX_FILE)
+    finally:
+        os.close(descriptor)
+
+
+def load_or_make_key(path: str) -> Key:
+    """Read the user's key file, and make it, 0600 in a folder 0700, where there is none.
+
+    Raises ConfigurationError as `load_key` does, and where it cannot be made.
+    """
+    try:
+        return load_key(path)
+    except FileNotFoundError:
+        make_private_folder(os.path.dirname(path))  # noqa: PTH120 - pathlib costs a client 5 ms
+    try:
+        return _make_file(path)
+    except OSError as error:
+        raise unusable(f"the key file {path} cannot be made", error) from None
+
+
+def users_key() -> Key:
+    """Give the key that a client uses without --key: the user's own, made where there is none, or $ORCHA_KEY_FILE.
+
+    Raises ConfigurationError as `load_or_make_key` does, and where $ORCHA_KEY_FILE names no file: a key that a client
+    made there could be no service's.
+    """
+    path = key_path()
+    if not os.environ.get(KEY_VARIABLE):
+        return load_or_make_key(path)
+    try:
+        return load_key(path)
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{KEY_VARIABLE} names {path}, which is not there: start the service with it, which makes it"
+        ) from None
+
+
+def _make_file(path: str) -> Key:
+    key = make_key()
+    new = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            os.write(descriptor, key.text.encode() + b"\n")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.link(new, path)  # like O_EXCL it never replaces another's, but the file is whole when it appears
+    except FileExistsError:
+        return load_key(path)  # another process was faster
+    finally:
+        os.unlink(new)  # noqa: PTH108
+    return key
+
+
+def _check_file(path: str, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigurationError(f"{path} is no file: move it away, and a new key is made")
+    if found.st_uid != os.geteuid():
+        raise ConfigurationError(
+            f"{path} belongs to uid {found.st_uid}, and a key is its owner's alone: "
+            "set ORCHA_HOME to a folder of your own"
+        )
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise ConfigurationError(f"others may read {path} (mode {stat.S_IMODE(found.st_mode):04o}): chmod 600 {path}")
+
+
+def _parse_made(text: str) -> Key:
+    import base64
+
+    key_id, _, secret = text.removeprefix(PREFIX).partition(".")
+    if not 0 < len(key_id) <= 32 or not _ID_CHARACTERS.issuperset(key_id):
+        raise ValueError("its id is not 1 to 32 letters, digits, - and _")
+    if len(secret) != 43 or not _ID_CHARACTERS.issuperset(secret):
+        raise ValueError("its secret is not 43 characters of base64url")
+    key = Key(key_id, base64.urlsafe_b64decode(secret + "="))
+    if key.text != text:
+        raise ValueError("its secret has bits beyond 256")
+    return key
+
+
+def _stretch(text: str) -> Key:
+    import hashlib
+    import hmac
+
+    secret = hashlib.scrypt(text.encode(), salt=b"orcha text key 1", **_SCRYPT)
+    name = hmac.digest(secret, b"orcha key id", "sha256")
+    return Key("t" + _base64url(name)[:12], secret, weak=len(text) < WEAK_BELOW)
+
+
+def _base64url(data: bytes) -> str:
+    import base64
+
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

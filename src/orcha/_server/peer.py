@@ -1,0 +1,48 @@
+"""Somebody who came in, as the service sees him."""
+
+from __future__ import annotations
+
+import itertools
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orcha._protocol.handshake import Admission
+    from orcha._server.connection import Connection
+
+_ids = itertools.count(1)
+
+
+class Peer:
+    """An authenticated client's connection."""
+
+    __slots__ = ("attempt", "connection", "id", "identity", "is_other", "role", "transport")
+
+    def __init__(self, connection: Connection, admission: Admission, transport: str) -> None:
+        self.id = next(_ids)
+        """Never used again."""
+        self.identity = admission.identity
+        """`uid:<n>`, `key:<id>` where no kernel knows the user, or `attempt`."""
+        self.role = admission.role
+        """"owner" may do everything; "attempt" may Put and Finish for its `attempt` only; others come from tables."""
+        self.attempt = admission.attempt
+        """(sequence number, attempt number) of an "attempt", else None."""
+        self.is_other = admission.is_other
+        """It is another user's than the service's own and root's, and came in by the key."""
+        self.transport = transport
+        """"unix" or "tls"."""
+        self.connection = connection
+        """For the loop thread only."""
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that were sent to it and that it has not taken yet; from any thread, and a moment old."""
+        return self.connection.backlog
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it has let so much lie that it is being cut off: nothing more is read for it."""
+        return self.connection.is_lost
+
+    def __repr__(self) -> str:
+        """Name it."""
+        return f"<Peer {self.id} {self.identity} over {self.transport}>"

@@ -1,0 +1,128 @@
+"""Ports: a client never connects to itself, and a service waits for what a killed one has not let go of yet."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from orcha._client import connecting
+from orcha._client.dial import dial
+from orcha._protocol.endpoint import Endpoint
+from orcha._server import listening
+from orcha.exceptions import EndpointInUseError, OrchaConnectionError
+
+IN_A_NET = """
+import fcntl, socket, struct, sys
+from orcha._client.connecting import connect_tcp
+
+with socket.socket() as sock:  # netdevice(7): have the loopback up
+    fcntl.ioctl(sock, 0x8914, struct.pack("16sh14x", b"lo", 0x41))
+first, last = sys.argv[1:]
+open("/proc/sys/net/ipv4/ip_local_port_range", "w").write(f"{first} {last}")
+for _ in range(20):
+    try:
+        connect_tcp("127.0.0.1", int(first), 5)
+    except OSError as error:
+        print(type(error).__name__, flush=True)
+with socket.socket() as listener:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", int(first)))
+    listener.listen()
+    with connect_tcp("127.0.0.1", int(first), 5) if first != last else socket.socket():
+        print("listens")
+"""
+
+
+@pytest.fixture
+def dead_port():
+    """Give a port of the ephemeral range on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    assert connecting.is_ephemeral(port)
+    return port
+
+
+@pytest.mark.parametrize(("last", "error"), [(45001, "OSError"), (45002, "ConnectionRefusedError")])
+def test_where_the_kernel_has_no_other_port_to_give_a_client_does_not_reach_itself(last, error):
+    namespace = ["unshare", "--net", "--map-root-user"] if os.geteuid() else ["unshare", "--net"]
+    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no network namespace may be made here")
+    command = [*namespace, sys.executable, "-c", IN_A_NET, "45001", str(last)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout.split() == [error] * 20 + ["listens"]
+
+
+def test_a_port_that_would_be_the_clients_own_is_changed(monkeypatch, dead_port):
+    class Socket(socket.socket):
+        def bind(self, address):
+            taken.append(self)
+            super().bind(("127.0.0.1", dead_port) if len(taken) == 1 else address)
+
+    taken = []
+    monkeypatch.setattr(connecting.socket, "socket", Socket)
+    with pytest.raises(ConnectionRefusedError):
+        connecting.connect_tcp("127.0.0.1", dead_port, 5)
+    assert len(taken) == 2
+
+
+def test_a_dead_port_of_that_range_is_no_service_and_stays_free(orcha_home, dead_port):
+    endpoint = Endpoint("127.0.0.1", dead_port)
+    for _ in range(50):
+        with pytest.raises(OrchaConnectionError, match="no service answers"):
+            dial(endpoint)
+    for listener in listening.listen_tcp(endpoint):
+        listener.close()
+
+
+@pytest.fixture
+def taken():
+    """Give a process that listens, and its port."""
+    code = (
+        "import socket, sys; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield process, int(process.stdout.readline())
+        process.kill()
+
+
+def test_a_port_that_is_let_go_of_in_a_moment_is_waited_for(monkeypatch, taken):
+    process, port = taken
+    looks = []
+
+    def look_again(_):
+        looks.append(1)
+        if len(looks) == 3:
+            process.kill()
+            process.wait()
+
+    monkeypatch.setattr(listening.time, "sleep", look_again)
+    for listener in listening.listen_tcp(Endpoint("127.0.0.1", port)):
+        listener.close()
+    assert len(looks) == 3
+
+
+def test_who_keeps_a_port_is_named(taken):
+    process, port = taken
+    with pytest.raises(EndpointInUseError) as refused:
+        listening.listen_tcp(Endpoint("127.0.0.1", port))
+    assert refused.value.exit_code == 69
+    told = rf"127.0.0.1:{port} is taken by another program \(pid {process.pid}, python.*\): end that first, or choose"
+    assert re.match(told, str(refused.value))
+
+
+def test_a_port_of_a_process_that_hangs_at_its_end_is_given_up_in_time(monkeypatch, taken):
+    process, port = taken
+    process.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr(listening, "is_ending", lambda _: True)
+    monkeypatch.setattr(listening.time, "sleep", lambda _: None)
+    clock = iter(range(1000))
+    monkeypatch.setattr(listening.time, "monotonic", lambda: next(clock))
+    with pytest.raises(EndpointInUseError, match=f"pid {process.pid}"):
+        listening.listen_tcp(Endpoint("127.0.0.1", port))
