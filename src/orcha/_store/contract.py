@@ -107,7 +107,7 @@ class Store(Protocol):
         ...
 
     def forget_incarnations(self, epochs: Iterable[int]) -> None:
-        """Drop the records of earlier starts whose leftovers have been swept."""
+        """Drop the records of earlier starts whose leftovers have been swept; the last start stays."""
         ...
 
     def next_seq(self) -> int:

@@ -65,9 +65,10 @@ class MemoryStore:
         return incarnation, earlier
 
     def forget_incarnations(self, epochs: Iterable[int]) -> None:
-        """Drop the records of earlier starts whose leftovers have been swept."""
+        """Drop the records of earlier starts whose leftovers have been swept; the last start stays."""
         for epoch in epochs:
-            self._incarnations.pop(epoch, None)
+            if epoch != self._epoch:
+                self._incarnations.pop(epoch, None)
 
     def next_seq(self) -> int:
         """Give the lowest sequence number never used so far, also by rows deleted since."""

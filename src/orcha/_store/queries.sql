@@ -249,4 +249,5 @@ INSERT INTO incarnation (nonce, boot_id, uid, started) VALUES (?1, ?2, ?3, ?4) R
 SELECT epoch, nonce, boot_id, uid, started FROM incarnation WHERE epoch < ?1 ORDER BY epoch;
 
 -- name: forget_incarnations
-DELETE FROM incarnation WHERE epoch IN (SELECT value FROM json_each(?1));
+DELETE FROM incarnation
+WHERE epoch IN (SELECT value FROM json_each(?1)) AND epoch < (SELECT max(epoch) FROM incarnation);

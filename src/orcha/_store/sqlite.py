@@ -132,7 +132,7 @@ class SqliteStore(asides.Asides):
 
     @_guarded
     def forget_incarnations(self, epochs: Iterable[int]) -> None:
-        """Drop the records of earlier starts whose leftovers have been swept."""
+        """Drop the records of earlier starts whose leftovers have been swept; the last start stays."""
         gone = json.dumps(list(epochs))
         self._with_reserve(lambda: self._ask("forget_incarnations", gone))
 
