@@ -484,6 +484,35 @@ def test_stop_does_not_wait_for_who_does_not_read(answering, links, uvloop):
     assert running.left.get(timeout=30) is peer
 
 
+@LOOPS
+def test_a_socket_that_cannot_be_removed_stays_and_the_stop_ends(answering, links, monkeypatch, uvloop):
+    running = answering(uvloop=uvloop)
+    path, unlink = running.endpoint.socket_path, os.unlink
+
+    def refuse(name, **options):
+        if name == path:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), name)
+        unlink(name, **options)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    running.server.stop(30)
+    assert not running.server._thread.is_alive()
+    assert running.notes == [f"the socket {path} stays behind: Read-only file system"]
+    with pytest.raises(OrchaConnectionError, match="no service answers"):
+        links(running.endpoint)
+
+
+def test_a_loop_that_does_not_end_is_told_and_left_behind(answering, monkeypatch):
+    monkeypatch.setattr(server_module, "_LOOP_MAY_TAKE", 0.01)
+    running = answering()
+    held = threading.Event()
+    running.server.call_soon(held.wait)
+    running.server.stop(0.0)
+    assert running.notes == ["the thread orcha-loop has not ended within 0.51 seconds: it is left behind"]
+    held.set()
+    running.server._thread.join()
+
+
 def test_stop_before_start_does_nothing(orcha_home):
     server = Server(ServerSettings(Endpoint("127.0.0.1", 0)), print, print)
     assert server.filenos() == []

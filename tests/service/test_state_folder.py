@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -320,3 +321,23 @@ def test_output_that_changed_on_the_disk_is_told_missing(serve, connect):
     before = next(place for place, (one, other) in enumerate(zip(text, shown.stdout, strict=False)) if one != other)
     assert before > 0
     assert text.endswith(shown.stdout[before:])
+
+
+READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"'
+"""Makes a folder read-only for those who look names up in it; what is open already stays open."""
+
+
+def test_a_service_whose_folder_becomes_read_only_says_so_and_ends_when_it_is_asked_to(serve):
+    apart = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
+    if subprocess.run([*apart, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False).returncode:
+        pytest.skip("nobody may mount a disk here")
+    service = serve(start=False)
+    service.command = [*apart, *service.command]
+    service.start()
+    inside = ["nsenter", "--target", str(service.process.pid), "--mount", *(["--user"] if os.geteuid() else [])]
+    subprocess.run([*inside, "sh", "-c", READ_ONLY, "sh", str(service.home)], check=True)
+    assert service.stop() == 0
+    assert "orcha.sock stays behind: Read-only file system" in service.stderr()
+    assert service.run("ps").returncode == 69
+    service.start()
+    assert service.run("ps").returncode == 0

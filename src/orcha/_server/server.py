@@ -39,6 +39,8 @@ _REST = 0.1
 _NO_DESCRIPTOR = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 """What `accept` says where it will go on by itself once others have closed something."""
 _LAST_WORDS = 0.5
+_LOOP_MAY_TAKE = 10.0
+"""Seconds beyond the others that the loop thread may take to end: a machine can be that busy."""
 _SHARED = {
     False: "shared: whoever has the key may do everything here, and all that they ask for runs as {}",
     True: "shared: whoever has the key may use what plugins serve here, which runs as {}; commands are root's alone",
@@ -185,12 +187,20 @@ class Server:
         return [descriptor for descriptor in descriptors if descriptor >= 0]
 
     def stop(self, timeout: float = 2.0) -> None:
-        """Send what is queued, `timeout` seconds at most, then close everything; safe to call again."""
+        """Send what is queued, `timeout` seconds at most, then close everything; safe to call again.
+
+        Where the loop thread does not end, that is reported, and the thread is left behind.
+        """
         if not hasattr(self, "_thread"):
             return
         with contextlib.suppress(RuntimeError):  # the loop is closed: it has stopped
             self._loop.call_soon_threadsafe(self._begin_stop, timeout)
-        self._thread.join()
+        bound = timeout + _LAST_WORDS + _LOOP_MAY_TAKE
+        self._thread.join(bound)
+        if self._thread.is_alive():
+            self.settings.report(
+                f"the thread {self._thread.name} has not ended within {bound:g} seconds: it is left behind", None
+            )
 
     def _enqueue(self, batch: Iterable[tuple[Peer, bytes | None]]) -> None:
         self._outbox.append(batch)
@@ -375,6 +385,7 @@ class Server:
         if self._stopping:
             return
         self._stopping = True
+        self._loop.call_later(timeout, self._abort_all)  # first: the loop ends whatever goes wrong below
         self._set_readers(on=False)
         self._close_listeners()
         self._flush()
@@ -382,7 +393,6 @@ class Server:
         if not self._hall.connections:
             self._loop.stop()
             return
-        self._loop.call_later(timeout, self._abort_all)
         for connection in list(self._hall.connections):
             connection.close(linger=timeout)
 
@@ -396,10 +406,14 @@ class Server:
             listener.close()
         self._listeners = {}
         path = self.settings.endpoint.socket_path
-        with contextlib.suppress(FileNotFoundError):
-            if self._socket_inode is not None and os.lstat(path).st_ino == self._socket_inode:
+        inode, self._socket_inode = self._socket_inode, None
+        try:
+            if inode is not None and os.lstat(path).st_ino == inode:
                 os.unlink(path)  # noqa: PTH108
-        self._socket_inode = None
+        except FileNotFoundError:
+            pass
+        except OSError as error:  # the disk may be read-only by now; nobody listens there all the same
+            self.settings.report(f"the socket {path} stays behind: {error.strerror}", None)
 
 
 def _turn_away(sock: socket.socket, hall: Hall) -> None:
