@@ -514,7 +514,7 @@ HEAVY = ("msgspec", "ssl", "hashlib", "hmac", "asyncio", "cryptography", "pathli
 def test_a_client_on_the_unix_socket_imports_nothing_heavy_before_its_first_message(answering):
     running = answering()
     code = (
-        "import sys; from orcha._protocol import frames, values; from orcha._client.dial import dial; "
+        "import sys; from orcha._client import client; from orcha._client.dial import dial; "
         "from orcha._protocol.endpoint import Endpoint; "
         f"link = dial(Endpoint('127.0.0.1', {running.server.port}, {running.endpoint.folder!r})); "
         f"print(link.transport, [name for name in {HEAVY!r} if name in sys.modules]); link.close()"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from orcha._protocol.unix import with_short_path
+from orcha._protocol.endpoint import with_short_path
 from orcha.exceptions import OrchaError
 from orcha.interfaces import Message
 from orcha.utils.private import UnsafeStateError, check_folder, make_folder, open_file, unlink

@@ -5,8 +5,8 @@ from __future__ import annotations
 from orcha import properties
 from orcha._client.client import Client
 from orcha._client.pending import Request
+from orcha._protocol.endpoint import client_place
 from orcha._protocol.messages import Cancel, Item, Resize, Verdict
-from orcha._protocol.place import client_place
 from orcha.exceptions import OrchaError
 from orcha.utils.place import place_of
 

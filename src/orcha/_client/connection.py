@@ -42,7 +42,7 @@ class Link:
         """Whether the service is another user's, as far as the kernel knows, or on another machine."""
         if self._tls is None:
             return False
-        from orcha._protocol.ends import owner_of_peer
+        from orcha._protocol.socket_ends import owner_of_peer
 
         try:
             return owner_of_peer(self.sock) != os.geteuid()

@@ -11,9 +11,10 @@ from dataclasses import replace
 from orcha import properties
 from orcha._client.connecting import connect_tcp
 from orcha._client.connection import RECEIVE, Link, time_left
+from orcha._protocol.endpoint import with_short_path
 from orcha._protocol.frames import FrameError
 from orcha._protocol.handshake import NOBODY, TLS, UNIX, ClientHandshake, HandshakeError, check_turned_away
-from orcha._protocol.unix import peer_credentials, with_short_path
+from orcha._protocol.socket_ends import peer_credentials
 from orcha.exceptions import AuthenticationError, OrchaConnectionError
 
 TYPE_CHECKING = False
@@ -141,8 +142,8 @@ def _is_ours(folder: str, path: str) -> bool:
 
 
 def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, allow_weak: bool) -> Link:
-    from orcha._protocol.ends import name_of
     from orcha._protocol.keys import check_strength
+    from orcha._protocol.socket_ends import name_of
 
     deadline = time.monotonic() + timeout
     try:
@@ -208,7 +209,7 @@ def _check_owner(sock: socket.socket, endpoint: Endpoint, keys: _Keys) -> None:
 
     TLS has been spoken, so that a process has accepted the connection; whose it is, the kernel knows.
     """
-    from orcha._protocol.ends import owner_of_peer
+    from orcha._protocol.socket_ends import owner_of_peer
 
     if keys.may_be_anothers:
         return

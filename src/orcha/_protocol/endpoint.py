@@ -1,4 +1,4 @@
-"""Where a service is: its address and port, and the folder that holds what it keeps and its Unix socket."""
+"""Where a service is: its address and port, and the folder with its database, its output and its Unix socket."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ from dataclasses import dataclass, replace
 from orcha.exceptions import ConfigurationError
 from orcha.utils.paths import named_path
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SYSTEM_FOLDER = "/var/lib/orcha"
-"""Where a service keeps its folders that runs without a home."""
+"""Where a service without a home keeps its folders."""
 KEY_VARIABLE = "ORCHA_KEY_FILE"
 """Names the key file, where it is not the user's own."""
 DEFAULT = "default"
 """Name of the folder of a user's default service."""
+_MAX_SOCKET_PATH_BYTES = 107
+"""Longest path in a Unix socket's address: unix(7), sun_path without its last byte."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """An address and a port, and the folder of the service there; without an address it has its Unix socket alone.
+    """An address and a port, and the folder of the service there; without an address, its Unix socket alone.
 
     Raises ConfigurationError for an address that cannot name a folder, and for a port outside 0 to 65535.
 
@@ -67,7 +73,7 @@ class Endpoint:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it can be reached from this machine only, hence without TLS."""
+        """Whether the service can be reached from this machine only."""
         return not self.address or is_loopback(self.address)
 
     @property
@@ -108,6 +114,33 @@ class Endpoint:
         return Endpoint("", 0, os.path.dirname(path), ())  # noqa: PTH120 - pathlib costs a client 5 ms
 
 
+def service_place(address: str, port: int, *, named: bool) -> Endpoint:
+    """Give the endpoint of ``orcha serve``, whose address and port come from :func:`orcha.utils.place.place_of`.
+
+    Where nobody named an address or a port this is the default service, on its Unix socket alone. With port 0 this is
+    the default service too, and it listens on a free port besides. Any other port is a service of its own.
+    """
+    if not named:
+        return Endpoint("", 0, default_folder())
+    return Endpoint(address, port) if port else Endpoint(address, free_port(address), default_folder())
+
+
+def client_place(address: str, port: int, *, named: bool, plugin: bool) -> Endpoint:
+    """Give the endpoint that a client looks for, whose address and port come from :func:`orcha.utils.place.place_of`.
+
+    Where nobody named an address or a port, a plugin's client looks for the plugin's own service before the default
+    one, and the built-in verbs for the default one first.
+    """
+    if not port:
+        return Endpoint("", 0, default_folder(), with_system(default_folder())[1:])
+    if named:
+        return Endpoint(address, port)
+    own, default = with_system(endpoint_folder(address, port)), with_system(default_folder())
+    if plugin:
+        return Endpoint(address, port, elsewhere=(*own[1:], *default))
+    return Endpoint("", 0, default[0], (*default[1:], *own))
+
+
 def is_loopback(address: str) -> bool:
     """Tell whether an address is one of this machine's loopback: 127.0.0.0/8, ::1, or the name localhost.
 
@@ -140,6 +173,22 @@ def with_system(folder: str) -> tuple[str, ...]:
     """Give a folder in the user's own home of Orcha, and the one of that name of a service without a home."""
     system = f"{SYSTEM_FOLDER}/{os.path.basename(folder)}"  # noqa: PTH119 - pathlib costs a client 5 ms
     return (folder,) if "ORCHA_HOME" in os.environ or system == folder else (folder, system)
+
+
+def with_short_path(path: str, use: Callable[[str], object]) -> None:
+    """Call `use` with a Unix socket's path, or with a shorter one where that path does not fit a socket's address.
+
+    The short path leads through the folder's descriptor: /proc/self/fd, proc(5).
+    """
+    if len(os.fsencode(path)) <= _MAX_SOCKET_PATH_BYTES:
+        use(path)
+        return
+    folder, name = os.path.split(path)
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        use(f"/proc/self/fd/{descriptor}/{name}")
+    finally:
+        os.close(descriptor)
 
 
 def free_port(address: str) -> int:

@@ -10,6 +10,11 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
+from orcha._protocol import codes
+
+Kind = codes.Kind
+Verdict = codes.Verdict
+
 Token = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 """Names a petition for its client: 16 bytes, of which the first six are milliseconds since 1970."""
 ChannelId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
@@ -260,30 +265,6 @@ class Stop(_Message, tag=21, frozen=True):
 # --- from the service ------------------------------------------------------------------------------------------------
 
 
-class Verdict:
-    """What became of a Submit's item, or of a request. Numbers are the protocol."""
-
-    OK = 0
-    ACCEPTED = 1
-    """Kept: no crash loses it any more."""
-    KNOWN = 2
-    """This token is a petition already; its final value comes (again) on its channel."""
-    REFUSED = 3
-    """Not kept, and the same again would be refused too: the reason says why."""
-    BUSY = 4
-    """Not kept; try again later: the reason says why."""
-    STOPPING = 5
-    """Not kept: the service is stopping."""
-    GONE = 6
-    """The attempt or channel is over or unknown: what was sent changes nothing."""
-    UNKNOWN = 7
-    """No such petition, function or verb."""
-    RAISED = 8
-    """The called function raised, or the service failed at this message: the reason says what."""
-    DENIED = 9
-    """This connection may not do that."""
-
-
 class Result(NamedTuple):
     """What became of one position of a Submit."""
 
@@ -308,18 +289,6 @@ class Reply(_Message, tag=34, frozen=True):
     verdict: int
     value: bytes | None = None
     reason: str | None = None
-
-
-class Kind:
-    """What a record of a channel is. Numbers are stored: never renumber."""
-
-    VALUE = 0
-    NOTICE = 1
-    """A line for people, put by the service; handed out as a str."""
-    FINAL = 2
-    """None or an int."""
-    CLOSED = 3
-    """Nothing comes after it."""
 
 
 class Record(NamedTuple):

@@ -1,4 +1,4 @@
-"""From bytes to values. Nothing in the bytes names code that runs: unknown classes stay dicts."""
+"""From bytes to values. Nothing in the bytes names code to run: instances of unknown classes arrive as dicts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     MakeChannel = Callable[[bytes], Any]
 
 _TEXT = frozenset((str,))
-_ID = 16
+_ID_BYTES = 16
 
 
 class _Box:
-    """An extension that holds values, not opened yet: how deep it lies is known only to the walk over the whole."""
+    """An extension that holds values and is not opened yet: only the walk over the whole value knows its depth."""
 
     __slots__ = ("body", "code")
 
@@ -33,8 +33,16 @@ _NESTED = frozenset((list, dict, tuple, _Box))
 _BOXED = frozenset((Code.TUPLE, Code.SET, Code.CHANNEL, Code.INSTANCE, Code.PAIRS))
 
 
-def decode(data: bytes | memoryview, channel: MakeChannel | None) -> Any:
-    """Give the value whose bytes these are; raises ValueError where they are none."""
+def decode(data: bytes | memoryview, channel: MakeChannel | None = None) -> Any:
+    r"""Give the value of these bytes.
+
+    For each channel in the value `channel` is called with the channel's id of 16 bytes; the returned object stands in
+    the channel's place. Raises ValueError where these are not the bytes of a value, or where the value holds a channel
+    and `channel` is None.
+
+    >>> decode(b'\x81\xa7counter\x03')
+    {'counter': 3}
+    """
     value = _unpack(data)
     kind = type(value)
     if kind not in _NESTED or (kind is dict and _TEXT.issuperset(map(type, value)) and _is_flat(value, channel)):
@@ -43,11 +51,11 @@ def decode(data: bytes | memoryview, channel: MakeChannel | None) -> Any:
 
 
 def _is_flat(extras: dict[str, Any], channel: MakeChannel | None) -> bool:
-    """Tell whether a dict holds nothing nested; a channel directly in it is made on the way."""
+    """Tell whether a dict holds nothing nested; channels directly in the dict are made on the way."""
     for key, value in extras.items():
         kind = type(value)
         if kind in _NESTED:
-            if kind is not _Box or value.code != Code.CHANNEL or channel is None or len(value.body) != _ID:
+            if kind is not _Box or value.code != Code.CHANNEL or channel is None or len(value.body) != _ID_BYTES:
                 return False
             extras[key] = channel(bytes(value.body))
     return True
@@ -61,7 +69,7 @@ def _unpack(data: bytes | memoryview) -> Any:
 
 
 def _extension(code: int, body: memoryview) -> Any:
-    """Make what an extension stands for, unless it holds values itself."""
+    """Make the value of an extension; an extension that holds values itself becomes a box."""
     if code in _BOXED:
         return _Box(code, body)
     data = bytes(body)
@@ -87,7 +95,7 @@ _decode = msgspec.msgpack.Decoder(ext_hook=_extension).decode
 
 
 class _Walk:
-    """Opens the boxes of one value, and counts how deep they lie."""
+    """Opens the boxes of one value, and limits how deep they are nested."""
 
     __slots__ = ("_channel",)
 
@@ -95,7 +103,7 @@ class _Walk:
         self._channel = channel
 
     def restore(self, value: Any, left: int, *, key: bool = False) -> Any:
-        """Give the value that was meant, of which `left` containers may be inside one another."""
+        """Give the value with its boxes opened; `left` more containers may be nested in the value."""
         kind = type(value)
         if kind not in _NESTED:
             return value
@@ -151,7 +159,7 @@ class _Walk:
     def _make_channel(self, body: memoryview) -> Any:
         if self._channel is None:
             raise ValueError("no value: it holds a channel, which only a petition or its client can have")
-        if len(body) != _ID:
+        if len(body) != _ID_BYTES:
             raise ValueError(f"no value: a channel's id of {len(body)} bytes")
         return self._channel(bytes(body))
 
@@ -170,7 +178,7 @@ class _Walk:
 
 
 def _make_instance(cls: Any, content: Any) -> Any:
-    """Build an instance of a registered class by calling it: its own checks hold."""
+    """Build an instance of a registered class by calling the class, so that the class's own checks hold."""
     if issubclass(cls, Enum):
         return cls(content)
     import dataclasses

@@ -1,4 +1,4 @@
-"""From values to bytes: what msgpack cannot say by itself becomes an extension."""
+"""From values to bytes: what msgpack has no type for becomes an extension."""
 
 from __future__ import annotations
 
@@ -20,14 +20,39 @@ if TYPE_CHECKING:
 
 pack = msgspec.msgpack.Encoder().encode
 
-_NATIVE_KEYS = frozenset((type(None), bool, int, float, str, bytes))
+_SCALARS = frozenset((type(None), bool, int, float, str, bytes))
+"""Types that msgpack has itself, and that are hashable: they need no preparation, and are keys as they are."""
 _TEXT = frozenset((str,))
-_CHANNEL_ID = 16
-_SHOWN = 60
+_ID_BYTES = 16
+_MAX_SHOWN_CHARACTERS = 60
+"""Length of a value's text in an error."""
+
+
+def encode(value: Any, path: str = "extras") -> bytes:
+    r"""Give the bytes of a value.
+
+    Subclasses of the types that a value may have arrive as those types. An enum's member arrives as its value and a
+    dataclass's instance as a dict, unless the class is registered on both sides (`register`).
+
+    Raises TypeError for a value of any other type, ValueError for a lone surrogate and for more than 32 nested
+    containers; both errors name the place of the value, which begins with `path`.
+
+    >>> encode({"counter": 3})
+    b'\x81\xa7counter\x03'
+    """
+    kind = type(value)
+    if kind in _SCALARS or (
+        kind is dict and _TEXT.issuperset(map(type, value)) and _SCALARS.issuperset(map(type, value.values()))
+    ):
+        try:
+            return pack(value)
+        except (OverflowError, ValueError):
+            pass  # an int beyond 64 bits becomes an extension, and for an invalid value the place has to be found
+    return pack(prepare(value, path))
 
 
 class _UnsendableError(Exception):
-    """What cannot be sent, on its way out of the containers around it: each adds where in it that lies."""
+    """A value cannot be sent. On its way out of the nested containers each container adds the place inside it."""
 
     def __init__(self, kind: type[TypeError | ValueError], what: str) -> None:
         super().__init__(what)
@@ -42,7 +67,7 @@ class _UnsendableError(Exception):
 
 
 def prepare(value: Any, path: str) -> Any:
-    """Give what msgpack can say of a value; raises TypeError and ValueError as `values.encode` does."""
+    """Give a value that msgpack can encode; raises TypeError and ValueError as `encode` does."""
     try:
         return _prepare(value, MAX_DEPTH)
     except _UnsendableError as error:
@@ -51,13 +76,13 @@ def prepare(value: Any, path: str) -> Any:
 
 
 def _prepare(value: Any, left: int) -> Any:
-    """Prepare a value, of which `left` containers may be inside one another."""
+    """Prepare a value in which `left` more containers may be nested."""
     handler = _HANDLERS.get(type(value))
     return _prepare_other(value, left) if handler is None else handler(value, left)
 
 
 def _prepare_key(value: Any, left: int) -> Any:
-    """Prepare what has to be hashable again where it arrives: a dict's key, or a member of a set."""
+    """Prepare a dict's key, or a member of a set: the reader needs a hashable value."""
     if isinstance(value, tuple):
         return _tuple(value, left, _prepare_key)
     if isinstance(value, Enum) and name_of(type(value)) is None:
@@ -86,7 +111,7 @@ def _int(value: int, _left: int) -> Any:
 
 
 def _enter(left: int) -> int:
-    """Go into a container; gives how many more may be inside it."""
+    """Enter a container; give how many more containers may be nested in it."""
     if not left:
         raise _UnsendableError(ValueError, f"has more than {MAX_DEPTH} containers inside one another")
     return left - 1
@@ -97,7 +122,7 @@ def _list(value: Iterable[Any], left: int, prepare_item: Handler = _prepare) -> 
     items: list[Any] = []
     try:
         for item in value:
-            items.append(prepare_item(item, left))  # noqa: PERF401 - its length is the place of what cannot be sent
+            items.append(prepare_item(item, left))  # noqa: PERF401 - its length is the place of a value that cannot be sent
     except _UnsendableError as error:
         raise error.add(f"[{len(items)}]") from None
     return items
@@ -129,7 +154,7 @@ def _dict(value: dict[Any, Any], left: int) -> Any:
             items.append(_prepare(item, left))
         except _UnsendableError as error:
             raise error.add(f"[{_short(key)}]") from None
-    if _NATIVE_KEYS.issuperset(map(type, keys)):
+    if _SCALARS.issuperset(map(type, keys)):
         return dict(zip(keys, items, strict=True))
     return Ext(Code.PAIRS, pack([part for pair in zip(keys, items, strict=True) for part in pair]))
 
@@ -142,9 +167,9 @@ def _key(key: Any, left: int) -> Any:
 
 
 def _prepare_other(value: Any, left: int) -> Any:
-    """Prepare what is not exactly of a type that values have, but can arrive as one."""
+    """Prepare a value whose exact type is not one that values have, but which can arrive as such a type."""
     channel = getattr(value, "__orcha_channel__", None)
-    if type(channel) is bytes and len(channel) == _CHANNEL_ID:
+    if type(channel) is bytes and len(channel) == _ID_BYTES:
         return Ext(Code.CHANNEL, channel)
     if (name := name_of(type(value))) is not None:
         content = _prepare(value.value, left) if isinstance(value, Enum) else _fields(value, left)
@@ -162,7 +187,7 @@ def _prepare_other(value: Any, left: int) -> Any:
 
 
 def _library_type(value: Any) -> Ext | None:
-    """Say a value of one of the library's types; where its module is not imported, it is not of that type."""
+    """Encode a datetime, UUID or path. A module that was not imported cannot have made the value."""
     datetime, uuid, pathlib = (sys.modules.get(name) for name in ("datetime", "uuid", "pathlib"))
     if datetime is not None and isinstance(value, datetime.datetime):
         return Ext(Code.DATETIME, datetime.datetime.isoformat(value).encode())
@@ -205,7 +230,7 @@ def _short(value: Any) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+    return text if len(text) <= _MAX_SHOWN_CHARACTERS else text[: _MAX_SHOWN_CHARACTERS - 3] + "..."
 
 
 _HANDLERS: dict[type, Handler] = {

@@ -1,4 +1,4 @@
-"""What values.py's two halves agree on: the codes of msgpack extensions, and the classes whose instances may arrive."""
+"""What writer and reader of values agree on: codes of msgpack extensions, and classes whose instances may arrive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     C = TypeVar("C", bound=type[object])
 
 MAX_DEPTH = 32
-"""Lists, tuples, sets, dicts and instances inside one another."""
+"""How many lists, tuples, sets, dicts and instances may be nested in one another."""
 
 
 class Code:
@@ -44,8 +44,9 @@ _names: dict[type, str] = {}
 def register(cls: C) -> C:
     """Let instances of this dataclass or enum arrive as instances wherever the same class is registered.
 
-    Classes are known by `module:qualname`. Nothing is ever imported because of what arrived: where the class is not
-    registered, a dataclass's instance arrives as a dict and an enum's member as its value. Works as a decorator.
+    The wire names a class by `module:qualname`. The reader never imports a module because its name arrived: where the
+    class is not registered, a dataclass's instance arrives as a dict and an enum's member as its value. Works as a
+    decorator.
 
     Raises TypeError for any other class.
     """

@@ -9,7 +9,7 @@ import socket
 import stat
 import time
 
-from orcha._protocol.unix import with_short_path
+from orcha._protocol.endpoint import with_short_path
 from orcha._server import occupied
 from orcha.exceptions import ConfigurationError, EndpointInUseError
 from orcha.utils.holding import PATIENCE, is_ending

@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orcha._protocol.endpoint import Endpoint, key_path
-from orcha._protocol.ends import find_owner, name_of
 from orcha._protocol.frames import frame
 from orcha._protocol.handshake import BUSY, NO_PROOF, OK, STOPPING, TLS, UNIX, Credentials, Door, ServerHello
 from orcha._protocol.keys import Key, check_strength, keyring, load_or_make_key, parse_key
-from orcha._protocol.unix import peer_credentials
+from orcha._protocol.socket_ends import find_owner, name_of, peer_credentials
 from orcha._server.connection import Connection, Hall
 from orcha._server.limits import Limits, descriptor_limit
 from orcha._server.listening import listen_tcp, listen_unix

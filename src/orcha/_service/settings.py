@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
 
 from orcha import properties
-from orcha._protocol.ends import name_of
+from orcha._protocol.socket_ends import name_of
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces.policy import LONGEST
 

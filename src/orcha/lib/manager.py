@@ -236,7 +236,7 @@ class Manager(abc.ABC):
 
     def _reach(self) -> Remote:
         if self._remote is None:
-            from orcha._protocol.place import client_place
+            from orcha._protocol.endpoint import client_place
             from orcha.lib.remote import Remote
 
             endpoint = client_place(self.listen_address, self.port, named=self._named, plugin=True)

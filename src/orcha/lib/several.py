@@ -37,7 +37,7 @@ class Several:
 
     def __init__(self, managers: Mapping[str, Manager], broken: Mapping[str, str] | None = None) -> None:
         """Take them; nothing is started."""
-        from orcha._protocol.place import service_place
+        from orcha._protocol.endpoint import service_place
         from orcha.utils.place import place_of
 
         self._managers = dict(managers)
