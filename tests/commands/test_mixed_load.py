@@ -33,7 +33,7 @@ KILLS = int(os.environ.get("TEST_MIXED_KILLS", "16"))
 NOTED = 'echo "$1 start $ORCHA_ATTEMPT" >> "$2"; sleep $3; echo "$1 end $ORCHA_ATTEMPT" >> "$2"; exit $4'
 """Notes start and end of petition $1 in the ledger $2, and ends with $4 after $3 seconds."""
 WORKERS = 3
-KINDS = ("begin", "recover", "claim", "start", "end")
+KINDS = ("begin", "recover", "start", "end")
 POINTS = [f"{kind}.{when}-commit" for kind in KINDS for when in ("before", "after")]
 """Where a start of the service dies by chance."""
 

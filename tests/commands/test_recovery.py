@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import support.engine
-from orcha._core.changes import Changes, Transition
 from orcha._core.state import Outcome, State
 from orcha._store.sqlite import SqliteStore
 from orcha._supervisor.contract import Found, Lost, NotStarted
@@ -260,20 +262,49 @@ def test_one_of_which_nothing_proves_that_it_was_not_executed_goes_by_its_policy
     assert history[0]["executed"] is True
 
 
-def test_one_that_was_claimed_and_may_have_run_does_not_run_again(engine):
-    engine.engine.post(engine.engine.pause, True)
-    asked = engine.run()
-    wait_for(lambda: engine.store.page(states=ANY_STATE, limit=1), what="its row")
-    engine.stop()
-    store = SqliteStore(engine.folder)
-    seq = engine.row_in(store, asked).seq
-    store.commit(
-        Changes(transitions={seq: Transition(seq, 0, 1 << State.QUEUED, State.QUEUED, 0, 1.0, slot_held=True)})
-    )
-    store.close()
-    later = engine.open_another(unproven=True)
-    assert later.row(asked).outcome is Outcome.INTERRUPTED
-    assert later.row(asked).attempt == 1
+CLAIMED = Path(__file__).parents[1] / "store" / "fixtures" / "claimed.db"
+"""A database in which an older Orcha, of schema 6, claimed a command that waits: it may have been executed."""
+
+
+@pytest.fixture
+def claimed(folder, open_engine):
+    """Give a function that starts an engine on that database."""
+    shutil.copy(CLAIMED, folder / "orcha.db")
+    (folder / "orcha.db.clean").touch()
+    return open_engine
+
+
+def only_row(engine):
+    return engine.store.page(states=ANY_STATE, limit=2)[0]
+
+
+def ended_row(engine):
+    return wait_for(lambda: (row := only_row(engine)).state is State.ENDED and row, what="its end")
+
+
+def test_one_that_was_claimed_and_may_have_run_does_not_run_again(claimed):
+    row = ended_row(claimed(unproven=True))
+    assert (row.outcome, row.attempt) == (Outcome.INTERRUPTED, 1)
+
+
+def test_one_that_was_claimed_and_runs_goes_on(claimed):
+    spec = SimpleNamespace(seq=1, attempt=1, channel=b"\0\0\0\0\0\x01".ljust(16, b"\0"))
+    engine = claimed(found=(found(spec, pid=99, start_time=5.5, boot_id="boot"),))
+    wait_for(lambda: only_row(engine).state is State.RUNNING, what="RUNNING")
+    engine.commands.tell(ended(spec))
+    row = ended_row(engine)
+    assert (row.outcome, row.attempt) == (Outcome.SUCCEEDED, 1)
+    assert engine.commands.specs == []
+
+
+def test_one_that_was_claimed_and_was_not_executed_runs_as_its_next_attempt(claimed):
+    engine = claimed()
+    spec = engine.wait_for_spec(2)
+    engine.commands.tell(ended(spec))
+    row = ended_row(engine)
+    assert (row.outcome, row.attempt) == (Outcome.SUCCEEDED, 2)
+    history = json.loads(engine.store.commands([1])[1].history)
+    assert [(one["attempt"], one["executed"]) for one in history[:1]] == [(1, False)]
 
 
 def test_nothing_is_forgotten_or_killed_before_what_was_found_out_is_kept(engine, monkeypatch):

@@ -46,9 +46,9 @@ ANY = st.integers(0, 1000)
 class AnythingHappens(RuleBasedStateMachine):
     """Every rule is one thing that may happen to a service at any moment."""
 
-    @initialize(hot=st.integers(1, 4), plans=st.lists(PLANS, max_size=5), claiming=st.booleans())
-    def begin(self, hot, plans, claiming):
-        self.world = World(hot, claiming=claiming)
+    @initialize(hot=st.integers(1, 4), plans=st.lists(PLANS, max_size=5))
+    def begin(self, hot, plans):
+        self.world = World(hot)
         self.seen = Seen()
         self.tokens = []
         for plan, identity in zip(plans, IDS[1:], strict=False):
@@ -85,16 +85,6 @@ class AnythingHappens(RuleBasedStateMachine):
     @precondition(lambda self: self.world.machine.live)
     def release(self, which):
         self.world.machine.release(self.world.find(self.pick(self.world.machine.live, which)))
-
-    @rule(which=ANY)
-    @precondition(lambda self: self.world.machine.records)
-    def claim(self, which):
-        self.world.claim(self.pick(self.world.machine.records.values(), which))
-
-    @rule(which=ANY)
-    @precondition(lambda self: self.world.claims)
-    def unclaim(self, which):
-        self.world.unclaim(self.pick(self.world.claims, which))
 
     @rule(which=ANY)
     @precondition(lambda self: self.tokens)

@@ -37,7 +37,7 @@ class FakeCommands:
         """Start."""
         self.specs.append(spec)
 
-    def more(self, seconds: float) -> list[Event]:
+    def more(self) -> list[Event]:
         """Have told all."""
         return []
 

@@ -7,7 +7,6 @@ from collections import Counter
 from orcha._core.record import Phase, Record
 from orcha._core.retrying import is_decided
 from orcha._core.state import OnInterrupt, Outcome, State
-from orcha._service.recovery import is_claimed
 from orcha._store.contract import Row
 from support.simulated import World
 from support.simulated_hooks import CAPACITY
@@ -52,7 +51,7 @@ def attempts_only_rise(world: World, seen: Seen) -> None:
 
 def queued_means_never_executed(world: World, _: Seen) -> None:
     for row in world.store.all_rows():
-        if row.state is State.QUEUED and not row.slot_held:
+        if row.state is State.QUEUED:
             assert not world.on_starts[row.seq, row.attempt + 1]
             assert not world.executed[row.seq, row.attempt + 1]
 
@@ -122,9 +121,6 @@ def a_command_is_executed_once_an_attempt_and_ends_before_the_next(world: World,
         row = rows[seq]
         if command.end is not None:  # nothing of it lives: it waits to be forgotten
             continue
-        if is_claimed(row):
-            assert attempt == row.attempt + 1, f"attempt {attempt} lives, and {row.attempt + 1} is claimed"
-            continue
         assert row.attempt == attempt, f"attempt {row.attempt} while attempt {attempt} lives"
         assert command.lost or row.state in RUNS, f"a command lives, and its petition is {row.state.name}"
 
@@ -151,7 +147,7 @@ def _holds_a_slot(world: World, row: Row) -> bool:
     record = world.machine.records.get(row.seq)
     ends = record is not None and is_decided(record)
     runs = row.state in RUNS and row.seq not in world.machine.leaving
-    return runs or ends or (row.slot_held and not is_claimed(row))
+    return runs or ends or row.slot_held
 
 
 def a_slot_is_held_while_anything_of_the_attempt_lives(world: World, _: Seen) -> None:

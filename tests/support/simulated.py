@@ -17,7 +17,6 @@ from orcha._core.retry import Tries
 from orcha._core.retrying import is_decided
 from orcha._core.state import Outcome, State
 from orcha._service.loading import record_of
-from orcha._service.recovery import is_claimed
 from orcha._store.contract import Row
 from orcha._store.memory import MemoryStore
 from orcha.exceptions.store import StoreFull, TokenKnown
@@ -69,9 +68,8 @@ class World(HookSide):
 
     store: SimulatedStore
 
-    def __init__(self, hot: int = 4, *, claiming: bool = False) -> None:
+    def __init__(self, hot: int = 4) -> None:
         self.hot = hot
-        self.claiming = claiming
         self.time = 1000.0
         self.acked: dict[bytes, int] = {}
         self.verdicts: dict[int, str] = {}
@@ -92,9 +90,6 @@ class World(HookSide):
         self.tombstones: set[bytes] = set()
         self.over: list[Attempt] = []
         """Commands whose end is kept with the next transaction."""
-        self.new_claims: list[Record] = []
-        self.claims: dict[int, int] = {}
-        """The attempts that are claimed, by sequence."""
 
     # --- clients ------------------------------------------------------------------------------------------------
 
@@ -146,19 +141,6 @@ class World(HookSide):
             self.machine.changes.tombstones.append((token, self.time + 600))
         elif row.state is not State.ENDED and row.seq not in self.machine.changes.transitions:
             assert self.cancel(row.id), "a live row has no live petition"
-
-    def claim(self, record: Record) -> None:
-        """Claim a command that waits."""
-        if self.machine.claim(record):
-            self.new_claims.append(record)
-
-    def unclaim(self, seq: int) -> None:
-        """Take a claim back."""
-        del self.claims[seq]
-        self.new_claims = [new for new in self.new_claims if new.seq != seq]
-        record = self.machine.records.get(seq)
-        if record is not None:
-            self.machine.unclaim(record)
 
     # --- limits and stop ----------------------------------------------------------------------------------------
 
@@ -314,18 +296,14 @@ class World(HookSide):
 
     def commit(self, *, dies: str | None = None) -> None:
         """Keep what has gathered, then do what is due; `dies` before or after keeping it."""
-        if self.claiming:
-            self._claim_heads()
         changes, effects, finals = self.machine.take()
         for final in finals:
             self._append_final(final)
         self._flush(changes)
-        effects = [effect for effect in effects if not self._begins_at_once(effect)]
         if dies == "before":
             raise Crash
         if changes:
             effects = self._keep(changes, effects)
-        self._note_claims(changes)
         if dies == "after":
             raise Crash
         for effect in effects:
@@ -333,29 +311,6 @@ class World(HookSide):
         for key in self.over:
             self.commands.pop(key, None)
         self.over = []
-
-    def _note_claims(self, changes: Changes) -> None:
-        """Note what is claimed now: what was started with the same transaction is not."""
-        new, self.new_claims = self.new_claims, []
-        kept = {record.seq: changes.transitions[record.seq] for record in new if record.seq in changes.transitions}
-        self.claims |= {
-            seq: step.attempt + 1 for seq, step in kept.items() if step.slot_held and step.state is State.QUEUED
-        }
-
-    def _claim_heads(self) -> None:
-        """Claim as many of the first ones as run."""
-        for _, seq, _ in self.machine.waiting.head(len(self.machine.granted)):
-            if seq not in self.claims and seq in self.machine.records:
-                self.claim(self.machine.records[seq])
-
-    def _begins_at_once(self, effect: Effect) -> bool:
-        """Start what was claimed."""
-        do, record, _ = effect
-        if do is not Do.ON_START or self.claims.pop(record.seq, None) != record.attempt:
-            return False
-        record.run = record.seq, record.attempt
-        self.start_at_once(record)
-        return True
 
     def _append_final(self, final: Final) -> None:
         record = final.record
@@ -431,8 +386,6 @@ class World(HookSide):
                 assert crashed, f"an orderly stop leaves an on_finish owed: {row}"
                 self.recovered.add((row.seq, row.attempt))
             record = record_of(row)
-            if is_claimed(row):
-                row = self._recover_claim(row, record)  # noqa: PLW2901
             losses = self._losses_of(row, record)
             if losses is None:
                 continue
@@ -464,24 +417,11 @@ class World(HookSide):
             if command.end is not None and not (row.attempt == key[1] and row.state in LIVE):
                 del self.commands[key]
 
-    def _recover_claim(self, row: Row, record: Record) -> Row:
-        """Take a claimed command; one that nothing is found of was not executed, and its attempt begins anew."""
-        key = row.seq, row.attempt + 1
-        begun = key in self.commands
-        self.machine.recover_claim(record, begun=begun)
-        if not begun:
-            self.on_starts.pop(key, None)
-            return row._replace(slot_held=False)
-        self.recovered.add(key)
-        return row._replace(state=State.STARTING, attempt=record.attempt, slot_held=False)
-
     def _losses_of(self, row: Row, record: Record) -> int | None:
         """Adopt a command that lives; of any other tell how often in a row it was lost before it was executed."""
         key = row.seq, row.attempt
         known = self.store.commands([row.seq]).get(row.seq)
-        claimed = self.machine.changes.commands.get(row.seq)
-        attempt = claimed.attempt if claimed is not None else known.attempt if known is not None else None
-        if attempt != row.attempt or row.state not in LIVE:
+        if known is None or known.attempt != row.attempt or row.state not in LIVE:
             return 0
         command = self.commands.get(key)
         if command is not None and not command.lost:
@@ -491,7 +431,7 @@ class World(HookSide):
             return None
         self.commands.pop(key, None)
         executed = command.executed if command is not None else row.state is not State.STARTING
-        return 0 if executed else max(1, known.losses if known is not None else 0)
+        return 0 if executed else max(1, known.losses)
 
     def _rest(self, owed: list[Record]) -> set[int]:
         begun = self.machine.changes.commands

@@ -171,10 +171,6 @@ class HookSide:
             return []
         return [machine.records[key[1]] for key in machine.waiting.head(HEADS)]
 
-    def start_at_once(self, record: Record) -> None:
-        """Call on_start of a claimed command before the transaction of its start."""
-        self._came_of(self._call(Call("start", record)))
-
     def hook_step(self) -> None:
         """Make the next call of the visit; after the last one ask those that wait, and be over."""
         visit = self.visit
@@ -269,8 +265,7 @@ class HookSide:
     def _note_on_start(self, record: Record) -> None:
         key = record.seq, record.attempt
         (row,) = self.store.rows([record.seq])
-        claimed = row.state is State.QUEUED and row.slot_held
-        assert row.attempt + claimed == record.attempt, "on_start without a kept intent"
+        assert row.attempt == record.attempt, "on_start without a kept intent"
         assert record.state is State.STARTING, "on_start of a petition that was cancelled"
         assert record.seq not in self.never, "on_start of a petition that was cancelled before"
         assert record.petition is not None, "on_start of a petition that was not made again"

@@ -7,7 +7,7 @@ engine keeps `changes` in one transaction and performs `effects` only after that
 state                   what ends it
 ======================  ==================================================================================
 converting (no state)   `accept`, `refuse`
-QUEUED                  `start` (its condition said yes), `cancel`, `break_`, its queue limit; `claim` does not
+QUEUED                  `start` (its condition said yes), `cancel`, `break_`, its queue limit
 HELD                    `cancel`, `break_`; `release` (a person said that it may run again), as QUEUED
 STARTING                `finish`, `returned`, `start_failed`, `cancel`, its time limit; a command: `running`, as RUNNING
                         (one that is tried again is QUEUED then, and rests until nothing of the attempt is left)
@@ -17,8 +17,8 @@ ENDED                   never
 ======================  ==================================================================================
 
 The rows of an attempt's own reports are in `ending`, of what is tried again in `retrying`, those of commands in
-`commanding`, of cancels and limits in `cancelling`, claims of those that wait in `claiming`, and what they share in
-`ledger`.
+`commanding`, of cancels and limits in `cancelling`, of decisions about waiting petitions in `holding`, and what they
+share in `ledger`.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING
 
 from orcha._core.cancelling import Cancelling
 from orcha._core.changes import Changes, CommandStep, NewChannel, NewPetition, RetryStep
-from orcha._core.claiming import Claiming
 from orcha._core.codes import CANCELLED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
 from orcha._core.effects import Do, Effect
+from orcha._core.holding import Holding
 from orcha._core.ledger import QUEUED
 from orcha._core.record import Cancellation, Key, Phase, Record
 from orcha._core.recover import Recovered, on_interrupt_state, recover
@@ -49,7 +49,7 @@ _REJECTED = Outcome.REJECTED
 _ENDED, _HELD, _QUEUED, _STARTING = State.ENDED, State.HELD, State.QUEUED, State.STARTING
 
 
-class Machine(Cancelling, Claiming):
+class Machine(Cancelling, Holding):
     """All live petitions of one manager, and what is to be kept and done about them."""
 
     # --- acceptance ---------------------------------------------------------------------------------------------

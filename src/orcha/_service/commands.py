@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 CANCELLED, SHUTDOWN, HURRIED = "cancelled", "shutdown", "cancelled at once"
 """Why a command is ended from here."""
 APART_LINE = "orcha: it goes on under another build of Orcha: what it writes from now on is not passed on, its end is\n"
-GATHER = 0.001
-"""Seconds for which a transaction waits for the end of one more short command."""
 CANNOT = 125
 """Code of a command that could not be handed over."""
 
@@ -111,11 +109,10 @@ class CommandRunner:
 
     def _more(self) -> bool:
         """Handle what shims have said since, so that it goes into the same transaction; False for nothing."""
-        waits = self._engine.claims.gather()
-        if self._commands is None or (self._looked and not waits):
+        if self._commands is None or self._looked:
             return False
         self._looked = True
-        events = self._commands.more(GATHER if waits else 0.0)
+        events = self._commands.more()
         self._handle(events)
         return bool(events)
 
@@ -281,7 +278,6 @@ class CommandRunner:
         if event.survivors:
             text = "petition %s: nothing could kill these of its processes: %s"
             self._engine.report(logging.ERROR, text, record.key, event.survivors)
-        self._engine.claims.note_end(event.usage.wall)
         due = self._due(record, seen)
         if due is not None and (why := self._engine.standard_input.why_not_again(record)) is not None:
             self._say(record, f"orcha: it is not tried again: {why}\n")
@@ -471,8 +467,8 @@ class CommandRunner:
         self._engine.timers.at(until, rise)
 
     def settle(self) -> None:
-        """Be done with a batch; where others are about to start, what is held back goes with them."""
-        if self._commands is not None and not self._engine.claims.are_kept:
+        """Be done with a batch."""
+        if self._commands is not None:
             self._commands.settle()
 
     # --- the end ------------------------------------------------------------------------------------------------

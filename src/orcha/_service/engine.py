@@ -21,7 +21,6 @@ from orcha._service import faults
 from orcha._service.actions import ActionPool, Run
 from orcha._service.answering import encoded, obey
 from orcha._service.channels import ChannelBook
-from orcha._service.claims import Claims
 from orcha._service.commands import CommandRunner
 from orcha._service.describe import explain
 from orcha._service.ending import Ending
@@ -111,7 +110,6 @@ class Engine:
         self.statistics = Statistics(time.time(), time.monotonic())
         self.visits = Visits(self)
         self.commands = CommandRunner(self)
-        self.claims = Claims(self)
         self.standard_input = StandardInput(self)
         self.ending = Ending(self)
         self.retention = Retention(self)
@@ -230,9 +228,7 @@ class Engine:
 
     def commit(self) -> None:
         """Keep what changed, in one transaction, then have the effects."""
-        self.claims.add()
         changes, effects, finals = self.machine.take()
-        effects = self.claims.begin(effects)
         for final in finals:
             append_final(self, final)
         if self.channels.scarce or not self.store.has_reserve:
@@ -242,7 +238,6 @@ class Engine:
             self.keeping.postpone_flags(changes)
         if changes:
             effects = self.keeping.keep(changes, effects)
-            self.claims.note_kept(changes)
             self._uncounted = changes
         for do, record, detail in effects:
             perform(self, do, record, detail)

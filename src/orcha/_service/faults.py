@@ -6,7 +6,7 @@
     holds petitions in STARTING, before their on_start, while that file exists.
 
 The points are ``<kind>.before-commit`` and ``<kind>.after-commit`` of a transaction that keeps something of a kind:
-``accept``, ``claim``, ``start``, ``cancel``, ``end``, ``again`` (an interrupted one waits again), ``put``, ``hook``,
+``accept``, ``start``, ``cancel``, ``end``, ``again`` (an interrupted one waits again), ``put``, ``hook``,
 ``tombstone``, ``prune``, ``recover``, ``begin`` (a start of the service).
 Beside them: ``begin.after-sweep``, ``begin.after-forget``;
 ``output.before-write`` and ``output.after-write`` of output beyond the store's share; ``prune.before-unlink``;
@@ -56,13 +56,10 @@ def kinds_of(changes: Changes) -> list[str]:
     states = {step.state for step in changes.transitions.values()} | {new.state for new in changes.petitions}
     found = {
         "accept": bool(changes.petitions),
-        "claim": any(step.state is State.QUEUED and step.slot_held for step in changes.transitions.values()),
         "start": State.STARTING in states,
         "cancel": State.CANCELLING in states,
         "end": State.ENDED in states,
-        "again": any(
-            step.state in (State.QUEUED, State.HELD) and not step.slot_held for step in changes.transitions.values()
-        ),
+        "again": bool(states & {State.QUEUED, State.HELD}),
         "put": bool(changes.appends),
         "hook": bool(changes.flags),
         "tombstone": bool(changes.tombstones),

@@ -28,11 +28,6 @@ LIVE = (State.STARTING, State.RUNNING, State.CANCELLING)
 """States in which an attempt may live."""
 
 
-def is_claimed(row: Row) -> bool:
-    """Tell whether the next attempt of a waiting command may have been executed."""
-    return row.state is State.QUEUED and row.slot_held
-
-
 def recover_all(engine: Engine) -> None:
     """Bring every petition of its managers to a known place, in one transaction; then load what waits."""
     machine = engine.machine
@@ -66,8 +61,6 @@ class _Recovery:
         self._owed: dict[int, Record] = {}
         self.resting: set[int] = set()
         """Petitions that wait for their time, by sequence."""
-        self._begun: set[int] = set()
-        """Claimed ones that may have been executed, by sequence."""
 
     @property
     def owed(self) -> list[Record]:
@@ -76,18 +69,14 @@ class _Recovery:
 
     def take(self, rows: list[Row]) -> None:
         """Bring one manager's unfinished petitions to a known place."""
-        commands = self._engine.store.commands([row.seq for row in rows if row.state in LIVE or row.slot_held])
+        commands = self._engine.store.commands([row.seq for row in rows if row.state in LIVE])
         groups = self._engine.store.groups([row.seq for row in rows])
         needs = self._engine.store.needs([row.seq for row in rows])
         for row in rows:
             record = record_of(row)
             record.group = groups.get(row.seq)
             record.needs = needs.get(row.seq)
-            command = commands.get(row.seq)
-            if is_claimed(row):
-                self._bring(*self._claimed(record, row, command))
-            else:
-                self._bring(record, row, command)
+            self._bring(record, row, commands.get(row.seq))
 
     def _bring(self, record: Record, row: Row, command: CommandRow | None) -> None:
         ended = self._found.get((row.seq, row.attempt)) if row.state is State.ENDED and row.slot_held else None
@@ -111,19 +100,6 @@ class _Recovery:
         due = retrying.due_of(self._engine, row)
         if self._engine.machine.recovered(record, **flags, losses=losses, due=due, failure=failure):
             self._owed[row.seq] = record
-
-    def _claimed(self, record: Record, row: Row, command: CommandRow | None) -> tuple[Record, Row, CommandRow | None]:
-        """Tell of a claimed command whether it may have been started."""
-        attempt = row.attempt + 1
-        begun = (row.seq, attempt) in self._found or self._engine.commands.may_have_run(row, attempt)
-        machine = self._engine.machine
-        machine.recover_claim(record, begun=begun)
-        if not begun:
-            return record, row._replace(slot_held=False), None
-        known = (command.retries, command.losses, command.history) if command is not None else (0, 0, None)
-        self._begun.add(row.seq)
-        row = row._replace(state=State.STARTING, attempt=attempt, slot_held=False, started=machine.now)
-        return record, row, CommandRow(row.seq, attempt, None, None, None, None, 0, None, *known)
 
     def _lost(self, row: Row, command: CommandRow, there: Found | None) -> int:
         """Tell how many attempts in a row were lost before they were executed; 0 if this one may have run.
@@ -152,7 +128,7 @@ class _Recovery:
         """Let those that wait for their next attempt's time go on to do so."""
         engine = self._engine
         due = retrying.resting(engine)
-        for row in engine.store.rows([seq for seq in due if seq not in self._begun]):
+        for row in engine.store.rows(list(due)):
             record = self._owed.get(row.seq) or record_of(row)
             if record.state is State.QUEUED and engine.managers.serves(row.manager):
                 record.why = told(row.attempt, None, due[row.seq])
@@ -180,4 +156,4 @@ def _turn_away(seq: int, attempt: int, engine: Engine, *, over: bool) -> None:
 
 def _is_of(row: Row, attempt: int) -> bool:
     """Tell whether this is an attempt that the petition may have now."""
-    return row.attempt + 1 == attempt if is_claimed(row) else row.attempt == attempt and row.state in LIVE
+    return row.attempt == attempt and row.state in LIVE

@@ -51,8 +51,6 @@ class Settings:
     """Whether running commands go on when the service stops in good order, and are found at its next start."""
     log_runs: bool = False
     """Whether the log has a line for what begins and one for what ends."""
-    claims: bool = True
-    """Whether short commands may start before the transaction that says so (decision 10)."""
     keep_input: int = 64 << 20
     """Bytes of standard input that are kept of a command that may be executed again."""
     keep_age: float = 7 * DAY
@@ -75,7 +73,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
     """Give the settings of a service at `endpoint`, those of the environment included.
 
     ``ORCHA_STORE`` (``sqlite`` or ``memory``), ``ORCHA_HOOK_DEADLINE``, ``ORCHA_STOP_GRACE``, ``ORCHA_ABANDON_AFTER``,
-    ``ORCHA_KEEP_COMMANDS``, ``ORCHA_LOG_RUNS`` and ``ORCHA_CLAIMS`` (1 or 0),
+    ``ORCHA_KEEP_COMMANDS``, and ``ORCHA_LOG_RUNS`` (1 or 0),
     ``ORCHA_KEEP_INPUT`` (bytes), ``ORCHA_KEEP_AGE``, ``ORCHA_KEEP_COUNT``, ``ORCHA_KEEP_LEAST``: seconds, except the
     count. ``ORCHA_SLOTS``:
     ``GROUP=N,...``, also ``none`` and ``forget`` for N. ``ORCHA_RESOURCES``: ``NAME=N,...``. ``ORCHA_REACHED_AS``:
@@ -111,7 +109,6 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
         abandon_after=_number("ORCHA_ABANDON_AFTER", 10.0),
         keep_commands=durable and bool(_number("ORCHA_KEEP_COMMANDS", 1)),
         log_runs=bool(_number("ORCHA_LOG_RUNS", properties.systemd or properties.in_background)),
-        claims=bool(_number("ORCHA_CLAIMS", 1)),
         keep_input=int(_number("ORCHA_KEEP_INPUT", 64 << 20)),
         keep_age=_number("ORCHA_KEEP_AGE", 7 * DAY),
         keep_count=int(_number("ORCHA_KEEP_COUNT", 10_000)),

@@ -51,7 +51,6 @@ class Stopping:
         faults.reach("stop.begin")
         engine.drain(reason)
         engine.journal.stops(reason)
-        engine.claims.take_back()
         grace = 0.0 if now else engine.settings.stop_grace
         engine.timers.at(time.monotonic() + grace, self._interrupt)
         self._look()

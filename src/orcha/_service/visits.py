@@ -92,14 +92,6 @@ class Visits:
         if record.timeout is not None and not record.command:
             engine.ending.limit_run(record)
 
-    def start_at_once(self, records: list[Record]) -> None:
-        """Have on_start called here and now, for commands of the built-in managers, whose hooks never take long."""
-        visit = Visit([new_tuple(Call, (ON_START, record, None)) for record in records], [], [], None)
-        self.hooks.perform_here(visit)
-        for _, record, error, _, value in visit.results:
-            record.extras = None
-            self._started(record, error, called=value is not False)
-
     def on_finish(self, record: Record) -> None:
         """Have on_finish called, unless its on_start is stuck: then after that came back."""
         if record.petition is None:

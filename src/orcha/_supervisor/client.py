@@ -361,9 +361,9 @@ class Commands:
             if events:
                 self._on_events(events)
 
-    def more(self, seconds: float) -> list[Event]:
+    def more(self) -> list[Event]:
         """See the contract."""
-        return self._listen(seconds)
+        return self._listen(0.0)
 
     def _listen(self, timeout: float | None) -> list[Event]:
         ready = self._epoll.poll(timeout)

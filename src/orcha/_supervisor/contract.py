@@ -298,8 +298,8 @@ class Commands(Protocol):
         """Have what executes commands started before the first comes; a line says so where that cannot be."""
         ...
 
-    def more(self, seconds: float) -> list[Event]:
-        """Give the events that have come since, or come next within so many seconds.
+    def more(self) -> list[Event]:
+        """Give the events that have come since.
 
         Only on the thread, and while, it tells of others.
         """

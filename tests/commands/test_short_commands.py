@@ -1,4 +1,4 @@
-"""Short commands start before the transaction that says so: killed anywhere, each is executed once."""
+"""Short commands: where the service dies, each is executed once, and none before its start is kept."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 
 from orcha._client.channel import new_identity
 from orcha._core.codes import INTERRUPTED_CODE
+from orcha._core.state import State
 from orcha._protocol import values
 from orcha._protocol.messages import Item
-from orcha._service.recovery import is_claimed
 from orcha._store.sqlite import SqliteStore
 from orcha.interfaces import Message
 from support.changes import ANY_STATE
@@ -27,7 +27,7 @@ from support.waiting import wait_for
 SHORT = 'echo "$ORCHA_ID start $ORCHA_ATTEMPT" >> "$1"; echo "$ORCHA_ID"; echo "$ORCHA_ID end" >> "$1"; exit 3'
 """Notes its start and its end in the ledger $1."""
 COUNT = 60
-POINTS = [f"{kind}.{when}-commit" for kind in ("claim", "start", "end") for when in ("before", "after")]
+POINTS = [f"{kind}.{when}-commit" for kind in ("start", "end") for when in ("before", "after")]
 
 
 def noted(ledger, word):
@@ -68,8 +68,8 @@ def rows(service):
         store.close()
 
 
-def claimed(service):
-    return {name for name, row in rows(service).items() if is_claimed(row)}
+def queued(service):
+    return {name for name, row in rows(service).items() if row.state is State.QUEUED}
 
 
 @pytest.mark.slow
@@ -92,32 +92,33 @@ def test_killed_where_something_is_kept_each_is_executed_once(serve, connect, tm
 
 
 def killed_before_a_start(serve, connect, ledger):
-    """Give a service that died where a start was about to be kept, its channels, and which petitions were claimed."""
+    """Give a service that died where a start was about to be kept, its channels, and which petitions are queued."""
     environment = {"ORCHA_COMMANDS": "1", "ORCHA_CRASH": "start.before-commit:5"}
     service = serve(COMMANDS, environment=environment)
     queues = send_short(connect(service), ledger, 20)
     assert service.wait_for_end() == -signal.SIGKILL
     service.environment.pop("ORCHA_CRASH")
-    return service, queues, claimed(service)
+    return service, queues, queued(service)
 
 
 @pytest.mark.slow
-def test_what_is_claimed_runs_before_it_is_kept_that_it_does(serve, connect, tmp_path):
-    """The service dies before the transaction of a start: the command runs on, and the row says that it waits."""
+def test_where_the_service_dies_before_a_start_is_kept_nothing_of_it_was_executed(serve, connect, tmp_path):
     ledger = tmp_path / "ledger"
     service, queues, waiting = killed_before_a_start(serve, connect, ledger)
-    wait_for(lambda: waiting & set(noted(ledger, "end")), what="the end of one that is kept as waiting")
+    kill_all(processes_of(service.home))
+    assert waiting
+    assert not waiting & set(noted(ledger, "start"))
     service.start()
-    check_short(queues, ledger)
+    codes = {f"s{number}": everything(queue).code for number, queue in enumerate(queues)}
+    assert {codes[name] for name in waiting} == {3}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("claims", ["1", "0"])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_killed_at_random_moments_each_is_executed_once(serve, connect, tmp_path, seed, claims):
+def test_killed_at_random_moments_each_is_executed_once(serve, connect, tmp_path, seed):
     chance = random.Random(seed)
     ledger = tmp_path / "ledger"
-    service = serve(COMMANDS, environment={"ORCHA_CLAIMS": claims, "ORCHA_COMMANDS": "3"})
+    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "3"})
     queues = send_short(connect(service), ledger, 200)
     for _ in range(8):
         enough = len(noted(ledger, "end")) + chance.randrange(1, 12)
@@ -152,20 +153,8 @@ def test_beside_a_plugin_s_petitions_each_is_executed_once(serve, connect, tmp_p
     check_short(queues, ledger)
 
 
-def test_a_service_that_stops_leaves_no_claim(serve, connect, tmp_path):
-    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "2", "ORCHA_STOP_GRACE": "0"})
-    client = connect(service)
-    messages, queues = short_ones(client, tmp_path / "ledger", 400)
-    client.send_many(messages)
-    everything(queues[0])
-    assert service.stop() == 0
-    assert not claimed(service)
-    service.start()
-    everything(queues[-1])
-
-
 @pytest.mark.slow
-def test_after_a_power_cut_nobody_knows_whether_what_was_claimed_was_executed(serve, connect, tmp_path):
+def test_after_a_power_cut_what_was_queued_is_known_not_to_have_been_executed(serve, connect, tmp_path):
     ledger = tmp_path / "ledger"
     service, queues, waiting = killed_before_a_start(serve, connect, ledger)
     assert waiting
@@ -173,7 +162,7 @@ def test_after_a_power_cut_nobody_knows_whether_what_was_claimed_was_executed(se
     service.start()
     codes = {f"s{number}": everything(queue).code for number, queue in enumerate(queues)}
     interrupted = {name for name, code in codes.items() if code == INTERRUPTED_CODE}
-    assert waiting <= interrupted
+    assert not waiting & interrupted
     assert all(codes[name] == 3 for name in codes.keys() - interrupted)
     assert max(Counter(noted(ledger, "start")).values()) == 1
 
