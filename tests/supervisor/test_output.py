@@ -11,7 +11,7 @@ import pytest
 from world import World, box_path, boxes
 
 from orcha._supervisor import box
-from orcha._supervisor.contract import KILL, ROTATE, TRUNCATE, Ended, Output, Span
+from orcha._supervisor.contract import KILL, ROTATE, TRUNCATE, Ended, Output, Span, UnkeptPiece
 from orcha._supervisor.output import FILES_AFTER, IN_MEMORY, LARGEST_CHUNK
 from support.waiting import wait_for
 
@@ -104,6 +104,43 @@ def test_what_is_beyond_the_limit_is_dropped_and_counted(world: World, amount: i
     assert (ended.code, ended.why, ended.dropped) == (3, None, amount - amount // 2)
 
 
+def test_what_is_beyond_the_limit_is_passed_on_and_the_command_waits_for_that(open_world) -> None:
+    world = open_world(acknowledge=False)
+    size = 12 << 20
+    script = BYTES + f"for _ in range({size >> 16}): os.write(1, block)"
+    key = world.start(sys.executable, "-c", script, output_limit=1 << 20)
+    while not (world.of(key) and isinstance(world.of(key)[-1], Ended)):
+        world.commands.took(*key, max(numbered(world, key), default=0))
+        seen = len(world.of(key))
+        world.until(lambda seen=seen: len(world.of(key)) > seen)
+    found = unkept_pieces(world, key)
+    assert len(world.output(key)) == 1 << 20
+    assert world.output(key) + b"".join(piece.data or b"" for piece in found) == block() * (size // len(block()))
+    ends = [piece.offset + piece.length for piece in found]
+    assert [piece.offset for piece in found] == [0, *ends[:-1]]
+    assert world.end(key).dropped == ends[-1] == size - (1 << 20)
+    world.commands.forget(*key)
+
+
+def test_where_nobody_reads_along_nothing_is_held_and_what_is_lost_is_told_in_one_piece(open_world) -> None:
+    world = open_world(acknowledge=False)
+    script = BYTES + "os.write(1, block * 2); os.read(0, 1)\nfor _ in range(320): os.write(1, block)"
+    key = world.start(sys.executable, "-c", script, output_limit=10, stdin="pipe")
+    world.until(lambda: sum(piece.length for piece in unkept_pieces(world, key)) == (128 << 10) - 10)
+    world.commands.read(*key, anybody=False)
+    world.commands.write(*key, 0, b"x")
+    ended = world.end(key)
+    *_, last = unkept_pieces(world, key)
+    assert (last.data, last.offset, last.length) == (None, (128 << 10) - 10, 320 << 16)
+    assert (ended.code, ended.dropped) == (0, (322 << 16) - 10)
+    world.commands.forget(*key)
+
+
+def unkept_pieces(world: World, key: tuple[int, int]) -> list[UnkeptPiece]:
+    chunks = [chunk for event in world.of(key) if isinstance(event, Output) for chunk in event.chunks]
+    return [chunk.data for chunk in chunks if isinstance(chunk.data, UnkeptPiece)]
+
+
 def test_the_limit_counts_both_streams(world: World) -> None:
     key = world.run("sh", "-c", "printf 12345; printf 67890 >&2; printf x", output_limit=10)
     assert len(world.output(key, 1)) + len(world.output(key, 2)) == 10
@@ -146,6 +183,8 @@ def test_a_full_disk_ends_no_command(open_world, folder: Path) -> None:
     (folder / "output").rmdir()
     (folder / "output").write_text("in the way")
     key = world.start(sys.executable, "-c", BYTES + "for _ in range(32): os.write(1, block)")
+    world.until(lambda: world.of(key))
+    world.commands.read(*key, anybody=False)
     world.until(lambda: world.of(key) and isinstance(world.of(key)[-1], Ended))
     ended = world.end(key)
     assert ended.code == 0

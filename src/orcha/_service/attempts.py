@@ -13,7 +13,7 @@ from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, FAILED_CODE, INTERRUP
 from orcha._core.state import Outcome
 from orcha._protocol import losses
 from orcha._service.describe import cleaned
-from orcha._supervisor.contract import ROTATE, TRUNCATE, Spec
+from orcha._supervisor.contract import ROTATE, TRUNCATE, Spec, UnkeptPiece
 from orcha._supervisor.protocol import readable, to_text
 from orcha.utils import redact
 
@@ -84,8 +84,9 @@ class Attempt:
         """Remember the last of what it wrote, where a retry depends on that; what is in files only is left out."""
         if self.pattern:
             for chunk in chunks:
-                if isinstance(chunk.data, bytes):
-                    self.tails[chunk.stream] = (self.tails.get(chunk.stream, b"") + chunk.data)[-TAIL:]
+                data = chunk.data.data if isinstance(chunk.data, UnkeptPiece) else chunk.data
+                if isinstance(data, bytes):
+                    self.tails[chunk.stream] = (self.tails.get(chunk.stream, b"") + data)[-TAIL:]
 
     def note_end(self, at: float, what: dict[str, Any]) -> str:
         """Add this attempt to the history; give that as it is kept."""
@@ -169,6 +170,12 @@ def shown(record: Record, reason: str) -> str:
     return cleaned(reason.replace(program, redact.text(program)))
 
 
+def not_kept(row: CommandRow, attempt: int) -> int | None:
+    """Give how many bytes of an ended attempt were passed on only; None where that is not known."""
+    ended = next((one for one in _decode(row.history or "[]") if one["attempt"] == attempt), {})
+    return ended.get("placed", ended.get("dropped"))
+
+
 def dropped(record: Record, count: int) -> str:
     """Tell how much of its output was dropped, and why: `rotate` drops what was passed on before."""
     limit = getattr(record.petition, "output_limit", None)
@@ -188,6 +195,7 @@ def described(ended: Ended) -> dict[str, Any]:
         **ended.usage._asdict(),
         "dropped": ended.dropped,
         "survivors": ended.survivors,
+        **({"placed": ended.placed} if 0 < ended.placed < ended.dropped else {}),
     } | ({"kept" if ended.kept else "left_behind": [list(one) for one in ended.leftovers]} if ended.left else {})
 
 

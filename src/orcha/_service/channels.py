@@ -18,7 +18,8 @@ from orcha._protocol.messages import Gap, Gone, Kind, Record, Reset
 from orcha._protocol.values import encode as encode_value
 from orcha._service import faults, fitting
 from orcha._service.pace import Pace
-from orcha._service.spans import SPAN, Expander, has_pieces
+from orcha._service.spans import PASSED, SPAN, Expander, has_pieces
+from orcha._service.unkept_output import UnkeptOutput
 from orcha.exceptions.store import StoreFull
 
 if TYPE_CHECKING:
@@ -74,13 +75,23 @@ def _data(channel: bytes, first: int, records: bytes) -> bytes:
 class Follower:
     """How far one peer is with one channel."""
 
-    __slots__ = ("credit", "next", "peer")
+    __slots__ = ("credit", "is_slow", "next", "peer", "reads_along", "told_lost")
 
     def __init__(self, peer: Peer, index: int, credit: int) -> None:
         """Start at `index` with room for `credit` bytes."""
         self.peer = peer
         self.next = index
         self.credit = credit
+        self.reads_along = False
+        """Whether the follower keeps up: a command whose output is not kept waits for this follower."""
+        self.is_slow = False
+        """Whether a command has waited for it too long: no command does so again."""
+        self.told_lost = (0, 0, 0)
+        """The attempt (two numbers) whose output it lacked last, and the offset up to which a line has said so."""
+
+    def lost_to(self, seq: int, attempt: int) -> int:
+        """Return the offset up to which a line has told it that output of this attempt is lost."""
+        return self.told_lost[2] if self.told_lost[:2] == (seq, attempt) else 0
 
 
 class Channel:
@@ -127,6 +138,8 @@ class ChannelBook:
         self._report = report
         self.expander = Expander(lambda _channel, _piece: None)
         """What stands for output in files is put in its place by it on the way to followers."""
+        self.unkept = UnkeptOutput(self.known, later, lambda _seq, _attempt: None)
+        """Output that is passed on and not kept."""
         self._channels: dict[bytes, Channel] = {}
         self._dirty: list[Channel] = []
         self._delivery: list[tuple[Channel, int, int, bytes]] = []
@@ -306,9 +319,14 @@ class ChannelBook:
             for record in _blocks.decode(data):
                 if keep(record):
                     self.append(channel, record.kind, record.seq, record.payload)
-                elif record.kind in _OUTPUT:
+                elif record.kind in _OUTPUT or record.kind == PASSED:
                     channel.dropped += 1
         self.flush(changes)
+
+    def has_passed(self, changes: Changes) -> bool:
+        """Tell whether these changes append records of output that is not kept."""
+        appended = (_blocks.decode(append.data) for append in changes.appends)
+        return any(record.kind == PASSED for records in appended for record in records)
 
     # --- following ----------------------------------------------------------------------------------------------
 
@@ -329,6 +347,7 @@ class ChannelBook:
                 follower.next = first + count
                 follower.credit -= len(data)
                 self._send(follower.peer, frame)
+        self.unkept.settle()
 
     def follow(self, peer: Peer, channel: Channel, index: int, credit: int) -> None:
         """Send `peer` what there is from `index` on, and what comes."""
@@ -339,6 +358,8 @@ class ChannelBook:
         channel.followers[peer.id] = follower
         self._followed.setdefault(peer.id, set()).add(channel.id)
         self._catch_up(channel, follower)
+        follower.reads_along = follower.next >= channel.next
+        self.unkept.followed(channel.id)
 
     def unfollow(self, peer: Peer, channel: bytes) -> None:
         """Send no more of it."""
@@ -346,6 +367,7 @@ class ChannelBook:
         known = self._channels.get(channel)
         if known is not None:
             known.followers.pop(peer.id, None)
+        self.unkept.settle()
 
     def peer_gone(self, peer: Peer) -> None:
         """Forget whatever that peer followed."""
@@ -354,6 +376,7 @@ class ChannelBook:
             known = self._channels.get(channel)
             if known is not None:
                 known.followers.pop(peer.id, None)
+        self.unkept.settle()
 
     def credit(self, peer: Peer, channel: bytes, size: int) -> None:
         """Note that the peer has room for more."""
@@ -363,6 +386,7 @@ class ChannelBook:
             follower.credit = min(follower.credit + size, MOST_CREDIT)
             if follower.next < known.next:
                 self._catch_up(known, follower)
+                self.unkept.settle()
 
     def _catch_up(self, channel: Channel, follower: Follower) -> None:
         kept = channel.next - sum(count for c, _, count, _ in self._delivery if c is channel)
@@ -392,7 +416,10 @@ class ChannelBook:
         for record in _blocks.decode(data)[follower.next - first :]:
             if follower.credit <= 0:
                 return
-            encoded = _records.encode([self.expander.expanded(channel.id, record)])
+            if record.kind == PASSED:
+                encoded = _records.encode([self.unkept.expanded(channel.id, record, follower)])
+            else:
+                encoded = _records.encode([self.expander.expanded(channel.id, record)])
             self._send(follower.peer, _data(channel.id, follower.next, encoded))
             self.pace.note(follower.peer, len(encoded))
             follower.next += 1

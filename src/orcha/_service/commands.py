@@ -25,7 +25,19 @@ from orcha._service.describe import explain, outlived
 from orcha._service.groups import petition_name
 from orcha._service.loading import record_of
 from orcha._service.matching import Matching
-from orcha._supervisor.contract import APART, LOST, Ended, Gone, Lost, NotStarted, Output, Span, Started, Wrote
+from orcha._supervisor.contract import (
+    APART,
+    LOST,
+    Ended,
+    Gone,
+    Lost,
+    NotStarted,
+    Output,
+    Span,
+    Started,
+    UnkeptPiece,
+    Wrote,
+)
 from orcha._supervisor.leftover import left_behind
 
 if TYPE_CHECKING:
@@ -58,8 +70,8 @@ class CommandRunner:
         self._matching = Matching()
         self._outlived: dict[tuple[int, int], Lost] = {}
         """Losses whose consequence waits until nothing of the attempt lives."""
-        self._kept: dict[int, tuple[int, int]] = {}
-        """Attempts with the last chunk that the transaction in the making keeps, by sequence."""
+        self._kept: dict[int, tuple[int, int, bytes]] = {}
+        """Attempts with the last chunk that the transaction in the making keeps, and its channel, by sequence."""
         self._raw: RawFiles | None = None
         self._looked = False
         """Whether this batch has what shims had said when it began."""
@@ -87,6 +99,7 @@ class CommandRunner:
         if raw is not None:
             self._raw = raw
             self._engine.standard_input.keep_in(raw)
+            self._engine.channels.unkept.connect(self.reach, self._dropped)
             self._engine.channels.expander = spans.Expander(
                 lambda channel, piece: raw.read(channel, piece.seq, piece.attempt, piece.stream, *piece[3:])
             )
@@ -175,13 +188,14 @@ class CommandRunner:
             self._engine.machine.keep_command(attempt.step)
         if not self._kept:
             self._engine.after_batch(self._took)
-        self._kept[event.seq] = event.attempt, attempt.step.last_chunk
+        self._kept[event.seq] = event.attempt, attempt.step.last_chunk, record.channel
 
     def _took(self, _: Engine) -> None:
         """Acknowledge what is kept now."""
         kept, self._kept = self._kept, {}
-        for seq, (attempt, chunk) in kept.items():
-            self.reach().took(seq, attempt, chunk)
+        for seq, (attempt, chunk, channel) in kept.items():
+            if not self._engine.channels.unkept.delays(channel, seq, attempt, chunk):
+                self.reach().took(seq, attempt, chunk)
 
     def _append(self, record: Record, chunks: list[Chunk]) -> None:
         channels = self._engine.channels
@@ -190,7 +204,11 @@ class CommandRunner:
             return
         channel.bounded = False
         pieces = spans.Pieces(record.seq, record.attempt)
+        unkept: list[Chunk] = []
         for chunk in chunks:
+            if isinstance(chunk.data, UnkeptPiece):
+                unkept.append(chunk)
+                continue
             if isinstance(chunk.data, Span):
                 self._raw_of(record)
                 pieces.add(chunk.stream, chunk.data.offset, chunk.data.length)
@@ -200,6 +218,15 @@ class CommandRunner:
             channels.append(channel, Kind.VALUE, record.seq, values.encode((chunk.stream, chunk.data)))
         for payload in pieces.take():
             channels.append(channel, spans.SPAN, record.seq, payload)
+        for chunk in unkept:  # they come after all that is kept
+            assert isinstance(chunk.data, UnkeptPiece)
+            place = record.seq, record.attempt, chunk.number, chunk.stream
+            channels.append(channel, spans.PASSED, record.seq, channels.unkept.add(channel, *place, chunk.data))
+
+    def _dropped(self, seq: int, attempt: int) -> int | None:
+        """Give how much output of an attempt that is over was not kept."""
+        row = self._engine.store.commands([seq]).get(seq)
+        return attempts.not_kept(row, attempt) if row is not None else None
 
     def _raw_of(self, record: Record) -> None:
         """Know that the attempt has files."""
@@ -271,8 +298,8 @@ class CommandRunner:
         if outcome is Outcome.SUCCEEDED and self.attempt_of(record).is_cut:
             outcome, code, reason = attempts.CUT
         seen = RetryEnded(outcome, event.code, event.signal, found)
-        if event.dropped:
-            self._say(record, attempts.dropped(record, event.dropped))
+        if event.dropped > event.placed:
+            self._say(record, attempts.dropped(record, event.dropped - event.placed))
         if event.left:
             self._say(record, f"{attempts.left_behind(event)}\n")
         if event.survivors:
@@ -392,6 +419,8 @@ class CommandRunner:
         self._adopted.pop(seq, None)
         self._kept.pop(seq, None)  # who may forget all need not be told of a part
         self._engine.standard_input.over(seq)
+        channel = record.channel
+        self._engine.after_batch(lambda _: self._engine.channels.unkept.over(channel, seq, number))
         known = self._engine.machine.records.get(seq)
         if known is None or not known.survivors:  # a shim's box tells a later start what lives on
             self._engine.after_batch(lambda _: self.reach().forget(seq, number))

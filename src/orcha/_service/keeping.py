@@ -9,7 +9,7 @@ from orcha._core.changes import Changes
 from orcha._core.state import State
 from orcha._protocol.messages import Kind, Verdict
 from orcha._service import faults
-from orcha._service.spans import SPAN
+from orcha._service.spans import PASSED, SPAN
 from orcha.exceptions.store import ChannelKnown, StoreFull, TokenKnown
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ class Keeping:
         if not channels.scarce:
             channels.scarce = True
             channels.redo(changes, lambda record: record.kind not in (_VALUE, SPAN))
+        elif channels.has_passed(changes):
+            channels.redo(changes, lambda record: record.kind != PASSED)
         elif changes.deleted or changes.flags or _may_wait(changes):
             changes.deleted = []
             self._later(changes)

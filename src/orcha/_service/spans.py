@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 SPAN = 4
 """Kind of a stored record that names a piece of a file. Followers get a VALUE in its place. Never renumber."""
+PASSED = 5
+"""Kind of a stored record that names output which is not kept. Never renumber."""
 LONGEST = 128 * 1024
 """Bytes of one piece: what a follower gets as one value."""
 _encode = msgspec.msgpack.Encoder().encode
 _records = msgspec.msgpack.Decoder(list[Record]).decode
-_MARK = bytes((0x93, SPAN))
-"""How a record of that kind begins: an array of three, and the kind (msgpack)."""
+_MARKS = bytes((0x93, SPAN)), bytes((0x93, PASSED))
+"""How records of those kinds begin: an array of three, and the kind (msgpack)."""
+_KINDS = frozenset((SPAN, PASSED))
 
 
 class Piece(NamedTuple):
@@ -39,6 +42,11 @@ _decode = msgspec.msgpack.Decoder(Piece).decode
 def piece_of(payload: bytes) -> Piece:
     """Give what a SPAN record names."""
     return _decode(payload)
+
+
+def payload(piece: Piece) -> bytes:
+    """Give the payload of a record that names a piece."""
+    return _encode(piece)
 
 
 class Pieces:
@@ -76,7 +84,7 @@ class Pieces:
 
 def has_pieces(data: bytes) -> bool:
     """Tell whether some of these encoded records name pieces; a first look at the bytes spares most the decoding."""
-    return _MARK in data and any(record.kind == SPAN for record in _records(data))
+    return any(mark in data for mark in _MARKS) and any(record.kind in _KINDS for record in _records(data))
 
 
 class Expander:

@@ -167,16 +167,20 @@ class Attempt:
     def due(self) -> float:
         """Give the time of the next step that nobody else announces."""
         if self.phase == boxes.STARTED:
-            return min(self.ending.due, self._limits.due)
+            return min(self.ending.due, self._limits.due, self.output.unkept.due)
         if self.phase == boxes.ENDED:
             looks = time.monotonic() + LOOKS_AGAIN if self._unannounced else FOREVER
-            return min(self.leftovers.due, self.ending.due, looks)
+            return min(self.leftovers.due, self.ending.due, looks, self.output.unkept.due)
         if self.phase == boxes.DONE:
             return self._next_look
         return FOREVER
 
     def step(self) -> None:
         """Do what is due."""
+        held = self.output.unkept.is_full
+        if held:
+            self._limits.heard(time.monotonic())  # it would write, and may not
+        self.pipes.hold(held=held)
         if self.phase == boxes.STARTED:
             self._enforce()
         if self.phase == boxes.ENDED:
@@ -210,6 +214,7 @@ class Attempt:
             "usage": self.account.total(max(0.0, self.ended - self.started), self._peak),
             "last": self.output.last,
             "dropped": self.output.dropped,
+            "placed": self.output.unkept.size,
             "survivors": self.ending.survivors,
             "leftovers": self.leftovers.named,
             "left": self.leftovers.count,

@@ -181,6 +181,10 @@ class Commands:
         """See the contract."""
         self._tell(seq, attempt, {"t": "took", "n": chunk})
 
+    def read(self, seq: int, attempt: int, *, anybody: bool) -> None:
+        """See the contract."""
+        self._tell(seq, attempt, {"t": "read", "by": anybody})
+
     def forget(self, seq: int, attempt: int) -> None:
         """See the contract."""
         with self._lock:

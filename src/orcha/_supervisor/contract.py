@@ -66,13 +66,23 @@ class Span(NamedTuple):
     length: int
 
 
+class UnkeptPiece(NamedTuple):
+    """A piece of output that is kept nowhere: it is for those who read along."""
+
+    offset: int
+    """Within all output of the attempt that is not kept, over both streams."""
+    length: int
+    data: bytes | None
+    """None where it is lost."""
+
+
 class Chunk(NamedTuple):
     """A piece of output; numbered from 1 within its attempt, over both streams."""
 
     number: int
     stream: int
     """1 standard output (or the terminal), 2 standard error."""
-    data: bytes | Span
+    data: bytes | Span | UnkeptPiece
 
 
 class Usage(NamedTuple):
@@ -149,6 +159,8 @@ class Ended(NamedTuple):
     left: int = 0
     """How many these were."""
     kept: bool = False
+    placed: int = 0
+    """How many of the dropped bytes have their place among the chunks: there each reader is told what it lacks."""
 
 
 class NotStarted(NamedTuple):
@@ -288,6 +300,10 @@ class Commands(Protocol):
 
     def took(self, seq: int, attempt: int, chunk: int) -> None:
         """Acknowledge the chunks up to this one: they are kept elsewhere."""
+        ...
+
+    def read(self, seq: int, attempt: int, *, anybody: bool) -> None:
+        """Tell whether anybody reads along: what is not kept is dropped at once where nobody does."""
         ...
 
     def forget(self, seq: int, attempt: int) -> None:

@@ -7,7 +7,7 @@ import socket
 import msgspec
 
 from orcha._processes.identity import boot_id
-from orcha._supervisor.contract import Chunk, Ended, NotStarted, Output, Span, Started, Usage, Wrote
+from orcha._supervisor.contract import Chunk, Ended, NotStarted, Output, Span, Started, UnkeptPiece, Usage, Wrote
 from orcha._supervisor.link import Link
 from orcha._supervisor.output import parse_entries
 from orcha._supervisor.protocol import STANDARD, VERSIONS, Codec
@@ -85,8 +85,8 @@ def event_of(frame: Frame, shim: str) -> Event | None:
     """Make a shim's message an event; None for one that is none."""
     head = frame.head
     match head["t"]:
-        case "output" | "spans" as kind:
-            return Output(head["s"], head["a"], _chunks(frame) if kind == "output" else _spans(frame))
+        case "output" | "spans" | "unkept" as kind:
+            return Output(head["s"], head["a"], _OUTPUT[kind](frame))
         case "started":
             return Started(head["s"], head["a"], head["pid"], head["at"], _BOOT_ID, shim)
         case "wrote":
@@ -116,6 +116,18 @@ def _chunks(frame: Frame) -> list[Chunk]:
     return found
 
 
+def _unkept(frame: Frame) -> list[Chunk]:
+    found, begin = [], 0
+    for number, stream, offset, length, is_there in frame.head["c"]:
+        data = frame.raw[begin : begin + length] if is_there else None
+        begin += length if is_there else 0
+        found.append(Chunk(number, stream, UnkeptPiece(offset, length, data)))
+    return found
+
+
+_OUTPUT = {"output": _chunks, "spans": _spans, "unkept": _unkept}
+
+
 def _ended(frame: Frame) -> Ended:
     head = frame.head
     signals = [(float(when), int(number), str(why)) for when, number, why in head["signals"]]
@@ -134,4 +146,5 @@ def _ended(frame: Frame) -> Ended:
         tuple((int(pid), str(name)) for pid, name in head.get("leftovers", ())),
         head.get("left", 0),
         head.get("kept", False),
+        head.get("placed", 0),
     )

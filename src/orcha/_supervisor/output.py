@@ -1,15 +1,17 @@
-"""An attempt's output: chunks in memory while they are few, files beyond, and never a wait for the service."""
+"""An attempt's output: in memory while it is little, in files beyond, and what is not kept on its way to readers."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 from collections import deque
 
 from orcha._output.sums import Sums
-from orcha._supervisor.contract import KILL, ROTATE
+from orcha._supervisor.contract import KILL, ROTATE, TRUNCATE
 from orcha._supervisor.rotating import drop_oldest
+from orcha._supervisor.unkept_queue import UnkeptQueue
 from orcha.utils.private import open_file
 
 TYPE_CHECKING = False
@@ -64,22 +66,30 @@ class Files:
                 self.descriptors.append(descriptor)
 
     def add(self, stream: int, length: int, *, told: int) -> None:
-        """Note that so many bytes were appended; a chunk that was not told yet (after that number) may grow."""
+        """Note that so many bytes were appended; a chunk that was not told yet (after that number) may grow.
+
+        Raises OSError where the index has no room; `sizes` tell what is noted all the same.
+        """
         entries = []
         if self._tail[0] == stream and self.first + self.count - 1 > told:
             grown = min(length, LARGEST_CHUNK - self._tail[2])
-            self._tail = (stream, self._tail[1], self._tail[2] + grown)
-            os.pwrite(self.descriptors[0], ENTRY.pack(*self._tail), place_of(self.count - 1))
+            tail = (stream, self._tail[1], self._tail[2] + grown)
+            os.pwrite(self.descriptors[0], ENTRY.pack(*tail), place_of(self.count - 1))
+            self._tail = tail
             self.sizes[stream] += grown
             length -= grown
+        tail, size = self._tail, self.sizes[stream]
         while length:
             piece = min(length, LARGEST_CHUNK)
-            self._tail = (stream, self.sizes[stream], piece)
-            entries.append(ENTRY.pack(*self._tail))
-            self.sizes[stream] += piece
+            tail = (stream, size, piece)
+            entries.append(ENTRY.pack(*tail))
+            size += piece
             length -= piece
         if entries:
-            os.pwrite(self.descriptors[0], b"".join(entries), place_of(self.count))
+            content = b"".join(entries)
+            if os.pwrite(self.descriptors[0], content, place_of(self.count)) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._tail, self.sizes[stream] = tail, size
             self.count += len(entries)
         if self._sums is not None:
             try:
@@ -136,8 +146,11 @@ class Output:
         self._in_memory = 0
         self.files: Files | None = None
         self._refused = False
-        self.connected = True
-        """Whether a service is there to take it."""
+        self._connected = True
+        self.unkept = UnkeptQueue()
+        """What is not kept: beyond the limit under the policy `truncate`, and where the disk has no room."""
+        self._past = b""
+        """What a file had no room for."""
         self.kept = 0
         """Bytes that were not dropped, over both streams."""
         self.dropped = 0
@@ -148,8 +161,19 @@ class Output:
         self.took = 0
         self._sent = 0
 
+    @property
+    def connected(self) -> bool:
+        """Whether a service is there to take it."""
+        return self._connected
+
+    @connected.setter
+    def connected(self, connected: bool) -> None:
+        self._connected = self.unkept.connected = connected
+
     def take(self, stream: int, pipe: int) -> int:
         """Take what a pipe holds, or as much of it as is fair to the others; give END, EMPTY or MORE."""
+        if self.unkept.size or (self._policy == TRUNCATE and self._room() <= 0):
+            return self._past_the_limit(stream, pipe)
         if self.files is None and (
             not self.connected or self._in_memory >= IN_MEMORY or self.kept >= self._files_after
         ):
@@ -174,11 +198,13 @@ class Output:
         memory = self._memory
         while memory and memory[0][0] <= number:
             self._in_memory -= len(memory.popleft()[2])
+        self.unkept.acknowledge(number)
 
     def rewind(self, number: int) -> None:
-        """Begin to give again after this chunk."""
+        """Begin to give again after this chunk, and to a service that says anew whether anybody reads along."""
         self.acknowledge(number)
         self._sent = self.took
+        self.unkept.read_by(anybody=True)
 
     @property
     def all_given(self) -> bool:
@@ -194,6 +220,10 @@ class Output:
             self._sent = found[-1][0]
             pieces = [[stream, len(data)] for _, stream, data in found]
             return {"t": "output", "n": found[0][0], "c": pieces}, b"".join(one[2] for one in found)
+        if self.unkept.size and (self.files is None or self._sent >= self.files.first + self.files.count - 1):
+            message = self.unkept.give(self._sent)
+            self._sent = self._sent if message is None else message[0]["n"]
+            return message
         if self.files is None or self._sent > max(self.took, self.files.first - 1):
             return None  # it has its hands full: the next batch follows its word
         first = self._sent + 1
@@ -203,6 +233,7 @@ class Output:
 
     def finish(self) -> None:
         """Have the files, if any, on the disk."""
+        self.unkept.finish()
         if self.files is not None and self.files.descriptors:
             if self._policy == ROTATE and self.kept > self._limit:
                 self._rotate(self.files)
@@ -243,18 +274,38 @@ class Output:
         room = self._room()
         if self._refused:
             room = min(room, IN_MEMORY - self._in_memory) if self.files is None else 0
-        if len(data) > room:
-            self._drop(len(data) - max(room, 0))
-            data = data[: max(room, 0)]
-        if not data:
-            return
-        self.last += 1
-        self.kept += len(data)
-        self._in_memory += len(data)
-        self._memory.append((self.last, stream, data))
+        data, rest = data[: max(room, 0)], data[max(room, 0) :]
+        if data:
+            self.last += 1
+            self.kept += len(data)
+            self._in_memory += len(data)
+            self._memory.append((self.last, stream, data))
+        if rest:
+            self._not_kept(stream, rest)
 
     def _room(self) -> int:
         return AT_ONCE if self._policy == ROTATE else self._limit - self.kept
+
+    def _past_the_limit(self, stream: int, pipe: int) -> int:
+        """Pass on what is not kept."""
+        done = 0
+        while done < AT_ONCE and not self.unkept.is_full:
+            try:
+                data = os.read(pipe, LARGEST_CHUNK)
+            except BlockingIOError:
+                return EMPTY
+            except OSError:  # EIO: the last one has closed the terminal
+                return END
+            if not data:
+                return END
+            self._not_kept(stream, data)
+            done += len(data)
+        return MORE
+
+    def _not_kept(self, stream: int, data: bytes) -> None:
+        self._drop(len(data))
+        if self._policy == TRUNCATE or (self._policy == ROTATE and self._refused):
+            self.last = self.unkept.add(self.last + 1, stream, data, given=self._sent)
 
     def _drop(self, count: int) -> None:
         self.dropped += count
@@ -264,13 +315,15 @@ class Output:
         done = 0
         while done < AT_ONCE:
             room = min(self._room(), AT_ONCE - done)
+            if room <= 0 and self._policy == TRUNCATE:
+                return MORE
             try:
                 count = self._discard(pipe) if room <= 0 else self._move(files, stream, pipe, room)
             except BlockingIOError:
                 return EMPTY
             except OSError:
                 return END
-            if not count:
+            if self._refused or not count:
                 return MORE if self._refused else END
             done += count
         return MORE
@@ -290,13 +343,26 @@ class Output:
         else:
             count = self._splice(pipe, raw, room, files.sizes[stream])
         if count:
-            before = files.count
-            files.add(stream, count, told=self._sent)
-            self.last += files.count - before
-            self.kept += count
+            self._note(files, stream, count)
             if self._policy == ROTATE and self.kept > self._limit + AT_ONCE:
                 self._rotate(files)
+        if self._past:
+            rest, self._past = self._past, b""
+            self._not_kept(stream, rest)
         return count
+
+    def _note(self, files: Files, stream: int, count: int) -> None:
+        """Note bytes that are in the file; what the index has no room for is not kept."""
+        chunks, size = files.count, files.sizes[stream]
+        try:
+            files.add(stream, count, told=self._sent)
+        except OSError:
+            self._refused = True
+            noted = files.sizes[stream] - size
+            self._past = os.pread(files.descriptors[stream], count - noted, size + noted) + self._past
+            count = noted
+        self.last += files.count - chunks
+        self.kept += count
 
     def _splice(self, pipe: int, raw: int, room: int, offset: int) -> int:
         try:
@@ -313,8 +379,8 @@ class Output:
             while done < len(data):
                 done += os.pwrite(raw, data[done:], offset + done)
         except OSError:
-            self._refused = True  # from here on all is dropped and counted
-            self._drop(len(data) - done)
+            self._refused = True  # from here on nothing is kept
+            self._past = data[done:]
         return done
 
     def _rotate(self, files: Files) -> None:

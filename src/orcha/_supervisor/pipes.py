@@ -47,6 +47,8 @@ class Pipes:
         self._pending = bytearray()
         self._closing = False
         self._grown = False
+        self._is_held = False
+        """Whether the command has to wait until its output is passed on."""
         self.untold = False
         """Whether there is something to tell of the standard input."""
         self._taken = 0
@@ -93,12 +95,25 @@ class Pipes:
             self._grow()
         return state != END
 
+    def hold(self, *, held: bool) -> None:
+        """Take no output, or again."""
+        if held == self._is_held:
+            return
+        self._is_held = held
+        for descriptor in self._streams:
+            events = (0 if held else POLLIN) | (POLLOUT if descriptor == self._terminal and self._pending else 0)
+            if events:
+                self._watch.register(descriptor, events)
+            else:
+                self._unwatch(descriptor)
+
     def wants(self, descriptor: int) -> bool:
         """Say whether standard input is written there."""
         return descriptor == self._input
 
     def drain(self) -> None:
         """Take what is left in them, once nobody writes any more."""
+        self._output.unkept.finish()
         if self._terminal >= 0:
             self._streams[self._terminal] = 1
         for descriptor, stream in list(self._streams.items()):
@@ -147,13 +162,17 @@ class Pipes:
                 self.untold = True
                 del self._pending[:done]
         except BlockingIOError:
-            self._watch.register(target, POLLOUT | (POLLIN if target == self._terminal else 0))
+            reads = target == self._terminal and not self._is_held
+            self._watch.register(target, POLLOUT | (POLLIN if reads else 0))
             return
         except OSError:  # it reads no more
             self._pending.clear()
             self._closing = self._terminal < 0
         if target == self._terminal:
-            self._watch.register(target, POLLIN)
+            if self._is_held:
+                self._unwatch(target)
+            else:
+                self._watch.register(target, POLLIN)
         elif self._closing:
             self._close_input()
         else:

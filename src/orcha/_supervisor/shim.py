@@ -306,13 +306,10 @@ class Shim:
     def _about(self, attempt: Attempt, kind: str, frame: Frame) -> None:
         head = frame.head
         match kind:
-            case "took":
-                self._took(attempt, head["n"])
+            case "took" | "read" | "resume":
+                self._about_output(attempt, kind, head)
             case "forget":
                 self._forget(attempt)
-            case "resume":
-                attempt.output.rewind(head["n"])
-                attempt.output.connected = self._flowing = attempt.pipes.untold = True
             case "cancel":
                 attempt.cancel(head["why"])
             case "kill":
@@ -326,8 +323,15 @@ class Shim:
             case "resize":
                 attempt.pipes.resize(head["rows"], head["columns"])
 
-    def _took(self, attempt: Attempt, number: int) -> None:
-        attempt.output.acknowledge(number)
+    def _about_output(self, attempt: Attempt, kind: str, head: Head) -> None:
+        match kind:
+            case "took":
+                attempt.output.acknowledge(head["n"])
+            case "read":
+                attempt.output.unkept.read_by(anybody=head["by"])
+            case "resume":
+                attempt.output.rewind(head["n"])
+                attempt.output.connected = self._flowing = attempt.pipes.untold = True
 
     def _forget(self, attempt: Attempt) -> None:
         if not attempt.is_over:
