@@ -7,6 +7,7 @@ import pytest
 from orcha._core import lines as lines_module
 from orcha._core import needs
 from orcha._core.lines import Lines
+from orcha._core.reasons import BehindAnother, NeedsShort, NeverEnough
 
 FIRST, SECOND, THIRD = (0, 1, "first"), (0, 2, "second"), (0, 3, "third")
 
@@ -57,21 +58,21 @@ def test_all_that_is_lacking_is_named():
 @pytest.mark.parametrize(
     ("said", "text"),
     [
-        (needs.waits_for("gpu", 2, 1, 2), "it needs 2 gpu, 1 of 2 is free"),
-        (needs.waits_for("gpu", 1, 0, 2), "it needs 1 gpu, 0 of 2 are free"),
+        (NeedsShort("gpu", 2, 1, 2), "it needs 2 gpu, 1 of 2 is free"),
+        (NeedsShort("gpu", 1, 0, 2), "it needs 1 gpu, 0 of 2 are free"),
         (
-            needs.waits_for("gpu", 1, 2, 2),
+            BehindAnother("gpu", 1, 2, 2),
             "it needs 1 gpu, 2 of 2 are free, and another one that waits for it is first",
         ),
-        (needs.never("gpu", 1, 0), "it needs 1 gpu, and the service has no gpu: serve with --resource gpu=1"),
+        (NeverEnough("gpu", 1, 0), "it needs 1 gpu, and the service has no gpu: serve with --resource gpu=1"),
         (
-            needs.never("gpu", 4, 2),
+            NeverEnough("gpu", 4, 2),
             "it needs 4 gpu, and the service has 2: need less of it, or serve with --resource gpu=4",
         ),
     ],
 )
 def test_the_reasons(said, text):
-    assert said == text
+    assert said.text() == text
 
 
 def test_a_line_is_in_the_order_of_the_waiting(lines):

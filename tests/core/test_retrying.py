@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from orcha._core.reasons import RestingUntil
 from orcha._core.record import Phase
-from orcha._core.retry import remembered, told
+from orcha._core.retry import remembered
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha.interfaces import Retry
 from support.simulated import World, settle
@@ -108,7 +109,7 @@ def test_the_next_attempt_begins_when_the_action_is_back_its_on_finish_too_and_i
 def test_it_rests_until_its_time_has_come_and_is_asked_its_condition_again(world):
     rests(world)
     assert row(world).hook_pending is False
-    assert "attempt 1 ended with 3: it is tried again at 1970-01-01 00:00:50 UTC" in record(world).why
+    assert "attempt 1 ended with 3: it is tried again at 1970-01-01 00:00:50 UTC" in record(world).why.text()
     world.machine.rises(1)
     assert not world.machine.waiting, "it is too soon"
     world.plans[TOKEN] = world.plans[TOKEN]._replace(flag="x")
@@ -484,8 +485,8 @@ def test_killed_while_the_second_attempt_runs_it_goes_by_its_policy(world, polic
 
 
 def test_a_time_beyond_all_calendars_is_not_told():
-    assert told(1, 3, 1e300) == "attempt 1 ended with 3: it is tried again"
-    assert told(1, None, 0.0) == "attempt 1 failed: it is tried again at 1970-01-01 00:00:00 UTC"
+    assert RestingUntil(1, 3, 1e300).text() == "attempt 1 ended with 3: it is tried again"
+    assert RestingUntil(1, None, 0.0).text() == "attempt 1 failed: it is tried again at 1970-01-01 00:00:00 UTC"
 
 
 def test_only_the_last_attempts_are_remembered():

@@ -1,8 +1,7 @@
-"""Which groups there are, and what is said of one that there is not."""
+"""Which groups there are."""
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,17 +29,4 @@ def spelled(slots: Slots) -> str:
     return ", ".join(f"{name}={'none' if count is None else count}" for name, count in sorted(slots.items()))
 
 
-def unknown(name: str, known: Collection[str]) -> str:
-    """Say that there is no such group, and what helps.
-
-    >>> unknown("rgi", ["rig"])
-    'there is no group rgi: did you mean rig? Else serve with --slots rgi=N, or rgi=none for any number at once'
-    >>> unknown("a", [])
-    'there is no group a: serve with --slots a=N, or a=none for any number at once'
-    """
-    close = get_close_matches(name, known, 1)
-    cure = f"did you mean {close[0]}? Else serve" if close else "serve"
-    return f"there is no group {name}: {cure} with --slots {name}=N, or {name}=none for any number at once"
-
-
-__all__ = ["declared", "spelled", "unknown"]
+__all__ = ["declared", "spelled"]

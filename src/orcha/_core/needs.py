@@ -43,45 +43,4 @@ def lacking(
     return found
 
 
-def never(name: str, amount: int, capacity: int | None) -> str:
-    """Say why nothing that needs so much of a resource can start, and what helps.
-
-    >>> never("gpu", 4, 2)
-    'it needs 4 gpu, and the service has 2: need less of it, or serve with --resource gpu=4'
-    >>> never("gpu", 1, None)
-    'it needs 1 gpu, and the service has no gpu: serve with --resource gpu=1'
-    """
-    if not capacity:
-        return f"it needs {amount} {name}, and the service has no {name}: serve with --resource {name}={amount}"
-    return (
-        f"it needs {amount} {name}, and the service has {capacity}: "
-        f"need less of it, or serve with --resource {name}={amount}"
-    )
-
-
-def waits_for(name: str, amount: int, free: int, capacity: int) -> str:
-    """Say for how much of a resource a petition waits; where enough is free, another one is before it.
-
-    >>> waits_for("gpu", 2, 1, 2), waits_for("gpu", 1, 0, 4)
-    ('it needs 2 gpu, 1 of 2 is free', 'it needs 1 gpu, 0 of 4 are free')
-    >>> waits_for("gpu", 1, 1, 2)
-    'it needs 1 gpu, 1 of 2 is free, and another one that waits for it is first'
-    """
-    text = f"it needs {amount} {name}, {free} of {capacity} {'is' if free == 1 else 'are'} free"
-    return text if free < amount else f"{text}, and another one that waits for it is first"
-
-
-def in_use(slots: int, whose: str) -> str:
-    """Say that all slots are in use.
-
-    >>> in_use(4, "the machine"), in_use(1, "its group rig")
-    ('4 of 4 slots of the machine are in use', '1 of 1 slots of its group rig is in use')
-    >>> in_use(0, "its group rig")
-    'its group rig has no slots'
-    """
-    if not slots:
-        return f"{whose} has no slots"
-    return f"{slots} of {slots} slots of {whose} {'is' if slots == 1 else 'are'} in use"
-
-
-__all__ = ["beyond", "in_use", "lacking", "never", "waits_for"]
+__all__ = ["beyond", "lacking"]

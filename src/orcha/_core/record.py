@@ -10,6 +10,7 @@ from orcha._core.state import OnInterrupt, Outcome, State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orcha._core.reasons import Reason
     from orcha._core.retry import Tries
     from orcha.interfaces.command import Retry
     from orcha.interfaces.petition import Petition
@@ -143,7 +144,8 @@ class Record:
         self.outcome: Outcome | None = None
         self.code: int | None = None
         self.reason: str | None = None
-        self.why: str | None = None
+        self.why: Reason | None = None
+        """Why it did not start when that was decided last."""
         self.asked: float | None = None
         """Monotonic time at which its condition was asked last; None where it was not, or what is declared holds it."""
         self.petition: Petition | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcha._core.state import Outcome
@@ -125,17 +124,3 @@ def remembered(history: str | None, attempt: int, **known: Any) -> str:
     """
     earlier = [each for each in json.loads(history or "[]") if each["attempt"] != attempt]
     return json.dumps([*earlier[1 - MOST_HISTORY :], {"attempt": attempt, **known}])
-
-
-def told(attempt: int, code: int | None, due: float) -> str:
-    """Tell people that a petition is tried again, and when.
-
-    >>> told(1, 75, 1_700_000_000.0)
-    'attempt 1 ended with 75: it is tried again at 2023-11-14 22:13:20 UTC'
-    """
-    try:
-        when = f" at {datetime.fromtimestamp(due, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (OverflowError, ValueError, OSError):  # beyond the year 9999
-        when = ""
-    ended = "failed" if code is None else f"ended with {code}"
-    return f"attempt {attempt} {ended}: it is tried again{when}"

@@ -10,8 +10,9 @@ from __future__ import annotations
 from orcha._core.changes import RetryStep
 from orcha._core.effects import Do, Effect
 from orcha._core.ledger import CANCELLING, STARTING, Ledger
+from orcha._core.reasons import RestingUntil
 from orcha._core.record import Cancellation, Phase, Record
-from orcha._core.retry import remembered, told
+from orcha._core.retry import remembered
 from orcha._core.state import Outcome, State
 
 
@@ -47,7 +48,7 @@ class Retrying(Ledger):
         self.changes.retries[record.seq] = RetryStep(record.seq, due, tries.retries + 1, history)
         record.state = State.QUEUED
         record.due, record.rests_until = due, rests_until
-        record.why = told(record.attempt, record.code, due)
+        record.why = RestingUntil(record.attempt, record.code, due)
 
     def _or_tried_again(self, record: Record, cancellation: Cancellation) -> Cancellation:
         """Give what becomes of an attempt that has taken too long, where its petition may be tried again.

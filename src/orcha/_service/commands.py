@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.commanding import End
+from orcha._core.reasons import RestingUntil
 from orcha._core.record import Phase
 from orcha._core.retry import Ended as RetryEnded
-from orcha._core.retry import depends_on_output, retry_due, told
+from orcha._core.retry import depends_on_output, retry_due
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._protocol import losses, values
 from orcha._protocol.messages import Kind
@@ -349,7 +350,7 @@ class CommandRunner:
         machine.command_ended(record.seq, record.attempt, end)
         machine.keep_command(step)
         if again and end.due is not None:
-            record.why = told(record.attempt, end.code, end.due)
+            record.why = RestingUntil(record.attempt, end.code, end.due)
             self.rise(record)
         self._forget(record)
 

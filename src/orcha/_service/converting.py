@@ -21,6 +21,7 @@ from orcha.interfaces.petition import Petition
 from orcha.interfaces.policy import Policy
 
 if TYPE_CHECKING:
+    from orcha._core.reasons import Reason
     from orcha._core.record import Record
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
@@ -117,11 +118,11 @@ def _checked_policy(record: Record, petition: Petition) -> Policy | None:
 
 
 def _check_policy(policy: Policy, groups: Any) -> None:
-    refusal = groups.resources.refusal(policy.needs) if policy.needs else None
+    refusal: Reason | None = groups.resources.refusal(policy.needs) if policy.needs else None
     if refusal is None and policy.group is not None:
         refusal = groups.refusal(policy.group)
     if refusal is not None:
-        raise _NotConverted(refusal)
+        raise _NotConverted(refusal.text())
 
 
 class _NotConverted(Exception):  # noqa: N818 - never leaves this module

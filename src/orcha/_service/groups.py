@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from orcha._core import groups as core
-from orcha._core.needs import in_use
+from orcha._core.reasons import GroupFull, GroupPaused, GroupUnknown, PetitionPaused, ReplacesAnother
 from orcha._core.state import State
 from orcha._service.loading import record_of
 from orcha._service.resources import Resources
@@ -18,6 +18,7 @@ from orcha._service.resources import Resources
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orcha._core.reasons import Reason
     from orcha._core.record import Key, Record
     from orcha._service.engine import Engine
 
@@ -66,34 +67,34 @@ class Groups:
         if before:
             engine.report(logging.INFO, "groups are as they were set before: %s", core.spelled(before))
 
-    def refusal(self, group: str) -> str | None:
-        """Tell why nothing of a group can be taken, and what helps, where there is no such group."""
+    def refusal(self, group: str) -> GroupUnknown | None:
+        """Tell why nothing of a group can be taken, where there is no such group."""
         known = group in self._slots or group_name(group) in self.paused
-        return None if known else core.unknown(group, self._slots)
+        return None if known else GroupUnknown.among(group, self._slots)
 
     # --- may it start? ------------------------------------------------------------------------------------------
 
-    def why_not(self, record: Record) -> str | None:
+    def why_not(self, record: Record) -> Reason | None:
         """Tell why a petition may not start whatever its condition says, if that is so."""
         why = self._before_needs(record)
         return self.resources.why_not(record, record.needs) if why is None and record.needs else why
 
-    def _before_needs(self, record: Record) -> str | None:
+    def _before_needs(self, record: Record) -> Reason | None:
         if record.once is not None and self._engine.once.waits(record):
-            return "the one that it replaces has not gone yet"
+            return ReplacesAnother()
         return self.held_by(record.seq, record.group)
 
     def _is_paused(self, seq: int, group: str | None) -> bool:
         paused = self.paused
         return petition_name(seq) in paused or (group is not None and group_name(group) in paused)
 
-    def held_by(self, seq: int, group: str | None) -> str | None:
+    def held_by(self, seq: int, group: str | None) -> Reason | None:
         """Tell which pause, or which group without a free slot, holds back a petition now, if any does."""
         if self.paused:
             if petition_name(seq) in self.paused:
-                return "it is paused"
+                return PetitionPaused()
             if group is not None and group_name(group) in self.paused:
-                return f"its group {group} is paused"
+                return GroupPaused(group)
         if group is None:
             return None
         slots = self._slots.get(group, _UNKNOWN)
@@ -101,7 +102,7 @@ class Groups:
             return self.refusal(group)
         if slots is None or self._engine.granted.in_group(group) < slots:
             return None
-        return in_use(slots, f"its group {group}")
+        return GroupFull(group, slots)
 
     def after_no(self, record: Record) -> None:
         """Put a petition that may not start onto the shelf of what holds it."""

@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.choose import PATIENCE, Answer, choose
+from orcha._core.reasons import SAYS_NO, ConditionSaidNo
 from orcha._core.tuples import new_tuple
 from orcha._protocol import values
 from orcha._protocol.frames import MAX_FRAME
@@ -30,6 +31,7 @@ from orcha.exceptions import ConditionFailed, StaleCall
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from orcha._core.reasons import Reason
     from orcha._core.record import Record
     from orcha._service.steps import Steps
     from orcha._service.visit import Visit
@@ -48,8 +50,6 @@ SAMPLE_SECONDS = 0.002
 CANCELLED_BEFORE = "cancelled before it started"
 MOST_RESULT = MAX_FRAME - 1024
 """Bytes of what a registered function returns, encoded: it goes in one answer."""
-SAYS_NO = "its condition says no"
-"""Why a petition waits whose condition gives no reason."""
 _getpid = os.getpid
 _monotonic = time.monotonic
 
@@ -246,7 +246,7 @@ class Hooks:
             return Result(ON_START, record, "its plugin does not let it start")
         if _is_cancelled(record):  # meanwhile
             return Result(ON_START, record, CANCELLED_BEFORE)
-        return new_tuple(Result, (ON_START, record, None, None, None))
+        return new_tuple(Result, (ON_START, record, None, None, None, None))
 
     def _on_finish(self, record: Record) -> Result:
         if record.petition is None:
@@ -259,7 +259,7 @@ class Hooks:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
             return Result(ON_FINISH, record, f"on_finish: {describe(error)}")
-        return new_tuple(Result, (ON_FINISH, record, None, None, None))
+        return new_tuple(Result, (ON_FINISH, record, None, None, None, None))
 
     def _registered(self, record: Record, extra: tuple[str, bytes, bytes]) -> Result:
         name, args, kwargs = extra
@@ -279,7 +279,7 @@ class Hooks:
         error = convert(record, self._manager_of(record), self._port, fresh=fresh)
         if error is None:
             self._steps.mark(record)
-        return new_tuple(Result, (CONVERT, record, error, None, None))
+        return new_tuple(Result, (CONVERT, record, error, None, None, None))
 
     def _ask(self, visit: Visit, record: Record) -> Answer:
         """Ask a condition; a no with the reason known already leaves no result, and costs little."""
@@ -287,11 +287,11 @@ class Hooks:
             visit.noes += 1
             record.asked = visit.since
             if record.why != shut:
-                visit.results.append(Result(CONDITION, record, shut, _NO))
+                visit.results.append(_no(record, shut))
             return _NO
         visit.since = _monotonic()
         visit.current = record
-        answer, reason = self._answer(visit, record)
+        answer, why, error = self._answer(visit, record)
         if _getpid() != self._pid:
             os._exit(FORKED_AND_RETURNED)
         with visit.lock:
@@ -302,15 +302,14 @@ class Hooks:
                 visit.noes += 1
                 visit.opaque |= record.asked is not None
                 if visit.is_shut:
-                    return self._tell_the_others(visit, record, reason)
-                why = reason or SAYS_NO
+                    return self._tell_the_others(visit, record, why)
                 if record.group is None and not record.needs and record.why is not None and record.why == why:
                     return answer
             elif answer is _YES:
                 if visit.noes and self._may_overtake(visit):
                     return _AGAIN
                 self._granted[record.key] = record.seq
-            visit.results.append(new_tuple(Result, (CONDITION, record, reason, answer, None)))
+            visit.results.append(new_tuple(Result, (CONDITION, record, error, answer, None, why)))
         return answer
 
     def _may_overtake(self, visit: Visit) -> bool:
@@ -327,32 +326,33 @@ class Hooks:
         visit.shut.clear()
         return True
 
-    def _tell_the_others(self, visit: Visit, record: Record, reason: str | None) -> Answer:
+    def _tell_the_others(self, visit: Visit, record: Record, reason: Reason | None) -> Answer:
         """Let those that would be asked next have the reason by which nobody may start, without asking them."""
         after = visit.waiting.index(record)
         for other in visit.waiting[after : after + PATIENCE - visit.noes + 1]:
             why = reason if other is record else visit.shut[other.manager]
             other.asked = record.asked
-            if other.why != why and other.petition is not None:
-                visit.results.append(Result(CONDITION, other, why, _NO))
+            if why is not None and other.why != why and other.petition is not None:
+                visit.results.append(_no(other, why))
         visit.noes = PATIENCE
         return _NONE
 
-    def _answer(self, visit: Visit, record: Record) -> tuple[Answer, str | None]:
-        """Give what a condition says, and the reason of a no."""
+    def _answer(self, visit: Visit, record: Record) -> tuple[Answer, Reason | None, str | None]:
+        """Give what a condition says, the reason of a no, and what went wrong."""
         groups = self._port.groups
         if record.group is not None or record.needs or record.once is not None or groups.paused:
-            reason: str | None = groups.why_not(record)
-            if reason is not None:
+            held: Reason | None = groups.why_not(record)
+            if held is not None:
                 record.asked = None
-                return _NO, reason
+                return _NO, held, None
         record.asked = None if record.manager in OURS else visit.since
         try:
-            return _asked(visit, record)
+            why = _asked(visit, record)
         except StaleCall:
             raise
         except BaseException as raised:  # noqa: BLE001 - as above
-            return _BROKEN, f"its condition failed: {explain(raised)}"
+            return _BROKEN, None, f"its condition failed: {explain(raised)}"
+        return (_YES, None, None) if why is None else (_NO, why, None)
 
 
 def _times() -> tuple[float, float]:
@@ -366,25 +366,29 @@ def _since(begun: tuple[float, float]) -> tuple[float, float]:
     return processor - begun[0], now - begun[1]
 
 
-def _asked(visit: Visit, record: Record) -> tuple[Answer, str | None]:
-    """Give what a petition's own condition says, and the reason of a no."""
+def _no(record: Record, why: Reason) -> Result:
+    return new_tuple(Result, (CONDITION, record, None, _NO, None, why))
+
+
+def _asked(visit: Visit, record: Record) -> Reason | None:
+    """Ask a petition's own condition; give why it says no, None for a yes."""
     petition = record.petition
     try:
         answer = petition.condition(petition)  # type: ignore[union-attr]
     except ConditionFailed as failed:
-        return _NO, _reason_of(visit, record, failed)
+        return _reason_of(visit, record, failed)
     if answer:
-        return _YES, None
-    return _NO, _reason_of(visit, record, answer) if isinstance(answer, ConditionFailed) else None
+        return None
+    return _reason_of(visit, record, answer) if isinstance(answer, ConditionFailed) else SAYS_NO
 
 
-def _reason_of(visit: Visit, record: Record, failed: ConditionFailed) -> str | None:
+def _reason_of(visit: Visit, record: Record, failed: ConditionFailed) -> Reason:
     """Give why not; where that goes for all of the manager's petitions, the others are not asked in this visit."""
     reason = getattr(failed, "reason", None)  # a class of a plugin's may not have called our __init__
-    text = None if reason is None else said(reason)
+    why = SAYS_NO if reason is None else ConditionSaidNo(said(reason) or None)
     if getattr(failed, "for_all", False):
-        visit.shut[record.manager] = text or SAYS_NO
-    return text
+        visit.shut[record.manager] = why
+    return why
 
 
 def _is_cancelled(record: Record) -> bool:

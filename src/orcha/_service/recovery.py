@@ -8,7 +8,7 @@ from functools import partial
 from heapq import merge
 from typing import TYPE_CHECKING
 
-from orcha._core.retry import told
+from orcha._core.reasons import RestingUntil
 from orcha._core.state import State
 from orcha._processes.identity import boot_id
 from orcha._service import retrying
@@ -131,7 +131,7 @@ class _Recovery:
         for row in engine.store.rows(list(due)):
             record = self._owed.get(row.seq) or record_of(row)
             if record.state is State.QUEUED and engine.managers.serves(row.manager):
-                record.why = told(row.attempt, None, due[row.seq])
+                record.why = RestingUntil(row.attempt, None, due[row.seq])
                 engine.machine.rest(record, due[row.seq])
                 engine.commands.rise(record)
                 self.resting.add(row.seq)

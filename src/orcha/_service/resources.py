@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._core import needs as core
 from orcha._core.lines import Lines, Waiter
+from orcha._core.reasons import BehindAnother, NeedsShort, NeverEnough
 from orcha._core.record import Phase, Record
 from orcha._core.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from orcha._core.reasons import Reason
     from orcha._core.record import Key
     from orcha._service.engine import Engine
 
@@ -44,18 +46,18 @@ class Resources:
 
     # --- may it start? ------------------------------------------------------------------------------------------
 
-    def refusal(self, needs: Mapping[str, int]) -> str | None:
+    def refusal(self, needs: Mapping[str, int]) -> NeverEnough | None:
         """Tell why nothing that needs this can ever start, if that is so."""
         name = core.beyond(needs, self._capacities)
-        return None if name is None else core.never(name, needs[name], self._capacities.get(name))
+        return None if name is None else NeverEnough(name, needs[name], self._capacities.get(name, 0))
 
-    def why_not(self, record: Record, needs: Mapping[str, int]) -> str | None:
+    def why_not(self, record: Record, needs: Mapping[str, int]) -> Reason | None:
         """Tell for what a petition that may start otherwise has to wait; if it has to, it is in line from now on."""
-        name = core.beyond(needs, self._capacities)
+        never = self.refusal(needs)
         with self._lock:
-            if name is not None:  # nobody has to wait behind what never goes
-                self._lines.enter(record.place, needs, record.group, (), name)
-                return core.never(name, needs[name], self._capacities.get(name))
+            if never is not None:  # nobody has to wait behind what never goes
+                self._lines.enter(record.place, needs, record.group, (), never.resource)
+                return never
             names = self._lacking(record.place, needs)
             if names:
                 self._lines.enter(record.place, needs, record.group, names, names[0])
@@ -63,14 +65,15 @@ class Resources:
             self._went |= self._lines.leave(record.seq)
         return None
 
-    def held_by(self, seq: int) -> str | None:
-        """Tell for what one waits now, where it waits for a resource."""
+    def held_by(self, seq: int) -> Reason | None:
+        """Tell for what a petition waits now, where it waits for a resource."""
         with self._lock:
             waiter = self._lines.waiters.get(seq)
             if waiter is None or not self._waits(waiter):
                 return None
-            if core.beyond(waiter.needs, self._capacities) is not None:
-                return self.refusal(waiter.needs)
+            never = self.refusal(waiter.needs)
+            if never is not None:
+                return never
             names = self._lacking(waiter.place, waiter.needs)
             return self._reason(waiter.needs, names[0]) if names else None
 
@@ -100,9 +103,10 @@ class Resources:
     def _free(self, name: str) -> int:
         return self._capacities[name] - self._engine.granted.held(name)
 
-    def _reason(self, needs: Mapping[str, int], name: str) -> str:
+    def _reason(self, needs: Mapping[str, int], name: str) -> NeedsShort | BehindAnother:
         free = max(0, self._free(name))  # more is held where there was more before a restart
-        return core.waits_for(name, needs[name], free, self._capacities[name])
+        kind = NeedsShort if free < needs[name] else BehindAnother
+        return kind(name, needs[name], free, self._capacities[name])
 
     def _waits(self, waiter: Waiter) -> bool:
         """Tell whether one waits still, for resources and not for people; called with the lock."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from orcha._core.choose import Answer
+    from orcha._core.reasons import Reason
     from orcha._core.record import Record
 
 
@@ -40,13 +41,17 @@ class Call(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came of one call: an error for people, or None where it went well."""
+    """What came of one call."""
 
     hook: Hook
     record: Record
     error: str | None
+    """What went wrong, for people; None where nothing did."""
     answer: Answer | None = None
+    """What a condition said."""
     value: Any = None
+    why: Reason | None = None
+    """Why the petition may not start, where the answer is no."""
 
 
 class Visit:
@@ -101,7 +106,7 @@ class Visit:
         self.noes = 0
         self.again = 0
         """How often those that said no were asked again, since something ended meanwhile."""
-        self.shut: dict[str, str] = {}
+        self.shut: dict[str, Reason] = {}
         """Managers of which nothing may start now, with the reason."""
         self.current: Call | Record | None = None
         """The call in flight; for a condition the petition that is asked about."""

@@ -7,13 +7,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.choose import Answer
+from orcha._core.reasons import SAYS_NO, ReplacesAnother
 from orcha._core.record import Phase, Record
 from orcha._core.state import State
 from orcha._core.tuples import new_tuple
 from orcha._protocol.messages import Verdict
 from orcha._service import faults, overdue, retrying
 from orcha._service.candidates import Candidates
-from orcha._service.hooks import SAYS_NO, Hooks
+from orcha._service.hooks import Hooks
 from orcha._service.managers import OURS
 from orcha._service.steps import Steps
 from orcha._service.verbs.call import answered
@@ -22,6 +23,7 @@ from orcha._service.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from orcha._core.reasons import Reason
     from orcha._service.engine import Engine
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
@@ -236,7 +238,7 @@ class Visits:
             elif result.answer is _BROKEN:
                 machine.break_(result.record, result.error or "its condition broke")
             else:
-                self._blocked(result.record, result.error)
+                self._blocked(result.record, result.why)
                 self._engine.groups.after_no(result.record)
         if yes:
             machine.start_all(yes)
@@ -251,12 +253,13 @@ class Visits:
             return
         start = result is not None and result.answer is _YES
         held = engine.draining is not None or engine.paused or record.cancellation is not None
-        if start and (held or engine.once.waits(record)):
+        replaces = start and engine.once.waits(record)
+        if start and (held or replaces):
             start = False
             engine.machine.granted.pop(record.key, None)
             engine.machine.version += 1
         if result is not None and not start:
-            self._blocked(record, result.error)
+            self._blocked(record, ReplacesAnother() if replaces else result.why)
         own = record.channel == record.token
         channel = engine.channels.known(record.channel) or engine.channels.create(record.channel, record.owner, own=own)
         engine.machine.accept(record, start=start, new_channel=not channel.kept)
@@ -278,14 +281,13 @@ class Visits:
             text = "petition %s: on_finish is owed, but it cannot be made again: %s"
             self._engine.report(logging.ERROR, text, record.key, reason)
 
-    def _blocked(self, record: Record, reason: str | None) -> None:
-        why = reason or SAYS_NO
-        if record.why != why:
+    def _blocked(self, record: Record, why: Reason | None) -> None:
+        if why is not None and record.why != why:
             is_news = record.why is None and record.manager not in OURS  # else each new number in a reason is a line
             record.why = why
-            if reason is not None:
+            if why != SAYS_NO:
                 level = logging.INFO if is_news else logging.DEBUG
-                self._engine.report(level, "petition %s waits: %s", record.key, reason)
+                self._engine.report(level, "petition %s waits: %s", record.key, why.text())
 
     def _started(self, record: Record, error: str | None, *, called: bool) -> None:
         if error is None:

@@ -73,10 +73,10 @@ class CommandManager(Manager):
         """Tell whether one more may run now."""
         if self.running_processes < self.most:
             return True
-        from orcha._core.needs import in_use
+        from orcha._core.reasons import machine_is_full
         from orcha.exceptions import ConditionFailed
 
-        return ConditionFailed(in_use(self.most, "the machine"), for_all=True)
+        return ConditionFailed(machine_is_full(self.most), for_all=True)
 
     def on_start(self, petition: Petition) -> bool | None:
         """Do nothing more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from orcha._core.reasons import EverythingPaused, HeldAfterInterruption, InOrder, ManagerNotServed, ServiceStops
 from orcha._core.record import Phase, Record
 from orcha._core.retrying import is_decided
 from orcha._core.state import State
@@ -16,6 +17,7 @@ from orcha._service.groups import ALL, petition_name
 from orcha._service.words import BEGUN, word
 
 if TYPE_CHECKING:
+    from orcha._core.reasons import Reason
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
     from orcha._store.contract import Row
@@ -24,8 +26,6 @@ MOST = 1_000
 """Rows of one answer."""
 MOST_PAUSED = 100
 """Pauses that are named in one answer."""
-DECIDE = "resume it to run it again, or cancel it"
-"""What can be done about an interrupted petition that is held."""
 
 
 def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
@@ -113,33 +113,47 @@ def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str |
 
 
 def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, float | None]:
-    """Tell why a petition waits, in the words of whatever holds it now.
+    """Tell people why a petition waits, or what keeps an ended one from going.
 
-    Where that is what its condition said when it was asked last, given is also how many seconds ago that was.
+    Where a petition waits for what its condition said when it was asked last, given is also how many seconds ago that
+    was.
     """
     record = engine.machine.records.get(row.seq)
     survivors = record.survivors if record is not None else ()
     if survivors or row.state is State.ENDED:
         return outlived(survivors) if survivors else None, None
-    if not engine.managers.serves(row.manager):
-        return f"it belongs to {row.manager}, which is not served now: serve its plugin too", None
-    if record is not None and record.phase not in {Phase.WAITING, Phase.RESTING} and not is_decided(record):
+    reason = reason_of(engine, row, group)
+    if reason is None:
         return None, None
+    asked = record.asked if record is not None and reason is record.why else None
+    return reason.text(), None if asked is None else round(time.monotonic() - asked, 3)
+
+
+def reason_of(engine: Engine, row: Row, group: str | None) -> Reason | None:
+    """Give why a live petition waits; None where it does not wait."""
+    record = engine.machine.records.get(row.seq)
+    if not engine.managers.serves(row.manager):
+        return ManagerNotServed(row.manager)
+    if record is not None and record.phase not in {Phase.WAITING, Phase.RESTING} and not is_decided(record):
+        return None
     if record is not None and record.state is State.HELD:
-        return f"it was interrupted, and waits for a decision: {DECIDE}", None
-    stopped = engine.draining or ("everything is paused" if engine.paused else None)
-    held = stopped or engine.groups.held_by(row.seq, group) or engine.groups.resources.held_by(row.seq)
+        return HeldAfterInterruption()
+    held = _everything_waits(engine) or engine.groups.held_by(row.seq, group)
+    held = held or engine.groups.resources.held_by(row.seq)
     if held is None and record is not None and record.why is not None:
-        return record.why, None if record.asked is None else round(time.monotonic() - record.asked, 3)
-    return held or _waits(engine, record), None
+        return record.why
+    return held or _in_order(engine, record)
 
 
-def _waits(engine: Engine, record: Record | None) -> str:
+def _everything_waits(engine: Engine) -> Reason | None:
+    """Give why nothing starts at all, if that is so."""
+    if engine.draining:
+        return ServiceStops(engine.draining)
+    return EverythingPaused() if engine.paused else None
+
+
+def _in_order(engine: Engine, record: Record | None) -> InOrder:
     """Tell how many are asked before it."""
     if record is None:
-        return f"at least {_before(engine.machine.waiting.hot)} before it"
-    return f"{_before(engine.machine.waiting.place(record.place))} before it"
-
-
-def _before(count: int) -> str:
-    return "1 waits" if count == 1 else f"{count} wait"
+        return InOrder(engine.machine.waiting.hot, at_least=True)
+    return InOrder(engine.machine.waiting.place(record.place))

@@ -40,7 +40,7 @@ def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool
         elif is_owner(engine, peer, message.request, f"{'pause' if paused else 'resume'} {what}"):
             refusal = None if message.group is None else engine.groups.refusal(message.group)
             if refusal is not None:
-                refuse(engine, peer, message.request, Verdict.UNKNOWN, refusal)
+                refuse(engine, peer, message.request, Verdict.UNKNOWN, refusal.text())
                 return
             change(ALL if message.group is None else group_name(message.group))
             engine.reply(peer, Reply(message.request, Verdict.OK))

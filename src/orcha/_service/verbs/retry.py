@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orcha._core.reasons import DECIDE
 from orcha._core.state import State
 from orcha._protocol import values
 from orcha._protocol.messages import Item, Reply, Retry, Verdict
 from orcha._protocol.wire_types import Code
-from orcha._service.verbs.list import DECIDE
 from orcha._service.verbs.submit import enter
 from orcha._service.verbs.which import find, refuse
 from orcha._service.words import word

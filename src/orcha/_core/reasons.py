@@ -1,0 +1,313 @@
+"""Why a petition waits: each reason is a small value that the deciding code makes, and that says itself in words.
+
+Inside the service a reason stays what it is, so that other code can compare it, count it and look into it. It becomes
+text where it leaves the service: in an answer, a refusal or the log.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+DECIDE = "resume it to run it again, or cancel it"
+"""What people can do about an interrupted petition that is held."""
+
+
+class Reason(ABC):
+    """One reason why a petition does not start now."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def text(self) -> str:
+        """Say it to people."""
+
+
+@dataclass(frozen=True, slots=True)
+class PetitionPaused(Reason):
+    """People paused this petition."""
+
+    def text(self) -> str:
+        """Say it to people."""
+        return "it is paused"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPaused(Reason):
+    """People paused the petition's group."""
+
+    group: str
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> GroupPaused("rig").text()
+        'its group rig is paused'
+        """
+        return f"its group {self.group} is paused"
+
+
+@dataclass(frozen=True, slots=True)
+class EverythingPaused(Reason):
+    """People paused the whole service."""
+
+    def text(self) -> str:
+        """Say it to people."""
+        return "everything is paused"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFull(Reason):
+    """All slots of the petition's group are in use."""
+
+    group: str
+    slots: int
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> GroupFull("rig", 1).text(), GroupFull("rig", 0).text()
+        ('1 of 1 slots of its group rig is in use', 'its group rig has no slots')
+        """
+        return _in_use(self.slots, f"its group {self.group}")
+
+
+@dataclass(frozen=True, slots=True)
+class GroupUnknown(Reason):
+    """The service has no such group."""
+
+    group: str
+    near: str | None
+    """The name of a group that the petition may mean."""
+
+    @classmethod
+    def among(cls, group: str, known: Collection[str]) -> GroupUnknown:
+        """Look for a name that may be meant among the groups there are."""
+        return cls(group, next(iter(get_close_matches(group, known, 1)), None))
+
+    def text(self) -> str:
+        """Say it to people, and what helps.
+
+        >>> GroupUnknown.among("rgi", ["rig"]).text()
+        'there is no group rgi: did you mean rig? Else serve with --slots rgi=N, or rgi=none for any number at once'
+        >>> GroupUnknown.among("a", []).text()
+        'there is no group a: serve with --slots a=N, or a=none for any number at once'
+        """
+        name = self.group
+        cure = f"did you mean {self.near}? Else serve" if self.near is not None else "serve"
+        return f"there is no group {name}: {cure} with --slots {name}=N, or {name}=none for any number at once"
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsShort(Reason):
+    """Less of a resource is free than the petition needs."""
+
+    resource: str
+    amount: int
+    free: int
+    capacity: int
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> NeedsShort("gpu", 2, 1, 2).text(), NeedsShort("gpu", 1, 0, 4).text()
+        ('it needs 2 gpu, 1 of 2 is free', 'it needs 1 gpu, 0 of 4 are free')
+        """
+        return _needs(self.resource, self.amount, self.free, self.capacity)
+
+
+@dataclass(frozen=True, slots=True)
+class BehindAnother(Reason):
+    """Enough of a resource is free, and another petition that waits for the resource comes first."""
+
+    resource: str
+    amount: int
+    free: int
+    capacity: int
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> BehindAnother("gpu", 1, 1, 2).text()
+        'it needs 1 gpu, 1 of 2 is free, and another one that waits for it is first'
+        """
+        needs = _needs(self.resource, self.amount, self.free, self.capacity)
+        return f"{needs}, and another one that waits for it is first"
+
+
+@dataclass(frozen=True, slots=True)
+class NeverEnough(Reason):
+    """The service never has as much of a resource as the petition needs."""
+
+    resource: str
+    amount: int
+    capacity: int
+
+    def text(self) -> str:
+        """Say it to people, and what helps.
+
+        >>> NeverEnough("gpu", 4, 2).text()
+        'it needs 4 gpu, and the service has 2: need less of it, or serve with --resource gpu=4'
+        >>> NeverEnough("gpu", 1, 0).text()
+        'it needs 1 gpu, and the service has no gpu: serve with --resource gpu=1'
+        """
+        name, amount = self.resource, self.amount
+        serve = f"serve with --resource {name}={amount}"
+        if not self.capacity:
+            return f"it needs {amount} {name}, and the service has no {name}: {serve}"
+        return f"it needs {amount} {name}, and the service has {self.capacity}: need less of it, or {serve}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacesAnother(Reason):
+    """Something of the petition that this one replaces, which has the same key, is still there."""
+
+    def text(self) -> str:
+        """Say it to people."""
+        return "the one that it replaces has not gone yet"
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionSaidNo(Reason):
+    """The petition's own condition said no."""
+
+    said: str | None
+    """What the condition gave as its reason."""
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> ConditionSaidNo("rig 3 is taken").text(), ConditionSaidNo(None).text()
+        ('rig 3 is taken', 'its condition says no')
+        """
+        return self.said or "its condition says no"
+
+
+SAYS_NO = ConditionSaidNo(None)
+"""The reason of a condition that gives none."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestingUntil(Reason):
+    """An attempt failed, and the next one begins at a time that is set."""
+
+    attempt: int
+    """The attempt that failed."""
+    code: int | None
+    due: float
+    """Wall-clock time of the next attempt."""
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> RestingUntil(1, 75, 1_700_000_000.0).text()
+        'attempt 1 ended with 75: it is tried again at 2023-11-14 22:13:20 UTC'
+        """
+        try:
+            when = f" at {datetime.fromtimestamp(self.due, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        except (OverflowError, ValueError, OSError):  # beyond the year 9999
+            when = ""
+        ended = "failed" if self.code is None else f"ended with {self.code}"
+        return f"attempt {self.attempt} {ended}: it is tried again{when}"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldAfterInterruption(Reason):
+    """A crash interrupted the petition, and people have to decide what becomes of it."""
+
+    def text(self) -> str:
+        """Say it to people."""
+        return f"it was interrupted, and waits for a decision: {DECIDE}"
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerNotServed(Reason):
+    """The service runs without the petition's plugin."""
+
+    manager: str
+
+    def text(self) -> str:
+        """Say it to people, and what helps.
+
+        >>> ManagerNotServed("rigs:Rigs").text()
+        'it belongs to rigs:Rigs, which is not served now: serve its plugin too'
+        """
+        return f"it belongs to {self.manager}, which is not served now: serve its plugin too"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStops(Reason):
+    """The service starts nothing any more."""
+
+    said: str
+    """What clients are told of the stop."""
+
+    def text(self) -> str:
+        """Say it to people."""
+        return self.said
+
+
+@dataclass(frozen=True, slots=True)
+class InOrder(Reason):
+    """Nothing holds the petition back: others are asked before it."""
+
+    before: int
+    at_least: bool = False
+    """Whether more than that may be before it."""
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> InOrder(1).text(), InOrder(2).text(), InOrder(10_000, at_least=True).text()
+        ('1 waits before it', '2 wait before it', 'at least 10000 wait before it')
+        """
+        count = "1 waits" if self.before == 1 else f"{self.before} wait"
+        return f"{'at least ' if self.at_least else ''}{count} before it"
+
+
+def machine_is_full(slots: int) -> str:
+    """Say that as many commands run as may run.
+
+    >>> machine_is_full(4)
+    '4 of 4 slots of the machine are in use'
+    """
+    return _in_use(slots, "the machine")
+
+
+def _in_use(slots: int, whose: str) -> str:
+    if not slots:
+        return f"{whose} has no slots"
+    return f"{slots} of {slots} slots of {whose} {'is' if slots == 1 else 'are'} in use"
+
+
+def _needs(resource: str, amount: int, free: int, capacity: int) -> str:
+    return f"it needs {amount} {resource}, {free} of {capacity} {'is' if free == 1 else 'are'} free"
+
+
+__all__ = [
+    "DECIDE",
+    "SAYS_NO",
+    "BehindAnother",
+    "ConditionSaidNo",
+    "EverythingPaused",
+    "GroupFull",
+    "GroupPaused",
+    "GroupUnknown",
+    "HeldAfterInterruption",
+    "InOrder",
+    "ManagerNotServed",
+    "NeedsShort",
+    "NeverEnough",
+    "PetitionPaused",
+    "Reason",
+    "ReplacesAnother",
+    "RestingUntil",
+    "ServiceStops",
+    "machine_is_full",
+]
