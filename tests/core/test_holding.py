@@ -1,4 +1,4 @@
-"""What people decide about those that wait: priorities, and shelves."""
+"""What people decide about those that wait: priorities, and lots."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def test_what_does_not_wait_keeps_its_priority(machine):
     assert (record.priority, machine.changes.priorities) == (0, {})
 
 
-def test_a_far_one_moves_to_the_head_and_back_and_is_found_once():
+def test_a_spilled_one_moves_to_the_head_and_back_and_is_found_once():
     machine = Machine()
     machine.waiting.__init__(2)
     records = [waiting(machine, number) for number in range(1, 6)]
     machine.take()
-    assert machine.waiting.far == 3
+    assert machine.waiting.spilled == 3
     last = records[-1]
     key = machine.live[last.key]
     assert key == last.place
-    machine.warm(last)
+    machine.load(last)
     assert machine.reprioritize(last, -1)
     assert machine.live[last.key] is last
     assert head(machine)[0] == last.seq
@@ -59,77 +59,77 @@ def test_a_far_one_moves_to_the_head_and_back_and_is_found_once():
     assert len(machine.waiting) == 5
     for record in records[:2]:
         machine.waiting.remove(record.place)
-    assert [moved[1] for moved in machine.waiting.promote()] == [3, 4]
+    assert [moved[1] for moved in machine.waiting.refill()] == [3, 4]
     machine.waiting.remove((0, 3, "p3"))
-    assert [moved[1] for moved in machine.waiting.promote()] == [last.seq]
+    assert [moved[1] for moved in machine.waiting.refill()] == [last.seq]
 
 
-def test_what_is_on_a_shelf_is_asked_no_more_and_comes_back_in_order(machine):
+def test_what_is_parked_is_asked_no_more_and_comes_back_in_order(machine):
     records = [waiting(machine, number) for number in range(1, 4)]
     for record in reversed(records[:2]):
-        assert machine.shelve(record, "a shelf")
-    assert not machine.shelve(records[0], "another")
-    assert (head(machine), len(machine.waiting), machine.waiting.shelved) == ([3], 1, 2)
-    assert machine.waiting.shelves() == ["a shelf"]
-    assert machine.unshelve("a shelf", 1) == []
+        assert machine.park(record, "a lot")
+    assert not machine.park(records[0], "another")
+    assert (head(machine), len(machine.waiting), machine.waiting.parked) == ([3], 1, 2)
+    assert machine.waiting.lots() == ["a lot"]
+    assert machine.unpark("a lot", 1) == []
     assert head(machine) == [1, 3]
-    assert machine.unshelve("a shelf", 9) == []
-    assert (head(machine), machine.waiting.shelved) == ([1, 2, 3], 0)
-    assert machine.unshelve("a shelf", 9) == []
+    assert machine.unpark("a lot", 9) == []
+    assert (head(machine), machine.waiting.parked) == ([1, 2, 3], 0)
+    assert machine.unpark("a lot", 9) == []
 
 
-def test_what_is_on_a_shelf_can_be_cancelled_and_get_another_priority(machine):
+def test_what_is_parked_can_be_cancelled_and_get_another_priority(machine):
     first, second = waiting(machine, 1), waiting(machine, 2)
-    machine.shelve(first, "s")
-    machine.shelve(second, "s")
+    machine.park(first, "s")
+    machine.park(second, "s")
     machine.cancel(first, Cancellation(Outcome.CANCELLED, 130, None))
-    assert (first.state, machine.waiting.shelved) == (State.ENDED, 1)
+    assert (first.state, machine.waiting.parked) == (State.ENDED, 1)
     assert machine.reprioritize(second, -1)
-    assert (head(machine), machine.waiting.shelved) == ([second.seq], 0)
+    assert (head(machine), machine.waiting.parked) == ([second.seq], 0)
 
 
-def test_what_runs_is_put_on_no_shelf(machine):
+def test_what_runs_is_not_parked(machine):
     record = waiting(machine, 1)
     machine.start(record)
-    assert not machine.shelve(record, "s")
+    assert not machine.park(record, "s")
 
 
-def test_a_long_shelf_holds_keys_only(machine, monkeypatch):
-    monkeypatch.setattr(holding, "LEAN", 1)
+def test_a_long_lot_holds_keys_only(machine, monkeypatch):
+    monkeypatch.setattr(holding, "MOST_LOADED", 1)
     first, second = waiting(machine, 1), waiting(machine, 2)
     third = waiting(machine, 3)
-    machine.shelve(first, "s")
-    machine.shelve(second, "s")
+    machine.park(first, "s")
+    machine.park(second, "s")
     machine.take()
     assert first.seq in machine.records
     assert second.seq not in machine.records
-    assert machine.unshelve("s", 2) == [second.place]
-    machine.warm(second)
+    assert machine.unpark("s", 2) == [second.place]
+    machine.load(second)
     assert head(machine) == [1, 2, third.seq]
 
 
-def test_what_comes_off_a_shelf_may_be_far():
+def test_what_leaves_a_lot_may_be_spilled():
     machine = Machine()
     machine.waiting.__init__(1)
     first, second = waiting(machine, 1), waiting(machine, 2, priority=-1)
-    machine.shelve(first, "s")
+    machine.park(first, "s")
     third = waiting(machine, 3, priority=-2)
     waiting(machine, 4, priority=5)
-    assert machine.unshelve("s", 1) == []
+    assert machine.unpark("s", 1) == []
     machine.take()
     assert first.seq not in machine.records
     assert {second.seq, third.seq} <= set(machine.records)
 
 
-def test_some_of_a_shelf_are_taken_off_whichever_they_are(machine, monkeypatch):
-    monkeypatch.setattr(holding, "LEAN", 1)
+def test_some_leave_a_lot_whichever_they_are(machine, monkeypatch):
+    monkeypatch.setattr(holding, "MOST_LOADED", 1)
     first, second, third = (waiting(machine, number) for number in range(1, 4))
     for record in (first, second, third):
-        machine.shelve(record, "s")
+        machine.park(record, "s")
     machine.take()
-    assert (machine.waiting.shelf_of(second.place), machine.waiting.shelf_of((0, 9, "p9"))) == ("s", None)
-    assert machine.take_off([first.place, third.place]) == [third.place]
-    assert (head(machine), machine.waiting.on_shelf("s")) == ([first.seq, third.seq], 1)
+    assert (machine.waiting.lot_of(second.place), machine.waiting.lot_of((0, 9, "p9"))) == ("s", None)
+    assert machine.unpark_these([first.place, third.place]) == [third.place]
+    assert (head(machine), machine.waiting.parked_in("s")) == ([first.seq, third.seq], 1)
 
 
 def test_group_needs_and_key_of_a_new_one_are_kept_unless_it_is_taken_back(machine):

@@ -46,9 +46,9 @@ ANY = st.integers(0, 1000)
 class AnythingHappens(RuleBasedStateMachine):
     """Every rule is one thing that may happen to a service at any moment."""
 
-    @initialize(hot=st.integers(1, 4), plans=st.lists(PLANS, max_size=5))
-    def begin(self, hot, plans):
-        self.world = World(hot)
+    @initialize(most_ready=st.integers(1, 4), plans=st.lists(PLANS, max_size=5))
+    def begin(self, most_ready, plans):
+        self.world = World(most_ready)
         self.seen = Seen()
         self.tokens = []
         for plan, identity in zip(plans, IDS[1:], strict=False):

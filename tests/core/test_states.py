@@ -1088,7 +1088,7 @@ def test_recovery_submit_of_the_same_id_is_refused(world):
 
 
 def test_a_petition_that_is_queued_far_from_the_head_is_a_key_only_once_it_is_kept():
-    world = World(hot=1)
+    world = World(most_ready=1)
     for number, token in enumerate((TOKEN, OTHER)):
         world.submit(Plan(flag="x"), number, token)
     world.dispatch()
@@ -1096,7 +1096,7 @@ def test_a_petition_that_is_queued_far_from_the_head_is_a_key_only_once_it_is_ke
         world.hook_step()
     assert world.find("1") is record(world, 2), "its row is not kept: nobody could bring it back"
     world.commit()
-    world.machine.cool(world.machine.waiting.demote())
+    world.machine.unload(world.machine.waiting.spill())
     world.commit()
     assert world.machine.live["1"] == (0, 2, "1")
     assert 2 not in world.machine.records
@@ -1106,7 +1106,7 @@ def test_a_petition_that_is_queued_far_from_the_head_is_a_key_only_once_it_is_ke
 
 
 def test_a_petition_that_came_back_to_the_head_is_not_cooled():
-    machine = Machine(hot=1)
+    machine = Machine(most_ready=1)
     records = []
     for number in range(2):
         seq = machine.take_seq()
@@ -1114,7 +1114,7 @@ def test_a_petition_that_came_back_to_the_head_is_not_cooled():
         machine.receive(records[-1])
         machine.accept(records[-1], start=False, new_channel=True)
     machine.start(records[0])
-    assert machine.waiting.promote() == [records[1].place]
+    assert machine.waiting.refill() == [records[1].place]
     machine.take()
     machine.take()
     assert machine.records[2] is records[1]
@@ -1124,7 +1124,7 @@ def test_a_petition_that_came_back_to_the_head_is_not_cooled():
 def test_warming_what_is_warm_keeps_the_record_that_is_known(world):
     queued(world)
     known = record(world)
-    world.machine.warm(Record(1, TOKEN, "a", "m", "o", TOKEN, None, 0.0))
+    world.machine.load(Record(1, TOKEN, "a", "m", "o", TOKEN, None, 0.0))
     assert record(world) is known
 
 

@@ -210,9 +210,9 @@ def the_queue_holds_what_is_queued(world: World, _: Seen) -> None:
     queued = [r.seq for r in machine.records.values() if r.state is State.QUEUED and r.phase is Phase.WAITING]
     queued += [known[1] for known in machine.live.values() if not isinstance(known, Record)]
     assert len(machine.waiting) == len(queued)
-    hot = machine.waiting.head(len(queued))
-    assert hot == sorted(hot)
-    assert all(key[1] in machine.records for key in hot), "a hot petition cannot be asked"
+    ready = machine.waiting.head(len(queued))
+    assert ready == sorted(ready)
+    assert all(key[1] in machine.records for key in ready), "a ready petition cannot be asked"
 
 
 ALWAYS = [
@@ -241,7 +241,7 @@ ALWAYS = [
 
 
 def nobody_runnable_is_left(world: World) -> None:
-    """Where everyone was asked and nothing changed since, no hot petition's condition would say yes."""
+    """Where everyone was asked and nothing changed since, no ready petition's condition would say yes."""
     for key in world.machine.waiting.head(100):
         assert not world.says_yes(world.machine.records[key[1]]), f"{key} could run and is not asked"
 

@@ -68,8 +68,8 @@ class World(HookSide):
 
     store: SimulatedStore
 
-    def __init__(self, hot: int = 4) -> None:
-        self.hot = hot
+    def __init__(self, most_ready: int = 4) -> None:
+        self.most_ready = most_ready
         self.time = 1000.0
         self.acked: dict[bytes, int] = {}
         self.verdicts: dict[int, str] = {}
@@ -77,12 +77,12 @@ class World(HookSide):
         self.unanswered: set[int] = set()
         self.waiters = 0
         self.clock = 0.0
-        super().__init__(Machine(hot=hot), SimulatedStore())
+        super().__init__(Machine(most_ready=most_ready), SimulatedStore())
         self._boot()
 
     def _boot(self) -> None:
         self.store.begin(nonce=1, boot_id="boot", uid=0, now=self.time)
-        self.begin(Machine(next_seq=self.store.next_seq(), hot=self.hot))
+        self.begin(Machine(next_seq=self.store.next_seq(), most_ready=self.most_ready))
         self.machine.now = self.machine.steady = self.clock
         self.store.full = False
         self.ladders: set[Attempt] = set()
@@ -116,7 +116,7 @@ class World(HookSide):
         if known is None or isinstance(known, Record):
             return known
         record = record_of(self.store.rows([known[1]])[0])
-        self.machine.warm(record)
+        self.machine.load(record)
         return record
 
     def cancel(self, key: str) -> bool:

@@ -163,10 +163,10 @@ class HookSide:
         machine = self.machine
         if self.draining or not machine.waiting:
             return []
-        machine.cool(machine.waiting.demote())
-        if machine.waiting.wants_promotion():
-            for row in self.store.rows([key[1] for key in machine.waiting.promote()]):
-                machine.warm(record_of(row))
+        machine.unload(machine.waiting.spill())
+        if machine.waiting.wants_refill():
+            for row in self.store.rows([key[1] for key in machine.waiting.refill()]):
+                machine.load(record_of(row))
         if (machine.version, machine.starts) == self.asked:
             return []
         return [machine.records[key[1]] for key in machine.waiting.head(HEADS)]

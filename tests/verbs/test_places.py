@@ -32,7 +32,7 @@ def place(asked, identity):
 
 def settled(asked, count):
     machine = asked.engine.machine
-    wait_for(lambda: machine.waiting.shelved == count and not machine.waiting, what=f"{count} are held back")
+    wait_for(lambda: machine.waiting.parked == count and not machine.waiting, what=f"{count} are held back")
 
 
 @pytest.mark.parametrize("wants", [{"group": "rig"}, {"needs": {"gpu": 1}}, {"group": "rig", "needs": {"gpu": 1}}])

@@ -228,7 +228,7 @@ class Ending(Retrying):
 
     def _enqueue(self, record: Record) -> None:
         if not self.waiting.add(record.place):
-            self._cooling.append(record.place)
+            self._unloading.append(record.place)
 
     # --- waiting petitions --------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ from orcha._core.ledger import HELD
 from orcha._core.record import Key, Phase, Record
 from orcha._core.state import State
 
-LEAN = 1_000
-"""Petitions of a shelf beyond which only their keys are remembered."""
+MOST_LOADED = 1_000
+"""Petitions of a lot whose records stay in memory; of the others only the keys do."""
 
 
 class Holding(Ending):
@@ -23,7 +23,7 @@ class Holding(Ending):
         if not self.waits(record):
             return False
         self.waiting.remove(record.place)
-        self._cooling = [key for key in self._cooling if key[1] != record.seq]
+        self._unloading = [key for key in self._unloading if key[1] != record.seq]
         record.priority = priority
         record.why = None
         self.live[record.key] = record
@@ -47,30 +47,30 @@ class Holding(Ending):
         self.version += 1
         return True
 
-    def shelve(self, record: Record, shelf: str) -> bool:
-        """Have a waiting petition asked no more until its shelf is opened; False for one that does not wait."""
-        if not self.waits(record) or self.waiting.is_shelved(record.place):
+    def park(self, record: Record, lot: str) -> bool:
+        """Have a waiting petition parked in a lot, and asked no more; False for one that does not wait."""
+        if not self.waits(record) or self.waiting.is_parked(record.place):
             return False
-        self.waiting.shelve(record.place, shelf)
-        if self.waiting.on_shelf(shelf) > LEAN:
-            self._cooling.append(record.place)
+        self.waiting.park(record.place, lot)
+        if self.waiting.parked_in(lot) > MOST_LOADED:
+            self._unloading.append(record.place)
         self.version += 1
         return True
 
-    def unshelve(self, shelf: str, count: int) -> list[Key]:
-        """Let the first `count` of a shelf wait with the others again; give the keys whose records are to be loaded."""
-        return self._put_back(self.waiting.unshelve(shelf, count))
+    def unpark(self, lot: str, count: int) -> list[Key]:
+        """Let the first `count` of a lot wait with the others again; give the keys whose records are to be loaded."""
+        return self._put_back(self.waiting.unpark(lot, count))
 
-    def take_off(self, keys: list[Key]) -> list[Key]:
-        """Let these, which are on shelves, wait with the others again; give the keys whose records are to be loaded."""
-        self.waiting.take_off(keys)
+    def unpark_these(self, keys: list[Key]) -> list[Key]:
+        """Let these parked ones wait with the others again; give the keys whose records are to be loaded."""
+        self.waiting.unpark_these(keys)
         return self._put_back(keys)
 
     def _put_back(self, keys: list[Key]) -> list[Key]:
         cold = []
         for key in keys:
             if not self.waiting.add(key):
-                self._cooling.append(key)
+                self._unloading.append(key)
             elif key[1] not in self.records:
                 cold.append(key)
         if keys:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from orcha._core.changes import Changes, Transition
 from orcha._core.effects import Do, Effect, Final
-from orcha._core.queue import WaitingQueue
 from orcha._core.record import Key, Record
 from orcha._core.state import Outcome, State
 from orcha._core.tuples import new_tuple
+from orcha._core.waiting_queue import MOST_READY, WaitingQueue
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _CANCELLED = Outcome.CANCELLED
@@ -24,7 +24,7 @@ CANCELLING = 1 << State.CANCELLING
 class Ledger:
     """The live petitions, and the steps every part of the machine is made of."""
 
-    def __init__(self, *, next_seq: int = 1, hot: int = 10_000) -> None:
+    def __init__(self, *, next_seq: int = 1, most_ready: int = MOST_READY) -> None:
         """Start empty; the first petition gets the sequence number `next_seq`."""
         self.now = 0.0
         """Seconds since 1970, as rows and people are told; a clock that is set now and then."""
@@ -32,10 +32,10 @@ class Ledger:
         """Seconds of a clock that nobody sets, by which is decided what is due."""
         self.next_seq = next_seq
         self.records: dict[int, Record] = {}
-        """Petitions being converted, held ones, hot ones of the waiting, and all that run, by sequence."""
+        """Petitions being converted, held ones, ready ones of the waiting, and all that run, by sequence."""
         self.live: dict[str, Record | Key] = {}
-        """str(id) of every live petition; a far one is only its key."""
-        self.waiting = WaitingQueue(hot)
+        """str(id) of every live petition; a spilled one is only its key."""
+        self.waiting = WaitingQueue(most_ready)
         self.granted: dict[str, int] = {}
         """str(id) -> sequence of those whose condition said yes and that have not ended."""
         self.version = 0
@@ -50,7 +50,7 @@ class Ledger:
         """Interrupted petitions that wait again as soon as their on_finish came back, by sequence."""
         self.owing: dict[int, Record | None] = {}
         """Waiting petitions whose on_finish is owed from an earlier start of the service; None once they went on."""
-        self._cooling: list[Key] = []
+        self._unloading: list[Key] = []
 
     def _current(self, seq: int, attempt: int) -> Record | None:
         record = self.records.get(seq)
@@ -168,22 +168,22 @@ class Ledger:
             del self.live[record.key]
         self.records.pop(record.seq, None)
 
-    # --- far petitions ------------------------------------------------------------------------------------------
+    # --- spilled petitions ----------------------------------------------------------------------------------------
 
-    def _cool(self) -> None:
-        """Drop the records of far petitions: their rows are kept before anything else happens, or taken back."""
-        for key in self._cooling:
+    def _unload(self) -> None:
+        """Drop the records of petitions that are not ready: their rows are kept by then, or taken back."""
+        for key in self._unloading:
             record = self.records.get(key[1])
-            near = self.waiting.is_hot(key) and not self.waiting.is_shelved(key)
+            near = self.waiting.is_ready(key) and not self.waiting.is_parked(key)
             if record is not None and record.state is _QUEUED and not near:
                 del self.records[key[1]]
                 self.live[key[2]] = key
-        self._cooling = []
+        self._unloading = []
 
     def take(self) -> tuple[Changes, list[Effect], list[Final]]:
         """Hand out what has gathered, to be kept or taken back at once, and start afresh."""
-        if self._cooling:
-            self._cool()
+        if self._unloading:
+            self._unload()
         taken = self.changes, self.effects, self.finals
         self.changes = Changes()
         self.effects = []

@@ -33,7 +33,7 @@ class Waiter:
         self.names: set[str] = set()
         """The resources in whose lines it is."""
         self.at = ""
-        """The resource on whose shelf it waits."""
+        """The resource in whose lot it is parked."""
         self.asked = False
         """Whether it is to be asked now, having come to the head."""
 
@@ -62,7 +62,7 @@ class Lines:
         return [name for name, line in self._lines.items() if line]
 
     def enter(self, place: Key, needs: Mapping[str, int], group: str | None, names: Iterable[str], at: str) -> None:
-        """Have one wait in the lines of these resources too, on the shelf of the resource `at`."""
+        """Have one wait in the lines of these resources too, parked in the lot of the resource `at`."""
         waiter = self.waiters.get(place[1])
         if waiter is None or waiter.place != place:
             waiter = self.waiters[place[1]] = Waiter(place, needs, group)

@@ -229,13 +229,13 @@ class Machine(Cancelling, Holding):
         elif record.retry is not None and record.attempt > 1:
             self.changes.retries[record.seq] = RetryStep(record.seq)  # its time has come
 
-    # --- far petitions ------------------------------------------------------------------------------------------
+    # --- spilled petitions ----------------------------------------------------------------------------------------
 
-    def cool(self, keys: Iterable[Key]) -> None:
+    def unload(self, keys: Iterable[Key]) -> None:
         """Keep only the keys of petitions that moved away from the head, from the next `take` on."""
-        self._cooling.extend(keys)
+        self._unloading.extend(keys)
 
-    def warm(self, record: Record) -> None:
+    def load(self, record: Record) -> None:
         """Take the full record of a petition that was only a key; where there is one already, that stays."""
         if record.seq not in self.records:
             record.phase = _WAITING
@@ -268,7 +268,7 @@ class Machine(Cancelling, Holding):
         if step is not None and self._recover_started(record, step):
             return True
         if record.state is _HELD:
-            self.warm(record)
+            self.load(record)
         owed = hook_pending or step is not None
         if owed:
             self.owing[record.seq] = record

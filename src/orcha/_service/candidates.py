@@ -84,7 +84,7 @@ class Candidates:
         if not machine.waiting:
             self._poll_due = False
             return [], [], False
-        self._promote()
+        self._refill()
         waiting: list[Record] = []
         narrow = self.look_ahead is not None and converting  # who is new counts among the first so many
         if machine.version != self._asked_version or self.more or self._start_due or narrow:
@@ -111,7 +111,7 @@ class Candidates:
     def _by_time(self, now: float) -> tuple[list[Record], list[Record], bool]:
         """Give whose turn it is; where it is nobody's yet, be back when it is."""
         machine, asking = self._engine.machine, self._asking
-        keys = machine.waiting.head(self.look_ahead or machine.waiting.hot)
+        keys = machine.waiting.head(self.look_ahead or machine.waiting.ready)
         if next(self._opaque(keys), None) is None:
             return [], [], False  # nobody waits for a condition: the next no of one begins it anew
         firsts = asking.whom(self._opaque(keys), now)
@@ -184,14 +184,14 @@ class Candidates:
         records = self._engine.machine.records
         return [records[key[1]] for key in keys if key[1] in records]
 
-    def _promote(self) -> None:
+    def _refill(self) -> None:
         machine = self._engine.machine
-        machine.cool(machine.waiting.demote())
-        if not machine.waiting.wants_promotion():
+        machine.unload(machine.waiting.spill())
+        if not machine.waiting.wants_refill():
             return
-        keys = machine.waiting.promote()
+        keys = machine.waiting.refill()
         for row in self._engine.store.rows([key[1] for key in keys]):
-            machine.warm(record_of(row))
+            machine.load(record_of(row))
 
 
 def _after(key: Key) -> Key:

@@ -301,7 +301,7 @@ class Engine:
         if known is None or isinstance(known, Record):
             return known
         record = record_of(self.store.rows([known[1]])[0])
-        self.machine.warm(record)
+        self.machine.load(record)
         return record
 
     def refuses(self) -> tuple[int, None, str] | None:

@@ -108,12 +108,12 @@ class Groups:
         """Put a petition that may not start onto the shelf of what holds it."""
         name = petition_name(record.seq)
         if self.paused and name in self.paused:
-            self._engine.machine.shelve(record, name)
+            self._engine.machine.park(record, name)
         elif record.group is not None:
             name = group_name(record.group)
             if self._before_needs(record) is not None:
-                self._engine.machine.shelve(record, name)
-            elif self._engine.machine.waiting.on_shelf(name):
+                self._engine.machine.park(record, name)
+            elif self._engine.machine.waiting.parked_in(name):
                 self._open(name, 1)  # its own condition said no, or its needs: another one of the group may go
         if record.needs:
             self.resources.after_no(record)
@@ -121,7 +121,7 @@ class Groups:
     def look(self) -> None:
         """Let as many wait with the others again as have slots and resources now; called often."""
         machine = self._engine.machine
-        if not machine.waiting.shelved or machine.version == self._seen:
+        if not machine.waiting.parked or machine.version == self._seen:
             return
         self._warm(self.resources.look())
         for group, slots in self._slots.items():
@@ -129,17 +129,17 @@ class Groups:
             if slots is None:
                 continue
             free = slots - self._engine.granted.in_group(group)
-            if free > 0 and name not in self.paused and machine.waiting.on_shelf(name):
+            if free > 0 and name not in self.paused and machine.waiting.parked_in(name):
                 self._open(name, free)
         self._seen = machine.version
 
     def _open(self, name: str, count: int) -> None:
-        self._warm(self._engine.machine.unshelve(name, count))
+        self._warm(self._engine.machine.unpark(name, count))
 
     def _warm(self, cold: list[Key]) -> None:
         if cold:
             for row in self._engine.store.rows([key[1] for key in cold]):
-                self._engine.machine.warm(record_of(row))
+                self._engine.machine.load(record_of(row))
 
     # --- decisions of people ------------------------------------------------------------------------------------
 
@@ -165,7 +165,7 @@ class Groups:
         """Open the shelves of what goes on, a part at a time: a million may wait there."""
         for name in list(self._opening):
             self._open(name, AT_ONCE)
-            if name in self.paused or not self._engine.machine.waiting.on_shelf(name):
+            if name in self.paused or not self._engine.machine.waiting.parked_in(name):
                 self._opening.discard(name)
         if self._opening:
             self._engine.post(self._go_on)
@@ -175,7 +175,7 @@ class Groups:
     def before(self, record: Record, group: str | None) -> int | None:
         """Tell how many wait for the same as one that waits, and come before it; None where nobody has to go first."""
         waiting = self._engine.machine.waiting
-        shelf = waiting.shelf_of(record.place)
+        shelf = waiting.lot_of(record.place)
         if petition_name(record.seq) in self.paused:
             return None
         if shelf is None or group is None or shelf != group_name(group):
@@ -203,13 +203,13 @@ class Groups:
         granted, waiting = self._engine.granted, self._engine.machine.waiting
         prefix = group_name("")
         paused = {name.removeprefix(prefix) for name in self.paused if name.startswith(prefix)}
-        held = {name.removeprefix(prefix) for name in waiting.shelves() if name.startswith(prefix)}
+        held = {name.removeprefix(prefix) for name in waiting.lots() if name.startswith(prefix)}
         return [
             {
                 "group": group,
                 "slots": self._slots.get(group),
                 "running": granted.in_group(group),
-                "waiting": waiting.on_shelf(group_name(group)),
+                "waiting": waiting.parked_in(group_name(group)),
                 "paused": group in paused,
             }
             for group in sorted({*self._slots, *paused, *held, *granted.groups()})

@@ -135,11 +135,11 @@ class Resources:
         machine = self._engine.machine
         with self._lock:
             waiter = self._lines.waiters.get(record.seq)
-            if waiter is not None and machine.waiting.is_shelved(record.place):  # for its group, or by people
+            if waiter is not None and machine.waiting.is_parked(record.place):  # for its group, or by people
                 self._lines.leave(record.seq)
                 waiter = None
         if waiter is not None and not waiter.asked:
-            machine.shelve(record, resource_name(waiter.at))
+            machine.park(record, resource_name(waiter.at))
 
     def note(self) -> None:
         """Have those behind looked at, where one has left its line."""
@@ -159,8 +159,8 @@ class Resources:
             keys = [waiter.place for waiter in self._forward()]
             keys += self._paused
             self._paused = []
-        keys = sorted({key for key in keys if (machine.waiting.shelf_of(key) or "").startswith(_SHELF)})
-        return machine.take_off(keys)
+        keys = sorted({key for key in keys if (machine.waiting.lot_of(key) or "").startswith(_SHELF)})
+        return machine.unpark_these(keys)
 
     def _forward(self) -> list[Waiter]:
         taken: Counter[str] = Counter()
@@ -180,13 +180,13 @@ class Resources:
     def describe(self) -> list[dict[str, Any]]:
         """Give each resource: how much there is, how much of it is held, and how many wait for it."""
         waiting = self._engine.machine.waiting
-        prefixed = (name.removeprefix(_SHELF) for name in waiting.shelves() if name.startswith(_SHELF))
+        prefixed = (name.removeprefix(_SHELF) for name in waiting.lots() if name.startswith(_SHELF))
         return [
             {
                 "resource": name,
                 "capacity": self._capacities.get(name, 0),
                 "held": self._engine.granted.held(name),
-                "waiting": waiting.on_shelf(resource_name(name)),
+                "waiting": waiting.parked_in(resource_name(name)),
             }
             for name in sorted({*self._capacities, *prefixed, *self._engine.granted.resources()})
         ]

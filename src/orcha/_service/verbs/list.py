@@ -155,5 +155,5 @@ def _everything_waits(engine: Engine) -> Reason | None:
 def _in_order(engine: Engine, record: Record | None) -> InOrder:
     """Tell how many are asked before it."""
     if record is None:
-        return InOrder(engine.machine.waiting.hot, at_least=True)
+        return InOrder(engine.machine.waiting.ready, at_least=True)
     return InOrder(engine.machine.waiting.place(record.place))

@@ -63,7 +63,7 @@ def describe(engine: Engine) -> dict[str, Any]:
 def _states(engine: Engine) -> dict[str, int]:
     machine = engine.machine
     live = Counter(state_of(record) for record in machine.records.values() if record.state is not State.QUEUED)
-    live["queued"] = len(machine.waiting) + machine.waiting.shelved
+    live["queued"] = len(machine.waiting) + machine.waiting.parked
     live["ended"] = engine.store.ended()
     return {name: live[name] for name in (state.name.lower() for state in State)}
 

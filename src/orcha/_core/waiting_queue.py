@@ -1,0 +1,211 @@
+"""The order of waiting petitions: by (priority, sequence), cheap at its head and lean at its tail.
+
+A waiting petition is in one of three places. A *ready* petition is among the first: its record is in memory, and its
+condition can be asked at once. A *spilled* petition comes after all ready ones: only its key is in memory. A *parked*
+petition waits in a lot for something that the service itself knows, such as a slot of its group: until that is there,
+nobody asks its condition, and it costs nothing. A lot is named by what its petitions wait for.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left, insort
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orcha._core.record import Key
+
+MOST_READY = 10_000
+"""Petitions that are kept ready."""
+
+
+class WaitingQueue:
+    """Keys in order: ready ones in a sorted list, spilled ones in a heap, parked ones in their lots.
+
+    Every key in the heap is larger than every key in the list. Keys that left the heap before they reached its top are
+    skipped when they do.
+
+    >>> queue = WaitingQueue(most_ready=2)
+    >>> [queue.add((0, seq, "")) for seq in (1, 2, 3)]
+    [True, True, False]
+    >>> queue.remove((0, 1, "")), queue.head(9)
+    (None, [(0, 2, '')])
+    >>> queue.refill(), queue.head(9)
+    ([(0, 3, '')], [(0, 2, ''), (0, 3, '')])
+    """
+
+    def __init__(self, most_ready: int = MOST_READY) -> None:
+        """Keep about `most_ready` keys in the list."""
+        self._most_ready = most_ready
+        self._ready: list[Key] = []
+        self._spilled: list[Key] = []
+        self._removed: set[Key] = set()
+        """Keys that are in the heap still, and wait no more."""
+        self._lots: dict[str, list[Key]] = {}
+        self._lot_of: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        """Count the ready and the spilled ones."""
+        return len(self._ready) + len(self._spilled) - len(self._removed)
+
+    @property
+    def spilled(self) -> int:
+        """How many are spilled."""
+        return len(self._spilled) - len(self._removed)
+
+    @property
+    def ready(self) -> int:
+        """How many are ready."""
+        return len(self._ready)
+
+    def load(self, keys: Iterable[Key]) -> None:
+        """Fill an empty queue from keys in order."""
+        self._spilled.extend(keys)
+
+    def add(self, key: Key) -> bool:
+        """Put a key in its place; tell whether it is ready there."""
+        if key in self._removed:
+            self._removed.discard(key)  # the heap has it still
+            return False
+        if self._spilled and key > self._last_ready():
+            heapq.heappush(self._spilled, key)
+            return False
+        if not self._spilled and len(self._ready) >= self._most_ready and key > self._ready[-1]:
+            heapq.heappush(self._spilled, key)
+            return False
+        if self._ready and key < self._ready[-1]:
+            insort(self._ready, key)
+        else:
+            self._ready.append(key)
+        return True
+
+    def _last_ready(self) -> Key:
+        return self._ready[-1] if self._ready else self._spilled[0]
+
+    def is_ready(self, key: Key) -> bool:
+        """Tell whether a key that waits, and is not parked, is ready."""
+        return bool(self._ready) and key <= self._ready[-1]
+
+    def remove(self, key: Key) -> None:
+        """Take a waiting key out, wherever it is."""
+        lot = self._lot_of.pop(key[1], None)
+        if lot is not None:
+            self._leave(lot, key)
+            return
+        at = bisect_left(self._ready, key)
+        if at < len(self._ready) and self._ready[at] == key:
+            del self._ready[at]
+        else:
+            self._removed.add(key)
+
+    def remove_all(self, keys: list[Key]) -> None:
+        """Take several waiting keys, in order, out: one move of memory where they are the first."""
+        if self._ready[: len(keys)] == keys:
+            del self._ready[: len(keys)]
+        else:
+            for key in keys:
+                self.remove(key)
+
+    # --- lots ---------------------------------------------------------------------------------------------------
+
+    @property
+    def parked(self) -> int:
+        """How many are parked."""
+        return len(self._lot_of)
+
+    def is_parked(self, key: Key) -> bool:
+        """Tell whether a waiting key is parked."""
+        return key[1] in self._lot_of
+
+    def lot_of(self, key: Key) -> str | None:
+        """Give the lot in which a waiting key is parked, if it is."""
+        return self._lot_of.get(key[1])
+
+    def lots(self) -> list[str]:
+        """Give the lots in which some are parked."""
+        return list(self._lots)
+
+    def parked_in(self, lot: str) -> int:
+        """Count what is parked in a lot."""
+        return len(self._lots.get(lot, ()))
+
+    def park(self, key: Key, lot: str) -> None:
+        """Park a waiting key in a lot."""
+        self.remove(key)
+        parked = self._lots.setdefault(lot, [])
+        if parked and key < parked[-1]:
+            insort(parked, key)
+        else:
+            parked.append(key)
+        self._lot_of[key[1]] = lot
+
+    def unpark(self, lot: str, count: int) -> list[Key]:
+        """Take the first `count` keys out of a lot, and give them in order; they wait nowhere then."""
+        parked = self._lots.get(lot, [])
+        keys = parked[:count]
+        del parked[:count]
+        for key in keys:
+            del self._lot_of[key[1]]
+        self._drop_empty(lot)
+        return keys
+
+    def unpark_these(self, keys: list[Key]) -> None:
+        """Take these keys out of their lots; they wait nowhere then."""
+        for key in keys:
+            self._leave(self._lot_of.pop(key[1]), key)
+
+    def _leave(self, lot: str, key: Key) -> None:
+        parked = self._lots[lot]
+        del parked[bisect_left(parked, key)]
+        self._drop_empty(lot)
+
+    def _drop_empty(self, lot: str) -> None:
+        if not self._lots.get(lot, True):
+            del self._lots[lot]
+
+    # --- the head -----------------------------------------------------------------------------------------------
+
+    def head(self, count: int, start: int = 0) -> list[Key]:
+        """Give up to `count` ready keys in order, from the `start`-th on."""
+        return self._ready[start : start + count]
+
+    def place(self, key: Key) -> int:
+        """Give how many keys are before this one, among the ready ones or those of its lot."""
+        lot = self._lot_of.get(key[1])
+        return bisect_left(self._ready if lot is None else self._lots[lot], key)
+
+    def index(self, key: Key) -> int:
+        """Give how many ready keys are before this one, whether it waits or not."""
+        return bisect_left(self._ready, key)
+
+    def before(self, key: Key, most: int) -> list[Key]:
+        """Give the first ready keys, `most` at most, that are before this one, which may be parked."""
+        return self._ready[: min(most, bisect_left(self._ready, key))]
+
+    def wants_refill(self) -> bool:
+        """Tell whether so few ready keys are left that spilled ones should be made ready."""
+        return bool(self._spilled) and len(self._ready) <= self._most_ready // 2
+
+    def refill(self) -> list[Key]:
+        """Make the first spilled keys ready, up to the limit, and give them in order."""
+        moved: list[Key] = []
+        while self._spilled and len(self._ready) < self._most_ready:
+            key = heapq.heappop(self._spilled)
+            if key in self._removed:
+                self._removed.discard(key)
+                continue
+            self._ready.append(key)
+            moved.append(key)
+        return moved
+
+    def spill(self) -> list[Key]:
+        """Spill the last ready keys beyond the limit, where they are more than a tenth above it, and give them."""
+        if len(self._ready) <= self._most_ready + self._most_ready // 10:
+            return []
+        moved = self._ready[self._most_ready :]
+        del self._ready[self._most_ready :]
+        for key in moved:
+            heapq.heappush(self._spilled, key)
+        return moved
