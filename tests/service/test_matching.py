@@ -43,6 +43,21 @@ def test_where_no_process_can_be_started_nobody_knows(monkeypatch):
     assert answers.get(timeout=30) is None
 
 
+def test_where_no_thread_can_be_started_nobody_knows(monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    answers = []
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        matcher = Matching()
+        matcher.ask(b"a+", [b"a"], answers.append)
+    assert answers == [None]
+    told = queue.SimpleQueue()
+    matcher.ask(b"a+", [b"a"], told.put)
+    assert told.get(timeout=30) is True
+
+
 def test_plain_words_need_no_process(monkeypatch):
     monkeypatch.setattr(matching.sys, "executable", "/nowhere/python")
     answers = []

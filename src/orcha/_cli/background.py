@@ -38,11 +38,12 @@ class Announced:
 
     def start(self) -> None:
         """Start serving, and say so."""
-        import threading  # noqa: TID251 - it waits for another process while this one starts
+        from orcha.interfaces.running import end_process
+        from orcha.utils.threads import guarded, start
 
-        threading.Thread(target=self._obey, name="orcha-wanted", daemon=True).start()
-        _stamp()
         try:
+            start(guarded("orcha-wanted", self._obey, end_process))  # it waits for the process that started this one
+            _stamp()
             self._several.start()
         except Exception as error:
             self.tell(failure(error))

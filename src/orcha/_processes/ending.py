@@ -10,10 +10,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from orcha._processes.identity import Identity, open_pidfd, read_stat
 from orcha._processes.ladder import AT_ONCE, POLITE, Decision, Ladder, Rung
 from orcha._processes.population import Population
+from orcha.utils.threads import guarded, ignore_death, start
+
+if TYPE_CHECKING:
+    from orcha.utils.threads import OnDeath
 
 SLICE = 0.2
 """Seconds that one attempt's sweep may take while others wait."""
@@ -42,7 +47,7 @@ class Ending:
     `on_done(ordinal, survivors, signal)` is called on its thread when nothing of an attempt is left, or when SIGKILL
     has not worked within its grace: then `survivors` names the pids. `signal` is the last one sent, None when there was
     no process. `gather(ordinal)` is called before each look and brings in what the attempt's thread started. The thread
-    starts with the first attempt.
+    starts with the first attempt, or before that by :meth:`start`; `on_death` is told where it dies.
 
     Example::
 
@@ -55,16 +60,23 @@ class Ending:
         population: Population,
         gather: Callable[[int], object],
         on_done: Callable[[int, tuple[int, ...], int | None], None],
+        on_death: OnDeath = ignore_death,
     ) -> None:
         self._population = population
         self._gather = gather
         self._on_done = on_done
+        self._on_death = on_death
         self._lock = threading.Lock()
         self._asked: list[tuple[int, Sequence[Rung]]] = []
         self._climbs: dict[int, _Climb] = {}
         self._thread: threading.Thread | None = None
         self._wake = self._waker = -1
         self._stopping = False
+
+    def start(self) -> None:
+        """Start the thread, where it is not there."""
+        with self._lock:
+            self._start()
 
     def begin(self, ordinal: int, rungs: Sequence[Rung] = POLITE) -> None:
         """End an attempt's processes; returns at once. Asked again, it goes on with the new rungs if they are fewer.
@@ -75,12 +87,7 @@ class Ending:
             if self._stopping:
                 raise RuntimeError("no more attempts are ended: the service has stopped")
             self._asked.append((ordinal, rungs))
-            if self._thread is None:
-                self._wake, self._waker = os.pipe()
-                os.set_blocking(self._wake, False)
-                os.set_blocking(self._waker, False)
-                self._thread = threading.Thread(target=self._run, name="orcha-ending", daemon=True)
-                self._thread.start()
+            self._start()
             self._rouse()
 
     def stop(self) -> None:
@@ -94,6 +101,16 @@ class Ending:
             thread.join()
             os.close(self._wake)
             os.close(self._waker)
+
+    def _start(self) -> None:
+        if self._thread is None:
+            if self._wake < 0:
+                self._wake, self._waker = os.pipe()
+                os.set_blocking(self._wake, False)
+                os.set_blocking(self._waker, False)
+            thread = guarded("orcha-ending", self._run, self._on_death)
+            start(thread)
+            self._thread = thread
 
     def _rouse(self) -> None:
         with contextlib.suppress(BlockingIOError):  # full: it wakes anyway

@@ -12,6 +12,11 @@ import threading
 from orcha._processes.attempts import apart
 from orcha._processes.identity import identify
 from orcha._processes.tag import new_nonce, tag_of, tag_process
+from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orcha.utils.threads import OnDeath
 
 _PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "watcher.py")  # noqa: PTH100, PTH118, PTH120
 
@@ -27,9 +32,10 @@ class Watcher:
         install(ServiceState(population, on_child=watcher.need))
     """
 
-    def __init__(self, nonce: int) -> None:
-        """Start nothing yet."""
+    def __init__(self, nonce: int, on_death: OnDeath = ignore_death) -> None:
+        """Start nothing yet; `on_death` is told where the thread dies."""
         self.nonce = nonce
+        self._on_death = on_death
         self.pid: int | None = None
         """The watcher's pid while it runs."""
         self._lock = threading.Lock()
@@ -43,12 +49,14 @@ class Watcher:
         """
         if self._wanted or not self._first_to_want():
             return
-        self._thread = threading.Thread(target=self._run, name="orcha-watcher", daemon=True)
+        thread = guarded("orcha-watcher", self._run, self._on_death)
         try:
-            self._thread.start()
-        except RuntimeError as error:
-            self._thread, self._wanted = None, False
+            start(thread)
+        except NoThreadError as error:
+            self._wanted = False
             _log.error("the watcher was not started: %s", error)
+        else:
+            self._thread = thread
 
     def stop(self) -> None:
         """End the watcher without a sweep; after this nothing looks after what the service leaves."""

@@ -22,12 +22,14 @@ from orcha._server.connection import Connection, Hall
 from orcha._server.limits import Limits, descriptor_limit
 from orcha._server.listening import listen_tcp, listen_unix
 from orcha._server.peer import Peer
+from orcha.utils.threads import guarded, ignore_death, start
 from orcha.utils.users import described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from orcha._protocol.messages import ClientMessage
+    from orcha.utils.threads import OnDeath
 
 __all__ = ["Limits", "Peer", "Server", "ServerSettings"]
 
@@ -79,6 +81,8 @@ class ServerSettings:
     """Whether to use uvloop; None for wherever it can be imported."""
     report: Callable[[str, BaseException | None], None] = _report
     """Told what went wrong on the loop thread."""
+    on_death: OnDeath = ignore_death
+    """Told where that thread dies."""
 
 
 class Server:
@@ -142,8 +146,9 @@ class Server:
             self._loop = loop
             self._hall = self._make_hall(loop, key)
             self._first_reserved = descriptor_limit() - settings.limits.reserved_descriptors
-            self._thread = threading.Thread(target=self._run, name="orcha-loop", daemon=True)
-            self._thread.start()
+            thread = guarded("orcha-loop", self._run, settings.on_death)
+            start(thread)
+            self._thread = thread
             stack.pop_all()
 
     def send(self, batch: Iterable[tuple[Peer, bytes]]) -> None:

@@ -12,12 +12,14 @@ from orcha._processes import attempts
 from orcha._service.describe import describe
 from orcha._service.hooks import FORKED_AND_RETURNED
 from orcha.exceptions import StaleCall
+from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._core.record import Record
     from orcha.interfaces.petition import Petition
+    from orcha.utils.threads import OnDeath
 
 IDLE_KEPT = 64
 """Idle threads kept for the next actions."""
@@ -76,9 +78,10 @@ class Run:
 class ActionPool:
     """Threads for actions. One idle thread is woken at a time; it starts another when more is waiting."""
 
-    def __init__(self, ended: Callable[[Run, str | None], None]) -> None:
-        """Tell `ended` of each action that came back, with the reason where it raised."""
+    def __init__(self, ended: Callable[[Run, str | None], None], on_death: OnDeath = ignore_death) -> None:
+        """Tell `ended` of each action that came back, with the reason where it raised; `on_death` of a dead thread."""
         self._ended = ended
+        self._on_death = on_death
         self._pid = os.getpid()
         self._inbox: SimpleQueue[Run | None] = SimpleQueue()
         self._lock = threading.Lock()
@@ -87,15 +90,26 @@ class ActionPool:
         self._waiting = 0
 
     def go(self, run: Run) -> None:
-        """Have the action called soon, whatever other actions do."""
+        """Have the action called soon, whatever other actions do.
+
+        Raises:
+            NoThreadError: no thread can be started for it; it will not be called.
+
+        """
         with self._lock:
             self._waiting += 1
             spawn = self._idle == 0
             if spawn:
                 self._idle += 1
-        self._inbox.put(run)
         if spawn:
-            self._spawn()
+            try:
+                self._spawn()
+            except NoThreadError:
+                with self._lock:
+                    self._waiting -= 1
+                    self._idle -= 1
+                raise
+        self._inbox.put(run)
 
     def stop(self) -> list[threading.Thread]:
         """Let each thread end once its action, if it has one, came back; give those that are there."""
@@ -106,10 +120,18 @@ class ActionPool:
         return threads
 
     def _spawn(self) -> None:
-        thread = threading.Thread(target=self._work, name="orcha-action", daemon=True)
+        thread = guarded("orcha-action", self._work, self._on_death)
         with self._lock:  # who stops waits for what has begun only
-            thread.start()
+            start(thread)
             self._threads.add(thread)
+
+    def _spawn_if_possible(self) -> None:
+        """Start another thread; where there can be none, this one takes what waits when its action came back."""
+        try:
+            self._spawn()
+        except NoThreadError:
+            with self._lock:
+                self._idle -= 1
 
     def _work(self) -> None:
         try:
@@ -131,7 +153,7 @@ class ActionPool:
                 if spawn:
                     self._idle += 1
             if spawn:
-                self._spawn()
+                self._spawn_if_possible()
             self._ended(run, self._perform(run))  # before it is idle: it may have to wait for the disk
             del run
             with self._lock:

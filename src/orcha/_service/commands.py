@@ -68,7 +68,7 @@ class CommandRunner:
         self._lock = threading.Lock()
         self._commands: Commands | None = None
         self._attempts: dict[int, Attempt] = {}
-        self._matching = Matching()
+        self._matching = Matching(engine.end_with)
         self._outlived: dict[tuple[int, int], Lost] = {}
         """Losses whose consequence waits until nothing of the attempt lives."""
         self._kept: dict[int, tuple[int, int, bytes]] = {}

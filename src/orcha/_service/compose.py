@@ -39,6 +39,7 @@ from orcha._store.memory import MemoryStore
 from orcha._store.sqlite import SqliteStore
 from orcha.exceptions import ConfigurationError, OrchaError
 from orcha.exceptions.store import StoreDamaged
+from orcha.utils.threads import DeadThreadError, NoThreadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -139,6 +140,18 @@ class Service:
         _tune_collector()
         self._stopping = Stopping(self._parts.engine, self._stopped)
         self._parts.start()
+        try:
+            self._stopping.start(self._cannot_stop)
+        except NoThreadError:
+            self._parts.give_up()
+            raise
+
+    def _cannot_stop(self, death: DeadThreadError) -> None:
+        """Be over without having stopped, as the thread that would do it died."""
+        assert self._parts is not None
+        self._unclosed = death
+        self._parts.engine.reporter.stop(LAST_LINES)
+        self._done.set()
 
     def _stopped(self) -> None:
         """Stop all parts; whoever waits for the end hears of it also where a part cannot be stopped in good order."""
@@ -160,14 +173,13 @@ class Service:
         """Wait until it has stopped; ServiceFailedError where it had to."""
         assert self._parts is not None
         engine = self._parts.engine
-        _wait(engine.stopped)
-        if engine.failure is not None and (self._stopping is None or not self._stopping.has_begun):
-            self._stopped()
         _wait(self._done)
         if engine.failure is not None:
-            raise ServiceFailedError(f"the service failed: {explain(engine.failure)}")
+            raise ServiceFailedError(f"the service failed: {_what_failed(engine.failure)}")
         if engine.degraded is not None:
             raise ServiceFailedError(f"the service stopped: {engine.degraded}")
+        if isinstance(self._unclosed, DeadThreadError):
+            raise ServiceFailedError(f"the service failed: {self._unclosed}")
         if self._unclosed is not None:
             raise ServiceFailedError(f"the service stopped, but not in good order: {explain(self._unclosed)}")
 
@@ -255,7 +267,7 @@ class _Parts:
         raw.recover(lambda channel: self.store.channel(channel) is not None)
         self.log.recover(lambda channel: self.store.channel(channel) is not None)
         recover_all(self.engine)
-        self._watcher = Watcher(nonce)
+        self._watcher = Watcher(nonce, self.engine.end_with)
         self.server = Server(
             ServerSettings(
                 settings.endpoint,
@@ -265,6 +277,7 @@ class _Parts:
                 share=settings.share,
                 capability=self.engine.ending.capability_of,
                 report=self._report,
+                on_death=self.engine.end_with,
             ),
             self.engine.receive,
             self.engine.peer_closed,
@@ -303,7 +316,9 @@ class _Parts:
         from orcha._supervisor.client import Commands
 
         folder, epoch = Path(self.engine.settings.endpoint.folder), self.engine.incarnation.epoch
-        return Commands(folder, epoch=epoch, on_events=on_events, report=self.engine.report)
+        return Commands(
+            folder, epoch=epoch, on_events=on_events, report=self.engine.report, on_death=self.engine.end_with
+        )
 
     def _report(self, what: str, error: BaseException | None) -> None:
         self.engine.report(logging.ERROR if error is not None else logging.WARNING, "%s", what, error=error)
@@ -319,16 +334,23 @@ class _Parts:
         self.engine.retention.start()
         try:
             self.server.start()
+            interval = interval_of(os.environ)
+            if interval is not None:
+                Feeding(self.engine.timers, self.server.call_soon, interval).start()
+            self.engine.start()
+            if COMMAND_MANAGER in self.engine.managers.names:
+                with contextlib.suppress(OSError):  # it is told with the first command
+                    self.engine.commands.reach().prepare()
         except BaseException:
-            self._close()
+            self.give_up()
             raise
-        interval = interval_of(os.environ)
-        if interval is not None:
-            Feeding(self.engine.timers, self.server.call_soon, interval).start()
-        self.engine.start()
-        if COMMAND_MANAGER in self.engine.managers.names:
-            with contextlib.suppress(OSError):  # it is told with the first command
-                self.engine.commands.reach().prepare()
+
+    def give_up(self) -> None:
+        """Stop what has been started; not all could be."""
+        self.engine.halt()
+        self.engine.turns.join()
+        self.server.stop(0.0)
+        self._close()
 
     def stop(self) -> None:
         """Stop all parts; the engine has stopped."""
@@ -378,6 +400,13 @@ def check_limits() -> None:
             raise ConfigurationError(
                 f"this process may have {soft} {what}, and a service needs {least}: set ulimit {option} to that or more"
             )
+
+
+def _what_failed(failure: BaseException) -> str:
+    """Name the thread that died; the engine's where its failure is not one that Orcha has words for."""
+    if not isinstance(failure, OrchaError):
+        failure = DeadThreadError("orcha-engine", failure)
+    return str(failure) if isinstance(failure, DeadThreadError) else explain(failure)
 
 
 def _wait(event: threading.Event) -> None:

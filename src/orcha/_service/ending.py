@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 from hashlib import blake2b
 from itertools import count
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from orcha._processes.tag import tag_of
 from orcha._service.describe import describe
 from orcha._service.hooks import FORKED_AND_RETURNED
 from orcha.interfaces.petition import Petition
+from orcha.utils.threads import NoThreadError, guarded, start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,19 +45,23 @@ class Ending:
     """Ends processes for the engine, each attempt's by its tag, and watches over limits."""
 
     def __init__(self, engine: Engine) -> None:
-        """Belong to an engine; nothing is started before it is needed."""
+        """Belong to an engine; nothing is started."""
         self._engine = engine
         self._nonce = engine.incarnation.nonce
         self._ordinals = count(1)
         self._secret = os.urandom(32)
         self._pid = os.getpid()
         self.population = population_for(self._nonce)
-        self._processes = Processes(self.population, attempts.claim_children, self._over_with)
+        self._processes = Processes(self.population, attempts.claim_children, self._over_with, engine.end_with)
         self._ending: dict[int, Run] = {}
 
     def forget_secret(self) -> None:
         """In a forked child: what it may write, it was given already."""
         self._secret = b""
+
+    def start(self) -> None:
+        """Start what ends processes."""
+        self._processes.start()
 
     def stop(self) -> None:
         """End the threads that were started."""
@@ -106,7 +112,12 @@ class Ending:
             self._begin(run, POLITE)
             return
         run.is_told = True
-        threading.Thread(target=self._terminate, args=(run,), name="orcha-terminate", daemon=True).start()
+        try:
+            start(guarded("orcha-terminate", partial(self._terminate, run), self._engine.end_with))
+        except NoThreadError as error:
+            text = "petition %s: its processes are ended without its terminate(): %s"
+            self._engine.report(logging.ERROR, text, record.key, error)
+            self._begin(run, POLITE)
 
     def _terminate(self, run: Run) -> None:
         """Let the petition's own terminate() go first; it has a deadline, and its signals some time to work."""

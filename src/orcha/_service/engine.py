@@ -7,6 +7,7 @@ on events and when something is due, and never polls.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from orcha._service.settings import Settings
     from orcha._service.visit import Visit
     from orcha._store.contract import Incarnation, Store
+    from orcha.utils.threads import DeadThreadError
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _VALUE = Kind.VALUE
@@ -98,12 +100,12 @@ class Engine:
         self.machine = Machine(next_seq=store.next_seq())
         self.machine.granted = self.granted = Granted(self.machine.records)
         self.timers = Timers()
-        self.reporter = Reporter()
+        self.reporter = Reporter(self.end_with)
         self.report = self.reporter.report
         self.journal = Journal(self.report, writes=settings.log_runs)
         self.outgoing: list[tuple[Peer, bytes]] = []
         self.channels = ChannelBook(store, log, self.reply_frame, self.report, self._later)
-        self.actions = ActionPool(self._action_ended)
+        self.actions = ActionPool(self._action_ended, self.end_with)
         self.paused = False
         self.groups = Groups(self)
         self.once = Once(self)
@@ -140,10 +142,16 @@ class Engine:
     # --- from any thread ----------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the engine and hook threads."""
+        """Start the threads."""
+        self.reporter.start()
+        self.ending.start()
         self.visits.start()
         self.post(self.visits.wake)  # what waits from before must not wait for the first client too
         self.turns.start()
+
+    def end_with(self, death: DeadThreadError) -> None:
+        """Have the service end, as one of its threads died."""
+        self.turns.end_with(death)
 
     def post(self, handler: Callable[..., None], *args: Any) -> None:
         """Have `handler` called on the engine thread."""
@@ -202,7 +210,8 @@ class Engine:
         """Tell everyone that nothing goes on."""
         self.report(logging.CRITICAL, "the engine stops: what was accepted is kept", error=error)
         frame = encode(Error(f"the service stopped: {explain(error)}"))
-        self._send([(peer, frame) for peer in self.peers.values()])
+        with contextlib.suppress(Exception):  # what would send it may be what failed
+            self._send([(peer, frame) for peer in self.peers.values()])
 
     @property
     def has_a_queue(self) -> bool:

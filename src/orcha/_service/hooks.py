@@ -27,6 +27,7 @@ from orcha._service.managers import OURS
 from orcha._service.marking import mark_started
 from orcha._service.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Result
 from orcha.exceptions import ConditionFailed, StaleCall
+from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._service.steps import Steps
     from orcha._service.visit import Visit
+    from orcha.utils.threads import DeadThreadError, OnDeath
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _AGAIN, _BROKEN, _NO, _NONE, _YES = Answer.AGAIN, Answer.BROKEN, Answer.NO, Answer.NONE, Answer.YES
@@ -101,6 +103,8 @@ class Hooks:
         self._done = done
         self._came_back = came_back
         self._look = look
+        self.on_death: OnDeath = ignore_death
+        """Told where the hook thread dies."""
         self.looks_again = False
         """Whether the engine will be made to look in a moment: whoever brings it a value need not wake it."""
         self._pid = os.getpid()
@@ -111,17 +115,18 @@ class Hooks:
 
     def start(self) -> None:
         """Start the hook thread, or a fresh one in place of one that was given up."""
-        self._inbox = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, args=(self._inbox,), name="orcha-hooks", daemon=True)
-        self._thread.start()
+        inbox: SimpleQueue[Visit | None] = SimpleQueue()
+        thread = guarded("orcha-hooks", partial(self._run, inbox), self._died)
+        start(thread)
+        self._inbox, self._thread = inbox, thread
 
     def give_up(self) -> int:
         """Leave the thread to its call, and start a fresh one; give the identity of the old one."""
         old = self._thread
         assert old is not None
         assert old.ident is not None
-        self.stale.add(old.ident)
         self.start()
+        self.stale.add(old.ident)
         return old.ident
 
     def stack(self) -> Stack:
@@ -160,9 +165,19 @@ class Hooks:
                     self._done(visit)
                 visit = self._next(inbox) if visit.started else inbox.get()
         except StaleCall:
-            identity = threading.get_ident()
-            self.stale.discard(identity)
-            self._came_back(identity)
+            self._leave()
+
+    def _leave(self) -> None:
+        """Be gone, as a thread that was given up."""
+        identity = threading.get_ident()
+        self.stale.discard(identity)
+        self._came_back(identity)
+
+    def _died(self, death: DeadThreadError) -> None:
+        if threading.get_ident() in self.stale:
+            self._leave()
+        else:
+            self.on_death(death)
 
     def _next(self, inbox: SimpleQueue[Visit | None]) -> Visit | None:
         """Wait for the visit after one that started an action; the engine looks in a moment, or as soon as it comes.
@@ -225,7 +240,7 @@ class Hooks:
                 if result.error is not None:
                     visit.awaited = True
                 elif hook is ON_START:
-                    self._steps.go(record)
+                    result = self._go(record, result)
                     visit.started = True
                 visit.results.append(result)
                 visit.current = None
@@ -247,6 +262,14 @@ class Hooks:
         if _is_cancelled(record):  # meanwhile
             return Result(ON_START, record, CANCELLED_BEFORE)
         return new_tuple(Result, (ON_START, record, None, None, None, None))
+
+    def _go(self, record: Record, result: Result) -> Result:
+        """Have the action called; where no thread can be started for it, the petition ends with that."""
+        try:
+            self._steps.go(record)
+        except NoThreadError as error:
+            return Result(ON_START, record, f"its action could not be started: {error}")
+        return result
 
     def _on_finish(self, record: Record) -> Result:
         if record.petition is None:

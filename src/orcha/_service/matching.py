@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._processes import matcher
 from orcha._processes.attempts import apart
+from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from orcha.utils.threads import OnDeath
 
 PROCESSOR = 1
 """Seconds of a processor for one question."""
@@ -40,8 +43,9 @@ class Question(NamedTuple):
 class Matching:
     """Answers questions on threads of its own, which are there while there are questions."""
 
-    def __init__(self) -> None:
-        """Have none."""
+    def __init__(self, on_death: OnDeath = ignore_death) -> None:
+        """Have none; `on_death` is told where a thread dies."""
+        self._on_death = on_death
         self._lock = threading.Lock()
         self._questions: deque[Question] = deque()
         self._threads = 0
@@ -59,7 +63,20 @@ class Matching:
             starts = self._threads < AT_ONCE
             self._threads += starts
         if starts:
-            threading.Thread(target=self._run, name="orcha-match", daemon=True).start()
+            self._start()
+
+    def _start(self) -> None:
+        """Start another thread; where there can be none, the questions that no other one answers are given up."""
+        try:
+            start(guarded("orcha-match", self._run, self._on_death))
+        except NoThreadError:
+            with self._lock:
+                self._threads -= 1
+                given_up = [] if self._threads else list(self._questions)
+                if given_up:
+                    self._questions.clear()
+            for question in given_up:
+                question.told(None)
 
     def _run(self) -> None:
         while True:

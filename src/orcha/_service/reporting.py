@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from queue import SimpleQueue
 from typing import NamedTuple
 
 from orcha.utils import get_logger
+from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from orcha.utils.threads import OnDeath
 
 MOST = 1_000
 """Lines that may wait to be written; what comes meanwhile is left out, and counted."""
@@ -27,8 +33,9 @@ class Reporter:
     >>> reporter.stop(1.0)
     """
 
-    def __init__(self) -> None:
-        """Start nothing before the first line."""
+    def __init__(self, on_death: OnDeath = ignore_death) -> None:
+        """Start nothing before the first line; `on_death` is told where the thread dies."""
+        self._on_death = on_death
         self._log = get_logger()
         self._waiting: SimpleQueue[_Line | None] = SimpleQueue()
         self._left_out = 0
@@ -44,7 +51,8 @@ class Reporter:
             return
         self._waiting.put(_Line(level, text, args, error))
         if self._thread is None:
-            self._start()
+            with contextlib.suppress(NoThreadError):  # it is written with a later line, when there is room for a thread
+                self.start()
 
     def stop(self, timeout: float) -> None:
         """Write what waits, within so many seconds, and end the thread."""
@@ -53,16 +61,21 @@ class Reporter:
             self._waiting.put(None)
             thread.join(timeout)
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the thread, where it is not there."""
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="orcha-log", daemon=True)
-                self._thread.start()
+                thread = guarded("orcha-log", self._run, self._on_death)
+                start(thread)
+                self._thread = thread
 
     def _run(self) -> None:
-        log = self._log
         while (line := self._waiting.get()) is not None:
-            log.log(line.level, line.text, *line.args, exc_info=line.error)
-            left_out, self._left_out = self._left_out, 0
-            if left_out:
-                log.warning("%d lines are left out: the log was not written fast enough", left_out)
+            self._write(line)
+
+    def _write(self, line: _Line) -> None:
+        log = self._log
+        log.log(line.level, line.text, *line.args, exc_info=line.error)
+        left_out, self._left_out = self._left_out, 0
+        if left_out:
+            log.warning("%d lines are left out: the log was not written fast enough", left_out)

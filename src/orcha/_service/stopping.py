@@ -10,11 +10,13 @@ from orcha._core.machine import INTERRUPTED_CODE, on_interrupt_state
 from orcha._core.record import Cancellation
 from orcha._core.state import Outcome, State
 from orcha._service import faults
+from orcha.utils.threads import guarded, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._service.engine import Engine
+    from orcha.utils.threads import OnDeath
 
 INTERRUPTED = "interrupted: the service was stopped while it ran"
 LAST_WORDS = 15.0
@@ -33,18 +35,16 @@ class Stopping:
         engine.on_degraded = lambda reason: self.stop(reason, now=False)
         engine.on_stop = lambda *, now: self.stop("the service is stopping", now=now)
 
+    def start(self, on_death: OnDeath) -> None:
+        """Start the thread that waits for the engine's end; `on_death` is told where it dies."""
+        start(guarded("orcha-stopping", self._finish, on_death))
+
     def stop(self, reason: str, *, now: bool) -> None:
         """Begin to stop, or hurry up; returns at once."""
         if self._begun.acquire(blocking=False):
-            threading.Thread(target=self._finish, name="orcha-stopping", daemon=True).start()
             self._engine.post(self._begin, reason, now)
         elif now:
             self._engine.post(self._interrupt)
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether it was asked to stop."""
-        return self._begun.locked()
 
     def _begin(self, reason: str, now: bool) -> None:
         engine = self._engine

@@ -11,11 +11,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from orcha._service.inbox import Inbox
+from orcha.utils.threads import guarded, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._service.engine import Engine
+    from orcha.utils.threads import DeadThreadError
 
 MOST_EVENTS = 2_000
 """Events of one batch."""
@@ -35,11 +37,21 @@ class Turns:
         self.inbox = Inbox()
         self.stopped = threading.Event()
         self.failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="orcha-engine", daemon=True)
+        self._thread = guarded("orcha-engine", self._run, self._died)
 
     def start(self) -> None:
         """Start the engine's own thread."""
-        self._thread.start()
+        start(self._thread)
+
+    def end_with(self, death: DeadThreadError) -> None:
+        """Have the service end, as another of its threads died; from any thread."""
+        self.inbox.put((self._raise, death))
+
+    def join(self) -> None:
+        """Wait until its thread has ended, if there is one."""
+        if self._thread.ident is not None:
+            self.inbox.ring()
+            self.stopped.wait()
 
     def halt(self) -> None:
         """End it after this batch."""
@@ -125,8 +137,19 @@ class Turns:
     def _fail(self, error: BaseException) -> None:
         self.failure = error
         self._stop = True
-        self._engine.say_failed(error)
-        self.inbox.ring()
+        try:
+            self._engine.say_failed(error)
+        finally:
+            self.inbox.ring()
+
+    def _raise(self, death: DeadThreadError) -> None:
+        raise death
+
+    def _died(self, death: DeadThreadError) -> None:
+        """End as the engine: no thread is left that would."""
+        self._stop = True
+        self.failure = self.failure or death
+        self.stopped.set()
 
     def _cycle(self) -> None:
         engine = self._engine

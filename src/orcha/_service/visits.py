@@ -58,6 +58,7 @@ class Visits:
             lambda thread: engine.post(self._came_back, thread),
             engine.look,
         )
+        self.hooks.on_death = engine.end_with
         self.candidates = Candidates(engine)
         self._starts: list[Record] = []
         self._finishes: list[Record] = []

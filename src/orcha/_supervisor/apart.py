@@ -12,6 +12,7 @@ from orcha._processes.identity import Identity, boot_id, is_alive
 from orcha._supervisor import box as boxes
 from orcha._supervisor.burying import bury, end, forget
 from orcha._supervisor.contract import APART, Lost
+from orcha.utils.threads import guarded, ignore_death, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orcha._supervisor.contract import Found
+    from orcha.utils.threads import OnDeath
 
 EVERY = 0.5
 """Seconds between two looks."""
@@ -34,12 +36,18 @@ class Apart:
         buried: dict[tuple[int, int], str],
         post: Callable[[Lost], None],
         report: Callable[[int, str], None],
+        on_death: OnDeath = ignore_death,
     ) -> None:
-        """Watch none yet; once nothing is left of one its shim's name is put into `buried`, and its end is posted."""
+        """Watch none yet.
+
+        Once nothing is left of one its shim's name is put into `buried`, and its end is posted; `on_death` is told
+        where the thread dies.
+        """
         self._folder = folder
         self._buried = buried
         self._post = post
         self._report = report
+        self._on_death = on_death
         self.shims: dict[tuple[int, int], str] = {}
         self._unwanted: dict[tuple[int, int], bool] = {}
         """Those to be killed, and whether anybody wants to hear of their end."""
@@ -52,8 +60,9 @@ class Apart:
         self.shims |= {(one.seq, one.attempt): one.shim for one in found if one.phase == APART}
         self._changed.set()
         if self.shims and self._thread is None:
-            self._thread = threading.Thread(target=self._watch, name="orcha-commands-apart", daemon=True)
-            self._thread.start()
+            thread = guarded("orcha-commands-apart", self._watch, self._on_death)
+            start(thread)
+            self._thread = thread
         return found
 
     def kill(self, seq: int, attempt: int, *, told: bool = True) -> None:

@@ -18,11 +18,14 @@ from orcha._supervisor import failing
 from orcha._supervisor.contract import LOST, Ended, Found, Usage
 from orcha._supervisor.groups import Places
 from orcha.utils.private import unlink
+from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from orcha.utils.threads import OnDeath
 
 GONE = 5.0
 """Seconds that a killed shim has to be gone."""
@@ -166,10 +169,15 @@ def _end(word: boxes.Box) -> Ended | None:
 class Burials:
     """Buries shims that die while the service is there: a sweep takes its time, so each on a thread of its own."""
 
-    def __init__(self, folder: Path, report: Callable[[int, str], None]) -> None:
-        """Have none; `folder` is the endpoint's, `report` takes level and line of what people should know."""
+    def __init__(self, folder: Path, report: Callable[[int, str], None], on_death: OnDeath = ignore_death) -> None:
+        """Have none.
+
+        `folder` is the endpoint's, `report` takes level and line of what people should know, `on_death` is told where a
+        thread dies.
+        """
         self._folder = folder
         self._report = report
+        self._on_death = on_death
         self._threads: set[threading.Thread] = set()
         self._closed = threading.Event()
 
@@ -204,11 +212,11 @@ class Burials:
             gone()
 
     def _go(self, target: Callable[[], None], without_thread: Callable[[], None]) -> None:
-        thread = threading.Thread(target=target, name="orcha-commands-sweep", daemon=True)
+        thread = guarded("orcha-commands-sweep", target, self._on_death)
         self._threads.add(thread)
         try:
-            thread.start()
-        except RuntimeError as error:  # the user has as many processes as may be
+            start(thread)
+        except NoThreadError as error:
             self._threads.discard(thread)
             self._report(logging.ERROR, f"what a shim left is looked for without a thread of its own: {error}")
             without_thread()

@@ -23,6 +23,7 @@ from orcha._supervisor.protocol import ProtocolError, fits, pack_spec, readable
 from orcha._supervisor.roster import IDLE_SHIMS, SPARE, Roster
 from orcha._supervisor.rousing import Rousing
 from orcha.utils.private import make_folder
+from orcha.utils.threads import guarded, ignore_death, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from orcha._supervisor.contract import Event, Found, Spec
     from orcha._supervisor.handed import Key
     from orcha._supervisor.protocol import Frame
+    from orcha.utils.threads import OnDeath
 
 GIVE_UP = 3
 """Supervisors in a row that end without having forked, before what waits for them is lost."""
@@ -53,13 +55,23 @@ class Commands:
     """
 
     def __init__(
-        self, folder: Path, *, epoch: int, on_events: Callable[[list[Event]], None], report: Callable[[int, str], None]
+        self,
+        folder: Path,
+        *,
+        epoch: int,
+        on_events: Callable[[list[Event]], None],
+        report: Callable[[int, str], None],
+        on_death: OnDeath = ignore_death,
     ) -> None:
-        """Make the folders and start nothing; `epoch` counts the service's starts, `report` takes level and line."""
+        """Make the folders and start nothing.
+
+        `epoch` counts the service's starts, `report` takes level and line, `on_death` is told where a thread dies.
+        """
         self._folder = folder
         self._epoch = epoch
         self._on_events = on_events
         self._report = report
+        self._on_death = on_death
         os.close(make_folder(f"{folder}/output"))
         self._shims_folder = make_folder(f"{folder}/shims")
         self._lock = threading.RLock()
@@ -75,11 +87,11 @@ class Commands:
         self._posted: deque[Event] = deque()
         self._supervisor: Supervisor | None = None
         self._thread: threading.Thread | None = None
-        self._burials = Burials(folder, report)
+        self._burials = Burials(folder, report, on_death)
         self._rousing = Rousing(folder, report)
         self._closing, self._failures = False, 0
         self._quiet = threading.Condition(self._lock)
-        self._apart = Apart(folder, self._buried, self._post, report)
+        self._apart = Apart(folder, self._buried, self._post, report, on_death)
 
     # --- verbs ------------------------------------------------------------------------------------------------------
 
@@ -150,6 +162,7 @@ class Commands:
     def prepare(self) -> None:
         """See the contract."""
         with self._lock:
+            self._run()
             if not (self._closing or self._roster):
                 self._ask(ahead=1)
 
@@ -349,8 +362,9 @@ class Commands:
 
     def _run(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._read, name="orcha-commands", daemon=True)
-            self._thread.start()
+            thread = guarded("orcha-commands", self._read, self._on_death)
+            start(thread)
+            self._thread = thread
 
     def _post(self, event: Event) -> None:
         with self._lock:

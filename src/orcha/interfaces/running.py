@@ -9,9 +9,17 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Never, Protocol
 
+from orcha.utils.threads import guarded, start
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import FrameType
+
+    from orcha.utils.threads import DeadThreadError
+
+
+_ENDED_BY_A_STOP = frozenset({"orcha-commands", "orcha-log", "orcha-loop"})
+"""Names of threads that are there after a stop only where that failed."""
 
 
 class Serving(Protocol):
@@ -35,13 +43,15 @@ class Run:
         self._manager = manager
         self._notifies = notifies
         self._started = threading.Event()
+        self._asked = threading.Event()
+        self._hastened = threading.Event()
 
     def serve(self, signals: Iterable[int]) -> Never:
         """Start, wait until it has stopped, exit."""
         _name_crashes()
-        if threading.current_thread() is threading.main_thread():
-            self._watch(signals)
         try:
+            if threading.current_thread() is threading.main_thread():
+                self._watch(signals)
             self._manager.start()
             self._started.set()
             self._say_ready()
@@ -100,27 +110,45 @@ class Run:
         for number in signals:
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as nohup(1) wants it
                 signal.signal(number, note)
-        threading.Thread(target=self._obey, args=(reader,), name="orcha-signals", daemon=True).start()
+        for name, target in (
+            ("orcha-signals", lambda: self._obey(reader)),
+            ("orcha-stop", self._stop),
+            ("orcha-stop-now", self._hurry),
+        ):
+            start(guarded(name, target, end_process))
 
     def _obey(self, reader: int) -> None:
         """First signal: an orderly stop. Second: at once. Third, or second before it serves: leave the process."""
         if _read_signal(reader) == signal.SIGHUP:
             with contextlib.suppress(OSError):  # it may be the terminal that has gone
                 say("orcha: the terminal hung up (SIGHUP): the service stops in good order")
-        threading.Thread(target=self._stop, name="orcha-stop", daemon=True).start()
+        self._asked.set()
         second = _read_signal(reader)
         if not self._started.is_set():
             os._exit(128 + second)
-        hurried = _hurried(self._manager)
-        if hurried is not None:
-            threading.Thread(target=hurried, name="orcha-stop-now", daemon=True).start()
+        self._hastened.set()
         os._exit(128 + _read_signal(reader))
 
     def _stop(self) -> None:
-        """Stop in good order what has been started."""
+        """Stop in good order what has been started, once that is asked for."""
+        self._asked.wait()
         self._started.wait()
         self._notify("STOPPING=1")
         self._manager.shutdown()
+
+    def _hurry(self) -> None:
+        """Stop at once, once that is asked for, where the manager can."""
+        self._hastened.wait()
+        hurried = _hurried(self._manager)
+        if hurried is not None:
+            hurried()
+
+
+def end_process(death: DeadThreadError) -> None:
+    """End the process: nothing would stop it any more. What was accepted is kept."""
+    with contextlib.suppress(OSError):
+        say(f"orcha: the service failed: {death}")
+    os._exit(death.exit_code)
 
 
 def _place_of(manager: Serving) -> str:
@@ -160,8 +188,11 @@ def _log_is_stuck() -> bool:
 
 
 def _leave(code: int) -> Never:
-    """End the process; at once where the end of the interpreter would wait for that log."""
-    if _log_is_stuck():
+    """End the process; at once where a thread is left that a stop ends.
+
+    The end of the interpreter would wait for the log's, and pull the ground from under the others, which then crash.
+    """
+    if any(thread.name in _ENDED_BY_A_STOP for thread in threading.enumerate()):
         os._exit(code)
     raise SystemExit(code)
 
