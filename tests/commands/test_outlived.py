@@ -150,3 +150,33 @@ def test_a_stop_does_not_wait_for_one_that_has_ended(engine):
     engine.commands.tell(ended(spec, 0, survivors=list(HERE)))
     wait_for(lambda: engine.row(asked).state is State.ENDED, what="its end")
     wait_for(engine.engine.is_quiet, what="nothing to wait for")
+
+
+def test_an_on_finish_that_is_owed_over_a_restart_waits_for_what_lives_on(engine):
+    asked, spec = running(engine)
+    engine.commands.tell(ended(spec, 0, survivors=list(HERE)))
+    wait_for(lambda: engine.values(asked) == [0], what="its end")
+    there = Found(spec.seq, spec.attempt, spec.channel, "ended", "shim", 99, 0.0, "", survivors=HERE)
+    later = engine.again(there)
+    after = later.run("b")
+    wait_for(lambda: ("start", "b") in later.manager.hooks, what="a hook of another petition")
+    assert ("finish", "a") not in engine.manager.hooks + later.manager.hooks
+    assert later.row(asked).hook_pending
+    outlive(later, asked)
+    wait_for(lambda: ("finish", "a") in later.manager.hooks, what="its on_finish")
+    wait_for(lambda: not later.row(asked).hook_pending, what="that it is kept")
+    assert later.manager.hooks.count(("finish", "a")) == 1
+    assert later.row(after)
+
+
+def test_an_on_finish_that_was_called_is_not_called_again_after_what_lives_on(engine):
+    asked, spec = running(engine)
+    engine.commands.tell(ended(spec, 0, survivors=list(HERE)))
+    wait_for(lambda: engine.values(asked) == [0], what="its end")
+    there = Found(spec.seq, spec.attempt, spec.channel, "ended", "shim", 99, 0.0, "", survivors=HERE)
+    later = engine.again(there)
+    outlive(later, asked)
+    wait_for(lambda: ("finish", "a") in later.manager.hooks, what="its on_finish")
+    last = later.again(there)
+    last.settle_engine()
+    assert last.manager.hooks == []

@@ -307,7 +307,7 @@ def test_a_stored_end_that_something_outlives_holds_its_place(world):
     settle(world)
     world.report("command_gone", *FIRST)
     settle(world)
-    world.report("outlived", record, (42,))
+    world.machine.outlived(record, (42,), hook_owed=False)
     assert record.survivors == (42,)
     assert world.machine.granted
 

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 
-from support import as_user
 from support.plugins_served import install
-from support.ports import free_port
-from support.processes import processes_of
-from support.waiting import DEADLINE, wait_for
+from support.users import KEY
+from support.waiting import DEADLINE
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be other users")
 OWNER, OTHER = 61001, 61002
-KEY = "a key that two users share"
 
 
 PROGRAM = """
@@ -47,77 +41,6 @@ def name_of(uid: int) -> str:
         return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
     except KeyError:
         return f"uid {uid}"
-
-
-class Users:
-    """Users with a home each, and what they run at one port."""
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self.port = free_port()
-        self._folder = folder
-        self._environment = environment
-        self._services: list[subprocess.Popen[str]] = []
-
-    def home(self, uid: int) -> Path:
-        home = self._folder / str(uid)
-        home.mkdir(mode=0o700, exist_ok=True)
-        os.chown(home, uid, uid)
-        return home
-
-    def command(self, uid: int, *words: str, key: str | None = KEY) -> list[str]:
-        where = ["--port", str(self.port), *(["--key", key] if key else [])]
-        return [sys.executable, as_user.__file__, str(uid), str(self.home(uid)), *where, *words]
-
-    def run(self, uid: int, *words: str, key: str | None = KEY) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(uid, *words, key=key),
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=2 * DEADLINE,
-            check=False,
-        )
-
-    def serve(self, uid: int, *words: str) -> list[str]:
-        """Start a service, and give what it says up to when it is ready."""
-        process = subprocess.Popen(
-            self.command(uid, "serve", *words),
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._services.append(process)
-        said = []
-        while not (said and said[-1].startswith("orcha: serving ")):
-            line = process.stderr.readline()
-            assert line, said
-            said.append(line)
-        return said
-
-    def end(self) -> str:
-        """Stop the service; give what else it said."""
-        process = self._services.pop()
-        process.terminate()
-        _, said = process.communicate(timeout=2 * DEADLINE)
-        return said
-
-    def close(self) -> None:
-        while self._services:
-            self.end()
-        wait_for(lambda: not processes_of(self._folder), what="the end of all that was started")
-
-
-@pytest.fixture
-def users(serve, tmp_path):
-    """Give the users of a machine."""
-    folder = Path(tempfile.mkdtemp(prefix="orcha-users-"))
-    folder.chmod(0o711)
-    made = Users(folder, serve.environment())
-    yield made
-    made.close()
-    shutil.rmtree(folder)
 
 
 def test_without_share_the_key_lets_in_no_other_user(users):
@@ -156,7 +79,7 @@ def test_a_service_of_root_runs_commands_for_root_alone(users, tmp_path):
         assert denied.returncode != 0, words
     plugin = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(OTHER), str(users.home(OTHER)), str(users.port), KEY],
-        env=users._environment,
+        env=users.environment,
         capture_output=True,
         text=True,
         timeout=2 * DEADLINE,
@@ -170,7 +93,7 @@ def test_nobody_else_types_into_a_command_of_root(users):
     users.serve(0, "--share", "commands")
     typed = subprocess.Popen(
         users.command(0, "run", "-i", "--name", "roots", "--", "sh"),
-        env=users._environment,
+        env=users.environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -189,6 +112,6 @@ def test_nobody_else_types_into_a_command_of_root(users):
 
 def test_to_share_takes_a_port(users):
     command = [word for word in users.command(0, "serve", "--share") if word not in {"--port", str(users.port)}]
-    refused = subprocess.run(command, env=users._environment, capture_output=True, text=True, timeout=60, check=False)
+    refused = subprocess.run(command, env=users.environment, capture_output=True, text=True, timeout=60, check=False)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "give --port before serve too" in refused.stderr

@@ -57,8 +57,8 @@ def run(namespace: argparse.Namespace) -> int:
     keep, end, now = namespace.keep_commands, namespace.end_commands, namespace.now
     counter = Counter("", 0.0)
     with connected(lambda _: None) as client:
-        if sys.stderr is not None and sys.stderr.isatty():
-            counter = say_what_runs(client, keep=keep, end=end, now=now)
+        if sys.stderr is not None:
+            counter = say_what_runs(client, keep=keep, end=end, now=now, all_of_it=sys.stderr.isatty())
         reply = client.stop(keep_commands=keep, now=now, end_commands=end)
     if reply.verdict != Verdict.OK:
         render.note(reply.reason or "the service does not stop")
@@ -99,8 +99,11 @@ def _write(text: str) -> None:
     sys.stderr.flush()
 
 
-def say_what_runs(client: Session, *, keep: bool, end: bool, now: bool) -> Counter:
-    """Say on stderr what runs and waits, and what becomes of it; give what counts the time that actions have."""
+def say_what_runs(client: Session, *, keep: bool, end: bool, now: bool, all_of_it: bool) -> Counter:
+    """Say on stderr what stays behind since nothing can kill it; with `all_of_it` say what becomes of everything.
+
+    Returns what counts the time that actions have.
+    """
     from orcha._cli import render
     from orcha._protocol.messages import Verdict
 
@@ -109,6 +112,12 @@ def say_what_runs(client: Session, *, keep: bool, end: bool, now: bool) -> Count
         return Counter("", 0.0)
     known = client.decode(reply.value)
     rows = client.rows(_RUN, 1_000)
+    for row in rows:
+        if is_outlived(row):
+            render.note(f"{row['id']} stays behind: {row['why']}")
+    rows = [row for row in rows if not is_outlived(row)]
+    if not all_of_it:
+        return Counter("", 0.0)
     kept = keep or (not end and not now and known["stop"]["keeps_commands"])
     grace = 0.0 if now else known["stop"]["grace"]
     for line in lines(rows, known["states"]["queued"] + known["states"]["held"], kept=kept, grace=grace):
@@ -116,6 +125,11 @@ def say_what_runs(client: Session, *, keep: bool, end: bool, now: bool) -> Count
     actions = [row for row in rows if row.get("command") is None]
     counts = actions and grace and render.takes_escapes()
     return Counter(f"{_some(len(actions), 'action')} in Python may come to an end" if counts else "", grace)
+
+
+def is_outlived(row: dict[str, Any]) -> bool:
+    """Tell whether processes of this petition live on that nothing can kill: only that is a reason of what runs."""
+    return row.get("why") is not None
 
 
 def lines(rows: Sequence[dict[str, Any]], waiting: int, *, kept: bool, grace: float) -> Iterator[str]:

@@ -117,12 +117,17 @@ class Commanding(Ending):
         if not record.processes_gone:
             record.processes_gone = True
             self._answer(record)
-            self._release(record, hook=record.petition is not None)
+            self._release(record, hook=record.hook_owed or record.petition is not None)
         return True
 
-    def outlived(self, record: Record, survivors: tuple[int, ...]) -> None:
-        """Take a stored petition that has ended, and that something outlives which nothing can kill."""
+    def outlived(self, record: Record, survivors: tuple[int, ...], *, hook_owed: bool) -> None:
+        """Take a stored petition that has ended while processes of its command live on that nothing can kill.
+
+        Where its on_finish is owed, that is called when these processes have ended.
+        """
         self._over(record)
+        record.command = True
+        record.hook_owed = hook_owed
         record.processes_gone = False
         record.survivors = survivors
         self._hold(record)

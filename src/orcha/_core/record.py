@@ -76,6 +76,7 @@ class Record:
         "due",
         "extras",
         "group",
+        "hook_owed",
         "id",
         "key",
         "manager",
@@ -168,6 +169,8 @@ class Record:
         self.submitter: Any = None
         self.survivors: tuple[int, ...] = ()
         """Processes of its attempt that cannot be killed: as long as they live it keeps id, slot and what it needs."""
+        self.hook_owed = False
+        """Whether its on_finish, owed by an earlier start of the service, comes when these processes have ended."""
 
     @property
     def place(self) -> Key:

@@ -81,9 +81,8 @@ class _Recovery:
     def _bring(self, record: Record, row: Row, command: CommandRow | None) -> None:
         ended = self._found.get((row.seq, row.attempt)) if row.state is State.ENDED and row.slot_held else None
         if ended is not None and ended.survivors:
-            self._engine.machine.outlived(record_of(row), self._found.pop((row.seq, row.attempt)).survivors)
-            if row.hook_pending:
-                self._owed[row.seq] = record
+            self._found.pop((row.seq, row.attempt))
+            self._engine.machine.outlived(record, ended.survivors, hook_owed=row.hook_pending)
             return
         losses, failure = 0, ""
         if command is not None and command.attempt == row.attempt and row.state in LIVE:

@@ -1,0 +1,17 @@
+"""Fixtures for the tests of the verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from support.service import Serve
+from support.users import Users, users_with
+
+
+@pytest.fixture
+def users(serve: Serve) -> Iterator[Users]:
+    """Give the users of a machine; needs root."""
+    with users_with(serve.environment()) as users:
+        yield users
