@@ -83,6 +83,7 @@ def _together(identities: Sequence[str], shown: Printer, *, tail: int | None) ->
     from threading import Thread  # noqa: TID251 - each has a channel of its own to wait for
 
     from orcha._cli import each
+    from orcha.utils.threads import start
 
     arrived: Queue[tuple[str, Piece | BaseException | None]] = Queue(maxsize=64)
 
@@ -95,7 +96,7 @@ def _together(identities: Sequence[str], shown: Printer, *, tail: int | None) ->
         arrived.put((identity, None))
 
     for identity in identities:
-        Thread(target=follow, args=(identity,), daemon=True).start()
+        start(Thread(target=follow, args=(identity,), name="orcha-logs", daemon=True))
     left, code = len(identities), 0
     while left:
         identity, piece = arrived.get()

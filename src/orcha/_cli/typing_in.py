@@ -13,6 +13,7 @@ from orcha._cli import keys, type_ahead
 from orcha._cli.terminal import Terminal
 from orcha._cli.type_ahead import KeySignals
 from orcha.exceptions import OrchaError
+from orcha.utils import threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Typing:
         try:
             self._enter()
             for target in (self._read, self._send) if self._forward else (self._watch,) if self._reads else ():
-                threading.Thread(target=target, name=f"orcha-stdin{target.__name__}", daemon=True).start()
+                threads.start(threading.Thread(target=target, name=f"orcha-stdin{target.__name__}", daemon=True))
             yield
         finally:
             self._over.set()

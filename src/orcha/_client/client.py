@@ -13,6 +13,7 @@ from orcha._client.reader import DIAL_TIMEOUT, Reader
 from orcha._client.sender import Sender
 from orcha._client.verbs import Verbs
 from orcha.exceptions import ConfigurationError, OrchaConnectionError
+from orcha.utils.threads import NoThreadError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,15 +98,20 @@ class Client(Verbs):
         Raises:
             OrchaConnectionError: nobody answers, or the client was closed.
             AuthenticationError: the service does not accept the key.
+            NoThreadError: the system has no room for a thread.
 
         """
         if self._closed:
             raise OrchaConnectionError("this client was closed")
         if self._reader.link is None:
             link = self._dial(DIAL_TIMEOUT)
-            self._connected = True
-            self._sender.start()
-            self._reader.begin(link)
+            try:
+                self._sender.start()
+                self._connected = True
+                self._reader.begin(link)
+            except NoThreadError:
+                link.close()
+                raise
 
     def close(self) -> None:
         """Send what was asked for, then close; who still waits is told. Does nothing on a closed client."""

@@ -7,6 +7,8 @@ import queue
 import threading
 import weakref
 
+from orcha.utils import threads
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orcha._client.outlet import Outlet
@@ -38,7 +40,7 @@ class _Sender:
         with self._lock:
             self._outlets.add(outlet)
             if not self._running:
-                threading.Thread(target=self._run, name="orcha-put", daemon=True).start()
+                threads.start(threading.Thread(target=self._run, name="orcha-put", daemon=True))
                 self._running = True
 
     def _next(self) -> Outlet | None:

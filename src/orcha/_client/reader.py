@@ -12,6 +12,7 @@ from typing import NamedTuple
 from orcha._client.channel import NONE, UNREACHABLE
 from orcha._client.turns import Turns
 from orcha.exceptions import AuthenticationError, OrchaConnectionError
+from orcha.utils import threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,12 +98,22 @@ class Reader:
     # --- any thread ----------------------------------------------------------------------------------------------
 
     def begin(self, link: Link) -> None:
-        """Read from a new connection; closes it where there is one already."""
+        """Read from a new connection; closes it where there is one already.
+
+        Raises:
+            NoThreadError: there can be no thread that reads.
+
+        """
         with self._lock:
             if self._thread is None and not self._stopped:
                 self.link, self._instance = link, link.instance
                 self.sender.post(partial(self.sender.resume, link, proven=True))  # before whatever the caller asks next
-                self._start(link)
+                try:
+                    self._start(link)
+                except threads.NoThreadError as error:
+                    link.close()
+                    self.sender.post(self.sender.lost, link, error)
+                    raise
                 return
         link.close()
 
@@ -111,12 +122,19 @@ class Reader:
         with self._lock:
             if self._thread is None and not self._stopped:
                 self._lost_at = None
-                self._start(None)
+                try:
+                    self._start(None)
+                except threads.NoThreadError as error:  # on the sender's thread: who waits is told
+                    self.sender.surrender(error, UNREACHABLE)
 
     def _start(self, link: Link | None) -> None:
         """Start the thread; the caller has the lock."""
         self._thread = threading.Thread(target=self._run, args=(link,), name="orcha-client-read", daemon=True)
-        self._thread.start()
+        try:
+            threads.start(self._thread)
+        except threads.NoThreadError:
+            self._thread = self.link = None
+            raise
 
     def stop(self, timeout: float) -> None:
         """End the thread, with its connection."""

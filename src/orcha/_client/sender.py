@@ -8,6 +8,7 @@ from collections import deque
 from orcha._client.channel import FORGOTTEN, WINDOW
 from orcha._client.jobs import Jobs
 from orcha._client.pending import CancelOne, Part, Pending, Request, split
+from orcha.utils import threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,9 +80,9 @@ class Sender:
         self._discarded.append(identity)
 
     def start(self) -> None:
-        """Start the thread unless it runs."""
+        """Start the thread unless it runs; raises NoThreadError."""
         if self._thread is None:
-            threading.Thread(target=self._run, name="orcha-client-send", daemon=True).start()
+            threads.start(threading.Thread(target=self._run, name="orcha-client-send", daemon=True))
 
     def stop(self, timeout: float) -> bool:
         """End the thread after what was posted; tell whether it has ended within so many seconds."""
