@@ -162,10 +162,10 @@ def test_what_was_taken_back_cannot_start_or_break_any_more(world):
     waiting = record(world)
     world.store.full = True
     world.commit()
-    world.machine.granted["a"] = 1
+    world.machine.granted.take(waiting)
     assert world.machine.start(waiting) is False
     world.machine.break_(waiting, "late")
-    assert world.machine.granted == {}
+    assert not world.machine.granted
     assert not world.machine.changes
 
 
@@ -318,7 +318,7 @@ def test_queued_chosen_and_cancelled_in_one_transaction_never_starts(world):
 def test_a_yes_that_comes_after_the_cancel_starts_nothing_and_frees_the_slot(world):
     queued(world)
     waiting = record(world)
-    world.machine.granted["a"] = 1
+    world.machine.granted.take(waiting)
     world.cancel("a")
     assert world.machine.start(waiting) is False
     assert not world.machine.granted
@@ -329,7 +329,7 @@ def test_a_yes_that_comes_after_the_cancel_starts_nothing_and_frees_the_slot(wor
 def test_a_yes_of_one_that_runs_already_does_not_free_its_slot(world):
     running(world)
     assert world.machine.start(record(world)) is False
-    assert world.machine.granted == {"a": 1}
+    assert world.machine.granted.holds("a", 1)
 
 
 def test_a_yes_for_an_object_that_is_not_the_live_one_starts_nothing(world):
@@ -338,7 +338,7 @@ def test_a_yes_for_an_object_that_is_not_the_live_one_starts_nothing(world):
     live = Record(1, TOKEN, "a", "m", "o", TOKEN, None, 0.0)
     live.phase = Phase.WAITING
     world.machine.records[1] = world.machine.live["a"] = live
-    world.machine.granted["a"] = 1
+    world.machine.granted.take(live)
     version = world.machine.version
     world.machine.start_all([old])
     assert not world.machine.granted
@@ -502,7 +502,7 @@ def test_finish_ends_it_and_keeps_the_slot(world, value, outcome):
     assert row(world).slot_held
     assert row(world).hook_pending
     assert log(world) == [("final", value)]
-    assert world.machine.granted == {"a": 1}
+    assert world.machine.granted.holds("a", 1)
     assert not world.on_finishes
     assert not world.finish(FIRST, 9)
 
@@ -716,7 +716,7 @@ def test_cancelling_and_the_thread_stays_it_is_abandoned_with_id_and_slot(world)
     assert ended(world) == CANCELLED
     assert world.answers == {1: Outcome.CANCELLED}
     assert row(world).slot_held
-    assert world.machine.granted == {"a": 1}
+    assert world.machine.granted.holds("a", 1)
     assert not world.on_finishes
     submitted(world, token=OTHER)
     assert world.verdicts[2] == "duplicate"

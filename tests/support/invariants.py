@@ -139,8 +139,8 @@ def no_more_run_than_may(world: World, _: Seen) -> None:
     if world.machine.changes:
         return
     held = [row.id for row in world.store.all_rows() if _holds_a_slot(world, row)]
-    assert set(held) <= world.machine.granted.keys(), "a petition runs that running_processes does not name"
-    assert set(held) == world.machine.granted.keys(), "running_processes names what does not run"
+    assert set(held) <= set(world.machine.granted), "a petition runs that running_processes does not name"
+    assert set(held) == set(world.machine.granted), "running_processes names what does not run"
 
 
 def _holds_a_slot(world: World, row: Row) -> bool:
@@ -153,7 +153,7 @@ def _holds_a_slot(world: World, row: Row) -> bool:
 def a_slot_is_held_while_anything_of_the_attempt_lives(world: World, _: Seen) -> None:
     for (seq, _attempt), action in world.actions.items():
         if action.alive or action.processes:
-            assert seq in world.machine.granted.values(), f"petition {seq} is not said to run"
+            assert seq in world.machine.granted.seqs(), f"petition {seq} is not said to run"
 
 
 def an_action_and_its_processes_end_before_the_next_attempt(world: World, _: Seen) -> None:

@@ -290,7 +290,7 @@ class HookSide:
         if self.plans[record.token].condition_breaks:
             answer = Answer.BROKEN
         if answer is Answer.YES:
-            self.machine.granted[record.key] = record.seq
+            self.machine.granted.take(record)
         visit.results.append(Result(Call("condition", record), answer=answer))
         return answer
 
@@ -340,7 +340,7 @@ class HookSide:
         start = answer is Answer.YES
         if start and (self.draining or record.cancellation is not None):
             start = False
-            self.machine.granted.pop(record.key, None)
+            self.machine.granted.give_back(record)
             self.machine.version += 1
         made = {channel.id for channel in self.machine.changes.channels}
         new = self.store.channel(record.channel) is None and record.channel not in made

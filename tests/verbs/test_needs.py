@@ -79,11 +79,11 @@ def test_never_more_is_held_than_there_is_in_a_burst(tmp_path):
     most = dict.fromkeys(capacities, 0)
 
     with asking(tmp_path, resources=capacities) as asked:
-        granted, added = asked.engine.granted, type(asked.engine.granted).__setitem__
+        granted, added = asked.engine.granted, type(asked.engine.granted).take
 
         class Watched(type(granted)):
-            def __setitem__(self, key, seq):
-                added(self, key, seq)
+            def take(self, record):
+                added(self, record)
                 for name in capacities:
                     most[name] = max(most[name], self.held(name))
 

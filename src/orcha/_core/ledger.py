@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orcha._core.changes import Changes, Transition
 from orcha._core.effects import Do, Effect, Final
+from orcha._core.granted import GrantedSlots
 from orcha._core.record import Key, Record
 from orcha._core.state import Outcome, State
 from orcha._core.tuples import new_tuple
@@ -24,7 +25,7 @@ CANCELLING = 1 << State.CANCELLING
 class Ledger:
     """The live petitions, and the steps every part of the machine is made of."""
 
-    def __init__(self, *, next_seq: int = 1, most_ready: int = MOST_READY) -> None:
+    def __init__(self, *, next_seq: int = 1, most_ready: int = MOST_READY, granted: GrantedSlots | None = None) -> None:
         """Start empty; the first petition gets the sequence number `next_seq`."""
         self.now = 0.0
         """Seconds since 1970, as rows and people are told; a clock that is set now and then."""
@@ -36,8 +37,8 @@ class Ledger:
         self.live: dict[str, Record | Key] = {}
         """str(id) of every live petition; a spilled one is only its key."""
         self.waiting = WaitingQueue(most_ready)
-        self.granted: dict[str, int] = {}
-        """str(id) -> sequence of those whose condition said yes and that have not ended."""
+        self.granted = GrantedSlots() if granted is None else granted
+        """Those whose condition said yes and that have not ended."""
         self.version = 0
         """Rises whenever something ended or left the queue: then blocked conditions are worth asking again at once."""
         self.starts = 0
@@ -142,13 +143,13 @@ class Ledger:
         """Give it its slot, and take its id."""
         self.records[record.seq] = record
         self.live[record.key] = record
-        if self.granted.get(record.key) != record.seq:
-            self.granted[record.key] = record.seq
+        if not self.granted.holds(record.key, record.seq):
+            self.granted.take(record)
 
     def _ungrant(self, record: Record) -> None:
-        if self.granted.get(record.key) == record.seq:
+        if self.granted.holds(record.key, record.seq):
             self.version += 1  # before a condition can see that there is room
-            del self.granted[record.key]
+            self.granted.give_back(record)
 
     def _release(self, record: Record, *, hook: bool = True) -> None:
         """Free slot and id: nothing of the attempt lives any more. With `hook`, its on_finish is owed."""

@@ -42,7 +42,7 @@ from orcha.exceptions.store import StoreDamaged
 from orcha.utils.threads import DeadThreadError, NoThreadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from orcha._protocol.messages import Item, Result
     from orcha._server.server import Peer
@@ -190,12 +190,12 @@ class Service:
         assert self._parts is not None
         return self._parts.engine
 
-    def granted(self, manager: str | None = None) -> dict[str, int]:
+    def granted(self, manager: str | None = None) -> Collection[str]:
         """Give what runs, by str(id): all, or what is of the manager of this ``module:qualname``."""
         assert self._parts is not None
         engine = self._parts.engine
         engine.check_not_stale()
-        return engine.granted if manager is None else engine.granted.of(manager)
+        return engine.granted if manager is None else engine.granted.of_manager(manager)
 
     def submit(self, items: Sequence[Item], plugin: str | None = None) -> list[Result] | None:
         """Take messages from the manager's own code; None in a hook, where nothing is waited for."""

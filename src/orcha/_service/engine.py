@@ -13,6 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from orcha._core.granted import GrantedSlots
 from orcha._core.machine import Machine
 from orcha._core.record import Record
 from orcha._core.state import State
@@ -29,7 +30,7 @@ from orcha._service.groups import Groups
 from orcha._service.journal import Journal
 from orcha._service.keeping import FULL, Keeping
 from orcha._service.loading import record_of
-from orcha._service.managers import Granted, Managers, Served
+from orcha._service.managers import Managers, Served
 from orcha._service.once import Once
 from orcha._service.performing import append_final, perform
 from orcha._service.reporting import Reporter
@@ -97,8 +98,8 @@ class Engine:
         self.incarnation = incarnation
         self.settings = settings
         self.managers = managers or Managers([Served(None, manager_name, manager)])
-        self.machine = Machine(next_seq=store.next_seq())
-        self.machine.granted = self.granted = Granted(self.machine.records)
+        self.granted = GrantedSlots(threading.Lock())
+        self.machine = Machine(next_seq=store.next_seq(), granted=self.granted)
         self.timers = Timers()
         self.reporter = Reporter(self.end_with)
         self.report = self.reporter.report
@@ -374,7 +375,7 @@ class Engine:
 
     def is_quiet(self) -> bool:
         """Tell whether nothing runs, nothing is being converted, and no hook is owed."""
-        holding = [seq for seq in list(self.machine.granted.values()) if self._is_waited_for(seq)]
+        holding = [seq for seq in self.granted.seqs() if self._is_waited_for(seq)]
         return not holding and not self.visits.is_busy and not self.running()
 
     def _is_waited_for(self, seq: int) -> bool:

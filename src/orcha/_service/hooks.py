@@ -32,6 +32,7 @@ from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from orcha._core.granted import GrantedSlots
     from orcha._core.reasons import Reason
     from orcha._core.record import Record
     from orcha._service.steps import Steps
@@ -74,7 +75,7 @@ class Hooks:
     def __init__(
         self,
         manager_of: Callable[[Record], Any],
-        granted: dict[str, int],
+        granted: GrantedSlots,
         steps: Steps,
         port: Any,
         functions: dict[str, Callable[..., Any]],
@@ -86,7 +87,7 @@ class Hooks:
 
         Args:
             manager_of: gives whose hooks are called for a petition.
-            granted: str(id) -> seq of those that may run; a yes is entered at once.
+            granted: those that may run; a yes is entered at once.
             steps: what is to be done for a petition between the calls.
             port: the engine's side of in-process channels.
             functions: what clients may call by name.
@@ -331,7 +332,7 @@ class Hooks:
             elif answer is _YES:
                 if visit.noes and self._may_overtake(visit):
                     return _AGAIN
-                self._granted[record.key] = record.seq
+                self._granted.take(record)
             visit.results.append(new_tuple(Result, (CONDITION, record, error, answer, None, why)))
         return answer
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcha._service.visit import CALL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from orcha._core.record import Record
     from orcha._service.visit import Visit
@@ -117,85 +116,3 @@ class Managers:
         if plugin is None or plugin == known or BUILT_IN not in {plugin, known}:
             return name, ""
         return None, f"this service serves {known or name.rpartition(':')[2]} alone, not {plugin!r}"
-
-
-class Granted(dict[str, int]):
-    """str(id) -> sequence of those that may run; the same of each manager and group, and what they hold."""
-
-    def __init__(self, records: Mapping[int, Record]) -> None:
-        """Look petitions up in these records."""
-        super().__init__()
-        self._records = records
-        self._lock = threading.Lock()
-        self._of: dict[str, dict[str, int]] = {}
-        self._manager_of: dict[str, str] = {}
-        self._groups: dict[str, dict[str, int]] = {}
-        self._group_of: dict[str, str] = {}
-        self._held: dict[str, int] = {}
-        self._needs_of: dict[str, Mapping[str, int]] = {}
-
-    def of(self, manager: str) -> dict[str, int]:
-        """Give those of one manager."""
-        return self._of.setdefault(manager, {})
-
-    def in_group(self, group: str) -> int:
-        """Count those of one group."""
-        return len(self._groups.get(group, ()))
-
-    def groups(self) -> Iterator[str]:
-        """Give the groups of which something runs."""
-        return iter(list(self._groups))
-
-    def held(self, resource: str) -> int:
-        """Give how much of a resource they hold."""
-        return self._held.get(resource, 0)
-
-    def resources(self) -> list[str]:
-        """Give the resources of which something is held."""
-        return [name for name, amount in list(self._held.items()) if amount]
-
-    def __setitem__(self, key: str, seq: int) -> None:
-        """Let one run."""
-        dict.__setitem__(self, key, seq)
-        record = self._records.get(seq)
-        if record is None:
-            return
-        self._manager_of[key] = manager = record.manager
-        self.of(manager)[key] = seq
-        group = record.group
-        if group is not None:
-            with self._lock:
-                self._group_of[key] = group
-                self._groups.setdefault(group, {})[key] = seq
-        if record.needs:
-            with self._lock:
-                self._needs_of[key] = record.needs
-                for name, amount in record.needs.items():
-                    self._held[name] = self._held.get(name, 0) + amount
-
-    def __delitem__(self, key: str) -> None:
-        """Let it run no more."""
-        dict.__delitem__(self, key)
-        self._leave(key)
-
-    def pop(self, key: str, default: Any = None) -> Any:
-        """Let it run no more, where it does; give its sequence."""
-        self._leave(key)
-        return super().pop(key, default)
-
-    def _leave(self, key: str) -> None:
-        manager = self._manager_of.pop(key, None)
-        if manager is not None:
-            self._of[manager].pop(key, None)
-        if key in self._needs_of:
-            with self._lock:
-                for name, amount in self._needs_of.pop(key).items():
-                    self._held[name] -= amount
-        if key not in self._group_of:
-            return
-        with self._lock:  # the group goes with its last member, while the hook thread may enter another
-            group = self._group_of.pop(key)
-            those = self._groups[group]
-            those.pop(key, None)
-            if not those:
-                del self._groups[group]

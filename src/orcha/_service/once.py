@@ -68,7 +68,7 @@ class Once:
         older = self._older.get(record.seq)
         if older is None:
             return False
-        if self._engine.granted.get(older[0]) == older[1]:
+        if self._engine.granted.holds(*older):
             return True
         self._older.pop(record.seq, None)
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from orcha._protocol.messages import Item, Result
     from orcha._service.compose import Service
@@ -22,7 +22,7 @@ class Share:
         self._served = served
         self.port = service.port
 
-    def granted(self) -> dict[str, int]:
+    def granted(self) -> Collection[str]:
         """Give what runs of this manager, by str(id)."""
         return self._service.granted(self._served.name)
 

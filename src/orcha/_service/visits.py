@@ -257,7 +257,7 @@ class Visits:
         replaces = start and engine.once.waits(record)
         if start and (held or replaces):
             start = False
-            engine.machine.granted.pop(record.key, None)
+            engine.granted.give_back(record)
             engine.machine.version += 1
         if result is not None and not start:
             self._blocked(record, ReplacesAnother() if replaces else result.why)

@@ -7,7 +7,7 @@ import warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from typing import Any, Literal, TypeVar
 
     from orcha._service.compose import Service
@@ -342,14 +342,14 @@ class Manager(abc.ABC):
         """
         return str(getattr(x, "id", x)) in self._granted("is_running")
 
-    def _granted(self, name: str) -> dict[str, int]:
+    def _granted(self, name: str) -> Collection[str]:
         service = self._service
         if service is not None:
             return service.granted()
         if self.is_client:
             message = f"{name} is known to the service only"
             raise NotImplementedError(message)
-        return {}
+        return ()
 
     @property
     def processor(self) -> Processor:

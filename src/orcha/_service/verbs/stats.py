@@ -31,7 +31,7 @@ def stats(engine: Engine, peer: Peer, message: Stats) -> None:
 def describe(engine: Engine) -> dict[str, Any]:
     """Give what `docs/wire.md` says of Stats."""
     known, steady = engine.statistics, engine.machine.steady
-    managers = {each.name: len(engine.granted.of(each.name)) for each in engine.managers.served}
+    managers = {each.name: len(engine.granted.of_manager(each.name)) for each in engine.managers.served}
     managers.pop(engine.managers.name_of(WATCHDOG) or "", None)
     return {
         "version": known.build.version,

@@ -1,0 +1,133 @@
+"""The book of granted slots: which petitions may run, and what they hold."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, NamedTuple
+
+from orcha._core.tuples import new_tuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from orcha._core.record import Record
+
+
+class Grant(NamedTuple):
+    """What one petition was granted; its record may say something else by now."""
+
+    seq: int
+    manager: str
+    group: str | None
+    needs: Mapping[str, int] | None
+
+
+class GrantedSlots:
+    """The petitions that may run, by str(id), counted by manager, by group, and by what they hold of each resource.
+
+    This book is the one exception to the rule that petitions are changed by transitions only, on the engine's thread.
+    When a condition says yes, the hook thread enters the petition here by itself, because that yes must count before
+    the next condition is asked. So two threads write into the book, and each change is made under its lock.
+
+    >>> from orcha._core.record import Record
+    >>> slots, petition = GrantedSlots(), Record(1, b"", "a", "manager", "me", b"", None, 0.0)
+    >>> petition.group = "rig"
+    >>> slots.take(petition), slots.in_group("rig"), "a" in slots
+    (None, 1, True)
+    >>> slots.give_back(petition), slots.in_group("rig"), len(slots)
+    (True, 0, 0)
+    """
+
+    def __init__(self, lock: AbstractContextManager[object] | None = None) -> None:
+        """Start empty. Where several threads use the book, `lock` keeps their changes apart."""
+        self._lock = lock if lock is not None else nullcontext()
+        self._grants: dict[str, Grant] = {}
+        self._of_manager: dict[str, dict[str, int]] = {}
+        self._in_group: dict[str, int] = {}
+        self._held: dict[str, int] = {}
+
+    def take(self, record: Record) -> None:
+        """Grant a petition its slot in its group, and what it needs."""
+        key = record.key
+        grant = new_tuple(Grant, (record.seq, record.manager, record.group, record.needs))
+        with self._lock:
+            earlier = self._grants.get(key)
+            if earlier is not None:
+                self._uncount(key, earlier)
+            self._grants[key] = grant
+            self._of_manager.setdefault(grant.manager, {})[key] = grant.seq
+            if grant.group is not None:
+                self._in_group[grant.group] = self._in_group.get(grant.group, 0) + 1
+            for name, amount in (grant.needs or {}).items():
+                self._held[name] = self._held.get(name, 0) + amount
+
+    def give_back(self, record: Record) -> bool:
+        """Free what a petition was granted; False where it was granted nothing."""
+        key = record.key
+        with self._lock:
+            grant = self._grants.get(key)
+            if grant is None or grant.seq != record.seq:
+                return False
+            del self._grants[key]
+            self._uncount(key, grant)
+        return True
+
+    def _uncount(self, key: str, grant: Grant) -> None:
+        del self._of_manager[grant.manager][key]
+        if grant.group is not None:
+            self._in_group[grant.group] -= 1
+            if not self._in_group[grant.group]:
+                del self._in_group[grant.group]
+        for name, amount in (grant.needs or {}).items():
+            self._held[name] -= amount
+            if not self._held[name]:
+                del self._held[name]
+
+    # --- who has a slot -----------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Count the petitions that may run."""
+        return len(self._grants)
+
+    def __iter__(self) -> Iterator[str]:
+        """Give their str(id)."""
+        return iter(list(self._grants))
+
+    def __contains__(self, key: object) -> bool:
+        """Tell whether the petition of this str(id) may run."""
+        return key in self._grants
+
+    def holds(self, key: str, seq: int) -> bool:
+        """Tell whether this very petition has a slot, and not an earlier one with its id."""
+        grant = self._grants.get(key)
+        return grant is not None and grant.seq == seq
+
+    def seqs(self) -> list[int]:
+        """Give the sequences of the petitions that may run."""
+        return [grant.seq for grant in list(self._grants.values())]
+
+    def of_manager(self, manager: str) -> Collection[str]:
+        """Give the str(id) of those of one manager, as they are at any time."""
+        return self._of_manager.setdefault(manager, {})
+
+    # --- what is in use -----------------------------------------------------------------------------------------
+
+    def in_group(self, group: str) -> int:
+        """Count those of one group."""
+        return self._in_group.get(group, 0)
+
+    def groups(self) -> list[str]:
+        """Give the groups of which some may run."""
+        return list(self._in_group)
+
+    def held(self, resource: str) -> int:
+        """Give how much of a resource they hold."""
+        return self._held.get(resource, 0)
+
+    def resources(self) -> list[str]:
+        """Give the resources of which they hold some."""
+        return list(self._held)
+
+
+__all__ = ["Grant", "GrantedSlots"]
