@@ -147,6 +147,7 @@ class EngineUnderTest:
         self.engine.ending.stop()
         for thread in self.engine.actions.stop():
             thread.join(30)
+        self.engine.reporter.stop(30)
         self.store.close()
         self.log.close()
 
