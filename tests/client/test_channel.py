@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from orcha._client.channel import WINDOW
-from orcha._client.sender import DISCARDS_HELD
+from orcha._client.channel import WINDOW_BYTES
+from orcha._client.sender import MAX_DISCARDED_CHANNELS
 from orcha._protocol import messages
 from orcha._protocol.messages import Kind, Record
 from support.waiting import wait_for
@@ -160,13 +160,13 @@ def test_no_more_than_the_window_comes_ahead_of_the_reader(scripted, client_of, 
     channel = client.channel()
     client.submit([item(channel=channel)])
     client.ping()
-    waiting = wait_for(lambda: channel.qsize() * 1000 > WINDOW * 0.9 and channel.qsize())
-    assert waiting * 1000 <= WINDOW + 1000
+    waiting = wait_for(lambda: channel.qsize() * 1000 > WINDOW_BYTES * 0.9 and channel.qsize())
+    assert waiting * 1000 <= WINDOW_BYTES + 1000
     assert [channel.get(timeout=30) for _ in lines] == lines
 
 
 def test_a_value_larger_than_the_window_comes_too(scripted, client_of, item, read):
-    lines = ["x" * (WINDOW + 1), "y" * (2 * WINDOW), "z"]
+    lines = ["x" * (WINDOW_BYTES + 1), "y" * (2 * WINDOW_BYTES), "z"]
     service = scripted(lambda item: [*lines, 0], chunk=1)
     client = client_of(service)
     channel = client.channel()
@@ -197,9 +197,9 @@ def test_two_threads_get_each_value_once(scripted, client_of, item):
 
 def read_many(client, item, read):
     """Read so many channels to their ends as are discarded at once; give their identities."""
-    channels = [client.channel() for _ in range(DISCARDS_HELD)]
+    channels = [client.channel() for _ in range(MAX_DISCARDED_CHANNELS)]
     client.submit([item(str(number), channel=channel) for number, channel in enumerate(channels)])
-    assert [read(channel) for channel in channels] == [["one\n", 0]] * DISCARDS_HELD
+    assert [read(channel) for channel in channels] == [["one\n", 0]] * MAX_DISCARDED_CHANNELS
     return [channel.__orcha_channel__ for channel in channels]
 
 
@@ -207,7 +207,7 @@ def test_dropped_channels_are_closed_at_the_service_many_at_once(scripted, clien
     service = scripted(lambda item: ["one\n", 0])
     client = client_of(service)
     identities = read_many(client, item, read)
-    wait_for(lambda: gc.collect() is not None and len(client._sender._discarded) == DISCARDS_HELD)
+    wait_for(lambda: gc.collect() is not None and len(client._sender._discarded) == MAX_DISCARDED_CHANNELS)
     assert not [message for message in service.received if type(message) is messages.CloseChannel]
     client.ping()
     wait_for(lambda: {m.channel for m in service.received if type(m) is messages.CloseChannel} == set(identities))
@@ -217,7 +217,7 @@ def test_a_dropped_channel_that_is_read_again_stays_open(scripted, client_of, it
     service = scripted(lambda item: ["one\n", 0])
     client = client_of(service)
     identities = read_many(client, item, read)
-    wait_for(lambda: gc.collect() is not None and len(client._sender._discarded) == DISCARDS_HELD)
+    wait_for(lambda: gc.collect() is not None and len(client._sender._discarded) == MAX_DISCARDED_CHANNELS)
     again = client.channel(identities[0], own=True)
     assert read(again) == ["one\n", 0]
     wait_for(lambda: {m.channel for m in service.received if type(m) is messages.CloseChannel} >= set(identities[1:]))
@@ -231,7 +231,7 @@ def test_what_comes_for_a_dropped_channel_is_stopped(scripted, client_of, item):
     identity = channel.__orcha_channel__
     client.submit([item(channel=channel)])
     del channel
-    wait_for(lambda: gc.collect() >= 0 and client.find(identity) is None, what="both threads to let go of it")
+    wait_for(lambda: gc.collect() >= 0 and identity not in client._channels, what="both threads to let go of it")
     service.put(identity, "two\n")
     wait_for(lambda: messages.Unfollow(identity) in service.received)
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from orcha._client.channel import ClientChannel, new_identity
-from orcha._client.jobs import Jobs
+from orcha._client.send_turn import SendTurn
 from orcha._protocol import values
 from orcha._protocol.messages import Item
 from support.interrupts import interrupts
@@ -81,7 +81,7 @@ def test_an_interrupted_submit_is_withdrawn_and_those_beside_it_run_once(scripte
     client = client_of(service)
     client.submit([Item(new_identity(), "first", values.encode({}), None)])  # the first one is sent by the thread
     asked = []
-    with interrupts(Jobs.do) as rain:
+    with interrupts(SendTurn.do) as rain:
         while rain.count < 300:
             channel = client.channel()
             item = Item(new_identity(), f"{len(asked)}", values.encode({}), channel.__orcha_channel__)

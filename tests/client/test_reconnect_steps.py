@@ -148,7 +148,7 @@ def test_the_last_attempt_has_as_much_time_as_the_first(steps):
     steps.comes_to = [(RECONNECT - 0.001, OrchaConnectionError("nobody listens")), (4.0, None)]
     steps.service.drop()
     goes_on(steps)
-    assert set(steps.timeouts) == {reader.DIAL_TIMEOUT}
+    assert set(steps.timeouts) == {reader.DIAL_TIMEOUT_SECONDS}
 
 
 def test_one_that_is_there_for_moments_is_looked_for_often():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orcha._client.connection import Link
+from orcha._client.connection import ServiceConnection
 from orcha._client.dial import dial
 from orcha._server.server import _make_loop
 from support.answering import Answering
@@ -36,11 +36,11 @@ def answering(orcha_home: Path) -> Iterator[Callable[..., Answering]]:
 
 
 @pytest.fixture
-def links() -> Iterator[Callable[..., Link]]:
+def links() -> Iterator[Callable[..., ServiceConnection]]:
     """Give `dial`; what it connected is closed after the test."""
-    made: list[Link] = []
+    made: list[ServiceConnection] = []
 
-    def connect(*arguments: Any, **options: Any) -> Link:
+    def connect(*arguments: Any, **options: Any) -> ServiceConnection:
         options.setdefault("timeout", 30)
         made.append(dial(*arguments, **options))
         return made[-1]

@@ -483,7 +483,7 @@ def test_a_time_out_loses_nothing(answering, links):
 
 def test_a_forked_childs_copy_can_be_closed_without_ending_the_parents(answering, links):
     link = links(answering().endpoint)
-    copy = connection.Link(link.sock.dup(), handshake.UNIX, link.endpoint)
+    copy = connection.ServiceConnection(link.sock.dup(), handshake.UNIX, link.endpoint)
     with pytest.raises(RuntimeError):
         assert copy.instance
     copy.abandon()

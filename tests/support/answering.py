@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from orcha._client.connection import Link
+from orcha._client.connection import ServiceConnection
 from orcha._client.dial import dial
 from orcha._protocol import frames
 from orcha._protocol.endpoint import Endpoint
@@ -66,7 +66,7 @@ class Answering:
             link.close()
 
 
-def ask(link: Link, message: ClientMessage) -> ServiceMessage:
+def ask(link: ServiceConnection, message: ClientMessage) -> ServiceMessage:
     """Send a message and give the next one that comes."""
     link.send(frames.encode(message))
     (body,) = link.read_frames()

@@ -77,7 +77,7 @@ class Session(Client):
 
     def look(self, identity: str) -> Row | None:
         """Give the row of the petition of this id that has not ended, None where there is none."""
-        rows = self.rows(LIVE, 1, None, identity)
+        rows = self.page(LIVE, 1, id=identity).rows
         return rows[0] if rows else None
 
     def one(self, item: Item) -> Result:
@@ -100,9 +100,9 @@ class Session(Client):
         """
         details = self.details(identity)
         channel = self.output(details, index=BEYOND)
-        self.wish(channel, "follow")
+        self.follow(channel)
         while (details := self.details(identity)) and channel.position >= BEYOND - 1:
-            pass  # the connection was lost before the service said where the end is; now it was asked again
+            pass  # the connection was lost before the service said where the end is; now the service was asked again
         return channel, details
 
     def ask_to_cancel(
@@ -110,18 +110,13 @@ class Session(Client):
     ) -> Request:
         """Have a petition cancelled without waiting; a signal handler may call it. `tell` gets a refusal's reason."""
         made = _Asked(lambda number: Cancel(number, token, identity, why, at_once), tell)
-        self._sender.post(self._sender.request, made)
+        self.post(made)
         return made
 
     def ask_to_resize(self, seq: int, attempt: int, rows: int, columns: int) -> None:
         """Tell a terminal's size without waiting; a signal handler may call it."""
         made = _Asked(lambda number: Resize(number, seq, attempt, rows, columns), None)
-        self._sender.post(self._sender.request, made)
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether the service can be reached at this moment."""
-        return self._reader.link is not None
+        self.post(made)
 
 
 class _Asked(Request):

@@ -1,9 +1,12 @@
-"""The client's end of a channel: values in order, each once, whatever the network and Ctrl+C do.
+"""How a record reaches its reader: the client's end of a channel, values in order and each once.
 
-How a KeyboardInterrupt loses nothing: CPython runs signal handlers where a function begins, where a loop jumps back and
-after the call of a C function, never between two plain loads and stores. So a value is taken from the buffer by plain
-loads and stores alone, and whatever then interrupts `get` puts it back by one call, which is done before the next
-interruption is seen.
+The thread that reads the connection calls `deliver`; the reader calls `get`. How much the service may send ahead is the
+channel's window: what `get` has handed out is reported to the service as credit.
+
+A KeyboardInterrupt loses nothing. CPython runs signal handlers where a function begins, where a loop jumps back and
+after the call of a C function, never between two plain loads and stores. So `get` takes a value from the buffer by
+plain loads and stores alone. An interruption after that puts the value back by one call, which is complete before the
+next interruption is seen.
 """
 
 from __future__ import annotations
@@ -15,39 +18,63 @@ import threading
 import time
 from collections import deque
 
-from orcha._client.entries import Entry
+from orcha._protocol.codes import Kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, NoReturn
 
-    from orcha._client.link import Owner
+    from orcha._client.read_turn import ReadTurn
+    from orcha._client.sender import ClientSender
     from orcha._protocol.messages import Record
 
 
-WINDOW = 256 * 1024
-"""Bytes of values a channel takes ahead of what was handed out."""
-_CREDIT_STEP = WINDOW // 4
-_VALUE, _NOTICE, _FINAL, _CLOSED = 0, 1, 2, 3  # messages.Kind, which costs the import of msgspec
-NONE = b"\xc0"  # None, encoded: how most petitions end
+WINDOW_BYTES = 256 * 1024
+"""How far the service may send ahead of what was handed out."""
+_CREDIT_BYTES = WINDOW_BYTES // 4
+"""The service is told when so much was handed out: not sooner, since each report costs a message."""
+ENCODED_NONE = b"\xc0"
+"""None as a value's bytes: the final value of most petitions."""
 
 UNREACHABLE = 69
 """Final value where the service cannot be reached (sysexits.h EX_UNAVAILABLE)."""
 FORGOTTEN = 75
-"""Final value where the service knows the channel no more (sysexits.h EX_TEMPFAIL)."""
+"""Final value where the service does not know the channel any more (sysexits.h EX_TEMPFAIL)."""
+
+
+class Entry:
+    """A record in the client's memory, with the channel's state once that record was handed out."""
+
+    __slots__ = ("end", "final", "finals", "index", "local", "over", "value")
+
+    def __init__(self, before: Entry | None, index: int, value: Any, *, size: int = 0, local: bool = False) -> None:
+        self.index = index
+        """Place in the service's log; an entry made here has the place of the entry before it."""
+        self.value = value
+        """The encoded value for a VALUE or NOTICE of the service, else the value that `get` gives."""
+        self.local = local
+        """This client made the entry, and not the service."""
+        self.end: int = size if before is None else before.end + size
+        """Bytes received up to the end of this record."""
+        self.finals: int = 0 if before is None else before.finals
+        """How many finals of the service have come up to this record."""
+        self.over: bool = False if before is None else before.over
+        """A final has come, from the service or made here."""
+        self.final: int | None = None if before is None else before.final
+        """The last final."""
 
 
 class ClientChannel:
     """A channel whose values this client reads: what ``manager.manager.Queue()`` gives.
 
-    It has the reading methods of a :class:`queue.Queue`. Values come in the order they were put; reason lines of the
-    service come as str, a final value as None or int. Where several petitions share a channel the final of each comes.
-    After the last one `get` gives it again, so that nobody waits for ever. What happens to service and network never
-    raises here: it comes as a line and a code other than 0.
+    It has the reading methods of a :class:`queue.Queue`. Values come in the order in which they were put; reason lines
+    of the service come as str, a final value as None or int. Where several petitions share a channel the final of each
+    comes. After the last final `get` gives that final again, so that no reader waits for ever. Troubles of the service
+    and the network never raise here: they come as a line and a code other than 0.
 
-    `get` may be called by several threads, each value goes to one of them. It may be interrupted by a signal handler
-    that raises (Ctrl+C) and called again: no value is lost or doubled. That holds for a call from Python code as it
+    Several threads may call `get`; each value goes to one thread. A signal handler may interrupt `get` by raising
+    (Ctrl+C): no value is lost or doubled, and `get` may be called again. That holds for a call from Python code as it
     stands in ``value = channel.get()``; through ``iter(channel.get, None)`` or ``functools.partial`` the interruption
     can fall between the call and its caller.
 
@@ -61,27 +88,41 @@ class ClientChannel:
 
     """
 
-    asked = False
-    """Somebody wants it followed; the sending thread's."""
+    wanted = False
+    """A reader wants the channel followed; only the sender changes this."""
     known = False
-    """The service has it; set by the sending thread, and by who reads where the submit followed it."""
-    link = 0
-    """Number of the connection on which it is followed; the sending thread's."""
+    """The service has the channel; set by the sender, and by who reads where the submit followed the channel."""
+    followed_on = 0
+    """Number of the connection on which the channel is followed, 0 for none; only the sender changes this."""
     _closed = False
 
-    def __init__(self, owner: Owner, identity: bytes, *, index: int = 0, ends: bool = True, expected: int = 0) -> None:
-        """Know the channel; nothing is sent before the first submit that names it or the first `get`.
+    def __init__(
+        self,
+        identity: bytes,
+        sender: ClientSender,
+        turn: ReadTurn,
+        decode: Callable[[bytes], Any],
+        *,
+        index: int = 0,
+        ends: bool = True,
+        expected: int = 0,
+    ) -> None:
+        """Know the channel; nothing is sent before the first submit that names the channel, or the first `get`.
 
         Args:
-            owner: its client.
             identity: 16 bytes.
+            sender: follows the channel, and reports credit.
+            turn: lets a reader wait.
+            decode: gives a value of its bytes.
             index: of the first record to hand out.
-            ends: False for one that only the service's word ends, since others submit to it.
-            expected: petitions submitted to it already, each of which has a final to come.
+            ends: False where only the service's word ends the channel, since others submit to it.
+            expected: petitions submitted to the channel already, each of which has a final to come.
 
         """
-        self._owner = owner
         self._identity = identity
+        self._sender = sender
+        self._turn = turn
+        self._decode = decode
         self._lock = threading.Lock()
         self._buffer: deque[Entry] = deque()
         self._returned: deque[Entry] = deque()
@@ -90,7 +131,7 @@ class ClientChannel:
         self._expected = expected
         self._ends = ends
         self._skipped = 0  # bytes that came and are not handed out: twice, or beside the payloads
-        self._credited = 0  # bytes handed out or skipped that the service knows of; the sending thread's
+        self._credited = 0  # bytes handed out or skipped that the service knows of; only the sender changes this
 
     @property
     def __orcha_channel__(self) -> bytes:
@@ -130,9 +171,9 @@ class ClientChannel:
                 if entry is not None:
                     break
                 self._wait(deadline, block)
-            value = self._value(entry)
-            if entry.end + self._skipped - self._credited >= _CREDIT_STEP:
-                self._owner.wish(self, "credit")
+            value = self._decoded(entry.value) if isinstance(entry.value, bytes) else entry.value
+            if entry.end + self._skipped - self._credited >= _CREDIT_BYTES:
+                self._sender.report_credit(self)
             return value  # noqa: TRY300 - after this line nothing can interrupt, and up to it the entry goes back
         except BaseException:
             if entry is not None:
@@ -150,7 +191,7 @@ class ClientChannel:
         return self.get(block=False)
 
     def empty(self) -> bool:
-        """Tell whether no value has arrived that was not handed out; true also after the end."""
+        """Tell whether every value that has arrived was handed out; true also after the end."""
         return self.qsize() == 0
 
     def qsize(self) -> int:
@@ -159,7 +200,7 @@ class ClientChannel:
 
     @property
     def ended_here(self) -> bool:
-        """Whether the last value handed out was made here: the service is away, or knows the channel no more."""
+        """Whether this client made the last value: the service is away, or does not know the channel any more."""
         return self._last.local
 
     @property
@@ -186,7 +227,7 @@ class ClientChannel:
         self.put(item)
 
     def fail(self, line: str, code: int) -> None:
-        """End this client's waiting by a reason and a code, after what has arrived: what it asked for was refused.
+        """End this client's waiting by a reason and a code, after what has arrived: the service refused its message.
 
         Args:
             line: for people; handed out as it is, where it is not empty.
@@ -198,20 +239,20 @@ class ClientChannel:
         self._wake()
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to leave the process: two readers would each miss what the other got."""
+        """Refuse to leave the process: of two readers each would miss what the other got."""
         raise TypeError("a client's channel is read where it was made; send on what it gives")
 
     def __del__(self) -> None:
-        """Tell the service that nobody can read it any more."""
-        if self.asked and not self._closed:
-            self._owner.discard(self._identity)
+        """Tell the service that the channel has no reader any more."""
+        if self.wanted and not self._closed:
+            self._sender.discard(self._identity)
 
-    # --- from the service: whoever reads -------------------------------------------------------------------------
+    # --- from the service: whoever reads the connection ------------------------------------------------------------
 
     def deliver(self, index: int, records: Sequence[Record], overhead: int = 0) -> bool:
-        """Take records of the log, the first of which has this index; False where some before it are missing.
+        """Take consecutive records, the first with this index; False where records before them are missing.
 
-        `overhead` is what they cost of the window beside their payloads.
+        `overhead` is how many bytes of the window the records cost beside their payloads.
         """
         with self._lock:
             tail = self._tail()
@@ -222,27 +263,27 @@ class ClientChannel:
                     self._skipped += size
                 elif at > tail.index + 1:
                     return False
-                elif record.kind == _CLOSED:
+                elif record.kind == Kind.CLOSED:
                     self._closed = True
                 else:
                     tail = self._entry(tail, at, record)
                     self._buffer.append(tail)
-            overdue = self._skipped > self._credited + _CREDIT_STEP
+            overdue = self._skipped > self._credited + _CREDIT_BYTES
         self._wake()
         if overdue:
-            self._owner.wish(self, "credit")
+            self._sender.report_credit(self)
         return True
 
     def unknown(self) -> bool:
-        """Note that the service does not know it; tell whether that ends it: before a first submit it does not."""
+        """Note that the service does not know the channel; tell whether that ends it: before a first submit, no."""
         with self._lock:
             virgin = self._ends and not self._expected and self._tail().index < 0 and not self._tail().over
         if virgin:
-            self.link, self.known = 0, False
+            self.followed_on, self.known = 0, False
         return not virgin
 
     def jump(self, first: int) -> None:
-        """Go on at `first`: what lies before it is no longer kept."""
+        """Go on at `first`: the records before it are not kept any more."""
         with self._lock:
             tail = self._tail()
             if first > tail.index + 1 and not self._closed:
@@ -251,14 +292,14 @@ class ClientChannel:
         self._wake()
 
     def shorten(self, end: int) -> None:
-        """Go on at `end`: the service lost what came after it."""
+        """Go on at `end`: the service lost the records from there on."""
         with self._lock:
             if self._last.index >= end:
                 self._last = Entry(self._last, end - 1, None)
             self._forget_unread()
 
     def end(self, line: str, code: int) -> None:
-        """End it by a line and a code unless its last final has come: nothing more comes from the service."""
+        """End the channel by a line and a code unless its last final has come: the service sends nothing more."""
         with self._lock:
             if self._closed or self._is_over(self._tail()):
                 return
@@ -266,7 +307,7 @@ class ClientChannel:
             self._closed = True
         self._wake()
 
-    # --- the sending thread --------------------------------------------------------------------------------------
+    # --- the sender -------------------------------------------------------------------------------------------------
 
     def expect(self, petitions: int) -> None:
         """Expect so many more finals (less, where negative)."""
@@ -275,7 +316,7 @@ class ClientChannel:
         self._wake()
 
     def rewind(self) -> int:
-        """Give the index after the last value handed out, and forget what came after it: it will come again."""
+        """Give the index after the last value handed out, and forget the values after it: they will come again."""
         with self._lock:
             self._forget_unread()
             self._skipped, self._credited = 0, self._last.end
@@ -291,7 +332,7 @@ class ClientChannel:
         """Give how many bytes were handed out since the service was last told, 0 for too few to tell."""
         with self._lock:
             size = self._last.end + self._skipped - self._credited
-            if size < _CREDIT_STEP:
+            if size < _CREDIT_BYTES:
                 return 0
             self._credited += size
             return size
@@ -301,11 +342,12 @@ class ClientChannel:
         with self._lock:
             return not self._closed and not self._is_over(self._tail())
 
-    def after_fork(self) -> None:
-        """In the child of a fork: a reader of its own, from where the parent was."""
+    def after_fork(self, sender: ClientSender, turn: ReadTurn) -> None:
+        """In the child of a fork: be a reader of the child's own, from where the parent was."""
         self._lock = threading.Lock()
         self._waiters = set()
-        self.asked, self.link = False, 0
+        self._sender, self._turn = sender, turn
+        self.wanted, self.followed_on = False, 0
 
     # --- inside --------------------------------------------------------------------------------------------------
 
@@ -319,9 +361,9 @@ class ClientChannel:
 
     def _entry(self, tail: Entry, index: int, record: Record) -> Entry:
         """Make an entry of a record of the service."""
-        if record.kind != _FINAL:
+        if record.kind != Kind.FINAL:
             return Entry(tail, index, record.payload, size=len(record.payload))
-        value = None if record.payload == NONE else self._decoded(record.payload)
+        value = None if record.payload == ENCODED_NONE else self._decoded(record.payload)
         entry = Entry(tail, index, value, size=len(record.payload))
         entry.over, entry.finals = True, tail.finals + 1
         entry.final = value if isinstance(value, int) else None
@@ -337,7 +379,7 @@ class ClientChannel:
         self._buffer.extend(entries)
 
     def _forget_unread(self) -> None:
-        """Drop what arrived and was not handed out, but not what was made here."""
+        """Drop the service's records that arrived and were not handed out, and keep the entries made here."""
         kept: list[Entry] = []
         for old in self._buffer:
             if old.local:
@@ -348,21 +390,17 @@ class ClientChannel:
         self._buffer.clear()
         self._buffer.extend(kept)
 
-    def _value(self, entry: Entry) -> Any:
-        """Give what an entry is handed out as."""
-        return self._decoded(entry.value) if isinstance(entry.value, bytes) else entry.value
-
     def _decoded(self, payload: bytes) -> Any:
-        """Decode a value; where it cannot be read, give a line that says so."""
+        """Decode a value; where its bytes cannot be read, give a line that says so."""
         try:
-            return self._owner.decode(payload)
+            return self._decode(payload)
         except Exception as error:  # noqa: BLE001 - `get` never raises for what came over the wire
             return f"orcha: a value cannot be read: {error}\n"
 
     def _wait(self, deadline: float | None, block: bool) -> None:
         """Wait until something may have come."""
-        if not self.asked:
-            self._owner.wish(self, "follow")
+        if not self.wanted:
+            self._sender.want(self)
         if not block:
             raise queue.Empty
         waiter = threading.Lock()
@@ -372,12 +410,15 @@ class ClientChannel:
                 return
             self._waiters.add(waiter)
         left = -1.0 if deadline is None else min(max(deadline - time.monotonic(), 0.0), threading.TIMEOUT_MAX)
-        if self._owner.wait(waiter, left, is_answer=self._last.index < 0 and self._expected == 1):
+        patience = self._turn.patience
+        if patience is not None:
+            left = patience if left < 0 else min(left, patience)
+        if self._turn.wait(waiter, left, is_answer=self._last.index < 0 and self._expected == 1):
             return
         self._waiters.discard(waiter)
         if deadline is not None and time.monotonic() >= deadline:
             raise queue.Empty
-        if self._owner.patience() is not None:
+        if self._turn.patience is not None:
             self.end("orcha: not connected to a service\n", UNREACHABLE)
 
     def _wake(self) -> None:
@@ -388,7 +429,7 @@ class ClientChannel:
             with contextlib.suppress(RuntimeError):  # another thread woke it
                 waiter.release()
             self._waiters.discard(waiter)
-        self._owner.nudge()
+        self._turn.nudge()
 
 
 def new_identity() -> bytes:

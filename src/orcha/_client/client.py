@@ -1,18 +1,20 @@
-"""A client's connection to a service, which outlives the service's absence."""
+"""A client of one service: what callers ask, and the parts that send and read for them.
+
+How it works, by file: `dial.py` connects, `sender.py` sends a request, `reader.py` and `read_turn.py` read,
+`incoming.py` handles each message, `pending.py` wakes the thread that asked, `channel.py` hands out records.
+"""
 
 from __future__ import annotations
 
 import os
-import sys
-import threading
 import weakref
 
 from orcha._client.channel import UNREACHABLE, ClientChannel, new_identity
-from orcha._client.pending import Request, Submission, Withdrawal
-from orcha._client.reader import DIAL_TIMEOUT, Reader
-from orcha._client.sender import Sender
-from orcha._client.verbs import Verbs
-from orcha.exceptions import ConfigurationError, OrchaConnectionError
+from orcha._client.incoming import Incoming
+from orcha._client.pending import PendingSubmit, Request, Withdrawal
+from orcha._client.reader import DIAL_TIMEOUT_SECONDS, ClientReader, reconnect_seconds, tell_on_stderr
+from orcha._client.sender import ClientSender
+from orcha.exceptions import OrchaConnectionError
 from orcha.utils.threads import NoThreadError
 
 TYPE_CHECKING = False
@@ -20,25 +22,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from orcha._client.link import Link
+    from orcha._client.connection import ServiceConnection
+    from orcha._client.pending import Ticket
     from orcha._protocol.endpoint import Endpoint
     from orcha._protocol.keys import Key
     from orcha._protocol.messages import ClientMessage, Item, Reply, Result, Rows
 
-RECONNECT = 30.0
-"""Seconds to wait for a service that is away, where ORCHA_RECONNECT says nothing else."""
-_LONGEST = 100 * 365 * 86_400
-_CANCEL_WAIT = 2.0
-_CLOSE_WAIT = 2.0
-_LONGEST_EXTRAS = 8 * 1024 * 1024 - 4096
+_WITHDRAW_SECONDS = 2.0
+"""How long an interrupted submit waits for the answers to its cancels."""
+_CLOSE_SECONDS = 2.0
+"""How long `close` waits for each thread."""
+_MAX_EXTRAS_BYTES = 8 * 1024 * 1024 - 4096
 
 
-class Client(Verbs):
+class Client:
     """Talks to one service for any number of threads.
 
-    When the connection is lost it is made again, what has no answer is asked again (a submit by its tokens, so that
-    nothing is done twice), and every channel goes on where it was. After `reconnect` seconds without a service
-    whoever waits is told: calls raise :class:`OrchaConnectionError`, channels give a line and 69.
+    When the connection is lost the client makes a new one. Requests without an answer are sent again (a submit by its
+    tokens, so that no petition runs twice), and every channel goes on where it was. After `reconnect` seconds without a
+    service waiting threads are told: calls raise :class:`OrchaConnectionError`, channels give a line and 69.
+
+    Requests give the service's Reply, whose `verdict` says whether the request was done. A petition is named by its id,
+    or by its sequence number where `seq` is given. Verdicts about a petition: OK; UNKNOWN, there is no such petition;
+    DENIED, the petition is somebody else's; REFUSED, its state does not allow the request, as the reason says. Each
+    request raises OrchaConnectionError where the client is not connected or the service stays away.
 
     Example::
 
@@ -57,13 +64,13 @@ class Client(Verbs):
         *,
         reconnect: float | None = None,
         notify: Callable[[str], None] | None = None,
-        dial: Callable[..., Link] | None = None,
+        dial: Callable[..., ServiceConnection] | None = None,
     ) -> None:
         """Know the service; nothing is opened or started.
 
         Args:
             endpoint: where the service listens.
-            key: what it is to accept.
+            key: what the service is to accept.
             reconnect: seconds to wait for a service that is away; None for the environment's ORCHA_RECONNECT, else 30.
             notify: takes a line for people when the service went away or is back; None for stderr.
             dial: makes connections; None for `orcha._client.dial.dial`.
@@ -73,27 +80,35 @@ class Client(Verbs):
 
         """
         self.endpoint = endpoint
-        """The service's: where it was found, once it was."""
+        """Where the service was found, once it was."""
         self._key = key
-        self._reconnect = _seconds(reconnect)
-        self._notify = notify or _to_stderr
+        self._reconnect = reconnect_seconds(reconnect)
+        self._notify = notify or tell_on_stderr
         self._dial_with = dial
         self._channels: weakref.WeakValueDictionary[bytes, ClientChannel] = weakref.WeakValueDictionary()
         self._connected = False
         self._closed = False
-        self._whose_told = False
-        self._prepare()
+        self._owner_known_of: ServiceConnection | None = None
+        self._owner_told = False
+        self._make_parts()
         _clients.add(self)
 
-    def _prepare(self) -> None:
-        """Have both halves, neither started."""
-        self._reader = Reader(self._dial, self, reconnect=self._reconnect, notify=self._notify)
-        self._sender = self._reader.sender = Sender(self, self._reader.need, self.nudge)
+    def _make_parts(self) -> None:
+        """Make the parts that read and send, without a connection."""
+        incoming = Incoming(self._channels)
+        self._reader = reader = ClientReader(self._dial, incoming, reconnect=self._reconnect, notify=self._notify)
+        self._sender = incoming.sender = reader.sender = ClientSender(
+            self._channels,
+            need=reader.need,
+            nudge=reader.turn.nudge,
+            is_open=self._connected and not self._closed,
+        )
+        reader.turn.patience = 0.0 if self._closed else None if self._connected else self._reconnect
 
     # --- connection ----------------------------------------------------------------------------------------------
 
     def connect(self) -> None:
-        """Connect; does nothing on a client that is.
+        """Connect; does nothing on a client that is connected.
 
         Raises:
             OrchaConnectionError: nobody answers, or the client was closed.
@@ -103,66 +118,105 @@ class Client(Verbs):
         """
         if self._closed:
             raise OrchaConnectionError("this client was closed")
-        if self._reader.link is None:
-            link = self._dial(DIAL_TIMEOUT)
+        if self._reader.connection is None:
+            connection = self._dial(DIAL_TIMEOUT_SECONDS)
             try:
                 self._sender.start()
-                self._connected = True
-                self._reader.begin(link)
+                self._connected = self._sender.is_open = True
+                self._reader.turn.patience = None
+                self._reader.begin(connection)
             except NoThreadError:
-                link.close()
+                connection.close()
                 raise
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the service can be reached at this moment."""
+        return self._reader.connection is not None
+
     def close(self) -> None:
-        """Send what was asked for, then close; who still waits is told. Does nothing on a closed client."""
+        """Send everything that was asked for, then close; waiting threads are told. Does nothing on a closed client."""
         if self._closed:
             return
         self._closed = True
+        self._sender.is_open = False
+        self._reader.turn.patience = 0.0
         error = OrchaConnectionError("this client was closed")
         if not self._connected:
             self._sender.surrender(error, UNREACHABLE)
             return
         self._sender.post(self._sender.surrender, error, UNREACHABLE)
-        ended = self._sender.stop(_CLOSE_WAIT)
-        self._reader.stop(_CLOSE_WAIT)
+        ended = self._sender.stop(_CLOSE_SECONDS)
+        self._reader.stop(_CLOSE_SECONDS)
         if not ended:
-            self._sender.stop(_CLOSE_WAIT)
+            self._sender.stop(_CLOSE_SECONDS)
 
-    def _dial(self, timeout: float) -> Link:
+    def _dial(self, timeout: float) -> ServiceConnection:
         """Make a connection."""
         if self._dial_with is None:
             from orcha._client.dial import dial
 
             self._dial_with = dial
-        link = self._dial_with(self.endpoint, self._key, timeout=timeout)
-        self.endpoint = link.endpoint
-        return link
+        connection = self._dial_with(self.endpoint, self._key, timeout=timeout)
+        self.endpoint = connection.endpoint
+        return connection
 
-    # --- asking --------------------------------------------------------------------------------------------------
+    def after_fork(self) -> None:
+        """In the child of a fork: leave the parent's connection, have one of its own when one is needed."""
+        connection = self._reader.connection
+        self._reader.turn.abandon()
+        self._make_parts()
+        for channel in list(self._channels.values()):
+            channel.after_fork(self._sender, self._reader.turn)
+        if connection is not None:
+            connection.abandon()
+
+    # --- channels ------------------------------------------------------------------------------------------------
 
     def channel(self, identity: bytes | None = None, *, own: bool = False, index: int | None = None) -> ClientChannel:
         """Give a channel to read.
 
         Args:
-            identity: of one that exists; None for a new one, which costs no message.
-            own: it is the one that the service made for a petition (`Result.channel`), so its first final ends it.
-            index: the first record to hand out, of one that exists; None for the first of all. Where this client reads
-                that channel already, its one reader goes on; where it has read to its end, it is read again from here.
+            identity: of a channel that exists; None for a new channel, which costs no message.
+            own: the service made the channel for a petition (`Result.channel`), so the first final ends the channel.
+            index: the first record to hand out, of a channel that exists; None for the first of all. Where this client
+                reads that channel already, its one reader goes on; where it has read to the end, it reads again from
+                here.
 
         """
-        known = self.find(identity)
+        known = None if identity is None else self._channels.get(identity)
         if known is not None and (index is None or known.is_open()):
             return known
-        ends = identity is None or own
-        made = ClientChannel(self, identity or new_identity(), index=index or 0, ends=ends, expected=int(own))
-        self._channels[made.__orcha_channel__] = made
+        chosen = identity or new_identity()
+        made = ClientChannel(
+            chosen,
+            self._sender,
+            self._reader.turn,
+            self.decode,
+            index=index or 0,
+            ends=identity is None or own,
+            expected=int(own),
+        )
+        self._channels[chosen] = made
         return made
+
+    def follow(self, channel: ClientChannel) -> None:
+        """Have the service send a channel's records, before anybody reads them."""
+        self._sender.want(channel)
+
+    def decode(self, payload: bytes) -> Any:
+        """Decode a value; a channel in the value is one of this client's."""
+        from orcha._protocol import values
+
+        return values.decode(payload, self.channel)
+
+    # --- submits -------------------------------------------------------------------------------------------------
 
     def submit(self, items: Sequence[Item], manager: str | None = None) -> list[Result]:
         """Ask for petitions; give what became of each, in their order, when all are answered.
 
-        The channels of this client that they name are followed. Interrupted (Ctrl+C), it cancels these petitions,
-        waits a moment for the answer and lets the interruption go on.
+        The channels of this client that the items name are followed. Interrupted (Ctrl+C), the client cancels these
+        petitions, waits a moment for the answer and lets the interruption go on.
 
         Raises:
             OrchaConnectionError: not connected, or the service stayed away; some may have been accepted.
@@ -173,35 +227,43 @@ class Client(Verbs):
         if not items:
             return []
         for item in items:
-            if len(item.extras) > _LONGEST_EXTRAS:
-                raise ValueError(f"the extras of {item.id!r} have {len(item.extras)} bytes, {_LONGEST_EXTRAS} at most")
+            if len(item.extras) > _MAX_EXTRAS_BYTES:
+                raise ValueError(
+                    f"the extras of {item.id!r} have {len(item.extras)} bytes, {_MAX_EXTRAS_BYTES} at most"
+                )
         self._must_be_connected()
-        self._tell_whose()
-        submission = Submission(items, manager)
+        if self._reader.connection is not self._owner_known_of:
+            self._tell_owner()
+        submission = PendingSubmit(items, manager)
         try:
             self._sender.ask(submission)
-            submission.wait(turns=self._reader.turns)
+            self._wait(submission)
         except BaseException:
             withdrawal = Withdrawal(submission)
             self._sender.post(self._sender.withdraw, withdrawal)
-            withdrawal.wait(_CANCEL_WAIT, self._reader.turns)
+            self._wait(withdrawal, _WITHDRAW_SECONDS)
             raise
         if submission.error is not None:
-            raise _again(submission.error)
+            raise _copy_of(submission.error)
         return [result for result in submission.results if result is not None]
 
-    def _tell_whose(self) -> None:
-        """Say once whose user runs what is asked for, where that is another one, or another machine's."""
-        link = self._reader.link
-        if self._whose_told or link is None or not link.is_anothers:
+    def _tell_owner(self) -> None:
+        """Say once whose user runs the petitions, where that is another user, or another machine's."""
+        connection = self._reader.connection
+        if self._owner_told or connection is None:
             return
-        self._whose_told = True
+        self._owner_known_of = connection
+        if not connection.is_anothers:
+            return
+        self._owner_told = True
         reply = self.ping()
         user = self.decode(reply.value) if reply.value else {}
         name = user.get("user") if isinstance(user, dict) else None
         self._notify(
             f"orcha: what is asked for here runs as {name or 'the user of its service'}, who started the service"
         )
+
+    # --- requests ------------------------------------------------------------------------------------------------
 
     def cancel(
         self,
@@ -211,13 +273,9 @@ class Client(Verbs):
         why: str = "",
         at_once: bool = False,
     ) -> Reply:
-        """Cancel a petition by its token, also before its submit came, or by its id; the answer's value is its outcome.
+        """Cancel a petition by its token, also before its submit came, or by its id; the reply's value is its outcome.
 
-        With `at_once` what runs is killed without being asked to end first.
-
-        Raises:
-            OrchaConnectionError: not connected, or the service stayed away.
-
+        With `at_once` its processes are killed without being asked to end first.
         """
         from orcha._protocol.messages import Cancel
 
@@ -230,11 +288,10 @@ class Client(Verbs):
         kwargs: Mapping[str, Any] | None = None,
         manager: str | None = None,
     ) -> Reply:
-        """Call a function that the service's manager registered; the answer's value is its encoded result.
+        """Call a function that the service's manager registered; the reply's value is its encoded result.
 
-        Where several managers are served, it is the function of the plugin named by `manager`.
-
-        It is asked once: where the connection is lost before the answer, nobody knows whether it was called.
+        Where several managers are served, `manager` names the plugin whose function is called. The call is sent once:
+        where the connection is lost before the answer, nobody knows whether the function was called.
 
         Raises:
             OrchaConnectionError: not connected, or the service went away.
@@ -249,22 +306,10 @@ class Client(Verbs):
         return self._ask(lambda number: Call(number, name, positional, named, manager), repeatable=False)
 
     def rows(
-        self,
-        states: int,
-        limit: int,
-        before: int | None = None,
-        id: str | None = None,  # noqa: A002
-        group: str | None = None,
+        self, states: int, limit: int, before: int | None = None
     ) -> list[dict[str, str | int | float | bool | None]]:
-        """Give petitions in the states of the bit mask (``1 << state``), newest first, below the sequence `before`.
-
-        With `id` or `group` only those.
-
-        Raises:
-            OrchaConnectionError: not connected, or the service stayed away.
-
-        """
-        return self.page(states, limit, before, id, group).rows
+        """Give petitions in the states of the bit mask (``1 << state``), newest first, below the number `before`."""
+        return self.page(states, limit, before).rows
 
     def page(
         self,
@@ -274,7 +319,10 @@ class Client(Verbs):
         id: str | None = None,  # noqa: A002
         group: str | None = None,
     ) -> Rows:
-        """Give the same with what is paused, as `orcha._protocol.messages.Rows` says."""
+        """Give petitions in the states of the bit mask, and pauses, as `orcha._protocol.messages.Rows` says.
+
+        The newest petitions come first: those below the sequence number `before`, with this `id`, of this `group`.
+        """
         from orcha._protocol.messages import List, Rows
 
         answer = self._answer(Request(lambda number: List(number, states, limit, before, id, group)))
@@ -283,24 +331,98 @@ class Client(Verbs):
         raise OrchaConnectionError(answer.reason or "the service gives no list")
 
     def ping(self) -> Reply:
-        """Ask the service whether it is there.
-
-        Raises:
-            OrchaConnectionError: not connected, or the service stayed away.
-
-        """
+        """Ask the service whether it is there."""
         from orcha._protocol.messages import Ping
 
         return self._ask(Ping)
 
-    def decode(self, payload: bytes) -> Any:
-        """Decode a value; a channel in it is one of this client's."""
-        from orcha._protocol import values
+    def show(self, id: str | None = None, *, seq: int | None = None) -> Reply:  # noqa: A002
+        """Ask for everything about a petition: `client.decode(reply.value)` is a dict, its keys are in docs/wire.md."""
+        from orcha._protocol.messages import Show
 
-        return values.decode(payload, channel=self.channel)
+        return self._ask(lambda number: Show(number, id, seq))
+
+    def set_priority(self, priority: float, id: str | None = None, *, seq: int | None = None) -> Reply:  # noqa: A002
+        """Give a waiting petition another priority; REFUSED for a petition that does not wait."""
+        from orcha._protocol.messages import Priority
+
+        return self._ask(lambda number: Priority(number, id, seq, priority))
+
+    def pause(self, id: str | None = None, *, seq: int | None = None, group: str | None = None) -> Reply:  # noqa: A002
+        """Stop a running petition's processes (SIGSTOP) or hold back a waiting petition.
+
+        With a group start no more of the group; with nothing named start nothing at all.
+        """
+        from orcha._protocol.messages import Pause
+
+        return self._ask(lambda number: Pause(number, id, seq, group))
+
+    def resume(self, id: str | None = None, *, seq: int | None = None, group: str | None = None) -> Reply:  # noqa: A002
+        """Undo the `pause` with the same arguments."""
+        from orcha._protocol.messages import Resume
+
+        return self._ask(lambda number: Resume(number, id, seq, group))
+
+    def remove(self, id: str | None = None, *, seq: int | None = None) -> Reply:  # noqa: A002
+        """Forget an ended petition and its output now; REFUSED for a petition that has not ended."""
+        from orcha._protocol.messages import Remove
+
+        return self._ask(lambda number: Remove(number, id, seq))
+
+    def retry(self, id: str | None = None, *, seq: int | None = None, token: bytes | None = None) -> Reply:  # noqa: A002
+        """Ask for an ended petition once more, as a new one; `client.decode(reply.value)` has its seq, id and channel.
+
+        The same token is the same new petition; None for a new token.
+        """
+        from orcha._protocol.messages import Retry
+
+        chosen = token or new_identity()
+        return self._ask(lambda number: Retry(number, chosen, id, seq))
+
+    def stats(self) -> Reply:
+        """Ask for counts, rates and waiting times: `client.decode(reply.value)` is a dict, as docs/wire.md says."""
+        from orcha._protocol.messages import Stats
+
+        return self._ask(Stats)
+
+    def stop(self, *, keep_commands: bool = False, now: bool = False, end_commands: bool = False) -> Reply:
+        """Have the service stop in good order; the answer comes when the service has begun to."""
+        from orcha._protocol.messages import Stop
+
+        return self._ask(lambda number: Stop(number, keep_commands, now, end_commands))
+
+    def stdin(self, seq: int, attempt: int, offset: int, data: bytes, *, end: bool = False) -> Reply:
+        """Bring bytes for a running command's standard input; returns when there is room for more.
+
+        Args:
+            seq: the petition.
+            attempt: its attempt; GONE where that is over.
+            offset: how many bytes came before.
+            data: the bytes, 1 MiB at most.
+            end: nothing comes after these.
+
+        Returns:
+            The reply; its decoded value is how many bytes the command got so far: go on from there.
+
+        """
+        from orcha._protocol.messages import Stdin
+
+        return self._ask(lambda number: Stdin(number, seq, attempt, offset, data, end))
+
+    def resize(self, seq: int, attempt: int, rows: int, columns: int) -> Reply:
+        """Tell a running command's terminal its size; GONE where the attempt is over or has no terminal."""
+        from orcha._protocol.messages import Resize
+
+        return self._ask(lambda number: Resize(number, seq, attempt, rows, columns))
+
+    # --- asking and waiting --------------------------------------------------------------------------------------
+
+    def post(self, request: Request) -> None:
+        """Have a request sent whose answer its caller does not wait for; a signal handler may call this."""
+        self._sender.post(self._sender.request, request)
 
     def _ask(self, build: Callable[[int], ClientMessage], *, repeatable: bool = True) -> Reply:
-        """Send a request and give its answer."""
+        """Send a request and give its reply."""
         from orcha._protocol.messages import Reply
 
         answer = self._answer(Request(build, repeatable=repeatable))
@@ -308,18 +430,23 @@ class Client(Verbs):
         return answer
 
     def _answer(self, request: Request) -> Reply | Rows:
-        """Send a request and wait for whatever answers it."""
+        """Send a request and wait for its answer."""
         self._must_be_connected()
         try:
-            self._sender.post(self._sender.request, request)
-            request.wait(turns=self._reader.turns)
+            self.post(request)
+            self._wait(request)
         except BaseException:
             request.abandoned = True
             raise
         if request.error is not None:
-            raise _again(request.error)
+            raise _copy_of(request.error)
         assert request.answer is not None
         return request.answer
+
+    def _wait(self, ticket: Ticket, timeout: float = -1) -> None:
+        """Wait for an outcome, `timeout` seconds at most unless negative."""
+        if not ticket.finished:
+            self._reader.turn.wait(ticket.gate, timeout, is_answer=True)
 
     def _must_be_connected(self) -> None:
         if self._closed or not self._connected:
@@ -328,81 +455,9 @@ class Client(Verbs):
             )
         self._sender.start()
 
-    # --- what channels and both halves need ----------------------------------------------------------------------
 
-    def find(self, identity: bytes | None) -> ClientChannel | None:
-        """Give the channel where somebody can still read it."""
-        return self._channels.get(identity) if identity is not None else None
-
-    def everyone(self) -> list[ClientChannel]:
-        """Give all channels."""
-        return list(self._channels.values())
-
-    def wish(self, channel: ClientChannel, what: str) -> None:
-        """Have the thread that sends do something for a channel: "follow" or "credit"."""
-        if self._connected and not self._closed:
-            self._sender.start()
-            self._sender.post(getattr(self._sender, what), channel)
-
-    def discard(self, identity: bytes) -> None:
-        """Tell the service that nobody reads a channel."""
-        self._sender.discard(identity)
-
-    def wait(self, gate: threading.Lock, timeout: float, *, is_answer: bool) -> bool:
-        """Wait until the gate is released, `timeout` seconds at most unless negative; no longer than is any use."""
-        patience = self.patience()
-        if patience is not None:
-            timeout = patience if timeout < 0 else min(timeout, patience)
-        return self._reader.turns.wait(gate, timeout, is_answer=is_answer)
-
-    def nudge(self) -> None:
-        """Have who waits look at its gate."""
-        self._reader.turns.nudge()
-
-    def patience(self) -> float | None:
-        """Give the seconds to wait where nothing is connected, None where the connection's end will be told."""
-        if self._closed:
-            return 0.0
-        return None if self._connected else self._reconnect
-
-    def after_fork(self) -> None:
-        """In the child of a fork: leave the parent's connection, have one of its own when one is needed."""
-        link = self._reader.link
-        self._reader.turns.abandon()
-        self._prepare()
-        for channel in self.everyone():
-            channel.after_fork()
-        if link is not None:
-            link.abandon()
-
-
-def _seconds(reconnect: float | None) -> float:
-    """Give the seconds to wait for a service that is away."""
-    if reconnect is not None:
-        return reconnect
-    text = os.environ.get("ORCHA_RECONNECT")
-    try:
-        seconds = float(text) if text else RECONNECT
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= _LONGEST:
-        raise ConfigurationError(
-            f"ORCHA_RECONNECT is {text!r:.80}: set it to a number of seconds, 0 or larger, and at most {_LONGEST}"
-        )
-    return seconds
-
-
-def _to_stderr(line: str) -> None:
-    """Say something to people, where somebody listens."""
-    try:
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
-    except (AttributeError, OSError, ValueError):  # no stderr, or a closed one
-        return
-
-
-def _again(error: Exception) -> Exception:
-    """Give an error for one more thread to raise: each gets its own traceback."""
+def _copy_of(error: Exception) -> Exception:
+    """Give an error for one more thread to raise: each thread gets a traceback of its own."""
     return type(error)(*error.args)
 
 

@@ -1,4 +1,4 @@
-"""A client's authenticated connection."""
+"""A client's connection to the service: bytes to frames and back, with TLS where the connection needs that."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from orcha._protocol.endpoint import Endpoint
     from orcha._protocol.tls import TlsSession
 
-RECEIVE = 256 * 1024
-"""Bytes taken from a socket at once."""
+RECEIVE_BYTES = 256 * 1024
+"""Of one recv(2)."""
 
 
-class Link:
+class ServiceConnection:
     """An authenticated connection. One thread may send while another reads; several may send."""
 
     def __init__(self, sock: socket.socket, transport: int, endpoint: Endpoint, tls: TlsSession | None = None) -> None:
@@ -51,12 +51,12 @@ class Link:
 
     @property
     def instance(self) -> bytes:
-        """Which start of the service this is: another one after it was started anew."""
+        """Which start of the service this is; a service that was started anew has another one."""
         return self._hello.instance
 
     @property
     def version(self) -> int:
-        """The protocol's version that both sides speak."""
+        """The version of the protocol that both ends speak."""
         return self._hello.version
 
     @property
@@ -70,7 +70,7 @@ class Link:
         return self.sock.fileno()
 
     def send(self, data: bytes) -> None:
-        """Send all of it; OSError where that is not possible."""
+        """Send all bytes; raises OSError where that is not possible."""
         with self._sending:
             if self._tls is not None:
                 with self._tls_lock:
@@ -79,10 +79,10 @@ class Link:
             self.sock.sendall(data)
 
     def read_frames(self) -> list[Body]:
-        """Wait for frames and give their bodies, at least one; none at the end of the connection.
+        """Wait for frames and give their bodies, at least one; an empty list at the end of the connection.
 
-        Raises OSError where the connection breaks, FrameError for what is no frame. Where the socket has a time-out,
-        TimeoutError loses nothing.
+        Raises OSError where the connection breaks, FrameError for bytes that are no frame. Where the socket has a
+        time-out, TimeoutError loses nothing.
         """
         if self._early:
             bodies, self._early = self._early, []
@@ -95,9 +95,9 @@ class Link:
     def read_some(self) -> list[Body] | None:
         """Read once, and give the bodies of the frames that are complete; None at the end of the connection.
 
-        Raises what :meth:`read_frames` does.
+        Raises the errors of :meth:`read_frames`.
         """
-        data = self.sock.recv(RECEIVE)
+        data = self.sock.recv(RECEIVE_BYTES)
         if not data:
             return None
         if self._tls is None:
@@ -106,17 +106,17 @@ class Link:
         return bodies if bodies or not self._tls.ended else None
 
     def close(self) -> None:
-        """Close it, and end what another thread waits for on it."""
-        with contextlib.suppress(OSError):  # it is closed, or the other side has closed it
+        """Close the connection, and wake a thread that reads from it."""
+        with contextlib.suppress(OSError):  # one of the two ends has closed it already
             self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
 
     def abandon(self) -> None:
-        """Close this process's copy of it only: for a forked child, whose parent goes on using it."""
+        """Close this process's copy of the socket: for a forked child, whose parent goes on using the connection."""
         self.sock.close()
 
     def handshake(self, handshake: ClientHandshake, deadline: float) -> None:
-        """Carry a handshake out; raises what it raises, and OrchaConnectionError where the connection ends."""
+        """Carry out a handshake; raises the handshake's errors, and OrchaConnectionError where the connection ends."""
         self.send(handshake.start())
         while not handshake.done:
             self.sock.settimeout(time_left(deadline))
@@ -137,7 +137,7 @@ class Link:
     def _receive_tls(self, tls: TlsSession, data: bytes) -> list[bytes]:
         with self._tls_lock:
             said = tls.receive(data)
-        if self._sending.acquire(blocking=False):  # else who sends takes along what TLS itself has to say
+        if self._sending.acquire(blocking=False):  # else the thread that sends takes along the records of TLS itself
             try:
                 with self._tls_lock:
                     data = tls.outgoing()

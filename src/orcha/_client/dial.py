@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from orcha import properties
 from orcha._client.connecting import connect_tcp
-from orcha._client.connection import RECEIVE, Link, time_left
+from orcha._client.connection import RECEIVE_BYTES, ServiceConnection, time_left
 from orcha._protocol.endpoint import with_short_path
 from orcha._protocol.frames import FrameError
 from orcha._protocol.handshake import NOBODY, TLS, UNIX, ClientHandshake, HandshakeError, check_turned_away
@@ -31,7 +31,7 @@ def dial(
     timeout: float = 5.0,
     allow_weak_key: bool | None = None,
     prove: bool = True,
-) -> Link:
+) -> ServiceConnection:
     """Connect to the service at an endpoint.
 
     Without `key` the kernel's word is enough on the Unix socket of a service of the same user or of root, and the
@@ -46,14 +46,14 @@ def dial(
 
     Example::
 
-        link = dial(Endpoint("127.0.0.1", 50000))
-        link.send(frames.encode(messages.Ping(1)))
+        connection = dial(Endpoint("127.0.0.1", 50000))
+        connection.send(frames.encode(messages.Ping(1)))
     """
     keys = _Keys(key, prove=prove)
     for path in endpoint.socket_paths():
-        link = _dial_unix(endpoint, path, keys, timeout)
-        if link is not None:
-            return link
+        connection = _dial_unix(endpoint, path, keys, timeout)
+        if connection is not None:
+            return connection
     if not endpoint.has_port:
         raise OrchaConnectionError(_nobody(endpoint))
     allow_weak = properties.allow_weak_key if allow_weak_key is None else allow_weak_key
@@ -95,7 +95,7 @@ class _Keys:
 # --- Unix ------------------------------------------------------------------------------------------------------------
 
 
-def _dial_unix(endpoint: Endpoint, path: str, keys: _Keys, timeout: float) -> Link | None:
+def _dial_unix(endpoint: Endpoint, path: str, keys: _Keys, timeout: float) -> ServiceConnection | None:
     """Connect over a Unix socket; None where there is none, or nobody behind it, or it may be another user's."""
     if not _is_ours(os.path.dirname(path), path):  # noqa: PTH120 - pathlib costs a client 5 ms
         return None
@@ -112,14 +112,14 @@ def _dial_unix(endpoint: Endpoint, path: str, keys: _Keys, timeout: float) -> Li
         if uid == NOBODY or uid not in (os.geteuid(), 0):
             sock.close()
             return None
-        link = Link(sock, UNIX, endpoint.found(path))
-        link.handshake(ClientHandshake(UNIX, endpoint.name, keys.given(), load_key=keys.load), deadline)
+        connection = ServiceConnection(sock, UNIX, endpoint.found(path))
+        connection.handshake(ClientHandshake(UNIX, endpoint.name, keys.given(), load_key=keys.load), deadline)
     except BaseException as error:
         sock.close()
         if isinstance(error, (FrameError, HandshakeError, TimeoutError, ConnectionResetError, BrokenPipeError)):
             raise _no_service(endpoint, error) from None
         raise
-    return link
+    return connection
 
 
 def _is_ours(folder: str, path: str) -> bool:
@@ -141,7 +141,7 @@ def _is_ours(folder: str, path: str) -> bool:
 # --- TCP -------------------------------------------------------------------------------------------------------------
 
 
-def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, allow_weak: bool) -> Link:
+def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, allow_weak: bool) -> ServiceConnection:
     from orcha._protocol.keys import check_strength
     from orcha._protocol.socket_ends import name_of
 
@@ -160,9 +160,9 @@ def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, allow_weak: bo
         check_strength(key, loopback=endpoint.is_loopback, allow_weak=allow_weak)
         session = _start_tls(sock, deadline)
         _check_owner(sock, endpoint, keys)
-        link = Link(sock, TLS, replace(endpoint, elsewhere=()), session)
+        connection = ServiceConnection(sock, TLS, replace(endpoint, elsewhere=()), session)
         certificate_hash = session.peer_certificate_hash()
-        link.handshake(
+        connection.handshake(
             ClientHandshake(TLS, name_of(sock.getpeername()), key, certificate_hash=certificate_hash), deadline
         )
     except BaseException as error:
@@ -170,7 +170,7 @@ def _dial_tcp(endpoint: Endpoint, keys: _Keys, timeout: float, *, allow_weak: bo
         if isinstance(error, OrchaConnectionError) or not isinstance(error, (OSError, FrameError, HandshakeError)):
             raise
         raise _no_service(endpoint, error) from None
-    return link
+    return connection
 
 
 def _prepare(sock: socket.socket) -> None:
@@ -195,7 +195,7 @@ def _start_tls(sock: socket.socket, deadline: float) -> TlsSession:
             sock.sendall(outgoing)
         if not session.established:
             sock.settimeout(time_left(deadline))
-            data = sock.recv(RECEIVE)
+            data = sock.recv(RECEIVE_BYTES)
             if not data:
                 raise OrchaConnectionError(
                     "what listens there closed the connection, and may be no service of Orcha: "

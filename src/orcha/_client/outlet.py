@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from orcha._client.link import Link
+    from orcha._client.connection import ServiceConnection
     from orcha._protocol.endpoint import Endpoint
     from orcha._protocol.messages import ClientMessage, Reply
 
@@ -194,7 +194,7 @@ class RemoteRoute:
         self._attempt = attempt
         self._writer = os.urandom(8)
         self._request = 0
-        self._link: Link | None = None
+        self._link: ServiceConnection | None = None
         self._torn = False  # an exchange was interrupted: what it left on the connection would be taken for the next
         self._instance: object = None
 
@@ -263,7 +263,7 @@ class RemoteRoute:
             raise OrchaConnectionError(str(error)) from None
         raise OrchaConnectionError("the service closed the connection")
 
-    def _dial(self) -> Link:
+    def _dial(self) -> ServiceConnection:
         """Connect to the service that started the attempt; another start of it knows nothing of the attempt."""
         self._link = link = connect(self._endpoint, self._capability, self._seq, self._attempt)
         if self._instance is None:
@@ -288,7 +288,7 @@ class RemoteRoute:
         self._drop()
 
 
-def connect(endpoint: Endpoint, capability: bytes, seq: int, attempt: int) -> Link:
+def connect(endpoint: Endpoint, capability: bytes, seq: int, attempt: int) -> ServiceConnection:
     """Connect as a process of an attempt: by the Unix socket, else with the attempt's key."""
     from orcha._client.dial import dial
     from orcha._protocol.keys import Key, capability_id

@@ -6,24 +6,18 @@ import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from orcha._client.turns import Turns
     from orcha._protocol.messages import ClientMessage, Item, Reply, Result, Rows
-
-MAX_ITEMS = 512
-"""Items of a Submit."""
-MAX_SUBMIT = 1024 * 1024
-"""Bytes of a Submit, unless one item alone is larger."""
-_ITEM_OVERHEAD = 64
 
 
 class Ticket:
-    """Something that one thread waits for and others bring about."""
+    """An outcome that one thread waits for and another thread brings about."""
 
     def __init__(self) -> None:
-        self._gate = threading.Lock()
-        self._gate.acquire()
+        self.gate = threading.Lock()
+        """Locked until the outcome is there: what the thread that waits acquires."""
+        self.gate.acquire()
         self.finished = False
         self.error: Exception | None = None
 
@@ -32,18 +26,11 @@ class Ticket:
         if not self.finished:
             self.error = error
             self.finished = True
-            self._gate.release()
+            self.gate.release()
 
-    def wait(self, timeout: float = -1, turns: Turns | None = None) -> bool:
-        """Wait, `timeout` seconds at most unless negative; tell whether it is finished. For one thread.
-
-        With `turns` this thread reads meanwhile, where it may.
-        """
-        if self.finished:
-            return True
-        if turns is None:
-            return self._gate.acquire(timeout=timeout)
-        return turns.wait(self._gate, timeout, is_answer=True)
+    def wait(self, timeout: float = -1) -> bool:
+        """Wait, `timeout` seconds at most unless negative, without reading meanwhile; tell whether it is finished."""
+        return self.finished or self.gate.acquire(timeout=timeout)
 
 
 class Request(Ticket):
@@ -54,25 +41,25 @@ class Request(Ticket):
         self.build = build
         """Makes the message, given the request's number."""
         self.repeatable = repeatable
-        """Doing it twice is as good as once."""
+        """The message may be sent again where the connection was lost: the effect is the same."""
         self.abandoned = False
         """Nobody waits for the answer any more."""
         self.sent = False
-        """The service may have it."""
+        """The service may have the message."""
         self.answer: Reply | Rows | None = None
 
 
 class Withdrawal(Ticket):
-    """The cancel of everything a submit asked for."""
+    """The cancel of all petitions of a submit."""
 
-    def __init__(self, submission: Submission) -> None:
+    def __init__(self, submission: PendingSubmit) -> None:
         super().__init__()
         self.submission = submission
         self.left = 0
 
 
-class CancelOne(Request):
-    """One token's part in a withdrawal."""
+class WithdrawOne(Request):
+    """The cancel of one petition of a withdrawal."""
 
     def __init__(self, token: bytes, withdrawal: Withdrawal) -> None:
         from orcha._protocol.messages import Cancel
@@ -82,7 +69,7 @@ class CancelOne(Request):
         withdrawal.left += 1
 
     def finish(self, error: Exception | None = None) -> None:
-        """Count it; the last one ends the withdrawal."""
+        """Count the petition; the last one ends the withdrawal."""
         if not self.finished:
             super().finish(error)
             self._withdrawal.left -= 1
@@ -90,7 +77,7 @@ class CancelOne(Request):
                 self._withdrawal.finish()
 
 
-class Submission(Ticket):
+class PendingSubmit(Ticket):
     """Petitions asked for together: finished when each has its answer."""
 
     def __init__(self, items: Sequence[Item], manager: str | None) -> None:
@@ -100,10 +87,10 @@ class Submission(Ticket):
         self.results: list[Result | None] = [None] * len(items)
         self.left = len(items)
         self.taken = False
-        """The sending thread has it."""
+        """The sender has begun to send it."""
 
     def note(self, result: Result) -> None:
-        """Note what became of an item, unless it is known already."""
+        """Note what became of an item; of two answers the first counts."""
         if self.results[result.position] is None:
             self.results[result.position] = result
             self.left -= 1
@@ -113,32 +100,32 @@ class Submission(Ticket):
         return [position for position, result in enumerate(self.results) if result is None]
 
 
-class Part:
-    """The items of a submission that went in one frame."""
+class SubmitFrame:
+    """The items of a submit that went in one frame."""
 
     __slots__ = ("follows", "positions", "submission")
 
-    def __init__(self, submission: Submission, positions: list[int], *, follows: bool) -> None:
+    def __init__(self, submission: PendingSubmit, positions: list[int], *, follows: bool) -> None:
         self.submission = submission
         self.positions = positions
         self.follows = follows
-        """The frame asks to follow its channels, which it does where its items are accepted."""
+        """The frame asks the service to follow the channels of the items that are accepted."""
 
 
 class Pending:
-    """What was asked for and has no answer yet, by number; shared by who sends and who reads."""
+    """Messages without an answer, by request number; the sender adds them, and whoever reads brings the answers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._entries: dict[int, Part | Request] = {}
+        self._entries: dict[int, SubmitFrame | Request] = {}
         self._number = 0
 
     def __bool__(self) -> bool:
         """Whether anything is unanswered."""
         return bool(self._entries)
 
-    def add(self, entry: Part | Request) -> int:
-        """Keep what is to be answered; give its number."""
+    def add(self, entry: SubmitFrame | Request) -> int:
+        """Keep a message that is about to be sent; give its request number."""
         with self._lock:
             self._number += 1
             self._entries[self._number] = entry
@@ -154,53 +141,53 @@ class Pending:
                 request.finish()
 
     def news(self, number: int, results: Iterable[Result]) -> list[tuple[Item, Result, bool]]:
-        """Give those of a submission's answers that are not noted, and whether their frame asked to follow."""
+        """Give the results of a submit that are not noted, each with its item and whether its frame asked to follow."""
         with self._lock:
-            part = self._entries.get(number)
-            if not isinstance(part, Part):
+            frame = self._entries.get(number)
+            if not isinstance(frame, SubmitFrame):
                 return []
-            submission, positions = part.submission, part.positions
+            submission, positions = frame.submission, frame.positions
             return [
-                (submission.items[positions[result.position]], result, part.follows)
+                (submission.items[positions[result.position]], result, frame.follows)
                 for result in results
                 if submission.results[positions[result.position]] is None
             ]
 
     def note(self, number: int, results: Iterable[Result]) -> None:
-        """Note a submission's answers, and tell who waits for the last of them; once more changes nothing."""
+        """Note results of a submit, and wake the thread that waits for the last of them; twice changes nothing."""
         with self._lock:
-            part = self._entries.get(number)
-            if not isinstance(part, Part):
+            frame = self._entries.get(number)
+            if not isinstance(frame, SubmitFrame):
                 return
-            submission = part.submission
+            submission = frame.submission
             for result in results:
-                submission.note(result._replace(position=part.positions[result.position]))
+                submission.note(result._replace(position=frame.positions[result.position]))
             if not submission.left:
                 submission.finish()
-            if all(submission.results[position] is not None for position in part.positions):
+            if all(submission.results[position] is not None for position in frame.positions):
                 del self._entries[number]
 
-    def take_all(self) -> list[Part | Request]:
+    def take_all(self) -> list[SubmitFrame | Request]:
         """Give everything, in the order asked, and forget it."""
         with self._lock:
             entries, self._entries = self._entries, {}
         return list(entries.values())
 
     def fail(self, number: int, error: Exception) -> None:
-        """End the waiting for what cannot be sent."""
+        """End the waiting for an answer to a message that cannot be sent."""
         with self._lock:
             entry = self._entries.pop(number, None)
             if entry is not None:
-                (entry.submission if isinstance(entry, Part) else entry).finish(error)
+                _ticket(entry).finish(error)
 
     def fail_all(self, error: Exception) -> None:
         """End all waiting."""
         for entry in self.take_all():
             with self._lock:
-                (entry.submission if isinstance(entry, Part) else entry).finish(error)
+                _ticket(entry).finish(error)
 
     def fail_unrepeatable(self, error: Exception) -> None:
-        """End the waiting for what must not be done twice and was sent to a service that went away."""
+        """End the waiting for answers to messages that must not be sent twice, and that a lost service may have."""
         with self._lock:
             for number, entry in list(self._entries.items()):
                 if isinstance(entry, Request) and entry.sent and not entry.repeatable:
@@ -208,21 +195,6 @@ class Pending:
                     entry.finish(error)
 
 
-def split(
-    items: Sequence[Item], positions: Sequence[int], follow: Callable[[Item], bool]
-) -> Iterator[tuple[list[int], bool]]:
-    """Cut positions, in order, into what fits a frame; a frame is followed or not as a whole."""
-    part: list[int] = []
-    size, followed = 0, False
-    for position in positions:
-        item = items[position]
-        cost = len(item.extras) + len(str(item.id)) + _ITEM_OVERHEAD
-        wanted = follow(item)
-        if part and (len(part) >= MAX_ITEMS or size + cost > MAX_SUBMIT or wanted != followed):
-            yield part, followed
-            part, size = [], 0
-        part.append(position)
-        size += cost
-        followed = wanted
-    if part:
-        yield part, followed
+def _ticket(entry: SubmitFrame | Request) -> Ticket:
+    """Give what a thread waits for."""
+    return entry.submission if isinstance(entry, SubmitFrame) else entry

@@ -1,64 +1,56 @@
-"""The reading half of a client: takes what comes, and connects again when the connection is lost."""
+"""How a client stays connected: its reading thread reads, and connects again when the connection is lost."""
 
 from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
 import time
 from functools import partial
-from typing import NamedTuple
 
-from orcha._client.channel import NONE, UNREACHABLE
-from orcha._client.turns import Turns
-from orcha.exceptions import AuthenticationError, OrchaConnectionError
+from orcha._client.channel import UNREACHABLE
+from orcha._client.read_turn import ReadTurn
+from orcha._protocol.frames import FrameError
+from orcha.exceptions import AuthenticationError, ConfigurationError, OrchaConnectionError
 from orcha.utils import threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
-    from orcha._client.link import Channels, Link
-    from orcha._client.sender import Sender
-    from orcha._protocol.frames import Body
-    from orcha._protocol.messages import Data, ServiceMessage, Submitted
+    from orcha._client.connection import ServiceConnection
+    from orcha._client.incoming import Incoming
+    from orcha._client.sender import ClientSender
 
-DIAL_TIMEOUT = 5.0
-"""Seconds for a connection and its handshake."""
+DIAL_TIMEOUT_SECONDS = 5.0
+"""For a connection and its handshake."""
 NOT_ACCEPTED = 77
 """Final value where the service does not accept the key (sysexits.h EX_NOPERM)."""
-_DELAYS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
-_BEFORE_INDEX = 20  # bytes of a Data's body: the array's head, the tag, the channel
+RECONNECT_SECONDS = 30.0
+"""How long to wait for a service that is away, where ORCHA_RECONNECT says nothing else."""
+_MAX_RECONNECT_SECONDS = 100 * 365 * 86_400
+_DELAYS_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 
 
 def delay(attempt: int) -> float:
     """Give the seconds before this attempt (from 0) to connect again: 10 to 50 ms at first, 0.45 s at most.
 
-    A service that is ended again and again may be there for moments only, and somebody has to look in one of them.
+    A service that is ended again and again may be there for moments only, and a client has to try in one of them.
     """
     chance = os.urandom(1)[0] / 255
-    return 0.01 + 0.04 * chance if attempt < 3 else _DELAYS[min(attempt, len(_DELAYS) - 1)] * (0.5 + chance)
+    if attempt < 3:
+        return 0.01 + 0.04 * chance
+    return _DELAYS_SECONDS[min(attempt, len(_DELAYS_SECONDS) - 1)] * (0.5 + chance)
 
 
-class _Codec(NamedTuple):
-    """What a client imports when it is connected, for those that read."""
-
-    decode: Callable[[Body], ServiceMessage]
-    error: type[Exception]
-    data: type[Data]
-    submitted: type[Submitted]
-    kept: frozenset[int]
-    """Verdicts of what the service has."""
-
-
-class Reader:
+class ClientReader:
     """Keeps a connection to the service as long as somebody waits for something."""
 
     def __init__(
         self,
-        dial: Callable[[float], Link],
-        channels: Channels,
+        dial: Callable[[float], ServiceConnection],
+        incoming: Incoming,
         *,
         reconnect: float,
         notify: Callable[[str], None],
@@ -67,14 +59,14 @@ class Reader:
 
         Args:
             dial: gives a new connection within so many seconds.
-            channels: the client's channels.
-            reconnect: seconds without the service after which who waits is told. A service that was started anew is
-                there, however soon it is gone again: from then on it is waited for anew.
+            incoming: handles messages.
+            reconnect: seconds without the service after which waiting threads are told. A service that was started anew
+                is there, however soon it is gone again: from then on the time starts anew.
             notify: told when the service went away and when it is back.
 
         """
         self._dial = dial
-        self._channels = channels
+        self._incoming = incoming
         self._reconnect = reconnect
         self._notify = notify
         self._lock = threading.Lock()
@@ -83,85 +75,86 @@ class Reader:
         self._awake.acquire()
         self._stopped = False
         self._lost_at: float | None = None
+        """When the service was lost; None until it was, and after it has said something."""
         self._began = -math.inf
         """When the last attempt to connect began."""
         self._instance: object = None
         """Which start of the service was reached last."""
         self._told = False
+        """People were told that the service is away."""
         self._cause = ""
-        self._stopping = ""
-        self.turns = Turns(self._take_plain)
-        self.link: Link | None = None
-        self.sender: Sender
-        self._codec: _Codec
+        """Why the service is away."""
+        self.turn = ReadTurn(incoming.take_plain)
+        self.connection: ServiceConnection | None = None
+        self.sender: ClientSender
 
     # --- any thread ----------------------------------------------------------------------------------------------
 
-    def begin(self, link: Link) -> None:
-        """Read from a new connection; closes it where there is one already.
+    def begin(self, connection: ServiceConnection) -> None:
+        """Read from a new connection; close it where there is one already.
 
         Raises:
-            NoThreadError: there can be no thread that reads.
+            NoThreadError: the system has no room for a thread.
 
         """
         with self._lock:
             if self._thread is None and not self._stopped:
-                self.link, self._instance = link, link.instance
-                self.sender.post(partial(self.sender.resume, link, proven=True))  # before whatever the caller asks next
+                self.connection, self._instance = connection, connection.instance
+                self.sender.post(partial(self.sender.resume, connection, proven=True))  # before the caller's next job
                 try:
-                    self._start(link)
+                    self._start(connection)
                 except threads.NoThreadError as error:
-                    link.close()
-                    self.sender.post(self.sender.lost, link, error)
+                    connection.close()
+                    self.sender.post(self.sender.lost, connection, error)
                     raise
                 return
-        link.close()
+        connection.close()
 
     def need(self) -> None:
-        """Make a connection, where nobody is about it."""
+        """Make a connection, unless the reading thread runs: it has one, or makes one."""
         with self._lock:
             if self._thread is None and not self._stopped:
                 self._lost_at = None
                 try:
                     self._start(None)
-                except threads.NoThreadError as error:  # on the sender's thread: who waits is told
+                except threads.NoThreadError as error:  # on the sending thread: waiting threads are told
                     self.sender.surrender(error, UNREACHABLE)
 
-    def _start(self, link: Link | None) -> None:
-        """Start the thread; the caller has the lock."""
-        self._thread = threading.Thread(target=self._run, args=(link,), name="orcha-client-read", daemon=True)
+    def _start(self, connection: ServiceConnection | None) -> None:
+        """Start the reading thread; the caller has the lock."""
+        self._thread = threading.Thread(target=self._run, args=(connection,), name="orcha-client-read", daemon=True)
         try:
             threads.start(self._thread)
         except threads.NoThreadError:
-            self._thread = self.link = None
+            self._thread = self.connection = None
             raise
 
     def stop(self, timeout: float) -> None:
-        """End the thread, with its connection."""
+        """End the reading thread, with its connection."""
         self._stopped = True
         if self._awake.locked():
             self._awake.release()
-        link, thread = self.link, self._thread
-        if link is not None:
-            link.close()
-        self.turns.wake()
+        connection, thread = self.connection, self._thread
+        if connection is not None:
+            connection.close()
+        self.turn.wake()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
 
-    # --- the thread ----------------------------------------------------------------------------------------------
+    # --- the reading thread ----------------------------------------------------------------------------------------
 
-    def _run(self, link: Link | None) -> None:
+    def _run(self, connection: ServiceConnection | None) -> None:
         """Read, connect again, read; end where nobody needs a connection or the service stays away."""
         try:
-            while link is not None or (link := self._dial_again()) is not None:
-                self.link = link
-                if not self._stopped:  # stop() looks at the link after it has said so
-                    self._read(link)
-                self.link = None
-                link.close()
+            while connection is not None or (connection := self._dial_again()) is not None:
+                self.connection = connection
+                if not self._stopped:  # stop() looks at the connection after it has set this
+                    self._read(connection)
+                self.connection = None
+                connection.close()
                 error = OrchaConnectionError("the service went away before it answered; it may have done it")
-                self.sender.post(self.sender.lost, link, error)
-                link = None
+                self.sender.post(self.sender.lost, connection, error)
+                connection = None
                 if self._lost_at is None:
                     self._lost_at = time.monotonic()
                 if self._stopped or not self.sender.needed():
@@ -170,16 +163,45 @@ class Reader:
             with self._lock:
                 self._thread = None
             if not self._stopped:
-                self.sender.post(self.sender.look_again)  # what was asked since `needed` was read
+                self.sender.post(self.sender.look_again)  # for requests that came after `needed` was read
 
-    def _dial_again(self) -> Link | None:
-        """Give a new connection; None where it is given up, or nobody needs one any more."""
+    def _read(self, connection: ServiceConnection) -> None:
+        """Handle messages until the connection ends, and give the turn to waiting threads."""
+        incoming, turn = self._incoming, self.turn
+        incoming.load()
+        incoming.stopping, incoming.proven, incoming.problem = "", False, self._cause
+        try:
+            turn.open(connection)
+            while not turn.is_torn:
+                if not turn.unread:
+                    turn.unread.extend(connection.read_frames())
+                if not turn.unread:
+                    return
+                while turn.unread:
+                    if not incoming.take(turn.unread[0]):
+                        return
+                    turn.unread.popleft()
+                turn.rest()
+            incoming.problem = turn.problem
+        except (OSError, FrameError) as error:
+            if connection.fileno() >= 0 or not incoming.problem:  # else it was closed here, and that is no cause
+                incoming.problem = str(error)
+        finally:
+            turn.close()
+            self._cause = incoming.problem
+            if incoming.proven:
+                self._lost_at = None
+
+    # --- connecting again -------------------------------------------------------------------------------------------
+
+    def _dial_again(self) -> ServiceConnection | None:
+        """Give a new connection; None where the client gives up, or nobody needs one any more."""
         if self._lost_at is None:
             self._lost_at = time.monotonic()
-        if self._stopping:
-            self._tell_gone(f"{self._stopping}: waiting {self._reconnect:g} s for the service to come back")
+        if self._incoming.stopping:
+            self._tell_gone(f"{self._incoming.stopping}: waiting {self._reconnect:g} s for the service to come back")
         until = self._lost_at + self._reconnect
-        if self._began >= until:  # what was reached after that has not said a word
+        if self._began >= until:  # the service that was reached after that has not said a word
             self._give_up()
             return None
         attempt = 0
@@ -190,7 +212,7 @@ class Reader:
                 return None
             self._began = time.monotonic()
             try:
-                link = self._dial(DIAL_TIMEOUT)
+                connection = self._dial(DIAL_TIMEOUT_SECONDS)
             except AuthenticationError as error:
                 self._told = False
                 self.sender.post(self.sender.surrender, error, NOT_ACCEPTED)
@@ -198,23 +220,23 @@ class Reader:
             except Exception as error:  # noqa: BLE001 - whatever a service says that ends: it may be back the next time
                 self._cause = self._cause or str(error)
                 self._tell_gone(f"the service is away, trying again for {self._reconnect:g} s")
-                if (
-                    self._began >= until
-                ):  # an attempt of its own, since this process itself may have stood still until then
+                if self._began >= until:  # one attempt after the time: this process may have stood still until then
                     self._give_up()
                     return None
             else:
-                self._reached(link)
-                return link
+                self._reached(connection)
+                return connection
             attempt += 1
         return None
 
-    def _reached(self, link: Link) -> None:
+    def _reached(self, connection: ServiceConnection) -> None:
         """Go on over a new connection."""
-        if link.instance != self._instance:
-            self._instance, self._lost_at = link.instance, time.monotonic()
-        self._tell_back()
-        self.sender.post(partial(self.sender.resume, link, proven=False))
+        if connection.instance != self._instance:
+            self._instance, self._lost_at = connection.instance, time.monotonic()
+        if self._told:
+            self._told = False
+            self._notify("orcha: the service is back")
+        self.sender.post(partial(self.sender.resume, connection, proven=False))
 
     def _give_up(self) -> None:
         """Tell everybody that there is no service."""
@@ -230,128 +252,33 @@ class Reader:
             self._told = True
             self._notify(f"orcha: {what}")
 
-    def _tell_back(self) -> None:
-        """Say that it is back, where it was said that it is away."""
-        if self._told:
-            self._told = False
-            self._notify("orcha: the service is back")
 
-    def _read(self, link: Link) -> None:
-        """Take what comes until the connection ends."""
-        from orcha._protocol import messages, values
-        from orcha._protocol.frames import FrameError, decode_service_message
+def reconnect_seconds(reconnect: float | None) -> float:
+    """Give the seconds to wait for a service that is away; None stands for what ORCHA_RECONNECT says.
 
-        kept = frozenset((messages.Verdict.ACCEPTED, messages.Verdict.KNOWN))
-        self._codec = _Codec(decode_service_message, FrameError, messages.Data, messages.Submitted, kept)
-        values.decode(NONE)  # an import that Ctrl+C interrupts in `get` would stay locked for this thread
-        self._stopping = ""
-        turns = self.turns
-        try:
-            turns.open(link)
-            while not turns.is_torn:
-                if not turns.unread:
-                    turns.unread.extend(link.read_frames())
-                if not turns.unread:
-                    return
-                while turns.unread:
-                    body = turns.unread[0]
-                    if not self._take(decode_service_message(body), body):
-                        return
-                    turns.unread.popleft()
-                turns.rest()
-            self._cause = turns.problem
-        except (OSError, FrameError) as error:
-            if link.fileno() >= 0 or not self._cause:  # else it was closed here, and that is no cause
-                self._cause = str(error)
-        finally:
-            turns.close()
+    Raises:
+        ConfigurationError: ORCHA_RECONNECT is not a number of seconds.
 
-    def _take_plain(self, body: Body) -> bool:
-        """Take what any thread may, interrupted or not: values, and that petitions were accepted."""
-        codec = self._codec
-        try:
-            message = codec.decode(body)
-        except codec.error:
-            return False
-        if isinstance(message, codec.data):
-            self._prove()
-            return self._data(message, body)
-        if isinstance(message, codec.submitted) and all(result.verdict in codec.kept for result in message.results):
-            self._prove()
-            self._submitted(message)
-            return True
-        return False
-
-    def _take(self, message: ServiceMessage, body: Body) -> bool:
-        """Take one message; False where the connection is of no use any more."""
-        from orcha._protocol import messages
-
-        if isinstance(message, messages.Error):
-            self._cause = message.reason
-            return False
-        if isinstance(message, messages.Stopping):
-            self._stopping = message.reason  # told when the connection ends: what runs may come to its end before
-            return True
-        self._prove()
-        if isinstance(message, messages.Data):
-            return self._data(message, body)
-        if isinstance(message, messages.Submitted):
-            self._submitted(message)
-        elif isinstance(message, messages.Reply | messages.Rows):
-            self.sender.pending.answer(message.request, message)
-        elif (channel := self._channels.find(message.channel)) is not None:
-            self._elsewhere(channel, message)
-        return True
-
-    def _prove(self) -> None:
-        """Note that the service does more than accept connections."""
-        self._lost_at, self._cause = None, ""
-
-    def _submitted(self, message: Any) -> None:
-        """Bring a submission its answers."""
-        for item, result, follows in self.sender.pending.news(message.request, message.results):
-            channel = self._channels.find(item.channel)
-            if channel is None:
-                continue
-            if result.verdict not in self._codec.kept or result.channel not in {None, item.channel}:
-                channel.expect(-1)
-                if follows:
-                    self.sender.post(self.sender.refused, channel)
-            elif channel.link and (follows or channel.known):  # a connection that is lost is heard of after this
-                channel.known = True
-            else:
-                self.sender.post(self.sender.accepted, channel)
-        self.sender.pending.note(message.request, message.results)  # before that nobody is told
-
-    def _elsewhere(self, channel: Any, message: Any) -> None:
-        """Go on where the service says."""
-        from orcha._protocol import messages
-
-        if isinstance(message, messages.Gone):
-            self.sender.post(self.sender.forgotten, channel, message.reason)
-            return
-        if isinstance(message, messages.Gap):
-            channel.jump(message.first)
-        else:
-            channel.shorten(message.end)
-        self.sender.post(self.sender.follow_on, channel)
-
-    def _data(self, message: Data, body: Body) -> bool:
-        """Give records to their channel."""
-        channel = self._channels.find(message.channel)
-        if channel is None:
-            self.sender.post(self.sender.unfollow, message.channel)
-            return True
-        if channel.deliver(message.index, message.records, _overhead(message, body)):
-            return True
-        self._cause = f"records are missing before {message.index}"
-        return False
+    """
+    if reconnect is not None:
+        return reconnect
+    text = os.environ.get("ORCHA_RECONNECT")
+    try:
+        seconds = float(text) if text else RECONNECT_SECONDS
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= _MAX_RECONNECT_SECONDS:
+        raise ConfigurationError(
+            f"ORCHA_RECONNECT is {text!r:.80}: set it to a number of seconds, 0 or larger, and at most"
+            f" {_MAX_RECONNECT_SECONDS}"
+        )
+    return seconds
 
 
-def _overhead(message: Data, body: Body) -> int:
-    """Give the bytes that the encoded records have beside their payloads: the service counts them as window."""
-    index = message.index
-    head = _BEFORE_INDEX + (1 if index < 1 << 7 else 2 if index < 1 << 8 else 3 if index < 1 << 16 else 5)
-    if index >= 1 << 32:
-        head += 4
-    return max(0, len(body) - head - sum(len(record.payload) for record in message.records))
+def tell_on_stderr(line: str) -> None:
+    """Say something to people on stderr, where that is open."""
+    try:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):  # no stderr, or a closed one
+        return

@@ -1,4 +1,4 @@
-"""Where answers come at once, and that has been quicker, who waits for one looks for it before it sleeps."""
+"""Where answers come at once, and spinning has been quicker, a thread spins before it sleeps."""
 
 from __future__ import annotations
 
@@ -7,28 +7,35 @@ import threading
 
 import pytest
 
-from orcha._client import turns
-from orcha._client.promptness import AT_ONCE, CYCLE, FEWEST, LONGEST, TRIED, Promptness
+from orcha._client import read_turn
+from orcha._client.adaptive_spin import (
+    CYCLE_ANSWERS,
+    MAX_NOTED_SECONDS,
+    MIN_SLEPT,
+    SPIN_SECONDS,
+    TRIED_ANSWERS,
+    AdaptiveSpin,
+)
 from support.waiting import wait_for
 
-SLOW = AT_ONCE * 1.5
+SLOW = SPIN_SECONDS * 1.5
 
 
 def after(waits, *, processors=2):
     """Give what is known after these waits: how long each took, and whether it was looked for."""
-    answers = Promptness(processors)
-    for seconds, looked in waits:
-        answers.note(seconds, looked=looked)
+    answers = AdaptiveSpin(processors)
+    for seconds, spun in waits:
+        answers.note(seconds, spun=spun)
     return answers
 
 
-def chosen(answers, looked, slept, times=10 * CYCLE):
+def chosen(answers, spun, slept, times=10 * CYCLE_ANSWERS):
     """Let answers take so long in each way; tell in how many of the last ones each was looked for."""
     count = 0
     for number in range(times):
-        looks = answers.are_worth_a_look
-        answers.note(looked if looks else slept, looked=looks)
-        count += looks and number >= times - CYCLE
+        spins = answers.pays
+        answers.note(spun if spins else slept, spun=spins)
+        count += spins and number >= times - CYCLE_ANSWERS
     return count
 
 
@@ -36,33 +43,36 @@ def chosen(answers, looked, slept, times=10 * CYCLE):
     ("times", "expected"),
     [
         ([], False),
-        ([AT_ONCE / 2] * (FEWEST - 1), False),
-        ([AT_ONCE / 2] * FEWEST, True),
-        ([SLOW] * FEWEST, False),
-        ([AT_ONCE / 2, 60.0] * CYCLE, False),  # a submit, and a petition that takes its time, over and over
-        ([AT_ONCE / 2] * CYCLE + [60.0], True),
+        ([SPIN_SECONDS / 2] * (MIN_SLEPT - 1), False),
+        ([SPIN_SECONDS / 2] * MIN_SLEPT, True),
+        ([SLOW] * MIN_SLEPT, False),
+        (
+            [SPIN_SECONDS / 2, 60.0] * CYCLE_ANSWERS,
+            False,
+        ),  # a submit, and a petition that takes its time, over and over
+        ([SPIN_SECONDS / 2] * CYCLE_ANSWERS + [60.0], True),
     ],
 )
 def test_only_where_answers_come_at_once_one_is_looked_for(times, expected):
-    assert after((seconds, False) for seconds in times).are_worth_a_look is expected
+    assert after((seconds, False) for seconds in times).pays is expected
 
 
 def test_what_has_been_quicker_is_done_and_the_other_tried_now_and_then():
-    quick, slow = AT_ONCE * 0.4, AT_ONCE * 0.6
-    assert chosen(Promptness(2), looked=quick, slept=slow) == CYCLE - TRIED
-    assert chosen(Promptness(2), looked=slow, slept=quick) == TRIED
+    quick, slow = SPIN_SECONDS * 0.4, SPIN_SECONDS * 0.6
+    assert chosen(AdaptiveSpin(2), spun=quick, slept=slow) == CYCLE_ANSWERS - TRIED_ANSWERS
+    assert chosen(AdaptiveSpin(2), spun=slow, slept=quick) == TRIED_ANSWERS
 
 
 def test_where_that_changes_the_other_is_done():
-    quick, slow = AT_ONCE * 0.4, AT_ONCE * 0.6
-    answers = Promptness(2)
-    chosen(answers, looked=quick, slept=slow)
-    assert chosen(answers, looked=LONGEST, slept=quick) == TRIED
-    assert chosen(answers, looked=quick, slept=slow) == CYCLE - TRIED
+    quick, slow = SPIN_SECONDS * 0.4, SPIN_SECONDS * 0.6
+    answers = AdaptiveSpin(2)
+    chosen(answers, spun=quick, slept=slow)
+    assert chosen(answers, spun=MAX_NOTED_SECONDS, slept=quick) == TRIED_ANSWERS
+    assert chosen(answers, spun=quick, slept=slow) == CYCLE_ANSWERS - TRIED_ANSWERS
 
 
 def test_one_processor_has_better_things_to_do():
-    assert not after([(AT_ONCE / 2, False)] * FEWEST, processors=1).are_worth_a_look
+    assert not after([(SPIN_SECONDS / 2, False)] * MIN_SLEPT, processors=1).pays
 
 
 class Watched:
@@ -80,31 +90,31 @@ class Watched:
 class Decided:
     """Looks, or does not, whatever comes of it."""
 
-    def __init__(self, *, are_worth_a_look):
-        self.are_worth_a_look = are_worth_a_look
+    def __init__(self, *, pays):
+        self.pays = pays
         self.noted = []
 
-    def note(self, seconds, *, looked):
+    def note(self, seconds, *, spun):
         assert seconds >= 0
-        self.noted.append(looked)
+        self.noted.append(spun)
 
 
 @pytest.fixture
 def watched(monkeypatch, scripted, client_of, item):
     """A service, a client that looks for its answers for ever, a channel, and what was asked of poll(2) since."""
-    monkeypatch.setattr(turns, "PAUSE", 3600.0)
-    monkeypatch.setattr(turns, "AT_ONCE", 3600.0)
+    monkeypatch.setattr(read_turn, "TAKE_OVER_SECONDS", 3600.0)
+    monkeypatch.setattr(read_turn, "SPIN_SECONDS", 3600.0)
     service = scripted(lambda item: None)
     client = client_of(service)
     channel = client.channel()
     client.submit([item(channel=channel)])
-    its = client._reader.turns
-    its._answers = Decided(are_worth_a_look=True)
+    its = client._reader.turn
+    its._spin = Decided(pays=True)
 
     def rests():
         service.put(channel.__orcha_channel__, "x")
         assert channel.get() == "x"
-        return its._holder == turns._NOBODY
+        return its._holder == read_turn._NOBODY
 
     wait_for(rests, what="the client's thread to rest")
     poll = its._poll = Watched(its._poll)
@@ -115,7 +125,7 @@ def test_an_answer_is_looked_for(watched, item):
     _, client, channel, poll = watched
     client.submit([item(channel=channel)])
     assert set(poll.asked) == {0}
-    assert client._reader.turns._answers.noted[-1] is True
+    assert client._reader.turn._spin.noted[-1] is True
 
 
 def hears(service, client, channel):
@@ -123,7 +133,7 @@ def hears(service, client, channel):
     got = []
     thread = threading.Thread(target=lambda: got.append(channel.get()))
     thread.start()
-    wait_for(lambda: client._reader.turns._holder == thread.ident, what="its turn")
+    wait_for(lambda: client._reader.turn._holder == thread.ident, what="its turn")
     service.put(channel.__orcha_channel__, "y")
     thread.join()
     assert got == ["y"]
@@ -154,6 +164,6 @@ def test_later_words_are_slept_for(watched):
 
 def test_where_that_is_not_worth_it_an_answer_is_slept_for(watched, item):
     _, client, channel, poll = watched
-    client._reader.turns._answers = Decided(are_worth_a_look=False)
+    client._reader.turn._spin = Decided(pays=False)
     client.submit([item(channel=channel)])
     assert set(poll.asked) == {None}

@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from orcha._client import turns
+from orcha._client import read_turn
 from orcha._client.channel import ClientChannel
-from orcha._client.turns import _NOBODY
+from orcha._client.read_turn import _NOBODY
 from orcha._protocol.messages import Verdict
 from support.waiting import wait_for
 
@@ -34,7 +34,7 @@ def takers(monkeypatch):
 @pytest.fixture
 def pause(request, monkeypatch):
     """How long the client's thread rests: until it is woken, where a test does not want it otherwise."""
-    monkeypatch.setattr(turns, "PAUSE", getattr(request, "param", 3600.0))
+    monkeypatch.setattr(read_turn, "TAKE_OVER_SECONDS", getattr(request, "param", 3600.0))
 
 
 @pytest.fixture
@@ -52,14 +52,14 @@ def rests(client, service, channel):
     """Have a value come to who waits; tell whether it is nobody's turn to read after that."""
     service.put(channel.__orcha_channel__, "x")
     assert channel.get() == "x"
-    return client._reader.turns._holder == _NOBODY
+    return client._reader.turn._holder == _NOBODY
 
 
 def reading(client, action):
     """Start a thread that waits; give it once it reads by itself."""
     thread = threading.Thread(target=action, name=MINE)
     thread.start()
-    wait_for(lambda: client._reader.turns._holder == thread.ident, what="its turn")
+    wait_for(lambda: client._reader.turn._holder == thread.ident, what="its turn")
     return thread
 
 
@@ -84,7 +84,7 @@ def test_where_nobody_waits_the_client_s_thread_reads(asked, takers):
 def test_it_is_woken_by_who_has_waited_for_long(asked, takers):
     service, client, channel = asked
     thread = reading(client, channel.get)
-    its = client._reader.turns
+    its = client._reader.turn
     wait_for(lambda: its.wake() or its._rests_long, what="the client's thread to wait for the bell")
     service.put(channel.__orcha_channel__, "y", "z")
     thread.join()
@@ -103,7 +103,7 @@ def test_another_thread_s_values_come_by_who_reads(asked, client_of, item, taker
     got = []
     second = threading.Thread(target=lambda: got.append((other.get(), other.get())))
     second.start()
-    wait_for(lambda: len(client._reader.turns._others) == 2, what="two that wait")
+    wait_for(lambda: len(client._reader.turn._waiting) == 2, what="two that wait")
     service.put(other.__orcha_channel__, "theirs")
     service.put(channel.__orcha_channel__, "y")
     first.join()
@@ -138,7 +138,7 @@ def test_who_reads_goes_on_or_ends_with_the_connection(asked, end):
 
 def test_time_is_over_also_for_who_reads(asked):
     service, client, channel = asked
-    wait_for(lambda: client._reader.turns._holder == _NOBODY)
+    wait_for(lambda: client._reader.turn._holder == _NOBODY)
     with pytest.raises(queue.Empty):
         channel.get(timeout=0.001)
     service.put(channel.__orcha_channel__, "y")
@@ -157,7 +157,7 @@ def test_what_is_out_of_the_ordinary_is_left_to_the_client_s_thread(asked, item)
 
 def test_what_is_lost_to_an_interruption_comes_on_another_connection(asked, monkeypatch):
     service, client, channel = asked
-    link = client._reader.link
+    link = client._reader.connection
     read_some = link.read_some
 
     def interrupted():
@@ -165,14 +165,14 @@ def test_what_is_lost_to_an_interruption_comes_on_another_connection(asked, monk
         raise KeyboardInterrupt  # between the socket and the list
 
     monkeypatch.setattr(link, "read_some", interrupted)
-    wait_for(lambda: client._reader.turns._holder == _NOBODY)
+    wait_for(lambda: client._reader.turn._holder == _NOBODY)
     service.put(channel.__orcha_channel__, "y")
     try:
         with pytest.raises(KeyboardInterrupt):
             channel.get()
     finally:
         assert channel.get() == "y"
-    assert client._reader.link is not link
+    assert client._reader.connection is not link
     assert service.accepted == 2
     assert client.notices == []
 
@@ -182,7 +182,7 @@ def test_an_interruption_while_nothing_comes_costs_nothing(asked):
     me = threading.get_ident()
 
     def interrupt():
-        wait_for(lambda: client._reader.turns._holder == me, what="its turn")
+        wait_for(lambda: client._reader.turn._holder == me, what="its turn")
         signal.pthread_kill(me, signal.SIGALRM)
 
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
@@ -214,7 +214,7 @@ def test_a_signal_handler_may_ask_while_its_thread_waits(asked, item, who):
 
     def interrupt():
         for count in (1, 2):
-            wait_for(lambda: channel._waiters and me in client._reader.turns._others, what="its waiting")
+            wait_for(lambda: channel._waiters and me in client._reader.turn._waiting, what="its waiting")
             signal.pthread_kill(me, signal.SIGALRM)
             wait_for(lambda count=count: len(answers) == count, what="an answer")
         service.put(channel.__orcha_channel__, "y")
@@ -228,7 +228,7 @@ def test_a_signal_handler_may_ask_while_its_thread_waits(asked, item, who):
         thread.join()
         signal.signal(signal.SIGALRM, before)
     assert answers == [Verdict.OK] * 2
-    assert me not in client._reader.turns._others
+    assert me not in client._reader.turn._waiting
     service.put(other.__orcha_channel__, "theirs")
     for one in readers:
         one.join()

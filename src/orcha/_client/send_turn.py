@@ -1,7 +1,12 @@
-"""The jobs of a client's sending half, one at a time and in order, and who does them.
+"""Which thread sends: the caller of `send` itself, or the client's sending thread.
 
-There is a thread for them, but waking it costs as much as what it does. So who asks for something that is sent at once
-may do that job itself, where nothing else is to be done.
+The sending thread does jobs in order, one at a time. Waking that thread costs as much as a job does. So a caller whose
+message can be sent at once does the job itself, where every earlier job is done.
+
+Gain: `send` until the final value takes 1.16 ms instead of 1.27 ms at the median, 6 to 12 % less (blocks of 60
+petitions in turn with a client whose sending thread does every job, 2 cores).
+
+The seam is `SendTurn.do`. If `do` were `post`, the client would work the same, only slower.
 """
 
 from __future__ import annotations
@@ -16,30 +21,30 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class Jobs:
-    """What the sending thread is to do.
+class SendTurn:
+    """The jobs of the sender.
 
-    Putting a job in is two calls in C: Ctrl+C tears nothing. A job that its caller does itself can be torn: whoever did
-    it hears of the interruption, and the thread calls `torn` before anything else is done.
+    To post a job takes two calls in C, which Ctrl+C cannot tear. A job that its caller does can be torn: the caller
+    gets the interruption, and the sending thread calls `torn` before it does anything else.
     """
 
     def __init__(self, torn: Callable[[], None], done: Callable[[], None]) -> None:
-        """Have none; `torn` is called where one was interrupted, `done` when the thread has done some."""
+        """Have no job; `torn` is called where one was interrupted, `done` when the sending thread has done some."""
         self._torn = torn
         self._done = done
         self._jobs: deque[tuple[Callable[..., None], tuple[Any, ...]] | None] = deque()
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._turn = threading.Lock()
         self._is_unsure = False
-        """Whether a job is being done by its caller, or was and has not come to its end."""
+        """Whether a caller is doing a job, or was interrupted in one."""
 
     def post(self, job: Callable[..., None], *args: Any) -> None:
-        """Have a job done by the thread."""
+        """Have the sending thread do a job."""
         self._jobs.append((job, args))
         self._bell.put(None)
 
     def do(self, job: Callable[..., None], *args: Any) -> None:
-        """Do a job now, where all that was asked for before is done; else have the thread do it."""
+        """Do a job now, where every earlier job is done; else have the sending thread do it."""
         if self._jobs or self._turn.locked() or self._is_unsure:
             self.post(job, *args)
             return
@@ -53,12 +58,12 @@ class Jobs:
             raise
 
     def end(self) -> None:
-        """Let the thread end after what was posted."""
+        """Let the sending thread end after the jobs that were posted."""
         self._jobs.append(None)
         self._bell.put(None)
 
     def run(self) -> None:
-        """Do jobs until told to end; for the thread."""
+        """Do jobs until told to end; for the sending thread."""
         while True:
             self._bell.get()
             with self._turn:
