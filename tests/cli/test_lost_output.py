@@ -65,7 +65,7 @@ def test_who_attaches_later_is_told_what_it_lacks(service):
 
 IMPATIENT = """
 import sys
-from orcha._service import unkept_output
+from orcha._service.channels import unkept_output
 
 unkept_output.LOOK_INTERVAL_SECONDS = 0.05
 if __name__ == "__main__":

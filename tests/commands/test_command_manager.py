@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from orcha._core.record import Record
-from orcha._service.attempts import spec_of
+from orcha._service.execution.command_attempt import spec_of
 from orcha._supervisor.protocol import STANDARD, pack_spec, to_bytes, unpack_spec
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces import CommandPetition, Message, Retry

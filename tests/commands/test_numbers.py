@@ -12,8 +12,8 @@ from orcha._client.client import Client
 from orcha._core.choose import checked_priority
 from orcha._core.record import Record
 from orcha._protocol.endpoint import Endpoint
-from orcha._service.attempts import spec_of
-from orcha._service.settings import from_environment
+from orcha._service.execution.command_attempt import spec_of
+from orcha._service.lifecycle.settings import from_environment
 from orcha._supervisor.protocol import STANDARD, pack_spec, unpack_spec
 from orcha.bin.main import main
 from orcha.exceptions import ConfigurationError

@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from orcha._service import keeping, spans
+from orcha._service import batch as keeping
+from orcha._service.channels import output_pieces as spans
 from orcha._supervisor.contract import Span
 from orcha._supervisor.rotating import _punch
 from support.fake_commands import ended, output, started
@@ -159,7 +160,7 @@ def test_a_pattern_is_found_in_output_that_lies_in_files(engine):
 
 
 def test_a_channel_takes_more_of_commands_than_of_actions(engine, monkeypatch):
-    monkeypatch.setattr("orcha._service.channels.LONGEST", 10)
+    monkeypatch.setattr("orcha._service.channels.channel_book.LONGEST", 10)
     asked = engine.run()
     spec = engine.wait_for_spec()
     for number in range(1, 10):

@@ -10,7 +10,7 @@ import pytest
 
 from orcha._output import segment
 from orcha._protocol.messages import Verdict
-from orcha._service import channels
+from orcha._service.channels import channel_book as channels
 from orcha._store.space import Limits
 from orcha.exceptions.store import StoreBroken, StoreFull
 from support.engine import Asked, EngineUnderTest
@@ -98,7 +98,7 @@ FAULTY = """
 import sys
 from pathlib import Path
 import apsw
-from orcha._service import compose
+from orcha._service.lifecycle import compose
 from orcha._store.sqlite import SqliteStore
 from support.powercut_vfs import Disk, io_error
 from support.serve import main

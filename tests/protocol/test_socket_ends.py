@@ -13,7 +13,7 @@ import pytest
 
 from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.socket_ends import find_owner, name_of, owner_of_peer
-from orcha._service.settings import from_environment
+from orcha._service.lifecycle.settings import from_environment
 from orcha.exceptions import ConfigurationError
 from support.waiting import DEADLINE, wait_for
 

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from orcha._service import commandline
-from orcha._service.commandline import LONGEST, in_words, shortened
+from orcha._service.reports import command_text as commandline
+from orcha._service.reports.command_text import LONGEST, in_words, shortened
 from support.waiting import wait_for
 
 SECRETS = [

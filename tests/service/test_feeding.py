@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from orcha._service.feeding import FED, Feeding
+from orcha._service.lifecycle.systemd_watchdog import FED, Feeding
 from orcha._service.timers import Timers
 from orcha.interfaces import Message
 from orcha.lib.remote import item_of

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from orcha._service import matching
-from orcha._service.matching import Matching, found
+from orcha._service.execution import output_patterns as matching
+from orcha._service.execution.output_patterns import Matching, found
 from orcha.interfaces import Retry
 
 HOSTILE = b"(a+)+b"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import orcha
-from orcha._service.preloading import OTHERS, PACKAGES, PROGRAMS
+from orcha._service.lifecycle.preloading import OTHERS, PACKAGES, PROGRAMS
 from orcha.interfaces import Message
 from support.service import TESTS
 from support.waiting import wait_for
@@ -161,7 +161,7 @@ def test_what_functions_import_is_imported_before(tmp_path):
                             wanted.add(node.module)
     assert len(wanted) > 20
     wanted -= BEFORE
-    program = "import sys; from orcha._service.preloading import preload; preload(); print(*sys.modules)"
+    program = "import sys; from orcha._service.lifecycle.preloading import preload; preload(); print(*sys.modules)"
     known = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert wanted - set(known) == set()
     assert set(OTHERS) <= set(known)

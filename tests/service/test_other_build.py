@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from orcha._service import build
-from orcha._service.build import LOOK_AGAIN, Build
+from orcha._service.lifecycle import installed_build as build
+from orcha._service.lifecycle.installed_build import LOOK_AGAIN, Build
 from support.waiting import wait_for
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orcha._service.pace import LONGEST, MOST_AHEAD, SHORTEST, Pace
+from orcha._service.channels.catch_up import LONGEST, MOST_AHEAD, SHORTEST, Pace
 
 
 class Someone:

@@ -8,8 +8,9 @@ from queue import SimpleQueue
 
 import pytest
 
-from orcha._service import hooks, keeping
-from orcha._service.hooks import Hooks
+from orcha._service import batch as keeping
+from orcha._service.hooks import hook_thread as hooks
+from orcha._service.hooks.hook_thread import Hooks
 from orcha.interfaces import Petition
 from support.engine import Asked, EngineUnderTest
 from support.waiting import wait_for

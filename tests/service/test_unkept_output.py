@@ -8,9 +8,9 @@ import pytest
 
 from orcha._protocol import values
 from orcha._protocol.messages import Kind, Record
-from orcha._service import spans
-from orcha._service.channels import Channel, Follower
-from orcha._service.unkept_output import LOOK_INTERVAL_SECONDS, UnkeptOutput
+from orcha._service.channels import output_pieces as spans
+from orcha._service.channels.channel_book import Channel, Follower
+from orcha._service.channels.unkept_output import LOOK_INTERVAL_SECONDS, UnkeptOutput
 from orcha._supervisor.contract import UnkeptPiece
 
 SEQ, ATTEMPT = 7, 2

@@ -12,7 +12,7 @@ import pytest
 from world import World, executing, kill_shim, shim_identity
 
 from orcha._processes.identity import is_alive, read_stat
-from orcha._service.compose import check_limits
+from orcha._service.lifecycle.compose import check_limits
 from orcha._supervisor import main
 from orcha._supervisor.contract import Ended, Lost
 from orcha._supervisor.rousing import TOO_OFTEN

@@ -30,7 +30,7 @@ def become(uid: int, home: str) -> None:
             importlib.import_module(module.name)
     from orcha._protocol.tls import server_tls
     from orcha._server.server import _make_loop
-    from orcha._service.preloading import preload
+    from orcha._service.lifecycle.preloading import preload
 
     preload()
     server_tls()

@@ -17,8 +17,8 @@ from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.frames import MAX_FRAME, FrameReader, decode_service_message
 from orcha._protocol.messages import Data, Item, List, Record, Reply, Rows, Submit, Submitted, Verdict
 from orcha._service.engine import Engine
-from orcha._service.recovery import recover_all
-from orcha._service.settings import Settings
+from orcha._service.lifecycle.recovery import recover_all
+from orcha._service.lifecycle.settings import Settings
 from orcha._store.memory import MemoryStore
 from orcha._store.sqlite import SqliteStore
 from orcha.interfaces import Message, Petition, Policy, Retry

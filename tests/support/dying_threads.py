@@ -14,10 +14,10 @@ from typing import Any
 
 from orcha._processes.ending import Ending
 from orcha._server.server import Server
-from orcha._service.compose import Service
 from orcha._service.engine import Engine
-from orcha._service.hooks import Hooks
-from orcha._service.reporting import Reporter
+from orcha._service.hooks.hook_thread import Hooks
+from orcha._service.lifecycle.compose import Service
+from orcha._service.reports.log_thread import Reporter
 from orcha._service.timers import Timers
 from orcha._supervisor.client import Commands
 from orcha.lib import Manager

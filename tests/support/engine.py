@@ -17,8 +17,8 @@ from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.frames import MAX_FRAME, FrameReader, decode_service_message
 from orcha._protocol.messages import Item, Kind, Submit, Verdict
 from orcha._service.engine import Engine
-from orcha._service.recovery import recover_all
-from orcha._service.settings import Settings
+from orcha._service.lifecycle.recovery import recover_all
+from orcha._service.lifecycle.settings import Settings
 from orcha._store.space import Limits
 from orcha._store.sqlite import SqliteStore
 from orcha.interfaces import Message, Petition

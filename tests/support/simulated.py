@@ -16,7 +16,7 @@ from orcha._core.record import Cancellation, Phase, Record
 from orcha._core.retry import Tries
 from orcha._core.retrying import is_decided
 from orcha._core.state import Outcome, State
-from orcha._service.loading import record_of
+from orcha._service.lifecycle.stored_records import record_of
 from orcha._store.contract import Row
 from orcha._store.memory import MemoryStore
 from orcha.exceptions.store import StoreFull, TokenKnown

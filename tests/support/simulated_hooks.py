@@ -11,7 +11,7 @@ from orcha._core.commanding import End
 from orcha._core.machine import Machine
 from orcha._core.record import Phase, Record
 from orcha._core.state import OnInterrupt, State
-from orcha._service.loading import record_of
+from orcha._service.lifecycle.stored_records import record_of
 from orcha._store.memory import MemoryStore
 from orcha.interfaces import Retry
 

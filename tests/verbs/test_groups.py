@@ -6,7 +6,7 @@ import pytest
 
 from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.messages import Pause, Resume, Retry, Show, Stats, Verdict
-from orcha._service.settings import from_environment
+from orcha._service.lifecycle.settings import from_environment
 from orcha.exceptions import ConfigurationError
 from support.asking import asking
 from support.waiting import wait_for

@@ -20,28 +20,28 @@ from orcha._core.state import State
 from orcha._protocol.frames import encode
 from orcha._protocol.messages import Error, Kind, Stopping, Submit, Verdict
 from orcha._service import faults
-from orcha._service.actions import ActionPool, Run
-from orcha._service.answering import encoded, obey
-from orcha._service.channels import ChannelBook
-from orcha._service.commands import CommandRunner
-from orcha._service.describe import explain
-from orcha._service.ending import Ending
-from orcha._service.groups import Groups
-from orcha._service.journal import Journal
-from orcha._service.keeping import FULL, Keeping
-from orcha._service.loading import record_of
-from orcha._service.managers import Managers, Served
-from orcha._service.once import Once
-from orcha._service.performing import append_final, perform
-from orcha._service.reporting import Reporter
-from orcha._service.retention import Retention
-from orcha._service.standard_input import StandardInput
-from orcha._service.statistics import Statistics
+from orcha._service.batch import FULL, Keeping
+from orcha._service.channels.channel_book import ChannelBook
+from orcha._service.effects import append_final, perform
+from orcha._service.execution.action_threads import ActionPool, Run
+from orcha._service.execution.attempt_ending import Ending
+from orcha._service.execution.command_runner import CommandRunner
+from orcha._service.execution.standard_input import StandardInput
+from orcha._service.hooks.exclusive_keys import Once
+from orcha._service.hooks.groups import Groups
+from orcha._service.hooks.managers import Managers, Served
+from orcha._service.hooks.visits import Visits
+from orcha._service.lifecycle.retention import Retention
+from orcha._service.lifecycle.stored_records import record_of
+from orcha._service.reports.explanations import explain
+from orcha._service.reports.journal import Journal
+from orcha._service.reports.log_thread import Reporter
+from orcha._service.reports.statistics import Statistics
 from orcha._service.timers import Timers
 from orcha._service.turns import Turns
 from orcha._service.verbs import HANDLERS
+from orcha._service.verbs.replies import encoded, obey
 from orcha._service.verbs.submit import Submission
-from orcha._service.visits import Visits
 from orcha.exceptions import StaleCall
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
     from orcha._output.log import MemoryLog, OutputLog
     from orcha._protocol.messages import ClientMessage
     from orcha._server.server import Peer
-    from orcha._service.settings import Settings
-    from orcha._service.visit import Visit
+    from orcha._service.hooks.visit import Visit
+    from orcha._service.lifecycle.settings import Settings
     from orcha._store.contract import Incarnation, Store
     from orcha.utils.threads import DeadThreadError
 

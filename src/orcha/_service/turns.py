@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from orcha._service.inbox import Inbox
+from orcha._service.mailbox import Inbox
 from orcha.utils.threads import guarded, start
 
 if TYPE_CHECKING:

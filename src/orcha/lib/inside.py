@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from orcha._service.compose import Service
-    from orcha._service.sharing import Share
+    from orcha._service.lifecycle.compose import Service
+    from orcha._service.lifecycle.shared_service import Share
     from orcha.interfaces.message import Message
     from orcha.lib.remote import Remote
 

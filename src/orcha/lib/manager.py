@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from typing import Any, Literal, TypeVar
 
-    from orcha._service.compose import Service
-    from orcha._service.sharing import Share
+    from orcha._service.lifecycle.compose import Service
+    from orcha._service.lifecycle.shared_service import Share
     from orcha.interfaces.message import Message
     from orcha.interfaces.petition import Petition
     from orcha.lib.inside import Inside
@@ -267,7 +267,7 @@ class Manager(abc.ABC):
             return
         if self._service is not None:
             return
-        from orcha._service.compose import Service
+        from orcha._service.lifecycle.compose import Service
 
         self.setup()
         _ = self.processor  # so that ``Processor()`` gives it

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from orcha._service.compose import Service
-    from orcha._service.sharing import Share
+    from orcha._service.lifecycle.compose import Service
+    from orcha._service.lifecycle.shared_service import Share
     from orcha.lib.manager import Manager
 
 
@@ -78,9 +78,9 @@ class Several:
 
         """
         from orcha import properties
-        from orcha._service.compose import Service
-        from orcha._service.managers import WATCHDOG, Managers, Served, name_of
-        from orcha._service.sharing import Share
+        from orcha._service.hooks.managers import WATCHDOG, Managers, Served, name_of
+        from orcha._service.lifecycle.compose import Service
+        from orcha._service.lifecycle.shared_service import Share
         from orcha.lib.watchdog import WatchdogManager
 
         served = [Served(name, name_of(manager), manager) for name, manager in self._managers.items()]

@@ -10,7 +10,7 @@ from orcha._protocol.messages import Call, Reply, Verdict
 if TYPE_CHECKING:
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
-    from orcha._service.visit import Result
+    from orcha._service.hooks.visit import Result
 
 
 def call(engine: Engine, peer: Peer, message: Call) -> None:

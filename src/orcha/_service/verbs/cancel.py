@@ -9,8 +9,8 @@ from orcha._core.record import Cancellation
 from orcha._core.state import Outcome, State
 from orcha._protocol import values
 from orcha._protocol.messages import Cancel, Reply, Verdict
-from orcha._service.describe import cleaned
-from orcha._service.verbs.which import refuse
+from orcha._service.reports.explanations import cleaned
+from orcha._service.verbs.petition_lookup import refuse
 
 if TYPE_CHECKING:
     from orcha._core.record import Record

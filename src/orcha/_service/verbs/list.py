@@ -10,11 +10,11 @@ from orcha._core.record import Phase, Record
 from orcha._core.retrying import is_decided
 from orcha._core.state import State
 from orcha._protocol.messages import List, Reply, Rows, Verdict
-from orcha._service import fitting
-from orcha._service.commandline import listed
-from orcha._service.describe import cleaned, outlived
-from orcha._service.groups import ALL, petition_name
-from orcha._service.words import BEGUN, word
+from orcha._service.hooks.groups import ALL, petition_name
+from orcha._service.reports.command_text import listed
+from orcha._service.reports.explanations import cleaned, outlived
+from orcha._service.reports.state_names import BEGUN, word
+from orcha._service.verbs import answer_size as fitting
 
 if TYPE_CHECKING:
     from orcha._core.reasons import Reason

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from orcha._core.state import State
 from orcha._protocol.messages import Pause, Reply, Resume, Verdict
-from orcha._service.groups import ALL, group_name, petition_name
-from orcha._service.verbs.which import find, is_owner, refuse
-from orcha._service.words import state_of
+from orcha._service.hooks.groups import ALL, group_name, petition_name
+from orcha._service.reports.state_names import state_of
+from orcha._service.verbs.petition_lookup import find, is_owner, refuse
 from orcha.interfaces.policy import LONGEST_NAME, is_name
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from orcha._core.choose import checked_priority
 from orcha._protocol.messages import Priority, Reply, Verdict
-from orcha._service.verbs.which import find, refuse
-from orcha._service.words import word
+from orcha._service.reports.state_names import word
+from orcha._service.verbs.petition_lookup import find, refuse
 
 if TYPE_CHECKING:
     from orcha._server.server import Peer

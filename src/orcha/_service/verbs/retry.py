@@ -9,9 +9,9 @@ from orcha._core.state import State
 from orcha._protocol import values
 from orcha._protocol.messages import Item, Reply, Retry, Verdict
 from orcha._protocol.wire_types import Code
+from orcha._service.reports.state_names import word
+from orcha._service.verbs.petition_lookup import find, refuse
 from orcha._service.verbs.submit import enter
-from orcha._service.verbs.which import find, refuse
-from orcha._service.words import word
 
 if TYPE_CHECKING:
     from orcha._core.record import Record

@@ -10,17 +10,17 @@ from orcha._core.record import Phase
 from orcha._core.state import State
 from orcha._protocol import values
 from orcha._protocol.messages import Reply, Show, Verdict
-from orcha._service import fitting
-from orcha._service.managers import COMMAND_MANAGER
+from orcha._service.hooks.managers import COMMAND_MANAGER
+from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs.list import describe_row
-from orcha._service.verbs.which import find
+from orcha._service.verbs.petition_lookup import find
 from orcha._supervisor.protocol import to_bytes
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
-    from orcha._service.verbs.which import Found
+    from orcha._service.verbs.petition_lookup import Found
     from orcha._store.contract import CommandRow, Row
     from orcha.interfaces.command import Retry
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from orcha._core.state import State
 from orcha._protocol import values
 from orcha._protocol.messages import Reply, Resize, Stdin, Verdict
-from orcha._service.verbs.which import refuse
+from orcha._service.verbs.petition_lookup import refuse
 
 if TYPE_CHECKING:
     from orcha._core.record import Record

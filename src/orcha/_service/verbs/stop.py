@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._protocol.messages import Reply, Stop, Verdict
-from orcha._service.verbs.which import is_owner
+from orcha._service.verbs.petition_lookup import is_owner
 
 if TYPE_CHECKING:
     from orcha._server.server import Peer

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from orcha._core.record import Record
 from orcha._protocol.messages import Result, Submit, Submitted, Verdict
-from orcha._service.describe import outlived
-from orcha._service.managers import COMMAND_MANAGER
+from orcha._service.hooks.managers import COMMAND_MANAGER
+from orcha._service.reports.explanations import outlived
+from orcha._service.reports.state_names import state_of
 from orcha._service.verbs.cancel import BEFORE_IT_CAME, cancelled_before
 from orcha._service.verbs.follow import may_follow
-from orcha._service.words import state_of
 
 if TYPE_CHECKING:
     from orcha._protocol.messages import Item

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._client.attempt_channel import LEAST, MOST, AttemptChannel
 from orcha._processes import attempts
-from orcha._service.describe import describe
-from orcha._service.hooks import FORKED_AND_RETURNED
+from orcha._service.hooks.hook_thread import FORKED_AND_RETURNED
+from orcha._service.reports.explanations import describe
 from orcha.exceptions import StaleCall
 from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._server.server import Peer
-    from orcha._service.channels import Channel, Follower
+    from orcha._service.channels.channel_book import Channel, Follower
 
 MOST_AHEAD = 8 << 20
 """Bytes of what is kept that wait for one client; what comes new is sent beside them."""

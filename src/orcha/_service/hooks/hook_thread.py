@@ -21,11 +21,11 @@ from orcha._core.reasons import SAYS_NO, ConditionSaidNo
 from orcha._core.tuples import new_tuple
 from orcha._protocol import values
 from orcha._protocol.frames import MAX_FRAME
-from orcha._service.converting import convert
-from orcha._service.describe import describe, explain, said
-from orcha._service.managers import OURS
-from orcha._service.marking import mark_started
-from orcha._service.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Result
+from orcha._service.hooks.conversion import convert
+from orcha._service.hooks.managers import OURS
+from orcha._service.hooks.petition_marks import mark_started
+from orcha._service.hooks.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Result
+from orcha._service.reports.explanations import describe, explain, said
 from orcha.exceptions import ConditionFailed, StaleCall
 from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from orcha._core.granted import GrantedSlots
     from orcha._core.reasons import Reason
     from orcha._core.record import Record
-    from orcha._service.steps import Steps
-    from orcha._service.visit import Visit
+    from orcha._service.hooks.start_preparation import Steps
+    from orcha._service.hooks.visit import Visit
     from orcha.utils.threads import DeadThreadError, OnDeath
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from orcha._core import groups as core
 from orcha._core.reasons import GroupFull, GroupPaused, GroupUnknown, PetitionPaused, ReplacesAnother
 from orcha._core.state import State
-from orcha._service.loading import record_of
-from orcha._service.resources import Resources
+from orcha._service.hooks.resources import Resources
+from orcha._service.lifecycle.stored_records import record_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,9 +10,9 @@ from orcha._core.choose import checked_priority
 from orcha._core.record import Phase
 from orcha._core.state import OnInterrupt
 from orcha._protocol import values
-from orcha._service.describe import cleaned, explain
-from orcha._service.managers import COMMAND_MANAGER
-from orcha._service.retrying import retry_of
+from orcha._service.execution.action_retries import retry_of
+from orcha._service.hooks.managers import COMMAND_MANAGER
+from orcha._service.reports.explanations import cleaned, explain
 from orcha._store.checksums import DAMAGED
 from orcha.exceptions import StaleCall
 from orcha.interfaces.command import CommandPetition

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from orcha._core.state import Outcome, State
-from orcha._service.describe import describe
+from orcha._service.reports.explanations import describe
 from orcha.interfaces.petition import HANDLE
 from orcha.interfaces.state import PetitionState
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._core.record import Record
-    from orcha._service.actions import Run
+    from orcha._service.execution.action_threads import Run
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _ENDED, _FINISHED = State.ENDED, PetitionState.FINISHED

@@ -12,7 +12,7 @@ from orcha._core.changes import CommandStep
 from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, FAILED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
 from orcha._core.state import Outcome
 from orcha._protocol import losses
-from orcha._service.describe import cleaned
+from orcha._service.reports.explanations import cleaned
 from orcha._supervisor.contract import ROTATE, TRUNCATE, Spec, UnkeptPiece
 from orcha._supervisor.protocol import readable, to_text
 from orcha.utils import redact

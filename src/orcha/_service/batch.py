@@ -9,7 +9,7 @@ from orcha._core.changes import Changes
 from orcha._core.state import State
 from orcha._protocol.messages import Kind, Verdict
 from orcha._service import faults
-from orcha._service.spans import PASSED, SPAN
+from orcha._service.channels.output_pieces import PASSED, SPAN
 from orcha.exceptions.store import ChannelKnown, StoreFull, TokenKnown
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from orcha._core.reasons import RestingUntil
 from orcha._core.state import State
 from orcha._processes.identity import boot_id
-from orcha._service import retrying
-from orcha._service.loading import record_of
+from orcha._service.execution import action_retries as retrying
+from orcha._service.lifecycle.stored_records import record_of
 from orcha._service.verbs.cancel import TOMBSTONE_SECONDS
 from orcha._store.contract import CommandRow
 from orcha._supervisor import contract

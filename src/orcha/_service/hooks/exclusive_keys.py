@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from orcha._core.record import Record
 from orcha._core.state import State
 from orcha._protocol.messages import Verdict
+from orcha._service.reports.state_names import state_of
 from orcha._service.verbs.cancel import cancelled_before
-from orcha._service.words import state_of
 
 if TYPE_CHECKING:
     from orcha._service.engine import Engine

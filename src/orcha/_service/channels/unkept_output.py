@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from orcha._protocol import losses, values
 from orcha._protocol.messages import Kind, Record
-from orcha._service import spans
+from orcha._service.channels import output_pieces as spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orcha._service.channels import Channel, Follower
-    from orcha._service.spans import Piece
+    from orcha._service.channels.channel_book import Channel, Follower
+    from orcha._service.channels.output_pieces import Piece
     from orcha._supervisor.contract import UnkeptPiece
 
     class Shims(Protocol):

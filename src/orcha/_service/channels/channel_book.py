@@ -16,10 +16,11 @@ from orcha._protocol import losses
 from orcha._protocol.frames import MAX_FRAME, encode, frame
 from orcha._protocol.messages import Gap, Gone, Kind, Record, Reset
 from orcha._protocol.values import encode as encode_value
-from orcha._service import faults, fitting
-from orcha._service.pace import Pace
-from orcha._service.spans import PASSED, SPAN, Expander, has_pieces
-from orcha._service.unkept_output import UnkeptOutput
+from orcha._service import faults
+from orcha._service.channels.catch_up import Pace
+from orcha._service.channels.output_pieces import PASSED, SPAN, Expander, has_pieces
+from orcha._service.channels.unkept_output import UnkeptOutput
+from orcha._service.verbs import answer_size as fitting
 from orcha.exceptions.store import StoreFull
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from orcha._core.state import Outcome, State
-from orcha._service.build import Build
+from orcha._service.lifecycle.installed_build import Build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,7 @@ from orcha.utils.packages import own_version
 
 LOOK_AGAIN = 2.0
 """Seconds for which an answer holds."""
-_FILE = Path(__file__).resolve().parent.parent / "__init__.py"
+_FILE = Path(__file__).resolve().parents[2] / "__init__.py"
 
 
 class FileMark(NamedTuple):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._client.attempt_channel import AttemptChannel
-from orcha._service.actions import Run
-from orcha._service.managers import COMMAND_MANAGER
-from orcha._service.marking import attach, set_state
+from orcha._service.execution.action_threads import Run
+from orcha._service.hooks.managers import COMMAND_MANAGER
+from orcha._service.hooks.petition_marks import attach, set_state
 
 if TYPE_CHECKING:
     from orcha._core.record import Record

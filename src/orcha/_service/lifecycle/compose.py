@@ -25,16 +25,16 @@ from orcha._processes.watching import Watcher
 from orcha._protocol.endpoint import Endpoint, free_port, unusable
 from orcha._server.server import Server, ServerSettings
 from orcha._service import faults
-from orcha._service.describe import explain
 from orcha._service.engine import Engine
-from orcha._service.feeding import Feeding, interval_of
-from orcha._service.inside import Inside
-from orcha._service.managers import COMMAND_MANAGER, Managers, alone
-from orcha._service.marking import is_marked
-from orcha._service.preloading import preload
-from orcha._service.recovery import recover_all
-from orcha._service.settings import Settings, checked_look_ahead, from_environment
-from orcha._service.stopping import Stopping
+from orcha._service.hooks.managers import COMMAND_MANAGER, Managers, alone
+from orcha._service.hooks.petition_marks import is_marked
+from orcha._service.lifecycle.preloading import preload
+from orcha._service.lifecycle.recovery import recover_all
+from orcha._service.lifecycle.settings import Settings, checked_look_ahead, from_environment
+from orcha._service.lifecycle.stopping import Stopping
+from orcha._service.lifecycle.systemd_watchdog import Feeding, interval_of
+from orcha._service.reports.explanations import explain
+from orcha._service.verbs.in_process import Inside
 from orcha._store.memory import MemoryStore
 from orcha._store.sqlite import SqliteStore
 from orcha.exceptions import ConfigurationError, OrchaError

@@ -12,13 +12,15 @@ from orcha._core.record import Phase, Record
 from orcha._core.state import State
 from orcha._core.tuples import new_tuple
 from orcha._protocol.messages import Verdict
-from orcha._service import faults, overdue, retrying
-from orcha._service.candidates import Candidates
-from orcha._service.hooks import Hooks
-from orcha._service.managers import OURS
-from orcha._service.steps import Steps
+from orcha._service import faults
+from orcha._service.execution import action_retries as retrying
+from orcha._service.hooks import deadlines as overdue
+from orcha._service.hooks.candidates import Candidates
+from orcha._service.hooks.hook_thread import Hooks
+from orcha._service.hooks.managers import OURS
+from orcha._service.hooks.start_preparation import Steps
+from orcha._service.hooks.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Call, Result, Visit
 from orcha._service.verbs.call import answered
-from orcha._service.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Call, Result, Visit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

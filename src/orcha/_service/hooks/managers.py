@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from orcha._service.visit import CALL
+from orcha._service.hooks.visit import CALL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from orcha._core.record import Record
-    from orcha._service.visit import Visit
+    from orcha._service.hooks.visit import Visit
 
 BUILT_IN = "commands"
 """The plugin's name of the built-in manager."""

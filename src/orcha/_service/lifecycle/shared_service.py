@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from orcha._protocol.messages import Item, Result
-    from orcha._service.compose import Service
-    from orcha._service.managers import Served
+    from orcha._service.hooks.managers import Served
+    from orcha._service.lifecycle.compose import Service
     from orcha.interfaces.petition import Petition
 
 

@@ -21,11 +21,12 @@ from orcha._core.retry import depends_on_output, retry_due
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._protocol import losses, values
 from orcha._protocol.messages import Kind
-from orcha._service import attempts, spans
-from orcha._service.describe import explain, outlived
-from orcha._service.groups import petition_name
-from orcha._service.loading import record_of
-from orcha._service.matching import Matching
+from orcha._service.channels import output_pieces as spans
+from orcha._service.execution import command_attempt as attempts
+from orcha._service.execution.output_patterns import Matching
+from orcha._service.hooks.groups import petition_name
+from orcha._service.lifecycle.stored_records import record_of
+from orcha._service.reports.explanations import explain, outlived
 from orcha._supervisor.contract import (
     APART,
     LOST,
@@ -46,8 +47,8 @@ if TYPE_CHECKING:
 
     from orcha._core.record import Record
     from orcha._output.raw import RawFiles
-    from orcha._service.attempts import Attempt
     from orcha._service.engine import Engine
+    from orcha._service.execution.command_attempt import Attempt
     from orcha._store.contract import CommandRow, Row
     from orcha._supervisor.contract import Chunk, Commands, Event, Found
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from orcha._protocol import values
 from orcha._protocol.frames import MAX_FRAME
 from orcha._protocol.messages import Kind, Record
-from orcha._service.describe import cleaned, said
+from orcha._service.reports.explanations import cleaned, said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

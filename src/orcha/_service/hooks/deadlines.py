@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from orcha._core.record import Phase
 from orcha._protocol.messages import Reply, Verdict
-from orcha._service.visit import Hook
+from orcha._service.hooks.visit import Hook
 
 if TYPE_CHECKING:
     from orcha._service.engine import Engine
-    from orcha._service.visit import Call
+    from orcha._service.hooks.visit import Call
 
 WEDGED = "the plugin does not answer: try again later"
 STALE_ALLOWED = 3

@@ -10,7 +10,7 @@ import pwd
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from orcha._service.commandline import in_words, shortened
+from orcha._service.reports.command_text import in_words, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

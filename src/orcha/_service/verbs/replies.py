@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._protocol.frames import FrameError, encode
 from orcha._protocol.messages import Error, Gone, Reply, Result, Rows, Stopping, Submit, Submitted, Verdict
-from orcha._service.describe import cleaned, describe
+from orcha._service.reports.explanations import cleaned, describe
 from orcha.exceptions.store import StoreError
 
 if TYPE_CHECKING:

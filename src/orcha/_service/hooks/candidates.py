@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._core.asking import Asking
 from orcha._core.choose import PATIENCE, Answer
-from orcha._service.loading import record_of
-from orcha._service.managers import OURS
+from orcha._service.hooks.managers import OURS
+from orcha._service.lifecycle.stored_records import record_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from orcha._core.record import Key, Record
     from orcha._service.engine import Engine
-    from orcha._service.visit import Visit
+    from orcha._service.hooks.visit import Visit
 
 _LEAST = 0.05
 """Seconds until whose turn it is is looked at again, at least."""

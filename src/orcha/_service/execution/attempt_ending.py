@@ -21,8 +21,8 @@ from orcha._processes.ending import Ending as Processes
 from orcha._processes.ladder import AT_ONCE, POLITE, Rung
 from orcha._processes.population import population_for
 from orcha._processes.tag import tag_of
-from orcha._service.describe import describe
-from orcha._service.hooks import FORKED_AND_RETURNED
+from orcha._service.hooks.hook_thread import FORKED_AND_RETURNED
+from orcha._service.reports.explanations import describe
 from orcha.interfaces.petition import Petition
 from orcha.utils.threads import NoThreadError, guarded, start
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orcha._client.attempt_channel import AttemptChannel
-    from orcha._service.actions import Run
     from orcha._service.engine import Engine
+    from orcha._service.execution.action_threads import Run
 
 ABANDON_AFTER = 10.0
 """Seconds after its processes are gone in which a cancelled action's thread may still return."""

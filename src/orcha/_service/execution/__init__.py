@@ -1,0 +1,1 @@
+"""What runs: actions and their threads, commands and their shims, and how attempts of both end."""

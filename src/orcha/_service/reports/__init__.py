@@ -1,0 +1,1 @@
+"""What a service tells people about itself and its petitions: lines of the log, counts, and words."""
