@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import multiprocessing
 import os
@@ -228,8 +229,40 @@ def in_a_pool(call, *arguments):
         pool.submit(call, *arguments).result()
 
 
+def in_a_bare_thread(call, *arguments):
+    over = threading.Event()
+
+    def run():
+        call(*arguments)
+        over.set()
+
+    _thread.start_new_thread(run, ())
+    over.wait()
+
+
+def in_a_pool_of_another_attempt(call, *arguments):
+    with ThreadPoolExecutor(1) as pool:
+        in_a_thread_of_its_own(start_pool_for_another, pool)
+        pool.submit(call, *arguments).result()
+
+
+def start_pool_for_another(pool):
+    with working_for(2):
+        assert pool.submit(attempts.current_ordinal).result() == 2
+
+
+PLACES = [
+    in_its_thread,
+    in_a_thread_of_its_own,
+    in_a_thread_of_a_thread,
+    in_a_bare_thread,
+    in_a_pool,
+    in_a_pool_of_another_attempt,
+]
+
+
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-@pytest.mark.parametrize("where", [in_its_thread, in_a_thread_of_its_own, in_a_thread_of_a_thread, in_a_pool])
+@pytest.mark.parametrize("where", PLACES)
 @pytest.mark.parametrize("how", DAEMONISES)
 def test_what_an_action_daemonises_is_its_attempts(tagged, tmp_path, where, how) -> None:
     before = resource.prlimit(0, tag.RLIMIT_LOCKS)
@@ -256,6 +289,39 @@ def test_a_thread_that_outlives_its_attempt_works_for_none(tagged) -> None:
         over.set()
         thread.join()
     assert found == [0]
+
+
+def test_a_thread_of_a_pool_works_for_each_attempt_that_submits_to_it_and_then_for_none(tagged) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        for ordinal in (1, 2):
+            with working_for(ordinal):
+                assert pool.submit(attempts.current_ordinal).result() == ordinal
+        assert pool.submit(attempts.current_ordinal).result() == 0
+
+
+def test_what_waits_in_a_pool_beyond_the_end_of_its_attempt_works_for_none(tagged) -> None:
+    over = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        with working_for(1):
+            late = pool.submit(lambda: over.wait() and attempts.current_ordinal())
+        over.set()
+        assert late.result() == 0
+
+
+def test_a_bare_thread_takes_its_arguments_and_its_error_stays_its_own(tagged, monkeypatch) -> None:
+    found, errors = [], []
+    over = threading.Event()
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: (errors.append(told.exc_value), over.set()))
+
+    def run(first, *, second):
+        found.append((first, second, attempts.current_ordinal()))
+        raise LookupError("its own")
+
+    with working_for(1):
+        _thread.start_new_thread(run, (1,), {"second": 2})
+        over.wait()
+    assert found == [(1, 2, 1)]
+    assert [type(error) for error in errors] == [LookupError]
 
 
 @pytest.mark.parametrize("code", [0, 3])

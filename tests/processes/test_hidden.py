@@ -1,13 +1,21 @@
-"""What is told where /proc hides processes."""
+"""What is told where /proc hides processes, and that those of attempts are ended all the same."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from orcha._processes.hidden import hidden
+from support.waiting import DEADLINE
 
+USER = 61005
 LINE = "proc /proc proc rw,relatime{} 0 0\n"
 
 
@@ -42,3 +50,40 @@ def test_the_mount_on_top_counts(tmp_path: Path) -> None:
 
 def test_nothing_is_told_where_nobody_knows(tmp_path: Path) -> None:
     assert hidden(str(tmp_path / "none"), uid=61003) is None
+
+
+@pytest.fixture
+def in_hiding(tmp_path: Path):
+    """Give a function that runs hiding.py as a user where /proc hides processes."""
+    if os.geteuid() != 0 or not Path("/usr/bin/python3").exists():
+        pytest.skip("only root mounts /proc with hidepid=2, and the user needs /usr/bin/python3")
+    folder = Path(tempfile.mkdtemp(prefix="orcha-"))
+    os.chown(folder, USER, USER)
+
+    def run(how: str) -> str:
+        program = [sys.executable, str(Path(__file__).with_name("hiding.py")), str(USER), str(folder), how]
+        script = 'mount -o remount,hidepid=2 /proc 2>&1 || exit 77; exec "$@"'
+        done = subprocess.run(
+            ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", script, "sh", *program],
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)},
+            capture_output=True,
+            text=True,
+            timeout=2 * DEADLINE,
+            check=False,
+        )
+        if done.returncode == 77 or "unshare" in done.stderr:
+            pytest.skip(f"/proc cannot be mounted so: {done.stdout}{done.stderr}")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    yield run
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("how", ["action", "orphan"])
+def test_a_hidden_process_of_an_action_is_ended(in_hiding, how: str) -> None:
+    assert in_hiding(how) == f"ended [(), {int(signal.SIGINT)}]\n"
+
+
+def test_a_hidden_process_that_a_command_leaves_is_ended(in_hiding) -> None:
+    assert in_hiding("command") == "ended []\n"

@@ -85,7 +85,7 @@ def test_what_a_signal_does_not_end_survives_the_deadline(own) -> None:
 @pytest.mark.parametrize("trusted", [True, False])
 def test_a_process_that_forks_and_exits_all_the_time_is_caught(own, trusted, monkeypatch) -> None:
     if not trusted:  # as where the file system of a container imitates /proc/loadavg
-        monkeypatch.setattr(sweeping, "_newest_pid", lambda: None)
+        monkeypatch.setattr(sweeping, "newest_pid", lambda: None)
     with subprocess.Popen(
         [sys.executable, "-S", "-c", HOPPER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
     ) as hopper:
@@ -101,8 +101,8 @@ def test_a_process_that_forks_and_exits_all_the_time_is_caught(own, trusted, mon
 def test_a_clean_sweep_needs_two_rounds_in_which_no_process_began(own, monkeypatch) -> None:
     newest = iter([5, 6, 7, 7, 8, 8, 8])
     rounds = []
-    monkeypatch.setattr(sweeping, "_newest_pid", lambda: next(newest))
-    monkeypatch.setattr(sweeping, "_all_pids", lambda newest: rounds.append(1) or iter(()))
+    monkeypatch.setattr(sweeping, "newest_pid", lambda: next(newest))
+    monkeypatch.setattr(sweeping, "_all_pids", lambda _newest, _since: rounds.append(1) or iter(()))
     assert sweep(tag.exactly(own)) == ((), ())
     assert len(rounds) == 6
 
@@ -110,8 +110,8 @@ def test_a_clean_sweep_needs_two_rounds_in_which_no_process_began(own, monkeypat
 def test_where_processes_begin_all_the_time_twenty_empty_rounds_are_enough(own, monkeypatch) -> None:
     newest = iter(range(100))
     rounds = []
-    monkeypatch.setattr(sweeping, "_newest_pid", lambda: next(newest))
-    monkeypatch.setattr(sweeping, "_all_pids", lambda newest: rounds.append(1) or iter(()))
+    monkeypatch.setattr(sweeping, "newest_pid", lambda: next(newest))
+    monkeypatch.setattr(sweeping, "_all_pids", lambda _newest, _since: rounds.append(1) or iter(()))
     assert sweep(tag.exactly(own)) == ((), ())
     assert len(rounds) == sweeping.EMPTY_ROUNDS
 
@@ -119,9 +119,9 @@ def test_where_processes_begin_all_the_time_twenty_empty_rounds_are_enough(own, 
 def test_pids_that_a_sweep_takes_itself_are_no_news(own, monkeypatch) -> None:
     taken = iter([5, 6, 8, 9, 10])
     rounds = []
-    monkeypatch.setattr(sweeping, "_newest_pid", lambda: None)
+    monkeypatch.setattr(sweeping, "newest_pid", lambda: None)
     monkeypatch.setattr(sweeping, "_pid_of_a_thread", lambda: next(taken))
-    monkeypatch.setattr(sweeping, "_all_pids", lambda newest: rounds.append(1) or iter(()))
+    monkeypatch.setattr(sweeping, "_all_pids", lambda _newest, _since: rounds.append(1) or iter(()))
     assert sweep(tag.exactly(own)) == ((), ())
     assert len(rounds) == 4  # two still ones after the one in which 7 was handed out to somebody
 
@@ -131,8 +131,8 @@ def test_where_no_thread_can_be_started_twenty_empty_rounds_are_enough(own, monk
         raise RuntimeError("can't start new thread")
 
     rounds = []
-    monkeypatch.setattr(sweeping, "_newest_pid", lambda: None)
+    monkeypatch.setattr(sweeping, "newest_pid", lambda: None)
     monkeypatch.setattr(sweeping._thread, "start_new_thread", refuse)
-    monkeypatch.setattr(sweeping, "_all_pids", lambda newest: rounds.append(1) or iter(()))
+    monkeypatch.setattr(sweeping, "_all_pids", lambda _newest, _since: rounds.append(1) or iter(()))
     assert sweep(tag.exactly(own)) == ((), ())
     assert len(rounds) == sweeping.EMPTY_ROUNDS

@@ -7,7 +7,9 @@ Five things tell, each where the others are blind:
 - `subprocess.Popen` starts a program under the tag, from its first instruction on; and it, as
   `multiprocessing.Process.start`, is followed by a step that tags the new process where it is not yet.
 - `os.posix_spawn` and `os.system` start what they start under the tag, too.
-- a thread that an attempt's thread starts works for the same attempt, as long as that lasts.
+- a thread that an attempt's thread starts works for the same attempt, as long as that lasts; also one that is started
+  with `_thread.start_new_thread`. What is submitted to a ThreadPoolExecutor is run for the attempt that submits it,
+  whichever attempt has started the pool's threads.
 - an audit hook (PEP 578) notes other ways to start a process, and one waitid(2) at the attempt's end those of C code.
 
 The notes make the end cheap: an attempt that started nothing needs no look at /proc. What is started by a thread that
@@ -17,6 +19,7 @@ works for no attempt stays the service's own: it ends with the service, or earli
 from __future__ import annotations
 
 import _posixsubprocess
+import _thread
 import contextlib
 import functools
 import os
@@ -25,10 +28,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from multiprocessing import process
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from orcha._processes import at_fork, system
 from orcha._processes.own_group import group, ignore_terminal
@@ -37,6 +41,8 @@ from orcha._processes.population import Population
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+T = TypeVar("T")
 
 STARTS_A_PROCESS = frozenset(
     {"os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn", "subprocess.Popen"}
@@ -154,7 +160,7 @@ def note(ordinal: int) -> None:
     """Note that an attempt may have a process from now on, as when its petition is pickled for one."""
     attempt = _working.get(ordinal)
     if attempt is not None:
-        attempt.may_have_processes = True
+        _expect(attempt)
 
 
 def claim_children(ordinal: int) -> list[int]:
@@ -221,7 +227,15 @@ def _mark() -> None:
     attempt = _here.attempt
     if not _here.apart:
         for noted in (attempt,) if attempt is not None else tuple(_working.values()):
-            noted.may_have_processes = True
+            _expect(noted)
+
+
+def _expect(attempt: Attempt) -> None:
+    """Note that an attempt may have processes from now on."""
+    if not attempt.may_have_processes:
+        attempt.may_have_processes = True
+        if _state is not None:
+            _state.population.expect(attempt.ordinal)
 
 
 def _audit(event: str, _: tuple[object, ...]) -> None:
@@ -325,6 +339,41 @@ def _hand_on() -> None:
         original(self)
 
     _replace(threading.Thread, "start", start)
+    for name in ("start_new_thread", "start_new"):
+        if hasattr(_thread, name):
+            _replace(_thread, name, _started_for(getattr(_thread, name)))
+    _replace(ThreadPoolExecutor, "submit", _submitted_for(ThreadPoolExecutor.submit))
+
+
+def _started_for(original: Callable[..., int]) -> Callable[..., int]:
+    @functools.wraps(original)
+    def start(function: Callable[..., object], *args: Any) -> int:
+        attempt = _here.attempt
+        if _state is not None and attempt is not None and not _here.apart and callable(function):
+            function = functools.partial(_call_for, attempt, function)
+        return original(function, *args)
+
+    return start
+
+
+def _submitted_for(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def submit(self: ThreadPoolExecutor, function: Callable[..., object], /, *args: Any, **kwargs: Any) -> Any:
+        attempt = _here.attempt
+        if _state is not None and attempt is not None and not _here.apart:
+            function = functools.partial(_call_for, attempt, function)
+        return original(self, function, *args, **kwargs)
+
+    return submit
+
+
+def _call_for(attempt: Attempt, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+    """Call a function on another thread for an attempt, whatever that thread did before."""
+    before, _here.follows = _here.follows, attempt
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _here.follows = before
 
 
 def _run_for(attempt: Attempt, thread: threading.Thread, run: Callable[[], None]) -> None:

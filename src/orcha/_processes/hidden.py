@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 _SHOWS = frozenset(("0", "off", "1", "noaccess"))
@@ -24,7 +25,14 @@ def hidden(mounts: str = "/proc/self/mounts", uid: int | None = None) -> str | N
         name, _, value = option.partition("=")
         if name == "hidepid" and value not in _SHOWS:
             return (
-                f"/proc is mounted with {option}: processes that cannot be traced are seen only as children of what "
-                "runs a command, others may outlive their petition: mount /proc without it, or give the service its gid"
+                f"/proc is mounted with {option}: an attempt's end takes longer, since hidden processes are looked for "
+                "by number, and set-user-ID programs may outlive their petition unseen: mount /proc without it, or "
+                "give the service its gid"
             )
     return None
+
+
+@functools.cache
+def hides_processes() -> bool:
+    """Tell whether /proc hides processes of this process's user from it, as it was at the first call."""
+    return hidden() is not None

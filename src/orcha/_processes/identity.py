@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import time
 from typing import NamedTuple
@@ -15,6 +16,8 @@ from orcha._processes.system import read_small
 
 NO_SUCH_PROCESS = frozenset({errno.ESRCH, errno.ENOENT, errno.EINVAL})
 """What pidfd_open answers for a pid that is gone, or that is a thread's and no process's."""
+UNSEEN = -1
+"""In place of a start time: the process runs, and /proc does not show it to this user (proc(5), hidepid)."""
 
 
 class Identity(NamedTuple):
@@ -30,7 +33,7 @@ class Identity(NamedTuple):
 
     pid: int
     start_time: int
-    """Clock ticks between boot and its start (field 22 of /proc/PID/stat)."""
+    """Clock ticks between boot and its start (field 22 of /proc/PID/stat); UNSEEN where /proc does not show it."""
 
 
 class Stat(NamedTuple):
@@ -91,9 +94,34 @@ def identify(pid: int) -> Identity | None:
 
 
 def is_alive(identity: Identity) -> bool:
-    """Say whether exactly this process still runs; a zombie does not."""
+    """Say whether exactly this process still runs; a zombie does not. An unseen one may be another of its pid."""
+    if identity.start_time == UNSEEN:
+        return runs_unseen(identity.pid)
     stat = read_stat(identity.pid)
     return stat is not None and stat.start_time == identity.start_time and not stat.is_dead
+
+
+def runs_unseen(pid: int) -> bool:
+    """Say whether a process with this pid runs that /proc does not show; raises OSError as :func:`open_pidfd` does."""
+    if read_stat(pid) is not None:
+        return False
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno in NO_SUCH_PROCESS:
+            return False
+        raise
+    try:
+        return not has_ended(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def has_ended(descriptor: int) -> bool:
+    """Say whether the process of a pidfd has ended, reaped or not."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def open_pidfd(identity: Identity) -> int | None:

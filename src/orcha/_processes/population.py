@@ -15,9 +15,10 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from orcha._processes.helpers import helper_pids
-from orcha._processes.identity import Identity, signal_exactly
-from orcha._processes.sweep import Swept, living, sweep
-from orcha._processes.tag import exactly, start_under, supported, tag_children, tag_of, tag_self, tag_tree
+from orcha._processes.hidden import hides_processes
+from orcha._processes.identity import UNSEEN, Identity, signal_exactly
+from orcha._processes.sweep import Swept, living, newest_pid, signal_tagged, sweep
+from orcha._processes.tag import all_of, exactly, start_under, supported, tag_children, tag_of, tag_self, tag_tree
 
 T = TypeVar("T")
 
@@ -27,6 +28,10 @@ class Population(Protocol):
 
     exact: bool
     """Whether no process can escape: tags are in force."""
+
+    def expect(self, ordinal: int) -> None:
+        """Know that an attempt may have processes from now on."""
+        ...
 
     def claim(self, ordinal: int, pid: int) -> list[int]:
         """Count a process and its descendants to an attempt; give the pids.
@@ -76,6 +81,13 @@ class Tagged:
 
     def __init__(self, nonce: int) -> None:
         self.nonce = nonce
+        self._first_pids: dict[int, int] = {}
+        """By ordinal: the pid from which the attempt's processes begin, kept where /proc may hide them."""
+
+    def expect(self, ordinal: int) -> None:
+        """See :class:`Population`."""
+        if hides_processes():
+            self._first_pids.setdefault(ordinal, newest_pid() or os.getpid())
 
     def claim(self, ordinal: int, pid: int) -> list[int]:
         """See :class:`Population`."""
@@ -95,18 +107,22 @@ class Tagged:
 
     def living(self, ordinal: int) -> list[Identity]:
         """See :class:`Population`."""
-        return living(exactly(tag_of(self.nonce, ordinal)))
+        return living(exactly(tag_of(self.nonce, ordinal)), since=self._first_pids.get(ordinal, 0))
 
     def signal(self, identity: Identity, number: int) -> bool:
         """See :class:`Population`."""
+        if identity.start_time == UNSEEN:
+            return signal_tagged(identity.pid, all_of(self.nonce), number)
         return signal_exactly(identity, number)
 
     def sweep(self, ordinal: int, deadline: float = 1.0) -> Swept:
         """See :class:`Population`."""
-        return sweep(exactly(tag_of(self.nonce, ordinal)), deadline=deadline)
+        since = self._first_pids.get(ordinal, 0)
+        return sweep(exactly(tag_of(self.nonce, ordinal)), deadline=deadline, since=since)
 
     def forget(self, ordinal: int) -> None:
-        """Keep nothing: the tags are in the kernel."""
+        """See :class:`Population`; the tags are in the kernel."""
+        self._first_pids.pop(ordinal, None)
 
 
 class Known:
@@ -117,6 +133,9 @@ class Known:
     def __init__(self) -> None:
         self._known: dict[int, dict[int, Any]] = {}
         self._lock = threading.Lock()
+
+    def expect(self, ordinal: int) -> None:
+        """Do nothing: what is not named is not known."""
 
     def claim(self, ordinal: int, pid: int) -> list[int]:
         """See :class:`Population`."""

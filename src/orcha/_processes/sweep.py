@@ -7,6 +7,9 @@ The end is proven, not guessed: Linux hands out pids in turn, and /proc/loadavg 
 from before one empty round to after the next, no process began meanwhile; one that was being made when the first round
 began had a parent that this round saw, or was there to be seen by the second.
 
+Where /proc hides processes (proc(5), hidepid), those that may be meant are looked at by their numbers: prlimit(2) tells
+the tag, and a pidfd whether the process runs, for every process of this user.
+
 In a container whose file system imitates /proc/loadavg, a thread is started instead: its id is the newest pid, and
 those that the sweep itself took are counted out.
 """
@@ -19,7 +22,16 @@ import signal
 import time
 from typing import NamedTuple
 
-from orcha._processes.identity import NO_SUCH_PROCESS, Identity, identify, read_stat
+from orcha._processes.hidden import hides_processes
+from orcha._processes.identity import (
+    NO_SUCH_PROCESS,
+    UNSEEN,
+    Identity,
+    has_ended,
+    identify,
+    read_stat,
+    runs_unseen,
+)
 from orcha._processes.system import read_small
 from orcha._processes.tag import read_tag
 
@@ -32,6 +44,8 @@ EMPTY_ROUNDS = 20
 LONGEST_PAUSE = 0.01
 _MOST_SINCE = 500
 """Pids that are looked at one by one: more take as long as a look at all processes."""
+_MOST_UNSEEN = 1 << 18
+"""Pids that are looked at by number where /proc hides processes: a look takes about 0.2 s."""
 
 
 class Swept(NamedTuple):
@@ -43,12 +57,15 @@ class Swept(NamedTuple):
     """The pids that lived at the deadline; empty means proven clean."""
 
 
-def living(match: range, spare: Collection[int] = ()) -> list[Identity]:
-    """List the processes whose tag matches, as one look finds them; the dead and this process are left out."""
+def living(match: range, spare: Collection[int] = (), *, since: int = 0) -> list[Identity]:
+    """List the processes whose tag matches, as one look finds them; the dead and this process are left out.
+
+    Where /proc hides processes, those with a pid from `since` on are found too.
+    """
     found = []
-    for pid in _all_pids(_Newest()):
+    for pid in _all_pids(_Newest(), since):
         if pid not in spare and read_tag(pid) in match and pid != os.getpid():
-            identity = identify(pid)
+            identity = _identify(pid)
             if identity is not None and identity not in found and _is_process(pid):
                 found.append(identity)
     return found
@@ -62,38 +79,69 @@ def tagged_since(match: range, first: int) -> bool | None:
     """
     begin, own = first, os.getpid()
     for _ in range(EMPTY_ROUNDS):
-        newest = _newest_pid()
+        newest = newest_pid()
         if newest is None or not begin - 1 <= newest < first + _MOST_SINCE:
             return None
         if newest == begin - 1:
             return False
         for pid in range(begin, newest + 1):
-            if pid != own and read_tag(pid) in match and identify(pid) is not None and _is_process(pid):
+            if pid != own and read_tag(pid) in match and _identify(pid) is not None and _is_process(pid):
                 return True
         begin = newest + 1
     return None
 
 
-def sweep(match: range, *, spare: Collection[int] = (), signal: int = signal.SIGKILL, deadline: float = 1.0) -> Swept:
+def signal_tagged(pid: int, match: range, number: int) -> bool:
+    """Send a signal to a process whose tag matches; False where there is none of this pid.
+
+    Raises PermissionError where it is another user's, and OSError where no descriptor is free to hold it by.
+    """
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno in NO_SUCH_PROCESS:
+            return False
+        raise
+    try:
+        if read_tag(pid) not in match or not _runs(pid, descriptor):
+            return False
+        signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def sweep(
+    match: range,
+    *,
+    spare: Collection[int] = (),
+    signal: int = signal.SIGKILL,
+    deadline: float = 1.0,
+    since: int = 0,
+) -> Swept:
     """End every process whose tag matches, and those they start meanwhile, until none is left.
 
     `match` comes from :func:`orcha._processes.tag.exactly`, :func:`~orcha._processes.tag.all_of` or
     :func:`~orcha._processes.tag.attempts_of`; `deadline` is in seconds from now. This process and those in `spare` are
     never touched. Each process is held by a pidfd and its tag is read again before the signal goes, so that a stranger
-    who got the pid lives on. Raises OSError when /proc cannot be read, as where no descriptor is free.
+    who got the pid lives on. `since` is as :func:`living` says. Raises OSError when /proc cannot be read, as where no
+    descriptor is free.
 
     Example::
 
         gone, left = sweep(exactly(tag_of(nonce, ordinal)))
     """
-    return _Sweep(match, frozenset(spare) | {os.getpid()}, signal).run(time.monotonic() + deadline)
+    return _Sweep(match, frozenset(spare) | {os.getpid()}, signal, since).run(time.monotonic() + deadline)
 
 
 class _Sweep:
     """The state of one sweep."""
 
-    def __init__(self, match: range, spare: frozenset[int], number: int) -> None:
+    def __init__(self, match: range, spare: frozenset[int], number: int, since: int) -> None:
         self.match = match
+        self.since = since
         self.spare = spare
         self.number = number
         self.newest = _Newest()
@@ -119,30 +167,18 @@ class _Sweep:
 
     def _round(self) -> set[int]:
         """Signal all that one look finds; give those that lived."""
-        match, spare, pids = self.match, self.spare, _all_pids(self.newest)
+        match, spare, pids = self.match, self.spare, _all_pids(self.newest, self.since)
         return {pid for pid in pids if pid not in spare and read_tag(pid) in match and self._strike(pid)}
 
     def _strike(self, pid: int) -> bool:
         """Signal one process; False when there is none to signal."""
         try:
-            descriptor = os.pidfd_open(pid)
-        except OSError as error:
-            return error.errno not in NO_SUCH_PROCESS  # no free descriptor: it is there, and the next round tries again
-        try:
-            if read_tag(pid) not in self.match:
-                return False
-            stat = read_stat(pid)
-            if stat is None or stat.is_dead:
-                return False
-            signal.pidfd_send_signal(descriptor, self.number)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
+            sent = signal_tagged(pid, self.match, self.number)
+        except OSError:  # another user's, or no descriptor is free: it is there, and the next round tries again
             return True
-        finally:
-            os.close(descriptor)
-        self.signalled.add(pid)
-        return True
+        if sent:
+            self.signalled.add(pid)
+        return sent
 
 
 class _Newest:
@@ -153,7 +189,7 @@ class _Newest:
 
     def pid(self) -> int | None:
         """Give it; None when it cannot be known."""
-        newest = _newest_pid()
+        newest = newest_pid()
         if newest is None and (newest := _pid_of_a_thread()) is not None:
             self._taken += 1
         return newest
@@ -164,12 +200,46 @@ class _Newest:
         return None if newest is None else newest - self._taken
 
 
-def _all_pids(newest: _Newest) -> Iterator[int]:
-    """Give all pids of /proc, ascending, then those around the newest."""
-    yield from sorted(int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 - pathlib starts slowly
+def _all_pids(newest: _Newest, since: int = 0) -> Iterator[int]:
+    """Give all pids of /proc, ascending, then those around the newest, and the hidden ones from `since` on."""
+    shown = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 - pathlib starts slowly
+    yield from shown
     last = newest.pid()
     if last is not None:
         yield from range(last - 1, last + 3)
+        if since and hides_processes():
+            known = frozenset(shown)
+            yield from (pid for pid in _handed_out(since, last) if pid not in known)
+
+
+def _handed_out(since: int, last: int) -> Iterator[int]:
+    """Give the pids from one to another as they are handed out; none where they are too many to look at."""
+    ranges = [range(since, last + 1)] if since <= last else [range(since, _pid_limit()), range(2, last + 1)]
+    if sum(map(len, ranges)) <= _MOST_UNSEEN:
+        for pids in ranges:
+            yield from pids
+
+
+def _pid_limit() -> int:
+    """Read the pid that is never handed out; after it they come round (proc(5))."""
+    try:
+        return int(read_small("/proc/sys/kernel/pid_max"))
+    except (OSError, ValueError):
+        return 1 << 22
+
+
+def _identify(pid: int) -> Identity | None:
+    """Give the identity of the process that has this pid now, also where /proc does not show it."""
+    found = identify(pid)
+    return Identity(pid, UNSEEN) if found is None and hides_processes() and runs_unseen(pid) else found
+
+
+def _runs(pid: int, descriptor: int) -> bool:
+    """Whether the process of a pidfd runs."""
+    stat = read_stat(pid)
+    if stat is None:
+        return hides_processes() and not has_ended(descriptor)
+    return not stat.is_dead
 
 
 def _is_process(pid: int) -> bool:
@@ -181,7 +251,7 @@ def _is_process(pid: int) -> bool:
     return True
 
 
-def _newest_pid() -> int | None:
+def newest_pid() -> int | None:
     """Read the pid handed out last (proc_loadavg(5)); None where another file system imitates that file."""
     try:
         if os.stat("/proc/loadavg").st_dev != os.stat("/proc/self/stat").st_dev:  # noqa: PTH116 - pathlib starts slowly

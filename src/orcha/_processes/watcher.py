@@ -38,19 +38,19 @@ def main(pid: int, start_time: int, nonce: int) -> None:
         poller = select.poll()
         poller.register(descriptor, select.POLLIN)
         poller.poll()
-    _sweep(nonce)
+    _sweep(nonce, pid)
 
 
-def _sweep(nonce: int) -> None:
+def _sweep(nonce: int, since: int) -> None:
     """Kill the attempts' processes, then whatever else carries the nonce."""
     from orcha._processes.sweep import living, sweep
     from orcha._processes.tag import all_of, attempts_of
 
-    sweep(attempts_of(nonce), deadline=LIMIT / 60)
+    sweep(attempts_of(nonce), deadline=LIMIT / 60, since=since)
     until = time.monotonic() + HELPERS_GRACE
-    while living(all_of(nonce)) and time.monotonic() < until:
+    while living(all_of(nonce), since=since) and time.monotonic() < until:
         time.sleep(0.004)
-    sweep(all_of(nonce), deadline=LIMIT)
+    sweep(all_of(nonce), deadline=LIMIT, since=since)
 
 
 if __name__ == "__main__":

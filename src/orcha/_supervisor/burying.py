@@ -48,6 +48,8 @@ class Buried(NamedTuple):
     tag: int = 0
     survivors: tuple[int, ...] = ()
     """What carries the tag and cannot be killed."""
+    pid: int = 0
+    """The shim's own."""
 
 
 def bury(folder: Path, shim: str, report: Callable[[int, str], None], level: int) -> Buried:
@@ -72,7 +74,7 @@ def bury(folder: Path, shim: str, report: Callable[[int, str], None], level: int
     if found is not None and survivors:
         found = found._replace(survivors=survivors)
     tag = tag_of(word.nonce, word.ordinal) if survivors else 0
-    return Buried(shim, (word.seq, word.attempt), found, tag, survivors)
+    return Buried(shim, (word.seq, word.attempt), found, tag, survivors, word.pid)
 
 
 def _found(word: boxes.Box, shim: str, failure: str, *, same_boot: bool) -> Found:
@@ -118,7 +120,7 @@ def sweep_unboxed(leader: int, started: float) -> bool:
     tag = read_tag(leader)
     if not ordinal_of(tag) or not _was_started(leader, started):
         return False
-    sweep(exactly(tag), deadline=_DEADLINE)
+    sweep(exactly(tag), deadline=_DEADLINE, since=leader)
     return True
 
 
@@ -137,7 +139,7 @@ def forget(folder: Path, shim: str) -> None:
 
 def _kill(word: boxes.Box, shim: str, report: Callable[[int, str], None], level: int) -> tuple[int, ...]:
     try:
-        swept = sweep(exactly(tag_of(word.nonce, word.ordinal)), deadline=_DEADLINE)
+        swept = sweep(exactly(tag_of(word.nonce, word.ordinal)), deadline=_DEADLINE, since=word.pid)
     except OSError as error:
         report(level, f"what shim {shim} left could not be looked for: {error}")
         return ()
@@ -205,7 +207,7 @@ class Burials:
         left = buried.survivors
         while left and not self._closed.wait(LOOKS):
             try:
-                left = sweep(exactly(buried.tag), deadline=0.1).survivors
+                left = sweep(exactly(buried.tag), deadline=0.1, since=buried.pid).survivors
             except OSError:  # no descriptor is free: the next look may have one
                 continue
         if buried.survivors and not left:

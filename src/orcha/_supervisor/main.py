@@ -185,7 +185,7 @@ class Supervisor:
                 return
             ordinal = self._shims.pop(pid, None)
             if status and ordinal is not None:
-                sweep(exactly(tag_of(self._nonce, ordinal)), deadline=1.0)
+                sweep(exactly(tag_of(self._nonce, ordinal)), deadline=1.0, since=pid)
 
 
 def _received(connection: socket.socket) -> bytes:

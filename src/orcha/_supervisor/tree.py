@@ -9,7 +9,8 @@ import os
 import signal
 from typing import NamedTuple
 
-from orcha._processes.identity import NO_SUCH_PROCESS, read_stat
+from orcha._processes.hidden import hides_processes
+from orcha._processes.identity import NO_SUCH_PROCESS, has_ended, read_stat
 from orcha._processes.sweep import living, sweep, tagged_since
 from orcha._processes.tag import children_of, exactly, read_tag, untag
 
@@ -54,7 +55,8 @@ class Tree:
         """
         found = list(self.living())
         known = {child.pid for child in found}
-        return found + [Child(one.pid, 0) for one in living(exactly(self._tag)) if one.pid not in known]
+        tagged = living(exactly(self._tag), since=self._own)
+        return found + [Child(one.pid, 0) for one in tagged if one.pid not in known]
 
     def are_others(self, first: int, since: float) -> bool:
         """Tell whether something of the attempt lives that is no child of this process, which has none.
@@ -66,7 +68,7 @@ class Tree:
             found = tagged_since(exactly(self._tag), first)
             if found is not None:
                 return found
-        return bool(living(exactly(self._tag)))
+        return bool(living(exactly(self._tag), since=self._own))
 
     def let_go(self) -> None:
         """Take the tag off all there are, so that nobody ends them for it."""
@@ -93,14 +95,17 @@ class Tree:
 
     def sweep(self, seconds: float) -> None:
         """Kill everything that carries the tag, those too that are started as fast as others die."""
-        sweep(exactly(self._tag), deadline=seconds)
+        sweep(exactly(self._tag), deadline=seconds, since=self._own)
 
-    def _is_hidden(self, child: Child) -> bool:
-        """Tell whether this is a child that lives and that /proc does not show (proc(5), hidepid)."""
-        if child.parent != self._own:
+    def _is_hidden(self, child: Child, descriptor: int) -> bool:
+        """Tell whether a process of the attempt lives, held by a pidfd, that /proc does not show (proc(5), hidepid)."""
+        if not hides_processes() or has_ended(descriptor):
             return False
+        return read_tag(child.pid) == self._tag or self._is_own_child(child.pid)
+
+    def _is_own_child(self, pid: int) -> bool:
         try:
-            return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+            return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
         except ChildProcessError:
             return False
 
@@ -114,7 +119,7 @@ class Tree:
             raise
         try:
             stat = read_stat(child.pid)
-            if stat is None and not self._is_hidden(child):
+            if stat is None and not self._is_hidden(child, descriptor):
                 return False
             if stat is not None and stat.is_dead:
                 return False

@@ -365,7 +365,7 @@ class _Parts:
         self.engine.commands.close()
         attempts.uninstall()
         end_multiprocessing_children()
-        sweep(attempts_of(self._nonce), spare=helper_pids())
+        sweep(attempts_of(self._nonce), spare=helper_pids(), since=os.getpid())
         self._watcher.stop()
         try:
             self.store.close()
