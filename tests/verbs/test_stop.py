@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
 
 import pytest
 
+from orcha._processes.identity import read_stat
 from orcha.interfaces import Message
 from support.commands import COMMANDS, everything, run
 from support.terminals import OnTerminal
@@ -117,3 +119,42 @@ def test_elsewhere_it_says_nothing(served, connect, tmp_path):
     assert (stopped.returncode, stopped.stdout, stopped.stderr) == (0, "", "")
     assert served.wait_for_end() == 0
     served.start()
+
+
+def descendants(pid):
+    """Give a process and all that it has started, as the control group of a systemd unit has them."""
+    found, waiting = [], [pid]
+    while waiting:
+        found.append(waiting.pop())
+        for task in Path(f"/proc/{found[-1]}/task").iterdir():
+            waiting += map(int, (task / "children").read_text().split())
+    return sorted(found)
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["parents first", "children first"])
+def test_a_sigterm_to_each_process_ends_the_service_and_those_commands_that_it_ends(served, connect, tmp_path, order):
+    client = connect(served)
+    script = f"trap '' TERM; echo before; while [ ! -e {tmp_path}/end ]; do sleep 0.02; done; echo after; exit 3"
+    shielded = run(client, "shielded", "sh", "-c", script)
+    plain = run(client, "plain", "sh", "-c", "echo before; exec sleep 600")
+    pids = {}
+    for queue, name in ((shielded, "shielded"), (plain, "plain")):
+        assert queue.get() == (1, b"before\n")
+        pids[name] = wait_until_runs(client, name)["attempts"][-1]["pid"]
+    shims = {name: read_stat(pid).parent for name, pid in pids.items()}
+    assert len(set(shims.values()) - {served.pid}) == 2
+    meant = descendants(served.pid)
+    assert {*pids.values(), *shims.values()} <= set(meant)
+    for pid in meant[::order]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    assert served.wait_for_end() == 0
+    wait_for(lambda: not lives(pids["plain"]), what="the end of the command that SIGTERM ends")
+    assert lives(pids["shielded"])
+    assert lives(shims["shielded"])
+    served.start()
+    assert everything(plain) == (b"", b"", [], 128 + signal.SIGTERM)
+    (tmp_path / "end").touch()
+    out, err, lines, code = everything(shielded)
+    assert (out, err, lines, code) == (b"after\n", b"", [], 3)
+    assert len(client.manager.client.decode(client.manager.client.show("shielded").value)["attempts"]) == 1
