@@ -134,7 +134,7 @@ def test_the_first_ones_come_forward_once_as_long_as_they_go(lines):
 
 
 def test_what_is_of_no_use_any_more_is_dropped(lines, gone, monkeypatch):
-    monkeypatch.setattr(lines_module, "MANY", 4)
+    monkeypatch.setattr(lines_module, "ENTRIES_BEFORE_PRUNING", 4)
     lines.__init__(lambda waiter: waiter.place not in gone)
     wait(lines, FIRST, gpu=1, ram=1)
     for seq in range(2, 5):
@@ -153,7 +153,7 @@ def test_those_before_a_place_are_counted_as_the_caller_says_and_all_of_them_whe
     for place in places:
         wait(lines, place, gpu=1)
     assert lines.before(places[3], "gpu", lambda waiter: waiter.place != places[0]) == 2
-    monkeypatch.setattr(lines_module, "COUNTED", 2)
+    monkeypatch.setattr(lines_module, "MOST_COUNTED", 2)
     assert lines.before(places[3], "gpu", lambda _: False) == 3
 
 

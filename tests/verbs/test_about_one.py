@@ -78,7 +78,7 @@ def test_its_user_and_owners_may(asked, verb, who):
 def test_what_concerns_all_is_for_owners(asked, verb, who):
     kind, *arguments = FOR_OWNERS[verb]
     assert asked.ask(getattr(asked, who), kind, *arguments).verdict == Verdict.DENIED
-    assert (asked.engine.paused, asked.engine.groups.paused, asked.engine.draining) == (False, set(), None)
+    assert (asked.engine.paused, asked.engine.admission.paused, asked.engine.draining) == (False, set(), None)
     assert asked.ask(asked.owner, kind, *arguments).verdict == Verdict.OK
 
 

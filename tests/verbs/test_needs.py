@@ -227,9 +227,9 @@ def test_thousands_that_are_held_back_are_asked_no_more_and_hide_nobody(asked, m
     asked.submit_all(asked.user, [(f"held {number}", {"needs": {"gpu": 1}}) for number in range(1500)])
     settled(asked, 1500)
     count = itertools.count()
-    resources = asked.engine.groups.resources
-    ask = resources.why_not
-    monkeypatch.setattr(resources, "why_not", lambda *which: (next(count), ask(*which))[1])
+    resources = asked.engine.admission.resources
+    ask = resources.blocked_by
+    monkeypatch.setattr(resources, "blocked_by", lambda *which: (next(count), ask(*which))[1])
     for number in range(20):
         asked.submit(asked.user, f"beside {number}", needs={"ram": 1} if number % 2 else {})
     assert asked.state("beside 4") == "running"

@@ -112,7 +112,7 @@ def test_a_python_action_that_runs_cannot_be_paused(asked):
     asked.wait_for("a", "running")
     reply = asked.ask(asked.user, Pause, "a")
     assert (reply.verdict, "cannot be stopped" in reply.reason) == (Verdict.REFUSED, True)
-    assert asked.engine.groups.paused == set()
+    assert asked.engine.admission.paused == set()
 
 
 def test_no_more_of_a_group_run_than_it_has_slots():

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from orcha._core.record import Key
 
-MANY = 10_000
+ENTRIES_BEFORE_PRUNING = 10_000
 """Entries after which those are dropped that are of no use any more."""
-COUNTED = 1_000
+MOST_COUNTED = 1_000
 """Entries before one's own that are looked at to tell how many are before it; of a longer line all are counted."""
 
 
@@ -55,7 +55,7 @@ class Lines:
         self._waits = waits
         self._lines: dict[str, list[Key]] = {}
         self._entered = 0
-        self._prune_at = MANY
+        self._prune_at = ENTRIES_BEFORE_PRUNING
 
     def names(self) -> list[str]:
         """Give the resources for which somebody waits."""
@@ -108,7 +108,7 @@ class Lines:
         """Give how many that count stand in a line before this place."""
         line = self._lines.get(name, [])
         at = bisect_left(line, place)
-        if at > COUNTED:
+        if at > MOST_COUNTED:
             return at
         standing = (self._standing(each, name) for each in line[:at])
         return sum(1 for waiter in standing if waiter is not None and counts(waiter))
@@ -138,7 +138,7 @@ class Lines:
         for line in self._lines.values():
             line.sort()
         self._entered = 0
-        self._prune_at = max(MANY, len(self.waiters))
+        self._prune_at = max(ENTRIES_BEFORE_PRUNING, len(self.waiters))
 
 
 __all__ = ["Lines", "Waiter"]

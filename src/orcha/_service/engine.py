@@ -13,6 +13,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from orcha._core.admission import Admission
 from orcha._core.granted import GrantedSlots
 from orcha._core.machine import Machine
 from orcha._core.record import Record
@@ -27,8 +28,8 @@ from orcha._service.execution.action_threads import ActionPool, Run
 from orcha._service.execution.attempt_ending import Ending
 from orcha._service.execution.command_runner import CommandRunner
 from orcha._service.execution.standard_input import StandardInput
+from orcha._service.hooks.admitting import Admitting
 from orcha._service.hooks.exclusive_keys import Once
-from orcha._service.hooks.groups import Groups
 from orcha._service.hooks.managers import Managers, Served
 from orcha._service.hooks.visits import Visits
 from orcha._service.lifecycle.retention import Retention
@@ -108,7 +109,8 @@ class Engine:
         self.channels = ChannelBook(store, log, self.reply_frame, self.report, self._later)
         self.actions = ActionPool(self._action_ended, self.end_with)
         self.paused = False
-        self.groups = Groups(self)
+        self.admission = Admission(self.machine, resources=settings.resources, lock=threading.Lock())
+        self.admitting = Admitting(self)
         self.once = Once(self)
         self.statistics = Statistics(time.time(), time.monotonic())
         self.visits = Visits(self)

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orcha._core.admission import petition_name
 from orcha._core.commanding import End
 from orcha._core.reasons import RestingUntil
 from orcha._core.record import Phase
@@ -24,7 +25,6 @@ from orcha._protocol.messages import Kind
 from orcha._service.channels import output_pieces as spans
 from orcha._service.execution import command_attempt as attempts
 from orcha._service.execution.output_patterns import Matching
-from orcha._service.hooks.groups import petition_name
 from orcha._service.lifecycle.stored_records import record_of
 from orcha._service.reports.explanations import explain, outlived
 from orcha._supervisor.contract import (
@@ -528,7 +528,7 @@ class CommandRunner:
 
     def stand_still(self, record: Record) -> None:
         """Stop every process of a running command whose petition is paused: while it started that came too early."""
-        if petition_name(record.seq) in self._engine.groups.paused:
+        if petition_name(record.seq) in self._engine.admission.paused:
             self.signal(record, signal.SIGSTOP)
 
     def write(self, record: Record, offset: int, data: bytes) -> None:

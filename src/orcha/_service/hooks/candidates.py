@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from orcha._core.asking import Asking
 from orcha._core.choose import PATIENCE, Answer
 from orcha._service.hooks.managers import OURS
-from orcha._service.lifecycle.stored_records import record_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,7 +64,7 @@ class Candidates:
 
     def note(self, visit: Visit) -> None:
         """Learn from a visit of those that wait, whose results are in."""
-        self._engine.groups.resources.note()
+        self._engine.admission.resources.note_left()
         self._note_polled(visit)
         self.more = len(visit.waiting) >= self.heads and visit.noes < PATIENCE
         if visit.waiting:
@@ -80,7 +79,7 @@ class Candidates:
         if self._engine.draining is not None or self._engine.paused:
             self._poll_due = False
             return [], [], False
-        self._engine.groups.look()
+        self._engine.admitting.unpark()
         if not machine.waiting:
             self._poll_due = False
             return [], [], False
@@ -134,10 +133,10 @@ class Candidates:
 
     def _opaque(self, keys: Iterable[Key]) -> Iterator[Record]:
         """Give those of them that wait for a plugin's condition, as far as is known."""
-        records, once = self._engine.machine.records, self._engine.once
+        records, replaces = self._engine.machine.records, self._engine.admission.keys.replaces
         for key in keys:
             record = records.get(key[1])
-            if record is not None and record.manager not in OURS and (record.once is None or not once.waits(record)):
+            if record is not None and record.manager not in OURS and (record.once is None or not replaces(record)):
                 yield record
 
     def _note_polled(self, visit: Visit) -> None:
@@ -189,9 +188,7 @@ class Candidates:
         machine.unload(machine.waiting.spill())
         if not machine.waiting.wants_refill():
             return
-        keys = machine.waiting.refill()
-        for row in self._engine.store.rows([key[1] for key in keys]):
-            machine.load(record_of(row))
+        self._engine.admitting.load_records(machine.waiting.refill())
 
 
 def _after(key: Key) -> Key:

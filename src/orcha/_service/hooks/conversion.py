@@ -21,7 +21,7 @@ from orcha.interfaces.petition import Petition
 from orcha.interfaces.policy import Policy
 
 if TYPE_CHECKING:
-    from orcha._core.reasons import Reason
+    from orcha._core.admission import Admission
     from orcha._core.record import Record
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
@@ -53,7 +53,7 @@ def convert(record: Record, manager: Any, port: Any, *, fresh: bool) -> str | No
         is_command = isinstance(petition, CommandPetition)
         policy = _checked_policy(record, petition)
         if fresh and policy is not None and (policy.needs or policy.group is not None):
-            _check_policy(policy, port.groups)
+            _check_policy(policy, port.admission)
         retry = retry_of(petition, policy) if is_command or policy is not None else None
     except StaleCall:
         raise
@@ -117,10 +117,8 @@ def _checked_policy(record: Record, petition: Petition) -> Policy | None:
     return policy
 
 
-def _check_policy(policy: Policy, groups: Any) -> None:
-    refusal: Reason | None = groups.resources.refusal(policy.needs) if policy.needs else None
-    if refusal is None and policy.group is not None:
-        refusal = groups.refusal(policy.group)
+def _check_policy(policy: Policy, admission: Admission) -> None:
+    refusal = admission.refusal(policy.group, policy.needs)
     if refusal is not None:
         raise _NotConverted(refusal.text())
 

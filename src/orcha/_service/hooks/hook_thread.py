@@ -363,12 +363,10 @@ class Hooks:
 
     def _answer(self, visit: Visit, record: Record) -> tuple[Answer, Reason | None, str | None]:
         """Give what a condition says, the reason of a no, and what went wrong."""
-        groups = self._port.groups
-        if record.group is not None or record.needs or record.once is not None or groups.paused:
-            held: Reason | None = groups.why_not(record)
-            if held is not None:
-                record.asked = None
-                return _NO, held, None
+        blocked: Reason | None = self._port.admission.blocked_by(record)
+        if blocked is not None:
+            record.asked = None
+            return _NO, blocked, None
         record.asked = None if record.manager in OURS else visit.since
         try:
             why = _asked(visit, record)

@@ -242,7 +242,7 @@ class Visits:
                 machine.break_(result.record, result.error or "its condition broke")
             else:
                 self._blocked(result.record, result.why)
-                self._engine.groups.after_no(result.record)
+                self._engine.admitting.park(result.record)
         if yes:
             machine.start_all(yes)
         return bool(yes)
@@ -256,7 +256,7 @@ class Visits:
             return
         start = result is not None and result.answer is _YES
         held = engine.draining is not None or engine.paused or record.cancellation is not None
-        replaces = start and engine.once.waits(record)
+        replaces = start and engine.admission.keys.replaces(record)
         if start and (held or replaces):
             start = False
             engine.granted.give_back(record)
@@ -270,7 +270,7 @@ class Visits:
         if record.state is _QUEUED and record.queue_timeout is not None:
             engine.ending.limit_wait(record)
         if result is not None and not start:
-            engine.groups.after_no(record)
+            engine.admitting.park(record)
 
     def _not_converted(self, record: Record, reason: str) -> None:
         machine = self._engine.machine

@@ -32,8 +32,7 @@ def recover_all(engine: Engine) -> None:
     """Bring every petition of its managers to a known place, in one transaction; then load what waits."""
     machine = engine.machine
     machine.now, machine.steady = time.time(), time.monotonic()
-    engine.groups.load()
-    engine.once.load()
+    engine.admitting.load()
     recovery = _Recovery(engine)
     for name in engine.managers.names:
         recovery.take(engine.store.unfinished(name))

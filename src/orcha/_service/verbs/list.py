@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from orcha._core.admission import ALL, is_petition_name
 from orcha._core.reasons import EverythingPaused, HeldAfterInterruption, InOrder, ManagerNotServed, ServiceStops
 from orcha._core.record import Phase, Record
 from orcha._core.retrying import is_decided
 from orcha._core.state import State
 from orcha._protocol.messages import List, Reply, Rows, Verdict
-from orcha._service.hooks.groups import ALL, petition_name
 from orcha._service.reports.command_text import listed
 from orcha._service.reports.explanations import cleaned, outlived
 from orcha._service.reports.state_names import BEGUN, word
@@ -42,7 +42,7 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
 
 def paused(engine: Engine, peer: Peer) -> list[str]:
     """Give what more than one petition waits for: `all` where everything is paused, and for owners each group."""
-    names = sorted(cleaned(name) for name in engine.groups.paused if not name.startswith(petition_name("")))
+    names = sorted(cleaned(name) for name in engine.admission.paused if not is_petition_name(name))
     return names[:MOST_PAUSED] if peer.role == "owner" else [name for name in names if name == ALL]
 
 
@@ -106,7 +106,7 @@ def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str |
         "why": why,
         "asked_ago": asked,
         "group": group,
-        "paused": engine.groups.holds(row.seq, group, row.state),
+        "paused": engine.admission.is_paused(row.seq, group, row.state),
         "command": command,
         "label": label,
     }
@@ -138,8 +138,7 @@ def reason_of(engine: Engine, row: Row, group: str | None) -> Reason | None:
         return None
     if record is not None and record.state is State.HELD:
         return HeldAfterInterruption()
-    held = _everything_waits(engine) or engine.groups.held_by(row.seq, group)
-    held = held or engine.groups.resources.held_by(row.seq)
+    held = _everything_waits(engine) or engine.admission.held_by(row.seq, group)
     if held is None and record is not None and record.why is not None:
         return record.why
     return held or _in_order(engine, record)

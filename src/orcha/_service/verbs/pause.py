@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+from orcha._core.admission import ALL, group_name, petition_name
 from orcha._core.state import State
 from orcha._protocol.messages import Pause, Reply, Resume, Verdict
-from orcha._service.hooks.groups import ALL, group_name, petition_name
 from orcha._service.reports.state_names import state_of
 from orcha._service.verbs.petition_lookup import find, is_owner, refuse
 from orcha.interfaces.policy import LONGEST_NAME, is_name
@@ -31,14 +31,14 @@ def resume(engine: Engine, peer: Peer, message: Resume) -> None:
 
 
 def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool) -> None:
-    change = engine.groups.pause if paused else engine.groups.resume
+    change = engine.admitting.pause if paused else engine.admitting.resume
     if message.id is None and message.seq is None:
         what = "everything" if message.group is None else "a group"
         if message.group is not None and not is_name(message.group):
             unnamed = f"a group has a name of 1 to {LONGEST_NAME} characters"
             refuse(engine, peer, message.request, Verdict.REFUSED, unnamed)
         elif is_owner(engine, peer, message.request, f"{'pause' if paused else 'resume'} {what}"):
-            refusal = None if message.group is None else engine.groups.refusal(message.group)
+            refusal = None if message.group is None else engine.admission.unknown(message.group)
             if refusal is not None:
                 refuse(engine, peer, message.request, Verdict.UNKNOWN, refusal.text())
                 return

@@ -49,7 +49,7 @@ def describe(engine: Engine, found: Found) -> dict[str, Any]:
     group = engine.store.groups([row.seq]).get(row.seq)
     return describe_row(engine, row, group) | {
         "channel": row.channel,
-        "place": engine.groups.before(record, group) if record is not None and waits else None,
+        "place": engine.admission.before(record, group) if record is not None and waits else None,
         "on_interrupt": row.on_interrupt.name.lower(),
         "needs": engine.store.needs([row.seq]).get(row.seq),
         "timeout": record.timeout if record is not None else None,

@@ -1,0 +1,258 @@
+"""Whether what a petition declares lets it start now: pauses, its key, the slots of its group, and what it needs.
+
+A petition's own condition is asked only where nothing of this blocks it. What blocks a petition here is known to the
+service at every moment, so the petition is parked in a lot named after that, is asked no more, and hides nobody, until
+that is gone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from orcha._core.once import OnceKeys
+from orcha._core.reasons import GroupFull, GroupPaused, GroupUnknown, PetitionPaused, ReplacesAnother
+from orcha._core.resources import Resources
+from orcha._core.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
+
+    from orcha._core.machine import Machine
+    from orcha._core.reasons import Reason
+    from orcha._core.record import Key, Record
+
+ALL = "all"
+"""The name under which the pause of the whole service is kept."""
+_GROUP = "group:"
+_PETITION = "petition:"
+UNPARKED_AT_ONCE = 1_000
+"""Petitions that leave a lot in one batch when a pause ends: a million may wait there."""
+LOOKED_AT = 1_000
+"""Ready petitions that are looked at for others of the same group, to tell how many are before one."""
+
+
+def group_name(group: str) -> str:
+    """Give the name under which the pause of a group is kept, and of its lot."""
+    return f"{_GROUP}{group}"
+
+
+def petition_name(seq: int) -> str:
+    """Give the name under which the pause of a petition is kept, and of its lot."""
+    return f"{_PETITION}{seq}"
+
+
+def is_petition_name(name: str) -> bool:
+    """Tell whether a pause holds back one petition alone."""
+    return name.startswith(_PETITION)
+
+
+class GroupUse(NamedTuple):
+    """What people are told of one group."""
+
+    group: str
+    slots: int | None
+    running: int
+    waiting: int
+    paused: bool
+
+
+class Admission:
+    """Pauses, groups, keys and resources, over the petitions there are and the book of granted slots.
+
+    The hook thread asks `blocked_by`; all else is the engine's.
+    """
+
+    def __init__(
+        self,
+        petitions: Machine,
+        *,
+        resources: Mapping[str, int] | None = None,
+        lock: AbstractContextManager[object] | None = None,
+    ) -> None:
+        """Pause nothing, and know no group; there is so much of each of the `resources`."""
+        self._petitions = petitions
+        self.groups: Mapping[str, int | None] = {}
+        """How many petitions of each group may run at once; None for any number."""
+        self.paused: frozenset[str] = frozenset()
+        """What is paused: `all`, `group:<name>`, `petition:<seq>`."""
+        self.keys = OnceKeys(petitions.granted)
+        self.resources = Resources(petitions, resources or {}, self._is_paused, lock)
+        self._opening: set[str] = set()
+        """Lots whose pause has ended."""
+        self._seen_version = -1
+
+    def load(self, paused: Iterable[str], groups: Mapping[str, int | None]) -> None:
+        """Take over what is paused, and which groups there are."""
+        self.paused = frozenset(paused)
+        self.groups = groups
+
+    # --- may it start? ------------------------------------------------------------------------------------------
+
+    def refusal(self, group: str | None, needs: Mapping[str, int] | None) -> Reason | None:
+        """Give why a petition that declares this can never start, if that is so."""
+        never = self.resources.refusal(needs) if needs else None
+        return self.unknown(group) if never is None and group is not None else never
+
+    def unknown(self, group: str) -> GroupUnknown | None:
+        """Give why nothing of a group can start, where there is no such group."""
+        known = group in self.groups or group_name(group) in self.paused
+        return None if known else GroupUnknown.among(group, self.groups)
+
+    def blocked_by(self, record: Record) -> Reason | None:
+        """Give why a petition may not start, whatever its condition says; None where its condition decides."""
+        if record.group is None and not record.needs and record.once is None and not self.paused:
+            return None
+        blocked = self._before_needs(record)
+        if blocked is None and record.needs:
+            return self.resources.blocked_by(record.place, record.needs, record.group)
+        return blocked
+
+    def _before_needs(self, record: Record) -> Reason | None:
+        if record.once is not None and self.keys.replaces(record):
+            return ReplacesAnother()
+        return self._paused_by(record.seq, record.group) or self._group_blocks(record.group)
+
+    def held_by(self, seq: int, group: str | None) -> Reason | None:
+        """Give what holds back a petition now, whose record need not be in memory: it enters no line for that."""
+        return self._paused_by(seq, group) or self._group_blocks(group) or self.resources.held_by(seq)
+
+    def _paused_by(self, seq: int, group: str | None) -> Reason | None:
+        paused = self.paused
+        if not paused:
+            return None
+        if petition_name(seq) in paused:
+            return PetitionPaused()
+        return GroupPaused(group) if group is not None and group_name(group) in paused else None
+
+    def _is_paused(self, seq: int, group: str | None) -> bool:
+        return self._paused_by(seq, group) is not None
+
+    def _group_blocks(self, group: str | None) -> Reason | None:
+        if group is None:
+            return None
+        if group not in self.groups:
+            return self.unknown(group)
+        slots = self.groups[group]
+        if slots is None or self._petitions.granted.in_group(group) < slots:
+            return None
+        return GroupFull(group, slots)
+
+    # --- lots ---------------------------------------------------------------------------------------------------
+
+    def park(self, record: Record) -> list[Key]:
+        """Park a petition that may not start, where something of this blocks it.
+
+        Where its own condition said no, another one of its group may go instead. Given are the keys of those whose
+        records are to be loaded.
+        """
+        petitions = self._petitions
+        name = petition_name(record.seq)
+        freed: list[Key] = []
+        if name in self.paused:
+            petitions.park(record, name)
+        elif record.group is not None:
+            name = group_name(record.group)
+            if self._before_needs(record) is not None:
+                petitions.park(record, name)
+            elif petitions.waiting.parked_in(name):
+                freed = petitions.unpark(name, 1)
+        if record.needs:
+            self.resources.park(record)
+        return freed
+
+    def unpark(self) -> list[Key]:
+        """Let as many wait with the others again as there are slots and resources for; called often.
+
+        Given are the keys of those whose records are to be loaded.
+        """
+        petitions = self._petitions
+        if not petitions.waiting.parked or petitions.version == self._seen_version:
+            return []
+        unloaded = self.resources.unpark()
+        for group, slots in self.groups.items():
+            name = group_name(group)
+            if slots is None or name in self.paused or not petitions.waiting.parked_in(name):
+                continue
+            free = slots - petitions.granted.in_group(group)
+            if free > 0:
+                unloaded += petitions.unpark(name, free)
+        self._seen_version = petitions.version
+        return unloaded
+
+    # --- decisions of people ------------------------------------------------------------------------------------
+
+    def pause(self, name: str) -> None:
+        """Hold back what this names, from now on, also after a restart of the service."""
+        self.paused |= {name}
+        self._note_pause(name, paused=True)
+
+    def resume(self, name: str) -> None:
+        """Hold it back no more; `unpark_resumed` lets go what waits in its lot."""
+        self.paused -= {name}
+        self._note_pause(name, paused=False)
+        if name != ALL:
+            self._opening.add(name)
+
+    def _note_pause(self, name: str, *, paused: bool) -> None:
+        self._petitions.changes.pauses[name] = paused
+        self._petitions.version += 1
+
+    def unpark_resumed(self) -> tuple[list[Key], bool]:
+        """Let a part of what goes on wait with the others again; tell whether there is more.
+
+        Given are the keys of those whose records are to be loaded.
+        """
+        unloaded = []
+        for name in list(self._opening):
+            unloaded += self._petitions.unpark(name, UNPARKED_AT_ONCE)
+            if name in self.paused or not self._petitions.waiting.parked_in(name):
+                self._opening.discard(name)
+        return unloaded, bool(self._opening)
+
+    # --- for people ---------------------------------------------------------------------------------------------
+
+    def before(self, record: Record, group: str | None) -> int | None:
+        """Give how many wait for the same as a petition and come before it; None where nobody has to go first."""
+        waiting = self._petitions.waiting
+        lot = waiting.lot_of(record.place)
+        if petition_name(record.seq) in self.paused:
+            return None
+        if lot is None or group is None or lot != group_name(group):
+            in_line = self.resources.before(record.seq)
+            never = in_line is None and self.resources.is_lot(lot)
+            return waiting.place(record.place) if in_line is None and not never else in_line
+        records = self._petitions.records
+        others = (records.get(key[1]) for key in waiting.before(record.place, LOOKED_AT))
+        return waiting.place(record.place) + sum(1 for each in others if each is not None and each.group == group)
+
+    def is_paused(self, seq: int, group: str | None, state: State) -> bool:
+        """Tell whether a petition is paused, or what it waits with is: its group, or everything.
+
+        A pause of more than one petition starts nothing more, and what runs goes on.
+        """
+        if state in (State.CANCELLING, State.ENDED):
+            return False
+        names = {petition_name(seq)}
+        if state in (State.QUEUED, State.HELD):
+            names |= {ALL} if group is None else {ALL, group_name(group)}
+        return not self.paused.isdisjoint(names)
+
+    def groups_in_use(self) -> list[GroupUse]:
+        """Give each group that has slots, is paused, or of which something runs or is held back."""
+        granted, waiting = self._petitions.granted, self._petitions.waiting
+        paused = {name.removeprefix(_GROUP) for name in self.paused if name.startswith(_GROUP)}
+        parked = {name.removeprefix(_GROUP) for name in waiting.lots() if name.startswith(_GROUP)}
+        return [
+            GroupUse(
+                group,
+                self.groups.get(group),
+                granted.in_group(group),
+                waiting.parked_in(group_name(group)),
+                group in paused,
+            )
+            for group in sorted({*self.groups, *paused, *parked, *granted.groups()})
+        ]
+
+
+__all__ = ["ALL", "Admission", "GroupUse", "group_name", "is_petition_name", "petition_name"]

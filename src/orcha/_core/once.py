@@ -1,0 +1,63 @@
+"""Keys of which one petition waits or runs at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from orcha._core.granted import GrantedSlots
+    from orcha._core.record import Record
+
+    OnceKey = tuple[str, str, str]
+    """Manager, owner, and the key they chose: nobody meets another's keys."""
+
+MOST_KEYS = 10_000
+"""Keys beyond which those of ended petitions are dropped."""
+
+
+class OnceKeys:
+    """Which petition has which key, and which petitions have to wait for the one that they replace.
+
+    The hook thread asks `replaces`; all else is the engine's.
+    """
+
+    def __init__(self, granted: GrantedSlots) -> None:
+        """Know no key; `granted` tells what still runs."""
+        self._granted = granted
+        self._holders: dict[OnceKey, int] = {}
+        self._replaced: dict[int, tuple[str, int]] = {}
+        """str(id) and sequence of what a petition replaces, by its own sequence."""
+        self._prune_at = MOST_KEYS
+
+    def load(self, kept: Iterable[tuple[int, str, str, str]]) -> None:
+        """Take over the keys of petitions that are kept and have not ended: sequence, manager, owner, key."""
+        self._holders = {(manager, owner, key): seq for seq, manager, owner, key in kept}
+
+    def holder(self, key: OnceKey) -> int | None:
+        """Give the sequence of the petition that took this key last; it may have ended."""
+        return self._holders.get(key)
+
+    def take(self, record: Record, holder: Record | None, is_live: Callable[[OnceKey], bool]) -> None:
+        """Give a petition its key, instead of a live `holder`, for whose end it waits then."""
+        assert record.once is not None
+        if holder is not None:
+            self._replaced[record.seq] = (holder.key, holder.seq)
+        self._holders[record.manager, record.owner, record.once] = record.seq
+        if len(self._holders) > self._prune_at:
+            self._holders = {key: seq for key, seq in self._holders.items() if is_live(key)}
+            self._prune_at = max(MOST_KEYS, 2 * len(self._holders))
+
+    def replaces(self, record: Record) -> bool:
+        """Tell whether something of the petition that this one replaces is still there."""
+        replaced = self._replaced.get(record.seq)
+        if replaced is None:
+            return False
+        if self._granted.holds(*replaced):
+            return True
+        self._replaced.pop(record.seq, None)
+        return False
+
+
+__all__ = ["MOST_KEYS", "OnceKeys"]

@@ -1,0 +1,210 @@
+"""Resources: how much the service has of each, and which petitions wait for how much.
+
+A petition that waits for a resource is parked in the resource's lot, where it costs nothing until it can go. Petitions
+that come later may not take what it waits for, so that small ones never starve a large one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, NamedTuple
+
+from orcha._core.lines import Lines, Waiter
+from orcha._core.needs import beyond, lacking
+from orcha._core.reasons import BehindAnother, NeedsShort, NeverEnough
+from orcha._core.record import Phase, Record
+from orcha._core.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    from orcha._core.machine import Machine
+    from orcha._core.reasons import Reason
+    from orcha._core.record import Key
+
+_LOT = "resource:"
+
+
+def resource_lot(resource: str) -> str:
+    """Give the name of a resource's lot."""
+    return f"{_LOT}{resource}"
+
+
+class ResourceUse(NamedTuple):
+    """What people are told of one resource."""
+
+    resource: str
+    capacity: int
+    held: int
+    waiting: int
+
+
+class Resources:
+    """The capacities, and the lines of the petitions that wait.
+
+    The hook thread asks `blocked_by`, which puts a petition into lines; all else is the engine's. A lock keeps the two
+    apart.
+    """
+
+    def __init__(
+        self,
+        petitions: Machine,
+        capacities: Mapping[str, int],
+        is_paused: Callable[[int, str | None], bool],
+        lock: AbstractContextManager[object] | None = None,
+    ) -> None:
+        """Have nobody wait; `is_paused` tells of a sequence and a group whether people hold the petition back."""
+        self._petitions = petitions
+        self._capacities = capacities
+        self._is_paused = is_paused
+        self._lock = lock if lock is not None else nullcontext()
+        self._lines = Lines(self._waits)
+        self._paused: list[Key] = []
+        self._left = False
+        """Whether a petition has left its line, so that those behind it are to be looked at."""
+
+    # --- may it start? ------------------------------------------------------------------------------------------
+
+    def refusal(self, needs: Mapping[str, int]) -> NeverEnough | None:
+        """Give why nothing that needs this can ever start, if that is so."""
+        name = beyond(needs, self._capacities)
+        return None if name is None else NeverEnough(name, needs[name], self._capacities.get(name, 0))
+
+    def blocked_by(self, place: Key, needs: Mapping[str, int], group: str | None) -> Reason | None:
+        """Give for what a petition that may start otherwise has to wait; if it has to, it is in line from now on."""
+        never = self.refusal(needs)
+        with self._lock:
+            if never is not None:  # nobody has to wait behind what never goes
+                self._lines.enter(place, needs, group, (), never.resource)
+                return never
+            names = self._lacking(place, needs)
+            if names:
+                self._lines.enter(place, needs, group, names, names[0])
+                return self._reason(needs, names[0])
+            self._left |= self._lines.leave(place[1])
+        return None
+
+    def held_by(self, seq: int) -> Reason | None:
+        """Give for what a petition waits now, where it waits for a resource."""
+        with self._lock:
+            waiter = self._lines.waiters.get(seq)
+            if waiter is None or not self._waits(waiter):
+                return None
+            never = self.refusal(waiter.needs)
+            if never is not None:
+                return never
+            names = self._lacking(waiter.place, waiter.needs)
+            return self._reason(waiter.needs, names[0]) if names else None
+
+    @staticmethod
+    def is_lot(name: str | None) -> bool:
+        """Tell whether a lot is a resource's."""
+        return name is not None and name.startswith(_LOT)
+
+    def before(self, seq: int) -> int | None:
+        """Give how many a petition has before it in the line for what it lacks; None where it waits for nothing."""
+        with self._lock:
+            waiter = self._lines.waiters.get(seq)
+            if waiter is None or not self._stands(waiter) or self.refusal(waiter.needs) is not None:
+                return None
+            names = self._lacking(waiter.place, waiter.needs)
+            return self._lines.before(waiter.place, names[0], self._stands) if names else None
+
+    def _lacking(self, place: Key, needs: Mapping[str, int], taken: Mapping[str, int] | None = None) -> list[str]:
+        """Name what a petition has to wait for, where so much is taken beside what is held."""
+        firsts = {}
+        for name in needs:
+            first = self._lines.first(name)
+            firsts[name] = None if first is None else first.place
+        free = {name: self._free(name) - (taken or {}).get(name, 0) for name in needs}
+        return lacking(needs, free, firsts, place)
+
+    def _free(self, name: str) -> int:
+        return self._capacities[name] - self._petitions.granted.held(name)
+
+    def _reason(self, needs: Mapping[str, int], name: str) -> NeedsShort | BehindAnother:
+        free = max(0, self._free(name))  # more is held where there was more before a restart
+        kind = NeedsShort if free < needs[name] else BehindAnother
+        return kind(name, needs[name], free, self._capacities[name])
+
+    def _waits(self, waiter: Waiter) -> bool:
+        """Tell whether a petition waits still, for resources and not for people; called with the lock."""
+        if not self._is_there(waiter):
+            return False
+        if self._is_paused(waiter.place[1], waiter.group):
+            self._paused.append(waiter.place)
+            return False
+        return True
+
+    def _stands(self, waiter: Waiter) -> bool:
+        """Tell the same of a petition that is only counted."""
+        return self._is_there(waiter) and not self._is_paused(waiter.place[1], waiter.group)
+
+    def _is_there(self, waiter: Waiter) -> bool:
+        known = self._petitions.live.get(waiter.place[2])
+        if isinstance(known, Record):
+            waits = known.state is State.QUEUED and known.phase in {Phase.CONVERTING, Phase.WAITING}
+            known = known.place if waits else None
+        return known == waiter.place
+
+    # --- lots ---------------------------------------------------------------------------------------------------
+
+    def park(self, record: Record) -> None:
+        """Park a petition that waits for a resource in the lot of that."""
+        petitions = self._petitions
+        with self._lock:
+            waiter = self._lines.waiters.get(record.seq)
+            if waiter is not None and petitions.waiting.is_parked(record.place):  # for its group, or by people
+                self._lines.leave(record.seq)
+                waiter = None
+        if waiter is not None and not waiter.asked:
+            petitions.park(record, resource_lot(waiter.at))
+
+    def note_left(self) -> None:
+        """Have the petitions behind looked at, where one has left its line."""
+        if self._left:
+            self._left = False
+            self._petitions.version += 1
+
+    def unpark(self) -> list[Key]:
+        """Let those at the heads of the lines wait with the others again, where they can go now; called often.
+
+        Given are the keys of those whose records are to be loaded.
+        """
+        petitions = self._petitions
+        if not (self._lines.waiters or self._paused):
+            return []
+        with self._lock:
+            keys = [waiter.place for waiter in self._forward()]
+            keys += self._paused
+            self._paused = []
+        return petitions.unpark_these(sorted({key for key in keys if self.is_lot(petitions.waiting.lot_of(key))}))
+
+    def _forward(self) -> list[Waiter]:
+        taken: Counter[str] = Counter()
+
+        def goes(waiter: Waiter) -> bool:
+            names = self._lacking(waiter.place, waiter.needs, taken)
+            if names:  # by now perhaps another one than that for which it came
+                self._lines.stand(waiter, names)
+            else:
+                taken.update(waiter.needs)
+            return not names
+
+        return [waiter for name in self._lines.names() for waiter in self._lines.come_forward(name, goes)]
+
+    # --- for people ---------------------------------------------------------------------------------------------
+
+    def in_use(self) -> list[ResourceUse]:
+        """Give each resource that there is, that something holds, or that something waits for."""
+        waiting, granted = self._petitions.waiting, self._petitions.granted
+        wanted = (name.removeprefix(_LOT) for name in waiting.lots() if self.is_lot(name))
+        return [
+            ResourceUse(name, self._capacities.get(name, 0), granted.held(name), waiting.parked_in(resource_lot(name)))
+            for name in sorted({*self._capacities, *wanted, *granted.resources()})
+        ]
+
+
+__all__ = ["ResourceUse", "Resources", "resource_lot"]

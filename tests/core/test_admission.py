@@ -1,0 +1,296 @@
+"""What blocks a petition whatever its condition says, where it is parked for that, and when it leaves the lot."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from orcha._core import admission as admission_module
+from orcha._core import once as once_module
+from orcha._core.admission import ALL, Admission, GroupUse, group_name, is_petition_name, petition_name
+from orcha._core.machine import Machine
+from orcha._core.reasons import (
+    BehindAnother,
+    GroupFull,
+    GroupPaused,
+    GroupUnknown,
+    NeedsShort,
+    NeverEnough,
+    PetitionPaused,
+    ReplacesAnother,
+)
+from orcha._core.record import Cancellation, Record
+from orcha._core.resources import ResourceUse, resource_lot
+from orcha._core.state import Outcome, State
+
+
+class World:
+    """Petitions that wait and run, as the engine has them, and their admission."""
+
+    def __init__(self):
+        self.machine = Machine()
+        self.admission = Admission(self.machine, resources={"gpu": 2, "ram": 8}, lock=threading.Lock())
+        self.admission.load([], {"rig": 1, "any": None, "none": 0})
+
+    def waits(self, number, *, priority=0, group=None, needs=None, once=None):
+        record = Record(self.machine.take_seq(), number.to_bytes(16, "big"), f"p{number}", "m", "me", b"", b"", 0.0)
+        record.priority, record.group, record.needs, record.once = priority, group, needs, once
+        assert self.machine.receive(record) is None
+        self.machine.accept(record, start=False, new_channel=False)
+        return record
+
+    def runs(self, number, **declared):
+        record = self.waits(number, **declared)
+        assert self.admission.blocked_by(record) is None
+        self.machine.granted.take(record)
+        assert self.machine.start(record)
+        return record
+
+    def ends(self, record):
+        self.machine.action_going(record.seq, record.attempt)
+        self.machine.returned(record.seq, record.attempt, None, processes=False)
+
+    def blocked(self, record):
+        """Ask, park what is blocked, and give the reason."""
+        reason = self.admission.blocked_by(record)
+        assert reason is not None
+        assert self.admission.park(record) == []
+        return reason
+
+    def asked(self):
+        """Give the sequences of those whose conditions are asked next."""
+        assert self.admission.unpark() == []
+        return [key[1] for key in self.machine.waiting.head(99)]
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def test_what_declares_nothing_is_blocked_by_nothing(world):
+    record = world.waits(1)
+    assert world.admission.blocked_by(record) is None
+    assert world.admission.held_by(record.seq, None) is None
+    assert world.admission.park(record) == []
+    assert world.asked() == [record.seq]
+
+
+def test_a_full_group_holds_back_until_one_of_it_ends(world):
+    first = world.runs(1, group="rig")
+    second, third = world.waits(2, group="rig"), world.waits(3, group="rig")
+    assert world.blocked(second) == world.blocked(third) == GroupFull("rig", 1)
+    assert world.admission.held_by(third.seq, "rig") == GroupFull("rig", 1)
+    assert world.asked() == []
+    assert world.admission.before(third, "rig") == 1
+    world.ends(first)
+    assert world.asked() == [second.seq]
+    assert world.admission.before(third, "rig") == 1
+
+
+def test_a_group_without_a_limit_holds_nothing_back_and_one_without_slots_everything(world):
+    world.runs(1, group="any")
+    assert world.admission.blocked_by(world.waits(2, group="any")) is None
+    assert world.blocked(world.waits(3, group="none")) == GroupFull("none", 0)
+
+
+def test_what_is_of_a_group_that_is_not_there_waits_and_says_so(world):
+    record = world.waits(1, group="rgi")
+    assert world.blocked(record) == GroupUnknown("rgi", "rig")
+    assert world.admission.refusal("rgi", None) == GroupUnknown("rgi", "rig")
+    assert world.admission.refusal("rig", {"gpu": 2}) is None
+    assert world.admission.refusal("rgi", {"gpu": 3}) == NeverEnough("gpu", 3, 2)
+    world.admission.load([group_name("rgi")], world.admission.groups)
+    assert world.admission.unknown("rgi") is None
+
+
+def test_where_the_condition_of_one_says_no_another_of_its_group_is_asked(world):
+    first = world.runs(1, group="rig")
+    second, third = world.waits(2, group="rig"), world.waits(3, group="rig")
+    for record in (second, third):
+        world.blocked(record)
+    world.ends(first)
+    assert world.asked() == [second.seq]
+    assert world.admission.park(second) == []
+    assert world.asked() == [second.seq, third.seq]
+    assert world.admission.park(second) == [], "no other one of the group is parked"
+
+
+def test_a_record_that_was_only_a_key_in_its_lot_is_to_be_loaded(world, monkeypatch):
+    from orcha._core import holding
+
+    monkeypatch.setattr(holding, "MOST_LOADED", 0)
+    first, second = world.runs(1, group="rig"), world.waits(2, group="rig")
+    world.blocked(second)
+    world.machine.take()
+    world.ends(first)
+    assert world.admission.unpark() == [second.place]
+
+
+@pytest.mark.parametrize("named", ["petition", "group"])
+def test_a_pause_holds_back_until_it_ends_and_is_kept(world, named):
+    record = world.waits(1, group="rig", needs={"gpu": 1})
+    name = petition_name(record.seq) if named == "petition" else group_name("rig")
+    world.admission.pause(name)
+    assert world.blocked(record) == (PetitionPaused() if named == "petition" else GroupPaused("rig"))
+    assert world.machine.changes.pauses == {name: True}
+    assert world.asked() == []
+    assert world.admission.is_paused(record.seq, "rig", State.QUEUED)
+    assert not world.admission.is_paused(record.seq, "rig", State.ENDED)
+    assert world.admission.is_paused(record.seq, "rig", State.RUNNING) is (named == "petition")
+    assert world.admission.before(record, "rig") == (None if named == "petition" else 0)
+    world.admission.resume(name)
+    assert world.machine.changes.pauses == {name: False}
+    assert world.admission.unpark_resumed() == ([], False)
+    assert world.asked() == [record.seq]
+    assert is_petition_name(name) is (named == "petition")
+
+
+def test_a_pause_of_everything_holds_back_what_waits_and_parks_nothing(world):
+    record = world.waits(1)
+    world.admission.pause(ALL)
+    assert world.admission.is_paused(record.seq, None, State.QUEUED)
+    assert world.admission.blocked_by(record) is None
+    world.admission.resume(ALL)
+    assert world.admission.unpark_resumed() == ([], False)
+
+
+def test_what_goes_on_leaves_its_lot_in_parts(world, monkeypatch):
+    monkeypatch.setattr(admission_module, "UNPARKED_AT_ONCE", 2)
+    world.admission.pause(group_name("any"))
+    for number in range(1, 4):
+        assert world.blocked(world.waits(number, group="any")) == GroupPaused("any")
+    world.admission.resume(group_name("any"))
+    assert world.admission.unpark_resumed() == ([], True)
+    assert len(world.machine.waiting) == 2
+    world.admission.pause(group_name("any"))
+    assert world.admission.unpark_resumed() == ([], False)
+    assert len(world.machine.waiting) == 3
+
+
+def test_one_waits_for_what_another_holds_and_later_ones_wait_behind_it(world):
+    first = world.runs(1, needs={"gpu": 1})
+    large, small = world.waits(2, needs={"gpu": 2}), world.waits(3, needs={"gpu": 1})
+    assert world.blocked(large) == NeedsShort("gpu", 2, 1, 2)
+    assert world.blocked(small) == BehindAnother("gpu", 1, 1, 2)
+    assert world.admission.held_by(small.seq, None) == BehindAnother("gpu", 1, 1, 2)
+    assert (world.admission.before(large, None), world.admission.before(small, None)) == (0, 1)
+    assert world.asked() == []
+    world.ends(first)
+    assert world.asked() == [large.seq]
+    assert world.admission.blocked_by(large) is None
+    version = world.machine.version
+    world.admission.resources.note_left()
+    world.admission.resources.note_left()
+    assert world.machine.version == version + 1
+
+
+def test_what_came_to_the_head_of_a_line_and_is_blocked_again_stays_ready_for_the_next_question(world):
+    first = world.runs(1, needs={"gpu": 2})
+    waits = world.waits(2, needs={"gpu": 1})
+    world.blocked(waits)
+    world.ends(first)
+    assert world.asked() == [waits.seq]
+    assert world.admission.park(waits) == [], "its own condition said no: it stands in line, and is not parked"
+    assert world.asked() == [waits.seq]
+
+
+def test_what_needs_more_than_there_ever_is_says_so_and_holds_nobody_back(world):
+    record = world.waits(1, needs={"gpu": 3, "ram": 1})
+    assert world.blocked(record) == NeverEnough("gpu", 3, 2)
+    assert world.admission.held_by(record.seq, None) == NeverEnough("gpu", 3, 2)
+    assert world.admission.before(record, None) is None
+    assert world.admission.blocked_by(world.waits(2, needs={"gpu": 2})) is None
+
+
+def test_who_needs_a_second_resource_keeps_its_place_in_both_lines(world):
+    gpus, ram = world.runs(1, needs={"gpu": 2}), world.runs(2, needs={"ram": 8})
+    both = world.waits(3, needs={"gpu": 1, "ram": 1})
+    world.blocked(both)
+    world.ends(gpus)
+    assert world.asked() == [], "there is no ram"
+    later = world.waits(4, needs={"gpu": 1})
+    assert world.admission.blocked_by(later) == BehindAnother("gpu", 1, 2, 2)
+    world.ends(ram)
+    assert world.asked() == [both.seq, later.seq]
+
+
+def test_who_is_paused_or_gone_stands_in_no_line(world):
+    first = world.runs(1, needs={"gpu": 2})
+    paused, gone = world.waits(2, needs={"gpu": 2}), world.waits(3, needs={"gpu": 2})
+    last = world.waits(4, needs={"gpu": 1})
+    for record in (paused, gone, last):
+        world.blocked(record)
+    world.admission.pause(petition_name(paused.seq))
+    world.machine.cancel(gone, Cancellation(Outcome.CANCELLED, 130, None))
+    assert world.admission.held_by(gone.seq, None) is None
+    world.ends(first)
+    assert world.asked() == [paused.seq, last.seq], "the paused one leaves the lot, to be parked for its pause"
+    assert world.blocked(paused) == PetitionPaused()
+
+
+def test_what_is_parked_for_its_group_leaves_the_lines_it_stood_in(world):
+    first = world.runs(1, group="rig", needs={"gpu": 2})
+    second = world.waits(2, group="rig", needs={"gpu": 1})
+    world.machine.reprioritize(second, -1)
+    other = world.waits(3, needs={"gpu": 1})
+    world.admission.groups = {"rig": None}
+    assert world.blocked(second) == NeedsShort("gpu", 1, 0, 2)
+    world.admission.groups = {"rig": 1}
+    world.machine.reprioritize(second, -2)
+    assert world.blocked(second) == GroupFull("rig", 1)
+    assert world.admission.resources.before(second.seq) is None
+    world.blocked(other)
+    world.ends(first)
+    assert world.asked() == [second.seq, other.seq]
+
+
+def test_one_that_replaces_another_waits_until_that_has_gone(world):
+    older = world.runs(1, once="nightly")
+    keys = world.admission.keys
+    keys.load([(older.seq, "m", "me", "nightly")])
+    newer = world.waits(2, once="nightly")
+    assert keys.holder(("m", "me", "nightly")) == older.seq
+    keys.take(newer, older, lambda _: True)
+    assert keys.holder(("m", "me", "nightly")) == newer.seq
+    assert world.admission.blocked_by(newer) == ReplacesAnother()
+    world.ends(older)
+    assert world.admission.blocked_by(newer) is None
+    assert world.admission.blocked_by(newer) is None
+
+
+def test_keys_of_what_has_ended_are_dropped_when_there_are_many(world, monkeypatch):
+    monkeypatch.setattr(once_module, "MOST_KEYS", 1)
+    world.admission.__init__(world.machine)
+    keys = world.admission.keys
+    for number in (1, 2):
+        keys.take(world.waits(number, once=f"k{number}"), None, lambda key: key[2] == "k2")
+    assert (keys.holder(("m", "me", "k1")), keys.holder(("m", "me", "k2"))) == (None, 2)
+
+
+def test_people_are_told_of_each_group_and_resource(world):
+    world.runs(1, group="rig", needs={"gpu": 1})
+    world.blocked(world.waits(2, group="rig"))
+    world.blocked(world.waits(3, needs={"tape": 1}))
+    world.admission.pause(group_name("any"))
+    assert world.admission.groups_in_use() == [
+        GroupUse("any", None, 0, 0, paused=True),
+        GroupUse("none", 0, 0, 0, paused=False),
+        GroupUse("rig", 1, 1, 1, paused=False),
+    ]
+    assert world.admission.resources.in_use() == [
+        ResourceUse("gpu", 2, 1, 0),
+        ResourceUse("ram", 8, 0, 0),
+        ResourceUse("tape", 0, 0, 1),
+    ]
+    assert world.machine.waiting.lots() == [group_name("rig"), resource_lot("tape")]
+
+
+def test_others_of_its_group_that_are_ready_count_as_before_it(world):
+    world.runs(1, group="rig")
+    ready = world.waits(2, group="rig")
+    parked = world.waits(3, group="rig")
+    world.blocked(parked)
+    assert world.admission.before(parked, "rig") == 1
+    assert world.admission.before(ready, "rig") == 0
