@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from orcha._protocol.frames import (
     MAX_FRAME,
@@ -17,7 +18,7 @@ from orcha._protocol.frames import (
     encode,
 )
 from orcha._protocol.handshake import TLS, TRANSPORTS, HandshakeError, RefusedError, ServerHandshake
-from orcha._protocol.messages import Error, Finish, Put, Reply, Verdict
+from orcha._protocol.messages import Error, Finish, List, Put, Reply, Show, Stats, Verdict
 from orcha._protocol.tls import ServerTls, TlsSession
 from orcha._server.direct_writer import Shortcut
 from orcha._server.peer import Peer
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _LINGER = 1.0
 """Seconds that a last word may take to be taken."""
+_QUERIES = frozenset((List, Show, Stats))
+"""Messages of a few bytes whose answers are large, and which the service answers at once."""
 
 
 class Hall:
@@ -110,6 +113,12 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._closed = False
         self._deaf = False
+        self._has_asked = False
+        """A query was handed on, and nothing was sent since."""
+        self._held: list[Body] = []
+        """Messages that wait until the query before them is answered."""
+        self._takes_nothing = False
+        """The client has let much lie: it is read no more until it takes that."""
         self._backlog = 0
         self.is_lost = False
         """It has let too much lie, and is being cut off."""
@@ -136,12 +145,20 @@ class Connection(asyncio.Protocol):
         """Take bytes, act on the messages that are complete now."""
         if self._deaf:
             return
+        if self._tls is None:
+            self._act(self._receive, data)
+        else:
+            self._act(self._receive_tls, data)
+
+    def _receive_tls(self, data: bytes) -> None:
+        assert self._tls is not None
+        for part in self._decrypt(self._tls, data):
+            self._receive(part)
+
+    def _act(self, act: Callable[[Any], None], what: Any) -> None:
+        """Act on what came; where that is wrong, end the connection."""
         try:
-            if self._tls is None:
-                self._receive(data)
-            else:
-                for part in self._decrypt(self._tls, data):
-                    self._receive(part)
+            act(what)
         except FrameError as error:
             self._fail(str(error))
         except (HandshakeError, ssl.SSLError):
@@ -150,18 +167,19 @@ class Connection(asyncio.Protocol):
             self._refuse(refused)
 
     def pause_writing(self) -> None:
-        """Read no more of who does not take what he gets."""
-        if self._transport is not None and not self._closed:
-            self._transport.pause_reading()
+        """Read no more of a client that does not take what it is sent."""
+        self._takes_nothing = True
+        self._pause_reading()
 
     def resume_writing(self) -> None:
         """Read on."""
-        if self._transport is not None and not self._closed:
-            self._transport.resume_reading()
+        self._takes_nothing = False
+        self._read_on()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         """Be over."""
         self._closed = True
+        self._held = []
         self.shortcut.close()
         self._deadline.cancel()
         self._hall.leave(self)
@@ -171,13 +189,33 @@ class Connection(asyncio.Protocol):
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def _receive(self, data: bytes) -> None:
-        for body in self._reader.feed(data):
+        bodies = self._reader.feed(data)
+        if self._held:
+            self._held += bodies
+        else:
+            self._take(bodies)
+
+    def _take(self, bodies: list[Body]) -> None:
+        """Hand messages on; a query, and the messages after it, wait until the query before it is answered.
+
+        Otherwise some kilobytes of queries would cost the service as many large answers at once, and everybody else the
+        time to make them.
+        """
+        for position, body in enumerate(bodies):
             if self._closed or self._deaf:
                 return
             if self.peer is None:
                 self._step(body)
                 continue
             message = decode_client_message(body)
+            if type(message) in _QUERIES:
+                if self._has_asked or self._takes_nothing or self.backlog > self._hall.limits.pause_backlog:
+                    self._held = bodies[position:]
+                    self._pause_reading()
+                    if not self._has_asked:  # also where another thread has answered before it could see `_held`
+                        self._hall.loop.call_soon(self._read_on)
+                    return
+                self._has_asked = True
             if self.peer.attempt is not None and not self._permits(self.peer.attempt, message):
                 continue
             try:
@@ -185,6 +223,20 @@ class Connection(asyncio.Protocol):
             except Exception as error:  # noqa: BLE001 - what fails for one client must not end the service for all
                 self._hall.report(f"{type(message).__name__} of {self.peer!r} failed", error)
                 self._fail("the service failed at this message")
+
+    def _pause_reading(self) -> None:
+        if self._transport is not None and not self._closed:
+            self._transport.pause_reading()
+
+    def _read_on(self) -> None:
+        """Hand on what was held, then read, unless a query is unanswered or the client takes nothing."""
+        if self._transport is None or self._closed or self._takes_nothing:
+            return
+        if self._held and not self._has_asked:
+            held, self._held = self._held, []
+            self._act(self._take, held)
+        if not self._held and not self._closed:
+            self._transport.resume_reading()
 
     def _decrypt(self, tls: TlsSession, data: bytes) -> list[bytes]:
         try:
@@ -256,6 +308,11 @@ class Connection(asyncio.Protocol):
                 self._hall.loop.call_soon_threadsafe(self.abort)
             return
         self.shortcut.send(data, self._hand_over)
+        if self._has_asked:
+            self._has_asked = False
+            if self._held:  # the loop thread looks in the opposite order
+                with contextlib.suppress(RuntimeError):  # the loop is closed
+                    self._hall.loop.call_soon_threadsafe(self._read_on)
 
     def _hand_over(self, data: bytes) -> None:
         assert self.peer is not None
