@@ -118,7 +118,7 @@ class CommandsUnderTest(EngineUnderTest):
     def settle_engine(self) -> None:
         """Wait until the engine has done what it was told before."""
         done = threading.Event()
-        self.engine.post(lambda: self.engine.after_batch(lambda _: done.set()))
+        self.engine.post(lambda: self.engine.after_batch(done.set))
         assert done.wait(30)
 
     def again(self, *found: Any, **options: Any) -> CommandsUnderTest:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from orcha._service import batch as keeping
+from orcha._service import transaction
 from orcha._service.channels import output_pieces as spans
 from orcha._supervisor.contract import Span
 from orcha._supervisor.rotating import _punch
@@ -41,7 +41,7 @@ def streams(values):
 
 def test_how_far_output_was_taken_is_not_kept_before_the_output(engine, monkeypatch):
     """A start that waits for a transaction to ride with is due when output comes: a kill would lose the output."""
-    monkeypatch.setattr(keeping, "FLAGS_WAIT", 3600)
+    monkeypatch.setattr(transaction, "FLAGS_WAIT", 3600)
     asked = engine.run()
     spec = engine.wait_for_spec()
     engine.commands.tell(started(spec))
@@ -58,7 +58,7 @@ def test_how_far_output_was_taken_is_not_kept_before_the_output(engine, monkeypa
     engine.engine.post(lambda: busy.set() or free.wait(30))
     assert busy.wait(30)  # what comes from now on is one batch
     engine.commands.tell(output(spec, b"a line\n"))
-    engine.engine.post(lambda: engine.engine.timers.at(0.0, engine.engine.keeping._flush))
+    engine.engine.post(lambda: engine.engine.timers.at(0.0, engine.engine.transaction._flush))
     free.set()
     wait_for(lambda: engine.values(asked) == [(1, b"a line\n")], what="the line")
     assert transactions == [([1], 1)]
@@ -128,7 +128,7 @@ def test_files_go_with_their_petition(engine, written, folder):
 
     def forget():
         engine.engine.machine.changes.deleted.append(row.seq)
-        engine.engine.after_batch(lambda _: None)
+        engine.engine.after_batch(lambda: None)
 
     wait_for(lambda: not engine.row(written).hook_pending, what="on_finish")
     engine.engine.post(forget)

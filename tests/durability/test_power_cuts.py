@@ -34,7 +34,7 @@ def replies_first(under_test):
     """The seeded bug: clients are told before the transaction is kept."""
     engine = under_test.engine
     late = []
-    keep, send = engine.keeping.keep, engine._send
+    keep, send = engine.transaction.keep, engine.outbox._send
 
     def later(changes, effects):
         late.append(changes)
@@ -45,8 +45,8 @@ def replies_first(under_test):
         while late:
             keep(late.pop(0), [])
 
-    engine.keeping.keep = later
-    engine._send = send_and_keep
+    engine.transaction.keep = later
+    engine.outbox._send = send_and_keep
 
 
 def cuts_of(folder, seed, sabotage=lambda under_test: None):

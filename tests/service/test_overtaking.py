@@ -87,6 +87,6 @@ def test_the_yes_of_one_that_has_just_come_is_not_lost_behind_many_that_are_bloc
 def test_those_of_which_none_could_start_are_not_urgent_unless_a_built_in_manager_is_served(engine):
     visits = engine.engine.visits
     engine.engine.post(visits.wake)
-    wait_for(lambda: not visits.are_urgent, what="a says no again")
+    wait_for(lambda: not visits.may_find, what="a says no again")
     engine.engine.managers.have_ours = True
-    assert visits.are_urgent
+    assert visits.may_find

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from orcha._service import batch as keeping
+from orcha._service import transaction
 from orcha._service.hooks import hook_thread as hooks
 from orcha._service.hooks.hook_thread import Hooks
 from orcha.interfaces import Petition
@@ -52,14 +52,14 @@ def start(tmp_path, monkeypatch):
 
     def it(seconds):
         monkeypatch.setattr(hooks, "LOOKS_AGAIN", seconds)
-        monkeypatch.setattr(keeping, "FLAGS_WAIT", 3600.0)
+        monkeypatch.setattr(transaction, "FLAGS_WAIT", 3600.0)
         (tmp_path / "output").mkdir()
         under_test = EngineUnderTest(tmp_path, manager=GoesOn())
         started.append(under_test)
         under_test.manager.hooks = its = under_test.engine.visits.hooks
-        inbox, rang = under_test.engine.turns.inbox, under_test.manager.rang
-        ring = inbox.ring
-        monkeypatch.setattr(inbox, "ring", lambda: (rang.append(threading.current_thread()), ring()))
+        mailbox, rang = under_test.engine.mailbox, under_test.manager.rang
+        wake = mailbox.wake
+        monkeypatch.setattr(mailbox, "wake", lambda: (rang.append(threading.current_thread()), wake()))
         look = its._look
         monkeypatch.setattr(its, "_look", lambda: (under_test.manager.missed.set(), look()))
         under_test.engine.settings = replace(under_test.engine.settings, hook_deadline=3600.0)  # its timer wakes, too

@@ -1,170 +1,189 @@
-"""Keeping a batch in one transaction, and what is left out of it where not all of it can be kept."""
+"""One batch of the engine: which step is next, one transaction, then the effects, then the replies."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from orcha._core.changes import Changes
-from orcha._core.state import State
-from orcha._protocol.messages import Kind, Verdict
-from orcha._service import faults
-from orcha._service.channels.output_pieces import PASSED, SPAN
-from orcha.exceptions.store import ChannelKnown, StoreFull, TokenKnown
+from orcha._protocol.frames import encode
+from orcha._protocol.messages import Error
+from orcha._service.mailbox import Step
+from orcha._service.reports.explanations import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Callable, Mapping, Sequence
 
-    from orcha._core.effects import Effect
-    from orcha._service.engine import Engine
+    from orcha._core.changes import Changes
+    from orcha._core.effects import Do, Final
+    from orcha._core.machine import Machine
+    from orcha._core.record import Record
+    from orcha._service.channels.channel_book import ChannelBook
+    from orcha._service.hooks.visits import Visits
+    from orcha._service.mailbox import Mailbox
+    from orcha._service.outbox import Outbox
+    from orcha._service.transaction import Transaction
+
+    Effects = Mapping[Do, Callable[[Record, Any], None]]
+    """What is called for each kind of effect, with the petition and the effect's detail."""
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
-_ENDED, _RUNNING = State.ENDED, State.RUNNING
-_BUSY, _KNOWN, _REFUSED = Verdict.BUSY, Verdict.KNOWN, Verdict.REFUSED
-_VALUE = Kind.VALUE
-
-FLAGS_WAIT = 0.05
-"""Seconds for which the end of an on_finish may wait for a transaction to ride with."""
-LOOK_AGAIN = 0.25
-"""Seconds for which an answer about the room on the disk holds."""
-FULL = "the service's disk is full: try again when there is room"
+_LISTEN, _HANDLE, _ASK, _GATHER, _KEEP = Step.LISTEN, Step.HANDLE, Step.ASK, Step.GATHER, Step.KEEP
 
 
-class Keeping:
-    """What stands between the engine and its store."""
+class Listeners(NamedTuple):
+    """Who hears of batches."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Belong to an engine."""
-        self._engine = engine
-        self._flags_due = False
-        self._looked = 0.0
-        self._has_room = True
-
-    # --- room on the disk ---------------------------------------------------------------------------------------
-
-    def has_room(self) -> bool:
-        """Tell whether there is room for new petitions; the disk is asked a few times a second at most."""
-        now = time.monotonic()
-        if now - self._looked >= LOOK_AGAIN or (self._has_room and not self._engine.store.has_reserve):
-            self._looked = now
-            self._has_room = self._engine.store.space()
-        return self._has_room
-
-    def note_full(self) -> None:
-        """Believe what a failed write said, until it is time to ask again."""
-        self._looked = time.monotonic()
-        self._has_room = False
-
-    # --- one batch ----------------------------------------------------------------------------------------------
-
-    def keep(self, changes: Changes, effects: list[Effect]) -> list[Effect]:
-        """Keep what can be kept; give the effects that are due then."""
-        engine = self._engine
-        if changes.appends and any(step.state is _ENDED for step in changes.transitions.values()):
-            engine.channels.sync({append.channel for append in changes.appends})
-        durable = bool(changes.petitions or changes.tombstones or changes.deleted) or not _only_running(changes)
-        if faults.CRASHES:
-            faults.reach_commit(changes, "before")
-        try:
-            forgotten = engine.store.commit(changes, durable=durable)
-        except ChannelKnown as error:
-            return self._in_known(changes, effects, error.channels)
-        except TokenKnown as error:
-            return self._without(changes, effects, error.tokens, _KNOWN, "known already")
-        except StoreFull as error:
-            return self._smaller(changes, effects, error)
-        if faults.CRASHES:
-            faults.reach_commit(changes, "after")
-        if forgotten and faults.CRASHES:
-            faults.reach("prune.before-unlink")
-        for channel in forgotten:
-            engine.channels.forget(channel)
-            engine.log.delete(channel)
-            engine.commands.forget_output(channel)
-        return effects
-
-    def _in_known(self, changes: Changes, effects: list[Effect], channels: tuple[bytes, ...]) -> list[Effect]:
-        """Keep what names channels that are there already; what names somebody else's is refused."""
-        foreign = [channel for channel in channels if not self._engine.channels.adopt(channel, changes)]
-        if not foreign:
-            return self.keep(changes, effects)
-        tokens = {new.token for new in changes.petitions if new.channel in foreign}
-        return self._without(changes, effects, tokens, _REFUSED, "this channel belongs to somebody else")
-
-    def _without(
-        self, changes: Changes, effects: list[Effect], tokens: Container[bytes], verdict: int, reason: str
-    ) -> list[Effect]:
-        """Keep all but these new petitions, and answer those with the verdict instead."""
-        engine = self._engine
-        gone = {new.seq for new in changes.petitions if new.token in tokens}
-        made = {channel.id for channel in changes.channels}
-        effects = engine.machine.take_back(changes, effects, tokens, verdict, reason)
-        engine.channels.redo(changes, lambda record: record.seq not in gone)
-        for channel in made - {channel.id for channel in changes.channels}:
-            engine.channels.discard(channel)
-        return self.keep(changes, effects) if changes else effects
-
-    def _smaller(self, changes: Changes, effects: list[Effect], error: StoreFull) -> list[Effect]:
-        """Keep less where the disk is full: first no new petitions, then no values, then no clearing up."""
-        self.note_full()
-        if changes.petitions:
-            return self._without(changes, effects, {new.token for new in changes.petitions}, _BUSY, FULL)
-        channels = self._engine.channels
-        if not channels.scarce:
-            channels.scarce = True
-            channels.redo(changes, lambda record: record.kind not in (_VALUE, SPAN))
-        elif channels.has_passed(changes):
-            channels.redo(changes, lambda record: record.kind != PASSED)
-        elif changes.deleted or changes.flags or _may_wait(changes):
-            changes.deleted = []
-            self._later(changes)
-        else:
-            raise error
-        return self.keep(changes, effects) if changes else effects
-
-    # --- flags --------------------------------------------------------------------------------------------------
-
-    def flags_wait(self, changes: Changes) -> bool:
-        """Tell whether these changes are flags only, for which a transaction is due already."""
-        return self._flags_due and _may_wait(changes)
-
-    def postpone_flags(self, changes: Changes) -> None:
-        """Let flags that come alone wait for a transaction to ride with."""
-        if _may_wait(changes):
-            self._later(changes)
-
-    def _later(self, changes: Changes) -> None:
-        engine = self._engine
-        later = engine.machine.changes
-        if _may_wait(changes):
-            later.transitions.update(changes.transitions)
-            later.commands.update(changes.commands)
-            changes.transitions, changes.commands = {}, {}
-        later.flags.update(changes.flags)
-        changes.flags = {}
-        if not self._flags_due:
-            self._flags_due = True
-            engine.timers.at(time.monotonic() + FLAGS_WAIT, self._flush)
-
-    def _flush(self) -> None:
-        self._flags_due = False
-        machine = self._engine.machine
-        if self._engine.channels.is_dirty:  # output came: how far it was taken is kept with it, never before it
-            return
-        waited, machine.changes = machine.changes, Changes()
-        if _may_wait(waited):
-            self.keep(waited, [])
-        else:
-            machine.changes = waited
+    ended: Callable[[Sequence[Final], float], None]
+    """Of what ended, with the time."""
+    kept: Callable[[Changes], None]
+    """Of what a transaction kept."""
+    over: Callable[[], None]
+    """Of the end of a batch."""
+    failed: Callable[[BaseException], None]
+    """Of what ended the engine."""
 
 
-def _may_wait(changes: Changes) -> bool:
-    """Tell whether these are flags, and commands that run now, only: nothing that is lost with them matters."""
-    return not (
-        changes.petitions or changes.channels or changes.appends or changes.tombstones or changes.deleted
-    ) and _only_running(changes)
+class Batch:
+    """Makes the steps of batches; the `Work` of a mailbox."""
 
+    def __init__(
+        self,
+        machine: Machine,
+        mailbox: Mailbox,
+        visits: Visits,
+        channels: ChannelBook,
+        transaction: Transaction,
+        outbox: Outbox,
+        effects: Effects,
+        listeners: Listeners,
+    ) -> None:
+        """Be given what a batch touches.
 
-def _only_running(changes: Changes) -> bool:
-    decided = changes.priorities or changes.pauses or changes.retries or changes.slots is not None
-    return not decided and all(step.state is _RUNNING for step in changes.transitions.values())
+        Args:
+            machine: the petitions, and what has gathered about them since the last transaction.
+            mailbox: says whether this batch is the last one.
+            visits: the manager's calls.
+            channels: the last records of what ended, and the output to keep.
+            transaction: keeps changes.
+            outbox: the replies.
+            effects: what happens after the transaction.
+            listeners: whoever hears of batches.
+
+        """
+        self._machine = machine
+        self._mailbox = mailbox
+        self._visits = visits
+        self._channels = channels
+        self._transaction = transaction
+        self._outbox = outbox
+        self._effects = effects
+        self._listeners = listeners
+        self._after: list[Callable[[], object]] = []
+        self._uncounted: Changes | None = None
+
+    def after(self, call: Callable[[], object]) -> None:
+        """Have `call` made when this batch is kept, before replies are sent."""
+        self._after.append(call)
+
+    # --- which step is next -------------------------------------------------------------------------------------
+
+    def next_step(self, done: Step, *, own: bool = True, ends: bool = False) -> Step:
+        """Give the step that comes after `done`.
+
+        Before an event is handled (LISTEN) it is told whether that wakes a hook thread (ASK): then the engine's thread
+        handles the event, and its transaction runs beside the hooks. Where an attempt `ends`, that is so while anything
+        may start in its place; otherwise where those that wait are to be asked.
+
+        Another thread than the engine's `own` gathers nothing. It asks those that said no the last time when its answer
+        has left.
+        """
+        visits = self._visits
+        if done is _LISTEN:
+            is_wanted = visits.has_calls or (visits.may_find if ends else visits.candidates.are_news)
+            return _ASK if is_wanted and not visits.are_inline else _HANDLE
+        if done is _HANDLE and (own or visits.has_calls or visits.may_find):
+            return _ASK
+        if done is _ASK and own and self._machine.changes.transitions and visits.is_choosing:
+            return _GATHER
+        works = self._has_work()
+        if done is _HANDLE and not works:
+            return _ASK
+        if done is not _KEEP and works:
+            return _KEEP
+        is_left = works or (visits.is_free and (visits.has_calls or visits.candidates.are_news))
+        return _HANDLE if is_left else _LISTEN
+
+    def _has_work(self) -> bool:
+        """Tell whether anything is to be kept, done or answered, flags aside that wait for a transaction."""
+        machine = self._machine
+        return bool(
+            machine.effects
+            or machine.finals
+            or self._after
+            or self._channels.is_dirty
+            or (machine.changes and (self._mailbox.is_over or not self._transaction.flags_wait(machine.changes)))
+        )
+
+    # --- the steps ----------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Note the time, and take what came of a visit of the hook thread, since it may be over."""
+        self._machine.now, self._machine.steady = time.time(), time.monotonic()
+        self._visits.collect()
+
+    def ask(self) -> None:
+        """Hand over the manager's calls that have gathered."""
+        self._visits.dispatch()
+
+    def keep(self) -> None:
+        """Keep what changed, have the effects, send the replies, and hand over the calls that follow."""
+        self.commit()
+        if self._visits.are_inline:
+            self._visits.dispatch()  # a shim starts a program while the client is told
+        self.send()  # before a hook thread is woken: the two would wait for each other's turn
+        self._visits.dispatch()
+        self.count()
+
+    def commit(self) -> None:
+        """Keep what changed, in one transaction, then have the effects."""
+        machine, channels, transaction = self._machine, self._channels, self._transaction
+        changes, effects, finals = machine.take()
+        for final in finals:
+            channels.append_final(final)
+        transaction.look_for_room()
+        channels.flush(changes)
+        if (changes.flags or changes.commands) and not self._mailbox.is_over:
+            transaction.postpone_flags(changes)
+        if changes:
+            effects = transaction.keep(changes, effects)
+            self._uncounted = changes
+        for do, record, detail in effects:
+            self._effects[do](record, detail)
+        if finals:
+            self._listeners.ended(finals, machine.now)
+        after, self._after = self._after, []
+        for call in after:
+            call()
+        channels.deliver()
+
+    def count(self) -> None:
+        """Count what was kept: nobody waits for that, so it is done last."""
+        changes, self._uncounted = self._uncounted, None
+        if changes is not None:
+            self._listeners.kept(changes)
+
+    def send(self) -> None:
+        """Send the replies that have gathered."""
+        if self._outbox.send():
+            self._channels.pace.batch_is_sent()
+
+    def finish(self) -> None:
+        """Be done with a batch."""
+        self._listeners.over()
+
+    def fail(self, error: BaseException) -> None:
+        """Tell everyone that nothing goes on."""
+        self._listeners.failed(error)
+        with contextlib.suppress(Exception):  # what would send it may be what failed
+            self._outbox.send_to_all(encode(Error(f"the service stopped: {explain(error)}")))

@@ -1,50 +1,286 @@
-"""What the engine is to handle, and whose turn it is."""
+"""The engine's mailbox, and which thread acts when.
+
+Petitions are changed by one thread at a time: the thread that has the *turn*. All others put events into the mailbox,
+by one of three verbs:
+
+`post`
+    The engine's own thread handles the event.
+`post_without_waking`
+    The same, where the caller knows of something that has the engine's thread look in a moment.
+`run_or_post`
+    The calling thread takes the turn and handles the event by itself, where nobody else has the turn, little lies in
+    the mailbox and the next step would wake no hook thread. Otherwise this is `post`.
+
+===============================  ==================================================================================
+who brings an event              how
+===============================  ==================================================================================
+the loop thread, a small submit  `run_or_post`; it never waits for the disk: the engine's thread keeps what changed
+the loop thread, anything else   `post`
+the hook thread, a visit's end   `run_or_post`
+an action thread, its return     `run_or_post`, as an end
+an action's final value          `post_without_waking` where the hook thread looks in a moment, else `post`
+the reader of shims              `run_or_post`, as an end, with what shims say meanwhile
+every other thread               `post`
+the clock                        the engine's thread alone calls what is due
+===============================  ==================================================================================
+
+Whoever has the turn makes one batch: events are handled, the manager's code is asked, one transaction keeps what
+changed, then the effects happen and the replies leave. `Work.next_step` says which of these steps is next. The engine's
+thread sleeps between batches, until an event or a due time wakes it.
+
+`run_or_post` is an optimization. Waking a sleeping thread costs 20 to 60 microseconds; a petition passed six threads
+without it and passes three with it, which takes 0.1 to 0.2 ms of 1.3 ms off the way from `send` to the final value.
+Under load it changes nothing, since the engine's thread does the work wherever anything waits.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
+from enum import IntEnum
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-Event = tuple[Any, ...]
-"""A handler and its arguments."""
+from orcha.utils.threads import guarded, start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._service.timers import Timers
+    from orcha.utils.threads import DeadThreadError
+
+    Event = tuple[Any, ...]
+    """A handler and its arguments."""
+
+MOST_EVENTS_OF_A_BATCH = 2_000
+MOST_EVENTS_OF_ANOTHER_THREAD = 3
+"""Where more than these wait, the engine's thread handles them in one transaction, and others go on working."""
+GATHER_SECONDS = 0.0005
+"""How long an outcome may wait for what starts in its place: about as long as a transaction takes."""
 
 
-class Inbox:
-    """Events for the engine, put by any thread, in order.
+class Step(IntEnum):
+    """The steps of a batch, in their order."""
 
-    Whoever holds `turn` is the engine. The engine's own thread is woken by the bell.
-    """
+    LISTEN = 0
+    """Wait for an event."""
+    HANDLE = 1
+    """Handle the events that came."""
+    ASK = 2
+    """Hand the manager's calls over: hooks run while the disk is waited for."""
+    GATHER = 3
+    """Wait a moment for what starts in place of what ended, so that one transaction keeps both."""
+    KEEP = 4
+    """Keep what changed in one transaction, then have the effects."""
 
-    def __init__(self) -> None:
-        """Be empty."""
+
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+_LISTEN, _HANDLE, _ASK, _GATHER, _KEEP = Step.LISTEN, Step.HANDLE, Step.ASK, Step.GATHER, Step.KEEP
+
+
+class Work(Protocol):
+    """What a batch is made of; only the thread that has the turn calls it."""
+
+    def next_step(self, done: Step, *, own: bool = True, ends: bool = False) -> Step:
+        """Give the step that comes after `done`; `own` on the engine's thread, `ends` where an attempt ends."""
+
+    def begin(self) -> None:
+        """Note the time, and take what came of the manager's calls."""
+
+    def ask(self) -> None:
+        """See `Step.ASK`."""
+
+    def keep(self) -> None:
+        """See `Step.KEEP`."""
+
+    def send(self) -> None:
+        """Send the replies that have gathered."""
+
+    def finish(self) -> None:
+        """Be done with a batch."""
+
+    def fail(self, error: BaseException) -> None:
+        """Tell everyone that nothing goes on."""
+
+
+class Mailbox:
+    """Events for the engine, put by any thread, in order; and the turn, which has one thread at a time handle them."""
+
+    def __init__(self, timers: Timers) -> None:
+        """Be empty; no batch is made before `serve`, and none on the engine's thread before `start`.
+
+        What `timers` have due is called in batches too.
+        """
+        self._timers = timers
+        self._work: Work | None = None
         self.turn = threading.Lock()
         self._events: deque[Event] = deque()
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._rung = False
+        self._is_over = False
+        self.stopped = threading.Event()
+        """Set when no batch is made any more."""
+        self.failure: BaseException | None = None
+        """What ended the engine, where it did not end by itself."""
+        self._thread = guarded("orcha-engine", self._run, self._died)
+
+    def serve(self, work: Work) -> None:
+        """Have events handled in batches of `work`."""
+        self._work = work
+
+    def start(self) -> None:
+        """Start the engine's own thread."""
+        start(self._thread)
+
+    def join(self) -> None:
+        """Wait until the engine's thread has ended, where it was started."""
+        if self._thread.ident is not None:
+            self.wake()
+            self.stopped.wait()
+
+    def halt(self) -> None:
+        """Make this batch the last one; as the engine."""
+        self._is_over = True
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the batch that is made now is the last one."""
+        return self._is_over
 
     def __len__(self) -> int:
-        """Count what nobody has taken."""
+        """Count the events that nobody has taken."""
         return len(self._events)
 
-    def add(self, event: Event) -> None:
-        """Put an event, and wake nobody: the caller takes the turn, or rings."""
-        self._events.append(event)
+    # --- from any thread ----------------------------------------------------------------------------------------
 
-    def put(self, event: Event) -> None:
-        """Put an event, and have the engine's thread look at it."""
-        self._events.append(event)
-        self.ring()
+    def post(self, handler: Callable[..., object], *args: Any) -> None:
+        """Have the engine's thread call `handler`."""
+        self._events.append((handler, *args))
+        self.wake()
 
-    def ring(self) -> None:
-        """Have the engine's thread look."""
+    def post_without_waking(self, handler: Callable[..., object], *args: Any) -> None:
+        """Have `handler` called in the next batch; the caller knows of something that brings one about in a moment."""
+        self._events.append((handler, *args))
+
+    def run_or_post(
+        self,
+        handler: Callable[..., object],
+        *args: Any,
+        may_keep: bool,
+        ends: bool = False,
+        more: Callable[[], bool] | None = None,
+    ) -> None:
+        """Call `handler` as the engine where nothing else goes on; else leave it to the engine's thread.
+
+        A plugin's code must not call this, since its thread may be deep in its stack; nor may a thread that holds a
+        lock which the engine wants.
+
+        Args:
+            handler: called as the engine.
+            args: its arguments.
+            may_keep: whether the calling thread may wait for the disk; else the engine's thread does that.
+            ends: whether an attempt ends: what starts in its place is to be kept with it, and the engine's thread
+                gathers both.
+            more: called as the engine before the disk is waited for, until it gives False: handles what the caller has
+                got by then, and tells whether that was anything.
+
+        """
+        work = self._work
+        assert work is not None
+        self._events.append((handler, *args))
+        busy = len(self._events) > MOST_EVENTS_OF_ANOTHER_THREAD or work.next_step(_LISTEN, ends=ends) is _ASK
+        if busy or not self.turn.acquire(blocking=False):
+            self.wake()
+            return
+        try:
+            if not self.is_over:
+                due = self._timers.head
+                self._make_batch(work, own=False, may_keep=may_keep, more=more)
+                if self._timers.head != due:
+                    self.wake()
+        except BaseException as error:  # noqa: BLE001 - as in _run
+            self._fail(error)
+        finally:
+            self.turn.release()
+
+    def wake(self) -> None:
+        """Have the engine's thread make a batch."""
         if not self._rung:
             self._rung = True
             self._bell.put(None)
 
-    def wait(self, timeout: float | None) -> bool:
-        """Wait for the bell, on the engine's thread; False where the seconds passed without it."""
+    def wake_for_events(self) -> None:
+        """Have the engine's thread make a batch where an event lies there."""
+        if self._events:
+            self.wake()
+
+    def end_with(self, death: DeadThreadError) -> None:
+        """Have the engine fail, as a thread of the service died."""
+        self.post(self._raise, death)
+
+    # --- batches ------------------------------------------------------------------------------------------------
+
+    def _make_batch(
+        self, work: Work, *, own: bool = True, may_keep: bool = True, more: Callable[[], bool] | None = None
+    ) -> None:
+        work.begin()
+        self._handle()
+        if own:
+            if self._events:
+                self.wake()
+            for call in self._timers.take(time.monotonic()):
+                call()
+        if work.next_step(_HANDLE, own=own) is _ASK:  # else those that wait are asked when the answer has left
+            work.ask()
+        while more is not None and more():
+            work.ask()
+        step = work.next_step(_ASK, own=own)
+        if step is _GATHER:
+            step = self._gather(work)
+        if step is _KEEP and may_keep:
+            work.keep()
+            step = work.next_step(_KEEP)
+        if step is not _KEEP:  # a reply says what is kept: with what is not kept yet, it waits for the disk
+            work.send()
+        work.finish()
+        if self.is_over or step is not _LISTEN:
+            self.wake()
+
+    def _handle(self) -> None:
+        events = self._events
+        for handler, *args in [events.popleft() for _ in range(min(len(events), MOST_EVENTS_OF_A_BATCH))]:
+            handler(*args)
+
+    def _gather(self, work: Work) -> Step:
+        until = time.monotonic() + GATHER_SECONDS
+        step = _GATHER
+        while step is _GATHER and (left := until - time.monotonic()) > 0 and self._listen(left):
+            self._handle()
+            step = work.next_step(_ASK)
+        return work.next_step(_GATHER) if step is _GATHER else step
+
+    # --- the engine's own thread --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        work = self._work
+        assert work is not None
+        while not self._is_over:
+            with self.turn:
+                if self.is_over:  # it failed on another thread
+                    break
+                try:
+                    self._make_batch(work)
+                except BaseException as error:  # noqa: BLE001 - whatever it is: nothing may be acknowledged after it
+                    self._fail(error)
+                wait = self._timers.wait(time.monotonic())
+            if not self.is_over:
+                self._listen(wait)
+        with self.turn:  # another thread may be about the last batch
+            self.stopped.set()
+
+    def _listen(self, timeout: float | None) -> bool:
+        """Wait for the bell; False where the seconds passed without it."""
         try:
             self._bell.get(timeout=timeout)
         except Empty:
@@ -52,7 +288,23 @@ class Inbox:
         self._rung = False  # before the events are taken: one that comes after rings again
         return True
 
-    def take(self, most: int) -> list[Event]:
-        """Take the oldest events; with the turn."""
-        events = self._events
-        return [events.popleft() for _ in range(min(len(events), most))]
+    def _fail(self, error: BaseException) -> None:
+        self.failure = error
+        self._is_over = True
+        try:
+            if self._work is not None:
+                self._work.fail(error)
+        finally:
+            self.wake()
+
+    def _raise(self, death: DeadThreadError) -> object:
+        raise death
+
+    def _died(self, death: DeadThreadError) -> None:
+        """End as the engine: no thread is left that would."""
+        self._is_over = True
+        self.failure = self.failure or death
+        self.stopped.set()
+
+
+__all__ = ["Mailbox", "Step", "Work"]

@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from orcha._core.changes import Changes
+    from orcha._core.effects import Final
     from orcha._output.log import MemoryLog, OutputLog
     from orcha._server.server import Peer
     from orcha._store.contract import Store
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
-_NOTICE = Kind.NOTICE
+_CLOSED, _FINAL, _NOTICE = Kind.CLOSED, Kind.FINAL, Kind.NOTICE
 
 IN_STORE = 64 * 1024
 """Bytes of a channel kept in the store; what comes later goes to a file of its own, but finals never do."""
@@ -245,6 +246,17 @@ class ChannelBook:
         if not channel.pending:
             self._dirty.append(channel)
         channel.pending.append(Record(kind, seq, payload))
+
+    def append_final(self, final: Final) -> None:
+        """Add a petition's last records to the transaction in the making."""
+        record = final.record
+        own = record.channel == record.token
+        channel = self.get(record.channel) or self.create(record.channel, record.owner, own=own)
+        if final.line is not None:
+            self.append(channel, _NOTICE, record.seq, encode_value(final.line))
+        self.append(channel, _FINAL, record.seq, encode_value(final.value))
+        if channel.own:
+            self.append(channel, _CLOSED, record.seq, encode_value(None))
 
     def flush(self, changes: Changes) -> None:
         """Move all pending records into `changes` (or, beyond the store's share, to files) and give them places."""

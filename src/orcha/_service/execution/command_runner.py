@@ -120,7 +120,7 @@ class CommandRunner:
 
     def _take(self, events: list[Event]) -> None:
         self._looked = False
-        self._engine.turns.take(self._handle, events, may_commit=True, ends=True, more=self._more)
+        self._engine.mailbox.run_or_post(self._handle, events, may_keep=True, ends=True, more=self._more)
 
     def _more(self) -> bool:
         """Handle what shims have said since, so that it goes into the same transaction; False for nothing."""
@@ -160,7 +160,7 @@ class CommandRunner:
         """Give the petition that an event is about; where it is over, nothing of that attempt is wanted any more."""
         record = self._engine.machine.command(event.seq, event.attempt)
         if record is None:  # what ended it may not be kept yet
-            self._engine.after_batch(lambda _: self.reach().discard(event.seq, event.attempt))
+            self._engine.after_batch(lambda: self.reach().discard(event.seq, event.attempt))
         return record
 
     def _started(self, event: Started) -> None:
@@ -192,7 +192,7 @@ class CommandRunner:
             self._engine.after_batch(self._took)
         self._kept[event.seq] = event.attempt, attempt.step.last_chunk, record.channel
 
-    def _took(self, _: Engine) -> None:
+    def _took(self) -> None:
         """Acknowledge what is kept now."""
         kept, self._kept = self._kept, {}
         for seq, (attempt, chunk, channel) in kept.items():
@@ -365,7 +365,7 @@ class CommandRunner:
         lost = self._outlived.pop((event.seq, event.attempt), None)
         if not self._engine.machine.command_gone(event.seq, event.attempt) and lost is not None:
             self._lost(lost._replace(survivors=()))
-        self._engine.after_batch(lambda _: self.reach().forget(event.seq, event.attempt))
+        self._engine.after_batch(lambda: self.reach().forget(event.seq, event.attempt))
         self._engine.visits.wake()
 
     def _is_outlived(self, event: Lost) -> bool:
@@ -422,10 +422,10 @@ class CommandRunner:
         self._kept.pop(seq, None)  # who may forget all need not be told of a part
         self._engine.standard_input.over(seq)
         channel = record.channel
-        self._engine.after_batch(lambda _: self._engine.channels.unkept.over(channel, seq, number))
+        self._engine.after_batch(lambda: self._engine.channels.unkept.over(channel, seq, number))
         known = self._engine.machine.records.get(seq)
         if known is None or not known.survivors:  # a shim's box tells a later start what lives on
-            self._engine.after_batch(lambda _: self.reach().forget(seq, number))
+            self._engine.after_batch(lambda: self.reach().forget(seq, number))
 
     # --- from an earlier start of the service -------------------------------------------------------------------
 

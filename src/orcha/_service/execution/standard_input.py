@@ -113,7 +113,7 @@ class StandardInput:
         self._inputs.pop(record.seq, None)
         files, channel, seq = self._files, record.channel, record.seq
         if files is not None and files.has_input(channel, seq):
-            self._engine.after_batch(lambda _: files.delete_input(channel, seq))
+            self._engine.after_batch(lambda: files.delete_input(channel, seq))
 
     def note_reboot(self) -> None:
         """Note that the system was started again since the last start of the service."""

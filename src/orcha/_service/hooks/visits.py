@@ -56,9 +56,9 @@ class Visits:
             Steps(engine),
             engine,
             self.functions,
-            engine.visit_over,
+            self._over,
             lambda thread: engine.post(self._came_back, thread),
-            engine.look,
+            engine.mailbox.wake_for_events,
         )
         self.hooks.on_death = engine.end_with
         self.candidates = Candidates(engine)
@@ -129,10 +129,10 @@ class Visits:
 
     def dispatch(self) -> None:
         """Hand over what has gathered, if the hook thread is free."""
-        if not self._is_free() or self._stopped_by is not None:
+        if not self._has_ended() or self._stopped_by is not None:
             return
         waiting, sample, polls = self.candidates.take(converting=bool(self._converts))
-        if not (waiting or sample or self.has_gathered):
+        if not (waiting or sample or self.has_calls):
             return
         self._visit = visit = Visit(self._gathered(waiting, sample), waiting, sample, self.candidates.look_ahead)
         visit.version = self.candidates.asked()
@@ -162,9 +162,9 @@ class Visits:
             calls += [new_tuple(Call, (CONVERT, record, None)) for record in self._take_converts()]
         return calls
 
-    def _is_free(self) -> bool:
+    def _has_ended(self) -> bool:
         """Tell whether no visit is under way; where one is and there is work for the next, its end wakes the engine."""
-        if self._visit is not None and (self.has_gathered or self._engine.machine.waiting):
+        if self._visit is not None and (self.has_calls or self._engine.machine.waiting):
             self._visit.awaited = True
         return self.collect()
 
@@ -185,6 +185,10 @@ class Visits:
         else:
             self._converts_from = begin + len(taken)
         return taken
+
+    def _over(self, visit: Visit) -> None:
+        """Take what came of a visit; called on the hook thread."""
+        self._engine.mailbox.run_or_post(self.end, visit, may_keep=True)
 
     # --- what came of it ----------------------------------------------------------------------------------------
 
@@ -355,30 +359,33 @@ class Visits:
             self._stopped_by = None
 
     @property
-    def chooses(self) -> bool:
+    def are_inline(self) -> bool:
+        """Whether built-in managers are the only ones, whose hooks the engine calls by itself: no thread is woken."""
+        return self._engine.managers.are_ours
+
+    @property
+    def is_choosing(self) -> bool:
         """Whether the hook thread asks those that wait, found one the last time, and has little else to do."""
         visit = self._visit
         return visit is not None and self._finds and bool(visit.waiting) and len(visit.calls) <= FEW
 
     @property
-    def are_urgent(self) -> bool:
-        """Whether calls have gathered, or one of those that wait may start: as when they were asked last, or ours."""
-        may_start = self._finds or self._engine.managers.have_ours
-        return self.has_gathered or (may_start and bool(self._engine.machine.waiting))
+    def may_find(self) -> bool:
+        """Whether a petition that waits may start: one did when they were asked last, or a built-in manager answers."""
+        return (self._finds or self._engine.managers.have_ours) and bool(self._engine.machine.waiting)
 
     @property
     def is_busy(self) -> bool:
         """Whether the hook thread has work, or some is gathered for it."""
-        return (self._visit is not None and not self._visit.over) or self.has_gathered
+        return (self._visit is not None and not self._visit.over) or self.has_calls
 
     @property
-    def go_on(self) -> bool:
-        """Whether there is something to hand over, and nothing under way whose end would bring that about."""
-        free = self._visit is None and self._stopped_by is None
-        return free and (self.has_gathered or self.candidates.are_news)
+    def is_free(self) -> bool:
+        """Whether calls can be handed over: none is under way, whose end would bring that about."""
+        return self._visit is None and self._stopped_by is None
 
     @property
-    def has_gathered(self) -> bool:
+    def has_calls(self) -> bool:
         """Whether calls wait for the hook thread."""
         return bool(self._again or self._starts or self._finishes or self._converts or self._calls)
 

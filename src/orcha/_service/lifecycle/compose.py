@@ -348,7 +348,7 @@ class _Parts:
     def give_up(self) -> None:
         """Stop what has been started; not all could be."""
         self.engine.halt()
-        self.engine.turns.join()
+        self.engine.mailbox.join()
         self.server.stop(0.0)
         self._close()
 

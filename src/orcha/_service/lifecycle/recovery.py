@@ -38,7 +38,7 @@ def recover_all(engine: Engine) -> None:
         recovery.take(engine.store.unfinished(name))
     recovery.rest()
     recovery.turn_away()
-    engine.after_batch(lambda engine: engine.commands.recovered())
+    engine.after_batch(engine.commands.recovered)
     engine.commit_recovery()
     for record in recovery.owed:
         engine.visits.owe_on_finish(record)
@@ -106,7 +106,7 @@ class _Recovery:
         """
         if there is not None:
             executed = there.executed
-            self._engine.after_batch(lambda engine: engine.commands.reach().forget(row.seq, row.attempt))
+            self._engine.after_batch(lambda: self._engine.commands.reach().forget(row.seq, row.attempt))
         else:
             self._sweep(row, command)
             executed = row.state is not State.STARTING or self._engine.commands.may_have_run(row, row.attempt)
@@ -141,10 +141,10 @@ class _Recovery:
             if rows and _is_of(rows[0], attempt) and not self._engine.managers.serves(rows[0].manager):
                 continue
             over = there.phase in (contract.ENDED, contract.LOST)
-            self._engine.after_batch(partial(_turn_away, seq, attempt, over=over))
+            self._engine.after_batch(partial(_turn_away, self._engine, seq, attempt, over=over))
 
 
-def _turn_away(seq: int, attempt: int, engine: Engine, *, over: bool) -> None:
+def _turn_away(engine: Engine, seq: int, attempt: int, *, over: bool) -> None:
     commands = engine.commands.reach()
     if over:
         commands.forget(seq, attempt)

@@ -56,7 +56,7 @@ def cancel(engine: Engine, peer: Peer, message: Cancel) -> None:
 
     engine.machine.cancel(record, cancelled_before(_reason(peer, message.why)), answer)
     if message.at_once:
-        engine.after_batch(lambda later: _hurry(later, record))
+        engine.after_batch(lambda: _hurry(engine, record))
 
 
 def _hurry(engine: Engine, record: Record) -> None:
@@ -105,9 +105,9 @@ def _answer_kept(engine: Engine, peer: Peer, message: Cancel, row: Row) -> None:
         engine.reply(peer, Reply(message.request, Verdict.UNKNOWN, None, reason))
     else:
 
-        def answer(later: Engine) -> None:
-            now = later.store.rows([row.seq])
-            _answer(later, peer, message.request, now[0].outcome if now else row.outcome)
+        def answer() -> None:
+            now = engine.store.rows([row.seq])
+            _answer(engine, peer, message.request, now[0].outcome if now else row.outcome)
 
         engine.after_batch(answer)
 

@@ -125,7 +125,7 @@ class Inside:
         if record is not None:
             self._engine.machine.cancel(record, cancelled_before("cancelled by its manager"))
         answer.append(record is not None)
-        self._engine.after_batch(lambda _: gate.release())
+        self._engine.after_batch(gate.release)
 
     def _refused(self, item: Item, reason: str) -> None:
         self._engine.report(logging.WARNING, "message %s, sent by a hook, was refused: %s", item.id, reason)

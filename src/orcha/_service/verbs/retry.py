@@ -43,7 +43,7 @@ class Again:
             there = {"seq": None, "id": self._row.id, "channel": channel, "retried": self._row.seq}
             engine.reply(self.peer, Reply(self._request, Verdict.OK, values.encode(there)))  # attached to another one
         elif verdict in {Verdict.ACCEPTED, Verdict.KNOWN}:
-            engine.after_batch(self._accepted)
+            engine.after_batch(lambda: self._accepted(engine))
         else:
             refuse(engine, self.peer, self._request, verdict, reason or "refused")
 

@@ -46,7 +46,7 @@ class Submission:
         self.results.append(Result(position, verdict, channel, reason))
         if not self.due:
             self.due = True
-            engine.after_batch(self._send)
+            engine.after_batch(lambda: self._send(engine))
 
     def _send(self, engine: Engine) -> None:
         results, self.results = self.results, []
@@ -180,7 +180,12 @@ def accepted(engine: Engine, record: Record) -> None:
 def _follow(engine: Engine, submission: Submission, channel: bytes) -> None:
     known = engine.channels.get(channel)
     peer = submission.peer
-    if submission.credit > 0 and known is not None and peer.id in engine.peers and peer.id not in known.followers:
+    if (
+        submission.credit > 0
+        and known is not None
+        and peer.id in engine.outbox.peers
+        and peer.id not in known.followers
+    ):
         engine.channels.follow(peer, known, 0, submission.credit)
 
 

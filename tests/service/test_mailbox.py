@@ -6,17 +6,21 @@ import threading
 
 import pytest
 
+from orcha._core.machine import Machine
+from orcha._service.batch import Batch, Listeners
+from orcha._service.mailbox import MOST_EVENTS_OF_ANOTHER_THREAD, Mailbox
 from orcha._service.timers import Timers
-from orcha._service.turns import FEW_EVENTS, Turns
 from support.waiting import wait_for
 
 
 class Visits:
-    """Nothing to ask."""
+    """Nothing to ask, unless a test says so."""
 
-    chooses = go_on = False
-    are_urgent = True
-    note = staticmethod(lambda: None)
+    has_calls = may_find = is_choosing = is_free = are_inline = are_news = False
+
+    def __init__(self):
+        self.candidates = self
+        self.note = lambda: None
 
     def collect(self):
         """Do nothing."""
@@ -25,59 +29,62 @@ class Visits:
         self.note()
 
 
-class Engine:
-    """Notes who does what."""
+class Parts:
+    """What a batch touches; notes who keeps a transaction."""
+
+    is_dirty = False
 
     def __init__(self):
-        self.machine = self
-        self.now = 0.0
+        self.machine = Machine()
         self.visits = Visits()
-        self.commands = self
-        self.managers = self
-        self.are_ours = False
         self.timers = Timers()
-        self.has_a_queue = False
-        self.has_news = False
-        self.dirty = False
+        self.mailbox = Mailbox(self.timers)
         self.flushes = 0
         self.done = []
         self.errors = []
         self.expected = []
-        self.turns = Turns(self)
+        listeners = Listeners(lambda *_: None, lambda _: None, lambda: None, self.errors.append)
+        self.mailbox.serve(Batch(self.machine, self.mailbox, self.visits, self, self, self, {}, listeners))
 
     def note(self, what):
         self.done.append((what, threading.current_thread().name))
-        self.dirty = True
+        self.machine.changes.tombstones.append((b"token", 1.0))
 
-    def has_work(self):
-        return self.dirty
+    # --- channels, transaction and outbox -----------------------------------------------------------------------
 
-    def commit(self):
-        self.dirty = False
+    def flush(self, changes):
+        """Do nothing."""
+
+    def deliver(self):
+        """Do nothing."""
+
+    def look_for_room(self):
+        """Do nothing."""
+
+    def flags_wait(self, _):
+        return False
+
+    def keep(self, _, effects):
         self.done.append(("commit", threading.current_thread().name))
+        return effects
 
-    def flush(self):
-        assert not self.dirty, "a reply leaves before what it says is kept"
+    def send(self):
+        assert not self.machine.changes, "a reply leaves before what it says is kept"
         self.flushes += 1
+        return False
 
-    def count(self):
+    def send_to_all(self, _):
         """Do nothing."""
-
-    def settle(self):
-        """Do nothing."""
-
-    def say_failed(self, error):
-        self.errors.append(error)
 
 
 @pytest.fixture
 def engine():
-    it = Engine()
-    it.turns.start()
+    it = Parts()
+    it.mailbox.start()
     yield it
-    it.turns.halt()
-    it.turns.inbox.ring()
-    assert it.turns.stopped.wait(20)
+    it.mailbox.halt()
+    it.mailbox.wake()
+    assert it.mailbox.stopped.wait(20)
     assert it.errors == it.expected
 
 
@@ -85,77 +92,76 @@ HERE, THERE = "MainThread", "orcha-engine"
 
 
 def test_where_nothing_else_goes_on_this_thread_does_it_all(engine):
-    engine.turns.take(engine.note, 1, may_commit=True)
+    engine.mailbox.run_or_post(engine.note, 1, may_keep=True)
     assert engine.done == [(1, HERE), ("commit", HERE)]
 
 
 def test_the_engine_s_thread_waits_for_the_disk_where_this_one_may_not(engine):
-    engine.turns.take(engine.note, 1, may_commit=False)
+    engine.mailbox.run_or_post(engine.note, 1, may_keep=False)
     assert engine.done[0] == (1, HERE)
     wait_for(lambda: engine.done[1:] == [("commit", THERE)])
 
 
 def test_what_changes_nothing_is_answered_by_the_thread_that_may_not_wait_for_the_disk():
-    engine = Engine()  # its thread does not run: nobody else could
-    engine.turns.take(list, may_commit=False)
+    engine = Parts()  # its thread does not run: nobody else could
+    engine.mailbox.run_or_post(list, may_keep=False)
     assert engine.flushes == 1
 
 
 def test_an_answer_that_lies_there_goes_out_only_with_what_it_says_kept():
-    engine = Engine()
-    engine.turns.inbox.put((engine.note, 1))
-    engine.turns.take(list, may_commit=False)
+    engine = Parts()
+    engine.mailbox.post(engine.note, 1)
+    engine.mailbox.run_or_post(list, may_keep=False)
     assert engine.done == [(1, HERE)]
     assert engine.flushes == 0
-    engine.turns.start()
+    engine.mailbox.start()
     wait_for(lambda: engine.flushes)
     assert engine.done[1:] == [("commit", THERE)]
-    engine.turns.halt()
-    engine.turns.inbox.ring()
-    assert engine.turns.stopped.wait(20)
+    engine.mailbox.halt()
+    engine.mailbox.wake()
+    assert engine.mailbox.stopped.wait(20)
 
 
 def test_who_does_not_get_the_turn_leaves_it_to_the_engine_s_thread_in_order(engine):
-    with engine.turns.inbox.turn:
+    with engine.mailbox.turn:
         for number in range(3):
-            engine.turns.take(engine.note, number, may_commit=True)
+            engine.mailbox.run_or_post(engine.note, number, may_keep=True)
         assert engine.done == []
     wait_for(lambda: engine.done[3:] == [("commit", THERE)])
     assert engine.done[:3] == [(number, THERE) for number in range(3)]
 
 
 def test_where_petitions_wait_the_engine_s_thread_gathers_what_starts_in_place_of_what_ends(engine):
-    engine.has_a_queue = True
-    engine.turns.take(engine.note, 1, may_commit=True, ends=True)
+    engine.visits.may_find = True
+    engine.mailbox.run_or_post(engine.note, 1, may_keep=True, ends=True)
     wait_for(lambda: engine.done == [(1, THERE), ("commit", THERE)])
 
 
 def test_what_comes_is_done_here_though_petitions_wait_that_have_said_no(engine):
-    engine.has_a_queue = True
-    engine.turns.take(engine.note, 1, may_commit=True)
+    engine.visits.may_find = True
+    engine.mailbox.run_or_post(engine.note, 1, may_keep=True)
     assert engine.done == [(1, HERE), ("commit", HERE)]
 
 
 @pytest.mark.parametrize("are_urgent", [True, False])
 def test_those_that_wait_are_asked_before_the_disk_is_waited_for_where_one_may_start(engine, are_urgent):
-    engine.visits.are_urgent = are_urgent
+    engine.visits.may_find = are_urgent
     engine.visits.note = lambda: engine.done.append("asked")
-    engine.turns.take(engine.note, 1, may_commit=True)
+    engine.mailbox.run_or_post(engine.note, 1, may_keep=True)
     asked = [position for position, what in enumerate(engine.done) if what == "asked"]
     assert asked
     assert (asked[0] < engine.done.index(("commit", HERE))) is are_urgent
 
 
 def test_where_nothing_is_to_be_kept_they_are_asked_at_once(engine):
-    engine.visits.are_urgent = False
     engine.visits.note = lambda: engine.done.append("asked")
-    engine.turns.take(list, may_commit=True)
+    engine.mailbox.run_or_post(list, may_keep=True)
     assert engine.done == ["asked"]
 
 
 def test_where_those_that_wait_are_to_be_asked_the_engine_s_thread_does_it(engine):
-    engine.has_news = True
-    engine.turns.take(engine.note, 1, may_commit=True)
+    engine.visits.are_news = True
+    engine.mailbox.run_or_post(engine.note, 1, may_keep=True)
     wait_for(lambda: engine.done == [(1, THERE), ("commit", THERE)])
 
 
@@ -168,28 +174,28 @@ def test_what_has_come_since_is_kept_in_the_same_transaction(engine):
             return True
         return False
 
-    engine.turns.take(engine.note, 1, may_commit=True, more=more)
+    engine.mailbox.run_or_post(engine.note, 1, may_keep=True, more=more)
     assert engine.done == [(1, HERE), (2, HERE), ("commit", HERE)]
 
 
 def test_where_much_has_come_the_engine_s_thread_does_it():
-    engine = Engine()  # its thread does not run: what it has not taken lies there
-    for number in range(FEW_EVENTS):
-        engine.turns.inbox.put((engine.note, number))
-    engine.turns.take(engine.note, FEW_EVENTS, may_commit=True)
-    assert len(engine.turns.inbox) == FEW_EVENTS + 1
+    engine = Parts()  # its thread does not run: what it has not taken lies there
+    for number in range(MOST_EVENTS_OF_ANOTHER_THREAD):
+        engine.mailbox.post(engine.note, number)
+    engine.mailbox.run_or_post(engine.note, MOST_EVENTS_OF_ANOTHER_THREAD, may_keep=True)
+    assert len(engine.mailbox) == MOST_EVENTS_OF_ANOTHER_THREAD + 1
     assert engine.done == []
 
 
 def test_a_time_that_is_due_earlier_than_before_is_kept_by_the_engine_s_thread(engine):
     due = threading.Event()
-    engine.turns.take(engine.timers.at, 0.0, due.set, may_commit=True)
+    engine.mailbox.run_or_post(engine.timers.at, 0.0, due.set, may_keep=True)
     assert due.wait(20)
 
 
 def test_who_is_told_to_stop_the_engine_as_the_engine_has_its_thread_end(engine):
-    engine.turns.take(engine.turns.halt, may_commit=True)
-    assert engine.turns.stopped.wait(20)
+    engine.mailbox.run_or_post(engine.mailbox.halt, may_keep=True)
+    assert engine.mailbox.stopped.wait(20)
 
 
 def test_what_fails_on_another_thread_ends_the_engine_too(engine):
@@ -199,8 +205,8 @@ def test_what_fails_on_another_thread_ends_the_engine_too(engine):
     def fail():
         raise error
 
-    engine.turns.take(fail, may_commit=True)
-    assert engine.turns.stopped.wait(20)
-    assert engine.turns.failure is error
-    engine.turns.take(engine.note, 1, may_commit=True)
+    engine.mailbox.run_or_post(fail, may_keep=True)
+    assert engine.mailbox.stopped.wait(20)
+    assert engine.mailbox.failure is error
+    engine.mailbox.run_or_post(engine.note, 1, may_keep=True)
     assert engine.done == []

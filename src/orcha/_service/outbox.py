@@ -1,4 +1,4 @@
-"""What a client is told where something goes wrong with its message, or with the answer: that client alone."""
+"""Answers for clients: they leave once what they say is kept, and a client is told where its answer is no frame."""
 
 from __future__ import annotations
 
@@ -7,47 +7,63 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._protocol.frames import FrameError, encode
 from orcha._protocol.messages import Error, Gone, Reply, Result, Rows, Stopping, Submit, Submitted, Verdict
+from orcha._service import faults
 from orcha._service.reports.explanations import cleaned, describe
-from orcha.exceptions.store import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._server.server import Peer
-    from orcha._service.engine import Engine
 
 
-def obey(engine: Engine, handler: Callable[[Any, Any, Any], None], peer: Peer, message: Any) -> None:
-    """Have a verb's handler called; where that raises, its client is told so, and nobody else hears of it.
+class Outbox:
+    """What the next batch sends; the engine's."""
 
-    What the store raises ends the engine: nothing may be acknowledged after it.
-    """
-    try:
-        handler(engine, peer, message)
-    except StoreError:
-        raise
-    except Exception as error:  # noqa: BLE001 - what fails for one client must not end the service for all
-        name = type(message).__name__
-        engine.report(logging.ERROR, "%s of client %s failed", name, peer.identity, error=error)
-        engine.reply(
-            peer, _failed(message, f"the service failed at this {name}: {describe(error)}; its log says where")
-        )
+    def __init__(self, send: Callable[[list[tuple[Peer, bytes]]], None], report: Callable[..., None]) -> None:
+        """Hand frames to `send`, and say to `report` where an answer is no frame."""
+        self._send = send
+        self._report = report
+        self._frames: list[tuple[Peer, bytes]] = []
+        self.peers: dict[int, Peer] = {}
+        """The connected clients, by number."""
+
+    def reply(self, peer: Peer, message: Any) -> None:
+        """Send a message once what it says is kept."""
+        self._frames.append((peer, _encoded(message, self._report)))
+
+    def reply_frame(self, peer: Peer, frame: bytes) -> None:
+        """Send an encoded message once what it says is kept."""
+        self._frames.append((peer, frame))
+
+    def send(self) -> bool:
+        """Send what has gathered; tell whether that was anything."""
+        if not self._frames:
+            return False
+        frames, self._frames = self._frames, []
+        self._send(frames)
+        if faults.CRASHES:
+            faults.reach("reply.after-send")
+        return True
+
+    def send_to_all(self, frame: bytes) -> None:
+        """Send a frame to every client at once, whatever is kept."""
+        self._send([(peer, frame) for peer in self.peers.values()])
 
 
-def encoded(engine: Engine, message: Any) -> bytes:
+def _encoded(message: Any, report: Callable[..., None]) -> bytes:
     """Give the frame of an answer; where it cannot be one, that of an answer that says so."""
     try:
         return encode(message)
     except FrameError as error:
-        engine.report(logging.ERROR, "an answer cannot be sent: %s", error)
+        report(logging.ERROR, "an answer cannot be sent: %s", error)
         try:
             return encode(_instead_of(message, error))
         except FrameError:
             return encode(Error(f"an answer cannot be sent: {describe(error)}"))
 
 
-def _failed(message: Any, reason: str) -> Reply | Submitted | Error:
-    """Give the answer to a message whose handler raised."""
+def failed(message: Any, reason: str) -> Reply | Submitted | Error:
+    """Give the answer to a message whose verb raised."""
     request = getattr(message, "request", None)
     if request is None:
         return Error(reason)
