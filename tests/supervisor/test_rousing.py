@@ -7,15 +7,18 @@ import resource
 import signal
 import socket
 import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import pytest
 from world import World, executing, kill_shim, shim_identity
 
 from orcha._processes.identity import is_alive, read_stat
 from orcha._service.lifecycle.compose import check_limits
-from orcha._supervisor import main
-from orcha._supervisor.contract import Ended, Lost
-from orcha._supervisor.rousing import TOO_OFTEN
+from orcha._supervisor import client, launching, main, rousing
+from orcha._supervisor.contract import Ended, Lost, Silent, Started
+from orcha._supervisor.rousing import ENDS_WITHIN, EVERY, LOST_AFTER, SILENT_AFTER, TOO_OFTEN
 from orcha.exceptions import ConfigurationError
 from support.waiting import wait_for
 
@@ -74,6 +77,121 @@ def test_one_that_is_stopped_again_and_again_is_killed_with_its_command(world: W
     assert isinstance(world.end(key), Lost)
     assert not executing(nap)
     assert any("stopped again and again" in line for line in world.reports)
+
+
+class Clock:
+    """The time for looks: goes on when a test says so."""
+
+    def __init__(self, world: World) -> None:
+        self._rousing, self._roster = world.commands._rousing, world.commands._roster
+        self._wakes = partial(os.eventfd_write, world.commands._wake, 1)
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def look(self, seconds: float) -> None:
+        """Have the reader take a look after so many seconds."""
+        self.now += seconds
+        self._rousing._due = self.now
+        self._wakes()
+        wait_for(lambda: self._rousing._due > self.now, what="a look")
+
+
+@pytest.fixture
+def clock(world: World, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock(world)
+    monkeypatch.setattr(rousing, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def hang(world: World, nap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[int, int]]:
+    """Give a function that starts a command whose shim hangs, and gives its key; the file `hangs` is there then."""
+    sources = str(Path(main.__file__).parents[2])
+    hangs, goes = tmp_path / "hangs", tmp_path / "goes"
+    program = Path(__file__).parent.parent / "support" / "hanging_shim.py"
+    monkeypatch.setattr(launching, "_program", lambda folder: [str(program), str(folder), sources, str(hangs)])
+
+    def start() -> tuple[int, int]:
+        key = world.start(
+            "sh", "-c", f'while [ ! -e "$1" ]; do sleep 0.02; done; echo; exec {nap} 1000', "sh", str(goes)
+        )
+        world.wait(key, Started)
+        pid = world.shim_of(key).pid
+        hangs.touch()
+        goes.touch()
+        wait_for(lambda: executing(nap) and "futex" in Path(f"/proc/{pid}/wchan").read_text(), what="a shim that hangs")
+        return key
+
+    return start
+
+
+def test_a_shim_that_answers_is_never_silent(world: World, nap: str, clock: Clock) -> None:
+    key = world.start(nap, "1000")
+    world.wait(key, Started)
+    shim = world.commands._roster.by_key[key]
+    for _ in range(40):
+        clock.look(EVERY)
+        wait_for(lambda: shim.asked is None, what="an answer")
+    assert executing(nap)
+    assert not [event for event in world.of(key) if isinstance(event, Silent)]
+
+
+def test_a_shim_that_hangs_is_told_and_after_long_killed_with_its_command(
+    world: World, nap: str, clock: Clock, hang: Callable[[], tuple[int, int]]
+) -> None:
+    key = hang()
+    word = world.shim_of(key)
+    clock.look(EVERY)
+    clock.look(SILENT_AFTER - 1)
+    assert not [event for event in world.of(key) if isinstance(event, Silent)]
+    clock.look(1)
+    assert world.wait(key, Silent).is_silent
+    assert any("has not answered for 30 s" in line for line in world.reports)
+    clock.look(LOST_AFTER - SILENT_AFTER - 1)
+    assert executing(nap)
+    clock.look(1)
+    lost = world.end(key)
+    assert (type(lost), lost.executed, lost.failure) == (Lost, True, "it did not answer")
+    assert not executing(nap)
+    assert not is_alive(shim_identity(word))
+    assert [event.is_silent for event in world.of(key) if isinstance(event, Silent)] == [True]
+
+
+def test_a_shim_that_was_silent_and_answers_is_told(world: World, nap: str, clock: Clock) -> None:
+    key = world.start(nap, "1000")
+    world.wait(key, Started)
+    with world.commands._lock:
+        shim = world.commands._roster.by_key[key]
+        shim.asked, shim.is_silent = 0.0, True  # it has been told that it does not answer
+        shim.link.send({"t": "ping"})
+    world.until(lambda: [event for event in world.of(key) if isinstance(event, Silent)])
+    assert not world.wait(key, Silent).is_silent
+
+
+@pytest.mark.parametrize("verb", ["cancel", "kill"])
+def test_a_cancel_ends_a_command_whose_shim_hangs(
+    world: World, nap: str, clock: Clock, hang: Callable[[], tuple[int, int]], verb: str
+) -> None:
+    key = hang()
+    getattr(world.commands, verb)(*key, "cancelled")
+    clock.look(ENDS_WITHIN - 1)
+    assert executing(nap)
+    clock.look(1)
+    assert isinstance(world.end(key), Lost)
+    assert not executing(nap)
+
+
+def test_a_stop_ends_a_command_whose_shim_hangs(
+    world: World, nap: str, hang: Callable[[], tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = hang()
+    word = world.shim_of(key)
+    monkeypatch.setattr(client, "END", 0.05)
+    world.close()
+    assert not executing(nap)
+    assert not is_alive(shim_identity(word))
 
 
 def test_a_loss_is_told_where_no_thread_can_be_started(world: World, nap: str, monkeypatch: pytest.MonkeyPatch) -> None:

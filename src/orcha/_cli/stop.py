@@ -128,8 +128,10 @@ def say_what_runs(client: Session, *, keep: bool, end: bool, now: bool, all_of_i
 
 
 def is_outlived(row: dict[str, Any]) -> bool:
-    """Tell whether processes of this petition live on that nothing can kill: only that is a reason of what runs."""
-    return row.get("why") is not None
+    """Tell whether processes of this petition live on that nothing can kill."""
+    from orcha._protocol.shown_reasons import OUTLIVED
+
+    return str(row.get("why")).startswith(OUTLIVED.partition("{")[0])
 
 
 def lines(rows: Sequence[dict[str, Any]], waiting: int, *, kept: bool, grace: float) -> Iterator[str]:

@@ -73,6 +73,8 @@ def _meet(adopted: Adopted, folder: Path, shim: Known, head: Head | None, report
         _let_go(adopted, shim)
         return
     if head is not None:
+        shim.said(head)
+        shim.answered()
         if word is not None:
             adopted.took[shim.name] = word.seq, word.attempt
         one = _from_state(head, shim.name)

@@ -1,4 +1,7 @@
-"""The service's side of all commands: hands attempts to shims, and their events to the service."""
+"""The service's side of all commands: hands attempts to shims, and their events to the service.
+
+One file, since one lock guards the shims, the supervisor and the attempts that wait, and an event may change them all.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from functools import partial
 from orcha._supervisor import adopting
 from orcha._supervisor.apart import Apart
 from orcha._supervisor.burying import Burials, Buried, forget
-from orcha._supervisor.contract import LOST, Ended, Gone, Lost, NotStarted
+from orcha._supervisor.contract import LOST, Ended, Gone, Lost, NotStarted, Silent
 from orcha._supervisor.handed import Handed, Notes
 from orcha._supervisor.known import Known, connect, event_of, exited
 from orcha._supervisor.launching import Supervisor
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
 
 GIVE_UP = 3
 """Supervisors in a row that end without having forked, before what waits for them is lost."""
+NO_ANSWER = "it did not answer"
+"""Why a shim was killed."""
 END = 10.0
 """Seconds that commands have at most when all is closed and nothing is kept."""
 
@@ -259,7 +264,8 @@ class Commands:
     def _end(self, seq: int, attempt: int, verb: str, why: str) -> None:
         with self._lock:
             if self._tell(seq, attempt, {"t": verb, "why": why}):
-                self._rousing.rouse(self._roster.by_key[seq, attempt])
+                self._rousing.hasten(self._roster.by_key[seq, attempt])
+                os.eventfd_write(self._wake, 1)  # the reader may wait for longer than the shim has to answer
                 return
             for spec in self._waiting:
                 if (spec.seq, spec.attempt) == (seq, attempt):
@@ -375,7 +381,10 @@ class Commands:
         while not self._closing or self._roster or self._supervisor is not None:
             events = self._listen(self._rousing.wait(time.monotonic()) if self._roster.by_key else None)
             with self._lock:
-                self._rousing.look(self._roster.by_key.values())
+                looked = self._rousing.look(self._roster.by_key.values())
+                events += [Silent(*shim.key, True) for shim in looked.silent if shim.key is not None]
+                for shim in looked.lost:
+                    self._give_up(shim)
             if events:
                 self._on_events(events)
 
@@ -415,11 +424,24 @@ class Commands:
         except (ProtocolError, KeyError, TypeError, ValueError) as error:
             self._report(logging.ERROR, f"shim {shim.name} does not speak as it should: {error!r}")
             shim.link.is_open = False
+        if shim.asked is not None and shim.link.is_open and shim.answered() and shim.key is not None:
+            events.append(Silent(*shim.key, False))
         if not shim.link.is_open and shim in self._roster:
-            self._roster.remove(shim)
-            self._quiet.notify_all()
-            if not shim.refused:
-                self._burials.begin(shim.name, partial(self._buried_shim, shim), partial(self._gone_with, shim.key))
+            self._lose(shim)
+
+    def _lose(self, shim: Known) -> None:
+        """Do without a shim whose connection has ended, and look for what it left."""
+        self._roster.remove(shim)
+        self._quiet.notify_all()
+        if not shim.refused:
+            self._burials.begin(shim.name, partial(self._buried_shim, shim), partial(self._gone_with, shim.key))
+
+    def _give_up(self, shim: Known) -> None:
+        """Kill a shim that does not answer, with its command, and do without it."""
+        self._rousing.kill(shim.name)
+        shim.failure = NO_ANSWER
+        shim.link.is_open = False
+        self._lose(shim)
 
     def _take(self, shim: Known, frame: Frame, events: list[Event]) -> None:
         if frame.head["t"] == "refused":
@@ -431,7 +453,10 @@ class Commands:
             return
         gone = frame.head["t"] == "gone"
         event = Gone(frame.head["s"], frame.head["a"]) if gone else event_of(frame, shim.name)
-        if event is None or (event.seq, event.attempt) != shim.key:
+        if event is None:
+            shim.said(frame.head)
+            return
+        if (event.seq, event.attempt) != shim.key:
             return
         if isinstance(event, Ended | NotStarted):
             shim.is_over = True
@@ -470,11 +495,14 @@ class Commands:
         """
         for key, shim in list(self._roster.by_key.items()):
             self._tell(*key, {"t": "kill", "why": "shutdown"})
-            self._rousing.rouse(shim)
+            self._rousing.hasten(shim)
             shim.link.send({"t": "leave"})
         until = time.monotonic() + END
         while self._roster.by_key and (left := until - time.monotonic()) > 0:
             self._quiet.wait(left)
+        for shim in list(self._roster.by_key.values()):
+            if shim.asked is not None:
+                self._give_up(shim)
 
 
 def _loss(key: Key, buried: Buried, failure: str) -> Lost:

@@ -195,7 +195,15 @@ class Lost(NamedTuple):
     """Processes that cannot be killed; Gone follows when they have ended."""
 
 
-Event: TypeAlias = Started | Output | Wrote | Ended | NotStarted | Lost | Gone
+class Silent(NamedTuple):
+    """What watches over the attempt has not answered for a while; or it answers again."""
+
+    seq: int
+    attempt: int
+    is_silent: bool
+
+
+Event: TypeAlias = Started | Output | Wrote | Ended | NotStarted | Lost | Gone | Silent
 
 WAITING, RUNNING, ENDED, LOST, APART = "waiting", "running", "ended", "lost", "apart"
 

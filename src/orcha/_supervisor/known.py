@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import socket
+import time
 
 import msgspec
 
@@ -62,7 +64,32 @@ class Known:
         self.refused = False
         self.failure = ""
         """The error of ours that it said it ends by."""
+        self.pings = False
+        """Whether it answers when it is asked whether it is there; other builds do not know that question."""
+        self.asked: float | None = time.monotonic()
+        """Since when it owes an answer, if it does; the first one to the greeting."""
+        self.ends_by = math.inf
+        """When it is killed unless it has said anything: it is to end its command."""
+        self.is_silent = False
+        """Whether people have been told that it does not answer."""
         link.send({"t": "hello", "epoch": epoch, "versions": VERSIONS})
+
+    def ask(self, now: float) -> None:
+        """Ask whether it is there, unless it owes an answer already."""
+        if self.pings and self.asked is None:
+            self.asked = now
+            self.link.send({"t": "ping"})
+
+    def said(self, head: Head) -> None:
+        """Take what it says of itself."""
+        if head.get("pings"):
+            self.pings = True
+
+    def answered(self) -> bool:
+        """Owe no answer; tell whether people have been told that it did not answer."""
+        was_silent, self.is_silent = self.is_silent, False
+        self.asked, self.ends_by = None, math.inf
+        return was_silent
 
     def free(self) -> None:
         """Have no attempt."""

@@ -50,9 +50,14 @@ class Supervisor:
                 os.waitpid(self.pid, 0)
 
 
+def _program(folder: Path) -> list[str]:
+    """Give the supervisor's program, and its arguments."""
+    return [_PROGRAM, str(folder)]
+
+
 def _spawn(folder: Path, descriptor: int) -> int:
     log = open_file(f"{folder}/shims/errors", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    command = [sys.executable, "-I", "-S", "-X", "utf8", _PROGRAM, str(folder)]
+    command = [sys.executable, "-I", "-S", "-X", "utf8", *_program(folder)]
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     actions = [
         (os.POSIX_SPAWN_DUP2, descriptor, 0),

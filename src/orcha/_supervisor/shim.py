@@ -252,6 +252,8 @@ class Shim:
             self._welcome(link, head)
         elif kind == "start":
             self._start(head)
+        elif kind == "ping":
+            link.send({"t": "pong"})
         elif kind == "leave":
             self._wanted = False
         elif self._attempt is not None and self._attempt.key == (head["s"], head["a"]):
@@ -269,7 +271,7 @@ class Shim:
             before.close()
         self._write(self._word._replace(epoch=epoch))
         self._flowing = self._reported = self._abandoned = False
-        state: Head = {"t": "state", "shim": self.name, "version": version, "phase": "idle"}
+        state: Head = {"t": "state", "shim": self.name, "version": version, "phase": "idle", "pings": True}
         attempt = self._attempt
         if attempt is not None:
             state |= {"phase": _PHASES[attempt.phase], "s": attempt.spec.seq, "a": attempt.spec.attempt}

@@ -35,6 +35,7 @@ CUT = (
     INTERRUPTED_CODE,
     "interrupted: it ended with 0, but what watched over it died, and some of its output with that",
 )
+ANSWERS_AGAIN = "what watches over the command answers again"
 _FAILED = {
     "output": "it wrote more than its output limit",
     "input": "what an earlier attempt read of its standard input is lost",
@@ -51,6 +52,7 @@ class Attempt:
         "attempt",
         "history",
         "is_cut",
+        "is_silent",
         "looked",
         "losses",
         "pattern",
@@ -77,6 +79,8 @@ class Attempt:
         self.tails: dict[int, bytes] = {}
         self.is_cut = False
         """Whether some of its output is known to be lost."""
+        self.is_silent = False
+        """Whether what watches over it has not answered for a while."""
         self.looked = False
         """Whether its pattern has been looked for, or is."""
 

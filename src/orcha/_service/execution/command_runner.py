@@ -22,6 +22,7 @@ from orcha._core.retry import depends_on_output, retry_due
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._protocol import losses, values
 from orcha._protocol.messages import Kind
+from orcha._protocol.shown_reasons import SILENT
 from orcha._service.channels import output_pieces as spans
 from orcha._service.execution import command_attempt as attempts
 from orcha._service.execution.output_patterns import Matching
@@ -35,6 +36,7 @@ from orcha._supervisor.contract import (
     Lost,
     NotStarted,
     Output,
+    Silent,
     Span,
     Started,
     UnkeptPiece,
@@ -90,6 +92,7 @@ class CommandRunner:
             NotStarted: self._not_started,
             Lost: self._lost,
             Gone: self._gone,
+            Silent: self._silent,
         }
 
     def connect(self, make: Callable[[Callable[[list[Event]], None]], Commands], raw: RawFiles | None = None) -> None:
@@ -328,6 +331,18 @@ class CommandRunner:
         channel = self._engine.channels.get(record.channel)
         if channel is not None:
             self._engine.channels.append(channel, Kind.NOTICE, record.seq, values.encode(line))
+
+    def _silent(self, event: Silent) -> None:
+        """Tell people that what watches over a command does not answer, or answers again."""
+        record = self._engine.machine.command(event.seq, event.attempt)
+        if record is not None:
+            self.attempt_of(record).is_silent = event.is_silent
+            self._say(record, f"orcha: {SILENT if event.is_silent else attempts.ANSWERS_AGAIN}\n")
+
+    def is_silent(self, seq: int) -> bool:
+        """Tell whether what watches over a petition's command has not answered for a while."""
+        attempt = self._attempts.get(seq)
+        return attempt is not None and attempt.is_silent
 
     def _not_started(self, event: NotStarted) -> None:
         record = self._live(event)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orcha._protocol.shown_reasons import OUTLIVED
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -66,7 +68,7 @@ def _text(value: object) -> str:
 def outlived(pids: Collection[int]) -> str:
     """Tell which processes of a petition's attempt live on though they were killed."""
     names = ", ".join(f"{name_of(pid)} (pid {pid})" for pid in pids)
-    return f"nothing can kill {names}: its id, slot and resources are held until that has ended"
+    return OUTLIVED.format(names)
 
 
 def name_of(pid: int) -> str:

@@ -11,6 +11,7 @@ from orcha._core.record import Phase, Record
 from orcha._core.retrying import is_decided
 from orcha._core.state import State
 from orcha._protocol.messages import List, Reply, Rows, Verdict
+from orcha._protocol.shown_reasons import SILENT
 from orcha._service.reports.command_text import listed
 from orcha._service.reports.explanations import cleaned, outlived
 from orcha._service.reports.state_names import BEGUN, word
@@ -122,6 +123,8 @@ def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, fl
     survivors = record.survivors if record is not None else ()
     if survivors or row.state is State.ENDED:
         return outlived(survivors) if survivors else None, None
+    if engine.commands.is_silent(row.seq):
+        return SILENT, None
     reason = reason_of(engine, row, group)
     if reason is None:
         return None, None

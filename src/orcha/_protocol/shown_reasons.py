@@ -1,0 +1,9 @@
+"""Reasons of a petition that runs, or holds its slot, by which a client tells one case from another."""
+
+from __future__ import annotations
+
+OUTLIVED = "nothing can kill {}: its id, slot and resources are held until that has ended"
+SILENT = (
+    "what watches over the command does not answer: limits do not hold and output stands still until it does; a cancel"
+    " ends the command all the same"
+)

@@ -1,0 +1,22 @@
+"""A service of commands whose shims hang, once the file TEST_HANGS is there, and whose patience with them is short."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from orcha._supervisor import launching, main, rousing
+from support import hanging_shim, serve
+from support.commands import COMMANDS
+
+
+def program(folder: Path) -> list[str]:
+    """Give the program of a supervisor whose shims hang."""
+    return [hanging_shim.__file__, str(folder), str(Path(main.__file__).parents[2]), os.environ["TEST_HANGS"]]
+
+
+if __name__ == "__main__":
+    launching._program = program
+    rousing.EVERY, rousing.SILENT_AFTER, rousing.ENDS_WITHIN = 0.05, 0.2, 0.2
+    serve.main(COMMANDS, *sys.argv[1:])
