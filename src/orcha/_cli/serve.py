@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orcha._cli import options
+from orcha.interfaces.built_in import COMMANDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from orcha.lib.manager import Manager
     from orcha.plugins.record import Plugin
 
-BUILT_IN = "commands"
 _EPILOG = """\
 examples:
   orcha serve
@@ -99,16 +99,16 @@ def load_managers(wanted: Iterable[str]) -> tuple[dict[str, Manager], dict[str, 
     found = installed()
     plugins = {plugin.name: plugin for plugin in found if plugin.usable}
     broken = {_word(plugin): plugin.problem for plugin in found if not plugin.usable}
-    unknown = [name for name in names if name not in {BUILT_IN, *plugins, *broken}]
+    unknown = [name for name in names if name not in {COMMANDS, *plugins, *broken}]
     if unknown:
         raise ConfigurationError(f"there is no plugin {unknown[0]}: orcha ls lists them")
     for name in [name for name in broken if not names or name in names]:
         render.note(f"{name} is not served: {broken[name]}")
     managers: dict[str, Manager] = {}
-    if not names or BUILT_IN in names:
-        managers[BUILT_IN] = _built_in()
+    if not names or COMMANDS in names:
+        managers[COMMANDS] = _built_in()
     for name, plugin in plugins.items():
-        if (names and name not in names) or name == BUILT_IN:
+        if (names and name not in names) or name == COMMANDS:
             continue
         try:
             manager = _manager_of(plugin)

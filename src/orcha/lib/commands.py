@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.lib.manager import Manager
 
 TYPE_CHECKING = False
@@ -59,6 +60,8 @@ class CommandManager(Manager):
         ConfigurationError: ``ORCHA_COMMANDS`` is not a number of at least 1.
 
     """
+
+    _stored_as = COMMAND_MANAGER
 
     def __init__(self, *args: Any, most: int | None = None, **options: Any) -> None:
         """Resolve how many may run; the rest is as for every manager."""

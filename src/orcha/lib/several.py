@@ -78,9 +78,10 @@ class Several:
 
         """
         from orcha import properties
-        from orcha._service.hooks.managers import WATCHDOG, Managers, Served, name_of
+        from orcha._service.hooks.managers import Managers, Served, name_of
         from orcha._service.lifecycle.compose import Service
         from orcha._service.lifecycle.shared_service import Share
+        from orcha.interfaces.built_in import WATCHDOG
         from orcha.lib.watchdog import WatchdogManager
 
         served = [Served(name, name_of(manager), manager) for name, manager in self._managers.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orcha.interfaces.built_in import WATCHDOG, WATCHDOG_MANAGER
 from orcha.lib.client import ClientManager
 from orcha.lib.manager import Manager
 
@@ -11,8 +12,6 @@ if TYPE_CHECKING:
 
     from orcha.interfaces.message import Message
     from orcha.interfaces.petition import Petition
-
-WATCHDOG_ID = "watchdog"
 
 
 class _SendsWatchdog(Manager):
@@ -27,7 +26,7 @@ class _SendsWatchdog(Manager):
         """
         from orcha.interfaces.message import Message
 
-        self._way().send(Message(WATCHDOG_ID, {"queue": queue}))
+        self._way().send(Message(WATCHDOG, {"queue": queue}))
 
 
 class WatchdogManager(_SendsWatchdog):
@@ -36,9 +35,11 @@ class WatchdogManager(_SendsWatchdog):
     Override `convert_to_petition` as ``return super().convert_to_petition(m) or MyPetition(...)``.
     """
 
+    _stored_as = WATCHDOG_MANAGER
+
     def convert_to_petition(self, m: Message) -> Petition | None:
         """Give the watchdog petition for a watchdog message, None for any other."""
-        if m.id != WATCHDOG_ID:
+        if m.id != WATCHDOG:
             return None
         from orcha.interfaces.petition import WatchdogPetition
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._core.asking import Asking
 from orcha._core.choose import PATIENCE, Answer
-from orcha._service.hooks.managers import OURS
+from orcha.interfaces.built_in import BUILT_IN_MANAGERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -136,7 +136,11 @@ class Candidates:
         records, replaces = self._engine.machine.records, self._engine.admission.keys.replaces
         for key in keys:
             record = records.get(key[1])
-            if record is not None and record.manager not in OURS and (record.once is None or not replaces(record)):
+            if (
+                record is not None
+                and record.manager not in BUILT_IN_MANAGERS
+                and (record.once is None or not replaces(record))
+            ):
                 yield record
 
     def _note_polled(self, visit: Visit) -> None:

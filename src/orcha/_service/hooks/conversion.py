@@ -11,10 +11,10 @@ from orcha._core.record import Phase
 from orcha._core.state import OnInterrupt
 from orcha._protocol import values
 from orcha._service.execution.action_retries import retry_of
-from orcha._service.hooks.managers import COMMAND_MANAGER
 from orcha._service.reports.explanations import cleaned, explain
 from orcha._store.checksums import DAMAGED
 from orcha.exceptions import StaleCall
+from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.interfaces.command import CommandPetition
 from orcha.interfaces.message import Message
 from orcha.interfaces.petition import Petition

@@ -22,11 +22,11 @@ from orcha._core.tuples import new_tuple
 from orcha._protocol import values
 from orcha._protocol.frames import MAX_FRAME
 from orcha._service.hooks.conversion import convert
-from orcha._service.hooks.managers import OURS
 from orcha._service.hooks.petition_marks import mark_started
 from orcha._service.hooks.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Result
 from orcha._service.reports.explanations import describe, explain, said
 from orcha.exceptions import ConditionFailed, StaleCall
+from orcha.interfaces.built_in import BUILT_IN_MANAGERS
 from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 
 if TYPE_CHECKING:
@@ -367,7 +367,7 @@ class Hooks:
         if blocked is not None:
             record.asked = None
             return _NO, blocked, None
-        record.asked = None if record.manager in OURS else visit.since
+        record.asked = None if record.manager in BUILT_IN_MANAGERS else visit.since
         try:
             why = _asked(visit, record)
         except StaleCall:

@@ -5,21 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcha._service.hooks.visit import CALL
+from orcha.interfaces.built_in import BUILT_IN_MANAGERS, COMMAND_MANAGER, COMMANDS, WATCHDOG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from orcha._core.record import Record
     from orcha._service.hooks.visit import Visit
-
-BUILT_IN = "commands"
-"""The plugin's name of the built-in manager."""
-COMMAND_MANAGER = "orcha.lib.commands:CommandManager"
-"""The built-in manager as it is stored."""
-OURS = frozenset((COMMAND_MANAGER, "orcha.lib.watchdog:WatchdogManager"))
-"""The managers whose hooks are none of a plugin's."""
-WATCHDOG = "watchdog"
-"""The id, and where there are several managers the name, of what shows that the whole service is alive."""
 
 
 class Served(NamedTuple):
@@ -33,14 +25,16 @@ class Served(NamedTuple):
 
 
 def name_of(manager: Any) -> str:
-    """Give ``module:qualname`` of a manager's class."""
-    return f"{type(manager).__module__}:{type(manager).__qualname__}"
+    """Give the name under which a manager's petitions are stored: ``module:qualname`` of its class, as a rule."""
+    kind = type(manager)
+    stored_as: str | None = vars(kind).get("_stored_as")  # its own: a plugin may derive its class from a built-in one
+    return f"{kind.__module__}:{kind.__qualname__}" if stored_as is None else stored_as
 
 
 def alone(manager: Any) -> Served:
     """Give the only manager of an endpoint."""
     name = name_of(manager)
-    return Served(BUILT_IN if name == COMMAND_MANAGER else manager.plugin_name, name, manager)
+    return Served(COMMANDS if name == COMMAND_MANAGER else manager.plugin_name, name, manager)
 
 
 class Managers:
@@ -52,7 +46,7 @@ class Managers:
         self._by_name = {each.name: each.manager for each in served}
         self._by_plugin = {each.plugin: each.name for each in served}
         self._by_its_name = WATCHDOG in self._by_plugin
-        self._ours = OURS & self._by_name.keys()
+        self._ours = BUILT_IN_MANAGERS & self._by_name.keys()
         self.have_ours = bool(self._ours)
         """Whether there is a built-in manager."""
         self.are_ours = len(self._ours) == len(self._by_name)
@@ -113,6 +107,6 @@ class Managers:
     def _only(self, plugin: str | None) -> tuple[str | None, str]:
         """Let a plugin's manager take all but commands: its clients may be another plugin's, or no plugin's at all."""
         known, name, _ = self.served[0]
-        if plugin is None or plugin == known or BUILT_IN not in {plugin, known}:
+        if plugin is None or plugin == known or COMMANDS not in {plugin, known}:
             return name, ""
         return None, f"this service serves {known or name.rpartition(':')[2]} alone, not {plugin!r}"

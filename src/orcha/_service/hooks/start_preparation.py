@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from orcha._client.attempt_channel import AttemptChannel
 from orcha._service.execution.action_threads import Run
-from orcha._service.hooks.managers import COMMAND_MANAGER
 from orcha._service.hooks.petition_marks import attach, set_state
+from orcha.interfaces.built_in import COMMAND_MANAGER
 
 if TYPE_CHECKING:
     from orcha._core.record import Record

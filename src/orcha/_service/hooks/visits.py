@@ -17,10 +17,10 @@ from orcha._service.execution import action_retries as retrying
 from orcha._service.hooks import deadlines as overdue
 from orcha._service.hooks.candidates import Candidates
 from orcha._service.hooks.hook_thread import Hooks
-from orcha._service.hooks.managers import OURS
 from orcha._service.hooks.start_preparation import Steps
 from orcha._service.hooks.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Call, Result, Visit
 from orcha._service.verbs.call import answered
+from orcha.interfaces.built_in import BUILT_IN_MANAGERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -290,7 +290,9 @@ class Visits:
 
     def _blocked(self, record: Record, why: Reason | None) -> None:
         if why is not None and record.why != why:
-            is_news = record.why is None and record.manager not in OURS  # else each new number in a reason is a line
+            is_news = (
+                record.why is None and record.manager not in BUILT_IN_MANAGERS
+            )  # else each new number in a reason is a line
             record.why = why
             if why != SAYS_NO:
                 level = logging.INFO if is_news else logging.DEBUG

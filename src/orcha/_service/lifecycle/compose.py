@@ -26,7 +26,7 @@ from orcha._protocol.endpoint import Endpoint, free_port, unusable
 from orcha._server.server import Server, ServerSettings
 from orcha._service import faults
 from orcha._service.engine import Engine
-from orcha._service.hooks.managers import COMMAND_MANAGER, Managers, alone
+from orcha._service.hooks.managers import Managers, alone
 from orcha._service.hooks.petition_marks import is_marked
 from orcha._service.lifecycle.preloading import preload
 from orcha._service.lifecycle.recovery import recover_all
@@ -39,6 +39,7 @@ from orcha._store.memory import MemoryStore
 from orcha._store.sqlite import SqliteStore
 from orcha.exceptions import ConfigurationError, OrchaError
 from orcha.exceptions.store import StoreDamaged
+from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.utils.threads import DeadThreadError, NoThreadError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcha._protocol import values
-from orcha._service.hooks.managers import COMMAND_MANAGER
+from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.utils import redact
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from orcha._core.record import Phase
 from orcha._core.state import State
 from orcha._protocol import values
 from orcha._protocol.messages import Reply, Show, Verdict
-from orcha._service.hooks.managers import COMMAND_MANAGER
 from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs.list import describe_row
 from orcha._service.verbs.petition_lookup import find
 from orcha._supervisor.protocol import to_bytes
+from orcha.interfaces.built_in import COMMAND_MANAGER
 
 if TYPE_CHECKING:
     from orcha._core.record import Record

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from orcha._core.state import Outcome, State
 from orcha._processes.hidden import hidden
 from orcha._protocol.messages import Reply, Stats, Verdict
-from orcha._service.hooks.managers import WATCHDOG
 from orcha._service.reports.state_names import state_of
 from orcha._service.reports.statistics import percentiles
 from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs.petition_lookup import is_owner
+from orcha.interfaces.built_in import WATCHDOG
 
 if TYPE_CHECKING:
     from orcha._server.server import Peer

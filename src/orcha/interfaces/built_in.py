@@ -1,0 +1,20 @@
+"""The names of the built-in managers: those that messages carry, and those under which petitions are stored.
+
+`orcha.lib` has the classes and names each by its `_stored_as`; the service compares petitions with these names.
+Databases hold them, so they stay what they are wherever the classes move.
+"""
+
+from __future__ import annotations
+
+COMMANDS = "commands"
+"""The plugin's name of the manager of commands."""
+COMMAND_MANAGER = "orcha.lib.commands:CommandManager"
+"""The manager of commands as it is stored."""
+WATCHDOG = "watchdog"
+"""The id of what shows that the whole service is alive; where there are several managers, its manager's plugin name."""
+WATCHDOG_MANAGER = "orcha.lib.watchdog:WatchdogManager"
+"""The manager of watchdog petitions as it is stored."""
+BUILT_IN_MANAGERS = frozenset((COMMAND_MANAGER, WATCHDOG_MANAGER))
+"""The managers whose hooks are none of a plugin's."""
+
+__all__ = ["BUILT_IN_MANAGERS", "COMMANDS", "COMMAND_MANAGER", "WATCHDOG", "WATCHDOG_MANAGER"]
