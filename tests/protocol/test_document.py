@@ -27,7 +27,7 @@ from orcha._protocol.messages import (
     Verdict,
 )
 from orcha._protocol.wire_types import Code
-from orcha._server.limits import Limits
+from orcha._server.limits import ConnectionLimits
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "wire.md").read_text(encoding="utf-8")
 KEY = parse_key("orcha1.kdocument.AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8")
@@ -132,6 +132,6 @@ def test_the_limits_are_told():
     assert f"{frames.MAX_FRAME:,}" in section(2)
     assert f"{scram.MIN_ITERATIONS:,}" in section(5)
     assert f"{scram.MAX_ITERATIONS:,}" in section(5)
-    assert f"{Limits().strangers} connections" in section(6)
-    assert f"{Limits().handshake_deadline:.0f} seconds" in section(6)
+    assert f"{ConnectionLimits().unauthenticated} connections" in section(6)
+    assert f"{ConnectionLimits().handshake_deadline:.0f} seconds" in section(6)
     assert f"nest to {wire_types.MAX_DEPTH}" in section(8)

@@ -24,7 +24,7 @@ from orcha._protocol.handshake import OK, ServerHello
 from orcha._protocol.keys import make_key, parse_key
 from orcha._protocol.messages import Ping, Reply, Verdict
 from orcha._protocol.tls import client_context, server_tls
-from orcha._server import server as server_module
+from orcha._server import accepting
 from orcha._server.server import Server, ServerSettings
 from orcha.exceptions import AuthenticationError, ConfigurationError, OrchaConnectionError
 from support.answering import ask
@@ -290,7 +290,7 @@ def test_the_key_is_not_enough_for_another_user_where_the_service_is_not_shared(
 def test_a_client_whose_user_no_kernel_knows_counts_as_another(answering, links, monkeypatch):
     key = make_key()
     for found in (None, handshake.NOBODY):
-        monkeypatch.setattr(server_module, "find_owner", lambda *_, found=found: found)
+        monkeypatch.setattr(accepting, "find_owner", lambda *_, found=found: found)
         running = answering(key=key)
         with pytest.raises(AuthenticationError, match="started without --share"):
             links(running.remote, key)

@@ -185,7 +185,7 @@ def test_announced_lengths_and_depths_cost_no_memory(answering, links):
 
 
 def test_slow_strangers_in_great_number_keep_nobody_out(answering, links):
-    running = answering(limits={"handshake_deadline": 600, "strangers": 64})
+    running = answering(limits={"handshake_deadline": 600, "unauthenticated": 64})
     inside = links(running.remote)
     strangers = []
     try:
@@ -204,7 +204,7 @@ def test_slow_strangers_in_great_number_keep_nobody_out(answering, links):
 
 def test_guessing_keys_in_great_number_keeps_nobody_out(answering, links):
     """Wrong proofs wait, each in its place; who has the key, and who needs none, comes in meanwhile."""
-    running = answering(limits={"refusal_delay": 600, "handshake_deadline": 600, "strangers": 32})
+    running = answering(limits={"refusal_delay": 600, "handshake_deadline": 600, "unauthenticated": 32})
     guessers = []
     try:
         for _ in range(40):

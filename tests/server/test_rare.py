@@ -18,9 +18,8 @@ from orcha._protocol.frames import decode_service_message, encode
 from orcha._protocol.handshake import TLS
 from orcha._protocol.messages import Error, Ping, Reply, Verdict
 from orcha._protocol.tls import TlsSession, client_context, server_tls
-from orcha._server import listening
-from orcha._server import server as server_module
-from orcha._server.limits import Limits, descriptor_limit
+from orcha._server import accepting, listening
+from orcha._server.limits import ConnectionLimits, descriptor_limit
 from orcha._server.server import Server, ServerSettings, _make_loop
 from orcha.exceptions import ConfigurationError, EndpointInUseError, OrchaConnectionError
 from support.answering import ask
@@ -72,9 +71,9 @@ def test_what_goes_wrong_is_logged_unless_the_settings_say_where_to_tell_it(capl
 def test_an_accept_that_fails_lets_the_oldest_stranger_go_and_is_tried_again(answering, number, told):
     running = answering(limits={"handshake_deadline": 600})
     with running.raw() as stranger:
-        wait_for(lambda: running.server._hall.strangers)
+        wait_for(lambda: running.server._table.unauthenticated)
         broken = Like(None, accept=failing(OSError(number, "no")))
-        on_loop(running, running.server._accept, broken, 2)
+        on_loop(running, running.server._acceptor._accept, broken, 2)
         stranger.settimeout(30)
         assert stranger.recv(10) == b""
     assert running.serves()
@@ -85,7 +84,7 @@ def test_an_accept_that_fails_lets_the_oldest_stranger_go_and_is_tried_again(ans
 def test_a_connection_that_went_before_it_was_welcomed_is_closed(answering, links, monkeypatch):
     running = answering()
     with monkeypatch.context() as patch:
-        patch.setattr(server_module, "peer_credentials", failing(OSError(errno.ENOTCONN, "gone")))
+        patch.setattr(accepting, "peer_credentials", failing(OSError(errno.ENOTCONN, "gone")))
         with pytest.raises(OrchaConnectionError):
             links(running.endpoint)
     assert running.serves()
@@ -93,20 +92,20 @@ def test_a_connection_that_went_before_it_was_welcomed_is_closed(answering, link
 
 def test_a_connection_that_cannot_be_adopted_is_forgotten(answering, links):
     running = answering()
-    loop = running.server._loop
-    running.server._loop = Like(loop, connect_accepted_socket=failing(OSError(errno.EBADF, "no")))
+    acceptor, loop = running.server._acceptor, running.server._loop
+    acceptor._loop = Like(loop, connect_accepted_socket=failing(OSError(errno.EBADF, "no")))
     with pytest.raises(OrchaConnectionError):
         links(running.endpoint)
-    running.server._loop = loop
-    wait_for(lambda: not running.server._hall.connections)
+    acceptor._loop = loop
+    wait_for(lambda: not running.server._table.connections)
     assert running.serves()
 
 
 def test_where_descriptors_are_short_the_oldest_stranger_makes_room(answering):
     running = answering(limits={"handshake_deadline": 600})
     with running.raw() as oldest:
-        wait_for(lambda: running.server._hall.strangers)
-        running.server._first_reserved = 0
+        wait_for(lambda: running.server._table.unauthenticated)
+        running.server._acceptor.first_reserved = 0
         with running.raw() as turned_away:
             turned_away.settimeout(30)
             assert b"ORCHA!" in turned_away.recv(1000)
@@ -115,8 +114,8 @@ def test_where_descriptors_are_short_the_oldest_stranger_makes_room(answering):
 
 
 def test_a_stranger_that_yields_before_it_was_adopted_is_closed(answering):
-    running = answering(limits={"strangers": 1, "handshake_deadline": 600})
-    (listener,) = [sock for sock, kind in running.server._listeners.items() if kind == TLS]
+    running = answering(limits={"unauthenticated": 1, "handshake_deadline": 600})
+    (listener,) = [sock for sock, kind in running.server._listeners.sockets.items() if kind == TLS]
     gate = threading.Event()
     running.server._loop.call_soon_threadsafe(gate.wait)
     socks = [socket.create_connection(listener.getsockname(), 30) for _ in range(5)]
@@ -138,7 +137,7 @@ def test_nothing_is_done_after_a_message_that_ended_the_connection(answering, li
         seen.append(message)
         raise RuntimeError("no")
 
-    running.server._hall.on_message = fail
+    running.server._table.on_message = fail
     link = links(running.endpoint)
     link.send(encode(Ping(1)) + encode(Ping(2)))
     while link.read_frames():
@@ -175,7 +174,9 @@ def test_a_backlog_that_changes_while_it_is_counted_is_the_last_one_known(answer
 
 def test_what_the_loop_has_under_way_is_ended_with_it(answering, links):
     running = answering()
-    running.server._tasks.add(on_loop(running, lambda: asyncio.get_event_loop().create_task(asyncio.Event().wait())))
+    running.server._acceptor.tasks.add(
+        on_loop(running, lambda: asyncio.get_event_loop().create_task(asyncio.Event().wait()))
+    )
     running.server._loop.call_soon_threadsafe(running.server._begin_stop, 1)
     running.server.stop()
     assert running.server._loop.is_closed()
@@ -205,9 +206,9 @@ def test_without_uvloop_asyncio_does(monkeypatch):
 def test_limits_leave_descriptors_to_the_rest_of_the_service(monkeypatch):
     monkeypatch.setattr("resource.getrlimit", lambda _: (-1, -1))
     assert descriptor_limit() == 1 << 30
-    assert Limits().reserved_descriptors == 256
+    assert ConnectionLimits().reserved_descriptors == 256
     monkeypatch.setattr("resource.getrlimit", lambda _: (64, 64))
-    assert Limits().reserved_descriptors == 16
+    assert ConnectionLimits().reserved_descriptors == 16
 
 
 # --- listening -------------------------------------------------------------------------------------------------------

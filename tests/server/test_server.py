@@ -123,7 +123,7 @@ def held_loop(answering, links, monkeypatch):
             wakes.append(1)
             return real(*arguments)
 
-    monkeypatch.setattr(running.server, "_loop", Loop())
+    monkeypatch.setattr(running.server._writer, "_loop", Loop())
     yield running.server, link, peer, wakes, gate
     gate.set()
 
@@ -196,7 +196,7 @@ def test_a_wrong_key_is_refused_on_every_transport_and_the_others_stay(answering
 
 
 def test_a_wrong_proof_is_answered_after_the_delay_and_at_the_deadline_at_the_latest(answering, links):
-    assert server_module.Limits().refusal_delay == 1.0
+    assert server_module.ConnectionLimits().refusal_delay == 1.0
     running = answering(limits={"refusal_delay": 600, "handshake_deadline": 0.3})
     with pytest.raises(OrchaConnectionError, match="closed"):
         links(running.remote, make_key())
@@ -272,7 +272,7 @@ def test_what_fails_at_a_message_ends_that_client_only(answering, links, orcha_h
             raise RuntimeError("thirteen")
         running.receive(peer, message)
 
-    running.server._hall.on_message = fail
+    running.server._table.on_message = fail
     link = links(running.endpoint)
     assert isinstance(ask(link, Ping(13)), Error)
     assert link.read_frames() == []
@@ -347,7 +347,7 @@ def test_beyond_the_most_peers_a_client_hears_that_there_is_no_room(answering, l
 def test_descriptors_are_left_for_the_rest_of_the_service(answering, links):
     running = answering()
     with socket.socket() as probe:
-        running.server._first_reserved = probe.fileno() + 6
+        running.server._acceptor.first_reserved = probe.fileno() + 6
     held = [links(running.endpoint)]
     with pytest.raises(OrchaConnectionError):
         held.extend(links(running.endpoint) for _ in range(20))
@@ -371,9 +371,9 @@ def test_running_out_of_descriptors_ends_nothing(answering, links, uvloop):
     waiting = socket.socket()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     failed = threading.Event()
-    (listener,) = [sock for sock, kind in running.server._listeners.items() if kind == TLS]
-    rest = running.server._rest
-    running.server._rest = lambda: (failed.set(), rest())
+    (listener,) = [sock for sock, kind in running.server._listeners.sockets.items() if kind == TLS]
+    rest = running.server._acceptor._rest
+    running.server._acceptor._rest = lambda: (failed.set(), rest())
     with waiting:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(descriptors()), hard))
         try:
@@ -503,7 +503,7 @@ def test_a_socket_that_cannot_be_removed_stays_and_the_stop_ends(answering, link
 
 
 def test_a_loop_that_does_not_end_is_told_and_left_behind(answering, monkeypatch):
-    monkeypatch.setattr(server_module, "_LOOP_MAY_TAKE", 0.01)
+    monkeypatch.setattr(server_module, "_LOOP_END_SECONDS", 0.01)
     running = answering()
     held = threading.Event()
     running.server.call_soon(held.wait)

@@ -13,7 +13,7 @@ from orcha._protocol import frames
 from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.messages import ClientMessage, Ping, Reply, ServiceMessage, Verdict
 from orcha._protocol.tls import client_context
-from orcha._server.server import Limits, Peer, Server, ServerSettings
+from orcha._server.server import ConnectionLimits, Peer, Server, ServerSettings
 
 
 class Answering:
@@ -27,7 +27,7 @@ class Answering:
         """What people should know, and is no problem."""
         self.messages: queue.SimpleQueue[tuple[Peer, ClientMessage]] = queue.SimpleQueue()
         self.left: queue.SimpleQueue[Peer] = queue.SimpleQueue()
-        limits = Limits(**settings.pop("limits", {}))
+        limits = ConnectionLimits(**settings.pop("limits", {}))
         endpoint = Endpoint(address, 0, str(home / "endpoint"))
         settings.setdefault("report", self._report)
         self.server = Server(ServerSettings(endpoint, limits=limits, **settings), self.receive, self.left.put)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from orcha._processes.ending import Ending
-from orcha._server.server import Server
+from orcha._server.accepting import Acceptor
 from orcha._service.engine import Engine
 from orcha._service.hooks.hook_thread import Hooks
 from orcha._service.lifecycle.compose import Service
@@ -49,7 +49,7 @@ def dies_in(owner: Any, name: str) -> Callable[[], None]:
 HOW = {
     "orcha-engine": dies_in(Timers, "wait"),
     "orcha-hooks": dies_in(Hooks, "_visit"),
-    "orcha-loop": dies_in(Server, "_accept"),
+    "orcha-loop": dies_in(Acceptor, "_accept"),
     "orcha-action": dies_in(Engine, "_action_ended"),
     "orcha-commands": dies_in(Commands, "_ready"),
     "orcha-log": dies_in(Reporter, "_write"),

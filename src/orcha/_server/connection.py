@@ -1,4 +1,4 @@
-"""One connection to the service, on the loop thread: bytes in, messages out."""
+"""How the server reads, writes and closes one connection: bytes to messages and back, on the loop thread."""
 
 from __future__ import annotations
 
@@ -19,80 +19,29 @@ from orcha._protocol.frames import (
 )
 from orcha._protocol.handshake import TLS, TRANSPORTS, HandshakeError, RefusedError, ServerHandshake
 from orcha._protocol.messages import Error, Finish, List, Put, Reply, Show, Stats, Verdict
-from orcha._protocol.tls import ServerTls, TlsSession
-from orcha._server.direct_writer import Shortcut
+from orcha._protocol.tls import TlsSession
+from orcha._server.direct_writer import DirectWriter
 from orcha._server.peer import Peer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
+    from collections.abc import Callable, Container
 
-    from orcha._protocol.handshake import Credentials, Door
+    from orcha._protocol.handshake import Credentials
     from orcha._protocol.messages import ClientMessage, ServiceMessage
-    from orcha._server.limits import Limits
+    from orcha._server.connection_table import ConnectionTable
 
-_LINGER = 1.0
-"""Seconds that a last word may take to be taken."""
+_LINGER_SECONDS = 1.0
+"""How long the client may take to take the last frames."""
 _QUERIES = frozenset((List, Show, Stats))
 """Messages of a few bytes whose answers are large, and which the service answers at once."""
 
 
-class Hall:
-    """What all connections of a server share, on the loop thread."""
-
-    def __init__(  # noqa: PLR0913 - each by its name, in one place
-        self,
-        *,
-        loop: asyncio.AbstractEventLoop,
-        door: Door,
-        tls: ServerTls | None,
-        limits: Limits,
-        on_message: Callable[[Peer, ClientMessage], None],
-        on_close: Callable[[Peer], None],
-        report: Callable[[str, BaseException | None], None],
-        status: Callable[[], int],
-        enqueue: Callable[[Iterable[tuple[Peer, bytes | None]]], None],
-        on_other: Callable[[Peer], None],
-    ) -> None:
-        self.loop = loop
-        self.door = door
-        self.tls = tls
-        self.limits = limits
-        self.on_message = on_message
-        self.on_close = on_close
-        self.report = report
-        self.status = status
-        """Gives what a hello is answered with now."""
-        self.enqueue = enqueue
-        """Has frames written by the loop, in order; None in place of a frame closes after them."""
-        self.on_other = on_other
-        """Told of each client of another user that comes in by the key."""
-        self.strangers: dict[Connection, None] = {}
-        """Connections before authentication, oldest first."""
-        self.connections: dict[Connection, int] = {}
-        """All connections with their descriptors."""
-        self.on_empty: Callable[[], None] | None = None
-
-    def enter(self, connection: Connection, descriptor: int) -> None:
-        """Let a connection in as a stranger; where there are too many, the oldest yields."""
-        self.connections[connection] = descriptor
-        self.strangers[connection] = None
-        if len(self.strangers) > self.limits.strangers:
-            next(iter(self.strangers)).abort()
-
-    def leave(self, connection: Connection) -> None:
-        """Forget a connection that is over."""
-        self.strangers.pop(connection, None)
-        self.connections.pop(connection, None)
-        if not self.connections and self.on_empty is not None:
-            self.on_empty()
-
-
-class Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """A client's connection, from its first byte on."""
 
     def __init__(
         self,
-        hall: Hall,
+        table: ConnectionTable,
         transport_kind: int,
         *,
         sock: socket.socket | None = None,
@@ -100,9 +49,9 @@ class Connection(asyncio.Protocol):
         reached_as: Container[str] | None = None,
         uid: Callable[[], int | None] | None = None,
     ) -> None:
-        self.shortcut = Shortcut(sock)
+        self.direct = DirectWriter(sock)
         self.peer: Peer | None = None
-        self._hall = hall
+        self._table = table
         self._kind = transport_kind
         self._credentials = credentials
         self._reached_as = reached_as
@@ -120,29 +69,27 @@ class Connection(asyncio.Protocol):
         self._takes_nothing = False
         """The client has let much lie: it is read no more until it takes that."""
         self._backlog = 0
-        self.is_lost = False
-        """It has let too much lie, and is being cut off."""
-        self._deadline = hall.loop.call_later(hall.limits.handshake_deadline, self.abort)
+        self._deadline = table.loop.call_later(table.limits.handshake_deadline, self.abort)
 
     def _session(self) -> TlsSession | None:
         if self._kind != TLS:
             return None
-        assert self._hall.tls is not None
-        return TlsSession(self._hall.tls.context, server=True)
+        assert self._table.tls is not None
+        return TlsSession(self._table.tls.context, server=True)
 
     # --- what the loop calls ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Begin to read."""
         self._transport = cast("asyncio.Transport", transport)
         if self._closed:
             self._transport.abort()
             return
-        high = self._hall.limits.pause_backlog
+        high = self._table.limits.pause_backlog
         self._transport.set_write_buffer_limits(high=high, low=high // 4)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, act on the messages that are complete now."""
+        """Take bytes, and act on the messages that are complete now."""
         if self._deaf:
             return
         if self._tls is None:
@@ -156,7 +103,7 @@ class Connection(asyncio.Protocol):
             self._receive(part)
 
     def _act(self, act: Callable[[Any], None], what: Any) -> None:
-        """Act on what came; where that is wrong, end the connection."""
+        """Act on bytes or messages; end the connection where they are wrong."""
         try:
             act(what)
         except FrameError as error:
@@ -177,14 +124,14 @@ class Connection(asyncio.Protocol):
         self._read_on()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
-        """Be over."""
+        """End: the transport is closed."""
         self._closed = True
         self._held = []
-        self.shortcut.close()
+        self.direct.close()
         self._deadline.cancel()
-        self._hall.leave(self)
+        self._table.leave(self)
         if self.peer is not None:
-            self._hall.on_close(self.peer)
+            self._table.on_close(self.peer)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -209,19 +156,19 @@ class Connection(asyncio.Protocol):
                 continue
             message = decode_client_message(body)
             if type(message) in _QUERIES:
-                if self._has_asked or self._takes_nothing or self.backlog > self._hall.limits.pause_backlog:
+                if self._has_asked or self._takes_nothing or self.backlog > self._table.limits.pause_backlog:
                     self._held = bodies[position:]
                     self._pause_reading()
                     if not self._has_asked:  # also where another thread has answered before it could see `_held`
-                        self._hall.loop.call_soon(self._read_on)
+                        self._table.loop.call_soon(self._read_on)
                     return
                 self._has_asked = True
             if self.peer.attempt is not None and not self._permits(self.peer.attempt, message):
                 continue
             try:
-                self._hall.on_message(self.peer, message)
+                self._table.on_message(self.peer, message)
             except Exception as error:  # noqa: BLE001 - what fails for one client must not end the service for all
-                self._hall.report(f"{type(message).__name__} of {self.peer!r} failed", error)
+                self._table.report(f"{type(message).__name__} of {self.peer!r} failed", error)
                 self._fail("the service failed at this message")
 
     def _pause_reading(self) -> None:
@@ -250,32 +197,30 @@ class Connection(asyncio.Protocol):
 
     def _step(self, body: Body) -> None:
         """Take one step of the handshake."""
-        hall = self._hall
+        table = self._table
         if self._handshake is None:
             self._handshake = ServerHandshake(
-                hall.door,
+                table.door,
                 self._kind,
                 credentials=self._credentials,
-                certificate_hash=hall.tls.certificate_hash if hall.tls is not None and self._kind == TLS else b"",
+                certificate_hash=table.tls.certificate_hash if table.tls is not None and self._kind == TLS else b"",
                 reached_as=self._reached_as,
                 uid=self._uid,
             )
-        answer = self._handshake.receive(body, hall.status())
+        answer = self._handshake.receive(body, table.status())
         admission = self._handshake.admission
         if admission is not None and self._tls is None:
-            self.shortcut.open()
+            self.direct.open()
         self.write(answer)
         if admission is not None:
             self._deadline.cancel()
             self._reader.limit = MAX_FRAME
-            hall.strangers.pop(self, None)
             self.peer = Peer(self, admission, TRANSPORTS[self._kind])
-            if admission.is_other:
-                hall.on_other(self.peer)
+            table.authenticated(self, self.peer)
             self._handshake = None
 
     def _permits(self, attempt: tuple[int, int], message: ClientMessage) -> bool:
-        """Tell whether an attempt may say this; where it may not, it is told so."""
+        """Tell whether an attempt may send this message; else tell the attempt that it may not."""
         if type(message) in (Put, Finish) and (message.seq, message.attempt) == attempt:  # type: ignore[union-attr]
             return True
         request = getattr(message, "request", None)
@@ -288,72 +233,81 @@ class Connection(asyncio.Protocol):
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Send frames, unless the connection is over; ends that of one who has let too much lie."""
+        """Write frames, on the loop thread; cut off a client that has let too much lie."""
         if self._closed:
             return
         if self._tls is not None:
             try:
                 self._tls.wrap(data)
-            except ssl.SSLError:  # it has ended TLS, though not yet the connection
+            except ssl.SSLError:  # the client has ended TLS, though not yet the connection
                 self.abort()
                 return
             data = self._tls.outgoing()
         self._put(data)
 
     def send(self, data: bytes) -> None:
-        """Send frames to an authenticated client, from any thread; cut off one who has let too much lie."""
-        if (self._backlog or self.shortcut.waiting) and self.backlog > self._hall.limits.max_backlog:
-            if not self.is_lost:
-                self.is_lost = True
-                self._hall.loop.call_soon_threadsafe(self.abort)
+        """Send frames to an authenticated client, from any thread; cut off a client that has let too much lie."""
+        if (self._backlog or self.direct.waiting) and self.backlog > self._table.limits.max_backlog:
+            self._cut_off()
             return
-        self.shortcut.send(data, self._hand_over)
+        self.direct.send(data, self._hand_over)
         if self._has_asked:
             self._has_asked = False
             if self._held:  # the loop thread looks in the opposite order
                 with contextlib.suppress(RuntimeError):  # the loop is closed
-                    self._hall.loop.call_soon_threadsafe(self._read_on)
+                    self._table.loop.call_soon_threadsafe(self._read_on)
 
     def _hand_over(self, data: bytes) -> None:
         assert self.peer is not None
-        self._hall.enqueue(((self.peer, data),))
+        self._table.writer.write(self.peer, data)
+
+    def _cut_off(self) -> None:
+        assert self.peer is not None
+        if not self.peer.is_lost:
+            self.peer.is_lost = True
+            self._table.loop.call_soon_threadsafe(self.abort)
+
+    def close_after_writing(self) -> None:
+        """Close when everything that was sent has been written; from any thread."""
+        assert self.peer is not None
+        self.direct.retire()
+        self._table.writer.close(self.peer)
 
     def _say(self, message: ServiceMessage) -> None:
-        """Send a message of the loop thread's own, behind what is on its way."""
+        """Send a message that the loop thread made, behind the frames on their way."""
         self.send(encode(message))
 
     def _put(self, data: bytes) -> None:
         assert self._transport is not None
-        self.shortcut.pause()
+        self.direct.pause()
         self._transport.write(data)
         self._backlog = self._transport.get_write_buffer_size()
         if not self._backlog:
-            self.shortcut.resume()
-        if self._backlog > self._hall.limits.max_backlog:
+            self.direct.resume()
+        if self._backlog > self._table.limits.max_backlog:
             self.abort()
 
     @property
     def backlog(self) -> int:
-        """Bytes that wait to be taken by the other side, or for the loop to write them; from any thread."""
+        """Bytes that the client has not taken, or that the loop has not written; from any thread."""
         if self._transport is None or self._closed:
             return 0
         try:
             written = self._transport.get_write_buffer_size()
         except RuntimeError:  # the loop thread changed the buffer while it was counted
             written = self._backlog
-        return written + self.shortcut.waiting
+        return written + self.direct.waiting
 
     # --- ending -----------------------------------------------------------------------------------------------------
 
     def _fail(self, reason: str) -> None:
-        """Say what was wrong with what came, and close."""
+        """Tell the client what was wrong with its bytes, and close."""
         if self.peer is None:
             self.abort()
         else:
             self._deaf = True
             self._say(Error(reason))
-            self.shortcut.retire()
-            self._hall.enqueue(((self.peer, None),))
+            self.close_after_writing()
 
     def _refuse(self, refused: RefusedError) -> None:
         assert self._transport is not None
@@ -361,26 +315,26 @@ class Connection(asyncio.Protocol):
             self._answer(refused.answer)
             return
         self._transport.pause_reading()
-        self._hall.loop.call_later(self._hall.limits.refusal_delay, self._answer, refused.answer)
+        self._table.loop.call_later(self._table.limits.refusal_delay, self._answer, refused.answer)
 
     def _answer(self, data: bytes) -> None:
         self.write(data)
         self.close()
 
-    def close(self, linger: float = _LINGER) -> None:
-        """Close when what was sent has been taken, or after `linger` seconds."""
+    def close(self, linger: float = _LINGER_SECONDS) -> None:
+        """Close when the client has taken what was sent, or after `linger` seconds; on the loop thread."""
         if self._closed:
             return
         self._closed = True
         self._deadline.cancel()
         if self._transport is not None:
             self._transport.close()
-            self._deadline = self._hall.loop.call_later(linger, self._transport.abort)
+            self._deadline = self._table.loop.call_later(linger, self._transport.abort)
 
     def abort(self) -> None:
-        """Close now."""
+        """Close now; on the loop thread."""
         self._closed = True
         self._deadline.cancel()
-        self._hall.strangers.pop(self, None)
+        self._table.unauthenticated.pop(self, None)
         if self._transport is not None:
             self._transport.abort()

@@ -1,6 +1,12 @@
-"""The way around the loop: another thread writes to a connection by itself, where nothing waits to be written before.
+"""The way of frames around the loop: the thread that answers writes to the socket itself, where nothing waits before.
 
-The engine's answers leave some 0.1 ms earlier than by waking the loop.
+Else every answer would wake the loop thread, and that thread would write.
+
+Gain: `send` until the final value takes 1.16 ms instead of 1.38 ms at the median, 10 to 16 % less (blocks of 60
+petitions in turn with a service whose loop thread writes everything, 2 cores).
+
+The seam is `DirectWriter.send`. If `open` did nothing every frame would go by `loop_writer.py`, as those of TLS
+connections do, and the service would work the same, only slower.
 """
 
 from __future__ import annotations
@@ -14,45 +20,45 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-_AT_ONCE = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)  # an enum's own | costs as much as the system call
+_SEND_FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)  # an enum's own | costs as much as the system call
 
 
-class Shortcut:
-    """One connection's. It has a descriptor of its own, which cannot become another connection's while it is used."""
+class DirectWriter:
+    """Writes to one connection, by a second descriptor, which no other connection can get while it is used."""
 
     def __init__(self, sock: socket.socket | None) -> None:
-        """Be closed; None for a connection that cannot have one."""
+        """Be closed; None for a connection whose frames the loop has to write."""
         self._source = sock
         self._sock: socket.socket | None = None
         self._lock = threading.Lock()
         self._handed_over = 0
         self.waiting = 0
-        """Bytes that were handed over to the loop, and that it has not written yet."""
+        """Bytes that were handed over to the loop and are not written yet."""
         self._paused = False
         self._retired = False
 
     @property
     def descriptor(self) -> int:
-        """The descriptor of its own; -1 for none."""
+        """The socket's second descriptor; -1 for none."""
         sock = self._sock
         return -1 if sock is None else sock.fileno()
 
     def open(self) -> None:
-        """Be usable from now on; called on the loop thread."""
+        """Write from now on; called on the loop thread."""
         source, self._source = self._source, None
         if source is not None:
-            with contextlib.suppress(OSError):  # no descriptor is left: the loop does it all
+            with contextlib.suppress(OSError):  # no descriptor is left: the loop writes everything
                 self._sock = source.dup()
 
     def send(self, data: bytes, hand_over: Callable[[bytes], None]) -> None:
-        """Write what can be written now, and hand over to the loop what cannot; the order of calls is kept."""
+        """Write what the socket takes now, and hand over the rest to the loop; the order of calls is kept."""
         with self._lock:
             if self._sock is not None and not (self._paused or self._retired or self._handed_over):
                 try:
-                    data = data[self._sock.send(data, _AT_ONCE) :]
+                    data = data[self._sock.send(data, _SEND_FLAGS) :]
                 except BlockingIOError:
                     pass
-                except OSError:  # the loop learns of it too, and ends the connection
+                except OSError:  # the loop gets the error too, and ends the connection
                     return
             if data:
                 self._handed_over += 1
@@ -60,28 +66,28 @@ class Shortcut:
                 hand_over(data)
 
     def taken_over(self, times: int, size: int) -> None:
-        """Note how often what was handed over the loop has written, and how many bytes; called on the loop thread."""
+        """Note that the loop has written `size` bytes that were handed over in so many calls; on the loop thread."""
         with self._lock:
             self._handed_over -= times
             self.waiting -= size
 
     def retire(self) -> None:
-        """Let everything from now on go by the loop, which is about to close the connection."""
+        """Hand over everything from now on: the loop is about to close the connection."""
         with self._lock:
             self._retired = True
 
     def pause(self) -> None:
-        """Let nothing overtake what the loop writes now."""
+        """Hand over everything, so that nothing overtakes the bytes that the loop is writing."""
         with self._lock:
             self._paused = True
 
     def resume(self) -> None:
-        """All that the loop wrote has left."""
+        """Write again: all that the loop wrote has left."""
         with self._lock:
             self._paused = False
 
     def close(self) -> None:
-        """Be over."""
+        """Close the second descriptor."""
         with self._lock:
             sock, self._sock, self._source = self._sock, None, None
         if sock is not None:

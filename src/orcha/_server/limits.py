@@ -1,4 +1,4 @@
-"""What no client may use up."""
+"""What no client may use up: connections, descriptors, time and memory."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def _default_reserve() -> int:
 
 
 @dataclass(frozen=True)
-class Limits:
+class ConnectionLimits:
     """What no client may use up."""
 
     peers: int = 4096
     """Authenticated clients."""
-    strangers: int = 256
-    """Connections before authentication; beyond it the oldest yields."""
+    unauthenticated: int = 256
+    """Connections before authentication; for one more the oldest is closed."""
     handshake_deadline: float = 5.0
     """Seconds for TLS and handshake together."""
     refusal_delay: float = 1.0
@@ -31,6 +31,6 @@ class Limits:
     reserved_descriptors: int = field(default_factory=_default_reserve)
     """Descriptors that connections leave to the rest of the service."""
     pause_backlog: int = 4 * 1024 * 1024
-    """Bytes not taken by a client from which on nothing is read of it."""
+    """Where a client has not taken so many bytes, nothing more is read from it."""
     max_backlog: int = 64 * 1024 * 1024
-    """Bytes not taken by a client from which on it is cut off."""
+    """Where a client has not taken so many bytes, it is cut off."""

@@ -10,21 +10,68 @@ import stat
 import time
 
 from orcha._protocol.endpoint import with_short_path
-from orcha._server import occupied
+from orcha._protocol.handshake import TLS, UNIX
+from orcha._server import port_holders
 from orcha.exceptions import ConfigurationError, EndpointInUseError
 from orcha.utils.holding import PATIENCE, is_ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orcha._protocol.endpoint import Endpoint
 
-_QUEUE = 1024
-_SETTLED = 1.0
-"""Seconds after which a process that lives and has the port is not taken for one that is being ended."""
-_LOOK_AGAIN = 0.05
-"""Seconds between two tries."""
+_ACCEPT_QUEUE = 1024
+"""Of listen(2): connections that nobody has accepted yet."""
+_SETTLED_SECONDS = 1.0
+"""A process that has the port and lives after so long is not being ended."""
+_RETRY_SECONDS = 0.05
+"""Between two tries."""
 _NOT_HERE = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
-"""This machine does not have that address."""
+"""Errors of bind(2) for an address that this machine does not have."""
+
+
+class Listeners:
+    """The listening sockets of one server."""
+
+    def __init__(
+        self, endpoint: Endpoint, *, others: bool, report: Callable[[str, BaseException | None], None]
+    ) -> None:
+        """Listen on the endpoint's Unix socket, and on TCP where the endpoint has a port.
+
+        Raises the errors of `listen_tcp` and `listen_unix`; nothing is left open then.
+        """
+        self._path = endpoint.socket_path
+        self._report = report
+        self._inode: int | None = None
+        self.sockets: dict[socket.socket, int] = {}
+        """The listening sockets, and the transport of the connections of each."""
+        self.port = endpoint.port
+        """The TCP port; the chosen one where 0 was asked for."""
+        try:
+            for listener in listen_tcp(endpoint) if endpoint.has_port else ():
+                self.sockets[listener] = TLS
+                self.port = listener.getsockname()[1]
+            endpoint.make_folder()
+            self.sockets[listen_unix(self._path, others=others)] = UNIX
+            self._inode = os.stat(self._path).st_ino  # noqa: PTH116
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Listen no more, and remove the Unix socket unless another service has made one in its place."""
+        for listener in self.sockets:
+            listener.close()
+        self.sockets = {}
+        inode, self._inode = self._inode, None
+        try:
+            if inode is not None and os.lstat(self._path).st_ino == inode:
+                os.unlink(self._path)  # noqa: PTH108
+        except FileNotFoundError:
+            pass
+        except OSError as error:  # the disk may be read-only by now; nobody listens there all the same
+            self._report(f"the socket {self._path} stays behind: {error.strerror}", None)
 
 
 def listen_tcp(endpoint: Endpoint) -> list[socket.socket]:
@@ -53,8 +100,8 @@ def listen_tcp(endpoint: Endpoint) -> list[socket.socket]:
             listener.close()
         if error.errno == errno.EADDRINUSE:
             raise EndpointInUseError(
-                f"{endpoint.name} is taken by {occupied.described(endpoint.port)}: end that first, or choose another"
-                " --port before the command"
+                f"{endpoint.name} is taken by {port_holders.described(endpoint.port)}: end that first, or choose"
+                " another --port before the command"
             ) from None
         raise ConfigurationError(
             f"cannot listen on {endpoint.name}: {error.strerror}: give an address of this machine"
@@ -75,10 +122,10 @@ def _resolve(endpoint: Endpoint) -> list[tuple[int, tuple[str, int]]]:
 
 
 def _listen_patiently(family: int, address: tuple[str, int]) -> socket.socket:
-    """Listen, and wait for what a killed service has not let go of yet; raise OSError where somebody goes on to live.
+    """Listen, and wait while a killed service still has the port; raise OSError where its holder goes on to live.
 
-    A child that the service forked a moment before it was killed looks like a stranger until it has closed the port, or
-    has been ended with the service: so whoever lives is given a moment too.
+    A child that the service forked a moment before it was killed looks like another program until the child has closed
+    the port, or has been ended with the service: so a holder that lives is given a moment too.
     """
     start = time.monotonic()
     while True:
@@ -88,9 +135,9 @@ def _listen_patiently(family: int, address: tuple[str, int]) -> socket.socket:
             waited = time.monotonic() - start
             if error.errno != errno.EADDRINUSE or waited > PATIENCE:
                 raise
-            if waited > _SETTLED and not all(is_ending(pid) for pid in occupied.holders(address[1])):
+            if waited > _SETTLED_SECONDS and not all(is_ending(pid) for pid in port_holders.holders(address[1])):
                 raise
-        time.sleep(_LOOK_AGAIN)
+        time.sleep(_RETRY_SECONDS)
 
 
 def _listen(family: int, address: tuple[str, int]) -> socket.socket:
@@ -100,7 +147,7 @@ def _listen(family: int, address: tuple[str, int]) -> socket.socket:
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind(address)
-        listener.listen(_QUEUE)
+        listener.listen(_ACCEPT_QUEUE)
         listener.setblocking(False)
     except BaseException:
         listener.close()
@@ -109,9 +156,9 @@ def _listen(family: int, address: tuple[str, int]) -> socket.socket:
 
 
 def listen_unix(path: str, *, others: bool) -> socket.socket:
-    """Listen on a Unix socket, in place of one that an earlier service left; `others` lets other users try.
+    """Listen on a Unix socket, in place of one that an earlier service left; `others` lets other users connect.
 
-    Whoever calls it holds the endpoint's lock. Raises ConfigurationError where something else has that name.
+    The caller holds the endpoint's lock. Raises ConfigurationError where something else has that name.
     """
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
@@ -123,7 +170,7 @@ def listen_unix(path: str, *, others: bool) -> socket.socket:
     try:
         with_short_path(path, listener.bind)
         os.chmod(path, 0o666 if others else 0o600)  # noqa: PTH101 - the folder keeps others out in between
-        listener.listen(_QUEUE)
+        listener.listen(_ACCEPT_QUEUE)
         listener.setblocking(False)
     except BaseException:
         listener.close()

@@ -1,4 +1,4 @@
-"""Somebody who came in, as the service sees him."""
+"""An authenticated client, as the service sees it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orcha._protocol.handshake import Admission
-    from orcha._server.connection import Connection
+    from orcha._server.connection import ClientConnection
 
 _ids = itertools.count(1)
 
@@ -15,11 +15,11 @@ _ids = itertools.count(1)
 class Peer:
     """An authenticated client's connection."""
 
-    __slots__ = ("attempt", "connection", "id", "identity", "is_other", "role", "transport")
+    __slots__ = ("attempt", "connection", "id", "identity", "is_lost", "is_other", "role", "transport")
 
-    def __init__(self, connection: Connection, admission: Admission, transport: str) -> None:
+    def __init__(self, connection: ClientConnection, admission: Admission, transport: str) -> None:
         self.id = next(_ids)
-        """Never used again."""
+        """A number that no other peer of this process has."""
         self.identity = admission.identity
         """`uid:<n>`, `key:<id>` where no kernel knows the user, or `attempt`."""
         self.role = admission.role
@@ -27,22 +27,19 @@ class Peer:
         self.attempt = admission.attempt
         """(sequence number, attempt number) of an "attempt", else None."""
         self.is_other = admission.is_other
-        """It is another user's than the service's own and root's, and came in by the key."""
+        """The client is another user's than the service's own and root's, and came in by the key."""
         self.transport = transport
         """"unix" or "tls"."""
+        self.is_lost = False
+        """The client has let so much lie that it is being cut off: the service makes nothing more for it."""
         self.connection = connection
-        """For the loop thread only."""
+        """For this package only."""
 
     @property
     def backlog(self) -> int:
-        """Bytes that were sent to it and that it has not taken yet; from any thread, and a moment old."""
+        """Bytes that were sent to the client and that it has not taken yet; from any thread, and a moment old."""
         return self.connection.backlog
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether it has let so much lie that it is being cut off: nothing more is read for it."""
-        return self.connection.is_lost
-
     def __repr__(self) -> str:
-        """Name it."""
+        """Name the client."""
         return f"<Peer {self.id} {self.identity} over {self.transport}>"

@@ -1,26 +1,27 @@
-"""The service's end of the wire: one thread that turns bytes into messages and back. It knows no petition."""
+"""The service's end of the wire: a server that turns bytes into messages and back. It knows no petition.
+
+How it works, by file: `listening.py` opens the sockets, `accepting.py` accepts, `connection.py` reads, writes and
+closes one connection, `direct_writer.py` and `loop_writer.py` are the two ways of a frame to the socket.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
-import socket
 import threading
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orcha._protocol.endpoint import Endpoint, key_path
-from orcha._protocol.frames import frame
-from orcha._protocol.handshake import BUSY, NO_PROOF, OK, STOPPING, TLS, UNIX, Credentials, Door, ServerHello
+from orcha._protocol.handshake import Door
 from orcha._protocol.keys import Key, check_strength, keyring, load_or_make_key, parse_key
-from orcha._protocol.socket_ends import find_owner, name_of, peer_credentials
-from orcha._server.connection import Connection, Hall
-from orcha._server.limits import Limits, descriptor_limit
-from orcha._server.listening import listen_tcp, listen_unix
+from orcha._server.accepting import Acceptor
+from orcha._server.connection_table import ConnectionTable
+from orcha._server.limits import ConnectionLimits, descriptor_limit
+from orcha._server.listening import Listeners
+from orcha._server.loop_writer import LoopWriter
 from orcha._server.peer import Peer
 from orcha.utils.threads import guarded, ignore_death, start
 from orcha.utils.users import described
@@ -31,17 +32,12 @@ if TYPE_CHECKING:
     from orcha._protocol.messages import ClientMessage
     from orcha.utils.threads import OnDeath
 
-__all__ = ["Limits", "Peer", "Server", "ServerSettings"]
+__all__ = ["ConnectionLimits", "Peer", "Server", "ServerSettings"]
 
-_ACCEPTS = 64
-"""Connections taken at once before those that are in get their turn."""
-_REST = 0.1
-"""Seconds without accepting where descriptors have run out."""
-_NO_DESCRIPTOR = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-"""What `accept` says where it will go on by itself once others have closed something."""
-_LAST_WORDS = 0.5
-_LOOP_MAY_TAKE = 10.0
-"""Seconds beyond the others that the loop thread may take to end: a machine can be that busy."""
+_ABORT_SECONDS = 0.5
+"""How long a stop waits for connections to end that were aborted."""
+_LOOP_END_SECONDS = 10.0
+"""How long beyond that the loop thread may take to end: a machine can be that busy."""
 _SHARED = {
     False: "shared: whoever has the key may do everything here, and all that they ask for runs as {}",
     True: "shared: whoever has the key may use what plugins serve here, which runs as {}; commands are root's alone",
@@ -76,7 +72,7 @@ class ServerSettings:
     share: bool = False
     """Whether the key lets in other users than the service's own and root, and clients whose user no kernel knows."""
     allow_weak_key: bool = False
-    limits: Limits = field(default_factory=Limits)
+    limits: ConnectionLimits = field(default_factory=ConnectionLimits)
     uvloop: bool | None = None
     """Whether to use uvloop; None for wherever it can be imported."""
     report: Callable[[str, BaseException | None], None] = _report
@@ -111,15 +107,7 @@ class Server:
         """The TCP port; the one that was given where 0 was asked for."""
         self._on_message = on_message
         self._on_close = on_close
-        self._listeners: dict[socket.socket, int] = {}
-        self._outbox: deque[Iterable[tuple[Peer, bytes | None]]] = deque()
-        self._woken = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._accepting = True
-        self._stopping = False
-        self._socket_inode: int | None = None
-        self._others: set[str] = set()
-        self._whose = ""
+        self._is_stopping = False
 
     # --- from any thread --------------------------------------------------------------------------------------------
 
@@ -134,18 +122,27 @@ class Server:
         local = settings.endpoint.is_loopback
         if warning := check_strength(key, loopback=local, allow_weak=settings.allow_weak_key):
             settings.report(warning, None)
+        runs_as = described(os.geteuid()) if settings.share else ""
         if settings.share:
-            self._whose = described(os.geteuid())
-            settings.report(_SHARED[not os.geteuid()].format(self._whose), None)
+            settings.report(_SHARED[not os.geteuid()].format(runs_as), None)
         elif settings.endpoint.has_port and not local:
             settings.report(_NOT_SHARED, None)
         with contextlib.ExitStack() as stack:
-            self._listen(stack)
+            others = bool(settings.uid_roles or settings.gid_roles)
+            self._listeners = Listeners(settings.endpoint, others=others, report=settings.report)
+            stack.callback(self._listeners.close)
+            self.port = self._listeners.port
             loop = _make_loop(settings.uvloop)
             stack.callback(loop.close)
+            self._writer = LoopWriter(loop)
+            self._table = self._make_table(loop, key, runs_as)
+            self._acceptor = Acceptor(
+                self._listeners,
+                self._table,
+                reached_as=settings.reached_as,
+                first_reserved=descriptor_limit() - settings.limits.reserved_descriptors,
+            )
             self._loop = loop
-            self._hall = self._make_hall(loop, key)
-            self._first_reserved = descriptor_limit() - settings.limits.reserved_descriptors
             thread = guarded("orcha-loop", self._run, settings.on_death)
             start(thread)
             self._thread = thread
@@ -169,24 +166,23 @@ class Server:
 
     def close_peer(self, peer: Peer) -> None:
         """Close a peer's connection after what was sent to it."""
-        peer.connection.shortcut.retire()
-        self._enqueue(((peer, None),))
+        peer.connection.close_after_writing()
 
     def pause_accepting(self) -> None:
-        """Tell whoever comes from now on that the service is stopping; those who are in stay."""
-        self._accepting = False
+        """Tell clients that come from now on that the service is stopping; those that are in stay."""
+        self._table.admits = False
 
     def resume_accepting(self) -> None:
         """Let clients in again."""
-        self._accepting = True
+        self._table.admits = not self._is_stopping
 
     def filenos(self) -> list[int]:
         """Give all its descriptors: a forked child closes them, and leaves the objects alone."""
         if not hasattr(self, "_loop"):
             return []
-        descriptors = [listener.fileno() for listener in self._listeners]
-        descriptors += list(self._hall.connections.values())
-        descriptors += [connection.shortcut.descriptor for connection in list(self._hall.connections)]
+        descriptors = [listener.fileno() for listener in self._listeners.sockets]
+        descriptors += list(self._table.connections.values())
+        descriptors += [connection.direct.descriptor for connection in list(self._table.connections)]
         descriptors += _loop_descriptors(self._loop)
         return [descriptor for descriptor in descriptors if descriptor >= 0]
 
@@ -199,23 +195,12 @@ class Server:
             return
         with contextlib.suppress(RuntimeError):  # the loop is closed: it has stopped
             self._loop.call_soon_threadsafe(self._begin_stop, timeout)
-        bound = timeout + _LAST_WORDS + _LOOP_MAY_TAKE
+        bound = timeout + _ABORT_SECONDS + _LOOP_END_SECONDS
         self._thread.join(bound)
         if self._thread.is_alive():
             self.settings.report(
                 f"the thread {self._thread.name} has not ended within {bound:g} seconds: it is left behind", None
             )
-
-    def _enqueue(self, batch: Iterable[tuple[Peer, bytes | None]]) -> None:
-        self._outbox.append(batch)
-        if self._woken:
-            return
-        self._woken = True
-        if threading.get_ident() == self._thread.ident:
-            self._loop.call_soon(self._flush)
-            return
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to send to
-            self._loop.call_soon_threadsafe(self._flush)
 
     # --- starting ---------------------------------------------------------------------------------------------------
 
@@ -225,19 +210,7 @@ class Server:
             return load_or_make_key(key_path())
         return parse_key(key) if isinstance(key, (str, bytes)) else key
 
-    def _listen(self, stack: contextlib.ExitStack) -> None:
-        endpoint = self.settings.endpoint
-        for listener in listen_tcp(endpoint) if endpoint.has_port else ():
-            stack.enter_context(contextlib.closing(listener))
-            self._listeners[listener] = TLS
-            self.port = listener.getsockname()[1]
-        endpoint.make_folder()
-        others = bool(self.settings.uid_roles or self.settings.gid_roles)
-        listener = stack.enter_context(contextlib.closing(listen_unix(endpoint.socket_path, others=others)))
-        self._listeners[listener] = UNIX
-        self._socket_inode = os.stat(endpoint.socket_path).st_ino  # noqa: PTH116
-
-    def _make_hall(self, loop: asyncio.AbstractEventLoop, key: Key) -> Hall:
+    def _make_table(self, loop: asyncio.AbstractEventLoop, key: Key, runs_as: str) -> ConnectionTable:
         from orcha._protocol.tls import server_tls
 
         settings = self.settings
@@ -248,7 +221,7 @@ class Server:
             gid_roles=settings.gid_roles,
             share=settings.share,
         )
-        return Hall(
+        return ConnectionTable(
             loop=loop,
             door=door,
             tls=server_tls() if settings.endpoint.has_port else None,
@@ -256,9 +229,8 @@ class Server:
             on_message=self._on_message,
             on_close=self._on_close,
             report=settings.report,
-            status=self._status,
-            enqueue=self._enqueue,
-            on_other=self._on_other,
+            writer=self._writer,
+            runs_as=runs_as,
         )
 
     # --- the loop thread --------------------------------------------------------------------------------------------
@@ -267,164 +239,44 @@ class Server:
         loop = self._loop
         asyncio.set_event_loop(loop)
         loop.set_exception_handler(self._on_loop_error)
-        self._set_readers(on=True)
+        self._writer.loop_thread = threading.get_ident()
+        self._acceptor.start()
         try:
             loop.run_forever()
         finally:
-            self._close_listeners()
-            for task in self._tasks:
+            self._listeners.close()
+            tasks = self._acceptor.tasks
+            for task in tasks:
                 task.cancel()
-            if self._tasks:
-                loop.run_until_complete(asyncio.wait(self._tasks))
+            if tasks:
+                loop.run_until_complete(asyncio.wait(tasks))
             loop.close()
 
     def _on_loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.settings.report(str(context.get("message")), context.get("exception"))
 
-    def _set_readers(self, *, on: bool) -> None:
-        for listener, kind in self._listeners.items():
-            if on:
-                self._loop.add_reader(listener.fileno(), self._accept, listener, kind)
-            else:
-                self._loop.remove_reader(listener.fileno())
-
-    def _accept(self, listener: socket.socket, kind: int) -> None:
-        for _ in range(_ACCEPTS):
-            try:
-                sock, _ = listener.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                if error.errno not in _NO_DESCRIPTOR:
-                    self.settings.report("a connection could not be accepted", error)
-                self._rest()
-                return
-            self._welcome(sock, kind)
-
-    def _rest(self) -> None:
-        """Accept nobody for a moment, and let the oldest stranger go: most likely descriptors have run out."""
-        self._set_readers(on=False)
-        for stranger in list(self._hall.strangers)[:1]:
-            stranger.abort()
-        self._loop.call_later(_REST, self._wake_up)
-
-    def _wake_up(self) -> None:
-        if not self._stopping:
-            self._set_readers(on=True)
-
-    def _welcome(self, sock: socket.socket, kind: int) -> None:
-        hall = self._hall
-        if sock.fileno() >= self._first_reserved:
-            for stranger in list(hall.strangers)[:1]:
-                stranger.abort()
-            _turn_away(sock, hall)
-            return
-        try:
-            connection = self._make_connection(sock, kind)
-        except OSError:  # it has gone already
-            sock.close()
-            return
-        hall.enter(connection, sock.fileno())
-        task = self._loop.create_task(self._adopt(connection, sock))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _make_connection(self, sock: socket.socket, kind: int) -> Connection:
-        sock.setblocking(False)
-        if kind == UNIX:
-            return Connection(self._hall, UNIX, sock=sock, credentials=Credentials(*peer_credentials(sock)))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        here, there = sock.getsockname(), sock.getpeername()
-        return Connection(
-            self._hall,
-            TLS,
-            reached_as={name_of(here), *self.settings.reached_as},
-            uid=lambda: find_owner(there, here),
-        )
-
-    async def _adopt(self, connection: Connection, sock: socket.socket) -> None:
-        try:
-            await self._loop.connect_accepted_socket(lambda: connection, sock)
-        except OSError:
-            connection.connection_lost(None)
-            sock.close()
-
-    def _on_other(self, peer: Peer) -> None:
-        """Tell, once for each user, that what somebody else asks for runs as the user of this process."""
-        if peer.identity not in self._others:
-            self._others.add(peer.identity)
-            self.settings.report(f"{peer.identity} came in with the key: what it asks for runs as {self._whose}", None)
-
-    def _status(self) -> int:
-        if self._stopping or not self._accepting:
-            return STOPPING
-        hall = self._hall
-        return BUSY if len(hall.connections) - len(hall.strangers) >= self.settings.limits.peers else OK
-
-    def _flush(self) -> None:
-        self._woken = False
-        waiting: dict[Peer, list[bytes]] = {}
-        leaving: set[Peer] = set()
-        while self._outbox:
-            for peer, data in self._outbox.popleft():
-                if data is None:
-                    leaving.add(peer)
-                elif peer in leaving:
-                    continue
-                elif peer in waiting:
-                    waiting[peer].append(data)
-                else:
-                    waiting[peer] = [data]
-        for peer, frames in waiting.items():
-            data = frames[0] if len(frames) == 1 else b"".join(frames)
-            peer.connection.write(data)
-            peer.connection.shortcut.taken_over(len(frames), len(data))
-        for peer in leaving:
-            peer.connection.close()
-
     # --- stopping ---------------------------------------------------------------------------------------------------
 
     def _begin_stop(self, timeout: float) -> None:
-        if self._stopping:
+        if self._is_stopping:
             return
-        self._stopping = True
-        self._loop.call_later(timeout, self._abort_all)  # first: the loop ends whatever goes wrong below
-        self._set_readers(on=False)
-        self._close_listeners()
-        self._flush()
-        self._hall.on_empty = self._loop.stop
-        if not self._hall.connections:
+        self._is_stopping = True
+        self._table.admits = False
+        self._acceptor.stop()
+        self._listeners.close()
+        self._writer.flush()
+        self._table.on_empty = self._loop.stop
+        if not self._table.connections:
             self._loop.stop()
             return
-        for connection in list(self._hall.connections):
+        self._loop.call_later(timeout, self._abort_all)
+        for connection in list(self._table.connections):
             connection.close(linger=timeout)
 
     def _abort_all(self) -> None:
-        for connection in list(self._hall.connections):
+        for connection in list(self._table.connections):
             connection.abort()
-        self._loop.call_later(_LAST_WORDS, self._loop.stop)
-
-    def _close_listeners(self) -> None:
-        for listener in self._listeners:
-            listener.close()
-        self._listeners = {}
-        path = self.settings.endpoint.socket_path
-        inode, self._socket_inode = self._socket_inode, None
-        try:
-            if inode is not None and os.lstat(path).st_ino == inode:
-                os.unlink(path)  # noqa: PTH108
-        except FileNotFoundError:
-            pass
-        except OSError as error:  # the disk may be read-only by now; nobody listens there all the same
-            self.settings.report(f"the socket {path} stays behind: {error.strerror}", None)
-
-
-def _turn_away(sock: socket.socket, hall: Hall) -> None:
-    """Say that there is no room, as far as that can be said at once."""
-    with contextlib.closing(sock), contextlib.suppress(OSError):
-        sock.setblocking(False)
-        sock.send(frame(ServerHello(BUSY, 1, NO_PROOF, hall.door.instance).pack()))
+        self._loop.call_later(_ABORT_SECONDS, self._loop.stop)
 
 
 def _make_loop(use_uvloop: bool | None) -> asyncio.AbstractEventLoop:

@@ -1,4 +1,4 @@
-"""Who has a TCP port, for the message to whoever cannot have it: proc(5), /proc/net/tcp and /proc/PID/fd."""
+"""Which processes have a TCP port, for the error of a service that cannot have it: proc(5)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from orcha.utils import holding
 
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTENS = b"0A"
-"""State of a socket that listens: TCP_LISTEN of <net/tcp_states.h>."""
+"""TCP_LISTEN of <net/tcp_states.h>: the state of a socket that listens."""
 
 
 def holders(port: int) -> list[int]:
-    """Give the processes that have a socket at a port, those that listen first; those of others may not be seen."""
+    """Give the processes with a socket at a port, listening ones first; those of other users may be hidden."""
     inodes = _sockets(port)
     found: dict[int, bool] = {}
     for process in filter(str.isdecimal, os.listdir("/proc")) if inodes else ():  # noqa: PTH208
@@ -26,7 +26,7 @@ def holders(port: int) -> list[int]:
 
 
 def described(port: int) -> str:
-    """Say who has a port, as well as it can be known."""
+    """Say which program has a port, as well as that can be known."""
     processes = holders(port)
     if processes:
         return f"another program ({holding.described(processes[0])})"

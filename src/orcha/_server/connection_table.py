@@ -1,0 +1,87 @@
+"""What all connections of a server share, on the loop thread: the table of connections, and what each one needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orcha._protocol.handshake import BUSY, OK, STOPPING
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from orcha._protocol.handshake import Door
+    from orcha._protocol.messages import ClientMessage
+    from orcha._protocol.tls import ServerTls
+    from orcha._server.connection import ClientConnection
+    from orcha._server.limits import ConnectionLimits
+    from orcha._server.loop_writer import LoopWriter
+    from orcha._server.peer import Peer
+
+
+class ConnectionTable:
+    """All connections of a server."""
+
+    def __init__(  # noqa: PLR0913 - each by its name, in one place
+        self,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        door: Door,
+        tls: ServerTls | None,
+        limits: ConnectionLimits,
+        on_message: Callable[[Peer, ClientMessage], None],
+        on_close: Callable[[Peer], None],
+        report: Callable[[str, BaseException | None], None],
+        writer: LoopWriter,
+        runs_as: str,
+    ) -> None:
+        self.loop = loop
+        self.door = door
+        self.tls = tls
+        self.limits = limits
+        self.on_message = on_message
+        self.on_close = on_close
+        self.report = report
+        self.writer = writer
+        self.unauthenticated: dict[ClientConnection, None] = {}
+        """Connections before authentication, oldest first."""
+        self.connections: dict[ClientConnection, int] = {}
+        """All connections with their descriptors."""
+        self.on_empty: Callable[[], None] | None = None
+        """Called when the last connection has gone."""
+        self.admits = True
+        """Clients are let in; where not, they are told that the service is stopping."""
+        self._runs_as = runs_as
+        self._told_of: set[str] = set()
+
+    def status(self) -> int:
+        """Give the answer to a hello."""
+        if not self.admits:
+            return STOPPING
+        return BUSY if len(self.connections) - len(self.unauthenticated) >= self.limits.peers else OK
+
+    def enter(self, connection: ClientConnection, descriptor: int) -> None:
+        """Take in a connection before its authentication; of too many the oldest is closed."""
+        self.connections[connection] = descriptor
+        self.unauthenticated[connection] = None
+        if len(self.unauthenticated) > self.limits.unauthenticated:
+            self.abort_oldest_unauthenticated()
+
+    def authenticated(self, connection: ClientConnection, peer: Peer) -> None:
+        """Note that a client was let in; tell, once for each other user, as whom its petitions run."""
+        self.unauthenticated.pop(connection, None)
+        if peer.is_other and peer.identity not in self._told_of:
+            self._told_of.add(peer.identity)
+            self.report(f"{peer.identity} came in with the key: what it asks for runs as {self._runs_as}", None)
+
+    def leave(self, connection: ClientConnection) -> None:
+        """Forget a connection that is over."""
+        self.unauthenticated.pop(connection, None)
+        self.connections.pop(connection, None)
+        if not self.connections and self.on_empty is not None:
+            self.on_empty()
+
+    def abort_oldest_unauthenticated(self) -> None:
+        """Close the connection that has been without authentication for longest, to make room."""
+        for connection in list(self.unauthenticated)[:1]:
+            connection.abort()
