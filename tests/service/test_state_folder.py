@@ -103,6 +103,18 @@ def test_another_owner_is_told(folder, name):
         check_folder(str(folder))
 
 
+@pytest.mark.parametrize("name", [*FILES, "shims/0a1b.box"])
+def test_a_hard_link_is_told_and_its_cure_cures(folder, tmp_path, name):
+    (folder / name).write_text("kept")
+    os.link(folder / name, tmp_path / "outside")
+    with pytest.raises(UnsafeStateError, match=f"^{folder / name} is one of 2 names of the same file") as told:
+        check_folder(str(folder))
+    cure = str(told.value).split(": ", 1)[1]
+    subprocess.run(cure, shell=True, check=True)
+    check_folder(str(folder))
+    assert (folder / name).read_text() == (tmp_path / "outside").read_text() == "kept"
+
+
 def test_what_is_not_orchas_is_nobodys_business(folder):
     (folder / "notes").symlink_to("/etc/hostname")
     (folder / "backup").mkdir(mode=0o777)

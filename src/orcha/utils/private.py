@@ -97,6 +97,11 @@ def _problem(found: os.stat_result, kind: int, path: str) -> str:
     if mode & 0o022 or mode & wanted != wanted:
         whose = "others may write to it" if mode & 0o022 else "its owner may not use it"
         return f"{path} has mode {mode:04o}, so {whose}: chmod {wanted:o} {path}"
+    if kind == FILE and found.st_nlink > 1:
+        return (
+            f"{path} is one of {found.st_nlink} names of the same file (hard links), and the service would"
+            f" change it under all of them: cp -p {path} {path}.own && mv {path}.own {path}"
+        )
     return ""
 
 
