@@ -16,7 +16,7 @@ from orcha._cli.streams import Streams
 from orcha._cli.typing_in import Typing
 from orcha._protocol import values
 from orcha._protocol.messages import Reply, Verdict
-from orcha._supervisor import box
+from orcha._supervisor import black_box
 from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
@@ -169,8 +169,8 @@ def test_after_the_death_of_what_watched_over_it_a_rerun_gets_every_byte(own_ser
         own_service.kill()
     folder = own_service.home / f"{own_service.address}-{own_service.port}"
     for path in (folder / "shims").glob("*.box"):
-        word = box.read(str(path))
-        if word is not None and word.phase == box.STARTED:
+        word = black_box.read(str(path))
+        if word is not None and word.phase == black_box.STARTED:
             os.kill(word.pid, signal.SIGKILL)
     if also_the_service:
         own_service.start()
@@ -200,8 +200,8 @@ def test_more_than_is_kept_is_not_run_again_when_it_is_interrupted(serve, tmp_pa
     service.kill()
     folder = service.home / f"{service.address}-{service.port}"
     for path in (folder / "shims").glob("*.box"):
-        word = box.read(str(path))
-        if word is not None and word.phase == box.STARTED:
+        word = black_box.read(str(path))
+        if word is not None and word.phase == black_box.STARTED:
             os.kill(word.pid, signal.SIGKILL)
     service.start()
     thread.join()

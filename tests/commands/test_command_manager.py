@@ -10,7 +10,7 @@ import pytest
 
 from orcha._core.record import Record
 from orcha._service.execution.command_attempt import spec_of
-from orcha._supervisor.protocol import STANDARD, pack_spec, to_bytes, unpack_spec
+from orcha._supervisor.protocol import STANDARD_CODEC, pack_spec, to_bytes, unpack_spec
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces import CommandPetition, Message, Retry
 from orcha.lib import CommandManager
@@ -91,7 +91,7 @@ def test_bytes_and_what_stands_for_them_are_the_same():
     petition = converted(argv=["a\udcff"], cwd=b"/\xff", env={"A\udcfe": b"\xff", b"B": "\udcff"})
     record = Record(1, b"t" * 16, "m1", "commands", "me", b"c" * 16, None, 0.0)
     record.petition = petition
-    spec = unpack_spec(json.loads(STANDARD.encode(pack_spec(spec_of(record)))))
+    spec = unpack_spec(json.loads(STANDARD_CODEC.encode(pack_spec(spec_of(record)))))
     assert [to_bytes(one) for one in (*spec.argv, spec.cwd)] == [b"a\xff", b"/\xff"]
     given = {to_bytes(name): to_bytes(value) for name, value in spec.env.items()}
     assert given == {b"A\xfe": b"\xff", b"B": b"\xff", b"ORCHA_ID": b"m1", b"ORCHA_ATTEMPT": b"0"}

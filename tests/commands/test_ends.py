@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orcha._core.state import Outcome, State
-from orcha._supervisor.contract import Lost, Usage
+from orcha._supervisor.contract import CommandLost, ResourceUsage
 from support.fake_commands import FakeCommands, ended, output, started
 from support.waiting import wait_for
 
@@ -19,7 +19,7 @@ from support.waiting import wait_for
         ({"code": 0, "why": "idle"}, ["wrote nothing for 2.5 s\n"], Outcome.TIMED_OUT, 124),
         ({"code": 1, "why": "cpu"}, ["used more processor time than it may\n"], Outcome.TIMED_OUT, 124),
         (
-            {"code": None, "signal": 9, "why": "memory", "usage": Usage(peak=300 << 20)},
+            {"code": None, "signal": 9, "why": "memory", "usage": ResourceUsage(peak=300 << 20)},
             ["out of memory: it used 300 MiB\n"],
             Outcome.FAILED,
             137,
@@ -65,7 +65,7 @@ def test_a_command_that_cannot_be_handed_over_ends_with_why(open_engine):
 def test_one_that_is_lost_while_the_service_runs(engine, executed):
     asked = engine.run()
     spec = engine.wait_for_spec()
-    engine.commands.tell(Lost(1, 1, executed))
+    engine.commands.tell(CommandLost(1, 1, executed))
     engine.wait_for_call("forget", 1, 1)
     if not executed:
         engine.commands.tell(ended(engine.wait_for_spec(2)))
@@ -77,7 +77,7 @@ def test_one_that_is_lost_while_the_service_runs(engine, executed):
 def test_what_an_error_of_ours_ended_is_told_with_that_error(engine):
     asked = engine.run()
     engine.wait_for_spec()
-    engine.commands.tell(Lost(1, 1, True, failure="OverflowError: too long"))
+    engine.commands.tell(CommandLost(1, 1, True, failure="OverflowError: too long"))
     engine.settle(asked)
     reason = "interrupted: what watched over the command failed: OverflowError: too long\n"
     assert engine.values(asked) == [reason, 75]
@@ -87,7 +87,7 @@ def test_one_whose_end_a_dying_shim_saw_ends_so(engine):
     asked = engine.run()
     spec = engine.wait_for_spec()
     engine.commands.tell(output(spec, b"a"))
-    engine.commands.tell(Lost(1, 1, True, ended(spec, 3)))
+    engine.commands.tell(CommandLost(1, 1, True, ended(spec, 3)))
     engine.settle(asked)
     assert engine.values(asked) == [(1, b"a"), 3]
 
@@ -96,12 +96,12 @@ def test_losses_are_forgotten_once_an_attempt_was_executed(engine):
     asked = engine.run(retry={"times": 9, "delay": 0.0})
     for attempt in (1, 2):
         engine.wait_for_spec(attempt)
-        engine.commands.tell(Lost(1, attempt, False))
+        engine.commands.tell(CommandLost(1, attempt, False))
     spec = engine.wait_for_spec(3)
     engine.commands.tell(ended(spec, 1))
     for attempt in (4, 5):
         engine.wait_for_spec(attempt)
-        engine.commands.tell(Lost(1, attempt, False))
+        engine.commands.tell(CommandLost(1, attempt, False))
     engine.commands.tell(ended(engine.wait_for_spec(6), 0))
     engine.settle(asked)
     assert engine.values(asked) == [0]

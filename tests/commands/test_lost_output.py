@@ -9,9 +9,9 @@ import pytest
 
 from orcha._core.state import Outcome
 from orcha._protocol.losses import GAP
-from orcha._supervisor import box
-from orcha._supervisor.contract import Found, Lost
-from orcha._supervisor.output import ENTRY
+from orcha._supervisor import black_box
+from orcha._supervisor.attempt_output import ENTRY
+from orcha._supervisor.contract import CommandLost, FoundAttempt
 from support.commands import COMMANDS, everything, run
 from support.fake_commands import ended, output, started
 from support.processes import command_line
@@ -25,7 +25,7 @@ WRITER = 'echo first; while [ ! -e "$1" ]; do sleep 0.01; done; seq $2; [ -z "$4
 def shims(service, *phases):
     """Give the shims whose box says one of these."""
     folder = service.home / f"{service.address}-{service.port}" / "shims"
-    words = [box.read(str(path)) for path in folder.glob("*.box")]
+    words = [black_box.read(str(path)) for path in folder.glob("*.box")]
     return [word.pid for word in words if word is not None and word.phase in phases]
 
 
@@ -40,8 +40,8 @@ def die_together(service, tmp_path, *, lines, code, stays=False):
         written = service.home / f"{service.address}-{service.port}" / "output"
         wait_for(lambda: sum(path.stat().st_size for path in written.glob("*.1")) >= size(lines), what="what it writes")
     else:
-        wait_for(lambda: shims(service, box.DONE), what="the end of the command")
-    (pid,) = shims(service, box.DONE, box.STARTED)
+        wait_for(lambda: shims(service, black_box.DONE), what="the end of the command")
+    (pid,) = shims(service, black_box.DONE, black_box.STARTED)
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: command_line(pid) in {"", "(ended)"}, what="the end of its shim")
     service.start()
@@ -89,7 +89,7 @@ def lost(engine, *, last, code=0, index=()):
         engine.raw_file(spec, 1, b"twothree")
         engine.raw_file(spec, 2, b"")
         engine.raw_file(spec, "index", b"".join(ENTRY.pack(*entry) for entry in index))
-    engine.commands.tell(Lost(spec.seq, spec.attempt, True, ended(spec, code, last_chunk=last)))
+    engine.commands.tell(CommandLost(spec.seq, spec.attempt, True, ended(spec, code, last_chunk=last)))
     wait_for(
         lambda: engine.values(asked)[-1:] and not isinstance(engine.values(asked)[-1], str | tuple), what="the end"
     )
@@ -138,7 +138,7 @@ def test_what_was_lost_while_the_service_was_away_is_told_by_the_next(engine):
     engine.commands.tell(started(spec))
     engine.commands.tell(output(spec, b"one"))
     engine.wait_for_call("took", spec.seq, spec.attempt, 1)
-    there = Found(spec.seq, 1, spec.channel, "lost", "shim-1", ended=ended(spec, 0, last_chunk=2))
+    there = FoundAttempt(spec.seq, 1, spec.channel, "lost", "shim-1", ended=ended(spec, 0, last_chunk=2))
     later = engine.again(there)
     wait_for(lambda: later.row(asked).outcome is not None, what="its end")
     later.follow(asked)

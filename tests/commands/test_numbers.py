@@ -14,7 +14,7 @@ from orcha._core.record import Record
 from orcha._protocol.endpoint import Endpoint
 from orcha._service.execution.command_attempt import spec_of
 from orcha._service.lifecycle.settings import from_environment
-from orcha._supervisor.protocol import STANDARD, pack_spec, unpack_spec
+from orcha._supervisor.protocol import STANDARD_CODEC, pack_spec, unpack_spec
 from orcha.bin.main import main
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces import CommandPetition, Message, Policy, Retry
@@ -85,7 +85,7 @@ def test_what_works_goes_to_the_shim_as_it_is(name, value):
     record.petition, record.timeout = petition, petition.policy.timeout
     spec = spec_of(record)
     checked_priority(petition.priority)
-    arrived = unpack_spec(STANDARD.decode(STANDARD.encode(pack_spec(spec))))
+    arrived = unpack_spec(STANDARD_CODEC.decode(STANDARD_CODEC.encode(pack_spec(spec))))
     assert arrived == spec
     if name in spec._fields and name != "tty":
         assert getattr(arrived, name) == value

@@ -8,7 +8,7 @@ import pytest
 
 from orcha._core.state import Outcome, State
 from orcha._service.verbs.list import explain
-from orcha._supervisor.contract import Found, Gone, Lost
+from orcha._supervisor.contract import CommandLost, FoundAttempt, SurvivorsGone
 from support.fake_commands import ended, started
 from support.waiting import wait_for
 
@@ -36,7 +36,7 @@ def outlive(engine, asked):
     """Have what lives end, and see that all is let go then."""
     assert "(pid 1)" in why(engine, asked)
     assert "a" in engine.engine.machine.live
-    engine.commands.tell(Gone(1, 1))
+    engine.commands.tell(SurvivorsGone(1, 1))
     wait_for(lambda: not engine.row(asked).slot_held, what="its slot")
     engine.settle_engine()
     assert "a" not in engine.engine.machine.live
@@ -76,7 +76,7 @@ def test_after_a_cancel_it_is_broken_and_its_place_is_kept(engine):
 
 def test_one_that_is_lost_is_interrupted_and_its_place_is_kept(engine):
     asked, _ = running(engine)
-    engine.commands.tell(Lost(1, 1, executed=True, survivors=HERE))
+    engine.commands.tell(CommandLost(1, 1, executed=True, survivors=HERE))
     wait_for(lambda: engine.row(asked).state is State.ENDED, what="its end")
     assert engine.values(asked)[-1] == 75
     assert is_held(engine, asked)
@@ -86,13 +86,13 @@ def test_one_that_is_lost_is_interrupted_and_its_place_is_kept(engine):
 @pytest.mark.parametrize("policy", ["rerun", "ask"])
 def test_one_that_is_lost_waits_with_its_next_attempt(engine, policy):
     asked, _ = running(engine, policy={"on_interrupt": policy})
-    engine.commands.tell(Lost(1, 1, executed=True, survivors=HERE))
+    engine.commands.tell(CommandLost(1, 1, executed=True, survivors=HERE))
     wait_for(lambda: "(pid 1)" in (why(engine, asked) or ""), what="why it waits")
     engine.settle_engine()
     assert engine.row(asked).state is State.RUNNING
     assert is_held(engine, asked) or engine.engine.machine.granted.holds("a", 1)
     assert len(engine.commands.specs) == 1
-    engine.commands.tell(Gone(1, 1))
+    engine.commands.tell(SurvivorsGone(1, 1))
     if policy == "rerun":
         engine.commands.tell(ended(engine.wait_for_spec(2), 3))
         wait_for(lambda: engine.values(asked) == [3], what="the end of the second attempt")
@@ -103,7 +103,7 @@ def test_one_that_is_lost_waits_with_its_next_attempt(engine, policy):
 
 def test_a_cancel_of_one_that_waits_so_is_answered(engine):
     asked, _ = running(engine, policy={"on_interrupt": "rerun"})
-    engine.commands.tell(Lost(1, 1, executed=True, survivors=HERE))
+    engine.commands.tell(CommandLost(1, 1, executed=True, survivors=HERE))
     wait_for(lambda: "(pid 1)" in (why(engine, asked) or ""), what="why it waits")
     engine.cancel(asked)
     wait_for(lambda: engine.row(asked).state is State.ENDED, what="its end")
@@ -115,7 +115,7 @@ def test_a_cancel_of_one_that_waits_so_is_answered(engine):
 
 def test_the_end_that_a_dead_shim_saw_is_told_and_its_place_is_kept(engine):
     asked, spec = running(engine, policy={"on_interrupt": "rerun"})
-    engine.commands.tell(Lost(1, 1, True, ended(spec, 3), survivors=HERE))
+    engine.commands.tell(CommandLost(1, 1, True, ended(spec, 3), survivors=HERE))
     wait_for(lambda: engine.values(asked) == [3], what="its end")
     assert is_held(engine, asked)
     outlive(engine, asked)
@@ -123,11 +123,11 @@ def test_the_end_that_a_dead_shim_saw_is_told_and_its_place_is_kept(engine):
 
 def test_found_so_at_a_start_it_waits_as_well(engine):
     asked, spec = running(engine, policy={"on_interrupt": "rerun"})
-    there = Found(spec.seq, spec.attempt, spec.channel, "lost", "shim", 99, 0.0, "", survivors=HERE)
+    there = FoundAttempt(spec.seq, spec.attempt, spec.channel, "lost", "shim", 99, 0.0, "", survivors=HERE)
     later = engine.again(there)
     wait_for(lambda: "(pid 1)" in (why(later, asked) or ""), what="why it waits")
     assert not later.commands.specs
-    later.commands.tell(Gone(1, 1))
+    later.commands.tell(SurvivorsGone(1, 1))
     later.commands.tell(ended(later.wait_for_spec(2), 0))
     later.follow(asked)
     wait_for(lambda: later.row(asked).outcome is Outcome.SUCCEEDED, what="the end of the second attempt")
@@ -137,7 +137,7 @@ def test_one_that_had_ended_keeps_its_place_over_a_restart(engine):
     asked, spec = running(engine)
     engine.commands.tell(ended(spec, 0, survivors=list(HERE)))
     wait_for(lambda: engine.values(asked) == [0], what="its end")
-    there = Found(spec.seq, spec.attempt, spec.channel, "ended", "shim", 99, 0.0, "", survivors=HERE)
+    there = FoundAttempt(spec.seq, spec.attempt, spec.channel, "ended", "shim", 99, 0.0, "", survivors=HERE)
     later = engine.again(there)
     assert later.engine.machine.granted.holds("a", 1)
     outlive(later, asked)
@@ -156,7 +156,7 @@ def test_an_on_finish_that_is_owed_over_a_restart_waits_for_what_lives_on(engine
     asked, spec = running(engine)
     engine.commands.tell(ended(spec, 0, survivors=list(HERE)))
     wait_for(lambda: engine.values(asked) == [0], what="its end")
-    there = Found(spec.seq, spec.attempt, spec.channel, "ended", "shim", 99, 0.0, "", survivors=HERE)
+    there = FoundAttempt(spec.seq, spec.attempt, spec.channel, "ended", "shim", 99, 0.0, "", survivors=HERE)
     later = engine.again(there)
     after = later.run("b")
     wait_for(lambda: ("start", "b") in later.manager.hooks, what="a hook of another petition")
@@ -173,7 +173,7 @@ def test_an_on_finish_that_was_called_is_not_called_again_after_what_lives_on(en
     asked, spec = running(engine)
     engine.commands.tell(ended(spec, 0, survivors=list(HERE)))
     wait_for(lambda: engine.values(asked) == [0], what="its end")
-    there = Found(spec.seq, spec.attempt, spec.channel, "ended", "shim", 99, 0.0, "", survivors=HERE)
+    there = FoundAttempt(spec.seq, spec.attempt, spec.channel, "ended", "shim", 99, 0.0, "", survivors=HERE)
     later = engine.again(there)
     outlive(later, asked)
     wait_for(lambda: ("finish", "a") in later.manager.hooks, what="its on_finish")

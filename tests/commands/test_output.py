@@ -9,8 +9,8 @@ import pytest
 
 from orcha._service import transaction
 from orcha._service.channels import output_pieces as spans
-from orcha._supervisor.contract import Span
-from orcha._supervisor.rotating import _punch
+from orcha._supervisor.contract import FileSpan
+from orcha._supervisor.output_rotation import _punch
 from support.fake_commands import ended, output, started
 from support.waiting import wait_for
 
@@ -26,9 +26,9 @@ def written(engine):
     engine.raw_file(spec, 1, LONG)
     engine.raw_file(spec, 2, b"oops")
     engine.commands.tell(output(spec, b"first\n"))
-    engine.commands.tell(output(spec, Span(0, 100_000), Span(100_000, 150_000), first=2))
-    engine.commands.tell(output(spec, Span(0, 4), first=4, stream=2))
-    engine.commands.tell(output(spec, Span(250_000, 50_000), first=5))
+    engine.commands.tell(output(spec, FileSpan(0, 100_000), FileSpan(100_000, 150_000), first=2))
+    engine.commands.tell(output(spec, FileSpan(0, 4), first=4, stream=2))
+    engine.commands.tell(output(spec, FileSpan(250_000, 50_000), first=5))
     engine.commands.tell(ended(spec, last_chunk=5))
     engine.settle(asked)
     return asked
@@ -152,7 +152,7 @@ def test_a_pattern_is_found_in_output_that_lies_in_files(engine):
     asked = engine.run(retry={"times": 1, "delay": 0.0, "output": "busy$"})
     spec = engine.wait_for_spec()
     engine.raw_file(spec, 2, b"x" * 100_000 + b"busy")
-    engine.commands.tell(output(spec, Span(0, 100_004), stream=2))
+    engine.commands.tell(output(spec, FileSpan(0, 100_004), stream=2))
     engine.commands.tell(ended(spec, 1, last_chunk=1))
     engine.commands.tell(ended(engine.wait_for_spec(2), 0))
     engine.settle(asked)

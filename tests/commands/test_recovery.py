@@ -12,14 +12,14 @@ import pytest
 import support.engine
 from orcha._core.state import Outcome, State
 from orcha._store.sqlite import SqliteStore
-from orcha._supervisor.contract import Found, Lost, NotStarted
+from orcha._supervisor.contract import CommandLost, CommandNotStarted, FoundAttempt
 from support.changes import ANY_STATE
 from support.fake_commands import FakeCommands, ended, output, started
 from support.waiting import wait_for
 
 
 def found(spec, phase="running", **fields):
-    return Found(spec.seq, spec.attempt, spec.channel, phase, "shim-1", **fields)
+    return FoundAttempt(spec.seq, spec.attempt, spec.channel, phase, "shim-1", **fields)
 
 
 def running(engine, *pieces, **fields):
@@ -91,7 +91,7 @@ def test_three_that_were_never_executed_in_a_row_are_enough(engine):
     asked = engine.run()
     for attempt in (1, 2, 3):
         engine.wait_for_spec(attempt)
-        engine.commands.tell(Lost(1, attempt, executed=False))
+        engine.commands.tell(CommandLost(1, attempt, executed=False))
     values = all_of(engine, asked)
     assert "could not be executed" in values[0]
     assert engine.row(asked).outcome is Outcome.BROKEN
@@ -189,13 +189,13 @@ def test_one_that_was_not_executed_and_cannot_be_made_again_ends_with_why(engine
     spec = engine.wait_for_spec()
     later = engine.again(found(spec, "ended"), converts=False)
     later.wait_for_call("resume", 1, 1, 0)
-    later.commands.tell(NotStarted(1, 1, 127, "cannot execute 'foo': No such file or directory"))
+    later.commands.tell(CommandNotStarted(1, 1, 127, "cannot execute 'foo': No such file or directory"))
     assert all_of(later, asked) == ["cannot execute 'foo': No such file or directory\n", 127]
 
 
 def test_one_that_is_lost_before_its_petition_is_made_again_runs_again(engine):
     asked, spec = running(engine, b"a", policy={"on_interrupt": "rerun"})
-    later = engine.again(found(spec), early=(Lost(1, 1, True),))
+    later = engine.again(found(spec), early=(CommandLost(1, 1, True),))
     later.commands.tell(ended(later.wait_for_spec(2), 0))
     assert all_of(later, asked) == [(1, b"a"), 0]
     wait_for(lambda: later.manager.hooks.count(("finish", "a")) == 2, what="two ends")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orcha._core.state import Outcome, State
-from orcha._supervisor.contract import NotStarted
+from orcha._supervisor.contract import CommandNotStarted
 from support.fake_commands import RealProcesses, ended, output, started
 from support.waiting import wait_for
 
@@ -60,7 +60,7 @@ def test_output_is_acknowledged_when_it_is_kept_and_the_end_is_forgotten_then(en
 def test_a_command_that_cannot_be_executed_says_why(engine):
     asked = engine.run()
     engine.wait_for_spec()
-    engine.commands.tell(NotStarted(1, 1, 127, "cannot execute 'foo': No such file or directory"))
+    engine.commands.tell(CommandNotStarted(1, 1, 127, "cannot execute 'foo': No such file or directory"))
     engine.settle(asked)
     assert engine.values(asked) == ["cannot execute 'foo': No such file or directory\n", 127]
     assert engine.row(asked).outcome is Outcome.BROKEN

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orcha._supervisor import box
+from orcha._supervisor import black_box
 from support.commands import COMMANDS, everything, run
 from support.processes import command_line
 from support.waiting import wait_for
@@ -19,8 +19,8 @@ SLEEPER = "echo $$; sleep 600 & exec sleep 600"
 
 def shims(service):
     """Give the pids of this service's shims, by what their boxes say."""
-    found = [box.read(str(path)) for path in service.home.glob("*/shims/*.box")]
-    return {word.seq: word.pid for word in found if word is not None and word.phase == box.STARTED}
+    found = [black_box.read(str(path)) for path in service.home.glob("*/shims/*.box")]
+    return {word.seq: word.pid for word in found if word is not None and word.phase == black_box.STARTED}
 
 
 def supervisor(service):

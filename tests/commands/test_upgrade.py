@@ -129,9 +129,9 @@ def test_the_older_build_can_come_back_for_its_commands(upgraded):
 
 def shims(service):
     """Give the boxes of shims that have an attempt."""
-    from orcha._supervisor import box
+    from orcha._supervisor import black_box
 
     for path in Path(service.home).glob("*/shims/*.box"):
-        word = box.read(str(path))
+        word = black_box.read(str(path))
         if word is not None and word.phase:
             yield word

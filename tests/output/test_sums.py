@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from orcha._output.checksums import BLOCK_BYTES
 from orcha._output.raw import RawFiles
-from orcha._output.sums import BLOCK
-from orcha._supervisor.output import Files
+from orcha._supervisor.attempt_output import OutputFiles
 
 CHANNEL = b"\1" * 16
 PIECE = 128 << 10
@@ -22,7 +22,7 @@ class World:
     def __init__(self, folder):
         self.folder = folder
         self.stem = f"{folder}/{CHANNEL.hex()}.7.1"
-        self.files = Files(self.stem, 1, summed=True)
+        self.files = OutputFiles(self.stem, 1, summed=True)
         self.written = [b"", b"", b""]
         self.raw = RawFiles(folder)
 
@@ -59,7 +59,10 @@ def world(tmp_path):
 def fill(world, seed, count=30):
     source = random.Random(seed)
     for _ in range(count):
-        world.write(source.choice([1, 2]), source.randbytes(source.choice([1, 100, BLOCK, BLOCK - 1, 3 * BLOCK + 7])))
+        world.write(
+            source.choice([1, 2]),
+            source.randbytes(source.choice([1, 100, BLOCK_BYTES, BLOCK_BYTES - 1, 3 * BLOCK_BYTES + 7])),
+        )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -87,9 +90,9 @@ def test_a_flipped_bit_of_raw_output_is_not_passed_on(world, seed):
     stream = source.choice([1, 2])
     place = source.randrange(len(world.written[stream]))
     world.flip(str(stream), place)
-    block = place // BLOCK
+    block = place // BLOCK_BYTES
     for offset, length in world.pieces(stream):
-        touched = offset // BLOCK <= block <= (offset + length - 1) // BLOCK
+        touched = offset // BLOCK_BYTES <= block <= (offset + length - 1) // BLOCK_BYTES
         expected = None if touched else world.written[stream][offset : offset + length]
         assert world.read(stream, offset, length) == expected
     other = 3 - stream
@@ -97,13 +100,13 @@ def test_a_flipped_bit_of_raw_output_is_not_passed_on(world, seed):
 
 
 def test_where_the_checksums_are_damaged_or_cut_what_they_are_for_is_told_missing(world):
-    world.write(1, os.urandom(5 * BLOCK))
+    world.write(1, os.urandom(5 * BLOCK_BYTES))
     world.files.finish()
     world.flip("sums", 8)
     assert world.read(1, 0, 10) is None
-    assert world.read(1, BLOCK, 10) is not None
+    assert world.read(1, BLOCK_BYTES, 10) is not None
     os.truncate(f"{world.stem}.sums", 8 + 8 * 4)
-    assert world.read(1, 4 * BLOCK, 10) is None
+    assert world.read(1, 4 * BLOCK_BYTES, 10) is None
 
 
 def test_without_checksums_it_is_read_as_it_is(world):
@@ -125,6 +128,6 @@ def test_output_goes_on_where_no_checksum_can_be_written(world, monkeypatch):
         return real(descriptor, *arguments)
 
     monkeypatch.setattr(os, "pwrite", full)
-    world.write(1, os.urandom(3 * BLOCK))
+    world.write(1, os.urandom(3 * BLOCK_BYTES))
     world.files.finish()
-    assert world.read(1, 0, 3 * BLOCK) == world.written[1]
+    assert world.read(1, 0, 3 * BLOCK_BYTES) == world.written[1]

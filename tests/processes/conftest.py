@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orcha._processes import attempts, population, tag
+from orcha._processes import attempt_processes, attempt_tracking, tag
 from support.fake_services import FakeService
 
 
@@ -20,9 +20,9 @@ def fake(tmp_path: Path) -> Iterator[FakeService]:
 
 
 @pytest.fixture
-def tagged() -> Iterator[population.Tagged]:
+def tagged() -> Iterator[attempt_processes.TaggedProcesses]:
     """Have this process follow its attempts, as a service does."""
-    followed = population.Tagged(tag.new_nonce())
-    attempts.install(attempts.ServiceState(followed))
+    followed = attempt_processes.TaggedProcesses(tag.new_nonce())
+    attempt_tracking.install(attempt_tracking.ServiceState(followed))
     yield followed
-    attempts.uninstall()
+    attempt_tracking.uninstall()

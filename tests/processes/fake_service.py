@@ -55,10 +55,19 @@ class Service:
     """The parts that this package's parts are for."""
 
     def __init__(self, folder: str, port: int, method: str, mark: str) -> None:
-        from orcha._processes import attempts, ending, helpers, lock, population, sweep, tag, watching
+        from orcha._processes import (
+            attempt_processes,
+            attempt_tracking,
+            helpers,
+            lock,
+            sweep,
+            tag,
+            terminator,
+            watcher_process,
+        )
 
         began = time.monotonic()
-        self.folder, self.mark, self.attempts = Path(folder), mark, attempts
+        self.folder, self.mark, self.attempts = Path(folder), mark, attempt_tracking
         self.lock = lock.EndpointLock(self.folder / "endpoint")
         nonces = self.folder / "nonces"
         recorded = nonces.read_text().split() if nonces.exists() else []
@@ -69,13 +78,13 @@ class Service:
         if method != "default":
             multiprocessing.set_start_method(method)
         self.helpers = helpers.ensure_helpers()
-        self.population = population.population_for(self.nonce)
-        self.watcher = watching.Watcher(self.nonce)
+        self.population = attempt_processes.processes_for(self.nonce)
+        self.watcher = watcher_process.Watcher(self.nonce)
         self.port = port
         self.server: asyncio.Server | None = None
-        state = attempts.ServiceState(self.population, self.descriptors, (self.forget,), self.watcher.need)
-        attempts.install(state)
-        self.ending = ending.Ending(self.population, attempts.claim_children, self.ended)
+        state = attempt_tracking.ServiceState(self.population, self.descriptors, (self.forget,), self.watcher.need)
+        attempt_tracking.install(state)
+        self.ending = terminator.AttemptTerminator(self.population, attempt_tracking.claim_children, self.ended)
         self.secret: str | None = "secret"
         self.start = {
             "killed": sorted(pid for one in swept for pid in one.killed),

@@ -36,14 +36,14 @@ def python() -> str:
 
 def of_an_action(how: str) -> str:
     """Have the ladder of an attempt end it, when the attempt's thread has started it."""
-    from orcha._processes import attempts, tag
-    from orcha._processes.ending import Ending
+    from orcha._processes import attempt_tracking, tag
+    from orcha._processes.attempt_processes import TaggedProcesses
     from orcha._processes.identity import read_stat
-    from orcha._processes.population import Tagged
+    from orcha._processes.terminator import AttemptTerminator
 
-    population = Tagged(tag.new_nonce())
-    attempts.install(attempts.ServiceState(population))
-    with attempts.working_for(7) as attempt:
+    population = TaggedProcesses(tag.new_nonce())
+    attempt_tracking.install(attempt_tracking.ServiceState(population))
+    with attempt_tracking.working_for(7) as attempt:
         process = subprocess.Popen(
             [python(), "-c", HIDES, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -59,7 +59,7 @@ def of_an_action(how: str) -> str:
         done.extend((survivors, number and int(number)))
         over.set()
 
-    ending = Ending(population, attempts.claim_children, note)
+    ending = AttemptTerminator(population, attempt_tracking.claim_children, note)
     ending.begin(7)
     assert over.wait(60), "it is not ended"
     ending.stop()
@@ -71,8 +71,8 @@ def of_an_action(how: str) -> str:
 def of_a_command(folder: str) -> str:
     """Have a shim end what a command leaves behind."""
     from orcha._processes.identity import read_stat
-    from orcha._supervisor.client import Commands
-    from orcha._supervisor.contract import Ended, Output, Spec
+    from orcha._supervisor.contract import CommandEnded, CommandOutput, CommandSpec
+    from orcha._supervisor.shim_executor import ShimExecutor
 
     events: list[object] = []
     arrived = threading.Condition()
@@ -87,17 +87,17 @@ def of_a_command(folder: str) -> str:
             assert arrived.wait_for(lambda: any(isinstance(one, kind) for one in events), 60), (kind, events)
             return next(one for one in events if isinstance(one, kind))
 
-    commands = Commands(Path(folder), epoch=1, on_events=take, report=lambda *_: None)
+    commands = ShimExecutor(Path(folder), epoch=1, on_events=take, report=lambda *_: None)
     commands.adopt()
     commands.recovered()
     words = (python(), "-c", HIDES, "orphan")
-    commands.start(Spec(1, 1, bytes(16), words, "/", dict(os.environ), grace=0.5, drain=60.0))
-    output = first(Output)
+    commands.start(CommandSpec(1, 1, bytes(16), words, "/", dict(os.environ), grace=0.5, drain=60.0))
+    output = first(CommandOutput)
     pid = int(output.chunks[0].data)
     assert read_stat(pid) is None, "it is shown: nothing is tested"
     descriptor = os.pidfd_open(pid)
     commands.cancel(1, 1, "cancelled")
-    ended = first(Ended)
+    ended = first(CommandEnded)
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
     commands.forget(1, 1)

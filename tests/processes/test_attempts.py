@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from orcha._processes import attempts, helpers, tag
-from orcha._processes.attempts import working_for
+from orcha._processes import attempt_tracking, helpers, tag
+from orcha._processes.attempt_tracking import working_for
 from orcha.utils.interrupts import interrupt
 from support.waiting import wait_for
 
@@ -28,10 +28,10 @@ def tag_in(tagged, ordinal):
 
 def test_an_attempt_that_started_nothing_has_no_processes(tagged) -> None:
     with working_for(1) as attempt:
-        assert attempts.current_ordinal() == 1
+        assert attempt_tracking.current_ordinal() == 1
         with Path(os.devnull).open():
             pass
-    assert attempts.current_ordinal() == 0
+    assert attempt_tracking.current_ordinal() == 0
     assert not attempt.may_have_processes
 
 
@@ -184,7 +184,7 @@ def test_what_a_helper_thread_starts_marks_every_attempt_and_is_nobodys_until_na
         assert first.may_have_processes
         process = started[0]
         assert tag.read_tag(process.pid) == 0
-        assert attempts.adopt(1, process.pid) == [process.pid]
+        assert attempt_tracking.adopt(1, process.pid) == [process.pid]
         assert tag.read_tag(process.pid) == tag_in(tagged, 1)
     tagged.sweep(1)
     process.wait()
@@ -248,7 +248,7 @@ def in_a_pool_of_another_attempt(call, *arguments):
 
 def start_pool_for_another(pool):
     with working_for(2):
-        assert pool.submit(attempts.current_ordinal).result() == 2
+        assert pool.submit(attempt_tracking.current_ordinal).result() == 2
 
 
 PLACES = [
@@ -280,7 +280,7 @@ def test_a_thread_that_outlives_its_attempt_works_for_none(tagged) -> None:
 
     def look():
         over.wait()
-        found.append(attempts.current_ordinal())
+        found.append(attempt_tracking.current_ordinal())
 
     with working_for(1):
         thread = threading.Thread(target=look)
@@ -295,15 +295,15 @@ def test_a_thread_of_a_pool_works_for_each_attempt_that_submits_to_it_and_then_f
     with ThreadPoolExecutor(1) as pool:
         for ordinal in (1, 2):
             with working_for(ordinal):
-                assert pool.submit(attempts.current_ordinal).result() == ordinal
-        assert pool.submit(attempts.current_ordinal).result() == 0
+                assert pool.submit(attempt_tracking.current_ordinal).result() == ordinal
+        assert pool.submit(attempt_tracking.current_ordinal).result() == 0
 
 
 def test_what_waits_in_a_pool_beyond_the_end_of_its_attempt_works_for_none(tagged) -> None:
     over = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         with working_for(1):
-            late = pool.submit(lambda: over.wait() and attempts.current_ordinal())
+            late = pool.submit(lambda: over.wait() and attempt_tracking.current_ordinal())
         over.set()
         assert late.result() == 0
 
@@ -314,7 +314,7 @@ def test_a_bare_thread_takes_its_arguments_and_its_error_stays_its_own(tagged, m
     monkeypatch.setattr(sys, "unraisablehook", lambda told: (errors.append(told.exc_value), over.set()))
 
     def run(first, *, second):
-        found.append((first, second, attempts.current_ordinal()))
+        found.append((first, second, attempt_tracking.current_ordinal()))
         raise LookupError("its own")
 
     with working_for(1):
@@ -333,7 +333,7 @@ def test_os_system_gives_the_status_of_its_shell(tagged, code) -> None:
 
 def test_what_the_service_starts_for_itself_belongs_to_no_attempt(tagged) -> None:
     with working_for(1) as attempt:
-        with attempts.apart():
+        with attempt_tracking.apart():
             process = subprocess.Popen(["sleep", "1000"])
         assert not attempt.may_have_processes
         assert tag.read_tag(process.pid) == 0
@@ -347,37 +347,37 @@ def test_what_nobody_named_is_claimed_from_another_thread(tagged) -> None:
     found = []
     with working_for(1):
         ctypes.CDLL(None).posix_spawn(ctypes.byref(pid), b"/bin/sleep", None, None, arguments, None)
-        thread = threading.Thread(target=lambda: found.extend(attempts.claim_children(1)))
+        thread = threading.Thread(target=lambda: found.extend(attempt_tracking.claim_children(1)))
         thread.start()
         thread.join()
     assert found == [pid.value]
-    assert attempts.claim_children(1) == []  # over
+    assert attempt_tracking.claim_children(1) == []  # over
     tagged.sweep(1)
     os.waitpid(pid.value, 0)
 
 
 def test_pids_that_no_attempt_can_own_are_refused(tagged, monkeypatch) -> None:
-    monkeypatch.setattr("orcha._processes.population.helper_pids", lambda: frozenset({4242}))
+    monkeypatch.setattr("orcha._processes.attempt_processes.helper_pids", lambda: frozenset({4242}))
     for pid in (0, 1, os.getpid(), 4242):
         with pytest.raises(ValueError):
-            attempts.adopt(1, pid)
+            attempt_tracking.adopt(1, pid)
 
 
 def test_a_note_marks_an_attempt_that_lives(tagged) -> None:
     with working_for(1) as attempt:
-        attempts.note(1)
-        attempts.note(2)
+        attempt_tracking.note(1)
+        attempt_tracking.note(2)
     assert attempt.may_have_processes
 
 
 def test_a_service_is_followed_once(tagged) -> None:
     with pytest.raises(RuntimeError):
-        attempts.install(attempts.ServiceState(tagged))
+        attempt_tracking.install(attempt_tracking.ServiceState(tagged))
 
 
 def test_nothing_is_followed_before_the_service_says_so() -> None:
     with pytest.raises(RuntimeError):
-        attempts.adopt(1, 2)
+        attempt_tracking.adopt(1, 2)
     original = subprocess.Popen.__init__
     assert not hasattr(original, "__wrapped__")
     with working_for(1) as attempt:
@@ -389,7 +389,8 @@ def test_importing_changes_nothing() -> None:
     code = (
         "import os, signal, subprocess, sys, threading\n"
         "before = subprocess.Popen.__init__, threading.enumerate(), set(os.listdir('/proc/self/fd'))\n"
-        "from orcha._processes import attempts, ending, helpers, lock, population, sweep, tag, watching\n"
+        "from orcha._processes import attempt_tracking, terminator, helpers, lock\n"
+        "from orcha._processes import attempt_processes, sweep, tag, watcher_process\n"
         "assert before == (subprocess.Popen.__init__, threading.enumerate(), set(os.listdir('/proc/self/fd')))\n"
         "assert not tag.read_tag(os.getpid())\n"
         "assert 'psutil' not in sys.modules\n"
@@ -399,13 +400,15 @@ def test_importing_changes_nothing() -> None:
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_child_drops_the_services_descriptors_but_keeps_their_numbers_taken() -> None:
-    from orcha._processes.population import Tagged
+    from orcha._processes.attempt_processes import TaggedProcesses
 
     reading, writing = os.pipe()
     held = os.open("/proc/self/stat", os.O_RDONLY)
     forgotten = []
-    state = attempts.ServiceState(Tagged(tag.new_nonce()), lambda: [held, -1], (lambda: forgotten.append(os.getpid()),))
-    attempts.install(state)
+    state = attempt_tracking.ServiceState(
+        TaggedProcesses(tag.new_nonce()), lambda: [held, -1], (lambda: forgotten.append(os.getpid()),)
+    )
+    attempt_tracking.install(state)
     try:
         with working_for(3):
             pid = os.fork()
@@ -419,7 +422,7 @@ def test_a_forked_child_drops_the_services_descriptors_but_keeps_their_numbers_t
                 os.write(writing, repr(words).encode())
                 os._exit(0)
     finally:
-        attempts.uninstall()
+        attempt_tracking.uninstall()
     os.waitpid(pid, 0)
     assert os.read(reading, 1000).decode() == repr(["/dev/null", True, True])
     assert str(Path(f"/proc/self/fd/{held}").readlink()) != "/dev/null"
@@ -430,18 +433,18 @@ def test_a_forked_child_drops_the_services_descriptors_but_keeps_their_numbers_t
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_child_that_cannot_let_go_does_not_run(capfd) -> None:
-    from orcha._processes.population import Tagged
+    from orcha._processes.attempt_processes import TaggedProcesses
 
     def fail():
         raise OSError("the secret sticks")
 
-    attempts.install(attempts.ServiceState(Tagged(tag.new_nonce()), forget=(fail,)))
+    attempt_tracking.install(attempt_tracking.ServiceState(TaggedProcesses(tag.new_nonce()), forget=(fail,)))
     try:
         pid = os.fork()
         if pid == 0:
             os._exit(0)
     finally:
-        attempts.uninstall()
+        attempt_tracking.uninstall()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 70
     assert "the secret sticks" in capfd.readouterr().err
 

@@ -11,11 +11,11 @@ import sys
 
 import pytest
 
-from orcha._processes.ending import Ending
+from orcha._processes.attempt_processes import SeenProcesses, TaggedProcesses, processes_for
 from orcha._processes.identity import identify, read_stat
-from orcha._processes.ladder import AT_ONCE, POLITE, Ladder, Rung
-from orcha._processes.population import Known, Tagged, population_for
+from orcha._processes.ladder import KILL_RUNGS, POLITE_RUNGS, Ladder, Rung
 from orcha._processes.tag import new_nonce
+from orcha._processes.terminator import AttemptTerminator
 from support.waiting import wait_for
 
 INT, TERM, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGKILL
@@ -58,7 +58,7 @@ def test_a_ladder_needs_a_rung() -> None:
 
 @pytest.fixture(params=["tagged", "known"])
 def population(request):
-    return Tagged(new_nonce()) if request.param == "tagged" else Known()
+    return TaggedProcesses(new_nonce()) if request.param == "tagged" else SeenProcesses()
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def ended():
 
 @pytest.fixture
 def ending(population, ended):
-    ending = Ending(population, lambda _: None, lambda *what: ended.put(what))
+    ending = AttemptTerminator(population, lambda _: None, lambda *what: ended.put(what))
     yield ending
     ending.stop()
 
@@ -92,8 +92,8 @@ def start(population):
 
 
 def test_only_the_exact_population_is_called_exact() -> None:
-    assert population_for(new_nonce()).exact
-    assert not Known().exact
+    assert processes_for(new_nonce()).exact
+    assert not SeenProcesses().exact
 
 
 @pytest.mark.parametrize(("ignored", "worked"), [((INT,), TERM), ((INT, TERM), KILL)])
@@ -121,8 +121,8 @@ def test_many_attempts_end_side_by_side(ending, ended, start) -> None:
 
 def test_an_ending_can_be_hurried(ending, ended, start) -> None:
     process = start(1, STUBBORN.format(f"{int(INT)}, {int(TERM)}"))
-    ending.begin(1, [Rung(INT, math.inf), *AT_ONCE])
-    ending.begin(1, AT_ONCE)
+    ending.begin(1, [Rung(INT, math.inf), *KILL_RUNGS])
+    ending.begin(1, KILL_RUNGS)
     assert ended.get(timeout=30)[:2] == (1, ())
     assert process.wait() == -KILL
 
@@ -131,7 +131,7 @@ def test_a_stopped_process_is_continued_to_hear_its_signal(ending, ended, start)
     process = start(1)
     process.send_signal(signal.SIGSTOP)
     wait_for(lambda: read_stat(process.pid).state == "T", what="the stop")
-    ending.begin(1, [Rung(TERM, math.inf), *AT_ONCE])
+    ending.begin(1, [Rung(TERM, math.inf), *KILL_RUNGS])
     assert ended.get(timeout=30) == (1, (), TERM)
     assert process.wait() == -TERM
 
@@ -148,7 +148,7 @@ def test_a_report_that_fails_harms_no_other_ending(population, start, ended, cap
             raise RuntimeError("no")
         ended.put(ordinal)
 
-    ending = Ending(population, lambda _: None, report)
+    ending = AttemptTerminator(population, lambda _: None, report)
     ending.begin(1)
     ending.begin(2)
     assert ended.get(timeout=30) == 2
@@ -166,7 +166,7 @@ def test_what_could_not_be_looked_at_is_looked_at_again(population, start, ended
         return look(ordinal)
 
     monkeypatch.setattr(population, "living", living)
-    ending = Ending(population, lambda _: None, lambda *what: ended.put(what))
+    ending = AttemptTerminator(population, lambda _: None, lambda *what: ended.put(what))
     ending.begin(1, [Rung(TERM, math.inf)])
     assert ended.get(timeout=30) == (1, (), TERM)
     assert process.wait() == -TERM
@@ -175,7 +175,7 @@ def test_what_could_not_be_looked_at_is_looked_at_again(population, start, ended
 
 
 def test_nothing_is_ended_after_the_stop(population) -> None:
-    ending = Ending(population, lambda _: None, lambda *_: None)
+    ending = AttemptTerminator(population, lambda _: None, lambda *_: None)
     ending.stop()
     ending.stop()
     with pytest.raises(RuntimeError):
@@ -191,7 +191,7 @@ def test_a_sweep_of_one_attempt_leaves_the_others(population, start) -> None:
 
 
 def test_known_processes_are_found_with_what_descends_from_them() -> None:
-    known = Known()
+    known = SeenProcesses()
     with subprocess.Popen(["sh", "-c", "echo; read x; sleep 1000 & echo $!; wait"], stdin=-1, stdout=-1) as shell:
         shell.stdout.readline()
         known.claim(1, shell.pid)
@@ -206,4 +206,4 @@ def test_known_processes_are_found_with_what_descends_from_them() -> None:
 
 
 def test_the_default_ladder_is_polite_first() -> None:
-    assert [rung.signal for rung in POLITE] == [INT, TERM, KILL]
+    assert [rung.signal for rung in POLITE_RUNGS] == [INT, TERM, KILL]

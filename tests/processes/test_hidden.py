@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from orcha._processes.hidden import hidden
+from orcha._processes.hidden_processes import hidden
 from support.waiting import DEADLINE
 
 USER = 61005

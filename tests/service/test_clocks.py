@@ -10,7 +10,7 @@ import pytest
 
 from orcha._processes.identity import identify, since_boot
 from orcha._protocol.messages import Cancel, Ping, Show, Stats, Verdict
-from orcha._supervisor.burying import _was_started
+from orcha._supervisor.dead_shims import _was_started
 from support.asking import asking
 from support.waiting import wait_for
 

@@ -10,9 +10,9 @@ import json
 import sys
 from pathlib import Path
 
-from orcha._supervisor.client import Commands
-from orcha._supervisor.contract import Event, Output
+from orcha._supervisor.contract import CommandOutput, Event
 from orcha._supervisor.protocol import unpack_spec
+from orcha._supervisor.shim_executor import ShimExecutor
 
 
 def main() -> None:
@@ -23,12 +23,12 @@ def main() -> None:
             on_event(event)
 
     def on_event(event: Event) -> None:
-        number = event.chunks[-1].number if isinstance(event, Output) else 0
+        number = event.chunks[-1].number if isinstance(event, CommandOutput) else 0
         if number and acknowledge:
             commands.took(event.seq, event.attempt, number)
         print(json.dumps([type(event).__name__, event.seq, event.attempt, number]), flush=True)
 
-    commands = Commands(
+    commands = ShimExecutor(
         Path(folder), epoch=epoch, on_events=on_events, report=lambda _level, line: print(line, file=sys.stderr)
     )
     commands.adopt()

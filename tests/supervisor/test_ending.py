@@ -12,14 +12,14 @@ import pytest
 from trees import LEFT_BEHIND, TREES, tree
 from world import World, kill_shim, running_from
 
-from orcha._supervisor.contract import Ended, Lost, Output, Started
-from orcha._supervisor.groups import Places
+from orcha._supervisor.cgroups import CgroupPlaces
+from orcha._supervisor.contract import CommandEnded, CommandLost, CommandOutput, CommandStarted
 from support.waiting import wait_for
 
 GROUPS = pytest.param(
     {"pids": 1000},
     id="cgroup",
-    marks=pytest.mark.skipif("pids" not in Places().available, reason="no cgroup is writable here"),
+    marks=pytest.mark.skipif("pids" not in CgroupPlaces().available, reason="no cgroup is writable here"),
 )
 
 
@@ -47,7 +47,7 @@ def test_a_cancel_leaves_no_process(world: World, nap: str, name: str, fields: d
     world.said(key, b"ready")
     world.commands.cancel(*key, "cancelled")
     ended = world.end(key)
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, CommandEnded)
     assert gone(nap)
     assert ended.survivors == []
     assert ended.why == ("cancelled" if ended.signals[0][2] == "cancelled" else None)
@@ -68,7 +68,7 @@ def test_a_limit_leaves_no_process(world: World, nap: str, name: str, fields: di
 def test_the_shim_s_death_leaves_no_process(world: World, nap: str, name: str, fields: dict[str, int]) -> None:
     key = world.start(*tree(TREES, name, nap), **fields)
     world.said(key, b"ready")
-    if world.wait(key, Started, Lost) and not any(isinstance(one, Ended) for one in world.of(key)):
+    if world.wait(key, CommandStarted, CommandLost) and not any(isinstance(one, CommandEnded) for one in world.of(key)):
         kill_shim(world.shim_of(key))
     world.end(key)
     wait_for(lambda: gone(nap), what="the leftovers' end")
@@ -124,7 +124,7 @@ def test_the_shim_that_ends_one_runs_the_next_as_it_ran_the_first(world: World, 
         world.commands.cancel(*key, "cancelled")
         world.end(key)
         key = world.start(nap, "1000")
-        started = world.wait(key, Started)
+        started = world.wait(key, CommandStarted)
         assert os.sched_getscheduler(started.pid) == os.SCHED_OTHER
     assert os.sched_getscheduler(word.pid) == before
     world.commands.kill(*key, "test")
@@ -146,7 +146,7 @@ def test_a_cancel_before_there_is_a_shim_ends_it_unexecuted(world: World, tmp_pa
     world.commands.cancel(*key, "cancelled")
     ended = world.end(key)
     assert ended.why == "cancelled"
-    assert any(isinstance(one, Started) for one in world.of(key)) == (tmp_path / "mark").exists()
+    assert any(isinstance(one, CommandStarted) for one in world.of(key)) == (tmp_path / "mark").exists()
 
 
 def test_a_verb_about_an_attempt_that_is_over_does_nothing(world: World) -> None:
@@ -161,6 +161,6 @@ def test_a_verb_about_an_attempt_that_is_over_does_nothing(world: World) -> None
 
 def test_of_an_attempt_without_output_only_start_and_end_are_told(world: World) -> None:
     key = world.run("/bin/true")
-    assert [type(event) for event in world.of(key)] == [Started, Ended]
-    assert not any(isinstance(event, Output) for event in world.events)
+    assert [type(event) for event in world.of(key)] == [CommandStarted, CommandEnded]
+    assert not any(isinstance(event, CommandOutput) for event in world.events)
     assert list((world.folder / "output").iterdir()) == []

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from orcha._supervisor import attempt as attempts
-from orcha._supervisor import box
-from orcha._supervisor.attempt import SURVIVORS_EVERY, Attempt
-from orcha._supervisor.contract import Spec
-from orcha._supervisor.ending import GIVE_UP
-from orcha._supervisor.tree import Child
+from orcha._supervisor import black_box
+from orcha._supervisor import shim_attempt as attempts
+from orcha._supervisor.contract import CommandSpec
+from orcha._supervisor.escalation import GIVE_UP_SECONDS
+from orcha._supervisor.process_tree import Child
+from orcha._supervisor.shim_attempt import SURVIVOR_LOOK_SECONDS, ShimAttempt
 
 LEADER, FROZEN = 1_000_001, 1_000_002
 """Pids that no system hands out by default."""
@@ -63,9 +63,11 @@ class Scene:
         self.tree = FrozenTree()
         self.groups: list[int] = []
         self.phases: list[int] = []
-        spec = Spec(1, 1, bytes(16), ("true",), "/", {}, grace=4.0)
+        spec = CommandSpec(1, 1, bytes(16), ("true",), "/", {}, grace=4.0)
         tree: Any = self.tree
-        self.attempt = Attempt(spec, str(folder / "output"), tree, Watched(), lambda one: self.phases.append(one.phase))
+        self.attempt = ShimAttempt(
+            spec, str(folder / "output"), tree, Watched(), lambda one: self.phases.append(one.phase)
+        )
 
     def go_on(self, until: float) -> None:
         """Let time pass, step by step as the attempt asks for it."""
@@ -84,35 +86,35 @@ def scene(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "killpg", lambda _leader, number: made.groups.append(number))
     monkeypatch.setattr(os, "wait4", lambda *_: (0, 0, None))
     made.attempt.start(None)
-    assert made.phases == [box.TAKEN, box.STARTED]
+    assert made.phases == [black_box.TAKEN, black_box.STARTED]
     return made
 
 
 def test_it_is_given_up_so_long_after_the_first_kill_and_not_before(scene):
     scene.attempt.cancel("cancelled")
     first_kill = scene.now + 4.0
-    scene.go_on(first_kill + GIVE_UP - 0.01)
+    scene.go_on(first_kill + GIVE_UP_SECONDS - 0.01)
     assert signal.SIGKILL in scene.groups
-    assert scene.attempt.phase == box.STARTED
-    scene.go_on(first_kill + GIVE_UP + 1.0)
-    assert scene.attempt.phase == box.DONE
+    assert scene.attempt.phase == black_box.STARTED
+    scene.go_on(first_kill + GIVE_UP_SECONDS + 1.0)
+    assert scene.attempt.phase == black_box.DONE
     report = scene.attempt.report()
     assert report["survivors"] == [LEADER, FROZEN]
     assert (report["why"], report["code"], report["signal"]) == ("cancelled", None, signal.SIGKILL)
-    assert scene.phases[-1] == box.DONE
+    assert scene.phases[-1] == black_box.DONE
 
 
 def test_it_is_killed_on_and_its_end_is_told(scene):
     scene.attempt.kill("cancelled")
-    scene.go_on(scene.now + GIVE_UP + 1.0)
-    assert scene.attempt.phase == box.DONE
+    scene.go_on(scene.now + GIVE_UP_SECONDS + 1.0)
+    assert scene.attempt.phase == black_box.DONE
     scene.tree.sent.clear()
-    scene.go_on(scene.now + 10 * SURVIVORS_EVERY)
+    scene.go_on(scene.now + 10 * SURVIVOR_LOOK_SECONDS)
     assert len(scene.tree.sent) >= 9
     assert set(scene.tree.sent) == {signal.SIGKILL}
     assert not scene.attempt.gone_untold
     scene.tree.pids.clear()
-    scene.go_on(scene.now + 2 * SURVIVORS_EVERY)
+    scene.go_on(scene.now + 2 * SURVIVOR_LOOK_SECONDS)
     assert scene.attempt.gone_untold
     assert scene.attempt.ending.survivors == []
     assert scene.attempt.due() == float("inf")

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from orcha._supervisor import handed
-from orcha._supervisor.handed import Handed, Notes
+from orcha._supervisor import handover_log
+from orcha._supervisor.handover_log import HandoverLog, HandoverNotes
 
 SHIM, OTHER = "00112233aabb", "ffeeddccbbaa"
 NOTHING = {SHIM: (0, 0)}
 
 
-def earlier(folder: Path, epoch: int) -> Notes:
+def earlier(folder: Path, epoch: int) -> HandoverNotes:
     """Give what a start of the service finds, and let that die."""
-    notes = Handed(folder, epoch)
+    notes = HandoverLog(folder, epoch)
     notes.close()
     return notes.earlier
 
@@ -24,7 +24,7 @@ def earlier(folder: Path, epoch: int) -> Notes:
 @pytest.fixture
 def noted(tmp_path: Path) -> Path:
     """Give a folder in which the third start of a service noted two hand-overs to one shim, and one to another."""
-    notes = Handed(tmp_path, 3)
+    notes = HandoverLog(tmp_path, 3)
     for key, shim in (((1, 1), SHIM), ((2, 1), SHIM), ((3, 1), OTHER)):
         notes.note(key, shim)
     notes.close()
@@ -57,7 +57,7 @@ def test_of_what_was_meant_to_run_before_the_first_note_nothing_is_known(noted) 
 
 
 def test_notes_begun_anew_know_of_what_still_matters_and_of_nothing_before(noted) -> None:
-    notes = Handed(noted, 4)
+    notes = HandoverLog(noted, 4)
     notes.begin([((3, 1), OTHER)])
     notes.note((4, 1), SHIM)
     notes.close()
@@ -70,12 +70,12 @@ def test_notes_begun_anew_know_of_what_still_matters_and_of_nothing_before(noted
 
 def damaged(content: bytes) -> list[bytes]:
     flipped = [content[:n] + bytes([content[n] ^ 0x10]) + content[n + 1 :] for n in range(len(content))]
-    whole = {handed._HEAD.size + n * handed._NOTE.size for n in range(4)}
+    whole = {handover_log._HEAD.size + n * handover_log._NOTE.size for n in range(4)}
     return [*flipped, *(content[:n] for n in range(len(content)) if n not in whole), content + b"x"]
 
 
 def test_damaged_notes_prove_nothing_and_are_begun_anew(noted) -> None:
-    path = noted / handed.NAME
+    path = noted / handover_log.FILE_NAME
     for content in damaged(path.read_bytes()):
         path.write_bytes(content)
         for epoch in (4, 5):  # a start that dies before it has kept what it made of them changes nothing
@@ -88,7 +88,7 @@ def test_missing_notes_prove_nothing(tmp_path: Path) -> None:
 
 
 def test_after_a_hand_over_that_could_not_be_noted_nothing_is_known_of_this_start(noted, monkeypatch) -> None:
-    notes = Handed(noted, 4)
+    notes = HandoverLog(noted, 4)
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", lambda *_: 3)
         notes.note((4, 1), SHIM)
@@ -99,12 +99,12 @@ def test_after_a_hand_over_that_could_not_be_noted_nothing_is_known_of_this_star
 
 
 def test_they_do_not_grow_for_ever(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(handed, "LARGEST", 200)
-    notes = Handed(tmp_path, 1)
+    monkeypatch.setattr(handover_log, "LARGEST_LOG_BYTES", 200)
+    notes = HandoverLog(tmp_path, 1)
     for seq in range(50):
         notes.note((seq, 1), SHIM)
         if notes.is_large:
             notes.begin([((seq, 1), SHIM)])
-    assert (tmp_path / handed.NAME).stat().st_size < 300
+    assert (tmp_path / handover_log.FILE_NAME).stat().st_size < 300
     notes.close()
     assert earlier(tmp_path, 2).may_have_run((49, 1), 1, {SHIM: (49, 1)})

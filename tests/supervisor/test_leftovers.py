@@ -14,8 +14,8 @@ from world import World, executing, kill_shim, shim_identity
 
 from orcha._processes.identity import is_alive
 from orcha._processes.tag import read_tag
-from orcha._supervisor import burying
-from orcha._supervisor.contract import Gone, Lost, Started
+from orcha._supervisor import dead_shims
+from orcha._supervisor.contract import CommandLost, CommandStarted, SurvivorsGone
 from support.waiting import wait_for
 
 LONG = 36_000.0
@@ -38,7 +38,7 @@ def test_what_still_writes_is_heard_as_long_as_its_time_lasts(world: World, tmp_
     os.mkfifo(gate)
     key = world.start("sh", "-c", f"(read x <{gate}; echo late $x) & echo first", drain=LONG)
     world.said(key, b"first")
-    wait_for(lambda: is_gone(world.wait(key, Started).pid), what="the leader's end")
+    wait_for(lambda: is_gone(world.wait(key, CommandStarted).pid), what="the leader's end")
     gate.write_text("word\n")
     ended = world.end(key)
     assert world.output(key) == b"first\nlate word\n"
@@ -82,7 +82,7 @@ def test_its_first_signal_is_term_whatever_a_cancel_begins_with(world: World, na
 
 def test_a_cancel_does_not_wait_for_its_time_to_be_over(world: World, nap: str) -> None:
     key = world.start("sh", "-c", f"{nap} 1000 & exit 4", drain=LONG)
-    wait_for(lambda: executing(nap) and is_gone(world.wait(key, Started).pid), what="the leader's end")
+    wait_for(lambda: executing(nap) and is_gone(world.wait(key, CommandStarted).pid), what="the leader's end")
     world.commands.cancel(*key, "cancelled")
     ended = world.end(key)
     assert (ended.code, ended.why) == (4, None)
@@ -91,7 +91,7 @@ def test_a_cancel_does_not_wait_for_its_time_to_be_over(world: World, nap: str) 
 
 def test_a_kill_does_not_ask(world: World, nap: str) -> None:
     key = world.start("sh", "-c", f"trap '' TERM; {nap} 1000 & exit 4", drain=LONG, grace=LONG)
-    wait_for(lambda: executing(nap) and is_gone(world.wait(key, Started).pid), what="the leader's end")
+    wait_for(lambda: executing(nap) and is_gone(world.wait(key, CommandStarted).pid), what="the leader's end")
     world.commands.kill(*key, "test")
     assert world.end(key).code == 4
     assert not executing(nap)
@@ -152,7 +152,7 @@ def test_after_a_cancel_nothing_is_kept(world: World, nap: str) -> None:
 def test_an_orphan_in_the_namespace_of_another_attempt_is_found(world: World, nap: str, cancel: bool) -> None:
     other = world.start("unshare", "--pid", "--fork", "sh", "-c", "echo ready; exec sleep 1000")
     world.said(other, b"ready")
-    leader = world.wait(other, Started).pid
+    leader = world.wait(other, CommandStarted).pid
     [first] = (int(word) for word in Path(f"/proc/{leader}/task/{leader}/children").read_text().split())
     inner = f"setsid {nap} 1000 </dev/null >/dev/null 2>&1 & exit 0"
     script = f'nsenter --target {first} --pid -- sh -c "{inner}"; echo out; {"read x" if cancel else "exit 0"}'
@@ -208,15 +208,15 @@ def frozen(tmp_path: Path) -> Iterator[Callable[[int, bool], None]]:
 def test_what_cannot_be_killed_when_its_shim_dies_is_named_until_it_has_gone(
     world: World, nap: str, frozen: Callable[[int, bool], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(burying, "_DEADLINE", 0.1)
+    monkeypatch.setattr(dead_shims, "_SWEEP_SECONDS", 0.1)
     key = world.start(nap, "1000")
-    pid = world.wait(key, Started).pid
+    pid = world.wait(key, CommandStarted).pid
     wait_for(lambda: executing(nap))
     frozen(pid, True)
     kill_shim(world.shim_of(key))
-    lost = world.wait(key, Lost)
+    lost = world.wait(key, CommandLost)
     assert lost.survivors == (pid,)
-    assert not [event for event in world.of(key) if isinstance(event, Gone)]
+    assert not [event for event in world.of(key) if isinstance(event, SurvivorsGone)]
     frozen(pid, False)
-    world.wait(key, Gone)
+    world.wait(key, SurvivorsGone)
     assert not executing(nap)

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from world import World, boxes, kill_shim
 
-from orcha._supervisor import groups
-from orcha._supervisor.contract import Spec, Started
-from orcha._supervisor.groups import Group, NotAvailableError, Places
-from orcha._supervisor.limits import Limits
-from orcha._supervisor.tree import Tree
-from orcha._supervisor.usage import Account
+from orcha._supervisor import cgroups
+from orcha._supervisor.attempt_limits import AttemptLimits
+from orcha._supervisor.cgroups import AttemptCgroup, CgroupPlaces, NotAvailableError
+from orcha._supervisor.contract import CommandSpec, CommandStarted
+from orcha._supervisor.process_tree import ProcessTree
+from orcha._supervisor.usage import UsageAccount
 from support.waiting import wait_for
 
-AVAILABLE = Places().available
+AVAILABLE = CgroupPlaces().available
 INTERNAL = 1 << 31 | 1 << 32  # the C library keeps signals 32 and 33 to itself
 BUSY = "while True: pass"
 
@@ -59,7 +59,7 @@ def test_a_limit_that_is_far_away_ends_nothing_and_a_cancel_does(
 
 def test_what_a_failure_of_ours_ended_says_so(world: World) -> None:
     key = world.start("sleep", "1000")
-    world.wait(key, Started)
+    world.wait(key, CommandStarted)
     shim = world.shim_of(key).pid
     resource.prlimit(shim, resource.RLIMIT_FSIZE, (0, 0))  # its next word in its box raises
     world.commands.cancel(*key, "test")
@@ -84,8 +84,8 @@ def test_silence_while_it_is_paused_ends_nothing(world: World) -> None:
 
 @pytest.mark.parametrize("limit", ["timeout", "idle_timeout"])
 def test_wall_time_and_silence_stand_still_in_a_pause_and_go_on_after_it(limit: str) -> None:
-    limits = Limits(Spec(1, 1, b"", ("true",), "/", {})._replace(**{limit: 10.0}))
-    account, tree = Account(), Tree(0)
+    limits = AttemptLimits(CommandSpec(1, 1, b"", ("true",), "/", {})._replace(**{limit: 10.0}))
+    account, tree = UsageAccount(), ProcessTree(0)
     limits.begin(100.0)
     assert limits.due == 110.0
     limits.note(signal.SIGSTOP, 104.0)
@@ -100,13 +100,13 @@ def test_wall_time_and_silence_stand_still_in_a_pause_and_go_on_after_it(limit: 
 
 
 def test_processor_time_is_looked_at_in_a_pause_too() -> None:
-    limits = Limits(Spec(1, 1, b"", ("true",), "/", {}, timeout=10.0, cpu_timeout=0.5))
+    limits = AttemptLimits(CommandSpec(1, 1, b"", ("true",), "/", {}, timeout=10.0, cpu_timeout=0.5))
     limits.begin(100.0)
     limits.note(signal.SIGSTOP, 100.0)
     assert limits.due < 101.0
-    account = Account()
+    account = UsageAccount()
     account.user = 0.6
-    assert limits.exceeded(101.0, account, Tree(0)) == "cpu"
+    assert limits.exceeded(101.0, account, ProcessTree(0)) == "cpu"
 
 
 def test_a_pause_is_no_part_of_the_wall_time(world: World, tmp_path: Path) -> None:
@@ -165,10 +165,10 @@ def test_the_number_of_processes_is_bounded(world: World) -> None:
 @needs("cpu_share")
 def test_the_share_of_a_processor_is_set(world: World) -> None:
     key = world.start("sleep", "1000", cpu_share=25)
-    pid = world.wait(key, Started).pid
-    base = Path(Places().bases["cpu"])
+    pid = world.wait(key, CommandStarted).pid
+    base = Path(CgroupPlaces().bases["cpu"])
     [folder] = [path for path in base.glob("orcha-*") if str(pid) in (path / "cgroup.procs").read_text().split()]
-    if Places().unified:
+    if CgroupPlaces().unified:
         assert (folder / "cpu.max").read_text() == "25000 100000\n"
     else:
         assert (folder / "cpu.cfs_quota_us").read_text() == "25000\n"
@@ -179,13 +179,13 @@ def test_the_share_of_a_processor_is_set(world: World) -> None:
 
 @needs("pids")
 def test_the_groups_of_a_dead_shim_are_removed(world: World, nap: str) -> None:
-    base = Path(Places().bases["pids"])
+    base = Path(CgroupPlaces().bases["pids"])
     key = world.start(nap, "1000", pids=20)
-    world.wait(key, Started)
+    world.wait(key, CommandStarted)
     mine = [
         path
         for path in base.glob("orcha-*")
-        if str(world.wait(key, Started).pid) in (path / "cgroup.procs").read_text().split()
+        if str(world.wait(key, CommandStarted).pid) in (path / "cgroup.procs").read_text().split()
     ]
     assert len(mine) == 1
     kill_shim(world.shim_of(key))
@@ -195,13 +195,13 @@ def test_the_groups_of_a_dead_shim_are_removed(world: World, nap: str) -> None:
 
 @pytest.mark.parametrize(("field", "word"), [("memory", "memory"), ("pids", "pids"), ("cpu_share", "cpu")])
 def test_a_limit_that_cannot_be_had_is_named(tmp_path: Path, field: str, word: str) -> None:
-    places = Places(mounts=os.devnull, own=os.devnull)
+    places = CgroupPlaces(mounts=os.devnull, own=os.devnull)
     assert places.available == frozenset()
-    spec = Spec(1, 1, b"", ("true",), "/", {})._replace(**{field: 5})
+    spec = CommandSpec(1, 1, b"", ("true",), "/", {})._replace(**{field: 5})
     with pytest.raises(
         NotAvailableError, match=f"the limit '{field}' is not available here: no writable cgroup .*'{word}'"
     ):
-        Group(places, "x", spec)
+        AttemptCgroup(places, "x", spec)
 
 
 def test_version_2_is_used_where_its_controllers_are_handed_over(tmp_path: Path) -> None:
@@ -215,16 +215,16 @@ def test_version_2_is_used_where_its_controllers_are_handed_over(tmp_path: Path)
         (base / name).write_text(text)
     (tmp_path / "mounts").write_text(f"cgroup2 {tmp_path}/cgroup cgroup2 rw 0 0\n")
     (tmp_path / "own").write_text("0::/user\n")
-    places = Places(str(tmp_path / "mounts"), str(tmp_path / "own"))
+    places = CgroupPlaces(str(tmp_path / "mounts"), str(tmp_path / "own"))
     assert places.unified == str(base)
     assert places.available == {"memory", "pids", "cpu_share"}
-    assert groups._settings("memory", 5, unified=True)[0] == ("memory.max", "5", True)
-    assert groups._settings("cpu_share", 150, unified=True) == [("cpu.max", "150000 100000", True)]
+    assert cgroups._settings("memory", 5, unified=True)[0] == ("memory.max", "5", True)
+    assert cgroups._settings("cpu_share", 150, unified=True) == [("cpu.max", "150000 100000", True)]
     group_folder = base / "orcha-x"
     group_folder.mkdir()
     for name in ("memory.max", "memory.swap.max"):
         (group_folder / name).write_text("")
-    group = Group(places, "x", Spec(1, 1, b"", ("true",), "/", {}, memory=1 << 20))
+    group = AttemptCgroup(places, "x", CommandSpec(1, 1, b"", ("true",), "/", {}, memory=1 << 20))
     (group_folder / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")
     (group_folder / "memory.peak").write_text("1048576\n")
     assert group.procs == [f"{group_folder}/cgroup.procs"]

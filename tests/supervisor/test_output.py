@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from world import World, box_path, boxes
 
-from orcha._supervisor import box
-from orcha._supervisor.contract import KILL, ROTATE, TRUNCATE, Ended, Output, Span, UnkeptPiece
-from orcha._supervisor.output import FILES_AFTER, IN_MEMORY, LARGEST_CHUNK
+from orcha._supervisor import black_box
+from orcha._supervisor.attempt_output import FILES_AFTER_BYTES, LARGEST_CHUNK_BYTES, MEMORY_BYTES
+from orcha._supervisor.contract import KILL, ROTATE, TRUNCATE, CommandEnded, CommandOutput, FileSpan, UnkeptPiece
 from support.waiting import wait_for
 
 BYTES = "import hashlib, os, sys; block = hashlib.sha512(b'x').digest() * 1024\n"
@@ -24,12 +24,12 @@ def block() -> bytes:
 
 
 def numbered(world: World, key: tuple[int, int]) -> list[int]:
-    return [chunk.number for event in world.of(key) if isinstance(event, Output) for chunk in event.chunks]
+    return [chunk.number for event in world.of(key) if isinstance(event, CommandOutput) for chunk in event.chunks]
 
 
-def spans(world: World, key: tuple[int, int]) -> list[Span]:
-    chunks = [chunk for event in world.of(key) if isinstance(event, Output) for chunk in event.chunks]
-    return [chunk.data for chunk in chunks if isinstance(chunk.data, Span)]
+def spans(world: World, key: tuple[int, int]) -> list[FileSpan]:
+    chunks = [chunk for event in world.of(key) if isinstance(event, CommandOutput) for chunk in event.chunks]
+    return [chunk.data for chunk in chunks if isinstance(chunk.data, FileSpan)]
 
 
 def test_much_output_goes_to_files_and_not_a_byte_is_lost(world: World) -> None:
@@ -38,8 +38,8 @@ def test_much_output_goes_to_files_and_not_a_byte_is_lost(world: World) -> None:
     ended = world.end(key)
     assert numbered(world, key) == list(range(1, ended.last_chunk + 1))
     assert ended.dropped == 0
-    assert max(span.length for span in spans(world, key)) <= LARGEST_CHUNK
-    assert sum(span.length for span in spans(world, key)) >= 320 * len(block()) - FILES_AFTER - 2 * IN_MEMORY
+    assert max(span.length for span in spans(world, key)) <= LARGEST_CHUNK_BYTES
+    assert sum(span.length for span in spans(world, key)) >= 320 * len(block()) - FILES_AFTER_BYTES - 2 * MEMORY_BYTES
 
 
 def test_two_streams_in_files_stay_apart(world: World) -> None:
@@ -60,8 +60,8 @@ def test_who_acknowledges_nothing_does_not_slow_the_command(open_world) -> None:
     world = open_world(acknowledge=False)
     key = world.start(sys.executable, "-c", BYTES + "for _ in range(160): os.write(1, block)")
     path = box_path(world.folder, key)
-    wait_for(lambda: box.read(str(path)).phase == box.DONE, what="the command's end")
-    while not world.of(key) or not isinstance(world.of(key)[-1], Ended):
+    wait_for(lambda: black_box.read(str(path)).phase == black_box.DONE, what="the command's end")
+    while not world.of(key) or not isinstance(world.of(key)[-1], CommandEnded):
         seen = len(world.of(key))
         last = max(numbered(world, key))
         world.commands.took(*key, last)
@@ -83,7 +83,7 @@ def test_output_while_no_service_is_there_is_kept_in_files(open_world, tmp_path:
     first.close(keep=True)
     gate.touch()
     second = open_world(epoch=2)
-    wait_for(lambda: [one for one in boxes(second.folder) if one.phase == box.DONE], what="the command's end")
+    wait_for(lambda: [one for one in boxes(second.folder) if one.phase == black_box.DONE], what="the command's end")
     second.commands.adopt()
     second.commands.resume(*key, after_chunk=1)
     ended = second.end(key)
@@ -109,7 +109,7 @@ def test_what_is_beyond_the_limit_is_passed_on_and_the_command_waits_for_that(op
     size = 12 << 20
     script = BYTES + f"for _ in range({size >> 16}): os.write(1, block)"
     key = world.start(sys.executable, "-c", script, output_limit=1 << 20)
-    while not (world.of(key) and isinstance(world.of(key)[-1], Ended)):
+    while not (world.of(key) and isinstance(world.of(key)[-1], CommandEnded)):
         world.commands.took(*key, max(numbered(world, key), default=0))
         seen = len(world.of(key))
         world.until(lambda seen=seen: len(world.of(key)) > seen)
@@ -137,7 +137,7 @@ def test_where_nobody_reads_along_nothing_is_held_and_what_is_lost_is_told_in_on
 
 
 def unkept_pieces(world: World, key: tuple[int, int]) -> list[UnkeptPiece]:
-    chunks = [chunk for event in world.of(key) if isinstance(event, Output) for chunk in event.chunks]
+    chunks = [chunk for event in world.of(key) if isinstance(event, CommandOutput) for chunk in event.chunks]
     return [chunk.data for chunk in chunks if isinstance(chunk.data, UnkeptPiece)]
 
 
@@ -170,9 +170,9 @@ def test_the_oldest_output_goes_where_that_is_the_policy(world: World) -> None:
         kept = file.read()
     assert kept.endswith(b"1999998\n1999999\n")
     assert (
-        limit - 2 * LARGEST_CHUNK <= len(kept) <= limit + LARGEST_CHUNK + 4096
+        limit - 2 * LARGEST_CHUNK_BYTES <= len(kept) <= limit + LARGEST_CHUNK_BYTES + 4096
     )  # whole chunks go, whole blocks of them
-    assert ended.dropped + len(kept) == pytest.approx(16_000_000, abs=4096 + 2 * IN_MEMORY)
+    assert ended.dropped + len(kept) == pytest.approx(16_000_000, abs=4096 + 2 * MEMORY_BYTES)
     assert world.file(key, 1).stat().st_blocks * 512 <= limit + (1 << 20)
     assert ended.code == 0
 
@@ -185,7 +185,7 @@ def test_a_full_disk_ends_no_command(open_world, folder: Path) -> None:
     key = world.start(sys.executable, "-c", BYTES + "for _ in range(32): os.write(1, block)")
     world.until(lambda: world.of(key))
     world.commands.read(*key, anybody=False)
-    world.until(lambda: world.of(key) and isinstance(world.of(key)[-1], Ended))
+    world.until(lambda: world.of(key) and isinstance(world.of(key)[-1], CommandEnded))
     ended = world.end(key)
     assert ended.code == 0
     assert ended.dropped + len(world.output(key)) == 32 * len(block())

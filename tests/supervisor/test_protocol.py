@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orcha._supervisor.known import FAST
-from orcha._supervisor.protocol import STANDARD, Decoder, Frame, ProtocolError, encode
+from orcha._supervisor.protocol import STANDARD_CODEC, Decoder, Frame, ProtocolError, encode
+from orcha._supervisor.shim_connection import FAST_CODEC
 
 TEXT = st.text(st.characters(), max_size=8)  # lone surrogates too: bytes of arguments that are no UTF-8
 VALUES = st.recursive(
@@ -23,12 +23,14 @@ HEADS = st.dictionaries(TEXT, VALUES, max_size=4).map(lambda head: {**head, "t":
 
 
 @given(head=HEADS, raw=st.binary(max_size=16))
-@pytest.mark.parametrize(("writes", "reads"), [(FAST, STANDARD), (STANDARD, FAST)], ids=["to the shim", "from it"])
+@pytest.mark.parametrize(
+    ("writes", "reads"), [(FAST_CODEC, STANDARD_CODEC), (STANDARD_CODEC, FAST_CODEC)], ids=["to the shim", "from it"]
+)
 def test_what_one_side_writes_the_other_reads(writes, reads, head, raw):
     assert list(Decoder(reads).feed(encode(head, raw, writes))) == [Frame(head, raw)]
 
 
-@pytest.mark.parametrize("codec", [FAST, STANDARD], ids=["service", "shim"])
+@pytest.mark.parametrize("codec", [FAST_CODEC, STANDARD_CODEC], ids=["service", "shim"])
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"s":1}', b'{"t":1}', b"{", b'{"t":"\xff"}', b'"start"'])
 def test_what_is_no_message_is_no_message_to_either(codec, text):
     frame = len(text).to_bytes(4, "big") * 2 + text

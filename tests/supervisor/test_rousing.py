@@ -16,9 +16,15 @@ from world import World, executing, kill_shim, shim_identity
 
 from orcha._processes.identity import is_alive, read_stat
 from orcha._service.lifecycle.compose import check_limits
-from orcha._supervisor import client, launching, main, rousing
-from orcha._supervisor.contract import Ended, Lost, Silent, Started
-from orcha._supervisor.rousing import ENDS_WITHIN, EVERY, LOST_AFTER, SILENT_AFTER, TOO_OFTEN
+from orcha._supervisor import main, shim_executor, shim_heartbeats, supervisor_process
+from orcha._supervisor.contract import CommandEnded, CommandLost, CommandStarted, Silent
+from orcha._supervisor.shim_heartbeats import (
+    ENDS_WITHIN,
+    INTERVAL_SECONDS,
+    LOST_AFTER,
+    MOST_SILENT_INTERVALS,
+    SILENT_AFTER,
+)
 from orcha.exceptions import ConfigurationError
 from support.waiting import wait_for
 
@@ -48,7 +54,7 @@ def stopped(world: World, program: str) -> tuple[tuple[int, int], int]:
 def test_a_cancel_reaches_a_command_that_has_stopped_its_shim(world: World, nap: str, verb: str) -> None:
     key, _ = stopped(world, nap)
     getattr(world.commands, verb)(*key, "cancelled")
-    ended = world.wait(key, Ended)
+    ended = world.wait(key, CommandEnded)
     assert ended.why == "cancelled"
     assert not executing(nap)
 
@@ -65,16 +71,16 @@ def test_a_look_lets_it_go_on_so_that_its_limits_hold(world: World, nap: str) ->
     pid = world.shim_of(key).pid
     wait_for(lambda: is_stopped(pid), what="a stopped shim")
     world.commands._rousing.look(list(world.commands._roster), now=NEVER)
-    assert world.wait(key, Ended).why == "timeout"
+    assert world.wait(key, CommandEnded).why == "timeout"
 
 
 def test_one_that_is_stopped_again_and_again_is_killed_with_its_command(world: World, nap: str) -> None:
     key, pid = stopped(world, nap)
-    for _ in range(TOO_OFTEN):
+    for _ in range(MOST_SILENT_INTERVALS):
         os.kill(pid, signal.SIGSTOP)
         wait_for(lambda: is_stopped(pid), what="a stopped shim")
         world.commands._rousing.look(list(world.commands._roster), now=NEVER)
-    assert isinstance(world.end(key), Lost)
+    assert isinstance(world.end(key), CommandLost)
     assert not executing(nap)
     assert any("stopped again and again" in line for line in world.reports)
 
@@ -101,7 +107,7 @@ class Clock:
 @pytest.fixture
 def clock(world: World, monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock(world)
-    monkeypatch.setattr(rousing, "time", clock)
+    monkeypatch.setattr(shim_heartbeats, "time", clock)
     return clock
 
 
@@ -111,13 +117,13 @@ def hang(world: World, nap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     sources = str(Path(main.__file__).parents[2])
     hangs, goes = tmp_path / "hangs", tmp_path / "goes"
     program = Path(__file__).parent.parent / "support" / "hanging_shim.py"
-    monkeypatch.setattr(launching, "_program", lambda folder: [str(program), str(folder), sources, str(hangs)])
+    monkeypatch.setattr(supervisor_process, "_program", lambda folder: [str(program), str(folder), sources, str(hangs)])
 
     def start() -> tuple[int, int]:
         key = world.start(
             "sh", "-c", f'while [ ! -e "$1" ]; do sleep 0.02; done; echo; exec {nap} 1000', "sh", str(goes)
         )
-        world.wait(key, Started)
+        world.wait(key, CommandStarted)
         pid = world.shim_of(key).pid
         hangs.touch()
         goes.touch()
@@ -129,10 +135,10 @@ def hang(world: World, nap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_shim_that_answers_is_never_silent(world: World, nap: str, clock: Clock) -> None:
     key = world.start(nap, "1000")
-    world.wait(key, Started)
+    world.wait(key, CommandStarted)
     shim = world.commands._roster.by_key[key]
     for _ in range(40):
-        clock.look(EVERY)
+        clock.look(INTERVAL_SECONDS)
         wait_for(lambda: shim.asked is None, what="an answer")
     assert executing(nap)
     assert not [event for event in world.of(key) if isinstance(event, Silent)]
@@ -143,7 +149,7 @@ def test_a_shim_that_hangs_is_told_and_after_long_killed_with_its_command(
 ) -> None:
     key = hang()
     word = world.shim_of(key)
-    clock.look(EVERY)
+    clock.look(INTERVAL_SECONDS)
     clock.look(SILENT_AFTER - 1)
     assert not [event for event in world.of(key) if isinstance(event, Silent)]
     clock.look(1)
@@ -153,7 +159,7 @@ def test_a_shim_that_hangs_is_told_and_after_long_killed_with_its_command(
     assert executing(nap)
     clock.look(1)
     lost = world.end(key)
-    assert (type(lost), lost.executed, lost.failure) == (Lost, True, "it did not answer")
+    assert (type(lost), lost.executed, lost.failure) == (CommandLost, True, "it did not answer")
     assert not executing(nap)
     assert not is_alive(shim_identity(word))
     assert [event.is_silent for event in world.of(key) if isinstance(event, Silent)] == [True]
@@ -161,7 +167,7 @@ def test_a_shim_that_hangs_is_told_and_after_long_killed_with_its_command(
 
 def test_a_shim_that_was_silent_and_answers_is_told(world: World, nap: str, clock: Clock) -> None:
     key = world.start(nap, "1000")
-    world.wait(key, Started)
+    world.wait(key, CommandStarted)
     with world.commands._lock:
         shim = world.commands._roster.by_key[key]
         shim.asked, shim.is_silent = 0.0, True  # it has been told that it does not answer
@@ -179,7 +185,7 @@ def test_a_cancel_ends_a_command_whose_shim_hangs(
     clock.look(ENDS_WITHIN - 1)
     assert executing(nap)
     clock.look(1)
-    assert isinstance(world.end(key), Lost)
+    assert isinstance(world.end(key), CommandLost)
     assert not executing(nap)
 
 
@@ -188,7 +194,7 @@ def test_a_stop_ends_a_command_whose_shim_hangs(
 ) -> None:
     key = hang()
     word = world.shim_of(key)
-    monkeypatch.setattr(client, "END", 0.05)
+    monkeypatch.setattr(shim_executor, "LONGEST_END_SECONDS", 0.05)
     world.close()
     assert not executing(nap)
     assert not is_alive(shim_identity(word))
@@ -204,7 +210,7 @@ def test_a_loss_is_told_where_no_thread_can_be_started(world: World, nap: str, m
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     kill_shim(word)
-    assert isinstance(world.end(key), Lost)
+    assert isinstance(world.end(key), CommandLost)
     assert not executing(nap)
     assert any("can't start new thread" in line for line in world.reports)
 

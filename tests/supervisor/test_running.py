@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 from world import World
 
-from orcha._supervisor.contract import Ended, NotStarted, Output, Started, Wrote
+from orcha._supervisor.contract import CommandEnded, CommandNotStarted, CommandOutput, CommandStarted, InputTaken
 from support.waiting import wait_for
 
 
 def test_a_command_starts_writes_and_ends(world: World) -> None:
     key = world.run("/bin/echo", "hi")
     started, output, ended = world.of(key)
-    assert isinstance(started, Started)
+    assert isinstance(started, CommandStarted)
     assert started.pid > 1
-    assert isinstance(output, Output)
+    assert isinstance(output, CommandOutput)
     assert [(chunk.number, chunk.stream, chunk.data) for chunk in output.chunks] == [(1, 1, b"hi\n")]
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, CommandEnded)
     assert (ended.code, ended.signal, ended.why, ended.last_chunk, ended.survivors) == (0, None, None, 1, [])
 
 
@@ -76,7 +76,7 @@ def test_a_script_without_a_first_line_runs_in_the_shell(world: World, tmp_path:
 
 def test_what_does_not_exist_is_127(world: World) -> None:
     refused = world.end(world.start("orcha-no-such-program"))
-    assert isinstance(refused, NotStarted)
+    assert isinstance(refused, CommandNotStarted)
     assert (refused.code, refused.reason) == (
         127,
         "cannot execute 'orcha-no-such-program': there is no such program in the folders of PATH",
@@ -119,7 +119,7 @@ def test_a_specification_that_makes_no_sense_harms_no_other(world: World, field:
     spec = world.spec("/bin/true")._replace(**{field: value})
     world.commands.start(spec)
     ended = world.end((spec.seq, 1))
-    assert isinstance(ended, Ended if field == "channel" else NotStarted)
+    assert isinstance(ended, CommandEnded if field == "channel" else CommandNotStarted)
     assert ended.code == (0 if field == "channel" else 125)
     assert world.end(world.start("/bin/true")).code == 0
 
@@ -135,7 +135,7 @@ def test_its_input_is_empty_unless_it_is_wanted(world: World) -> None:
 
 def test_its_input_is_what_is_written(world: World) -> None:
     key = world.start("sha256sum", stdin="pipe")
-    world.wait(key, Started)
+    world.wait(key, CommandStarted)
     for number in range(40):
         world.commands.write(*key, number * 50_000, b"x" * 50_000)
     world.commands.close_stdin(*key, 2_000_000)
@@ -145,7 +145,7 @@ def test_its_input_is_what_is_written(world: World) -> None:
 
 def test_what_is_written_twice_or_beyond_a_gap_is_taken_once_and_in_order(world: World) -> None:
     key = world.start("cat", stdin="pipe")
-    world.wait(key, Started)
+    world.wait(key, CommandStarted)
     for offset, data in ((0, b"abc"), (0, b"abc"), (1, b"bcd"), (5, b"lost"), (4, b"e"), (2, b"")):
         world.commands.write(*key, offset, data)
     world.commands.close_stdin(*key, 4)
@@ -154,21 +154,21 @@ def test_what_is_written_twice_or_beyond_a_gap_is_taken_once_and_in_order(world:
     world.commands.write(*key, 5, b"late")
     assert world.end(key).code == 0
     assert world.output(key) == b"abcde"
-    last = [event for event in world.of(key) if isinstance(event, Wrote)][-1]
-    assert last == Wrote(*key, 5, 5, ended=True)
+    last = [event for event in world.of(key) if isinstance(event, InputTaken)][-1]
+    assert last == InputTaken(*key, 5, 5, ended=True)
 
 
 def test_a_service_that_comes_back_is_told_what_has_arrived(open_world) -> None:
     first = open_world()
     key = first.start("cat", stdin="pipe")
-    first.wait(key, Started)
+    first.wait(key, CommandStarted)
     first.commands.write(*key, 0, b"abc")
-    first.wait(key, Wrote)
+    first.wait(key, InputTaken)
     first.close(keep=True)
     later = open_world(epoch=2)
     later.commands.adopt()
     later.commands.resume(*key, after_chunk=0)
-    word = later.wait(key, Wrote)
+    word = later.wait(key, InputTaken)
     assert (word.received, word.ended) == (3, False)
     later.commands.write(*key, 1, b"bcd")
     later.commands.close_stdin(*key, 4)
@@ -192,7 +192,7 @@ def test_a_terminal_is_one_and_has_its_size(world: World) -> None:
 
 def test_a_terminal_passes_what_is_typed(world: World) -> None:
     key = world.start("cat", tty=(24, 80))
-    world.wait(key, Started)
+    world.wait(key, CommandStarted)
     world.commands.write(*key, 0, b"typed\n")
     world.said(key, b"typed\r\ntyped\r\n")
     world.commands.close_stdin(*key, 6)
@@ -202,7 +202,7 @@ def test_a_terminal_passes_what_is_typed(world: World) -> None:
 def test_a_pause_holds_every_process_and_a_resume_lets_them_go_on(world: World, nap: str) -> None:
     key = world.start("sh", "-c", f"setsid {nap} 1000 & echo $!; wait")
     world.said(key, b"\n")
-    pids = [world.wait(key, Started).pid, int(world.output(key))]
+    pids = [world.wait(key, CommandStarted).pid, int(world.output(key))]
     world.commands.signal(*key, signal.SIGSTOP)
 
     def states() -> list[str]:

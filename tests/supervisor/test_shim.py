@@ -9,18 +9,18 @@ import sys
 
 import pytest
 
-from orcha._supervisor import box as boxes
-from orcha._supervisor.contract import Spec
-from orcha._supervisor.known import Known, connect
+from orcha._supervisor import black_box as boxes
+from orcha._supervisor.contract import CommandSpec
 from orcha._supervisor.protocol import pack_spec
+from orcha._supervisor.shim_connection import ShimConnection, connect
 from support.waiting import wait_for
 
 ONE_SHIM = """
 import os, socket, sys
-from orcha._supervisor import box as boxes, shim
+from orcha._supervisor import black_box as boxes, shim
 shim.LOOKS_AGAIN = 0.05
 folder, listener, box = sys.argv[1], socket.socket(fileno=int(sys.argv[2])), int(sys.argv[3])
-shim.Shim("one", listener, box, boxes.Box(nonce=1, ordinal=1, pid=os.getpid()), folder).run()
+shim.Shim("one", listener, box, boxes.BlackBox(nonce=1, ordinal=1, pid=os.getpid()), folder).run()
 """
 
 
@@ -51,10 +51,10 @@ def shim(folder):
 def test_it_keeps_an_end_as_long_as_a_service_can_come_for_it(folder, shim):
     shims = os.open(folder / "shims", os.O_RDONLY)
     try:
-        known = Known("one", connect(shims, "one"), epoch=1)
+        known = ShimConnection("one", connect(shims, "one"), epoch=1)
     finally:
         os.close(shims)
-    spec = Spec(1, 1, b"c" * 16, ("true",), "/", dict(os.environ))
+    spec = CommandSpec(1, 1, b"c" * 16, ("true",), "/", dict(os.environ))
     known.link.send({"t": "start", "spec": pack_spec(spec)})
     box = str(folder / "shims" / "one.box")
     wait_for(lambda: (found := boxes.read(box)) and found.phase == boxes.DONE, what="the command's end")

@@ -17,10 +17,10 @@ import pytest
 from world import CHANNEL, World, box_path, boxes, executing, kill_shim, living, running_from, shim_identity
 
 from orcha._processes.identity import identify, is_alive
-from orcha._supervisor import box, failing
-from orcha._supervisor.contract import Ended, Lost, Output, Spec, Started
-from orcha._supervisor.known import Known, connect
+from orcha._supervisor import black_box, shim_failures
+from orcha._supervisor.contract import CommandEnded, CommandLost, CommandOutput, CommandSpec, CommandStarted
 from orcha._supervisor.protocol import pack_spec
+from orcha._supervisor.shim_connection import ShimConnection, connect
 from support.waiting import wait_for
 
 
@@ -37,7 +37,7 @@ class Holder:
         self._say([epoch, str(folder), acknowledge])
 
     def start(self, seq: int, *argv: str, **fields: Any) -> tuple[int, int]:
-        spec = Spec(seq, 1, CHANNEL, argv, "/", dict(os.environ), **{"grace": 0.6, **fields})
+        spec = CommandSpec(seq, 1, CHANNEL, argv, "/", dict(os.environ), **{"grace": 0.6, **fields})
         self._say(pack_spec(spec))
         return seq, 1
 
@@ -86,7 +86,7 @@ def test_a_command_survives_the_service_and_is_found_again(hold, open_world, tmp
     words, opens = gate(tmp_path)
     holder = hold()
     key = holder.start(1, "sh", "-c", f"echo before; {words}; echo after; exit 5")
-    holder.wait("Output", 1)
+    holder.wait("CommandOutput", 1)
     holder.kill()
     world = open_world(epoch=2)
     [found] = world.commands.adopt()
@@ -102,7 +102,7 @@ def test_what_was_taken_is_not_given_again(hold, open_world, tmp_path: Path) -> 
     words, opens = gate(tmp_path)
     holder = hold(acknowledge=True)
     key = holder.start(1, "sh", "-c", f"echo before; {words}; echo after")
-    holder.wait("Output", 1)
+    holder.wait("CommandOutput", 1)
     holder.kill()
     world = open_world(epoch=2)
     [found] = world.commands.adopt()
@@ -117,10 +117,10 @@ def test_an_end_without_a_service_is_kept(hold, open_world, tmp_path: Path) -> N
     words, opens = gate(tmp_path)
     holder = hold()
     key = holder.start(1, "sh", "-c", f"{words}; echo late; echo error >&2; exit 9")
-    holder.wait("Started", 1)
+    holder.wait("CommandStarted", 1)
     holder.kill()
     opens.touch()
-    wait_for(lambda: [one.phase for one in living(holder_folder(open_world))] == [box.DONE], what="its end")
+    wait_for(lambda: [one.phase for one in living(holder_folder(open_world))] == [black_box.DONE], what="its end")
     world = open_world(epoch=3)
     [found] = world.commands.adopt()
     assert found.phase == "ended"
@@ -139,7 +139,7 @@ def holder_folder(open_world: Callable[..., World]) -> Path:
 def test_limits_hold_without_a_service(hold, open_world, nap: str) -> None:
     holder = hold()
     key = holder.start(1, nap, "1000", timeout=0.3)
-    holder.wait("Started", 1)
+    holder.wait("CommandStarted", 1)
     holder.kill()
     wait_for(lambda: not running_from(Path(nap).parent), what="the limit")
     world = open_world(epoch=2)
@@ -154,7 +154,7 @@ def test_many_commands_are_found_again(hold, open_world, tmp_path: Path) -> None
     for seq in range(1, 13):
         holder.start(seq, "sh", "-c", f"echo {seq}; {words}; exit {seq}")
     world_folder = holder_folder(open_world)
-    wait_for(lambda: sum(one.phase == box.STARTED for one in boxes(world_folder)) == 12, what="12 commands")
+    wait_for(lambda: sum(one.phase == black_box.STARTED for one in boxes(world_folder)) == 12, what="12 commands")
     holder.kill()
     world = open_world(epoch=2)
     found = world.commands.adopt()
@@ -170,7 +170,7 @@ def test_a_command_survives_a_service_that_lets_go_of_it(open_world, tmp_path: P
     words, opens = gate(tmp_path)
     first = open_world(epoch=1)
     key = first.start("sh", "-c", f"{words}; exit 4")
-    first.wait(key, Started)
+    first.wait(key, CommandStarted)
     first.close(keep=True)
     second = open_world(epoch=2)
     assert [one.phase for one in second.commands.adopt()] == ["running"]
@@ -183,18 +183,18 @@ def test_closing_without_keeping_ends_every_command(open_world, nap: str) -> Non
     world = open_world()
     keys = [world.start(nap, "1000") for _ in range(3)]
     for key in keys:
-        world.wait(key, Started)
+        world.wait(key, CommandStarted)
     world.close()
     assert not running_from(Path(nap).parent)
     wait_for(lambda: not running_from(world.folder), what="supervisor and shims to go")
     assert {path.suffix for path in (world.folder / "shims").iterdir()} <= {"", ".box"}
-    assert {word.phase for word in boxes(world.folder)} <= {box.DONE}, "what was not forgotten tells how it ended"
+    assert {word.phase for word in boxes(world.folder)} <= {black_box.DONE}, "what was not forgotten tells how it ended"
 
 
 def test_shims_without_an_attempt_end_with_the_service(hold, open_world) -> None:
     holder = hold()
     holder.start(1, "/bin/true")
-    holder.wait("Ended", 1)
+    holder.wait("CommandEnded", 1)
     holder.kill()
     folder = holder_folder(open_world)
     wait_for(lambda: len(list((folder / "shims").glob("*.sock"))) == 1, what="the spare ones to go")
@@ -219,7 +219,7 @@ def kind(descriptor: int) -> str:
 def test_after_the_supervisor_s_death_commands_go_on_and_new_ones_start(world: World, tmp_path: Path) -> None:
     words, opens = gate(tmp_path)
     key = world.start("sh", "-c", f"{words}; exit 6")
-    world.wait(key, Started)
+    world.wait(key, CommandStarted)
     supervisor = world.commands._supervisor.pid
     os.kill(supervisor, signal.SIGKILL)
     wait_for(lambda: world.commands._supervisor is None, what="its end to be noticed")
@@ -233,7 +233,7 @@ def test_a_dead_shim_s_attempt_is_lost_and_its_processes_are_gone(world: World, 
     key = world.start("sh", "-c", f"setsid {nap} 1000 & env -i {nap} 1000")
     wait_for(lambda: len(executing(nap)) == 2)
     kill_shim(world.shim_of(key))
-    assert world.wait(key, Lost) == Lost(*key, executed=True, ended=None)
+    assert world.wait(key, CommandLost) == CommandLost(*key, executed=True, ended=None)
     assert not running_from(Path(nap).parent)
     assert world.end(world.start("/bin/true")).code == 0
 
@@ -272,12 +272,12 @@ def open_again(open_world: Callable[..., World], world: World) -> list[Any]:
 def test_a_shim_that_failed_while_no_service_was_there_says_why(hold, open_world, nap: str) -> None:
     holder = hold()
     holder.start(1, nap, "1000")
-    holder.wait("Started", 1)
+    holder.wait("CommandStarted", 1)
     holder.kill()
     folder = holder_folder(open_world)
     path = box_path(folder, (1, 1))
-    word = box.read(str(path))
-    failing.note(str(folder), path.stem, OverflowError("signed integer\nis greater than maximum"))
+    word = black_box.read(str(path))
+    shim_failures.note(str(folder), path.stem, OverflowError("signed integer\nis greater than maximum"))
     assert word
     kill_shim(word)
     world = open_world(epoch=3)
@@ -314,7 +314,7 @@ def test_a_shim_that_cannot_be_found_any_more_ends_with_its_command(hold, open_w
     words, opens = gate(tmp_path)
     holder = hold()
     holder.start(1, "sh", "-c", f"echo begun; {words}")
-    holder.wait("Output", 1)
+    holder.wait("CommandOutput", 1)
     folder = holder_folder(open_world)
     [shim] = [word.pid for word in boxes(folder) if word.seq == 1]
     holder.kill()
@@ -352,7 +352,7 @@ def test_a_leader_s_end_is_known_though_the_shim_died(open_world, folder: Path) 
     key = world.start("sh", "-c", "exit 42")
     world.end(key)
     kill_shim(world.shim_of(key))
-    lost = world.wait(key, Lost)
+    lost = world.wait(key, CommandLost)
     assert lost.executed
     assert lost.ended.code == 42
 
@@ -360,17 +360,17 @@ def test_a_leader_s_end_is_known_though_the_shim_died(open_world, folder: Path) 
 def test_after_a_reboot_nothing_is_signalled(hold, open_world, nap: str) -> None:
     holder = hold()
     holder.start(1, nap, "1000")
-    holder.wait("Started", 1)
+    holder.wait("CommandStarted", 1)
     folder = holder_folder(open_world)
     path = box_path(folder, (1, 1))
-    word = box.read(str(path))
+    word = black_box.read(str(path))
     os.kill(word.pid, signal.SIGSTOP)
     try:
         for name in (path.name, path.with_suffix(".sock").name):  # as if that boot had been another
             (folder / "shims" / name).rename(folder / name)
         copy = folder / "shims" / "feed.box"
         descriptor = os.open(copy, os.O_RDWR | os.O_CREAT, 0o600)
-        box.write(descriptor, word._replace(boot_id="another"))
+        black_box.write(descriptor, word._replace(boot_id="another"))
         os.close(descriptor)
         holder.kill()
         world = open_world(epoch=2)
@@ -389,9 +389,9 @@ def test_a_service_of_an_earlier_epoch_is_refused(open_world, tmp_path: Path) ->
     words, opens = gate(tmp_path)
     newer = open_world(epoch=7)
     key = newer.start("sh", "-c", words)
-    newer.wait(key, Started)
+    newer.wait(key, CommandStarted)
     older = open_world(epoch=6)
-    assert [(there.seq, there.phase) for there in older.commands.adopt()] == [(1, "apart")]
+    assert [(there.seq, there.phase) for there in older.commands.adopt()] == [(1, "foreign")]
     assert "epoch 6 is over" in older.reports[0]
     older.close(keep=True)
     opens.touch()
@@ -405,10 +405,10 @@ def test_of_one_under_a_shim_that_refuses_the_end_is_told_and_a_cancel_kills_it(
     words, opens = gate(tmp_path)
     newer = open_world(epoch=7)
     key = newer.start("sh", "-c", f"{nap} 1000 & {words}; exit 3")
-    newer.wait(key, Started)
+    newer.wait(key, CommandStarted)
     newer.close(keep=True)
     older = open_world(epoch=6)
-    assert [(there.seq, there.phase) for there in older.commands.adopt()] == [(1, "apart")]
+    assert [(there.seq, there.phase) for there in older.commands.adopt()] == [(1, "foreign")]
     older.commands.recovered()
     if killed:
         older.commands.cancel(*key, "cancelled")
@@ -423,7 +423,7 @@ def test_of_one_under_a_shim_that_refuses_the_end_is_told_and_a_cancel_kills_it(
 def test_what_is_apart_and_unknown_is_killed_without_a_word(open_world, nap: str) -> None:
     newer = open_world(epoch=7)
     key = newer.start(nap, "1000")
-    newer.wait(key, Started)
+    newer.wait(key, CommandStarted)
     newer.close(keep=True)
     older = open_world(epoch=6)
     older.commands.adopt()
@@ -440,11 +440,11 @@ def test_a_shim_that_speaks_another_version_is_left_alone(
     words, opens = gate(tmp_path)
     first = open_world()
     key = first.start("sh", "-c", words)
-    first.wait(key, Started)
+    first.wait(key, CommandStarted)
     shims = os.open(folder / "shims", os.O_RDONLY)
-    monkeypatch.setattr("orcha._supervisor.known.VERSIONS", (98, 99))
+    monkeypatch.setattr("orcha._supervisor.shim_connection.VERSIONS", (98, 99))
     path = box_path(folder, key)
-    stranger = Known(path.stem, connect(shims, path.stem), 9)
+    stranger = ShimConnection(path.stem, connect(shims, path.stem), 9)
     answer = wait_for(lambda: list(stranger.link.receive()))
     assert answer[0].head["t"] == "refused"
     stranger.link.close()
@@ -456,49 +456,49 @@ def test_a_shim_that_speaks_another_version_is_left_alone(
 def test_what_the_store_does_not_know_is_killed_and_forgotten(hold, open_world, nap: str) -> None:
     holder = hold()
     key = holder.start(1, "sh", "-c", f"echo out; {nap} 1000")
-    holder.wait("Output", 1)
+    holder.wait("CommandOutput", 1)
     holder.kill()
     world = open_world(epoch=2)
     world.commands.adopt()
     world.commands.discard(*key)
     wait_for(lambda: not running_from(Path(nap).parent), what="its end")
-    wait_for(lambda: all(one.phase == box.IDLE for one in boxes(world.folder)), what="the shim to forget it")
+    wait_for(lambda: all(one.phase == black_box.IDLE for one in boxes(world.folder)), what="the shim to forget it")
     world._next = 1
     assert world.end(world.start("/bin/true")).code == 0
     assert world.of(key) == []
-    assert not any(isinstance(event, Output) for event in world.events)
+    assert not any(isinstance(event, CommandOutput) for event in world.events)
 
 
 def test_an_attempt_that_no_shim_took_was_not_executed(open_world, tmp_path: Path) -> None:
     world = open_world()
     world.run("/bin/true")
-    idle = wait_for(lambda: [one for one in boxes(world.folder) if one.phase == box.IDLE])
+    idle = wait_for(lambda: [one for one in boxes(world.folder) if one.phase == black_box.IDLE])
     for word in idle:
         os.kill(word.pid, signal.SIGSTOP)
     key = world.start("touch", str(tmp_path / "mark"))
     for word in idle:
         kill_shim(word)
     ending = world.end(key)
-    assert ending == Lost(*key, executed=False) or isinstance(ending, Ended)
-    assert isinstance(ending, Ended) == (tmp_path / "mark").exists()
-    assert not any(isinstance(one, Output) for one in world.of(key))
+    assert ending == CommandLost(*key, executed=False) or isinstance(ending, CommandEnded)
+    assert isinstance(ending, CommandEnded) == (tmp_path / "mark").exists()
+    assert not any(isinstance(one, CommandOutput) for one in world.of(key))
 
 
 def test_of_a_dead_shim_without_a_box_nobody_knows_what_it_executed(open_world, nap: str) -> None:
     world = open_world()
     key = world.start(nap, "1000")
-    world.wait(key, Started)
+    world.wait(key, CommandStarted)
     word, path = world.shim_of(key), box_path(world.folder, key)
     path.unlink()
     kill_shim(word)
-    assert world.end(key) == Lost(*key, executed=True)
+    assert world.end(key) == CommandLost(*key, executed=True)
 
 
 @pytest.mark.parametrize("what", ["the box", "the notes", "all"])
 def test_what_ran_and_left_no_trace_may_have_run(hold, open_world, nap: str, what: str) -> None:
     holder = hold()
     key = holder.start(1, nap, "1000")
-    holder.wait("Started", 1)
+    holder.wait("CommandStarted", 1)
     holder.kill()
     folder = holder_folder(open_world)
     path = box_path(folder, key)
@@ -518,7 +518,7 @@ def test_what_ran_and_left_no_trace_may_have_run(hold, open_world, nap: str, wha
 def test_what_a_shim_was_told_to_forget_may_have_run_all_the_same(open_world) -> None:
     world = open_world()
     key = world.run("/bin/true")
-    wait_for(lambda: all(one.phase == box.IDLE for one in boxes(world.folder)), what="the shim to forget it")
+    wait_for(lambda: all(one.phase == black_box.IDLE for one in boxes(world.folder)), what="the shim to forget it")
     world.close(keep=True)
     later = open_world(epoch=2)
     assert later.commands.adopt() == []
@@ -528,12 +528,12 @@ def test_what_a_shim_was_told_to_forget_may_have_run_all_the_same(open_world) ->
 def test_a_shim_that_does_not_answer_carries_out_no_order_of_the_service_before(
     hold, open_world, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr("orcha._supervisor.adopting.ANSWER", 0.2)
+    monkeypatch.setattr("orcha._supervisor.adoption.ANSWER_SECONDS", 0.2)
     holder = hold(acknowledge=True)
     holder.start(1, "/bin/true")
-    holder.wait("Ended", 1)
+    holder.wait("CommandEnded", 1)
     folder = holder_folder(open_world)
-    idle = wait_for(lambda: [one for one in living(folder) if one.phase == box.IDLE], what="idle shims")
+    idle = wait_for(lambda: [one for one in living(folder) if one.phase == black_box.IDLE], what="idle shims")
     for word in idle:
         os.kill(word.pid, signal.SIGSTOP)
     key = holder.start(2, "touch", str(tmp_path / "mark"))

@@ -11,13 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from orcha._processes.identity import Identity, is_alive, open_pidfd
-from orcha._supervisor import box
-from orcha._supervisor.client import Commands
-from orcha._supervisor.contract import Ended, Event, Lost, NotStarted, Output, Spec, UnkeptPiece
+from orcha._supervisor import black_box
+from orcha._supervisor.contract import (
+    CommandEnded,
+    CommandLost,
+    CommandNotStarted,
+    CommandOutput,
+    CommandSpec,
+    Event,
+    UnkeptPiece,
+)
+from orcha._supervisor.shim_executor import ShimExecutor
 from support.waiting import DEADLINE, wait_for
 
 CHANNEL = bytes(range(16))
-ENDS = (Ended, NotStarted, Lost)
+ENDS = (CommandEnded, CommandNotStarted, CommandLost)
 Key = tuple[int, int]
 
 
@@ -32,7 +40,7 @@ class World:
         self._changed = threading.Condition()
         self._next = 0
         self._is_open = True
-        self.commands = Commands(
+        self.commands = ShimExecutor(
             folder, epoch=epoch, on_events=self._hear_all, report=lambda _level, line: self.reports.append(line)
         )
 
@@ -44,16 +52,16 @@ class World:
         with self._changed:
             self.events.append(event)
             self._changed.notify_all()
-        if self._acknowledge and isinstance(event, Output):
+        if self._acknowledge and isinstance(event, CommandOutput):
             self.commands.took(event.seq, event.attempt, event.chunks[-1].number)
         elif self._acknowledge and isinstance(event, ENDS):
             self.commands.forget(event.seq, event.attempt)
             self.commands.settle()
 
-    def spec(self, *argv: str | bytes, **fields: Any) -> Spec:
+    def spec(self, *argv: str | bytes, **fields: Any) -> CommandSpec:
         self._next += 1
         given = {"cwd": "/", "env": dict(os.environ), "grace": 0.6, "drain": 1.0, **fields}
-        return Spec(self._next, 1, CHANNEL, argv, **given)
+        return CommandSpec(self._next, 1, CHANNEL, argv, **given)
 
     def start(self, *argv: str | bytes, **fields: Any) -> Key:
         spec = self.spec(*argv, **fields)
@@ -87,7 +95,7 @@ class World:
     def output(self, key: Key, stream: int = 1) -> bytes:
         parts = []
         for event in self.of(key):
-            if isinstance(event, Output):
+            if isinstance(event, CommandOutput):
                 parts += [self.bytes_of(key, chunk) for chunk in event.chunks if chunk.stream == stream]
         return b"".join(parts)
 
@@ -103,10 +111,10 @@ class World:
     def file(self, key: Key, suffix: int | str) -> Path:
         return self.folder / "output" / f"{CHANNEL.hex()}.{key[0]}.{key[1]}.{suffix}"
 
-    def shim_of(self, key: Key) -> box.Box:
+    def shim_of(self, key: Key) -> black_box.BlackBox:
         """Give what the box of the attempt's shim says."""
 
-        def found() -> box.Box | None:
+        def found() -> black_box.BlackBox | None:
             return next((one for one in boxes(self.folder) if (one.seq, one.attempt) == key and one.phase), None)
 
         return wait_for(found, what=f"a shim with {key}")
@@ -121,12 +129,12 @@ class World:
             self.commands.close(keep=keep)
 
 
-def boxes(folder: Path) -> list[box.Box]:
-    found = [box.read(str(path)) for path in (folder / "shims").glob("*.box")]
+def boxes(folder: Path) -> list[black_box.BlackBox]:
+    found = [black_box.read(str(path)) for path in (folder / "shims").glob("*.box")]
     return [one for one in found if one is not None]
 
 
-def living(folder: Path) -> list[box.Box]:
+def living(folder: Path) -> list[black_box.BlackBox]:
     """Give what the boxes of the shims say that are there: a box outlives its shim."""
     return [one for one in boxes(folder) if is_alive(shim_identity(one))]
 
@@ -136,7 +144,7 @@ def box_path(folder: Path, key: Key) -> Path:
 
     def found() -> Path | None:
         for path in (folder / "shims").glob("*.box"):
-            word = box.read(str(path))
+            word = black_box.read(str(path))
             if word is not None and word.phase and (word.seq, word.attempt) == key:
                 return path
         return None
@@ -144,11 +152,11 @@ def box_path(folder: Path, key: Key) -> Path:
     return wait_for(found, what=f"a box with {key}")
 
 
-def shim_identity(word: box.Box) -> Identity:
+def shim_identity(word: black_box.BlackBox) -> Identity:
     return Identity(word.pid, int(word.start_ticks))
 
 
-def kill_shim(word: box.Box) -> None:
+def kill_shim(word: black_box.BlackBox) -> None:
     """End a shim, and have it gone."""
     descriptor = open_pidfd(shim_identity(word))
     if descriptor is None:

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from orcha._processes.ending import Ending
+from orcha._processes.terminator import AttemptTerminator
 from orcha._server.accepting import Acceptor
 from orcha._service.engine import Engine
 from orcha._service.hooks.hook_thread import Hooks
 from orcha._service.lifecycle.compose import Service
 from orcha._service.reports.log_thread import Reporter
 from orcha._service.timers import Timers
-from orcha._supervisor.client import Commands
+from orcha._supervisor.shim_executor import ShimExecutor
 from orcha.lib import Manager
 from support.serve import main
 
@@ -51,9 +51,9 @@ HOW = {
     "orcha-hooks": dies_in(Hooks, "_visit"),
     "orcha-loop": dies_in(Acceptor, "_accept"),
     "orcha-action": dies_in(Engine, "_action_ended"),
-    "orcha-commands": dies_in(Commands, "_ready"),
+    "orcha-commands": dies_in(ShimExecutor, "_ready"),
     "orcha-log": dies_in(Reporter, "_write"),
-    "orcha-ending": dies_in(Ending, "_step"),
+    "orcha-ending": dies_in(AttemptTerminator, "_step"),
     "orcha-stopping": dies_in(Service, "_stopped"),
     "orcha-stop": dies_in(Manager, "shutdown"),
 }

@@ -7,7 +7,16 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from orcha._supervisor.contract import Chunk, Ended, Event, Found, Output, Spec, Started, Usage
+from orcha._supervisor.contract import (
+    CommandEnded,
+    CommandOutput,
+    CommandSpec,
+    CommandStarted,
+    Event,
+    FoundAttempt,
+    OutputChunk,
+    ResourceUsage,
+)
 from orcha._supervisor.protocol import to_bytes
 
 
@@ -17,15 +26,15 @@ class FakeCommands:
     def __init__(self, on_events: Callable[[list[Event]], None]) -> None:
         """Tell `on_events` what happens."""
         self.tell: Callable[[Event], None] = lambda event: on_events([event])
-        self.specs: list[Spec] = []
-        self.found: list[Found] = []
+        self.specs: list[CommandSpec] = []
+        self.found: list[FoundAttempt] = []
         self.calls: list[tuple[Any, ...]] = []
         self.unproven = False
         """Whether nothing proves of what is not found that it was never executed."""
         self.closed: bool | None = None
         """What `keep` was."""
 
-    def spec(self, attempt: int = 1) -> Spec | None:
+    def spec(self, attempt: int = 1) -> CommandSpec | None:
         """Give what was started last, if that is this attempt."""
         return self.specs[-1] if self.specs and self.specs[-1].attempt == attempt else None
 
@@ -33,7 +42,7 @@ class FakeCommands:
         """Give the arguments of all calls of a verb."""
         return [call[1:] for call in list(self.calls) if call[0] == verb]
 
-    def start(self, spec: Spec) -> None:
+    def start(self, spec: CommandSpec) -> None:
         """Start."""
         self.specs.append(spec)
 
@@ -41,7 +50,7 @@ class FakeCommands:
         """Have told all."""
         return []
 
-    def adopt(self) -> list[Found]:
+    def adopt(self) -> list[FoundAttempt]:
         """Find what the test put there."""
         return self.found
 
@@ -70,33 +79,35 @@ class FakeCommands:
         self.closed = keep
 
 
-def started(spec: Spec, pid: int = 4711) -> Started:
+def started(spec: CommandSpec, pid: int = 4711) -> CommandStarted:
     """Give the event of a start."""
-    return Started(spec.seq, spec.attempt, pid, 123.5, "boot", "shim-1")
+    return CommandStarted(spec.seq, spec.attempt, pid, 123.5, "boot", "shim-1")
 
 
-def output(spec: Spec, *pieces: Any, first: int = 1, stream: int = 1) -> Output:
+def output(spec: CommandSpec, *pieces: Any, first: int = 1, stream: int = 1) -> CommandOutput:
     """Give the event of output, numbered from `first`."""
-    return Output(spec.seq, spec.attempt, [Chunk(number, stream, piece) for number, piece in enumerate(pieces, first)])
+    return CommandOutput(
+        spec.seq, spec.attempt, [OutputChunk(number, stream, piece) for number, piece in enumerate(pieces, first)]
+    )
 
 
-def ended(spec: Spec, code: int | None = 0, **fields: Any) -> Ended:
+def ended(spec: CommandSpec, code: int | None = 0, **fields: Any) -> CommandEnded:
     """Give the event of an end."""
-    given: dict[str, Any] = {"signal": None, "why": None, "signals": [], "usage": Usage(), "last_chunk": 0}
+    given: dict[str, Any] = {"signal": None, "why": None, "signals": [], "usage": ResourceUsage(), "last_chunk": 0}
     given |= {"dropped": 0, "survivors": []} | fields
-    return Ended(spec.seq, spec.attempt, code, **given)
+    return CommandEnded(spec.seq, spec.attempt, code, **given)
 
 
 class RealProcesses(FakeCommands):
     """Runs each command by itself, on a thread."""
 
-    def start(self, spec: Spec) -> None:
+    def start(self, spec: CommandSpec) -> None:
         """Run it to its end."""
         super().start(spec)
         thread = threading.Thread(target=self._run, args=(spec,), daemon=True)
         thread.start()
 
-    def _run(self, spec: Spec) -> None:
+    def _run(self, spec: CommandSpec) -> None:
         env = {to_bytes(name): value for name, value in spec.env.items()}
         process = subprocess.Popen(spec.argv, cwd=spec.cwd, env=env, stdout=subprocess.PIPE)
         self.tell(started(spec, process.pid))

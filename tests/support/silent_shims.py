@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from orcha._supervisor import launching, main, rousing
+from orcha._supervisor import main, shim_heartbeats, supervisor_process
 from support import hanging_shim, serve
 from support.commands import COMMANDS
 
@@ -17,6 +17,6 @@ def program(folder: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    launching._program = program
-    rousing.EVERY, rousing.SILENT_AFTER, rousing.ENDS_WITHIN = 0.05, 0.2, 0.2
+    supervisor_process._program = program
+    shim_heartbeats.INTERVAL_SECONDS, shim_heartbeats.SILENT_AFTER, shim_heartbeats.ENDS_WITHIN = 0.05, 0.2, 0.2
     serve.main(COMMANDS, *sys.argv[1:])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orcha.utils.private import make_folder, open_in
 
-OPEN_AT_ONCE = 64
+MOST_OPEN_FILES = 64
 """Files held open: many channels must not use up the process's descriptors."""
 _TRASH = "trash."
 
@@ -17,7 +17,7 @@ _TRASH = "trash."
 class Folder:
     """Files by name, never through a link: what a name leads to is decided by nobody but the owner of the folder."""
 
-    def __init__(self, path: Path, *, open_at_once: int = OPEN_AT_ONCE) -> None:
+    def __init__(self, path: Path, *, open_at_once: int = MOST_OPEN_FILES) -> None:
         """Make the folder, if need be; throw away what was being deleted when the last process ended."""
         self.path = path
         self._descriptor = make_folder(str(path))

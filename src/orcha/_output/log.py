@@ -11,12 +11,12 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from orcha._output.folder import OPEN_AT_ONCE, Folder
+from orcha._output.folder import MOST_OPEN_FILES, Folder
 from orcha._output.segment import Segment
 from orcha.exceptions.store import StoreBroken
 from orcha.utils.private import UnsafeStateError
 
-SEGMENT = 4 << 20
+SEGMENT_BYTES = 4 << 20
 """Bytes after which a channel's output goes on in a new file; the full one is synced then."""
 _NAME = re.compile(r"((?:[0-9a-f]{2})+)\.([0-9a-f]{16})")
 
@@ -28,7 +28,7 @@ class OutputLog:
     which nothing of that block is kept.
     """
 
-    def __init__(self, folder: Path, *, segment: int = SEGMENT, open_at_once: int = OPEN_AT_ONCE) -> None:
+    def __init__(self, folder: Path, *, segment: int = SEGMENT_BYTES, open_at_once: int = MOST_OPEN_FILES) -> None:
         """Open the logs in `folder`, or make it.
 
         Raises:

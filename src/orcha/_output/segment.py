@@ -13,7 +13,7 @@ from orcha._output.blocks import HEADER, MAGIC, Block, header, length_at, scan
 from orcha._output.folder import Folder
 from orcha.exceptions.store import StoreBroken, StoreFull, no_room
 
-_SPACING = 64 << 10
+_INDEX_SPACING_BYTES = 64 << 10
 """Bytes between two entries of the index held in memory."""
 
 
@@ -84,7 +84,7 @@ class Segment:
         self.dirty = True
 
     def _note(self, first: int, count: int, offset: int, end: int) -> None:
-        if not self._index or offset - self._index[-1][1] >= _SPACING:
+        if not self._index or offset - self._index[-1][1] >= _INDEX_SPACING_BYTES:
             self._index.append((first, offset))
         self.size = end
         self.end = first + count
@@ -114,7 +114,7 @@ class Segment:
 
     def _read(self, offset: int) -> list[Block]:
         descriptor = self._open()
-        content = os.pread(descriptor, min(_SPACING, self.size - offset), offset)
+        content = os.pread(descriptor, min(_INDEX_SPACING_BYTES, self.size - offset), offset)
         wanted = length_at(content)
         if wanted > len(content):
             content = os.pread(descriptor, wanted, offset)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 
 from orcha.utils.interrupts import interrupt
 
-FATAL = 70
+FATAL_EXIT_CODE = 70
 """The exit code of a child that could not let go of the service's things (EX_SOFTWARE)."""
 
 _HANDLED = frozenset(
@@ -40,7 +40,7 @@ SPAWNING = threading.RLock()
 A child forked in between would keep the pipes that `subprocess` has open at that moment: it would wait for the end of
 that child to learn whether its program started, and a reader of the program's output would wait for its end of file.
 """
-_PATIENCE = 5.0
+_PATIENCE_SECONDS = 5.0
 
 
 class _Mask(threading.local):
@@ -79,7 +79,7 @@ def uninstall() -> None:
 def _prepare() -> None:
     """Hold signals back, so that none reaches the child while it has the service's handlers."""
     if _before is not None:
-        _mask.holds = SPAWNING.acquire(timeout=_PATIENCE)
+        _mask.holds = SPAWNING.acquire(timeout=_PATIENCE_SECONDS)
         _mask.saved = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         _before()
 
@@ -115,7 +115,7 @@ def _become_ordinary() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, saved - _OPEN_IN_CHILD)
     except BaseException:  # noqa: BLE001 - whatever it was, a child that keeps the service's things must not run
         traceback.print_exc(file=sys.stderr)
-        os._exit(FATAL)
+        os._exit(FATAL_EXIT_CODE)
 
 
 def _default_handlers() -> None:

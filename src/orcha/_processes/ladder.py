@@ -14,9 +14,9 @@ class Rung(NamedTuple):
     grace: float
 
 
-POLITE = (Rung(signal.SIGINT, 2.0), Rung(signal.SIGTERM, 3.0), Rung(signal.SIGKILL, 30.0))
+POLITE_RUNGS = (Rung(signal.SIGINT, 2.0), Rung(signal.SIGTERM, 3.0), Rung(signal.SIGKILL, 30.0))
 """The default ladder. The last grace is how long a kill may take before the survivors are reported."""
-AT_ONCE = (Rung(signal.SIGKILL, 30.0),)
+KILL_RUNGS = (Rung(signal.SIGKILL, 30.0),)
 """No grace: what is over or must be over now."""
 
 
@@ -40,7 +40,7 @@ class Ladder:
         decision = ladder.decide(now, bool(population.living(ordinal)))
     """
 
-    def __init__(self, rungs: Sequence[Rung] = POLITE) -> None:
+    def __init__(self, rungs: Sequence[Rung] = POLITE_RUNGS) -> None:
         """Begin before the first of `rungs`; ValueError when there is none."""
         if not rungs:
             raise ValueError("a ladder needs a rung")
@@ -60,7 +60,7 @@ class Ladder:
             self.signal, self._due = rung.signal, now + rung.grace
         return Decision(self.signal, self._due, is_over=False)
 
-    def hurry(self, rungs: Sequence[Rung] = AT_ONCE) -> None:
+    def hurry(self, rungs: Sequence[Rung] = KILL_RUNGS) -> None:
         """Go on with these rungs at once, unless it is at its last one already."""
         if self._rungs:
             self._rungs, self._due = list(rungs), float("-inf")

@@ -16,7 +16,7 @@ from orcha.exceptions import ConfigurationError, EndpointInUseError
 from orcha.utils.holding import PATIENCE, described, take
 from orcha.utils.private import check_folder, open_file
 
-NAME = "lock"
+LOCK_FILE = "lock"
 
 
 class AlreadyServingError(EndpointInUseError):
@@ -57,7 +57,7 @@ class EndpointLock:
         make_private_folder(folder)
         self.folder = folder
         check_folder(str(folder))
-        self.descriptor = open_file(f"{folder}/{NAME}", os.O_RDWR | os.O_CREAT)
+        self.descriptor = open_file(f"{folder}/{LOCK_FILE}", os.O_RDWR | os.O_CREAT)
         try:
             holder = take(self.descriptor, patience)
         except OSError:

@@ -13,14 +13,14 @@ import signal
 import sys
 
 FOUND, NOT_FOUND = 0, 1
-MEMORY = 1 << 30
+MEMORY_BYTES = 1 << 30
 """Bytes of address space that it may have."""
 
 
 def main(processor: int, seconds: int, *lengths: int) -> int:
     """Look; give the exit code."""
     resource.setrlimit(resource.RLIMIT_CPU, (processor, processor))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     for number in (signal.SIGALRM, signal.SIGXCPU):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -22,7 +22,7 @@ import signal
 import time
 from typing import NamedTuple
 
-from orcha._processes.hidden import hides_processes
+from orcha._processes.hidden_processes import hides_processes
 from orcha._processes.identity import (
     NO_SUCH_PROCESS,
     UNSEEN,
@@ -39,12 +39,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-EMPTY_ROUNDS = 20
+MOST_EMPTY_ROUNDS = 20
 """So many empty rounds in a row are enough where others start processes all the time."""
-LONGEST_PAUSE = 0.01
-_MOST_SINCE = 500
+LONGEST_PAUSE_SECONDS = 0.01
+_MOST_PIDS_SINCE = 500
 """Pids that are looked at one by one: more take as long as a look at all processes."""
-_MOST_UNSEEN = 1 << 18
+_MOST_HIDDEN_PIDS = 1 << 18
 """Pids that are looked at by number where /proc hides processes: a look takes about 0.2 s."""
 
 
@@ -78,9 +78,9 @@ def tagged_since(match: range, first: int) -> bool | None:
     exits is missed. Not known is it where they are many, or came round, or where nobody tells the newest.
     """
     begin, own = first, os.getpid()
-    for _ in range(EMPTY_ROUNDS):
+    for _ in range(MOST_EMPTY_ROUNDS):
         newest = newest_pid()
-        if newest is None or not begin - 1 <= newest < first + _MOST_SINCE:
+        if newest is None or not begin - 1 <= newest < first + _MOST_PIDS_SINCE:
             return None
         if newest == begin - 1:
             return False
@@ -157,13 +157,13 @@ class _Sweep:
             before, newest = newest, self.newest.of_others()
             empty = 0 if left else empty + 1
             still = 0 if left or newest is None else (still + 1 if newest == before else 0)
-            if still >= 2 or empty >= EMPTY_ROUNDS:
+            if still >= 2 or empty >= MOST_EMPTY_ROUNDS:
                 return Swept(tuple(sorted(self.signalled)), ())
             if left and time.monotonic() >= until:
                 return Swept(tuple(sorted(self.signalled - left)), tuple(sorted(left)))
             if left and len(self.signalled) == known:
                 time.sleep(pause)  # all of them are told: they need the processor to go
-                pause = min(pause * 2, LONGEST_PAUSE)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _round(self) -> set[int]:
         """Signal all that one look finds; give those that lived."""
@@ -215,7 +215,7 @@ def _all_pids(newest: _Newest, since: int = 0) -> Iterator[int]:
 def _handed_out(since: int, last: int) -> Iterator[int]:
     """Give the pids from one to another as they are handed out; none where they are too many to look at."""
     ranges = [range(since, last + 1)] if since <= last else [range(since, _pid_limit()), range(2, last + 1)]
-    if sum(map(len, ranges)) <= _MOST_UNSEEN:
+    if sum(map(len, ranges)) <= _MOST_HIDDEN_PIDS:
         for pids in ranges:
             yield from pids
 

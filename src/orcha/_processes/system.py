@@ -22,7 +22,7 @@ T = TypeVar("T")
 _OWN_THREAD_ONLY = 0x20000000  # __WNOTHREAD of <linux/wait.h>
 _CHILDREN = os.WEXITED | os.WNOHANG | os.WNOWAIT | _OWN_THREAD_ONLY
 _READ = os.O_RDONLY | os.O_CLOEXEC
-_SIZE = 65536
+_READ_BYTES = 65536
 
 _waitid: Callable[[int, int, None, int], int] | None = None
 _read_file: Callable[[bytes], bytes] | None = None
@@ -60,7 +60,7 @@ def read_small(path: str) -> bytes:
         return _read_file(os.fsencode(path))
     descriptor = os.open(path, _READ)
     try:
-        return os.read(descriptor, _SIZE)
+        return os.read(descriptor, _READ_BYTES)
     finally:
         os.close(descriptor)
 

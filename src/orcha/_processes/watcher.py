@@ -12,9 +12,9 @@ import signal
 import sys
 import time
 
-HELPERS_GRACE = 0.04
+HELPERS_GRACE_SECONDS = 0.04
 """Seconds in which the resource tracker may clean up behind the attempts, and go by itself, before it is killed."""
-LIMIT = 30.0
+LONGEST_SWEEP_SECONDS = 30.0
 """Seconds after which what cannot be killed is left to the next start."""
 
 
@@ -46,11 +46,11 @@ def _sweep(nonce: int, since: int) -> None:
     from orcha._processes.sweep import living, sweep
     from orcha._processes.tag import all_of, attempts_of
 
-    sweep(attempts_of(nonce), deadline=LIMIT / 60, since=since)
-    until = time.monotonic() + HELPERS_GRACE
+    sweep(attempts_of(nonce), deadline=LONGEST_SWEEP_SECONDS / 60, since=since)
+    until = time.monotonic() + HELPERS_GRACE_SECONDS
     while living(all_of(nonce), since=since) and time.monotonic() < until:
         time.sleep(0.004)
-    sweep(all_of(nonce), deadline=LIMIT, since=since)
+    sweep(all_of(nonce), deadline=LONGEST_SWEEP_SECONDS, since=since)
 
 
 if __name__ == "__main__":

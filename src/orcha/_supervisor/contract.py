@@ -11,7 +11,7 @@ TRUNCATE, KILL, ROTATE = "truncate", "kill", "rotate"
 """What happens at the output limit: drop what comes after, end the command, or drop the oldest."""
 
 
-class Spec(NamedTuple):
+class CommandSpec(NamedTuple):
     """One attempt at a command, as it is to be started."""
 
     seq: int
@@ -55,7 +55,7 @@ class Spec(NamedTuple):
     """What becomes of the processes that live then."""
 
 
-class Span(NamedTuple):
+class FileSpan(NamedTuple):
     """A piece of an attempt's raw output file of its stream.
 
     `<folder>/output/<channel hex>.<seq>.<attempt>.<stream>`. What `rotate` dropped is a hole at the file's beginning,
@@ -76,16 +76,16 @@ class UnkeptPiece(NamedTuple):
     """None where it is lost."""
 
 
-class Chunk(NamedTuple):
+class OutputChunk(NamedTuple):
     """A piece of output; numbered from 1 within its attempt, over both streams."""
 
     number: int
     stream: int
     """1 standard output (or the terminal), 2 standard error."""
-    data: bytes | Span | UnkeptPiece
+    data: bytes | FileSpan | UnkeptPiece
 
 
-class Usage(NamedTuple):
+class ResourceUsage(NamedTuple):
     """What an attempt used, over all its processes that were waited for."""
 
     user: float = 0.0
@@ -102,7 +102,7 @@ class Usage(NamedTuple):
     """Seconds from the start to the leader's end."""
 
 
-class Started(NamedTuple):
+class CommandStarted(NamedTuple):
     """The command's first process runs."""
 
     seq: int
@@ -114,15 +114,15 @@ class Started(NamedTuple):
     shim: str
 
 
-class Output(NamedTuple):
+class CommandOutput(NamedTuple):
     """Chunks in order; acknowledge the last with :meth:`Commands.took` once it is kept."""
 
     seq: int
     attempt: int
-    chunks: list[Chunk]
+    chunks: list[OutputChunk]
 
 
-class Wrote(NamedTuple):
+class InputTaken(NamedTuple):
     """How much of its standard input a command has, since its start; told at each resume too."""
 
     seq: int
@@ -135,7 +135,7 @@ class Wrote(NamedTuple):
     """Whether its end has arrived."""
 
 
-class Ended(NamedTuple):
+class CommandEnded(NamedTuple):
     """The leader ended, all its output came before this, and nothing of the attempt is left but `survivors`."""
 
     seq: int
@@ -147,7 +147,7 @@ class Ended(NamedTuple):
     """Why it was ended from here: the word given with a cancel or kill, or timeout, idle, cpu, output, memory."""
     signals: list[tuple[float, int, str]]
     """When (seconds since 1970), which signal and why; the last one before the end is the one that worked."""
-    usage: Usage
+    usage: ResourceUsage
     last_chunk: int
     """The number of the last chunk; -1 where a dead shim did not live to know it."""
     dropped: int
@@ -163,7 +163,7 @@ class Ended(NamedTuple):
     """How many of the dropped bytes have their place among the chunks: there each reader is told what it lacks."""
 
 
-class NotStarted(NamedTuple):
+class CommandNotStarted(NamedTuple):
     """The program was not executed."""
 
     seq: int
@@ -173,21 +173,21 @@ class NotStarted(NamedTuple):
     reason: str
 
 
-class Gone(NamedTuple):
+class SurvivorsGone(NamedTuple):
     """What lived on after an end, or a loss, has ended."""
 
     seq: int
     attempt: int
 
 
-class Lost(NamedTuple):
+class CommandLost(NamedTuple):
     """The shim is dead; what it left is swept already, but for `survivors`."""
 
     seq: int
     attempt: int
     executed: bool
     """Whether the command may have run."""
-    ended: Ended | None = None
+    ended: CommandEnded | None = None
     """The leader's end, where the shim saw it."""
     failure: str = ""
     """The error of ours that ended the shim; empty where it was killed."""
@@ -203,12 +203,21 @@ class Silent(NamedTuple):
     is_silent: bool
 
 
-Event: TypeAlias = Started | Output | Wrote | Ended | NotStarted | Lost | Gone | Silent
+Event: TypeAlias = (
+    CommandStarted
+    | CommandOutput
+    | InputTaken
+    | CommandEnded
+    | CommandNotStarted
+    | CommandLost
+    | SurvivorsGone
+    | Silent
+)
 
-WAITING, RUNNING, ENDED, LOST, APART = "waiting", "running", "ended", "lost", "apart"
+WAITING, RUNNING, ENDED, LOST, FOREIGN = "waiting", "running", "ended", "lost", "foreign"
 
 
-class Found(NamedTuple):
+class FoundAttempt(NamedTuple):
     """An attempt that outlived an earlier start of the service."""
 
     seq: int
@@ -231,7 +240,7 @@ class Found(NamedTuple):
     """The number of the last one acknowledged."""
     executed: bool = True
     """Of one that is lost: whether the command may have run."""
-    ended: Ended | None = None
+    ended: CommandEnded | None = None
     """Of one that is lost: the leader's end, where the shim saw it."""
     same_boot: bool = True
     """False after a reboot: it is lost, and nothing was signalled."""
@@ -241,14 +250,14 @@ class Found(NamedTuple):
     """Its processes that cannot be killed; Gone follows when they have ended."""
 
 
-class Commands(Protocol):
+class CommandExecutor(Protocol):
     """All attempts at commands of one endpoint.
 
     Callable from any thread; nothing here waits for a command or a shim. Events of one attempt arrive in order, on the
     reader thread. Verbs about an attempt that is not known here do nothing.
     """
 
-    def adopt(self) -> list[Found]:
+    def adopt(self) -> list[FoundAttempt]:
         """Find what an earlier service left, before the first start; what dead shims left is swept by then.
 
         No event comes before :meth:`recovered` or the first verb about one of them.
@@ -275,7 +284,7 @@ class Commands(Protocol):
         """Kill and forget an attempt that the store does not know; no event follows."""
         ...
 
-    def start(self, spec: Spec) -> None:
+    def start(self, spec: CommandSpec) -> None:
         """Start an attempt, at once or when a shim is there. Started, NotStarted or Lost follows."""
         ...
 

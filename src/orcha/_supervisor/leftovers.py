@@ -10,28 +10,28 @@ from orcha._supervisor.contract import KEEP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from orcha._supervisor.contract import Spec
-    from orcha._supervisor.tree import Tree
+    from orcha._supervisor.contract import CommandSpec
+    from orcha._supervisor.process_tree import ProcessTree
 
-LAST_WORDS = 1.0
+LAST_WORDS_SECONDS = 1.0
 """Seconds that the others have where the command was asked to end."""
-SETTLE = 0.2
+SETTLE_SECONDS = 0.2
 """Seconds in which what holds no output open may end by itself."""
-LOOKS_AGAIN = 0.02
+EXITING_LOOK_SECONDS = 0.02
 """Seconds between two looks at processes that are exiting."""
-MOST_NAMED = 10
-EXITING = 30.0
+MOST_NAMED_PROCESSES = 10
+LONGEST_EXIT_SECONDS = 30.0
 """Seconds that a process may take to exit, as one that writes a large core file, before it is treated as any other."""
 _FLAG_EXITING = 0x4  # PF_EXITING of <linux/sched.h>, in the field `flags` of proc_pid_stat(5)
-_FOREVER = float("inf")
+_NEVER = float("inf")
 
 
 class Leftovers:
     """Decides when the leftovers of one attempt are ended; times are of the monotonic clock."""
 
-    def __init__(self, spec: Spec, tree: Tree) -> None:
+    def __init__(self, spec: CommandSpec, tree: ProcessTree) -> None:
         """Have none: the leader runs."""
-        self.due = _FOREVER
+        self.due = _NEVER
         """When their time is over."""
         self.named: list[tuple[int, str]] = []
         """Pids and names of the first ones that were ended, or let go."""
@@ -46,29 +46,29 @@ class Leftovers:
     @property
     def is_waiting(self) -> bool:
         """Whether they may go on for now."""
-        return self.due != _FOREVER
+        return self.due != _NEVER
 
     def wait(self, now: float, *, asked: bool) -> None:
         """Let them go on: the leader has ended, by itself or because it was `asked` to."""
         self._since = now
-        self.due = now + (min(self._spec.drain, LAST_WORDS) if asked else self._spec.drain)
+        self.due = now + (min(self._spec.drain, LAST_WORDS_SECONDS) if asked else self._spec.drain)
 
     def settle(self, now: float) -> None:
         """Note that none of them holds the command's output open any more."""
         if not self._settles:
             self._settles = True
-            self.due = min(self.due, now + SETTLE)
+            self.due = min(self.due, now + SETTLE_SECONDS)
 
     def are_gone(self, now: float, *, asked: bool) -> bool:
         """Name those that live, and let them go where that is wanted; True where all are exiting already."""
         living = [child.pid for child in self._tree.members() if not _is_exiting(child.pid)]
-        if not living and now < self._since + EXITING:
-            self.due = now + LOOKS_AGAIN
+        if not living and now < self._since + LONGEST_EXIT_SECONDS:
+            self.due = now + EXITING_LOOK_SECONDS
             return True
-        self.due = _FOREVER
+        self.due = _NEVER
         if not asked:
             self.count = len(living)
-            self.named = [(pid, _name(pid)) for pid in living[:MOST_NAMED]]
+            self.named = [(pid, _name(pid)) for pid in living[:MOST_NAMED_PROCESSES]]
             self.kept = self._spec.leftovers == KEEP and bool(living)
             if self.kept:
                 self._tree.let_go()

@@ -7,9 +7,9 @@ import socket
 import struct
 from collections.abc import Callable, Iterator
 
-from orcha._supervisor.protocol import STANDARD, Codec, Decoder, Frame, Head, encode
+from orcha._supervisor.protocol import STANDARD_CODEC, Codec, Decoder, Frame, Head, encode
 
-_RECEIVED = 1 << 16
+_RECEIVE_BYTES = 1 << 16
 _CREDENTIALS = struct.Struct("iII")
 
 
@@ -20,10 +20,10 @@ def peer_may(connection: socket.socket) -> bool:
     return uid in {0, os.getuid()}
 
 
-class Link:
+class ShimLink:
     """A connected socket with what waits to be sent."""
 
-    def __init__(self, connection: socket.socket, codec: Codec = STANDARD) -> None:
+    def __init__(self, connection: socket.socket, codec: Codec = STANDARD_CODEC) -> None:
         """Take a connected socket, and what makes its messages' heads."""
         connection.setblocking(False)
         self.descriptor = connection.fileno()
@@ -74,7 +74,7 @@ class Link:
     def receive(self) -> Iterator[Frame]:
         """Give the messages that have arrived; `is_open` is False after the last. Raises ProtocolError."""
         try:
-            data = self._socket.recv(_RECEIVED)
+            data = self._socket.recv(_RECEIVE_BYTES)
         except BlockingIOError:
             return
         except OSError:

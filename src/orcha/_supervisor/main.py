@@ -17,7 +17,7 @@ import traceback
 
 _IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>
-_ROOM = 8
+_LISTEN_BACKLOG = 8
 """Connections that may wait for a shim to take them."""
 
 
@@ -121,7 +121,7 @@ class Supervisor:
         try:
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             listener.bind(f"{name}.sock")  # the current folder is theirs: a path may be too long for an address
-            listener.listen(_ROOM)
+            listener.listen(_LISTEN_BACKLOG)
             box = os.open(f"{name}.box", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         finally:
             os.umask(before)
@@ -150,7 +150,7 @@ class Supervisor:
     def _serve(self, name: str, listener: socket.socket, box: int) -> None:
         from orcha._processes.identity import identify
         from orcha._processes.tag import tag_of, tag_self
-        from orcha._supervisor.box import Box, write
+        from orcha._supervisor.black_box import BlackBox, write
         from orcha._supervisor.shim import Shim
 
         tag_self(tag_of(self._nonce, self._ordinal))
@@ -159,7 +159,9 @@ class Supervisor:
         os.chdir("/")
         own = identify(os.getpid())
         ticks = "" if own is None else str(own.start_time)
-        first = Box(nonce=self._nonce, ordinal=self._ordinal, boot_id=self._boot_id, pid=os.getpid(), start_ticks=ticks)
+        first = BlackBox(
+            nonce=self._nonce, ordinal=self._ordinal, boot_id=self._boot_id, pid=os.getpid(), start_ticks=ticks
+        )
         write(box, first)
         gc.freeze()
         Shim(name, listener, box, first, self._folder).run()

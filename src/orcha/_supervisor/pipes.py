@@ -6,15 +6,15 @@ import contextlib
 import os
 from select import POLLIN, POLLOUT
 
-from orcha._supervisor.output import END, MORE
+from orcha._supervisor.attempt_output import END, MORE
 from orcha._supervisor.spawn import Descriptors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from orcha._supervisor.contract import Spec
-    from orcha._supervisor.output import Output
+    from orcha._supervisor.attempt_output import AttemptOutput
+    from orcha._supervisor.contract import CommandSpec
 
     class Watch(Protocol):
         """Where descriptors are watched."""
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
             """Watch it no longer."""
 
 
-BIG_PIPE = 1 << 20
+BIG_PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of <linux/fcntl.h>
 _END_OF_FILE = b"\x04"  # what a terminal takes for it
-_LAST_ROUNDS = 64
+_MOST_LAST_READS = 64
 
 
 class Pipes:
     """Reads two pipes or a terminal, and writes standard input as far as the command takes it."""
 
-    def __init__(self, output: Output, watch: Watch) -> None:
+    def __init__(self, output: AttemptOutput, watch: Watch) -> None:
         """Open nothing yet."""
         self._output = output
         self._watch = watch
@@ -61,7 +61,7 @@ class Pipes:
         """Whether more output may come."""
         return bool(self._streams)
 
-    def open(self, spec: Spec) -> Descriptors:
+    def open(self, spec: CommandSpec) -> Descriptors:
         """Open them and give the command's ends, for `close_theirs` once it has them."""
         if spec.tty is not None:
             return self._open_terminal(*spec.tty)
@@ -117,7 +117,7 @@ class Pipes:
         if self._terminal >= 0:
             self._streams[self._terminal] = 1
         for descriptor, stream in list(self._streams.items()):
-            for _ in range(_LAST_ROUNDS):
+            for _ in range(_MOST_LAST_READS):
                 if self._output.take(stream, descriptor) != MORE:
                     break
 
@@ -223,7 +223,7 @@ class Pipes:
         for descriptor in self._streams:
             if descriptor != self._terminal:
                 with contextlib.suppress(OSError):  # this user's share of pipe buffers is used up
-                    fcntl.fcntl(descriptor, _SET_PIPE_SIZE, BIG_PIPE)
+                    fcntl.fcntl(descriptor, _SET_PIPE_SIZE, BIG_PIPE_BYTES)
 
     def _end(self, descriptor: int) -> None:
         del self._streams[descriptor]

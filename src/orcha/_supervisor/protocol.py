@@ -14,31 +14,31 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from orcha._supervisor.contract import Spec
+    from orcha._supervisor.contract import CommandSpec
 
 VERSIONS = (1, 1)
 """The oldest and the newest version of the protocol that this build speaks."""
-LARGEST_FRAME = 16 << 20
-_LONGEST_ESCAPE = 12
+LARGEST_FRAME_BYTES = 16 << 20
+_LONGEST_ESCAPE_BYTES = 12
 """Bytes that stand in JSON for one character."""
-_FIELDS = 64 << 10
+_FIELDS_BYTES = 64 << 10
 """More bytes than the rest of a specification has."""
 
 Head: TypeAlias = dict[str, Any]
 
-_MOST = 1 << 62
+_LARGEST_NUMBER = 1 << 62
 _NUMBERS = {
     "umask": 0o777,
     "stop_signal": 64,
-    "grace": _MOST,
-    "timeout": _MOST,
-    "idle_timeout": _MOST,
-    "cpu_timeout": _MOST,
-    "memory": _MOST,
-    "pids": _MOST,
-    "cpu_share": _MOST,
-    "output_limit": _MOST,
-    "drain": _MOST,
+    "grace": _LARGEST_NUMBER,
+    "timeout": _LARGEST_NUMBER,
+    "idle_timeout": _LARGEST_NUMBER,
+    "cpu_timeout": _LARGEST_NUMBER,
+    "memory": _LARGEST_NUMBER,
+    "pids": _LARGEST_NUMBER,
+    "cpu_share": _LARGEST_NUMBER,
+    "output_limit": _LARGEST_NUMBER,
+    "drain": _LARGEST_NUMBER,
 }
 """What of a specification is a number, and the largest."""
 _NEVER_NONE = frozenset({"stop_signal", "grace", "output_limit", "output_policy", "outlives", "drain", "leftovers"})
@@ -66,11 +66,11 @@ class Codec(NamedTuple):
     decode: Callable[[bytes], Any]
 
 
-STANDARD = Codec(lambda head: _encode(head).encode("ascii"), lambda text: _decode(text.decode("utf-8")))
+STANDARD_CODEC = Codec(lambda head: _encode(head).encode("ascii"), lambda text: _decode(text.decode("utf-8")))
 """The standard library's, which is all that a shim has."""
 
 
-def encode(head: Head, raw: bytes = b"", codec: Codec = STANDARD) -> bytes:
+def encode(head: Head, raw: bytes = b"", codec: Codec = STANDARD_CODEC) -> bytes:
     """Make the bytes of one message."""
     text = codec.encode(head)
     return b"".join((_LENGTHS.pack(len(text) + len(raw), len(text)), text, raw))
@@ -79,7 +79,7 @@ def encode(head: Head, raw: bytes = b"", codec: Codec = STANDARD) -> bytes:
 class Decoder:
     """Makes messages of what arrives, however it is cut."""
 
-    def __init__(self, codec: Codec = STANDARD) -> None:
+    def __init__(self, codec: Codec = STANDARD_CODEC) -> None:
         """Start between two messages."""
         self._buffer = bytearray()
         self._decode = codec.decode
@@ -90,7 +90,7 @@ class Decoder:
         buffer += data
         while len(buffer) >= 8:
             length, head = _LENGTHS.unpack_from(buffer)
-            if length > LARGEST_FRAME or head > length:
+            if length > LARGEST_FRAME_BYTES or head > length:
                 raise ProtocolError(f"a frame of {length} bytes with a head of {head}")
             if len(buffer) < 8 + length:
                 return
@@ -141,7 +141,7 @@ def readable(word: str | bytes) -> str:
     return "'" + "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text) + "'"
 
 
-def pack_spec(spec: Spec) -> Head:
+def pack_spec(spec: CommandSpec) -> Head:
     """Make a specification's object; what is no UTF-8 in its words travels as lone surrogates."""
     found = spec._asdict()
     found["channel"] = spec.channel.hex()
@@ -152,25 +152,25 @@ def pack_spec(spec: Spec) -> Head:
     return found
 
 
-def fits(spec: Spec) -> bool:
+def fits(spec: CommandSpec) -> bool:
     """Tell whether a specification goes into a frame; what does not is more than Linux executes (execve(2)), too."""
     size = sum(map(len, spec.argv)) + sum(map(len, spec.env)) + sum(map(len, spec.env.values()))
-    if size * _LONGEST_ESCAPE + _FIELDS < LARGEST_FRAME:
+    if size * _LONGEST_ESCAPE_BYTES + _FIELDS_BYTES < LARGEST_FRAME_BYTES:
         return True
-    return len(STANDARD.encode(pack_spec(spec))) + _FIELDS < LARGEST_FRAME
+    return len(STANDARD_CODEC.encode(pack_spec(spec))) + _FIELDS_BYTES < LARGEST_FRAME_BYTES
 
 
-def unpack_spec(found: Head) -> Spec:
+def unpack_spec(found: Head) -> CommandSpec:
     """Give the specification of such an object; what a newer service added is left out. Raises ValueError."""
-    from orcha._supervisor.contract import Spec
+    from orcha._supervisor.contract import CommandSpec
 
     for name, most in _NUMBERS.items():
         value = found.get(name)
         if value is not None and not (isinstance(value, int | float) and 0 <= value <= most):
             raise ValueError(f"{name} is {value!r}")
-    known = {name: found[name] for name in Spec._fields if name in found}
+    known = {name: found[name] for name in CommandSpec._fields if name in found}
     known["channel"] = bytes.fromhex(known["channel"])
     known["argv"] = tuple(known["argv"])
     known["tty"] = tuple(known["tty"]) if known.get("tty") else None
     known = {name: value for name, value in known.items() if value is not None or name not in _NEVER_NONE}
-    return Spec(**known)
+    return CommandSpec(**known)

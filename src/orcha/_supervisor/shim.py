@@ -13,14 +13,14 @@ import signal
 import socket
 import time
 
-from orcha._supervisor import box as boxes
-from orcha._supervisor import failing
-from orcha._supervisor.attempt import Attempt
-from orcha._supervisor.contract import Spec
-from orcha._supervisor.groups import Group, NotAvailableError, Places
-from orcha._supervisor.link import Link, peer_may
+from orcha._supervisor import black_box as boxes
+from orcha._supervisor import shim_failures
+from orcha._supervisor.cgroups import AttemptCgroup, CgroupPlaces, NotAvailableError
+from orcha._supervisor.contract import CommandSpec
+from orcha._supervisor.link import ShimLink, peer_may
+from orcha._supervisor.process_tree import ProcessTree
 from orcha._supervisor.protocol import ProtocolError, common_version, unpack_spec
-from orcha._supervisor.tree import Tree
+from orcha._supervisor.shim_attempt import ShimAttempt
 from orcha.utils.private import unlink
 
 TYPE_CHECKING = False
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
     from orcha._supervisor.protocol import Frame, Head
 
-UNWANTED = 30.0
+IDLE_SECONDS = 30.0
 """Seconds that a shim without an attempt waits for a service."""
-LOOKS_AGAIN = 60.0
+SOCKET_LOOK_SECONDS = 60.0
 """Seconds after which a shim that keeps an end for a service that is away looks whether one can still come for it."""
-HELD = 0.001
+HOLD_SECONDS = 0.001
 """Seconds that the word of a start waits for the first of the command's output, or its end, to go with it."""
-LONGEST_WAIT = 86_400.0
+LONGEST_WAIT_SECONDS = 86_400.0
 """Seconds for which it sleeps at most: poll(2) counts milliseconds in 31 bits, which is less than 25 days."""
-_FOREVER = float("inf")
+_NEVER = float("inf")
 _TERM = int(signal.SIGTERM)
 _LIVE = frozenset({boxes.TAKEN, boxes.STARTED, boxes.ENDED})
 _PHASES = {
@@ -54,7 +54,7 @@ _PHASES = {
 class Shim:
     """The state of one shim."""
 
-    def __init__(self, name: str, listener: socket.socket, box: int, first: boxes.Box, folder: str) -> None:
+    def __init__(self, name: str, listener: socket.socket, box: int, first: boxes.BlackBox, folder: str) -> None:
         """Take its socket, its black box and what that says; `folder` is the endpoint's."""
         self.name = name
         self._folder = folder
@@ -63,10 +63,10 @@ class Shim:
         self._word = first
         self._poll = select.poll()
         self._handlers: dict[int, Callable[[int], None]] = {}
-        self._link: Link | None = None
-        self._strangers: dict[int, Link] = {}
-        self._attempt: Attempt | None = None
-        self._tree = Tree(first.nonce << 32 | first.ordinal)
+        self._link: ShimLink | None = None
+        self._strangers: dict[int, ShimLink] = {}
+        self._attempt: ShimAttempt | None = None
+        self._tree = ProcessTree(first.nonce << 32 | first.ordinal)
         self._place = self._socket_file()
         self._abandoned = False
         """Whether its attempt was ended since nobody can come back for it."""
@@ -94,9 +94,9 @@ class Shim:
         try:
             self._watch()
         except BaseException as error:
-            failing.note(self._folder, self.name, error)
+            shim_failures.note(self._folder, self.name, error)
             if self._link is not None:
-                self._link.send({"t": "failed", "why": failing.described(error)})
+                self._link.send({"t": "failed", "why": shim_failures.described(error)})
             raise
         self._leave()
 
@@ -121,7 +121,7 @@ class Shim:
             if self._link is not None and self._flowing:
                 self._tell(attempt, self._link)
 
-    def _tell(self, attempt: Attempt, link: Link) -> None:
+    def _tell(self, attempt: ShimAttempt, link: ShimLink) -> None:
         seq, number = attempt.key
         while (message := attempt.output.give()) is not None:
             link.send({**message[0], "s": seq, "a": number}, message[1])
@@ -135,16 +135,16 @@ class Shim:
             link.send({"t": "gone", "s": seq, "a": number})
 
     def _timeout(self) -> int | None:
-        due = self._idle_since + UNWANTED if self._attempt is None and self._link is None else _FOREVER
+        due = self._idle_since + IDLE_SECONDS if self._attempt is None and self._link is None else _NEVER
         if self._attempt is not None:
             due = self._attempt.due()
             if self._attempt.is_over and self._link is None:
-                due = min(due, time.monotonic() + LOOKS_AGAIN)
+                due = min(due, time.monotonic() + SOCKET_LOOK_SECONDS)
         if self._link is not None and self._link.holds:
-            due = min(due, time.monotonic() + HELD)
-        if due == _FOREVER:
+            due = min(due, time.monotonic() + HOLD_SECONDS)
+        if due == _NEVER:
             return None
-        return max(0, int(min(due - time.monotonic(), LONGEST_WAIT) * 1000) + 1)
+        return max(0, int(min(due - time.monotonic(), LONGEST_WAIT_SECONDS) * 1000) + 1)
 
     def _is_needed(self) -> bool:
         attempt = self._attempt
@@ -154,7 +154,7 @@ class Shim:
             return False
         if attempt is not None:
             return self._link is not None or not (self._abandoned or self._is_out_of_reach())
-        return self._link is not None or time.monotonic() < self._idle_since + UNWANTED
+        return self._link is not None or time.monotonic() < self._idle_since + IDLE_SECONDS
 
     def _leave(self) -> NoReturn:
         """End; the box stays, unless a service said that nothing in it matters."""
@@ -167,7 +167,7 @@ class Shim:
     def _signalled(self, _: int) -> None:
         with contextlib.suppress(BlockingIOError):
             if _TERM in os.read(self._wake, 512):
-                self._idle_since = -_FOREVER  # nobody will come for it
+                self._idle_since = -_NEVER  # nobody will come for it
         if self._attempt is not None:
             self._attempt.reap()
 
@@ -189,11 +189,11 @@ class Shim:
         if not peer_may(connection):
             connection.close()
             return
-        link = Link(connection)
+        link = ShimLink(connection)
         self._strangers[link.descriptor] = link
         self._handle(link.descriptor, lambda events: self._serve(link, events))
 
-    def _serve(self, link: Link, events: int) -> None:
+    def _serve(self, link: ShimLink, events: int) -> None:
         if events & select.POLLOUT:
             link.flush()
         try:
@@ -207,19 +207,19 @@ class Shim:
         if not link.is_open:
             self._drop(link)
 
-    def _drop(self, link: Link) -> None:
+    def _drop(self, link: ShimLink) -> None:
         self._unhandle(link.descriptor)
         self._strangers.pop(link.descriptor, None)
         link.close()
         if link is self._link:
             self._link = None
-            self._idle_since = -_FOREVER  # a service that comes back wants others
+            self._idle_since = -_NEVER  # a service that comes back wants others
             if self._attempt is not None:
                 self._attempt.output.connected = False
                 self._attempt.output.spill()
                 self._go_on_alone(self._attempt)
 
-    def _go_on_alone(self, attempt: Attempt) -> None:
+    def _go_on_alone(self, attempt: ShimAttempt) -> None:
         """Let the attempt go on without a service, unless none can come back for it: it would run on for ever.
 
         Where its socket is gone a service that returns cannot know of it, and may start another attempt soon: it gets
@@ -244,7 +244,7 @@ class Shim:
             return None
         return found.st_dev, found.st_ino
 
-    def _take(self, link: Link, frame: Frame) -> None:
+    def _take(self, link: ShimLink, frame: Frame) -> None:
         kind, head = frame.head["t"], frame.head
         if link is not self._link:
             if kind != "hello":
@@ -259,7 +259,7 @@ class Shim:
         elif self._attempt is not None and self._attempt.key == (head["s"], head["a"]):
             self._about(self._attempt, kind, frame)
 
-    def _welcome(self, link: Link, head: Head) -> None:
+    def _welcome(self, link: ShimLink, head: Head) -> None:
         version, epoch = common_version(head["versions"]), int(head["epoch"])
         if epoch < self._word.epoch:
             raise ProtocolError(f"epoch {epoch} is over: this shim has seen {self._word.epoch}")
@@ -286,9 +286,9 @@ class Shim:
         try:
             spec = unpack_spec(found)
         except (ValueError, TypeError) as error:
-            spec, refusal = Spec(found["seq"], found["attempt"], b"", (), "/", {}), f"it makes no sense: {error}"
+            spec, refusal = CommandSpec(found["seq"], found["attempt"], b"", (), "/", {}), f"it makes no sense: {error}"
         stem = f"{self._folder}/output/{spec.channel.hex()}.{spec.seq}.{spec.attempt}"
-        attempt = self._attempt = Attempt(spec, stem, self._tree, self._poll, self._note_attempt)
+        attempt = self._attempt = ShimAttempt(spec, stem, self._tree, self._poll, self._note_attempt)
         self._flowing, self._reported = True, False
         if refusal is not None:
             attempt.refuse(125, f"cannot start a command: {refusal}")
@@ -296,7 +296,7 @@ class Shim:
         group = None
         if spec.memory is not None or spec.pids is not None or spec.cpu_share is not None:
             try:
-                group = Group(Places(), self.name, spec)
+                group = AttemptCgroup(CgroupPlaces(), self.name, spec)
             except NotAvailableError as error:
                 attempt.refuse(125, str(error))
                 return
@@ -305,7 +305,7 @@ class Shim:
             started = {"t": "started", "s": spec.seq, "a": spec.attempt, "pid": attempt.leader, "at": attempt.started}
             self._link.hold(started)
 
-    def _about(self, attempt: Attempt, kind: str, frame: Frame) -> None:
+    def _about(self, attempt: ShimAttempt, kind: str, frame: Frame) -> None:
         head = frame.head
         match kind:
             case "took" | "read" | "resume":
@@ -325,7 +325,7 @@ class Shim:
             case "resize":
                 attempt.pipes.resize(head["rows"], head["columns"])
 
-    def _about_output(self, attempt: Attempt, kind: str, head: Head) -> None:
+    def _about_output(self, attempt: ShimAttempt, kind: str, head: Head) -> None:
         match kind:
             case "took":
                 attempt.output.acknowledge(head["n"])
@@ -335,7 +335,7 @@ class Shim:
                 attempt.output.rewind(head["n"])
                 attempt.output.connected = self._flowing = attempt.pipes.untold = True
 
-    def _forget(self, attempt: Attempt) -> None:
+    def _forget(self, attempt: ShimAttempt) -> None:
         if not attempt.is_over:
             return
         if attempt.ending.survivors:  # it watches them, and tells when they are gone
@@ -347,7 +347,7 @@ class Shim:
 
     # --- the black box ----------------------------------------------------------------------------------------------
 
-    def _note_attempt(self, attempt: Attempt) -> None:
+    def _note_attempt(self, attempt: ShimAttempt) -> None:
         output, spec = attempt.output, attempt.spec
         self._write(
             self._word._replace(
@@ -366,7 +366,7 @@ class Shim:
             )
         )
 
-    def _write(self, word: boxes.Box) -> None:
+    def _write(self, word: boxes.BlackBox) -> None:
         self._word = word
         boxes.write(self._box, word)
 
@@ -380,7 +380,7 @@ class Shim:
         if self._handlers.pop(descriptor, None) is not None:
             self._poll.unregister(descriptor)
 
-    def _watch_link(self, link: Link, *, writing: bool) -> None:
+    def _watch_link(self, link: ShimLink, *, writing: bool) -> None:
         self._poll.register(link.descriptor, select.POLLIN | (select.POLLOUT if writing else 0))
 
 

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from orcha._supervisor.contract import Spec
+    from orcha._supervisor.contract import CommandSpec
 
 _DEFAULTED = sorted(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 _DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
@@ -59,7 +59,7 @@ class _Program(NamedTuple):
     has_terminal: bool
 
 
-def spawn(spec: Spec, descriptors: Descriptors, groups: Sequence[str] = ()) -> int:
+def spawn(spec: CommandSpec, descriptors: Descriptors, groups: Sequence[str] = ()) -> int:
     """Start it and give its pid; raises NotExecutedError.
 
     `groups` are the `cgroup.procs` files it enters before its first instruction. The folder and the mask of this

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from orcha._processes.system import read_small
-from orcha._supervisor.contract import Usage
+from orcha._supervisor.contract import ResourceUsage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_BLOCK = 512  # getrusage(2): what ru_inblock and ru_oublock count
+_BLOCK_BYTES = 512  # getrusage(2): what ru_inblock and ru_oublock count
 _KIBIBYTE = 1024
 
 
-class Account:
+class UsageAccount:
     """Adds up what was reaped."""
 
     __slots__ = ("peak", "read", "system", "user", "written")
@@ -32,12 +32,12 @@ class Account:
         self.user += used.ru_utime
         self.system += used.ru_stime
         self.peak = max(self.peak, used.ru_maxrss * _KIBIBYTE)
-        self.read += used.ru_inblock * _BLOCK
-        self.written += used.ru_oublock * _BLOCK
+        self.read += used.ru_inblock * _BLOCK_BYTES
+        self.written += used.ru_oublock * _BLOCK_BYTES
 
-    def total(self, wall: float, peak: int = 0) -> Usage:
+    def total(self, wall: float, peak: int = 0) -> ResourceUsage:
         """Give the sums; `peak` is what a cgroup knows better."""
-        return Usage(self.user, self.system, peak or self.peak, self.read, self.written, wall)
+        return ResourceUsage(self.user, self.system, peak or self.peak, self.read, self.written, wall)
 
 
 def processor_seconds(pids: Iterable[int]) -> float:

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from orcha._client.attempt_channel import LEAST, MOST, AttemptChannel
-from orcha._processes import attempts
+from orcha._processes import attempt_tracking
 from orcha._service.hooks.hook_thread import FORKED_AND_RETURNED
 from orcha._service.reports.explanations import describe
 from orcha.exceptions import StaleCall
@@ -165,7 +165,7 @@ class ActionPool:
 
     def _perform(self, run: Run) -> str | None:
         run.thread = threading.get_native_id()
-        with attempts.working_for(run.ordinal) as work:
+        with attempt_tracking.working_for(run.ordinal) as work:
             error = self._call(run.petition, run)
         try:
             queue = getattr(run.petition, "queue", None)

@@ -16,11 +16,11 @@ from orcha._core.machine import TIMED_OUT_CODE
 from orcha._core.record import Cancellation, Phase, Record
 from orcha._core.retrying import is_decided
 from orcha._core.state import Outcome, State
-from orcha._processes import attempts
-from orcha._processes.ending import Ending as Processes
-from orcha._processes.ladder import AT_ONCE, POLITE, Rung
-from orcha._processes.population import population_for
+from orcha._processes import attempt_tracking
+from orcha._processes.attempt_processes import processes_for
+from orcha._processes.ladder import KILL_RUNGS, POLITE_RUNGS, Rung
 from orcha._processes.tag import tag_of
+from orcha._processes.terminator import AttemptTerminator as Processes
 from orcha._service.hooks.hook_thread import FORKED_AND_RETURNED
 from orcha._service.reports.explanations import describe
 from orcha.interfaces.petition import Petition
@@ -37,7 +37,7 @@ ABANDON_AFTER = 10.0
 """Seconds after its processes are gone in which a cancelled action's thread may still return."""
 OVERRIDE_DEADLINE = 5.0
 """Seconds a petition's own terminate() may take before the signals go out all the same."""
-AFTER_OVERRIDE = (Rung(0, 2.0), *POLITE)
+AFTER_OVERRIDE = (Rung(0, 2.0), *POLITE_RUNGS)
 """What follows on a petition's own terminate(): a signal that does nothing (kill(2)), so that its own may work."""
 
 
@@ -51,8 +51,8 @@ class Ending:
         self._ordinals = count(1)
         self._secret = os.urandom(32)
         self._pid = os.getpid()
-        self.population = population_for(self._nonce)
-        self._processes = Processes(self.population, attempts.claim_children, self._over_with, engine.end_with)
+        self.population = processes_for(self._nonce)
+        self._processes = Processes(self.population, attempt_tracking.claim_children, self._over_with, engine.end_with)
         self._ending: dict[int, Run] = {}
 
     def forget_secret(self) -> None:
@@ -94,13 +94,13 @@ class Ending:
 
     def adopt(self, run: Run, pid: int) -> None:
         """Take a process the action named; it is killed at once where the attempt is over."""
-        attempts.adopt(run.ordinal, pid)
+        attempt_tracking.adopt(run.ordinal, pid)
         self._engine.post(self._adopted, run)
 
     def _adopted(self, run: Run) -> None:
         record = self._engine.machine.records.get(run.seq)
         if record is None or record.attempt != run.attempt:
-            self._processes.begin(run.ordinal, AT_ONCE)
+            self._processes.begin(run.ordinal, KILL_RUNGS)
         elif record.state is not State.STARTING and record.processes_gone:
             record.processes_gone = False
             self.sweep(record)
@@ -109,7 +109,7 @@ class Ending:
         """Send INT, TERM, KILL to what lives of the attempt, and tell the machine when nothing does."""
         run: Run = record.run
         if run.is_told or type(run.petition).terminate is Petition.terminate:
-            self._begin(run, POLITE)
+            self._begin(run, POLITE_RUNGS)
             return
         run.is_told = True
         try:
@@ -117,7 +117,7 @@ class Ending:
         except NoThreadError as error:
             text = "petition %s: its processes are ended without its terminate(): %s"
             self._engine.report(logging.ERROR, text, record.key, error)
-            self._begin(run, POLITE)
+            self._begin(run, POLITE_RUNGS)
 
     def _terminate(self, run: Run) -> None:
         """Let the petition's own terminate() go first; it has a deadline, and its signals some time to work."""
@@ -128,8 +128,8 @@ class Ending:
                 gone_on.set()
                 self._begin(run, rungs)
 
-        rungs: Sequence[Rung] = POLITE
-        self._engine.post(self._engine.timers.at, time.monotonic() + OVERRIDE_DEADLINE, lambda: go_on(POLITE))
+        rungs: Sequence[Rung] = POLITE_RUNGS
+        self._engine.post(self._engine.timers.at, time.monotonic() + OVERRIDE_DEADLINE, lambda: go_on(POLITE_RUNGS))
         try:
             run.petition.terminate(run.pids[-1] if run.pids else None)
             rungs = AFTER_OVERRIDE
@@ -143,7 +143,7 @@ class Ending:
     def sweep(self, record: Record) -> None:
         """Kill what the attempt left behind, and tell the machine when nothing lives."""
         run: Run = record.run
-        self._begin(run, AT_ONCE)
+        self._begin(run, KILL_RUNGS)
 
     def _begin(self, run: Run, rungs: Sequence[Rung]) -> None:
         self._ending[run.ordinal] = run

@@ -13,14 +13,14 @@ from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, FAILED_CODE, INTERRUP
 from orcha._core.state import Outcome
 from orcha._protocol import losses
 from orcha._service.reports.explanations import cleaned
-from orcha._supervisor.contract import ROTATE, TRUNCATE, Spec, UnkeptPiece
+from orcha._supervisor.contract import ROTATE, TRUNCATE, CommandSpec, UnkeptPiece
 from orcha._supervisor.protocol import readable, to_text
 from orcha.utils import redact
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._store.contract import CommandRow
-    from orcha._supervisor.contract import Chunk, Ended
+    from orcha._supervisor.contract import CommandEnded, OutputChunk
     from orcha.interfaces.command import CommandPetition
 
 TAIL = 64 * 1024
@@ -84,7 +84,7 @@ class Attempt:
         self.looked = False
         """Whether its pattern has been looked for, or is."""
 
-    def note_output(self, chunks: list[Chunk]) -> None:
+    def note_output(self, chunks: list[OutputChunk]) -> None:
         """Remember the last of what it wrote, where a retry depends on that; what is in files only is left out."""
         if self.pattern:
             for chunk in chunks:
@@ -105,7 +105,7 @@ def _environment() -> dict[str, str]:
     return {to_text(name): to_text(value) for name, value in os.environb.items()}
 
 
-def spec_of(record: Record, *, outlives: bool = True) -> Spec:
+def spec_of(record: Record, *, outlives: bool = True) -> CommandSpec:
     """Give what is to be executed for a petition's current attempt, and whether it `outlives` the service."""
     petition: CommandPetition = record.petition  # type: ignore[assignment]
     environment: dict[str, str | bytes] = {}
@@ -114,7 +114,7 @@ def spec_of(record: Record, *, outlives: bool = True) -> Spec:
     else:
         environment |= {to_text(name): value for name, value in petition.env.items()}
     environment |= {"ORCHA_ID": record.key.replace("\0", ""), "ORCHA_ATTEMPT": str(record.attempt)}
-    return Spec(
+    return CommandSpec(
         record.seq,
         record.attempt,
         record.channel,
@@ -141,7 +141,7 @@ def spec_of(record: Record, *, outlives: bool = True) -> Spec:
     )
 
 
-def end_of(record: Record, ended: Ended) -> tuple[Outcome, int, str | None]:
+def end_of(record: Record, ended: CommandEnded) -> tuple[Outcome, int, str | None]:
     """Give outcome, final value and reason of a command's end, whatever was decided about its petition."""
     code = ended.code if ended.code is not None else SIGNALLED + (ended.signal or 0)
     if ended.why is None:
@@ -189,7 +189,7 @@ def dropped(record: Record, count: int) -> str:
     return losses.NOT_KEPT.format(count, why if limit is None else f"its limit is {limit} bytes, or the disk is full")
 
 
-def described(ended: Ended) -> dict[str, Any]:
+def described(ended: CommandEnded) -> dict[str, Any]:
     """Give what is kept of an attempt's end, for people and programs."""
     return {
         "code": ended.code,
@@ -203,7 +203,7 @@ def described(ended: Ended) -> dict[str, Any]:
     } | ({"kept" if ended.kept else "left_behind": [list(one) for one in ended.leftovers]} if ended.left else {})
 
 
-def left_behind(ended: Ended) -> str:
+def left_behind(ended: CommandEnded) -> str:
     """Tell people what became of the processes that a command left.
 
     >>> from orcha._supervisor.contract import Ended, Usage

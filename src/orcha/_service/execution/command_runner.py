@@ -29,20 +29,20 @@ from orcha._service.execution.output_patterns import Matching
 from orcha._service.lifecycle.stored_records import record_of
 from orcha._service.reports.explanations import explain, outlived
 from orcha._supervisor.contract import (
-    APART,
+    FOREIGN,
     LOST,
-    Ended,
-    Gone,
-    Lost,
-    NotStarted,
-    Output,
+    CommandEnded,
+    CommandLost,
+    CommandNotStarted,
+    CommandOutput,
+    CommandStarted,
+    FileSpan,
+    InputTaken,
     Silent,
-    Span,
-    Started,
+    SurvivorsGone,
     UnkeptPiece,
-    Wrote,
 )
-from orcha._supervisor.leftover import left_behind
+from orcha._supervisor.leftover_text import left_behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from orcha._service.engine import Engine
     from orcha._service.execution.command_attempt import Attempt
     from orcha._store.contract import CommandRow, Row
-    from orcha._supervisor.contract import Chunk, Commands, Event, Found
+    from orcha._supervisor.contract import CommandExecutor, Event, FoundAttempt, OutputChunk
 
 CANCELLED, SHUTDOWN, HURRIED = "cancelled", "shutdown", "cancelled at once"
 """Why a command is ended from here."""
@@ -67,35 +67,37 @@ class CommandRunner:
     def __init__(self, engine: Engine) -> None:
         """Belong to an engine; nothing is started before the first command."""
         self._engine = engine
-        self._make: Callable[[Callable[[list[Event]], None]], Commands] | None = None
+        self._make: Callable[[Callable[[list[Event]], None]], CommandExecutor] | None = None
         self._lock = threading.Lock()
-        self._commands: Commands | None = None
+        self._commands: CommandExecutor | None = None
         self._attempts: dict[int, Attempt] = {}
         self._matching = Matching(engine.end_with)
-        self._outlived: dict[tuple[int, int], Lost] = {}
+        self._outlived: dict[tuple[int, int], CommandLost] = {}
         """Losses whose consequence waits until nothing of the attempt lives."""
         self._kept: dict[int, tuple[int, int, bytes]] = {}
         """Attempts with the last chunk that the transaction in the making keeps, and its channel, by sequence."""
         self._raw: RawFiles | None = None
         self._looked = False
         """Whether this batch has what shims had said when it began."""
-        self._adopted: dict[int, tuple[CommandRow, Found]] = {}
+        self._adopted: dict[int, tuple[CommandRow, FoundAttempt]] = {}
         self.keep = engine.settings.keep_commands
         """Whether commands go on when the service stops."""
         self.rebooted = False
         """Whether the system was started again since the last start of the service."""
         self._handlers: dict[type[Any], Callable[[Any], None]] = {
-            Started: self._started,
-            Output: self._output,
-            Wrote: self._wrote,
-            Ended: self._ended,
-            NotStarted: self._not_started,
-            Lost: self._lost,
-            Gone: self._gone,
+            CommandStarted: self._started,
+            CommandOutput: self._output,
+            InputTaken: self._wrote,
+            CommandEnded: self._ended,
+            CommandNotStarted: self._not_started,
+            CommandLost: self._lost,
+            SurvivorsGone: self._gone,
             Silent: self._silent,
         }
 
-    def connect(self, make: Callable[[Callable[[list[Event]], None]], Commands], raw: RawFiles | None = None) -> None:
+    def connect(
+        self, make: Callable[[Callable[[list[Event]], None]], CommandExecutor], raw: RawFiles | None = None
+    ) -> None:
         """Reach commands by what `make` gives, once one is needed; it is told where their events go.
 
         `raw` is their output beyond what is passed on in memory.
@@ -109,7 +111,7 @@ class CommandRunner:
                 lambda channel, piece: raw.read(channel, piece.seq, piece.attempt, piece.stream, *piece[3:])
             )
 
-    def reach(self) -> Commands:
+    def reach(self) -> CommandExecutor:
         """Give the way to the commands; from any thread."""
         with self._lock:
             if self._commands is None:
@@ -146,7 +148,8 @@ class CommandRunner:
             self.reach().start(attempts.spec_of(record, outlives=self._engine.settings.durable))
         except Exception as error:  # noqa: BLE001 - whatever it is: the petition ends with it, and nobody waits for ever
             self._engine.post(
-                self._not_started, NotStarted(record.seq, record.attempt, CANNOT, f"its start failed: {explain(error)}")
+                self._not_started,
+                CommandNotStarted(record.seq, record.attempt, CANNOT, f"its start failed: {explain(error)}"),
             )
 
     def attempt_of(self, record: Record) -> Attempt:
@@ -159,14 +162,16 @@ class CommandRunner:
 
     # --- what the supervisor's side tells -----------------------------------------------------------------------
 
-    def _live(self, event: Started | Output | Ended | NotStarted | Lost) -> Record | None:
+    def _live(
+        self, event: CommandStarted | CommandOutput | CommandEnded | CommandNotStarted | CommandLost
+    ) -> Record | None:
         """Give the petition that an event is about; where it is over, nothing of that attempt is wanted any more."""
         record = self._engine.machine.command(event.seq, event.attempt)
         if record is None:  # what ended it may not be kept yet
             self._engine.after_batch(lambda: self.reach().discard(event.seq, event.attempt))
         return record
 
-    def _started(self, event: Started) -> None:
+    def _started(self, event: CommandStarted) -> None:
         record = self._live(event)
         if record is None:
             return
@@ -180,7 +185,7 @@ class CommandRunner:
             self._engine.standard_input.began(record)
         self.stand_still(record)
 
-    def _output(self, event: Output) -> None:
+    def _output(self, event: CommandOutput) -> None:
         record = self._live(event)
         if record is None:
             return
@@ -202,19 +207,19 @@ class CommandRunner:
             if not self._engine.channels.unkept.delays(channel, seq, attempt, chunk):
                 self.reach().took(seq, attempt, chunk)
 
-    def _append(self, record: Record, chunks: list[Chunk]) -> None:
+    def _append(self, record: Record, chunks: list[OutputChunk]) -> None:
         channels = self._engine.channels
         channel = channels.get(record.channel)
         if channel is None:
             return
         channel.bounded = False
         pieces = spans.Pieces(record.seq, record.attempt)
-        unkept: list[Chunk] = []
+        unkept: list[OutputChunk] = []
         for chunk in chunks:
             if isinstance(chunk.data, UnkeptPiece):
                 unkept.append(chunk)
                 continue
-            if isinstance(chunk.data, Span):
+            if isinstance(chunk.data, FileSpan):
                 self._raw_of(record)
                 pieces.add(chunk.stream, chunk.data.offset, chunk.data.length)
                 continue
@@ -243,7 +248,7 @@ class CommandRunner:
         if self._raw is not None:
             self._raw.delete(channel)
 
-    def _wrote(self, event: Wrote) -> None:
+    def _wrote(self, event: InputTaken) -> None:
         self._engine.standard_input.wrote(event)
 
     def _pass_on_left(self, record: Record, attempt: Attempt) -> bool:
@@ -260,7 +265,7 @@ class CommandRunner:
         attempt.step = attempt.step._replace(last_chunk=chunks[-1].number)
         return gap
 
-    def _look_for_gaps(self, event: Lost) -> None:
+    def _look_for_gaps(self, event: CommandLost) -> None:
         """Note whether some of the output of an attempt, whose end a dead shim saw, is missing, and tell people so."""
         record = self._engine.machine.command(event.seq, event.attempt)
         if record is None or event.ended is None:
@@ -272,7 +277,7 @@ class CommandRunner:
             self._say(record, losses.GAP)
         attempt.is_cut = gap or cut
 
-    def _ended(self, event: Ended) -> None:
+    def _ended(self, event: CommandEnded) -> None:
         record = self._live(event)
         if record is None:
             return
@@ -287,7 +292,7 @@ class CommandRunner:
             told = partial(self._engine.post, self._searched, event)
             self._matching.ask(pattern, self._last_output(record), told)
 
-    def _searched(self, event: Ended, found: bool | None) -> None:
+    def _searched(self, event: CommandEnded, found: bool | None) -> None:
         """Decide what follows on an end, now that it is known whether the pattern was found."""
         record = self._live(event)
         if record is None:
@@ -298,7 +303,7 @@ class CommandRunner:
             )
         self._decide(record, event, found=bool(found))
 
-    def _decide(self, record: Record, event: Ended, *, found: bool) -> None:
+    def _decide(self, record: Record, event: CommandEnded, *, found: bool) -> None:
         outcome, code, reason = attempts.end_of(record, event)
         if outcome is Outcome.SUCCEEDED and self.attempt_of(record).is_cut:
             outcome, code, reason = attempts.CUT
@@ -344,7 +349,7 @@ class CommandRunner:
         attempt = self._attempts.get(seq)
         return attempt is not None and attempt.is_silent
 
-    def _not_started(self, event: NotStarted) -> None:
+    def _not_started(self, event: CommandNotStarted) -> None:
         record = self._live(event)
         if record is None:
             return
@@ -375,7 +380,7 @@ class CommandRunner:
         chance = random.random()  # noqa: S311 - it spreads load, and guards nothing
         return retry_due(record.retry, seen, retries=attempt.retries, now=self._engine.machine.now, chance=chance)
 
-    def _gone(self, event: Gone) -> None:
+    def _gone(self, event: SurvivorsGone) -> None:
         """Let go of what an attempt held that something outlived."""
         lost = self._outlived.pop((event.seq, event.attempt), None)
         if not self._engine.machine.command_gone(event.seq, event.attempt) and lost is not None:
@@ -383,7 +388,7 @@ class CommandRunner:
         self._engine.after_batch(lambda: self.reach().forget(event.seq, event.attempt))
         self._engine.visits.wake()
 
-    def _is_outlived(self, event: Lost) -> bool:
+    def _is_outlived(self, event: CommandLost) -> bool:
         """Tell whether something of a lost attempt lives that nothing can kill; then its end waits for that of this."""
         if not event.survivors:
             return False
@@ -397,7 +402,7 @@ class CommandRunner:
             self._outlived[event.seq, event.attempt] = event
         return True
 
-    def _lost(self, event: Lost) -> None:
+    def _lost(self, event: CommandLost) -> None:
         self._look_for_gaps(event)
         if self._is_outlived(event):
             return
@@ -444,7 +449,7 @@ class CommandRunner:
 
     # --- from an earlier start of the service -------------------------------------------------------------------
 
-    def find(self) -> list[Found]:
+    def find(self) -> list[FoundAttempt]:
         """Give the attempts that outlived an earlier start of the service; what dead shims left is swept then."""
         folder = Path(self._engine.settings.endpoint.folder) / "shims"
         return self.reach().adopt() if self._make is not None and folder.is_dir() else []
@@ -460,7 +465,7 @@ class CommandRunner:
         if self._commands is not None:
             self._commands.recovered()
 
-    def adopted(self, record: Record, row: CommandRow, there: Found) -> None:
+    def adopted(self, record: Record, row: CommandRow, there: FoundAttempt) -> None:
         """Go on with a command that an earlier start of the service left, as soon as its petition is made again."""
         self._adopted[record.seq] = row, there
         self._attempts[record.seq] = attempts.Attempt(record, row)
@@ -486,12 +491,16 @@ class CommandRunner:
         row, there = self._adopted.pop(record.seq)
         self._attempts[record.seq] = attempts.Attempt(record, row)
         if there.phase == LOST:
-            self._lost(Lost(record.seq, record.attempt, there.executed, there.ended, there.failure, there.survivors))
+            self._lost(
+                CommandLost(record.seq, record.attempt, there.executed, there.ended, there.failure, there.survivors)
+            )
             return
         if there.pid and record.state is State.STARTING:  # it was told, and not kept
-            self._started(Started(record.seq, record.attempt, there.pid, there.start_time, there.boot_id, there.shim))
+            self._started(
+                CommandStarted(record.seq, record.attempt, there.pid, there.start_time, there.boot_id, there.shim)
+            )
         self._engine.journal.found(record)
-        if there.phase == APART:
+        if there.phase == FOREIGN:
             self._say(record, APART_LINE)
         else:
             self.reach().resume(record.seq, record.attempt, after_chunk=row.last_chunk)

@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._processes import matcher
-from orcha._processes.attempts import apart
+from orcha._processes.attempt_tracking import apart
 from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from orcha._output.kept_input import KeptInput, find
 from orcha._protocol.messages import Reply, Verdict
 from orcha._service import faults
 from orcha._service.verbs.stdin import answer, stdin
-from orcha._supervisor.contract import Wrote
+from orcha._supervisor.contract import InputTaken
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
@@ -54,7 +54,7 @@ class Pipe:
         """Whether nothing comes any more."""
         self.closed = False
         """Whether its end was handed over."""
-        self.got = Wrote(0, attempt, 0, 0, ended=False)
+        self.got = InputTaken(0, attempt, 0, 0, ended=False)
         self.waiting: list[Brought] = []
         self.early: list[tuple[Peer, Stdin]] = []
         """What was brought before anything was known."""
@@ -213,7 +213,7 @@ class StandardInput:
             self._engine.commands.close_stdin(record, pipe.sent)
             faults.reach("stdin.after-close")
 
-    def wrote(self, word: Wrote) -> None:
+    def wrote(self, word: InputTaken) -> None:
         """Note how much has arrived at a command's shim, and how much the command has taken."""
         pipe = self._pipes.get(word.seq)
         if pipe is None or pipe.attempt != word.attempt:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._output.log import MemoryLog, OutputLog
 from orcha._output.raw import RawFiles
-from orcha._processes import attempts
+from orcha._processes import attempt_tracking
 from orcha._processes.helpers import end_multiprocessing_children, ensure_helpers, helper_pids
-from orcha._processes.hidden import hidden
+from orcha._processes.hidden_processes import hidden
 from orcha._processes.identity import boot_id
 from orcha._processes.lock import EndpointLock
 from orcha._processes.sweep import sweep
 from orcha._processes.tag import all_of, attempts_of, new_nonce, tag_of, tag_self
-from orcha._processes.watching import Watcher
+from orcha._processes.watcher_process import Watcher
 from orcha._protocol.endpoint import Endpoint, free_port, unusable
 from orcha._server.server import Server, ServerSettings
 from orcha._service import faults
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from orcha._protocol.messages import Item, Result
     from orcha._server.server import Peer
     from orcha._store.contract import Incarnation, Store
-    from orcha._supervisor.contract import Commands, Event
+    from orcha._supervisor.contract import CommandExecutor, Event
     from orcha.interfaces.petition import Petition
 
 PRELOADED = (
@@ -283,8 +283,8 @@ class _Parts:
             self.engine.receive,
             self.engine.peer_closed,
         )
-        attempts.install(
-            attempts.ServiceState(
+        attempt_tracking.install(
+            attempt_tracking.ServiceState(
                 self.engine.ending.population,
                 descriptors=self._descriptors,
                 forget=(
@@ -312,12 +312,12 @@ class _Parts:
         faults.reach("begin.after-forget")
         return incarnation
 
-    def _commands(self, on_events: Callable[[list[Event]], None]) -> Commands:
+    def _commands(self, on_events: Callable[[list[Event]], None]) -> CommandExecutor:
         """Reach commands; nobody but who offers or runs them pays for it."""
-        from orcha._supervisor.client import Commands
+        from orcha._supervisor.shim_executor import ShimExecutor
 
         folder, epoch = Path(self.engine.settings.endpoint.folder), self.engine.incarnation.epoch
-        return Commands(
+        return ShimExecutor(
             folder, epoch=epoch, on_events=on_events, report=self.engine.report, on_death=self.engine.end_with
         )
 
@@ -364,7 +364,7 @@ class _Parts:
         self.engine.ending.stop()
         self.engine.actions.stop()
         self.engine.commands.close()
-        attempts.uninstall()
+        attempt_tracking.uninstall()
         end_multiprocessing_children()
         sweep(attempts_of(self._nonce), spare=helper_pids(), since=os.getpid())
         self._watcher.stop()

@@ -16,13 +16,13 @@ from orcha._service.lifecycle.stored_records import record_of
 from orcha._service.verbs.cancel import TOMBSTONE_SECONDS
 from orcha._store.contract import CommandRow
 from orcha._supervisor import contract
-from orcha._supervisor.burying import sweep_unboxed
+from orcha._supervisor.dead_shims import sweep_unboxed
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._service.engine import Engine
     from orcha._store.contract import Row
-    from orcha._supervisor.contract import Found
+    from orcha._supervisor.contract import FoundAttempt
 
 LIVE = (State.STARTING, State.RUNNING, State.CANCELLING)
 """States in which an attempt may live."""
@@ -99,7 +99,7 @@ class _Recovery:
         if self._engine.machine.recovered(record, **flags, losses=losses, due=due, failure=failure):
             self._owed[row.seq] = record
 
-    def _lost(self, row: Row, command: CommandRow, there: Found | None) -> int:
+    def _lost(self, row: Row, command: CommandRow, there: FoundAttempt | None) -> int:
         """Tell how many attempts in a row were lost before they were executed; 0 if this one may have run.
 
         That the service died before one was started says nothing of its command: it counts as the first only.

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.state import Outcome, State
-from orcha._processes.hidden import hidden
+from orcha._processes.hidden_processes import hidden
 from orcha._protocol.messages import Reply, Stats, Verdict
 from orcha._service.reports.state_names import state_of
 from orcha._service.reports.statistics import percentiles

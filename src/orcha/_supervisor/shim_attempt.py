@@ -7,39 +7,41 @@ import signal
 import time
 
 from orcha._processes.identity import since_boot
-from orcha._supervisor import box as boxes
-from orcha._supervisor.ending import Ending
+from orcha._supervisor import black_box as boxes
+from orcha._supervisor.attempt_limits import AttemptLimits
+from orcha._supervisor.attempt_output import AttemptOutput
+from orcha._supervisor.escalation import SignalEscalation
 from orcha._supervisor.leftovers import Leftovers
-from orcha._supervisor.limits import Limits
-from orcha._supervisor.output import Output
 from orcha._supervisor.pipes import Pipes
 from orcha._supervisor.spawn import NotExecutedError, spawn
-from orcha._supervisor.usage import Account
+from orcha._supervisor.usage import UsageAccount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orcha._supervisor.contract import Spec
-    from orcha._supervisor.groups import Group
+    from orcha._supervisor.cgroups import AttemptCgroup
+    from orcha._supervisor.contract import CommandSpec
     from orcha._supervisor.pipes import Watch
+    from orcha._supervisor.process_tree import ProcessTree
     from orcha._supervisor.protocol import Head
-    from orcha._supervisor.tree import Tree
 
-SURVIVORS_EVERY = 1.0
+SURVIVOR_LOOK_SECONDS = 1.0
 """Seconds between two looks at what cannot be killed."""
-LOOKS_AGAIN = 0.1
+UNANNOUNCED_LOOK_SECONDS = 0.1
 """Seconds between two looks for what no signal announces."""
-FOREVER = float("inf")
+NEVER = float("inf")
 
 
-class Attempt:
+class ShimAttempt:
     """The state of one attempt; the shim calls it when something happened or is due.
 
     Times are of the monotonic clock, but those that are reported.
     """
 
-    def __init__(self, spec: Spec, stem: str, tree: Tree, watch: Watch, write: Callable[[Attempt], None]) -> None:
+    def __init__(
+        self, spec: CommandSpec, stem: str, tree: ProcessTree, watch: Watch, write: Callable[[ShimAttempt], None]
+    ) -> None:
         """Start nothing yet; `write` puts the state into the black box."""
         self.spec = spec
         self.tree = tree
@@ -50,20 +52,20 @@ class Attempt:
         self.status = 0
         self.reason = ""
         """Why it was not started."""
-        self.output = Output(stem, spec.output_limit, spec.output_policy, is_terminal=spec.tty is not None)
+        self.output = AttemptOutput(stem, spec.output_limit, spec.output_policy, is_terminal=spec.tty is not None)
         self.pipes = Pipes(self.output, watch)
-        self.account = Account()
-        self.ending = Ending(spec, tree)
+        self.account = UsageAccount()
+        self.ending = SignalEscalation(spec, tree)
         self.leftovers = Leftovers(spec, tree)
         self.alone = False
         """Whether no process is left to wait for."""
-        self._limits = Limits(spec)
-        self._group: Group | None = None
+        self._limits = AttemptLimits(spec)
+        self._group: AttemptCgroup | None = None
         self._write = write
         self._began = 0.0
         self.gone_untold = False
         """Whether what could not be killed has ended since that was reported."""
-        self._next_look = FOREVER
+        self._next_look = NEVER
         self._unannounced = False
         """Whether something lives whose end no signal announces: it is no child of the shim."""
         self._peak = 0
@@ -78,7 +80,7 @@ class Attempt:
         """Whether nothing more happens; its end may not be reported yet."""
         return self.phase in {boxes.DONE, boxes.NOT_STARTED}
 
-    def start(self, group: Group | None) -> None:
+    def start(self, group: AttemptCgroup | None) -> None:
         """Start the command; from the box's first word on it may have run."""
         self._group = group
         self._write(self)
@@ -169,11 +171,11 @@ class Attempt:
         if self.phase == boxes.STARTED:
             return min(self.ending.due, self._limits.due, self.output.unkept.due)
         if self.phase == boxes.ENDED:
-            looks = time.monotonic() + LOOKS_AGAIN if self._unannounced else FOREVER
+            looks = time.monotonic() + UNANNOUNCED_LOOK_SECONDS if self._unannounced else NEVER
             return min(self.leftovers.due, self.ending.due, looks, self.output.unkept.due)
         if self.phase == boxes.DONE:
             return self._next_look
-        return FOREVER
+        return NEVER
 
     def step(self) -> None:
         """Do what is due."""
@@ -193,9 +195,9 @@ class Attempt:
         self.reap()
         self.tree.signal(signal.SIGKILL)
         if self.tree.members():
-            self._next_look = time.monotonic() + SURVIVORS_EVERY
+            self._next_look = time.monotonic() + SURVIVOR_LOOK_SECONDS
         else:
-            self.ending.survivors, self.gone_untold, self._next_look = [], True, FOREVER
+            self.ending.survivors, self.gone_untold, self._next_look = [], True, NEVER
 
     def report(self) -> Head:
         """Give the message of its end."""
@@ -255,7 +257,7 @@ class Attempt:
         self.ending.rest()
         self.phase = boxes.DONE
         if self.ending.survivors:
-            self._next_look = time.monotonic() + SURVIVORS_EVERY
+            self._next_look = time.monotonic() + SURVIVOR_LOOK_SECONDS
         self._write(self)
 
     def _see_to_the_others(self, now: float) -> None:

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 
-from orcha._processes.attempts import apart
+from orcha._processes.attempt_tracking import apart
 from orcha._processes.identity import identify
 from orcha._processes.tag import new_nonce, tag_of, tag_process
 from orcha.utils.threads import NoThreadError, guarded, ignore_death, start

@@ -9,10 +9,20 @@ import time
 import msgspec
 
 from orcha._processes.identity import boot_id
-from orcha._supervisor.contract import Chunk, Ended, NotStarted, Output, Span, Started, UnkeptPiece, Usage, Wrote
-from orcha._supervisor.link import Link
-from orcha._supervisor.output import parse_entries
-from orcha._supervisor.protocol import STANDARD, VERSIONS, Codec
+from orcha._supervisor.attempt_output import parse_entries
+from orcha._supervisor.contract import (
+    CommandEnded,
+    CommandNotStarted,
+    CommandOutput,
+    CommandStarted,
+    FileSpan,
+    InputTaken,
+    OutputChunk,
+    ResourceUsage,
+    UnkeptPiece,
+)
+from orcha._supervisor.link import ShimLink
+from orcha._supervisor.protocol import STANDARD_CODEC, VERSIONS, Codec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,24 +40,24 @@ def _encoded(head: Head) -> bytes:
     try:
         return _encode(head)
     except UnicodeEncodeError:  # surrogates, which stand for the bytes of an argument that is no UTF-8
-        return STANDARD.encode(head)
+        return STANDARD_CODEC.encode(head)
 
 
 def _decoded(text: bytes) -> Any:
     try:
         return _decode(text)
     except msgspec.DecodeError:  # surrogates again, or nothing that anybody can read
-        return STANDARD.decode(text)
+        return STANDARD_CODEC.decode(text)
 
 
-FAST = Codec(_encoded, _decoded)
+FAST_CODEC = Codec(_encoded, _decoded)
 """The service's own way to the same JSON, at a sixth of the price."""
 
 
-class Known:
+class ShimConnection:
     """One shim, connected."""
 
-    def __init__(self, name: str, link: Link, epoch: int) -> None:
+    def __init__(self, name: str, link: ShimLink, epoch: int) -> None:
         """Greet it."""
         self.name = name
         self.link = link
@@ -96,7 +106,7 @@ class Known:
         self.key, self.is_over, self.discarded = None, False, False
 
 
-def connect(shims: int, name: str) -> Link:
+def connect(shims: int, name: str) -> ShimLink:
     """Connect to a shim by its socket in an open folder; raises OSError."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -105,7 +115,7 @@ def connect(shims: int, name: str) -> Link:
     except BaseException:
         connection.close()
         raise
-    return Link(connection, FAST)
+    return ShimLink(connection, FAST_CODEC)
 
 
 def event_of(frame: Frame, shim: str) -> Event | None:
@@ -113,53 +123,53 @@ def event_of(frame: Frame, shim: str) -> Event | None:
     head = frame.head
     match head["t"]:
         case "output" | "spans" | "unkept" as kind:
-            return Output(head["s"], head["a"], _OUTPUT[kind](frame))
+            return CommandOutput(head["s"], head["a"], _OUTPUT[kind](frame))
         case "started":
-            return Started(head["s"], head["a"], head["pid"], head["at"], _BOOT_ID, shim)
+            return CommandStarted(head["s"], head["a"], head["pid"], head["at"], _BOOT_ID, shim)
         case "wrote":
-            return Wrote(head["s"], head["a"], head["n"], head["got"], head["end"])
+            return InputTaken(head["s"], head["a"], head["n"], head["got"], head["end"])
         case "not-started":
-            return NotStarted(head["s"], head["a"], head["code"], head["reason"])
+            return CommandNotStarted(head["s"], head["a"], head["code"], head["reason"])
         case "ended":
             return _ended(frame)
     return None
 
 
-def exited(seq: int, attempt: int, why: str) -> Ended:
+def exited(seq: int, attempt: int, why: str) -> CommandEnded:
     """Give the end of an attempt that no shim had got yet."""
-    return Ended(seq, attempt, None, None, why, [], Usage(), 0, 0, [])
+    return CommandEnded(seq, attempt, None, None, why, [], ResourceUsage(), 0, 0, [])
 
 
-def _spans(frame: Frame) -> list[Chunk]:
+def _spans(frame: Frame) -> list[OutputChunk]:
     entries = enumerate(parse_entries(frame.raw), frame.head["n"])
-    return [Chunk(number, stream, Span(offset, length)) for number, (stream, offset, length) in entries]
+    return [OutputChunk(number, stream, FileSpan(offset, length)) for number, (stream, offset, length) in entries]
 
 
-def _chunks(frame: Frame) -> list[Chunk]:
+def _chunks(frame: Frame) -> list[OutputChunk]:
     found, offset, number = [], 0, frame.head["n"]
     for stream, length in frame.head["c"]:
-        found.append(Chunk(number, stream, frame.raw[offset : offset + length]))
+        found.append(OutputChunk(number, stream, frame.raw[offset : offset + length]))
         number, offset = number + 1, offset + length
     return found
 
 
-def _unkept(frame: Frame) -> list[Chunk]:
+def _unkept(frame: Frame) -> list[OutputChunk]:
     found, begin = [], 0
     for number, stream, offset, length, is_there in frame.head["c"]:
         data = frame.raw[begin : begin + length] if is_there else None
         begin += length if is_there else 0
-        found.append(Chunk(number, stream, UnkeptPiece(offset, length, data)))
+        found.append(OutputChunk(number, stream, UnkeptPiece(offset, length, data)))
     return found
 
 
 _OUTPUT = {"output": _chunks, "spans": _spans, "unkept": _unkept}
 
 
-def _ended(frame: Frame) -> Ended:
+def _ended(frame: Frame) -> CommandEnded:
     head = frame.head
     signals = [(float(when), int(number), str(why)) for when, number, why in head["signals"]]
-    usage = Usage(*head["usage"])
-    return Ended(
+    usage = ResourceUsage(*head["usage"])
+    return CommandEnded(
         head["s"],
         head["a"],
         head["code"],

@@ -9,26 +9,26 @@ from orcha._supervisor.usage import processor_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from orcha._supervisor.contract import Spec
-    from orcha._supervisor.tree import Tree
-    from orcha._supervisor.usage import Account
+    from orcha._supervisor.contract import CommandSpec
+    from orcha._supervisor.process_tree import ProcessTree
+    from orcha._supervisor.usage import UsageAccount
 
-_FOREVER = float("inf")
-_SHORTEST = 0.02
+_NEVER = float("inf")
+_SHORTEST_LOOK_SECONDS = 0.02
 
 
-class Limits:
+class AttemptLimits:
     """When to look next, and what was exceeded; times are of the monotonic clock."""
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: CommandSpec) -> None:
         """Take the limits of a specification; nothing runs yet."""
         self._spec = spec
         self._any = spec.timeout is not None or spec.idle_timeout is not None or spec.cpu_timeout is not None
-        self._wall = self._cpu = _FOREVER
+        self._wall = self._cpu = _NEVER
         self._heard = 0.0
         self._paused: float | None = None
         """Since when it is stopped."""
-        self.due = _FOREVER
+        self.due = _NEVER
         """When to ask again."""
 
     def begin(self, now: float) -> None:
@@ -37,8 +37,8 @@ class Limits:
             return
         spec = self._spec
         self._heard = now
-        self._wall = _FOREVER if spec.timeout is None else now + spec.timeout
-        self._cpu = _FOREVER if spec.cpu_timeout is None else now + self._soonest(spec.cpu_timeout)
+        self._wall = _NEVER if spec.timeout is None else now + spec.timeout
+        self._cpu = _NEVER if spec.cpu_timeout is None else now + self._soonest(spec.cpu_timeout)
         self._schedule()
 
     def heard(self, now: float) -> None:
@@ -56,7 +56,7 @@ class Limits:
             self._paused = None
             self._schedule()
 
-    def exceeded(self, now: float, account: Account, tree: Tree) -> str | None:
+    def exceeded(self, now: float, account: UsageAccount, tree: ProcessTree) -> str | None:
         """Say which limit is exceeded, if any."""
         why = None
         if self._paused is None and now >= self._wall:
@@ -70,7 +70,7 @@ class Limits:
             else:
                 self._cpu = now + self._soonest(self._spec.cpu_timeout - used)
         if why is not None:
-            self._wall = self._cpu = self.due = _FOREVER
+            self._wall = self._cpu = self.due = _NEVER
             self._any = False
         else:
             self._schedule()
@@ -83,9 +83,9 @@ class Limits:
     @property
     def _silent(self) -> float:
         """When it has written nothing for too long."""
-        return _FOREVER if self._spec.idle_timeout is None else self._heard + self._spec.idle_timeout
+        return _NEVER if self._spec.idle_timeout is None else self._heard + self._spec.idle_timeout
 
     @staticmethod
     def _soonest(seconds: float) -> float:
         """Give how long it takes at least to use so much: all processors are busy with it."""
-        return max(_SHORTEST, seconds / (os.cpu_count() or 1))
+        return max(_SHORTEST_LOOK_SECONDS, seconds / (os.cpu_count() or 1))

@@ -12,19 +12,19 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from orcha._processes.attempt_processes import AttemptProcesses
 from orcha._processes.identity import Identity, open_pidfd, read_stat
-from orcha._processes.ladder import AT_ONCE, POLITE, Decision, Ladder, Rung
-from orcha._processes.population import Population
+from orcha._processes.ladder import KILL_RUNGS, POLITE_RUNGS, Decision, Ladder, Rung
 from orcha.utils.threads import guarded, ignore_death, start
 
 if TYPE_CHECKING:
     from orcha.utils.threads import OnDeath
 
-SLICE = 0.2
+SWEEP_SECONDS = 0.2
 """Seconds that one attempt's sweep may take while others wait."""
-RECHECK = 0.05
+RECHECK_SECONDS = 0.05
 """Seconds after which a killed process is looked at again, and one for which no pidfd could be opened."""
-LONGEST = 3600.0
+LONGEST_WAIT_SECONDS = 3600.0
 """Seconds that one wait may take; a grace may be infinite."""
 
 _log = logging.getLogger("orcha")
@@ -41,7 +41,7 @@ class _Climb:
         self.is_told_of_fault = False
 
 
-class Ending:
+class AttemptTerminator:
     """Ends attempts' processes: SIGINT, SIGTERM and SIGKILL, each with its grace; stopped ones are continued.
 
     `on_done(ordinal, survivors, signal)` is called on its thread when nothing of an attempt is left, or when SIGKILL
@@ -57,7 +57,7 @@ class Ending:
 
     def __init__(
         self,
-        population: Population,
+        population: AttemptProcesses,
         gather: Callable[[int], object],
         on_done: Callable[[int, tuple[int, ...], int | None], None],
         on_death: OnDeath = ignore_death,
@@ -78,7 +78,7 @@ class Ending:
         with self._lock:
             self._start()
 
-    def begin(self, ordinal: int, rungs: Sequence[Rung] = POLITE) -> None:
+    def begin(self, ordinal: int, rungs: Sequence[Rung] = POLITE_RUNGS) -> None:
         """End an attempt's processes; returns at once. Asked again, it goes on with the new rungs if they are fewer.
 
         Raises RuntimeError after :meth:`stop`.
@@ -134,7 +134,7 @@ class Ending:
     def _wait(self, poller: select.poll) -> None:
         """Sleep until something is asked, ends or is due."""
         due = min((climb.due for climb in self._climbs.values()), default=None)
-        timeout = None if due is None else min(max(0.0, due - time.monotonic()), LONGEST) * 1000 + 1
+        timeout = None if due is None else min(max(0.0, due - time.monotonic()), LONGEST_WAIT_SECONDS) * 1000 + 1
         for descriptor, _ in poller.poll(timeout):
             if descriptor == self._wake:
                 with contextlib.suppress(BlockingIOError):
@@ -154,7 +154,7 @@ class Ending:
             climb = self._climbs.get(ordinal)
             if climb is None:
                 self._climbs[ordinal] = _Climb(rungs)
-            elif len(rungs) <= len(AT_ONCE):
+            elif len(rungs) <= len(KILL_RUNGS):
                 climb.ladder.hurry(rungs)
                 climb.due = float("-inf")
 
@@ -163,7 +163,7 @@ class Ending:
         try:
             self._step(ordinal, climb, poller)
         except OSError as error:
-            climb.due = time.monotonic() + RECHECK
+            climb.due = time.monotonic() + RECHECK_SECONDS
             if not climb.is_told_of_fault:
                 climb.is_told_of_fault = True
                 _log.error("the processes of attempt %d cannot be looked at, and will be again: %s", ordinal, error)
@@ -176,14 +176,14 @@ class Ending:
         if living:
             decision = climb.ladder.decide(time.monotonic(), anybody=True)
             if decision.signal == signal.SIGKILL:
-                survivors = self._population.sweep(ordinal, SLICE).survivors
-                climb.due = time.monotonic() + RECHECK
+                survivors = self._population.sweep(ordinal, SWEEP_SECONDS).survivors
+                climb.due = time.monotonic() + RECHECK_SECONDS
                 decision = decision if survivors else Decision(None, 0.0, is_over=True)
             else:
                 survivors = tuple(identity.pid for identity in living)
                 self._tell(climb, living, decision, poller)
         else:  # one look may miss a process that forks all the time: only a sweep proves that there is none
-            survivors = self._population.sweep(ordinal, SLICE).survivors
+            survivors = self._population.sweep(ordinal, SWEEP_SECONDS).survivors
             climb.due = time.monotonic()
             decision = climb.ladder.decide(time.monotonic(), bool(survivors))
         if decision.is_over:
@@ -200,7 +200,7 @@ class Ending:
                 climb.told[identity] = decision.signal
                 self._send(identity, decision.signal)
             if identity not in watched and not self._watch(climb, identity, poller):
-                climb.due = min(climb.due, time.monotonic() + RECHECK)
+                climb.due = min(climb.due, time.monotonic() + RECHECK_SECONDS)
 
     def _send(self, identity: Identity, number: int) -> None:
         """Continue the process where it is stopped, and send the signal."""

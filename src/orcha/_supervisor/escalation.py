@@ -9,27 +9,27 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from orcha._supervisor.contract import Spec
-    from orcha._supervisor.tree import Tree
+    from orcha._supervisor.contract import CommandSpec
+    from orcha._supervisor.process_tree import ProcessTree
 
-GIVE_UP = 30.0
+GIVE_UP_SECONDS = 30.0
 """Seconds after the first SIGKILL when what lives is reported."""
-SWEEP = 0.05
+SWEEP_SECONDS = 0.05
 """Seconds that one sweep may take, so that the service is answered meanwhile."""
-LEFTOVERS = "leftovers"
+WHY_LEFTOVERS = "leftovers"
 """Why a signal is sent where nobody has asked for an end."""
-_FOREVER = float("inf")
+_NEVER = float("inf")
 
 
-class Ending:
+class SignalEscalation:
     """The ladder of one attempt; times are of the monotonic clock."""
 
-    def __init__(self, spec: Spec, tree: Tree) -> None:
+    def __init__(self, spec: CommandSpec, tree: ProcessTree) -> None:
         """Stand at its foot."""
         self.why: str | None = None
         self.signals: list[tuple[float, int, str]] = []
         self.survivors: list[int] = []
-        self.due = _FOREVER
+        self.due = _NEVER
         """When the next rung is due."""
         self._spec = spec
         self._tree = tree
@@ -74,7 +74,7 @@ class Ending:
         if number == signal.SIGKILL:
             self.kill(now, leader)
             return
-        self.signals.append((time.time(), number, self.why or LEFTOVERS))
+        self.signals.append((time.time(), number, self.why or WHY_LEFTOVERS))
         if number == self._spec.stop_signal and leader:
             _signal_group(leader, number)
         else:
@@ -92,14 +92,14 @@ class Ending:
         if not self._kills:
             self._ahead = self._ahead or _get_ahead()
             self._first_kill = now
-            self.signals.append((time.time(), int(signal.SIGKILL), self.why or LEFTOVERS))
+            self.signals.append((time.time(), int(signal.SIGKILL), self.why or WHY_LEFTOVERS))
         self._kills += 1
         if self._kills < 3:
             self._tree.signal(signal.SIGKILL)
         else:
-            self._tree.sweep(SWEEP)
+            self._tree.sweep(SWEEP_SECONDS)
             self._tree.signal(signal.SIGKILL)
-        if now - self._first_kill > GIVE_UP:
+        if now - self._first_kill > GIVE_UP_SECONDS:
             self.survivors = sorted(child.pid for child in self._tree.members())
         self._rungs = []
         self.due = now + min(0.002 * 2 ** min(self._kills, 6), 0.1)

@@ -15,16 +15,16 @@ import time
 from collections import deque
 from functools import partial
 
-from orcha._supervisor import adopting
-from orcha._supervisor.apart import Apart
-from orcha._supervisor.burying import Burials, Buried, forget
-from orcha._supervisor.contract import LOST, Ended, Gone, Lost, NotStarted, Silent
-from orcha._supervisor.handed import Handed, Notes
-from orcha._supervisor.known import Known, connect, event_of, exited
-from orcha._supervisor.launching import Supervisor
+from orcha._supervisor import adoption
+from orcha._supervisor.contract import LOST, CommandEnded, CommandLost, CommandNotStarted, Silent, SurvivorsGone
+from orcha._supervisor.dead_shims import DeadShim, DeadShimCleaner, forget
+from orcha._supervisor.foreign_shims import ForeignShims
+from orcha._supervisor.handover_log import HandoverLog, HandoverNotes
 from orcha._supervisor.protocol import ProtocolError, fits, pack_spec, readable
-from orcha._supervisor.roster import IDLE_SHIMS, SPARE, Roster
-from orcha._supervisor.rousing import Rousing
+from orcha._supervisor.shim_connection import ShimConnection, connect, event_of, exited
+from orcha._supervisor.shim_heartbeats import ShimHeartbeats
+from orcha._supervisor.shim_registry import IDLE_SHIMS, SPARE_SHIMS, ShimRegistry
+from orcha._supervisor.supervisor_process import SupervisorProcess
 from orcha.utils.private import make_folder
 from orcha.utils.threads import guarded, ignore_death, start
 
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from orcha._supervisor.contract import Event, Found, Spec
-    from orcha._supervisor.handed import Key
+    from orcha._supervisor.contract import CommandSpec, Event, FoundAttempt
+    from orcha._supervisor.handover_log import Key
     from orcha._supervisor.protocol import Frame
     from orcha.utils.threads import OnDeath
 
-GIVE_UP = 3
+MOST_FAILED_SUPERVISORS = 3
 """Supervisors in a row that end without having forked, before what waits for them is lost."""
 NO_ANSWER = "it did not answer"
 """Why a shim was killed."""
-END = 10.0
+LONGEST_END_SECONDS = 10.0
 """Seconds that commands have at most when all is closed and nothing is kept."""
 
 
-class Commands:
-    """See :class:`orcha._supervisor.contract.Commands`.
+class ShimExecutor:
+    """See :class:`orcha._supervisor.contract.CommandExecutor`.
 
     One thread reads what all shims say; what is sent to them is sent by the caller, or where there is no room, later by
     that thread. Example::
@@ -80,30 +80,30 @@ class Commands:
         os.close(make_folder(f"{folder}/output"))
         self._shims_folder = make_folder(f"{folder}/shims")
         self._lock = threading.RLock()
-        self._roster = Roster()
+        self._roster = ShimRegistry()
         self._epoll = self._roster.epoll
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._wake, select.EPOLLIN)
-        self._handed = Handed(folder / "shims", epoch)
+        self._handed = HandoverLog(folder / "shims", epoch)
         self._took: dict[str, Key] = {}
         self._dead: list[str] = []
-        self._waiting: deque[Spec] = deque()
+        self._waiting: deque[CommandSpec] = deque()
         self._buried: dict[tuple[int, int], str] = {}
         self._posted: deque[Event] = deque()
-        self._supervisor: Supervisor | None = None
+        self._supervisor: SupervisorProcess | None = None
         self._thread: threading.Thread | None = None
-        self._burials = Burials(folder, report, on_death)
-        self._rousing = Rousing(folder, report)
+        self._burials = DeadShimCleaner(folder, report, on_death)
+        self._rousing = ShimHeartbeats(folder, report)
         self._closing, self._failures = False, 0
         self._quiet = threading.Condition(self._lock)
-        self._apart = Apart(folder, self._buried, self._post, report, on_death)
+        self._apart = ForeignShims(folder, self._buried, self._post, report, on_death)
 
     # --- verbs ------------------------------------------------------------------------------------------------------
 
-    def adopt(self) -> list[Found]:
+    def adopt(self) -> list[FoundAttempt]:
         """See the contract. Shims that do not answer within 5 s are taken as their boxes describe them."""
         with self._lock:
-            adopted = adopting.adopt(self._folder, self._shims_folder, self._epoch, self._report)
+            adopted = adoption.adopt(self._folder, self._shims_folder, self._epoch, self._report)
             self._took, self._dead = adopted.took, adopted.dead
             for buried in adopted.outlived:
                 self._burials.outlast(buried, partial(self._gone_with, buried.took))
@@ -127,7 +127,7 @@ class Commands:
             for shim in self._dead:
                 forget(self._folder, shim)
             self._took, self._dead = {}, []
-            self._handed.earlier = Notes(None)
+            self._handed.earlier = HandoverNotes(None)
             if self._roster or self._apart.shims or self._burials.are_under_way:
                 self._run()
 
@@ -148,7 +148,7 @@ class Commands:
             self._apart.kill(seq, attempt, told=False)
             self._bury_box(seq, attempt)
 
-    def start(self, spec: Spec) -> None:
+    def start(self, spec: CommandSpec) -> None:
         """See the contract."""
         with self._lock:
             if self._closing:
@@ -156,7 +156,7 @@ class Commands:
             if not fits(spec):
                 why = f"cannot execute {readable(spec.argv[0])}: {os.strerror(errno.E2BIG)}"
                 self._run()
-                self._post(NotStarted(spec.seq, spec.attempt, 126, why))
+                self._post(CommandNotStarted(spec.seq, spec.attempt, 126, why))
                 return
             if self._roster.idle:
                 self._hand(self._roster.idle.pop(), spec)
@@ -274,7 +274,7 @@ class Commands:
                     return
             self._apart.kill(seq, attempt)
 
-    def _hand(self, shim: Known, spec: Spec) -> None:
+    def _hand(self, shim: ShimConnection, spec: CommandSpec) -> None:
         shim.key = (spec.seq, spec.attempt)
         self._roster.by_key[shim.key] = shim
         self._handed.note(shim.key, shim.name)
@@ -283,7 +283,7 @@ class Commands:
         self._run()
         shim.link.send({"t": "start", "spec": pack_spec(spec)})
 
-    def _free(self, shim: Known) -> None:
+    def _free(self, shim: ShimConnection) -> None:
         """Have the shim forget its attempt, and take the next."""
         self._roster.free(shim)
         if shim.is_spent:
@@ -315,15 +315,15 @@ class Commands:
         supervisor = self._supervisor
         if supervisor is None:
             try:
-                supervisor = self._supervisor = Supervisor(self._folder)
+                supervisor = self._supervisor = SupervisorProcess(self._folder)
             except OSError as error:
                 self._no_supervisor(f"no supervisor can be started: {error}")
                 return
             self._epoll.register(supervisor.link.descriptor, select.EPOLLIN)
         if (missing := len(self._waiting) + ahead - supervisor.asked) > 0:
-            supervisor.ask(missing + SPARE)
+            supervisor.ask(missing + SPARE_SHIMS)
 
-    def _hear_supervisor(self, supervisor: Supervisor) -> None:
+    def _hear_supervisor(self, supervisor: SupervisorProcess) -> None:
         for frame in supervisor.link.receive():
             shims = frame.head["shims"]
             supervisor.asked -= len(shims) + frame.head["left"]
@@ -338,14 +338,14 @@ class Commands:
             supervisor.close(wait=True)
             self._failures += 1
             if self._waiting and not self._closing:
-                if self._failures >= GIVE_UP:
+                if self._failures >= MOST_FAILED_SUPERVISORS:
                     self._no_supervisor("the supervisor of commands ends as soon as it is started")
                 else:
                     self._ask()
 
     def _meet(self, name: str) -> None:
         try:
-            shim = Known(name, connect(self._shims_folder, name), self._epoch)
+            shim = ShimConnection(name, connect(self._shims_folder, name), self._epoch)
         except OSError as error:
             self._report(logging.WARNING, f"shim {name} cannot be reached: {error}")
             self._ask()
@@ -362,7 +362,7 @@ class Commands:
         self._failures = 0
         while self._waiting:
             spec = self._waiting.popleft()
-            self._post(Lost(spec.seq, spec.attempt, executed=False))
+            self._post(CommandLost(spec.seq, spec.attempt, executed=False))
 
     # --- the reader thread ------------------------------------------------------------------------------------------
 
@@ -415,7 +415,7 @@ class Commands:
             events.extend(self._posted)
             self._posted.clear()
 
-    def _hear(self, shim: Known, what: int, events: list[Event]) -> None:
+    def _hear(self, shim: ShimConnection, what: int, events: list[Event]) -> None:
         if what & select.EPOLLOUT:
             shim.link.flush()
         try:
@@ -429,51 +429,51 @@ class Commands:
         if not shim.link.is_open and shim in self._roster:
             self._lose(shim)
 
-    def _lose(self, shim: Known) -> None:
+    def _lose(self, shim: ShimConnection) -> None:
         """Do without a shim whose connection has ended, and look for what it left."""
         self._roster.remove(shim)
         self._quiet.notify_all()
         if not shim.refused:
             self._burials.begin(shim.name, partial(self._buried_shim, shim), partial(self._gone_with, shim.key))
 
-    def _give_up(self, shim: Known) -> None:
+    def _give_up(self, shim: ShimConnection) -> None:
         """Kill a shim that does not answer, with its command, and do without it."""
         self._rousing.kill(shim.name)
         shim.failure = NO_ANSWER
         shim.link.is_open = False
         self._lose(shim)
 
-    def _take(self, shim: Known, frame: Frame, events: list[Event]) -> None:
+    def _take(self, shim: ShimConnection, frame: Frame, events: list[Event]) -> None:
         if frame.head["t"] == "refused":
             shim.refused = True
-            self._apart.add(adopting.apart(self._folder, shim.name, frame.head["why"], self._report))
+            self._apart.add(adoption.apart(self._folder, shim.name, frame.head["why"], self._report))
             return
         if frame.head["t"] == "failed":
             shim.failure = str(frame.head["why"])
             return
         gone = frame.head["t"] == "gone"
-        event = Gone(frame.head["s"], frame.head["a"]) if gone else event_of(frame, shim.name)
+        event = SurvivorsGone(frame.head["s"], frame.head["a"]) if gone else event_of(frame, shim.name)
         if event is None:
             shim.said(frame.head)
             return
         if (event.seq, event.attempt) != shim.key:
             return
-        if isinstance(event, Ended | NotStarted):
+        if isinstance(event, CommandEnded | CommandNotStarted):
             shim.is_over = True
-            shim.survivors = isinstance(event, Ended) and bool(event.survivors)
-            shim.is_spent = isinstance(event, Ended) and (event.kept or shim.survivors)
+            shim.survivors = isinstance(event, CommandEnded) and bool(event.survivors)
+            shim.is_spent = isinstance(event, CommandEnded) and (event.kept or shim.survivors)
             if shim.discarded and not shim.survivors:
                 self._free(shim)
                 self._roster.settle()
                 return
         if not shim.discarded:
             events.append(event)
-        if isinstance(event, Gone):
+        if isinstance(event, SurvivorsGone):
             shim.survivors, shim.is_spent = False, True
             self._free(shim)
             self._roster.settle()
 
-    def _buried_shim(self, shim: Known, buried: Buried) -> None:
+    def _buried_shim(self, shim: ShimConnection, buried: DeadShim) -> None:
         """Tell what became of the attempt of a shim that died, now that what it left is swept."""
         with self._lock:
             if shim.key is None or shim.discarded:
@@ -486,7 +486,7 @@ class Commands:
     def _gone_with(self, key: Key | None) -> None:
         """Tell that nothing is left of the attempt of a dead shim."""
         if key is not None:
-            self._post(Gone(*key))
+            self._post(SurvivorsGone(*key))
 
     def _end_all(self) -> None:
         """Kill every command and wait for the last; called with the lock held.
@@ -497,7 +497,7 @@ class Commands:
             self._tell(*key, {"t": "kill", "why": "shutdown"})
             self._rousing.hasten(shim)
             shim.link.send({"t": "leave"})
-        until = time.monotonic() + END
+        until = time.monotonic() + LONGEST_END_SECONDS
         while self._roster.by_key and (left := until - time.monotonic()) > 0:
             self._quiet.wait(left)
         for shim in list(self._roster.by_key.values()):
@@ -505,9 +505,9 @@ class Commands:
                 self._give_up(shim)
 
 
-def _loss(key: Key, buried: Buried, failure: str) -> Lost:
+def _loss(key: Key, buried: DeadShim, failure: str) -> CommandLost:
     """Tell of the attempt that a dead shim was handed last: it was not executed if the shim took another one last."""
     found = buried.found
     if found is not None and buried.took == key:
-        return Lost(*key, found.executed, found.ended, found.failure or failure, buried.survivors)
-    return Lost(*key, executed=buried.took in {None, key}, failure=failure, survivors=buried.survivors)
+        return CommandLost(*key, found.executed, found.ended, found.failure or failure, buried.survivors)
+    return CommandLost(*key, executed=buried.took in {None, key}, failure=failure, survivors=buried.survivors)

@@ -8,8 +8,8 @@ import socket
 import sys
 
 from orcha._processes.at_fork import SPAWNING
-from orcha._processes.attempts import apart
-from orcha._supervisor.link import Link
+from orcha._processes.attempt_tracking import apart
+from orcha._supervisor.link import ShimLink
 from orcha.utils.private import open_file
 
 TYPE_CHECKING = False
@@ -20,7 +20,7 @@ _PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
 _PASSED_ON = ("PATH", "LANG", "TMPDIR")
 
 
-class Supervisor:
+class SupervisorProcess:
     """A running supervisor; its end shows on the link."""
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +33,7 @@ class Supervisor:
                 except OSError:
                     own.close()
                     raise
-        self.link = Link(own)
+        self.link = ShimLink(own)
         self.asked = 0
         """Shims that were asked for and have not been forked yet."""
 

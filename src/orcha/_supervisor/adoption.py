@@ -9,11 +9,11 @@ import time
 from typing import NamedTuple
 
 from orcha._processes.identity import Identity, boot_id
-from orcha._supervisor import box as boxes
-from orcha._supervisor.burying import Buried, bury, end
-from orcha._supervisor.contract import APART, ENDED, RUNNING, WAITING, Found
-from orcha._supervisor.known import Known, connect
+from orcha._supervisor import black_box as boxes
+from orcha._supervisor.contract import ENDED, FOREIGN, RUNNING, WAITING, FoundAttempt
+from orcha._supervisor.dead_shims import DeadShim, clean_up, end
 from orcha._supervisor.protocol import ProtocolError
+from orcha._supervisor.shim_connection import ShimConnection, connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from orcha._supervisor.protocol import Head
 
-ANSWER = 5.0
+ANSWER_SECONDS = 5.0
 """Seconds that all shims together have to say what they do."""
 _PHASES = {
     boxes.TAKEN: WAITING,
@@ -36,15 +36,15 @@ _PHASES = {
 class Adopted(NamedTuple):
     """What an earlier start of the service left."""
 
-    found: list[Found]
-    living: list[Known]
+    found: list[FoundAttempt]
+    living: list[ShimConnection]
     """Shims to listen to; one that has no attempt is idle."""
     took: dict[str, tuple[int, int]]
     """The attempt that a shim took last, (0, 0) for none, of those that take nothing more of what an earlier start of
     the service handed to them: they are dead, or have answered."""
     dead: list[str]
     """Dead shims of whose attempt nobody has to hear; their boxes prove that until recovery is kept."""
-    outlived: list[Buried]
+    outlived: list[DeadShim]
     """Dead shims of which something lives on that cannot be killed."""
 
 
@@ -54,7 +54,7 @@ def adopt(folder: Path, shims: int, epoch: int, report: Callable[[int, str], Non
     names = {name.rpartition(".")[0] for name in os.listdir(shims) if name.endswith((".box", ".sock"))}
     for name in sorted(names):
         try:
-            adopted.living.append(Known(name, connect(shims, name), epoch))
+            adopted.living.append(ShimConnection(name, connect(shims, name), epoch))
         except BlockingIOError:
             adopted.found.extend(apart(folder, name, "it takes no connection", report))
         except (ConnectionRefusedError, FileNotFoundError):
@@ -65,7 +65,9 @@ def adopt(folder: Path, shims: int, epoch: int, report: Callable[[int, str], Non
     return adopted
 
 
-def _meet(adopted: Adopted, folder: Path, shim: Known, head: Head | None, report: Callable[[int, str], None]) -> None:
+def _meet(
+    adopted: Adopted, folder: Path, shim: ShimConnection, head: Head | None, report: Callable[[int, str], None]
+) -> None:
     """Take a shim as it says it is, as its box says where it says nothing."""
     word = boxes.read(str(folder / "shims" / f"{shim.name}.box"))
     if head is not None and head["t"] == "refused":
@@ -98,13 +100,13 @@ def _meet(adopted: Adopted, folder: Path, shim: Known, head: Head | None, report
         adopted.found.append(one)
 
 
-def _let_go(adopted: Adopted, shim: Known) -> None:
+def _let_go(adopted: Adopted, shim: ShimConnection) -> None:
     shim.link.close()
     adopted.living.remove(shim)
 
 
 def _bury(adopted: Adopted, folder: Path, shim: str, report: Callable[[int, str], None]) -> None:
-    buried = bury(folder, shim, report, logging.ERROR)
+    buried = clean_up(folder, shim, report, logging.ERROR)
     if buried.took is not None:
         adopted.took[shim] = buried.took
     if buried.survivors:
@@ -115,7 +117,7 @@ def _bury(adopted: Adopted, folder: Path, shim: str, report: Callable[[int, str]
         adopted.found.append(buried.found)
 
 
-def apart(folder: Path, shim: str, why: str, report: Callable[[int, str], None]) -> list[Found]:
+def apart(folder: Path, shim: str, why: str, report: Callable[[int, str], None]) -> list[FoundAttempt]:
     """Give the attempt of a shim with which nobody here can talk, if it has one."""
     one = _from_box(folder, shim)
     if one is None:
@@ -123,17 +125,17 @@ def apart(folder: Path, shim: str, why: str, report: Callable[[int, str], None])
         return []
     text = f"the command of petition {one.seq}, attempt {one.attempt}, is left alone: its shim {shim} cannot be used"
     report(logging.ERROR, f"{text}: {why}")
-    return [one._replace(phase=APART)]
+    return [one._replace(phase=FOREIGN)]
 
 
-def _states(shims: list[Known]) -> dict[str, Head]:
+def _states(shims: list[ShimConnection]) -> dict[str, Head]:
     """Wait for the answers of all; those that close the connection instead have ended."""
     answers: dict[str, Head] = {}
     waiting = {shim.link.descriptor: shim for shim in shims}
     poller = select.poll()
     for descriptor in waiting:
         poller.register(descriptor, select.POLLIN)
-    until = time.monotonic() + ANSWER
+    until = time.monotonic() + ANSWER_SECONDS
     while waiting and (left := until - time.monotonic()) > 0:
         for descriptor, _ in poller.poll(left * 1000):
             shim = waiting[descriptor]
@@ -149,11 +151,11 @@ def _states(shims: list[Known]) -> dict[str, Head]:
     return answers
 
 
-def _from_state(head: Head, shim: str) -> Found | None:
+def _from_state(head: Head, shim: str) -> FoundAttempt | None:
     if head["phase"] == "idle":
         return None
     channel = bytes.fromhex(head["channel"])
-    return Found(
+    return FoundAttempt(
         head["s"],
         head["a"],
         channel,
@@ -168,16 +170,16 @@ def _from_state(head: Head, shim: str) -> Found | None:
     )
 
 
-def _from_box(folder: Path, shim: str) -> Found | None:
+def _from_box(folder: Path, shim: str) -> FoundAttempt | None:
     """Describe an attempt whose shim cannot be asked."""
     return _found_in(boxes.read(str(folder / "shims" / f"{shim}.box")), shim)
 
 
-def _found_in(word: boxes.Box | None, shim: str) -> Found | None:
+def _found_in(word: boxes.BlackBox | None, shim: str) -> FoundAttempt | None:
     """Describe the attempt that a shim has as its box says."""
     if word is None or word.phase == boxes.IDLE:
         return None
-    return Found(
+    return FoundAttempt(
         word.seq,
         word.attempt,
         word.channel,

@@ -1,8 +1,8 @@
 """All processes of all attempts of this service, and the two ways to know them.
 
-:class:`Tagged` is exact and needs Linux; :class:`Known` stands in where tags or pidfds are refused: it knows the
-processes that were seen to start or were named, and what descends from them at the moment. Which one is in force is
-said by `exact`.
+:class:`TaggedProcesses` is exact and needs Linux. :class:`SeenProcesses` stands in where tags or pidfds are refused: it
+knows the processes that were seen to start or were named, and what descends from them at the moment. Which one is in
+force is said by `exact`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from orcha._processes.helpers import helper_pids
-from orcha._processes.hidden import hides_processes
+from orcha._processes.hidden_processes import hides_processes
 from orcha._processes.identity import UNSEEN, Identity, signal_exactly
 from orcha._processes.sweep import Swept, living, newest_pid, signal_tagged, sweep
 from orcha._processes.tag import all_of, exactly, start_under, supported, tag_children, tag_of, tag_self, tag_tree
@@ -23,7 +23,7 @@ from orcha._processes.tag import all_of, exactly, start_under, supported, tag_ch
 T = TypeVar("T")
 
 
-class Population(Protocol):
+class AttemptProcesses(Protocol):
     """What the rest of the package needs to know of the attempts' processes; callable from any thread."""
 
     exact: bool
@@ -69,12 +69,12 @@ class Population(Protocol):
         ...
 
 
-def population_for(nonce: int) -> Population:
+def processes_for(nonce: int) -> AttemptProcesses:
     """Give the exact population where this system can have one, else the one that knows what it was told."""
-    return Tagged(nonce) if supported() else Known()
+    return TaggedProcesses(nonce) if supported() else SeenProcesses()
 
 
-class Tagged:
+class TaggedProcesses:
     """Each process carries its attempt's tag."""
 
     exact = True
@@ -85,47 +85,47 @@ class Tagged:
         """By ordinal: the pid from which the attempt's processes begin, kept where /proc may hide them."""
 
     def expect(self, ordinal: int) -> None:
-        """See :class:`Population`."""
+        """See :class:`AttemptProcesses`."""
         if hides_processes():
             self._first_pids.setdefault(ordinal, newest_pid() or os.getpid())
 
     def claim(self, ordinal: int, pid: int) -> list[int]:
-        """See :class:`Population`."""
+        """See :class:`AttemptProcesses`."""
         return tag_tree(pid, tag_of(self.nonce, ordinal), _without_helpers(pid))
 
     def claim_self(self, ordinal: int) -> None:
-        """See :class:`Population`."""
+        """See :class:`AttemptProcesses`."""
         tag_self(tag_of(self.nonce, ordinal))
 
     def start(self, ordinal: int, start: Callable[[], T]) -> T:
-        """See :class:`Population`."""
+        """See :class:`AttemptProcesses`."""
         return start_under(tag_of(self.nonce, ordinal), start)
 
     def claim_children(self, ordinal: int, thread: int) -> list[int]:
-        """See :class:`Population`."""
+        """See :class:`AttemptProcesses`."""
         return tag_children(thread, tag_of(self.nonce, ordinal), helper_pids())
 
     def living(self, ordinal: int) -> list[Identity]:
-        """See :class:`Population`."""
+        """See :class:`AttemptProcesses`."""
         return living(exactly(tag_of(self.nonce, ordinal)), since=self._first_pids.get(ordinal, 0))
 
     def signal(self, identity: Identity, number: int) -> bool:
-        """See :class:`Population`."""
+        """See :class:`AttemptProcesses`."""
         if identity.start_time == UNSEEN:
             return signal_tagged(identity.pid, all_of(self.nonce), number)
         return signal_exactly(identity, number)
 
     def sweep(self, ordinal: int, deadline: float = 1.0) -> Swept:
-        """See :class:`Population`."""
+        """See :class:`AttemptProcesses`."""
         since = self._first_pids.get(ordinal, 0)
         return sweep(exactly(tag_of(self.nonce, ordinal)), deadline=deadline, since=since)
 
     def forget(self, ordinal: int) -> None:
-        """See :class:`Population`; the tags are in the kernel."""
+        """See :class:`AttemptProcesses`; the tags are in the kernel."""
         self._first_pids.pop(ordinal, None)
 
 
-class Known:
+class SeenProcesses:
     """Each process was seen to start or was named; psutil finds what descends from it."""
 
     exact = False
@@ -138,7 +138,7 @@ class Known:
         """Do nothing: what is not named is not known."""
 
     def claim(self, ordinal: int, pid: int) -> list[int]:
-        """See :class:`Population`."""
+        """See :class:`AttemptProcesses`."""
         import psutil
 
         if pid <= 1 or pid == os.getpid():
@@ -157,7 +157,7 @@ class Known:
         """Do nothing: the parent saw this process start."""
 
     def start(self, ordinal: int, start: Callable[[], T]) -> T:  # noqa: ARG002 - it is claimed once its pid is known
-        """See :class:`Population`."""
+        """See :class:`AttemptProcesses`."""
         return start()
 
     def claim_children(self, ordinal: int, thread: int) -> list[int]:  # noqa: ARG002 - no system tells by thread
@@ -165,11 +165,11 @@ class Known:
         return []
 
     def living(self, ordinal: int) -> list[Identity]:
-        """See :class:`Population`."""
+        """See :class:`AttemptProcesses`."""
         return [Identity(one.pid, int(one.create_time() * 1000)) for one in self._living(ordinal)]
 
     def signal(self, identity: Identity, number: int) -> bool:
-        """See :class:`Population`."""
+        """See :class:`AttemptProcesses`."""
         import psutil
 
         for known in list(self._known.values()):
@@ -185,7 +185,7 @@ class Known:
         return False
 
     def sweep(self, ordinal: int, deadline: float = 1.0) -> Swept:
-        """See :class:`Population`."""
+        """See :class:`AttemptProcesses`."""
         until = time.monotonic() + deadline
         told: set[int] = set()
         while found := self.living(ordinal):
@@ -202,7 +202,7 @@ class Known:
         return Swept(tuple(sorted(told - left)), tuple(sorted(left)))
 
     def forget(self, ordinal: int) -> None:
-        """See :class:`Population`."""
+        """See :class:`AttemptProcesses`."""
         with self._lock:
             self._known.pop(ordinal, None)
 

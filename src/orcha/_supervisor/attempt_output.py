@@ -8,9 +8,9 @@ import os
 import struct
 from collections import deque
 
-from orcha._output.sums import Sums
+from orcha._output.checksums import Checksums
 from orcha._supervisor.contract import KILL, ROTATE, TRUNCATE
-from orcha._supervisor.rotating import drop_oldest
+from orcha._supervisor.output_rotation import drop_oldest
 from orcha._supervisor.unkept_queue import UnkeptQueue
 from orcha.utils.private import open_file
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
     from orcha._supervisor.protocol import Head
 
-IN_MEMORY = 64 << 10
+MEMORY_BYTES = 64 << 10
 """Bytes that wait in memory for the service to have them; more go to files."""
-FILES_AFTER = 64 << 10
+FILES_AFTER_BYTES = 64 << 10
 """Bytes after which the output goes to files, however quick the service is."""
-LARGEST_CHUNK = 128 << 10
-AT_ONCE = 1 << 20
+LARGEST_CHUNK_BYTES = 128 << 10
+TAKEN_AT_ONCE_BYTES = 1 << 20
 """Bytes taken out of a pipe before the others get their turn."""
 ENTRY = struct.Struct("!QQQ")
 """One chunk in the index file: stream, offset, length. Before the first one stands the number of the first chunk."""
-BATCH = 2048
+BATCH_CHUNKS = 2048
 """Entries of the index that one message carries."""
 
 END, EMPTY, MORE = range(3)
@@ -43,7 +43,7 @@ def place_of(entry: int) -> int:
     return (entry + 1) * ENTRY.size
 
 
-class Files:
+class OutputFiles:
     """The two raw files, the index and the checksums of one attempt."""
 
     def __init__(self, stem: str, first: int, *, summed: bool) -> None:
@@ -58,11 +58,11 @@ class Files:
         """The last entry."""
         self.descriptors = [open_file(f"{stem}.{suffix}", _NEW_FILE) for suffix in ("index", "1", "2")]
         os.pwrite(self.descriptors[0], ENTRY.pack(0, first, 0), 0)
-        self._sums: Sums | None = None
+        self._sums: Checksums | None = None
         if summed:
             with contextlib.suppress(OSError):  # no room: the output is worth more than its checksums
                 descriptor = open_file(f"{stem}.sums", _NEW_FILE)
-                self._sums = Sums(descriptor, self.descriptors[:])
+                self._sums = Checksums(descriptor, self.descriptors[:])
                 self.descriptors.append(descriptor)
 
     def add(self, stream: int, length: int, *, told: int) -> None:
@@ -72,7 +72,7 @@ class Files:
         """
         entries = []
         if self._tail[0] == stream and self.first + self.count - 1 > told:
-            grown = min(length, LARGEST_CHUNK - self._tail[2])
+            grown = min(length, LARGEST_CHUNK_BYTES - self._tail[2])
             tail = (stream, self._tail[1], self._tail[2] + grown)
             os.pwrite(self.descriptors[0], ENTRY.pack(*tail), place_of(self.count - 1))
             self._tail = tail
@@ -80,7 +80,7 @@ class Files:
             length -= grown
         tail, size = self._tail, self.sizes[stream]
         while length:
-            piece = min(length, LARGEST_CHUNK)
+            piece = min(length, LARGEST_CHUNK_BYTES)
             tail = (stream, size, piece)
             entries.append(ENTRY.pack(*tail))
             size += piece
@@ -115,7 +115,7 @@ class Files:
 
     def entries(self, number: int) -> bytes:
         """Give the entries from this chunk on, at most a batch."""
-        return os.pread(self.descriptors[0], BATCH * ENTRY.size, place_of(number - self.first))
+        return os.pread(self.descriptors[0], BATCH_CHUNKS * ENTRY.size, place_of(number - self.first))
 
     def sync(self) -> None:
         """Have them on the disk."""
@@ -129,7 +129,7 @@ class Files:
         self.descriptors = []
 
 
-class Output:
+class AttemptOutput:
     """All output of one attempt.
 
     What the service has not acknowledged is kept, in memory or in the files, and given again after a `rewind`.
@@ -141,10 +141,10 @@ class Output:
         self._stem = stem
         self._limit = limit
         self._policy = policy
-        self._files_after = IN_MEMORY if policy == ROTATE else FILES_AFTER
+        self._files_after = MEMORY_BYTES if policy == ROTATE else FILES_AFTER_BYTES
         self._memory: deque[tuple[int, int, bytes]] = deque()
         self._in_memory = 0
-        self.files: Files | None = None
+        self.files: OutputFiles | None = None
         self._refused = False
         self._connected = True
         self.unkept = UnkeptQueue()
@@ -175,13 +175,13 @@ class Output:
         if self.unkept.size or (self._policy == TRUNCATE and self._room() <= 0):
             return self._past_the_limit(stream, pipe)
         if self.files is None and (
-            not self.connected or self._in_memory >= IN_MEMORY or self.kept >= self._files_after
+            not self.connected or self._in_memory >= MEMORY_BYTES or self.kept >= self._files_after
         ):
             self._open_files()
         if self.files is not None and not self._refused:
             return self._into_file(self.files, stream, pipe)
         try:
-            data = os.read(pipe, LARGEST_CHUNK // 2)
+            data = os.read(pipe, LARGEST_CHUNK_BYTES // 2)
         except BlockingIOError:
             return EMPTY
         except OSError:  # EIO: the last one has closed the terminal
@@ -258,7 +258,7 @@ class Output:
         memory = self._memory
         first = memory[0][0] if memory else self.last + 1
         try:
-            files = Files(self._stem, first, summed=self._policy != ROTATE)  # it makes holes
+            files = OutputFiles(self._stem, first, summed=self._policy != ROTATE)  # it makes holes
         except OSError:
             self._refused = True  # no room, no folder: what does not fit into memory is dropped and counted
             return
@@ -273,7 +273,7 @@ class Output:
     def _keep(self, stream: int, data: bytes) -> None:
         room = self._room()
         if self._refused:
-            room = min(room, IN_MEMORY - self._in_memory) if self.files is None else 0
+            room = min(room, MEMORY_BYTES - self._in_memory) if self.files is None else 0
         data, rest = data[: max(room, 0)], data[max(room, 0) :]
         if data:
             self.last += 1
@@ -284,14 +284,14 @@ class Output:
             self._not_kept(stream, rest)
 
     def _room(self) -> int:
-        return AT_ONCE if self._policy == ROTATE else self._limit - self.kept
+        return TAKEN_AT_ONCE_BYTES if self._policy == ROTATE else self._limit - self.kept
 
     def _past_the_limit(self, stream: int, pipe: int) -> int:
         """Pass on what is not kept."""
         done = 0
-        while done < AT_ONCE and not self.unkept.is_full:
+        while done < TAKEN_AT_ONCE_BYTES and not self.unkept.is_full:
             try:
-                data = os.read(pipe, LARGEST_CHUNK)
+                data = os.read(pipe, LARGEST_CHUNK_BYTES)
             except BlockingIOError:
                 return EMPTY
             except OSError:  # EIO: the last one has closed the terminal
@@ -311,10 +311,10 @@ class Output:
         self.dropped += count
         self.over = self.over or self._policy == KILL
 
-    def _into_file(self, files: Files, stream: int, pipe: int) -> int:
+    def _into_file(self, files: OutputFiles, stream: int, pipe: int) -> int:
         done = 0
-        while done < AT_ONCE:
-            room = min(self._room(), AT_ONCE - done)
+        while done < TAKEN_AT_ONCE_BYTES:
+            room = min(self._room(), TAKEN_AT_ONCE_BYTES - done)
             if room <= 0 and self._policy == TRUNCATE:
                 return MORE
             try:
@@ -329,29 +329,29 @@ class Output:
         return MORE
 
     def _discard(self, pipe: int) -> int:
-        count = len(os.read(pipe, LARGEST_CHUNK))
+        count = len(os.read(pipe, LARGEST_CHUNK_BYTES))
         if count:
             self._drop(count)
         return count
 
-    def _move(self, files: Files, stream: int, pipe: int, room: int) -> int:
+    def _move(self, files: OutputFiles, stream: int, pipe: int, room: int) -> int:
         """Move bytes from the pipe into the file without looking at them; give how many."""
         raw = files.descriptors[stream]
         if self._is_terminal:
-            data = os.read(pipe, min(room, LARGEST_CHUNK))
+            data = os.read(pipe, min(room, LARGEST_CHUNK_BYTES))
             count = self._write(raw, data, files.sizes[stream])
         else:
             count = self._splice(pipe, raw, room, files.sizes[stream])
         if count:
             self._note(files, stream, count)
-            if self._policy == ROTATE and self.kept > self._limit + AT_ONCE:
+            if self._policy == ROTATE and self.kept > self._limit + TAKEN_AT_ONCE_BYTES:
                 self._rotate(files)
         if self._past:
             rest, self._past = self._past, b""
             self._not_kept(stream, rest)
         return count
 
-    def _note(self, files: Files, stream: int, count: int) -> None:
+    def _note(self, files: OutputFiles, stream: int, count: int) -> None:
         """Note bytes that are in the file; what the index has no room for is not kept."""
         chunks, size = files.count, files.sizes[stream]
         try:
@@ -370,7 +370,7 @@ class Output:
         except BlockingIOError:
             raise
         except OSError:  # a file system without it, or a full one: the bytes are in the pipe still
-            data = os.read(pipe, min(room, LARGEST_CHUNK))
+            data = os.read(pipe, min(room, LARGEST_CHUNK_BYTES))
             return self._write(raw, data, offset)
 
     def _write(self, raw: int, data: bytes, offset: int) -> int:
@@ -383,7 +383,7 @@ class Output:
             self._past = data[done:]
         return done
 
-    def _rotate(self, files: Files) -> None:
+    def _rotate(self, files: OutputFiles) -> None:
         dropped = drop_oldest(files, self.kept - self._limit)
         self.kept -= dropped
         self.dropped += dropped

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from orcha._supervisor.contract import Chunk, Span
-from orcha._supervisor.output import ENTRY, parse_entries
+from orcha._supervisor.attempt_output import ENTRY, parse_entries
+from orcha._supervisor.contract import FileSpan, OutputChunk
 from orcha.utils.private import open_file
 
 TYPE_CHECKING = False
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def left_behind(folder: Path, stem: str, *, after: int) -> list[Chunk]:
+def left_behind(folder: Path, stem: str, *, after: int) -> list[OutputChunk]:
     """Give the chunks after this one that are there, in order; `folder` is the output's.
 
     An entry whose bytes are not there is the end: the shim died between the two, or the disk lost some.
@@ -32,7 +32,7 @@ def left_behind(folder: Path, stem: str, *, after: int) -> list[Chunk]:
         if stream not in (1, 2) or offset + length > sizes[stream]:
             break
         if number > after:
-            found.append(Chunk(number, stream, Span(offset, length)))
+            found.append(OutputChunk(number, stream, FileSpan(offset, length)))
     return found
 
 

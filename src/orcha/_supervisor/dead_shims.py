@@ -13,10 +13,10 @@ from typing import NamedTuple
 from orcha._processes.identity import Identity, boot_id, open_pidfd, read_stat
 from orcha._processes.sweep import sweep
 from orcha._processes.tag import exactly, ordinal_of, read_tag, tag_of
-from orcha._supervisor import box as boxes
-from orcha._supervisor import failing
-from orcha._supervisor.contract import LOST, Ended, Found, Usage
-from orcha._supervisor.groups import Places
+from orcha._supervisor import black_box as boxes
+from orcha._supervisor import shim_failures
+from orcha._supervisor.cgroups import CgroupPlaces
+from orcha._supervisor.contract import LOST, CommandEnded, FoundAttempt, ResourceUsage
 from orcha.utils.private import unlink
 from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 
     from orcha.utils.threads import OnDeath
 
-GONE = 5.0
+KILLED_SHIM_SECONDS = 5.0
 """Seconds that a killed shim has to be gone."""
-LOOKS = 1.0
+SURVIVOR_LOOK_SECONDS = 1.0
 """Seconds between two looks at what cannot be killed."""
-_DEADLINE = 5.0
-_AGREES = 2.0
+_SWEEP_SECONDS = 5.0
+_START_TOLERANCE_SECONDS = 2.0
 """Seconds between a start as the shim saw it and as the kernel does, which counts ticks."""
 _EXECUTED = frozenset({boxes.TAKEN, boxes.STARTED, boxes.ENDED, boxes.DONE})
 
 
-class Buried(NamedTuple):
+class DeadShim(NamedTuple):
     """What is known of a dead shim, of which nothing is left."""
 
     shim: str
     took: tuple[int, int] | None
     """The attempt that it took last, (0, 0) for none; None where nobody can know: its box is gone or damaged."""
-    found: Found | None = None
+    found: FoundAttempt | None = None
     """That attempt, where the shim was not told to forget it."""
     tag: int = 0
     survivors: tuple[int, ...] = ()
@@ -52,20 +52,20 @@ class Buried(NamedTuple):
     """The shim's own."""
 
 
-def bury(folder: Path, shim: str, report: Callable[[int, str], None], level: int) -> Buried:
+def clean_up(folder: Path, shim: str, report: Callable[[int, str], None], level: int) -> DeadShim:
     """Kill what is left of a shim, and of its command; tell what it was doing.
 
     After a reboot nothing is signalled: its pids and its tag are others' by now. The box stays until :func:`forget`.
     """
     path = str(folder / "shims" / f"{shim}.box")
-    word = boxes.Box() if boxes.is_blank(path) else boxes.read(path)
+    word = boxes.BlackBox() if boxes.is_blank(path) else boxes.read(path)
     with contextlib.suppress(OSError):
         unlink(f"{folder}/shims/{shim}.sock")
-    failure = failing.take(str(folder), shim)
+    failure = shim_failures.take(str(folder), shim)
     if failure:
         report(logging.ERROR, f"shim {shim} failed, its traceback is in {folder}/shims/errors: {failure}")
     if word is None:
-        return Buried(shim, None)
+        return DeadShim(shim, None)
     same_boot = word.boot_id == boot_id()
     survivors: tuple[int, ...] = ()
     if word.nonce and same_boot:
@@ -74,11 +74,11 @@ def bury(folder: Path, shim: str, report: Callable[[int, str], None], level: int
     if found is not None and survivors:
         found = found._replace(survivors=survivors)
     tag = tag_of(word.nonce, word.ordinal) if survivors else 0
-    return Buried(shim, (word.seq, word.attempt), found, tag, survivors, word.pid)
+    return DeadShim(shim, (word.seq, word.attempt), found, tag, survivors, word.pid)
 
 
-def _found(word: boxes.Box, shim: str, failure: str, *, same_boot: bool) -> Found:
-    return Found(
+def _found(word: boxes.BlackBox, shim: str, failure: str, *, same_boot: bool) -> FoundAttempt:
+    return FoundAttempt(
         word.seq,
         word.attempt,
         word.channel,
@@ -106,7 +106,7 @@ def end(shim: Identity) -> None:
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         poller = select.poll()
         poller.register(descriptor, select.POLLIN)  # readable when it has ended (pidfd_open(2))
-        poller.poll(GONE * 1000)
+        poller.poll(KILLED_SHIM_SECONDS * 1000)
     finally:
         os.close(descriptor)
 
@@ -120,7 +120,7 @@ def sweep_unboxed(leader: int, started: float) -> bool:
     tag = read_tag(leader)
     if not ordinal_of(tag) or not _was_started(leader, started):
         return False
-    sweep(exactly(tag), deadline=_DEADLINE, since=leader)
+    sweep(exactly(tag), deadline=_SWEEP_SECONDS, since=leader)
     return True
 
 
@@ -128,7 +128,7 @@ def _was_started(pid: int, at: float) -> bool:
     stat = read_stat(pid)
     if stat is None:
         return False
-    return abs(stat.start_time / os.sysconf("SC_CLK_TCK") - at) < _AGREES
+    return abs(stat.start_time / os.sysconf("SC_CLK_TCK") - at) < _START_TOLERANCE_SECONDS
 
 
 def forget(folder: Path, shim: str) -> None:
@@ -137,38 +137,38 @@ def forget(folder: Path, shim: str) -> None:
         unlink(f"{folder}/shims/{shim}.box")
 
 
-def _kill(word: boxes.Box, shim: str, report: Callable[[int, str], None], level: int) -> tuple[int, ...]:
+def _kill(word: boxes.BlackBox, shim: str, report: Callable[[int, str], None], level: int) -> tuple[int, ...]:
     try:
-        swept = sweep(exactly(tag_of(word.nonce, word.ordinal)), deadline=_DEADLINE, since=word.pid)
+        swept = sweep(exactly(tag_of(word.nonce, word.ordinal)), deadline=_SWEEP_SECONDS, since=word.pid)
     except OSError as error:
         report(level, f"what shim {shim} left could not be looked for: {error}")
         return ()
     if swept.survivors:
         report(level, f"shim {shim} left processes that cannot be killed: {swept.survivors}")
-    Places().remove(shim)
+    CgroupPlaces().remove(shim)
     return swept.survivors
 
 
-def _end(word: boxes.Box) -> Ended | None:
+def _end(word: boxes.BlackBox) -> CommandEnded | None:
     """Give the leader's end, where the shim had written it down."""
     if word.phase not in {boxes.ENDED, boxes.DONE}:
         return None
     signalled = os.WIFSIGNALED(word.status)
-    return Ended(
+    return CommandEnded(
         word.seq,
         word.attempt,
         None if signalled else os.WEXITSTATUS(word.status),
         os.WTERMSIG(word.status) if signalled else None,
         word.why or None,
         [],
-        Usage(wall=max(0.0, word.ended - word.started)),
+        ResourceUsage(wall=max(0.0, word.ended - word.started)),
         word.last_chunk if word.phase == boxes.DONE else -1,
         word.dropped,
         [],
     )
 
 
-class Burials:
+class DeadShimCleaner:
     """Buries shims that die while the service is there: a sweep takes its time, so each on a thread of its own."""
 
     def __init__(self, folder: Path, report: Callable[[int, str], None], on_death: OnDeath = ignore_death) -> None:
@@ -183,18 +183,18 @@ class Burials:
         self._threads: set[threading.Thread] = set()
         self._closed = threading.Event()
 
-    def begin(self, shim: str, done: Callable[[Buried], None], gone: Callable[[], None]) -> None:
+    def begin(self, shim: str, done: Callable[[DeadShim], None], gone: Callable[[], None]) -> None:
         """Bury a shim; another thread tells `done` what it was doing, and `gone` when what survived has ended."""
 
         def sweep_and_tell() -> None:
-            buried = bury(self._folder, shim, self._report, logging.ERROR)
+            buried = clean_up(self._folder, shim, self._report, logging.ERROR)
             done(buried)
             self._outlast(buried, gone)
             self._threads.discard(threading.current_thread())
 
-        self._go(sweep_and_tell, lambda: done(bury(self._folder, shim, self._report, logging.ERROR)))
+        self._go(sweep_and_tell, lambda: done(clean_up(self._folder, shim, self._report, logging.ERROR)))
 
-    def outlast(self, buried: Buried, gone: Callable[[], None]) -> None:
+    def outlast(self, buried: DeadShim, gone: Callable[[], None]) -> None:
         """Tell `gone`, on another thread, when what survived of a shim has ended."""
 
         def wait_and_tell() -> None:
@@ -203,9 +203,9 @@ class Burials:
 
         self._go(wait_and_tell, lambda: None)
 
-    def _outlast(self, buried: Buried, gone: Callable[[], None]) -> None:
+    def _outlast(self, buried: DeadShim, gone: Callable[[], None]) -> None:
         left = buried.survivors
-        while left and not self._closed.wait(LOOKS):
+        while left and not self._closed.wait(SURVIVOR_LOOK_SECONDS):
             try:
                 left = sweep(exactly(buried.tag), deadline=0.1, since=buried.pid).survivors
             except OSError:  # no descriptor is free: the next look may have one

@@ -21,7 +21,7 @@ _HEAD = struct.Struct("!4sI")
 _BODY = struct.Struct("!BIIQ36sI16sQI16sIdiQQQd24s")
 
 
-class Box(NamedTuple):
+class BlackBox(NamedTuple):
     """What a shim wrote down."""
 
     phase: int = IDLE
@@ -50,7 +50,7 @@ class Box(NamedTuple):
     why: str = ""
 
 
-def write(descriptor: int, box: Box) -> None:
+def write(descriptor: int, box: BlackBox) -> None:
     """Replace what the box says."""
     body = _BODY.pack(
         *box[:4],
@@ -63,7 +63,7 @@ def write(descriptor: int, box: Box) -> None:
     os.pwrite(descriptor, _HEAD.pack(_MAGIC, crc32(body)) + body, 0)
 
 
-def read(path: str) -> Box | None:
+def read(path: str) -> BlackBox | None:
     """Read a box; None where there is none that can be read, or none that was written whole."""
     try:
         descriptor = open_file(path, os.O_RDONLY)
@@ -81,7 +81,7 @@ def read(path: str) -> Box | None:
     fields = list(_BODY.unpack(body))
     fields[4], fields[6] = _text(fields[4]), _text(fields[6])
     fields[17] = _text(fields[17])
-    return Box(*fields)
+    return BlackBox(*fields)
 
 
 def is_blank(path: str) -> bool:

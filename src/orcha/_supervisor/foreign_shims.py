@@ -9,9 +9,9 @@ import logging
 import threading
 
 from orcha._processes.identity import Identity, boot_id, is_alive
-from orcha._supervisor import box as boxes
-from orcha._supervisor.burying import bury, end, forget
-from orcha._supervisor.contract import APART, Lost
+from orcha._supervisor import black_box as boxes
+from orcha._supervisor.contract import FOREIGN, CommandLost
+from orcha._supervisor.dead_shims import clean_up, end, forget
 from orcha.utils.threads import guarded, ignore_death, start
 
 TYPE_CHECKING = False
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from orcha._supervisor.contract import Found
+    from orcha._supervisor.contract import FoundAttempt
     from orcha.utils.threads import OnDeath
 
-EVERY = 0.5
+LOOK_INTERVAL_SECONDS = 0.5
 """Seconds between two looks."""
 _OVER = frozenset({boxes.DONE, boxes.NOT_STARTED})
 
 
-class Apart:
+class ForeignShims:
     """Watches them on a thread of its own, which runs while there are any."""
 
     def __init__(
         self,
         folder: Path,
         buried: dict[tuple[int, int], str],
-        post: Callable[[Lost], None],
+        post: Callable[[CommandLost], None],
         report: Callable[[int, str], None],
         on_death: OnDeath = ignore_death,
     ) -> None:
@@ -55,9 +55,9 @@ class Apart:
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def add(self, found: list[Found]) -> list[Found]:
+    def add(self, found: list[FoundAttempt]) -> list[FoundAttempt]:
         """Watch those of the attempts that are apart; give all."""
-        self.shims |= {(one.seq, one.attempt): one.shim for one in found if one.phase == APART}
+        self.shims |= {(one.seq, one.attempt): one.shim for one in found if one.phase == FOREIGN}
         self._changed.set()
         if self.shims and self._thread is None:
             thread = guarded("orcha-commands-apart", self._watch, self._on_death)
@@ -85,7 +85,7 @@ class Apart:
 
     def _watch(self) -> None:
         while True:
-            self._changed.wait(EVERY if self.shims else None)
+            self._changed.wait(LOOK_INTERVAL_SECONDS if self.shims else None)
             self._changed.clear()
             last = self._closed
             for key in list(self.shims):
@@ -102,13 +102,13 @@ class Apart:
             if key not in self._unwanted and word.phase not in _OVER and is_alive(its_own):
                 return
             end(its_own)
-        found = bury(self._folder, shim, self._report, logging.ERROR).found
+        found = clean_up(self._folder, shim, self._report, logging.ERROR).found
         del self.shims[key]
         if not self._unwanted.pop(key, True):  # asked for last: it may have become unwanted since it was looked at
             forget(self._folder, shim)
         else:
             self._buried[key] = shim
-            lost = Lost(*key, executed=True)
+            lost = CommandLost(*key, executed=True)
             if found is not None:
-                lost = Lost(*key, found.executed, found.ended, found.failure)
+                lost = CommandLost(*key, found.executed, found.ended, found.failure)
             self._post(lost)

@@ -11,18 +11,18 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from orcha._supervisor.contract import Spec
+    from orcha._supervisor.contract import CommandSpec
 
 _PREFIX = "orcha-"
 _CONTROLLERS = {"memory": "memory", "pids": "pids", "cpu_share": "cpu"}
-_PERIOD = 100_000  # microseconds
+_PERIOD_MICROSECONDS = 100_000  # microseconds
 
 
 class NotAvailableError(Exception):
     """A limit that this system does not let us set."""
 
 
-class Places:
+class CgroupPlaces:
     """Where groups can be made, by controller."""
 
     def __init__(self, mounts: str = "/proc/self/mounts", own: str = "/proc/self/cgroup") -> None:
@@ -69,10 +69,10 @@ class Places:
                 os.rmdir(f"{base}/{_PREFIX}{shim}")
 
 
-class Group:
+class AttemptCgroup:
     """The groups of one attempt."""
 
-    def __init__(self, places: Places, shim: str, spec: Spec) -> None:
+    def __init__(self, places: CgroupPlaces, shim: str, spec: CommandSpec) -> None:
         """Make them with the limits of the specification; raises NotAvailableError."""
         self._places = places
         self._folders: dict[str, str] = {}
@@ -141,10 +141,10 @@ def _settings(field: str, value: int, *, unified: bool) -> list[tuple[str, str, 
         if unified:
             return [("memory.max", str(value), True), ("memory.swap.max", "0", False)]
         return [("memory.limit_in_bytes", str(value), True), ("memory.memsw.limit_in_bytes", str(value), False)]
-    quota = str(max(1000, value * _PERIOD // 100))
+    quota = str(max(1000, value * _PERIOD_MICROSECONDS // 100))
     if unified:
-        return [("cpu.max", f"{quota} {_PERIOD}", True)]
-    return [("cpu.cfs_period_us", str(_PERIOD), True), ("cpu.cfs_quota_us", quota, True)]
+        return [("cpu.max", f"{quota} {_PERIOD_MICROSECONDS}", True)]
+    return [("cpu.cfs_period_us", str(_PERIOD_MICROSECONDS), True), ("cpu.cfs_quota_us", quota, True)]
 
 
 def _lines(path: str) -> list[str]:

@@ -35,8 +35,8 @@ from multiprocessing import process
 from typing import Any, Self, TypeVar
 
 from orcha._processes import at_fork, system
+from orcha._processes.attempt_processes import AttemptProcesses
 from orcha._processes.own_group import group, ignore_terminal
-from orcha._processes.population import Population
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ STARTS_A_PROCESS = frozenset(
 class ServiceState:
     """What the service process has that its children must not keep."""
 
-    population: Population
+    population: AttemptProcesses
     """Where the processes of its attempts are counted."""
     descriptors: Callable[[], Iterable[int]] = tuple
     """Gives the descriptors a forked child closes: listening and client sockets, the lock, epoll.
@@ -67,7 +67,7 @@ class ServiceState:
     """Called in the service when a process may have been started; must be quick and not raise."""
 
 
-class Attempt:
+class TrackedAttempt:
     """One attempt while a thread works for it; made by :func:`working_for`."""
 
     __slots__ = ("may_have_processes", "ordinal", "thread")
@@ -95,13 +95,13 @@ class _Here(threading.local):
 
     def __init__(self) -> None:
         self.thread = threading.get_native_id()
-        self.own: Attempt | None = None
-        self.follows: Attempt | None = None
+        self.own: TrackedAttempt | None = None
+        self.follows: TrackedAttempt | None = None
         """The attempt of the thread that started this one."""
         self.apart = False
 
     @property
-    def attempt(self) -> Attempt | None:
+    def attempt(self) -> TrackedAttempt | None:
         """The attempt that the thread works for; none that is over."""
         if self.own is not None:
             return self.own
@@ -110,13 +110,13 @@ class _Here(threading.local):
 
 
 _here = _Here()
-_working: dict[int, Attempt] = {}
+_working: dict[int, TrackedAttempt] = {}
 _state: ServiceState | None = None
 _audited = False
 _replaced: list[tuple[object, str, object]] = []
 
 
-def working_for(ordinal: int) -> Attempt:
+def working_for(ordinal: int) -> TrackedAttempt:
     """Say that the current thread works for an attempt until the ``with`` statement ends.
 
     Costs about 2 us. When it has ended, ``may_have_processes`` says whether the attempt's tag has to be swept.
@@ -128,7 +128,7 @@ def working_for(ordinal: int) -> Attempt:
         if attempt.may_have_processes:
             population.sweep(ordinal)
     """
-    return Attempt(ordinal)
+    return TrackedAttempt(ordinal)
 
 
 @contextmanager
@@ -230,7 +230,7 @@ def _mark() -> None:
             _expect(noted)
 
 
-def _expect(attempt: Attempt) -> None:
+def _expect(attempt: TrackedAttempt) -> None:
     """Note that an attempt may have processes from now on."""
     if not attempt.may_have_processes:
         attempt.may_have_processes = True
@@ -367,7 +367,7 @@ def _submitted_for(original: Callable[..., Any]) -> Callable[..., Any]:
     return submit
 
 
-def _call_for(attempt: Attempt, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+def _call_for(attempt: TrackedAttempt, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
     """Call a function on another thread for an attempt, whatever that thread did before."""
     before, _here.follows = _here.follows, attempt
     try:
@@ -376,7 +376,7 @@ def _call_for(attempt: Attempt, function: Callable[..., T], /, *args: Any, **kwa
         _here.follows = before
 
 
-def _run_for(attempt: Attempt, thread: threading.Thread, run: Callable[[], None]) -> None:
+def _run_for(attempt: TrackedAttempt, thread: threading.Thread, run: Callable[[], None]) -> None:
     with contextlib.suppress(AttributeError):
         del thread.run  # its own again
     _here.follows = attempt
@@ -391,7 +391,7 @@ def _replace(owner: object, name: str, new: object) -> None:
     setattr(owner, name, new)
 
 
-def _claim_children(attempt: Attempt) -> list[int]:
+def _claim_children(attempt: TrackedAttempt) -> list[int]:
     state = _state
     if state is None:
         return []

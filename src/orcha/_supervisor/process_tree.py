@@ -9,7 +9,7 @@ import os
 import signal
 from typing import NamedTuple
 
-from orcha._processes.hidden import hides_processes
+from orcha._processes.hidden_processes import hides_processes
 from orcha._processes.identity import NO_SUCH_PROCESS, has_ended, read_stat
 from orcha._processes.sweep import living, sweep, tagged_since
 from orcha._processes.tag import children_of, exactly, read_tag, untag
@@ -18,9 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_NO_TURN = 0.2
+_PID_ROUND_SECONDS = 0.2
 """Seconds in which the pids of a system do not come round."""
-_LOOKS = 5
+_MOST_LOOKS = 5
 """Looks for processes that were started while others were signalled."""
 
 
@@ -31,7 +31,7 @@ class Child(NamedTuple):
     parent: int
 
 
-class Tree:
+class ProcessTree:
     """The processes of one shim's attempts; the shim itself is none of them."""
 
     def __init__(self, tag: int) -> None:
@@ -64,7 +64,7 @@ class Tree:
         `first` is the attempt's first process, `since` how many seconds ago it was started: what is of the attempt has
         a later pid, and where these are few they are looked at one by one.
         """
-        if since < _NO_TURN:
+        if since < _PID_ROUND_SECONDS:
             found = tagged_since(exactly(self._tag), first)
             if found is not None:
                 return found
@@ -72,14 +72,14 @@ class Tree:
 
     def let_go(self) -> None:
         """Take the tag off all there are, so that nobody ends them for it."""
-        for _ in range(_LOOKS):
+        for _ in range(_MOST_LOOKS):
             if not [child for child in self.members() if read_tag(child.pid) == self._tag and untag(child.pid)]:
                 return
 
     def signal(self, number: int) -> int:
         """Send a signal to each process once; give how many had it."""
         done: set[int] = set()
-        for _ in range(_LOOKS):
+        for _ in range(_MOST_LOOKS):
             new = [child for child in self.members() if child.pid not in done]
             done.update(child.pid for child in new if self.send(child, number))
             if not new:

@@ -7,15 +7,15 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from orcha._supervisor.output import Files
+    from orcha._supervisor.attempt_output import OutputFiles
 
 _ENTRY = struct.Struct("!QQQ")
 _PUNCH_AND_KEEP_SIZE = 3  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE of <linux/falloc.h>
-_BATCH = 1024
-_BLOCK = 4096  # only whole blocks become a hole: what lseek(2) calls data was not touched
+_BATCH_ENTRIES = 1024
+_BLOCK_BYTES = 4096  # only whole blocks become a hole: what lseek(2) calls data was not touched
 
 
-def drop_oldest(files: Files, surplus: int) -> int:
+def drop_oldest(files: OutputFiles, surplus: int) -> int:
     """Drop whole chunks, oldest first, while they fit into the surplus; give how many bytes went.
 
     The last chunk stays: it may grow.
@@ -25,7 +25,7 @@ def drop_oldest(files: Files, surplus: int) -> int:
     dropped, ends = 0, [0, 0, 0]
     oldest = files.oldest
     while (left := files.count - 1 - oldest) > 0:
-        batch = os.pread(files.descriptors[0], min(left, _BATCH) * _ENTRY.size, (oldest + 1) * _ENTRY.size)
+        batch = os.pread(files.descriptors[0], min(left, _BATCH_ENTRIES) * _ENTRY.size, (oldest + 1) * _ENTRY.size)
         for stream, offset, length in _ENTRY.iter_unpack(batch):
             if dropped + length > surplus:
                 break
@@ -35,7 +35,7 @@ def drop_oldest(files: Files, surplus: int) -> int:
         else:
             continue
         break
-    if not all(_punch(files.descriptors[stream], ends[stream] & -_BLOCK) for stream in (1, 2)):
+    if not all(_punch(files.descriptors[stream], ends[stream] & -_BLOCK_BYTES) for stream in (1, 2)):
         return 0
     files.oldest = oldest
     return dropped

@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
     Key = tuple[int, int]
 
-NAME = "handed"
-LARGEST = 1 << 20
+FILE_NAME = "handed"
+LARGEST_LOG_BYTES = 1 << 20
 """Bytes after which the notes are written anew, with what still matters."""
 _MAGIC = b"OHD1"
 _HEAD = struct.Struct("!4sQI")
 _NOTE = struct.Struct("!QI6sI")
-_SUM = 4
+_CHECKSUM_BYTES = 4
 """Bytes of the checksum at the end of a head or a note."""
-_NEW = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-_THERE = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Notes:
+class HandoverNotes:
     """What earlier starts of the service noted."""
 
     def __init__(self, since: int | None, notes: Iterable[tuple[Key, str]] = ()) -> None:
@@ -56,12 +56,12 @@ class Notes:
         return self._last[shim] != key or took.get(shim, key) == key
 
 
-class Handed:
+class HandoverLog:
     """The notes of this start of the service, and of those before it. Guarded by its owner's lock."""
 
     def __init__(self, folder: Path, epoch: int) -> None:
         """Read what is there, and go on with it; `folder` is the shims'."""
-        self._path = f"{folder}/{NAME}"
+        self._path = f"{folder}/{FILE_NAME}"
         self._epoch = epoch
         self._descriptor = -1
         self._size = 0
@@ -88,7 +88,7 @@ class Handed:
     @property
     def is_large(self) -> bool:
         """Whether it is time to begin anew."""
-        return self._size > LARGEST
+        return self._size > LARGEST_LOG_BYTES
 
     def begin(self, notes: Iterable[tuple[Key, str]]) -> None:
         """Begin anew with what still matters: the attempts whose end is not known and kept."""
@@ -98,7 +98,7 @@ class Handed:
         data += [_summed(_NOTE.pack(*key, bytes.fromhex(shim), 0)) for key, shim in notes]
         content = b"".join(data)
         try:
-            descriptor = os.open(f"{self._path}.new", _NEW, 0o600)
+            descriptor = os.open(f"{self._path}.new", _CREATE_FLAGS, 0o600)
         except OSError:
             return  # the notes that are there go on
         try:
@@ -119,16 +119,16 @@ class Handed:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _read(self) -> Notes:
+    def _read(self) -> HandoverNotes:
         try:
-            descriptor = os.open(self._path, _THERE)
+            descriptor = os.open(self._path, _OPEN_FLAGS)
         except OSError:
-            return Notes(None)
+            return HandoverNotes(None)
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read()
         if not _is_summed(content[: _HEAD.size]) or not content.startswith(_MAGIC):
             os.close(descriptor)
-            return Notes(None)
+            return HandoverNotes(None)
         self._descriptor, self._size = descriptor, len(content)
         since: int = _HEAD.unpack_from(content)[1]
         notes = []
@@ -136,10 +136,10 @@ class Handed:
             note = content[place : place + _NOTE.size]
             if not _is_summed(note):
                 self._void()
-                return Notes(None)
+                return HandoverNotes(None)
             seq, attempt, shim, _ = _NOTE.unpack(note)
             notes.append(((seq, attempt), shim.hex()))
-        return Notes(since, notes)
+        return HandoverNotes(since, notes)
 
     def _void(self) -> None:
         """Have the notes prove nothing."""
@@ -149,8 +149,8 @@ class Handed:
 
 
 def _summed(data: bytes) -> bytes:
-    return data[:-_SUM] + crc32(data[:-_SUM]).to_bytes(_SUM, "big")
+    return data[:-_CHECKSUM_BYTES] + crc32(data[:-_CHECKSUM_BYTES]).to_bytes(_CHECKSUM_BYTES, "big")
 
 
 def _is_summed(data: bytes) -> bool:
-    return len(data) > _SUM and _summed(data) == data
+    return len(data) > _CHECKSUM_BYTES and _summed(data) == data

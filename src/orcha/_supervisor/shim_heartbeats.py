@@ -13,18 +13,18 @@ import time
 from typing import NamedTuple
 
 from orcha._processes.identity import Identity, read_stat, signal_exactly
-from orcha._supervisor import box as boxes
+from orcha._supervisor import black_box as boxes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from orcha._supervisor.known import Known
+    from orcha._supervisor.shim_connection import ShimConnection
 
-EVERY = 10.0
+INTERVAL_SECONDS = 10.0
 """Seconds between two looks."""
-TOO_OFTEN = 3
+MOST_SILENT_INTERVALS = 3
 """Looks in a row that find a shim stopped before it is killed: it has not answered for 30 s."""
 SILENT_AFTER = 30.0
 """Seconds without an answer after which people are told: a busy machine, or disk, may keep a shim for shorter."""
@@ -37,13 +37,13 @@ ENDS_WITHIN = 10.0
 class Looked(NamedTuple):
     """What a look has found."""
 
-    silent: list[Known]
+    silent: list[ShimConnection]
     """Shims of which people are to be told now that they do not answer."""
-    lost: list[Known]
+    lost: list[ShimConnection]
     """Shims that are not waited for any longer."""
 
 
-class Rousing:
+class ShimHeartbeats:
     """Looks at the shims that have an attempt."""
 
     def __init__(self, folder: Path, report: Callable[[int, str], None]) -> None:
@@ -57,9 +57,9 @@ class Rousing:
 
     def wait(self, now: float) -> float:
         """Give the seconds until the next look."""
-        return min(EVERY, max(0.0, min(self._due, self._deadline) - now))
+        return min(INTERVAL_SECONDS, max(0.0, min(self._due, self._deadline) - now))
 
-    def look(self, shims: Iterable[Known], now: float | None = None) -> Looked:
+    def look(self, shims: Iterable[ShimConnection], now: float | None = None) -> Looked:
         """Rouse those that are stopped, and ask the others whether they are there, where the time has come for it."""
         now = time.monotonic() if now is None else now
         looked = Looked([], [])
@@ -69,7 +69,7 @@ class Rousing:
         looked.lost.extend(shim for shim in shims if now >= shim.ends_by)
         self._deadline = min((shim.ends_by for shim in shims if now < shim.ends_by), default=math.inf)
         if now >= self._due:
-            self._due = now + EVERY
+            self._due = now + INTERVAL_SECONDS
             going = self._rouse_all(shims)
             for shim in going:
                 self._look_at(shim, now, looked)
@@ -77,7 +77,7 @@ class Rousing:
             self._report(logging.ERROR, f"shim {shim.name} does not answer: it is killed with its command")
         return looked
 
-    def rouse(self, shim: Known) -> bool:
+    def rouse(self, shim: ShimConnection) -> bool:
         """Let a shim go on if it is stopped; tell whether it was."""
         its_own = self._identity(shim.name)
         stat = None if its_own is None else read_stat(its_own.pid)
@@ -87,7 +87,7 @@ class Rousing:
         self._signal(its_own, signal.SIGCONT)
         return True
 
-    def hasten(self, shim: Known, now: float | None = None) -> None:
+    def hasten(self, shim: ShimConnection, now: float | None = None) -> None:
         """Rouse a shim that is to end its command, and give it some time to answer."""
         now = time.monotonic() if now is None else now
         self.rouse(shim)
@@ -102,17 +102,17 @@ class Rousing:
         if its_own is not None:
             self._signal(its_own, signal.SIGKILL)
 
-    def _rouse_all(self, shims: list[Known]) -> list[Known]:
+    def _rouse_all(self, shims: list[ShimConnection]) -> list[ShimConnection]:
         """Rouse the shims that are stopped, kill those that are too often; give the others."""
         stopped = [shim for shim in shims if self.rouse(shim)]
         self._stopped = {shim.name: self._stopped.get(shim.name, 0) + 1 for shim in stopped}
         for name, times in self._stopped.items():
-            if times >= TOO_OFTEN:
+            if times >= MOST_SILENT_INTERVALS:
                 self._report(logging.ERROR, f"shim {name} was stopped again and again: it is killed with its command")
                 self.kill(name)
         return [shim for shim in shims if shim.name not in self._stopped]
 
-    def _look_at(self, shim: Known, now: float, looked: Looked) -> None:
+    def _look_at(self, shim: ShimConnection, now: float, looked: Looked) -> None:
         """Ask a shim whether it is there; note it where it has not answered for long."""
         silence = 0.0 if shim.asked is None else now - shim.asked
         if silence >= LOST_AFTER and shim not in looked.lost:
