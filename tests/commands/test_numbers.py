@@ -9,7 +9,7 @@ import pytest
 
 from orcha._cli import options
 from orcha._client.client import Client
-from orcha._core.choose import checked_priority
+from orcha._core.priority import checked_priority
 from orcha._core.record import Record
 from orcha._protocol.endpoint import Endpoint
 from orcha._service.execution.command_attempt import spec_of

@@ -295,7 +295,8 @@ def test_queued_chosen_keeps_the_intent_before_on_start(world):
     world.flags.add("x")
     world.machine.version += 1
     world.dispatch()
-    world.hook_step()
+    while world.visit is not None:
+        world.hook_step()
     assert row(world).state is State.QUEUED
     assert not world.on_starts
     world.commit()

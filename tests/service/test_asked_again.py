@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from orcha._core.choose import PATIENCE
+from orcha._core.asking_round import PATIENCE
 from orcha._protocol.messages import Show
 from orcha.exceptions import ConditionFailed
 from orcha.interfaces import Petition, Policy
@@ -127,7 +127,7 @@ def test_a_reason_of_the_services_own_holds_now_and_has_no_age(asked):
 
 
 def polls(asked):
-    return asked.engine.visits.candidates._poll_at
+    return asked.engine.visits.rounds.selection._time_due
 
 
 def test_where_no_condition_says_no_nothing_is_due(asked):

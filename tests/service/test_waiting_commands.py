@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orcha._core.choose import PATIENCE
+from orcha._core.asking_round import PATIENCE
 from orcha._core.state import State
 from orcha.interfaces import Message
 from support.commands import COMMANDS, run

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from orcha._core.choose import Answer, choose
+from orcha._core.admission import Admission
+from orcha._core.asking_round import BROKEN, NO, YES, Answered, Round, Said
 from orcha._core.commanding import End
 from orcha._core.machine import Machine
-from orcha._core.record import Phase, Record
+from orcha._core.reasons import SAYS_NO
+from orcha._core.record import Key, Phase, Record
+from orcha._core.selection import Cost, Selection, note_no
 from orcha._core.state import OnInterrupt, State
 from orcha._service.lifecycle.stored_records import record_of
 from orcha._store.memory import MemoryStore
@@ -17,7 +21,6 @@ from orcha.interfaces import Retry
 
 CAPACITY = 2
 """How many petitions every condition lets run."""
-HEADS = 64
 REFUSED = 4
 LIVE = (State.STARTING, State.RUNNING, State.CANCELLING)
 """States in which an attempt may live."""
@@ -89,17 +92,18 @@ class Result:
     call: Call
     error: str | None = None
     called: bool = True
-    answer: Answer | None = None
 
 
 @dataclass
 class Visit:
-    """A batch of calls, and the petitions to be asked after them."""
+    """A batch of calls, and the round of asking after them."""
 
     calls: list[Call]
-    waiting: list[Record]
-    new: list[Record] = field(default_factory=list)
+    round: Round
     results: list[Result] = field(default_factory=list)
+    asking: Generator[Record, Said, None] | None = None
+    in_flight: Record | None = None
+    """The petition whose condition is being asked."""
 
 
 class HookSide:
@@ -139,40 +143,43 @@ class HookSide:
         """Calls that were given up, with the petitions whose on_finish waits for them."""
         self.gathered: dict[str, list[Record]] = {"finish": [], "start": [], "convert": []}
         self.again: list[Call] = []
-        self.asked = (-1, -1)
+        self.admission = Admission(machine)
+        self.selection = Selection(machine, self.admission)
+        self.seconds = 0.0
+        """Of the hook side's clock: a second passes with each visit."""
 
     def dispatch(self) -> None:
         """Hand over what has gathered, if the hook thread is free."""
         if self.visit is not None:
             return
-        waiting = self._candidates()
+        asked = self._next_round()
         finishes, starts, converts = (self.gathered[what] for what in ("finish", "start", "convert"))
-        if not (self.again or finishes or starts or converts or waiting):
+        if not (self.again or finishes or starts or converts or asked.waiting or asked.sample):
             return
         calls = self.again
         calls += [Call("finish", record) for record in finishes]
         calls += [Call("start", record) for record in starts]
-        calls += [Call("convert", record) for record in waiting if record.petition is None]
+        calls += [Call("convert", record) for record in (*asked.waiting, *asked.sample) if record.petition is None]
         calls += [Call("convert", record, fresh=True) for record in converts]
         self.again = []
         self.gathered = {"finish": [], "start": [], "convert": []}
-        self.visit = Visit(calls, waiting)
-        self.asked = (self.machine.version, self.machine.starts)
+        self.visit = Visit(calls, asked)
+        self.selection.handed_over()
 
-    def _candidates(self) -> list[Record]:
-        machine = self.machine
-        if self.draining or not machine.waiting:
-            return []
-        machine.unload(machine.waiting.spill())
-        if machine.waiting.wants_refill():
-            for row in self.store.rows([key[1] for key in machine.waiting.refill()]):
-                machine.load(record_of(row))
-        if (machine.version, machine.starts) == self.asked:
-            return []
-        return [machine.records[key[1]] for key in machine.waiting.head(HEADS)]
+    def _next_round(self) -> Round:
+        self.seconds += 1
+        if self.draining:
+            self.selection.stand_still()
+            return Round([], version=self.machine.version)
+        self._load(self.selection.make_ready())
+        return self.selection.next_round(self.seconds, converting=bool(self.gathered["convert"]))
+
+    def _load(self, keys: list[Key]) -> None:
+        for row in self.store.rows([key[1] for key in keys]):
+            self.machine.load(record_of(row))
 
     def hook_step(self) -> None:
-        """Make the next call of the visit; after the last one ask those that wait, and be over."""
+        """Make the next call of the visit, or ask the next condition; after the last one the visit is over."""
         visit = self.visit
         assert visit is not None
         if len(visit.results) < len(visit.calls):
@@ -180,12 +187,16 @@ class HookSide:
             result = self._call(call)
             visit.results.append(result)
             if call.fresh and result.error is None:
-                visit.new.append(call.record)
+                visit.round.new.append(call.record)
             return
-        waiting = [record for record in visit.waiting if record.petition is not None]
-        choose(waiting, visit.new, lambda record: self._ask(visit, record))
-        self.visit = None
-        self._apply(visit.results)
+        said = None if visit.in_flight is None else self._said(visit.in_flight)
+        if visit.asking is None:
+            visit.asking = visit.round.ask(self.admission, self.machine.granted, lambda: self.machine.version)
+        try:
+            visit.in_flight = visit.asking.send(said)  # type: ignore[arg-type]  # None begins it
+        except StopIteration:
+            self.visit = None
+            self._apply(visit)
 
     def hook_hangs(self) -> None:
         """Give the call in flight up: what is left of the visit goes to the next thread."""
@@ -193,7 +204,10 @@ class HookSide:
         assert visit is not None
         made = len(visit.results)
         if made == len(visit.calls):
-            self._condition_hangs(visit)
+            if visit.in_flight is None:
+                self.hook_step()
+            if visit.in_flight is not None:
+                self._condition_hangs(visit, visit.in_flight)
             return
         call = visit.calls[made]
         owed: list[Record] = []
@@ -204,7 +218,7 @@ class HookSide:
             self._note_on_finish(call.record)
         self.stuck.append((call, owed))
         self.visit = None
-        self._apply(visit.results)
+        self._apply(visit)
         self.again = visit.calls[made + 1 :]
         self.machine.version += 1
         if call.hook == "start":
@@ -217,13 +231,12 @@ class HookSide:
         if call.hook == "convert" and call.record.phase is Phase.ACTION:
             self.commands[call.record.seq, call.record.attempt].told = True
 
-    def _condition_hangs(self, visit: Visit) -> None:
+    def _condition_hangs(self, visit: Visit, record: Record) -> None:
         self.visit = None
-        self._apply(visit.results)
+        self._apply(visit)
         self.machine.version += 1
-        for record in (visit.waiting + visit.new)[:1]:
-            if record.phase is Phase.WAITING:
-                self.machine.break_(record, "condition hangs")
+        if record.phase is Phase.WAITING:
+            self.machine.break_(record, "condition hangs")
 
     def stuck_returns(self, which: int) -> None:
         """A call that was given up comes back: the on_finish that waited for it can be called."""
@@ -285,27 +298,18 @@ class HookSide:
         plan = self.plans[record.token]
         return len(self.machine.granted) < CAPACITY and (plan.flag is None or plan.flag in self.flags)
 
-    def _ask(self, visit: Visit, record: Record) -> Answer:
-        answer = Answer.YES if self.says_yes(record) else Answer.NO
+    def _said(self, record: Record) -> Said:
         if self.plans[record.token].condition_breaks:
-            answer = Answer.BROKEN
-        if answer is Answer.YES:
-            self.machine.granted.take(record)
-        visit.results.append(Result(Call("condition", record), answer=answer))
-        return answer
+            return Said(BROKEN, error="condition breaks")
+        return Said(YES) if self.says_yes(record) else Said(NO, SAYS_NO, at=self.seconds)
 
-    def _apply(self, results: list[Result]) -> None:
-        asked = {result.call.record.seq: result for result in results if result.call.hook == "condition"}
-        made = [result for result in results if result.call.hook != "condition"]
-        converted = [record for result in made if (record := self._came_of(result)) is not None]
+    def _apply(self, visit: Visit) -> None:
+        converted = [record for result in visit.results if (record := self._came_of(result)) is not None]
+        answered = {answer.record.seq: answer for answer in visit.round.answers}
         for record in converted:
-            self._accept(record, asked.pop(record.seq, None))
-        for result in asked.values():
-            if result.answer is Answer.BROKEN:
-                self.machine.break_(result.call.record, "condition breaks")
-        yes = [result.call.record for result in asked.values() if result.answer is Answer.YES]
-        if yes:
-            self.machine.start_all(yes)
+            self._accept(record, answered.pop(record.seq, None))
+        self._load(self.selection.settle(answered.values(), visit.round.unchanged).unloaded)
+        self.selection.note(visit.round, self.seconds, firsts=Cost(len(visit.round.waiting)), others=Cost())
 
     def _came_of(self, result: Result) -> Record | None:
         """Take what came of a call; give the petition that it made and that is to be accepted."""
@@ -332,19 +336,20 @@ class HookSide:
         elif self.machine.records.get(record.seq) is record:
             self.machine.break_(record, "no petition any more")
 
-    def _accept(self, record: Record, result: Result | None) -> None:
-        answer = result.answer if result is not None else None
-        if answer is Answer.BROKEN:
+    def _accept(self, record: Record, answered: Answered | None) -> None:
+        if answered is not None and answered.answer is BROKEN:
             self.machine.refuse(record, REFUSED, "condition breaks")
             return
-        start = answer is Answer.YES
-        if start and (self.draining or record.cancellation is not None):
-            start = False
-            self.machine.granted.give_back(record)
-            self.machine.version += 1
+        start = answered is not None and answered.answer is YES
+        if start:
+            start = self.selection.counts(record, are_stopped=self.draining)
+        elif answered is not None:
+            note_no(record, answered.why, answered.asked)
         made = {channel.id for channel in self.machine.changes.channels}
         new = self.store.channel(record.channel) is None and record.channel not in made
         self.machine.accept(record, start=start, new_channel=new)
+        if answered is not None and not start:
+            self._load(self.admission.park(record))
 
     def report(self, what: str, *args: Any, **named: Any) -> Any:
         """Tell the machine of something, and remember it."""

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from orcha._core.choose import PATIENCE
+from orcha._core.asking_round import PATIENCE
 from orcha._protocol.messages import Cancel, Pause, Priority, Resume, Show, Stats, Verdict
 from support.asking import asking
 from support.waiting import wait_for

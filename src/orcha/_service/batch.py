@@ -100,7 +100,7 @@ class Batch:
         """
         visits = self._visits
         if done is _LISTEN:
-            is_wanted = visits.has_calls or (visits.may_find if ends else visits.candidates.are_news)
+            is_wanted = visits.has_calls or (visits.may_find if ends else visits.rounds.are_news)
             return _ASK if is_wanted and not visits.are_inline else _HANDLE
         if done is _HANDLE and (own or visits.has_calls or visits.may_find):
             return _ASK
@@ -111,7 +111,7 @@ class Batch:
             return _ASK
         if done is not _KEEP and works:
             return _KEEP
-        is_left = works or (visits.is_free and (visits.has_calls or visits.candidates.are_news))
+        is_left = works or (visits.is_free and (visits.has_calls or visits.rounds.are_news))
         return _HANDLE if is_left else _LISTEN
 
     def _has_work(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from orcha._client.attempt_channel import AttemptChannel
-from orcha._core.choose import checked_priority
+from orcha._core.priority import checked_priority
 from orcha._core.record import Phase
 from orcha._core.state import OnInterrupt
 from orcha._protocol import values

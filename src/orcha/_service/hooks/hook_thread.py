@@ -16,36 +16,32 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from orcha._core.choose import PATIENCE, Answer, choose
+from orcha._core.asking_round import BROKEN, NO, YES, Said
 from orcha._core.reasons import SAYS_NO, ConditionSaidNo
+from orcha._core.selection import Cost
 from orcha._core.tuples import new_tuple
 from orcha._protocol import values
 from orcha._protocol.frames import MAX_FRAME
 from orcha._service.hooks.conversion import convert
 from orcha._service.hooks.petition_marks import mark_started
-from orcha._service.hooks.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Result
-from orcha._service.reports.explanations import describe, explain, said
+from orcha._service.hooks.visit import CALL, CONVERT, ON_FINISH, ON_START, Result
+from orcha._service.reports.explanations import describe, explain
+from orcha._service.reports.explanations import said as said_by_plugin
 from orcha.exceptions import ConditionFailed, StaleCall
 from orcha.interfaces.built_in import BUILT_IN_MANAGERS
 from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from orcha._core.granted import GrantedSlots
-    from orcha._core.reasons import Reason
     from orcha._core.record import Record
     from orcha._service.hooks.start_preparation import Steps
     from orcha._service.hooks.visit import Visit
     from orcha.utils.threads import DeadThreadError, OnDeath
 
-# Looked up once: an attribute of an enumeration costs ten times a global name.
-_AGAIN, _BROKEN, _NO, _NONE, _YES = Answer.AGAIN, Answer.BROKEN, Answer.NO, Answer.NONE, Answer.YES
-
 FORKED_AND_RETURNED = 70
 """Exit code of a copy of the service that plugin code made by forking and returning."""
-MOST_AGAIN = 8
-"""How often those that said no are asked again in one visit."""
 LOOKS_AGAIN = 0.002
 """Seconds for which the final value of an action may lie there while that action goes on."""
 SAMPLE_SECONDS = 0.002
@@ -198,27 +194,57 @@ class Hooks:
     def _visit(self, visit: Visit) -> None:
         self._make_calls(visit)
         visit.choosing = True
-        waiting = [record for record in visit.waiting if record.petition is not None]
+        asked = visit.round
+        if asked.waiting or asked.new or asked.sample:
+            self._ask(visit)
 
-        ask = partial(self._ask, visit)
-        begun = _times() if visit.polls else (0.0, 0.0)
-        if waiting or visit.new:
-            choose(waiting, visit.new, ask, look_ahead=visit.look_ahead)
-        if visit.polls:
-            visit.took = (len(waiting), *_since(begun))
-        if visit.sample:
-            self._sample(visit, ask)
-
-    def _sample(self, visit: Visit, ask: Callable[[Record], Answer]) -> None:
-        """Ask some of those far from the head, for a moment."""
-        begun = _times()
-        for record in visit.sample:
-            visit.sampled += 1
-            if record.petition is not None:
-                ask(record)
-            if _monotonic() - begun[1] > SAMPLE_SECONDS:
+    def _ask(self, visit: Visit) -> None:
+        """Ask those that the round names; far from the head for a moment only."""
+        asked = visit.round
+        asking = asked.ask(self._port.admission, self._granted, self._version)
+        begun = _times() if asked.by_time else (0.0, 0.0)
+        begun_others: tuple[float, float] | None = None
+        said: Said | None = None
+        while (record := self._next_asked(visit, asking, said)) is not None:
+            if asked.is_sampling and begun_others is None:
+                visit.firsts_cost = Cost(len(asked.waiting), *_since(begun))
+                begun_others = _times()
+            said = self._said(record, visit.since)
+            if begun_others is not None and _monotonic() - begun_others[1] > SAMPLE_SECONDS:
+                self._next_asked(visit, asking, said)
                 break
-        visit.others_took = (visit.sampled, *_since(begun))
+        if asked.by_time and begun_others is None:
+            visit.firsts_cost = Cost(len(asked.waiting), *_since(begun))
+        elif begun_others is not None:
+            visit.others_cost = Cost(asked.sampled, *_since(begun_others))
+
+    def _next_asked(self, visit: Visit, asking: Generator[Record, Said, None], said: Said | None) -> Record | None:
+        """Have the round take what the last petition said, and give the next one, which counts as in flight then."""
+        if _getpid() != self._pid:
+            os._exit(FORKED_AND_RETURNED)
+        with visit.lock:
+            if visit.abandoned:
+                raise StaleCall
+            visit.current = None
+            try:
+                record = asking.send(said)  # type: ignore[arg-type]  # None begins it
+            except StopIteration:
+                return None
+            visit.since = _monotonic()
+            visit.current = record
+        return record
+
+    def _version(self) -> int:
+        return self._port.machine.version  # type: ignore[no-any-return]  # the engine's
+
+    def _said(self, record: Record, at: float) -> Said:
+        """Ask a petition's own condition."""
+        try:
+            return _asked(record, None if record.manager in BUILT_IN_MANAGERS else at)
+        except StaleCall:
+            raise
+        except BaseException as raised:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
+            return Said(BROKEN, error=f"its condition failed: {explain(raised)}")
 
     def _make_calls(self, visit: Visit) -> None:
         for call in visit.calls:
@@ -246,7 +272,7 @@ class Hooks:
                 visit.results.append(result)
                 visit.current = None
             if hook is CONVERT and extra is None and result.error is None:
-                visit.new.append(record)
+                visit.round.new.append(record)
 
     def _on_start(self, record: Record) -> Result:
         if not record.may_start:
@@ -262,7 +288,7 @@ class Hooks:
             return Result(ON_START, record, "its plugin does not let it start")
         if _is_cancelled(record):  # meanwhile
             return Result(ON_START, record, CANCELLED_BEFORE)
-        return new_tuple(Result, (ON_START, record, None, None, None, None))
+        return new_tuple(Result, (ON_START, record, None, None))
 
     def _go(self, record: Record, result: Result) -> Result:
         """Have the action called; where no thread can be started for it, the petition ends with that."""
@@ -283,7 +309,7 @@ class Hooks:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
             return Result(ON_FINISH, record, f"on_finish: {describe(error)}")
-        return new_tuple(Result, (ON_FINISH, record, None, None, None, None))
+        return new_tuple(Result, (ON_FINISH, record, None, None))
 
     def _registered(self, record: Record, extra: tuple[str, bytes, bytes]) -> Result:
         name, args, kwargs = extra
@@ -303,78 +329,7 @@ class Hooks:
         error = convert(record, self._manager_of(record), self._port, fresh=fresh)
         if error is None:
             self._steps.mark(record)
-        return new_tuple(Result, (CONVERT, record, error, None, None, None))
-
-    def _ask(self, visit: Visit, record: Record) -> Answer:
-        """Ask a condition; a no with the reason known already leaves no result, and costs little."""
-        if visit.shut and (shut := visit.shut.get(record.manager)) is not None:
-            visit.noes += 1
-            record.asked = visit.since
-            if record.why != shut:
-                visit.results.append(_no(record, shut))
-            return _NO
-        visit.since = _monotonic()
-        visit.current = record
-        answer, why, error = self._answer(visit, record)
-        if _getpid() != self._pid:
-            os._exit(FORKED_AND_RETURNED)
-        with visit.lock:
-            if visit.abandoned:
-                raise StaleCall
-            visit.current = None
-            if answer is _NO:
-                visit.noes += 1
-                visit.opaque |= record.asked is not None
-                if visit.is_shut:
-                    return self._tell_the_others(visit, record, why)
-                if record.group is None and not record.needs and record.why is not None and record.why == why:
-                    return answer
-            elif answer is _YES:
-                if visit.noes and self._may_overtake(visit):
-                    return _AGAIN
-                self._granted.take(record)
-            visit.results.append(new_tuple(Result, (CONDITION, record, error, answer, None, why)))
-        return answer
-
-    def _may_overtake(self, visit: Visit) -> bool:
-        """Tell whether others said no in this visit before something ended: they are asked once more before this yes.
-
-        A yes is never lost: whoever has just come would not be asked again behind many that are blocked.
-        """
-        version = self._port.machine.version
-        if version == visit.version or visit.again >= MOST_AGAIN:
-            return False
-        visit.version = version
-        visit.again += 1
-        visit.noes = 0
-        visit.shut.clear()
-        return True
-
-    def _tell_the_others(self, visit: Visit, record: Record, reason: Reason | None) -> Answer:
-        """Let those that would be asked next have the reason by which nobody may start, without asking them."""
-        after = visit.waiting.index(record)
-        for other in visit.waiting[after : after + PATIENCE - visit.noes + 1]:
-            why = reason if other is record else visit.shut[other.manager]
-            other.asked = record.asked
-            if why is not None and other.why != why and other.petition is not None:
-                visit.results.append(_no(other, why))
-        visit.noes = PATIENCE
-        return _NONE
-
-    def _answer(self, visit: Visit, record: Record) -> tuple[Answer, Reason | None, str | None]:
-        """Give what a condition says, the reason of a no, and what went wrong."""
-        blocked: Reason | None = self._port.admission.blocked_by(record)
-        if blocked is not None:
-            record.asked = None
-            return _NO, blocked, None
-        record.asked = None if record.manager in BUILT_IN_MANAGERS else visit.since
-        try:
-            why = _asked(visit, record)
-        except StaleCall:
-            raise
-        except BaseException as raised:  # noqa: BLE001 - as above
-            return _BROKEN, None, f"its condition failed: {explain(raised)}"
-        return (_YES, None, None) if why is None else (_NO, why, None)
+        return new_tuple(Result, (CONVERT, record, error, None))
 
 
 def _times() -> tuple[float, float]:
@@ -388,29 +343,26 @@ def _since(begun: tuple[float, float]) -> tuple[float, float]:
     return processor - begun[0], now - begun[1]
 
 
-def _no(record: Record, why: Reason) -> Result:
-    return new_tuple(Result, (CONDITION, record, None, _NO, None, why))
-
-
-def _asked(visit: Visit, record: Record) -> Reason | None:
-    """Ask a petition's own condition; give why it says no, None for a yes."""
+def _asked(record: Record, at: float | None) -> Said:
     petition = record.petition
     try:
         answer = petition.condition(petition)  # type: ignore[union-attr]
     except ConditionFailed as failed:
-        return _reason_of(visit, record, failed)
+        return _said_no(record, failed, at)
     if answer:
-        return None
-    return _reason_of(visit, record, answer) if isinstance(answer, ConditionFailed) else SAYS_NO
+        return new_tuple(Said, (YES, None, None, False, at))
+    if isinstance(answer, ConditionFailed):
+        return _said_no(record, answer, at)
+    return new_tuple(Said, (NO, SAYS_NO, None, False, at))
 
 
-def _reason_of(visit: Visit, record: Record, failed: ConditionFailed) -> Reason:
-    """Give why not; where that goes for all of the manager's petitions, the others are not asked in this visit."""
+def _said_no(record: Record, failed: ConditionFailed, at: float | None) -> Said:
     reason = getattr(failed, "reason", None)  # a class of a plugin's may not have called our __init__
-    why = SAYS_NO if reason is None else ConditionSaidNo(said(reason) or None)
-    if getattr(failed, "for_all", False):
-        visit.shut[record.manager] = why
-    return why
+    text = None if reason is None else said_by_plugin(reason) or None
+    known = record.why  # the same object where it says the same: that compares at once
+    same = isinstance(known, ConditionSaidNo) and known.said == text
+    why = known if same else ConditionSaidNo(text)
+    return Said(NO, why, for_all=bool(getattr(failed, "for_all", False)), at=at)
 
 
 def _is_cancelled(record: Record) -> bool:

@@ -83,8 +83,8 @@ class Managers:
             return False
         return self.are_ours or (
             all(call.record.manager in ours for call in visit.calls)
-            and all(record.manager in ours for record in visit.waiting)
-            and all(record.manager in ours for record in visit.sample)
+            and all(record.manager in ours for record in visit.round.waiting)
+            and all(record.manager in ours for record in visit.round.sample)
         )
 
     def choose(self, plugin: str | None, identity: str | int) -> tuple[str | None, str]:

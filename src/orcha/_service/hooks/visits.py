@@ -6,31 +6,29 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from orcha._core.choose import Answer
-from orcha._core.reasons import SAYS_NO, ReplacesAnother
+from orcha._core.asking_round import BROKEN, YES, Answered
+from orcha._core.reasons import SAYS_NO
 from orcha._core.record import Phase, Record
+from orcha._core.selection import note_no
 from orcha._core.state import State
 from orcha._core.tuples import new_tuple
 from orcha._protocol.messages import Verdict
 from orcha._service import faults
 from orcha._service.execution import action_retries as retrying
 from orcha._service.hooks import deadlines as overdue
-from orcha._service.hooks.candidates import Candidates
 from orcha._service.hooks.hook_thread import Hooks
+from orcha._service.hooks.rounds import Rounds
 from orcha._service.hooks.start_preparation import Steps
-from orcha._service.hooks.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Call, Result, Visit
+from orcha._service.hooks.visit import CALL, CONVERT, ON_FINISH, ON_START, Call, Result, Visit
 from orcha._service.verbs.call import answered
 from orcha.interfaces.built_in import BUILT_IN_MANAGERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from orcha._core.reasons import Reason
+    from orcha._core.asking_round import Round
     from orcha._service.engine import Engine
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _ACTION, _CONVERTING = Phase.ACTION, Phase.CONVERTING
-_BROKEN, _YES = Answer.BROKEN, Answer.YES
 _BUSY, _REFUSED = Verdict.BUSY, Verdict.REFUSED
 _QUEUED = State.QUEUED
 
@@ -61,7 +59,7 @@ class Visits:
             engine.mailbox.wake_for_events,
         )
         self.hooks.on_death = engine.end_with
-        self.candidates = Candidates(engine)
+        self.rounds = Rounds(engine)
         self._starts: list[Record] = []
         self._finishes: list[Record] = []
         self._calls: list[tuple[Record, Any]] = []
@@ -123,7 +121,7 @@ class Visits:
     def wake(self) -> None:
         """Have blocked conditions asked again."""
         self._engine.machine.version += 1
-        self.candidates.hurry()
+        self.rounds.hurry()
 
     # --- hand over ----------------------------------------------------------------------------------------------
 
@@ -131,12 +129,11 @@ class Visits:
         """Hand over what has gathered, if the hook thread is free."""
         if not self._has_ended() or self._stopped_by is not None:
             return
-        waiting, sample, polls = self.candidates.take(converting=bool(self._converts))
-        if not (waiting or sample or self.has_calls):
+        asked = self.rounds.next_round(converting=bool(self._converts))
+        if not (asked.waiting or asked.sample or self.has_calls):
             return
-        self._visit = visit = Visit(self._gathered(waiting, sample), waiting, sample, self.candidates.look_ahead)
-        visit.version = self.candidates.asked()
-        visit.polls = polls
+        self._visit = visit = Visit(self._gathered(asked), asked)
+        self.rounds.selection.handed_over()
         if self._engine.managers.answer_at_once(visit):
             self.hooks.perform_here(visit)
             self.end(visit)
@@ -144,7 +141,7 @@ class Visits:
             self._watch()
             self.hooks.perform(visit)
 
-    def _gathered(self, waiting: list[Record], sample: list[Record]) -> list[Call]:
+    def _gathered(self, asked: Round) -> list[Call]:
         """Take the calls that have gathered, in the order in which they are made."""
         calls, self._again = self._again, []
         if self._finishes:
@@ -156,8 +153,8 @@ class Visits:
         if self._calls:
             calls += [Call(CALL, record, extra) for record, extra in self._calls]
             self._calls = []
-        if waiting or sample:
-            calls += [Call(CONVERT, r, "again") for r in (*waiting, *sample) if r.petition is None]
+        if asked.waiting or asked.sample:
+            calls += [Call(CONVERT, r, "again") for r in (*asked.waiting, *asked.sample) if r.petition is None]
         if self._converts:
             calls += [new_tuple(Call, (CONVERT, record, None)) for record in self._take_converts()]
         return calls
@@ -197,16 +194,13 @@ class Visits:
         if visit is not self._visit:
             return
         self._visit = None
-        self._apply(visit.results, visit)
+        self._apply(visit)
 
-    def _apply(self, results: list[Result], visit: Visit) -> None:
-        answered: dict[int, Result] = {}
+    def _apply(self, visit: Visit) -> None:
         converted: list[Record] = []
-        for result in results:
+        for result in visit.results:
             hook, record = result.hook, result.record
-            if hook is CONDITION:
-                answered[record.seq] = result
-            elif hook is CONVERT and result.error is None:
+            if hook is CONVERT and result.error is None:
                 if record.phase is _CONVERTING:
                     converted.append(record)
                 elif record.phase is _ACTION:
@@ -217,12 +211,16 @@ class Visits:
                 self._started(record, result.error, called=result.value is not False)
             else:
                 self._came_of(result)
+        answered = {answer.record.seq: answer for answer in visit.round.answers}  # the last one, of several
         for record in converted:
             self._accept(record, answered.pop(record.seq, None))
-        found = self._answers(answered.values())
-        if visit.waiting:
-            self._finds = found
-        self.candidates.note(visit)
+        settled = self.rounds.selection.settle(answered.values(), visit.round.unchanged)
+        self._engine.admitting.load_records(settled.unloaded)
+        for record, is_first in settled.blocked:
+            self._say_blocked(record, is_first=is_first)
+        if visit.round.waiting:
+            self._finds = settled.are_starting
+        self.rounds.note(visit)
 
     def _came_of(self, result: Result) -> None:
         hook, record = result.hook, result.record
@@ -235,45 +233,25 @@ class Visits:
         else:
             answered(self._engine, result)
 
-    def _answers(self, results: Iterable[Result]) -> bool:
-        """Take what the conditions of those that wait said, in the order in which they were asked; True for any yes."""
-        machine = self._engine.machine
-        yes: list[Record] = []
-        for result in results:
-            if result.answer is _YES:
-                yes.append(result.record)
-            elif result.answer is _BROKEN:
-                machine.break_(result.record, result.error or "its condition broke")
-            else:
-                self._blocked(result.record, result.why)
-                self._engine.admitting.park(result.record)
-        if yes:
-            machine.start_all(yes)
-        return bool(yes)
-
-    def _accept(self, record: Record, result: Result | None) -> None:
-        engine = self._engine
-        if result is not None and result.answer is _BROKEN:
-            engine.machine.refuse(record, _REFUSED, result.error or "its condition broke")
+    def _accept(self, record: Record, answered: Answered | None) -> None:
+        engine, selection = self._engine, self.rounds.selection
+        if answered is not None and answered.answer is BROKEN:
+            engine.machine.refuse(record, _REFUSED, answered.error or "its condition broke")
             return
         if record.once is not None and not engine.once.admits(record):
             return
-        start = result is not None and result.answer is _YES
-        held = engine.draining is not None or engine.paused or record.cancellation is not None
-        replaces = start and engine.admission.keys.replaces(record)
-        if start and (held or replaces):
-            start = False
-            engine.granted.give_back(record)
-            engine.machine.version += 1
-        if result is not None and not start:
-            self._blocked(record, ReplacesAnother() if replaces else result.why)
+        start = answered is not None and answered.answer is YES
+        if start:
+            start = selection.counts(record, are_stopped=engine.draining is not None or engine.paused)
+        elif answered is not None and (is_first := note_no(record, answered.why, answered.asked)) is not None:
+            self._say_blocked(record, is_first=is_first)
         own = record.channel == record.token
         channel = engine.channels.known(record.channel) or engine.channels.create(record.channel, record.owner, own=own)
         engine.machine.accept(record, start=start, new_channel=not channel.kept)
         channel.kept = True
         if record.state is _QUEUED and record.queue_timeout is not None:
             engine.ending.limit_wait(record)
-        if result is not None and not start:
+        if answered is not None and not start:
             engine.admitting.park(record)
 
     def _not_converted(self, record: Record, reason: str) -> None:
@@ -288,15 +266,11 @@ class Visits:
             text = "petition %s: on_finish is owed, but it cannot be made again: %s"
             self._engine.report(logging.ERROR, text, record.key, reason)
 
-    def _blocked(self, record: Record, why: Reason | None) -> None:
-        if why is not None and record.why != why:
-            is_news = (
-                record.why is None and record.manager not in BUILT_IN_MANAGERS
-            )  # else each new number in a reason is a line
-            record.why = why
-            if why != SAYS_NO:
-                level = logging.INFO if is_news else logging.DEBUG
-                self._engine.report(level, "petition %s waits: %s", record.key, why.text())
+    def _say_blocked(self, record: Record, *, is_first: bool) -> None:
+        """Tell the log of a new reason why a petition waits; each new number in a reason is worth a line to few."""
+        if record.why is not None and record.why != SAYS_NO:
+            level = logging.INFO if is_first and record.manager not in BUILT_IN_MANAGERS else logging.DEBUG
+            self._engine.report(level, "petition %s waits: %s", record.key, record.why.text())
 
     def _started(self, record: Record, error: str | None, *, called: bool) -> None:
         if error is None:
@@ -332,7 +306,7 @@ class Visits:
         self._engine.report(logging.ERROR, text, call.record.key, call.hook.name.lower(), deadline, self.hooks.stack())
         old = self.hooks.give_up()
         self._visit = None
-        self._apply(visit.results, visit)
+        self._apply(visit)
         self._again = visit.left()
         self._engine.machine.version += 1
         if self._engine.settings.on_hook_timeout == "stop":
@@ -369,7 +343,7 @@ class Visits:
     def is_choosing(self) -> bool:
         """Whether the hook thread asks those that wait, found one the last time, and has little else to do."""
         visit = self._visit
-        return visit is not None and self._finds and bool(visit.waiting) and len(visit.calls) <= FEW
+        return visit is not None and self._finds and bool(visit.round.waiting) and len(visit.calls) <= FEW
 
     @property
     def may_find(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orcha._core.choose import checked_priority
+from orcha._core.priority import checked_priority
 from orcha._protocol.messages import Priority, Reply, Verdict
 from orcha._service.reports.state_names import word
 from orcha._service.verbs.petition_lookup import find, refuse

@@ -1,0 +1,244 @@
+"""One round of asking waiting petitions whether they may start: in which order, when asking stops, and who starts.
+
+A round decides and calls nothing. It yields each petition whose own condition is to be asked, and receives what that
+said; whoever drives the round makes the call. What a condition said is kept with the petition it was asked about, so
+the decision and its explanation are the same.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from orcha._core.tuples import new_tuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from orcha._core.admission import Admission
+    from orcha._core.granted import GrantedSlots
+    from orcha._core.reasons import Reason
+    from orcha._core.record import Record
+
+PATIENCE = 32
+"""How many of the first waiting petitions may say no before a round ends."""
+MOST_REPEATS = 8
+"""How often a round asks again those that said no, because something ended meanwhile."""
+
+
+class Answer(IntEnum):
+    """What a condition said."""
+
+    YES = 1
+    NO = 2
+    BROKEN = 3
+
+
+# Bound once: an attribute of an enumeration costs ten times a global name.
+YES, NO, BROKEN = Answer.YES, Answer.NO, Answer.BROKEN
+
+
+class Said(NamedTuple):
+    """What a petition's own condition said."""
+
+    answer: Answer
+    why: Reason | None = None
+    """The reason of a no."""
+    error: str | None = None
+    """What went wrong, where the condition is broken."""
+    for_all: bool = False
+    """Whether each other petition of the same manager would hear the same no."""
+    at: float | None = None
+    """When it was asked, on the steady clock; None where its answer depends on nothing but the service."""
+
+
+class Answered(NamedTuple):
+    """What a round found out about one petition."""
+
+    record: Record
+    answer: Answer
+    why: Reason | None = None
+    error: str | None = None
+    asked: float | None = None
+    """When its own condition was asked; None where what it declares blocks it."""
+
+
+class Round:
+    """Some waiting petitions, in order, and what became of asking them.
+
+    The engine makes a round and hands it to the hook thread, which drives it. Each yes is entered into the book of
+    granted slots before the next petition is yielded. When the round is over, or was given up, the engine takes what
+    it found out.
+    """
+
+    __slots__ = (
+        "_asked_at",
+        "_closed",
+        "answers",
+        "by_time",
+        "is_sampling",
+        "look_ahead",
+        "new",
+        "noes",
+        "opaque",
+        "repeats",
+        "sample",
+        "sampled",
+        "unchanged",
+        "version",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        waiting: list[Record],
+        sample: Sequence[Record] = (),
+        *,
+        look_ahead: int | None = None,
+        by_time: bool = False,
+        version: int = 0,
+    ) -> None:
+        """Take the first waiting petitions in order, then some further ones.
+
+        Args:
+            waiting: those that are asked in order.
+            sample: further ones, far behind the first, of which each is asked whatever the others say.
+            look_ahead: how many of the first ones may be considered at all; None for any number.
+            by_time: whether nothing has happened, and only time has passed since they were asked last.
+            version: of the petitions, when the round is handed over.
+
+        """
+        self.waiting = waiting
+        self.sample = sample
+        self.look_ahead = look_ahead
+        self.by_time = by_time
+        self.version = version
+        self.new: list[Record] = []
+        """Petitions that have just come, and are asked with the others for the first time."""
+        self.answers: list[Answered] = []
+        """What is news, in the order in which the petitions were asked."""
+        self.unchanged: list[tuple[Record, float | None]] = []
+        """Petitions that said the same no as before, and when they were asked."""
+        self.noes = 0
+        """How many said no since asking began, or began anew."""
+        self.repeats = 0
+        self.opaque = False
+        """Whether a plugin's condition said no, of which nobody knows what it depends on."""
+        self.is_sampling = False
+        self.sampled = 0
+        """How many of the sample were asked."""
+        self._closed: dict[str, Reason] = {}
+        """Managers of which nothing may start now, with the reason."""
+        self._asked_at: float | None = None
+
+    def ask(
+        self, admission: Admission, granted: GrantedSlots, version: Callable[[], int]
+    ) -> Generator[Record, Said, None]:
+        """Yield each petition whose condition is to be asked, in order; each yes counts before the next is yielded.
+
+        Of those that waited before, `PATIENCE` may say no; a petition that has just come is asked once in any case, so
+        that a queue of blocked petitions hides nobody. With `look_ahead` only the first so many of all are considered.
+
+        A yes counts where nothing has ended since others said no. Else those that said no are asked once more first,
+        from the first one on: otherwise a later petition would take what an earlier one waits for. `version` gives the
+        number that rises whenever something ends.
+        """
+        waiting = [record for record in self.waiting if record.petition is not None]
+        fresh = {record.seq for record in self.new}
+        candidates = in_order(waiting, self.new)
+        if self.look_ahead is not None:
+            candidates = candidates[: self.look_ahead]
+        while candidates:
+            candidates = yield from self._ask_all(candidates, fresh, PATIENCE, admission, granted, version)
+        self.is_sampling = True
+        candidates = list(self.sample)
+        while candidates:
+            candidates = yield from self._ask_all(candidates, set(), len(candidates), admission, granted, version)
+
+    def _ask_all(
+        self,
+        candidates: list[Record],
+        fresh: set[int],
+        patience: int,
+        admission: Admission,
+        granted: GrantedSlots,
+        version: Callable[[], int],
+    ) -> Generator[Record, Said, list[Record]]:
+        """Ask each, until patience ends; give those that are to be asked once more."""
+        refused: list[Record] = []
+        ends = not fresh and self.look_ahead is None
+        for position, record in enumerate(candidates):
+            is_new = record.seq in fresh
+            if self.is_sampling:
+                self.sampled = len(self.sample) - (len(candidates) - position - 1)
+                if record.petition is None:
+                    continue
+            elif patience <= 0 and not is_new:
+                if ends:
+                    break
+                continue
+            if not self._is_blocked(record, admission):
+                said = yield record
+                if said.answer is YES:
+                    if self.noes and self._something_ended(version()):
+                        return refused + candidates[position:]
+                    granted.take(record)
+                if said.answer is not NO:
+                    self.answers.append(new_tuple(Answered, (record, said.answer, None, said.error, said.at)))
+                    continue
+                self._note_no(record, said)
+            self.noes += 1
+            refused.append(record)
+            patience -= not is_new
+        return []
+
+    def _is_blocked(self, record: Record, admission: Admission) -> bool:
+        """Tell whether a petition hears a no without being asked, which is noted then."""
+        if self._closed and (closed := self._closed.get(record.manager)) is not None:
+            if record.why is closed or record.why == closed:
+                self.unchanged.append((record, self._asked_at))
+            else:
+                self.answers.append(new_tuple(Answered, (record, NO, closed, None, self._asked_at)))
+            return True
+        blocked = admission.blocked_by(record)
+        if blocked is None:
+            return False
+        self.answers.append(new_tuple(Answered, (record, NO, blocked, None, None)))
+        return True
+
+    def _note_no(self, record: Record, said: Said) -> None:
+        why = said.why
+        self.opaque |= said.at is not None
+        if said.for_all and why is not None:
+            self._closed[record.manager] = why
+            self._asked_at = said.at
+        if record.group is None and not record.needs and record.why is not None and record.why == why:
+            self.unchanged.append((record, said.at))
+        else:
+            self.answers.append(new_tuple(Answered, (record, NO, why, None, said.at)))
+
+    def _something_ended(self, version: int) -> bool:
+        """Tell whether those that said no may say yes by now; then they are asked anew.
+
+        That happens a few times only. A yes is never lost: whoever has just come would not be asked again behind many
+        that are blocked.
+        """
+        if version == self.version or self.repeats >= MOST_REPEATS:
+            return False
+        self.version = version
+        self.repeats += 1
+        self.noes = 0
+        self._closed.clear()
+        return True
+
+
+def in_order(waiting: list[Record], new: list[Record]) -> list[Record]:
+    """Merge what waits, in order, with what has just come, by (priority, sequence): lower first."""
+    return sorted(waiting + new, key=_place) if new else waiting
+
+
+def _place(record: Record) -> tuple[int | float, int]:
+    return (record.priority, record.seq)
+
+
+__all__ = ["BROKEN", "MOST_REPEATS", "NO", "PATIENCE", "YES", "Answer", "Answered", "Round", "Said", "in_order"]

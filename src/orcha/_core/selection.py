@@ -1,0 +1,287 @@
+"""Which waiting petitions are asked next whether they may start, and what their answers make of them.
+
+They are asked since something has happened: the first ones, in order. Or they are asked by time alone, where a
+condition said no of which nobody knows what it depends on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from orcha._core.asking import Asking
+from orcha._core.asking_round import BROKEN, PATIENCE, YES, Round
+from orcha._core.reasons import ReplacesAnother
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from orcha._core.admission import Admission
+    from orcha._core.asking_round import Answered
+    from orcha._core.machine import Machine
+    from orcha._core.reasons import Reason
+    from orcha._core.record import Key, Record
+
+MOST_HEADS = 96
+"""Waiting petitions of one round, at most."""
+HEADS_WITHOUT_STARTS = PATIENCE + 8
+"""Waiting petitions of a round after one in which nobody could start."""
+SECONDS_AFTER_A_START = 0.05
+"""After so long a start alone has blocked conditions asked again."""
+LEAST_SECONDS = 0.05
+"""So long it takes at least until time alone has somebody asked."""
+
+
+class Cost(NamedTuple):
+    """What asking some petitions cost."""
+
+    asked: int = 0
+    processor: float = 0.0
+    """Seconds of a processor."""
+    elapsed: float = 0.0
+    """Seconds that passed."""
+
+
+class Settled(NamedTuple):
+    """What the answers of a round made of the petitions."""
+
+    are_starting: bool
+    """Whether any petition starts."""
+    blocked: list[tuple[Record, bool]]
+    """Petitions that wait for another reason than before; and whether they had none before."""
+    unloaded: list[Key]
+    """Petitions that wait with the others again, and whose records are to be loaded."""
+
+
+class Selection:
+    """Makes rounds of asking, and takes what they found out; the engine's."""
+
+    def __init__(
+        self,
+        petitions: Machine,
+        admission: Admission,
+        *,
+        look_ahead: int | None = None,
+        own: Collection[str] = (),
+        are_all_own: bool = False,
+    ) -> None:
+        """Have asked nobody.
+
+        Args:
+            petitions: what waits and runs.
+            admission: what blocks a petition whatever its condition says.
+            look_ahead: how many of the first ones may be considered at all; None for any number.
+            own: managers whose conditions depend on nothing but the service, and need not be asked by time.
+            are_all_own: whether no other manager is served.
+
+        """
+        self._petitions = petitions
+        self._admission = admission
+        self.look_ahead = look_ahead
+        self._own = own
+        self._are_all_own = are_all_own
+        self.heads = MOST_HEADS
+        """How many of the first ones are asked: more where many of the last ones could start."""
+        self._more = False
+        """Whether more of the first ones are to be asked, though nothing has changed."""
+        self._asked_version = -1
+        self._asked_starts = 0
+        self._starts_due: float | None = None
+        """When a start has blocked conditions asked again."""
+        self._asking = Asking()
+        self._time_due: float | None = None
+        """When time alone has some asked."""
+        self._cursor: Key | None = None
+        """Where the others were asked up to."""
+
+    # --- whom a round asks --------------------------------------------------------------------------------------
+
+    @property
+    def are_news(self) -> bool:
+        """Whether those that wait are to be asked, though they were asked before."""
+        petitions = self._petitions
+        return bool(petitions.waiting) and (petitions.version != self._asked_version or self._more)
+
+    @property
+    def due(self) -> float | None:
+        """When to make another round though nothing happens until then, on the steady clock; None for never."""
+        dues = [due for due in (self._time_due, self._starts_due) if due is not None]
+        return min(dues, default=None)
+
+    def make_ready(self) -> list[Key]:
+        """Let go what is parked and can go, and keep enough of the queue ready; give whose records are to be loaded."""
+        petitions = self._petitions
+        unloaded = self._admission.unpark()
+        if petitions.waiting:
+            petitions.unload(petitions.waiting.spill())
+            if petitions.waiting.wants_refill():
+                unloaded += petitions.waiting.refill()
+        return unloaded
+
+    def next_round(self, now: float, *, converting: bool) -> Round:
+        """Give the first ones in order, and a sample of the others, as far as they are to be asked now.
+
+        `converting` says that new ones come with them.
+        """
+        petitions = self._petitions
+        waiting: list[Record] = []
+        sample: list[Record] = []
+        by_time = False
+        narrow = self.look_ahead is not None and converting  # who is new counts among the first so many
+        if not petitions.waiting:
+            self._time_due = self._starts_due = None
+        elif self.are_news or narrow or self._is_start_due(now):
+            self._asked_starts, self._starts_due = petitions.starts, None
+            waiting = self._records(petitions.waiting.head(self.look_ahead or self.heads))
+        elif self._time_due is not None and self._time_due <= now:
+            self._time_due = None
+            waiting, sample = self._by_time(now)
+            by_time = bool(waiting or sample)
+        return Round(waiting, sample, look_ahead=self.look_ahead, by_time=by_time, version=petitions.version)
+
+    def handed_over(self) -> None:
+        """Note that all that is known now is known to those who are asked."""
+        self._asked_version = self._petitions.version
+        self._more = False
+
+    def stand_still(self) -> None:
+        """Note that nothing starts now, so that time has nobody asked."""
+        self._time_due = self._starts_due = None
+
+    def hurry(self, now: float) -> None:
+        """Have also those asked soon that are not among the first."""
+        self._cursor = None
+        self._asking.hurry(now)
+
+    def _is_start_due(self, now: float) -> bool:
+        if self._petitions.starts == self._asked_starts:
+            return False
+        if self._starts_due is None:
+            self._starts_due = now + SECONDS_AFTER_A_START
+        return self._starts_due <= now
+
+    def _records(self, keys: list[Key]) -> list[Record]:
+        records = self._petitions.records
+        return [records[key[1]] for key in keys if key[1] in records]
+
+    # --- by time ------------------------------------------------------------------------------------------------
+
+    def _by_time(self, now: float) -> tuple[list[Record], list[Record]]:
+        """Give whose turn it is; where it is nobody's yet, be back when it is."""
+        waiting, asking = self._petitions.waiting, self._asking
+        keys = waiting.head(self.look_ahead or waiting.ready)
+        if next(self._opaque(keys), None) is None:
+            return [], []  # nobody waits for a condition: the next no of one begins it anew
+        firsts = asking.whom(self._opaque(keys), now)
+        others: list[Record] = []
+        if self._are_many and now >= asking.others.due:
+            begin = 0 if self._cursor is None else waiting.index(self._cursor)
+            part = waiting.head(asking.others.count, max(begin, asking.firsts.count))
+            others = [record for record in self._opaque(part) if record not in firsts]
+            if not others:
+                asking.others.took(now=now, asked=0, processor=0.0, elapsed=0.0)
+                self._cursor = _after(part[-1]) if part else None
+        if not firsts and not others:
+            self._arm(max(asking.due(are_many=self._are_many), now + LEAST_SECONDS))
+        return firsts, others
+
+    @property
+    def _are_many(self) -> bool:
+        """Whether more wait than the first ones, of which time has asked."""
+        return self.look_ahead is None and len(self._petitions.waiting) > self._asking.firsts.count
+
+    def _opaque(self, keys: Iterable[Key]) -> Iterator[Record]:
+        """Give those of them that wait for a plugin's condition, as far as is known."""
+        records, replaces = self._petitions.records, self._admission.keys.replaces
+        for key in keys:
+            record = records.get(key[1])
+            if record is not None and record.manager not in self._own and (record.once is None or not replaces(record)):
+                yield record
+
+    def _arm(self, at: float) -> None:
+        """Be back at that time, unless that is sooner already."""
+        if self._time_due is None or at < self._time_due - LEAST_SECONDS:
+            self._time_due = at
+
+    # --- what came of it ----------------------------------------------------------------------------------------
+
+    def note(self, asked: Round, now: float, *, firsts: Cost | None = None, others: Cost | None = None) -> None:
+        """Learn from a round whose answers are settled, and from what it cost where time alone had it made."""
+        self._admission.resources.note_left()
+        asking = self._asking
+        if asked.by_time:
+            self._note_cost(asked, now, firsts or Cost(), others or Cost())
+        elif asked.opaque:
+            asking.rest(now)
+        if asked.by_time or asked.opaque or self._leaves_some(asked):
+            self._arm(max(asking.due(are_many=self._are_many), now + LEAST_SECONDS))
+        self._more = len(asked.waiting) >= self.heads and asked.noes < PATIENCE
+        if asked.waiting:
+            yes = sum(answered.answer is YES for answered in asked.answers)
+            self.heads = min(MOST_HEADS, HEADS_WITHOUT_STARTS + 2 * yes)
+
+    def _leaves_some(self, asked: Round) -> bool:
+        """Tell whether some may never have been asked behind those that said no."""
+        return bool(asked.waiting) and len(self._petitions.waiting) > PATIENCE and not self._are_all_own
+
+    def _note_cost(self, asked: Round, now: float, firsts: Cost, others: Cost) -> None:
+        asking = self._asking
+        if firsts.asked or now >= asking.firsts.due:
+            asking.firsts.took(now=now, asked=firsts.asked, processor=firsts.processor, elapsed=firsts.elapsed)
+        if asked.sample:
+            asking.others.took(now=now, asked=others.asked, processor=others.processor, elapsed=others.elapsed)
+            last = asked.sample[max(0, asked.sampled - 1)].place
+            waiting = self._petitions.waiting
+            is_end = asked.sampled == len(asked.sample) and not waiting.head(1, waiting.index(_after(last)))
+            self._cursor = None if is_end else _after(last)
+
+    def settle(self, answers: Iterable[Answered], unchanged: Iterable[tuple[Record, float | None]]) -> Settled:
+        """Start the petitions that said yes, in the order in which they were asked, and park what is blocked."""
+        blocked: list[tuple[Record, bool]] = []
+        unloaded: list[Key] = []
+        yes: list[Record] = []
+        for record, answer, why, error, asked in answers:
+            if answer is YES:
+                yes.append(record)
+            elif answer is BROKEN:
+                self._petitions.break_(record, error or "its condition broke")
+            else:
+                if (news := note_no(record, why, asked)) is not None:
+                    blocked.append((record, news))
+                unloaded += self._admission.park(record)
+        for record, asked in unchanged:
+            record.asked = asked
+        if yes:
+            self._petitions.start_all(yes)
+        return Settled(bool(yes), blocked, unloaded)
+
+    def counts(self, record: Record, *, are_stopped: bool) -> bool:
+        """Tell whether the yes of a petition that is about to be accepted counts; its slot is free again otherwise.
+
+        What it says of itself may have decided otherwise meanwhile, and so may people.
+        """
+        replaces = self._admission.keys.replaces(record)
+        if replaces:
+            note_no(record, ReplacesAnother(), None)
+        if not (are_stopped or replaces or record.cancellation is not None):
+            return True
+        self._petitions.granted.give_back(record)
+        self._petitions.version += 1
+        return False
+
+
+def note_no(record: Record, why: Reason | None, asked: float | None) -> bool | None:
+    """Note why a petition waits; None where that is no news, else whether it had no reason before."""
+    record.asked = asked
+    if why is None or record.why == why:
+        return None
+    is_first = record.why is None
+    record.why = why
+    return is_first
+
+
+def _after(key: Key) -> Key:
+    """Give what comes after a key and before all others that do."""
+    return (*key[:2], key[2] + "\0")
+
+
+__all__ = ["Cost", "Selection", "Settled", "note_no"]

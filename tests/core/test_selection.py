@@ -1,0 +1,319 @@
+"""Whom a round asks, when the next one is due, and what the answers make of the petitions."""
+
+from __future__ import annotations
+
+import pytest
+
+from orcha._core.admission import Admission
+from orcha._core.asking import EVERY, FIRSTS, OTHERS_EVERY
+from orcha._core.asking_round import BROKEN, NO, PATIENCE, YES, Answered, Said
+from orcha._core.machine import Machine
+from orcha._core.reasons import SAYS_NO, ConditionSaidNo, GroupFull, ReplacesAnother
+from orcha._core.record import Cancellation, Record
+from orcha._core.selection import (
+    HEADS_WITHOUT_STARTS,
+    LEAST_SECONDS,
+    MOST_HEADS,
+    SECONDS_AFTER_A_START,
+    Cost,
+    Selection,
+    note_no,
+)
+from orcha._core.state import Outcome, State
+
+
+class World:
+    """Petitions that wait, and a hook thread that asks them in no time."""
+
+    def __init__(self, *, most_ready=10_000, **options):
+        self.machine = Machine(most_ready=most_ready)
+        self.admission = Admission(self.machine, resources={"gpu": 1})
+        self.admission.load([], {"rig": 1})
+        self.selection = Selection(self.machine, self.admission, **options)
+        self.time = 100.0
+        self.yes = set()
+        self.asked = []
+
+    def waits(self, count=1, *, manager="m", **declared):
+        records = []
+        for _ in range(count):
+            seq = self.machine.take_seq()
+            record = Record(seq, seq.to_bytes(16, "big"), str(seq), manager, "me", b"", b"", 0.0)
+            record.petition = object()
+            for name, value in declared.items():
+                setattr(record, name, value)
+            assert self.machine.receive(record) is None
+            self.machine.accept(record, start=False, new_channel=False)
+            records.append(record)
+        return records
+
+    def makes(self, *, converting=False):
+        assert self.selection.make_ready() == []
+        return self.selection.next_round(self.time, converting=converting)
+
+    def said(self, record):
+        return Said(YES) if record.seq in self.yes else Said(NO, SAYS_NO, at=self.time)
+
+    def visit(self, *, samples=10_000, cost=0.0):
+        """Make a round and have it asked; give the sequences that were asked."""
+        made = self.makes()
+        self.selection.handed_over()
+        asking = made.ask(self.admission, self.machine.granted, lambda: self.machine.version)
+        asked, answer = [], None
+        try:
+            while len(asked) < samples:
+                record = asking.send(answer)
+                asked.append(record.seq)
+                answer = self.said(record)
+        except StopIteration:
+            pass
+        self.settled = self.selection.settle(made.answers, made.unchanged)
+        others = Cost(made.sampled, cost, cost) if made.sample else None
+        self.selection.note(made, self.time, firsts=Cost(len(made.waiting), cost, cost), others=others)
+        return asked
+
+    def passes(self, seconds):
+        self.time += seconds
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def test_who_said_no_is_asked_again_when_something_has_ended_and_not_before(world):
+    world.waits(3)
+    assert world.visit() == [1, 2, 3]
+    assert not world.selection.are_news
+    assert world.visit() == []
+    world.machine.version += 1
+    assert world.selection.are_news
+    assert world.visit() == [1, 2, 3]
+
+
+def test_a_yes_starts_in_the_order_of_asking(world):
+    records = world.waits(3)
+    world.yes = {2, 3}
+    world.visit()
+    assert [record.state for record in records] == [State.QUEUED, State.STARTING, State.STARTING]
+    assert list(world.machine.changes.transitions) == [2, 3]
+    assert world.settled.are_starting
+    assert (world.settled.blocked, records[0].why, records[0].asked) == ([(records[0], True)], SAYS_NO, 100.0)
+
+
+def test_a_broken_one_ends_and_the_rest_of_the_round_counts(world):
+    first, second = world.waits(2)
+    answers = [Answered(first, BROKEN, error="it broke"), Answered(second, YES)]
+    assert world.selection.settle(answers, []).are_starting
+    assert (first.outcome, first.reason, second.state) == (Outcome.BROKEN, "it broke", State.STARTING)
+
+
+def test_a_broken_one_without_a_word_says_so(world):
+    (first,) = world.waits()
+    world.selection.settle([Answered(first, BROKEN)], [])
+    assert first.reason == "its condition broke"
+
+
+def test_what_is_unchanged_is_only_as_old_as_the_last_question(world):
+    (record,) = world.waits()
+    world.visit()
+    world.passes(1)
+    world.machine.version += 1
+    world.visit()
+    assert (record.asked, world.settled.blocked) == (101.0, [])
+
+
+def test_the_same_no_of_one_in_a_group_is_no_news_to_the_log(world):
+    world.waits(group="rig")
+    world.visit()
+    world.machine.version += 1
+    assert world.visit() == [1]
+    assert world.settled.blocked == []
+
+
+def test_what_its_group_blocks_is_parked_and_comes_back_when_the_slot_is_free(world):
+    first, second = world.waits(2, group="rig")
+    world.yes = {1, 2}
+    assert world.visit() == [1]
+    assert (second.why, second.asked, world.machine.waiting.parked) == (GroupFull("rig", 1), None, 1)
+    world.machine.action_going(1, 1)
+    world.machine.returned(1, 1, None, processes=False)
+    assert world.visit() == [2]
+    assert (first.state, second.state) == (State.ENDED, State.STARTING)
+
+
+def test_a_start_alone_has_the_others_asked_after_a_moment(world):
+    world.waits(2)
+    world.yes = {1}
+    world.visit()
+    assert world.visit() == []
+    assert world.selection.due == world.time + SECONDS_AFTER_A_START
+    world.passes(SECONDS_AFTER_A_START)
+    assert world.visit() == [2]
+
+
+def test_where_many_could_start_more_are_asked_at_once(world):
+    world.waits(2 * MOST_HEADS)
+    world.yes = set(range(1, MOST_HEADS + 1))
+    world.visit()
+    assert (world.selection.heads, world.selection.are_news) == (MOST_HEADS, True)
+    assert world.visit() == list(range(MOST_HEADS + 1, MOST_HEADS + PATIENCE + 1))
+    assert (world.selection.heads, world.selection.are_news) == (HEADS_WITHOUT_STARTS, False)
+
+
+def test_who_is_new_counts_among_the_first_so_many():
+    world = World(look_ahead=2)
+    world.waits(3)
+    assert world.visit() == [1, 2]
+    assert world.makes().waiting == []
+    assert [record.seq for record in world.makes(converting=True).waiting] == [1, 2]
+
+
+def test_those_behind_the_ready_ones_are_loaded_when_few_are_left():
+    world = World(most_ready=2)
+    world.waits(5)
+    world.machine.take()
+    world.yes = {1, 2}
+    assert world.visit() == [1, 2]
+    assert world.selection.make_ready() == [(0, 3, "3"), (0, 4, "4")]
+    asked = world.selection.next_round(world.time, converting=False)
+    assert asked.waiting == [], "their records are not there"
+
+
+# --- by time ----------------------------------------------------------------------------------------------------------
+
+
+def test_where_a_plugins_condition_said_no_it_is_asked_again_a_second_later(world):
+    world.waits(2)
+    world.visit()
+    assert world.selection.due == world.time + EVERY
+    world.passes(EVERY / 2)
+    assert world.visit() == []
+    world.passes(EVERY / 2)
+    assert world.visit() == [1, 2]
+    assert world.selection.due == world.time + EVERY
+
+
+def test_where_the_services_own_conditions_say_no_nothing_is_due():
+    world = World(own={"m"}, are_all_own=True)
+    world.waits(2 * PATIENCE)
+    world.said = lambda record: Said(NO, SAYS_NO)
+    world.visit()
+    assert world.selection.due is None
+
+
+def test_time_asks_none_of_those_that_wait_for_the_service_alone():
+    world = World(own={"own"})
+    world.waits(2, manager="own")
+    world.visit()
+    world.selection._arm(world.time)
+    assert world.visit() == []
+    assert world.selection.due is None
+
+
+def test_who_waits_for_the_one_that_it_replaces_is_not_asked_by_time(world):
+    older, newer = world.waits(2, once="key")
+    world.machine.granted.take(older)
+    world.admission.keys.take(newer, older, lambda _: True)
+    world.machine.waiting.remove(older.place)
+    world.selection.handed_over()
+    world.selection._arm(world.time)
+    assert world.visit() == []
+
+
+def test_nothing_is_due_when_nobody_waits_or_everything_stands_still(world):
+    (record,) = world.waits()
+    world.visit()
+    world.selection.stand_still()
+    assert world.selection.due is None
+    world.machine.cancel(record, Cancellation(Outcome.CANCELLED, 130, None))
+    world.selection._arm(world.time)
+    assert world.visit() == []
+    assert world.selection.due is None
+
+
+def test_the_others_are_asked_part_by_part_from_the_first_ones_on_and_then_anew(world):
+    world.waits(FIRSTS + 10)
+    world.visit()
+    world.passes(EVERY)
+    assert world.visit(samples=FIRSTS + 4) == list(range(1, FIRSTS + 5))
+    world.passes(OTHERS_EVERY)
+    assert world.visit() == list(range(FIRSTS + 5, FIRSTS + 11))
+    world.passes(OTHERS_EVERY)
+    assert world.visit() == list(range(FIRSTS + 1, FIRSTS + 11))
+
+
+def test_a_turn_that_is_due_sooner_stays_due(world):
+    world.waits()
+    world.visit()
+    due = world.selection.due
+    world.machine.version += 1
+    world.passes(EVERY / 2)
+    world.visit()
+    assert world.selection.due == due
+
+
+def test_where_the_others_are_hurried_they_are_asked_with_the_next_turn(world):
+    world.waits(FIRSTS + 2)
+    world.visit()
+    world.passes(EVERY)
+    world.visit()
+    world.selection.hurry(world.time)
+    world.passes(LEAST_SECONDS)
+    world.selection._arm(world.time)
+    assert world.visit() == [FIRSTS + 1, FIRSTS + 2]
+
+
+def test_others_of_which_none_waits_for_a_plugin_cost_a_turn_and_no_question():
+    world = World(own={"own"})
+    world.waits(FIRSTS)
+    world.waits(5, manager="own")
+    world.visit()
+    world.passes(EVERY)
+    assert world.visit() == list(range(1, FIRSTS + 1))
+    world.passes(OTHERS_EVERY)
+    assert world.visit() == []
+    assert world.selection.due > world.time
+
+
+def test_where_others_end_while_they_are_asked_by_time_the_cursor_begins_anew(world):
+    world.waits(FIRSTS + 3)
+    world.visit()
+    world.passes(EVERY)
+    world.visit(samples=FIRSTS + 1)
+    for record in list(world.machine.records.values())[FIRSTS + 1 :]:
+        world.machine.cancel(record, Cancellation(Outcome.CANCELLED, 130, None))
+    world.selection.handed_over()
+    world.passes(OTHERS_EVERY)
+    assert world.visit() == []
+    world.passes(OTHERS_EVERY)
+    assert world.visit() == [FIRSTS + 1]
+
+
+# --- a yes of a petition that has just come ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("why", ["stopped", "cancelled", "replaces", None])
+def test_a_yes_counts_unless_something_was_decided_meanwhile(world, why):
+    older, newer = world.waits(2)
+    newer.once = "key"
+    world.machine.granted.take(newer)
+    if why == "replaces":
+        world.machine.granted.take(older)
+        world.admission.keys.take(newer, older, lambda _: True)
+    if why == "cancelled":
+        newer.cancellation = Cancellation(Outcome.CANCELLED, 130, None)
+    version = world.machine.version
+    assert world.selection.counts(newer, are_stopped=why == "stopped") is (why is None)
+    assert world.machine.granted.holds("2", 2) is (why is None)
+    assert (world.machine.version > version) is (why is not None)
+    assert newer.why == (ReplacesAnother() if why == "replaces" else None)
+
+
+def test_only_another_reason_is_news():
+    record = Record(1, b"", "a", "m", "me", b"", None, 0.0)
+    assert note_no(record, None, 1.0) is None
+    assert note_no(record, SAYS_NO, 2.0) is True
+    assert note_no(record, ConditionSaidNo(None), 3.0) is None
+    assert note_no(record, ConditionSaidNo("no rig"), 4.0) is False
+    assert (record.why, record.asked) == (ConditionSaidNo("no rig"), 4.0)
