@@ -107,10 +107,17 @@ class Witness:
         )
 
     def write(self, start: LastStart) -> None:
-        """Write it, durably; where nothing can be written beside the folder there is none."""
+        """Write it, durably; where that cannot be, there is none: an older one would refuse the next start."""
         text = _FIRST_LINE.format(self.folder) + f"epoch {start.epoch}\nnonce {start.nonce}\nboot {start.boot_id}\n"
+        try:
+            self._write(text)
+        except OSError:
+            with contextlib.suppress(OSError), self._above() as above:
+                os.unlink(self.path.name, dir_fd=above)
+
+    def _write(self, text: str) -> None:
         new = f"{self.path.name}.new"
-        with contextlib.suppress(OSError), self._above() as above:
+        with self._above() as above:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(new, dir_fd=above)
             descriptor = open_in(above, new, os.O_WRONLY | os.O_CREAT | os.O_EXCL)

@@ -79,7 +79,6 @@ def open_database(files: Files, limits: Limits, space: Space, vfs: str | None = 
             _refuse_changed(files, is_as_left=is_as_left)
             _extend_log(connection, files, limits, space)
         except BaseException:
-            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             connection.close()
             raise
     except apsw.FullError as error:
@@ -96,6 +95,8 @@ def connect(database: Path, limits: Limits, *, vfs: str | None = None, reading: 
     flags = apsw.SQLITE_OPEN_READONLY if reading else apsw.SQLITE_OPEN_READWRITE
     flags |= apsw.SQLITE_OPEN_NOFOLLOW
     connection = apsw.Connection(str(database), flags=flags, vfs=vfs, statementcachesize=200)
+    # The last connection that is closed, or collected as garbage, empties the log: that is for an orderly stop alone.
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     connection.set_busy_timeout(5000)
     connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
     connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)

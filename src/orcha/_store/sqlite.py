@@ -396,7 +396,6 @@ class SqliteStore(asides.Asides):
             self._broken = StoreBroken(f"{self._files.database} was not closed in good order: {error}")
             raise self._broken from error  # the log stays: nothing says that it is not needed
         finally:
-            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, self._broken is not None)
             self._connection.close()
             self._files.close()
 
@@ -408,6 +407,7 @@ class SqliteStore(asides.Asides):
             with contextlib.suppress(OSError):
                 left = self._files.fingerprint()
             self._files.mark(self._files.clean, f"{left}\n")
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
 
     def forget_in_child(self) -> None:
         """Drop everything without closing it, in a forked child.
