@@ -31,7 +31,7 @@ class FrozenTree:
     def members(self) -> list[Child]:
         return [Child(pid, 0) for pid in self.pids]
 
-    def are_others(self, _first: int, _since: float) -> bool:
+    def has_others(self, _first: int, _since: float) -> bool:
         return bool(self.pids)
 
     def signal(self, number: int) -> int:
@@ -112,9 +112,9 @@ def test_it_is_killed_on_and_its_end_is_told(scene):
     scene.go_on(scene.now + 10 * SURVIVOR_LOOK_SECONDS)
     assert len(scene.tree.sent) >= 9
     assert set(scene.tree.sent) == {signal.SIGKILL}
-    assert not scene.attempt.gone_untold
+    assert not scene.attempt.is_end_of_survivors_unreported
     scene.tree.pids.clear()
     scene.go_on(scene.now + 2 * SURVIVOR_LOOK_SECONDS)
-    assert scene.attempt.gone_untold
+    assert scene.attempt.is_end_of_survivors_unreported
     assert scene.attempt.ending.survivors == []
     assert scene.attempt.due() == float("inf")

@@ -18,5 +18,6 @@ def program(folder: Path) -> list[str]:
 
 if __name__ == "__main__":
     supervisor_process._program = program
-    shim_heartbeats.INTERVAL_SECONDS, shim_heartbeats.SILENT_AFTER, shim_heartbeats.ENDS_WITHIN = 0.05, 0.2, 0.2
+    shim_heartbeats.INTERVAL_SECONDS = 0.05
+    shim_heartbeats.SILENT_AFTER_SECONDS = shim_heartbeats.ENDS_WITHIN_SECONDS = 0.2
     serve.main(COMMANDS, *sys.argv[1:])

@@ -92,14 +92,7 @@ def tag_process(pid: int, tag: int) -> bool:
 
 def untag(pid: int) -> bool:
     """Take the tag off another process; its later children carry none. False where that cannot be."""
-    if not _HAS_LIMITS:
-        return False
-    try:
-        hard = resource.prlimit(pid, RLIMIT_LOCKS)[1]
-        resource.prlimit(pid, RLIMIT_LOCKS, (hard, hard))
-    except (OSError, ValueError):
-        return False
-    return True
+    return _set(pid, None)
 
 
 def tag_tree(pid: int, tag: int, spare: Collection[int] = ()) -> list[int]:
@@ -189,12 +182,13 @@ def children_of_thread(pid: int, thread: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
-def _set(pid: int, tag: int) -> bool:
+def _set(pid: int, tag: int | None) -> bool:
+    """Put a process under a tag, or with None under no tag; False where the system refuses."""
     if not _HAS_LIMITS:
         return False
     try:
         hard = resource.prlimit(pid, RLIMIT_LOCKS)[1]
-        resource.prlimit(pid, RLIMIT_LOCKS, (tag, hard))
+        resource.prlimit(pid, RLIMIT_LOCKS, (hard if tag is None else tag, hard))
     except (OSError, ValueError):
         return False
     return True

@@ -106,15 +106,15 @@ def _let_go(adopted: Adopted, shim: ShimConnection) -> None:
 
 
 def _bury(adopted: Adopted, folder: Path, shim: str, report: Callable[[int, str], None]) -> None:
-    buried = clean_up(folder, shim, report, logging.ERROR)
-    if buried.took is not None:
-        adopted.took[shim] = buried.took
-    if buried.survivors:
-        adopted.outlived.append(buried)
-    if buried.found is None:
+    dead = clean_up(folder, shim, report, logging.ERROR)
+    if dead.took is not None:
+        adopted.took[shim] = dead.took
+    if dead.survivors:
+        adopted.outlived.append(dead)
+    if dead.found is None:
         adopted.dead.append(shim)
     else:
-        adopted.found.append(buried.found)
+        adopted.found.append(dead.found)
 
 
 def apart(folder: Path, shim: str, why: str, report: Callable[[int, str], None]) -> list[FoundAttempt]:

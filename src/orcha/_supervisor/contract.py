@@ -1,4 +1,4 @@
-"""What the service and the supervisor's side agree on: one attempt's specification, its events, and the verbs."""
+"""The contract between the service and what executes commands: a command's specification, its events, the verbs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import NamedTuple, Protocol, TypeAlias
 
 END, KEEP = "end", "keep"
-"""What becomes of processes that a command leaves behind: they are ended, or let go."""
+"""What happens to processes that a command leaves behind: they are ended, or they may live on."""
 TRUNCATE, KILL, ROTATE = "truncate", "kill", "rotate"
-"""What happens at the output limit: drop what comes after, end the command, or drop the oldest."""
+"""What happens at the output limit: keep no further output, end the command, or drop the oldest output."""
 
 
 class CommandSpec(NamedTuple):
-    """One attempt at a command, as it is to be started."""
+    """The specification of one attempt at a command."""
 
     seq: int
     attempt: int
@@ -21,7 +21,7 @@ class CommandSpec(NamedTuple):
     argv: tuple[str | bytes, ...]
     cwd: str | bytes
     env: Mapping[str, str | bytes] | Mapping[str | bytes, str | bytes]
-    """The whole environment; PATH within it is where the program is looked for."""
+    """The whole environment; the program is looked for in its PATH."""
     umask: int | None = None
     stdin: str = "null"
     """`null` or `pipe`."""
@@ -46,20 +46,20 @@ class CommandSpec(NamedTuple):
     output_limit: int = 1 << 30
     output_policy: str = TRUNCATE
     outlives: bool = True
-    """Whether it goes on while its service is away; builds that do not know this let it."""
+    """Whether the command goes on while its service is away; builds without this field let every command go on."""
     merge: bool = False
-    """Whether its standard error is its standard output; builds that do not know this keep them apart."""
+    """Whether standard error goes into standard output; builds without this field keep the two streams apart."""
     drain: float = 10.0
-    """Seconds after its first process's end in which what holds its output open may go on."""
+    """Seconds after the end of the first process in which processes that hold the output open may go on."""
     leftovers: str = END
-    """What becomes of the processes that live then."""
+    """What happens to the processes that still live after these seconds: `end` or `keep`."""
 
 
 class FileSpan(NamedTuple):
-    """A piece of an attempt's raw output file of its stream.
+    """A piece of the raw file that holds one stream of an attempt's output.
 
-    `<folder>/output/<channel hex>.<seq>.<attempt>.<stream>`. What `rotate` dropped is a hole at the file's beginning,
-    which ends at `os.lseek(descriptor, 0, os.SEEK_DATA)`.
+    `<folder>/output/<channel hex>.<seq>.<attempt>.<stream>`. Output that `rotate` dropped is a hole at the beginning
+    of the file; the hole ends at `os.lseek(descriptor, 0, os.SEEK_DATA)`.
     """
 
     offset: int
@@ -67,13 +67,13 @@ class FileSpan(NamedTuple):
 
 
 class UnkeptPiece(NamedTuple):
-    """A piece of output that is kept nowhere: it is for those who read along."""
+    """A piece of output that is kept nowhere: only attached readers get it."""
 
     offset: int
-    """Within all output of the attempt that is not kept, over both streams."""
+    """Position within all unkept output of the attempt, over both streams."""
     length: int
     data: bytes | None
-    """None where it is lost."""
+    """None where the bytes are lost."""
 
 
 class OutputChunk(NamedTuple):
@@ -86,7 +86,7 @@ class OutputChunk(NamedTuple):
 
 
 class ResourceUsage(NamedTuple):
-    """What an attempt used, over all its processes that were waited for."""
+    """What all reaped processes of an attempt used."""
 
     user: float = 0.0
     """Seconds."""
@@ -115,7 +115,7 @@ class CommandStarted(NamedTuple):
 
 
 class CommandOutput(NamedTuple):
-    """Chunks in order; acknowledge the last with :meth:`Commands.took` once it is kept."""
+    """Chunks in order. Once they are kept, acknowledge the last one with :meth:`CommandExecutor.took`."""
 
     seq: int
     attempt: int
@@ -123,44 +123,44 @@ class CommandOutput(NamedTuple):
 
 
 class InputTaken(NamedTuple):
-    """How much of its standard input a command has, since its start; told at each resume too."""
+    """How much standard input a command has got since its start; also told at each resume."""
 
     seq: int
     attempt: int
     taken: int
     """Bytes that the command has taken."""
     received: int
-    """Bytes that have arrived where nothing but its own end takes them away; the next to write has this offset."""
+    """Bytes that have arrived at the shim, which keeps them until its end; the next byte to write has this offset."""
     ended: bool
-    """Whether its end has arrived."""
+    """Whether the end of the input has arrived."""
 
 
 class CommandEnded(NamedTuple):
-    """The leader ended, all its output came before this, and nothing of the attempt is left but `survivors`."""
+    """The first process ended, all output came before this event, and only `survivors` of the attempt still live."""
 
     seq: int
     attempt: int
     code: int | None
-    """The leader's exit code; None when a signal ended it."""
+    """The exit code of the first process (the leader); None where a signal ended it."""
     signal: int | None
     why: str | None
-    """Why it was ended from here: the word given with a cancel or kill, or timeout, idle, cpu, output, memory."""
+    """Why the command was ended from here: the word of a cancel or kill, or timeout, idle, cpu, output, memory."""
     signals: list[tuple[float, int, str]]
-    """When (seconds since 1970), which signal and why; the last one before the end is the one that worked."""
+    """The signals that were sent: when (seconds since 1970), which and why. The last one before the end worked."""
     usage: ResourceUsage
     last_chunk: int
-    """The number of the last chunk; -1 where a dead shim did not live to know it."""
+    """The number of the last chunk; -1 where the shim died before it knew the number."""
     dropped: int
     """Bytes of output that were not kept."""
     survivors: list[int]
-    """Pids that not even SIGKILL ended within 30 s; Gone follows when they have ended."""
+    """Pids of processes that SIGKILL did not end within 30 s; SurvivorsGone follows when they have ended."""
     leftovers: tuple[tuple[int, str], ...] = ()
-    """Pids and names of the first ones that the leader left and that were ended, or with `kept` let go."""
+    """Pids and names of the first processes that the leader left behind; they were ended, or with `kept` live on."""
     left: int = 0
-    """How many these were."""
+    """The number of processes that the leader left behind."""
     kept: bool = False
     placed: int = 0
-    """How many of the dropped bytes have their place among the chunks: there each reader is told what it lacks."""
+    """The number of dropped bytes that have a place among the chunks; there each reader is told what it lacks."""
 
 
 class CommandNotStarted(NamedTuple):
@@ -169,19 +169,19 @@ class CommandNotStarted(NamedTuple):
     seq: int
     attempt: int
     code: int
-    """127 not found, 126 found and not executable, 125 everything else."""
+    """127 where the program was not found, 126 where it cannot be executed, else 125."""
     reason: str
 
 
 class SurvivorsGone(NamedTuple):
-    """What lived on after an end, or a loss, has ended."""
+    """The processes that lived on after the attempt's end or loss have ended."""
 
     seq: int
     attempt: int
 
 
 class CommandLost(NamedTuple):
-    """The shim is dead; what it left is swept already, but for `survivors`."""
+    """The shim is dead. Of the processes that it left only `survivors` still live."""
 
     seq: int
     attempt: int
@@ -190,9 +190,9 @@ class CommandLost(NamedTuple):
     ended: CommandEnded | None = None
     """The leader's end, where the shim saw it."""
     failure: str = ""
-    """The error of ours that ended the shim; empty where it was killed."""
+    """The error in the shim's own code that ended the shim; empty where it was killed."""
     survivors: tuple[int, ...] = ()
-    """Processes that cannot be killed; Gone follows when they have ended."""
+    """Pids of processes that cannot be killed; SurvivorsGone follows when they have ended."""
 
 
 class Silent(NamedTuple):
@@ -224,11 +224,11 @@ class FoundAttempt(NamedTuple):
     attempt: int
     channel: bytes
     phase: str
-    """`waiting` (taken, its first process is not known yet), `running`, `ended`, `lost` or `apart`.
+    """`waiting` (a shim has it, its first process is not known yet), `running`, `ended`, `lost` or `foreign`.
 
-    Of one that is lost nothing is left, and no event follows; one that is apart goes on under a shim that this build
-    cannot talk to: nothing but its Lost follows, once it has ended or was killed; a cancel kills it. Of the others all
-    events after the resumed chunk follow.
+    Of a lost attempt nothing is left, and no event follows. A foreign attempt goes on under a shim that this build
+    cannot talk to: the only event is its CommandLost, once it has ended or was killed; a cancel kills it. Of every
+    other attempt all events after the resumed chunk follow.
     """
     shim: str
     pid: int = 0
@@ -237,47 +237,47 @@ class FoundAttempt(NamedTuple):
     last_chunk: int = 0
     """The number of the last chunk so far."""
     last_took: int = 0
-    """The number of the last one acknowledged."""
+    """The number of the last chunk that was acknowledged."""
     executed: bool = True
-    """Of one that is lost: whether the command may have run."""
+    """For a lost attempt: whether the command may have run."""
     ended: CommandEnded | None = None
-    """Of one that is lost: the leader's end, where the shim saw it."""
+    """For a lost attempt: the leader's end, where the shim saw it."""
     same_boot: bool = True
-    """False after a reboot: it is lost, and nothing was signalled."""
+    """False after a reboot: then the attempt is lost, and no process was signalled."""
     failure: str = ""
-    """Of one that is lost: the error of ours that ended its shim."""
+    """For a lost attempt: the error in the shim's own code that ended the shim."""
     survivors: tuple[int, ...] = ()
-    """Its processes that cannot be killed; Gone follows when they have ended."""
+    """Pids of its processes that cannot be killed; SurvivorsGone follows when they have ended."""
 
 
 class CommandExecutor(Protocol):
-    """All attempts at commands of one endpoint.
+    """Executes all commands of one endpoint.
 
-    Callable from any thread; nothing here waits for a command or a shim. Events of one attempt arrive in order, on the
-    reader thread. Verbs about an attempt that is not known here do nothing.
+    Every method may be called from any thread, and waits neither for a command nor for a shim. The events of an attempt
+    arrive in order, on the reader thread. A verb about an unknown attempt does nothing.
     """
 
     def adopt(self) -> list[FoundAttempt]:
-        """Find what an earlier service left, before the first start; what dead shims left is swept by then.
+        """Find the attempts of an earlier service, before the first start; processes of dead shims are ended first.
 
-        No event comes before :meth:`recovered` or the first verb about one of them.
+        No event comes before :meth:`recovered`, or before the first verb about one of these attempts.
         """
         ...
 
     def may_have_run(self, seq: int, attempt: int, *, epoch: int) -> bool:
         """Tell whether an attempt that is not among the adopted may have been executed; before :meth:`recovered`.
 
-        `epoch` is the start of the service whose intent it was. False needs proof: a shim that was never told, or that
-        is known not to have taken it.
+        `epoch` is the start of the service that meant to start it. False needs proof: no shim was ever told of the
+        attempt, or the shim that was told is known not to have taken it.
         """
         ...
 
     def recovered(self) -> None:
-        """Note that what was made of the adopted is kept; events may come from now on."""
+        """Note that the outcome of recovery is kept; events may come from now on."""
         ...
 
     def resume(self, seq: int, attempt: int, *, after_chunk: int) -> None:
-        """Let the events of an adopted attempt flow, its output from the chunk after this one on."""
+        """Ask for the events of an adopted attempt, and for its output after the chunk of this number."""
         ...
 
     def discard(self, seq: int, attempt: int) -> None:
@@ -285,15 +285,18 @@ class CommandExecutor(Protocol):
         ...
 
     def start(self, spec: CommandSpec) -> None:
-        """Start an attempt, at once or when a shim is there. Started, NotStarted or Lost follows."""
+        """Start an attempt, at once or when a shim is there.
+
+        CommandStarted, CommandNotStarted or CommandLost follows.
+        """
         ...
 
     def cancel(self, seq: int, attempt: int, why: str) -> None:
-        """Climb the ladder: stop signal, SIGTERM, SIGKILL. Doing it again changes nothing."""
+        """Send the stop signal, then SIGTERM, then SIGKILL, each after its grace. A second call changes nothing."""
         ...
 
     def kill(self, seq: int, attempt: int, why: str) -> None:
-        """Go to the end of the ladder at once."""
+        """Send SIGKILL at once."""
         ...
 
     def signal(self, seq: int, attempt: int, signal: int) -> None:
@@ -301,51 +304,52 @@ class CommandExecutor(Protocol):
         ...
 
     def write(self, seq: int, attempt: int, offset: int, data: bytes) -> None:
-        """Write to its standard input or terminal what is `offset` bytes from its beginning.
+        """Write data that belongs `offset` bytes after the beginning to standard input or the terminal.
 
-        What has arrived already is not written twice, and nothing where bytes are missing before it. Wrote follows.
+        Bytes that have arrived before are not written twice. Where bytes are missing before `offset`, nothing is
+        written. InputTaken follows.
         """
         ...
 
     def close_stdin(self, seq: int, attempt: int, offset: int) -> None:
-        """Close its standard input once all of `offset` bytes are written; a terminal gets an end-of-file character."""
+        """Close standard input once `offset` bytes are written in all; a terminal gets an end-of-file character."""
         ...
 
     def resize(self, seq: int, attempt: int, rows: int, columns: int) -> None:
-        """Give its terminal another size."""
+        """Set the size of the attempt's terminal."""
         ...
 
     def took(self, seq: int, attempt: int, chunk: int) -> None:
-        """Acknowledge the chunks up to this one: they are kept elsewhere."""
+        """Acknowledge the chunks up to this number: the service keeps them."""
         ...
 
     def read(self, seq: int, attempt: int, *, anybody: bool) -> None:
-        """Tell whether anybody reads along: what is not kept is dropped at once where nobody does."""
+        """Tell whether anybody reads along. While nobody does, unkept output is dropped at once."""
         ...
 
     def forget(self, seq: int, attempt: int) -> None:
-        """Acknowledge the end, or the loss: the shim is free again, and hears of it at :meth:`settle` at the latest."""
+        """Acknowledge the attempt's end or loss: its shim is free again, and is told so by :meth:`settle` at last."""
         ...
 
     def prepare(self) -> None:
-        """Have what executes commands started before the first comes; a line says so where that cannot be."""
+        """Start what executes commands before the first command comes; where that fails, the log says so."""
         ...
 
     def more(self) -> list[Event]:
-        """Give the events that have come since.
+        """Return the events that have arrived since the last ones.
 
-        Only on the thread, and while, it tells of others.
+        May only be called on the reader thread, while it delivers events.
         """
         ...
 
     def settle(self) -> None:
-        """Send what was held back so that it could go with something else."""
+        """Send messages to shims that were held back to go together with later ones."""
         ...
 
     def descriptors(self) -> list[int]:
-        """Give what a forked child of the service must not keep; takes no lock."""
+        """Return the descriptors that a forked child of the service must close; takes no lock."""
         ...
 
     def close(self, *, keep: bool) -> None:
-        """Let go of everything; with `keep` the commands run on and are found by :meth:`adopt`."""
+        """Release everything. With `keep` the commands go on, and :meth:`adopt` finds them later."""
         ...

@@ -187,30 +187,30 @@ class DeadShimCleaner:
         """Bury a shim; another thread tells `done` what it was doing, and `gone` when what survived has ended."""
 
         def sweep_and_tell() -> None:
-            buried = clean_up(self._folder, shim, self._report, logging.ERROR)
-            done(buried)
-            self._outlast(buried, gone)
+            dead = clean_up(self._folder, shim, self._report, logging.ERROR)
+            done(dead)
+            self._outlast(dead, gone)
             self._threads.discard(threading.current_thread())
 
         self._go(sweep_and_tell, lambda: done(clean_up(self._folder, shim, self._report, logging.ERROR)))
 
-    def outlast(self, buried: DeadShim, gone: Callable[[], None]) -> None:
+    def outlast(self, dead: DeadShim, gone: Callable[[], None]) -> None:
         """Tell `gone`, on another thread, when what survived of a shim has ended."""
 
         def wait_and_tell() -> None:
-            self._outlast(buried, gone)
+            self._outlast(dead, gone)
             self._threads.discard(threading.current_thread())
 
         self._go(wait_and_tell, lambda: None)
 
-    def _outlast(self, buried: DeadShim, gone: Callable[[], None]) -> None:
-        left = buried.survivors
+    def _outlast(self, dead: DeadShim, gone: Callable[[], None]) -> None:
+        left = dead.survivors
         while left and not self._closed.wait(SURVIVOR_LOOK_SECONDS):
             try:
-                left = sweep(exactly(buried.tag), deadline=0.1, since=buried.pid).survivors
+                left = sweep(exactly(dead.tag), deadline=0.1, since=dead.pid).survivors
             except OSError:  # no descriptor is free: the next look may have one
                 continue
-        if buried.survivors and not left:
+        if dead.survivors and not left:
             gone()
 
     def _go(self, target: Callable[[], None], without_thread: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""How an attempt is ended: the stop signal to the leader's group, SIGTERM and SIGKILL to all, until nobody is left."""
+"""Ends an attempt by signals: the stop signal to the leader's group, then SIGTERM, then SIGKILL to every process."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
     from orcha._supervisor.process_tree import ProcessTree
 
 GIVE_UP_SECONDS = 30.0
-"""Seconds after the first SIGKILL when what lives is reported."""
+"""So long after the first SIGKILL the processes that still live are reported as survivors."""
 SWEEP_SECONDS = 0.05
-"""Seconds that one sweep may take, so that the service is answered meanwhile."""
+"""The longest sweep: the shim has to answer the service meanwhile."""
 WHY_LEFTOVERS = "leftovers"
-"""Why a signal is sent where nobody has asked for an end."""
+"""The reason of signals to leftovers, whose end nobody has asked for."""
 _NEVER = float("inf")
 
 
 class SignalEscalation:
-    """The ladder of one attempt; times are of the monotonic clock."""
+    """The signals to one attempt that are still to be sent; times are of the monotonic clock."""
 
     def __init__(self, spec: CommandSpec, tree: ProcessTree) -> None:
-        """Stand at its foot."""
+        """Begin with no signal to send."""
         self.why: str | None = None
         self.signals: list[tuple[float, int, str]] = []
         self.survivors: list[int] = []
         self.due = _NEVER
-        """When the next rung is due."""
+        """When the next signal is due."""
         self._spec = spec
         self._tree = tree
         self._rungs: list[tuple[float, int]] = []
@@ -39,7 +39,7 @@ class SignalEscalation:
         self._first_kill = 0.0
 
     def begin(self, why: str, now: float) -> bool:
-        """Begin to climb; False where it has begun already."""
+        """Plan the signals; False where they are planned already."""
         if self.why is not None:
             return False
         self.why = why
@@ -55,19 +55,19 @@ class SignalEscalation:
         return True
 
     def hurry(self) -> None:
-        """Leave out all rungs but the last."""
+        """Drop all planned signals but the last one."""
         self._rungs = self._rungs[-1:]
         self.due = 0.0
 
     def leave(self, now: float) -> None:
-        """End what the leader left: SIGTERM now, SIGKILL after the grace, or when that of a cancel is over."""
+        """End the leader's leftovers: SIGTERM now, SIGKILL after the grace, or when a cancel's grace is over."""
         last = self._rungs[-1][0] if self._rungs else now + max(0.0, self._spec.grace)
         self._rungs = [(now, int(signal.SIGTERM)), (max(now, last), int(signal.SIGKILL))]
         self._ahead = self._ahead or _get_ahead()
         self.climb(now, 0)
 
     def climb(self, now: float, leader: int) -> None:
-        """Do what the rung that is due says; `leader` is not reaped, so that its group is its own."""
+        """Send the signal that is due. `leader` is not reaped yet, so that no other process group has its number."""
         number = int(signal.SIGKILL)
         if self._rungs:
             _, number = self._rungs.pop(0)
@@ -83,9 +83,9 @@ class SignalEscalation:
         self.due = self._rungs[0][0]
 
     def kill(self, now: float, leader: int = 0) -> None:
-        """Kill all there are; called again until nobody is left or it is given up.
+        """Kill every process; called again and again until none is left, or until this is given up.
 
-        The group of a `leader` that is not reaped goes at once: not even a fork gets out of that.
+        The process group of a `leader` that is not reaped is killed at once: no fork escapes from that.
         """
         if leader:
             _signal_group(leader, signal.SIGKILL)
@@ -105,7 +105,7 @@ class SignalEscalation:
         self.due = now + min(0.002 * 2 ** min(self._kills, 6), 0.1)
 
     def rest(self) -> None:
-        """Take turns again: it is over."""
+        """Return to the normal scheduling policy: the attempt is over."""
         if self._ahead:
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
             self._ahead = False
@@ -117,9 +117,9 @@ def _signal_group(leader: int, number: int) -> None:
 
 
 def _get_ahead() -> bool:
-    """Run before all others, where this user may: beside hundreds that compute, each turn would take a second.
+    """Get the processor before other processes, where this user may: beside hundreds a turn would take a second.
 
-    What is started meanwhile does not inherit it (sched(7)).
+    Processes that are started meanwhile do not inherit this policy (sched(7)).
     """
     try:
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(1))

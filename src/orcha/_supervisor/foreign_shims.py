@@ -33,18 +33,18 @@ class ForeignShims:
     def __init__(
         self,
         folder: Path,
-        buried: dict[tuple[int, int], str],
+        dead_by_key: dict[tuple[int, int], str],
         post: Callable[[CommandLost], None],
         report: Callable[[int, str], None],
         on_death: OnDeath = ignore_death,
     ) -> None:
         """Watch none yet.
 
-        Once nothing is left of one its shim's name is put into `buried`, and its end is posted; `on_death` is told
+        Once nothing is left of one its shim's name is put into `dead_by_key`, and its end is posted; `on_death` is told
         where the thread dies.
         """
         self._folder = folder
-        self._buried = buried
+        self._dead_by_key = dead_by_key
         self._post = post
         self._report = report
         self._on_death = on_death
@@ -107,7 +107,7 @@ class ForeignShims:
         if not self._unwanted.pop(key, True):  # asked for last: it may have become unwanted since it was looked at
             forget(self._folder, shim)
         else:
-            self._buried[key] = shim
+            self._dead_by_key[key] = shim
             lost = CommandLost(*key, executed=True)
             if found is not None:
                 lost = CommandLost(*key, found.executed, found.ended, found.failure)

@@ -1,4 +1,4 @@
-"""What a command leaves behind when its first process has ended: how long it may go on, and whether it is let go."""
+"""Processes that a command leaves behind when its first process ends: how long they may go on, and what follows."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from orcha._supervisor.process_tree import ProcessTree
 
 LAST_WORDS_SECONDS = 1.0
-"""Seconds that the others have where the command was asked to end."""
+"""For so long leftovers may go on where the command was asked to end."""
 SETTLE_SECONDS = 0.2
-"""Seconds in which what holds no output open may end by itself."""
+"""For so long leftovers that hold no output open may go on."""
 EXITING_LOOK_SECONDS = 0.02
-"""Seconds between two looks at processes that are exiting."""
+"""Time between two looks at processes that are exiting."""
 MOST_NAMED_PROCESSES = 10
 LONGEST_EXIT_SECONDS = 30.0
-"""Seconds that a process may take to exit, as one that writes a large core file, before it is treated as any other."""
+"""A process that takes longer to exit, as one with a large core file does, counts as a leftover."""
 _FLAG_EXITING = 0x4  # PF_EXITING of <linux/sched.h>, in the field `flags` of proc_pid_stat(5)
 _NEVER = float("inf")
 
@@ -30,14 +30,14 @@ class Leftovers:
     """Decides when the leftovers of one attempt are ended; times are of the monotonic clock."""
 
     def __init__(self, spec: CommandSpec, tree: ProcessTree) -> None:
-        """Have none: the leader runs."""
+        """Begin without leftovers: the leader still runs."""
         self.due = _NEVER
-        """When their time is over."""
+        """When the leftovers are ended."""
         self.named: list[tuple[int, str]] = []
-        """Pids and names of the first ones that were ended, or let go."""
+        """Pids and names of the first leftovers, for people."""
         self.count = 0
         self.kept = False
-        """Whether they were let go."""
+        """Whether the leftovers live on, out of Orcha's hands."""
         self._spec = spec
         self._tree = tree
         self._since = 0.0
@@ -45,22 +45,22 @@ class Leftovers:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether they may go on for now."""
+        """Whether leftovers may go on for now."""
         return self.due != _NEVER
 
     def wait(self, now: float, *, asked: bool) -> None:
-        """Let them go on: the leader has ended, by itself or because it was `asked` to."""
+        """Let leftovers go on for a while: the leader has ended, by itself or because it was `asked` to."""
         self._since = now
         self.due = now + (min(self._spec.drain, LAST_WORDS_SECONDS) if asked else self._spec.drain)
 
     def settle(self, now: float) -> None:
-        """Note that none of them holds the command's output open any more."""
+        """Note that no leftover holds the command's output open any more."""
         if not self._settles:
             self._settles = True
             self.due = min(self.due, now + SETTLE_SECONDS)
 
     def are_gone(self, now: float, *, asked: bool) -> bool:
-        """Name those that live, and let them go where that is wanted; True where all are exiting already."""
+        """Name the living leftovers, and let them live on where that is wanted; True where all are exiting already."""
         living = [child.pid for child in self._tree.members() if not _is_exiting(child.pid)]
         if not living and now < self._since + LONGEST_EXIT_SECONDS:
             self.due = now + EXITING_LOOK_SECONDS
@@ -76,7 +76,7 @@ class Leftovers:
 
 
 def _is_exiting(pid: int) -> bool:
-    """Tell whether a process is gone, or on its way."""
+    """Return whether a process has ended or is exiting."""
     try:
         text = read_small(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError):
@@ -87,7 +87,7 @@ def _is_exiting(pid: int) -> bool:
 
 
 def _is_there(pid: int) -> bool:
-    """Tell whether a process is there that /proc does not show."""
+    """Return whether a process exists that /proc does not show."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -98,7 +98,7 @@ def _is_there(pid: int) -> bool:
 
 
 def _name(pid: int) -> str:
-    """Give a process's name for people."""
+    """Return a process's name, for people."""
     try:
         text = read_small(f"/proc/{pid}/comm").decode("utf-8", "replace").rstrip("\n")
     except OSError:

@@ -49,7 +49,7 @@ class Pipes:
         self._grown = False
         self._is_held = False
         """Whether the command has to wait until its output is passed on."""
-        self.untold = False
+        self.is_input_unreported = False
         """Whether there is something to tell of the standard input."""
         self._taken = 0
         """Bytes of it that the command's pipe has taken."""
@@ -123,12 +123,12 @@ class Pipes:
 
     def tell(self) -> dict[str, int | bool]:
         """Give how much of the standard input was taken and has arrived."""
-        self.untold = False
+        self.is_input_unreported = False
         return {"n": self._taken, "got": self._received, "end": self._ended}
 
     def write(self, offset: int, data: bytes) -> None:
         """Add to the standard input what has not arrived yet of data that begins at this offset."""
-        self.untold = True
+        self.is_input_unreported = True
         if self._ended or offset > self._received:
             return
         new = data[self._received - offset :]
@@ -137,7 +137,7 @@ class Pipes:
 
     def close_stdin(self, offset: int) -> None:
         """End the standard input after so many bytes, once all is written."""
-        self.untold = True
+        self.is_input_unreported = True
         if self._ended or offset != self._received:
             return
         self._ended = True
@@ -159,7 +159,7 @@ class Pipes:
             while self._pending:
                 done = os.write(target, self._pending)
                 self._taken += done
-                self.untold = True
+                self.is_input_unreported = True
                 del self._pending[:done]
         except BlockingIOError:
             reads = target == self._terminal and not self._is_held

@@ -1,6 +1,6 @@
-"""All processes of this shim's attempt: what descends from it, for it is their subreaper, and what carries its tag.
+"""The processes of this shim's attempt: the descendants of the shim, their subreaper, and the bearers of its tag.
 
-A pid is signalled through a pidfd alone, after a look that it still is what it was taken for.
+A process is only signalled through a pidfd, after a check that the pid still means the same process.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PID_ROUND_SECONDS = 0.2
-"""Seconds in which the pids of a system do not come round."""
+"""Within this time the pids of a system do not come round."""
 _MOST_LOOKS = 5
-"""Looks for processes that were started while others were signalled."""
+"""The most looks for processes that were started while others were signalled."""
 
 
 class Child(NamedTuple):
-    """A process and the one it was seen to descend from."""
+    """A process, and the parent it was seen to have."""
 
     pid: int
     parent: int
 
 
 class ProcessTree:
-    """The processes of one shim's attempts; the shim itself is none of them."""
+    """The processes of one shim's attempt, without the shim itself."""
 
     def __init__(self, tag: int) -> None:
-        """Take the tag that the shim carries, and so all that it starts."""
+        """Take the tag that the shim and all its descendants carry."""
         self._tag = tag
         self._own = os.getpid()
 
     def living(self) -> Iterator[Child]:
-        """Give the processes that run now, parents before their children."""
+        """Yield the descendants that run now, parents before their children."""
         waiting = [Child(pid, self._own) for pid in children_of(self._own)]
         while waiting:
             child = waiting.pop()
@@ -48,21 +48,21 @@ class ProcessTree:
             waiting += [Child(pid, child.pid) for pid in children_of(child.pid)]
 
     def members(self) -> list[Child]:
-        """Give the processes that run now, with those that carry the tag and descend from others by now.
+        """Return the descendants that run now, and the bearers of the tag that have another parent by now.
 
-        Such are orphans in a namespace of process ids that is not the attempt's own (pid_namespaces(7)): their parent
-        is the first process of that.
+        Orphans in a pid namespace that is not the attempt's own are such processes: their parent is the first process
+        of that namespace (pid_namespaces(7)).
         """
         found = list(self.living())
         known = {child.pid for child in found}
         tagged = living(exactly(self._tag), since=self._own)
         return found + [Child(one.pid, 0) for one in tagged if one.pid not in known]
 
-    def are_others(self, first: int, since: float) -> bool:
-        """Tell whether something of the attempt lives that is no child of this process, which has none.
+    def has_others(self, first: int, since: float) -> bool:
+        """Return whether a process of the attempt lives; called where this shim has no child.
 
-        `first` is the attempt's first process, `since` how many seconds ago it was started: what is of the attempt has
-        a later pid, and where these are few they are looked at one by one.
+        `first` is the attempt's first process, started `since` seconds ago. Every other process of the attempt has a
+        later pid; where the later pids are few, they are looked at one by one.
         """
         if since < _PID_ROUND_SECONDS:
             found = tagged_since(exactly(self._tag), first)
@@ -71,13 +71,13 @@ class ProcessTree:
         return bool(living(exactly(self._tag), since=self._own))
 
     def let_go(self) -> None:
-        """Take the tag off all there are, so that nobody ends them for it."""
+        """Remove the tag from every process, so that no sweep ends them."""
         for _ in range(_MOST_LOOKS):
             if not [child for child in self.members() if read_tag(child.pid) == self._tag and untag(child.pid)]:
                 return
 
     def signal(self, number: int) -> int:
-        """Send a signal to each process once; give how many had it."""
+        """Send a signal to each process once; return how many got it."""
         done: set[int] = set()
         for _ in range(_MOST_LOOKS):
             new = [child for child in self.members() if child.pid not in done]
@@ -87,18 +87,18 @@ class ProcessTree:
         return len(done)
 
     def resume(self) -> None:
-        """Let the stopped ones go on, so that they see the signals they were sent."""
+        """Continue stopped processes, so that they handle the signals that they were sent."""
         for child in self.members():
             stat = read_stat(child.pid)
             if stat is not None and stat.state == "T":
                 self.send(child, signal.SIGCONT)
 
     def sweep(self, seconds: float) -> None:
-        """Kill everything that carries the tag, those too that are started as fast as others die."""
+        """Kill every bearer of the tag, also processes that are started as fast as others die."""
         sweep(exactly(self._tag), deadline=seconds, since=self._own)
 
     def _is_hidden(self, child: Child, descriptor: int) -> bool:
-        """Tell whether a process of the attempt lives, held by a pidfd, that /proc does not show (proc(5), hidepid)."""
+        """Return whether a pidfd holds a living process of the attempt that /proc does not show (proc(5), hidepid)."""
         if not hides_processes() or has_ended(descriptor):
             return False
         return read_tag(child.pid) == self._tag or self._is_own_child(child.pid)
@@ -110,7 +110,7 @@ class ProcessTree:
             return False
 
     def send(self, child: Child, number: int) -> bool:
-        """Send a signal to one process; False where it is gone or another's by now."""
+        """Send a signal to one process; False where it has ended, or the pid means another process by now."""
         try:
             descriptor = os.pidfd_open(child.pid)
         except OSError as error:

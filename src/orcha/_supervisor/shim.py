@@ -1,7 +1,7 @@
-"""A shim: runs one attempt at a time, whether or not a service is there to hear of it.
+"""A shim: runs one attempt at a time, with or without a service.
 
-One thread, one poll(2), no work while nothing happens. It is the subreaper of what it starts (prctl(2)), so that every
-process that loses its parent becomes its child.
+It has one thread and one poll(2), and does nothing while nothing happens. It is the subreaper of its descendants
+(prctl(2)), so that every process that loses its parent becomes a child of the shim.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from orcha._supervisor.protocol import Frame, Head
 
 IDLE_SECONDS = 30.0
-"""Seconds that a shim without an attempt waits for a service."""
+"""For so long a shim without an attempt waits for a service."""
 SOCKET_LOOK_SECONDS = 60.0
-"""Seconds after which a shim that keeps an end for a service that is away looks whether one can still come for it."""
+"""So often a shim that keeps an attempt's end for an absent service looks whether a service can still find it."""
 HOLD_SECONDS = 0.001
-"""Seconds that the word of a start waits for the first of the command's output, or its end, to go with it."""
+"""For so long the report of a start waits, to be sent together with the first output or the end."""
 LONGEST_WAIT_SECONDS = 86_400.0
-"""Seconds for which it sleeps at most: poll(2) counts milliseconds in 31 bits, which is less than 25 days."""
+"""The longest sleep: poll(2) counts milliseconds in 31 bits, which is less than 25 days."""
 _NEVER = float("inf")
 _TERM = int(signal.SIGTERM)
 _LIVE = frozenset({boxes.TAKEN, boxes.STARTED, boxes.ENDED})
@@ -55,7 +55,7 @@ class Shim:
     """The state of one shim."""
 
     def __init__(self, name: str, listener: socket.socket, box: int, first: boxes.BlackBox, folder: str) -> None:
-        """Take its socket, its black box and what that says; `folder` is the endpoint's."""
+        """Take the listening socket, the black box and its content; `folder` is the endpoint's."""
         self.name = name
         self._folder = folder
         self._listener = listener
@@ -69,9 +69,9 @@ class Shim:
         self._tree = ProcessTree(first.nonce << 32 | first.ordinal)
         self._place = self._socket_file()
         self._abandoned = False
-        """Whether its attempt was ended since nobody can come back for it."""
+        """Whether the attempt was ended since no service can come back for it."""
         self._flowing = True
-        """Whether the service wants the attempt's events: after a reconnect it says from where on."""
+        """Whether events are sent: after a reconnect the service first says from which chunk on."""
         self._reported = False
         self._idle_since = time.monotonic()
         self._wanted = True
@@ -79,7 +79,7 @@ class Shim:
         self._exit_code = 0
 
     def run(self) -> NoReturn:
-        """Serve until nobody needs it."""
+        """Serve until nobody needs this shim."""
         reading, writing = os.pipe()
         for descriptor in (reading, writing):
             os.set_blocking(descriptor, False)
@@ -114,7 +114,7 @@ class Shim:
             self._step()
 
     def _step(self) -> None:
-        """Do what is due, and tell the service."""
+        """Do what is due for the attempt, and report to the service."""
         attempt = self._attempt
         if attempt is not None:
             attempt.step()
@@ -125,13 +125,13 @@ class Shim:
         seq, number = attempt.key
         while (message := attempt.output.give()) is not None:
             link.send({**message[0], "s": seq, "a": number}, message[1])
-        if attempt.pipes.untold:
+        if attempt.pipes.is_input_unreported:
             link.send({"t": "wrote", "s": seq, "a": number, **attempt.pipes.tell()})
         if attempt.is_over and not self._reported and attempt.output.all_given:
             self._reported = True
             link.send(attempt.report())
-        if attempt.gone_untold and self._reported:
-            attempt.gone_untold = False
+        if attempt.is_end_of_survivors_unreported and self._reported:
+            attempt.is_end_of_survivors_unreported = False
             link.send({"t": "gone", "s": seq, "a": number})
 
     def _timeout(self) -> int | None:
@@ -157,7 +157,7 @@ class Shim:
         return self._link is not None or time.monotonic() < self._idle_since + IDLE_SECONDS
 
     def _leave(self) -> NoReturn:
-        """End; the box stays, unless a service said that nothing in it matters."""
+        """Exit. The black box stays, unless the service has acknowledged everything in it."""
         suffixes = ("sock", "box") if self._attempt is None and not self._wanted else ("sock",)
         for suffix in suffixes:
             with contextlib.suppress(OSError):
@@ -220,10 +220,10 @@ class Shim:
                 self._go_on_alone(self._attempt)
 
     def _go_on_alone(self, attempt: ShimAttempt) -> None:
-        """Let the attempt go on without a service, unless none can come back for it: it would run on for ever.
+        """Let the attempt go on without a service; end it where no service can come back for it.
 
-        Where its socket is gone a service that returns cannot know of it, and may start another attempt soon: it gets
-        no grace.
+        Where the shim's socket is gone, a service that returns cannot know of this attempt, and may start another one
+        soon: so the attempt gets no grace.
         """
         if self._is_out_of_reach():
             self._abandoned = True
@@ -233,11 +233,11 @@ class Shim:
             attempt.cancel("abandoned")
 
     def _is_out_of_reach(self) -> bool:
-        """Tell whether its socket was removed."""
+        """Return whether the shim's socket was removed."""
         return self._place is not None and self._socket_file() != self._place
 
     def _socket_file(self) -> tuple[int, int] | None:
-        """Give which file its socket is; None where there is none, or nobody can tell."""
+        """Return device and inode of the shim's socket; None where it is gone or cannot be looked at."""
         try:
             found = os.stat(f"{self._folder}/shims/{self.name}.sock")
         except OSError:
@@ -333,7 +333,7 @@ class Shim:
                 attempt.output.unkept.read_by(anybody=head["by"])
             case "resume":
                 attempt.output.rewind(head["n"])
-                attempt.output.connected = self._flowing = attempt.pipes.untold = True
+                attempt.output.connected = self._flowing = attempt.pipes.is_input_unreported = True
 
     def _forget(self, attempt: ShimAttempt) -> None:
         if not attempt.is_over:
@@ -385,4 +385,4 @@ class Shim:
 
 
 def _note(_number: int, _frame: object) -> None:
-    """Do nothing: the wakeup descriptor has got a byte."""
+    """Handle a signal by nothing: the wakeup descriptor has got a byte."""

@@ -1,4 +1,4 @@
-"""One attempt within its shim, from the first instruction of the command to the last of its processes."""
+"""One attempt within its shim, from the command's first instruction to the end of its last process."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from orcha._supervisor.protocol import Head
 
 SURVIVOR_LOOK_SECONDS = 1.0
-"""Seconds between two looks at what cannot be killed."""
+"""Time between two looks at processes that cannot be killed."""
 UNANNOUNCED_LOOK_SECONDS = 0.1
-"""Seconds between two looks for what no signal announces."""
+"""Time between two looks at processes whose end no signal announces."""
 NEVER = float("inf")
 
 
 class ShimAttempt:
-    """The state of one attempt; the shim calls it when something happened or is due.
+    """The state of one attempt. The shim calls it when something has happened or is due.
 
-    Times are of the monotonic clock, but those that are reported.
+    Times are of the monotonic clock, except those that are reported.
     """
 
     def __init__(
         self, spec: CommandSpec, stem: str, tree: ProcessTree, watch: Watch, write: Callable[[ShimAttempt], None]
     ) -> None:
-        """Start nothing yet; `write` puts the state into the black box."""
+        """Prepare an attempt that is started later; `write` puts its state into the black box."""
         self.spec = spec
         self.tree = tree
         self.phase = boxes.TAKEN
@@ -51,37 +51,37 @@ class ShimAttempt:
         self.ended = 0.0
         self.status = 0
         self.reason = ""
-        """Why it was not started."""
+        """Why the command was not started."""
         self.output = AttemptOutput(stem, spec.output_limit, spec.output_policy, is_terminal=spec.tty is not None)
         self.pipes = Pipes(self.output, watch)
         self.account = UsageAccount()
         self.ending = SignalEscalation(spec, tree)
         self.leftovers = Leftovers(spec, tree)
         self.alone = False
-        """Whether no process is left to wait for."""
+        """Whether no process of the attempt is left."""
         self._limits = AttemptLimits(spec)
         self._group: AttemptCgroup | None = None
         self._write = write
         self._began = 0.0
-        self.gone_untold = False
-        """Whether what could not be killed has ended since that was reported."""
+        self.is_end_of_survivors_unreported = False
+        """Whether the survivors that were reported have ended, and that is not reported yet."""
         self._next_look = NEVER
-        self._unannounced = False
-        """Whether something lives whose end no signal announces: it is no child of the shim."""
+        self._has_unannounced = False
+        """Whether a process of the attempt lives that is no child of the shim: no signal announces its end."""
         self._peak = 0
 
     @property
     def key(self) -> tuple[int, int]:
-        """Which attempt this is."""
+        """Sequence and number of the attempt."""
         return self.spec.seq, self.spec.attempt
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more happens; its end may not be reported yet."""
+        """Whether the attempt is over; its end may not be reported yet."""
         return self.phase in {boxes.DONE, boxes.NOT_STARTED}
 
     def start(self, group: AttemptCgroup | None) -> None:
-        """Start the command; from the box's first word on it may have run."""
+        """Start the command. From the first write into the black box on it counts as executed."""
         self._group = group
         self._write(self)
         try:
@@ -103,7 +103,7 @@ class ShimAttempt:
         self._limits.begin(self._began)
 
     def refuse(self, code: int, reason: str) -> None:
-        """End it before it began."""
+        """End the attempt before its command was started."""
         self.status, self.reason, self.phase = code, reason, boxes.NOT_STARTED
         self.started = self.ended = since_boot()
         self.pipes.close()
@@ -111,13 +111,13 @@ class ShimAttempt:
         self._write(self)
 
     def reap(self) -> None:
-        """Wait for all that ended; the shim is the parent of every orphan of the attempt."""
+        """Reap every ended child; the shim is the parent of every orphan of the attempt."""
         while True:
             try:
                 pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
-                self._unannounced = self._are_others()
-                self.alone = not self._unannounced
+                self._has_unannounced = self._has_others()
+                self.alone = not self._has_unannounced
                 return
             if pid == 0:
                 return
@@ -125,15 +125,15 @@ class ShimAttempt:
             if pid == self.leader and self.phase == boxes.STARTED:
                 self._leader_ended(status)
 
-    def _are_others(self) -> bool:
-        """Tell whether something lives that is no child of the shim: then nobody announces its end."""
+    def _has_others(self) -> bool:
+        """Return whether a process of the attempt lives that is no child of the shim."""
         if not self.leader:
             return False
         members = self._group.members() if self._group is not None else []
-        return bool(members) or self.tree.are_others(self.leader, time.monotonic() - self._began)
+        return bool(members) or self.tree.has_others(self.leader, time.monotonic() - self._began)
 
     def cancel(self, why: str) -> None:
-        """Begin to climb the ladder; later calls change nothing, but that they end the wait for the others."""
+        """Begin to end the attempt by signals. A later call only ends the wait for leftovers."""
         if self.phase == boxes.STARTED:
             if self.ending.begin(why, time.monotonic()):
                 self.ending.climb(time.monotonic(), self.leader)
@@ -141,7 +141,7 @@ class ShimAttempt:
             self._end_leftovers(time.monotonic(), asked=True)
 
     def kill(self, why: str) -> None:
-        """Go to the end of the ladder."""
+        """Send SIGKILL at once."""
         if self.phase == boxes.STARTED:
             self.ending.begin(why, time.monotonic())
             self.ending.hurry()
@@ -153,7 +153,7 @@ class ShimAttempt:
             self.reap()
 
     def signal(self, number: int) -> None:
-        """Send a signal to all its processes."""
+        """Send a signal to every process of the attempt."""
         if self.phase != boxes.STARTED:
             return
         self._limits.note(number, time.monotonic())
@@ -162,26 +162,26 @@ class ShimAttempt:
         self.tree.signal(number)
 
     def readable(self, descriptor: int) -> None:
-        """Take output."""
+        """Take output from a descriptor that has some."""
         if self.pipes.take(descriptor):
             self._limits.heard(time.monotonic())
 
     def due(self) -> float:
-        """Give the time of the next step that nobody else announces."""
+        """Return when :meth:`step` has to be called next, if nothing happens before."""
         if self.phase == boxes.STARTED:
             return min(self.ending.due, self._limits.due, self.output.unkept.due)
         if self.phase == boxes.ENDED:
-            looks = time.monotonic() + UNANNOUNCED_LOOK_SECONDS if self._unannounced else NEVER
+            looks = time.monotonic() + UNANNOUNCED_LOOK_SECONDS if self._has_unannounced else NEVER
             return min(self.leftovers.due, self.ending.due, looks, self.output.unkept.due)
         if self.phase == boxes.DONE:
             return self._next_look
         return NEVER
 
     def step(self) -> None:
-        """Do what is due."""
+        """Apply limits, send due signals, and finish the attempt once its processes have ended."""
         held = self.output.unkept.is_full
         if held:
-            self._limits.heard(time.monotonic())  # it would write, and may not
+            self._limits.heard(time.monotonic())  # the command cannot write now: that is no silence
         self.pipes.hold(held=held)
         if self.phase == boxes.STARTED:
             self._enforce()
@@ -191,16 +191,16 @@ class ShimAttempt:
             self._look_at_survivors()
 
     def _look_at_survivors(self) -> None:
-        """Try again to end what could not be killed, and note when it is gone."""
+        """Try again to kill the survivors, and note when they have ended."""
         self.reap()
         self.tree.signal(signal.SIGKILL)
         if self.tree.members():
             self._next_look = time.monotonic() + SURVIVOR_LOOK_SECONDS
         else:
-            self.ending.survivors, self.gone_untold, self._next_look = [], True, NEVER
+            self.ending.survivors, self.is_end_of_survivors_unreported, self._next_look = [], True, NEVER
 
     def report(self) -> Head:
-        """Give the message of its end."""
+        """Return the message that reports the attempt's end."""
         seq, attempt = self.key
         if self.phase == boxes.NOT_STARTED:
             return {"t": "not-started", "s": seq, "a": attempt, "code": self.status, "reason": self.reason}
@@ -229,7 +229,7 @@ class ShimAttempt:
         self.leftovers.wait(time.monotonic(), asked=self.ending.why is not None)
 
     def _enforce(self) -> None:
-        """Apply the limits and the ladder."""
+        """Apply the limits, and send the signal that is due."""
         now = time.monotonic()
         if self.output.over:
             self.cancel("output")
@@ -243,8 +243,8 @@ class ShimAttempt:
             self._leader_ended(int(signal.SIGKILL))  # it will, when the kernel lets it
 
     def _wind_up(self) -> None:
-        """After the leader: wait for the others' last words, end them or let them go, close."""
-        if self._unannounced:
+        """After the leader's end: wait for leftovers, end them or let them live on, then close everything."""
+        if self._has_unannounced:
             self.reap()
         if not self.alone:
             self._see_to_the_others(time.monotonic())
@@ -275,7 +275,7 @@ class ShimAttempt:
             self.reap()
 
     def _end_leftovers(self, now: float, *, asked: bool) -> None:
-        """End what the leader left, or let it go; the leader's status is written down before."""
+        """End the leftovers, or let them live on. The leader's status is written into the black box before."""
         self._write(self)
         if self.leftovers.are_gone(now, asked=asked):
             self.reap()

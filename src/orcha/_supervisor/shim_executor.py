@@ -1,6 +1,6 @@
-"""The service's side of all commands: hands attempts to shims, and their events to the service.
+"""Executes commands by shims: hands attempts to shims, and delivers the shims' events to the service.
 
-One file, since one lock guards the shims, the supervisor and the attempts that wait, and an event may change them all.
+One file, since one lock guards the shims, the supervisor and the waiting attempts, and one event may change them all.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ if TYPE_CHECKING:
     from orcha.utils.threads import OnDeath
 
 MOST_FAILED_SUPERVISORS = 3
-"""Supervisors in a row that end without having forked, before what waits for them is lost."""
+"""After so many supervisors in a row that ended without having forked, the waiting attempts are lost."""
 NO_ANSWER = "it did not answer"
 """Why a shim was killed."""
 LONGEST_END_SECONDS = 10.0
-"""Seconds that commands have at most when all is closed and nothing is kept."""
+"""For so long :meth:`ShimExecutor.close` waits at most for the ends of commands that are not kept."""
 
 
 class ShimExecutor:
     """See :class:`orcha._supervisor.contract.CommandExecutor`.
 
-    One thread reads what all shims say; what is sent to them is sent by the caller, or where there is no room, later by
-    that thread. Example::
+    One thread reads the messages of all shims. The calling thread sends messages to a shim; where the socket has no
+    room, the reader thread sends the rest later. Example::
 
-        commands = Commands(folder, epoch=epoch, on_events=inbox.put, report=logger.log)
+        commands = ShimExecutor(folder, epoch=epoch, on_events=inbox.put, report=logger.log)
         for found in commands.adopt():
             ...
         commands.start(spec)
@@ -80,55 +80,55 @@ class ShimExecutor:
         os.close(make_folder(f"{folder}/output"))
         self._shims_folder = make_folder(f"{folder}/shims")
         self._lock = threading.RLock()
-        self._roster = ShimRegistry()
-        self._epoll = self._roster.epoll
+        self._registry = ShimRegistry()
+        self._epoll = self._registry.epoll
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._wake, select.EPOLLIN)
-        self._handed = HandoverLog(folder / "shims", epoch)
+        self._handover = HandoverLog(folder / "shims", epoch)
         self._took: dict[str, Key] = {}
-        self._dead: list[str] = []
+        self._dead_unassigned: list[str] = []
         self._waiting: deque[CommandSpec] = deque()
-        self._buried: dict[tuple[int, int], str] = {}
+        self._dead_by_key: dict[tuple[int, int], str] = {}
         self._posted: deque[Event] = deque()
         self._supervisor: SupervisorProcess | None = None
         self._thread: threading.Thread | None = None
-        self._burials = DeadShimCleaner(folder, report, on_death)
-        self._rousing = ShimHeartbeats(folder, report)
+        self._cleaner = DeadShimCleaner(folder, report, on_death)
+        self._heartbeats = ShimHeartbeats(folder, report)
         self._closing, self._failures = False, 0
         self._quiet = threading.Condition(self._lock)
-        self._apart = ForeignShims(folder, self._buried, self._post, report, on_death)
+        self._foreign = ForeignShims(folder, self._dead_by_key, self._post, report, on_death)
 
     # --- verbs ------------------------------------------------------------------------------------------------------
 
     def adopt(self) -> list[FoundAttempt]:
-        """See the contract. Shims that do not answer within 5 s are taken as their boxes describe them."""
+        """See the contract. A shim that does not answer within 5 s is described by its black box."""
         with self._lock:
             adopted = adoption.adopt(self._folder, self._shims_folder, self._epoch, self._report)
-            self._took, self._dead = adopted.took, adopted.dead
-            for buried in adopted.outlived:
-                self._burials.outlast(buried, partial(self._gone_with, buried.took))
+            self._took, self._dead_unassigned = adopted.took, adopted.dead
+            for dead in adopted.outlived:
+                self._cleaner.outlast(dead, partial(self._gone_with, dead.took))
             for shim in adopted.living:
-                self._roster.add(shim)
+                self._registry.add(shim)
                 if shim.key is None:
-                    self._roster.idle.append(shim)
-            found = self._apart.add(adopted.found)
-            self._buried |= {(one.seq, one.attempt): one.shim for one in found if one.phase == LOST}
+                    self._registry.idle.append(shim)
+            found = self._foreign.add(adopted.found)
+            self._dead_by_key |= {(one.seq, one.attempt): one.shim for one in found if one.phase == LOST}
         return found
 
     def may_have_run(self, seq: int, attempt: int, *, epoch: int) -> bool:
         """See the contract."""
         with self._lock:
-            return self._handed.earlier.may_have_run((seq, attempt), epoch, self._took)
+            return self._handover.earlier.may_have_run((seq, attempt), epoch, self._took)
 
     def recovered(self) -> None:
         """See the contract."""
         with self._lock:
             self._begin_notes()
-            for shim in self._dead:
+            for shim in self._dead_unassigned:
                 forget(self._folder, shim)
-            self._took, self._dead = {}, []
-            self._handed.earlier = HandoverNotes(None)
-            if self._roster or self._apart.shims or self._burials.are_under_way:
+            self._took, self._dead_unassigned = {}, []
+            self._handover.earlier = HandoverNotes(None)
+            if self._registry or self._foreign.shims or self._cleaner.are_under_way:
                 self._run()
 
     def resume(self, seq: int, attempt: int, *, after_chunk: int) -> None:
@@ -140,13 +140,13 @@ class ShimExecutor:
         """See the contract."""
         with self._lock:
             self._run()
-            shim = self._roster.by_key.get((seq, attempt))
+            shim = self._registry.by_key.get((seq, attempt))
             if shim is not None:
                 shim.discarded = True
                 self._tell(seq, attempt, {"t": "kill", "why": "discarded"})
                 self._tell(seq, attempt, {"t": "resume", "n": 1 << 62})
-            self._apart.kill(seq, attempt, told=False)
-            self._bury_box(seq, attempt)
+            self._foreign.kill(seq, attempt, told=False)
+            self._forget_box(seq, attempt)
 
     def start(self, spec: CommandSpec) -> None:
         """See the contract."""
@@ -158,8 +158,8 @@ class ShimExecutor:
                 self._run()
                 self._post(CommandNotStarted(spec.seq, spec.attempt, 126, why))
                 return
-            if self._roster.idle:
-                self._hand(self._roster.idle.pop(), spec)
+            if self._registry.idle:
+                self._hand(self._registry.idle.pop(), spec)
             else:
                 self._waiting.append(spec)
                 self._ask()
@@ -168,7 +168,7 @@ class ShimExecutor:
         """See the contract."""
         with self._lock:
             self._run()
-            if not (self._closing or self._roster):
+            if not (self._closing or self._registry):
                 self._ask(ahead=1)
 
     def cancel(self, seq: int, attempt: int, why: str) -> None:
@@ -206,49 +206,46 @@ class ShimExecutor:
     def forget(self, seq: int, attempt: int) -> None:
         """See the contract."""
         with self._lock:
-            if (shim := self._roster.by_key.get((seq, attempt))) is not None and shim.is_over:
+            if (shim := self._registry.by_key.get((seq, attempt))) is not None and shim.is_over:
                 if shim.survivors:
                     shim.link.send({"t": "forget", "s": seq, "a": attempt})
                 else:
                     self._free(shim)
-            self._bury_box(seq, attempt)
+            self._forget_box(seq, attempt)
 
     def settle(self) -> None:
         """See the contract."""
         with self._lock:
-            self._roster.settle()
+            self._registry.settle()
 
     def descriptors(self) -> list[int]:
-        """Give what a forked child of the service must not keep: a shim would wait for that child's end, too.
-
-        Takes no lock, as it is called in the child.
-        """
+        """See the contract: with a copy of such a descriptor in a child, a shim would wait for that child's end too."""
         supervisor = self._supervisor
-        links = [shim.link for shim in self._roster] + ([] if supervisor is None else [supervisor.link])
+        links = [shim.link for shim in self._registry] + ([] if supervisor is None else [supervisor.link])
         return [self._epoll.fileno(), self._wake, self._shims_folder, *(link.descriptor for link in links)]
 
     def close(self, *, keep: bool) -> None:
-        """See the contract. Without `keep` it waits for the commands' ends, 10 s at most."""
+        """See the contract. Without `keep` this waits for the ends of all commands, 10 s at most."""
         with self._lock:
             self._waiting.clear()
             self._closing = True
             if not keep:
                 self._end_all()
-        self._apart.close(keep=keep)
-        self._burials.join()
+        self._foreign.close(keep=keep)
+        self._cleaner.join()
         with self._lock:
             supervisor, self._supervisor = self._supervisor, None
-            left = bool(self._roster.by_key)
-            for shim in self._roster:
+            left = bool(self._registry.by_key)
+            for shim in self._registry:
                 if shim.key is None:
                     shim.link.send({"t": "leave"})
-                self._roster.remove(shim)
+                self._registry.remove(shim)
         os.eventfd_write(self._wake, 1)
         if self._thread is not None:
             self._thread.join()
         if supervisor is not None:
             supervisor.close(wait=not left)
-        self._handed.close()
+        self._handover.close()
         self._epoll.close()
         os.close(self._wake)
         os.close(self._shims_folder)
@@ -257,14 +254,14 @@ class ShimExecutor:
 
     def _tell(self, seq: int, attempt: int, head: dict[str, Any], raw: bytes = b"") -> bool:
         with self._lock:
-            if (shim := self._roster.by_key.get((seq, attempt))) is not None:
+            if (shim := self._registry.by_key.get((seq, attempt))) is not None:
                 shim.link.send({**head, "s": seq, "a": attempt}, raw)
             return shim is not None
 
     def _end(self, seq: int, attempt: int, verb: str, why: str) -> None:
         with self._lock:
             if self._tell(seq, attempt, {"t": verb, "why": why}):
-                self._rousing.hasten(self._roster.by_key[seq, attempt])
+                self._heartbeats.hasten(self._registry.by_key[seq, attempt])
                 os.eventfd_write(self._wake, 1)  # the reader may wait for longer than the shim has to answer
                 return
             for spec in self._waiting:
@@ -272,45 +269,45 @@ class ShimExecutor:
                     self._waiting.remove(spec)
                     self._post(exited(seq, attempt, why))
                     return
-            self._apart.kill(seq, attempt)
+            self._foreign.kill(seq, attempt)
 
     def _hand(self, shim: ShimConnection, spec: CommandSpec) -> None:
         shim.key = (spec.seq, spec.attempt)
-        self._roster.by_key[shim.key] = shim
-        self._handed.note(shim.key, shim.name)
-        if self._handed.is_large:
+        self._registry.by_key[shim.key] = shim
+        self._handover.note(shim.key, shim.name)
+        if self._handover.is_large:
             self._begin_notes()
         self._run()
         shim.link.send({"t": "start", "spec": pack_spec(spec)})
 
     def _free(self, shim: ShimConnection) -> None:
-        """Have the shim forget its attempt, and take the next."""
-        self._roster.free(shim)
+        """Have a shim forget its attempt, and give it the next one."""
+        self._registry.free(shim)
         if shim.is_spent:
             shim.link.release()
-            self._roster.remove(shim)
+            self._registry.remove(shim)
         elif self._waiting:
             self._hand(shim, self._waiting.popleft())
-        elif len(self._roster.idle) >= IDLE_SHIMS:
+        elif len(self._registry.idle) >= IDLE_SHIMS:
             shim.link.send({"t": "leave"})
-            self._roster.remove(shim)
+            self._registry.remove(shim)
         else:
-            self._roster.idle.append(shim)
+            self._registry.idle.append(shim)
 
     def _begin_notes(self) -> None:
-        """Note anew which attempts were handed over whose end is not kept."""
-        shims = {key: shim.name for key, shim in self._roster.by_key.items()} | self._buried | self._apart.shims
-        self._handed.begin(shims.items())
+        """Begin a new handover log with the attempts that were handed over and whose end is not kept yet."""
+        living = {key: shim.name for key, shim in self._registry.by_key.items()}
+        self._handover.begin((living | self._dead_by_key | self._foreign.shims).items())
 
-    def _bury_box(self, seq: int, attempt: int) -> None:
-        shim = self._buried.pop((seq, attempt), None)
+    def _forget_box(self, seq: int, attempt: int) -> None:
+        shim = self._dead_by_key.pop((seq, attempt), None)
         if shim is not None:
             forget(self._folder, shim)
 
     # --- the supervisor ---------------------------------------------------------------------------------------------
 
     def _ask(self, ahead: int = 0) -> None:
-        """Have as many shims coming as attempts wait, and some more."""
+        """Ask the supervisor for as many shims as attempts wait, and for some spare ones."""
         self._run()
         supervisor = self._supervisor
         if supervisor is None:
@@ -350,14 +347,14 @@ class ShimExecutor:
             self._report(logging.WARNING, f"shim {name} cannot be reached: {error}")
             self._ask()
             return
-        self._roster.add(shim)
+        self._registry.add(shim)
         if self._waiting:
             self._hand(shim, self._waiting.popleft())
         else:
-            self._roster.idle.append(shim)
+            self._registry.idle.append(shim)
 
     def _no_supervisor(self, why: str) -> None:
-        """Give back what waits."""
+        """Report the waiting attempts as lost."""
         self._report(logging.ERROR, why)
         self._failures = 0
         while self._waiting:
@@ -378,10 +375,10 @@ class ShimExecutor:
             os.eventfd_write(self._wake, 1)
 
     def _read(self) -> None:
-        while not self._closing or self._roster or self._supervisor is not None:
-            events = self._listen(self._rousing.wait(time.monotonic()) if self._roster.by_key else None)
+        while not self._closing or self._registry or self._supervisor is not None:
+            events = self._listen(self._heartbeats.wait(time.monotonic()) if self._registry.by_key else None)
             with self._lock:
-                looked = self._rousing.look(self._roster.by_key.values())
+                looked = self._heartbeats.look(self._registry.by_key.values())
                 events += [Silent(*shim.key, True) for shim in looked.silent if shim.key is not None]
                 for shim in looked.lost:
                     self._give_up(shim)
@@ -402,7 +399,7 @@ class ShimExecutor:
 
     def _ready(self, descriptor: int, what: int, events: list[Event]) -> None:
         supervisor = self._supervisor
-        shim = self._roster.at(descriptor)
+        shim = self._registry.at(descriptor)
         if shim is not None:
             self._hear(shim, what, events)
         elif supervisor is not None and descriptor == supervisor.link.descriptor:
@@ -426,19 +423,19 @@ class ShimExecutor:
             shim.link.is_open = False
         if shim.asked is not None and shim.link.is_open and shim.answered() and shim.key is not None:
             events.append(Silent(*shim.key, False))
-        if not shim.link.is_open and shim in self._roster:
+        if not shim.link.is_open and shim in self._registry:
             self._lose(shim)
 
     def _lose(self, shim: ShimConnection) -> None:
-        """Do without a shim whose connection has ended, and look for what it left."""
-        self._roster.remove(shim)
+        """Remove a shim whose connection has ended, and have the processes that it left ended."""
+        self._registry.remove(shim)
         self._quiet.notify_all()
         if not shim.refused:
-            self._burials.begin(shim.name, partial(self._buried_shim, shim), partial(self._gone_with, shim.key))
+            self._cleaner.begin(shim.name, partial(self._cleaned_up, shim), partial(self._gone_with, shim.key))
 
     def _give_up(self, shim: ShimConnection) -> None:
-        """Kill a shim that does not answer, with its command, and do without it."""
-        self._rousing.kill(shim.name)
+        """Kill a shim that does not answer, with its command, and remove it."""
+        self._heartbeats.kill(shim.name)
         shim.failure = NO_ANSWER
         shim.link.is_open = False
         self._lose(shim)
@@ -446,7 +443,7 @@ class ShimExecutor:
     def _take(self, shim: ShimConnection, frame: Frame, events: list[Event]) -> None:
         if frame.head["t"] == "refused":
             shim.refused = True
-            self._apart.add(adoption.apart(self._folder, shim.name, frame.head["why"], self._report))
+            self._foreign.add(adoption.apart(self._folder, shim.name, frame.head["why"], self._report))
             return
         if frame.head["t"] == "failed":
             shim.failure = str(frame.head["why"])
@@ -464,50 +461,50 @@ class ShimExecutor:
             shim.is_spent = isinstance(event, CommandEnded) and (event.kept or shim.survivors)
             if shim.discarded and not shim.survivors:
                 self._free(shim)
-                self._roster.settle()
+                self._registry.settle()
                 return
         if not shim.discarded:
             events.append(event)
         if isinstance(event, SurvivorsGone):
             shim.survivors, shim.is_spent = False, True
             self._free(shim)
-            self._roster.settle()
+            self._registry.settle()
 
-    def _buried_shim(self, shim: ShimConnection, buried: DeadShim) -> None:
-        """Tell what became of the attempt of a shim that died, now that what it left is swept."""
+    def _cleaned_up(self, shim: ShimConnection, dead: DeadShim) -> None:
+        """Report the attempt of a dead shim, whose processes have been ended, as lost."""
         with self._lock:
             if shim.key is None or shim.discarded:
                 forget(self._folder, shim.name)
             else:
-                self._buried[shim.key] = shim.name
-                self._post(_loss(shim.key, buried, shim.failure))
+                self._dead_by_key[shim.key] = shim.name
+                self._post(_loss(shim.key, dead, shim.failure))
             self._quiet.notify_all()
 
     def _gone_with(self, key: Key | None) -> None:
-        """Tell that nothing is left of the attempt of a dead shim."""
+        """Report that the last processes of a dead shim's attempt have ended."""
         if key is not None:
             self._post(SurvivorsGone(*key))
 
     def _end_all(self) -> None:
-        """Kill every command and wait for the last; called with the lock held.
+        """Kill every command, and wait for the end of the last; called with the lock held.
 
-        Their shims leave with them. The boxes stay: how these commands ended may not be kept.
+        The shims end with their commands. Their black boxes stay, since the ends of these commands may not be kept.
         """
-        for key, shim in list(self._roster.by_key.items()):
+        for key, shim in list(self._registry.by_key.items()):
             self._tell(*key, {"t": "kill", "why": "shutdown"})
-            self._rousing.hasten(shim)
+            self._heartbeats.hasten(shim)
             shim.link.send({"t": "leave"})
         until = time.monotonic() + LONGEST_END_SECONDS
-        while self._roster.by_key and (left := until - time.monotonic()) > 0:
+        while self._registry.by_key and (left := until - time.monotonic()) > 0:
             self._quiet.wait(left)
-        for shim in list(self._roster.by_key.values()):
+        for shim in list(self._registry.by_key.values()):
             if shim.asked is not None:
                 self._give_up(shim)
 
 
-def _loss(key: Key, buried: DeadShim, failure: str) -> CommandLost:
-    """Tell of the attempt that a dead shim was handed last: it was not executed if the shim took another one last."""
-    found = buried.found
-    if found is not None and buried.took == key:
-        return CommandLost(*key, found.executed, found.ended, found.failure or failure, buried.survivors)
-    return CommandLost(*key, executed=buried.took in {None, key}, failure=failure, survivors=buried.survivors)
+def _loss(key: Key, dead: DeadShim, failure: str) -> CommandLost:
+    """Describe the attempt that a dead shim was handed last. If its box names another one, it was not executed."""
+    found = dead.found
+    if found is not None and dead.took == key:
+        return CommandLost(*key, found.executed, found.ended, found.failure or failure, dead.survivors)
+    return CommandLost(*key, executed=dead.took in {None, key}, failure=failure, survivors=dead.survivors)

@@ -26,15 +26,15 @@ INTERVAL_SECONDS = 10.0
 """Seconds between two looks."""
 MOST_SILENT_INTERVALS = 3
 """Looks in a row that find a shim stopped before it is killed: it has not answered for 30 s."""
-SILENT_AFTER = 30.0
+SILENT_AFTER_SECONDS = 30.0
 """Seconds without an answer after which people are told: a busy machine, or disk, may keep a shim for shorter."""
-LOST_AFTER = 300.0
+LOST_AFTER_SECONDS = 300.0
 """Seconds without an answer after which a shim is killed with its command: no limit of the command holds meanwhile."""
-ENDS_WITHIN = 10.0
+ENDS_WITHIN_SECONDS = 10.0
 """Seconds in which a shim that is to end its command has to say anything, before it is killed with the command."""
 
 
-class Looked(NamedTuple):
+class SilentShims(NamedTuple):
     """What a look has found."""
 
     silent: list[ShimConnection]
@@ -59,10 +59,10 @@ class ShimHeartbeats:
         """Give the seconds until the next look."""
         return min(INTERVAL_SECONDS, max(0.0, min(self._due, self._deadline) - now))
 
-    def look(self, shims: Iterable[ShimConnection], now: float | None = None) -> Looked:
+    def look(self, shims: Iterable[ShimConnection], now: float | None = None) -> SilentShims:
         """Rouse those that are stopped, and ask the others whether they are there, where the time has come for it."""
         now = time.monotonic() if now is None else now
-        looked = Looked([], [])
+        looked = SilentShims([], [])
         if now < min(self._due, self._deadline):
             return looked
         shims = list(shims)
@@ -93,7 +93,7 @@ class ShimHeartbeats:
         self.rouse(shim)
         shim.ask(now)
         if shim.asked is not None and shim.ends_by == math.inf:
-            shim.ends_by = now + ENDS_WITHIN
+            shim.ends_by = now + ENDS_WITHIN_SECONDS
             self._deadline = min(self._deadline, shim.ends_by)
 
     def kill(self, name: str) -> None:
@@ -112,12 +112,12 @@ class ShimHeartbeats:
                 self.kill(name)
         return [shim for shim in shims if shim.name not in self._stopped]
 
-    def _look_at(self, shim: ShimConnection, now: float, looked: Looked) -> None:
+    def _look_at(self, shim: ShimConnection, now: float, looked: SilentShims) -> None:
         """Ask a shim whether it is there; note it where it has not answered for long."""
         silence = 0.0 if shim.asked is None else now - shim.asked
-        if silence >= LOST_AFTER and shim not in looked.lost:
+        if silence >= LOST_AFTER_SECONDS and shim not in looked.lost:
             looked.lost.append(shim)
-        elif silence >= SILENT_AFTER and not shim.is_silent:
+        elif silence >= SILENT_AFTER_SECONDS and not shim.is_silent:
             shim.is_silent = True
             looked.silent.append(shim)
             self._report(

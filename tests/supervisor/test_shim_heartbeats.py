@@ -19,11 +19,11 @@ from orcha._service.lifecycle.compose import check_limits
 from orcha._supervisor import main, shim_executor, shim_heartbeats, supervisor_process
 from orcha._supervisor.contract import CommandEnded, CommandLost, CommandStarted, Silent
 from orcha._supervisor.shim_heartbeats import (
-    ENDS_WITHIN,
+    ENDS_WITHIN_SECONDS,
     INTERVAL_SECONDS,
-    LOST_AFTER,
+    LOST_AFTER_SECONDS,
     MOST_SILENT_INTERVALS,
-    SILENT_AFTER,
+    SILENT_AFTER_SECONDS,
 )
 from orcha.exceptions import ConfigurationError
 from support.waiting import wait_for
@@ -34,7 +34,7 @@ NEVER = float("inf")
 @pytest.fixture(autouse=True)
 def nobody_looks(world: World) -> None:
     """Have a look taken by the test alone: any other would let go on what is to be stopped."""
-    world.commands._rousing._due = NEVER
+    world.commands._heartbeats._due = NEVER
 
 
 def is_stopped(pid: int) -> bool:
@@ -70,7 +70,7 @@ def test_a_look_lets_it_go_on_so_that_its_limits_hold(world: World, nap: str) ->
     key = world.start("sh", "-c", f"kill -STOP $PPID; exec {nap} 1000", timeout=0.05)
     pid = world.shim_of(key).pid
     wait_for(lambda: is_stopped(pid), what="a stopped shim")
-    world.commands._rousing.look(list(world.commands._roster), now=NEVER)
+    world.commands._heartbeats.look(list(world.commands._registry), now=NEVER)
     assert world.wait(key, CommandEnded).why == "timeout"
 
 
@@ -79,7 +79,7 @@ def test_one_that_is_stopped_again_and_again_is_killed_with_its_command(world: W
     for _ in range(MOST_SILENT_INTERVALS):
         os.kill(pid, signal.SIGSTOP)
         wait_for(lambda: is_stopped(pid), what="a stopped shim")
-        world.commands._rousing.look(list(world.commands._roster), now=NEVER)
+        world.commands._heartbeats.look(list(world.commands._registry), now=NEVER)
     assert isinstance(world.end(key), CommandLost)
     assert not executing(nap)
     assert any("stopped again and again" in line for line in world.reports)
@@ -89,7 +89,7 @@ class Clock:
     """The time for looks: goes on when a test says so."""
 
     def __init__(self, world: World) -> None:
-        self._rousing, self._roster = world.commands._rousing, world.commands._roster
+        self._heartbeats, self._registry = world.commands._heartbeats, world.commands._registry
         self._wakes = partial(os.eventfd_write, world.commands._wake, 1)
         self.now = 0.0
 
@@ -99,9 +99,9 @@ class Clock:
     def look(self, seconds: float) -> None:
         """Have the reader take a look after so many seconds."""
         self.now += seconds
-        self._rousing._due = self.now
+        self._heartbeats._due = self.now
         self._wakes()
-        wait_for(lambda: self._rousing._due > self.now, what="a look")
+        wait_for(lambda: self._heartbeats._due > self.now, what="a look")
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def hang(world: World, nap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_shim_that_answers_is_never_silent(world: World, nap: str, clock: Clock) -> None:
     key = world.start(nap, "1000")
     world.wait(key, CommandStarted)
-    shim = world.commands._roster.by_key[key]
+    shim = world.commands._registry.by_key[key]
     for _ in range(40):
         clock.look(INTERVAL_SECONDS)
         wait_for(lambda: shim.asked is None, what="an answer")
@@ -150,12 +150,12 @@ def test_a_shim_that_hangs_is_told_and_after_long_killed_with_its_command(
     key = hang()
     word = world.shim_of(key)
     clock.look(INTERVAL_SECONDS)
-    clock.look(SILENT_AFTER - 1)
+    clock.look(SILENT_AFTER_SECONDS - 1)
     assert not [event for event in world.of(key) if isinstance(event, Silent)]
     clock.look(1)
     assert world.wait(key, Silent).is_silent
     assert any("has not answered for 30 s" in line for line in world.reports)
-    clock.look(LOST_AFTER - SILENT_AFTER - 1)
+    clock.look(LOST_AFTER_SECONDS - SILENT_AFTER_SECONDS - 1)
     assert executing(nap)
     clock.look(1)
     lost = world.end(key)
@@ -169,7 +169,7 @@ def test_a_shim_that_was_silent_and_answers_is_told(world: World, nap: str, cloc
     key = world.start(nap, "1000")
     world.wait(key, CommandStarted)
     with world.commands._lock:
-        shim = world.commands._roster.by_key[key]
+        shim = world.commands._registry.by_key[key]
         shim.asked, shim.is_silent = 0.0, True  # it has been told that it does not answer
         shim.link.send({"t": "ping"})
     world.until(lambda: [event for event in world.of(key) if isinstance(event, Silent)])
@@ -182,7 +182,7 @@ def test_a_cancel_ends_a_command_whose_shim_hangs(
 ) -> None:
     key = hang()
     getattr(world.commands, verb)(*key, "cancelled")
-    clock.look(ENDS_WITHIN - 1)
+    clock.look(ENDS_WITHIN_SECONDS - 1)
     assert executing(nap)
     clock.look(1)
     assert isinstance(world.end(key), CommandLost)
