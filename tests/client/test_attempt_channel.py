@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from orcha._client import attempt_channel, outlet
+from orcha._client import attempt_channel, attempt_route
 from orcha._client.attempt_channel import AttemptChannel
 from orcha._client.outlet import Outlet
 from orcha._protocol import messages, values
@@ -60,7 +60,7 @@ def bound(port):
 @pytest.fixture
 def service(scripted, monkeypatch):
     service = scripted()
-    monkeypatch.setattr(outlet, "connect", lambda endpoint, capability, seq, number: service.dial())
+    monkeypatch.setattr(attempt_route, "connect", lambda endpoint, capability, seq, number: service.dial())
     return service
 
 
@@ -258,7 +258,7 @@ def test_a_put_is_kept_once_wherever_the_connection_breaks(scripted, monkeypatch
     while happened:
         service = scripted()
         service.fault = Fault(kind, at)
-        monkeypatch.setattr(outlet, "connect", lambda *_, service=service: service.dial())
+        monkeypatch.setattr(attempt_route, "connect", lambda *_, service=service: service.dial())
         channel = AttemptChannel(CHANNEL)
         channel._binding = (7, 2, None, b"secret", None)
         for number in range(6):
@@ -298,27 +298,27 @@ def test_the_end_of_the_attempt_is_quiet(service, remote, caplog):
 
 
 def test_an_unreachable_service_is_given_up_quietly(service, remote, monkeypatch, caplog):
-    monkeypatch.setattr(outlet, "UNREACHABLE_AFTER", 0.2)
+    monkeypatch.setattr(attempt_route, "UNREACHABLE_SECONDS", 0.2)
     tries = []
 
     def refuse(*_):
         tries.append(1)
         raise OrchaConnectionError("nobody listens")
 
-    monkeypatch.setattr(outlet, "connect", refuse)
+    monkeypatch.setattr(attempt_route, "connect", refuse)
     with caplog.at_level("DEBUG"):
         remote.put("a")
         remote.put("b")
     assert len(tries) > 2
     assert len(caplog.records) == 1
-    assert outlet.UNREACHABLE_AFTER == 0.2
+    assert attempt_route.UNREACHABLE_SECONDS == 0.2
 
 
 def test_a_key_that_is_not_accepted_means_the_end(service, remote, monkeypatch):
     def refuse(*_):
         raise AuthenticationError
 
-    monkeypatch.setattr(outlet, "connect", refuse)
+    monkeypatch.setattr(attempt_route, "connect", refuse)
     remote.put("a")
     remote.finish(0)
 

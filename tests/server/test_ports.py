@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from orcha._client import connecting
+from orcha._client import tcp
 from orcha._client.dial import dial
 from orcha._protocol.endpoint import Endpoint
 from orcha._server import listening
@@ -19,7 +19,7 @@ from orcha.exceptions import EndpointInUseError, OrchaConnectionError
 
 IN_A_NET = """
 import fcntl, socket, struct, sys
-from orcha._client.connecting import connect_tcp
+from orcha._client.tcp import connect_tcp
 
 with socket.socket() as sock:  # netdevice(7): have the loopback up
     fcntl.ioctl(sock, 0x8914, struct.pack("16sh14x", b"lo", 0x41))
@@ -45,7 +45,7 @@ def dead_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    assert connecting.is_ephemeral(port)
+    assert tcp.is_ephemeral(port)
     return port
 
 
@@ -66,9 +66,9 @@ def test_a_port_that_would_be_the_clients_own_is_changed(monkeypatch, dead_port)
             super().bind(("127.0.0.1", dead_port) if len(taken) == 1 else address)
 
     taken = []
-    monkeypatch.setattr(connecting.socket, "socket", Socket)
+    monkeypatch.setattr(tcp.socket, "socket", Socket)
     with pytest.raises(ConnectionRefusedError):
-        connecting.connect_tcp("127.0.0.1", dead_port, 5)
+        tcp.connect_tcp("127.0.0.1", dead_port, 5)
     assert len(taken) == 2
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from orcha._client.attempt_channel import MAX_VALUE
+from orcha._client.attempt_channel import MAX_VALUE_BYTES
 from orcha._protocol import messages, values
 from orcha._protocol.frames import MAX_FRAME
 from orcha.exceptions import ConditionFailed
@@ -131,14 +131,14 @@ def test_values_that_are_kept_together_come_in_frames_that_can_be_read(engine):
     submitted.results[0] = submitted.results[0]._replace(channel=identity)
     wait_for(engine.manager.runs.is_set)
     (row,) = client.rows()
-    with engine.engine.turns.inbox.turn:  # so that all four are of one batch
+    with engine.engine.mailbox.turn:  # so that all four are of one batch
         for number in range(4):
-            value = values.encode(bytes([number]) * (MAX_VALUE - 100))
+            value = values.encode(bytes([number]) * (MAX_VALUE_BYTES - 100))
             client.say(messages.Put(0, identity, row["seq"], 1, bytes([number]) * 8, 1, [value]))
     engine.manager.may_end.set()
     *got, final = client.final(submitted)
     assert final is None
-    assert sorted((value[0], len(value)) for value in got) == [(each, MAX_VALUE - 100) for each in range(4)]
+    assert sorted((value[0], len(value)) for value in got) == [(each, MAX_VALUE_BYTES - 100) for each in range(4)]
 
 
 class _Channel:

@@ -1,28 +1,28 @@
-"""The service's end of a channel: what a petition's `queue` is, in the service and in the processes of its attempt."""
+"""How an action puts values: the channel that a petition has as `queue`, in the service and in its other processes."""
 
 from __future__ import annotations
 
 import os
 
-from orcha._client.outlet import LocalRoute, Outlet, RemoteRoute, note
-from orcha._client.put_later import send_later
+from orcha._client.attempt_route import LocalRoute, RemoteRoute, note
+from orcha._client.outlet import Outlet, send_later
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn, Self
 
-    from orcha._client.outlet import EnginePort
+    from orcha._client.attempt_route import EnginePort
     from orcha._protocol.endpoint import Endpoint
 
     Binding = tuple[int, int, Endpoint, bytes, int | None]
 
-MAX_VALUE = 4 * 1024 * 1024
-"""Bytes of an encoded value."""
-LEAST, MOST = -(1 << 63), (1 << 63) - 1
-"""Bounds of a final value."""
+MAX_VALUE_BYTES = 4 * 1024 * 1024
+"""Of one value, encoded."""
+MIN_FINAL, MAX_FINAL = -(1 << 63), (1 << 63) - 1
+"""Bounds of a final value: a store keeps 64 bits."""
 TAG_LIMIT = 10
-"""RLIMIT_LOCKS, which Linux ignores since 2.4.25 (getrlimit(2)) and children inherit: it bears the attempt's tag."""
+"""RLIMIT_LOCKS bears the attempt's tag: Linux ignores it since 2.4.25 (getrlimit(2)), and children inherit it."""
 
 on_unpickled: list[Callable[[int, int], None]] = []
 """Called with sequence and attempt number when a bound channel wakes up in a process that is not the service."""
@@ -138,7 +138,7 @@ class AttemptChannel:
         """
         if value is not None and not isinstance(value, int):
             raise TypeError(f"a final value is an int, or None for success, not {type(value).__name__}")
-        final = None if value is None else max(LEAST, min(int(value), MOST))
+        final = None if value is None else max(MIN_FINAL, min(int(value), MAX_FINAL))
         if not self._outlets and self._port is not None and self._binding is not None and self._home == os.getpid():
             self._port.finish(self._binding[0], self._binding[1], final)  # nothing was put: nothing can be overtaken
             return
@@ -247,8 +247,8 @@ def _encode(value: Any) -> bytes:
     from orcha._protocol import values
 
     payload = values.encode(value, "value")
-    if len(payload) > MAX_VALUE:
-        raise ValueError(f"a value of {len(payload)} bytes, where {MAX_VALUE} are allowed: put it in parts")
+    if len(payload) > MAX_VALUE_BYTES:
+        raise ValueError(f"a value of {len(payload)} bytes, where {MAX_VALUE_BYTES} are allowed: put it in parts")
     return payload
 
 

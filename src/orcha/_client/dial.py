@@ -9,8 +9,8 @@ import time
 from dataclasses import replace
 
 from orcha import properties
-from orcha._client.connecting import connect_tcp
 from orcha._client.connection import RECEIVE_BYTES, ServiceConnection, time_left
+from orcha._client.tcp import connect_tcp
 from orcha._protocol.endpoint import with_short_path
 from orcha._protocol.frames import FrameError
 from orcha._protocol.handshake import NOBODY, TLS, UNIX, ClientHandshake, HandshakeError, check_turned_away

@@ -7,7 +7,7 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from orcha._client.attempt_channel import LEAST, MOST, AttemptChannel
+from orcha._client.attempt_channel import MAX_FINAL, MIN_FINAL, AttemptChannel
 from orcha._processes import attempt_tracking
 from orcha._service.hooks.hook_thread import FORKED_AND_RETURNED
 from orcha._service.reports.explanations import describe
@@ -72,7 +72,9 @@ class Run:
 
     def finish(self, value: int | None) -> None:
         """Give the attempt's final value; one beyond 64 bits counts as the nearest within."""
-        self._engine.finish(self.seq, self.attempt, None if value is None else max(LEAST, min(int(value), MOST)))
+        self._engine.finish(
+            self.seq, self.attempt, None if value is None else max(MIN_FINAL, min(int(value), MAX_FINAL))
+        )
 
 
 class ActionPool:
