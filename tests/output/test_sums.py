@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 
 from orcha._output.checksums import BLOCK_BYTES
 from orcha._output.raw import RawFiles
-from orcha._supervisor.attempt_output import OutputFiles
+from orcha._supervisor.attempt_output import MORE, AttemptOutput, OutputFiles
+from orcha._supervisor.contract import ROTATE
 
 CHANNEL = b"\1" * 16
 PIECE = 128 << 10
@@ -22,7 +24,7 @@ class World:
     def __init__(self, folder):
         self.folder = folder
         self.stem = f"{folder}/{CHANNEL.hex()}.7.1"
-        self.files = OutputFiles(self.stem, 1, summed=True)
+        self.files = OutputFiles(self.stem, 1)
         self.written = [b"", b"", b""]
         self.raw = RawFiles(folder)
 
@@ -39,11 +41,15 @@ class World:
         return [(offset, min(PIECE, size - offset)) for offset in range(0, size, PIECE)]
 
     def flip(self, suffix, place):
-        with Path(f"{self.stem}.{suffix}").open("r+b") as file:
-            file.seek(place)
-            byte = file.read(1)[0]
-            file.seek(place)
-            file.write(bytes([byte ^ 1 << place % 8]))
+        flip(f"{self.stem}.{suffix}", place)
+
+
+def flip(path, place):
+    with Path(path).open("r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 1 << place % 8]))
 
 
 @pytest.fixture
@@ -131,3 +137,82 @@ def test_output_goes_on_where_no_checksum_can_be_written(world, monkeypatch):
     world.write(1, os.urandom(3 * BLOCK_BYTES))
     world.files.finish()
     assert world.read(1, 0, 3 * BLOCK_BYTES) == world.written[1]
+
+
+class Rotated:
+    """An attempt under the policy `rotate`: what its streams get goes through pipes, as a shim does it."""
+
+    def __init__(self, folder, limit):
+        self.stem = f"{folder}/{CHANNEL.hex()}.7.1"
+        self.output = AttemptOutput(self.stem, limit, ROTATE, is_terminal=False)
+        self.output.connected = False  # so that everything goes to files
+        self.pipes = [os.pipe2(os.O_NONBLOCK) for _ in (1, 2)]
+        self.written = [b"", b"", b""]
+        self.raw = RawFiles(folder)
+
+    def write(self, stream, data):
+        pipe, end = self.pipes[stream - 1]
+        for begin in range(0, len(data), BLOCK_BYTES):
+            os.write(end, data[begin : begin + BLOCK_BYTES])
+            while self.output.take(stream, pipe) == MORE:
+                pass
+        self.written[stream] += data
+
+    def begin(self, stream):
+        """Give where the hole of what was dropped ends."""
+        with Path(f"{self.stem}.{stream}").open("rb") as file:
+            return os.lseek(file.fileno(), 0, os.SEEK_DATA)
+
+    def read(self, stream, offset, length):
+        return self.raw.read(CHANNEL, 7, 1, stream, offset, length)
+
+    def close(self):
+        self.raw.close()
+        self.output.close()
+        for pipe in self.pipes:
+            for end in pipe:
+                os.close(end)
+
+
+@contextlib.contextmanager
+def rotated_output(folder, seed, *, limit=700_000):
+    source = random.Random(seed)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.closing(Rotated(folder, limit)) as rotated:
+        for _ in range(80):
+            size = source.choice([1, 100, BLOCK_BYTES, 2 * BLOCK_BYTES + 7])
+            rotated.write(source.choice([1, 2]), source.randbytes(size))
+        rotated.output.finish()
+        yield rotated
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_is_left_of_rotated_output_is_read_and_what_was_dropped_is_not(tmp_path, seed):
+    limit = random.Random(seed).choice([1, 5_000, 100_000, 700_000])
+    with rotated_output(tmp_path / "output", seed, limit=limit) as rotated:
+        source = random.Random(seed)
+        assert rotated.output.dropped
+        for stream in (1, 2):
+            size, begin = len(rotated.written[stream]), rotated.begin(stream)
+            for offset in [source.randrange(size) for _ in range(50)] + [max(begin - 1, 0), begin]:
+                end = min(offset + source.randint(1, PIECE), size)
+                expected = rotated.written[stream][max(offset, begin) : end] or None
+                assert rotated.read(stream, offset, end - offset) == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_flipped_bit_of_rotated_output_is_not_passed_on(tmp_path, seed):
+    with rotated_output(tmp_path / "output", seed) as rotated:
+        source = random.Random(seed)
+        stream = source.choice([1, 2])
+        begin, size = rotated.begin(stream), len(rotated.written[stream])
+        assert 0 < begin < size
+        place = source.choice([begin, source.randrange(begin, size)])
+        flip(f"{rotated.stem}.{stream}", place)
+        block = place // BLOCK_BYTES
+        for offset in range(begin, size, PIECE):
+            end = min(offset + PIECE, size)
+            touched = offset // BLOCK_BYTES <= block <= (end - 1) // BLOCK_BYTES
+            assert rotated.read(stream, offset, end - offset) == (
+                None if touched else rotated.written[stream][offset:end]
+            )

@@ -1,7 +1,9 @@
 """Checksums of an attempt's raw output, in a file beside it: what the disk has changed since is not passed on.
 
-Each block of 64 KiB of each stream has a CRC-32 (ISO 3309), written by who writes the output. They hold from the moment
-on at which the attempt's output is whole: until then nothing is compared, and nobody waits for them.
+Each block of 64 KiB of each stream has a CRC-32 (ISO 3309), written by the process that writes the output. Checksums
+hold from the moment on at which the attempt's output is whole: before that nothing is compared, and nobody waits for
+checksums. Where the oldest output was dropped, the file begins with a hole: blocks within the hole are not compared,
+and the block in which the hole ends has the checksum of what is left.
 """
 
 from __future__ import annotations
@@ -32,21 +34,30 @@ class Checksums:
     def grow(self, stream: int, size: int) -> None:
         """Sum the blocks that are full, now that a stream has so many bytes."""
         while self._done[stream] < size // BLOCK_BYTES:
-            self._sum(stream, BLOCK_BYTES)
+            self._sum(stream)
 
-    def finish(self, sizes: list[int]) -> None:
-        """Sum what is left, of these sizes by stream, and say that all is."""
+    def finish(self, sizes: list[int], holes: list[int]) -> None:
+        """Sum what is left, and say that all is summed.
+
+        Args:
+            sizes: the bytes that were written, by stream.
+            holes: where the hole at the file's beginning ends, by stream; 0 where there is none.
+        """
         for stream in range(1, _STREAM_COUNT + 1):
             self.grow(stream, sizes[stream])
-            if rest := sizes[stream] % BLOCK_BYTES:
-                self._sum(stream, rest)
+            if holes[stream] % BLOCK_BYTES:
+                self._write(stream, holes[stream] // BLOCK_BYTES)
+            if sizes[stream] % BLOCK_BYTES:
+                self._sum(stream)
         os.pwrite(self._descriptor, _HEADER.pack(_MAGIC, 1), 0)
 
-    def _sum(self, stream: int, length: int) -> None:
-        block = self._done[stream]
-        data = os.pread(self._raw[stream], length, block * BLOCK_BYTES)
-        os.pwrite(self._descriptor, _SUM.pack(crc32(data)), _place(stream, block))
+    def _sum(self, stream: int) -> None:
+        self._write(stream, self._done[stream])
         self._done[stream] += 1
+
+    def _write(self, stream: int, block: int) -> None:
+        data = os.pread(self._raw[stream], BLOCK_BYTES, block * BLOCK_BYTES)
+        os.pwrite(self._descriptor, _SUM.pack(crc32(data)), _place(stream, block))
 
 
 def holds(sums: int, raw: int, stream: int, offset: int, data: bytes) -> bool:

@@ -63,13 +63,14 @@ class RawFiles:
         try:
             descriptor = self._folder.open(name, os.O_RDONLY)
             data = os.pread(descriptor, length, offset)
-            if len(data) != length or not self._holds(name, descriptor, stream, offset, data):
+            if len(data) != length:
                 return None
             if not data[0]:
-                data = data[max(os.lseek(descriptor, 0, os.SEEK_DATA) - offset, 0) :]
+                hole = max(os.lseek(descriptor, 0, os.SEEK_DATA) - offset, 0)
+                data, offset = data[hole:], offset + hole
+            return data if data and self._holds(name, descriptor, stream, offset, data) else None
         except OSError:
             return None
-        return data or None
 
     def _holds(self, name: str, descriptor: int, stream: int, offset: int, data: bytes) -> bool:
         """Tell whether what was read is what was written; true where the attempt has no checksums."""

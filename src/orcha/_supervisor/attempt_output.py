@@ -46,7 +46,7 @@ def place_of(entry: int) -> int:
 class OutputFiles:
     """The two raw files, the index and the checksums of one attempt."""
 
-    def __init__(self, stem: str, first: int, *, summed: bool) -> None:
+    def __init__(self, stem: str, first: int) -> None:
         """Make them; `first` is the number of the first chunk that goes into them."""
         self.first = first
         self.count = 0
@@ -54,16 +54,17 @@ class OutputFiles:
         """Bytes by stream."""
         self.oldest = 0
         """The first entry of the index that is not dropped."""
+        self.holes = [0, 0, 0]
+        """Where the hole of what was dropped ends, by stream."""
         self._tail = (0, 0, 0)
         """The last entry."""
         self.descriptors = [open_file(f"{stem}.{suffix}", _NEW_FILE) for suffix in ("index", "1", "2")]
         os.pwrite(self.descriptors[0], ENTRY.pack(0, first, 0), 0)
         self._sums: Checksums | None = None
-        if summed:
-            with contextlib.suppress(OSError):  # no room: the output is worth more than its checksums
-                descriptor = open_file(f"{stem}.sums", _NEW_FILE)
-                self._sums = Checksums(descriptor, self.descriptors[:])
-                self.descriptors.append(descriptor)
+        with contextlib.suppress(OSError):  # no room: the output is worth more than its checksums
+            descriptor = open_file(f"{stem}.sums", _NEW_FILE)
+            self._sums = Checksums(descriptor, self.descriptors[:])
+            self.descriptors.append(descriptor)
 
     def add(self, stream: int, length: int, *, told: int) -> None:
         """Note that so many bytes were appended; a chunk that was not told yet (after that number) may grow.
@@ -111,7 +112,7 @@ class OutputFiles:
         """Say that all was written."""
         if self._sums is not None:
             with contextlib.suppress(OSError):
-                self._sums.finish(self.sizes)
+                self._sums.finish(self.sizes, self.holes)
 
     def entries(self, number: int) -> bytes:
         """Give the entries from this chunk on, at most a batch."""
@@ -258,7 +259,7 @@ class AttemptOutput:
         memory = self._memory
         first = memory[0][0] if memory else self.last + 1
         try:
-            files = OutputFiles(self._stem, first, summed=self._policy != ROTATE)  # it makes holes
+            files = OutputFiles(self._stem, first)
         except OSError:
             self._refused = True  # no room, no folder: what does not fit into memory is dropped and counted
             return

@@ -35,8 +35,11 @@ def drop_oldest(files: OutputFiles, surplus: int) -> int:
         else:
             continue
         break
-    if not all(_punch(files.descriptors[stream], ends[stream] & -_BLOCK_BYTES) for stream in (1, 2)):
-        return 0
+    for stream in (1, 2):
+        end = ends[stream] & -_BLOCK_BYTES
+        if not _punch(files.descriptors[stream], end):
+            return 0
+        files.holes[stream] = max(files.holes[stream], end)
     files.oldest = oldest
     return dropped
 
