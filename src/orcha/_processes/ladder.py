@@ -36,7 +36,7 @@ class Ladder:
 
     Example::
 
-        ladder = Ladder(POLITE)
+        ladder = Ladder(POLITE_RUNGS)
         decision = ladder.decide(now, bool(population.living(ordinal)))
     """
 

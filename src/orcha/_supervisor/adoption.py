@@ -1,4 +1,4 @@
-"""Find the shims of an earlier service again: the living are greeted, the dead are buried."""
+"""Takes over the shims of an earlier service: greets the living ones, and cleans up after the dead ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from orcha._supervisor.protocol import Head
 
 ANSWER_SECONDS = 5.0
-"""Seconds that all shims together have to say what they do."""
+"""For so long the answers of all shims together are waited for."""
 _PHASES = {
     boxes.TAKEN: WAITING,
     boxes.STARTED: RUNNING,
@@ -34,22 +34,22 @@ _PHASES = {
 
 
 class Adopted(NamedTuple):
-    """What an earlier start of the service left."""
+    """The shims that an earlier start of the service left."""
 
     found: list[FoundAttempt]
     living: list[ShimConnection]
-    """Shims to listen to; one that has no attempt is idle."""
+    """The connected shims; a shim without an attempt is idle."""
     took: dict[str, tuple[int, int]]
-    """The attempt that a shim took last, (0, 0) for none, of those that take nothing more of what an earlier start of
-    the service handed to them: they are dead, or have answered."""
+    """By shim: the attempt that it took last, (0, 0) for none. Only for shims that are dead or have answered: no other
+    attempt that an earlier start of the service handed to them is taken any more."""
     dead: list[str]
-    """Dead shims of whose attempt nobody has to hear; their boxes prove that until recovery is kept."""
+    """Dead shims whose attempt needs no report; their black boxes prove that until the outcome of recovery is kept."""
     outlived: list[DeadShim]
-    """Dead shims of which something lives on that cannot be killed."""
+    """Dead shims that left processes which cannot be killed."""
 
 
 def adopt(folder: Path, shims: int, epoch: int, report: Callable[[int, str], None]) -> Adopted:
-    """Look what is there; `shims` is the folder of the shims, open."""
+    """Take over what is there; `shims` is a descriptor of the shims' folder."""
     adopted = Adopted([], [], {}, [], [])
     names = {name.rpartition(".")[0] for name in os.listdir(shims) if name.endswith((".box", ".sock"))}
     for name in sorted(names):
@@ -68,7 +68,7 @@ def adopt(folder: Path, shims: int, epoch: int, report: Callable[[int, str], Non
 def _meet(
     adopted: Adopted, folder: Path, shim: ShimConnection, head: Head | None, report: Callable[[int, str], None]
 ) -> None:
-    """Take a shim as it says it is, as its box says where it says nothing."""
+    """Take over a shim in the state that it reports, or that its black box says where it does not answer."""
     word = boxes.read(str(folder / "shims" / f"{shim.name}.box"))
     if head is not None and head["t"] == "refused":
         adopted.found.extend(apart(folder, shim.name, head["why"], report))
@@ -86,7 +86,7 @@ def _meet(
         return
     else:
         one = _found_in(word, shim.name)
-        if one is None:  # it may have an order of the earlier service before it, and carry that out at any time
+        if one is None:  # it may still read an order of the earlier service, and carry it out at any time
             report(logging.ERROR, f"shim {shim.name} does not answer, and has no command: it is killed")
             _let_go(adopted, shim)
             if word is not None:
@@ -118,7 +118,7 @@ def _bury(adopted: Adopted, folder: Path, shim: str, report: Callable[[int, str]
 
 
 def apart(folder: Path, shim: str, why: str, report: Callable[[int, str], None]) -> list[FoundAttempt]:
-    """Give the attempt of a shim with which nobody here can talk, if it has one."""
+    """Return the attempt of a shim that this build cannot talk to, if it has one."""
     one = _from_box(folder, shim)
     if one is None:
         report(logging.WARNING, f"shim {shim} has no command, and cannot be used: {why}")
@@ -129,7 +129,7 @@ def apart(folder: Path, shim: str, why: str, report: Callable[[int, str], None])
 
 
 def _states(shims: list[ShimConnection]) -> dict[str, Head]:
-    """Wait for the answers of all; those that close the connection instead have ended."""
+    """Wait for the answers of all shims; a shim that closes its connection instead has ended."""
     answers: dict[str, Head] = {}
     waiting = {shim.link.descriptor: shim for shim in shims}
     poller = select.poll()
@@ -171,12 +171,12 @@ def _from_state(head: Head, shim: str) -> FoundAttempt | None:
 
 
 def _from_box(folder: Path, shim: str) -> FoundAttempt | None:
-    """Describe an attempt whose shim cannot be asked."""
+    """Describe the attempt of a shim that cannot be asked."""
     return _found_in(boxes.read(str(folder / "shims" / f"{shim}.box")), shim)
 
 
 def _found_in(word: boxes.BlackBox | None, shim: str) -> FoundAttempt | None:
-    """Describe the attempt that a shim has as its box says."""
+    """Describe the attempt that a black box says its shim has."""
     if word is None or word.phase == boxes.IDLE:
         return None
     return FoundAttempt(

@@ -18,21 +18,21 @@ _SHORTEST_LOOK_SECONDS = 0.02
 
 
 class AttemptLimits:
-    """When to look next, and what was exceeded; times are of the monotonic clock."""
+    """The limits of one attempt: when to check them next, and which was exceeded. Times are of the monotonic clock."""
 
     def __init__(self, spec: CommandSpec) -> None:
-        """Take the limits of a specification; nothing runs yet."""
+        """Take the limits of a specification; the command does not run yet."""
         self._spec = spec
         self._any = spec.timeout is not None or spec.idle_timeout is not None or spec.cpu_timeout is not None
         self._wall = self._cpu = _NEVER
         self._heard = 0.0
         self._paused: float | None = None
-        """Since when it is stopped."""
+        """Since when the command is stopped; None while it runs."""
         self.due = _NEVER
-        """When to ask again."""
+        """When :meth:`exceeded` has to be called next."""
 
     def begin(self, now: float) -> None:
-        """Count from now on: the command runs."""
+        """Begin to count: the command runs from now on."""
         if not self._any:
             return
         spec = self._spec
@@ -42,11 +42,11 @@ class AttemptLimits:
         self._schedule()
 
     def heard(self, now: float) -> None:
-        """Note that it wrote something; `due` may be too early from now on, never too late."""
+        """Note that the command wrote something. `due` may be too early afterwards, but never too late."""
         self._heard = now
 
     def note(self, number: int, now: float) -> None:
-        """Note a signal that it was sent: while it is stopped, wall time and silence stand still."""
+        """Note a signal to the command: while it is stopped, neither wall time nor silence is counted."""
         if number in {signal.SIGSTOP, signal.SIGTSTP} and self._paused is None:
             self._paused = now
             self._schedule()
@@ -57,7 +57,7 @@ class AttemptLimits:
             self._schedule()
 
     def exceeded(self, now: float, account: UsageAccount, tree: ProcessTree) -> str | None:
-        """Say which limit is exceeded, if any."""
+        """Return the name of the limit that is exceeded; None where none is."""
         why = None
         if self._paused is None and now >= self._wall:
             why = "timeout"
@@ -82,10 +82,10 @@ class AttemptLimits:
 
     @property
     def _silent(self) -> float:
-        """When it has written nothing for too long."""
+        """When the command has been silent for too long."""
         return _NEVER if self._spec.idle_timeout is None else self._heard + self._spec.idle_timeout
 
     @staticmethod
     def _soonest(seconds: float) -> float:
-        """Give how long it takes at least to use so much: all processors are busy with it."""
+        """Return the least time in which a command can use so much processor time: on all processors at once."""
         return max(_SHORTEST_LOOK_SECONDS, seconds / (os.cpu_count() or 1))

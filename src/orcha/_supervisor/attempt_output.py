@@ -1,4 +1,4 @@
-"""An attempt's output: in memory while it is little, in files beyond, and what is not kept on its way to readers."""
+"""An attempt's output: little of it stays in memory, more goes to files, and unkept output waits for readers."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from orcha._supervisor.protocol import Head
 
 MEMORY_BYTES = 64 << 10
-"""Bytes that wait in memory for the service to have them; more go to files."""
+"""So many bytes wait in memory for the service's acknowledgement; further output goes to files."""
 FILES_AFTER_BYTES = 64 << 10
-"""Bytes after which the output goes to files, however quick the service is."""
+"""After so many bytes the output goes to files, however quick the service is."""
 LARGEST_CHUNK_BYTES = 128 << 10
 TAKEN_AT_ONCE_BYTES = 1 << 20
-"""Bytes taken out of a pipe before the others get their turn."""
+"""So many bytes are taken from one pipe before the other pipe gets its turn."""
 ENTRY = struct.Struct("!QQQ")
-"""One chunk in the index file: stream, offset, length. Before the first one stands the number of the first chunk."""
+"""An entry of the index file for each chunk: stream, offset, length. The number of the first chunk precedes them."""
 BATCH_CHUNKS = 2048
-"""Entries of the index that one message carries."""
+"""The most entries of the index that one message carries."""
 
 END, EMPTY, MORE = range(3)
-"""Nobody holds the pipe's other end; nothing is in it now; there may be more in it."""
+"""The pipe's other end is closed; the pipe is empty now; the pipe may hold more."""
 
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
 def place_of(entry: int) -> int:
-    """Give where in the index an entry stands."""
+    """Return the position of an entry in the index file."""
     return (entry + 1) * ENTRY.size
 
 
@@ -47,17 +47,17 @@ class OutputFiles:
     """The two raw files, the index and the checksums of one attempt."""
 
     def __init__(self, stem: str, first: int) -> None:
-        """Make them; `first` is the number of the first chunk that goes into them."""
+        """Create the files; `first` is the number of the first chunk that goes into them."""
         self.first = first
         self.count = 0
         self.sizes = [0, 0, 0]
-        """Bytes by stream."""
+        """Bytes in the files, by stream."""
         self.oldest = 0
-        """The first entry of the index that is not dropped."""
+        """The first entry of the index whose chunk is not dropped."""
         self.holes = [0, 0, 0]
-        """Where the hole of what was dropped ends, by stream."""
+        """Where the hole that dropped output left ends, by stream."""
         self._tail = (0, 0, 0)
-        """The last entry."""
+        """The last entry of the index."""
         self.descriptors = [open_file(f"{stem}.{suffix}", _NEW_FILE) for suffix in ("index", "1", "2")]
         os.pwrite(self.descriptors[0], ENTRY.pack(0, first, 0), 0)
         self._sums: Checksums | None = None
@@ -67,9 +67,9 @@ class OutputFiles:
             self.descriptors.append(descriptor)
 
     def add(self, stream: int, length: int, *, told: int) -> None:
-        """Note that so many bytes were appended; a chunk that was not told yet (after that number) may grow.
+        """Add entries for so many appended bytes. Only a chunk above the number `told` may grow.
 
-        Raises OSError where the index has no room; `sizes` tell what is noted all the same.
+        Raises OSError where the disk has no room for the index; `sizes` then tell what has an entry.
         """
         entries = []
         if self._tail[0] == stream and self.first + self.count - 1 > told:
@@ -96,10 +96,10 @@ class OutputFiles:
             try:
                 self._sums.grow(stream, self.sizes[stream])
             except OSError:
-                self._sums = None  # it is never said that they are whole, so nobody looks at them
+                self._sums = None  # the file never says that it is whole, so that nobody compares with it
 
     def put(self, number: int, stream: int, data: bytes) -> bool:
-        """Add a chunk that has its number already; False where there is no room."""
+        """Append a chunk that has a number already; False where the disk has no room."""
         try:
             if os.pwrite(self.descriptors[stream], data, self.sizes[stream]) < len(data):
                 return False
@@ -109,22 +109,22 @@ class OutputFiles:
         return True
 
     def finish(self) -> None:
-        """Say that all was written."""
+        """Complete the checksums."""
         if self._sums is not None:
             with contextlib.suppress(OSError):
                 self._sums.finish(self.sizes, self.holes)
 
     def entries(self, number: int) -> bytes:
-        """Give the entries from this chunk on, at most a batch."""
+        """Return the entries from the chunk of this number on, at most one batch."""
         return os.pread(self.descriptors[0], BATCH_CHUNKS * ENTRY.size, place_of(number - self.first))
 
     def sync(self) -> None:
-        """Have them on the disk."""
+        """Make the files durable."""
         for descriptor in self.descriptors:
             os.fsync(descriptor)
 
     def close(self) -> None:
-        """Let go of them."""
+        """Close the files."""
         for descriptor in self.descriptors:
             os.close(descriptor)
         self.descriptors = []
@@ -133,11 +133,11 @@ class OutputFiles:
 class AttemptOutput:
     """All output of one attempt.
 
-    What the service has not acknowledged is kept, in memory or in the files, and given again after a `rewind`.
+    Chunks that the service has not acknowledged stay in memory or in the files, and are given again after a `rewind`.
     """
 
     def __init__(self, stem: str, limit: int, policy: str, *, is_terminal: bool) -> None:
-        """Begin with nothing; the files, where they are needed, begin with `stem`."""
+        """Begin without output; the names of the files, where files are needed, begin with `stem`."""
         self._is_terminal = is_terminal
         self._stem = stem
         self._limit = limit
@@ -149,9 +149,9 @@ class AttemptOutput:
         self._refused = False
         self._connected = True
         self.unkept = UnkeptQueue()
-        """What is not kept: beyond the limit under the policy `truncate`, and where the disk has no room."""
+        """Output that is not kept: beyond the limit under the policy `truncate`, and where the disk has no room."""
         self._past = b""
-        """What a file had no room for."""
+        """Bytes that a file had no room for."""
         self.kept = 0
         """Bytes that were not dropped, over both streams."""
         self.dropped = 0
@@ -164,7 +164,7 @@ class AttemptOutput:
 
     @property
     def connected(self) -> bool:
-        """Whether a service is there to take it."""
+        """Whether a service is connected."""
         return self._connected
 
     @connected.setter
@@ -172,7 +172,7 @@ class AttemptOutput:
         self._connected = self.unkept.connected = connected
 
     def take(self, stream: int, pipe: int) -> int:
-        """Take what a pipe holds, or as much of it as is fair to the others; give END, EMPTY or MORE."""
+        """Take what a pipe holds, at most `TAKEN_AT_ONCE_BYTES`; return END, EMPTY or MORE."""
         if self.unkept.size or (self._policy == TRUNCATE and self._room() <= 0):
             return self._past_the_limit(stream, pipe)
         if self.files is None and (
@@ -193,7 +193,7 @@ class AttemptOutput:
         return MORE
 
     def acknowledge(self, number: int) -> None:
-        """Forget the chunks up to this one."""
+        """Forget the chunks up to this number."""
         self.took = max(self.took, min(number, self.last))
         self._sent = max(self._sent, self.took)
         memory = self._memory
@@ -202,7 +202,7 @@ class AttemptOutput:
         self.unkept.acknowledge(number)
 
     def rewind(self, number: int) -> None:
-        """Begin to give again after this chunk, and to a service that says anew whether anybody reads along."""
+        """Give chunks again from the one after this number on; a new service says anew whether anybody reads along."""
         self.acknowledge(number)
         self._sent = self.took
         self.unkept.read_by(anybody=True)
@@ -213,7 +213,7 @@ class AttemptOutput:
         return self._sent >= self.last
 
     def give(self) -> tuple[Head, bytes] | None:
-        """Give the next message for the service; None when there is nothing that it needs now."""
+        """Return the next message for the service; None where it needs none now."""
         if self._sent >= self.last:
             return None
         if self._memory and self._memory[-1][0] > self._sent:
@@ -226,14 +226,14 @@ class AttemptOutput:
             self._sent = self._sent if message is None else message[0]["n"]
             return message
         if self.files is None or self._sent > max(self.took, self.files.first - 1):
-            return None  # it has its hands full: the next batch follows its word
+            return None  # the next batch follows when the service has acknowledged this one
         first = self._sent + 1
         entries = self.files.entries(first)
         self._sent += len(entries) // ENTRY.size
         return {"t": "spans", "n": first}, entries
 
     def finish(self) -> None:
-        """Have the files, if any, on the disk."""
+        """Complete the files, if any, and make them durable."""
         self.unkept.finish()
         if self.files is not None and self.files.descriptors:
             if self._policy == ROTATE and self.kept > self._limit:
@@ -245,23 +245,23 @@ class AttemptOutput:
                 self._refused = True
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         if self.files is not None:
             self.files.close()
 
     def spill(self) -> None:
-        """Have what waits in memory in files: it outlives the shim there."""
+        """Move what waits in memory to files, where it outlives the shim."""
         if self._memory and self.files is None and not self._refused:
             self._open_files()
 
     def _open_files(self) -> None:
-        """Go on in files, with what waits in memory before all else."""
+        """Go on in files; what waits in memory goes there first."""
         memory = self._memory
         first = memory[0][0] if memory else self.last + 1
         try:
             files = OutputFiles(self._stem, first)
         except OSError:
-            self._refused = True  # no room, no folder: what does not fit into memory is dropped and counted
+            self._refused = True  # no room, no folder: output that does not fit into memory is not kept
             return
         if not all(files.put(*chunk) for chunk in memory):
             files.close()
@@ -288,7 +288,7 @@ class AttemptOutput:
         return TAKEN_AT_ONCE_BYTES if self._policy == ROTATE else self._limit - self.kept
 
     def _past_the_limit(self, stream: int, pipe: int) -> int:
-        """Pass on what is not kept."""
+        """Take output that is not kept, for attached readers."""
         done = 0
         while done < TAKEN_AT_ONCE_BYTES and not self.unkept.is_full:
             try:
@@ -336,7 +336,7 @@ class AttemptOutput:
         return count
 
     def _move(self, files: OutputFiles, stream: int, pipe: int, room: int) -> int:
-        """Move bytes from the pipe into the file without looking at them; give how many."""
+        """Move bytes from the pipe into the file without copying them through this process; return how many."""
         raw = files.descriptors[stream]
         if self._is_terminal:
             data = os.read(pipe, min(room, LARGEST_CHUNK_BYTES))
@@ -353,7 +353,7 @@ class AttemptOutput:
         return count
 
     def _note(self, files: OutputFiles, stream: int, count: int) -> None:
-        """Note bytes that are in the file; what the index has no room for is not kept."""
+        """Add entries for bytes that are in the file. Bytes that the index has no room for are not kept."""
         chunks, size = files.count, files.sizes[stream]
         try:
             files.add(stream, count, told=self._sent)
@@ -391,6 +391,6 @@ class AttemptOutput:
 
 
 def parse_entries(raw: bytes) -> list[tuple[int, int, int]]:
-    """Give (stream, offset, length) of each entry."""
+    """Return (stream, offset, length) of each entry."""
     found: list[Any] = list(ENTRY.iter_unpack(raw))
     return found

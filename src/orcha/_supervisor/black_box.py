@@ -1,7 +1,7 @@
-"""The black box of a shim: a small file that says what it last did, and that outlives it.
+"""The black box of a shim: a small file that says what the shim did last, and that outlives the shim.
 
-It is written with one pwrite(2) a step, without fsync: it has to survive the shim's death, not the machine's, since
-after a reboot nothing in it means anything.
+Each step writes the file with one pwrite(2), without fsync: the file has to survive the shim's death but no power cut,
+since its content means nothing after a reboot.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from zlib import crc32
 from orcha.utils.private import open_file
 
 IDLE, TAKEN, STARTED, ENDED, DONE, NOT_STARTED = range(6)
-"""Nothing; an attempt may run from now on; it runs; its leader's end is known; nothing of it is left; exec failed."""
+"""No attempt; it may run from now on; it runs; its leader has ended; all its processes have ended; exec failed."""
 
 _MAGIC = b"OBX1"
 _HEAD = struct.Struct("!4sI")
@@ -22,17 +22,17 @@ _BODY = struct.Struct("!BIIQ36sI16sQI16sIdiQQQd24s")
 
 
 class BlackBox(NamedTuple):
-    """What a shim wrote down."""
+    """The content of a black box."""
 
     phase: int = IDLE
     nonce: int = 0
-    """With the ordinal, the tag of all its processes."""
+    """Together with the ordinal: the tag of the shim and its descendants."""
     ordinal: int = 0
     epoch: int = 0
-    """The newest service that it talked to."""
+    """The newest start of the service that the shim talked to."""
     boot_id: str = ""
     pid: int = 0
-    """The shim's own."""
+    """The shim's own pid."""
     start_ticks: str = ""
     """The shim's own start time, in clock ticks since boot."""
     seq: int = 0
@@ -40,9 +40,9 @@ class BlackBox(NamedTuple):
     channel: bytes = b""
     leader: int = 0
     started: float = 0.0
-    """When the leader was started, in seconds since the system's start, as /proc tells it: no clock that is set."""
+    """When the leader was started, in seconds since the system's start, as in /proc: nobody sets that clock."""
     status: int = 0
-    """The leader's wait status; an exit code where it was not started."""
+    """The leader's wait status; an exit code where the command was not started."""
     last_chunk: int = 0
     last_took: int = 0
     dropped: int = 0
@@ -51,7 +51,7 @@ class BlackBox(NamedTuple):
 
 
 def write(descriptor: int, box: BlackBox) -> None:
-    """Replace what the box says."""
+    """Replace the content of a black box."""
     body = _BODY.pack(
         *box[:4],
         box.boot_id.encode("ascii", "replace"),
@@ -64,7 +64,7 @@ def write(descriptor: int, box: BlackBox) -> None:
 
 
 def read(path: str) -> BlackBox | None:
-    """Read a box; None where there is none that can be read, or none that was written whole."""
+    """Read a black box; None where it cannot be read, or was not written whole."""
     try:
         descriptor = open_file(path, os.O_RDONLY)
     except OSError:
@@ -85,7 +85,7 @@ def read(path: str) -> BlackBox | None:
 
 
 def is_blank(path: str) -> bool:
-    """Tell whether a box was made, and nothing was ever written into it."""
+    """Return whether a black box was created and never written."""
     try:
         return os.stat(path).st_size == 0
     except OSError:

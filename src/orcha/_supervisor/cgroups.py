@@ -19,14 +19,14 @@ _PERIOD_MICROSECONDS = 100_000  # microseconds
 
 
 class NotAvailableError(Exception):
-    """A limit that this system does not let us set."""
+    """A limit that cannot be set on this system."""
 
 
 class CgroupPlaces:
-    """Where groups can be made, by controller."""
+    """The folders in which cgroups can be made, by controller."""
 
     def __init__(self, mounts: str = "/proc/self/mounts", own: str = "/proc/self/cgroup") -> None:
-        """Look at what is mounted and which groups this process is in."""
+        """Look which cgroup file systems are mounted, and in which cgroups this process is."""
         self.unified: str | None = None
         self.bases: dict[str, str] = {}
         with contextlib.suppress(OSError):
@@ -34,7 +34,7 @@ class CgroupPlaces:
 
     @property
     def available(self) -> frozenset[str]:
-        """The fields of a specification that can be had."""
+        """The limits of a specification that can be set here."""
         return frozenset(name for name, controller in _CONTROLLERS.items() if controller in self.bases)
 
     def _find(self, mounts: list[str], own: list[list[str]]) -> None:
@@ -63,17 +63,17 @@ class CgroupPlaces:
             self.bases[name] = base
 
     def remove(self, shim: str) -> None:
-        """Remove the groups of a shim that died; its processes are gone."""
+        """Remove the cgroups of a dead shim, whose processes have ended."""
         for base in set(self.bases.values()):
             with contextlib.suppress(OSError):
                 os.rmdir(f"{base}/{_PREFIX}{shim}")
 
 
 class AttemptCgroup:
-    """The groups of one attempt."""
+    """The cgroups of one attempt."""
 
     def __init__(self, places: CgroupPlaces, shim: str, spec: CommandSpec) -> None:
-        """Make them with the limits of the specification; raises NotAvailableError."""
+        """Make the cgroups with the limits of the specification; raises NotAvailableError."""
         self._places = places
         self._folders: dict[str, str] = {}
         for field, controller in _CONTROLLERS.items():
@@ -87,15 +87,15 @@ class AttemptCgroup:
 
     @property
     def procs(self) -> list[str]:
-        """The files through which a process enters."""
+        """The files through which a process enters the cgroups."""
         return [f"{folder}/cgroup.procs" for folder in sorted(set(self._folders.values()))]
 
     def members(self) -> list[int]:
-        """Give the processes that are in them, whoever their parents are."""
+        """Return the pids of all processes in the cgroups."""
         return sorted({int(word) for path in self.procs for word in _read(path).split()})
 
     def ran_out(self) -> bool:
-        """Say whether the kernel killed a process for want of memory."""
+        """Return whether the kernel killed a process for want of memory."""
         folder = self._folders.get("memory")
         if folder is None:
             return False
@@ -104,14 +104,14 @@ class AttemptCgroup:
         return int(counts.get("oom_kill", "0")) > 0
 
     def peak(self) -> int:
-        """Give the most memory all its processes had at once, in bytes; 0 where nobody knows."""
+        """Return the most memory that all processes had at once, in bytes; 0 where it is unknown."""
         folder = self._folders.get("memory")
         if folder is None:
             return 0
         return int(_read(f"{folder}/memory.peak") or _read(f"{folder}/memory.max_usage_in_bytes") or 0)
 
     def remove(self) -> None:
-        """Remove them; there are no processes left in them."""
+        """Remove the cgroups, which have no processes any more."""
         for folder in set(self._folders.values()):
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
@@ -134,7 +134,7 @@ class AttemptCgroup:
 
 
 def _settings(field: str, value: int, *, unified: bool) -> list[tuple[str, str, bool]]:
-    """Give file, text, and whether it matters that it is written."""
+    """Return for each setting: the file, the text, and whether the limit fails without it."""
     if field == "pids":
         return [("pids.max", str(value), True)]
     if field == "memory":
@@ -160,7 +160,7 @@ def _read(path: str) -> str:
 
 
 def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)  # never made: a limit that is not there is an error
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)  # the file is never created: a missing limit is an error
     try:
         os.write(descriptor, text.encode("ascii"))
     finally:

@@ -1,4 +1,4 @@
-"""What a dead shim left: its processes, its groups, and what its black box says."""
+"""Cleans up after dead shims: ends their processes, removes their cgroups, and reads their black boxes."""
 
 from __future__ import annotations
 
@@ -28,34 +28,35 @@ if TYPE_CHECKING:
     from orcha.utils.threads import OnDeath
 
 KILLED_SHIM_SECONDS = 5.0
-"""Seconds that a killed shim has to be gone."""
+"""For so long the end of a killed shim is waited for."""
 SURVIVOR_LOOK_SECONDS = 1.0
-"""Seconds between two looks at what cannot be killed."""
+"""Time between two looks at processes that cannot be killed."""
 _SWEEP_SECONDS = 5.0
 _START_TOLERANCE_SECONDS = 2.0
-"""Seconds between a start as the shim saw it and as the kernel does, which counts ticks."""
+"""The most by which a start as the shim noted it differs from the start in the kernel, which counts ticks."""
 _EXECUTED = frozenset({boxes.TAKEN, boxes.STARTED, boxes.ENDED, boxes.DONE})
 
 
 class DeadShim(NamedTuple):
-    """What is known of a dead shim, of which nothing is left."""
+    """What is known of a dead shim, once its processes have been ended."""
 
     shim: str
     took: tuple[int, int] | None
-    """The attempt that it took last, (0, 0) for none; None where nobody can know: its box is gone or damaged."""
+    """The attempt that the shim took last, (0, 0) for none; None where its black box is gone or damaged."""
     found: FoundAttempt | None = None
-    """That attempt, where the shim was not told to forget it."""
+    """The description of that attempt, unless the shim was told to forget it."""
     tag: int = 0
     survivors: tuple[int, ...] = ()
-    """What carries the tag and cannot be killed."""
+    """Pids of processes that carry the tag and cannot be killed."""
     pid: int = 0
-    """The shim's own."""
+    """The shim's own pid."""
 
 
 def clean_up(folder: Path, shim: str, report: Callable[[int, str], None], level: int) -> DeadShim:
-    """Kill what is left of a shim, and of its command; tell what it was doing.
+    """Kill the processes that a shim and its command left; return what the shim was doing.
 
-    After a reboot nothing is signalled: its pids and its tag are others' by now. The box stays until :func:`forget`.
+    After a reboot no process is signalled: pids and tag belong to others by then. The black box stays until
+    :func:`forget`.
     """
     path = str(folder / "shims" / f"{shim}.box")
     word = boxes.BlackBox() if boxes.is_blank(path) else boxes.read(path)
@@ -97,7 +98,7 @@ def _found(word: boxes.BlackBox, shim: str, failure: str, *, same_boot: bool) ->
 
 
 def end(shim: Identity) -> None:
-    """End a shim that lives, and wait until it is gone."""
+    """Kill a living shim, and wait until it has ended."""
     descriptor = open_pidfd(shim)
     if descriptor is None:
         return
@@ -112,10 +113,10 @@ def end(shim: Identity) -> None:
 
 
 def sweep_unboxed(leader: int, started: float) -> bool:
-    """Kill an attempt and its shim, whose box and socket were removed; tell whether it was there.
+    """Kill an attempt and its shim, whose black box and socket were removed; return whether it was found.
 
-    It is known by its leader, whose process id in this boot is given with when it was started (seconds since boot):
-    a process of that time which carries a tag bears its attempt's, as do the shim and all that it started.
+    The attempt is known by the pid of its leader, and by when the leader was started (seconds since boot). If the
+    process of this pid was started then and carries a tag, that is the tag of the shim and all its descendants.
     """
     tag = read_tag(leader)
     if not ordinal_of(tag) or not _was_started(leader, started):
@@ -132,8 +133,8 @@ def _was_started(pid: int, at: float) -> bool:
 
 
 def forget(folder: Path, shim: str) -> None:
-    """Remove the box of a dead shim."""
-    with contextlib.suppress(OSError):  # it is gone, or something that no shim has put there
+    """Remove the black box of a dead shim."""
+    with contextlib.suppress(OSError):  # it is gone, or is something that no shim has made
         unlink(f"{folder}/shims/{shim}.box")
 
 
@@ -150,7 +151,7 @@ def _kill(word: boxes.BlackBox, shim: str, report: Callable[[int, str], None], l
 
 
 def _end(word: boxes.BlackBox) -> CommandEnded | None:
-    """Give the leader's end, where the shim had written it down."""
+    """Return the leader's end, where the shim had noted it."""
     if word.phase not in {boxes.ENDED, boxes.DONE}:
         return None
     signalled = os.WIFSIGNALED(word.status)
@@ -169,12 +170,12 @@ def _end(word: boxes.BlackBox) -> CommandEnded | None:
 
 
 class DeadShimCleaner:
-    """Buries shims that die while the service is there: a sweep takes its time, so each on a thread of its own."""
+    """Cleans up after shims that die while the service runs: each on a thread of its own, since a sweep takes time."""
 
     def __init__(self, folder: Path, report: Callable[[int, str], None], on_death: OnDeath = ignore_death) -> None:
-        """Have none.
+        """Begin with no dead shim.
 
-        `folder` is the endpoint's, `report` takes level and line of what people should know, `on_death` is told where a
+        `folder` is the endpoint's. `report` takes level and text of lines for the log; `on_death` is told where a
         thread dies.
         """
         self._folder = folder
@@ -184,7 +185,7 @@ class DeadShimCleaner:
         self._closed = threading.Event()
 
     def begin(self, shim: str, done: Callable[[DeadShim], None], gone: Callable[[], None]) -> None:
-        """Bury a shim; another thread tells `done` what it was doing, and `gone` when what survived has ended."""
+        """Clean up after a shim: a thread calls `done` with what it found, and `gone` when survivors have ended."""
 
         def sweep_and_tell() -> None:
             dead = clean_up(self._folder, shim, self._report, logging.ERROR)
@@ -195,7 +196,7 @@ class DeadShimCleaner:
         self._go(sweep_and_tell, lambda: done(clean_up(self._folder, shim, self._report, logging.ERROR)))
 
     def outlast(self, dead: DeadShim, gone: Callable[[], None]) -> None:
-        """Tell `gone`, on another thread, when what survived of a shim has ended."""
+        """Have another thread call `gone` when the survivors of a shim have ended."""
 
         def wait_and_tell() -> None:
             self._outlast(dead, gone)
@@ -225,11 +226,11 @@ class DeadShimCleaner:
 
     @property
     def are_under_way(self) -> bool:
-        """Whether something is told later."""
+        """Whether a call to `done` or `gone` is still to come."""
         return bool(self._threads)
 
     def join(self) -> None:
-        """Wait for those that are under way; what cannot be killed is waited for no longer."""
+        """Wait until the sweeps that have begun are done; survivors are waited for no longer."""
         self._closed.set()
         for thread in list(self._threads):
             thread.join()

@@ -1,6 +1,6 @@
-"""Attempts whose shims this service cannot talk to, as those of a build with another protocol.
+"""Attempts under shims that this service cannot talk to, such as shims of a build with another protocol.
 
-They are left alone. Their black boxes, which are the same in every build, tell how they end, and whom to kill.
+These attempts go on. Their black boxes, which are the same in every build, tell how they end, and whom to kill.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from orcha.utils.threads import OnDeath
 
 LOOK_INTERVAL_SECONDS = 0.5
-"""Seconds between two looks."""
+"""Time between two looks at the black boxes."""
 _OVER = frozenset({boxes.DONE, boxes.NOT_STARTED})
 
 
 class ForeignShims:
-    """Watches them on a thread of its own, which runs while there are any."""
+    """Watches foreign attempts on a thread of its own, which runs while there are any."""
 
     def __init__(
         self,
@@ -50,13 +50,13 @@ class ForeignShims:
         self._on_death = on_death
         self.shims: dict[tuple[int, int], str] = {}
         self._unwanted: dict[tuple[int, int], bool] = {}
-        """Those to be killed, and whether anybody wants to hear of their end."""
+        """Attempts to be killed, and whether their end is to be reported."""
         self._changed = threading.Event()
         self._closed = False
         self._thread: threading.Thread | None = None
 
     def add(self, found: list[FoundAttempt]) -> list[FoundAttempt]:
-        """Watch those of the attempts that are apart; give all."""
+        """Watch the foreign ones among these attempts; return all of them."""
         self.shims |= {(one.seq, one.attempt): one.shim for one in found if one.phase == FOREIGN}
         self._changed.set()
         if self.shims and self._thread is None:
@@ -66,13 +66,13 @@ class ForeignShims:
         return found
 
     def kill(self, seq: int, attempt: int, *, told: bool = True) -> None:
-        """Kill one, if it is here, without graces: its shim takes no word from here."""
+        """Kill an attempt, if it is foreign, without a grace: its shim takes no orders from this service."""
         if (seq, attempt) in self.shims:
             self._unwanted.setdefault((seq, attempt), told)
             self._changed.set()
 
     def close(self, *, keep: bool) -> None:
-        """Watch no longer; without `keep` they are killed."""
+        """Stop watching; without `keep` the attempts are killed."""
         thread = self._thread
         if thread is None:
             return
@@ -94,7 +94,7 @@ class ForeignShims:
                 return
 
     def _look(self, key: tuple[int, int]) -> None:
-        """See whether it has ended, or end it."""
+        """Look whether an attempt has ended; end it where that is wanted."""
         shim = self.shims[key]
         word = boxes.read(str(self._folder / "shims" / f"{shim}.box"))
         if word is not None and (word.seq, word.attempt) == key and word.boot_id == boot_id():

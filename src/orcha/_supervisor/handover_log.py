@@ -1,10 +1,10 @@
-"""Which attempt was handed to which shim: at the next start this proves of an attempt that it was never executed.
+"""Notes which attempt was handed to which shim: the proof, at the next start, that an attempt was never executed.
 
-Each hand-over is noted before the shim is told, with one write(2) and without fsync: like a shim's box the notes have
-to survive processes, not the machine. An attempt that is not noted was never handed over. One that is noted was taken,
-unless its shim says that what it took last is another one, and was handed nothing after it.
+Each hand-over is noted before the shim is told, with one write(2) and without fsync: like a black box, the notes have
+to survive processes but no power cut. An attempt without a note was never handed over. An attempt with a note was taken
+by its shim, unless the shim says that it took another attempt last, and was handed no later one.
 
-Notes that are missing or damaged prove nothing: of no attempt is it known then that it was not executed.
+Missing or damaged notes prove nothing: then every attempt counts as executed.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
 
 FILE_NAME = "handed"
 LARGEST_LOG_BYTES = 1 << 20
-"""Bytes after which the notes are written anew, with what still matters."""
+"""At this size the log is begun anew with the notes that still matter."""
 _MAGIC = b"OHD1"
 _HEAD = struct.Struct("!4sQI")
 _NOTE = struct.Struct("!QI6sI")
 _CHECKSUM_BYTES = 4
-"""Bytes of the checksum at the end of a head or a note."""
+"""The size of the checksum at the end of the head and of each note."""
 _CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class HandoverNotes:
-    """What earlier starts of the service noted."""
+    """The notes of earlier starts of the service."""
 
     def __init__(self, since: int | None, notes: Iterable[tuple[Key, str]] = ()) -> None:
-        """Know all hand-overs since that start of the service, or of nothing (None)."""
+        """Take all hand-overs since that start of the service; None where nothing is known."""
         self._since = since
         self._shims = dict(notes)
         self._last = {shim: key for key, shim in self._shims.items()}
 
     def may_have_run(self, key: Key, epoch: int, took: Mapping[str, Key]) -> bool:
-        """Tell whether an attempt may have been executed of which nothing else is found.
+        """Return whether an attempt may have been executed that left no other trace.
 
-        `epoch` is the start of the service whose intent it was; `took` says which attempt each shim took last, of the
-        shims that are known to take nothing any more of what was handed to them before.
+        `epoch` is the start of the service that meant to start it. `took` says which attempt a shim took last, for the
+        shims that take no earlier order any more.
         """
         if self._since is None or epoch < self._since:
             return True
@@ -57,22 +57,22 @@ class HandoverNotes:
 
 
 class HandoverLog:
-    """The notes of this start of the service, and of those before it. Guarded by its owner's lock."""
+    """The notes of this start of the service, and of earlier starts. Guarded by its owner's lock."""
 
     def __init__(self, folder: Path, epoch: int) -> None:
-        """Read what is there, and go on with it; `folder` is the shims'."""
+        """Read the log in the shims' `folder`, and continue it."""
         self._path = f"{folder}/{FILE_NAME}"
         self._epoch = epoch
         self._descriptor = -1
         self._size = 0
         self._is_void = False
-        """Whether a hand-over of this start is not noted."""
+        """Whether a hand-over of this start could not be noted."""
         self.earlier = self._read()
         if self._descriptor < 0:
             self.begin(())
 
     def note(self, key: Key, shim: str) -> None:
-        """Note a hand-over, before it is made."""
+        """Note a hand-over before the shim is told."""
         if self._descriptor < 0:
             return
         note = _summed(_NOTE.pack(*key, bytes.fromhex(shim), 0))
@@ -87,11 +87,11 @@ class HandoverLog:
 
     @property
     def is_large(self) -> bool:
-        """Whether it is time to begin anew."""
+        """Whether the log should be begun anew."""
         return self._size > LARGEST_LOG_BYTES
 
     def begin(self, notes: Iterable[tuple[Key, str]]) -> None:
-        """Begin anew with what still matters: the attempts whose end is not known and kept."""
+        """Begin a new log with the hand-overs that still matter: of attempts whose end is not kept yet."""
         if self._is_void:
             return
         data = [_summed(_HEAD.pack(_MAGIC, self._epoch, 0))]
@@ -100,7 +100,7 @@ class HandoverLog:
         try:
             descriptor = os.open(f"{self._path}.new", _CREATE_FLAGS, 0o600)
         except OSError:
-            return  # the notes that are there go on
+            return  # the old log stays, and is continued
         try:
             whole = os.write(descriptor, content) == len(content)
             if whole:
@@ -114,7 +114,7 @@ class HandoverLog:
         self._descriptor, self._size = descriptor, len(content)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the log."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -142,7 +142,7 @@ class HandoverLog:
         return HandoverNotes(since, notes)
 
     def _void(self) -> None:
-        """Have the notes prove nothing."""
+        """Invalidate the log: its notes prove nothing any more."""
         with contextlib.suppress(OSError):
             os.ftruncate(self._descriptor, 0)
         self.close()

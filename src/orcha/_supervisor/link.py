@@ -1,4 +1,4 @@
-"""One end of a connection between the service and a shim; neither ever waits for the other."""
+"""One end of a connection between the service and a shim; no call waits for the other end."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _CREDENTIALS = struct.Struct("iII")
 
 
 def peer_may(connection: socket.socket) -> bool:
-    """Say whether the process at the other end is this user's or root's (unix(7))."""
+    """Return whether the process at the other end is this user's or root's (unix(7))."""
     content = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     uid: int = _CREDENTIALS.unpack(content)[1]
     return uid in {0, os.getuid()}
 
 
 class ShimLink:
-    """A connected socket with what waits to be sent."""
+    """A connected socket, with the bytes that wait to be sent."""
 
     def __init__(self, connection: socket.socket, codec: Codec = STANDARD_CODEC) -> None:
-        """Take a connected socket, and what makes its messages' heads."""
+        """Take a connected socket, and the codec for the heads of messages."""
         connection.setblocking(False)
         self.descriptor = connection.fileno()
         self.is_open = True
         self.watch: Callable[..., None] | None = None
-        """Called with the link and `writing` when it begins or ends to wait for room."""
+        """Called with the link and `writing` when the link begins or ceases to wait for room in the socket."""
         self._socket = connection
         self._codec = codec
         self._decoder = Decoder(codec)
@@ -38,20 +38,20 @@ class ShimLink:
 
     @property
     def holds(self) -> bool:
-        """Whether something was held back."""
+        """Whether a message is held back."""
         return bool(self._held)
 
     def hold(self, head: Head, raw: bytes = b"") -> None:
-        """Send a message together with the next one, or at :meth:`release`: one turn of the receiver instead of two."""
+        """Send a message together with the next one, or at :meth:`release`, so that the receiver wakes once."""
         self._held += encode(head, raw, self._codec)
 
     def release(self) -> None:
-        """Send what was held back."""
+        """Send the messages that were held back."""
         data, self._held = self._held, b""
         self._send(data)
 
     def send(self, head: Head, raw: bytes = b"") -> None:
-        """Send a message, as far as there is room now; the rest goes by :meth:`flush`."""
+        """Send a message as far as the socket has room; :meth:`flush` sends the rest."""
         data, self._held = self._held + encode(head, raw, self._codec), b""
         self._send(data)
 
@@ -66,13 +66,13 @@ class ShimLink:
                 self.watch(self, writing=True)
 
     def flush(self) -> None:
-        """Send what waits; called when there is room."""
+        """Send waiting bytes; called when the socket has room."""
         del self._waiting[: self._push(self._waiting)]
         if not self._waiting and self.watch is not None:
             self.watch(self, writing=False)
 
     def receive(self) -> Iterator[Frame]:
-        """Give the messages that have arrived; `is_open` is False after the last. Raises ProtocolError."""
+        """Yield the messages that have arrived; `is_open` is False after the last one. Raises ProtocolError."""
         try:
             data = self._socket.recv(_RECEIVE_BYTES)
         except BlockingIOError:
@@ -85,7 +85,7 @@ class ShimLink:
         yield from self._decoder.feed(data)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the socket."""
         self.is_open = False
         self._socket.close()
 

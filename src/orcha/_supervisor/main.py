@@ -1,7 +1,7 @@
-"""The supervisor: forks shims when it is asked to, and waits for their ends. It does nothing else.
+"""The supervisor: forks shims when the service asks for them, and waits for their ends. It does nothing else.
 
-Run as ``python -I -S main.py FOLDER`` with a socket as its standard input; what it imported is shared by all shims. It
-outlives the service as long as a shim of it lives.
+Run as ``python -I -S main.py FOLDER`` with a socket as its standard input. All shims share the memory of the modules
+that it has imported. The supervisor outlives the service as long as one of its shims lives.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import traceback
 _IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>
 _LISTEN_BACKLOG = 8
-"""Connections that may wait for a shim to take them."""
+"""So many connections may wait until a shim accepts them."""
 
 
 def main(folder: str) -> None:
@@ -29,7 +29,7 @@ def main(folder: str) -> None:
     os.setsid()
     # `-I -S` leaves this package out of the path. It goes last, so that nothing beside it hides the standard library.
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    # Nothing is imported later: another build, or another Python, may be in its place by then.
+    # No module is imported later: another build, or another Python, may lie here by then.
     import fcntl  # noqa: F401
     import termios  # noqa: F401
 
@@ -52,7 +52,7 @@ class Supervisor:
     """The state of the supervisor."""
 
     def __init__(self, folder: str, nonce: int, connection: socket.socket) -> None:
-        """Take the endpoint's folder, the nonce of all tags, and the way to the service."""
+        """Take the endpoint's folder, the nonce of all tags, and the connection to the service."""
         import ctypes
 
         from orcha._processes.identity import boot_id
@@ -62,14 +62,14 @@ class Supervisor:
         self._ordinal = 0
         self._connection: socket.socket | None = connection
         self._shims: dict[int, int] = {}
-        """Ordinals of the living, by pid."""
+        """Ordinals of the living shims, by pid."""
         self._boot_id = boot_id()
         self._prctl = ctypes.CDLL(None, use_errno=True).prctl
         self._prctl(_SUBREAPER, 0, 0, 0, 0)
         self._wake, self._woken = os.pipe()
 
     def run(self) -> None:
-        """Do what is asked until nobody is left to ask and none to wait for."""
+        """Serve until the service is gone and every shim has ended."""
         from orcha._supervisor.protocol import Decoder
 
         for descriptor in (self._wake, self._woken):
@@ -120,7 +120,7 @@ class Supervisor:
         before = os.umask(0o177)
         try:
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            listener.bind(f"{name}.sock")  # the current folder is theirs: a path may be too long for an address
+            listener.bind(f"{name}.sock")  # relative to the shims' folder, since the whole path may be too long
             listener.listen(_LISTEN_BACKLOG)
             box = os.open(f"{name}.box", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         finally:
@@ -167,12 +167,12 @@ class Supervisor:
         Shim(name, listener, box, first, self._folder).run()
 
     def _send_home(self) -> None:
-        """Tell the shims that no service will come for those that none has come for."""
+        """Tell shims that no service has connected to that none will."""
         for pid in self._shims:
             os.kill(pid, signal.SIGTERM)  # a child that is not reaped yet: its pid is its own
 
     def _reap(self) -> None:
-        """Wait for the shims that ended; what one left that did not end by itself is killed."""
+        """Reap ended shims; kill the processes of a shim that did not end by itself."""
         from orcha._processes.sweep import sweep
         from orcha._processes.tag import exactly, tag_of
 
@@ -191,7 +191,7 @@ class Supervisor:
 
 
 def _received(connection: socket.socket) -> bytes:
-    """Give what came; nothing where the service is gone, however it went."""
+    """Return what arrived; empty where the service is gone, however it ended."""
     try:
         return connection.recv(65536)
     except OSError:
@@ -199,7 +199,7 @@ def _received(connection: socket.socket) -> bytes:
 
 
 def _note(_number: int, _frame: object) -> None:
-    """Do nothing: the wakeup descriptor has got a byte."""
+    """Handle a signal by nothing: the wakeup descriptor has got a byte."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Drop the oldest output of an attempt: holes are punched at the beginning of its files (fallocate(2))."""
+"""Drops the oldest output of an attempt by holes at the beginning of its files (fallocate(2))."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ if TYPE_CHECKING:
 _ENTRY = struct.Struct("!QQQ")
 _PUNCH_AND_KEEP_SIZE = 3  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE of <linux/falloc.h>
 _BATCH_ENTRIES = 1024
-_BLOCK_BYTES = 4096  # only whole blocks become a hole: what lseek(2) calls data was not touched
+_BLOCK_BYTES = 4096  # only whole blocks become a hole: data that lseek(2) finds is unchanged
 
 
 def drop_oldest(files: OutputFiles, surplus: int) -> int:
-    """Drop whole chunks, oldest first, while they fit into the surplus; give how many bytes went.
+    """Drop whole chunks, oldest first, while they fit into the surplus; return how many bytes were dropped.
 
-    The last chunk stays: it may grow.
-
-    Where the file system cannot, nothing is dropped and 0 is given.
+    The last chunk stays, since it may grow. Where the file system cannot punch holes, nothing is dropped.
     """
     dropped, ends = 0, [0, 0, 0]
     oldest = files.oldest

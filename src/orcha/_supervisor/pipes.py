@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from orcha._supervisor.contract import CommandSpec
 
     class Watch(Protocol):
-        """Where descriptors are watched."""
+        """Watches descriptors for events, as :class:`select.poll` does."""
 
         def register(self, descriptor: int, events: int, /) -> object:
-            """Watch a descriptor, or for other events."""
+            """Watch a descriptor for these events."""
 
         def unregister(self, descriptor: int, /) -> object:
-            """Watch it no longer."""
+            """Stop watching a descriptor."""
 
 
 BIG_PIPE_BYTES = 1 << 20
@@ -33,26 +33,26 @@ _MOST_LAST_READS = 64
 
 
 class Pipes:
-    """Reads two pipes or a terminal, and writes standard input as far as the command takes it."""
+    """Reads the command's two output pipes or its terminal, and writes its standard input as far as it takes it."""
 
     def __init__(self, output: AttemptOutput, watch: Watch) -> None:
-        """Open nothing yet."""
+        """Prepare; :meth:`open` opens the pipes."""
         self._output = output
         self._watch = watch
         self._streams: dict[int, int] = {}
         self._stdin = -1
         self._terminal = -1
         self._kept: list[int] = []
-        """The command's ends of its output: while they are open here too, its exit alone wakes, and no end of file."""
+        """The command's ends of its output: while these are open here, its exit wakes the shim, and no end of file."""
         self._pending = bytearray()
         self._closing = False
         self._grown = False
         self._is_held = False
-        """Whether the command has to wait until its output is passed on."""
+        """Whether no output is taken, so that the command has to wait."""
         self.is_input_unreported = False
-        """Whether there is something to tell of the standard input."""
+        """Whether the state of standard input has to be reported."""
         self._taken = 0
-        """Bytes of it that the command's pipe has taken."""
+        """Bytes of standard input that the command's pipe has taken."""
         self._received = 0
         self._ended = False
 
@@ -62,7 +62,7 @@ class Pipes:
         return bool(self._streams)
 
     def open(self, spec: CommandSpec) -> Descriptors:
-        """Open them and give the command's ends, for `close_theirs` once it has them."""
+        """Open the pipes; return the command's ends, which `close_theirs` closes here once the command has them."""
         if spec.tty is not None:
             return self._open_terminal(*spec.tty)
         stdin = 0
@@ -73,18 +73,18 @@ class Pipes:
         return Descriptors(stdin, self._kept[0], self._kept[-1])
 
     def close_theirs(self, descriptors: Descriptors) -> None:
-        """Close the command's ends in this process, but those of its output."""
+        """Close the command's ends in this process, except those of its output."""
         for descriptor in set(descriptors) - {0, *self._kept}:
             os.close(descriptor)
 
     def release(self) -> None:
-        """Close the command's ends of its output: from now on they end when nobody else has them."""
+        """Close the command's ends of its output: from now on the pipes end when no other process has them open."""
         for descriptor in self._kept:
             os.close(descriptor)
         self._kept = []
 
     def take(self, descriptor: int) -> bool:
-        """Take what came; False where nothing did."""
+        """Take output from a pipe; False where the pipe has ended."""
         stream = self._streams.get(descriptor)
         if stream is None:
             return False
@@ -96,7 +96,7 @@ class Pipes:
         return state != END
 
     def hold(self, *, held: bool) -> None:
-        """Take no output, or again."""
+        """Take no output while `held`."""
         if held == self._is_held:
             return
         self._is_held = held
@@ -108,11 +108,11 @@ class Pipes:
                 self._unwatch(descriptor)
 
     def wants(self, descriptor: int) -> bool:
-        """Say whether standard input is written there."""
+        """Return whether this is the descriptor of standard input."""
         return descriptor == self._input
 
     def drain(self) -> None:
-        """Take what is left in them, once nobody writes any more."""
+        """Take the rest of the output, once no process writes any more."""
         self._output.unkept.finish()
         if self._terminal >= 0:
             self._streams[self._terminal] = 1
@@ -122,12 +122,12 @@ class Pipes:
                     break
 
     def tell(self) -> dict[str, int | bool]:
-        """Give how much of the standard input was taken and has arrived."""
+        """Return how much standard input was taken and has arrived."""
         self.is_input_unreported = False
         return {"n": self._taken, "got": self._received, "end": self._ended}
 
     def write(self, offset: int, data: bytes) -> None:
-        """Add to the standard input what has not arrived yet of data that begins at this offset."""
+        """Add those bytes of the data, which begins at this offset, that have not arrived before."""
         self.is_input_unreported = True
         if self._ended or offset > self._received:
             return
@@ -136,7 +136,7 @@ class Pipes:
         self._add(new)
 
     def close_stdin(self, offset: int) -> None:
-        """End the standard input after so many bytes, once all is written."""
+        """End standard input after so many bytes, once all of them are written."""
         self.is_input_unreported = True
         if self._ended or offset != self._received:
             return
@@ -153,7 +153,7 @@ class Pipes:
             self.flush()
 
     def flush(self) -> None:
-        """Write as much as the command takes now."""
+        """Write as much standard input as the command takes now."""
         target = self._input
         try:
             while self._pending:
@@ -165,7 +165,7 @@ class Pipes:
             reads = target == self._terminal and not self._is_held
             self._watch.register(target, POLLOUT | (POLLIN if reads else 0))
             return
-        except OSError:  # it reads no more
+        except OSError:  # the command reads no more
             self._pending.clear()
             self._closing = self._terminal < 0
         if target == self._terminal:
@@ -179,13 +179,13 @@ class Pipes:
             self._unwatch(target)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Give the terminal another size."""
+        """Set the size of the terminal."""
         if self._terminal >= 0:
             with contextlib.suppress(OSError):
                 _set_size(self._terminal, rows, columns)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close every descriptor."""
         self.release()
         terminal, self._terminal = self._terminal, -1
         if terminal >= 0:
@@ -216,7 +216,7 @@ class Pipes:
         return Descriptors(theirs, theirs, theirs)
 
     def _grow(self) -> None:
-        """Have larger pipes for what is bulk."""
+        """Make the pipes larger for bulk output."""
         import fcntl
 
         self._grown = True

@@ -1,7 +1,7 @@
 """Frames between the service and a shim, and between the service and the supervisor.
 
-A frame is two lengths (u32, big-endian: of all that follows them, and of the head), a head in JSON, then raw bytes. The
-head is an object; its key `t` names the message.
+A frame has two lengths (u32, big-endian: of the rest of the frame, and of the head), then a head in JSON, then raw
+bytes. The head is an object; its key `t` names the message.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ VERSIONS = (1, 1)
 """The oldest and the newest version of the protocol that this build speaks."""
 LARGEST_FRAME_BYTES = 16 << 20
 _LONGEST_ESCAPE_BYTES = 12
-"""Bytes that stand in JSON for one character."""
+"""The most bytes that stand for one character in JSON."""
 _FIELDS_BYTES = 64 << 10
-"""More bytes than the rest of a specification has."""
+"""More bytes than all short fields of a specification have."""
 
 Head: TypeAlias = dict[str, Any]
 
@@ -40,7 +40,7 @@ _NUMBERS = {
     "output_limit": _LARGEST_NUMBER,
     "drain": _LARGEST_NUMBER,
 }
-"""What of a specification is a number, and the largest."""
+"""The fields of a specification that are numbers, with the largest value of each."""
 _NEVER_NONE = frozenset({"stop_signal", "grace", "output_limit", "output_policy", "outlives", "drain", "leftovers"})
 
 _LENGTHS = struct.Struct("!II")
@@ -60,14 +60,14 @@ class Frame(NamedTuple):
 
 
 class Codec(NamedTuple):
-    """What makes a head's bytes, and a head of bytes (ValueError for what is none)."""
+    """Encodes and decodes heads; decoding raises ValueError where the bytes are no head."""
 
     encode: Callable[[Head], bytes]
     decode: Callable[[bytes], Any]
 
 
 STANDARD_CODEC = Codec(lambda head: _encode(head).encode("ascii"), lambda text: _decode(text.decode("utf-8")))
-"""The standard library's, which is all that a shim has."""
+"""The codec of the standard library, which a shim uses."""
 
 
 def encode(head: Head, raw: bytes = b"", codec: Codec = STANDARD_CODEC) -> bytes:
@@ -77,15 +77,15 @@ def encode(head: Head, raw: bytes = b"", codec: Codec = STANDARD_CODEC) -> bytes
 
 
 class Decoder:
-    """Makes messages of what arrives, however it is cut."""
+    """Makes messages of arriving bytes, however they are cut."""
 
     def __init__(self, codec: Codec = STANDARD_CODEC) -> None:
-        """Start between two messages."""
+        """Begin at the start of a message."""
         self._buffer = bytearray()
         self._decode = codec.decode
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Take bytes, give the messages that are complete; raises ProtocolError."""
+        """Take bytes, and yield the messages that are complete; raises ProtocolError."""
         buffer = self._buffer
         buffer += data
         while len(buffer) >= 8:
@@ -109,7 +109,7 @@ class Decoder:
 
 
 def common_version(theirs: object) -> int:
-    """Give the newest version that both sides speak; raises ProtocolError when there is none."""
+    """Return the newest version that both sides speak; raises ProtocolError where there is none."""
     if isinstance(theirs, list | tuple) and len(theirs) == 2:
         newest, oldest = min(VERSIONS[1], theirs[1]), max(VERSIONS[0], theirs[0])
         if newest >= oldest:
@@ -127,7 +127,7 @@ def to_text(word: str | bytes) -> str:
 
 
 def to_bytes(word: str | bytes) -> bytes:
-    """Give the bytes that such text stands for, whatever this process's locale is. Raises UnicodeEncodeError."""
+    """Return the bytes that such text stands for, whatever the locale of this process is. Raises UnicodeEncodeError."""
     return word if isinstance(word, bytes) else word.encode("utf-8", "surrogateescape")
 
 
@@ -142,7 +142,7 @@ def readable(word: str | bytes) -> str:
 
 
 def pack_spec(spec: CommandSpec) -> Head:
-    """Make a specification's object; what is no UTF-8 in its words travels as lone surrogates."""
+    """Return the JSON object of a specification; bytes that are no UTF-8 travel as lone surrogates."""
     found = spec._asdict()
     found["channel"] = spec.channel.hex()
     found["argv"] = [to_text(one) for one in spec.argv]
@@ -153,7 +153,7 @@ def pack_spec(spec: CommandSpec) -> Head:
 
 
 def fits(spec: CommandSpec) -> bool:
-    """Tell whether a specification goes into a frame; what does not is more than Linux executes (execve(2)), too."""
+    """Return whether a specification fits into a frame; Linux would not execute a larger one either (execve(2))."""
     size = sum(map(len, spec.argv)) + sum(map(len, spec.env)) + sum(map(len, spec.env.values()))
     if size * _LONGEST_ESCAPE_BYTES + _FIELDS_BYTES < LARGEST_FRAME_BYTES:
         return True
@@ -161,7 +161,7 @@ def fits(spec: CommandSpec) -> bool:
 
 
 def unpack_spec(found: Head) -> CommandSpec:
-    """Give the specification of such an object; what a newer service added is left out. Raises ValueError."""
+    """Return the specification of such an object, without fields of newer builds. Raises ValueError."""
     from orcha._supervisor.contract import CommandSpec
 
     for name, most in _NUMBERS.items():

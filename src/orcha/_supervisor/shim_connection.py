@@ -1,4 +1,4 @@
-"""What the service knows of one shim."""
+"""The service's connection to one shim, and what it knows of that shim."""
 
 from __future__ import annotations
 
@@ -46,68 +46,68 @@ def _encoded(head: Head) -> bytes:
 def _decoded(text: bytes) -> Any:
     try:
         return _decode(text)
-    except msgspec.DecodeError:  # surrogates again, or nothing that anybody can read
+    except msgspec.DecodeError:  # surrogates again, or no JSON at all
         return STANDARD_CODEC.decode(text)
 
 
 FAST_CODEC = Codec(_encoded, _decoded)
-"""The service's own way to the same JSON, at a sixth of the price."""
+"""The service's codec: the same JSON in a sixth of the time."""
 
 
 class ShimConnection:
-    """One shim, connected."""
+    """One connected shim."""
 
     def __init__(self, name: str, link: ShimLink, epoch: int) -> None:
-        """Greet it."""
+        """Send the greeting."""
         self.name = name
         self.link = link
         self.key: tuple[int, int] | None = None
-        """The attempt it has."""
+        """The shim's attempt: sequence and number."""
         self.is_over = False
-        """Whether that attempt's end was heard of."""
+        """Whether the end of that attempt was reported."""
         self.survivors = False
-        """Whether something of that attempt that cannot be killed lives on after its end."""
+        """Whether processes of that attempt that cannot be killed live on after its end."""
         self.is_spent = False
-        """Whether it takes no other attempt: something of its last one lives on, or did for a while."""
+        """Whether the shim takes no other attempt, since processes of its last attempt outlived that attempt's end."""
         self.discarded = False
-        """Whether nobody wants to hear of that attempt."""
+        """Whether events of that attempt are not delivered."""
         self.refused = False
         self.failure = ""
-        """The error of ours that it said it ends by."""
+        """The error in its own code by which the shim ends, as it has reported."""
         self.pings = False
-        """Whether it answers when it is asked whether it is there; other builds do not know that question."""
+        """Whether the shim answers pings; shims of other builds may not know them."""
         self.asked: float | None = time.monotonic()
-        """Since when it owes an answer, if it does; the first one to the greeting."""
+        """Since when the shim owes an answer; None where it owes none. The greeting is the first question."""
         self.ends_by = math.inf
-        """When it is killed unless it has said anything: it is to end its command."""
+        """When the shim is killed unless it has sent anything before: it was told to end its command."""
         self.is_silent = False
-        """Whether people have been told that it does not answer."""
+        """Whether people have been told that the shim does not answer."""
         link.send({"t": "hello", "epoch": epoch, "versions": VERSIONS})
 
     def ask(self, now: float) -> None:
-        """Ask whether it is there, unless it owes an answer already."""
+        """Send a ping, unless the shim owes an answer already."""
         if self.pings and self.asked is None:
             self.asked = now
             self.link.send({"t": "ping"})
 
     def said(self, head: Head) -> None:
-        """Take what it says of itself."""
+        """Take what the shim reports of itself."""
         if head.get("pings"):
             self.pings = True
 
     def answered(self) -> bool:
-        """Owe no answer; tell whether people have been told that it did not answer."""
+        """Note that the shim owes no answer; return whether people have been told that it did not answer."""
         was_silent, self.is_silent = self.is_silent, False
         self.asked, self.ends_by = None, math.inf
         return was_silent
 
     def free(self) -> None:
-        """Have no attempt."""
+        """Note that the shim has no attempt any more."""
         self.key, self.is_over, self.discarded = None, False, False
 
 
 def connect(shims: int, name: str) -> ShimLink:
-    """Connect to a shim by its socket in an open folder; raises OSError."""
+    """Connect to a shim by the name of its socket in the open folder `shims`; raises OSError."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.setblocking(False)
@@ -119,7 +119,7 @@ def connect(shims: int, name: str) -> ShimLink:
 
 
 def event_of(frame: Frame, shim: str) -> Event | None:
-    """Make a shim's message an event; None for one that is none."""
+    """Return the event of a shim's message; None where the message is no event."""
     head = frame.head
     match head["t"]:
         case "output" | "spans" | "unkept" as kind:
@@ -136,7 +136,7 @@ def event_of(frame: Frame, shim: str) -> Event | None:
 
 
 def exited(seq: int, attempt: int, why: str) -> CommandEnded:
-    """Give the end of an attempt that no shim had got yet."""
+    """Return the end of an attempt that no shim had got yet."""
     return CommandEnded(seq, attempt, None, None, why, [], ResourceUsage(), 0, 0, [])
 
 

@@ -1,4 +1,4 @@
-"""What a shim that fails says of it: to its service, and in a small file beside its box, read by who buries it."""
+"""The error by which a shim fails: it is sent to the service, and written into a small file beside the black box."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import contextlib
 import os
 
 LONGEST_TEXT_CHARACTERS = 200
-"""Characters of it that are told."""
+"""The most characters of an error that are told."""
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def described(error: BaseException) -> str:
-    """Give its kind and its words, in one line."""
+    """Return the kind and the text of an error in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_TEXT_CHARACTERS]
 
 
 def note(folder: str, shim: str, error: BaseException) -> None:
-    """Write down, in the shim, why it ends; where that cannot be, nobody will know."""
+    """Write down, in the shim, why it ends; where that fails, the reason is lost."""
     with contextlib.suppress(OSError):
         descriptor = os.open(_path(folder, shim), _NEW, 0o600)
         try:
@@ -26,7 +26,7 @@ def note(folder: str, shim: str, error: BaseException) -> None:
 
 
 def take(folder: str, shim: str) -> str:
-    """Give what it wrote, and remove that; "" where it was killed, or said nothing."""
+    """Return what a shim wrote, and remove the file; "" where the shim was killed or wrote nothing."""
     path = _path(folder, shim)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,7 +1,7 @@
-"""Shims that do not go on: one that was stopped is let go on, and one that does not answer is told, or killed.
+"""Looks after shims that do not go on: continues stopped shims, and reports or kills those that do not answer.
 
-A command is the same user's as its shim, and may stop it: then nothing would be cancelled, limited or told. A shim may
-also hang: on a disk that does not answer, in a frozen cgroup, or because of a mistake of ours.
+A command belongs to the same user as its shim, and may stop the shim: then no cancel, limit or report would work. A
+shim may also hang: on a disk that does not answer, in a frozen cgroup, or because of an error in its code.
 """
 
 from __future__ import annotations
@@ -23,44 +23,44 @@ if TYPE_CHECKING:
     from orcha._supervisor.shim_connection import ShimConnection
 
 INTERVAL_SECONDS = 10.0
-"""Seconds between two looks."""
+"""Time between two looks at all shims."""
 MOST_SILENT_INTERVALS = 3
-"""Looks in a row that find a shim stopped before it is killed: it has not answered for 30 s."""
+"""A shim is killed when so many looks in a row have found it stopped."""
 SILENT_AFTER_SECONDS = 30.0
-"""Seconds without an answer after which people are told: a busy machine, or disk, may keep a shim for shorter."""
+"""After so long without an answer people are told; a busy machine or disk may delay an answer for less."""
 LOST_AFTER_SECONDS = 300.0
-"""Seconds without an answer after which a shim is killed with its command: no limit of the command holds meanwhile."""
+"""After so long without an answer a shim is killed with its command, since no limit holds meanwhile."""
 ENDS_WITHIN_SECONDS = 10.0
-"""Seconds in which a shim that is to end its command has to say anything, before it is killed with the command."""
+"""A shim that was told to end its command, and sends nothing for so long, is killed with the command."""
 
 
 class SilentShims(NamedTuple):
-    """What a look has found."""
+    """The result of one look at the shims."""
 
     silent: list[ShimConnection]
-    """Shims of which people are to be told now that they do not answer."""
+    """Shims that do not answer, of which people have to be told now."""
     lost: list[ShimConnection]
-    """Shims that are not waited for any longer."""
+    """Shims whose answer is waited for no longer."""
 
 
 class ShimHeartbeats:
     """Looks at the shims that have an attempt."""
 
     def __init__(self, folder: Path, report: Callable[[int, str], None]) -> None:
-        """Have looked at none."""
+        """Begin before the first look."""
         self._folder = folder
         self._report = report
         self._stopped: dict[str, int] = {}
         self._due = 0.0
         self._deadline = math.inf
-        """The first time by which a shim has to answer that is to end its command."""
+        """The earliest time by which a shim that was told to end its command has to answer."""
 
     def wait(self, now: float) -> float:
-        """Give the seconds until the next look."""
+        """Return the seconds until the next look."""
         return min(INTERVAL_SECONDS, max(0.0, min(self._due, self._deadline) - now))
 
     def look(self, shims: Iterable[ShimConnection], now: float | None = None) -> SilentShims:
-        """Rouse those that are stopped, and ask the others whether they are there, where the time has come for it."""
+        """Where a look is due: continue stopped shims, and send pings to the others."""
         now = time.monotonic() if now is None else now
         looked = SilentShims([], [])
         if now < min(self._due, self._deadline):
@@ -78,7 +78,7 @@ class ShimHeartbeats:
         return looked
 
     def rouse(self, shim: ShimConnection) -> bool:
-        """Let a shim go on if it is stopped; tell whether it was."""
+        """Continue a shim if it is stopped; return whether it was."""
         its_own = self._identity(shim.name)
         stat = None if its_own is None else read_stat(its_own.pid)
         if its_own is None or stat is None or not stat.is_stopped:
@@ -88,7 +88,7 @@ class ShimHeartbeats:
         return True
 
     def hasten(self, shim: ShimConnection, now: float | None = None) -> None:
-        """Rouse a shim that is to end its command, and give it some time to answer."""
+        """Continue a shim that was told to end its command, and set the time by which it has to answer."""
         now = time.monotonic() if now is None else now
         self.rouse(shim)
         shim.ask(now)
@@ -97,13 +97,13 @@ class ShimHeartbeats:
             self._deadline = min(self._deadline, shim.ends_by)
 
     def kill(self, name: str) -> None:
-        """Kill a shim; its connection ends, and what it left is swept."""
+        """Kill a shim; its connection ends then, and the processes that it left are ended."""
         its_own = self._identity(name)
         if its_own is not None:
             self._signal(its_own, signal.SIGKILL)
 
     def _rouse_all(self, shims: list[ShimConnection]) -> list[ShimConnection]:
-        """Rouse the shims that are stopped, kill those that are too often; give the others."""
+        """Continue stopped shims, kill those that were stopped too often, and return the others."""
         stopped = [shim for shim in shims if self.rouse(shim)]
         self._stopped = {shim.name: self._stopped.get(shim.name, 0) + 1 for shim in stopped}
         for name, times in self._stopped.items():
@@ -113,7 +113,7 @@ class ShimHeartbeats:
         return [shim for shim in shims if shim.name not in self._stopped]
 
     def _look_at(self, shim: ShimConnection, now: float, looked: SilentShims) -> None:
-        """Ask a shim whether it is there; note it where it has not answered for long."""
+        """Send a ping to a shim; note a shim that has not answered for long."""
         silence = 0.0 if shim.asked is None else now - shim.asked
         if silence >= LOST_AFTER_SECONDS and shim not in looked.lost:
             looked.lost.append(shim)

@@ -14,41 +14,41 @@ if TYPE_CHECKING:
 
 
 SPARE_SHIMS = 1
-"""Shims asked for beyond those that are needed now."""
+"""So many shims more than are needed are asked for."""
 IDLE_SHIMS = 2 * (os.cpu_count() or 1) + 4
-"""Shims kept for later."""
+"""So many idle shims are kept."""
 
 
 class ShimRegistry:
-    """All connected shims, by descriptor and by attempt, and which of them are idle. Guarded by its owner's lock."""
+    """All connected shims by descriptor and by attempt, and the idle ones. Guarded by its owner's lock."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Begin without shims."""
         self.epoll = select.epoll()
         self.by_key: dict[tuple[int, int], ShimConnection] = {}
         self.idle: list[ShimConnection] = []
         self.unsettled: list[ShimConnection] = []
-        """Shims that were freed, and are told so with what they are told next, or by `settle`."""
+        """Shims that were freed, and are told so together with their next message, or by `settle`."""
         self._by_descriptor: dict[int, ShimConnection] = {}
 
     def __iter__(self) -> Iterator[ShimConnection]:
-        """Give all, as they are now."""
+        """Iterate over a copy of all shims."""
         return iter(list(self._by_descriptor.values()))
 
     def __bool__(self) -> bool:
-        """Say whether there is any."""
+        """Return whether there is any shim."""
         return bool(self._by_descriptor)
 
     def __contains__(self, shim: ShimConnection) -> bool:
-        """Say whether it is connected still."""
+        """Return whether a shim is still connected."""
         return self._by_descriptor.get(shim.link.descriptor) is shim
 
     def at(self, descriptor: int) -> ShimConnection | None:
-        """Give the shim at a descriptor."""
+        """Return the shim at a descriptor."""
         return self._by_descriptor.get(descriptor)
 
     def add(self, shim: ShimConnection) -> None:
-        """Listen to a shim from now on."""
+        """Add a shim; its messages are read from now on."""
         self._by_descriptor[shim.link.descriptor] = shim
         if shim.key is not None:
             self.by_key[shim.key] = shim
@@ -56,7 +56,7 @@ class ShimRegistry:
         self.epoll.register(shim.link.descriptor, select.EPOLLIN)
 
     def remove(self, shim: ShimConnection) -> None:
-        """Let go of a shim; its connection is closed."""
+        """Remove a shim, and close its connection."""
         if shim not in self:
             return
         del self._by_descriptor[shim.link.descriptor]
@@ -68,7 +68,7 @@ class ShimRegistry:
             self.by_key.pop(shim.key, None)
 
     def free(self, shim: ShimConnection) -> None:
-        """Have a shim without an attempt; it is told with its next one, which spares it a turn."""
+        """Take the attempt from a shim; the shim hears of that together with its next attempt, and wakes once."""
         assert shim.key is not None
         seq, attempt = shim.key
         shim.link.hold({"t": "forget", "s": seq, "a": attempt})
@@ -77,7 +77,7 @@ class ShimRegistry:
         shim.free()
 
     def settle(self) -> None:
-        """Tell those that were freed and have got nothing else since."""
+        """Tell the freed shims that have got no other message since."""
         freed, self.unsettled = self.unsettled, []
         for shim in freed:
             if shim.link.holds and shim.link.is_open:

@@ -1,7 +1,7 @@
-"""Start a command's first process: in a session of its own, with three descriptors, nothing blocked or ignored.
+"""Starts a command's first process: in a session of its own, with three descriptors, no signal blocked or ignored.
 
-The common case is one posix_spawn(3), which is a vfork: no copy of this process, and an exec that fails is known at
-once. A terminal or a cgroup needs steps in the child, so there it is a fork.
+The common case is one posix_spawn(3), which is a vfork: it copies nothing of this process, and tells at once that an
+exec fails. A terminal or a cgroup needs steps in the child, so these cases fork.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _TRY_NEXT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES})
 
 @cache
 def _ignored() -> list[int]:
-    """Give the signals that an exec would leave ignored; those with a handler it sets to their default."""
+    """Return the ignored signals: exec(2) keeps these, and resets only signals that have a handler."""
     return [number for number in _DEFAULTED if signal.getsignal(number) in {signal.SIG_IGN, None}]
 
 
 class NotExecutedError(Exception):
-    """The program was not executed; `code` is what a shell would exit with."""
+    """The program was not executed; `code` is the exit code that a shell would give."""
 
     def __init__(self, code: int, reason: str) -> None:
         """Take the exit code and the reason."""
@@ -44,7 +44,7 @@ class NotExecutedError(Exception):
 
 
 class Descriptors(NamedTuple):
-    """What the command gets as its standard input, output and error."""
+    """The descriptors that become the command's standard input, output and error."""
 
     stdin: int
     stdout: int
@@ -52,7 +52,7 @@ class Descriptors(NamedTuple):
 
 
 class _Program(NamedTuple):
-    """What is executed, in bytes: no locale of this process changes them."""
+    """The program to execute, in bytes, which no locale changes."""
 
     arguments: list[bytes]
     environment: dict[bytes, bytes]
@@ -60,10 +60,10 @@ class _Program(NamedTuple):
 
 
 def spawn(spec: CommandSpec, descriptors: Descriptors, groups: Sequence[str] = ()) -> int:
-    """Start it and give its pid; raises NotExecutedError.
+    """Start a command and return its pid; raises NotExecutedError.
 
-    `groups` are the `cgroup.procs` files it enters before its first instruction. The folder and the mask of this
-    process are the command's for a moment: it has one thread, and nothing else happens meanwhile.
+    The process enters the `cgroup.procs` files `groups` before its first instruction. For a moment this process has
+    the command's folder and umask: it has one thread, so that nothing else happens meanwhile.
     """
     before = None
     try:
@@ -109,7 +109,7 @@ def _execute(program: _Program, descriptors: Descriptors, groups: Sequence[str])
 
 
 def _candidates(program: bytes, path: bytes) -> Iterator[bytes]:
-    """Give the paths to try; a file that may not be executed only where no other is."""
+    """Yield the paths to try; a file without execute permission comes last."""
     if b"/" in program:
         yield program
         return

@@ -1,4 +1,4 @@
-"""The service's side of the supervisor: start it, ask it for shims, notice its end."""
+"""The service's side of the supervisor: starts it, asks it for shims, notices its end."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _PASSED_ON = ("PATH", "LANG", "TMPDIR")
 
 
 class SupervisorProcess:
-    """A running supervisor; its end shows on the link."""
+    """A running supervisor; the link ends with it."""
 
     def __init__(self, folder: Path) -> None:
-        """Start one; raises OSError."""
+        """Start a supervisor; raises OSError."""
         with SPAWNING:  # a child forked meanwhile would keep the other end open
             own, theirs = socket.socketpair()
             with theirs:
@@ -35,15 +35,15 @@ class SupervisorProcess:
                     raise
         self.link = ShimLink(own)
         self.asked = 0
-        """Shims that were asked for and have not been forked yet."""
+        """The number of shims that were asked for and are not forked yet."""
 
     def ask(self, count: int) -> None:
-        """Ask for so many shims."""
+        """Ask for so many more shims."""
         self.asked += count
         self.link.send({"t": "fork", "n": count})
 
     def close(self, *, wait: bool) -> None:
-        """Let it go; it ends when its shims have."""
+        """Close the connection; the supervisor ends when its shims have ended."""
         self.link.close()
         if wait:
             with contextlib.suppress(ChildProcessError):  # somebody else in the service reaped it
@@ -51,7 +51,7 @@ class SupervisorProcess:
 
 
 def _program(folder: Path) -> list[str]:
-    """Give the supervisor's program, and its arguments."""
+    """Return the supervisor's program and its arguments."""
     return [_PROGRAM, str(folder)]
 
 

@@ -1,4 +1,4 @@
-"""What an attempt's processes use."""
+"""The resources that an attempt's processes use."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _KIBIBYTE = 1024
 
 
 class UsageAccount:
-    """Adds up what was reaped."""
+    """Adds up the resource usage of reaped processes."""
 
     __slots__ = ("peak", "read", "system", "user", "written")
 
     def __init__(self) -> None:
-        """Begin with nothing."""
+        """Begin with zero."""
         self.user = self.system = 0.0
         self.peak = self.read = self.written = 0
 
     def add(self, used: Any) -> None:
-        """Add one process and those that it had waited for (wait4(2))."""
+        """Add the usage of one process and of the children that it had reaped (wait4(2))."""
         self.user += used.ru_utime
         self.system += used.ru_stime
         self.peak = max(self.peak, used.ru_maxrss * _KIBIBYTE)
@@ -36,12 +36,12 @@ class UsageAccount:
         self.written += used.ru_oublock * _BLOCK_BYTES
 
     def total(self, wall: float, peak: int = 0) -> ResourceUsage:
-        """Give the sums; `peak` is what a cgroup knows better."""
+        """Return the sums; `peak` is the peak of memory that a cgroup knows, which is more exact."""
         return ResourceUsage(self.user, self.system, peak or self.peak, self.read, self.written, wall)
 
 
 def processor_seconds(pids: Iterable[int]) -> float:
-    """Give what these processes, and those that they waited for, have used until now (proc_pid_stat(5))."""
+    """Return the processor time of these processes and of the children that they have reaped (proc_pid_stat(5))."""
     ticks = 0
     for pid in pids:
         try:

@@ -206,8 +206,8 @@ def described(ended: CommandEnded) -> dict[str, Any]:
 def left_behind(ended: CommandEnded) -> str:
     """Tell people what became of the processes that a command left.
 
-    >>> from orcha._supervisor.contract import Ended, Usage
-    >>> left_behind(Ended(1, 1, 0, None, None, [], Usage(), 0, 0, [], ((7, "sleep"),), 3))
+    >>> from orcha._supervisor.contract import CommandEnded, ResourceUsage
+    >>> left_behind(CommandEnded(1, 1, 0, None, None, [], ResourceUsage(), 0, 0, [], ((7, "sleep"),), 3))
     'orcha: the command left 3 processes behind, which were ended: sleep (pid 7) and 2 more'
     """
     who = ", ".join(f"{name} (pid {pid})" for pid, name in ended.leftovers)

@@ -42,7 +42,7 @@ from orcha._supervisor.contract import (
     SurvivorsGone,
     UnkeptPiece,
 )
-from orcha._supervisor.leftover_text import left_behind
+from orcha._supervisor.dead_shim_output import unreported_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -255,7 +255,7 @@ class CommandRunner:
         """Take what a dead shim left in files; tell whether something is missing before it, and people so."""
         known = attempt.step.last_chunk
         folder = Path(self._engine.settings.endpoint.folder) / "output"
-        chunks = left_behind(folder, f"{record.channel.hex()}.{record.seq}.{record.attempt}", after=known)
+        chunks = unreported_chunks(folder, f"{record.channel.hex()}.{record.seq}.{record.attempt}", after=known)
         if not chunks:
             return False
         gap = chunks[0].number > known + 1

@@ -1,4 +1,4 @@
-"""Output that a dead shim left in files: its index tells which chunks are there."""
+"""Output that a dead shim left in files; the index tells which chunks are there."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def left_behind(folder: Path, stem: str, *, after: int) -> list[OutputChunk]:
-    """Give the chunks after this one that are there, in order; `folder` is the output's.
+def unreported_chunks(folder: Path, stem: str, *, after: int) -> list[OutputChunk]:
+    """Return the chunks above this number that lie in files, in order; `folder` is that of the output.
 
-    An entry whose bytes are not there is the end: the shim died between the two, or the disk lost some.
+    The first entry of the index without its bytes ends the list: the shim died before it wrote them, or the disk lost
+    them.
     """
     try:
         content = _read(folder / f"{stem}.index")
