@@ -44,6 +44,8 @@ class AdaptiveSpin:
 
     def __init__(self, processors: int | None = None) -> None:
         """Know no answer yet; with one processor the answer cannot come while the client spins."""
+        self.pays = False
+        """Whether the client spins for the next answer before it sleeps."""
         self._processors = len(os.sched_getaffinity(0)) if processors is None else processors
         self._count = 0
         self._spun: float | None = None
@@ -57,10 +59,10 @@ class AdaptiveSpin:
             self._spun = _mean(self._spun, seconds)
         else:
             self._slept = _mean(self._slept, seconds)
+        self.pays = self._may_pay()
 
-    @property
-    def pays(self) -> bool:
-        """Whether the client spins for the next answer before it sleeps."""
+    def _may_pay(self) -> bool:
+        """Tell whether spinning was quicker of late, or is to be tried."""
         if self._processors < 2 or self._count < MIN_SLEPT or self._slept is None or self._slept > SPIN_SECONDS:
             return False
         if self._spun is None:

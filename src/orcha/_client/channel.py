@@ -119,7 +119,8 @@ class ClientChannel:
             expected: petitions submitted to the channel already, each of which has a final to come.
 
         """
-        self._identity = identity
+        self.__orcha_channel__ = identity
+        """The channel's identity, 16 bytes: what goes into a message's extras."""
         self._sender = sender
         self._turn = turn
         self._decode = decode
@@ -132,11 +133,6 @@ class ClientChannel:
         self._ends = ends
         self._skipped = 0  # bytes that came and are not handed out: twice, or beside the payloads
         self._credited = 0  # bytes handed out or skipped that the service knows of; only the sender changes this
-
-    @property
-    def __orcha_channel__(self) -> bytes:
-        """The channel's identity, 16 bytes: what goes into a message's extras."""
-        return self._identity
 
     # --- reading, any thread --------------------------------------------------------------------------------------
 
@@ -245,7 +241,7 @@ class ClientChannel:
     def __del__(self) -> None:
         """Tell the service that the channel has no reader any more."""
         if self.wanted and not self._closed:
-            self._sender.discard(self._identity)
+            self._sender.discard(self.__orcha_channel__)
 
     # --- from the service: whoever reads the connection ------------------------------------------------------------
 

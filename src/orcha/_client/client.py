@@ -453,7 +453,8 @@ class Client:
             raise OrchaConnectionError(
                 "this client was closed" if self._closed else "this client is not connected: connect it first"
             )
-        self._sender.start()
+        if self._sender.thread is None:  # in the child of a fork
+            self._sender.start()
 
 
 def _copy_of(error: Exception) -> Exception:

@@ -68,7 +68,8 @@ class ClientSender:
         """Has the sending thread do a job; a signal handler may call it."""
         self._discarded: deque[bytes] = deque()
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
+        """The sending thread, once it runs."""
         self._connection: ServiceConnection | None = None
         self._connections = 0
         self._has_sent = False
@@ -104,13 +105,13 @@ class ClientSender:
 
     def start(self) -> None:
         """Start the sending thread unless it runs; raises NoThreadError where the system has no room for a thread."""
-        if self._thread is None:
+        if self.thread is None:
             threads.start(threading.Thread(target=self._run, name="orcha-client-send", daemon=True))
 
     def stop(self, timeout: float) -> bool:
         """End the sending thread after the posted jobs; tell whether it has ended within `timeout` seconds."""
         self._turn.end()
-        thread = self._thread
+        thread = self.thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
             return not thread.is_alive()
@@ -121,9 +122,9 @@ class ClientSender:
     def _run(self) -> None:
         """Do jobs until told to stop."""
         with self._lock:
-            if self._thread is not None:
+            if self.thread is not None:
                 return  # an interrupted start() was made again
-            self._thread = threading.current_thread()
+            self.thread = threading.current_thread()
         self._turn.run()
         if self._connection is not None:
             self._connection.close()
