@@ -1,4 +1,4 @@
-"""Frames: what divides a stream of bytes into messages.
+"""Frames divide a stream of bytes into messages.
 
 A frame is its body's length as four bytes, most significant first, then the body. Before authentication a body is a
 part of the handshake (`handshake.py`), afterwards one message (`messages.py`) as msgpack.
@@ -26,7 +26,7 @@ MAX_FRAME_BEFORE_AUTHENTICATION = 64 * 1024
 
 
 class FrameError(ValueError):
-    """What came, or was to be sent, is no frame or no message of this protocol: the connection has to be closed."""
+    """Bytes are no frame or no message of this protocol, or a message does not fit: close the connection."""
 
 
 def frame(body: Body) -> bytes:
@@ -41,8 +41,8 @@ def frame(body: Body) -> bytes:
 def encode(message: ClientMessage | ServiceMessage) -> bytes:
     """Give the whole frame of a message.
 
-    Raises FrameError where it is longer than MAX_FRAME, or holds what msgpack cannot say (an int beyond 64 bits, a
-    lone surrogate).
+    Raises FrameError where the frame is longer than MAX_FRAME, or the message holds a value that msgpack has no form
+    for (an int beyond 64 bits, a lone surrogate).
     """
     codec = _codec or _load_codec()
     try:
@@ -55,7 +55,7 @@ def encode(message: ClientMessage | ServiceMessage) -> bytes:
 
 
 def decode_client_message(body: Body) -> ClientMessage:
-    """Read what a client sent; raises FrameError where it is no message of a client."""
+    """Read a client's message; raises FrameError for other bytes."""
     codec = _codec or _load_codec()
     try:
         return codec.decode_client(body)
@@ -64,7 +64,7 @@ def decode_client_message(body: Body) -> ClientMessage:
 
 
 def decode_service_message(body: Body) -> ServiceMessage:
-    """Read what a service sent; raises FrameError where it is no message of a service."""
+    """Read a service's message; raises FrameError for other bytes."""
     codec = _codec or _load_codec()
     try:
         return codec.decode_service(body)
@@ -73,7 +73,7 @@ def decode_service_message(body: Body) -> ServiceMessage:
 
 
 class _Codec(NamedTuple):
-    """What stands between messages and bodies."""
+    """Turns messages into bodies and back."""
 
     encode: Callable[[ClientMessage | ServiceMessage], bytes]
     decode_client: Callable[[Body], ClientMessage]
@@ -85,7 +85,7 @@ _codec: _Codec | None = None
 
 
 def _load_codec() -> _Codec:
-    """Make the codec at its first use: its import costs a client more than the connecting."""
+    """Make the codec at its first use: msgspec costs a client more to import than connecting does."""
     global _codec  # noqa: PLW0603 - made once, and any thread's is as good as another's
     import msgspec
 
@@ -103,7 +103,7 @@ def _load_codec() -> _Codec:
 class FrameReader:
     """Divides the bytes of one direction of a connection into the bodies of its frames.
 
-    Holds at most one unfinished frame: `limit` bytes and what one `feed` brings. Raising the limit works at any time.
+    Holds at most one unfinished frame: `limit` bytes and the bytes of one `feed`. The limit may be raised at any time.
 
     Example::
 
@@ -121,14 +121,14 @@ class FrameReader:
 
     @property
     def kept(self) -> int:
-        """Bytes held of a frame that is not complete yet."""
+        """Bytes held of an incomplete frame."""
         return len(self._kept)
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Body]:
         """Take the next bytes; give the bodies that are complete now.
 
         A body may be a view of `data`, so do not change `data` while it is in use. Raises FrameError for a frame of no
-        bytes or of more than `limit`, as soon as its length is known; the reader is of no use after that.
+        bytes or of more than `limit`, as soon as the length is known; do not use the reader after that.
         """
         kept = self._kept
         if kept:

@@ -1,7 +1,7 @@
-"""What is said before the first message, without I/O: two hellos, and SCRAM where the kernel has not said who it is.
+"""The handshake before the first message, without I/O: two hellos, and SCRAM where the kernel does not name the user.
 
-Each step's bytes are the body of one frame. Both hellos, to the byte and with their frames' headers, are what SCRAM
-binds, together with the certificate's hash on TLS: whoever changes, repeats or passes on any of it fails.
+The bytes of each step are the body of one frame. SCRAM binds both hellos, to the byte and with their frames' headers,
+and on TLS the certificate's hash: a third party that changes, repeats or passes on any of these bytes fails.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 CLIENT_MAGIC = b"ORCHA?"
 SERVER_MAGIC = b"ORCHA!"
 LOWEST_VERSION = HIGHEST_VERSION = 1
-"""Versions of the protocol spoken here."""
+"""Versions of the protocol that this build speaks."""
 NOBODY = 65534
-"""The uid that stands for every uid that has no number here (user namespaces): it is nobody's proof of anything."""
+"""The kernel's uid for every uid without a number in this user namespace: it proves nothing about a user."""
 
 UNIX, TLS = 1, 3
 TRANSPORTS = {UNIX: "unix", TLS: "tls"}
-"""2 would be TCP in plain, which nobody speaks: a connection whose bytes others can write proves nothing."""
+"""2 would be TCP in plain, which no build speaks: where others can write bytes, a connection proves nothing."""
 
 OK, VERSION, BUSY, TRANSPORT, STOPPING, ENDPOINT = range(6)
 """Status of a server's hello."""
@@ -41,29 +41,29 @@ _SERVER_SIZE = len(SERVER_MAGIC) + 3 + INSTANCE_SIZE
 
 
 class HandshakeError(Exception):
-    """What came is no handshake: close the connection."""
+    """The bytes are no handshake: close the connection."""
 
 
 class ClientHello(NamedTuple):
-    """What a client says first."""
+    """The first message of a handshake, from the client."""
 
     lowest: int
     highest: int
     transport: int
     key_id: str
-    """The key it wants to prove; empty where it hopes that the kernel's word about it is enough."""
+    """The key that the client wants to prove; empty where the kernel's word about its user may be enough."""
     endpoint: str
-    """The address and port that its end of a TCP connection is connected to."""
+    """The address and port that the client's end of a TCP connection is connected to."""
 
     def pack(self) -> bytes:
-        """Give the body of its frame."""
+        """Give the body of the hello's frame."""
         key_id, endpoint = self.key_id.encode("ascii"), self.endpoint.encode()[:1024]
         numbers = bytes((self.lowest, self.highest, self.transport, len(key_id)))
         return b"".join((CLIENT_MAGIC, numbers, key_id, len(endpoint).to_bytes(2, "big"), endpoint))
 
     @classmethod
     def unpack(cls, body: bytes) -> ClientHello:
-        """Read it; bytes at its end that a later version may have added are not looked at."""
+        """Read a hello; bytes at its end, which a later version may have added, are ignored."""
         if not body.startswith(CLIENT_MAGIC):
             raise HandshakeError("it does not begin like a client's hello")
         try:
@@ -80,22 +80,22 @@ class ClientHello(NamedTuple):
 
 
 class ServerHello(NamedTuple):
-    """What a server answers to a hello."""
+    """The server's answer to a client's hello."""
 
     status: int
     version: int
-    """The version both go on with; the highest one spoken where they have none in common."""
+    """The version that both ends go on with; the server's highest one where they have none in common."""
     method: int
     instance: bytes
     """Changes at each start of the service."""
 
     def pack(self) -> bytes:
-        """Give the body of its frame."""
+        """Give the body of the hello's frame."""
         return SERVER_MAGIC + bytes((self.status, self.version, self.method)) + self.instance
 
     @classmethod
     def unpack(cls, body: bytes) -> ServerHello:
-        """Read it; bytes at its end that a later version may have added are not looked at."""
+        """Read a hello; bytes at its end, which a later version may have added, are ignored."""
         if not body.startswith(SERVER_MAGIC) or len(body) < _SERVER_SIZE:
             raise HandshakeError("what answers there is no service of Orcha")
         status, version, method = body[len(SERVER_MAGIC) : len(SERVER_MAGIC) + 3]
@@ -113,9 +113,9 @@ def binding_of(client_hello: bytes, server_hello: bytes, certificate_hash: bytes
 
 
 class ClientHandshake:
-    """A client's side of the handshake.
+    """The client's side of the handshake.
 
-    Send `start()`, then for each body that comes send what `receive` gives, until `done`.
+    Send `start()`, then for each frame's body that arrives send the result of `receive`, until `done`.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class ClientHandshake:
         load_key: Callable[[], Key] | None = None,
         certificate_hash: bytes = b"",
     ) -> None:
-        """Take the key to prove; without one the user's key is loaded where the service asks for a key."""
+        """Take the key to prove; with None the user's key is loaded where the service asks for a key."""
         self._hello = ClientHello(
             LOWEST_VERSION, HIGHEST_VERSION, transport, "" if key is None else key.id, endpoint
         ).pack()
@@ -146,7 +146,7 @@ class ClientHandshake:
         return frame(self._hello)
 
     def receive(self, body: Body) -> bytes:
-        """Take the body of a frame; gives the next frame to send, empty once done.
+        """Take the body of a frame; give the next frame to send, empty once done.
 
         Raises AuthenticationError, ManagerShutdownError, OrchaConnectionError (busy, or no service of Orcha),
         OrchaError (no version in common).
@@ -200,7 +200,7 @@ class ClientHandshake:
 
 
 def check_turned_away(data: bytes) -> None:
-    """Raise what a service says in plain to a client that it has no room for, where `data` is that."""
+    """Raise the error of a hello in plain, by which a service without room turns a client away; else do nothing."""
     try:
         _check_status(ServerHello.unpack(data[HEADER:]))
     except HandshakeError:
@@ -232,7 +232,7 @@ def _check_status(server: ServerHello) -> None:
 
 
 class Credentials(NamedTuple):
-    """Who the kernel says is at the other end of a Unix socket. Never decide on the pid: it may be another's by now."""
+    """The process at the other end of a Unix socket. Never decide by the pid: the kernel may have given it anew."""
 
     pid: int
     uid: int
@@ -240,16 +240,16 @@ class Credentials(NamedTuple):
 
 
 class Admission(NamedTuple):
-    """Who came in."""
+    """A client that is admitted."""
 
     identity: str
     """`uid:<n>`, `key:<id>` where no kernel knows the user, or `attempt`."""
     role: str
-    """What it may do; "owner" is everything."""
+    """What the client may do; an "owner" may do everything."""
     attempt: tuple[int, int] | None = None
-    """(sequence number, attempt number), of which alone an `attempt` may speak."""
+    """(sequence number, attempt number): the one attempt for which an `attempt` may send."""
     is_other: bool = False
-    """Another user than the service's own and root, or one that no kernel knows, came in by the key."""
+    """The key admitted another user than the service's own and root, or a user that no kernel knows."""
 
 
 OTHERS_OF_ROOT = "user"
@@ -257,7 +257,7 @@ OTHERS_OF_ROOT = "user"
 
 
 class Door:
-    """Who may come in."""
+    """Decides which clients are admitted."""
 
     def __init__(
         self,
@@ -269,9 +269,9 @@ class Door:
         share: bool = False,
         instance: bytes | None = None,
     ) -> None:
-        """Take the keys' records by id, who knows attempts' keys, and roles of users and groups other than its own.
+        """Take the keys' records by id, the function that knows attempts' keys, and roles of other users and groups.
 
-        With `share` the key is enough for other users too; without it, it lets in the service's own user and root.
+        With `share` the key admits other users too; without, it admits the service's own user and root alone.
         """
         from orcha._protocol.keys import Key, record_of
 
@@ -283,10 +283,10 @@ class Door:
         self._uid = os.geteuid()
         self._share = share
         self.stranger = record_of(Key("", os.urandom(32)), "")
-        """Stands for every key that is not known."""
+        """A record of no key, in place of every unknown one."""
 
     def admit_user(self, credentials: Credentials | None) -> Admission | None:
-        """Admit by the kernel's word: the service's own user and root as owner, others by the tables of roles."""
+        """Admit a user that the kernel names: the service's own and root as owner, others by the tables of roles."""
         if credentials is None or credentials.uid == NOBODY:
             return None
         if credentials.uid in (self._uid, 0):
@@ -295,9 +295,10 @@ class Door:
         return Admission(f"uid:{credentials.uid}", role) if role else None
 
     def find(self, key_id: str) -> KeyRecord | None:
-        """Give the record of a key; a living attempt's is made of its capability, a dead one's costs the same.
+        """Give the record of a key; the record of a living attempt is made of its capability.
 
-        Both have the salt of an id that nobody knows, so that no answer tells which attempts live.
+        An attempt that is over costs the same, and has a salt like any unknown id: so no answer tells which attempts
+        live.
         """
         from orcha._protocol.keys import Key, capability_of, hidden_salt, record_of
 
@@ -310,9 +311,9 @@ class Door:
         return record if secret else None
 
     def admit_key(self, record: KeyRecord, uid: Callable[[], int | None]) -> Admission | None:
-        """Admit a client that proved to have the key of this record; None where that is another user's, and not enough.
+        """Admit a client that proved the key of this record; None for another user where the service is not shared.
 
-        `uid` gives the client's user, as far as the kernel knows it; what an attempt may do is no matter of users.
+        `uid` gives the client's user, as far as the kernel knows. An attempt is admitted whatever its user.
         """
         from orcha._protocol.keys import capability_of
 
@@ -328,7 +329,7 @@ class Door:
 
 
 class RefusedError(Exception):
-    """The client is not admitted: send `answer`, after a while where `late`, and close."""
+    """The client is not admitted: send `answer`, with a delay where `late`, and close."""
 
     def __init__(self, reason: str, answer: bytes, *, late: bool = False) -> None:
         super().__init__(reason)
@@ -337,9 +338,9 @@ class RefusedError(Exception):
 
 
 class ServerHandshake:
-    """A server's side of the handshake.
+    """The server's side of the handshake.
 
-    For each body that comes send what `receive` gives, until `admission` says who came in.
+    For each frame's body that arrives send the result of `receive`, until `admission` is set.
     """
 
     def __init__(
@@ -352,10 +353,10 @@ class ServerHandshake:
         reached_as: Container[str] | None = None,
         uid: Callable[[], int | None] | None = None,
     ) -> None:
-        """Take what the kernel says about the client, or the certificate's hash and where a client may have dialled.
+        """Take the credentials of the client, or the certificate's hash and the ends that the client may have dialled.
 
-        `uid` gives the client's user where there are no credentials, None where no kernel knows; it is asked once, of a
-        client that has proved the key.
+        `uid` gives the client's user where there are no credentials, None where no kernel knows. It is called once,
+        after the client has proved the key.
         """
         self._door = door
         self._uid = uid or (lambda: None if credentials is None else credentials.uid)
@@ -368,9 +369,9 @@ class ServerHandshake:
         self.admission: Admission | None = None
 
     def receive(self, body: Body, status: int = OK) -> bytes:
-        """Take the body of a frame, give the frame to send; `status` other than OK refuses who says hello.
+        """Take the body of a frame, give the frame to send; a `status` other than OK refuses the client's hello.
 
-        Raises HandshakeError for what is no handshake, RefusedError for who is not admitted.
+        Raises HandshakeError for bytes that are no handshake, RefusedError for a client that is not admitted.
         """
         from orcha._protocol.scram import NOT_SHARED, REFUSED, ScramError
 

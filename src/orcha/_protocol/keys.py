@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PREFIX = "orcha1."
 SECRET_SIZE = 32
 WEAK_BELOW = 16
-"""A text key of fewer characters is weak: it can be guessed by whoever overhears one handshake."""
+"""A text key of fewer characters is weak: an attacker that overhears one handshake can guess the key."""
 ITERATIONS = 4096
 """Rounds of PBKDF2: the least that SCRAM allows (RFC 7677), since all keys are 32 random or stretched bytes."""
 
@@ -63,11 +63,11 @@ class KeyRecord:
     stored_key: bytes = field(repr=False)
     server_key: bytes = field(repr=False)
     role: str
-    """What those who prove to have the key may do: "owner" is everything."""
+    """What clients that prove the key may do: an "owner" may do everything."""
 
 
 def parse_key(text: str | bytes) -> Key:
-    """Read a key's text; one that Orcha did not make costs about 0.1 s.
+    """Read a key's text; a text that Orcha did not make costs about 0.1 s.
 
     Raises ConfigurationError for an empty text, one that is no UTF-8, and one that begins like Orcha's and goes on
     otherwise.
@@ -127,7 +127,7 @@ def record_of(key: Key, role: str = "owner", salt: bytes | None = None) -> KeyRe
 
 
 def hidden_salt(secret: bytes, key_id: str) -> bytes:
-    """Give the salt of an id that no key is kept of: the same each time, and none that tells whether it is known."""
+    """Give the salt of an unknown id: the same each time, so that the salt does not tell that the id is unknown."""
     import hmac
 
     return hmac.digest(secret, key_id.encode("ascii", "replace"), "sha256")[:16]
@@ -139,7 +139,7 @@ def keyring(keys: Iterable[Key], role: str = "owner") -> dict[str, KeyRecord]:
 
 
 def check_strength(key: Key, *, loopback: bool, allow_weak: bool = False) -> str | None:
-    """Judge a key by itself, never by what the other side says; gives a warning for a weak one, else None.
+    """Judge a key by itself, never by what the other end says; give a warning for a weak key, else None.
 
     Raises ConfigurationError where a weak key would be used with another machine and `allow_weak` is not given.
     """

@@ -1,7 +1,7 @@
 """The closed table of messages. Each is a msgpack array whose first element is its tag.
 
-Client and service import this one module; `docs/wire.md` describes the same table for other languages.
-Tags and the order of fields are the protocol: add at the end, never renumber.
+Both ends import this module; `docs/wire.md` describes the same table for other languages. Tags and the order of fields
+are the protocol: add at the end, never renumber.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Token = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 ChannelId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 """Names a channel: bytes as a Token's."""
 Writer = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
-"""Names who puts: random bytes, chosen a process and connection family."""
+"""Names the writer of values: 8 random bytes, which each process of an attempt chooses."""
 Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 """A number from 0 that a store can keep."""
 FinalValue = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 """An int that a store can keep."""
 Values = Annotated[list[bytes], msgspec.Meta(max_length=10_000)]
-"""Values of a Put: each costs the service an object, however short it is."""
+"""Values of a Put: their number is bounded, since each costs the service an object, however short."""
 Side = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 """Rows or columns of a terminal."""
 
@@ -51,7 +51,7 @@ class Item(NamedTuple):
 
 
 class Submit(_Message, tag=1, frozen=True):
-    """Ask for petitions, and follow their channels: one message, so that nothing falls in between.
+    """Ask for petitions, and follow their channels: in one message, so that no value falls between two.
 
     Answered by one or more Submitted that together name each position once.
     """
@@ -60,19 +60,19 @@ class Submit(_Message, tag=1, frozen=True):
     manager: str | None
     """Plugin name for an endpoint that serves several managers; None where there is one."""
     credit: Count
-    """Bytes of values the client takes on each new channel at once; 0 to not follow."""
+    """Bytes of values that the client takes on each new channel at once; 0 to not follow the channels."""
     items: list[Item]
 
 
 class Cancel(_Message, tag=2, frozen=True):
-    """Cancel by token (also before its submit came) or by id. Answered by a Reply when it is decided."""
+    """Cancel by token (also before its submit came) or by id. Answered by a Reply when the outcome is decided."""
 
     request: Count
     token: Token | None
     id: str | None
     why: str = ""
     at_once: bool = False
-    """Kill what runs at once, without asking it to end first."""
+    """Kill processes at once, without asking them to end first."""
 
 
 class Follow(_Message, tag=3, frozen=True):
@@ -110,7 +110,7 @@ class Put(_Message, tag=6, frozen=True):
 
 
 class Finish(_Message, tag=7, frozen=True):
-    """The final value of an attempt. Answered by a Reply after it is kept: OK or GONE."""
+    """The final value of an attempt. Answered by a Reply after the value is kept: OK or GONE."""
 
     request: Count
     channel: ChannelId
@@ -150,13 +150,13 @@ class Ping(_Message, tag=10, frozen=True):
 
 
 class CloseChannel(_Message, tag=11, frozen=True):
-    """The creator of a channel is done with it: no more of it is sent, and it closes when no live petition names it."""
+    """The creator does not need a channel any more: nothing is sent, and it closes when no live petition names it."""
 
     channel: ChannelId
 
 
 class Show(_Message, tag=12, frozen=True):
-    """Tell everything about one petition, by its sequence number or its id: of an id the live one, else the newest.
+    """Tell everything about one petition, by its sequence number or its id: the live one of an id, else the newest.
 
     Answered by a Reply whose value is a map with the keys of a row and some more, as `docs/wire.md` names them.
     """
@@ -167,7 +167,7 @@ class Show(_Message, tag=12, frozen=True):
 
 
 class Priority(_Message, tag=13, frozen=True):
-    """Give a waiting petition another priority. Answered by a Reply when it is kept."""
+    """Give a waiting petition another priority. Answered by a Reply when the priority is kept."""
 
     request: Count
     id: str | None
@@ -178,7 +178,7 @@ class Priority(_Message, tag=13, frozen=True):
 class Pause(_Message, tag=14, frozen=True):
     """Stop one petition's processes, or start nothing of a group, or nothing at all where none of the three is named.
 
-    Answered by a Reply when it is kept. What was paused stays so across restarts of the service.
+    Answered by a Reply when the pause is kept. A pause outlives restarts of the service.
     """
 
     request: Count
@@ -188,7 +188,7 @@ class Pause(_Message, tag=14, frozen=True):
 
 
 class Resume(_Message, tag=15, frozen=True):
-    """Undo the Pause of the same fields. Answered by a Reply when it is kept."""
+    """Undo the Pause of the same fields. Answered by a Reply when that is kept."""
 
     request: Count
     id: str | None = None
@@ -197,7 +197,7 @@ class Resume(_Message, tag=15, frozen=True):
 
 
 class Remove(_Message, tag=16, frozen=True):
-    """Forget an ended petition now. Answered by a Reply when it is forgotten."""
+    """Forget an ended petition now. Answered by a Reply when that is kept."""
 
     request: Count
     id: str | None
@@ -205,10 +205,10 @@ class Remove(_Message, tag=16, frozen=True):
 
 
 class Retry(_Message, tag=17, frozen=True):
-    """Ask for an ended petition once more: a new one with the same id, extras, manager and owner.
+    """Ask for an ended petition once more: a new petition with the same id, extras, manager and owner.
 
-    Answered by a Reply when it is accepted; its value is a map of the new petition's seq, id and channel. The same
-    token is the same new petition, however often it is sent.
+    Answered by a Reply when the new petition is kept; its value is a map of the petition's seq, id and channel. The
+    same token is the same new petition, however often it is sent.
     """
 
     request: Count
@@ -227,7 +227,7 @@ class Stdin(_Message, tag=19, frozen=True):
     """Bytes for the standard input of a running command.
 
     Answered by a Reply when there is room for more. Its value is how many bytes the command's standard input got so
-    far: where that is not offset + len(data), the client goes on from there.
+    far: where that is not offset + len(data), the client goes on from that offset.
     """
 
     request: Count
@@ -251,15 +251,15 @@ class Resize(_Message, tag=20, frozen=True):
 
 
 class Stop(_Message, tag=21, frozen=True):
-    """Stop the service in good order. Answered by a Reply when it has begun."""
+    """Stop the service in good order. Answered by a Reply when the stop has begun."""
 
     request: Count
     keep_commands: bool = False
     """Leave commands running: the next start of the service goes on with them."""
     now: bool = False
-    """Give what runs no time to come to its end, and leave no commands unless they are to be kept."""
+    """Give actions no time to come to their ends, and leave no commands unless they are to be kept."""
     end_commands: bool = False
-    """End commands. With neither this nor `keep_commands` nor `now` it goes by the service's own setting."""
+    """End commands. With neither this nor `keep_commands` nor `now` the service's own setting decides."""
 
 
 # --- from the service ------------------------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ class Result(NamedTuple):
     position: int
     verdict: int
     channel: bytes | None = None
-    """The channel its values go to, where the item named none; or that of the petition there, whose id is `reason`."""
+    """Where the item named no channel, the one for its values; or that of the petition whose id is `reason`."""
     reason: str | None = None
 
 
@@ -310,14 +310,14 @@ class Data(_Message, tag=35, frozen=True):
 
 
 class Gap(_Message, tag=36, frozen=True):
-    """What you asked for is no longer kept: go on at `first`."""
+    """The records asked for are not kept any more: go on at `first`."""
 
     channel: bytes
     first: int
 
 
 class Reset(_Message, tag=37, frozen=True):
-    """The channel is shorter than you say (a power cut): go on at `end`."""
+    """The channel is shorter than the client says (a power cut): go on at `end`."""
 
     channel: bytes
     end: int
@@ -338,17 +338,17 @@ class Rows(_Message, tag=39, frozen=True):
     paused: list[str] = []
     """`all` where everything is paused, `group:<name>` of each paused group that the client may know of."""
     other_build: str | None = None
-    """A line about what lies in the place of the service's own files by now; None where it is what runs."""
+    """A line about another build in the place of the service's own files; None where they are what runs."""
 
 
 class Stopping(_Message, tag=40, frozen=True):
-    """The service stops in good order; what is queued stays, reconnect to go on."""
+    """The service stops in good order; queued petitions stay: reconnect to go on."""
 
     reason: str
 
 
 class Error(_Message, tag=41, frozen=True):
-    """The connection is closed after this: the reason says what was wrong with what came."""
+    """The connection is closed after this: the reason says what was wrong with the client's bytes."""
 
     reason: str
 

@@ -1,7 +1,7 @@
 """SCRAM-SHA-256 with channel binding (RFC 5802, RFC 7677), without I/O.
 
-Both sides prove that they have the key, the client first, and that they see the same `binding`: the channel-binding
-data, whose type is called `orcha`.
+Both ends prove that they have the key, the client first, and that they see the same `binding`: the channel-binding data
+of a type named `orcha`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ REFUSED = b"e=invalid-proof"
 NOT_SHARED = b"e=not-shared"
 """The answer to a right proof of another user, where the service is not shared."""
 MIN_ITERATIONS, MAX_ITERATIONS = 4096, 1_000_000
-"""What a client computes; fewer would help who guesses, more would keep it busy."""
-_NONCE = 18
+"""That a client computes: fewer would help an attacker who guesses keys, more would keep the client busy."""
+_NONCE_BYTES = 18
 
 
 class ScramError(Exception):
-    """The other side does not have the key, or does not follow the protocol."""
+    """The other end does not have the key, or does not follow the protocol."""
 
 
 def keys_of(password: bytes, salt: bytes, iterations: int) -> tuple[bytes, bytes]:
@@ -39,7 +39,7 @@ def keys_of(password: bytes, salt: bytes, iterations: int) -> tuple[bytes, bytes
 
 
 class ScramClient:
-    """The side that proves first."""
+    """The end that proves first."""
 
     def __init__(self, key: Key, binding: bytes, nonce: bytes | None = None) -> None:
         self._key = key
@@ -76,15 +76,15 @@ class ScramClient:
 
 
 class ScramServer:
-    """The side that checks first.
+    """The end that checks first.
 
-    An id that `find` does not know costs as much work as one that it knows, and gets the same answer.
+    An unknown id costs as much work as a known one, and gets the same answer.
     """
 
     def __init__(
         self, find: Callable[[str], KeyRecord | None], stranger: KeyRecord, binding: bytes, nonce: bytes | None = None
     ) -> None:
-        """Take who knows keys' records by id, and the record that stands for an id which nobody knows."""
+        """Take the function that gives keys' records by id, and the record in place of an unknown one."""
         self._find = find
         self._stranger = stranger
         self._binding = binding
@@ -148,7 +148,7 @@ def _attributes(message: bytes, *names: bytes) -> list[bytes]:
 
 
 def _make_nonce() -> bytes:
-    return _base64(os.urandom(_NONCE))
+    return _base64(os.urandom(_NONCE_BYTES))
 
 
 def _base64(data: bytes) -> bytes:

@@ -1,8 +1,8 @@
 """TLS 1.3 without I/O and without a certificate authority.
 
-A service makes a key and a self-signed certificate at each start; they live in its memory only. No client checks who
-signed it: both sides bind the SHA-256 of the certificate into their proof of the key (`handshake.py`), so that
-whoever stands between with another certificate fails.
+A service makes a key and a self-signed certificate at each start, and keeps both in memory only. No client checks the
+signature: both ends bind the SHA-256 of the certificate into their proof of the key (`handshake.py`), so that a third
+party in between, with another certificate, fails.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import ssl
 from typing import NamedTuple
 
-_CHUNK = 256 * 1024
+_READ_BYTES = 256 * 1024
 _VALID_DAYS = 3650
 
 
@@ -23,7 +23,7 @@ class ServerTls(NamedTuple):
 
 
 class TlsSession:
-    """One side of a TLS connection. Not thread-safe; bytes from `outgoing` must be sent in the order they were got."""
+    """One end of a TLS connection. Not thread-safe; send the bytes of `outgoing` in the order of the calls."""
 
     def __init__(self, context: ssl.SSLContext, *, server: bool) -> None:
         self._in = ssl.MemoryBIO()
@@ -31,17 +31,17 @@ class TlsSession:
         self._tls = context.wrap_bio(self._in, self._out, server_side=server)
         self.established = False
         self.ended = False
-        """The other side says no more."""
+        """The other end sends no more."""
 
     def receive(self, data: bytes) -> list[bytes]:
-        """Take what came from the other side, give what it said; raises ssl.SSLError for what is no TLS."""
+        """Decrypt bytes from the other end; raises ssl.SSLError for bytes that are no TLS."""
         self._in.write(data)
         said: list[bytes] = []
         try:
             if not self.established:
                 self._tls.do_handshake()
                 self.established = True
-            while chunk := self._tls.read(_CHUNK):
+            while chunk := self._tls.read(_READ_BYTES):
                 said.append(chunk)
             self.ended = True
         except ssl.SSLWantReadError:
@@ -49,15 +49,15 @@ class TlsSession:
         return said
 
     def wrap(self, data: bytes) -> None:
-        """Take what is to be said."""
+        """Encrypt bytes for the other end."""
         self._tls.write(data)
 
     def outgoing(self) -> bytes:
-        """Give what has to be sent to the other side now."""
+        """Give the encrypted bytes that have to be sent now."""
         return self._out.read()
 
     def peer_certificate_hash(self) -> bytes:
-        """Give the SHA-256 of the other side's certificate as DER."""
+        """Give the SHA-256 of the other end's certificate as DER."""
         from hashlib import sha256
 
         certificate = self._tls.getpeercert(binary_form=True)
@@ -71,7 +71,7 @@ def client_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # the proof of the key vouches for its hash
+    context.verify_mode = ssl.CERT_NONE  # the proof of the key covers the certificate's hash
     return context
 
 
@@ -115,7 +115,7 @@ def _self_signed() -> tuple[bytes, bytes]:
 
 
 def _load(context: ssl.SSLContext, pem: bytes) -> None:
-    """Load a key and certificate; ssl takes them from files only, so that file is one without a name, in memory."""
+    """Load a key and a certificate. The ssl module reads them from files only, so they go into a file in memory."""
     import os
     import tempfile
 
