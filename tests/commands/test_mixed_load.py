@@ -157,7 +157,7 @@ def test_what_must_not_run_again_is_executed_once_whatever_clients_do(serve, tmp
     store = SqliteStore(service.home / f"{service.address}-{service.port}")
     rows = store.page(states=ANY_STATE, limit=100_000)
     histories = {
-        row.seq: json.loads(kept.history or "[]") for row in rows for kept in store.commands([row.seq]).values()
+        row.seq: json.loads(kept.history or "[]") for row in rows for kept in store.attempts([row.seq]).values()
     }
     store.close()
     petitions = Counter(row.id for row in rows)

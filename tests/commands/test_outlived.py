@@ -98,7 +98,7 @@ def test_one_that_is_lost_waits_with_its_next_attempt(engine, policy):
         wait_for(lambda: engine.values(asked) == [3], what="the end of the second attempt")
     else:
         wait_for(lambda: engine.row(asked).state is State.HELD, what="HELD")
-    assert json.loads(engine.engine.store.commands([1])[1].history)[0]["why"] == "lost"
+    assert json.loads(engine.engine.store.attempts([1])[1].history)[0]["why"] == "lost"
 
 
 def test_a_cancel_of_one_that_waits_so_is_answered(engine):

@@ -45,12 +45,12 @@ def test_how_far_output_was_taken_is_not_kept_before_the_output(engine, monkeypa
     asked = engine.run()
     spec = engine.wait_for_spec()
     engine.commands.tell(started(spec))
-    wait_for(lambda: engine.engine.machine.changes.commands, what="a start that waits")
+    wait_for(lambda: engine.engine.machine.changes.attempts, what="a start that waits")
     transactions = []
     commit = engine.store.commit
 
     def note(changes, **options):
-        transactions.append(([step.last_chunk for step in changes.commands.values()], len(changes.appends)))
+        transactions.append(([step.last_chunk for step in changes.attempts.values()], len(changes.appends)))
         return commit(changes, **options)
 
     monkeypatch.setattr(engine.store, "commit", note)

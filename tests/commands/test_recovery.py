@@ -71,7 +71,7 @@ def test_one_that_was_never_executed_is_queued_again_and_starts_as_the_next_atte
     spec = later.wait_for_spec(2)
     later.commands.tell(ended(spec))
     assert all_of(later, asked) == [0]
-    history = json.loads(later.store.commands([1])[1].history)
+    history = json.loads(later.store.attempts([1])[1].history)
     assert [(one["attempt"], one["why"]) for one in history] == [(1, "lost"), (2, None)]
     assert history[0]["executed"] is False
 
@@ -239,7 +239,7 @@ def test_one_whose_start_was_told_and_not_kept_is_known_to_run(engine):
     spec = engine.wait_for_spec()
     later = engine.again(found(spec, pid=99, start_time=5.5, boot_id="boot"))
     wait_for(lambda: later.row(asked).state is State.RUNNING, what="RUNNING")
-    row = later.store.commands([1])[1]
+    row = later.store.attempts([1])[1]
     assert (row.pid, row.start_time, row.boot_id, row.shim) == (99, 5.5, "boot", "shim-1")
     later.commands.tell(ended(spec))
     assert all_of(later, asked) == [0]
@@ -258,7 +258,7 @@ def test_one_of_which_nothing_proves_that_it_was_not_executed_goes_by_its_policy
     all_of(later, asked)
     assert later.row(asked).outcome is outcome
     assert later.row(asked).attempt == attempts
-    history = json.loads(later.store.commands([1])[1].history)
+    history = json.loads(later.store.attempts([1])[1].history)
     assert history[0]["executed"] is True
 
 
@@ -303,7 +303,7 @@ def test_one_that_was_claimed_and_was_not_executed_runs_as_its_next_attempt(clai
     engine.commands.tell(ended(spec))
     row = ended_row(engine)
     assert (row.outcome, row.attempt) == (Outcome.SUCCEEDED, 2)
-    history = json.loads(engine.store.commands([1])[1].history)
+    history = json.loads(engine.store.attempts([1])[1].history)
     assert [(one["attempt"], one["executed"]) for one in history[:1]] == [(1, False)]
 
 

@@ -30,7 +30,7 @@ def test_a_failed_attempt_is_followed_by_another_on_the_same_channel(engine):
     assert engine.row(asked).outcome is Outcome.FAILED
     wait_for(lambda: len(engine.manager.hooks) == 6, what="three starts and three ends")
     assert engine.manager.hooks == [("start", "a"), ("finish", "a")] * 3
-    history = json.loads(engine.store.commands([1])[1].history)
+    history = json.loads(engine.store.attempts([1])[1].history)
     assert [(one["attempt"], one["code"]) for one in history] == [(1, 9), (2, 9), (3, 9)]
 
 
@@ -43,7 +43,8 @@ def test_a_policy_may_say_so_in_place_of_the_field(engine):
     engine.settle(asked)
     assert engine.values(asked) == [(1, b"busy"), 9]
     assert engine.row(asked).attempt == 2
-    assert engine.store.retries([1]) == {}
+    kept = engine.store.attempts([1])[1]
+    assert (kept.retries, kept.is_command, [one["attempt"] for one in json.loads(kept.history)]) == (1, True, [1, 2])
 
 
 @pytest.mark.parametrize("fields", [{"times": 2}, {"times": 3}], ids=["the same", "another"])
@@ -134,4 +135,4 @@ def test_it_is_only_tried_so_often_over_restarts(engine):
     spec = later.wait_for_spec(3)  # attempt 2 was never executed
     later.commands.tell(ended(spec, 9))
     wait_for(lambda: later.row(asked).state is State.ENDED, what="its end")
-    assert Retry(times=1).times == later.store.commands([1])[1].retries
+    assert Retry(times=1).times == later.store.attempts([1])[1].retries

@@ -141,7 +141,7 @@ def test_a_retry_is_kept_with_the_end_and_waits_for_its_time_and_its_on_finish(w
     world.command_ends(FIRST, 3, due=50.0)
     world.commit()
     assert (row(world).state, row(world).hook_pending, row(world).attempt) == (State.QUEUED, True, 1)
-    assert world.store.commands([1])[1].due == 50.0
+    assert world.store.attempts([1])[1].due == 50.0
     settle(world)
     assert row(world).hook_pending is False
     assert not world.machine.waiting
@@ -150,7 +150,7 @@ def test_a_retry_is_kept_with_the_end_and_waits_for_its_time_and_its_on_finish(w
     world.time_passes()
     settle(world)
     assert (row(world).state, row(world).attempt) == (State.STARTING, 2)
-    assert world.store.commands([1])[1].due is None
+    assert world.store.attempts([1])[1].due is None
     assert world.store.log(TOKEN) == []
 
 
@@ -277,11 +277,11 @@ def test_an_acceptance_that_is_not_kept_leaves_no_command(world):
     world.dispatch()
     while world.visit is not None:
         world.hook_step()
-    assert world.machine.changes.commands
+    assert world.machine.changes.attempts
     world.store.full = True
     world.commit()
     assert world.verdicts[1] == "busy"
-    assert not world.store.commands([1])
+    assert not world.store.attempts([1])
 
 
 def test_effects_name_what_is_to_be_ended(world):

@@ -34,7 +34,7 @@ def record(world):
 
 
 def kept(world):
-    return world.store.retries([1])[1]
+    return world.store.attempts([1])[1]
 
 
 def log(world):
@@ -160,7 +160,7 @@ def test_an_end_that_is_not_named_is_the_petitions(world, retry, outcome, by_fin
     world.returns(FIRST, "ValueError: x" if failed else None)
     settle(world)
     assert ended(world)[0] is outcome
-    assert not world.store.retries([1])
+    assert not world.store.attempts([1])
 
 
 def test_an_on_start_that_says_no_breaks_it(world):

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from orcha._core.changes import Append, Changes, CommandStep, NewChannel, RetryStep
+from orcha._core.changes import Append, AttemptStep, Changes, NewChannel
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._store.memory import MemoryStore
 from orcha._store.space import Limits
@@ -61,8 +61,8 @@ STEPS = st.builds(
     slot_held=st.booleans(),
 )
 APPENDS = st.builds(Append, CHANNELS, st.integers(0, 5), st.integers(1, 3), st.binary(max_size=30))
-COMMANDS = st.builds(
-    CommandStep,
+ATTEMPTS = st.builds(
+    AttemptStep,
     SEQS,
     st.integers(0, 2),
     st.none() | st.integers(1, 9),
@@ -74,10 +74,7 @@ COMMANDS = st.builds(
     st.none() | st.integers(0, 9),
     st.none() | st.integers(0, 9),
     st.none() | TEXT,
-)
-
-RETRIES = st.builds(
-    RetryStep, SEQS, st.none() | TIMES, st.none() | st.integers(0, 9), st.none() | TEXT.map(lambda text: text or "[]")
+    st.booleans(),
 )
 
 
@@ -161,31 +158,17 @@ class Agreement(RuleBasedStateMachine):
         if results[0][0] == "kept":
             assert results[0] == results[1]
 
-    @rule(commands=few(COMMANDS), transitions=few(STEPS), durable=st.booleans())
-    def keep_commands(self, commands, transitions, durable):
+    @rule(attempts=few(ATTEMPTS), transitions=few(STEPS), durable=st.booleans())
+    def keep_attempts(self, attempts, transitions, durable):
         changes = Changes(
             transitions={transition.seq: transition for transition in transitions},
-            commands={command.seq: command for command in commands},
-        )
-        self.apply(changes, durable)
-
-    @rule(retries=few(RETRIES), transitions=few(STEPS), durable=st.booleans())
-    def keep_retries(self, retries, transitions, durable):
-        known = {row.seq for row in self.memory.page(states=ANY_STATE, limit=99)}
-        changes = Changes(
-            transitions={transition.seq: transition for transition in transitions},
-            retries={retry.seq: retry for retry in retries if retry.seq in known},
+            attempts={attempt.seq: attempt for attempt in attempts},
         )
         self.apply(changes, durable)
 
     @rule(seqs=few(SEQS))
-    def ask_for_retries(self, seqs):
-        self.both(lambda store: store.retries(seqs))
-        self.both(lambda store: store.retrying())
-
-    @rule(seqs=few(SEQS))
-    def ask_for_commands(self, seqs):
-        self.both(lambda store: store.commands(seqs))
+    def ask_for_attempts(self, seqs):
+        self.both(lambda store: store.attempts(seqs))
         self.both(lambda store: store.resting())
 
     def apply(self, changes, durable):

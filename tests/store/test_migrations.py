@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 from pathlib import Path
 
@@ -64,8 +65,8 @@ def test_what_an_older_orcha_kept_is_all_there(open_store, folder, number):
         lambda store: store.begin(nonce=2, boot_id="boot", uid=1, now=2.0),
     ):
         assert ask(store) == ask(expected)
-    assert store.commands([1, 2, 3]) == (expected.commands([1, 2, 3]) if number >= COMMANDS_SINCE else {})
-    assert store.retries([1, 2, 3]) == (expected.retries([1, 2, 3]) if number >= RETRIES_SINCE else {})
+    kept = [seq for seq, since in ((2, RETRIES_SINCE), (3, COMMANDS_SINCE)) if number >= since]
+    assert store.attempts([1, 2, 3]) == expected.attempts(kept)
     assert store.slots() == (expected.slots() if number >= SLOTS_SINCE else {})
     store.commit(accept(petition(7)))
     store.close()
@@ -82,6 +83,24 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(open_store, folder):
         open_store()
     assert str(folder / DATABASE) in str(caught.value)
     assert (folder / DATABASE).read_bytes() == left
+
+
+@pytest.mark.parametrize(("last", "is_command"), [(2, True), (4, False)])
+def test_attempts_of_both_kinds_of_one_petition_have_one_history(open_store, folder, last, is_command):
+    """Schema 9 kept attempts of commands apart from retries of actions; petition 3 was a command in attempt 2."""
+    left_by_schema(9, folder)
+    connection = apsw.Connection(str(folder / DATABASE))
+    connection.execute("UPDATE petition SET attempt = ?1 WHERE seq = 3", (last,))
+    of_commands, of_actions = (
+        '[{"attempt": 2, "why": "lost"}]',
+        '[{"attempt": 1, "code": 4}, {"attempt": 3, "code": 5}]',
+    )
+    connection.execute("UPDATE command SET attempt = 2, due = NULL, history = ?1 WHERE seq = 3", (of_commands,))
+    connection.execute("INSERT INTO retry (seq, due, retries, history) VALUES (3, 99.5, 2, ?1)", (of_actions,))
+    connection.close()
+    row = open_store().attempts([3])[3]
+    assert [(one["attempt"], one.get("code")) for one in json.loads(row.history)] == [(1, 4), (2, None), (3, 5)]
+    assert (row.due, row.retries, row.losses, row.is_command) == (99.5, 3, 2, is_command)
 
 
 @pytest.fixture

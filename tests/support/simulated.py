@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import functools
 
-from orcha._core.changes import Append, Changes, CommandStep
+from orcha._core.changes import Append, AttemptStep, Changes
 from orcha._core.commanding import End
 from orcha._core.effects import Do, Effect, Final
 from orcha._core.machine import CANCELLED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE, Machine, on_interrupt_state
@@ -256,7 +256,7 @@ class World(HookSide):
         self.again_after_failure[key[0]] += again
         self.report("command_ended", *key, end)
         if record is not None:
-            self.machine.keep_command(CommandStep(*key, due=end.due if again else None, losses=0))
+            self.machine.keep_attempt(AttemptStep(*key, due=end.due if again else None, losses=0))
         self.over.append(key)
 
     def survivors_go(self) -> None:
@@ -275,13 +275,13 @@ class World(HookSide):
         losses = 0 if command.executed else self._losses(key[0]) + 1
         self.report("command_lost", *key, executed=command.executed, losses=losses)
         if record is not None:
-            self.machine.keep_command(CommandStep(*key, losses=losses))
+            self.machine.keep_attempt(AttemptStep(*key, losses=losses))
 
     def _losses(self, seq: int) -> int:
-        kept = self.machine.changes.commands.get(seq)
+        kept = self.machine.changes.attempts.get(seq)
         if kept is not None and kept.losses is not None:
             return kept.losses
-        known = self.store.commands([seq]).get(seq)
+        known = self.store.attempts([seq]).get(seq)
         return known.losses if known is not None else 0
 
     def time_passes(self) -> None:
@@ -356,7 +356,7 @@ class World(HookSide):
         elif do is Do.ON_START:
             record.run = key
             if record.retry is not None and not record.command:
-                kept = self.store.retries([record.seq]).get(record.seq)
+                kept = self.store.attempts([record.seq]).get(record.seq)
                 record.tries = Tries(record.retry, kept.retries if kept else 0, kept.history if kept else None)
             self.gathered["start"].append(record)
         elif do is Do.ON_FINISH:
@@ -389,14 +389,14 @@ class World(HookSide):
             losses = self._losses_of(row, record)
             if losses is None:
                 continue
-            kept = self.store.retries([row.seq]).get(row.seq)
-            due = kept.due if kept is not None else None
+            kept = self.store.attempts([row.seq]).get(row.seq)
+            due = kept.due if kept is not None and not kept.is_command else None
             if self.machine.recovered(
                 record, hook_pending=row.hook_pending, slot_held=row.slot_held, losses=losses, due=due
             ):
                 owed.append(record)
             if losses:
-                self.machine.keep_command(CommandStep(row.seq, row.attempt, losses=losses))
+                self.machine.keep_attempt(AttemptStep(row.seq, row.attempt, losses=losses))
         resting = self._rest(owed)
         try:
             self.commit(dies=dies)
@@ -420,8 +420,8 @@ class World(HookSide):
     def _losses_of(self, row: Row, record: Record) -> int | None:
         """Adopt a command that lives; of any other tell how often in a row it was lost before it was executed."""
         key = row.seq, row.attempt
-        known = self.store.commands([row.seq]).get(row.seq)
-        if known is None or known.attempt != row.attempt or row.state not in LIVE:
+        known = self.store.attempts([row.seq]).get(row.seq)
+        if known is None or not known.is_command or known.attempt != row.attempt or row.state not in LIVE:
             return 0
         command = self.commands.get(key)
         if command is not None and not command.lost:
@@ -434,9 +434,8 @@ class World(HookSide):
         return 0 if executed else max(1, known.losses)
 
     def _rest(self, owed: list[Record]) -> set[int]:
-        begun = self.machine.changes.commands
-        due = {command.seq: command.due or 0.0 for command in self.store.resting() if command.seq not in begun}
-        due |= {retry.seq: retry.due or 0.0 for retry in self.store.retrying()}
+        begun = self.machine.changes.attempts
+        due = {row.seq: row.due or 0.0 for row in self.store.resting() if row.seq not in begun}
         resting = set()
         for row in self.store.rows(list(due)):
             record = next((record for record in owed if record.seq == row.seq), None) or record_of(row)

@@ -67,14 +67,17 @@ class NewChannel(NamedTuple):
     """True where it belongs to one petition and closes with its final value."""
 
 
-class CommandStep(NamedTuple):
-    """What is kept of a command beside its petition's row; one that is there already is replaced."""
+class AttemptStep(NamedTuple):
+    """What is kept of a petition's attempts beside the petition's row; a step replaces the one before.
+
+    A command has a step from its start on, an action only where its petition is tried again.
+    """
 
     seq: int
     attempt: int
-    """The attempt that all but the last three fields are about: the petition's current one."""
+    """The petition's current attempt: all fields but retries, losses and history are about this one."""
     pid: int | None = None
-    """Its first process, with what identifies that: when it was started, since which start of the system."""
+    """A command's first process, with what identifies that: when it was started, since which start of the system."""
     start_time: float | None = None
     boot_id: str | None = None
     shim: str | None = None
@@ -88,18 +91,8 @@ class CommandStep(NamedTuple):
     """How many attempts in a row were lost before they were executed; None for what is kept."""
     history: str | None = None
     """A JSON list of what is known of ended attempts; None for what is kept."""
-
-
-class RetryStep(NamedTuple):
-    """What is kept of a petition's retries, where its attempts are actions; of commands a :class:`CommandStep` is."""
-
-    seq: int
-    due: float | None = None
-    """Wall-clock time of the next attempt, while the petition waits for that."""
-    retries: int | None = None
-    """How often it was tried again because it had failed; None for what is kept."""
-    history: str | None = None
-    """A JSON list of what is known of ended attempts; None for what is kept."""
+    is_command: bool = True
+    """Whether the attempt is a command, and not an action of the service."""
 
 
 class Append(NamedTuple):
@@ -119,10 +112,8 @@ class Changes:
     transitions: dict[int, Transition] = field(default_factory=dict)
     channels: list[NewChannel] = field(default_factory=list)
     appends: list[Append] = field(default_factory=list)
-    commands: dict[int, CommandStep] = field(default_factory=dict)
+    attempts: dict[int, AttemptStep] = field(default_factory=dict)
     """By seq; kept after the transitions, and fenced: the petition must be in this attempt then."""
-    retries: dict[int, RetryStep] = field(default_factory=dict)
-    """By seq."""
     flags: dict[int, tuple[bool, bool]] = field(default_factory=dict)
     """seq of an ended petition -> (hook_pending, slot_held)"""
     tombstones: list[tuple[bytes, float]] = field(default_factory=list)
@@ -149,8 +140,7 @@ class Changes:
             or self.transitions
             or self.channels
             or self.appends
-            or self.commands
-            or self.retries
+            or self.attempts
             or self.flags
             or self.tombstones
             or self.deleted

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from orcha._core.changes import CommandStep
+from orcha._core.changes import AttemptStep
 from orcha._core.codes import BROKEN_CODE, INTERRUPTED_CODE
 from orcha._core.ending import Ending
 from orcha._core.ledger import CANCELLING, RUNNING, STARTING
@@ -55,9 +55,9 @@ class Commanding(Ending):
         record.state = State.RUNNING
         self._step(record, STARTING, State.RUNNING)
 
-    def keep_command(self, step: CommandStep) -> None:
-        """Keep what is known of a command with the next transaction."""
-        self.changes.commands[step.seq] = step
+    def keep_attempt(self, step: AttemptStep) -> None:
+        """Keep what is known of a petition's attempts with the next transaction."""
+        self.changes.attempts[step.seq] = step
 
     def command_ended(self, seq: int, attempt: int, end: End) -> None:
         """Note that the command ended, and with `survivors` what lives on all the same."""

@@ -26,7 +26,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core.cancelling import Cancelling
-from orcha._core.changes import Changes, CommandStep, NewChannel, NewPetition, RetryStep
+from orcha._core.changes import AttemptStep, Changes, NewChannel, NewPetition
 from orcha._core.codes import CANCELLED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
 from orcha._core.effects import Do, Effect
 from orcha._core.holding import Holding
@@ -159,7 +159,7 @@ class Machine(Cancelling, Holding):
         changes.channels = [channel for channel in changes.channels if channel.id in named]
         for seq in gone:
             changes.transitions.pop(seq, None)
-            changes.commands.pop(seq, None)
+            changes.attempts.pop(seq, None)
             changes.groups.pop(seq, None)
             changes.needs.pop(seq, None)
             changes.once.pop(seq, None)
@@ -225,9 +225,9 @@ class Machine(Cancelling, Holding):
         self._hold(record)
         self.starts += 1
         if record.command:
-            self.changes.commands[record.seq] = CommandStep(record.seq, record.attempt)
-        elif record.retry is not None and record.attempt > 1:
-            self.changes.retries[record.seq] = RetryStep(record.seq)  # its time has come
+            self.changes.attempts[record.seq] = AttemptStep(record.seq, record.attempt)
+        elif record.retry is not None and record.attempt > 1:  # its time has come
+            self.changes.attempts[record.seq] = AttemptStep(record.seq, record.attempt, is_command=False)
 
     # --- spilled petitions ----------------------------------------------------------------------------------------
 

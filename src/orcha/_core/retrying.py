@@ -7,7 +7,7 @@ the attempt lives; then its on_finish is called, and when that is back and its t
 
 from __future__ import annotations
 
-from orcha._core.changes import RetryStep
+from orcha._core.changes import AttemptStep
 from orcha._core.effects import Do, Effect
 from orcha._core.ledger import CANCELLING, STARTING, Ledger
 from orcha._core.reasons import RestingUntil
@@ -45,10 +45,21 @@ class Retrying(Ledger):
             reason=record.reason,
         )
         self._step(record, states, State.QUEUED, hook_pending=True)
-        self.changes.retries[record.seq] = RetryStep(record.seq, due, tries.retries + 1, history)
+        self._keep_retry(record, due, history)
         record.state = State.QUEUED
         record.due, record.rests_until = due, rests_until
         record.why = RestingUntil(record.attempt, record.code, due)
+
+    def _keep_retry(self, record: Record, due: float, history: str | None = None) -> None:
+        assert record.tries is not None
+        self.changes.attempts[record.seq] = AttemptStep(
+            record.seq,
+            record.attempt,
+            due=due,
+            retries=record.tries.retries + 1,
+            history=history,
+            is_command=record.command,
+        )
 
     def _or_tried_again(self, record: Record, cancellation: Cancellation) -> Cancellation:
         """Give what becomes of an attempt that has taken too long, where its petition may be tried again.
@@ -59,7 +70,7 @@ class Retrying(Ledger):
         due = record.tries.due(cancellation.outcome, cancellation.code, self.now)
         if due is None:
             return cancellation
-        self.changes.retries[record.seq] = RetryStep(record.seq, due, record.tries.retries + 1)
+        self._keep_retry(record, due)
         return _again(cancellation, due, self._steadily(due))
 
     def _overruled(self, record: Record, cancellation: Cancellation) -> Cancellation:

@@ -153,7 +153,7 @@ class Batch:
             channels.append_final(final)
         transaction.look_for_room()
         channels.flush(changes)
-        if (changes.flags or changes.commands) and not self._mailbox.is_over:
+        if (changes.flags or changes.attempts) and not self._mailbox.is_over:
             transaction.postpone_flags(changes)
         if changes:
             effects = transaction.keep(changes, effects)

@@ -158,8 +158,8 @@ class Transaction:
         later = self._machine.changes
         if _may_wait(changes):
             later.transitions.update(changes.transitions)
-            later.commands.update(changes.commands)
-            changes.transitions, changes.commands = {}, {}
+            later.attempts.update(changes.attempts)
+            changes.transitions, changes.attempts = {}, {}
         later.flags.update(changes.flags)
         changes.flags = {}
         if not self._flags_due:
@@ -186,5 +186,5 @@ def _may_wait(changes: Changes) -> bool:
 
 
 def _only_running(changes: Changes) -> bool:
-    decided = changes.priorities or changes.pauses or changes.retries or changes.slots is not None
+    decided = changes.priorities or changes.pauses or changes.slots is not None
     return not decided and all(step.state is _RUNNING for step in changes.transitions.values())

@@ -2,7 +2,7 @@
 -- every statement, and has to wait for it up to 5 ms each time while an action computes.
 -- A row with `kind` 1 is a new petition (a to p) with the channel it brings, if any (q), and its checksum (r). A row with `kind` 0 holds up to three
 -- things that have nothing to do with each other: a step of a petition (a to k), records (l to o), flags (p and q).
--- A row with `kind` 2 is what is kept of a command (a to k); it comes after its petition's row and step.
+-- A row with `kind` 2 is what is kept of attempts (a to l); it comes after its petition's row and step.
 -- A row with `kind` NULL is padding, so that a few statements serve all sizes.
 
 CREATE TEMP VIEW change (kind, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r) AS
@@ -42,12 +42,15 @@ CREATE TEMP TRIGGER change_step INSTEAD OF INSERT ON change WHEN NEW.kind = 0 BE
     SELECT raise(ABORT, 'fenced') WHERE NEW.p NOT NULL AND changes() = 0;
 END;
 
-CREATE TEMP TRIGGER change_command INSTEAD OF INSERT ON change WHEN NEW.kind = 2 BEGIN
+CREATE TEMP TRIGGER change_attempt INSTEAD OF INSERT ON change WHEN NEW.kind = 2 BEGIN
     SELECT raise(ABORT, 'fenced')
     WHERE NOT EXISTS (SELECT 1 FROM petition WHERE seq = NEW.a AND attempt = NEW.b);
-    INSERT INTO command (seq, attempt, pid, start_time, boot_id, shim, last_chunk, due, retries, losses, history)
+    INSERT INTO attempt (
+        seq, attempt, pid, start_time, boot_id, shim, last_chunk, due, retries, losses, history, is_command
+    )
     VALUES (
-        NEW.a, NEW.b, NEW.c, NEW.d, NEW.e, NEW.f, NEW.g, NEW.h, coalesce(NEW.i, 0), coalesce(NEW.j, 0), NEW.k
+        NEW.a, NEW.b, NEW.c, NEW.d, NEW.e, NEW.f, NEW.g, NEW.h, coalesce(NEW.i, 0), coalesce(NEW.j, 0), NEW.k,
+        NEW.l
     )
     ON CONFLICT (seq) DO UPDATE SET
         attempt = NEW.b,
@@ -59,5 +62,6 @@ CREATE TEMP TRIGGER change_command INSTEAD OF INSERT ON change WHEN NEW.kind = 2
         due = NEW.h,
         retries = coalesce(NEW.i, retries),
         losses = coalesce(NEW.j, losses),
-        history = coalesce(NEW.k, history);
+        history = coalesce(NEW.k, history),
+        is_command = NEW.l;
 END;

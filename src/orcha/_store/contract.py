@@ -67,8 +67,8 @@ class StoredChannel(NamedTuple):
     """Bytes of records kept in the store."""
 
 
-class CommandRow(NamedTuple):
-    """What is kept of a petition's command; as :class:`~orcha._core.changes.CommandStep`, with nothing left out."""
+class AttemptRow(NamedTuple):
+    """What is kept of a petition's attempts; as :class:`~orcha._core.changes.AttemptStep`, with nothing left out."""
 
     seq: int
     attempt: int
@@ -81,15 +81,7 @@ class CommandRow(NamedTuple):
     retries: int
     losses: int
     history: str | None
-
-
-class RetryRow(NamedTuple):
-    """What is kept of a petition's retries; as :class:`~orcha._core.changes.RetryStep`, with nothing left out."""
-
-    seq: int
-    due: float | None
-    retries: int
-    history: str | None
+    is_command: bool
 
 
 class Store(Protocol):
@@ -165,20 +157,12 @@ class Store(Protocol):
         """Give this manager's rows in HELD to CANCELLING, and its others with hook_pending or slot_held."""
         ...
 
-    def commands(self, seqs: Sequence[int]) -> dict[int, CommandRow]:
-        """Give what is kept of these petitions' commands, by seq."""
+    def attempts(self, seqs: Sequence[int]) -> dict[int, AttemptRow]:
+        """Give what is kept of these petitions' attempts, by seq: of all commands, and of actions that are retried."""
         ...
 
-    def resting(self) -> list[CommandRow]:
-        """Give the commands whose petition waits for a time, the earliest first."""
-        ...
-
-    def retries(self, seqs: Sequence[int]) -> dict[int, RetryRow]:
-        """Give what is kept of the retries of those petitions that were tried again, by seq."""
-        ...
-
-    def retrying(self) -> list[RetryRow]:
-        """Give those that wait for a time, the earliest first."""
+    def resting(self) -> list[AttemptRow]:
+        """Give what is kept of petitions that wait for the time of their next attempt, the earliest first."""
         ...
 
     def channel(self, channel: bytes) -> StoredChannel | None:

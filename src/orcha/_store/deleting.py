@@ -19,7 +19,7 @@ def delete(seqs: list[int], ask: Callable[..., Any]) -> list[bytes]:
     candidates = _as_array(ask("channels_of", gone))
     ask("release_channels", gone)
     ask("delete_petitions", gone)
-    ask("delete_commands", gone)
+    ask("delete_attempts", gone)
     left = decode_rows(ask("rows", gone))
     if left:
         raise FencedError(sorted({row.seq for row in left}))

@@ -17,7 +17,7 @@ _PADDING = (None,) * WIDTH
 _NO_STEP = (None,) * 11
 _NO_RECORDS = (None,) * 4
 _NO_FLAGS = (None,) * 2
-_AFTER_COMMAND = (None,) * (WIDTH - 12)
+_AFTER_ATTEMPT = (None,) * (WIDTH - 13)
 
 
 def sizes() -> list[int]:
@@ -78,13 +78,13 @@ def steps(changes: Changes) -> list[Any]:
     return values if transitions or records or flags else []
 
 
-def commands(changes: Changes) -> list[Any]:
-    """Give the values of the rows of commands."""
+def attempts(changes: Changes) -> list[Any]:
+    """Give the values of the rows of attempts."""
     values: list[Any] = []
-    for command in changes.commands.values():
+    for attempt in changes.attempts.values():
         values.append(2)
-        values.extend(command)
-        values.extend(_AFTER_COMMAND)
+        values.extend(attempt)
+        values.extend(_AFTER_ATTEMPT)
     return values
 
 

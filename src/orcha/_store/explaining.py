@@ -50,8 +50,8 @@ def _not_allowed(changes: Changes, ask: Callable[..., Any]) -> list[int]:
     ]
     asked += [(seq, None, 1 << State.ENDED) for seq in changes.flags if seq not in ending]
     moving = {seq: step.attempt for seq, step in changes.transitions.items()}
-    asked += [(seq, command.attempt, _ANY) for seq, command in changes.commands.items() if seq not in moving]
-    wrong = {seq for seq, command in changes.commands.items() if moving.get(seq, command.attempt) != command.attempt}
+    asked += [(seq, step.attempt, _ANY) for seq, step in changes.attempts.items() if seq not in moving]
+    wrong = {seq for seq, step in changes.attempts.items() if moving.get(seq, step.attempt) != step.attempt}
     wrong |= set(decode_list(ask("steps_not_allowed", json.dumps([step for step in asked if step[0] not in new]))))
     for seq, attempt, states in asked:
         if (row := new.get(seq)) and not (attempt in {None, row.attempt} and states >> row.state & 1):

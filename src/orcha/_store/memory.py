@@ -7,15 +7,15 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from orcha._core.changes import Append, Changes, CommandStep, NewPetition, Transition
+from orcha._core.changes import Append, AttemptStep, Changes, NewPetition, Transition
 from orcha._core.state import State
-from orcha._store.contract import CommandRow, Incarnation, RetryRow, Row, StoredChannel, Waiting
+from orcha._store.contract import AttemptRow, Incarnation, Row, StoredChannel, Waiting
 from orcha.exceptions.store import ChannelKnown, FencedError, TokenKnown
 
 _ACTIVE = frozenset({State.HELD, State.STARTING, State.RUNNING, State.CANCELLING})
 _LARGEST = 1 << 63
-_REPLACED = frozenset(CommandStep._fields[:8])
-"""What of a command is replaced by nothing, too."""
+_REPLACED = frozenset(AttemptStep._fields[:8])
+"""Fields of a step that replace what is kept also where they are None."""
 
 
 class _Channel:
@@ -42,12 +42,11 @@ class MemoryStore:
         self._tokens: dict[bytes, int] = {}
         self._channels: dict[bytes, _Channel] = {}
         self._naming: dict[bytes, set[int]] = {}
-        self._commands: dict[int, CommandRow] = {}
+        self._attempts: dict[int, AttemptRow] = {}
         self._tombstones: dict[bytes, float] = {}
         self._incarnations: dict[int, Incarnation] = {}
         self._groups: dict[int, str] = {}
         self._needs: dict[int, dict[str, int]] = {}
-        self._retries: dict[int, RetryRow] = {}
         self._once: dict[int, str] = {}
         self._pauses: set[str] = set()
         self._slots: dict[str, int | None] = {}
@@ -124,7 +123,7 @@ class MemoryStore:
             _check_numbers(step.attempt, step.code or 0)
             states[seq] = step.state
         fenced += [seq for seq in changes.flags if (states.get(seq) or self._state(seq, new)) != State.ENDED]
-        fenced += [seq for seq, command in changes.commands.items() if self._attempt(changes, seq) != command.attempt]
+        fenced += [seq for seq, attempt in changes.attempts.items() if self._attempt(changes, seq) != attempt.attempt]
         if fenced:
             raise FencedError(sorted(set(fenced)))
         left = [seq for seq in changes.deleted if (states.get(seq) or self._state(seq, new) or 6) != State.ENDED]
@@ -163,9 +162,9 @@ class MemoryStore:
             self._accept(petition)
         for step in changes.transitions.values():
             self._step(step)
-        self._keep_asides(changes)
-        for command in changes.commands.values():
-            self._commands[command.seq] = _command(command, self._commands.get(command.seq))
+        self._keep_declarations(changes)
+        for attempt in changes.attempts.values():
+            self._attempts[attempt.seq] = _replaced(attempt, self._attempts.get(attempt.seq))
         for append in changes.appends:
             self._channels[append.channel].records[append.first] = append
         for seq, (hook_pending, slot_held) in changes.flags.items():
@@ -174,7 +173,7 @@ class MemoryStore:
             self._tombstones[token] = max(until, self._tombstones.get(token, until))
         return self._delete(changes.deleted)
 
-    def _keep_asides(self, changes: Changes) -> None:
+    def _keep_declarations(self, changes: Changes) -> None:
         self._groups.update(changes.groups)
         self._needs.update({seq: dict(needs) for seq, needs in changes.needs.items()})
         self._once.update(changes.once)
@@ -186,10 +185,6 @@ class MemoryStore:
             (self._pauses.add if paused else self._pauses.discard)(name)
         if changes.slots is not None:
             self._slots = dict(changes.slots)
-        for retry in changes.retries.values():
-            before = self._retries.get(retry.seq) or RetryRow(retry.seq, None, 0, None)
-            kept = {name: value for name, value in retry._asdict().items() if value is not None}
-            self._retries[retry.seq] = before._replace(**{"due": None, **kept})
 
     def _accept(self, petition: NewPetition) -> None:
         seq = petition.seq
@@ -231,8 +226,7 @@ class MemoryStore:
             self._needs.pop(seq, None)
             self._once.pop(seq, None)
             self._pauses.discard(f"petition:{seq}")
-            self._commands.pop(seq, None)
-            self._retries.pop(seq, None)
+            self._attempts.pop(seq, None)
             naming = self._naming[row.channel]
             naming.discard(seq)
             if not naming:
@@ -279,22 +273,13 @@ class MemoryStore:
         mine = [row for row in self._rows.values() if row.manager == manager]
         return sorted(row for row in mine if row.state in _ACTIVE or row.hook_pending or row.slot_held)
 
-    def commands(self, seqs: Sequence[int]) -> dict[int, CommandRow]:
-        """Give what is kept of these petitions' commands, by seq."""
-        return {seq: self._commands[seq] for seq in seqs if seq in self._commands}
+    def attempts(self, seqs: Sequence[int]) -> dict[int, AttemptRow]:
+        """Give what is kept of these petitions' attempts, by seq."""
+        return {seq: self._attempts[seq] for seq in seqs if seq in self._attempts}
 
-    def resting(self) -> list[CommandRow]:
-        """Give the commands whose petition waits for a time, the earliest first."""
-        rows = [row for row in self._commands.values() if row.due is not None]
-        return sorted(rows, key=lambda row: (row.due or 0.0, row.seq))
-
-    def retries(self, seqs: Sequence[int]) -> dict[int, RetryRow]:
-        """Give what is kept of the retries of those petitions that were tried again, by seq."""
-        return {seq: self._retries[seq] for seq in seqs if seq in self._retries}
-
-    def retrying(self) -> list[RetryRow]:
-        """Give those that wait for a time, the earliest first."""
-        rows = [row for row in self._retries.values() if row.due is not None]
+    def resting(self) -> list[AttemptRow]:
+        """Give what is kept of petitions that wait for the time of their next attempt, the earliest first."""
+        rows = [row for row in self._attempts.values() if row.due is not None]
         return sorted(rows, key=lambda row: (row.due or 0.0, row.seq))
 
     def channel(self, channel: bytes) -> StoredChannel | None:
@@ -399,8 +384,8 @@ def _check_numbers(*numbers: float) -> None:
             raise ValueError("not a number")
 
 
-def _command(step: CommandStep, before: CommandRow | None) -> CommandRow:
+def _replaced(step: AttemptStep, before: AttemptRow | None) -> AttemptRow:
     """Give the row that a step makes of the one before."""
-    row = before or CommandRow(*step[:8], retries=0, losses=0, history=None)
+    row = before or AttemptRow(*step[:8], retries=0, losses=0, history=None, is_command=step.is_command)
     kept = {name: value for name, value in step._asdict().items() if value is not None or name in _REPLACED}
     return row._replace(**kept)

@@ -11,7 +11,7 @@ import msgspec
 
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._store.checksums import DAMAGED, checksum
-from orcha._store.contract import CommandRow, RetryRow, Row
+from orcha._store.contract import AttemptRow, Row
 from orcha.exceptions.store import StoreDamaged
 
 _HERE = Path(__file__).parent
@@ -59,17 +59,27 @@ def decode_rows(text: str | None) -> list[Row]:
         raise StoreDamaged(f"a petition's row in orcha.db is damaged: {error!r}") from error
 
 
-def decode_commands(text: str | None) -> list[CommandRow]:
-    """Give the rows of a query for commands."""
+def decode_attempts(text: str | None) -> list[AttemptRow]:
+    """Give the rows of a query for attempts."""
     return [
-        CommandRow(seq, attempt, pid, _time(start_time), boot_id, shim, last_chunk, _time(due), *left)
-        for seq, attempt, pid, start_time, boot_id, shim, last_chunk, due, *left in decode_list(text)
+        AttemptRow(
+            seq,
+            attempt,
+            pid,
+            _time(start),
+            boot_id,
+            shim,
+            chunk,
+            _time(due),
+            retries,
+            losses,
+            history,
+            bool(is_command),
+        )
+        for seq, attempt, pid, start, boot_id, shim, chunk, due, retries, losses, history, is_command in decode_list(
+            text
+        )
     ]
-
-
-def decode_retries(text: str | None) -> list[RetryRow]:
-    """Give the rows of a query for retries."""
-    return [RetryRow(seq, _time(due), *left) for seq, due, *left in decode_list(text)]
 
 
 def number(literal: str) -> int | float:

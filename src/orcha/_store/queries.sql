@@ -24,19 +24,19 @@ SELECT group_concat({row}, ',') FROM (SELECT value FROM json_each(?1)) AS wanted
 -- name: rows_of_tokens
 SELECT group_concat({row}, ',') FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN petition ON petition.token = unhex(wanted.value);
 
--- name: commands
+-- name: attempts
 SELECT group_concat(
     json_array(
-        seq, attempt, pid, quote(start_time), boot_id, shim, last_chunk, quote(due), retries, losses, history
+        seq, attempt, pid, quote(start_time), boot_id, shim, last_chunk, quote(due), retries, losses, history, is_command
     ), ','
-) FROM command WHERE seq IN (SELECT value FROM json_each(?1));
+) FROM attempt WHERE seq IN (SELECT value FROM json_each(?1));
 
 -- name: resting
 SELECT group_concat(
     json_array(
-        seq, attempt, pid, quote(start_time), boot_id, shim, last_chunk, quote(due), retries, losses, history
+        seq, attempt, pid, quote(start_time), boot_id, shim, last_chunk, quote(due), retries, losses, history, is_command
     ), ','
-) FROM command INDEXED BY command_due WHERE due NOT NULL;
+) FROM attempt INDEXED BY attempt_due WHERE due NOT NULL;
 
 -- name: known_tokens
 SELECT group_concat(json_quote(wanted.value), ',')
@@ -123,19 +123,6 @@ WHERE petition.state != 6;
 SELECT group_concat(json_array(petition, name), ',')
 FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN grouping ON grouping.petition = wanted.value;
 
--- name: keep_retry
-INSERT INTO retry (seq, due, retries, history) VALUES (?1, ?2, coalesce(?3, 0), ?4)
-ON CONFLICT (seq) DO UPDATE SET
-    due = ?2, retries = coalesce(?3, retries), history = coalesce(?4, history);
-
--- name: retries
-SELECT group_concat(json_array(retry.seq, quote(due), retries, history), ',')
-FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN retry ON retry.seq = wanted.value;
-
--- name: retrying
-SELECT group_concat(json_array(seq, quote(due), retries, history), ',')
-FROM retry INDEXED BY retry_due WHERE due NOT NULL;
-
 -- name: set_priority
 UPDATE petition SET priority = ?2 WHERE seq = ?1 AND state = 1;
 
@@ -213,8 +200,8 @@ WHERE channel.id = gone.channel;
 -- name: delete_petitions
 DELETE FROM petition WHERE seq IN (SELECT value FROM json_each(?1)) AND state = 6;
 
--- name: delete_commands
-DELETE FROM command WHERE seq IN (SELECT value FROM json_each(?1));
+-- name: delete_attempts
+DELETE FROM attempt WHERE seq IN (SELECT value FROM json_each(?1));
 
 -- name: unused_channels
 SELECT group_concat(json_quote(candidate.value), ',')

@@ -14,14 +14,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import apsw
 
 from orcha._core.changes import Changes
-from orcha._store import asides, encoding, reading
-from orcha._store.contract import CommandRow, Incarnation, Row, StoredChannel, Waiting
+from orcha._store import declarations, encoding, reading
+from orcha._store.contract import AttemptRow, Incarnation, Row, StoredChannel, Waiting
 from orcha._store.deleting import delete
 from orcha._store.explaining import explained, result_code
 from orcha._store.files import Files
 from orcha._store.last_start import LastStart
 from orcha._store.opening import connect, open_database
-from orcha._store.queries import commit_statements, decode_commands, decode_list, decode_rows, queries
+from orcha._store.queries import commit_statements, decode_attempts, decode_list, decode_rows, queries
 from orcha._store.space import Limits, Space
 from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreFull, no_room
 
@@ -49,7 +49,7 @@ def _guarded(
     return guarded
 
 
-class SqliteStore(asides.Asides):
+class SqliteStore:
     """What `contract.Store` says, in the file `orcha.db` of a folder.
 
     The folder is the caller's: locked against other processes, and of mode 0700. No connection is ever used in a forked
@@ -157,7 +157,7 @@ class SqliteStore(asides.Asides):
             StoreBroken: the store cannot be written any more; whether the changes are kept is not known.
         """
         accepted, channels = encoding.accepted(changes)
-        statements = encoding.statements(accepted + encoding.steps(changes) + encoding.commands(changes))
+        statements = encoding.statements(accepted + encoding.steps(changes) + encoding.attempts(changes))
         if durable:
             self._check_in_place()
         self._synchronous(full=durable)
@@ -171,8 +171,8 @@ class SqliteStore(asides.Asides):
         return dropped
 
     def _write(self, changes: Changes, statements: list[tuple[str, list[Any]]], channels: list[Any]) -> list[bytes]:
-        aside = asides.any_in(changes)
-        if len(statements) == 1 and not (channels or changes.tombstones or changes.deleted or aside):
+        declared = declarations.any_in(changes)
+        if len(statements) == 1 and not (channels or changes.tombstones or changes.deleted or declared):
             self._connection.execute(*statements[0])
             return []
         dropped: list[bytes] = []
@@ -182,8 +182,8 @@ class SqliteStore(asides.Asides):
                 self._ask("insert_channels", json.dumps(rows))
             for statement, values in statements:
                 self._connection.execute(statement, values)
-            if aside:
-                asides.write(changes, self._ask)
+            if declared:
+                declarations.write(changes, self._ask)
             if changes.tombstones:
                 self._bury(changes)
             if changes.deleted:
@@ -330,14 +330,14 @@ class SqliteStore(asides.Asides):
         return self._rows("rows", sorted(decode_list(self._ask("active_seqs", manager))))
 
     @_guarded
-    def commands(self, seqs: Sequence[int]) -> dict[int, CommandRow]:
-        """Give what is kept of these petitions' commands, by seq."""
-        return {row.seq: row for row in decode_commands(self._ask("commands", json.dumps(list(seqs))))}
+    def attempts(self, seqs: Sequence[int]) -> dict[int, AttemptRow]:
+        """Give what is kept of these petitions' attempts, by seq."""
+        return {row.seq: row for row in decode_attempts(self._ask("attempts", json.dumps(list(seqs))))}
 
     @_guarded
-    def resting(self) -> list[CommandRow]:
-        """Give the commands whose petition waits for a time, the earliest first."""
-        return sorted(decode_commands(self._ask("resting")), key=lambda row: (row.due or 0.0, row.seq))
+    def resting(self) -> list[AttemptRow]:
+        """Give what is kept of petitions that wait for the time of their next attempt, the earliest first."""
+        return sorted(decode_attempts(self._ask("resting")), key=lambda row: (row.due or 0.0, row.seq))
 
     @_guarded
     def channel(self, channel: bytes) -> StoredChannel | None:
@@ -369,8 +369,37 @@ class SqliteStore(asides.Asides):
             raise self._broken_by(error) from error
 
     @_guarded
-    def _aside(self, what: Callable[[asides.Ask], _T]) -> _T:
-        return what(self._ask)
+    def groups(self, seqs: Sequence[int]) -> dict[int, str]:
+        """Give the groups of those petitions that are in one."""
+        return dict(decode_list(self._ask("groups", json.dumps(list(seqs)))))
+
+    @_guarded
+    def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int]]:
+        """Give what is needed by those petitions that need a resource."""
+        found: dict[int, dict[str, int]] = {}
+        for seq, name, amount in decode_list(self._ask("needs", json.dumps(list(seqs)))):
+            found.setdefault(seq, {})[name] = amount
+        return found
+
+    @_guarded
+    def once(self) -> list[tuple[int, str, str, str]]:
+        """Give seq, manager, owner and key of those petitions that have a key and have not ended, the oldest first."""
+        return [tuple(known) for known in decode_list(self._ask("once"))]
+
+    @_guarded
+    def pauses(self) -> set[str]:
+        """Give what is paused."""
+        return set(decode_list(self._ask("pauses")))
+
+    @_guarded
+    def slots(self) -> dict[str, int | None]:
+        """Give the groups there are, with how many petitions of each may run at once."""
+        return dict(decode_list(self._ask("slots")))
+
+    @_guarded
+    def ended(self) -> int:
+        """Count the petitions that have ended."""
+        return int(self._ask("ended"))
 
     @_guarded
     def prunable(self, *, older_than: float, keep: int, younger_than: float, limit: int) -> list[tuple[int, bytes]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from orcha._core.changes import RetryStep
+from orcha._core.changes import AttemptStep
 from orcha._core.retry import Tries, decided_at, remaining, remembered
 from orcha._core.state import Outcome, State
 from orcha.interfaces.command import CommandPetition, Retry
@@ -13,7 +13,7 @@ from orcha.interfaces.command import CommandPetition, Retry
 if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._service.engine import Engine
-    from orcha._store.contract import CommandRow, RetryRow, Row
+    from orcha._store.contract import Row
     from orcha.interfaces.petition import Petition
     from orcha.interfaces.policy import Policy
 
@@ -39,7 +39,7 @@ def begin(engine: Engine, record: Record) -> None:
     """Have what decides about the attempt that begins, as soon as its start is kept."""
     if record.retry is None or record.command:  # of commands the end of an attempt decides
         return
-    kept = engine.store.retries([record.seq]).get(record.seq) if record.attempt > 1 else None
+    kept = engine.store.attempts([record.seq]).get(record.seq) if record.attempt > 1 else None
     chance = random.random()  # noqa: S311 - it spreads load, and guards nothing
     retries, history = (0, None) if kept is None else (kept.retries, kept.history)
     record.tries = Tries(record.retry, retries, history, chance)
@@ -60,12 +60,14 @@ def due_of(engine: Engine, row: Row) -> float | None:
     """
     if row.state is not State.CANCELLING or row.outcome is not Outcome.TIMED_OUT:
         return None
-    kept = engine.store.retries([row.seq]).get(row.seq)
+    kept = engine.store.attempts([row.seq]).get(row.seq)
     if kept is None or kept.due is None:
         return None
     known = {"started": row.started, "ended": engine.machine.now, "outcome": "timed_out"}
     history = remembered(kept.history, row.attempt, **known, code=row.code, reason=row.reason)
-    engine.machine.changes.retries[row.seq] = RetryStep(row.seq, kept.due, kept.retries, history)
+    engine.machine.keep_attempt(
+        AttemptStep(row.seq, row.attempt, due=kept.due, retries=kept.retries, history=history, is_command=False)
+    )
     return kept.due
 
 
@@ -75,5 +77,5 @@ def resting(engine: Engine) -> dict[int, float]:
     The clock may have been set back while no service ran: none waits longer than it was to when that was decided.
     """
     now = engine.machine.now
-    rows: list[CommandRow | RetryRow] = [*engine.store.resting(), *engine.store.retrying()]
+    rows = engine.store.resting()
     return {row.seq: now + remaining(row.due or 0.0, now, decided_at(row.history)) for row in rows}

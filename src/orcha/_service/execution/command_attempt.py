@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from orcha._core.changes import CommandStep
+from orcha._core.changes import AttemptStep
 from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, FAILED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
+from orcha._core.retry import remembered
 from orcha._core.state import Outcome
 from orcha._protocol import losses
 from orcha._service.reports.explanations import cleaned
@@ -19,14 +20,12 @@ from orcha.utils import redact
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
-    from orcha._store.contract import CommandRow
+    from orcha._store.contract import AttemptRow
     from orcha._supervisor.contract import CommandEnded, OutputChunk
     from orcha.interfaces.command import CommandPetition
 
 TAIL = 64 * 1024
 """Bytes of each stream in which a retry's pattern is looked for."""
-MOST_HISTORY = 50
-"""Ended attempts that are remembered of one petition."""
 SIGNALLED = 128
 """What is added to the number of a signal to make an exit code, as shells do."""
 _LIMITS = {"timeout": "ran longer than {}", "idle": "wrote nothing for {}", "cpu": "used more processor time than {}"}
@@ -41,7 +40,6 @@ _FAILED = {
     "input": "what an earlier attempt read of its standard input is lost",
 }
 _FIELDS = {"idle": "idle_timeout", "cpu": "cpu_timeout"}
-_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
@@ -63,17 +61,17 @@ class Attempt:
         "tails",
     )
 
-    def __init__(self, record: Record, row: CommandRow | None) -> None:
-        """Begin with what is kept of the petition's command, if anything is."""
+    def __init__(self, record: Record, row: AttemptRow | None) -> None:
+        """Begin with what is kept of the petition's attempts, if anything is."""
         self.seq = record.seq
         self.attempt = record.attempt
         self.started = record.started
         self.retries = row.retries if row is not None else 0
         self.losses = row.losses if row is not None else 0
-        self.history: list[dict[str, Any]] = _decode(row.history) if row is not None and row.history else []
-        self.step = CommandStep(record.seq, record.attempt)
-        if row is not None and row.attempt == record.attempt:
-            self.step = CommandStep(*row[:2], row.pid, row.start_time, row.boot_id, row.shim, row.last_chunk)
+        self.history = row.history if row is not None else None
+        self.step = AttemptStep(record.seq, record.attempt)
+        if row is not None and row.is_command and row.attempt == record.attempt:
+            self.step = AttemptStep(*row[:2], row.pid, row.start_time, row.boot_id, row.shim, row.last_chunk)
         retry = record.retry
         self.pattern = retry is not None and retry.output is not None
         self.tails: dict[int, bytes] = {}
@@ -94,9 +92,9 @@ class Attempt:
 
     def note_end(self, at: float, what: dict[str, Any]) -> str:
         """Add this attempt to the history; give that as it is kept."""
-        known = {"attempt": self.attempt, "pid": self.step.pid, "started": self.started, "ended": at}
-        self.history = [*self.history[1 - MOST_HISTORY :], known | what]
-        return _encode(self.history).decode()
+        known = {"pid": self.step.pid, "started": self.started, "ended": at} | what
+        self.history = remembered(self.history, self.attempt, **known)
+        return self.history
 
 
 @cache
@@ -174,7 +172,7 @@ def shown(record: Record, reason: str) -> str:
     return cleaned(reason.replace(program, redact.text(program)))
 
 
-def not_kept(row: CommandRow, attempt: int) -> int | None:
+def not_kept(row: AttemptRow, attempt: int) -> int | None:
     """Give how many bytes of an ended attempt were passed on only; None where that is not known."""
     ended = next((one for one in _decode(row.history or "[]") if one["attempt"] == attempt), {})
     return ended.get("placed", ended.get("dropped"))

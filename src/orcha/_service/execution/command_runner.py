@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from orcha._output.raw import RawFiles
     from orcha._service.engine import Engine
     from orcha._service.execution.command_attempt import Attempt
-    from orcha._store.contract import CommandRow, Row
+    from orcha._store.contract import AttemptRow, Row
     from orcha._supervisor.contract import CommandExecutor, Event, FoundAttempt, OutputChunk
 
 CANCELLED, SHUTDOWN, HURRIED = "cancelled", "shutdown", "cancelled at once"
@@ -79,7 +79,7 @@ class CommandRunner:
         self._raw: RawFiles | None = None
         self._looked = False
         """Whether this batch has what shims had said when it began."""
-        self._adopted: dict[int, tuple[CommandRow, FoundAttempt]] = {}
+        self._adopted: dict[int, tuple[AttemptRow, FoundAttempt]] = {}
         self.keep = engine.settings.keep_commands
         """Whether commands go on when the service stops."""
         self.rebooted = False
@@ -156,7 +156,7 @@ class CommandRunner:
         """Give what is known of the record's current attempt."""
         known = self._attempts.get(record.seq)
         if known is None or known.attempt != record.attempt:
-            row = self._engine.store.commands([record.seq]).get(record.seq) if record.attempt > 1 else None
+            row = self._engine.store.attempts([record.seq]).get(record.seq) if record.attempt > 1 else None
             known = self._attempts[record.seq] = attempts.Attempt(record, row)
         return known
 
@@ -179,7 +179,7 @@ class CommandRunner:
         attempt.step = attempt.step._replace(
             pid=event.pid, start_time=event.start_time, boot_id=event.boot_id, shim=event.shim
         )
-        self._engine.machine.keep_command(attempt.step)
+        self._engine.machine.keep_attempt(attempt.step)
         self._engine.machine.running(event.seq, event.attempt)
         if record.attempt > 1:
             self._engine.standard_input.began(record)
@@ -195,7 +195,7 @@ class CommandRunner:
             attempt.note_output(new)
             self._append(record, new)
             attempt.step = attempt.step._replace(last_chunk=new[-1].number)
-            self._engine.machine.keep_command(attempt.step)
+            self._engine.machine.keep_attempt(attempt.step)
         if not self._kept:
             self._engine.after_batch(self._took)
         self._kept[event.seq] = event.attempt, attempt.step.last_chunk, record.channel
@@ -235,7 +235,7 @@ class CommandRunner:
 
     def _dropped(self, seq: int, attempt: int) -> int | None:
         """Give how much output of an attempt that is over was not kept."""
-        row = self._engine.store.commands([seq]).get(seq)
+        row = self._engine.store.attempts([seq]).get(seq)
         return attempts.not_kept(row, attempt) if row is not None else None
 
     def _raw_of(self, record: Record) -> None:
@@ -369,7 +369,7 @@ class CommandRunner:
             due=end.due if again else None,
         )
         machine.command_ended(record.seq, record.attempt, end)
-        machine.keep_command(step)
+        machine.keep_attempt(step)
         if again and end.due is not None:
             record.why = RestingUntil(record.attempt, end.code, end.due)
             self.rise(record)
@@ -422,7 +422,7 @@ class CommandRunner:
         history = attempt.note_end(machine.now, known)
         step = attempt.step._replace(history=history, losses=losses, retries=attempt.retries)
         machine.command_lost(event.seq, event.attempt, executed=event.executed, losses=losses, failure=event.failure)
-        machine.keep_command(step)
+        machine.keep_attempt(step)
         self._forget(record)
 
     def note_again(self, record: Record) -> None:
@@ -465,21 +465,21 @@ class CommandRunner:
         if self._commands is not None:
             self._commands.recovered()
 
-    def adopted(self, record: Record, row: CommandRow, there: FoundAttempt) -> None:
+    def adopted(self, record: Record, row: AttemptRow, there: FoundAttempt) -> None:
         """Go on with a command that an earlier start of the service left, as soon as its petition is made again."""
         self._adopted[record.seq] = row, there
         self._attempts[record.seq] = attempts.Attempt(record, row)
         self._engine.standard_input.adopted(record)
         self._engine.visits.convert_again(record)
 
-    def note_loss(self, row: Row, command: CommandRow, losses: int) -> None:
+    def note_loss(self, row: Row, command: AttemptRow, losses: int) -> None:
         """Keep that nothing is left of a command's attempt."""
         record = record_of(row)
         attempt = attempts.Attempt(record, command)
         if not losses:
             self._pass_on_left(record, attempt)
         history = attempt.note_end(self._engine.machine.now, {"why": "lost", "executed": not losses})
-        self._engine.machine.keep_command(attempt.step._replace(history=history, losses=losses))
+        self._engine.machine.keep_attempt(attempt.step._replace(history=history, losses=losses))
 
     def converted(self, record: Record, reason: str | None = None) -> None:
         """Note that a petition was made again, or why not: then nothing but its command is known of it."""

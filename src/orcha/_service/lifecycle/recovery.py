@@ -14,7 +14,7 @@ from orcha._processes.identity import boot_id
 from orcha._service.execution import action_retries as retrying
 from orcha._service.lifecycle.stored_records import record_of
 from orcha._service.verbs.cancel import TOMBSTONE_SECONDS
-from orcha._store.contract import CommandRow
+from orcha._store.contract import AttemptRow
 from orcha._supervisor import contract
 from orcha._supervisor.dead_shims import sweep_unboxed
 
@@ -68,7 +68,8 @@ class _Recovery:
 
     def take(self, rows: list[Row]) -> None:
         """Bring one manager's unfinished petitions to a known place."""
-        commands = self._engine.store.commands([row.seq for row in rows if row.state in LIVE])
+        attempts = self._engine.store.attempts([row.seq for row in rows if row.state in LIVE])
+        commands = {seq: kept for seq, kept in attempts.items() if kept.is_command}
         groups = self._engine.store.groups([row.seq for row in rows])
         needs = self._engine.store.needs([row.seq for row in rows])
         for row in rows:
@@ -77,7 +78,7 @@ class _Recovery:
             record.needs = needs.get(row.seq)
             self._bring(record, row, commands.get(row.seq))
 
-    def _bring(self, record: Record, row: Row, command: CommandRow | None) -> None:
+    def _bring(self, record: Record, row: Row, command: AttemptRow | None) -> None:
         ended = self._found.get((row.seq, row.attempt)) if row.state is State.ENDED and row.slot_held else None
         if ended is not None and ended.survivors:
             self._found.pop((row.seq, row.attempt))
@@ -99,7 +100,7 @@ class _Recovery:
         if self._engine.machine.recovered(record, **flags, losses=losses, due=due, failure=failure):
             self._owed[row.seq] = record
 
-    def _lost(self, row: Row, command: CommandRow, there: FoundAttempt | None) -> int:
+    def _lost(self, row: Row, command: AttemptRow, there: FoundAttempt | None) -> int:
         """Tell how many attempts in a row were lost before they were executed; 0 if this one may have run.
 
         That the service died before one was started says nothing of its command: it counts as the first only.
@@ -114,7 +115,7 @@ class _Recovery:
         self._engine.commands.note_loss(row, command, losses)
         return losses
 
-    def _sweep(self, row: Row, command: CommandRow) -> None:
+    def _sweep(self, row: Row, command: AttemptRow) -> None:
         """End a command that runs on though nothing of its shim is found: another attempt may be next."""
         if command.pid is None or command.start_time is None or command.boot_id != boot_id():
             return

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
     from orcha._service.verbs.petition_lookup import Found
-    from orcha._store.contract import CommandRow, Row
+    from orcha._store.contract import Row
     from orcha.interfaces.command import Retry
 
 _COMMAND = (
@@ -43,8 +43,8 @@ def show(engine: Engine, peer: Peer, message: Show) -> None:
 def describe(engine: Engine, found: Found) -> dict[str, Any]:
     """Give what is known of a petition, by the names of `docs/wire.md`."""
     row, record = found
-    kept = engine.store.commands([row.seq]).get(row.seq)
-    history = _history(engine, row, kept)
+    kept = engine.store.attempts([row.seq]).get(row.seq)
+    history = json.loads(kept.history or "[]") if kept is not None else []
     waits = record is not None and record.phase is Phase.WAITING and record.state is State.QUEUED
     group = engine.store.groups([row.seq]).get(row.seq)
     return describe_row(engine, row, group) | {
@@ -58,13 +58,6 @@ def describe(engine: Engine, found: Found) -> dict[str, Any]:
         "retry": _retry(record),
         "command": _command(row, record),
     }
-
-
-def _history(engine: Engine, row: Row, kept: CommandRow | None) -> list[dict[str, Any]]:
-    """Give what is kept of ended attempts, which were commands or actions."""
-    tried = engine.store.retries([row.seq]).get(row.seq)
-    texts = [each.history for each in (kept, tried) if each is not None and each.history]
-    return sorted((each for text in texts for each in json.loads(text)), key=lambda each: int(each["attempt"]))
 
 
 def _attempts(row: Row, history: list[dict[str, Any]], pid: int | None) -> list[dict[str, Any]]:

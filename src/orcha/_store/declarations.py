@@ -1,0 +1,38 @@
+"""What petitions declare, and what people decide: groups, needs, keys, priorities, pauses and the slots of groups."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._core.changes import Changes
+
+
+def any_in(changes: Changes) -> bool:
+    """Tell whether a transaction holds any declaration or decision."""
+    declared = changes.groups or changes.needs or changes.once
+    return bool(declared or changes.priorities or changes.pauses or changes.slots is not None)
+
+
+def write(changes: Changes, ask: Callable[..., Any]) -> None:
+    """Keep them, within a transaction that holds the new petitions and the steps already.
+
+    `ask` runs a named query with its parameters.
+    """
+    if changes.groups:
+        ask("insert_groups", json.dumps(list(changes.groups.items())))
+    if changes.needs:
+        needs = [(seq, *need) for seq, needs in changes.needs.items() for need in needs.items()]
+        ask("insert_needs", json.dumps(needs))
+    if changes.once:
+        ask("insert_once", json.dumps(list(changes.once.items())))
+    for seq, priority in changes.priorities.items():
+        ask("set_priority", seq, priority)
+    for name, paused in changes.pauses.items():
+        ask("pause" if paused else "unpause", name)
+    if changes.slots is not None:
+        ask("forget_slots")
+        ask("insert_slots", json.dumps(list(changes.slots.items())))
