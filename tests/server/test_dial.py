@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -177,6 +178,31 @@ def test_what_is_no_service_behind_the_socket_is_told(orcha_home):
     web = fake(lambda sock: sock.sendall(b"HTTP/1.1"), socket.AF_UNIX, endpoint.socket_path)
     with web, pytest.raises(OrchaConnectionError, match="no service of Orcha"):
         dial(endpoint)
+
+
+def reset(sock):
+    """Take the first bytes, and reset the connection, as the kernel does for a process that is killed."""
+    sock.recv(1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def close_after_all(sock):
+    """Take all that a client says first, and close."""
+    sock.recv(1 << 16)
+
+
+@pytest.mark.parametrize("end", [reset, close_after_all])
+@pytest.mark.parametrize("family", [socket.AF_UNIX, socket.AF_INET], ids=["unix", "tls"])
+def test_a_service_that_ends_in_the_midst_of_a_handshake_is_told_as_a_reason_to_try_again(orcha_home, family, end):
+    folder = orcha_home / "e"
+    folder.mkdir(0o700)
+    is_unix = family == socket.AF_UNIX
+    with fake(end, family, str(folder / "orcha.sock") if is_unix else ("127.0.0.1", 0)) as address:
+        endpoint = at(free_port() if is_unix else address[1], str(folder))
+        with pytest.raises(OrchaConnectionError) as raised:
+            dial(endpoint)
+    assert "no service of Orcha" not in str(raised.value)
+    assert str(raised.value).endswith("as a service does that ends at this moment: try again, or give another --port")
 
 
 def test_a_system_service_is_found_where_ones_own_home_has_none(answering, links, monkeypatch, tmp_path):

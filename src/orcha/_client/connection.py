@@ -10,7 +10,6 @@ import time
 
 from orcha._protocol.frames import MAX_FRAME, MAX_FRAME_BEFORE_AUTHENTICATION, Body, FrameReader
 from orcha._protocol.handshake import TRANSPORTS, ClientHandshake, ServerHello
-from orcha.exceptions import OrchaConnectionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,16 +115,13 @@ class ServiceConnection:
         self.sock.close()
 
     def handshake(self, handshake: ClientHandshake, deadline: float) -> None:
-        """Carry out a handshake; raises the handshake's errors, and OrchaConnectionError where the connection ends."""
+        """Carry out a handshake; raises the handshake's errors, and ConnectionError where the connection ends."""
         self.send(handshake.start())
         while not handshake.done:
             self.sock.settimeout(time_left(deadline))
             bodies = self.read_frames()
             if not bodies:
-                raise OrchaConnectionError(
-                    "what answers there closed the connection before it said who it is: "
-                    "try again, or give another --port"
-                )
+                raise ConnectionAbortedError
             while bodies and not handshake.done:
                 if data := handshake.receive(bodies.pop(0)):
                     self.send(data)

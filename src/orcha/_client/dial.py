@@ -17,6 +17,9 @@ from orcha._protocol.handshake import NOBODY, TLS, UNIX, ClientHandshake, Handsh
 from orcha._protocol.socket_ends import peer_credentials
 from orcha.exceptions import AuthenticationError, OrchaConnectionError
 
+_CLOSED = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
+"""How a connection ends that its other side closes."""
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orcha._protocol.endpoint import Endpoint
@@ -116,7 +119,7 @@ def _dial_unix(endpoint: Endpoint, path: str, keys: _Keys, timeout: float) -> Se
         connection.handshake(ClientHandshake(UNIX, endpoint.name, keys.given(), load_key=keys.load), deadline)
     except BaseException as error:
         sock.close()
-        if isinstance(error, (FrameError, HandshakeError, TimeoutError, ConnectionResetError, BrokenPipeError)):
+        if isinstance(error, (FrameError, HandshakeError, TimeoutError, *_CLOSED)):
             raise _no_service(endpoint, error) from None
         raise
     return connection
@@ -197,10 +200,7 @@ def _start_tls(sock: socket.socket, deadline: float) -> TlsSession:
             sock.settimeout(time_left(deadline))
             data = sock.recv(RECEIVE_BYTES)
             if not data:
-                raise OrchaConnectionError(
-                    "what listens there closed the connection, and may be no service of Orcha: "
-                    "give another --port, or see its log"
-                )
+                raise ConnectionAbortedError
     return session
 
 
@@ -225,6 +225,11 @@ def _no_service(endpoint: Endpoint, error: Exception) -> OrchaConnectionError:
     if isinstance(error, TimeoutError):
         return OrchaConnectionError(
             f"what listens on {endpoint.name} does not answer: see its log, or give another --port"
+        )
+    if isinstance(error, _CLOSED):
+        return OrchaConnectionError(
+            f"what listens on {endpoint.name} closed the connection before it said who it is, as a service does that"
+            " ends at this moment: try again, or give another --port"
         )
     return OrchaConnectionError(
         f"what listens on {endpoint.name} is no service of Orcha ({error}): give another --port"
