@@ -10,10 +10,13 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from orcha._cli import stop
 from support.plugins_served import install
 from support.ports import free_port
 from support.processes import processes_of
@@ -82,9 +85,37 @@ def test_a_daemon_serves_when_the_command_returns_and_has_gone_when_stop_returns
 
     stopped = orcha("stop")
     assert (stopped.returncode, stopped.stdout, stopped.stderr) == (0, "", "")
-    wait_for(lambda: not Path(f"/proc/{pid}").exists(), what="its end")
     assert not (orcha.folder / "service.pid").exists()
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), what="its end")
     assert orcha("stop").returncode == 69
+
+
+HOLDS = """
+import sys
+from orcha.utils.pidfile import Pidfile
+with Pidfile(sys.argv[1]):
+    print("holds", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_stop_waits_for_the_daemon_to_let_go_of_its_pidfile(tmp_path, monkeypatch):
+    pidfile = str(tmp_path / "service.pid")
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDS, pidfile], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as daemon:
+        assert daemon.stdout.readline() == b"holds\n"
+        looks = iter(range(1_000))
+
+        def look_again(_):
+            if next(looks) == 3:
+                daemon.stdin.close()
+                daemon.wait()  # with a limit it would sleep
+
+        monkeypatch.setattr(time, "sleep", look_again)
+        assert stop.wait_until_gone(str(tmp_path / "lock"), pidfile)
+    assert next(looks) > 3
+    assert not Path(pidfile).exists()
 
 
 def test_a_second_daemon_is_told_who_serves(orcha, tmp_path):

@@ -104,6 +104,7 @@ def start(several: Several, pidfile: str | None) -> int:
     from orcha.utils.pidfile import Pidfile
 
     endpoint = several.endpoint
+    several.check()
     endpoint.make_folder()
     _check_folder(endpoint)
     _check_free(endpoint)

@@ -50,6 +50,7 @@ def run(namespace: argparse.Namespace) -> int:
 
     from orcha import properties
     from orcha._cli import render
+    from orcha._cli.background import PIDFILE
     from orcha._cli.connection import connected
     from orcha._protocol.endpoint import Endpoint
     from orcha._protocol.messages import Verdict
@@ -64,7 +65,7 @@ def run(namespace: argparse.Namespace) -> int:
         render.note(reply.reason or "the service does not stop")
         return 77 if reply.verdict == Verdict.DENIED else 1
     endpoint = Endpoint(properties.listen_address, properties.port)
-    if wait_until_free(endpoint.lock_path, _PATIENCE, counter):
+    if wait_until_gone(endpoint.lock_path, f"{endpoint.folder}/{PIDFILE}", counter):
         return 0
     render.note(f"the service has not stopped after {_PATIENCE:g} s")
     return 75
@@ -167,8 +168,13 @@ def _names(identities: Sequence[str]) -> str:
     return shown if len(identities) <= _NAMED else f"{shown} and {len(identities) - _NAMED} more"
 
 
+def wait_until_gone(lock: str, pidfile: str, counter: Counter | None = None) -> bool:
+    """Wait until a service has let go of its endpoint, and its daemon of the pidfile, which it does last."""
+    return all(wait_until_free(path, _PATIENCE, counter) for path in (lock, pidfile))
+
+
 def wait_until_free(lock: str, seconds: float, counter: Counter | None = None) -> bool:
-    """Wait until nobody holds an endpoint's lock; False where that takes longer."""
+    """Wait until nobody holds the lock of a file; False where that takes longer."""
     import time  # noqa: TID251 - it waits for another process
 
     begun = time.monotonic()
@@ -187,7 +193,7 @@ def wait_until_free(lock: str, seconds: float, counter: Counter | None = None) -
 
 
 def is_held(lock: str) -> bool:
-    """Tell whether a process holds an endpoint's lock: fcntl(2), F_GETLK, which takes nothing."""
+    """Tell whether a process holds the lock of a file: fcntl(2), F_GETLK, which takes nothing."""
     import fcntl
     import os
     import struct

@@ -22,6 +22,12 @@ _FIRST_LINE = "What orcha knows of its last start in {}. Without this file a sta
 _LONGEST = 8192
 
 
+def refuse_moved(folder: Path) -> None:
+    """Raise StoreBroken where a service has kept its state in a folder that is not there any more; makes nothing."""
+    if not os.path.lexists(folder):
+        Witness(folder).refuse_anew(folder / "orcha.db")
+
+
 class LastStart(NamedTuple):
     """One start of a service."""
 

@@ -70,6 +70,16 @@ class Several:
         stops = any(manager.on_hook_timeout == "stop" for manager in self._managers.values())
         return "stop" if stops else "replace"
 
+    def check(self) -> None:
+        """Raise StoreBroken where the state was moved away, as a start does before it makes anything in its place."""
+        from pathlib import Path
+
+        from orcha._service.lifecycle.settings import is_durable
+        from orcha._store.last_start import refuse_moved
+
+        if is_durable():
+            refuse_moved(Path(self.endpoint.folder))
+
     def start(self) -> None:
         """Start serving all, and return.
 

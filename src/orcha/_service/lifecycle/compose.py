@@ -35,6 +35,7 @@ from orcha._service.lifecycle.stopping import Stopping
 from orcha._service.lifecycle.systemd_watchdog import Feeding, interval_of
 from orcha._service.reports.explanations import explain
 from orcha._service.verbs.in_process import Inside
+from orcha._store.last_start import refuse_moved
 from orcha._store.memory import MemoryStore
 from orcha._store.sqlite import SqliteStore
 from orcha.exceptions import ConfigurationError, OrchaError
@@ -127,6 +128,8 @@ class Service:
         """Lock, sweep, recover, bind: in this order, so that nobody is served before everything is in a known place."""
         check_limits()
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
+        if self.settings.durable:
+            refuse_moved(Path(self.settings.endpoint.folder))
         folder = self.settings.endpoint.folder
         try:
             lock = EndpointLock(Path(folder))

@@ -69,6 +69,15 @@ class Settings:
     """Age below which nothing is forgotten."""
 
 
+def is_durable() -> bool:
+    """Tell whether a service keeps its state on a disk; ConfigurationError where ORCHA_STORE says neither."""
+    store = os.environ.get("ORCHA_STORE", "sqlite")
+    if store not in ("sqlite", "memory"):
+        message = f"ORCHA_STORE is {store!r}: set it to sqlite or memory"
+        raise ConfigurationError(message)
+    return store == "sqlite" and not properties.no_store
+
+
 def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | None, on_hook_timeout: str) -> Settings:
     """Give the settings of a service at `endpoint`, those of the environment included.
 
@@ -83,10 +92,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
         ConfigurationError: a variable does not hold what it should; the message names it.
 
     """
-    store = os.environ.get("ORCHA_STORE", "sqlite")
-    if store not in ("sqlite", "memory"):
-        message = f"ORCHA_STORE is {store!r}: set it to sqlite or memory"
-        raise ConfigurationError(message)
+    durable = is_durable()
     if on_hook_timeout not in ("replace", "stop"):
         message = f"on_hook_timeout is {on_hook_timeout!r}: set it to 'replace' or 'stop'"
         raise ConfigurationError(message)
@@ -95,7 +101,6 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
     except (TypeError, ValueError) as error:
         raise ConfigurationError(str(error)) from None
     slots, forgotten = _slots()
-    durable = store == "sqlite" and not properties.no_store
     return Settings(
         endpoint,
         key=key,
