@@ -161,6 +161,47 @@ def test_an_older_copy_or_another_store_in_its_place_is_told(folder, tmp_path, l
     assert kept(folder) == 0
 
 
+@pytest.mark.parametrize("with_index", [True, False])
+def test_a_copy_made_while_the_service_ran_is_told_after_its_orderly_stop(folder, tmp_path, with_index):
+    store = begun(folder, 3)
+    store.commit(accept(petition(COUNT + 1)))
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    store.commit(accept(petition(COUNT + 2)))
+    store.close()
+    shutil.rmtree(folder)
+    shutil.copytree(copy, folder)
+    if not with_index:
+        (folder / "orcha.db-shm").unlink()
+    for _ in "12":
+        with pytest.raises(StoreBroken, match=f"orcha.db is older than the last stop.*; .* remove {folder}.last-start"):
+            kept(folder)
+    Path(f"{folder}.last-start").unlink()
+    assert kept(folder) == COUNT + 1
+
+
+def test_a_note_of_an_earlier_orcha_says_nothing_of_stops(folder):
+    beside = Path(f"{folder}.last-start")
+    beside.write_text("".join(line for line in beside.read_text().splitlines(True) if not line.startswith("stopped")))
+    assert kept(folder) == COUNT
+    assert kept(folder) == COUNT
+
+
+def test_where_a_start_cannot_be_noted_beside_the_folder_it_is_refused_and_changes_nothing(folder, monkeypatch):
+    assert kept(folder) == COUNT
+    real = os.open
+
+    def refusing(path, flags, *arguments, **keywords):
+        if flags & os.O_RDWR and str(path).endswith(".last-start"):
+            raise OSError(30, "Read-only file system")
+        return real(path, flags, *arguments, **keywords)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refusing)
+        with pytest.raises(StoreBroken, match=f"{folder}.last-start cannot be written: Read-only file system"):
+            kept(folder)
+    assert kept(folder) == COUNT
+
+
 @pytest.mark.parametrize("content", [b"", b"x", b"\n\n\n", os.urandom(500), b"a\nepoch x\nnonce 1\nboot b\n"])
 def test_what_stands_beside_the_folder_is_told_where_it_is_damaged(folder, content):
     beside = Path(f"{folder}.last-start")

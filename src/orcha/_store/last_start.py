@@ -1,7 +1,8 @@
 """What is known of a store's last start outside of it: a small file beside the folder, `<folder>.last-start`.
 
-It tells a state that was lost from one that never was: where it names a start that the database does not know, the
-database was removed, or an older or another one was put in its place.
+The file tells a state that was lost from a state that never was. Where it names a start that the database does not
+know, the database was removed, or an older or another one was put in its place. Where it says that the service was
+stopped in good order, and the database does not, the database is a copy that was made before the stop.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 SUFFIX = ".last-start"
 _FIRST_LINE = "What orcha knows of its last start in {}. Without this file a start takes what it finds there.\n"
 _LONGEST = 8192
+_STOPPED = b"\nstopped "
+"""Stands before `1` once the service was stopped in good order, before `0` until then."""
 
 
 def refuse_moved(folder: Path) -> None:
@@ -34,6 +37,8 @@ class LastStart(NamedTuple):
     epoch: int
     nonce: int
     boot_id: str
+    stopped: bool = False
+    """Whether the service was stopped in good order since."""
 
 
 def this_boot() -> str:
@@ -82,7 +87,8 @@ class Witness:
             os.close(descriptor)
         words = dict(line.split(" ", 1) for line in text.splitlines()[1:] if " " in line)
         try:
-            return LastStart(int(words["epoch"]), int(words["nonce"]), words["boot"])
+            stopped = words.get("stopped") == "1"  # an earlier Orcha noted no stops
+            return LastStart(int(words["epoch"]), int(words["nonce"]), words["boot"], stopped)
         except (KeyError, ValueError):
             raise StoreBroken(
                 f"{self.path} is damaged: look whether {self.folder} is what the last service left there; to go on with"
@@ -112,9 +118,40 @@ class Witness:
             f" this one, remove {self.path}"
         )
 
+    def refuse_older_than_stop(self, database: Path) -> None:
+        """Raise StoreBroken for a database that says nothing of a stop in good order, where there was one."""
+        last = self.read()
+        if last is not None and last.stopped:
+            raise StoreBroken(
+                f"{database} is older than the last stop of the service: what was accepted before that stop may not be"
+                f" in it. Put the right one back; or, to go on with this one, remove {self.path}"
+            )
+
+    def note_stop(self, *, stopped: bool) -> None:
+        """Note durably, in its place in the file, that the service was stopped in good order, or is in use again.
+
+        Raises:
+            StoreBroken: the file cannot be written.
+        """
+        try:
+            with self._above() as above:
+                descriptor = open_in(above, self.path.name, os.O_RDWR)
+            try:
+                place = os.read(descriptor, _LONGEST).find(_STOPPED)
+                if place >= 0:
+                    os.pwrite(descriptor, b"%d" % stopped, place + len(_STOPPED))
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreBroken(f"{self.path} cannot be written: {error.strerror}: see who may write there") from error
+
     def write(self, start: LastStart) -> None:
         """Write it, durably; where that cannot be, there is none: an older one would refuse the next start."""
         text = _FIRST_LINE.format(self.folder) + f"epoch {start.epoch}\nnonce {start.nonce}\nboot {start.boot_id}\n"
+        text += f"stopped {start.stopped:d}\n"
         try:
             self._write(text)
         except OSError:

@@ -218,6 +218,8 @@ def _look_at_header(files: Files) -> None:
             f"in it. Put it back; or go on without them by making an empty file {files.clean} and removing"
             f" {files.witness.path}"
         )
+    if not clean:
+        files.witness.refuse_older_than_stop(database)
 
 
 def _prepare_log(files: Files) -> int:
@@ -336,6 +338,7 @@ def _extend_log(connection: apsw.Connection, files: Files, limits: Limits, space
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    files.witness.note_stop(stopped=False)
     files.unmark(files.clean)
 
 

@@ -436,6 +436,8 @@ class SqliteStore:
             with contextlib.suppress(OSError):
                 left = self._files.fingerprint()
             self._files.mark(self._files.clean, f"{left}\n")
+            with contextlib.suppress(StoreBroken):  # the next start compares less
+                self._files.witness.note_stop(stopped=True)
             self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
 
     def forget_in_child(self) -> None:
