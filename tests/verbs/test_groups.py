@@ -129,6 +129,11 @@ def test_as_a_person_meets_it(serve):
     assert (refused.returncode, TYPO in refused.stderr) == (125, True), refused.stderr
     paused = service.run("pause", "--group", "rgi")
     assert (paused.returncode, paused.stdout, TYPO in paused.stderr) == (1, "", True), paused.stderr
+    nobody = service.run("ps", "--group", "rgi")
+    assert (nobody.returncode, nobody.stdout) == (1, "no petitions\n")
+    assert nobody.stderr == "orcha: there is no group rgi: there are rig\n"
+    empty = service.run("ps", "--group", "rig")
+    assert (empty.returncode, empty.stdout, empty.stderr) == (0, "no petitions\n", "")
     assert service.run("run", "--group", "rig", "--", "true").returncode == 0
     service.stop()
     service.command = [*service.command[: service.command.index("--slots")], "--slots", "nightly=none"]
@@ -136,3 +141,20 @@ def test_as_a_person_meets_it(serve):
     assert "groups are as they were set before: rig=1" in service.stderr()
     assert service.run("run", "--group", "nightly", "--", "true").returncode == 0
     assert '"slots": 1' in service.run("stats", "--json").stdout
+
+
+def test_where_no_group_was_set_ps_says_how_one_is_made(serve):
+    service = serve(arguments=("serve", "commands"))
+    nobody = service.run("ps", "--group", "rig", "--json")
+    assert (nobody.returncode, nobody.stdout) == (1, "[]\n")
+    assert nobody.stderr == "orcha: there is no group rig: orcha serve --slots G=N makes one\n"
+
+
+def test_a_group_that_was_set_once_is_none_that_nobody_knows(serve):
+    service = serve(arguments=("serve", "commands", "--slots", "rig=1"))
+    assert service.run("run", "--group", "rig", "--", "true").returncode == 0
+    service.stop()
+    service.command = service.command[: service.command.index("--slots")]
+    service.start()
+    known = service.run("ps", "--group", "rig")
+    assert (known.returncode, known.stdout, known.stderr) == (0, "no petitions\n", "")

@@ -128,8 +128,13 @@ def run(namespace: argparse.Namespace) -> int:
 
     with connected() as service:
         if namespace.watch is None:
-            _show(namespace, _Asked(service))
-            return 0
+            found = _show(namespace, _Asked(service))
+            why = None if found or namespace.group is None else _no_group(service, namespace.group)
+            if why is not None:
+                from orcha._cli import render
+
+                render.note(why)
+            return 0 if why is None else 1
         from time import sleep  # noqa: TID251 - a person sets the pace
 
         try:
@@ -140,8 +145,23 @@ def run(namespace: argparse.Namespace) -> int:
             return 0
 
 
-def _show(namespace: argparse.Namespace, ask: _Asked) -> None:
-    """Ask and print."""
+def _no_group(service: Session, group: str) -> str | None:
+    """Say that there is no such group, and which there are; None where there is one, or nobody may know."""
+    from orcha._cli import render
+    from orcha._protocol.messages import Verdict
+
+    reply = service.stats()
+    if reply.verdict != Verdict.OK or reply.value is None:
+        return None
+    names = [use["group"] for use in service.decode(reply.value)["groups"]]
+    if group in names or service.page(1 << _ENDED, 1, group=group).rows:  # it was set by an earlier start
+        return None
+    there_are = f"there are {', '.join(map(render.plain, names))}" if names else "orcha serve --slots G=N makes one"
+    return f"there is no group {render.plain(group)}: {there_are}"
+
+
+def _show(namespace: argparse.Namespace, ask: _Asked) -> bool:
+    """Ask and print; tell whether there was any petition."""
     from orcha._cli import render
 
     names = namespace.state or ((*LIVE, "ended") if namespace.all else LIVE)
@@ -163,6 +183,7 @@ def _show(namespace: argparse.Namespace, ask: _Asked) -> None:
             render.note(line)
     if ask.other_build and namespace.watch is None:
         render.note(f"{render.plain(ask.other_build)}: orcha stop and orcha serve change over to what is installed")
+    return bool(found.rows)
 
 
 def _for_people(namespace: argparse.Namespace, rows: list[Row]) -> None:
