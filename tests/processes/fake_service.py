@@ -125,9 +125,16 @@ class Service:
         threading.Thread(target=self.act, args=(ordinal,), daemon=True).start()
 
     def do_cancel(self, ordinal: int) -> None:
-        from orcha._processes.ladder import Rung
+        from orcha._processes.escalation_plan import EscalationStep
 
-        self.ending.begin(ordinal, [Rung(signal.SIGINT, 0.2), Rung(signal.SIGTERM, 0.2), Rung(signal.SIGKILL, 30)])
+        self.ending.begin(
+            ordinal,
+            [
+                EscalationStep(signal.SIGINT, 0.2),
+                EscalationStep(signal.SIGTERM, 0.2),
+                EscalationStep(signal.SIGKILL, 30),
+            ],
+        )
 
     def do_quiet(self) -> None:
         """Run an attempt that starts nothing."""

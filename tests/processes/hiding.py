@@ -35,7 +35,7 @@ def python() -> str:
 
 
 def of_an_action(how: str) -> str:
-    """Have the ladder of an attempt end it, when the attempt's thread has started it."""
+    """Have an attempt's terminator end it, when the attempt's thread has started it."""
     from orcha._processes import attempt_tracking, tag
     from orcha._processes.attempt_processes import TaggedProcesses
     from orcha._processes.identity import read_stat

@@ -116,5 +116,5 @@ def test_it_is_killed_on_and_its_end_is_told(scene):
     scene.tree.pids.clear()
     scene.go_on(scene.now + 2 * SURVIVOR_LOOK_SECONDS)
     assert scene.attempt.is_end_of_survivors_unreported
-    assert scene.attempt.ending.survivors == []
+    assert scene.attempt.escalation.survivors == []
     assert scene.attempt.due() == float("inf")

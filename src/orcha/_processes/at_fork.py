@@ -1,7 +1,7 @@
-"""What a forked child of the service does before anything else: it becomes an ordinary process.
+"""Makes a forked child of the service an ordinary process before any other code runs in it.
 
-Without this a SIGTERM to the child would run the service's handler, or write to the pipe that wakes the service's loop
-(asyncio and uvloop share it with the child), and the child would hold the port and the lock after the service is gone.
+Otherwise a SIGTERM to the child would run the service's handler, or write to the pipe that wakes the service's loop
+(asyncio and uvloop share it with the child), and the child would hold port and lock after the service's end.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from orcha.utils.interrupts import interrupt
 
 FATAL_EXIT_CODE = 70
-"""The exit code of a child that could not let go of the service's things (EX_SOFTWARE)."""
+"""The exit code of a child that could not close what belongs to the service (EX_SOFTWARE)."""
 
 _HANDLED = frozenset(
     {
@@ -31,20 +31,20 @@ _HANDLED = frozenset(
         signal.SIGWINCH,
     }
 )
-"""What services and their loops handle. All others would cost 0.4 ms a fork: Python makes an enum of each."""
+"""The signals that services and their loops handle. All signals would cost 0.4 ms a fork: Python makes them enums."""
 _OPEN_IN_CHILD = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD})
 
 SPAWNING = threading.RLock()
-"""Held while a program is being started and while this process forks.
+"""Held while a program is started and while this process forks.
 
-A child forked in between would keep the pipes that `subprocess` has open at that moment: it would wait for the end of
-that child to learn whether its program started, and a reader of the program's output would wait for its end of file.
+A child forked in between would keep the pipes that `subprocess` has open at that moment. Then `subprocess` would
+wait for that child's end to learn whether its program started, and a reader of the program's output for an end of file.
 """
 _PATIENCE_SECONDS = 5.0
 
 
 class _Mask(threading.local):
-    """The signal mask a forking thread had, and whether it holds the lock."""
+    """The signal mask that a forking thread had, and whether the thread holds the lock."""
 
     saved: set[int] | None = None
     holds = False
@@ -59,9 +59,9 @@ _in_child: Callable[[], tuple[Iterable[int], tuple[Callable[[], None], ...]]] | 
 def install(
     before: Callable[[], None], in_child: Callable[[], tuple[Iterable[int], tuple[Callable[[], None], ...]]]
 ) -> None:
-    """Have each fork of this process go through here.
+    """Handle each fork of this process from now on.
 
-    `before` runs in the parent; `in_child` runs in the child and gives the descriptors to close and what to call.
+    `before` runs in the parent. `in_child` runs in the child, and returns descriptors to close and functions to call.
     """
     global _registered, _before, _in_child  # noqa: PLW0603 - Python keeps fork handlers for the process, for ever
     _before, _in_child = before, in_child
@@ -71,13 +71,13 @@ def install(
 
 
 def uninstall() -> None:
-    """Leave later forks alone."""
+    """Stop handling forks."""
     global _before, _in_child  # noqa: PLW0603 - see install
     _before = _in_child = None
 
 
 def _prepare() -> None:
-    """Hold signals back, so that none reaches the child while it has the service's handlers."""
+    """Block signals, so that none reaches the child while it has the service's handlers."""
     if _before is not None:
         _mask.holds = SPAWNING.acquire(timeout=_PATIENCE_SECONDS)
         _mask.saved = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
@@ -98,7 +98,7 @@ def _let_go() -> None:
 
 
 def _become_ordinary() -> None:
-    """Run in the child; it ends here when anything of this fails."""
+    """Run in the child, which exits here if any step fails."""
     saved, in_child = _mask.saved, _in_child
     if saved is None or in_child is None:
         return
@@ -119,7 +119,7 @@ def _become_ordinary() -> None:
 
 
 def _default_handlers() -> None:
-    """Put defaults where the service has handlers; what else is ignored stays ignored."""
+    """Reset the service's handlers to the defaults; ignored signals stay ignored."""
     for number in _HANDLED:
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
@@ -130,8 +130,8 @@ def _default_handlers() -> None:
 def _close(descriptors: Iterable[int]) -> None:
     """Put /dev/null in each descriptor's place.
 
-    The numbers stay taken: Python objects in the child still own them and would later close whatever file of the
-    child's own had got the number.
+    The numbers stay in use, since Python objects in the child still own them: these would later close a file of the
+    child that had got the number.
     """
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for descriptor in descriptors:

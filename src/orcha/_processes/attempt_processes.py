@@ -1,4 +1,4 @@
-"""All processes of all attempts of this service, and the two ways to know them.
+"""The processes of all attempts of this service, and two ways to know them.
 
 :class:`TaggedProcesses` is exact and needs Linux. :class:`SeenProcesses` stands in where tags or pidfds are refused: it
 knows the processes that were seen to start or were named, and what descends from them at the moment. Which one is in
@@ -24,40 +24,40 @@ T = TypeVar("T")
 
 
 class AttemptProcesses(Protocol):
-    """What the rest of the package needs to know of the attempts' processes; callable from any thread."""
+    """Knows, signals and kills the processes of attempts; every method may be called from any thread."""
 
     exact: bool
-    """Whether no process can escape: tags are in force."""
+    """Whether no process can escape, since tags are in force."""
 
     def expect(self, ordinal: int) -> None:
-        """Know that an attempt may have processes from now on."""
+        """Note that an attempt may have processes from now on."""
         ...
 
     def claim(self, ordinal: int, pid: int) -> list[int]:
-        """Count a process and its descendants to an attempt; give the pids.
+        """Assign a process and its descendants to an attempt; return their pids.
 
         Raises ValueError for this process, pids up to 1, and the helpers that all attempts share.
         """
         ...
 
     def claim_self(self, ordinal: int) -> None:
-        """Count this process to an attempt; called in a forked child."""
+        """Assign this process to an attempt; called in a forked child."""
         ...
 
     def start(self, ordinal: int, start: Callable[[], T]) -> T:
-        """Call what starts a process, so that it is the attempt's from its first instruction on where that can be."""
+        """Call `start`, which starts a process; where possible that is the attempt's from its first instruction on."""
         ...
 
     def claim_children(self, ordinal: int, thread: int) -> list[int]:
-        """Count what a thread of this process started, and nobody named, to an attempt; give the pids."""
+        """Assign the unnamed children of a thread of this process to an attempt; return their pids."""
         ...
 
     def living(self, ordinal: int) -> list[Identity]:
-        """List an attempt's processes, as one look finds them."""
+        """Return an attempt's processes, as one look finds them."""
         ...
 
     def signal(self, identity: Identity, number: int) -> bool:
-        """Send a signal to exactly this process; False when it had ended. Raises PermissionError."""
+        """Send a signal to exactly this process; False where it has ended. Raises PermissionError."""
         ...
 
     def sweep(self, ordinal: int, deadline: float = 1.0) -> Swept:
@@ -65,12 +65,12 @@ class AttemptProcesses(Protocol):
         ...
 
     def forget(self, ordinal: int) -> None:
-        """Let go of what is kept of an attempt that is over."""
+        """Forget an attempt that is over."""
         ...
 
 
 def processes_for(nonce: int) -> AttemptProcesses:
-    """Give the exact population where this system can have one, else the one that knows what it was told."""
+    """Return :class:`TaggedProcesses` where this system supports tags, else :class:`SeenProcesses`."""
     return TaggedProcesses(nonce) if supported() else SeenProcesses()
 
 
@@ -82,7 +82,7 @@ class TaggedProcesses:
     def __init__(self, nonce: int) -> None:
         self.nonce = nonce
         self._first_pids: dict[int, int] = {}
-        """By ordinal: the pid from which the attempt's processes begin, kept where /proc may hide them."""
+        """By ordinal: a pid before those of the attempt's processes; only where /proc hides processes."""
 
     def expect(self, ordinal: int) -> None:
         """See :class:`AttemptProcesses`."""
@@ -126,7 +126,7 @@ class TaggedProcesses:
 
 
 class SeenProcesses:
-    """Each process was seen to start or was named; psutil finds what descends from it."""
+    """Each process was seen to start or was named; psutil finds its descendants."""
 
     exact = False
 
@@ -135,7 +135,7 @@ class SeenProcesses:
         self._lock = threading.Lock()
 
     def expect(self, ordinal: int) -> None:
-        """Do nothing: what is not named is not known."""
+        """Do nothing: a process that nobody names is not known."""
 
     def claim(self, ordinal: int, pid: int) -> list[int]:
         """See :class:`AttemptProcesses`."""
@@ -161,7 +161,7 @@ class SeenProcesses:
         return start()
 
     def claim_children(self, ordinal: int, thread: int) -> list[int]:  # noqa: ARG002 - no system tells by thread
-        """Claim nothing: what nobody named may be any attempt's."""
+        """Claim nothing: a child that nobody has named may belong to any attempt."""
         return []
 
     def living(self, ordinal: int) -> list[Identity]:
@@ -207,7 +207,7 @@ class SeenProcesses:
             self._known.pop(ordinal, None)
 
     def _living(self, ordinal: int) -> list[Any]:
-        """Look again what descends from the known ones, and give all that run."""
+        """Add the descendants of known processes, and return all that run."""
         import psutil
 
         with self._lock:
@@ -231,7 +231,7 @@ def _runs(process: Any) -> bool:
 
 
 def _without_helpers(pid: int) -> frozenset[int]:
-    """Give the helpers' pids; ValueError where the named process is one of them."""
+    """Return the pids of helpers; ValueError where the named process is one of them."""
     helpers = helper_pids()
     if pid in helpers:
         raise ValueError(f"pid {pid} is a helper of the service, shared by all attempts")

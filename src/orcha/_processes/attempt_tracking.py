@@ -1,19 +1,19 @@
-"""Which attempt a thread works for, so that what it starts is known to belong to that attempt.
+"""Tracks for which attempt each thread works, so that processes it starts are known to belong to that attempt.
 
-Five things tell, each where the others are blind:
+Five mechanisms work together, each where the others are blind:
 
-- `os.register_at_fork`: a forked child puts itself under the tag of its thread's attempt before anything else runs, and
-  lets go of all that is the service's.
-- `subprocess.Popen` starts a program under the tag, from its first instruction on; and it, as
-  `multiprocessing.Process.start`, is followed by a step that tags the new process where it is not yet.
-- `os.posix_spawn` and `os.system` start what they start under the tag, too.
-- a thread that an attempt's thread starts works for the same attempt, as long as that lasts; also one that is started
-  with `_thread.start_new_thread`. What is submitted to a ThreadPoolExecutor is run for the attempt that submits it,
+- `os.register_at_fork`: a forked child puts itself under the tag of its thread's attempt before any other code runs,
+  and closes all that belongs to the service.
+- `subprocess.Popen`, `os.posix_spawn` and `os.system` start a program under the tag, from its first instruction on.
+  After `subprocess.Popen` and `multiprocessing.Process.start` the new process is tagged where it has no tag yet.
+- A thread that an attempt's thread starts works for the same attempt until the attempt ends, also a thread of
+  `_thread.start_new_thread`. A function that is submitted to a ThreadPoolExecutor runs for the attempt that submits it,
   whichever attempt has started the pool's threads.
-- an audit hook (PEP 578) notes other ways to start a process, and one waitid(2) at the attempt's end those of C code.
+- An audit hook (PEP 578) notes other ways to start a process.
+- One waitid(2) at the attempt's end notes processes that C code has started.
 
-The notes make the end cheap: an attempt that started nothing needs no look at /proc. What is started by a thread that
-works for no attempt stays the service's own: it ends with the service, or earlier when :func:`adopt` names it.
+The notes make the end cheap: an attempt that started no process needs no look at /proc. A process that a thread without
+an attempt starts belongs to the service: it ends with the service, or earlier where :func:`adopt` assigns it.
 """
 
 from __future__ import annotations
@@ -47,28 +47,28 @@ T = TypeVar("T")
 STARTS_A_PROCESS = frozenset(
     {"os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system", "pty.spawn", "subprocess.Popen"}
 )
-"""The audit events after which a new process may exist."""
+"""Audit events after which a new process may exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """What the service process has that its children must not keep."""
+    """The resources of the service process that its children must not keep."""
 
     population: AttemptProcesses
-    """Where the processes of its attempts are counted."""
+    """Knows the processes of the service's attempts."""
     descriptors: Callable[[], Iterable[int]] = tuple
-    """Gives the descriptors a forked child closes: listening and client sockets, the lock, epoll.
+    """Returns the descriptors that a forked child closes: listening and client sockets, the lock, epoll.
 
-    Called in the child, where another thread's locks may be held for ever: it must take none.
+    Called in the child, where locks of other threads may be held for ever: the function must take none.
     """
     forget: tuple[Callable[[], None], ...] = ()
-    """Called in a forked child, which ends when one of them raises: drop secrets, leave the store alone. No locks."""
+    """Called in a forked child to drop secrets and leave the store alone; they take no lock, and an error ends it."""
     on_child: Callable[[], None] = lambda: None
-    """Called in the service when a process may have been started; must be quick and not raise."""
+    """Called in the service when a process may have been started; it must be quick and must not raise."""
 
 
 class TrackedAttempt:
-    """One attempt while a thread works for it; made by :func:`working_for`."""
+    """An attempt while a thread works for it; made by :func:`working_for`."""
 
     __slots__ = ("may_have_processes", "ordinal", "thread")
 
@@ -76,22 +76,22 @@ class TrackedAttempt:
         self.ordinal = ordinal
         self.thread = 0
         self.may_have_processes = False
-        """Whether a look at /proc is due at its end. Final after the ``with`` statement."""
+        """Whether the attempt's end needs a look at /proc. Final after the ``with`` statement."""
 
     def __enter__(self) -> Self:
-        self.thread = _here.thread
-        _here.own = _working[self.ordinal] = self
+        self.thread = _this_thread.thread
+        _this_thread.own = _working[self.ordinal] = self
         return self
 
     def __exit__(self, *_: object) -> None:
         if not system.thread_has_no_children():
             _claim_children(self)
-        _here.own = None
+        _this_thread.own = None
         _working.pop(self.ordinal, None)
 
 
-class _Here(threading.local):
-    """What is known of the current thread."""
+class _ThreadState(threading.local):
+    """For which attempt the current thread works."""
 
     def __init__(self) -> None:
         self.thread = threading.get_native_id()
@@ -102,14 +102,14 @@ class _Here(threading.local):
 
     @property
     def attempt(self) -> TrackedAttempt | None:
-        """The attempt that the thread works for; none that is over."""
+        """The attempt that the thread works for; None where that attempt is over."""
         if self.own is not None:
             return self.own
         follows = self.follows
         return follows if follows is not None and _working.get(follows.ordinal) is follows else None
 
 
-_here = _Here()
+_this_thread = _ThreadState()
 _working: dict[int, TrackedAttempt] = {}
 _state: ServiceState | None = None
 _audited = False
@@ -133,18 +133,18 @@ def working_for(ordinal: int) -> TrackedAttempt:
 
 @contextmanager
 def apart() -> Iterator[None]:
-    """Start processes for the service itself: the current thread's attempt neither owns nor notes them."""
-    before, _here.apart = _here.apart, True
+    """Have processes of the current thread started for the service itself, and for no attempt."""
+    before, _this_thread.apart = _this_thread.apart, True
     try:
         yield
     finally:
-        _here.apart = before
+        _this_thread.apart = before
 
 
 def adopt(ordinal: int, pid: int) -> list[int]:
-    """Take a process that the action named, and what descends from it; give the pids that are the attempt's now.
+    """Assign a process that the action has named, and its descendants, to an attempt; return their pids.
 
-    Raises ValueError for a pid that no attempt can own: this process, pids up to 1, and the service's helpers; and
+    Raises ValueError for a pid that no attempt can own (this process, pids up to 1, the service's helpers), and
     RuntimeError before :func:`install`.
     """
     state = _state
@@ -157,43 +157,45 @@ def adopt(ordinal: int, pid: int) -> list[int]:
 
 
 def note(ordinal: int) -> None:
-    """Note that an attempt may have a process from now on, as when its petition is pickled for one."""
+    """Note that an attempt may have a process from now on, for example where its petition is pickled for one."""
     attempt = _working.get(ordinal)
     if attempt is not None:
         _expect(attempt)
 
 
 def claim_children(ordinal: int) -> list[int]:
-    """Count what an attempt's thread has started and nobody named to it; give the pids. Callable from any thread.
+    """Assign the unnamed children of an attempt's thread to the attempt; return their pids. Callable from any thread.
 
-    What has escaped from *those* by now (double fork) is the service's own and ends with it.
+    A process that has left such a child by now (double fork) belongs to the service, and ends with it.
     """
     attempt = _working.get(ordinal)
     return [] if attempt is None else _claim_children(attempt)
 
 
 def current_ordinal() -> int:
-    """Give the ordinal of the attempt the current thread works for; 0 when it works for none."""
-    return 0 if _here.attempt is None else _here.attempt.ordinal
+    """Return the ordinal of the attempt that the current thread works for; 0 for none."""
+    return 0 if _this_thread.attempt is None else _this_thread.attempt.ordinal
 
 
 def install(state: ServiceState) -> None:
-    """Make this process the service whose attempts are followed; once in a process, until :func:`uninstall`.
+    """Begin to track the attempts of this process, until :func:`uninstall`.
 
-    Raises RuntimeError when it is in force already.
+    Raises RuntimeError where that has begun already.
     """
     global _state, _audited  # noqa: PLW0603 - fork handlers and audit hooks belong to the process
     if _state is not None:
         raise RuntimeError("the attempts of this process are followed already")
     system.prepare()
     _instrument(subprocess.Popen, "__init__", at_fork.SPAWNING)
-    _instrument(process.BaseProcess, "start", nullcontext())  # may wait for its child: no other may wait for it
+    _instrument(
+        process.BaseProcess, "start", nullcontext()
+    )  # it may wait for its child, while other starts must not wait
     if hasattr(subprocess, "_fork_exec"):
         _start_tagged(subprocess, "_fork_exec")
     for name in ("posix_spawn", "posix_spawnp"):
         _start_tagged(os, name)
     _replace_system()
-    _hand_on()
+    _follow_threads()
     _start_in_group()
     ignore_terminal()
     at_fork.install(_mark, _after_fork_in_child)
@@ -204,7 +206,7 @@ def install(state: ServiceState) -> None:
 
 
 def uninstall() -> None:
-    """Follow no more; the fork handlers and the audit hook stay, as Python cannot remove them, and do nothing."""
+    """Stop tracking. Fork handlers and audit hook stay, since Python cannot remove them, but do nothing."""
     global _state  # noqa: PLW0603 - see install
     _state = None
     at_fork.uninstall()
@@ -217,15 +219,15 @@ def uninstall() -> None:
 def _note_start() -> None:
     """Note that the current thread may start a process, or has started one."""
     state = _state
-    if state is not None and not _here.apart:
+    if state is not None and not _this_thread.apart:
         _mark()
         state.on_child()
 
 
 def _mark() -> None:
-    """Mark the thread's attempt, or where it has none all: whose the process is will only be known when it is named."""
-    attempt = _here.attempt
-    if not _here.apart:
+    """Mark the thread's attempt; without one mark every attempt, since any of them may name the process later."""
+    attempt = _this_thread.attempt
+    if not _this_thread.apart:
         for noted in (attempt,) if attempt is not None else tuple(_working.values()):
             _expect(noted)
 
@@ -244,18 +246,18 @@ def _audit(event: str, _: tuple[object, ...]) -> None:
 
 
 def _instrument(owner: type, name: str, guard: AbstractContextManager[object]) -> None:
-    """Have each new process tagged right after the call that starts it, which runs under `guard`."""
+    """Have each new process tagged right after the method that starts it; the method runs under `guard`."""
     original = getattr(owner, name)
 
     @functools.wraps(original)
     def start(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if _state is None or kwargs.get("preexec_fn") is not None:  # that is the plugin's code, and may take its time
+        if _state is None or kwargs.get("preexec_fn") is not None:  # the plugin's function may take its time
             result = original(self, *args, **kwargs)
         else:
             with guard:
                 result = original(self, *args, **kwargs)
-        state, attempt = _state, _here.attempt
-        if state is not None and not _here.apart:
+        state, attempt = _state, _this_thread.attempt
+        if state is not None and not _this_thread.apart:
             _note_start()
             if attempt is not None and self.pid is not None:
                 state.population.claim(attempt.ordinal, self.pid)
@@ -265,13 +267,13 @@ def _instrument(owner: type, name: str, guard: AbstractContextManager[object]) -
 
 
 def _start_tagged(owner: object, name: str) -> None:
-    """Have a new program carry its attempt's tag before its first instruction, where Python's own parts allow it."""
+    """Have a function of C start programs that carry their attempt's tag before their first instruction."""
     original = getattr(owner, name)
 
     @functools.wraps(original)
     def start(*args: Any, **kwargs: Any) -> Any:
-        state, attempt = _state, _here.attempt
-        if state is None or attempt is None or _here.apart or any(map(callable, args)):
+        state, attempt = _state, _this_thread.attempt
+        if state is None or attempt is None or _this_thread.apart or any(map(callable, args)):
             return original(*args, **kwargs)  # with a preexec_fn it forks, and the child tags itself
         with at_fork.SPAWNING:
             return state.population.start(attempt.ordinal, functools.partial(original, *args, **kwargs))
@@ -280,15 +282,16 @@ def _start_tagged(owner: object, name: str) -> None:
 
 
 def _replace_system() -> None:
-    """Have the shell of `os.system` carry its attempt's tag: system(3) itself lets other threads run meanwhile.
+    """Have the shell of `os.system` carry its attempt's tag.
 
-    And it ignores SIGINT in the whole service until the shell has ended.
+    system(3) itself lets other threads run before the shell is tagged, and ignores SIGINT in the whole service until
+    the shell has ended.
     """
     original = os.system
 
     @functools.wraps(original)
     def system_tagged(command: Any) -> int:
-        if _state is None or _here.apart:
+        if _state is None or _this_thread.apart:
             return original(command)
         sys.audit("os.system", command)
         words = [b"sh", b"-c", os.fsencode(command)]
@@ -299,7 +302,7 @@ def _replace_system() -> None:
 
 
 def _start_in_group() -> None:
-    """Have all that is started be in the attempts' group, unless it says in which, or makes a session of its own."""
+    """Start every process in the attempts' process group, unless the caller names a group or a session of its own."""
     for owner, name in ((subprocess, "_fork_exec"), (_posixsubprocess, "fork_exec")):
         if hasattr(owner, name):
             _replace(owner, name, _in_group(getattr(owner, name)))
@@ -310,7 +313,7 @@ def _start_in_group() -> None:
 def _in_group(original: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(original)
     def start(*args: Any) -> int:
-        return original(*(args if _state is None or _here.apart else group.started_in(args)))
+        return original(*(args if _state is None or _this_thread.apart else group.started_in(args)))
 
     return start
 
@@ -318,7 +321,7 @@ def _in_group(original: Callable[..., int]) -> Callable[..., int]:
 def _spawned_in_group(original: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(original)
     def start(*args: Any, **options: Any) -> int:
-        if _state is not None and not _here.apart and "setpgroup" not in options and not options.get("setsid"):
+        if _state is not None and not _this_thread.apart and "setpgroup" not in options and not options.get("setsid"):
             number = group.number
             if number:
                 options["setpgroup"] = number
@@ -327,14 +330,14 @@ def _spawned_in_group(original: Callable[..., int]) -> Callable[..., int]:
     return start
 
 
-def _hand_on() -> None:
-    """Have a thread that an attempt's thread starts work for that attempt until it is over."""
+def _follow_threads() -> None:
+    """Have the threads and pool calls that an attempt's thread starts work for that attempt."""
     original = threading.Thread.start
 
     @functools.wraps(original)
     def start(self: threading.Thread) -> None:
-        attempt = _here.attempt
-        if _state is not None and attempt is not None and not _here.apart:
+        attempt = _this_thread.attempt
+        if _state is not None and attempt is not None and not _this_thread.apart:
             self.run = functools.partial(_run_for, attempt, self, self.run)  # type: ignore[method-assign]
         original(self)
 
@@ -348,8 +351,8 @@ def _hand_on() -> None:
 def _started_for(original: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(original)
     def start(function: Callable[..., object], *args: Any) -> int:
-        attempt = _here.attempt
-        if _state is not None and attempt is not None and not _here.apart and callable(function):
+        attempt = _this_thread.attempt
+        if _state is not None and attempt is not None and not _this_thread.apart and callable(function):
             function = functools.partial(_call_for, attempt, function)
         return original(function, *args)
 
@@ -359,8 +362,8 @@ def _started_for(original: Callable[..., int]) -> Callable[..., int]:
 def _submitted_for(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def submit(self: ThreadPoolExecutor, function: Callable[..., object], /, *args: Any, **kwargs: Any) -> Any:
-        attempt = _here.attempt
-        if _state is not None and attempt is not None and not _here.apart:
+        attempt = _this_thread.attempt
+        if _state is not None and attempt is not None and not _this_thread.apart:
             function = functools.partial(_call_for, attempt, function)
         return original(self, function, *args, **kwargs)
 
@@ -369,21 +372,21 @@ def _submitted_for(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _call_for(attempt: TrackedAttempt, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
     """Call a function on another thread for an attempt, whatever that thread did before."""
-    before, _here.follows = _here.follows, attempt
+    before, _this_thread.follows = _this_thread.follows, attempt
     try:
         return function(*args, **kwargs)
     finally:
-        _here.follows = before
+        _this_thread.follows = before
 
 
 def _run_for(attempt: TrackedAttempt, thread: threading.Thread, run: Callable[[], None]) -> None:
     with contextlib.suppress(AttributeError):
         del thread.run  # its own again
-    _here.follows = attempt
+    _this_thread.follows = attempt
     try:
         run()
     finally:
-        _here.follows = None
+        _this_thread.follows = None
 
 
 def _replace(owner: object, name: str, new: object) -> None:
@@ -403,15 +406,15 @@ def _claim_children(attempt: TrackedAttempt) -> list[int]:
 
 
 def _after_fork_in_child() -> tuple[Iterable[int], tuple[Callable[[], None], ...]]:
-    """Go under the attempt's tag; give what the child has to let go of."""
+    """Put this child under the attempt's tag; return the descriptors to close and the functions to call."""
     global _state
-    state, attempt = _state, _here.attempt
-    _state, _here.own, _here.follows = None, None, None
+    state, attempt = _state, _this_thread.attempt
+    _state, _this_thread.own, _this_thread.follows = None, None, None
     _working.clear()
     if state is None:
         return (), ()
-    if not _here.apart:
+    if not _this_thread.apart:
         group.enter()
-    if attempt is not None and not _here.apart:
+    if attempt is not None and not _this_thread.apart:
         state.population.claim_self(attempt.ordinal)
     return state.descriptors(), state.forget

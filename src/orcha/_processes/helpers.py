@@ -1,4 +1,4 @@
-"""The processes that multiprocessing starts for itself: they belong to the service and to no attempt."""
+"""The processes that multiprocessing starts for itself; they belong to the service and to no attempt."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from orcha._processes.own_group import group
 
 
 def helper_pids() -> frozenset[int]:
-    """Give the pids of the resource tracker and the fork server, where this process started them.
+    """Return the pids of the resource tracker and the fork server, where this process started them.
 
-    One that an action was the first to need is a child of that action's thread, and must not end with it.
+    A helper is a child of the thread that first needed it, maybe an action's, and must not end with that action.
     """
     found = (
         _attribute("multiprocessing.resource_tracker", "_resource_tracker", "_pid"),
@@ -22,18 +22,18 @@ def helper_pids() -> frozenset[int]:
 
 
 def start_method() -> str:
-    """Give the multiprocessing start method in force, without fixing it as a side effect."""
+    """Return the multiprocessing start method in force, without fixing it as a side effect."""
     import multiprocessing
 
     return multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
 
 
 def ensure_helpers(preload: Sequence[str] = ()) -> frozenset[int]:
-    """Start the resource tracker and, where the start method in force needs it, the fork server; give their pids.
+    """Start the resource tracker and, where the start method needs it, the fork server; return their pids.
 
-    Called in the service before its first attempt, they carry the service's own tag. `preload` names the modules that
-    the fork server imports once for all its children. Calling it again starts only what has died.
-    Both are in a process group of their own, in which attempts start theirs.
+    Called before the service's first attempt, so that they carry the service's own tag. `preload` names the modules
+    that the fork server imports once for all its children. A second call starts only helpers that have died. Both are
+    in a process group of their own, in which attempts start their processes.
     """
     from multiprocessing import resource_tracker
 
@@ -51,9 +51,9 @@ def ensure_helpers(preload: Sequence[str] = ()) -> frozenset[int]:
 
 
 def end_multiprocessing_children(deadline: float = 5.0) -> list[int]:
-    """Kill and reap what multiprocessing started, before this process exits; give the pids that did not end.
+    """Kill and reap the processes of multiprocessing, before this process exits; return the pids that did not end.
 
-    At exit multiprocessing waits for every child that is no daemon, without limit. `deadline` is in seconds.
+    At exit multiprocessing waits without limit for every child that is no daemon. `deadline` is in seconds.
     """
     if "multiprocessing.process" not in sys.modules:
         return []
@@ -69,7 +69,7 @@ def end_multiprocessing_children(deadline: float = 5.0) -> list[int]:
 
 
 def _attribute(module: str, *names: str) -> object:
-    """Look into a module only where something has imported it already."""
+    """Return an attribute of a module, without importing the module."""
     value: object = sys.modules.get(module)
     for name in names:
         value = getattr(value, name, None)

@@ -1,4 +1,4 @@
-"""Which process is meant: a pid alone may name a stranger a moment later.
+"""Identifies processes beyond their pid, which may belong to another process a moment later.
 
 Sources: proc_pid_stat(5), pidfd_open(2), pidfd_send_signal(2).
 """
@@ -15,13 +15,13 @@ from typing import NamedTuple
 from orcha._processes.system import read_small
 
 NO_SUCH_PROCESS = frozenset({errno.ESRCH, errno.ENOENT, errno.EINVAL})
-"""What pidfd_open answers for a pid that is gone, or that is a thread's and no process's."""
+"""Errors of pidfd_open for a pid that has ended, or that is a thread's and no process's."""
 UNSEEN = -1
-"""In place of a start time: the process runs, and /proc does not show it to this user (proc(5), hidepid)."""
+"""In place of a start time: the process runs, but /proc does not show it to this user (proc(5), hidepid)."""
 
 
 class Identity(NamedTuple):
-    """One process of this boot, never taken for a later one that got its pid.
+    """One process of this boot, told apart from a later process with the same pid.
 
     Example::
 
@@ -37,7 +37,7 @@ class Identity(NamedTuple):
 
 
 class Stat(NamedTuple):
-    """The fields of /proc/PID/stat that are looked at here."""
+    """Some fields of /proc/PID/stat."""
 
     state: str
     parent: int
@@ -46,22 +46,22 @@ class Stat(NamedTuple):
 
     @property
     def is_dead(self) -> bool:
-        """Whether nothing of it runs any more: a first thread that ended before the others is a zombie, too."""
+        """Whether no thread of the process runs: a first thread that ended before others is a zombie too."""
         return self.state in "ZXx" and self.threads <= 1
 
     @property
     def is_stopped(self) -> bool:
-        """Whether a signal or a debugger stopped it."""
+        """Whether a signal or a debugger has stopped the process."""
         return self.state in "Tt"
 
 
 def since_boot() -> float:
-    """Give the seconds since the system's start, as /proc counts them: no clock that is set, nor one that sleeps."""
+    """Return the seconds since the system's start as in /proc: nobody sets that clock, and it never sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def boot_id() -> str:
-    """Give the identifier of this boot (random(4)), or "" where the system has none.
+    """Return the identifier of this boot (random(4)); "" where the system has none.
 
     Pids, start times and tags mean nothing in another boot.
     """
@@ -73,9 +73,9 @@ def boot_id() -> str:
 
 
 def read_stat(pid: int) -> Stat | None:
-    """Read a process's state, parent, number of threads and start time; None when there is none.
+    """Read a process's state, parent, number of threads and start time; None where there is no such process.
 
-    Raises OSError when it cannot be known, as where no descriptor is free.
+    Raises OSError where that cannot be known, for example where no descriptor is free.
     """
     try:
         text = read_small(f"/proc/{pid}/stat")
@@ -88,13 +88,13 @@ def read_stat(pid: int) -> Stat | None:
 
 
 def identify(pid: int) -> Identity | None:
-    """Give the identity of the process that has this pid now; None when there is none, or only a zombie."""
+    """Return the identity of the process that has this pid now; None where there is none, or only a zombie."""
     stat = read_stat(pid)
     return None if stat is None or stat.is_dead else Identity(pid, stat.start_time)
 
 
 def is_alive(identity: Identity) -> bool:
-    """Say whether exactly this process still runs; a zombie does not. An unseen one may be another of its pid."""
+    """Return whether exactly this process runs; a zombie does not. Of an unseen process only the pid is compared."""
     if identity.start_time == UNSEEN:
         return runs_unseen(identity.pid)
     stat = read_stat(identity.pid)
@@ -102,7 +102,7 @@ def is_alive(identity: Identity) -> bool:
 
 
 def runs_unseen(pid: int) -> bool:
-    """Say whether a process with this pid runs that /proc does not show; raises OSError as :func:`open_pidfd` does."""
+    """Return whether a process of this pid runs that /proc does not show; raises OSError as :func:`open_pidfd` does."""
     if read_stat(pid) is not None:
         return False
     try:
@@ -118,7 +118,7 @@ def runs_unseen(pid: int) -> bool:
 
 
 def has_ended(descriptor: int) -> bool:
-    """Say whether the process of a pidfd has ended, reaped or not."""
+    """Return whether the process of a pidfd has ended, reaped or not."""
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
     return bool(poller.poll(0))
@@ -127,8 +127,8 @@ def has_ended(descriptor: int) -> bool:
 def open_pidfd(identity: Identity) -> int | None:
     """Open a pidfd on exactly this process; the caller closes it.
 
-    It becomes readable when the process ends. None when it has ended already. Raises OSError where the system has no
-    pidfds or no descriptor is free.
+    The pidfd becomes readable when the process ends. None where the process has ended already. Raises OSError where the
+    system has no pidfds, or no descriptor is free.
     """
     try:
         descriptor = os.pidfd_open(identity.pid)
@@ -145,7 +145,7 @@ def open_pidfd(identity: Identity) -> int | None:
 def signal_exactly(identity: Identity, number: int) -> bool:
     """Send a signal to exactly this process, through a pidfd and in no other way.
 
-    True when it was sent, False when the process had ended. Raises PermissionError where it belongs to another user.
+    False where the process has ended. Raises PermissionError where the process belongs to another user.
     """
     descriptor = open_pidfd(identity)
     if descriptor is None:

@@ -1,11 +1,11 @@
-"""One process group for all that attempts start, apart from that of the service.
+"""One process group for all processes of attempts, apart from the service's group.
 
-What a terminal sends to its foreground (Ctrl+C), and what kill(2) sends to a group, then reaches the service alone: it
-decides what becomes of an attempt. Otherwise an action would find its child dead before the service heard of the
-signal, and tell a part of its work as all of it.
+A signal from a terminal to its foreground (Ctrl+C), or from kill(2) to a group, then reaches the service alone, and the
+service decides what becomes of an attempt. Otherwise an action would find its child dead before the service heard of
+the signal, and report a part of its work as the whole.
 
-The group is that of multiprocessing's resource tracker, which lives as long as the service and is its leader. So no
-child leads it, and each may still make a session of its own (setsid(2)), as daemons and `preexec_fn=os.setsid` do.
+The group's leader is multiprocessing's resource tracker, which lives as long as the service. So no child of an attempt
+leads the group, and each may still make a session of its own (setsid(2)), as daemons and `preexec_fn=os.setsid` do.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ SENT_TO_GROUPS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal
 
 
 class OwnGroup:
-    """The group, once there is one."""
+    """The attempts' process group, once there is one."""
 
     def __init__(self) -> None:
-        """Have none."""
+        """Begin without a group."""
         self._leader = 0
 
     def lead(self, leader: int) -> None:
-        """Have processes started in the group of this process, which is its leader; 0 for no longer."""
+        """Start processes in the group that this process leads; 0 ends that."""
         self._leader = leader
 
     @contextlib.contextmanager
     def led_by_next(self) -> Iterator[None]:
-        """Have the next program that multiprocessing starts lead a group, and those after it be in that group.
+        """Make the next program of multiprocessing the leader of a group, and start later ones in that group.
 
-        The caller names the leader, by `lead`, as soon as it is known.
+        The caller names the leader by `lead` as soon as its pid is known.
         """
         original: Callable[..., int] = _posixsubprocess.fork_exec
 
@@ -57,7 +57,7 @@ class OwnGroup:
 
     @property
     def number(self) -> int:
-        """The group, or 0 where there is none (any more)."""
+        """The group's number; 0 where there is no group, or no more."""
         leader = self._leader
         if leader:
             try:
@@ -68,31 +68,31 @@ class OwnGroup:
         return 0
 
     def enter(self) -> None:
-        """In a forked child, with the signals that go to groups held back: leave the service's group, and forget them.
+        """Leave the service's group in a forked child, while signals to groups are blocked, and drop pending ones.
 
-        One that comes in the moment between was not meant for it.
+        A signal that arrives between the fork and this call was meant for the service's group.
         """
         leader = self._leader
         if not leader:
             return
-        with contextlib.suppress(OSError):  # it leads a session of its own, or the group has gone
+        with contextlib.suppress(OSError):  # it leads a session of its own, or the group has ended
             os.setpgid(0, leader)
             while pending := SENT_TO_GROUPS & signal.sigpending():
                 signal.sigtimedwait(pending, 0)
 
     def started_in(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Give the arguments of `_posixsubprocess.fork_exec` with this group, unless they name one or a session."""
+        """Return arguments of `_posixsubprocess.fork_exec` with this group, unless they name a group or a session."""
         if arguments[START_NEW_SESSION] or arguments[PROCESS_GROUP] != -1 or not (group := self.number):
             return arguments
         return (*arguments[:PROCESS_GROUP], group, *arguments[PROCESS_GROUP + 1 :])
 
 
 group = OwnGroup()
-"""That of this process."""
+"""The group of this process's attempts."""
 
 
 def ignore_terminal() -> None:
-    """Let what is in no foreground group fail where it reads from the terminal: else it would stop for ever."""
+    """Let processes outside the foreground group fail where they read from the terminal; else they stop for ever."""
     for number in (signal.SIGTTIN, signal.SIGTTOU):
         if signal.getsignal(number) is signal.SIG_DFL:
             with contextlib.suppress(ValueError):  # not on the main thread

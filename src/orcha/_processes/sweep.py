@@ -1,17 +1,17 @@
-"""Find every process under a tag, and leave none of them alive.
+"""Finds every process under a tag, and ends all of them.
 
 A process that forks and exits faster than /proc can be read would hide between two looks. So each round reads /proc in
 ascending order, the order in which pids are handed out, and then looks at the newest pid, where such a process is.
 
-The end is proven, not guessed: Linux hands out pids in turn, and /proc/loadavg names the newest. Where it has not moved
-from before one empty round to after the next, no process began meanwhile; one that was being made when the first round
-began had a parent that this round saw, or was there to be seen by the second.
+The end is proven, not guessed: Linux hands out pids in turn, and /proc/loadavg names the newest one. If that pid stays
+the same from before one empty round until after the next, no process began meanwhile. A process that was being created
+when the first round began had a parent that this round saw, or the second round sees the process itself.
 
-Where /proc hides processes (proc(5), hidepid), those that may be meant are looked at by their numbers: prlimit(2) tells
-the tag, and a pidfd whether the process runs, for every process of this user.
+Where /proc hides processes (proc(5), hidepid), candidates are looked at by number: for every process of this user
+prlimit(2) tells the tag, and a pidfd tells whether the process runs.
 
-In a container whose file system imitates /proc/loadavg, a thread is started instead: its id is the newest pid, and
-those that the sweep itself took are counted out.
+In a container whose file system imitates /proc/loadavg, the sweep starts a thread instead, whose id is the newest pid.
+Ids of the sweep's own threads are counted out.
 """
 
 from __future__ import annotations
@@ -40,27 +40,27 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 MOST_EMPTY_ROUNDS = 20
-"""So many empty rounds in a row are enough where others start processes all the time."""
+"""So many empty rounds in a row are enough where other programs start processes all the time."""
 LONGEST_PAUSE_SECONDS = 0.01
 _MOST_PIDS_SINCE = 500
-"""Pids that are looked at one by one: more take as long as a look at all processes."""
+"""The most pids that are looked at one by one; more would take as long as a look at all processes."""
 _MOST_HIDDEN_PIDS = 1 << 18
-"""Pids that are looked at by number where /proc hides processes: a look takes about 0.2 s."""
+"""The most pids that are looked at by number where /proc hides processes; one look takes about 0.2 s."""
 
 
 class Swept(NamedTuple):
-    """What a sweep did."""
+    """The result of a sweep."""
 
     killed: tuple[int, ...]
-    """The pids that were sent the signal and are gone."""
+    """Pids of processes that got the signal and have ended."""
     survivors: tuple[int, ...]
-    """The pids that lived at the deadline; empty means proven clean."""
+    """Pids of processes that lived at the deadline; empty where it is proven that none is left."""
 
 
 def living(match: range, spare: Collection[int] = (), *, since: int = 0) -> list[Identity]:
-    """List the processes whose tag matches, as one look finds them; the dead and this process are left out.
+    """Return the processes whose tag matches, as one look finds them, without dead ones and this process.
 
-    Where /proc hides processes, those with a pid from `since` on are found too.
+    Where /proc hides processes, hidden ones with a pid from `since` on are found too.
     """
     found = []
     for pid in _all_pids(_Newest(), since):
@@ -72,10 +72,11 @@ def living(match: range, spare: Collection[int] = (), *, since: int = 0) -> list
 
 
 def tagged_since(match: range, first: int) -> bool | None:
-    """Tell whether a process lives whose tag matches and that got its pid after `first`; None where that is not known.
+    """Return whether a process with a matching tag and a pid after `first` lives; None where that is not known.
 
-    All pids handed out since are looked at, also those that are while others are looked at: nothing that forks and
-    exits is missed. Not known is it where they are many, or came round, or where nobody tells the newest.
+    Every pid that was handed out since then is looked at, also pids that are handed out meanwhile, so that a process
+    that forks and exits is not missed. The answer is not known where these pids are too many or have come round, or
+    where the newest pid is unknown.
     """
     begin, own = first, os.getpid()
     for _ in range(MOST_EMPTY_ROUNDS):
@@ -92,9 +93,9 @@ def tagged_since(match: range, first: int) -> bool | None:
 
 
 def signal_tagged(pid: int, match: range, number: int) -> bool:
-    """Send a signal to a process whose tag matches; False where there is none of this pid.
+    """Send a signal to the process of this pid, if its tag matches; False where no such process runs.
 
-    Raises PermissionError where it is another user's, and OSError where no descriptor is free to hold it by.
+    Raises PermissionError where the process is another user's, and OSError where no descriptor is free for a pidfd.
     """
     try:
         descriptor = os.pidfd_open(pid)
@@ -121,7 +122,7 @@ def sweep(
     deadline: float = 1.0,
     since: int = 0,
 ) -> Swept:
-    """End every process whose tag matches, and those they start meanwhile, until none is left.
+    """Kill every process whose tag matches, and the processes they start meanwhile, until none is left.
 
     `match` comes from :func:`orcha._processes.tag.exactly`, :func:`~orcha._processes.tag.all_of` or
     :func:`~orcha._processes.tag.attempts_of`; `deadline` is in seconds from now. This process and those in `spare` are
@@ -148,7 +149,7 @@ class _Sweep:
         self.signalled: set[int] = set()
 
     def run(self, until: float) -> Swept:
-        """Go round until it is clean or time is over."""
+        """Repeat rounds until no process is left, or the time is over."""
         empty, still, pause = 0, 0, 0.0005
         newest = self.newest.of_others()
         while True:
@@ -162,19 +163,19 @@ class _Sweep:
             if left and time.monotonic() >= until:
                 return Swept(tuple(sorted(self.signalled - left)), tuple(sorted(left)))
             if left and len(self.signalled) == known:
-                time.sleep(pause)  # all of them are told: they need the processor to go
+                time.sleep(pause)  # every process has got the signal, and needs the processor to exit
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _round(self) -> set[int]:
-        """Signal all that one look finds; give those that lived."""
+        """Signal every process that one look finds; return the pids of those that lived."""
         match, spare, pids = self.match, self.spare, _all_pids(self.newest, self.since)
         return {pid for pid in pids if pid not in spare and read_tag(pid) in match and self._strike(pid)}
 
     def _strike(self, pid: int) -> bool:
-        """Signal one process; False when there is none to signal."""
+        """Signal one process; False where there is no process to signal."""
         try:
             sent = signal_tagged(pid, self.match, self.number)
-        except OSError:  # another user's, or no descriptor is free: it is there, and the next round tries again
+        except OSError:  # another user's process, or no descriptor is free: the next round tries again
             return True
         if sent:
             self.signalled.add(pid)
@@ -182,26 +183,26 @@ class _Sweep:
 
 
 class _Newest:
-    """The pid handed out last."""
+    """The pid that was handed out last."""
 
     def __init__(self) -> None:
         self._taken = 0
 
     def pid(self) -> int | None:
-        """Give it; None when it cannot be known."""
+        """Return the pid; None where it is unknown."""
         newest = newest_pid()
         if newest is None and (newest := _pid_of_a_thread()) is not None:
             self._taken += 1
         return newest
 
     def of_others(self) -> int | None:
-        """Give a number that stays the same as long as nobody else is handed one out; None when it cannot be known."""
+        """Return a number that changes only when another program gets a pid; None where it is unknown."""
         newest = self.pid()
         return None if newest is None else newest - self._taken
 
 
 def _all_pids(newest: _Newest, since: int = 0) -> Iterator[int]:
-    """Give all pids of /proc, ascending, then those around the newest, and the hidden ones from `since` on."""
+    """Yield all pids of /proc, ascending, then pids around the newest one, and the hidden ones from `since` on."""
     shown = sorted(int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 - pathlib starts slowly
     yield from shown
     last = newest.pid()
@@ -213,7 +214,7 @@ def _all_pids(newest: _Newest, since: int = 0) -> Iterator[int]:
 
 
 def _handed_out(since: int, last: int) -> Iterator[int]:
-    """Give the pids from one to another as they are handed out; none where they are too many to look at."""
+    """Yield the pids from `since` to `last` in the order of handing out; none where they are too many to look at."""
     ranges = [range(since, last + 1)] if since <= last else [range(since, _pid_limit()), range(2, last + 1)]
     if sum(map(len, ranges)) <= _MOST_HIDDEN_PIDS:
         for pids in ranges:
@@ -221,7 +222,7 @@ def _handed_out(since: int, last: int) -> Iterator[int]:
 
 
 def _pid_limit() -> int:
-    """Read the pid that is never handed out; after it they come round (proc(5))."""
+    """Return the number before which pids come round (proc(5), pid_max)."""
     try:
         return int(read_small("/proc/sys/kernel/pid_max"))
     except (OSError, ValueError):
@@ -229,13 +230,13 @@ def _pid_limit() -> int:
 
 
 def _identify(pid: int) -> Identity | None:
-    """Give the identity of the process that has this pid now, also where /proc does not show it."""
+    """Return the identity of the process that has this pid now, also where /proc does not show the process."""
     found = identify(pid)
     return Identity(pid, UNSEEN) if found is None and hides_processes() and runs_unseen(pid) else found
 
 
 def _runs(pid: int, descriptor: int) -> bool:
-    """Whether the process of a pidfd runs."""
+    """Return whether the process of a pidfd runs."""
     stat = read_stat(pid)
     if stat is None:
         return hides_processes() and not has_ended(descriptor)
@@ -243,7 +244,7 @@ def _runs(pid: int, descriptor: int) -> bool:
 
 
 def _is_process(pid: int) -> bool:
-    """Whether a pid is a process's; the newest one may be a thread's, which has no pidfd of this kind."""
+    """Return whether a pid is a process's; the newest one may be a thread's, for which pidfd_open(2) fails."""
     try:
         os.close(os.pidfd_open(pid))
     except OSError as error:
@@ -252,7 +253,7 @@ def _is_process(pid: int) -> bool:
 
 
 def newest_pid() -> int | None:
-    """Read the pid handed out last (proc_loadavg(5)); None where another file system imitates that file."""
+    """Read the pid that was handed out last (proc_loadavg(5)); None where another file system imitates that file."""
     try:
         if os.stat("/proc/loadavg").st_dev != os.stat("/proc/self/stat").st_dev:  # noqa: PTH116 - pathlib starts slowly
             return None
@@ -262,7 +263,7 @@ def newest_pid() -> int | None:
 
 
 def _pid_of_a_thread() -> int | None:
-    """Start a thread that ends at once, and give its id, which is the next pid (clone(2)); None where none starts."""
+    """Start a thread that ends at once; return its id, the next pid (clone(2)), or None where no thread starts."""
     pids: list[int] = []
     done = _thread.allocate_lock()
     done.acquire()

@@ -1,8 +1,8 @@
 """System calls that keep the interpreter's lock (GIL).
 
-Python lets go of that lock around each call that might wait. These never wait, and beside a thread that computes it
-takes 5 ms to get the lock back: reading the limits of 80 processes took 516 ms that way and 1.5 ms without the thread.
-:func:`prepare` looks the calls up through ctypes; before it, and where there is no ctypes, the os module makes them.
+Python releases that lock around each call that might wait. The calls here never wait, and beside a thread that computes
+it takes 5 ms to get the lock back: reading the limits of 80 processes took 516 ms with such a thread, else 1.5 ms.
+:func:`prepare` looks the calls up through ctypes; before that, and without ctypes, the os module makes them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def prepare() -> None:
 
 
 def thread_has_no_children() -> bool:
-    """Say whether the current thread has no child, not even a zombie; nothing is reaped. Takes 0.9 us."""
+    """Return whether the current thread has no child, not even a zombie; reaps none. Takes 0.9 us."""
     if _waitid is not None:
         return _waitid(os.P_ALL, 0, None, _CHILDREN) != 0
     try:
@@ -66,11 +66,11 @@ def read_small(path: str) -> bytes:
 
 
 def call_under_limit(resource: int, soft: int, call: Callable[[], T]) -> T:
-    """Call something while this process has another soft limit, which what it starts inherits.
+    """Call a function while this process has another soft limit, which processes that it starts inherit.
 
-    The limit is set, the call made and the limit set back without a step of Python's in between, so that no other
-    thread can run meanwhile: `call` must keep the lock, and be of C, as a partial of ``_posixsubprocess.fork_exec`` is.
-    Where that cannot be had, the call is made under the limit as it is.
+    Setting the limit, the call, and setting the limit back happen without a step of Python in between, so that no other
+    thread runs meanwhile. So `call` must be of C and keep the lock, like a partial of ``_posixsubprocess.fork_exec``.
+    Without ctypes the call is made under the present limit.
     """
     return call() if _call_under is None else _call_under(resource, soft, call)
 

@@ -1,11 +1,11 @@
-"""The mark that every process of an attempt carries, wherever it goes.
+"""The tag that every process of an attempt carries.
 
 RLIMIT_LOCKS is a resource limit that Linux has ignored since 2.4 and still keeps for each process (getrlimit(2)).
-Children inherit it through fork, exec, setsid and `env -i`, everybody may read it in /proc/PID/limits, and setting it
-takes no privilege. So it serves as a tag: 30 random bits for this start of the service (the nonce), then 32 bits for
-the start of the attempt within it (the ordinal; 0 is the service itself and its helpers).
+Children inherit it through fork, exec, setsid and `env -i`, every user may read it in /proc/PID/limits, and setting it
+takes no privilege. So its value serves as a tag: 30 random bits for this start of the service (the nonce), then 32 bits
+for the attempt within that start (the ordinal; 0 is the service itself and its helpers).
 
-What can lose it: a process that sets it on purpose, and a login through pam_limits.
+A process loses its tag only where it sets this limit on purpose, or by a login through pam_limits.
 """
 
 from __future__ import annotations
@@ -41,34 +41,34 @@ def new_nonce() -> int:
 
 
 def tag_of(nonce: int, ordinal: int) -> int:
-    """Give the tag of one attempt, or with ordinal 0 of the service; ValueError out of range."""
+    """Return the tag of one attempt, or with ordinal 0 of the service; ValueError out of range."""
     if not 0 < nonce < 1 << NONCE_BITS or not 0 <= ordinal < 1 << ORDINAL_BITS:
         raise ValueError(f"no tag has the nonce {nonce} and the ordinal {ordinal}")
     return nonce << ORDINAL_BITS | ordinal
 
 
 def ordinal_of(tag: int) -> int:
-    """Give the ordinal within a tag."""
+    """Return the ordinal within a tag."""
     return tag & ((1 << ORDINAL_BITS) - 1)
 
 
 def exactly(tag: int) -> range:
-    """Give what matches the tag of one attempt alone."""
+    """Return the range that matches the tag of one attempt alone."""
     return range(tag, tag + 1)
 
 
 def all_of(nonce: int) -> range:
-    """Give what matches every tag of a start of the service, its helpers included."""
+    """Return the range that matches every tag of a start of the service, also of its helpers."""
     return range(nonce << ORDINAL_BITS, (nonce + 1) << ORDINAL_BITS)
 
 
 def attempts_of(nonce: int) -> range:
-    """Give what matches the tags of all attempts of a start of the service, without itself and its helpers."""
+    """Return the range that matches the tags of all attempts of a start of the service, and not of its helpers."""
     return range((nonce << ORDINAL_BITS) + 1, (nonce + 1) << ORDINAL_BITS)
 
 
 def tag_self(tag: int) -> bool:
-    """Put this process under a tag; its later children inherit it. False where the system refuses."""
+    """Put this process under a tag, which its later children inherit; False where the system refuses."""
     return _set(0, tag)
 
 
@@ -81,9 +81,9 @@ def start_under(tag: int, start: Callable[[], T]) -> T:
 
 
 def tag_process(pid: int, tag: int) -> bool:
-    """Put another process under a tag. False when it is gone, another user's, or the system refuses.
+    """Put another process under a tag; False where it has ended, is another user's, or the system refuses.
 
-    Raises ValueError for this process and for pids up to 1: no attempt owns those.
+    Raises ValueError for this process and for pids up to 1, which no attempt owns.
     """
     if pid <= 1 or pid == os.getpid():
         raise ValueError(f"pid {pid} is no process that an attempt started")
@@ -91,15 +91,15 @@ def tag_process(pid: int, tag: int) -> bool:
 
 
 def untag(pid: int) -> bool:
-    """Take the tag off another process; its later children carry none. False where that cannot be."""
+    """Remove the tag from another process; its later children carry none. False where the system refuses."""
     return _set(pid, None)
 
 
 def tag_tree(pid: int, tag: int, spare: Collection[int] = ()) -> list[int]:
-    """Put a process and its current descendants under a tag; give the pids that carry it now.
+    """Put a process and its current descendants under a tag; return the pids that carry it now.
 
-    A process is tagged before its children are listed, so that none it starts meanwhile is missed. Descendants that
-    carry the tag of another attempt, or of another service, keep it, as do those in `spare`. Raises ValueError as
+    A process is tagged before its children are listed, so that no child that it starts meanwhile is missed. Descendants
+    with the tag of another attempt or service keep that tag, as do processes in `spare`. Raises ValueError as
     :func:`tag_process` does.
     """
     tagged = []
@@ -115,9 +115,9 @@ def tag_tree(pid: int, tag: int, spare: Collection[int] = ()) -> list[int]:
 
 
 def tag_children(thread: int, tag: int, spare: Collection[int] = ()) -> list[int]:
-    """Tag what one thread of this process has started and what descends from that; give the pids that carry it now.
+    """Put the children of one thread, and their descendants, under a tag; return the pids that carry it now.
 
-    For processes of which nobody said a word. Those that carry a tag of their own, and the dead, are passed by.
+    Meant for processes that nobody has named. Dead processes, and processes with a tag of their own, are left out.
     """
     tagged = []
     for child in children_of_thread(os.getpid(), thread):
@@ -130,12 +130,12 @@ def tag_children(thread: int, tag: int, spare: Collection[int] = ()) -> list[int
 
 
 def read_tag(pid: int) -> int:
-    """Read the tag a process carries; 0 when it carries none or is gone.
+    """Return the tag of a process; 0 where it carries none or has ended.
 
-    Always an int: a range answers for those at once, and for anything else only after counting through itself.
+    The result is always an int, since a range answers `in` at once only for those.
 
-    One system call that does not let go of the interpreter's lock: a look at every process costs 0.6 us each, and a
-    busy thread does not make it slower. Another user's process is read from /proc/PID/limits (9 us).
+    This is one system call that keeps the interpreter's lock: it costs 0.6 us for a process, also beside a busy thread.
+    The tag of another user's process is read from /proc/PID/limits (9 us).
     """
     if not _HAS_LIMITS:
         return 0
@@ -149,7 +149,7 @@ def read_tag(pid: int) -> int:
 
 
 def supported() -> bool:
-    """Say whether this system carries tags, and has the pidfds to act on them."""
+    """Return whether this system supports tags and pidfds."""
     if not _HAS_LIMITS or not sys.platform.startswith("linux"):
         return False
     try:
@@ -165,7 +165,7 @@ def supported() -> bool:
 
 
 def children_of(pid: int) -> list[int]:
-    """List the current children of a process, whichever of its threads started them."""
+    """Return the current children of all threads of a process."""
     try:
         threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - pathlib starts slowly
     except OSError:
@@ -174,7 +174,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def children_of_thread(pid: int, thread: int) -> list[int]:
-    """List the current children that one thread started (needs CONFIG_PROC_CHILDREN, which distributions set)."""
+    """Return the current children of one thread (needs CONFIG_PROC_CHILDREN, which distributions set)."""
     try:
         text = read_small(f"/proc/{pid}/task/{thread}/children")
     except OSError:
@@ -195,7 +195,7 @@ def _set(pid: int, tag: int | None) -> bool:
 
 
 def _is_free(pid: int, tag: int) -> bool:
-    """Whether a process carries no tag, or that of the service itself."""
+    """Return whether a process carries no tag, or the tag of the service itself."""
     found = read_tag(pid)
     return found in {0, tag - ordinal_of(tag)}
 

@@ -1,4 +1,4 @@
-"""One thread that ends the processes of any number of attempts at the same time."""
+"""Ends the processes of any number of attempts at the same time, on one thread."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from orcha._processes.attempt_processes import AttemptProcesses
+from orcha._processes.escalation_plan import KILL_STEPS, POLITE_STEPS, Decision, EscalationPlan, EscalationStep
 from orcha._processes.identity import Identity, open_pidfd, read_stat
-from orcha._processes.ladder import KILL_RUNGS, POLITE_RUNGS, Decision, Ladder, Rung
 from orcha.utils.threads import guarded, ignore_death, start
 
 if TYPE_CHECKING:
     from orcha.utils.threads import OnDeath
 
 SWEEP_SECONDS = 0.2
-"""Seconds that one attempt's sweep may take while others wait."""
+"""The longest sweep for one attempt while others wait."""
 RECHECK_SECONDS = 0.05
-"""Seconds after which a killed process is looked at again, and one for which no pidfd could be opened."""
+"""After this time the thread looks again at killed processes, and at those without a pidfd."""
 LONGEST_WAIT_SECONDS = 3600.0
-"""Seconds that one wait may take; a grace may be infinite."""
+"""The longest wait; a grace may be infinite."""
 
 _log = logging.getLogger("orcha")
 
 
-class _Climb:
-    """One attempt on its ladder."""
+class _Escalation:
+    """The plan for one attempt, and how far it has got."""
 
-    def __init__(self, rungs: Sequence[Rung]) -> None:
-        self.ladder = Ladder(rungs)
+    def __init__(self, steps: Sequence[EscalationStep]) -> None:
+        self.plan = EscalationPlan(steps)
         self.due = float("-inf")
         self.told: dict[Identity, int] = {}
         self.pidfds: dict[int, Identity] = {}
@@ -42,17 +42,17 @@ class _Climb:
 
 
 class AttemptTerminator:
-    """Ends attempts' processes: SIGINT, SIGTERM and SIGKILL, each with its grace; stopped ones are continued.
+    """Ends attempts' processes by SIGINT, SIGTERM and SIGKILL, each with a grace; stopped processes are continued.
 
-    `on_done(ordinal, survivors, signal)` is called on its thread when nothing of an attempt is left, or when SIGKILL
-    has not worked within its grace: then `survivors` names the pids. `signal` is the last one sent, None when there was
-    no process. `gather(ordinal)` is called before each look and brings in what the attempt's thread started. The thread
-    starts with the first attempt, or before that by :meth:`start`; `on_death` is told where it dies.
+    The thread calls `on_done(ordinal, survivors, signal)` when no process of an attempt is left, or when SIGKILL has
+    not worked within its grace: then `survivors` has the pids. `signal` is the last signal that was sent; None where
+    there was no process. Before each look `gather(ordinal)` claims what the attempt's thread has started. The thread
+    starts with the first attempt, or by :meth:`start`; `on_death` is told where it dies.
 
     Example::
 
-        ending = Ending(population, attempts.claim_children, engine.processes_ended)
-        ending.begin(ordinal)
+        terminator = AttemptTerminator(processes, attempt_tracking.claim_children, engine.processes_ended)
+        terminator.begin(ordinal)
     """
 
     def __init__(
@@ -67,31 +67,31 @@ class AttemptTerminator:
         self._on_done = on_done
         self._on_death = on_death
         self._lock = threading.Lock()
-        self._asked: list[tuple[int, Sequence[Rung]]] = []
-        self._climbs: dict[int, _Climb] = {}
+        self._asked: list[tuple[int, Sequence[EscalationStep]]] = []
+        self._escalations: dict[int, _Escalation] = {}
         self._thread: threading.Thread | None = None
         self._wake = self._waker = -1
         self._stopping = False
 
     def start(self) -> None:
-        """Start the thread, where it is not there."""
+        """Start the thread, unless it runs."""
         with self._lock:
             self._start()
 
-    def begin(self, ordinal: int, rungs: Sequence[Rung] = POLITE_RUNGS) -> None:
-        """End an attempt's processes; returns at once. Asked again, it goes on with the new rungs if they are fewer.
+    def begin(self, ordinal: int, steps: Sequence[EscalationStep] = POLITE_STEPS) -> None:
+        """Begin to end an attempt's processes, and return at once. A second call replaces the plan by a shorter one.
 
         Raises RuntimeError after :meth:`stop`.
         """
         with self._lock:
             if self._stopping:
                 raise RuntimeError("no more attempts are ended: the service has stopped")
-            self._asked.append((ordinal, rungs))
+            self._asked.append((ordinal, steps))
             self._start()
             self._rouse()
 
     def stop(self) -> None:
-        """End the thread; ladders that are not done are given up. Returns when it has ended; may be called again."""
+        """End the thread, and wait for its end; plans that are not done are given up. May be called again."""
         with self._lock:
             self._stopping = True
             thread, self._thread = self._thread, None
@@ -113,7 +113,7 @@ class AttemptTerminator:
             self._thread = thread
 
     def _rouse(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # full: it wakes anyway
+        with contextlib.suppress(BlockingIOError):  # the pipe is full: the thread wakes anyway
             os.write(self._waker, b"!")
 
     def _run(self) -> None:
@@ -123,113 +123,113 @@ class AttemptTerminator:
             while not self._stopping:
                 self._take_asked()
                 now = time.monotonic()
-                for ordinal, climb in list(self._climbs.items()):
-                    if climb.due <= now:
-                        self._try_step(ordinal, climb, poller)
+                for ordinal, escalation in list(self._escalations.items()):
+                    if escalation.due <= now:
+                        self._try_step(ordinal, escalation, poller)
                 self._wait(poller)
         finally:
-            for climb in self._climbs.values():
-                self._close(climb, poller)
+            for escalation in self._escalations.values():
+                self._close(escalation, poller)
 
     def _wait(self, poller: select.poll) -> None:
-        """Sleep until something is asked, ends or is due."""
-        due = min((climb.due for climb in self._climbs.values()), default=None)
+        """Sleep until an attempt is to be ended, a process has ended, or a step is due."""
+        due = min((escalation.due for escalation in self._escalations.values()), default=None)
         timeout = None if due is None else min(max(0.0, due - time.monotonic()), LONGEST_WAIT_SECONDS) * 1000 + 1
         for descriptor, _ in poller.poll(timeout):
             if descriptor == self._wake:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake, 4096)
                 continue
-            for climb in self._climbs.values():
-                if climb.pidfds.pop(descriptor, None) is not None:
+            for escalation in self._escalations.values():
+                if escalation.pidfds.pop(descriptor, None) is not None:
                     poller.unregister(descriptor)
                     os.close(descriptor)
-                    if not climb.pidfds:
-                        climb.due = float("-inf")
+                    if not escalation.pidfds:
+                        escalation.due = float("-inf")
 
     def _take_asked(self) -> None:
         with self._lock:
             asked, self._asked = self._asked, []
-        for ordinal, rungs in asked:
-            climb = self._climbs.get(ordinal)
-            if climb is None:
-                self._climbs[ordinal] = _Climb(rungs)
-            elif len(rungs) <= len(KILL_RUNGS):
-                climb.ladder.hurry(rungs)
-                climb.due = float("-inf")
+        for ordinal, steps in asked:
+            escalation = self._escalations.get(ordinal)
+            if escalation is None:
+                self._escalations[ordinal] = _Escalation(steps)
+            elif len(steps) <= len(KILL_STEPS):
+                escalation.plan.hurry(steps)
+                escalation.due = float("-inf")
 
-    def _try_step(self, ordinal: int, climb: _Climb, poller: select.poll) -> None:
-        """Step, and again a little later where no descriptor was free to look with: nothing is called clean unseen."""
+    def _try_step(self, ordinal: int, escalation: _Escalation, poller: select.poll) -> None:
+        """Make a step; try again later where no descriptor was free, since an unseen attempt is never called clean."""
         try:
-            self._step(ordinal, climb, poller)
+            self._step(ordinal, escalation, poller)
         except OSError as error:
-            climb.due = time.monotonic() + RECHECK_SECONDS
-            if not climb.is_told_of_fault:
-                climb.is_told_of_fault = True
+            escalation.due = time.monotonic() + RECHECK_SECONDS
+            if not escalation.is_told_of_fault:
+                escalation.is_told_of_fault = True
                 _log.error("the processes of attempt %d cannot be looked at, and will be again: %s", ordinal, error)
 
-    def _step(self, ordinal: int, climb: _Climb, poller: select.poll) -> None:
-        """Look, decide, act for one attempt."""
+    def _step(self, ordinal: int, escalation: _Escalation, poller: select.poll) -> None:
+        """Look at one attempt's processes, decide, and act."""
         self._gather(ordinal)
         living = self._population.living(ordinal)
         survivors: tuple[int, ...] = ()
         if living:
-            decision = climb.ladder.decide(time.monotonic(), anybody=True)
+            decision = escalation.plan.decide(time.monotonic(), anybody=True)
             if decision.signal == signal.SIGKILL:
                 survivors = self._population.sweep(ordinal, SWEEP_SECONDS).survivors
-                climb.due = time.monotonic() + RECHECK_SECONDS
+                escalation.due = time.monotonic() + RECHECK_SECONDS
                 decision = decision if survivors else Decision(None, 0.0, is_over=True)
             else:
                 survivors = tuple(identity.pid for identity in living)
-                self._tell(climb, living, decision, poller)
+                self._tell(escalation, living, decision, poller)
         else:  # one look may miss a process that forks all the time: only a sweep proves that there is none
             survivors = self._population.sweep(ordinal, SWEEP_SECONDS).survivors
-            climb.due = time.monotonic()
-            decision = climb.ladder.decide(time.monotonic(), bool(survivors))
+            escalation.due = time.monotonic()
+            decision = escalation.plan.decide(time.monotonic(), bool(survivors))
         if decision.is_over:
-            self._close(climb, poller)
-            del self._climbs[ordinal]
-            self._report(ordinal, survivors, climb.ladder.signal)
+            self._close(escalation, poller)
+            del self._escalations[ordinal]
+            self._report(ordinal, survivors, escalation.plan.signal)
 
-    def _tell(self, climb: _Climb, living: list[Identity], decision: Decision, poller: select.poll) -> None:
-        """Send the rung's signal to each that has not had it, and wait for its end."""
-        climb.due = decision.due
-        watched = set(climb.pidfds.values())
+    def _tell(self, escalation: _Escalation, living: list[Identity], decision: Decision, poller: select.poll) -> None:
+        """Send the step's signal to each process that has not got it, and watch for the end of the process."""
+        escalation.due = decision.due
+        watched = set(escalation.pidfds.values())
         for identity in living:
-            if decision.signal is not None and climb.told.get(identity) != decision.signal:
-                climb.told[identity] = decision.signal
+            if decision.signal is not None and escalation.told.get(identity) != decision.signal:
+                escalation.told[identity] = decision.signal
                 self._send(identity, decision.signal)
-            if identity not in watched and not self._watch(climb, identity, poller):
-                climb.due = min(climb.due, time.monotonic() + RECHECK_SECONDS)
+            if identity not in watched and not self._watch(escalation, identity, poller):
+                escalation.due = min(escalation.due, time.monotonic() + RECHECK_SECONDS)
 
     def _send(self, identity: Identity, number: int) -> None:
-        """Continue the process where it is stopped, and send the signal."""
-        with contextlib.suppress(PermissionError):  # not ours to signal: it will be reported as a survivor
+        """Send a signal to a process, and continue the process where it is stopped."""
+        with contextlib.suppress(PermissionError):  # another user's process: it will be reported as a survivor
             stat = read_stat(identity.pid)
             if stat is not None and stat.is_stopped:
                 self._population.signal(identity, signal.SIGCONT)
             self._population.signal(identity, number)
 
-    def _watch(self, climb: _Climb, identity: Identity, poller: select.poll) -> bool:
-        """Have the poller wake when a process ends; False where that cannot be."""
+    def _watch(self, escalation: _Escalation, identity: Identity, poller: select.poll) -> bool:
+        """Have the poller wake when a process ends; False where no pidfd can be opened."""
         try:
             descriptor = open_pidfd(identity)
         except (OSError, AttributeError):
             return False
         if descriptor is None:
             return False
-        climb.pidfds[descriptor] = identity
+        escalation.pidfds[descriptor] = identity
         poller.register(descriptor, select.POLLIN)
         return True
 
-    def _close(self, climb: _Climb, poller: select.poll) -> None:
-        for descriptor in climb.pidfds:
+    def _close(self, escalation: _Escalation, poller: select.poll) -> None:
+        for descriptor in escalation.pidfds:
             poller.unregister(descriptor)
             os.close(descriptor)
-        climb.pidfds.clear()
+        escalation.pidfds.clear()
 
     def _report(self, ordinal: int, survivors: tuple[int, ...], number: int | None) -> None:
         try:
             self._on_done(ordinal, survivors, number)
-        except Exception:  # noqa: BLE001 - the other attempts on their ladders must not suffer for it
+        except Exception:  # noqa: BLE001 - the other attempts must not suffer for it
             _log.exception("the end of the processes of attempt %d could not be reported", ordinal)

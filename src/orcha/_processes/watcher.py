@@ -1,7 +1,7 @@
-"""The watcher: a small process that outlives the service by some milliseconds and kills what its attempts left.
+"""The watcher: a small process that outlives the service by some milliseconds and kills the attempts' processes.
 
-Run as ``python -I -S watcher.py PID START_TIME NONCE``; it makes itself a session of its own. It needs nothing but the
-standard library and this package, which lies where this file does.
+Run as ``python -I -S watcher.py PID START_TIME NONCE``. It makes a session of its own, and needs only the standard
+library and this package, which lies beside this file.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import sys
 import time
 
 HELPERS_GRACE_SECONDS = 0.04
-"""Seconds in which the resource tracker may clean up behind the attempts, and go by itself, before it is killed."""
+"""For so long the resource tracker may clean up behind the attempts and exit by itself, before it is killed."""
 LONGEST_SWEEP_SECONDS = 30.0
-"""Seconds after which what cannot be killed is left to the next start."""
+"""After so long, processes that cannot be killed are left to the next start of the service."""
 
 
 def main(pid: int, start_time: int, nonce: int) -> None:
-    """Wait for the end of exactly that process, however it comes, and sweep what carries its nonce."""
+    """Wait for the end of exactly that process, then kill every process that carries the nonce."""
     os.closerange(3, 1 << 16)
     os.setsid()
     os.chdir("/")
@@ -42,7 +42,7 @@ def main(pid: int, start_time: int, nonce: int) -> None:
 
 
 def _sweep(nonce: int, since: int) -> None:
-    """Kill the attempts' processes, then whatever else carries the nonce."""
+    """Kill the attempts' processes, then all others that carry the nonce."""
     from orcha._processes.sweep import living, sweep
     from orcha._processes.tag import all_of, attempts_of
 

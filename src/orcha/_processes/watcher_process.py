@@ -1,4 +1,4 @@
-"""The service's side of the watcher: start it when it is needed, and again when it has died."""
+"""The service's side of the watcher: starts it when it is needed, and again when it has died."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Watcher:
     """
 
     def __init__(self, nonce: int, on_death: OnDeath = ignore_death) -> None:
-        """Start nothing yet; `on_death` is told where the thread dies."""
+        """Prepare; :meth:`need` starts the watcher. `on_death` is told where the thread dies."""
         self.nonce = nonce
         self._on_death = on_death
         self.pid: int | None = None
-        """The watcher's pid while it runs."""
+        """The watcher's pid; None while it does not run."""
         self._lock = threading.Lock()
         self._wanted = False
         self._thread: threading.Thread | None = None
 
     def need(self) -> None:
-        """Have a watcher from now on; costs 0.1 us when there is one, and never waits for its start (some 20 ms).
+        """Have a watcher from now on; this costs 0.1 us where it runs, and never waits for its start (some 20 ms).
 
         Where no thread can be started, the next call tries again.
         """
@@ -59,10 +59,10 @@ class Watcher:
             self._thread = thread
 
     def stop(self) -> None:
-        """End the watcher without a sweep; after this nothing looks after what the service leaves."""
+        """End the watcher without a sweep; afterwards nobody ends the processes that the service leaves."""
         thread = self._thread
         while thread is not None and thread.is_alive():
-            with self._lock:  # it is not reaped while this is held: the pid is its own
+            with self._lock:  # the watcher is not reaped while this is held, so that the pid is its own
                 if self.pid is not None:
                     os.kill(self.pid, signal.SIGKILL)
             thread.join(0.01)
@@ -73,7 +73,7 @@ class Watcher:
         return not before
 
     def _run(self) -> None:
-        """Start it and wait for its end, so that the next need starts another."""
+        """Start a watcher and wait for its end, after which :meth:`need` starts another one."""
         try:
             pid = self._start()
         except OSError as error:
@@ -81,7 +81,7 @@ class Watcher:
             self._wanted = False
             return
         self.pid = pid
-        with contextlib.suppress(ChildProcessError):  # a plugin reaped it, as a SIGCHLD handler of its own may do
+        with contextlib.suppress(ChildProcessError):  # a plugin's SIGCHLD handler may have reaped it
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         with self._lock:
             self.pid = None
@@ -90,7 +90,7 @@ class Watcher:
         self._wanted = False
 
     def _start(self) -> int:
-        """Start it with posix_spawn: `subprocess` waits for a pipe that a child forked meanwhile would keep open."""
+        """Start a watcher by posix_spawn: `subprocess` waits for a pipe that a child forked meanwhile keeps open."""
         own = identify(os.getpid())
         if own is None:
             raise FileNotFoundError("/proc is not mounted")

@@ -33,7 +33,7 @@ class SignalEscalation:
         """When the next signal is due."""
         self._spec = spec
         self._tree = tree
-        self._rungs: list[tuple[float, int]] = []
+        self._steps: list[tuple[float, int]] = []
         self._kills = 0
         self._ahead = False
         self._first_kill = 0.0
@@ -45,32 +45,32 @@ class SignalEscalation:
         self.why = why
         self._ahead = _get_ahead()
         first, grace = self._spec.stop_signal, max(0.0, self._spec.grace)
-        rungs = [(now, first), (now + grace / 2, int(signal.SIGTERM)), (now + grace, int(signal.SIGKILL))]
+        steps = [(now, first), (now + grace / 2, int(signal.SIGTERM)), (now + grace, int(signal.SIGKILL))]
         if first in {signal.SIGTERM, signal.SIGKILL}:
-            del rungs[1]
+            del steps[1]
         if first == signal.SIGKILL:
-            del rungs[1:]
-        self._rungs = rungs
+            del steps[1:]
+        self._steps = steps
         self.due = now
         return True
 
     def hurry(self) -> None:
         """Drop all planned signals but the last one."""
-        self._rungs = self._rungs[-1:]
+        self._steps = self._steps[-1:]
         self.due = 0.0
 
     def leave(self, now: float) -> None:
         """End the leader's leftovers: SIGTERM now, SIGKILL after the grace, or when a cancel's grace is over."""
-        last = self._rungs[-1][0] if self._rungs else now + max(0.0, self._spec.grace)
-        self._rungs = [(now, int(signal.SIGTERM)), (max(now, last), int(signal.SIGKILL))]
+        last = self._steps[-1][0] if self._steps else now + max(0.0, self._spec.grace)
+        self._steps = [(now, int(signal.SIGTERM)), (max(now, last), int(signal.SIGKILL))]
         self._ahead = self._ahead or _get_ahead()
-        self.climb(now, 0)
+        self.send_next(now, 0)
 
-    def climb(self, now: float, leader: int) -> None:
+    def send_next(self, now: float, leader: int) -> None:
         """Send the signal that is due. `leader` is not reaped yet, so that no other process group has its number."""
         number = int(signal.SIGKILL)
-        if self._rungs:
-            _, number = self._rungs.pop(0)
+        if self._steps:
+            _, number = self._steps.pop(0)
         if number == signal.SIGKILL:
             self.kill(now, leader)
             return
@@ -80,7 +80,7 @@ class SignalEscalation:
         else:
             self._tree.signal(number)
         self._tree.resume()
-        self.due = self._rungs[0][0]
+        self.due = self._steps[0][0]
 
     def kill(self, now: float, leader: int = 0) -> None:
         """Kill every process; called again and again until none is left, or until this is given up.
@@ -101,7 +101,7 @@ class SignalEscalation:
             self._tree.signal(signal.SIGKILL)
         if now - self._first_kill > GIVE_UP_SECONDS:
             self.survivors = sorted(child.pid for child in self._tree.members())
-        self._rungs = []
+        self._steps = []
         self.due = now + min(0.002 * 2 ** min(self._kills, 6), 0.1)
 
     def rest(self) -> None:

@@ -276,7 +276,11 @@ class Shim:
         if attempt is not None:
             state |= {"phase": _PHASES[attempt.phase], "s": attempt.spec.seq, "a": attempt.spec.attempt}
             state |= {"channel": attempt.spec.channel.hex(), "pid": attempt.leader, "at": attempt.started}
-            state |= {"last": attempt.output.last, "took": attempt.output.took, "survivors": attempt.ending.survivors}
+            state |= {
+                "last": attempt.output.last,
+                "took": attempt.output.took,
+                "survivors": attempt.escalation.survivors,
+            }
         link.send(state)
 
     def _start(self, head: Head) -> None:
@@ -338,7 +342,7 @@ class Shim:
     def _forget(self, attempt: ShimAttempt) -> None:
         if not attempt.is_over:
             return
-        if attempt.ending.survivors:  # it watches them, and tells when they are gone
+        if attempt.escalation.survivors:  # it watches them, and tells when they are gone
             return
         if attempt.leftovers.kept:  # nobody else gets a shim with another's processes
             self._wanted = False
@@ -362,7 +366,7 @@ class Shim:
                 last_took=output.took,
                 dropped=output.dropped,
                 ended=attempt.ended,
-                why=attempt.ending.why or "",
+                why=attempt.escalation.why or "",
             )
         )
 

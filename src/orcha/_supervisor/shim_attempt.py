@@ -55,7 +55,7 @@ class ShimAttempt:
         self.output = AttemptOutput(stem, spec.output_limit, spec.output_policy, is_terminal=spec.tty is not None)
         self.pipes = Pipes(self.output, watch)
         self.account = UsageAccount()
-        self.ending = SignalEscalation(spec, tree)
+        self.escalation = SignalEscalation(spec, tree)
         self.leftovers = Leftovers(spec, tree)
         self.alone = False
         """Whether no process of the attempt is left."""
@@ -135,21 +135,21 @@ class ShimAttempt:
     def cancel(self, why: str) -> None:
         """Begin to end the attempt by signals. A later call only ends the wait for leftovers."""
         if self.phase == boxes.STARTED:
-            if self.ending.begin(why, time.monotonic()):
-                self.ending.climb(time.monotonic(), self.leader)
+            if self.escalation.begin(why, time.monotonic()):
+                self.escalation.send_next(time.monotonic(), self.leader)
         elif self.phase == boxes.ENDED and self.leftovers.is_waiting:
             self._end_leftovers(time.monotonic(), asked=True)
 
     def kill(self, why: str) -> None:
         """Send SIGKILL at once."""
         if self.phase == boxes.STARTED:
-            self.ending.begin(why, time.monotonic())
-            self.ending.hurry()
-            self.ending.climb(time.monotonic(), self.leader)
+            self.escalation.begin(why, time.monotonic())
+            self.escalation.hurry()
+            self.escalation.send_next(time.monotonic(), self.leader)
         elif self.phase == boxes.ENDED:
             if self.leftovers.is_waiting:
                 self._end_leftovers(time.monotonic(), asked=True)
-            self.ending.kill(time.monotonic())
+            self.escalation.kill(time.monotonic())
             self.reap()
 
     def signal(self, number: int) -> None:
@@ -158,7 +158,7 @@ class ShimAttempt:
             return
         self._limits.note(number, time.monotonic())
         if number not in {signal.SIGSTOP, signal.SIGTSTP, signal.SIGCONT}:
-            self.ending.signals.append((time.time(), number, "signal"))
+            self.escalation.signals.append((time.time(), number, "signal"))
         self.tree.signal(number)
 
     def readable(self, descriptor: int) -> None:
@@ -169,10 +169,10 @@ class ShimAttempt:
     def due(self) -> float:
         """Return when :meth:`step` has to be called next, if nothing happens before."""
         if self.phase == boxes.STARTED:
-            return min(self.ending.due, self._limits.due, self.output.unkept.due)
+            return min(self.escalation.due, self._limits.due, self.output.unkept.due)
         if self.phase == boxes.ENDED:
             looks = time.monotonic() + UNANNOUNCED_LOOK_SECONDS if self._has_unannounced else NEVER
-            return min(self.leftovers.due, self.ending.due, looks, self.output.unkept.due)
+            return min(self.leftovers.due, self.escalation.due, looks, self.output.unkept.due)
         if self.phase == boxes.DONE:
             return self._next_look
         return NEVER
@@ -197,7 +197,7 @@ class ShimAttempt:
         if self.tree.members():
             self._next_look = time.monotonic() + SURVIVOR_LOOK_SECONDS
         else:
-            self.ending.survivors, self.is_end_of_survivors_unreported, self._next_look = [], True, NEVER
+            self.escalation.survivors, self.is_end_of_survivors_unreported, self._next_look = [], True, NEVER
 
     def report(self) -> Head:
         """Return the message that reports the attempt's end."""
@@ -211,13 +211,13 @@ class ShimAttempt:
             "a": attempt,
             "code": None if signalled else os.WEXITSTATUS(self.status),
             "signal": os.WTERMSIG(self.status) if signalled else None,
-            "why": self.ending.why,
-            "signals": self.ending.signals,
+            "why": self.escalation.why,
+            "signals": self.escalation.signals,
             "usage": self.account.total(max(0.0, self.ended - self.started), self._peak),
             "last": self.output.last,
             "dropped": self.output.dropped,
             "placed": self.output.unkept.size,
-            "survivors": self.ending.survivors,
+            "survivors": self.escalation.survivors,
             "leftovers": self.leftovers.named,
             "left": self.leftovers.count,
             "kept": self.leftovers.kept,
@@ -226,7 +226,7 @@ class ShimAttempt:
     def _leader_ended(self, status: int) -> None:
         self.status, self.phase, self.ended = status, boxes.ENDED, since_boot()
         self.pipes.release()
-        self.leftovers.wait(time.monotonic(), asked=self.ending.why is not None)
+        self.leftovers.wait(time.monotonic(), asked=self.escalation.why is not None)
 
     def _enforce(self) -> None:
         """Apply the limits, and send the signal that is due."""
@@ -237,9 +237,9 @@ class ShimAttempt:
             why = self._limits.exceeded(now, self.account, self.tree)
             if why is not None:
                 self.cancel(why)
-        if now >= self.ending.due:
-            self.ending.climb(now, self.leader)
-        if self.ending.survivors:
+        if now >= self.escalation.due:
+            self.escalation.send_next(now, self.leader)
+        if self.escalation.survivors:
             self._leader_ended(int(signal.SIGKILL))  # it will, when the kernel lets it
 
     def _wind_up(self) -> None:
@@ -248,15 +248,15 @@ class ShimAttempt:
             self.reap()
         if not self.alone:
             self._see_to_the_others(time.monotonic())
-        if not (self.alone or self.ending.survivors or self.leftovers.kept):
+        if not (self.alone or self.escalation.survivors or self.leftovers.kept):
             return
         self.pipes.drain()
         self.pipes.close()
         self.output.finish()
         self._remove_group()
-        self.ending.rest()
+        self.escalation.rest()
         self.phase = boxes.DONE
-        if self.ending.survivors:
+        if self.escalation.survivors:
             self._next_look = time.monotonic() + SURVIVOR_LOOK_SECONDS
         self._write(self)
 
@@ -265,13 +265,13 @@ class ShimAttempt:
         if leftovers.is_waiting:
             if not self.pipes.is_open:
                 leftovers.settle(now)
-            if self.output.over and self.ending.why is None:
-                self.ending.why = "output"
+            if self.output.over and self.escalation.why is None:
+                self.escalation.why = "output"
                 self._end_leftovers(now, asked=True)
-            elif now >= min(leftovers.due, self.ending.due):
-                self._end_leftovers(now, asked=self.ending.why is not None)
-        elif now >= self.ending.due:
-            self.ending.climb(now, 0)
+            elif now >= min(leftovers.due, self.escalation.due):
+                self._end_leftovers(now, asked=self.escalation.why is not None)
+        elif now >= self.escalation.due:
+            self.escalation.send_next(now, 0)
             self.reap()
 
     def _end_leftovers(self, now: float, *, asked: bool) -> None:
@@ -281,13 +281,13 @@ class ShimAttempt:
             self.reap()
             return
         if not self.leftovers.kept:
-            self.ending.leave(now)
+            self.escalation.leave(now)
             self.reap()
 
     def _remove_group(self) -> None:
         if self._group is None:
             return
-        if self._group.ran_out() and self.status and self.ending.why is None:
-            self.ending.why = "memory"
+        if self._group.ran_out() and self.status and self.escalation.why is None:
+            self.escalation.why = "memory"
         self._peak = self._group.peak()
         self._group.remove()

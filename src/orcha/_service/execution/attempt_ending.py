@@ -18,7 +18,7 @@ from orcha._core.retrying import is_decided
 from orcha._core.state import Outcome, State
 from orcha._processes import attempt_tracking
 from orcha._processes.attempt_processes import processes_for
-from orcha._processes.ladder import KILL_RUNGS, POLITE_RUNGS, Rung
+from orcha._processes.escalation_plan import KILL_STEPS, POLITE_STEPS, EscalationStep
 from orcha._processes.tag import tag_of
 from orcha._processes.terminator import AttemptTerminator as Processes
 from orcha._service.hooks.hook_thread import FORKED_AND_RETURNED
@@ -37,7 +37,7 @@ ABANDON_AFTER = 10.0
 """Seconds after its processes are gone in which a cancelled action's thread may still return."""
 OVERRIDE_DEADLINE = 5.0
 """Seconds a petition's own terminate() may take before the signals go out all the same."""
-AFTER_OVERRIDE = (Rung(0, 2.0), *POLITE_RUNGS)
+AFTER_OVERRIDE = (EscalationStep(0, 2.0), *POLITE_STEPS)
 """What follows on a petition's own terminate(): a signal that does nothing (kill(2)), so that its own may work."""
 
 
@@ -100,7 +100,7 @@ class Ending:
     def _adopted(self, run: Run) -> None:
         record = self._engine.machine.records.get(run.seq)
         if record is None or record.attempt != run.attempt:
-            self._processes.begin(run.ordinal, KILL_RUNGS)
+            self._processes.begin(run.ordinal, KILL_STEPS)
         elif record.state is not State.STARTING and record.processes_gone:
             record.processes_gone = False
             self.sweep(record)
@@ -109,7 +109,7 @@ class Ending:
         """Send INT, TERM, KILL to what lives of the attempt, and tell the machine when nothing does."""
         run: Run = record.run
         if run.is_told or type(run.petition).terminate is Petition.terminate:
-            self._begin(run, POLITE_RUNGS)
+            self._begin(run, POLITE_STEPS)
             return
         run.is_told = True
         try:
@@ -117,37 +117,37 @@ class Ending:
         except NoThreadError as error:
             text = "petition %s: its processes are ended without its terminate(): %s"
             self._engine.report(logging.ERROR, text, record.key, error)
-            self._begin(run, POLITE_RUNGS)
+            self._begin(run, POLITE_STEPS)
 
     def _terminate(self, run: Run) -> None:
         """Let the petition's own terminate() go first; it has a deadline, and its signals some time to work."""
         gone_on = threading.Event()
 
-        def go_on(rungs: Sequence[Rung]) -> None:
+        def go_on(steps: Sequence[EscalationStep]) -> None:
             if not gone_on.is_set():
                 gone_on.set()
-                self._begin(run, rungs)
+                self._begin(run, steps)
 
-        rungs: Sequence[Rung] = POLITE_RUNGS
-        self._engine.post(self._engine.timers.at, time.monotonic() + OVERRIDE_DEADLINE, lambda: go_on(POLITE_RUNGS))
+        steps: Sequence[EscalationStep] = POLITE_STEPS
+        self._engine.post(self._engine.timers.at, time.monotonic() + OVERRIDE_DEADLINE, lambda: go_on(POLITE_STEPS))
         try:
             run.petition.terminate(run.pids[-1] if run.pids else None)
-            rungs = AFTER_OVERRIDE
+            steps = AFTER_OVERRIDE
         except BaseException as error:  # noqa: BLE001 - plugin code: the signals go out whatever it does
             self._engine.report(logging.ERROR, "petition %s: terminate: %s", run.record.key, describe(error))
         finally:
             if os.getpid() != self._pid:
                 os._exit(FORKED_AND_RETURNED)
-        self._engine.post(go_on, rungs)
+        self._engine.post(go_on, steps)
 
     def sweep(self, record: Record) -> None:
         """Kill what the attempt left behind, and tell the machine when nothing lives."""
         run: Run = record.run
-        self._begin(run, KILL_RUNGS)
+        self._begin(run, KILL_STEPS)
 
-    def _begin(self, run: Run, rungs: Sequence[Rung]) -> None:
+    def _begin(self, run: Run, steps: Sequence[EscalationStep]) -> None:
         self._ending[run.ordinal] = run
-        self._processes.begin(run.ordinal, rungs)
+        self._processes.begin(run.ordinal, steps)
 
     def _over_with(self, ordinal: int, survivors: tuple[int, ...], number: int | None) -> None:
         """Take word, on the thread that ends processes, that an attempt's are gone."""

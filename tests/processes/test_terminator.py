@@ -1,4 +1,4 @@
-"""The ladder, the thread that climbs it, and what stands in where there are no tags."""
+"""The plan of signals, the thread that carries it out, and what stands in where there are no tags."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import sys
 import pytest
 
 from orcha._processes.attempt_processes import SeenProcesses, TaggedProcesses, processes_for
+from orcha._processes.escalation_plan import KILL_STEPS, POLITE_STEPS, EscalationPlan, EscalationStep
 from orcha._processes.identity import identify, read_stat
-from orcha._processes.ladder import KILL_RUNGS, POLITE_RUNGS, Ladder, Rung
 from orcha._processes.tag import new_nonce
 from orcha._processes.terminator import AttemptTerminator
 from support.waiting import wait_for
@@ -23,37 +23,37 @@ READY = "import signal, sys\nprint(flush=True)\nsys.stdin.readline()\n"
 STUBBORN = "import signal\nfor s in ({}): signal.signal(s, signal.SIG_IGN)\n" + READY
 
 
-def test_a_ladder_goes_from_rung_to_rung_as_time_passes() -> None:
-    ladder = Ladder([Rung(INT, 2), Rung(TERM, 3), Rung(KILL, 30)])
-    assert ladder.decide(10, anybody=True) == (INT, 12, False)
-    assert ladder.decide(11.9, anybody=True) == (INT, 12, False)
-    assert ladder.decide(12, anybody=True) == (TERM, 15, False)
-    assert ladder.decide(15, anybody=True) == (KILL, 45, False)
-    assert ladder.decide(45, anybody=True) == (KILL, 45, True)
-    assert ladder.signal == KILL
+def test_a_plan_goes_from_step_to_step_as_time_passes() -> None:
+    plan = EscalationPlan([EscalationStep(INT, 2), EscalationStep(TERM, 3), EscalationStep(KILL, 30)])
+    assert plan.decide(10, anybody=True) == (INT, 12, False)
+    assert plan.decide(11.9, anybody=True) == (INT, 12, False)
+    assert plan.decide(12, anybody=True) == (TERM, 15, False)
+    assert plan.decide(15, anybody=True) == (KILL, 45, False)
+    assert plan.decide(45, anybody=True) == (KILL, 45, True)
+    assert plan.signal == KILL
 
 
-def test_a_ladder_is_over_when_nobody_is_left() -> None:
-    ladder = Ladder()
-    assert ladder.decide(1, anybody=False).is_over
-    assert ladder.signal is None
-    assert not ladder.decide(1, anybody=True).is_over
-    assert ladder.decide(2, anybody=False).is_over
-    assert ladder.signal == INT
+def test_a_plan_is_over_when_nobody_is_left() -> None:
+    plan = EscalationPlan()
+    assert plan.decide(1, anybody=False).is_over
+    assert plan.signal is None
+    assert not plan.decide(1, anybody=True).is_over
+    assert plan.decide(2, anybody=False).is_over
+    assert plan.signal == INT
 
 
-def test_a_ladder_in_a_hurry_skips_the_polite_rungs_but_does_not_begin_again() -> None:
-    ladder = Ladder()
-    ladder.decide(0, anybody=True)
-    ladder.hurry()
-    assert ladder.decide(0.1, anybody=True) == (KILL, 30.1, False)
-    ladder.hurry()
-    assert ladder.decide(30.1, anybody=True).is_over
+def test_a_plan_in_a_hurry_skips_the_polite_steps_but_does_not_begin_again() -> None:
+    plan = EscalationPlan()
+    plan.decide(0, anybody=True)
+    plan.hurry()
+    assert plan.decide(0.1, anybody=True) == (KILL, 30.1, False)
+    plan.hurry()
+    assert plan.decide(30.1, anybody=True).is_over
 
 
-def test_a_ladder_needs_a_rung() -> None:
+def test_a_plan_needs_a_step() -> None:
     with pytest.raises(ValueError):
-        Ladder([])
+        EscalationPlan([])
 
 
 @pytest.fixture(params=["tagged", "known"])
@@ -100,7 +100,7 @@ def test_only_the_exact_population_is_called_exact() -> None:
 def test_the_signal_that_worked_is_told(ending, ended, start, ignored, worked) -> None:
     code = STUBBORN.format("".join(f"{int(number)}," for number in ignored))
     process = start(1, code)
-    patient = [Rung(number, 0.05 if number in ignored else math.inf) for number in (INT, TERM, KILL)]
+    patient = [EscalationStep(number, 0.05 if number in ignored else math.inf) for number in (INT, TERM, KILL)]
     ending.begin(1, patient)
     assert ended.get(timeout=30) == (1, (), worked)
     assert process.wait() == -worked
@@ -114,15 +114,15 @@ def test_an_attempt_without_processes_ends_without_a_signal(ending, ended) -> No
 def test_many_attempts_end_side_by_side(ending, ended, start) -> None:
     processes = [start(ordinal) for ordinal in range(1, 6)]
     for ordinal in range(1, 6):
-        ending.begin(ordinal, [Rung(TERM, math.inf)])
+        ending.begin(ordinal, [EscalationStep(TERM, math.inf)])
     assert {ended.get(timeout=30) for _ in range(5)} == {(ordinal, (), TERM) for ordinal in range(1, 6)}
     assert [process.wait() for process in processes] == [-TERM] * 5
 
 
 def test_an_ending_can_be_hurried(ending, ended, start) -> None:
     process = start(1, STUBBORN.format(f"{int(INT)}, {int(TERM)}"))
-    ending.begin(1, [Rung(INT, math.inf), *KILL_RUNGS])
-    ending.begin(1, KILL_RUNGS)
+    ending.begin(1, [EscalationStep(INT, math.inf), *KILL_STEPS])
+    ending.begin(1, KILL_STEPS)
     assert ended.get(timeout=30)[:2] == (1, ())
     assert process.wait() == -KILL
 
@@ -131,14 +131,14 @@ def test_a_stopped_process_is_continued_to_hear_its_signal(ending, ended, start)
     process = start(1)
     process.send_signal(signal.SIGSTOP)
     wait_for(lambda: read_stat(process.pid).state == "T", what="the stop")
-    ending.begin(1, [Rung(TERM, math.inf), *KILL_RUNGS])
+    ending.begin(1, [EscalationStep(TERM, math.inf), *KILL_STEPS])
     assert ended.get(timeout=30) == (1, (), TERM)
     assert process.wait() == -TERM
 
 
 def test_what_outlives_the_last_grace_is_named(ending, ended, start) -> None:
     process = start(1, STUBBORN.format(f"{int(TERM)},"))
-    ending.begin(1, [Rung(TERM, 0.01)])
+    ending.begin(1, [EscalationStep(TERM, 0.01)])
     assert ended.get(timeout=30) == (1, (process.pid,), TERM)
 
 
@@ -167,7 +167,7 @@ def test_what_could_not_be_looked_at_is_looked_at_again(population, start, ended
 
     monkeypatch.setattr(population, "living", living)
     ending = AttemptTerminator(population, lambda _: None, lambda *what: ended.put(what))
-    ending.begin(1, [Rung(TERM, math.inf)])
+    ending.begin(1, [EscalationStep(TERM, math.inf)])
     assert ended.get(timeout=30) == (1, (), TERM)
     assert process.wait() == -TERM
     assert len([record for record in caplog.records if record.name == "orcha"]) == 1
@@ -205,5 +205,5 @@ def test_known_processes_are_found_with_what_descends_from_them() -> None:
     assert known.claim_children(1, 1) == []
 
 
-def test_the_default_ladder_is_polite_first() -> None:
-    assert [rung.signal for rung in POLITE_RUNGS] == [INT, TERM, KILL]
+def test_the_default_plan_is_polite_first() -> None:
+    assert [step.signal for step in POLITE_STEPS] == [INT, TERM, KILL]
