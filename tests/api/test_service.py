@@ -355,6 +355,26 @@ def test_a_pidfile_of_a_context_of_ones_own_keeps_a_second_daemon_out(tmp_path):
     assert ledger(tmp_path) == []
 
 
+def test_a_daemon_with_a_context_of_its_own_keeps_a_second_one_out_whatever_the_clocks_say(tmp_path):
+    subprocess.run(command(tmp_path, OWN_CONTEXT), timeout=60, check=True)
+    pid = int(wait_for(lambda: ledger(tmp_path))[0].split(":")[1])
+    try:
+        path = Path(f"{tmp_path}/ledger.pid")
+        os.utime(path, (1_000_000_000.0, 1_000_000_000.0))  # the clock was set since then
+        refused = subprocess.run(
+            command(tmp_path, OWN_CONTEXT), capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (refused.returncode, f"held by process {pid}" in refused.stderr) == (69, True)
+        assert path.read_text() == f"{pid}\n"
+        wait_for(lambda: handles(pid, signal.SIGTERM))
+        os.kill(pid, signal.SIGTERM)
+        assert wait_for(lambda: not lives(pid))
+    finally:
+        if lives(pid):
+            os.kill(pid, signal.SIGKILL)
+    assert not path.exists()
+
+
 @pytest.mark.parametrize(("place", "content"), [("nowhere/pid", None), ("ledger.pid", "no number"), ("folder", None)])
 def test_a_pidfile_that_cannot_be_had_is_said_before_the_daemon_leaves_the_terminal(tmp_path, place, content):
     path = tmp_path / place

@@ -110,6 +110,7 @@ def start_service(service: ServiceWrapper, do_notify: bool = True) -> Never:
         run.serve({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
     _check_pidfile(service.context)
     with service.context:
+        _hold_pidfile(service.context)
         run.serve(_stop_signals(service.context))
 
 
@@ -166,19 +167,37 @@ def _check_pidfile(context: DaemonContext) -> None:
         _check_foreign(pidfile)
 
 
+def _hold_pidfile(context: DaemonContext) -> None:
+    """Lock the pidfile of a context of the plugin's own, so that the next start need not compare clocks."""
+    from orcha.utils.pidfile import Pidfile, hold
+
+    path = getattr(context.pidfile, "path", None)
+    if isinstance(path, str) and not isinstance(context.pidfile, Pidfile):
+        hold(path)
+
+
 def _check_foreign(pidfile: Any) -> None:
     """Leave where a process holds a pidfile of lockfile's, which a context of the plugin's own may have."""
     from orcha.interfaces.running import say
+    from orcha.utils.pidfile import holder_of
 
     pid = pidfile.read_pid()
-    if pid is not None and pid != os.getpid() and _lives(pid, pidfile.path):
+    try:
+        is_held = holder_of(pidfile.path) is not None
+    except OSError:  # another user's: nobody but the clocks can tell
+        is_held = False
+    if pid is not None and pid != os.getpid() and (is_held or _lives(pid, pidfile.path)):
         say(f"orcha: {pidfile.path} is held by process {pid}: stop it first, or use another pidfile")
         raise SystemExit(69)
     pidfile.break_lock()
 
 
 def _lives(pid: int, path: str) -> bool:
-    """Whether there is such a process still, and it is not one that got the number after the pidfile was written."""
+    """Whether there is such a process still, and it did not get its number after the pidfile was written.
+
+    For a pidfile that nobody has locked, as of a daemon that has another program, or is about to serve: what is left to
+    compare are clocks.
+    """
     from pathlib import Path
 
     try:
