@@ -1,1 +1,1 @@
-"""Output beyond the store's share: one append-only log a channel."""
+"""The files of output that the database does not hold: an append-only log for each channel, and raw output."""

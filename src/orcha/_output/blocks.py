@@ -1,4 +1,4 @@
-"""How blocks of records lie in a file: a header, then the block's bytes as they were given."""
+"""The format of blocks of records in a file: a header, then the block's bytes."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 MAGIC = b"orcha output 1\n\0"
-"""What every file begins with; the number is the format's version."""
+"""The first bytes of every file; the number is the version of the format."""
 HEADER = struct.Struct(">IIQI")
-"""Length of the data, CRC-32 (ISO 3309) of all the rest, index of the first record, count of records."""
+"""Length of the data, CRC-32 (ISO 3309) of the rest of the block, index of the first record, count of records."""
 
 
 class Block(NamedTuple):
-    """A whole block, found in a file."""
+    """A whole block that was found in a file."""
 
     offset: int
     end: int
-    """Offset of the byte after it."""
+    """Offset of the byte after the block."""
     first: int
     count: int  # type: ignore[assignment]  # a tuple's own count() is of no use here
     data: bytes
 
 
 def header(channel: bytes, first: int, count: int, data: bytes) -> bytes:
-    """Give the header of a block. The channel is part of the checksum: a block of another file is a bad one."""
+    """Return the header of a block. The channel is part of the checksum, so that a block of another channel is bad."""
     return HEADER.pack(len(data), _checksum(channel, first, count, data), first, count)
 
 
 def scan(channel: bytes, content: bytes, offset: int) -> Iterator[Block]:
-    """Give the whole blocks of `content`, which begins at `offset` of the file, up to the first that is not whole."""
+    """Yield the blocks of `content`, which begins at `offset` of the file, up to the first that is not whole."""
     position = 0
     while len(content) - position >= HEADER.size:
         length, checksum, first, count = HEADER.unpack_from(content, position)
@@ -43,7 +43,7 @@ def scan(channel: bytes, content: bytes, offset: int) -> Iterator[Block]:
 
 
 def length_at(content: bytes) -> int:
-    """Give the length of a block, header included, whose header `content` begins with; 0 where there is none."""
+    """Return the length of a block with its header, if `content` begins with a header; else 0."""
     return HEADER.size + int(HEADER.unpack_from(content)[0]) if len(content) >= HEADER.size else 0
 
 

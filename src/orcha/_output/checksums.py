@@ -1,4 +1,4 @@
-"""Checksums of an attempt's raw output, in a file beside it: what the disk has changed since is not passed on.
+"""Checksums of an attempt's raw output, in a file beside it: output that the disk has changed is not passed on.
 
 Each block of 64 KiB of each stream has a CRC-32 (ISO 3309), written by the process that writes the output. Checksums
 hold from the moment on at which the attempt's output is whole: before that nothing is compared, and nobody waits for
@@ -21,7 +21,7 @@ _STREAM_COUNT = 2
 
 
 class Checksums:
-    """Writes the checksums of one attempt."""
+    """Writes the checksums of one attempt's output."""
 
     def __init__(self, descriptor: int, raw: list[int]) -> None:
         """Take the file, new and empty, and the descriptors of the raw files by stream."""

@@ -1,4 +1,4 @@
-"""The folder that logs lie in, and a bounded number of its files held open."""
+"""The folder of the output's files, of which a bounded number is held open."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path
 from orcha.utils.private import make_folder, open_in
 
 MOST_OPEN_FILES = 64
-"""Files held open: many channels must not use up the process's descriptors."""
+"""The most files that are held open: many channels must not use up the process's descriptors."""
 _TRASH = "trash."
 
 
 class Folder:
-    """Files by name, never through a link: what a name leads to is decided by nobody but the owner of the folder."""
+    """Opens files by name and never through a link, so that nobody but the folder's owner decides what is opened."""
 
     def __init__(self, path: Path, *, open_at_once: int = MOST_OPEN_FILES) -> None:
-        """Make the folder, if need be; throw away what was being deleted when the last process ended."""
+        """Make the folder where it is missing; finish deletions that the last process has begun."""
         self.path = path
         self._descriptor = make_folder(str(path))
         self._open: OrderedDict[str, int] = OrderedDict()
@@ -29,11 +29,11 @@ class Folder:
                 os.unlink(name, dir_fd=self._descriptor)
 
     def names(self) -> list[str]:
-        """Give the names of all files."""
+        """Return the names of all files."""
         return os.listdir(self._descriptor)  # noqa: PTH208 - a descriptor has no path that could be swapped
 
     def open(self, name: str, flags: int) -> int:
-        """Give a file's descriptor, which stays the folder's; the least used one is closed for it.
+        """Return a file's descriptor, which this object keeps; the least used one is closed where too many are open.
 
         Raises:
             OSError: it cannot be opened.
@@ -51,7 +51,7 @@ class Folder:
         return descriptor
 
     def delete(self, name: str) -> None:
-        """Take a file out of sight first: its blocks are freed by the unlink, which may take a while."""
+        """Delete a file: rename it first, since the unlink frees its blocks and may take a while."""
         descriptor = self._open.pop(name, None)
         if descriptor is not None:
             os.close(descriptor)
@@ -67,7 +67,7 @@ class Folder:
             self._dirty = False
 
     def close(self) -> None:
-        """Close everything; safe to call twice."""
+        """Close all files; may be called again."""
         while self._open:
             os.close(self._open.popitem()[1])
         if self._descriptor >= 0:

@@ -1,8 +1,8 @@
-"""Standard input of commands that may be executed again: kept, so that each attempt gets the same bytes.
+"""Keeps the standard input of commands that may be executed again, so that each attempt gets the same bytes.
 
-A file for each such petition, `<channel>.<seq>.0.in`, beside the raw output, with which it is deleted. It begins with a
-head that says how the input stands; the bytes follow. What was written survives a crash of processes; an input that has
-ended is on the disk before its end is known to anybody.
+Each such petition has a file, `<channel>.<seq>.0.in`, beside its raw output, and is deleted with it. The file begins
+with a head that tells the state of the input; the bytes follow. Written bytes survive a crash of processes. An input
+that has ended is on the disk before anybody hears of its end.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from orcha._output.raw import RawFiles
 
 OPEN, ENDED, TOO_LONG, NO_ROOM, CUT = range(5)
-"""More may come; nothing comes any more; it is longer than what is kept; the disk did not take all of it; it may have
-been cut when the system went down, or is damaged."""
+"""More input may come; the input has ended; it is longer than what is kept; the disk had no room for all of it; it may
+have been cut when the system went down, or is damaged."""
 _HEAD = struct.Struct("!4sBQ")
 _MAGIC = b"OIN1"
-_BEGIN = 32
+_HEAD_BYTES = 32
 """Where the bytes begin."""
 _WHY = {
     TOO_LONG: "its standard input is longer than what is kept for another attempt ({} bytes, ORCHA_KEEP_INPUT)",
@@ -36,12 +36,12 @@ class _Place(NamedTuple):
 
 
 class KeptInput:
-    """One petition's standard input so far."""
+    """The kept standard input of one petition."""
 
     def __init__(
         self, files: RawFiles, channel: bytes, seq: int, most: int, *, state: int = OPEN, size: int = 0
     ) -> None:
-        """Know what is there; `most` is how many bytes are kept."""
+        """Take the state that was found; at most `most` bytes are kept."""
         self.size = size
         self.state = state
         self._files = files
@@ -50,17 +50,17 @@ class KeptInput:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing comes any more."""
+        """Whether the input has ended."""
         return self.state == ENDED
 
     @property
     def why_not_again(self) -> str | None:
-        """Why no other attempt can get all of it; None where one can."""
+        """Why no other attempt can get the whole input; None where one can."""
         why = _WHY.get(self.state)
         return None if why is None else why.format(self._most)
 
     def add(self, data: bytes) -> bool:
-        """Keep what comes next; False where that cannot be: no other attempt may follow then."""
+        """Keep the next bytes; False where that fails, and then no other attempt may follow."""
         if self.state != OPEN:
             return False
         if self.size + len(data) > self._most:
@@ -70,7 +70,7 @@ class KeptInput:
         try:
             descriptor = self._files.open_input(*self._place)
             while done < len(data):
-                done += os.pwrite(descriptor, data[done:], _BEGIN + self.size + done)
+                done += os.pwrite(descriptor, data[done:], _HEAD_BYTES + self.size + done)
         except OSError:
             self._become(NO_ROOM)
             return False
@@ -78,7 +78,7 @@ class KeptInput:
         return True
 
     def end(self) -> None:
-        """Note that nothing comes any more."""
+        """Note that the input has ended."""
         if self.state == OPEN:
             try:
                 os.fsync(self._files.open_input(*self._place))
@@ -88,48 +88,48 @@ class KeptInput:
                 self._become(ENDED)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Give some of it; b"" where that is not there."""
+        """Return some of the input; b"" where that is not kept."""
         try:
             descriptor = self._files.open_input(*self._place)
-            return os.pread(descriptor, min(length, self.size - offset), _BEGIN + offset)
+            return os.pread(descriptor, min(length, self.size - offset), _HEAD_BYTES + offset)
         except OSError:
             return b""
 
     def begin(self) -> bool:
-        """Make the file; False where that cannot be."""
+        """Create the file; False where that fails."""
         try:
             descriptor = self._files.open_input(*self._place, create=True)
-            os.pwrite(descriptor, _head(OPEN, 0).ljust(_BEGIN, b"\0"), 0)
+            os.pwrite(descriptor, _head(OPEN, 0).ljust(_HEAD_BYTES, b"\0"), 0)
         except OSError:
             self.state = NO_ROOM
             return False
         return True
 
     def note_reboot(self) -> None:
-        """Note that the system was started again: only an input that has ended is known to be whole."""
+        """Note a reboot: afterwards only an input that has ended is known to be whole."""
         if self.state == OPEN:
             self._become(CUT)
 
     def _become(self, state: int) -> None:
         self.state = state
-        with contextlib.suppress(OSError):  # it is in place, and takes no room
+        with contextlib.suppress(OSError):  # it overwrites the head, and takes no room
             descriptor = self._files.open_input(*self._place)
             os.pwrite(descriptor, _head(state, self.size), 0)
             os.fsync(descriptor)
 
 
 def find(files: RawFiles, channel: bytes, seq: int, most: int) -> KeptInput | None:
-    """Give what was kept of a petition's standard input; None where nothing was."""
+    """Return the kept standard input of a petition; None where none was kept."""
     try:
         descriptor = files.open_input(channel, seq)
-        content = os.pread(descriptor, _BEGIN, 0)
-        size = os.fstat(descriptor).st_size - _BEGIN
+        content = os.pread(descriptor, _HEAD_BYTES, 0)
+        size = os.fstat(descriptor).st_size - _HEAD_BYTES
     except FileNotFoundError:
         return None
     except OSError:
         return KeptInput(files, channel, seq, most, state=CUT)
     kept = KeptInput(files, channel, seq, most, size=max(size, 0))
-    if len(content) < _BEGIN or content[: _HEAD.size] + _sum(content[: _HEAD.size]) != content[: _HEAD.size + 4]:
+    if len(content) < _HEAD_BYTES or content[: _HEAD.size] + _sum(content[: _HEAD.size]) != content[: _HEAD.size + 4]:
         kept.state = CUT
         return kept
     _, kept.state, total = _HEAD.unpack_from(content)

@@ -1,7 +1,7 @@
 """Output of channels beyond the store's share, addressed by index.
 
-A channel's log is a row of files of about 4 MiB, each named after the channel and its first record: where a record lies
-is known from the names, only the last file may end in a torn block, and a start looks at names alone.
+A channel's log is a series of files of about 4 MiB, each named after the channel and its first record. So the names
+tell where a record lies, only the last file may end in a torn block, and a start of the service reads only names.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from orcha.exceptions.store import StoreBroken
 from orcha.utils.private import UnsafeStateError
 
 SEGMENT_BYTES = 4 << 20
-"""Bytes after which a channel's output goes on in a new file; the full one is synced then."""
+"""At this size a channel's output goes on in a new file, and the full file is synced."""
 _NAME = re.compile(r"((?:[0-9a-f]{2})+)\.([0-9a-f]{16})")
 
 
@@ -29,7 +29,7 @@ class OutputLog:
     """
 
     def __init__(self, folder: Path, *, segment: int = SEGMENT_BYTES, open_at_once: int = MOST_OPEN_FILES) -> None:
-        """Open the logs in `folder`, or make it.
+        """Open the logs in `folder`, which is made where it is missing.
 
         Raises:
             StoreBroken: the folder cannot be used.
@@ -49,9 +49,9 @@ class OutputLog:
                 self._channels.setdefault(known.channel, []).append(known)
 
     def append(self, channel: bytes, first: int, count: int, data: bytes) -> None:
-        """Keep `count` records, of which the first has the index `first`; it survives a crash of processes at once.
+        """Keep `count` records, of which the first has the index `first`; they survive a crash of processes at once.
 
-        What was appended from `first` on before is taken back: the transaction that it belonged to was not kept.
+        Records from `first` on that were appended before are removed, since their transaction was not kept.
 
         Raises:
             StoreFull: there is no room on the disk.
@@ -81,7 +81,7 @@ class OutputLog:
             segments[-1].cut(first)
 
     def sync(self, channel: bytes) -> None:
-        """Make what a channel has here durable."""
+        """Make a channel's log durable."""
         for segment in self._channels.get(channel, ()):
             segment.sync()
         try:
@@ -101,9 +101,9 @@ class OutputLog:
         return segments[-1].end if segments[-1].end > segments[-1].first else 0
 
     def read(self, channel: bytes, index: int, limit: int) -> list[tuple[int, int, bytes]]:
-        """Give (first, count, data) of the blocks holding `index` and later ones, about `limit` bytes, but one if any.
+        """Return (first, count, data) of the blocks from `index` on: about `limit` bytes, at least one block, if any.
 
-        They are consecutive: a gap, as a damaged block leaves one, ends what is given at once.
+        The blocks are consecutive: a gap, such as a damaged block leaves, ends the list.
         """
         found: list[tuple[int, int, bytes]] = []
         size = 0
@@ -136,14 +136,14 @@ class OutputLog:
     def recover(self, known: Callable[[bytes], bool]) -> None:
         """Delete, at a start, the logs of channels that are not known any more.
 
-        Each log is cut after its last whole block when it is first used: a start need not wait for that.
+        Each log is cut after its last whole block at its first use, so that a start need not wait for that.
         """
         for channel in self.channels():
             if not known(channel):
                 self.delete(channel)
 
     def close(self) -> None:
-        """Close; safe to call twice."""
+        """Close the files; may be called again."""
         self._folder.close()
 
     def forget_in_child(self) -> None:
@@ -152,14 +152,14 @@ class OutputLog:
 
 
 class MemoryLog:
-    """The same, kept nowhere."""
+    """The same in memory."""
 
     def __init__(self) -> None:
-        """Start empty."""
+        """Begin empty."""
         self._channels: dict[bytes, list[tuple[int, int, bytes]]] = {}
 
     def append(self, channel: bytes, first: int, count: int, data: bytes) -> None:
-        """Keep `count` records, of which the first has the index `first`, instead of what was kept from there on."""
+        """Keep `count` records, of which the first has the index `first`, in place of the records from there on."""
         blocks = self._channels.setdefault(channel, [])
         while blocks and blocks[-1][0] + blocks[-1][1] > first:
             blocks.pop()
@@ -194,7 +194,7 @@ class MemoryLog:
         self._channels.pop(channel, None)
 
     def recover(self, known: Callable[[bytes], bool]) -> None:
-        """Do nothing: nothing is left of an earlier process."""
+        """Do nothing: memory holds nothing of an earlier process."""
 
     def close(self) -> None:
         """Do nothing."""

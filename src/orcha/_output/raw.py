@@ -1,7 +1,7 @@
-"""Raw output of commands, a file a stream of each attempt, written by those who watch over the commands.
+"""Raw output of commands: a file for each stream of each attempt, written by the attempt's shim.
 
-They are named `<channel>.<seq>.<attempt>.<stream>`, the channel in hexadecimal, and lie beside each attempt's index
-and the logs of channels. They are read here, and deleted with their channel.
+The files are named `<channel>.<seq>.<attempt>.<stream>`, the channel in hexadecimal, and lie beside each attempt's
+index and the logs of channels. This module reads them, and deletes them with their channel.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from orcha.exceptions.store import StoreBroken
 from orcha.utils.private import UnsafeStateError
 
 MOST_OPEN_FILES = 32
-"""Files held open for reading."""
+"""The most files that are held open for reading."""
 _NAME = re.compile(r"((?:[0-9a-f]{2})+)\.([0-9]+)\.([0-9]+)\.(1|2|index|sums|in)")
 
 
@@ -33,7 +33,7 @@ class RawFiles:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Use `folder`, or make it.
+        """Use `folder`, which is made where it is missing.
 
         Raises:
             StoreBroken: the folder cannot be used.
@@ -51,13 +51,13 @@ class RawFiles:
                 self.note(bytes.fromhex(named[1]), int(named[2]), int(named[3]))
 
     def note(self, channel: bytes, seq: int, attempt: int) -> None:
-        """Know that an attempt has files here."""
+        """Note that an attempt has files here."""
         self._attempts.setdefault(channel, set()).add((seq, attempt))
 
     def read(self, channel: bytes, seq: int, attempt: int, stream: int, offset: int, length: int) -> bytes | None:
-        """Give a piece of what an attempt wrote; None where it is not there (any more), or is not what was written.
+        """Return a piece of an attempt's output; None where it is not there (any more), or has changed on the disk.
 
-        Where the oldest output was dropped the file begins with a hole, and what is left of the piece is given.
+        Where the oldest output was dropped, the file begins with a hole; then the rest of the piece is returned.
         """
         name = f"{channel.hex()}.{seq}.{attempt}.{stream}"
         try:
@@ -73,7 +73,7 @@ class RawFiles:
             return None
 
     def _holds(self, name: str, descriptor: int, stream: int, offset: int, data: bytes) -> bool:
-        """Tell whether what was read is what was written; true where the attempt has no checksums."""
+        """Return whether output that was read is what was written; True where the attempt has no checksums."""
         try:
             sums = self._folder.open(f"{name.rpartition('.')[0]}.sums", os.O_RDONLY)
         except FileNotFoundError:
@@ -81,7 +81,7 @@ class RawFiles:
         return holds(sums, descriptor, stream, offset, data)
 
     def tail(self, channel: bytes, seq: int, attempt: int, stream: int, length: int) -> bytes:
-        """Give the last bytes that an attempt wrote here, at most so many."""
+        """Return the last bytes of an attempt's output, at most so many."""
         try:
             descriptor = self._folder.open(f"{channel.hex()}.{seq}.{attempt}.{stream}", os.O_RDONLY)
             return os.pread(descriptor, length, max(os.fstat(descriptor).st_size - length, 0))
@@ -89,26 +89,26 @@ class RawFiles:
             return b""
 
     def has_input(self, channel: bytes, seq: int) -> bool:
-        """Tell whether standard input of a petition is kept."""
+        """Return whether standard input of a petition is kept."""
         return (seq, 0) in self._attempts.get(channel, ())
 
     def inputs(self) -> list[tuple[bytes, int]]:
-        """Give (channel, seq) of each petition whose standard input is kept."""
+        """Return (channel, seq) of each petition whose standard input is kept."""
         return [(channel, seq) for channel, known in self._attempts.items() for seq, attempt in known if not attempt]
 
     def open_input(self, channel: bytes, seq: int, *, create: bool = False) -> int:
-        """Give the descriptor, which stays this object's, of a petition's standard input; raises OSError."""
+        """Return the descriptor of a petition's standard input, which this object keeps; raises OSError."""
         if create:
             self.note(channel, seq, 0)
         return self._folder.open(f"{channel.hex()}.{seq}.0.in", os.O_RDWR | (os.O_CREAT if create else 0))
 
     def delete_input(self, channel: bytes, seq: int) -> None:
-        """Forget a petition's standard input."""
-        with contextlib.suppress(OSError):  # it goes with its channel at the latest
+        """Delete a petition's standard input."""
+        with contextlib.suppress(OSError):  # it is deleted with its channel at the latest
             self._folder.delete(f"{channel.hex()}.{seq}.0.in")
 
     def delete(self, channel: bytes) -> None:
-        """Forget what a channel's commands wrote.
+        """Delete the output of a channel's commands.
 
         Raises:
             StoreBroken: the folder cannot be used.
@@ -121,11 +121,11 @@ class RawFiles:
             raise StoreBroken(f"{self._folder.path} cannot be used: {error.strerror}") from error
 
     def recover(self, known: Callable[[bytes], bool]) -> None:
-        """Delete, at a start, what belongs to channels that are not known any more."""
+        """Delete, at a start, the files of channels that are not known any more."""
         for channel in list(self._attempts):
             if not known(channel):
                 self.delete(channel)
 
     def close(self) -> None:
-        """Close; safe to call twice. In a forked child too."""
+        """Close the files; may be called again, and in a forked child."""
         self._folder.close()

@@ -1,4 +1,4 @@
-"""One file of a channel's log, and where in it records begin."""
+"""One file of a channel's log, with an index of where records begin."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from orcha._output.folder import Folder
 from orcha.exceptions.store import StoreBroken, StoreFull, no_room
 
 _INDEX_SPACING_BYTES = 64 << 10
-"""Bytes between two entries of the index held in memory."""
+"""The distance between two entries of the index in memory."""
 
 
 class Segment:
-    """A file that holds consecutive blocks, of which the first begins with the record `first`."""
+    """A file of consecutive blocks, of which the first begins with the record `first`."""
 
     __slots__ = ("_folder", "_index", "_recovered", "channel", "dirty", "end", "first", "size")
 
@@ -37,11 +37,11 @@ class Segment:
 
     @property
     def name(self) -> str:
-        """Its file's name: sorts by channel, then by first record."""
+        """The file's name, which sorts by channel, then by first record."""
         return f"{self.channel.hex()}.{self.first:016x}"
 
     def create(self) -> None:
-        """Make the file; it must not be there."""
+        """Create the file, which must not exist."""
         descriptor = self._open(os.O_CREAT | os.O_EXCL)
         self._recovered = True
         self._write(descriptor, [MAGIC], 0)
@@ -49,7 +49,7 @@ class Segment:
         self.dirty = True
 
     def recover(self) -> None:
-        """Find the last whole block, once, and cut off what comes after it."""
+        """Find the last whole block, once, and cut off the rest of the file."""
         if self._recovered:
             return
         descriptor = self._open()
@@ -70,7 +70,7 @@ class Segment:
         self._recovered = True
 
     def append(self, first: int, count: int, data: bytes) -> None:
-        """Write a block at the end; on failure nothing of it stays.
+        """Write a block at the end; where that fails, nothing of the block stays.
 
         Raises:
             StoreFull: there is no room on the disk.
@@ -90,7 +90,7 @@ class Segment:
         self.end = first + count
 
     def cut(self, first: int) -> None:
-        """Take back the block that holds `first`, and all later ones."""
+        """Remove the block that holds `first`, and all later blocks."""
         self.recover()
         for block in self.blocks(first):
             descriptor = self._open()
@@ -101,7 +101,7 @@ class Segment:
             return
 
     def blocks(self, index: int) -> Iterator[Block]:
-        """Give the block that holds `index`, and later ones."""
+        """Yield the block that holds `index`, and later blocks."""
         self.recover()
         place = bisect_right(self._index, index, key=_first) - 1
         offset = self._index[max(place, 0)][1] if self._index else self.size
@@ -136,7 +136,7 @@ class Segment:
             raise self._failed(error) from error
 
     def _write(self, descriptor: int, parts: list[bytes], offset: int) -> None:
-        """Write all of it, or take back what was written."""
+        """Write all parts, or remove what was written of them."""
         position = offset
         remaining = b"".join(parts) if len(parts) > 1 else parts[0]
         try:
@@ -145,7 +145,7 @@ class Segment:
                 position += written
                 remaining = remaining[written:]
         except OSError as error:
-            with contextlib.suppress(OSError):  # what is left behind has no header that holds: it is cut at recovery
+            with contextlib.suppress(OSError):  # the rest has no valid header, and is cut at recovery
                 os.ftruncate(descriptor, offset)
             raise self._failed(error) from error
 
