@@ -91,7 +91,7 @@ def test_what_is_cut_or_damaged_is_not_taken_for_whole(files):
         assert found(files).why_not_again is not None
         os.pwrite(descriptor, head, 0)
     assert found(files).why_not_again is None
-    os.ftruncate(descriptor, kept_input._BEGIN + 2)
+    os.ftruncate(descriptor, kept_input._HEAD_BYTES + 2)
     assert found(files).why_not_again is not None
 
 
