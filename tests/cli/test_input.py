@@ -160,6 +160,16 @@ def test_a_second_attempt_gets_every_byte_of_standard_input(service, size, ended
     thread.join()
 
 
+def kill_the_shim(service):
+    """Kill the shim whose command runs; give the folder of the service."""
+    folder = service.home / f"{service.address}-{service.port}"
+    for path in (folder / "shims").glob("*.box"):
+        word = black_box.read(str(path))
+        if word is not None and word.phase == black_box.STARTED:
+            os.kill(word.pid, signal.SIGKILL)
+    return folder
+
+
 @pytest.mark.parametrize("also_the_service", [False, True])
 def test_after_the_death_of_what_watched_over_it_a_rerun_gets_every_byte(own_service, tmp_path, also_the_service):
     data, mark = os.urandom(200_000), tmp_path / "mark"
@@ -167,11 +177,7 @@ def test_after_the_death_of_what_watched_over_it_a_rerun_gets_every_byte(own_ser
     wait_for(mark.exists, what="the first attempt")
     if also_the_service:
         own_service.kill()
-    folder = own_service.home / f"{own_service.address}-{own_service.port}"
-    for path in (folder / "shims").glob("*.box"):
-        word = black_box.read(str(path))
-        if word is not None and word.phase == black_box.STARTED:
-            os.kill(word.pid, signal.SIGKILL)
+    folder = kill_the_shim(own_service)
     if also_the_service:
         own_service.start()
     assert client.stdout.read().split()[0].decode() == hashlib.sha256(data).hexdigest()
@@ -198,11 +204,7 @@ def test_more_than_is_kept_is_not_run_again_when_it_is_interrupted(serve, tmp_pa
     client, thread = attempts_of(service, b"x" * 50_001, happens, "--on-interrupt", "rerun")
     wait_for(mark.exists, what="the first attempt")
     service.kill()
-    folder = service.home / f"{service.address}-{service.port}"
-    for path in (folder / "shims").glob("*.box"):
-        word = black_box.read(str(path))
-        if word is not None and word.phase == black_box.STARTED:
-            os.kill(word.pid, signal.SIGKILL)
+    kill_the_shim(service)
     service.start()
     thread.join()
     out, err = client.stdout.read(), client.stderr.read()

@@ -214,14 +214,20 @@ def test_a_client_that_is_killed_or_hung_up_leaves_it_running(service):
         assert service.run("cancel", name).returncode == 0
 
 
-def test_ctrl_c_while_the_service_is_away_leaves_at_the_second(own_service):
-    service = own_service
+def interrupted_while_the_service_is_away(service):
+    """Start a client, kill its service, and interrupt the client once; give the client."""
     client = started(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000")
     assert client.stdout.readline() == b"ready\n"
     service.kill()
     assert b"away" in client.stderr.readline()
     client.send_signal(signal.SIGINT)
     assert client.stderr.readline() == b"orcha: it is cancelled when the service is back: Ctrl+C again leaves it\n"
+    return client
+
+
+def test_ctrl_c_while_the_service_is_away_leaves_at_the_second(own_service):
+    service = own_service
+    client = interrupted_while_the_service_is_away(service)
     client.send_signal(signal.SIGINT)
     assert client.wait(DEADLINE) == 130
     assert client.stderr.read() == b"orcha: it may go on: orcha cancel it\n"
@@ -231,12 +237,7 @@ def test_ctrl_c_while_the_service_is_away_leaves_at_the_second(own_service):
 
 def test_ctrl_c_is_heard_when_the_kernel_hands_it_to_another_thread(own_service):
     service = own_service
-    client = started(service, "--name", "it", "--", "sh", "-c", "echo ready; exec sleep 1000")
-    assert client.stdout.readline() == b"ready\n"
-    service.kill()
-    assert b"away" in client.stderr.readline()
-    client.send_signal(signal.SIGINT)
-    assert client.stderr.readline() == b"orcha: it is cancelled when the service is back: Ctrl+C again leaves it\n"
+    client = interrupted_while_the_service_is_away(service)
     others = [int(task.name) for task in Path(f"/proc/{client.pid}/task").iterdir() if task.name != str(client.pid)]
     assert ctypes.CDLL(None, use_errno=True).tgkill(client.pid, others[0], signal.SIGINT) == 0
     assert client.wait(DEADLINE) == 130

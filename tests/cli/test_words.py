@@ -8,12 +8,12 @@ import importlib
 
 import pytest
 
-from orcha._cli import keys, options, output, printing, redact, render, told
-from orcha._cli.output import Piece
+from orcha._cli import descriptions, keys, options, output, printing, redact, render
+from orcha._cli.output import ShownOutput
 
 
 @pytest.mark.parametrize(
-    "name", ["attached", "keys", "layout", "options", "output", "printing", "redact", "render", "told"]
+    "name", ["attached", "keys", "layout", "options", "output", "printing", "redact", "render", "descriptions"]
 )
 def test_examples_are_true(name):
     done = doctest.testmod(importlib.import_module(f"orcha._cli.{name}"))
@@ -140,15 +140,15 @@ def test_secrets_in_commands_are_hidden(command, shown):
 
 def test_escape_sequences_are_inert():
     assert render.plain("a\x1b[2Jb\n\u202e") == "a\\x1b[2Jb\\n\\u202e"
-    assert told.value("label", "\x1b]0;x\x07") == "\\x1b]0;x\\x07"
-    assert told.value("", {"\x1b": "\x9b"}) == "\\x1b \\x9b"
+    assert descriptions.value("label", "\x1b]0;x\x07") == "\\x1b]0;x\\x07"
+    assert descriptions.value("", {"\x1b": "\x9b"}) == "\\x1b \\x9b"
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 100])
 @pytest.mark.parametrize("text", [b"", b"a", b"a\n", b"a\nb\nc", b"a\nb\nc\n", b"\n\n\n\n", b"a\n\nb\n"])
 @pytest.mark.parametrize("size", [1, 2, 100])
 def test_the_last_lines_are_those_of_the_whole(text, count, size):
-    pieces = [Piece(1 + place % 2, text[place : place + size]) for place in range(0, len(text), size)]
+    pieces = [ShownOutput(1 + place % 2, text[place : place + size]) for place in range(0, len(text), size)]
     last, complete = output.last_lines(iter(pieces), count)
     lines = text.splitlines(keepends=True)
     assert b"".join(piece.data for piece in last) == b"".join(lines[max(0, len(lines) - count) :])
@@ -157,5 +157,5 @@ def test_the_last_lines_are_those_of_the_whole(text, count, size):
 
 
 def test_a_small_peak_is_a_bound():
-    assert told.value("peak", 12 << 20) == "at most 12 MiB"
-    assert told.value("peak", 64 << 20) == "64 MiB"
+    assert descriptions.value("peak", 12 << 20) == "at most 12 MiB"
+    assert descriptions.value("peak", 64 << 20) == "64 MiB"

@@ -13,13 +13,14 @@ ABOUT_OPTIONS = frozenset(("ArgumentTypeError", "WrongOptionError"))
 ABOUT_THE_MACHINE = frozenset(
     (
         *("ConfigurationError", "EndpointInUseError", "UnsafeFolderError", "AlreadyServingError", "unusable"),
-        *("StoreError", "StoreFull", "StoreBroken", "StoreDamaged"),
+        *("StoreError", "StoreFull", "StoreBroken", "StoreDamaged", "NoThreadError"),
     )
 )
 ABOUT_THE_SERVICE = frozenset(
     (
         *("OrchaConnectionError", "AuthenticationError", "ManagerShutdownError", "ServiceFailedError"),
-        *("PluginError", "NoSuchPetitionError", "RefusedError", "ConditionFailed", "NotExecutedError"),
+        *("PluginError", "NoSuchPetitionError", "RefusedError", "VerbRefusedError"),
+        *("ConditionFailed", "NotExecutedError"),
     )
 )
 REFUSING = frozenset(("refuse", "_refuse"))

@@ -208,13 +208,13 @@ class Attached:
 
     def _tell_who(self, channel: ClientChannel) -> None:
         """Tell who cancelled it, and why: it was nobody here."""
-        from orcha._cli import told
+        from orcha._cli import descriptions
 
         try:
             details = self._service.details(self._name)
         except OrchaError:
             return  # the service has gone, or it was forgotten since
-        line = told.cancelled(details) if bytes(details["channel"]) == channel.__orcha_channel__ else None
+        line = descriptions.cancelled(details) if bytes(details["channel"]) == channel.__orcha_channel__ else None
         if line is not None:
             self._streams.tell(line)
 
@@ -320,9 +320,9 @@ def waiting(row: dict[str, Any]) -> str:
     """
     place, why = row.get("place"), row["why"]
     if why is not None and row.get("asked_ago") is not None:
-        from orcha._cli import told
+        from orcha._cli import descriptions
 
-        why = f"{why}, {told.asked(row['asked_ago'])}"
+        why = f"{why}, {descriptions.asked_ago(row['asked_ago'])}"
     if place is None:
         return why or "nothing is known of why"
     where = f"{place} before it" if place else "next"

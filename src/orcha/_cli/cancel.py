@@ -25,11 +25,11 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Cancel each; 1 where one could not be."""
-    from orcha._cli import each, render
+    from orcha._cli import per_petition, render
 
-    def cancel(service: each.Session, identity: str) -> None:
+    def cancel(service: per_petition.Session, identity: str) -> None:
         outcome = service.done(service.cancel(id=identity, why=namespace.why, at_once=namespace.now), identity)
         if outcome not in {None, "cancelled"}:
             render.note(f"{render.plain(identity)} had ended: {outcome}")
 
-    return each.of(namespace.ids, cancel)
+    return per_petition.do_for_each(namespace.ids, cancel)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from orcha._cli.output import Piece
+    from orcha._cli.output import ShownOutput
     from orcha._cli.printing import Printer
 
 BROKEN_PIPE = 141
@@ -54,11 +54,11 @@ def run(namespace: argparse.Namespace) -> int:
 
 def _in_turn(namespace: argparse.Namespace, shown: Printer) -> int:
     """Show one after another; 1 where one could not be."""
-    from orcha._cli import each
+    from orcha._cli import per_petition
 
     code = 0
     for identity in namespace.ids:
-        with each.saying() as failed:
+        with per_petition.errors_said() as failed:
             for piece in _pieces(identity, shown.stream, tail=namespace.tail, follow=namespace.follow):
                 shown.show(identity, piece)
         shown.end(identity)
@@ -66,7 +66,7 @@ def _in_turn(namespace: argparse.Namespace, shown: Printer) -> int:
     return code
 
 
-def _pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool) -> Iterator[Piece]:
+def _pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool) -> Iterator[ShownOutput]:
     from orcha._cli.output import pieces
 
     return pieces(identity, stream, tail=tail, follow=follow)
@@ -82,10 +82,10 @@ def _together(identities: Sequence[str], shown: Printer, *, tail: int | None) ->
     from queue import Queue
     from threading import Thread  # noqa: TID251 - each has a channel of its own to wait for
 
-    from orcha._cli import each
+    from orcha._cli import per_petition
     from orcha.utils.threads import start
 
-    arrived: Queue[tuple[str, Piece | BaseException | None]] = Queue(maxsize=64)
+    arrived: Queue[tuple[str, ShownOutput | BaseException | None]] = Queue(maxsize=64)
 
     def follow(identity: str) -> None:
         try:
@@ -103,8 +103,8 @@ def _together(identities: Sequence[str], shown: Printer, *, tail: int | None) ->
         if piece is None:
             shown.end(identity)
             left -= 1
-        elif isinstance(piece, each.OF_ONE):
-            each.say(piece)
+        elif isinstance(piece, per_petition.ONE_PETITIONS_ERRORS):
+            per_petition.say_error(piece)
             code = 1
         elif isinstance(piece, BaseException):
             raise piece

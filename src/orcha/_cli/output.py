@@ -19,7 +19,7 @@ _FIRST_LOOK_BACK = 64
 _FURTHER = 8
 
 
-class Piece(NamedTuple):
+class ShownOutput(NamedTuple):
     """Some of what was written, or a line of the service."""
 
     stream: int
@@ -27,7 +27,7 @@ class Piece(NamedTuple):
     data: bytes
 
 
-def pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool) -> Iterator[Piece]:
+def pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool) -> Iterator[ShownOutput]:
     """Give what a petition wrote, in its order.
 
     Args:
@@ -63,20 +63,20 @@ def pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool)
             return
 
 
-def _who_cancelled(service: Session, identity: str, channel: ClientChannel) -> Iterator[Piece]:
+def _who_cancelled(service: Session, identity: str, channel: ClientChannel) -> Iterator[ShownOutput]:
     """Give a line that says who has cancelled it meanwhile, where somebody has."""
-    from orcha._cli import told
+    from orcha._cli import descriptions
 
     try:
         details = service.details(identity)
     except OrchaError:
         return  # it was forgotten since
-    line = told.cancelled(details) if bytes(details["channel"]) == channel.__orcha_channel__ else None
+    line = descriptions.cancelled(details) if bytes(details["channel"]) == channel.__orcha_channel__ else None
     if line is not None:
-        yield Piece(0, f"orcha: {line}\n".encode("utf-8", "replace"))
+        yield ShownOutput(0, f"orcha: {line}\n".encode("utf-8", "replace"))
 
 
-def _chosen(values: Iterator[Any], stream: int | None, *, is_command: bool) -> Iterator[Piece]:
+def _chosen(values: Iterator[Any], stream: int | None, *, is_command: bool) -> Iterator[ShownOutput]:
     """Give values as pieces, of one stream or all."""
     for value in values:
         piece = _piece(value, is_command=is_command)
@@ -84,15 +84,15 @@ def _chosen(values: Iterator[Any], stream: int | None, *, is_command: bool) -> I
             yield piece
 
 
-def last_lines(there: Iterator[Piece], count: int) -> tuple[list[Piece], bool]:
+def last_lines(there: Iterator[ShownOutput], count: int) -> tuple[list[ShownOutput], bool]:
     r"""Give the pieces of the last lines, and whether there are as many.
 
-    >>> last_lines(iter([Piece(1, b"a\nb\n"), Piece(2, b"c\nd")]), 3)
-    ([Piece(stream=1, data=b'b\n'), Piece(stream=2, data=b'c\nd')], True)
+    >>> last_lines(iter([ShownOutput(1, b"a\nb\n"), ShownOutput(2, b"c\nd")]), 3)
+    ([ShownOutput(stream=1, data=b'b\n'), ShownOutput(stream=2, data=b'c\nd')], True)
     """
     from collections import deque
 
-    kept: deque[tuple[Piece, int]] = deque()
+    kept: deque[tuple[ShownOutput, int]] = deque()
     newlines = 0
     for piece in there:
         found = piece.data.count(b"\n")
@@ -108,7 +108,7 @@ def last_lines(there: Iterator[Piece], count: int) -> tuple[list[Piece], bool]:
     return _cut([piece for piece, _ in kept], newlines - within), True
 
 
-def _cut(kept: list[Piece], surplus: int) -> list[Piece]:
+def _cut(kept: list[ShownOutput], surplus: int) -> list[ShownOutput]:
     """Leave out so many lines at the beginning."""
     while surplus:
         piece = kept[0]
@@ -131,10 +131,10 @@ def _values(channel: ClientChannel, end: int | None) -> Iterator[Any]:
         yield value
 
 
-def _piece(value: Any, *, is_command: bool) -> Piece:
+def _piece(value: Any, *, is_command: bool) -> ShownOutput:
     """Give a value as what it is of a petition."""
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bytes):
-        return Piece(value[0], value[1])
+        return ShownOutput(value[0], value[1])
     if isinstance(value, bytes):
-        return Piece(1, value)
-    return Piece(0 if is_command and isinstance(value, str) else 1, str(value).encode("utf-8", "replace"))
+        return ShownOutput(1, value)
+    return ShownOutput(0 if is_command and isinstance(value, str) else 1, str(value).encode("utf-8", "replace"))

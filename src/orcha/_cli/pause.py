@@ -31,8 +31,8 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Do it; 1 where it could not be done to one."""
-    from orcha._cli import each
+    from orcha._cli import per_petition
 
     if namespace.ids:
-        return each.of(namespace.ids, lambda service, identity: service.done(service.pause(identity), identity))
-    return each.of([""], lambda service, _: service.done(service.pause(group=namespace.group)))
+        return per_petition.do_for_each(namespace.ids, lambda service, name: service.done(service.pause(name), name))
+    return per_petition.do_for_each([""], lambda service, _: service.done(service.pause(group=namespace.group)))

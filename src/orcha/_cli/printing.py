@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orcha._cli.output import Piece
+    from orcha._cli.output import ShownOutput
 
 _LONGEST = 3
 """Bytes of a character in UTF-8 that may be there while one is missing."""
@@ -26,7 +26,7 @@ class Printer:
         self.stream = stream
         self._streams = streams.Streams()
 
-    def show(self, identity: str, piece: Piece) -> None:
+    def show(self, identity: str, piece: ShownOutput) -> None:
         """Show what one wrote."""
         del identity
         if piece.stream == 0:
@@ -53,7 +53,7 @@ class Prefixing(Printer):
             text = f"\x1b[{_COLOURS[place % len(_COLOURS)]}m{text}\x1b[0m" if colourful else text
             self._prefixes[identity] = f"{text} ".encode("utf-8", "backslashreplace")
 
-    def show(self, identity: str, piece: Piece) -> None:
+    def show(self, identity: str, piece: ShownOutput) -> None:
         """Show the lines that are whole now."""
         if piece.stream == 0:
             line = f"orcha: {render.plain(piece.data.decode('utf-8', 'replace').strip().removeprefix('orcha: '))}\n"
@@ -81,7 +81,7 @@ class ForPrograms(Printer):
         super().__init__(stream)
         self._begun: dict[tuple[str, int], bytes] = {}
 
-    def show(self, identity: str, piece: Piece) -> None:
+    def show(self, identity: str, piece: ShownOutput) -> None:
         """Show what one wrote."""
         if piece.stream == 0:
             self.end(identity)  # another attempt may come after this line

@@ -24,9 +24,9 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Change it."""
-    from orcha._cli import each
+    from orcha._cli import per_petition
 
-    return each.of(
+    return per_petition.do_for_each(
         [namespace.id],
         lambda service, identity: service.done(service.set_priority(namespace.priority, identity), identity),
     )

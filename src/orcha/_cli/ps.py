@@ -106,7 +106,7 @@ def _state(text: str) -> str:
     return name
 
 
-class _Asked:
+class _RowSource:
     """Asks for rows, and remembers what is paused, and whether another build lies where the service's did."""
 
     def __init__(self, service: Session) -> None:
@@ -128,7 +128,7 @@ def run(namespace: argparse.Namespace) -> int:
 
     with connected() as service:
         if namespace.watch is None:
-            found = _show(namespace, _Asked(service))
+            found = _show(namespace, _RowSource(service))
             why = None if found or namespace.group is None else _no_group(service, namespace.group)
             if why is not None:
                 from orcha._cli import render
@@ -139,7 +139,7 @@ def run(namespace: argparse.Namespace) -> int:
 
         try:
             while True:
-                _show(namespace, _Asked(service))
+                _show(namespace, _RowSource(service))
                 sleep(namespace.watch)
         except KeyboardInterrupt:
             return 0
@@ -160,7 +160,7 @@ def _no_group(service: Session, group: str) -> str | None:
     return f"there is no group {render.plain(group)}: {there_are}"
 
 
-def _show(namespace: argparse.Namespace, ask: _Asked) -> bool:
+def _show(namespace: argparse.Namespace, ask: _RowSource) -> bool:
     """Ask and print; tell whether there was any petition."""
     from orcha._cli import render
 

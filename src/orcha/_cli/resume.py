@@ -28,8 +28,8 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Do it; 1 where it could not be done to one."""
-    from orcha._cli import each
+    from orcha._cli import per_petition
 
     if namespace.ids:
-        return each.of(namespace.ids, lambda service, identity: service.done(service.resume(identity), identity))
-    return each.of([""], lambda service, _: service.done(service.resume(group=namespace.group)))
+        return per_petition.do_for_each(namespace.ids, lambda service, name: service.done(service.resume(name), name))
+    return per_petition.do_for_each([""], lambda service, _: service.done(service.resume(group=namespace.group)))

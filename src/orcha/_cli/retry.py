@@ -27,10 +27,10 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Ask, and follow it where that is wanted."""
-    from orcha._cli import attach, each
+    from orcha._cli import attach, per_petition
 
     follows = namespace.attach or namespace.stdin
-    code = each.of([namespace.id], _again if follows else _again_alone)
+    code = per_petition.do_for_each([namespace.id], _again if follows else _again_alone)
     return attach.attach(namespace.id, stdin=namespace.stdin) if follows and not code else code
 
 

@@ -23,6 +23,6 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Forget each; 1 where one could not be."""
-    from orcha._cli import each
+    from orcha._cli import per_petition
 
-    return each.of(namespace.ids, lambda service, identity: service.done(service.remove(identity), identity))
+    return per_petition.do_for_each(namespace.ids, lambda service, name: service.done(service.remove(name), name))

@@ -39,6 +39,8 @@ _LIMITS = (
     ("drain", options.duration_from_zero, "T", "how long what it leaves behind may go on writing (default: 10s)"),
     ("output-limit", options.size, "M", "how much of its output is kept (default: 1G)"),
 )
+_REPEATABLE: dict[str, Any] = {"action": "append", "default": []}
+"""Of an option that may be given several times; argparse copies the list before it adds to it."""
 _OWN_FAILURE = 125
 _WRONG_OPTION = 2
 _NAMES = {"argv": "the command", "argv[0]": "the command", "retry.times": "--retry", "retry.codes": "--retry-on"}
@@ -76,15 +78,8 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         help="hold this much of a resource while it runs; may be given repeatedly",
     )
     add("-C", "--cwd", metavar="D", type=options.folder, help="folder to run in (default: this one)")
-    add(
-        "-e",
-        "--env",
-        metavar="K=V",
-        type=options.variable,
-        action="append",
-        default=[],
-        help="set a variable; K alone: as it is here, which no other user of the machine can read, as they can K=V",
-    )
+    variables = "set a variable; K alone: as it is here, which no other user of the machine can read, as they can K=V"
+    add("-e", "--env", metavar="K=V", type=options.variable, help=variables, **_REPEATABLE)
     add("--all-env", action="store_true", help="pass all variables, not only those that are allowed")
     add("-i", "--stdin", action="store_true", help="pass standard input; with --detach who attaches does")
     add(
@@ -109,14 +104,8 @@ def _add_retry(parser: argparse.ArgumentParser) -> None:
     """Add the arguments about trying again."""
     add = parser.add_argument
     add("--retry", metavar="N", type=options.retries, help="try again up to N times when it failed")
-    add(
-        "--retry-on",
-        metavar="WHAT",
-        type=options.after,
-        action="append",
-        default=[],
-        help="try again only after this exit code, signal (SIGKILL), or 'timeout'; may be given repeatedly",
-    )
+    causes = "try again only after this exit code, signal (SIGKILL), or 'timeout'; may be given repeatedly"
+    add("--retry-on", metavar="WHAT", type=options.after, help=causes, **_REPEATABLE)
     add(
         "--retry-output",
         type=options.written,

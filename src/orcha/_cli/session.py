@@ -33,7 +33,7 @@ class NoSuchPetitionError(OrchaError):
     """The service knows no such petition."""
 
 
-class RefusedError(OrchaError):
+class VerbRefusedError(OrchaError):
     """The service does not do that."""
 
 
@@ -52,7 +52,7 @@ class Session(Client):
 
         Raises:
             NoSuchPetitionError: there is none.
-            RefusedError: it is somebody else's.
+            VerbRefusedError: it is somebody else's.
             OrchaConnectionError: the service stayed away.
 
         """
@@ -65,7 +65,7 @@ class Session(Client):
 
         Raises:
             NoSuchPetitionError: there is no such petition.
-            RefusedError: it was not done.
+            VerbRefusedError: it was not done.
 
         """
         if reply.verdict == Verdict.OK:
@@ -73,7 +73,7 @@ class Session(Client):
         reason = reply.reason or "the service does not do that"
         if reply.verdict == Verdict.UNKNOWN:
             raise NoSuchPetitionError(reply.reason or f"no petition with the id {identity!r} is known")
-        raise RefusedError(reason)
+        raise VerbRefusedError(reason)
 
     def look(self, identity: str) -> Row | None:
         """Give the row of the petition of this id that has not ended, None where there is none."""
@@ -109,17 +109,17 @@ class Session(Client):
         self, *, token: bytes | None, identity: str | None, why: str, at_once: bool, tell: Callable[[str], None]
     ) -> Request:
         """Have a petition cancelled without waiting; a signal handler may call it. `tell` gets a refusal's reason."""
-        made = _Asked(lambda number: Cancel(number, token, identity, why, at_once), tell)
+        made = _UnawaitedRequest(lambda number: Cancel(number, token, identity, why, at_once), tell)
         self.post(made)
         return made
 
     def ask_to_resize(self, seq: int, attempt: int, rows: int, columns: int) -> None:
         """Tell a terminal's size without waiting; a signal handler may call it."""
-        made = _Asked(lambda number: Resize(number, seq, attempt, rows, columns), None)
+        made = _UnawaitedRequest(lambda number: Resize(number, seq, attempt, rows, columns), None)
         self.post(made)
 
 
-class _Asked(Request):
+class _UnawaitedRequest(Request):
     """A request for whose answer nobody waits."""
 
     def __init__(self, build: Callable[[int], Any], tell: Callable[[str], None] | None) -> None:

@@ -33,13 +33,13 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Ask and print."""
-    from orcha._cli import render, told
+    from orcha._cli import descriptions, render
     from orcha._cli.connection import connected
 
     with connected() as service:
         details = without_secrets(service.details(namespace.id))
     if namespace.json:
-        render.json(told.as_json(details))
+        render.json(descriptions.as_json(details))
         return 0
     for name, value in lines(details):
         render.named(name, value)
@@ -70,7 +70,7 @@ def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Give names and values as people read them."""
     import shlex
 
-    from orcha._cli import ps, render, told
+    from orcha._cli import descriptions, ps, render
 
     command: dict[str, Any] = details.get("command") or {}
     needs = [f"{name}={amount}" for name, amount in (details.get("needs") or {}).items()]
@@ -78,33 +78,33 @@ def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
     owner = details["owner"] if user is None else f"{user} ({details['owner']})"
     known = dict(details) | {"state": ps.state(details), "needs": needs, "owner": owner}
     if details.get("asked_ago") is not None:
-        known["why"] = f"{details['why']} ({told.asked(known.pop('asked_ago'))})"
+        known["why"] = f"{details['why']} ({descriptions.asked_ago(known.pop('asked_ago'))})"
     if command:
         yield "command", render.plain(shlex.join(command["argv"]))
-    for name in (*_FIRST, *told.TIMES):
-        if not told.is_nothing(known.get(name)):
-            yield name, told.value(name, known[name])
+    for name in (*_FIRST, *descriptions.TIMES):
+        if not descriptions.is_nothing(known.get(name)):
+            yield name, descriptions.value(name, known[name])
     yield from _command(command)
-    skipped = {*_FIRST, *told.TIMES, "command", "attempts", "channel", "seq", "outcome", "attempt", "code"}
+    skipped = {*_FIRST, *descriptions.TIMES, "command", "attempts", "channel", "seq", "outcome", "attempt", "code"}
     for name, value in sorted(known.items()):
-        if name not in skipped and not told.is_nothing(value):
-            yield name.replace("_", " "), told.value(name, value)
+        if name not in skipped and not descriptions.is_nothing(value):
+            yield name.replace("_", " "), descriptions.value(name, value)
     for attempt in details.get("attempts") or ():
         yield f"attempt {attempt.get('attempt', '?')}", _attempt(attempt, details["state"])
 
 
 def _command(command: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Give what there is to say of a command beside its words."""
-    from orcha._cli import told
+    from orcha._cli import descriptions
 
     for name, value in command.items():
-        if name not in {"argv", "label"} and not told.is_nothing(value):
-            yield name.replace("_", " "), told.value(name, value)
+        if name not in {"argv", "label"} and not descriptions.is_nothing(value):
+            yield name.replace("_", " "), descriptions.value(name, value)
 
 
 def _attempt(attempt: dict[str, Any], state: str = "running") -> str:
     """Give one attempt in a line; one that has not ended is where its petition is."""
-    from orcha._cli import ps, render, told
+    from orcha._cli import descriptions, ps, render
 
     known = {"state": state, "outcome": None, "code": None} | attempt
     over = known["outcome"] is None and known.get("ended") is not None
@@ -122,9 +122,9 @@ def _attempt(attempt: dict[str, Any], state: str = "running") -> str:
         parts.append(f"ended by {_signal(known['signal'])}")
     skipped = {"attempt", "state", "outcome", "code", "reason", "signal", "signals"}
     parts += [
-        f"{name.replace('_', ' ')} {told.value(name, value)}"
+        f"{name.replace('_', ' ')} {descriptions.value(name, value)}"
         for name, value in known.items()
-        if name not in skipped and not told.is_nothing(value)
+        if name not in skipped and not descriptions.is_nothing(value)
     ]
     return ", ".join(parts)
 

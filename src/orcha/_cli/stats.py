@@ -26,13 +26,13 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Ask and print."""
-    from orcha._cli import render, told
+    from orcha._cli import descriptions, render
     from orcha._cli.connection import connected
 
     with connected() as service:
         found = service.done(service.stats())
     if namespace.json:
-        render.json(told.as_json(found | {"started": render.iso(found["started"])}, times=()))
+        render.json(descriptions.as_json(found | {"started": render.iso(found["started"])}, times=()))
         return 0
     for name, value in lines(found):
         render.named(name, value)
@@ -41,10 +41,10 @@ def run(namespace: argparse.Namespace) -> int:
 
 def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Give names and values as people read them."""
-    from orcha._cli import render, told
+    from orcha._cli import descriptions, render
 
     for name, value in found.items():
-        if told.is_nothing(value):
+        if descriptions.is_nothing(value):
             continue
         if name in _COUNTS:
             served = name == "managers"  # also where nothing of one runs; its name is that of a module
@@ -54,5 +54,5 @@ def lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 if each or served
             )
         else:
-            text = told.value(name, value)
+            text = descriptions.value(name, value)
         yield name.replace("_", " "), text or "none"

@@ -31,7 +31,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Wait for each; give the first code that is not 0."""
-    from orcha._cli import each, render
+    from orcha._cli import per_petition, render
     from orcha._cli.connection import connected
 
     until = None if namespace.timeout is None else render.steady() + namespace.timeout
@@ -39,7 +39,7 @@ def run(namespace: argparse.Namespace) -> int:
     code = 0
     with connected() as service:
         for identity in namespace.ids or _all(service):
-            with each.saying() as failed:
+            with per_petition.errors_said() as failed:
                 end = for_end(service, identity, until)
                 if end is None:
                     render.note(f"{render.plain(identity)} has not ended within the time")
@@ -68,7 +68,7 @@ def for_end(service: Session, identity: str, until: float | None = None) -> dict
     """
     import queue
 
-    from orcha._cli import render, told
+    from orcha._cli import descriptions, render
 
     details = service.details(identity)
     if details["state"] != "ended":
@@ -82,6 +82,6 @@ def for_end(service: Session, identity: str, until: float | None = None) -> dict
             if value is None or isinstance(value, int):
                 details = service.details(identity)  # where the service is away, this says so
                 break
-    if (line := told.cancelled(details)) is not None:
+    if (line := descriptions.cancelled(details)) is not None:
         render.note(line)
     return {"id": identity, "outcome": details["outcome"], "code": details["code"] or 0}

@@ -1,4 +1,4 @@
-"""What a service tells, as people and programs read it: by the names of `docs/wire.md`."""
+"""The details of a petition or a service as people and programs read them, by the names of `docs/wire.md`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _FORMATS = (
 )
 
 
-def asked(seconds: float) -> str:
+def asked_ago(seconds: float) -> str:
     """Give how old what a condition said is.
 
     >>> asked(0.2), asked(75)
