@@ -25,13 +25,13 @@ from orcha._protocol.handshake import (
     TRANSPORT,
     UNIX,
     VERSION,
-    Admission,
+    AdmittedClient,
     ClientHandshake,
     ClientHello,
     Credentials,
     Door,
     HandshakeError,
-    RefusedError,
+    NotAdmittedError,
     ServerHello,
     binding_of,
 )
@@ -75,7 +75,7 @@ def outcome(tamper, *, key=KEY, transport=TLS, **options):
     server = ServerHandshake(DOOR, transport, **options)
     try:
         converse(client, server, tamper)
-    except (OrchaError, HandshakeError, RefusedError) as error:
+    except (OrchaError, HandshakeError, NotAdmittedError) as error:
         return error, client.done, server.admission
     return None, client.done, server.admission
 
@@ -84,7 +84,7 @@ def test_who_has_the_key_comes_in():
     client, server = ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, TLS)
     sent = converse(client, server)
     assert len(sent) == BODIES
-    assert server.admission == Admission(f"uid:{os.geteuid()}", "owner")
+    assert server.admission == AdmittedClient(f"uid:{os.geteuid()}", "owner")
     assert client.server == ServerHello(OK, 1, SCRAM_SHA_256, DOOR.instance)
     assert KEY.secret not in b"".join(sent)
 
@@ -93,7 +93,7 @@ def test_who_has_an_attempts_key_comes_in_as_that_attempt():
     error, content, admission = outcome(lambda _, body: body, key=Key(capability_id(7, 2), SECRET))
     assert error is None
     assert content
-    assert admission == Admission("attempt", "attempt", (7, 2))
+    assert admission == AdmittedClient("attempt", "attempt", (7, 2))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_who_has_an_attempts_key_comes_in_as_that_attempt():
 def test_nobody_else_does_and_all_get_the_same_answer(key):
     error, content, admission = outcome(lambda _, body: body, key=key)
     if key.id:
-        assert isinstance(error, RefusedError)
+        assert isinstance(error, NotAdmittedError)
         assert error.late
         assert error.answer == frame(b"e=invalid-proof")
     assert error is not None
@@ -205,13 +205,13 @@ def test_the_certificate_counts():
         return client, ServerHandshake(DOOR, TLS, certificate_hash=shown)
 
     converse(*handshakes(b"a" * 32, b"a" * 32))
-    with pytest.raises(RefusedError):
+    with pytest.raises(NotAdmittedError):
         converse(*handshakes(b"a" * 32, b"b" * 32))
 
 
 def test_a_transport_lied_about_is_refused():
     client, server = ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, UNIX)
-    with pytest.raises(RefusedError) as refusal:
+    with pytest.raises(NotAdmittedError) as refusal:
         converse(client, server)
     assert not refusal.value.late
     assert ServerHello.unpack(refusal.value.answer[HEADER:]).status == TRANSPORT
@@ -222,7 +222,7 @@ def test_a_transport_lied_about_is_refused():
 def test_a_client_that_dialled_another_address_or_port_is_refused_before_any_proof():
     for reached_as in ({"127.0.0.1:50001"}, {"127.0.0.2:50000"}, {"[::1]:50000"}, set()):
         client, server = ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, TLS, reached_as=reached_as)
-        with pytest.raises(RefusedError) as refusal:
+        with pytest.raises(NotAdmittedError) as refusal:
             converse(client, server)
         assert not refusal.value.late
         with pytest.raises(AuthenticationError, match="passes connections on"):
@@ -240,7 +240,7 @@ def test_a_transport_lied_about_on_both_ways_is_refused():
             return ClientHello.unpack(body)._replace(transport=UNIX).pack()
         return body
 
-    with pytest.raises(RefusedError):
+    with pytest.raises(NotAdmittedError):
         converse(client, server, tamper)
     assert server.admission is None
 
@@ -250,7 +250,7 @@ def test_a_replayed_conversation_is_refused():
     server = ServerHandshake(DOOR, TLS)
     server.receive(sent[0])
     server.receive(sent[2])
-    with pytest.raises(RefusedError):
+    with pytest.raises(NotAdmittedError):
         server.receive(sent[4])
     assert server.admission is None
 
@@ -271,7 +271,7 @@ def test_a_proof_from_another_conversation_is_refused():
     first_message = other.receive(second.receive(other.start()[HEADER:])[HEADER:])
     proof = other.receive(second.receive(first_message[HEADER:])[HEADER:])
     first.receive(first_message[HEADER:])
-    with pytest.raises(RefusedError):
+    with pytest.raises(NotAdmittedError):
         first.receive(proof[HEADER:])
 
 
@@ -288,7 +288,7 @@ def test_swapped_roles_are_refused():
     client = ClientHandshake(TLS, ENDPOINT, KEY)
     server = ServerHandshake(DOOR, TLS)
     challenge = server.receive(client.receive(server.receive(client.start()[HEADER:])[HEADER:])[HEADER:])
-    with pytest.raises(RefusedError):
+    with pytest.raises(NotAdmittedError):
         server.receive(challenge[HEADER:])
     proof = client.receive(challenge[HEADER:])
     with pytest.raises(AuthenticationError):
@@ -352,9 +352,9 @@ def test_a_first_message_that_is_not_well_formed_ends_the_handshake(message):
 @pytest.mark.parametrize(
     ("uid", "gid", "admission"),
     [
-        (0, 0, Admission("uid:0", "owner")),
-        (4000, 1, Admission("uid:4000", "user")),
-        (4001, 5000, Admission("uid:4001", "viewer")),
+        (0, 0, AdmittedClient("uid:0", "owner")),
+        (4000, 1, AdmittedClient("uid:4000", "user")),
+        (4001, 5000, AdmittedClient("uid:4001", "viewer")),
         (4001, 1, None),
         (NOBODY, 5000, None),
     ],
@@ -364,7 +364,7 @@ def test_users_are_admitted_by_uid_and_gid_alone(uid, gid, admission):
 
 
 def test_the_services_own_user_is_its_owner_unless_it_is_nobody(monkeypatch):
-    for uid, admission in ((4321, Admission("uid:4321", "owner")), (NOBODY, None)):
+    for uid, admission in ((4321, AdmittedClient("uid:4321", "owner")), (NOBODY, None)):
         monkeypatch.setattr(handshake.os, "geteuid", lambda uid=uid: uid)
         assert Door({}).admit_user(Credentials(1, uid, uid)) == admission
     assert Door({}).admit_user(None) is None
@@ -374,7 +374,7 @@ def test_on_a_unix_socket_two_hellos_are_enough_for_the_owner():
     client = ClientHandshake(UNIX, ENDPOINT, None)
     server = ServerHandshake(DOOR, UNIX, credentials=Credentials(1, 0, 0))
     assert len(converse(client, server)) == 2
-    assert server.admission == Admission("uid:0", "owner")
+    assert server.admission == AdmittedClient("uid:0", "owner")
 
 
 def test_a_key_that_is_named_has_to_be_proved_also_by_the_owner():
@@ -383,9 +383,9 @@ def test_a_key_that_is_named_has_to_be_proved_also_by_the_owner():
 
     client, server = handshakes(KEY)
     assert len(converse(client, server)) == BODIES
-    assert server.admission == Admission(f"uid:{os.geteuid()}", "owner")
+    assert server.admission == AdmittedClient(f"uid:{os.geteuid()}", "owner")
     client, server = handshakes(Key(KEY.id, bytes(32)))
-    with pytest.raises(RefusedError):
+    with pytest.raises(NotAdmittedError):
         converse(client, server)
 
 
@@ -393,7 +393,7 @@ def test_another_user_loads_the_key_when_it_is_asked_for():
     client = ClientHandshake(UNIX, ENDPOINT, None, load_key=lambda: KEY)
     server = ServerHandshake(DOOR, UNIX, credentials=Credentials(1, 4001, 1))
     converse(client, server)
-    assert server.admission == Admission(f"uid:{os.geteuid()}", "owner")
+    assert server.admission == AdmittedClient(f"uid:{os.geteuid()}", "owner")
     client = ClientHandshake(UNIX, ENDPOINT, None)
     with pytest.raises(AuthenticationError, match="asks for a key"):
         converse(client, ServerHandshake(DOOR, UNIX, credentials=Credentials(1, 4001, 1)))
@@ -419,7 +419,7 @@ def test_a_client_says_why_it_did_not_come_in(status, error, text):
 
 def test_a_service_without_room_or_that_stops_says_so():
     for status in (BUSY, STOPPING):
-        with pytest.raises(RefusedError) as refusal:
+        with pytest.raises(NotAdmittedError) as refusal:
             converse(ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, TLS), status=status)
         assert ServerHello.unpack(refusal.value.answer[HEADER:]).status == status
 
@@ -433,7 +433,7 @@ def test_the_highest_version_in_common_is_spoken(lowest, highest, status):
     if status == OK:
         answer = server.receive(hello)
     else:
-        with pytest.raises(RefusedError) as refusal:
+        with pytest.raises(NotAdmittedError) as refusal:
             server.receive(hello)
         answer = refusal.value.answer
     assert ServerHello.unpack(answer[HEADER:])[:2] == (status, 1)
@@ -478,7 +478,7 @@ def test_a_server_takes_any_garbage_for_what_it_is(bodies):
     try:
         for body in bodies:
             server.receive(body)
-    except (HandshakeError, RefusedError):
+    except (HandshakeError, NotAdmittedError):
         pass
     assert server.admission is None
 
@@ -573,7 +573,7 @@ def comes_in(share, uid, key=KEY):
     client, server = ClientHandshake(TLS, ENDPOINT, key), ServerHandshake(door, TLS, uid=lambda: uid)
     try:
         converse(client, server)
-    except RefusedError as refusal:
+    except NotAdmittedError as refusal:
         return refusal.answer[HEADER:], server.admission
     return None, server.admission
 
@@ -584,10 +584,10 @@ def test_the_key_of_a_service_that_is_not_shared_is_not_enough_for_another_user(
     assert comes_in(share=False, uid=uid, key=Key(KEY.id, bytes(32))) == (b"e=invalid-proof", None)
     identity = f"uid:{uid}" if uid == 61002 else f"key:{KEY.id}"
     role = "owner" if os.geteuid() else "user"
-    assert comes_in(share=True, uid=uid) == (None, Admission(identity, role, is_other=True))
+    assert comes_in(share=True, uid=uid) == (None, AdmittedClient(identity, role, is_other=True))
     client = ClientHandshake(TLS, ENDPOINT, KEY)
     server = ServerHandshake(Door(keyring([KEY])), TLS, uid=lambda: uid)
-    with pytest.raises(RefusedError) as refusal:
+    with pytest.raises(NotAdmittedError) as refusal:
         converse(client, server)
     with pytest.raises(AuthenticationError, match="started without --share"):
         client.receive(refusal.value.answer[HEADER:])
@@ -596,10 +596,10 @@ def test_the_key_of_a_service_that_is_not_shared_is_not_enough_for_another_user(
 @pytest.mark.parametrize("share", [False, True])
 def test_the_services_own_user_and_root_come_in_as_they_do_by_the_socket(share):
     for uid in (os.geteuid(), 0):
-        assert comes_in(share, uid) == (None, Admission(f"uid:{uid}", "owner"))
+        assert comes_in(share, uid) == (None, AdmittedClient(f"uid:{uid}", "owner"))
 
 
 @pytest.mark.parametrize("share", [False, True])
 def test_what_an_attempt_may_do_is_no_matter_of_users(share):
-    attempt = Admission("attempt", "attempt", (7, 2))
+    attempt = AdmittedClient("attempt", "attempt", (7, 2))
     assert comes_in(share, 61002, Key(capability_id(7, 2), SECRET)) == (None, attempt)

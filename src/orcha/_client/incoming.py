@@ -25,7 +25,7 @@ _HEAD_BYTES = 20
 """Of a Data before its index: the array's head, the tag, the channel."""
 
 
-class _Codec(NamedTuple):
+class _Loaded(NamedTuple):
     """What a client imports once it is connected: messages need msgspec."""
 
     decode: Callable[[Body], ServiceMessage]
@@ -40,7 +40,7 @@ class Incoming:
         """Have handled nothing yet; `channels` are the client's that still have a reader."""
         self.sender: ClientSender
         self._channels = channels
-        self._codec: _Codec
+        self._loaded: _Loaded
         self.proven = False
         """The service said something since this was set to False: it does more than accept connections."""
         self.problem = ""
@@ -57,7 +57,7 @@ class Incoming:
         from orcha._protocol import messages, values
         from orcha._protocol.frames import FrameError, decode_service_message
 
-        self._codec = _Codec(decode_service_message, FrameError, messages)
+        self._loaded = _Loaded(decode_service_message, FrameError, messages)
         values.decode(ENCODED_NONE)
 
     def take(self, body: Body) -> bool:
@@ -65,9 +65,9 @@ class Incoming:
 
         Raises FrameError for bytes that are no message.
         """
-        codec = self._codec
-        message: Any = codec.decode(body)
-        messages = codec.messages
+        loaded = self._loaded
+        message: Any = loaded.decode(body)
+        messages = loaded.messages
         if isinstance(message, messages.Error):
             self.problem = message.reason
             return False
@@ -90,15 +90,17 @@ class Incoming:
 
         False for every other message, of which nothing was handled.
         """
-        codec = self._codec
+        loaded = self._loaded
         try:
-            message: Any = codec.decode(body)
-        except codec.error:
+            message: Any = loaded.decode(body)
+        except loaded.error:
             return False
-        if isinstance(message, codec.messages.Data):
+        if isinstance(message, loaded.messages.Data):
             self._prove()
             return self._data(message, body)
-        if isinstance(message, codec.messages.Submitted) and all(result.verdict in _KEPT for result in message.results):
+        if isinstance(message, loaded.messages.Submitted) and all(
+            result.verdict in _KEPT for result in message.results
+        ):
             self._prove()
             self._submitted(message)
             return True
@@ -129,7 +131,7 @@ class Incoming:
         channel, sender = self._channels.get(message.channel), self.sender
         if channel is None:
             return
-        messages = self._codec.messages
+        messages = self._loaded.messages
         if isinstance(message, messages.Gone):
             sender.post(sender.forgotten, channel, message.reason)
             return

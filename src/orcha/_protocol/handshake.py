@@ -239,7 +239,7 @@ class Credentials(NamedTuple):
     gid: int
 
 
-class Admission(NamedTuple):
+class AdmittedClient(NamedTuple):
     """A client that is admitted."""
 
     identity: str
@@ -285,14 +285,14 @@ class Door:
         self.stranger = record_of(Key("", os.urandom(32)), "")
         """A record of no key, in place of every unknown one."""
 
-    def admit_user(self, credentials: Credentials | None) -> Admission | None:
+    def admit_user(self, credentials: Credentials | None) -> AdmittedClient | None:
         """Admit a user that the kernel names: the service's own and root as owner, others by the tables of roles."""
         if credentials is None or credentials.uid == NOBODY:
             return None
         if credentials.uid in (self._uid, 0):
-            return Admission(f"uid:{credentials.uid}", "owner")
+            return AdmittedClient(f"uid:{credentials.uid}", "owner")
         role = self._uid_roles.get(credentials.uid) or self._gid_roles.get(credentials.gid)
-        return Admission(f"uid:{credentials.uid}", role) if role else None
+        return AdmittedClient(f"uid:{credentials.uid}", role) if role else None
 
     def find(self, key_id: str) -> KeyRecord | None:
         """Give the record of a key; the record of a living attempt is made of its capability.
@@ -310,7 +310,7 @@ class Door:
         record = record_of(Key(key_id, secret or self.stranger.stored_key), "attempt", salt)
         return record if secret else None
 
-    def admit_key(self, record: KeyRecord, uid: Callable[[], int | None]) -> Admission | None:
+    def admit_key(self, record: KeyRecord, uid: Callable[[], int | None]) -> AdmittedClient | None:
         """Admit a client that proved the key of this record; None for another user where the service is not shared.
 
         `uid` gives the client's user, as far as the kernel knows. An attempt is admitted whatever its user.
@@ -318,17 +318,17 @@ class Door:
         from orcha._protocol.keys import capability_of
 
         if record.id not in self.keyring:
-            return Admission("attempt", "attempt", capability_of(record.id))
+            return AdmittedClient("attempt", "attempt", capability_of(record.id))
         user = uid()
         if user in {self._uid, 0} and user != NOBODY:
-            return Admission(f"uid:{user}", record.role)
+            return AdmittedClient(f"uid:{user}", record.role)
         if not self._share:
             return None
         identity = f"key:{record.id}" if user is None or user == NOBODY else f"uid:{user}"
-        return Admission(identity, record.role if self._uid else OTHERS_OF_ROOT, is_other=True)
+        return AdmittedClient(identity, record.role if self._uid else OTHERS_OF_ROOT, is_other=True)
 
 
-class RefusedError(Exception):
+class NotAdmittedError(Exception):
     """The client is not admitted: send `answer`, with a delay where `late`, and close."""
 
     def __init__(self, reason: str, answer: bytes, *, late: bool = False) -> None:
@@ -366,12 +366,12 @@ class ServerHandshake:
         self._certificate_hash = certificate_hash
         self._scram: ScramServer | None = None
         self._answered = False
-        self.admission: Admission | None = None
+        self.admission: AdmittedClient | None = None
 
     def receive(self, body: Body, status: int = OK) -> bytes:
         """Take the body of a frame, give the frame to send; a `status` other than OK refuses the client's hello.
 
-        Raises HandshakeError for bytes that are no handshake, RefusedError for a client that is not admitted.
+        Raises HandshakeError for bytes that are no handshake, NotAdmittedError for a client that is not admitted.
         """
         from orcha._protocol.scram import NOT_SHARED, REFUSED, ScramError
 
@@ -387,10 +387,10 @@ class ServerHandshake:
         try:
             answer = self._scram.final(data)
         except ScramError as error:
-            raise RefusedError(str(error), frame(REFUSED), late=True) from None
+            raise NotAdmittedError(str(error), frame(REFUSED), late=True) from None
         self.admission = self._door.admit_key(self._scram.record, self._uid)
         if self.admission is None:
-            raise RefusedError("another user's, and the service is not shared", frame(NOT_SHARED))
+            raise NotAdmittedError("another user's, and the service is not shared", frame(NOT_SHARED))
         return frame(answer)
 
     def _receive_hello(self, body: bytes, status: int) -> bytes:
@@ -405,7 +405,7 @@ class ServerHandshake:
         method = NO_PROOF if self._user is not None and not hello.key_id else SCRAM_SHA_256
         answer = ServerHello(status, version, method, self._door.instance).pack()
         if status != OK:
-            raise RefusedError(f"status {status}", frame(answer))
+            raise NotAdmittedError(f"status {status}", frame(answer))
         if method == NO_PROOF:
             self.admission = self._user
             return frame(answer)

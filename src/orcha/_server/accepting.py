@@ -15,7 +15,7 @@ from orcha._server.connection import ClientConnection
 
 if TYPE_CHECKING:
     from orcha._server.connection_table import ConnectionTable
-    from orcha._server.listening import Listeners
+    from orcha._server.listening import ListeningSockets
 
 _ACCEPTS_AT_ONCE = 64
 """So many connections are accepted before the clients that are in get their turn."""
@@ -29,7 +29,7 @@ class Acceptor:
     """Accepts connections and hands each to its ClientConnection."""
 
     def __init__(
-        self, listeners: Listeners, table: ConnectionTable, *, reached_as: frozenset[str], first_reserved: int
+        self, listeners: ListeningSockets, table: ConnectionTable, *, reached_as: frozenset[str], first_reserved: int
     ) -> None:
         """Accept nobody yet.
 

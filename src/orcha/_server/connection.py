@@ -17,7 +17,7 @@ from orcha._protocol.frames import (
     decode_client_message,
     encode,
 )
-from orcha._protocol.handshake import TLS, TRANSPORTS, HandshakeError, RefusedError, ServerHandshake
+from orcha._protocol.handshake import TLS, TRANSPORTS, HandshakeError, NotAdmittedError, ServerHandshake
 from orcha._protocol.messages import Error, Finish, List, Put, Reply, Show, Stats, Verdict
 from orcha._protocol.tls import TlsSession
 from orcha._server.direct_writer import DirectWriter
@@ -110,7 +110,7 @@ class ClientConnection(asyncio.Protocol):
             self._fail(str(error))
         except (HandshakeError, ssl.SSLError):
             self.abort()
-        except RefusedError as refused:
+        except NotAdmittedError as refused:
             self._refuse(refused)
 
     def pause_writing(self) -> None:
@@ -309,7 +309,7 @@ class ClientConnection(asyncio.Protocol):
             self._say(Error(reason))
             self.close_after_writing()
 
-    def _refuse(self, refused: RefusedError) -> None:
+    def _refuse(self, refused: NotAdmittedError) -> None:
         assert self._transport is not None
         if not refused.late:
             self._answer(refused.answer)

@@ -31,7 +31,7 @@ _NOT_HERE = frozenset((errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT))
 """Errors of bind(2) for an address that this machine does not have."""
 
 
-class Listeners:
+class ListeningSockets:
     """The listening sockets of one server."""
 
     def __init__(

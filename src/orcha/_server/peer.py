@@ -6,7 +6,7 @@ import itertools
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from orcha._protocol.handshake import Admission
+    from orcha._protocol.handshake import AdmittedClient
     from orcha._server.connection import ClientConnection
 
 _ids = itertools.count(1)
@@ -17,7 +17,7 @@ class Peer:
 
     __slots__ = ("attempt", "connection", "id", "identity", "is_lost", "is_other", "role", "transport")
 
-    def __init__(self, connection: ClientConnection, admission: Admission, transport: str) -> None:
+    def __init__(self, connection: ClientConnection, admission: AdmittedClient, transport: str) -> None:
         self.id = next(_ids)
         """A number that no other peer of this process has."""
         self.identity = admission.identity

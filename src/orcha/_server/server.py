@@ -20,7 +20,7 @@ from orcha._protocol.keys import Key, check_strength, keyring, load_or_make_key,
 from orcha._server.accepting import Acceptor
 from orcha._server.connection_table import ConnectionTable
 from orcha._server.limits import ConnectionLimits, descriptor_limit
-from orcha._server.listening import Listeners
+from orcha._server.listening import ListeningSockets
 from orcha._server.loop_writer import LoopWriter
 from orcha._server.peer import Peer
 from orcha.utils.threads import guarded, ignore_death, start
@@ -129,7 +129,7 @@ class Server:
             settings.report(_NOT_SHARED, None)
         with contextlib.ExitStack() as stack:
             others = bool(settings.uid_roles or settings.gid_roles)
-            self._listeners = Listeners(settings.endpoint, others=others, report=settings.report)
+            self._listeners = ListeningSockets(settings.endpoint, others=others, report=settings.report)
             stack.callback(self._listeners.close)
             self.port = self._listeners.port
             loop = _make_loop(settings.uvloop)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 from orcha.lib.tokens import Tokens
 
@@ -143,11 +142,12 @@ def _channel_of(message: Message, kind: type[ClientChannel]) -> ClientChannel | 
 
 def item_of(message: Message, channel: Any) -> Item:
     """Make what is sent of a message that holds this channel, or None."""
+    from orcha._client.channel import new_identity
     from orcha._protocol.messages import Item
     from orcha._protocol.values import encode
 
     identity = None if channel is None else channel.__orcha_channel__
-    return Item(new_token(), message.id, encode(message.extras), identity)
+    return Item(new_identity(), message.id, encode(message.extras), identity)
 
 
 def id_of(message: Message | int | str) -> int | str:
@@ -166,11 +166,6 @@ def _raised(reason: str) -> Exception:
     name, _, text = reason.partition(": ")
     kind = _RAISED.get(name)
     return RuntimeError(reason) if kind is None else kind(text)
-
-
-def new_token() -> bytes:
-    """Give 16 bytes that no other message has: milliseconds since 1970, then 80 random bits."""
-    return (time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10)
 
 
 def report(messages: Sequence[Message], channels: Sequence[ClientChannel | None], results: Sequence[Result]) -> None:
