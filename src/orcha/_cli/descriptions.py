@@ -53,7 +53,7 @@ _FORMATS = (
 def asked_ago(seconds: float) -> str:
     """Give how old what a condition said is.
 
-    >>> asked(0.2), asked(75)
+    >>> asked_ago(0.2), asked_ago(75)
     ('asked just now', 'asked 1 min ago')
     """
     return f"asked {render.ago(seconds)}" if seconds >= 1 else "asked just now"
