@@ -11,7 +11,7 @@ import pytest
 from orcha._output import segment
 from orcha._protocol.messages import Verdict
 from orcha._service.channels import channel_book as channels
-from orcha._store.space import Limits
+from orcha._store.disk_reserve import Limits
 from orcha.exceptions.store import StoreBroken, StoreFull
 from support.engine import Asked, EngineUnderTest
 from support.history import read_kept

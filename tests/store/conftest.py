@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from orcha._store.contract import Store
+from orcha._store.disk_reserve import Limits
 from orcha._store.memory import MemoryStore
-from orcha._store.space import Limits
 from orcha._store.sqlite import SqliteStore
 
 SMALL = Limits(log=64 << 10, checkpoint=48 << 10, ballast=256 << 10, watermark=64 << 10)

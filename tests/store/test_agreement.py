@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from orcha._core.changes import Append, AttemptStep, Changes, NewChannel
 from orcha._core.state import OnInterrupt, Outcome, State
+from orcha._store.disk_reserve import Limits
 from orcha._store.memory import MemoryStore
-from orcha._store.space import Limits
 from orcha._store.sqlite import SqliteStore
 from orcha.exceptions.store import FencedError, TokenKnown
 from support.changes import ANY_STATE, name, petition, step

@@ -15,7 +15,7 @@ import pytest
 from orcha._core.changes import Changes
 from orcha._core.state import State
 from orcha._store import opening
-from orcha._store.space import Limits
+from orcha._store.disk_reserve import Limits
 from orcha._store.sqlite import SqliteStore
 from orcha.exceptions.store import StoreBroken, StoreError, StoreFull
 from support.changes import ANY_STATE, MANAGER, accept, append, end, name, petition, steps

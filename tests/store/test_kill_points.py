@@ -15,8 +15,8 @@ from pathlib import Path
 import apsw
 import pytest
 
+from orcha._store.disk_reserve import Limits
 from orcha._store.last_start import this_boot
-from orcha._store.space import Limits
 from orcha._store.sqlite import SqliteStore
 from support.changes import ANY_STATE, accept, petition
 from support.powercut_vfs import Disk

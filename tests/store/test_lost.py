@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orcha._store import index
+from orcha._store import log_index
 from orcha._store.last_start import this_boot
 from orcha._store.sqlite import SqliteStore
 from orcha.exceptions.store import StoreBroken, StoreError
@@ -65,7 +65,7 @@ def kept(folder):
 
 def committed(folder):
     """Give how many frames of the log were committed."""
-    return index.parse((folder / "orcha.db-shm").read_bytes()[: index.SIZE]).frames
+    return log_index.parse((folder / "orcha.db-shm").read_bytes()[: log_index.INDEX_BYTES]).frames
 
 
 def test_what_is_as_it_was_left_is_whole(folder):
@@ -248,16 +248,16 @@ def test_after_a_stop_in_good_order_no_log_is_read(folder):
 
 
 def test_an_index_that_does_not_hold_says_nothing():
-    assert index.parse(b"") is None
-    assert index.parse(bytes(index.SIZE)) is None
+    assert log_index.parse(b"") is None
+    assert log_index.parse(bytes(log_index.INDEX_BYTES)) is None
     body = struct.pack("=IIIBBHII2I8s", 3_007_000, 0, 1, 1, 0, 4096, 7, 3, 0, 0, b"saltsalt")
-    header = body + struct.pack("=2I", *index._checksum(body))
-    assert index.parse(header * 2) == (7, b"saltsalt")
-    assert index.parse(header + bytes(48)) == (7, b"saltsalt")
-    assert index.parse(bytes(48) + header) == (7, b"saltsalt")
+    header = body + struct.pack("=2I", *log_index._checksum(body))
+    assert log_index.parse(header * 2) == (7, b"saltsalt")
+    assert log_index.parse(header + bytes(48)) == (7, b"saltsalt")
+    assert log_index.parse(bytes(48) + header) == (7, b"saltsalt")
     body = struct.pack("=IIIBBHII2I8s", 3_007_000, 0, 2, 1, 0, 4096, 0, 3, 0, 0, b"new salt")
-    restarted = body + struct.pack("=2I", *index._checksum(body))
-    assert index.parse(header + restarted) == (0, b"new salt")
+    restarted = body + struct.pack("=2I", *log_index._checksum(body))
+    assert log_index.parse(header + restarted) == (0, b"new salt")
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 from orcha._core.changes import Append, Changes, NewChannel
 from orcha._core.state import State
 from orcha._store.contract import Row
+from orcha._store.disk_reserve import Limits
 from orcha._store.memory import MemoryStore
-from orcha._store.space import Limits
 from orcha._store.sqlite import SqliteStore
 from orcha.exceptions.store import StoreBroken
 from support.changes import ANY_STATE, accept, end, name, petition, step

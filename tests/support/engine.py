@@ -19,7 +19,7 @@ from orcha._protocol.messages import Item, Kind, Submit, Verdict
 from orcha._service.engine import Engine
 from orcha._service.lifecycle.recovery import recover_all
 from orcha._service.lifecycle.settings import Settings
-from orcha._store.space import Limits
+from orcha._store.disk_reserve import Limits
 from orcha._store.sqlite import SqliteStore
 from orcha.interfaces import Message, Petition
 from support.waiting import wait_for

@@ -1,4 +1,4 @@
-"""What a store must do; one conformance suite runs over every implementation."""
+"""What a store does, as a protocol class; one conformance suite runs over each implementation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Row(NamedTuple):
     reason: str | None
     hook_pending: bool
     slot_held: bool
-    """Of an ended one: something of it lives. Of a waiting one: its next attempt may have been executed."""
+    """Whether something of an ended petition still lives, and holds the petition's slot."""
 
 
 class Waiting(NamedTuple):
@@ -126,11 +126,11 @@ class Store(Protocol):
 
     @property
     def has_reserve(self) -> bool:
-        """Whether there is room set aside for ends; without it nothing should be kept that can be done without."""
+        """Whether room is set aside for ends; without a reserve only what is indispensable should be kept."""
         ...
 
     def space(self) -> bool:
-        """Tell whether there is room for new petitions. It comes back by itself once the disk has room again."""
+        """Tell whether there is room for new petitions; true again as soon as the disk has room again."""
         ...
 
     def tokens(self, tokens: Sequence[bytes]) -> dict[bytes, Row]:
@@ -197,15 +197,15 @@ class Store(Protocol):
         ...
 
     def groups(self, seqs: Sequence[int]) -> dict[int, str]:
-        """Give the groups of those petitions that are in one."""
+        """Give the groups of these petitions, for each petition that is in a group."""
         ...
 
     def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int]]:
-        """Give how much of which resource those petitions need that need any."""
+        """Give how much of which resource these petitions need, for each petition that needs any."""
         ...
 
     def once(self) -> list[tuple[int, str, str, str]]:
-        """Give seq, manager, owner and key of those petitions that have one and have not ended, the oldest first."""
+        """Give seq, manager, owner and key of petitions that have a key and have not ended, the oldest first."""
         ...
 
     def pauses(self) -> set[str]:

@@ -18,7 +18,7 @@ def any_in(changes: Changes) -> bool:
 
 
 def write(changes: Changes, ask: Callable[..., Any]) -> None:
-    """Keep them, within a transaction that holds the new petitions and the steps already.
+    """Keep declarations and decisions, in a transaction that holds the new petitions and the steps already.
 
     `ask` runs a named query with its parameters.
     """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def delete(seqs: list[int], ask: Callable[..., Any]) -> list[bytes]:
-    """Forget ended petitions, with the channels that no other names; give those."""
+    """Forget ended petitions, and the channels that no other petition names; give the ids of these channels."""
     gone = json.dumps(seqs)
     ask("note_used")
     candidates = _as_array(ask("channels_of", gone))

@@ -1,4 +1,4 @@
-"""The store that keeps nothing beyond the process: for tests, and where the user asked for it."""
+"""The store that keeps nothing beyond the process: for tests, and for `ORCHA_STORE=memory`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from orcha._core.state import State
 from orcha._store.contract import AttemptRow, Incarnation, Row, StoredChannel, Waiting
 from orcha.exceptions.store import ChannelKnown, FencedError, TokenKnown
 
-_ACTIVE = frozenset({State.HELD, State.STARTING, State.RUNNING, State.CANCELLING})
-_LARGEST = 1 << 63
+_ACTIVE_STATES = frozenset({State.HELD, State.STARTING, State.RUNNING, State.CANCELLING})
+_INTEGER_BOUND = 1 << 63
 _REPLACED = frozenset(AttemptStep._fields[:8])
 """Fields of a step that replace what is kept also where they are None."""
 
@@ -271,7 +271,7 @@ class MemoryStore:
     def unfinished(self, manager: str) -> list[Row]:
         """Give the rows that this manager is busy with: see the contract."""
         mine = [row for row in self._rows.values() if row.manager == manager]
-        return sorted(row for row in mine if row.state in _ACTIVE or row.hook_pending or row.slot_held)
+        return sorted(row for row in mine if row.state in _ACTIVE_STATES or row.hook_pending or row.slot_held)
 
     def attempts(self, seqs: Sequence[int]) -> dict[int, AttemptRow]:
         """Give what is kept of these petitions' attempts, by seq."""
@@ -338,7 +338,7 @@ class MemoryStore:
         return {seq: dict(self._needs[seq]) for seq in seqs if seq in self._needs}
 
     def once(self) -> list[tuple[int, str, str, str]]:
-        """Give seq, manager, owner and key of those that have one and have not ended."""
+        """Give seq, manager, owner and key of petitions that have a key and have not ended."""
         rows = ((self._rows[seq], key) for seq, key in sorted(self._once.items()))
         return [(row.seq, row.manager, row.owner, key) for row, key in rows if row.state != State.ENDED]
 
@@ -378,7 +378,7 @@ class MemoryStore:
 
 def _check_numbers(*numbers: float) -> None:
     for number in numbers:
-        if isinstance(number, int) and not -_LARGEST <= number < _LARGEST:
+        if isinstance(number, int) and not -_INTEGER_BOUND <= number < _INTEGER_BOUND:
             raise ValueError(f"{number} does not fit into 64 bits")
         if math.isnan(number):
             raise ValueError("not a number")

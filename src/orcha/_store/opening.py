@@ -13,11 +13,11 @@ from pathlib import Path
 
 import apsw
 
-from orcha._store import index
-from orcha._store.files import Files
+from orcha._store import log_index
+from orcha._store.disk_reserve import DiskReserve, Limits
 from orcha._store.last_start import this_boot
 from orcha._store.migrating import migrate
-from orcha._store.space import Limits, Space
+from orcha._store.store_files import StoreFiles
 from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreError, StoreFull, no_room
 from orcha.utils.private import open_in
 
@@ -43,7 +43,7 @@ _NETWORK = {
 """statfs(2): what f_type says of file systems whose locks and fsync other machines have a say in."""
 
 
-def open_database(files: Files, limits: Limits, space: Space, vfs: str | None = None) -> apsw.Connection:
+def open_database(files: StoreFiles, limits: Limits, space: DiskReserve, vfs: str | None = None) -> apsw.Connection:
     """Give a connection to the folder's database, made where there is none, verified and of the current schema.
 
     Raises:
@@ -154,7 +154,7 @@ def _refuse_old_sqlite() -> None:
         )
 
 
-def _create(files: Files) -> None:
+def _create(files: StoreFiles) -> None:
     """Make the database under another name first, so that an empty one is never a half-made one."""
     if not files.exists(files.new):
         for path in (files.log, files.clean, files.damaged):
@@ -187,7 +187,7 @@ def _create(files: Files) -> None:
     files.sync_folder()
 
 
-def _look_at_header(files: Files) -> None:
+def _look_at_header(files: StoreFiles) -> None:
     """Refuse what is not a whole SQLite database of Orcha's, before SQLite makes something of it.
 
     Reading the file by another descriptor is safe only while no connection of this process has it open: closing the
@@ -222,7 +222,7 @@ def _look_at_header(files: Files) -> None:
         files.witness.refuse_older_than_stop(database)
 
 
-def _prepare_log(files: Files) -> int:
+def _prepare_log(files: StoreFiles) -> int:
     """Take note of how much was committed to the log, before SQLite forgets what it cannot read; give the frames.
 
     After a stop in good order the database alone holds everything: what is in the log is not looked at. After a reboot
@@ -240,24 +240,24 @@ def _prepare_log(files: Files) -> int:
     written = _noted(files)
     last = files.witness.read()
     if last is not None and last.boot_id and last.boot_id == this_boot():
-        counted = index.parse(files.read(files.index, index.SIZE))
+        counted = log_index.parse(files.read(files.index, log_index.INDEX_BYTES))
         written = max((one for one in (written, counted) if one is not None), default=None)
     if written is None or not written.frames:
         return 0
     files.mark(files.frames, f"{written.frames} {written.salts.hex()}\n")
-    if not index.belongs(files.read(files.log, index.LOG_HEADER), written):
+    if not log_index.belongs(files.read(files.log, log_index.LOG_HEADER_BYTES), written):
         files.remove(files.index.name)  # from here on the note alone says it, and whoever removes that goes on
         raise _log_damaged(files, 0, written.frames)
     return written.frames
 
 
-def _is_as_left(files: Files) -> bool:
+def _is_as_left(files: StoreFiles) -> bool:
     """Tell whether the database's file is what the last stop left; true where nobody knows, as after a crash."""
     left = files.read(files.clean, 64).decode("ascii", "replace").strip()
     return not left or left == files.fingerprint()
 
 
-def _refuse_changed(files: Files, *, is_as_left: bool) -> None:
+def _refuse_changed(files: StoreFiles, *, is_as_left: bool) -> None:
     if not is_as_left:
         raise StoreBroken(
             f"{files.database} is not what it was when the service stopped, so somebody or the disk has changed it. Put"
@@ -265,16 +265,16 @@ def _refuse_changed(files: Files, *, is_as_left: bool) -> None:
         )
 
 
-def _noted(files: Files) -> index.Written | None:
+def _noted(files: StoreFiles) -> log_index.Written | None:
     """Give what a start that was refused, or killed, has noted."""
     frames, _, salts = files.read(files.frames, 64).decode("ascii", "replace").partition(" ")
     try:
-        return index.Written(int(frames), bytes.fromhex(salts))
+        return log_index.Written(int(frames), bytes.fromhex(salts))
     except ValueError:
         return None
 
 
-def _compare_log(connection: apsw.Connection, files: Files, committed: int) -> None:
+def _compare_log(connection: apsw.Connection, files: StoreFiles, committed: int) -> None:
     """Refuse a log of which SQLite reads less than was committed; the note is there until all of it was read."""
     connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     found = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0] if committed else 0
@@ -283,7 +283,7 @@ def _compare_log(connection: apsw.Connection, files: Files, committed: int) -> N
     files.remove(files.frames.name)
 
 
-def _log_damaged(files: Files, found: int, committed: int) -> StoreBroken:
+def _log_damaged(files: StoreFiles, found: int, committed: int) -> StoreBroken:
     files.mark(files.damaged, "the log is damaged\n")
     return StoreBroken(
         f"{files.log} is damaged: {found} of {committed} pages that were committed to it can be read, and what was"
@@ -292,7 +292,7 @@ def _log_damaged(files: Files, found: int, committed: int) -> StoreBroken:
     )
 
 
-def _compare_start(connection: apsw.Connection, files: Files) -> None:
+def _compare_start(connection: apsw.Connection, files: StoreFiles) -> None:
     """Refuse a database that does not know the last start."""
 
     def nonce_of(epoch: int) -> int | None:
@@ -303,7 +303,7 @@ def _compare_start(connection: apsw.Connection, files: Files) -> None:
         files.witness.refuse_other(files.database, nonce_of, int(newest))
 
 
-def _verify(connection: apsw.Connection, files: Files) -> None:
+def _verify(connection: apsw.Connection, files: StoreFiles) -> None:
     """Check the database: a while at every start, wholly after an error."""
     damaged = files.exists(files.damaged)
     deadline = time.monotonic() + CHECK_SECONDS
@@ -322,7 +322,7 @@ def _verify(connection: apsw.Connection, files: Files) -> None:
         files.unmark(files.damaged)
 
 
-def _extend_log(connection: apsw.Connection, files: Files, limits: Limits, space: Space) -> None:
+def _extend_log(connection: apsw.Connection, files: StoreFiles, limits: Limits, space: DiskReserve) -> None:
     """Give the write-ahead log its size at once, and only then say that the store is in use."""
     touch = "UPDATE used SET seq = seq"
     try:

@@ -14,21 +14,21 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import apsw
 
 from orcha._core.changes import Changes
-from orcha._store import declarations, encoding, reading
+from orcha._store import commit_rows, declarations, page_reader
+from orcha._store.commit_errors import explained, result_code
 from orcha._store.contract import AttemptRow, Incarnation, Row, StoredChannel, Waiting
 from orcha._store.deleting import delete
-from orcha._store.explaining import explained, result_code
-from orcha._store.files import Files
+from orcha._store.disk_reserve import DiskReserve, Limits
 from orcha._store.last_start import LastStart
 from orcha._store.opening import connect, open_database
 from orcha._store.queries import commit_statements, decode_attempts, decode_list, decode_rows, queries
-from orcha._store.space import Limits, Space
+from orcha._store.store_files import StoreFiles
 from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreFull, no_room
 
-_LATER = 256
-"""Pages to be written after a checkpoint that could not finish before it is tried again."""
-_ROWS_A_STEP = 50
-"""Rows asked for at once: their extras, up to 8 MiB each, have to fit into one text of SQLite's."""
+_CHECKPOINT_RETRY_PAGES = 256
+"""Pages that are written after an unfinished checkpoint before the next checkpoint."""
+_ROWS_A_QUERY = 50
+"""Rows that one query gives: their extras, up to 8 MiB each, have to fit into one text of SQLite."""
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -36,7 +36,7 @@ _T = TypeVar("_T")
 def _guarded(
     method: Callable[Concatenate[SqliteStore, _P], _T],
 ) -> Callable[Concatenate[SqliteStore, _P], _T]:
-    """Raise StoreBroken for whatever SQLite cannot do, and from then on."""
+    """Have a method raise StoreBroken for each error of SQLite, and from the first such error on."""
 
     @functools.wraps(method)
     def guarded(self: SqliteStore, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -71,17 +71,17 @@ class SqliteStore:
             StoreError: the folder cannot be used.
         """
         self._limits = limits or Limits()
-        self._files = Files(folder)
+        self._files = StoreFiles(folder)
         self._queries = queries()
         self._broken: StoreBroken | None = None
         self._closed = False
-        self._space = Space(self._files.descriptor, self._limits)
+        self._space = DiskReserve(self._files.descriptor, self._limits)
         try:
             self._connection = open_database(self._files, self._limits, self._space, vfs)
         except BaseException:
             self._files.close()
             raise
-        self._reader = reading.Reader(self._connect_reader)
+        self._reader = page_reader.PageReader(self._connect_reader)
         self._vfs = vfs
         self._full_sync = True
         self._now = 0.0
@@ -156,8 +156,8 @@ class SqliteStore:
             StoreFull: no room on the disk, even after the reserve was given up.
             StoreBroken: the store cannot be written any more; whether the changes are kept is not known.
         """
-        accepted, channels = encoding.accepted(changes)
-        statements = encoding.statements(accepted + encoding.steps(changes) + encoding.attempts(changes))
+        accepted, channels = commit_rows.accepted(changes)
+        statements = commit_rows.statements(accepted + commit_rows.steps(changes) + commit_rows.attempts(changes))
         if durable:
             self._check_in_place()
         self._synchronous(full=durable)
@@ -210,7 +210,7 @@ class SqliteStore:
             self._connection.execute("ROLLBACK")
 
     def _synchronous(self, *, full: bool) -> None:
-        """Let commits be fsynced or not. An fsync covers the whole log: also what was committed before without one."""
+        """Say whether commits are fsynced. An fsync covers the whole log, also earlier commits without an fsync."""
         if full is not self._full_sync:
             self._connection.pragma("synchronous", "FULL" if full else "NORMAL")
             self._full_sync = full
@@ -247,7 +247,7 @@ class SqliteStore:
         return self._broken
 
     def _check_in_place(self) -> None:
-        """Raise StoreBroken, and from then on, where somebody took the file away: what is accepted would go with it."""
+        """Raise StoreBroken, now and from now on, where the database was taken away: what is accepted would be lost."""
         try:
             self._files.check_in_place()
         except StoreBroken as error:
@@ -279,7 +279,7 @@ class SqliteStore:
         except apsw.FullError:
             self._space.release()
             in_log, moved = 1, 0
-        later = 0 if moved >= in_log else _LATER * self._page_size - self._limits.checkpoint
+        later = 0 if moved >= in_log else _CHECKPOINT_RETRY_PAGES * self._page_size - self._limits.checkpoint
         self._pages_at_checkpoint = written + later // self._page_size
 
     # --- asking -------------------------------------------------------------------------------------------------
@@ -305,8 +305,8 @@ class SqliteStore:
 
     def _rows(self, query: str, wanted: Sequence[Any]) -> list[Row]:
         found: list[Row] = []
-        for start in range(0, len(wanted), _ROWS_A_STEP):
-            found += decode_rows(self._ask(query, json.dumps(list(wanted[start : start + _ROWS_A_STEP]))))
+        for start in range(0, len(wanted), _ROWS_A_QUERY):
+            found += decode_rows(self._ask(query, json.dumps(list(wanted[start : start + _ROWS_A_QUERY]))))
         return found
 
     @_guarded
@@ -320,7 +320,7 @@ class SqliteStore:
         """Give this manager's QUEUED petitions as they are when the first is asked for, by (priority, seq)."""
         self._refuse_broken()
         try:
-            yield from reading.waiting(self._connect_reader(), manager)
+            yield from page_reader.waiting(self._connect_reader(), manager)
         except apsw.Error as error:
             raise self._broken_by(error) from error
 

@@ -2,7 +2,8 @@
 
 SQLite keeps an index of the log in shared memory, the file `orcha.db-shm`: its header counts the frames of the log.
 What was written there outlives a killed process, though not the machine. After a crash SQLite reads the log up to the
-first frame whose checksum is wrong, and forgets the rest without a word: so the count is taken before it does.
+first frame whose checksum is wrong, and forgets the rest without a word: so the count is taken before SQLite reads the
+log.
 
 The format: https://www.sqlite.org/walformat.html
 """
@@ -16,11 +17,11 @@ _HEADER = struct.Struct("=IIIBBHII2I8s2I")
 """Version, unused, changes, whether it is initialised, byte order, size of a page, frames, pages, checksum of the last
 frame, salts of the log as they stand in it, checksum of this header."""
 _VERSION = 3_007_000
-_SUMMED = _HEADER.size - 8
-LOG_HEADER = 32
+_SUMMED_BYTES = _HEADER.size - 8
+LOG_HEADER_BYTES = 32
 """Bytes at the beginning of the log."""
 _LOG_SALTS = slice(16, 24)
-SIZE = 2 * _HEADER.size
+INDEX_BYTES = 2 * _HEADER.size
 """Bytes at the beginning of the index that are looked at: the header stands there twice."""
 
 
@@ -29,7 +30,7 @@ class Written(NamedTuple):
 
     frames: int
     salts: bytes
-    """They are others each time the log starts over."""
+    """The log gets other salts each time it starts over."""
 
 
 def parse(content: bytes) -> Written | None:
@@ -45,7 +46,7 @@ def _parse(header: bytes) -> Written | None:
     if len(header) != _HEADER.size:
         return None
     version, _, _, initialised, _, _, frames, _, _, _, salts, *checksum = _HEADER.unpack(header)
-    if version != _VERSION or not initialised or checksum != _checksum(header[:_SUMMED]):
+    if version != _VERSION or not initialised or checksum != _checksum(header[:_SUMMED_BYTES]):
         return None
     return Written(frames, salts)
 
@@ -60,4 +61,4 @@ def _checksum(data: bytes) -> list[int]:
 
 def belongs(log_header: bytes, written: Written) -> bool:
     """Tell whether a log that begins so is the one that an index tells of."""
-    return len(log_header) >= LOG_HEADER and log_header[_LOG_SALTS] == written.salts
+    return len(log_header) >= LOG_HEADER_BYTES and log_header[_LOG_SALTS] == written.salts

@@ -1,4 +1,4 @@
-"""Why SQLite refused a commit, in the words of the contract. The transaction has been rolled back by then."""
+"""Errors of SQLite at a commit as errors of the contract. The transaction has been rolled back by then."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from orcha._core.state import State
 from orcha._store.queries import decode_list
 from orcha.exceptions.store import ChannelKnown, FencedError, TokenKnown
 
-_ANY = sum(1 << state for state in State)
+_ANY_STATE = sum(1 << state for state in State)
 
 
 def result_code(error: apsw.Error) -> int:
@@ -50,7 +50,7 @@ def _not_allowed(changes: Changes, ask: Callable[..., Any]) -> list[int]:
     ]
     asked += [(seq, None, 1 << State.ENDED) for seq in changes.flags if seq not in ending]
     moving = {seq: step.attempt for seq, step in changes.transitions.items()}
-    asked += [(seq, step.attempt, _ANY) for seq, step in changes.attempts.items() if seq not in moving]
+    asked += [(seq, step.attempt, _ANY_STATE) for seq, step in changes.attempts.items() if seq not in moving]
     wrong = {seq for seq, step in changes.attempts.items() if moving.get(seq, step.attempt) != step.attempt}
     wrong |= set(decode_list(ask("steps_not_allowed", json.dumps([step for step in asked if step[0] not in new]))))
     for seq, attempt, states in asked:

@@ -1,4 +1,4 @@
-"""The files of a store."""
+"""The names of a store's files, and marks beside the database that a power cut does not take away."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from orcha._store.last_start import Witness
 from orcha.exceptions.store import StoreBroken, StoreError
 from orcha.utils.private import FILE, UnsafeStateError, check, open_in
 
-_PART = 1 << 20
+_READ_BYTES = 1 << 20
 
 
-class Files:
-    """The files of a store in its folder, which is opened once: no name in it leads anywhere else."""
+class StoreFiles:
+    """The files of a store. Its folder is opened once, and no link in the folder is followed."""
 
     def __init__(self, folder: Path) -> None:
         """Name them, and open the folder.
@@ -106,7 +106,7 @@ class Files:
         size = checksum = 0
         descriptor = open_in(self.descriptor, self.database.name, os.O_RDONLY)
         try:
-            while part := os.read(descriptor, _PART):
+            while part := os.read(descriptor, _READ_BYTES):
                 size, checksum = size + len(part), crc32(part, checksum)
         finally:
             os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Reading beside the engine: short transactions on connections of their own, cut at a deadline."""
+"""Pages of rows for any thread: short transactions on a connection of their own, cut at a deadline."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from orcha._core.state import State
 from orcha._store.contract import Row, Waiting
 from orcha._store.queries import decode_rows, queries
 
-SECONDS = 5.0
-"""What a page may take."""
-_ACTIVE = sum(1 << state for state in (State.HELD, State.STARTING, State.RUNNING, State.CANCELLING))
-_FIRST_SPAN = 1_000
-_LONGEST_SPAN = 50_000
-_ROWS_A_STEP = 50
-_LARGE = 16 << 20  # as in queries.sql
+PAGE_SECONDS = 5.0
+"""Longest time that a page may take."""
+_ACTIVE_STATES = sum(1 << state for state in (State.HELD, State.STARTING, State.RUNNING, State.CANCELLING))
+_FIRST_SPAN_ROWS = 1_000
+_LONGEST_SPAN_ROWS = 50_000
+_ROWS_A_QUERY = 50
+_PAGE_BYTES = 16 << 20  # as in queries.sql
 """Bytes of messages and reasons from which on a page has no further row."""
-_HIGHEST = (1 << 63) - 1
+_HIGHEST_SEQ = (1 << 63) - 1
 
 _Which = tuple[int, int, int | None]
 """States, limit and before."""
 
 
-class Reader:
+class PageReader:
     """Pages of rows, for any thread."""
 
     def __init__(self, connect: Callable[[], apsw.Connection]) -> None:
@@ -51,8 +51,8 @@ class Reader:
         Raises:
             TimeoutError: it took too long, by itself or because of other readers.
         """
-        deadline = time.monotonic() + SECONDS
-        if not self._lock.acquire(timeout=SECONDS):
+        deadline = time.monotonic() + PAGE_SECONDS
+        if not self._lock.acquire(timeout=PAGE_SECONDS):
             raise TimeoutError("others are reading")
         try:
             if self._closed:
@@ -69,10 +69,10 @@ class Reader:
     def _of_group(connection: apsw.Connection, which: _Which, of: tuple[str, str | None]) -> list[Row]:
         """Read by the index of groups, a few rows at a time: their extras have to fit into one text."""
         states, limit, before = which
-        upper = _HIGHEST if before is None else before
+        upper = _HIGHEST_SEQ if before is None else before
         found: list[Row] = []
         while len(found) < limit:
-            step = min(limit - len(found), _ROWS_A_STEP)
+            step = min(limit - len(found), _ROWS_A_QUERY)
             parameters = (0, upper, states, step, *of)
             rows = decode_rows(connection.execute(queries()["page_of_group"], parameters).get)
             found += sorted(rows, key=_seq, reverse=True)
@@ -89,20 +89,20 @@ class Reader:
         states, limit, before = which
         lowest, highest = next(connection.execute(named["bounds"]))
         upper = highest + 1 if before is None else min(before, highest + 1)
-        active = not states & ~_ACTIVE
+        active = not states & ~_ACTIVE_STATES
         query = named["page_of_active" if active else "page" if of[0] is None else "page_of_id"]
-        span = upper if active else _FIRST_SPAN
+        span = upper if active else _FIRST_SPAN_ROWS
         found: list[Row] = []
         while len(found) < limit and upper > lowest and not _are_large(found):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not done after {SECONDS:g} s")
-            step = min(limit - len(found), _ROWS_A_STEP)
+                raise TimeoutError(f"not done after {PAGE_SECONDS:g} s")
+            step = min(limit - len(found), _ROWS_A_QUERY)
             lower = max(upper - span, 0)
             parameters = (lower, upper, states, step, *of)
             rows = sorted(decode_rows(connection.execute(query, parameters).get), key=_seq, reverse=True)
             found += rows
             upper = rows[-1].seq if rows else lower
-            span = span if active else min(span * 4, _LONGEST_SPAN)
+            span = span if active else min(span * 4, _LONGEST_SPAN_ROWS)
         return found
 
     def close(self) -> None:
@@ -130,8 +130,8 @@ def waiting(connection: apsw.Connection, manager: str) -> Iterator[Waiting]:
 
 
 def _are_large(rows: list[Row]) -> bool:
-    """Tell whether these are enough for one page, however many were asked for."""
-    return sum(len(row.extras) + len(row.reason or "") for row in rows) > _LARGE
+    """Tell whether the rows are large enough for one page, however few they are."""
+    return sum(len(row.extras) + len(row.reason or "") for row in rows) > _PAGE_BYTES
 
 
 def _seq(row: Row) -> int:

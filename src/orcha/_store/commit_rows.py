@@ -9,31 +9,31 @@ from typing import Any
 from orcha._core.changes import Changes, NewChannel
 from orcha._store.checksums import checksum
 
-WIDTH = 19
-"""Columns of the view."""
-MOST = 384
-"""Rows of one statement: beyond about 16 KiB of text SQLite's binding keeps no compiled statement."""
-_PADDING = (None,) * WIDTH
+VIEW_COLUMNS = 19
+"""Columns of the view `change`."""
+STATEMENT_ROWS = 384
+"""Most rows of one statement: beyond about 16 KiB of text SQLite's binding keeps no compiled statement."""
+_PADDING = (None,) * VIEW_COLUMNS
 _NO_STEP = (None,) * 11
 _NO_RECORDS = (None,) * 4
 _NO_FLAGS = (None,) * 2
-_AFTER_ATTEMPT = (None,) * (WIDTH - 13)
+_AFTER_ATTEMPT = (None,) * (VIEW_COLUMNS - 13)
 
 
 def sizes() -> list[int]:
     """Give the row counts for which there is a statement: at most a quarter of the rows is padding."""
     steps = [base * quarter // 4 for base in (8, 16, 32, 64, 128, 256) for quarter in (4, 5, 6, 7)]
-    return [*range(1, 8), *(size for size in steps if size <= MOST)]
+    return [*range(1, 8), *(size for size in steps if size <= STATEMENT_ROWS)]
 
 
 _SIZES = sizes()
-_FITTING = [next(size for size in _SIZES if size >= rows) for rows in range(MOST + 1)]
+_FITTING = [next(size for size in _SIZES if size >= rows) for rows in range(STATEMENT_ROWS + 1)]
 
 
 @cache
 def statement(rows: int) -> str:
     """Give the statement that puts this many rows into the view."""
-    row = "(" + ",".join("?" * WIDTH) + ")"
+    row = "(" + ",".join("?" * VIEW_COLUMNS) + ")"
     return f"INSERT INTO change VALUES {','.join([row] * rows)}"  # noqa: S608 - nothing but question marks
 
 
@@ -90,11 +90,11 @@ def attempts(changes: Changes) -> list[Any]:
 
 def statements(values: list[Any]) -> list[tuple[str, list[Any]]]:
     """Cut rows into as few statements as they need."""
-    most = MOST * WIDTH
+    most = STATEMENT_ROWS * VIEW_COLUMNS
     cuts = [values] if len(values) <= most else [values[i : i + most] for i in range(0, len(values), most)]
     result = []
     for cut in cuts:
-        rows = len(cut) // WIDTH
+        rows = len(cut) // VIEW_COLUMNS
         fitting = _FITTING[rows]
         cut.extend(_PADDING * (fitting - rows))
         result.append((statement(fitting), cut))

@@ -1,4 +1,4 @@
-"""Room on the disk: a reserve that is given up so that ends can still be recorded when everything else is full."""
+"""A reserve of room on the disk: it is given up when the disk is full, so that ends can still be recorded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from orcha.utils.private import open_in
 
-BALLAST = "ballast"
+RESERVE_FILE = "ballast"
+"""Name of the file that holds the reserve."""
 
 
 class Limits(NamedTuple):
@@ -27,8 +28,8 @@ class Limits(NamedTuple):
     """Pages of the database held in memory."""
 
 
-class Space:
-    """The file system the store lies on, and the reserve kept there."""
+class DiskReserve:
+    """The file system of the store, and the reserve that is kept there."""
 
     def __init__(self, folder: int, limits: Limits) -> None:
         """Reserve what is not reserved yet, if there is room, in an open folder."""
@@ -50,14 +51,14 @@ class Space:
 
     def _reserved(self) -> bool:
         try:
-            found = os.stat(BALLAST, dir_fd=self._folder, follow_symlinks=False)
+            found = os.stat(RESERVE_FILE, dir_fd=self._folder, follow_symlinks=False)
         except OSError:
             return False
         return found.st_blocks * 512 >= self._limits.ballast
 
     def _reserve(self) -> bool:
         try:
-            descriptor = open_in(self._folder, BALLAST, os.O_RDWR | os.O_CREAT)
+            descriptor = open_in(self._folder, RESERVE_FILE, os.O_RDWR | os.O_CREAT)
             try:
                 os.posix_fallocate(descriptor, 0, self._limits.ballast)
             finally:
@@ -73,5 +74,5 @@ class Space:
         had = self.has_ballast
         self.has_ballast = False
         with contextlib.suppress(OSError):  # a file system that is full and read-only: the caller's next write says so
-            os.unlink(BALLAST, dir_fd=self._folder)
+            os.unlink(RESERVE_FILE, dir_fd=self._folder)
         return had
