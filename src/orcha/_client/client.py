@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from functools import partial
 
 from orcha._client.channel import UNREACHABLE, ClientChannel, new_identity
 from orcha._client.incoming import Incoming
@@ -279,7 +280,7 @@ class Client:
         """
         from orcha._protocol.messages import Cancel
 
-        return self._ask(lambda number: Cancel(number, token, id, why, at_once))
+        return self._ask(partial(Cancel, token=token, id=id, why=why, at_once=at_once))
 
     def call(
         self,
@@ -303,7 +304,7 @@ class Client:
 
         positional = values.encode(list(args), "args")
         named = values.encode(dict(kwargs or {}), "kwargs")
-        return self._ask(lambda number: Call(number, name, positional, named, manager), repeatable=False)
+        return self._ask(partial(Call, name=name, args=positional, kwargs=named, manager=manager), repeatable=False)
 
     def rows(
         self, states: int, limit: int, before: int | None = None
@@ -325,7 +326,7 @@ class Client:
         """
         from orcha._protocol.messages import List, Rows
 
-        answer = self._answer(Request(lambda number: List(number, states, limit, before, id, group)))
+        answer = self._answer(Request(partial(List, states=states, limit=limit, before=before, id=id, group=group)))
         if isinstance(answer, Rows):
             return answer
         raise OrchaConnectionError(answer.reason or "the service gives no list")
@@ -340,13 +341,13 @@ class Client:
         """Ask for everything about a petition: `client.decode(reply.value)` is a dict, its keys are in docs/wire.md."""
         from orcha._protocol.messages import Show
 
-        return self._ask(lambda number: Show(number, id, seq))
+        return self._ask(partial(Show, id=id, seq=seq))
 
     def set_priority(self, priority: float, id: str | None = None, *, seq: int | None = None) -> Reply:  # noqa: A002
         """Give a waiting petition another priority; REFUSED for a petition that does not wait."""
         from orcha._protocol.messages import Priority
 
-        return self._ask(lambda number: Priority(number, id, seq, priority))
+        return self._ask(partial(Priority, id=id, seq=seq, priority=priority))
 
     def pause(self, id: str | None = None, *, seq: int | None = None, group: str | None = None) -> Reply:  # noqa: A002
         """Stop a running petition's processes (SIGSTOP) or hold back a waiting petition.
@@ -355,19 +356,19 @@ class Client:
         """
         from orcha._protocol.messages import Pause
 
-        return self._ask(lambda number: Pause(number, id, seq, group))
+        return self._ask(partial(Pause, id=id, seq=seq, group=group))
 
     def resume(self, id: str | None = None, *, seq: int | None = None, group: str | None = None) -> Reply:  # noqa: A002
         """Undo the `pause` with the same arguments."""
         from orcha._protocol.messages import Resume
 
-        return self._ask(lambda number: Resume(number, id, seq, group))
+        return self._ask(partial(Resume, id=id, seq=seq, group=group))
 
     def remove(self, id: str | None = None, *, seq: int | None = None) -> Reply:  # noqa: A002
         """Forget an ended petition and its output now; REFUSED for a petition that has not ended."""
         from orcha._protocol.messages import Remove
 
-        return self._ask(lambda number: Remove(number, id, seq))
+        return self._ask(partial(Remove, id=id, seq=seq))
 
     def retry(self, id: str | None = None, *, seq: int | None = None, token: bytes | None = None) -> Reply:  # noqa: A002
         """Ask for an ended petition once more, as a new one; `client.decode(reply.value)` has its seq, id and channel.
@@ -377,7 +378,7 @@ class Client:
         from orcha._protocol.messages import Retry
 
         chosen = token or new_identity()
-        return self._ask(lambda number: Retry(number, chosen, id, seq))
+        return self._ask(partial(Retry, token=chosen, id=id, seq=seq))
 
     def stats(self) -> Reply:
         """Ask for counts, rates and waiting times: `client.decode(reply.value)` is a dict, as docs/wire.md says."""
@@ -389,7 +390,7 @@ class Client:
         """Have the service stop in good order; the answer comes when the service has begun to."""
         from orcha._protocol.messages import Stop
 
-        return self._ask(lambda number: Stop(number, keep_commands, now, end_commands))
+        return self._ask(partial(Stop, keep_commands=keep_commands, now=now, end_commands=end_commands))
 
     def stdin(self, seq: int, attempt: int, offset: int, data: bytes, *, end: bool = False) -> Reply:
         """Bring bytes for a running command's standard input; returns when there is room for more.
@@ -407,13 +408,13 @@ class Client:
         """
         from orcha._protocol.messages import Stdin
 
-        return self._ask(lambda number: Stdin(number, seq, attempt, offset, data, end))
+        return self._ask(partial(Stdin, seq=seq, attempt=attempt, offset=offset, data=data, end=end))
 
     def resize(self, seq: int, attempt: int, rows: int, columns: int) -> Reply:
         """Tell a running command's terminal its size; GONE where the attempt is over or has no terminal."""
         from orcha._protocol.messages import Resize
 
-        return self._ask(lambda number: Resize(number, seq, attempt, rows, columns))
+        return self._ask(partial(Resize, seq=seq, attempt=attempt, rows=rows, columns=columns))
 
     # --- asking and waiting --------------------------------------------------------------------------------------
 

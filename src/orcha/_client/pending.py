@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class WithdrawOne(Request):
     def __init__(self, token: bytes, withdrawal: Withdrawal) -> None:
         from orcha._protocol.messages import Cancel
 
-        super().__init__(lambda number: Cancel(number, token, None))
+        super().__init__(partial(Cancel, token=token, id=None))
         self._withdrawal = withdrawal
         withdrawal.left += 1
 
