@@ -15,8 +15,9 @@ import pytest
 from world import World, executing, kill_shim, shim_identity
 
 from orcha._processes.identity import is_alive, read_stat
+from orcha._processes.sweep import Swept
 from orcha._service.lifecycle.compose import check_limits
-from orcha._supervisor import main, shim_executor, shim_heartbeats, supervisor_process
+from orcha._supervisor import dead_shims, main, shim_executor, shim_heartbeats, supervisor_process
 from orcha._supervisor.contract import CommandEnded, CommandLost, CommandStarted, Silent
 from orcha._supervisor.shim_heartbeats import (
     ENDS_WITHIN_SECONDS,
@@ -213,6 +214,31 @@ def test_a_loss_is_told_where_no_thread_can_be_started(world: World, nap: str, m
     assert isinstance(world.end(key), CommandLost)
     assert not executing(nap)
     assert any("can't start new thread" in line for line in world.reports)
+
+
+def test_what_survives_a_shim_is_waited_for_once_a_thread_can_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [(17,)]
+    monkeypatch.setattr(dead_shims, "SURVIVOR_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(dead_shims, "clean_up", lambda *_: dead_shims.DeadShim("0a", (1, 1), None, 1 << 32, (17,)))
+    monkeypatch.setattr(dead_shims, "sweep", lambda *_, **__: Swept((), left.pop() if left else ()))
+    told: list[str] = []
+    gone = threading.Event()
+    cleaner = dead_shims.DeadShimCleaner(tmp_path, lambda _, line: told.append(line))
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        cleaner.begin("0a", lambda dead: told.append(f"cleaned up {dead.shim}"), gone.set)
+        cleaner.go_on()
+        assert (cleaner.lacks_threads, gone.is_set(), told[1:]) == (True, False, ["cleaned up 0a"])
+    cleaner.go_on()
+    assert gone.wait(60)
+    assert not cleaner.lacks_threads
+    cleaner.join()
 
 
 def test_a_supervisor_takes_a_reset_connection_for_a_service_that_is_gone() -> None:

@@ -182,6 +182,7 @@ class DeadShimCleaner:
         self._report = report
         self._on_death = on_death
         self._threads: set[threading.Thread] = set()
+        self._without_thread: list[tuple[DeadShim, Callable[[], None]]] = []
         self._closed = threading.Event()
 
     def begin(self, shim: str, done: Callable[[DeadShim], None], gone: Callable[[], None]) -> None:
@@ -193,16 +194,40 @@ class DeadShimCleaner:
             self._outlast(dead, gone)
             self._threads.discard(threading.current_thread())
 
-        self._go(sweep_and_tell, lambda: done(clean_up(self._folder, shim, self._report, logging.ERROR)))
+        try:
+            self._go(sweep_and_tell)
+        except NoThreadError as error:
+            self._report(logging.ERROR, f"what a shim left is looked for without a thread of its own: {error}")
+            dead = clean_up(self._folder, shim, self._report, logging.ERROR)
+            done(dead)
+            if dead.survivors:
+                self.outlast(dead, gone)
 
     def outlast(self, dead: DeadShim, gone: Callable[[], None]) -> None:
-        """Have another thread call `gone` when the survivors of a shim have ended."""
+        """Have another thread call `gone` when the survivors of a shim have ended.
+
+        Where no thread can be started now, :meth:`go_on` tries again.
+        """
 
         def wait_and_tell() -> None:
             self._outlast(dead, gone)
             self._threads.discard(threading.current_thread())
 
-        self._go(wait_and_tell, lambda: None)
+        try:
+            self._go(wait_and_tell)
+        except NoThreadError:
+            self._without_thread.append((dead, gone))
+
+    @property
+    def lacks_threads(self) -> bool:
+        """Whether survivors are there for which no thread waits."""
+        return bool(self._without_thread)
+
+    def go_on(self) -> None:
+        """Start the threads that could not be started before."""
+        waiting, self._without_thread = self._without_thread, []
+        for dead, gone in waiting:
+            self.outlast(dead, gone)
 
     def _outlast(self, dead: DeadShim, gone: Callable[[], None]) -> None:
         left = dead.survivors
@@ -214,20 +239,19 @@ class DeadShimCleaner:
         if dead.survivors and not left:
             gone()
 
-    def _go(self, target: Callable[[], None], without_thread: Callable[[], None]) -> None:
+    def _go(self, target: Callable[[], None]) -> None:
         thread = guarded("orcha-commands-sweep", target, self._on_death)
         self._threads.add(thread)
         try:
             start(thread)
-        except NoThreadError as error:
+        except NoThreadError:
             self._threads.discard(thread)
-            self._report(logging.ERROR, f"what a shim left is looked for without a thread of its own: {error}")
-            without_thread()
+            raise
 
     @property
     def are_under_way(self) -> bool:
         """Whether a call to `done` or `gone` is still to come."""
-        return bool(self._threads)
+        return bool(self._threads or self._without_thread)
 
     def join(self) -> None:
         """Wait until the sweeps that have begun are done; survivors are waited for no longer."""

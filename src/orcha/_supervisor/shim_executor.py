@@ -376,7 +376,10 @@ class ShimExecutor:
 
     def _read(self) -> None:
         while not self._closing or self._registry or self._supervisor is not None:
-            events = self._listen(self._heartbeats.wait(time.monotonic()) if self._registry.by_key else None)
+            looks = self._registry.by_key or self._cleaner.lacks_threads
+            events = self._listen(self._heartbeats.wait(time.monotonic()) if looks else None)
+            if self._cleaner.lacks_threads and not events:
+                self._cleaner.go_on()
             with self._lock:
                 looked = self._heartbeats.look(self._registry.by_key.values())
                 events += [Silent(*shim.key, True) for shim in looked.silent if shim.key is not None]
