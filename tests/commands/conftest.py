@@ -69,7 +69,10 @@ class CommandsUnderTest(EngineUnderTest):
             return self.commands
 
         (self.folder / "shims").mkdir(exist_ok=True)
-        engine.commands.connect(make, RawFiles(self.folder / "output"))
+        engine.shims.connect(make)
+        raw = RawFiles(self.folder / "output")
+        engine.commands.keep_in(raw)
+        engine.standard_input.keep_in(raw)
         engine.commands.rebooted = self._rebooted
         engine.rebooted = self._rebooted
 

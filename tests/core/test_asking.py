@@ -58,7 +58,7 @@ def test_of_conditions_that_cost_much_fewer_are_asked_and_the_first_one_always()
     assert len(asking.whom(records(*[None] * 32), 100_000.0)) == 1
 
 
-def test_what_waits_for_something_takes_a_tenth_of_the_hook_threads_time_at_most():
+def test_what_waits_for_something_takes_a_tenth_of_the_hook_state_time_at_most():
     pace = Pace(every=1.0, most=32)
     pace.took(now=0.0, asked=1, processor=0.0001, elapsed=3.0)
     assert pace.due == 3.0 / OCCUPIED

@@ -11,6 +11,7 @@ import pytest
 from orcha._service import transaction
 from orcha._service.hooks import hook_thread as hooks
 from orcha._service.hooks.hook_thread import Hooks
+from orcha._service.hooks.thread_state import HookThreadState
 from orcha.interfaces import Petition
 from support.engine import Asked, EngineUnderTest
 from support.waiting import wait_for
@@ -56,12 +57,12 @@ def start(tmp_path, monkeypatch):
         (tmp_path / "output").mkdir()
         under_test = EngineUnderTest(tmp_path, manager=GoesOn())
         started.append(under_test)
-        under_test.manager.hooks = its = under_test.engine.visits.hooks
+        under_test.manager.hooks = its = under_test.engine.hook_state
         mailbox, rang = under_test.engine.mailbox, under_test.manager.rang
         wake = mailbox.wake
         monkeypatch.setattr(mailbox, "wake", lambda: (rang.append(threading.current_thread()), wake()))
-        look = its._look
-        monkeypatch.setattr(its, "_look", lambda: (under_test.manager.missed.set(), look()))
+        look = its.look
+        monkeypatch.setattr(its, "look", lambda: (under_test.manager.missed.set(), look()))
         under_test.engine.settings = replace(under_test.engine.settings, hook_deadline=3600.0)  # its timer wakes, too
         under_test.start()
         under_test.submit(ONE)
@@ -92,7 +93,8 @@ def test_nothing_is_promised_any_more_when_it_looks(monkeypatch, comes):
     """A thread puts its value first, and asks afterwards: a value between the two is rung for, or seen."""
     monkeypatch.setattr(hooks, "LOOKS_AGAIN", 3600.0 if comes else 0.0)
     seen, inbox = [], SimpleQueue()
-    it = Hooks(None, {}, None, None, {}, None, None, look=lambda: seen.append(it.looks_again) or inbox.put(None))
+    threads = HookThreadState(lambda: seen.append(threads.looks_again) or inbox.put(None))
+    it = Hooks(None, {}, None, None, {}, None, None, threads)
     if comes:
         inbox.put("a visit")
     assert it._next(inbox) == ("a visit" if comes else None)

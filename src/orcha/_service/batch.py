@@ -79,12 +79,7 @@ class Batch:
         self._outbox = outbox
         self._effects = effects
         self._listeners = listeners
-        self._after: list[Callable[[], object]] = []
         self._uncounted: Changes | None = None
-
-    def after(self, call: Callable[[], object]) -> None:
-        """Have `call` made when this batch is kept, before replies are sent."""
-        self._after.append(call)
 
     # --- which step is next -------------------------------------------------------------------------------------
 
@@ -120,7 +115,7 @@ class Batch:
         return bool(
             machine.effects
             or machine.finals
-            or self._after
+            or self._outbox.waiting
             or self._channels.is_dirty
             or (machine.changes and (self._mailbox.is_over or not self._transaction.flags_wait(machine.changes)))
         )
@@ -162,8 +157,8 @@ class Batch:
             self._effects[do](record, detail)
         if finals:
             self._listeners.ended(finals, machine.now)
-        after, self._after = self._after, []
-        for call in after:
+        waiting, self._outbox.waiting = self._outbox.waiting, []
+        for call in waiting:
             call()
         channels.deliver()
 

@@ -18,17 +18,20 @@ from orcha._core.granted import GrantedSlots
 from orcha._core.machine import Machine
 from orcha._core.record import Record
 from orcha._core.state import State
-from orcha._protocol.messages import Kind, Stopping, Submit, Verdict
+from orcha._protocol.messages import Stopping, Submit, Verdict
 from orcha._service import faults
 from orcha._service.batch import Batch, Listeners
 from orcha._service.channels.channel_book import ChannelBook
-from orcha._service.execution.action_threads import ActionPool, Run
+from orcha._service.execution.action_threads import ActionPool
 from orcha._service.execution.attempt_ending import Ending
+from orcha._service.execution.attempt_port import AttemptPort
 from orcha._service.execution.command_runner import CommandRunner
+from orcha._service.execution.shims import Shims
 from orcha._service.execution.standard_input import StandardInput
 from orcha._service.hooks.admitting import Admitting
 from orcha._service.hooks.exclusive_keys import Once
 from orcha._service.hooks.managers import Managers, Served
+from orcha._service.hooks.thread_state import HookThreadState
 from orcha._service.hooks.visits import Visits
 from orcha._service.lifecycle.retention import Retention
 from orcha._service.lifecycle.stored_records import record_of
@@ -42,7 +45,6 @@ from orcha._service.timers import Timers
 from orcha._service.transaction import FULL, Transaction
 from orcha._service.verbs import HANDLERS
 from orcha._service.verbs.submit import Submission, accepted, refused
-from orcha.exceptions import StaleCall
 from orcha.exceptions.store import StoreError
 
 if TYPE_CHECKING:
@@ -57,7 +59,6 @@ if TYPE_CHECKING:
     from orcha._store.contract import Incarnation, Store
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
-_VALUE = Kind.VALUE
 _BUSY, _STOPPING = Verdict.BUSY, Verdict.STOPPING
 
 FEW_ITEMS = 8
@@ -109,17 +110,21 @@ class Engine:
         self.journal = Journal(self.report, writes=settings.log_runs)
         self.outbox = Outbox(send, self.report)
         self.reply = self.outbox.reply
+        self.after_batch = self.outbox.after
         self.channels = ChannelBook(store, log, self.outbox.reply_frame, self.report, self._later)
-        self.actions = ActionPool(self._action_ended, self.end_with)
         self.paused = False
         self.admission = Admission(self.machine, resources=settings.resources, lock=threading.Lock())
         self.admitting = Admitting(self)
         self.once = Once(self)
         self.statistics = Statistics(time.time(), time.monotonic())
-        self.visits = Visits(self)
+        self.shims = Shims()
         self.commands = CommandRunner(self)
-        self.standard_input = StandardInput(self)
+        self.standard_input = StandardInput(self.machine.records, self.shims, self.outbox, settings.keep_input)
         self.ending = Ending(self)
+        self.hook_state = HookThreadState(self.mailbox.wake_for_events)
+        self.port = AttemptPort(self.mailbox, self.machine, self.channels, self.outbox, self.hook_state, self.ending)
+        self.actions = ActionPool(self.port.returned, self.end_with)
+        self.visits = Visits(self)
         self.retention = Retention(self)
         self.transaction = Transaction(self.machine, store, self.channels, self.timers, self._forget_output)
         self.tombstones: dict[bytes, float] = {}
@@ -143,9 +148,8 @@ class Engine:
             self.transaction,
             self.outbox,
             self._effects(),
-            Listeners(self.journal.ended, self._count, self.commands.settle, self._say_failed),
+            Listeners(self.journal.ended, self._count, self.shims.settle, self._say_failed),
         )
-        self.after_batch = self.batch.after
         self.mailbox.serve(self.batch)
 
     def _effects(self) -> Effects:
@@ -181,32 +185,6 @@ class Engine:
         """Note that a connection is gone."""
         self.mailbox.post(self._on_peer_closed, peer)
 
-    def put(self, seq: int, attempt: int, payloads: list[bytes]) -> bool:
-        """Keep values of an attempt; blocks until they are kept. False where it may not write any more."""
-        self.check_not_stale()
-        gate = threading.Lock()
-        gate.acquire()
-        answer: list[bool] = []
-        self.mailbox.post(self._on_put, seq, attempt, payloads, answer, gate)
-        while not gate.acquire(timeout=1):
-            if self.stopped.is_set():
-                return False
-        return answer[0]
-
-    def finish(self, seq: int, attempt: int, value: int | None) -> None:
-        """Take an attempt's final value."""
-        self.check_not_stale()
-        self.mailbox.post_without_waking(self.machine.finish, seq, attempt, value)
-        if not self.visits.hooks.looks_again:  # read after the event lies there: see `Hooks.looks_again`
-            self.mailbox.wake()
-
-    def took_process(self, run: Run, pid: int) -> None:
-        """Take a process that an action started: it is tagged, and ended at once where the attempt is over."""
-        self.ending.adopt(run, pid)
-
-    def _action_ended(self, run: Run, error: str | None) -> None:
-        self.mailbox.run_or_post(self._on_returned, run, error, may_keep=True, ends=True)
-
     # --- events -------------------------------------------------------------------------------------------------
 
     def _on_message(self, peer: Peer, message: ClientMessage) -> None:
@@ -226,23 +204,6 @@ class Engine:
     def _on_peer_closed(self, peer: Peer) -> None:
         self.outbox.peers.pop(peer.id, None)
         self.channels.peer_gone(peer)
-
-    def _on_put(self, seq: int, attempt: int, payloads: list[bytes], answer: list[bool], gate: threading.Lock) -> None:
-        answer.append(self.append_values(seq, attempt, payloads))
-        self.batch.after(gate.release)
-
-    def append_values(self, seq: int, attempt: int, payloads: list[bytes]) -> bool:
-        """Add values to the transaction in the making; False where the attempt may not write any more."""
-        record = self.machine.is_writable(seq, attempt)
-        channel = self.channels.get(record.channel) if record is not None else None
-        if channel is None:
-            return False
-        for payload in payloads:
-            self.channels.append(channel, _VALUE, seq, payload)
-        return True
-
-    def _on_returned(self, run: Run, error: str | None) -> None:
-        self.machine.returned(run.seq, run.attempt, error, processes=run.processes)
 
     def find(self, key: str) -> Record | None:
         """Give the live petition of this str(id), brought back from the store where only its key was kept."""
@@ -325,11 +286,6 @@ class Engine:
         """Start nothing while paused; what waits stays."""
         self.paused = paused
         self.visits.wake()
-
-    def check_not_stale(self) -> None:
-        """Raise StaleCall on a thread whose hook was given up."""
-        if self.visits.hooks.stale and threading.get_ident() in self.visits.hooks.stale:
-            raise StaleCall
 
     def halt(self) -> None:
         """End the engine thread after this batch."""

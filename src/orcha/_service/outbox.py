@@ -24,6 +24,8 @@ class Outbox:
         self._send = send
         self._report = report
         self._frames: list[tuple[Peer, bytes]] = []
+        self.waiting: list[Callable[[], object]] = []
+        """What is to be called once this batch is kept."""
         self.peers: dict[int, Peer] = {}
         """The connected clients, by number."""
 
@@ -34,6 +36,10 @@ class Outbox:
     def reply_frame(self, peer: Peer, frame: bytes) -> None:
         """Send an encoded message once what it says is kept."""
         self._frames.append((peer, frame))
+
+    def after(self, call: Callable[[], object]) -> None:
+        """Have `call` made once this batch is kept, before its replies leave."""
+        self.waiting.append(call)
 
     def send(self) -> bool:
         """Send what has gathered; tell whether that was anything."""

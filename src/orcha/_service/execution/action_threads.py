@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._core.record import Record
+    from orcha._service.execution.attempt_port import AttemptPort
     from orcha.interfaces.petition import Petition
     from orcha.utils.threads import OnDeath
 
@@ -29,7 +30,7 @@ class Run:
     """One attempt while its action runs: what the petition's own calls and the callback reach."""
 
     __slots__ = (
-        "_engine",
+        "_port",
         "attempt",
         "is_told",
         "ordinal",
@@ -42,9 +43,9 @@ class Run:
         "writers",
     )
 
-    def __init__(self, engine: Any, record: Record, petition: Petition, ordinal: int) -> None:
+    def __init__(self, port: AttemptPort, record: Record, petition: Petition, ordinal: int) -> None:
         """Belong to the record's current attempt; `ordinal` is what its processes are tagged with."""
-        self._engine = engine
+        self._port = port
         self.record = record
         self.seq = record.seq
         self.attempt = record.attempt
@@ -65,16 +66,14 @@ class Run:
             raise TypeError(message)
         self.processes = True
         self.pids.append(pid)
-        self._engine.took_process(self, pid)
+        self._port.take_process(self, pid)
 
     def put(self, value: Any) -> None:
         """Put a value for a petition whose queue is not the service's channel."""
 
     def finish(self, value: int | None) -> None:
         """Give the attempt's final value; one beyond 64 bits counts as the nearest within."""
-        self._engine.finish(
-            self.seq, self.attempt, None if value is None else max(MIN_FINAL, min(int(value), MAX_FINAL))
-        )
+        self._port.finish(self.seq, self.attempt, None if value is None else max(MIN_FINAL, min(int(value), MAX_FINAL)))
 
 
 class ActionPool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import random
 import signal
-import threading
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +51,7 @@ if TYPE_CHECKING:
     from orcha._service.engine import Engine
     from orcha._service.execution.command_attempt import Attempt
     from orcha._store.contract import AttemptRow, Row
-    from orcha._supervisor.contract import CommandExecutor, Event, FoundAttempt, OutputChunk
+    from orcha._supervisor.contract import Event, FoundAttempt, OutputChunk
 
 CANCELLED, SHUTDOWN, HURRIED = "cancelled", "shutdown", "cancelled at once"
 """Why a command is ended from here."""
@@ -67,9 +66,8 @@ class CommandRunner:
     def __init__(self, engine: Engine) -> None:
         """Belong to an engine; nothing is started before the first command."""
         self._engine = engine
-        self._make: Callable[[Callable[[list[Event]], None]], CommandExecutor] | None = None
-        self._lock = threading.Lock()
-        self._commands: CommandExecutor | None = None
+        self._shims = engine.shims
+        self._shims.on_events = self._take
         self._attempts: dict[int, Attempt] = {}
         self._matching = Matching(engine.end_with)
         self._outlived: dict[tuple[int, int], CommandLost] = {}
@@ -95,33 +93,13 @@ class CommandRunner:
             Silent: self._silent,
         }
 
-    def connect(
-        self, make: Callable[[Callable[[list[Event]], None]], CommandExecutor], raw: RawFiles | None = None
-    ) -> None:
-        """Reach commands by what `make` gives, once one is needed; it is told where their events go.
-
-        `raw` is their output beyond what is passed on in memory.
-        """
-        self._make = make
-        if raw is not None:
-            self._raw = raw
-            self._engine.standard_input.keep_in(raw)
-            self._engine.channels.unkept.connect(self.reach, self._dropped)
-            self._engine.channels.expander = spans.Expander(
-                lambda channel, piece: raw.read(channel, piece.seq, piece.attempt, piece.stream, *piece[3:])
-            )
-
-    def reach(self) -> CommandExecutor:
-        """Give the way to the commands; from any thread."""
-        with self._lock:
-            if self._commands is None:
-                assert self._make is not None, "nobody said how commands are run"
-                self._commands = self._make(self._take)
-            return self._commands
-
-    def descriptors(self) -> list[int]:
-        """Give what a forked child must not keep; takes no lock."""
-        return [] if self._commands is None else self._commands.descriptors()
+    def keep_in(self, raw: RawFiles) -> None:
+        """Know where output lies beyond what is passed on in memory."""
+        self._raw = raw
+        self._engine.channels.unkept.connect(self._shims.reach, self._dropped)
+        self._engine.channels.expander = spans.Expander(
+            lambda channel, piece: raw.read(channel, piece.seq, piece.attempt, piece.stream, *piece[3:])
+        )
 
     def _take(self, events: list[Event]) -> None:
         self._looked = False
@@ -129,10 +107,11 @@ class CommandRunner:
 
     def _more(self) -> bool:
         """Handle what shims have said since, so that it goes into the same transaction; False for nothing."""
-        if self._commands is None or self._looked:
+        commands = self._shims.reached()
+        if commands is None or self._looked:
             return False
         self._looked = True
-        events = self._commands.more()
+        events = commands.more()
         self._handle(events)
         return bool(events)
 
@@ -145,7 +124,7 @@ class CommandRunner:
     def go(self, record: Record) -> None:
         """Have a command executed, whose start is durable and whose on_start agreed; on the hook thread."""
         try:
-            self.reach().start(attempts.spec_of(record, outlives=self._engine.settings.durable))
+            self._shims.reach().start(attempts.spec_of(record, outlives=self._engine.settings.durable))
         except Exception as error:  # noqa: BLE001 - whatever it is: the petition ends with it, and nobody waits for ever
             self._engine.post(
                 self._not_started,
@@ -168,7 +147,7 @@ class CommandRunner:
         """Give the petition that an event is about; where it is over, nothing of that attempt is wanted any more."""
         record = self._engine.machine.command(event.seq, event.attempt)
         if record is None:  # what ended it may not be kept yet
-            self._engine.after_batch(lambda: self.reach().discard(event.seq, event.attempt))
+            self._engine.after_batch(lambda: self._shims.reach().discard(event.seq, event.attempt))
         return record
 
     def _started(self, event: CommandStarted) -> None:
@@ -205,7 +184,7 @@ class CommandRunner:
         kept, self._kept = self._kept, {}
         for seq, (attempt, chunk, channel) in kept.items():
             if not self._engine.channels.unkept.delays(channel, seq, attempt, chunk):
-                self.reach().took(seq, attempt, chunk)
+                self._shims.reach().took(seq, attempt, chunk)
 
     def _append(self, record: Record, chunks: list[OutputChunk]) -> None:
         channels = self._engine.channels
@@ -385,7 +364,7 @@ class CommandRunner:
         lost = self._outlived.pop((event.seq, event.attempt), None)
         if not self._engine.machine.command_gone(event.seq, event.attempt) and lost is not None:
             self._lost(lost._replace(survivors=()))
-        self._engine.after_batch(lambda: self.reach().forget(event.seq, event.attempt))
+        self._engine.after_batch(lambda: self._shims.reach().forget(event.seq, event.attempt))
         self._engine.visits.wake()
 
     def _is_outlived(self, event: CommandLost) -> bool:
@@ -445,25 +424,18 @@ class CommandRunner:
         self._engine.after_batch(lambda: self._engine.channels.unkept.over(channel, seq, number))
         known = self._engine.machine.records.get(seq)
         if known is None or not known.survivors:  # a shim's box tells a later start what lives on
-            self._engine.after_batch(lambda: self.reach().forget(seq, number))
+            self._engine.after_batch(lambda: self._shims.reach().forget(seq, number))
 
     # --- from an earlier start of the service -------------------------------------------------------------------
 
     def find(self) -> list[FoundAttempt]:
         """Give the attempts that outlived an earlier start of the service; what dead shims left is swept then."""
         folder = Path(self._engine.settings.endpoint.folder) / "shims"
-        return self.reach().adopt() if self._make is not None and folder.is_dir() else []
+        return self._shims.reach().adopt() if self._shims.can_be_reached and folder.is_dir() else []
 
     def may_have_run(self, row: Row, attempt: int) -> bool:
         """Tell whether an attempt that was not found may have been executed; after a reboot nobody knows."""
-        if self.rebooted or self._commands is None:
-            return True
-        return self._commands.may_have_run(row.seq, attempt, epoch=row.epoch)
-
-    def recovered(self) -> None:
-        """Note that what was made of the attempts that were found is kept."""
-        if self._commands is not None:
-            self._commands.recovered()
+        return self.rebooted or self._shims.may_have_run(row, attempt)
 
     def adopted(self, record: Record, row: AttemptRow, there: FoundAttempt) -> None:
         """Go on with a command that an earlier start of the service left, as soon as its petition is made again."""
@@ -503,7 +475,7 @@ class CommandRunner:
         if there.phase == FOREIGN:
             self._say(record, APART_LINE)
         else:
-            self.reach().resume(record.seq, record.attempt, after_chunk=row.last_chunk)
+            self._shims.reach().resume(record.seq, record.attempt, after_chunk=row.last_chunk)
             self.stand_still(record)
 
     # --- time ---------------------------------------------------------------------------------------------------
@@ -521,11 +493,6 @@ class CommandRunner:
 
         self._engine.timers.at(until, rise)
 
-    def settle(self) -> None:
-        """Be done with a batch."""
-        if self._commands is not None:
-            self._commands.settle()
-
     # --- the end ------------------------------------------------------------------------------------------------
 
     def end(self, record: Record) -> None:
@@ -536,36 +503,24 @@ class CommandRunner:
         if lost is not None:
             self._engine.post(self._lost, lost)
             return
-        self.reach().cancel(record.seq, record.attempt, SHUTDOWN if shutdown else CANCELLED)
+        self._shims.reach().cancel(record.seq, record.attempt, SHUTDOWN if shutdown else CANCELLED)
 
     def hurry(self, record: Record) -> None:
         """Kill a command that is being cancelled, without waiting for its graces."""
-        self.reach().kill(record.seq, record.attempt, HURRIED)
-
-    def kill(self, record: Record, why: str) -> None:
-        """Kill a command that runs, without graces."""
-        self.reach().kill(record.seq, record.attempt, why)
+        self._shims.reach().kill(record.seq, record.attempt, HURRIED)
 
     def signal(self, record: Record, number: int) -> None:
         """Send a signal to every process of a running command, as SIGSTOP and SIGCONT to pause and resume it."""
-        self.reach().signal(record.seq, record.attempt, number)
+        self._shims.reach().signal(record.seq, record.attempt, number)
 
     def stand_still(self, record: Record) -> None:
         """Stop every process of a running command whose petition is paused: while it started that came too early."""
         if petition_name(record.seq) in self._engine.admission.paused:
             self.signal(record, signal.SIGSTOP)
 
-    def write(self, record: Record, offset: int, data: bytes) -> None:
-        """Write to its standard input or terminal, at an offset from its beginning."""
-        self.reach().write(record.seq, record.attempt, offset, data)
-
-    def close_stdin(self, record: Record, offset: int) -> None:
-        """Close its standard input after so many bytes."""
-        self.reach().close_stdin(record.seq, record.attempt, offset)
-
     def resize(self, record: Record, rows: int, columns: int) -> None:
         """Give its terminal another size."""
-        self.reach().resize(record.seq, record.attempt, rows, columns)
+        self._shims.reach().resize(record.seq, record.attempt, rows, columns)
 
     def goes_on(self, seq: int) -> bool:
         """Tell whether that petition is a command that goes on when the service stops."""
@@ -574,8 +529,7 @@ class CommandRunner:
 
     def close(self) -> None:
         """Let go of all; the engine has stopped. Where it failed, commands go on as after a crash."""
-        with self._lock:
-            commands, self._commands, self._make = self._commands, None, None
+        commands = self._shims.let_go()
         for record in list(self._engine.machine.records.values()):
             if record.survivors:
                 text = "petition %s: it stays behind when the service stops: %s"

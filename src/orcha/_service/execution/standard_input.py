@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from orcha._core.state import OnInterrupt
+from orcha._core.state import OnInterrupt, State
 from orcha._output.kept_input import KeptInput, find
+from orcha._protocol import values
 from orcha._protocol.messages import Reply, Verdict
 from orcha._service import faults
-from orcha._service.verbs.stdin import answer, stdin
 from orcha._supervisor.contract import InputTaken
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orcha._core.record import Record
     from orcha._output.raw import RawFiles
     from orcha._protocol.messages import Stdin
     from orcha._server.server import Peer
-    from orcha._service.engine import Engine
+    from orcha._service.execution.shims import Shims
+    from orcha._service.outbox import Outbox
 
 WINDOW = 256 * 1024
 """Bytes that may be on their way to one command before its clients have to wait."""
@@ -72,9 +75,15 @@ class StandardInput:
     not heard of it brings again, and what the shim has by then is not taken twice.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        """Belong to an engine."""
-        self._engine = engine
+    def __init__(self, records: Mapping[int, Record], shims: Shims, outbox: Outbox, keep_most: int) -> None:
+        """Hand to `shims` what clients bring for petitions of `records`, and answer by `outbox`.
+
+        Of input that another attempt may need `keep_most` bytes are kept.
+        """
+        self._records = records
+        self._shims = shims
+        self._outbox = outbox
+        self._keep_most = keep_most
         self._pipes: dict[int, Pipe] = {}
         self._files: RawFiles | None = None
         self._inputs: dict[int, KeptInput] = {}
@@ -97,7 +106,7 @@ class StandardInput:
             if kept.why_not_again is None:
                 self._pump(pipe, record)
             else:
-                self._engine.commands.kill(record, LOST)
+                self._shims.kill(record, LOST)
 
     def over(self, seq: int) -> None:
         """Note that an attempt has ended: whoever waits for room waits for nothing."""
@@ -106,14 +115,14 @@ class StandardInput:
             return
         waiting = [(brought.peer, brought.request) for brought in pipe.waiting]
         for peer, request in [*waiting, *((peer, message.request) for peer, message in pipe.early)]:
-            self._engine.reply(peer, Reply(request, Verdict.GONE, None, "the command has ended"))
+            self._outbox.reply(peer, Reply(request, Verdict.GONE, None, "the command has ended"))
 
     def done(self, record: Record) -> None:
         """Note that no other attempt follows."""
         self._inputs.pop(record.seq, None)
         files, channel, seq = self._files, record.channel, record.seq
         if files is not None and files.has_input(channel, seq):
-            self._engine.after_batch(lambda: files.delete_input(channel, seq))
+            self._outbox.after(lambda: files.delete_input(channel, seq))
 
     def note_reboot(self) -> None:
         """Note that the system was started again since the last start of the service."""
@@ -134,7 +143,7 @@ class StandardInput:
     def _find(self, channel: bytes, seq: int) -> KeptInput | None:
         if self._files is None or not self._files.has_input(channel, seq):
             return None
-        return find(self._files, channel, seq, self._engine.settings.keep_input)
+        return find(self._files, channel, seq, self._keep_most)
 
     def _begin_to_keep(self, record: Record) -> KeptInput | None:
         """Keep the input of a command of which another attempt may follow; a terminal's is typed anew."""
@@ -143,7 +152,7 @@ class StandardInput:
             return None
         kept = self._kept(record)
         if kept is None:
-            kept = KeptInput(self._files, record.channel, record.seq, self._engine.settings.keep_input)
+            kept = KeptInput(self._files, record.channel, record.seq, self._keep_most)
             self._inputs[record.seq] = kept
             kept.begin()
         return kept
@@ -152,6 +161,10 @@ class StandardInput:
 
     def take(self, peer: Peer, message: Stdin, record: Record) -> None:
         """Hand over what is new; where bytes are missing before it, nothing: the answer says where to go on."""
+        if has_not(record, "stdin") and has_not(record, "tty"):
+            reason = f"{record.key!r} reads no standard input: start it with --stdin"
+            self._outbox.reply(peer, Reply(message.request, Verdict.REFUSED, None, reason))
+            return
         pipe = self._pipes.get(record.seq)
         if pipe is None or pipe.attempt != record.attempt:
             pipe = self._pipes[record.seq] = Pipe(record.attempt, known=True)
@@ -160,7 +173,7 @@ class StandardInput:
             return
         if pipe.ended and message.offset + len(message.data) > pipe.total:
             refused = Reply(message.request, Verdict.REFUSED, None, f"the standard input of {record.key!r} has ended")
-            self._engine.reply(peer, refused)
+            self._outbox.reply(peer, refused)
             return
         self._take_in(pipe, message, record)
         pipe.waiting.append(Brought(peer, message.request, pipe.total, message.end and pipe.ended))
@@ -191,7 +204,7 @@ class StandardInput:
             return False
         faults.reach("stdin.after-keep")
         if not behind:
-            self._engine.commands.write(record, pipe.sent, new)
+            self._shims.reach().write(record.seq, record.attempt, pipe.sent, new)
             pipe.sent += len(new)
         faults.reach("stdin.after-write")
         return True
@@ -204,13 +217,13 @@ class StandardInput:
         while kept is not None and pipe.sent < kept.size and pipe.sent - pipe.got.taken <= WINDOW:
             data = kept.read(pipe.sent, AT_ONCE)
             if not data:  # it cannot be read: the attempt must not take what it has got for all
-                self._engine.commands.kill(record, LOST)
+                self._shims.kill(record, LOST)
                 return
-            self._engine.commands.write(record, pipe.sent, data)
+            self._shims.reach().write(record.seq, record.attempt, pipe.sent, data)
             pipe.sent += len(data)
         if pipe.ended and not pipe.closed and pipe.sent == pipe.total:
             pipe.closed = True
-            self._engine.commands.close_stdin(record, pipe.sent)
+            self._shims.reach().close_stdin(record.seq, record.attempt, pipe.sent)
             faults.reach("stdin.after-close")
 
     def wrote(self, word: InputTaken) -> None:
@@ -219,7 +232,7 @@ class StandardInput:
         if pipe is None or pipe.attempt != word.attempt:
             return
         pipe.got = word
-        record = self._engine.machine.records.get(word.seq)
+        record = self._records.get(word.seq)
         early: list[tuple[Peer, Stdin]] = []
         if not pipe.known:
             pipe.known, pipe.sent, pipe.closed = True, word.received, word.ended
@@ -228,7 +241,10 @@ class StandardInput:
         if record is not None:
             self._pump(pipe, record)
         for peer, message in early:
-            stdin(self._engine, peer, message)
+            if record is None or record.attempt != word.attempt or record.state is not State.RUNNING:
+                self._outbox.reply(peer, Reply(message.request, Verdict.GONE, None, "the command has ended"))
+            else:
+                self.take(peer, message, record)
         self._answer(pipe)
 
     def _answer(self, pipe: Pipe) -> None:
@@ -239,6 +255,11 @@ class StandardInput:
         waiting, pipe.waiting = pipe.waiting, []
         for brought in waiting:
             if brought.until <= got.received and (got.ended or not brought.end):
-                answer(self._engine, brought.peer, brought.request, got.received)
+                self._outbox.reply(brought.peer, Reply(brought.request, Verdict.OK, values.encode(got.received)))
             else:
                 pipe.waiting.append(brought)
+
+
+def has_not(record: Record, what: str) -> bool:
+    """Tell whether a command is known to be without it; a petition that is not made again yet tells nothing."""
+    return record.petition is not None and not getattr(record.petition, what, None)

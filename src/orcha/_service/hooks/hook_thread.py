@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from orcha._core.granted import GrantedSlots
     from orcha._core.record import Record
     from orcha._service.hooks.start_preparation import Steps
+    from orcha._service.hooks.thread_state import HookThreadState
     from orcha._service.hooks.visit import Visit
     from orcha.utils.threads import DeadThreadError, OnDeath
 
@@ -77,7 +78,7 @@ class Hooks:
         functions: dict[str, Callable[..., Any]],
         done: Callable[[Visit], None],
         came_back: Callable[[int], None],
-        look: Callable[[], None],
+        threads: HookThreadState,
     ) -> None:
         """Prepare; no thread runs before `start`.
 
@@ -89,7 +90,7 @@ class Hooks:
             functions: what clients may call by name.
             done: told of a visit that is over.
             came_back: told the identity of a given-up thread whose call returned.
-            look: has the engine look at what it was not woken for.
+            threads: which threads were given up, and what this one is about to do.
 
         """
         self._manager_of = manager_of
@@ -99,16 +100,12 @@ class Hooks:
         self._functions = functions
         self._done = done
         self._came_back = came_back
-        self._look = look
+        self.threads = threads
         self.on_death: OnDeath = ignore_death
         """Told where the hook thread dies."""
-        self.looks_again = False
-        """Whether the engine will be made to look in a moment: whoever brings it a value need not wake it."""
         self._pid = os.getpid()
         self._inbox: SimpleQueue[Visit | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self.stale: set[int] = set()
-        """Identities of given-up threads whose call has not returned."""
 
     def start(self) -> None:
         """Start the hook thread, or a fresh one in place of one that was given up."""
@@ -123,7 +120,7 @@ class Hooks:
         assert old is not None
         assert old.ident is not None
         self.start()
-        self.stale.add(old.ident)
+        self.threads.given_up.add(old.ident)
         return old.ident
 
     def stack(self) -> Stack:
@@ -167,11 +164,11 @@ class Hooks:
     def _leave(self) -> None:
         """Be gone, as a thread that was given up."""
         identity = threading.get_ident()
-        self.stale.discard(identity)
+        self.threads.given_up.discard(identity)
         self._came_back(identity)
 
     def _died(self, death: DeadThreadError) -> None:
-        if threading.get_ident() in self.stale:
+        if threading.get_ident() in self.threads.given_up:
             self._leave()
         else:
             self.on_death(death)
@@ -181,14 +178,14 @@ class Hooks:
 
         An action that is over at once brings its own thread to the engine, which need not be woken for its value.
         """
-        self.looks_again = True
+        self.threads.looks_again = True
         try:
             return inbox.get(timeout=LOOKS_AGAIN)
         except Empty:
             pass
         finally:
-            self.looks_again = False  # before the look: who brings a value puts it first, and then reads this
-            self._look()
+            self.threads.looks_again = False  # before the look: who brings a value puts it first, and then reads this
+            self.threads.look()
         return inbox.get()
 
     def _visit(self, visit: Visit) -> None:

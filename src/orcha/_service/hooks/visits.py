@@ -51,12 +51,12 @@ class Visits:
         self.hooks = Hooks(
             engine.managers.of,
             engine.machine.granted,
-            Steps(engine),
+            Steps(engine.port, engine.ending, engine.actions, engine.commands, engine.journal, engine.report),
             engine,
             self.functions,
             self._over,
             lambda thread: engine.post(self._came_back, thread),
-            engine.mailbox.wake_for_events,
+            engine.hook_state,
         )
         self.hooks.on_death = engine.end_with
         self.rounds = Rounds(engine)
@@ -318,7 +318,7 @@ class Visits:
             self._not_converted(call.record, reason)
         else:
             overdue.decide(self._engine, call, reason)
-        if len(self.hooks.stale) > overdue.STALE_ALLOWED:
+        if len(self.hooks.threads.given_up) > overdue.STALE_ALLOWED:
             self._engine.degrade("too many hooks that do not return")
 
     def _turn_away(self) -> None:

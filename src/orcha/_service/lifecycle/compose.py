@@ -198,7 +198,7 @@ class Service:
         """Give what runs, by str(id): all, or what is of the manager of this ``module:qualname``."""
         assert self._parts is not None
         engine = self._parts.engine
-        engine.check_not_stale()
+        engine.hook_state.check()
         return engine.granted if manager is None else engine.granted.of_manager(manager)
 
     def submit(self, items: Sequence[Item], plugin: str | None = None) -> list[Result] | None:
@@ -215,7 +215,7 @@ class Service:
 
     def wake(self) -> None:
         """Have blocked conditions asked again."""
-        self._engine.check_not_stale()
+        self._engine.hook_state.check()
         self._engine.post(self._engine.visits.wake)
 
     def look_ahead(self, count: int | None) -> None:
@@ -266,7 +266,9 @@ class _Parts:
         self.engine = Engine(manager, name, self.store, self.log, incarnation, settings, self._send, managers)
         self.engine.visits.functions.update(functions)
         raw = RawFiles(folder / "output")
-        self.engine.commands.connect(self._commands, raw)
+        self.engine.shims.connect(self._commands)
+        self.engine.commands.keep_in(raw)
+        self.engine.standard_input.keep_in(raw)
         self.engine.commands.rebooted = self._rebooted
         raw.recover(lambda channel: self.store.channel(channel) is not None)
         self.log.recover(lambda channel: self.store.channel(channel) is not None)
@@ -331,7 +333,7 @@ class _Parts:
         self.server.send(batch)
 
     def _descriptors(self) -> list[int]:
-        return [self._lock.descriptor, *self.server.filenos(), *self.engine.commands.descriptors()]
+        return [self._lock.descriptor, *self.server.filenos(), *self.engine.shims.descriptors()]
 
     def start(self) -> None:
         """Serve."""
@@ -344,7 +346,7 @@ class _Parts:
             self.engine.start()
             if COMMAND_MANAGER in self.engine.managers.names:
                 with contextlib.suppress(OSError):  # it is told with the first command
-                    self.engine.commands.reach().prepare()
+                    self.engine.shims.reach().prepare()
         except BaseException:
             self.give_up()
             raise

@@ -38,7 +38,7 @@ def recover_all(engine: Engine) -> None:
         recovery.take(engine.store.unfinished(name))
     recovery.rest()
     recovery.turn_away()
-    engine.after_batch(engine.commands.recovered)
+    engine.after_batch(engine.shims.recovered)
     engine.commit_recovery()
     for record in recovery.owed:
         engine.visits.owe_on_finish(record)
@@ -107,7 +107,7 @@ class _Recovery:
         """
         if there is not None:
             executed = there.executed
-            self._engine.after_batch(lambda: self._engine.commands.reach().forget(row.seq, row.attempt))
+            self._engine.after_batch(lambda: self._engine.shims.reach().forget(row.seq, row.attempt))
         else:
             self._sweep(row, command)
             executed = row.state is not State.STARTING or self._engine.commands.may_have_run(row, row.attempt)
@@ -146,7 +146,7 @@ class _Recovery:
 
 
 def _turn_away(engine: Engine, seq: int, attempt: int, *, over: bool) -> None:
-    commands = engine.commands.reach()
+    commands = engine.shims.reach()
     if over:
         commands.forget(seq, attempt)
     else:

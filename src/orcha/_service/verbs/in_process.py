@@ -84,7 +84,7 @@ class Inside:
 
         """
         engine = self._engine
-        engine.check_not_stale()
+        engine.hook_state.check()
         in_hook = engine.visits.hooks.is_hook_thread()
         if in_hook and engine.draining is not None:
             raise ManagerShutdownError(engine.draining)
@@ -102,7 +102,7 @@ class Inside:
 
         With `manager` only one of that ``module:qualname``.
         """
-        self._engine.check_not_stale()
+        self._engine.hook_state.check()
         gate = threading.Lock()
         gate.acquire()
         answer: list[bool] = []

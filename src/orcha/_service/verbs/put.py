@@ -25,7 +25,7 @@ def put(engine: Engine, peer: Peer, message: Put) -> None:
         return
     if message.number == last + 1:
         writers[message.writer] = message.number
-        if not engine.append_values(message.seq, message.attempt, message.values):
+        if not engine.port.append(message.seq, message.attempt, message.values):
             engine.reply(peer, Reply(message.request, Verdict.GONE))
             return
     engine.reply(peer, Reply(message.request, Verdict.OK))

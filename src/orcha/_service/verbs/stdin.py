@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core.state import State
-from orcha._protocol import values
 from orcha._protocol.messages import Reply, Resize, Stdin, Verdict
+from orcha._service.execution.standard_input import has_not
 from orcha._service.verbs.petition_lookup import refuse
 
 if TYPE_CHECKING:
@@ -23,15 +23,7 @@ def stdin(engine: Engine, peer: Peer, message: Stdin) -> None:
     record = _running(engine, peer, message)
     if record is None:
         return
-    if _has_not(record, "stdin") and _has_not(record, "tty"):
-        refuse(
-            engine,
-            peer,
-            message.request,
-            Verdict.REFUSED,
-            f"{record.key!r} reads no standard input: start it with --stdin",
-        )
-    elif len(message.data) > LONGEST:
+    if len(message.data) > LONGEST:
         refuse(engine, peer, message.request, Verdict.REFUSED, f"at most {LONGEST} bytes at once")
     else:
         engine.standard_input.take(peer, message, record)
@@ -42,16 +34,11 @@ def resize(engine: Engine, peer: Peer, message: Resize) -> None:
     record = _running(engine, peer, message)
     if record is None:
         return
-    if _has_not(record, "tty"):
+    if has_not(record, "tty"):
         refuse(engine, peer, message.request, Verdict.REFUSED, f"{record.key!r} has no terminal: start it with --tty")
         return
     engine.commands.resize(record, message.rows, message.columns)
     engine.reply(peer, Reply(message.request, Verdict.OK))
-
-
-def _has_not(record: Record, what: str) -> bool:
-    """Tell whether a command is known to be without it; a petition that is not made again yet tells nothing."""
-    return record.petition is not None and not getattr(record.petition, what, None)
 
 
 def _running(engine: Engine, peer: Peer, message: Stdin | Resize) -> Record | None:
@@ -65,8 +52,3 @@ def _running(engine: Engine, peer: Peer, message: Stdin | Resize) -> Record | No
         refuse(engine, peer, message.request, Verdict.GONE, "no command runs in this attempt")
         return None
     return record
-
-
-def answer(engine: Engine, peer: Peer, request: int, taken: int) -> None:
-    """Answer a Stdin: so many bytes have been taken in all."""
-    engine.reply(peer, Reply(request, Verdict.OK, values.encode(taken)))

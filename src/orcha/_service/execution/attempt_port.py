@@ -1,0 +1,94 @@
+"""What the code of attempts asks of the engine from its own threads: values, final values, and processes to tag."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from orcha._protocol.messages import Kind
+
+if TYPE_CHECKING:
+    from orcha._core.machine import Machine
+    from orcha._service.channels.channel_book import ChannelBook
+    from orcha._service.execution.action_threads import Run
+    from orcha._service.execution.attempt_ending import Ending
+    from orcha._service.hooks.thread_state import HookThreadState
+    from orcha._service.mailbox import Mailbox
+    from orcha._service.outbox import Outbox
+
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+_VALUE = Kind.VALUE
+LOOK_SECONDS = 1.0
+"""How long a thread waits for its values to be kept before it looks whether the engine is there."""
+
+
+class AttemptPort:
+    """The engine as an attempt's action, its queue in the service's process, and its hooks see it."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        machine: Machine,
+        channels: ChannelBook,
+        outbox: Outbox,
+        hook_state: HookThreadState,
+        ending: Ending,
+    ) -> None:
+        """Bring events to `mailbox`, and values to `channels` as long as an attempt of the petitions may write."""
+        self._mailbox = mailbox
+        self._machine = machine
+        self._channels = channels
+        self._outbox = outbox
+        self._hook_state = hook_state
+        self._ending = ending
+
+    # --- from threads of plugins --------------------------------------------------------------------------------
+
+    def put(self, seq: int, attempt: int, payloads: list[bytes]) -> bool:
+        """Keep values of an attempt; blocks until they are kept. False where it may not write any more."""
+        self._hook_state.check()
+        gate = threading.Lock()
+        gate.acquire()
+        answer: list[bool] = []
+        self._mailbox.post(self._on_put, seq, attempt, payloads, answer, gate)
+        while not gate.acquire(timeout=LOOK_SECONDS):
+            if self._mailbox.stopped.is_set():
+                return False
+        return answer[0]
+
+    def finish(self, seq: int, attempt: int, value: int | None) -> None:
+        """Take an attempt's final value."""
+        self._hook_state.check()
+        self._mailbox.post_without_waking(self._machine.finish, seq, attempt, value)
+        if not self._hook_state.looks_again:  # read after the event lies there, since the hook thread clears it first
+            self._mailbox.wake()
+
+    def take_process(self, run: Run, pid: int) -> None:
+        """Take a process that an action started: it is tagged, and ended at once where the attempt is over."""
+        self._ending.adopt(run, pid)
+
+    def returned(self, run: Run, error: str | None) -> None:
+        """Take word that an action returned, with the reason where it raised."""
+        self._mailbox.run_or_post(self._on_returned, run, error, may_keep=True, ends=True)
+
+    # --- as the engine ------------------------------------------------------------------------------------------
+
+    def append(self, seq: int, attempt: int, payloads: list[bytes]) -> bool:
+        """Add values to the transaction in the making; False where the attempt may not write any more."""
+        record = self._machine.is_writable(seq, attempt)
+        channel = self._channels.get(record.channel) if record is not None else None
+        if channel is None:
+            return False
+        for payload in payloads:
+            self._channels.append(channel, _VALUE, seq, payload)
+        return True
+
+    def _on_put(self, seq: int, attempt: int, payloads: list[bytes], answer: list[bool], gate: threading.Lock) -> None:
+        answer.append(self.append(seq, attempt, payloads))
+        self._outbox.after(gate.release)
+
+    def _on_returned(self, run: Run, error: str | None) -> None:
+        self._machine.returned(run.seq, run.attempt, error, processes=run.processes)
+
+
+__all__ = ["AttemptPort"]

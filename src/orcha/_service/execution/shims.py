@@ -1,0 +1,80 @@
+"""The way to the shims of commands: it is made when the first command needs it."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._core.record import Record
+    from orcha._store.contract import Row
+    from orcha._supervisor.contract import CommandExecutor, Event
+
+    OnEvents = Callable[[list[Event]], None]
+    """Takes what shims say, on the thread that reads it."""
+
+
+class Shims:
+    """Reaches the supervisor's side; any thread may use it."""
+
+    def __init__(self) -> None:
+        """Reach nothing before `connect`."""
+        self._lock = threading.Lock()
+        self._make: Callable[[OnEvents], CommandExecutor] | None = None
+        self._commands: CommandExecutor | None = None
+        self.on_events: OnEvents = lambda _: None
+        """Where events go; set before the first command."""
+
+    def connect(self, make: Callable[[OnEvents], CommandExecutor]) -> None:
+        """Reach shims by what `make` gives, once a command needs it; `make` is told where events go."""
+        self._make = make
+
+    @property
+    def can_be_reached(self) -> bool:
+        """Whether it is known how to reach shims."""
+        return self._make is not None
+
+    def reach(self) -> CommandExecutor:
+        """Give the supervisor's side, made now where no command needed it before."""
+        with self._lock:
+            if self._commands is None:
+                assert self._make is not None, "nobody said how commands are run"
+                self._commands = self._make(self.on_events)
+            return self._commands
+
+    def reached(self) -> CommandExecutor | None:
+        """Give the supervisor's side where it was made; takes no lock, since a forked child calls it too."""
+        return self._commands
+
+    def let_go(self) -> CommandExecutor | None:
+        """Reach nothing any more; give what is to be closed."""
+        with self._lock:
+            commands, self._commands, self._make = self._commands, None, None
+        return commands
+
+    def kill(self, record: Record, why: str) -> None:
+        """Kill the command of a petition's current attempt, without waiting for its graces."""
+        self.reach().kill(record.seq, record.attempt, why)
+
+    def descriptors(self) -> list[int]:
+        """Give what a forked child must not keep; takes no lock."""
+        return [] if self._commands is None else self._commands.descriptors()
+
+    def settle(self) -> None:
+        """Tell shims what waited for the end of a batch."""
+        if self._commands is not None:
+            self._commands.settle()
+
+    def recovered(self) -> None:
+        """Note that what was made of the attempts that were found is kept."""
+        if self._commands is not None:
+            self._commands.recovered()
+
+    def may_have_run(self, row: Row, attempt: int) -> bool:
+        """Tell whether an attempt that was not found may have been executed."""
+        return self._commands is None or self._commands.may_have_run(row.seq, attempt, epoch=row.epoch)
+
+
+__all__ = ["Shims"]
