@@ -114,8 +114,8 @@ def test_a_second_cancel_kills_at_once_and_signals_go_where_they_should(engine):
     wait_for(lambda: engine.row(asked).state is State.RUNNING, what="RUNNING")
     runner, record = engine.engine.commands, engine.engine.machine.records[1]
     runner.signal(record, 19)
-    runner.write(record, 0, b"x")
-    runner.close_stdin(record, 1)
+    engine.engine.shims.write(record, 0, b"x")
+    engine.engine.shims.close_stdin(record, 1)
     runner.resize(record, 30, 90)
     runner.hurry(record)
     for call in (("signal", 1, 1, 19), ("write", 1, 1, 0, b"x"), ("close_stdin", 1, 1, 1), ("resize", 1, 1, 30, 90)):

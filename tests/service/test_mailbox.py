@@ -39,6 +39,7 @@ class Parts:
         self.visits = Visits()
         self.timers = Timers()
         self.mailbox = Mailbox(self.timers)
+        self.waiting = []
         self.flushes = 0
         self.done = []
         self.errors = []

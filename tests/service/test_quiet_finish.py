@@ -10,8 +10,7 @@ import pytest
 
 from orcha._service import transaction
 from orcha._service.hooks import hook_thread as hooks
-from orcha._service.hooks.hook_thread import Hooks
-from orcha._service.hooks.thread_state import HookThreadState
+from orcha._service.hooks.hook_thread import Hooks, HookThreadState
 from orcha.interfaces import Petition
 from support.engine import Asked, EngineUnderTest
 from support.waiting import wait_for

@@ -30,13 +30,13 @@ from orcha._service.execution.shims import Shims
 from orcha._service.execution.standard_input import StandardInput
 from orcha._service.hooks.admitting import Admitting
 from orcha._service.hooks.exclusive_keys import Once
+from orcha._service.hooks.hook_thread import HookThreadState
 from orcha._service.hooks.managers import Managers, Served
-from orcha._service.hooks.thread_state import HookThreadState
 from orcha._service.hooks.visits import Visits
 from orcha._service.lifecycle.retention import Retention
 from orcha._service.lifecycle.stored_records import record_of
 from orcha._service.mailbox import Mailbox
-from orcha._service.outbox import Outbox, failed
+from orcha._service.outbox import Outbox, failed, send_nothing
 from orcha._service.reports.explanations import describe
 from orcha._service.reports.journal import Journal
 from orcha._service.reports.log_thread import Reporter
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from orcha._server.server import Peer
     from orcha._service.batch import Effects
     from orcha._service.lifecycle.settings import Settings
+    from orcha._service.outbox import Send
     from orcha._store.contract import Incarnation, Store
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
@@ -76,7 +77,7 @@ class Engine:
         log: OutputLog | MemoryLog,
         incarnation: Incarnation,
         settings: Settings,
-        send: Callable[[list[tuple[Peer, bytes]]], None],
+        send: Send = send_nothing,
         managers: Managers | None = None,
     ) -> None:
         """Prepare; nothing runs before `start`.
@@ -88,7 +89,7 @@ class Engine:
             log: output beyond the store's share.
             incarnation: this start of the service.
             settings: deadlines, limits, retention.
-            send: hands frames to the loop thread.
+            send: hands frames to the loop thread; none before a server is there.
             managers: all that are served, where `manager` is not the only one.
 
         """

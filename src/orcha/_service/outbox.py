@@ -15,11 +15,18 @@ if TYPE_CHECKING:
 
     from orcha._server.server import Peer
 
+    Send = Callable[[list[tuple[Peer, bytes]]], None]
+    """Takes frames, each for a client."""
+
+
+def send_nothing(_: list[tuple[Peer, bytes]]) -> None:
+    """Drop frames: there is no server yet, and so no client."""
+
 
 class Outbox:
     """What the next batch sends; the engine's."""
 
-    def __init__(self, send: Callable[[list[tuple[Peer, bytes]]], None], report: Callable[..., None]) -> None:
+    def __init__(self, send: Send, report: Callable[..., None]) -> None:
         """Hand frames to `send`, and say to `report` where an answer is no frame."""
         self._send = send
         self._report = report
@@ -28,6 +35,10 @@ class Outbox:
         """What is to be called once this batch is kept."""
         self.peers: dict[int, Peer] = {}
         """The connected clients, by number."""
+
+    def send_by(self, send: Send) -> None:
+        """Hand frames to `send` from now on."""
+        self._send = send
 
     def reply(self, peer: Peer, message: Any) -> None:
         """Send a message once what it says is kept."""

@@ -18,9 +18,9 @@ from orcha._protocol.messages import Gap, Gone, Kind, Record, Reset
 from orcha._protocol.values import encode as encode_value
 from orcha._service import faults
 from orcha._service.channels.catch_up import Pace
+from orcha._service.channels.data_parts import parts
 from orcha._service.channels.output_pieces import PASSED, SPAN, Expander, has_pieces
 from orcha._service.channels.unkept_output import UnkeptOutput
-from orcha._service.verbs import answer_size as fitting
 from orcha.exceptions.store import StoreFull
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _data(channel: bytes, first: int, records: bytes) -> bytes:
     if len(records) <= LONGEST_DATA:
         return frame(_records.encode(_RawData(channel, first, msgspec.Raw(records))))
     frames = []
-    for part in fitting.parts(_blocks.decode(records), LONGEST_DATA):
+    for part in parts(_blocks.decode(records), LONGEST_DATA):
         frames.append(frame(_records.encode(_RawData(channel, first, msgspec.Raw(_records.encode(part))))))
         first += len(part)
     return b"".join(frames)
@@ -460,3 +460,8 @@ class ChannelBook:
         if logged and logged[0][0] <= index:
             return logged
         return min([stored[:1], logged[:1]], key=lambda block: block[0][0] if block else channel.next)
+
+
+def may_follow(peer: Peer, owner: str) -> bool:
+    """Tell whether a peer may read a channel of `owner`: its own ones, and an owner of the service all."""
+    return peer.role == "owner" or peer.identity == owner

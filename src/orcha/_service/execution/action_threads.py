@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._client.attempt_channel import MAX_FINAL, MIN_FINAL, AttemptChannel
 from orcha._processes import attempt_tracking
-from orcha._service.hooks.hook_thread import FORKED_AND_RETURNED
 from orcha._service.reports.explanations import describe
 from orcha.exceptions import StaleCall
 from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from orcha.interfaces.petition import Petition
     from orcha.utils.threads import OnDeath
 
+FORKED_AND_RETURNED = 70
+"""Exit code of a copy of the service that plugin code made by forking and returning."""
 IDLE_KEPT = 64
 """Idle threads kept for the next actions."""
 

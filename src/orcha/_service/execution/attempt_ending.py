@@ -21,7 +21,7 @@ from orcha._processes.attempt_processes import processes_for
 from orcha._processes.escalation_plan import KILL_STEPS, POLITE_STEPS, EscalationStep
 from orcha._processes.tag import tag_of
 from orcha._processes.terminator import AttemptTerminator as Processes
-from orcha._service.hooks.hook_thread import FORKED_AND_RETURNED
+from orcha._service.execution.action_threads import FORKED_AND_RETURNED
 from orcha._service.reports.explanations import describe
 from orcha.interfaces.petition import Petition
 from orcha.utils.threads import NoThreadError, guarded, start

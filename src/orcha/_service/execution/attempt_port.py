@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from orcha._service.channels.channel_book import ChannelBook
     from orcha._service.execution.action_threads import Run
     from orcha._service.execution.attempt_ending import Ending
-    from orcha._service.hooks.thread_state import HookThreadState
+    from orcha._service.hooks.hook_thread import HookThreadState
     from orcha._service.mailbox import Mailbox
     from orcha._service.outbox import Outbox
 

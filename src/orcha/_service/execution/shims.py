@@ -58,6 +58,14 @@ class Shims:
         """Kill the command of a petition's current attempt, without waiting for its graces."""
         self.reach().kill(record.seq, record.attempt, why)
 
+    def write(self, record: Record, offset: int, data: bytes) -> None:
+        """Write to the standard input or terminal of a command, at an offset from its beginning."""
+        self.reach().write(record.seq, record.attempt, offset, data)
+
+    def close_stdin(self, record: Record, offset: int) -> None:
+        """Close the standard input of a command after so many bytes."""
+        self.reach().close_stdin(record.seq, record.attempt, offset)
+
     def descriptors(self) -> list[int]:
         """Give what a forked child must not keep; takes no lock."""
         return [] if self._commands is None else self._commands.descriptors()

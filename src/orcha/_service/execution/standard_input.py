@@ -204,7 +204,7 @@ class StandardInput:
             return False
         faults.reach("stdin.after-keep")
         if not behind:
-            self._shims.reach().write(record.seq, record.attempt, pipe.sent, new)
+            self._shims.write(record, pipe.sent, new)
             pipe.sent += len(new)
         faults.reach("stdin.after-write")
         return True
@@ -219,11 +219,11 @@ class StandardInput:
             if not data:  # it cannot be read: the attempt must not take what it has got for all
                 self._shims.kill(record, LOST)
                 return
-            self._shims.reach().write(record.seq, record.attempt, pipe.sent, data)
+            self._shims.write(record, pipe.sent, data)
             pipe.sent += len(data)
         if pipe.ended and not pipe.closed and pipe.sent == pipe.total:
             pipe.closed = True
-            self._shims.reach().close_stdin(record.seq, record.attempt, pipe.sent)
+            self._shims.close_stdin(record, pipe.sent)
             faults.reach("stdin.after-close")
 
     def wrote(self, word: InputTaken) -> None:

@@ -22,8 +22,9 @@ from orcha._core.selection import Cost
 from orcha._core.tuples import new_tuple
 from orcha._protocol import values
 from orcha._protocol.frames import MAX_FRAME
+from orcha._service.execution.action_threads import FORKED_AND_RETURNED
 from orcha._service.hooks.conversion import convert
-from orcha._service.hooks.petition_marks import mark_started
+from orcha._service.hooks.starting import mark_started
 from orcha._service.hooks.visit import CALL, CONVERT, ON_FINISH, ON_START, Result
 from orcha._service.reports.explanations import describe, explain
 from orcha._service.reports.explanations import said as said_by_plugin
@@ -36,13 +37,10 @@ if TYPE_CHECKING:
 
     from orcha._core.granted import GrantedSlots
     from orcha._core.record import Record
-    from orcha._service.hooks.start_preparation import Steps
-    from orcha._service.hooks.thread_state import HookThreadState
+    from orcha._service.hooks.starting import Starter
     from orcha._service.hooks.visit import Visit
     from orcha.utils.threads import DeadThreadError, OnDeath
 
-FORKED_AND_RETURNED = 70
-"""Exit code of a copy of the service that plugin code made by forking and returning."""
 LOOKS_AGAIN = 0.002
 """Seconds for which the final value of an action may lie there while that action goes on."""
 SAMPLE_SECONDS = 0.002
@@ -66,6 +64,23 @@ class Stack:
         return "".join(reversed(self._summary.format()))
 
 
+class HookThreadState:
+    """Written by the hook threads and the engine; read by any thread, without a lock."""
+
+    def __init__(self, look: Callable[[], None]) -> None:
+        """Know of no thread; `look` has the engine look at what it was not woken for."""
+        self.look = look
+        self.given_up: set[int] = set()
+        """Identities of given-up threads whose call has not returned."""
+        self.looks_again = False
+        """Whether the hook thread has the engine look in a moment: then whoever brings a value need not wake it."""
+
+    def check(self) -> None:
+        """Raise StaleCall on a thread whose hook was given up."""
+        if self.given_up and threading.get_ident() in self.given_up:
+            raise StaleCall
+
+
 class Hooks:
     """What calls the manager. Everything it needs of the engine is given to it."""
 
@@ -73,7 +88,7 @@ class Hooks:
         self,
         manager_of: Callable[[Record], Any],
         granted: GrantedSlots,
-        steps: Steps,
+        steps: Starter,
         port: Any,
         functions: dict[str, Callable[..., Any]],
         done: Callable[[Visit], None],

@@ -18,7 +18,7 @@ from orcha._service.execution import action_retries as retrying
 from orcha._service.hooks import deadlines as overdue
 from orcha._service.hooks.hook_thread import Hooks
 from orcha._service.hooks.rounds import Rounds
-from orcha._service.hooks.start_preparation import Steps
+from orcha._service.hooks.starting import Starter
 from orcha._service.hooks.visit import CALL, CONVERT, ON_FINISH, ON_START, Call, Result, Visit
 from orcha._service.verbs.call import answered
 from orcha.interfaces.built_in import BUILT_IN_MANAGERS
@@ -51,7 +51,7 @@ class Visits:
         self.hooks = Hooks(
             engine.managers.of,
             engine.machine.granted,
-            Steps(engine.port, engine.ending, engine.actions, engine.commands, engine.journal, engine.report),
+            Starter(engine.port, engine.ending, engine.actions, engine.commands, engine.journal, engine.report),
             engine,
             self.functions,
             self._over,

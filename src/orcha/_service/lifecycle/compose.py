@@ -27,7 +27,7 @@ from orcha._server.server import Server, ServerSettings
 from orcha._service import faults
 from orcha._service.engine import Engine
 from orcha._service.hooks.managers import Managers, alone
-from orcha._service.hooks.petition_marks import is_marked
+from orcha._service.hooks.starting import is_marked
 from orcha._service.lifecycle.preloading import preload
 from orcha._service.lifecycle.recovery import recover_all
 from orcha._service.lifecycle.settings import Settings, checked_look_ahead, from_environment
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from orcha._protocol.messages import Item, Result
-    from orcha._server.server import Peer
     from orcha._store.contract import Incarnation, Store
     from orcha._supervisor.contract import CommandExecutor, Event
     from orcha.interfaces.petition import Petition
@@ -263,7 +262,7 @@ class _Parts:
             sys.stderr.write(f"orcha: {hides}\n")
         incarnation = self._begin(nonce)
         _, name, manager = managers.served[0]
-        self.engine = Engine(manager, name, self.store, self.log, incarnation, settings, self._send, managers)
+        self.engine = Engine(manager, name, self.store, self.log, incarnation, settings, managers=managers)
         self.engine.visits.functions.update(functions)
         raw = RawFiles(folder / "output")
         self.engine.shims.connect(self._commands)
@@ -288,6 +287,7 @@ class _Parts:
             self.engine.receive,
             self.engine.peer_closed,
         )
+        self.engine.outbox.send_by(self.server.send)
         attempt_tracking.install(
             attempt_tracking.ServiceState(
                 self.engine.ending.population,
@@ -328,9 +328,6 @@ class _Parts:
 
     def _report(self, what: str, error: BaseException | None) -> None:
         self.engine.report(logging.ERROR if error is not None else logging.WARNING, "%s", what, error=error)
-
-    def _send(self, batch: list[tuple[Peer, bytes]]) -> None:
-        self.server.send(batch)
 
     def _descriptors(self) -> list[int]:
         return [self._lock.descriptor, *self.server.filenos(), *self.engine.shims.descriptors()]

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._protocol import values
 from orcha._protocol.frames import MAX_FRAME
-from orcha._protocol.messages import Kind, Record
 from orcha._service.reports.explanations import cleaned, said
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     Row = dict[str, str | int | float | bool | None]
 
@@ -53,24 +52,6 @@ def rows(described: Sequence[Row]) -> list[Row]:
             break
         fitting.append(short)
     return fitting
-
-
-def parts(records: list[Record], most: int) -> Iterator[list[Record]]:
-    """Divide consecutive records into parts of so many bytes; one that is longer by itself becomes a line about it."""
-    part: list[Record] = []
-    size = 0
-    for record in records:
-        length = len(record.payload)
-        if length > most:
-            line = f"orcha: a value of {length} bytes is left out: it is longer than a message\n"
-            record = Record(Kind.NOTICE, record.seq, values.encode(line))  # noqa: PLW2901 - it stands in its place
-            length = len(record.payload)
-        if part and size + length > most:
-            yield part
-            part, size = [], 0
-        part.append(record)
-        size += length + _NUMBER
-    yield part
 
 
 def _size(value: object) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._protocol.messages import CloseChannel, Credit, Follow, Gone, Unfollow
+from orcha._service.channels.channel_book import may_follow
 
 if TYPE_CHECKING:
     from orcha._server.server import Peer
@@ -18,11 +19,6 @@ def follow(engine: Engine, peer: Peer, message: Follow) -> None:
         engine.reply(peer, Gone(message.channel, "the service knows no such channel"))
         return
     engine.channels.follow(peer, channel, message.index, message.credit)
-
-
-def may_follow(peer: Peer, owner: str) -> bool:
-    """Tell whether a peer may read a channel of `owner`: its own ones, and an owner of the service all."""
-    return peer.role == "owner" or peer.identity == owner
 
 
 def unfollow(engine: Engine, peer: Peer, message: Unfollow) -> None:

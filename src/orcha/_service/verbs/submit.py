@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from orcha._core.record import Record
 from orcha._protocol.messages import Result, Submit, Submitted, Verdict
+from orcha._service.channels.channel_book import may_follow
 from orcha._service.reports.explanations import outlived
 from orcha._service.reports.state_names import state_of
 from orcha._service.verbs.cancel import BEFORE_IT_CAME, cancelled_before
-from orcha._service.verbs.follow import may_follow
 from orcha.interfaces.built_in import COMMAND_MANAGER
 
 if TYPE_CHECKING:

@@ -1,0 +1,32 @@
+"""Dividing records among several Data messages, where one does not hold them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orcha._protocol import values
+from orcha._protocol.messages import Kind, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NUMBER = 16
+"""Bytes that a record's kind and sequence take in a frame, about."""
+
+
+def parts(records: list[Record], most: int) -> Iterator[list[Record]]:
+    """Divide consecutive records into parts of so many bytes; one that is longer by itself becomes a line about it."""
+    part: list[Record] = []
+    size = 0
+    for record in records:
+        length = len(record.payload)
+        if length > most:
+            line = f"orcha: a value of {length} bytes is left out: it is longer than a message\n"
+            record = Record(Kind.NOTICE, record.seq, values.encode(line))  # noqa: PLW2901 - it stands in its place
+            length = len(record.payload)
+        if part and size + length > most:
+            yield part
+            part, size = [], 0
+        part.append(record)
+        size += length + _NUMBER
+    yield part
