@@ -14,7 +14,7 @@ from typing import Any
 
 from orcha._processes.terminator import AttemptTerminator
 from orcha._server.accepting import Acceptor
-from orcha._service.engine import Engine
+from orcha._service.execution.attempt_port import AttemptPort
 from orcha._service.hooks.hook_thread import Hooks
 from orcha._service.lifecycle.compose import Service
 from orcha._service.reports.log_thread import Reporter
@@ -50,7 +50,7 @@ HOW = {
     "orcha-engine": dies_in(Timers, "wait"),
     "orcha-hooks": dies_in(Hooks, "_visit"),
     "orcha-loop": dies_in(Acceptor, "_accept"),
-    "orcha-action": dies_in(Engine, "_action_ended"),
+    "orcha-action": dies_in(AttemptPort, "returned"),
     "orcha-commands": dies_in(ShimExecutor, "_ready"),
     "orcha-log": dies_in(Reporter, "_write"),
     "orcha-ending": dies_in(AttemptTerminator, "_step"),

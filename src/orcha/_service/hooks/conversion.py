@@ -23,6 +23,7 @@ from orcha.interfaces.policy import Policy
 if TYPE_CHECKING:
     from orcha._core.admission import Admission
     from orcha._core.record import Record
+    from orcha._service.execution.attempt_port import AttemptPort
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _ACTION = Phase.ACTION
@@ -31,13 +32,14 @@ _FIELDS = tuple(field.name for field in fields(Policy))
 _POLICIES = {"fail": OnInterrupt.FAIL, "rerun": OnInterrupt.RERUN, "ask": OnInterrupt.ASK}
 
 
-def convert(record: Record, manager: Any, port: Any, *, fresh: bool) -> str | None:
+def convert(record: Record, manager: Any, port: AttemptPort, admission: Admission, *, fresh: bool) -> str | None:
     """Make a record's petition, and take over what it says of itself.
 
     Args:
         record: whose message it is.
         manager: makes the petition of it.
-        port: the engine's side of in-process channels.
+        port: the engine, as channels in this process see it.
+        admission: knows the groups and resources that there are.
         fresh: whether it has just come; one that was kept keeps its priority.
 
     Returns:
@@ -53,7 +55,7 @@ def convert(record: Record, manager: Any, port: Any, *, fresh: bool) -> str | No
         is_command = isinstance(petition, CommandPetition)
         policy = _checked_policy(record, petition)
         if fresh and policy is not None and (policy.needs or policy.group is not None):
-            _check_policy(policy, port.admission)
+            _check_policy(policy, admission)
         retry = retry_of(petition, policy) if is_command or policy is not None else None
     except StaleCall:
         raise
@@ -79,7 +81,7 @@ def convert(record: Record, manager: Any, port: Any, *, fresh: bool) -> str | No
     return None
 
 
-def _converted(record: Record, manager: Any, port: Any) -> Petition:
+def _converted(record: Record, manager: Any, port: AttemptPort) -> Petition:
     if record.extras == DAMAGED:
         message = (
             f"what was kept of message {record.key!r} is damaged on the disk, so nothing of it is executed: check the"

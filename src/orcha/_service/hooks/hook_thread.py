@@ -35,8 +35,10 @@ from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from orcha._core.granted import GrantedSlots
+    from orcha._core.admission import Admission
+    from orcha._core.machine import Machine
     from orcha._core.record import Record
+    from orcha._service.execution.attempt_port import AttemptPort
     from orcha._service.hooks.starting import Starter
     from orcha._service.hooks.visit import Visit
     from orcha.utils.threads import DeadThreadError, OnDeath
@@ -87,35 +89,37 @@ class Hooks:
     def __init__(
         self,
         manager_of: Callable[[Record], Any],
-        granted: GrantedSlots,
+        petitions: Machine,
+        admission: Admission,
         steps: Starter,
-        port: Any,
+        port: AttemptPort,
         functions: dict[str, Callable[..., Any]],
         done: Callable[[Visit], None],
-        came_back: Callable[[int], None],
         threads: HookThreadState,
     ) -> None:
         """Prepare; no thread runs before `start`.
 
         Args:
             manager_of: gives whose hooks are called for a petition.
-            granted: those that may run; a yes is entered at once.
+            petitions: have the book of granted slots, in which a yes is entered at once, and a version.
+            admission: says what blocks a petition whatever its condition says.
             steps: what is to be done for a petition between the calls.
-            port: the engine's side of in-process channels.
+            port: the engine, as channels in this process see it.
             functions: what clients may call by name.
             done: told of a visit that is over.
-            came_back: told the identity of a given-up thread whose call returned.
             threads: which threads were given up, and what this one is about to do.
 
         """
         self._manager_of = manager_of
-        self._granted = granted
+        self._petitions = petitions
+        self._admission = admission
         self._steps = steps
         self._port = port
         self._functions = functions
         self._done = done
-        self._came_back = came_back
         self.threads = threads
+        self.came_back: Callable[[int], object] = lambda _: None
+        """Told the identity of a given-up thread whose call returned."""
         self.on_death: OnDeath = ignore_death
         """Told where the hook thread dies."""
         self._pid = os.getpid()
@@ -180,7 +184,7 @@ class Hooks:
         """Be gone, as a thread that was given up."""
         identity = threading.get_ident()
         self.threads.given_up.discard(identity)
-        self._came_back(identity)
+        self.came_back(identity)
 
     def _died(self, death: DeadThreadError) -> None:
         if threading.get_ident() in self.threads.given_up:
@@ -213,7 +217,7 @@ class Hooks:
     def _ask(self, visit: Visit) -> None:
         """Ask those that the round names; far from the head for a moment only."""
         asked = visit.round
-        asking = asked.ask(self._port.admission, self._granted, self._version)
+        asking = asked.ask(self._admission, self._petitions.granted, self._version)
         begun = _times() if asked.by_time else (0.0, 0.0)
         begun_others: tuple[float, float] | None = None
         said: Said | None = None
@@ -247,7 +251,7 @@ class Hooks:
         return record
 
     def _version(self) -> int:
-        return self._port.machine.version  # type: ignore[no-any-return]  # the engine's
+        return self._petitions.version
 
     def _said(self, record: Record, at: float) -> Said:
         """Ask a petition's own condition."""
@@ -338,7 +342,7 @@ class Hooks:
             return Result(CALL, record, describe(error))
 
     def _convert(self, record: Record, *, fresh: bool) -> Result:
-        error = convert(record, self._manager_of(record), self._port, fresh=fresh)
+        error = convert(record, self._manager_of(record), self._port, self._admission, fresh=fresh)
         if error is None:
             self._steps.mark(record)
         return new_tuple(Result, (CONVERT, record, error, None))

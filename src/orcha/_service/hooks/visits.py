@@ -50,15 +50,16 @@ class Visits:
         self.functions: dict[str, Any] = {}
         self.hooks = Hooks(
             engine.managers.of,
-            engine.machine.granted,
+            engine.machine,
+            engine.admission,
             Starter(engine.port, engine.ending, engine.actions, engine.commands, engine.journal, engine.report),
-            engine,
+            engine.port,
             self.functions,
             self._over,
-            lambda thread: engine.post(self._came_back, thread),
             engine.hook_state,
         )
         self.hooks.on_death = engine.end_with
+        self.hooks.came_back = lambda thread: engine.post(self._came_back, thread)
         self.rounds = Rounds(engine)
         self._starts: list[Record] = []
         self._finishes: list[Record] = []
