@@ -25,16 +25,16 @@ TAG_LIMIT = 10
 """RLIMIT_LOCKS bears the attempt's tag: Linux ignores it since 2.4.25 (getrlimit(2)), and children inherit it."""
 
 on_unpickled: list[Callable[[int, int], None]] = []
-"""Called with sequence and attempt number when a bound channel wakes up in a process that is not the service."""
+"""Called with sequence and attempt number when a bound channel is unpickled outside the service's process."""
 
 
 class AttemptChannel:
     r"""A channel into which one attempt of a petition puts values and its final value.
 
-    Each attempt binds it; before that it is an id and drops what is put. It goes to other processes by fork or by
-    pickle, and opens a connection of its own there. Values put by one process keep their order; a `put` that has
-    returned precedes whatever is put later, by whichever process. Where the attempt or the channel is over everything
-    returns quietly.
+    Each attempt binds the channel; before that the channel is an id alone, and drops values. A fork or a pickle takes
+    the channel to other processes, where it opens a connection of its own. Values put by one process keep their order;
+    a `put` that has returned precedes every later `put` of any process. Where the attempt or the channel is over, every
+    method returns without an error.
 
     Example::
 
@@ -65,7 +65,7 @@ class AttemptChannel:
         return self._identity
 
     def bind(self, seq: int, attempt: int, endpoint: Endpoint, capability: bytes, tag: int | None = None) -> None:
-        """Let it write for this attempt from now on.
+        """Let the channel write for this attempt from now on.
 
         Args:
             seq: the petition's sequence number.
@@ -85,9 +85,9 @@ class AttemptChannel:
     # --- writing -------------------------------------------------------------------------------------------------
 
     def put(self, value: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002
-        """Put a value; returns when the service has it, after all that was put before.
+        """Put a value; returns when the service has the value, after all values before.
 
-        It waits for the service's disk, never for a reader; `block` and `timeout` change nothing.
+        The call waits for the service's disk, never for a reader; `block` and `timeout` change nothing.
 
         Raises:
             TypeError: such a value cannot be sent.
@@ -106,7 +106,7 @@ class AttemptChannel:
     def put_nw(self, value: Any) -> None:
         """Put a value without waiting for the service, unless 1,000 values or 1 MiB wait already.
 
-        It is sent soon, in order with what `put` sends, and before the final value and the end of the process.
+        The value is sent soon, in order with the values of `put`, before the final value and the process's end.
 
         Raises:
             TypeError: such a value cannot be sent.
@@ -120,7 +120,7 @@ class AttemptChannel:
             send_later(outlet)
 
     def flush(self) -> None:
-        """Return when the service has all that this process put."""
+        """Return when the service has all values that this process put."""
         if not self._outlets:
             return
         outlet = self._outlet()
@@ -128,7 +128,7 @@ class AttemptChannel:
             outlet.flush()
 
     def finish(self, value: int | None = None) -> None:
-        """Give the attempt's final value, after all that this process put; later ones are ignored.
+        """Give the attempt's final value, after all values that this process put; later final values are ignored.
 
         An int beyond 64 bits counts as the nearest within.
 
@@ -187,7 +187,7 @@ class AttemptChannel:
     # --- other processes -----------------------------------------------------------------------------------------
 
     def __reduce__(self) -> tuple[Callable[..., AttemptChannel], tuple[bytes, Binding | None]]:
-        """Give what another process needs; no key but the attempt's own."""
+        """Give what another process needs: no key but the attempt's own."""
         return _wake_up, (self._identity, self._binding)
 
     def __copy__(self) -> Self:
@@ -199,7 +199,7 @@ class AttemptChannel:
         return self
 
     def _outlet(self) -> Outlet | None:
-        """Give this process's way to the service; None where there is no attempt to write for."""
+        """Give this process's outlet; None where there is no attempt to write for."""
         pid = os.getpid()
         outlet = self._outlets.get(pid)
         if outlet is None and self._binding is not None:
@@ -209,7 +209,7 @@ class AttemptChannel:
         return outlet
 
     def _open(self, binding: Binding, pid: int) -> Outlet:
-        """Make this process's way; of two threads one wins. What a fork copied from the parent is let go."""
+        """Make this process's outlet; of two threads one wins. Leave the outlets that a fork copied from the parent."""
         seq, attempt, endpoint, capability, _ = binding
         if self._port is not None and self._home == pid:
             made = Outlet(LocalRoute(self._port, seq, attempt), remote=False)
@@ -228,10 +228,10 @@ _service: int | None = None
 
 
 def preload() -> None:
-    """Import what putting from another process takes.
+    """Import everything that a `put` from another process needs.
 
     The service does so before its first attempt: a fork's child would wait for ever for a module that another thread
-    was importing at the moment of the fork, and its first line comes sooner.
+    was importing at the moment of the fork. The first line of an attempt comes sooner, too.
     """
     from multiprocessing import util  # noqa: F401
 
@@ -253,7 +253,7 @@ def _encode(value: Any) -> bytes:
 
 
 def _wake_up(identity: bytes, binding: Binding | None) -> AttemptChannel:
-    """Make a channel of what was pickled; a process that is not the service then belongs to the attempt."""
+    """Make a channel from a pickle; a process other than the service belongs to the attempt from then on."""
     channel = AttemptChannel(identity)
     channel._binding = binding  # noqa: SLF001 - it is made here
     if binding is not None and _service != os.getpid():
@@ -267,7 +267,7 @@ def _wake_up(identity: bytes, binding: Binding | None) -> AttemptChannel:
 
 
 def _interrupt_quietly() -> None:
-    """Have a cancel leave no traceback of a child that multiprocessing started anew; others are the plugin's own."""
+    """Have a cancel leave no traceback in a child that multiprocessing spawned; others are the plugin's own."""
     import sys
 
     if "multiprocessing.spawn" in sys.modules:  # what such a child begins with
@@ -277,7 +277,7 @@ def _interrupt_quietly() -> None:
 
 
 def _tag(tag: int) -> None:
-    """Mark this process and those it starts as the attempt's."""
+    """Mark this process, and the processes that it starts, as the attempt's."""
     import resource
 
     try:

@@ -1,4 +1,4 @@
-"""A client's connection: over the Unix socket in the endpoint's folder where that is safe, else over TCP with TLS."""
+"""How a client connects: over the Unix socket in the endpoint's folder where that is safe, else over TCP with TLS."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from orcha._protocol.handshake import NOBODY, TLS, UNIX, ClientHandshake, Handsh
 from orcha._protocol.socket_ends import peer_credentials
 from orcha.exceptions import AuthenticationError, OrchaConnectionError
 
-_CLOSED = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
-"""How a connection ends that its other side closes."""
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orcha._protocol.endpoint import Endpoint
     from orcha._protocol.keys import Key
     from orcha._protocol.tls import TlsSession
+
+_CLOSED = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
+"""Errors of a connection that the other end has closed."""
 
 
 def dial(
@@ -37,15 +37,16 @@ def dial(
 ) -> ServiceConnection:
     """Connect to the service at an endpoint.
 
-    Without `key` the kernel's word is enough on the Unix socket of a service of the same user or of root, and the
-    user's key file is used elsewhere. A `key` that is given is proved, without `prove` only where the kernel's word is
-    not enough. `timeout` is in seconds, for each way that is tried; `allow_weak_key` says whether a weak key may be
-    proved to another machine, None for what ``orcha.properties.allow_weak_key`` says.
+    Without `key` the client proves nothing on the Unix socket of a service of the same user or of root, where the
+    kernel names both users, and proves the key of the user's key file elsewhere. The client always proves a `key` that
+    is given; without `prove` only where the kernel does not name the user. `timeout` is in seconds, for each socket
+    that is tried; `allow_weak_key` says whether a weak key may be proved to another machine, None for the value of
+    ``orcha.properties.allow_weak_key``.
 
-    Raises OrchaConnectionError (nobody listens, or what listens does not answer), AuthenticationError (the key is
-    wrong, another user listens there, or what listens there passes connections on), ManagerShutdownError (the service
-    is stopping), ConfigurationError (the key file is not safe, or a weak key would go to another machine), and
-    OrchaError (no version of the protocol in common).
+    Raises OrchaConnectionError (no program listens, or it does not answer), AuthenticationError (the key is wrong,
+    another user listens there, or a relay passes connections on), ManagerShutdownError (the service is stopping),
+    ConfigurationError (the key file is not safe, or a weak key would go to another machine), and OrchaError (no version
+    of the protocol in common).
 
     Example::
 
@@ -64,7 +65,7 @@ def dial(
 
 
 class _Keys:
-    """The key to prove: as given, or the user's file, each read when it is needed."""
+    """The key to prove: the given one, or the user's key file, read when it is needed."""
 
     def __init__(self, key: str | bytes | Key | None, *, prove: bool) -> None:
         self._given = key
@@ -73,17 +74,17 @@ class _Keys:
 
     @property
     def may_be_anothers(self) -> bool:
-        """Whether it was named, and may so be another user's: the user's own key is in nobody else's hands."""
+        """Whether the key was named, and so may be another user's; no other user has the user's own key."""
         from orcha._protocol.endpoint import KEY_VARIABLE
 
         return self._given is not None or bool(os.environ.get(KEY_VARIABLE))
 
     def given(self) -> Key | None:
-        """Give the key that is to be proved in any case, None where there is none."""
+        """Give the key that has to be proved in any case; None for no such key."""
         return None if self._given is None or not self._prove else self.load()
 
     def load(self) -> Key:
-        """Give the key that was named, else the user's."""
+        """Give the key that was named, else the user's own."""
         from orcha._protocol import keys
 
         if self._key is None:
@@ -99,7 +100,7 @@ class _Keys:
 
 
 def _dial_unix(endpoint: Endpoint, path: str, keys: _Keys, timeout: float) -> ServiceConnection | None:
-    """Connect over a Unix socket; None where there is none, or nobody behind it, or it may be another user's."""
+    """Connect over a Unix socket; None without a socket, or a service, or where another user may have made it."""
     if not _is_ours(os.path.dirname(path), path):  # noqa: PTH120 - pathlib costs a client 5 ms
         return None
     deadline = time.monotonic() + timeout
@@ -126,7 +127,7 @@ def _dial_unix(endpoint: Endpoint, path: str, keys: _Keys, timeout: float) -> Se
 
 
 def _is_ours(folder: str, path: str) -> bool:
-    """Tell whether a folder and the socket in it are this user's or root's, and nobody else can put another there."""
+    """Tell whether a folder and its socket are this user's or root's, and no other user can replace the socket."""
     try:
         found, sock = os.lstat(folder), os.lstat(path)
     except OSError:
@@ -205,9 +206,9 @@ def _start_tls(sock: socket.socket, deadline: float) -> TlsSession:
 
 
 def _check_owner(sock: socket.socket, endpoint: Endpoint, keys: _Keys) -> None:
-    """Raise AuthenticationError where the user's own key would be proved to another user of this machine, or not root.
+    """Raise AuthenticationError where the user's own key would be proved to another user of this machine but root.
 
-    TLS has been spoken, so that a process has accepted the connection; whose it is, the kernel knows.
+    Call this after the TLS handshake: a process has accepted the connection then, and the kernel knows its user.
     """
     from orcha._protocol.socket_ends import owner_of_peer
 
@@ -237,7 +238,7 @@ def _no_service(endpoint: Endpoint, error: Exception) -> OrchaConnectionError:
 
 
 def _nobody(endpoint: Endpoint, why: str = "") -> str:
-    """Say that there is no service, where it was looked for, and what to do."""
+    """Say that no service answers, where the client looked for one, and what to do."""
     kept = os.path.isfile(f"{endpoint.folder}.last-start")  # noqa: PTH113
     if kept and not os.path.lexists(f"{endpoint.folder}/orcha.db"):
         return f"no service answers: its folder {endpoint.folder} was moved or removed: put it back where it was"

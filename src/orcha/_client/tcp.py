@@ -1,8 +1,8 @@
-"""A client's TCP connection, never with itself.
+"""How a client connects over TCP, and never with itself.
 
-The kernel gives a socket that connects any free port of the ephemeral range. Where that is the very port it connects
-to, since nobody listens there, TCP connects the socket with itself (simultaneous open, RFC 9293, 3.5), and a service
-that wants to listen there finds the port taken. So the socket gets a port first, which is not that one.
+The kernel gives a connecting socket any free port of the ephemeral range. Where no program listens on the port that the
+client dials, the kernel may choose that very port: TCP then connects the socket with itself (simultaneous open, RFC
+9293, 3.5), and a service that wants to listen there finds the port taken. So the socket gets another port first.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ _RANGE = "/proc/sys/net/ipv4/ip_local_port_range"
 
 
 def connect_tcp(address: str, port: int, timeout: float) -> socket.socket:
-    """Connect to the first address of a name that answers; `timeout` in seconds is for each, and the socket's.
+    """Connect to the first address of a name that answers; `timeout` is in seconds, for each address.
 
-    Raises OSError where none does.
+    Raises OSError where no address answers.
     """
     failure: OSError | None = None
     for family, kind, protocol, _, place in socket.getaddrinfo(address, port, type=socket.SOCK_STREAM):
@@ -37,7 +37,7 @@ def connect_tcp(address: str, port: int, timeout: float) -> socket.socket:
 
 
 def is_ephemeral(port: int) -> bool:
-    """Tell whether the kernel may give a port to a socket that has none: ip(7), ip_local_port_range."""
+    """Tell whether the kernel may choose this port for a socket: ip(7), ip_local_port_range."""
     try:
         with open(_RANGE, "rb") as file:  # noqa: PTH123 - pathlib costs a client 5 ms
             first, last = (int(word) for word in file.read().split())
@@ -47,9 +47,9 @@ def is_ephemeral(port: int) -> bool:
 
 
 def _with_other_port(sock: socket.socket, unwanted: int) -> socket.socket:
-    """Give this socket, or another like it, with a port that is not the unwanted one; raises OSError without any.
+    """Give this socket, or another one, bound to a port other than the unwanted one; OSError without a free port.
 
-    The kernel chooses. Where it chose the unwanted one, it cannot choose that again while this socket has it.
+    The kernel chooses the port. It cannot choose the unwanted port twice, while the first socket has that port.
     """
     sock.bind(("", 0))
     if sock.getsockname()[1] == unwanted:
@@ -61,6 +61,6 @@ def _with_other_port(sock: socket.socket, unwanted: int) -> socket.socket:
             other.close()
             raise
         sock = other
-    # what is left of the connection, for a minute after its end, keeps no service out of that port
+    # a connection that has just ended, for a minute in TIME-WAIT, keeps no service out of that port
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     return sock
