@@ -49,7 +49,7 @@ def test_it_is_told_at_the_connecting_and_later_the_client_connects(scripted, cl
 def test_it_is_told_to_the_caller_where_a_new_connection_needs_the_thread(scripted, client_of, item, refuse):
     service = scripted(lambda item: ["one\n", 0])
     client = client_of(service)
-    wait_for(lambda: client.is_connected)
+    client.submit([item()])  # an answer: the service has the connection by now
     service.drop()
     wait_for(lambda: client._reader._thread is None, what="the thread that reads has ended: nobody waits for anything")
     refuse("orcha-client-read")
