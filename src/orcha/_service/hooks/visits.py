@@ -119,6 +119,10 @@ class Visits:
         """Have a registered function called for a client."""
         self._calls.append((placeholder, what))
 
+    def set_look_ahead(self, count: int | None) -> None:
+        """Consider only the first `count` of the waiting; None for all."""
+        self.rounds.selection.look_ahead = count
+
     def wake(self) -> None:
         """Have blocked conditions asked again."""
         self._engine.machine.version += 1

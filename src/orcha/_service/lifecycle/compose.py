@@ -225,7 +225,7 @@ class Service:
 
         """
         checked_look_ahead(count)
-        self._engine.post(setattr, self._engine.visits.rounds.selection, "look_ahead", count)
+        self._engine.post(self._engine.visits.set_look_ahead, count)
 
     def has_started(self, petition: Petition) -> bool:
         """Tell whether a petition has been started by this service."""
