@@ -15,6 +15,7 @@ from orcha._core.reasons import (
     GroupFull,
     GroupPaused,
     GroupUnknown,
+    InOrder,
     NeedsShort,
     NeverEnough,
     PetitionPaused,
@@ -254,10 +255,57 @@ def test_one_that_replaces_another_waits_until_that_has_gone(world):
     assert keys.holder(("m", "me", "nightly")) == older.seq
     keys.take(newer, older, lambda _: True)
     assert keys.holder(("m", "me", "nightly")) == newer.seq
+    assert world.blocked(newer) == ReplacesAnother()
+    assert (world.asked(), world.admission.before(newer, None)) == ([], None)
+    world.ends(older)
+    assert world.asked() == [newer.seq]
+    assert world.admission.blocked_by(newer) is None
+    assert world.admission.blocked_by(newer) is None
+
+
+@pytest.mark.parametrize("group", ["any", "rig"])
+def test_one_that_replaces_another_keeps_no_slot_of_its_group_from_others(world, group):
+    older = world.runs(1, once="nightly")
+    newer, other = world.waits(2, once="nightly", group=group), world.waits(3, group=group)
+    world.admission.keys.take(newer, older, lambda _: True)
+    assert world.blocked(newer) == ReplacesAnother()
+    version = world.machine.version
+    assert world.asked() == [other.seq]
+    assert world.machine.version == version, "nothing has changed: it is not to be asked again and again"
+    assert world.admission.blocked_by(other) is None
+    world.ends(older)
+    assert world.asked() == [newer.seq, other.seq]
+
+
+def test_one_that_replaces_another_that_replaces_one_that_lives_waits_for_both(world):
+    oldest = world.runs(1, once="nightly")
+    older, newer = world.waits(2, once="nightly"), world.waits(3, once="nightly")
+    keys = world.admission.keys
+    keys.take(older, oldest, lambda _: True)
+    keys.take(newer, older, lambda _: True)
+    world.machine.cancel(older, Cancellation(Outcome.CANCELLED, 130, None))
+    assert world.admission.blocked_by(newer) == ReplacesAnother()
+    world.ends(oldest)
+    assert world.admission.blocked_by(newer) is None
+
+
+def test_after_a_restart_the_last_one_of_a_key_waits_for_what_lives_of_the_others(world):
+    older, newer = world.runs(1, once="nightly"), world.waits(2, once="nightly")
+    world.admission.keys.load([(newer.seq, "m", "me", "nightly"), (older.seq, "m", "me", "nightly")])
+    assert world.admission.keys.holder(("m", "me", "nightly")) == newer.seq
     assert world.admission.blocked_by(newer) == ReplacesAnother()
     world.ends(older)
     assert world.admission.blocked_by(newer) is None
-    assert world.admission.blocked_by(newer) is None
+
+
+def test_a_slot_that_has_become_free_is_the_first_ones_of_its_group(world):
+    first = world.runs(1, group="rig")
+    second, third = world.waits(2, group="rig"), world.waits(3, group="rig")
+    world.blocked(second)
+    world.ends(first)
+    assert world.admission.blocked_by(third) == InOrder(1), "the second one is parked still"
+    assert world.admission.unpark() == []
+    assert world.admission.blocked_by(second) is None
 
 
 def test_keys_of_what_has_ended_are_dropped_when_there_are_many(world, monkeypatch):

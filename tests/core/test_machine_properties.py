@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
+from orcha._core.admission import ALL, group_name, petition_name
 from orcha._core.state import OnInterrupt, State
 from orcha.interfaces import Retry
 from support.invariants import (
@@ -17,7 +25,7 @@ from support.invariants import (
     everything_is_known_after_recovery,
     nobody_runnable_is_left,
 )
-from support.simulated import Crash, World
+from support.simulated import MANAGERS, Crash, World
 from support.simulated_hooks import Plan
 
 IDS = [1, "1", "a", "b", "c", "d", "e"]
@@ -39,6 +47,10 @@ PLANS = st.builds(
     on_start=st.sampled_from([True, True, True, False]),
     command=st.booleans(),
     retry=st.sampled_from([None, None, *RETRIES]),
+    group=st.sampled_from([None, None, "rig", "pair", "any"]),
+    needs=st.sampled_from([{}, {}, {}, {"gpu": 1}, {"gpu": 2}, {"gpu": 1, "ram": 2}, {"ram": 3}]),
+    once=st.sampled_from([None, None, None, "nightly"]),
+    if_exists=st.sampled_from(["replace", "replace", "reject", "attach"]),
 )
 ANY = st.integers(0, 1000)
 
@@ -46,13 +58,17 @@ ANY = st.integers(0, 1000)
 class AnythingHappens(RuleBasedStateMachine):
     """Every rule is one thing that may happen to a service at any moment."""
 
-    @initialize(most_ready=st.integers(1, 4), plans=st.lists(PLANS, max_size=5))
-    def begin(self, most_ready, plans):
-        self.world = World(most_ready)
+    @initialize(
+        most_ready=st.integers(1, 4),
+        look_ahead=st.sampled_from([None, None, None, 1, 3]),
+        plans=st.lists(PLANS, max_size=5),
+    )
+    def begin(self, most_ready, look_ahead, plans):
+        self.world = World(most_ready, look_ahead)
         self.seen = Seen()
         self.tokens = []
         for plan, identity in zip(plans, IDS[1:], strict=False):
-            self.submit_one(plan, identity, None)
+            self.submit_one(plan, identity, None, MANAGERS[0])
         self.goes_on()
 
     def pick(self, things, which):
@@ -61,14 +77,19 @@ class AnythingHappens(RuleBasedStateMachine):
 
     # --- clients
 
-    @rule(plan=PLANS, identity=st.sampled_from(IDS), shared=st.sampled_from([None, None, SHARED]))
-    def submit(self, plan, identity, shared):
-        self.submit_one(plan, identity, shared)
+    @rule(
+        plan=PLANS,
+        identity=st.sampled_from(IDS),
+        shared=st.sampled_from([None, None, SHARED]),
+        manager=st.sampled_from(MANAGERS),
+    )
+    def submit(self, plan, identity, shared, manager):
+        self.submit_one(plan, identity, shared, manager)
 
-    def submit_one(self, plan, identity, shared):
+    def submit_one(self, plan, identity, shared, manager):
         token = b"%016d" % len(self.tokens)
         self.tokens.append((token, identity, plan, shared))
-        self.world.submit(plan, identity, token, shared)
+        self.world.submit(plan, identity, token, shared, manager)
 
     @rule(which=ANY)
     @precondition(lambda self: self.tokens)
@@ -83,8 +104,19 @@ class AnythingHappens(RuleBasedStateMachine):
 
     @rule(which=ANY)
     @precondition(lambda self: self.world.machine.live)
-    def release(self, which):
-        self.world.machine.release(self.world.find(self.pick(self.world.machine.live, which)))
+    def resume(self, which):
+        self.world.resume_one(self.world.find(self.pick(self.world.machine.live, which)))
+
+    @rule(which=ANY)
+    @precondition(lambda self: self.world.machine.live)
+    def pause(self, which):
+        record = self.world.find(self.pick(self.world.machine.live, which))
+        if record.state in {State.QUEUED, State.HELD}:
+            self.world.pause(petition_name(record.seq))
+
+    @rule(name=st.sampled_from([ALL, group_name("rig"), group_name("pair")]), paused=st.booleans())
+    def pause_several(self, name, paused):
+        (self.world.pause if paused else self.world.resume)(name)
 
     @rule(which=ANY)
     @precondition(lambda self: self.tokens)
@@ -278,6 +310,8 @@ class AnythingHappens(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         world = self.world
+        for name in sorted(world.paused):
+            world.resume(name)
         world.flags = {"x", "y"}
         world.machine.version += 1
         if world.draining:
@@ -315,4 +349,4 @@ class AnythingHappens(RuleBasedStateMachine):
 AnythingHappens.TestCase.settings = settings(
     max_examples=250, stateful_step_count=50, deadline=None, print_blob=True, database=None
 )
-test_anything_happens = AnythingHappens.TestCase
+test_anything_happens = pytest.mark.timeout(300)(AnythingHappens.TestCase)

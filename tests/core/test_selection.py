@@ -169,6 +169,23 @@ def test_who_is_new_counts_among_the_first_so_many():
     assert [record.seq for record in world.makes(converting=True).waiting] == [1, 2]
 
 
+def test_one_that_was_left_out_is_asked_when_those_before_it_are_not_kept():
+    world = World(look_ahead=1)
+    (waits,) = world.waits()
+    refused = Record(7, b"", "7", "m", "me", b"", None, 0.0)
+    refused.priority, refused.petition = -1, object()
+    made = world.makes(converting=True)
+    made.waiting, made.new = [], [refused, waits]
+    world.selection.handed_over()
+    asking = made.ask(world.admission, world.machine.granted, lambda: world.machine.version)
+    assert next(asking) is refused
+    asking.close()
+    world.selection.note(made, world.time)
+    assert world.selection.are_news
+    assert world.visit() == [waits.seq]
+    assert not world.selection.are_news
+
+
 def test_those_behind_the_ready_ones_are_loaded_when_few_are_left():
     world = World(most_ready=2)
     world.waits(5)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 
+from orcha._core.asking_round import YES
 from orcha._core.record import Phase, Record
 from orcha._core.retrying import is_decided
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._store.contract import Row
-from support.simulated import World
+from support.scheduling import (
+    could_start,
+    no_more_lives_than_groups_and_resources_allow,
+    one_of_a_key_lives_at_a_time,
+    the_book_says_what_was_granted,
+)
+from support.simulated import MANAGERS, World
 from support.simulated_hooks import CAPACITY
 
 RUNS = (State.STARTING, State.RUNNING, State.CANCELLING)
@@ -135,12 +142,14 @@ def what_may_have_run_runs_again_only_where_its_policy_says_so(world: World, _: 
 
 
 def no_more_run_than_may(world: World, _: Seen) -> None:
-    assert len(world.machine.granted) <= CAPACITY
+    assert all(len(world.machine.granted.of_manager(manager)) <= CAPACITY for manager in MANAGERS)
     if world.machine.changes:
         return
     held = [row.id for row in world.store.all_rows() if _holds_a_slot(world, row)]
     assert set(held) <= set(world.machine.granted), "a petition runs that running_processes does not name"
-    assert set(held) == set(world.machine.granted), "running_processes names what does not run"
+    pending = world.visit.round.answers if world.visit is not None else []
+    said_yes = {answered.record.key for answered in pending if answered.answer is YES}
+    assert set(held) | said_yes == set(world.machine.granted), "running_processes names what does not run"
 
 
 def _holds_a_slot(world: World, row: Row) -> bool:
@@ -208,7 +217,7 @@ def the_queue_holds_what_is_queued(world: World, _: Seen) -> None:
     machine = world.machine
     queued = [r.seq for r in machine.records.values() if r.state is State.QUEUED and r.phase is Phase.WAITING]
     queued += [known[1] for known in machine.live.values() if not isinstance(known, Record)]
-    assert len(machine.waiting) == len(queued)
+    assert len(machine.waiting) + machine.waiting.parked == len(queued)
     ready = machine.waiting.head(len(queued))
     assert ready == sorted(ready)
     assert all(key[1] in machine.records for key in ready), "a ready petition cannot be asked"
@@ -229,6 +238,9 @@ ALWAYS = [
     a_command_is_executed_once_an_attempt_and_ends_before_the_next,
     what_may_have_run_runs_again_only_where_its_policy_says_so,
     no_more_run_than_may,
+    no_more_lives_than_groups_and_resources_allow,
+    one_of_a_key_lives_at_a_time,
+    the_book_says_what_was_granted,
     a_slot_is_held_while_anything_of_the_attempt_lives,
     an_action_and_its_processes_end_before_the_next_attempt,
     nothing_is_tried_again_more_often_than_it_may,
@@ -240,9 +252,23 @@ ALWAYS = [
 
 
 def nobody_runnable_is_left(world: World) -> None:
-    """Where everyone was asked and nothing changed since, no ready petition's condition would say yes."""
-    for key in world.machine.waiting.head(100):
-        assert not world.says_yes(world.machine.records[key[1]]), f"{key} could run and is not asked"
+    """Where everyone was asked and nothing changed since, no petition could start, be it ready or parked."""
+    for record in world.machine.records.values():
+        assert not could_start(world, record), (
+            f"{record} could run and is not asked",
+            world.draining,
+            world.look_ahead,
+            world.visit,
+            world.machine.records,
+            world.machine.waiting._ready,
+            world.machine.waiting._spilled,
+            world.machine.waiting._lots,
+            world.paused,
+            world.selection._asked_version,
+            world.machine.version,
+            world.gathered,
+            world.machine.granted._grants,
+        )
 
 
 def everything_is_known_after_recovery(world: World) -> None:

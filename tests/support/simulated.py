@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import functools
 
+from orcha._core.admission import petition_name
 from orcha._core.changes import Append, AttemptStep, Changes
 from orcha._core.commanding import End
 from orcha._core.effects import Do, Effect, Final
@@ -16,13 +17,14 @@ from orcha._core.record import Cancellation, Phase, Record
 from orcha._core.retry import Tries
 from orcha._core.retrying import is_decided
 from orcha._core.state import Outcome, State
+from orcha._protocol.messages import Verdict
 from orcha._service.lifecycle.stored_records import record_of
 from orcha._store.contract import Row
 from orcha._store.memory import MemoryStore
 from orcha.exceptions.store import StoreFull, TokenKnown
 from support.simulated_hooks import LIVE, REFUSED, Attempt, Call, HookSide, Plan
 
-MANAGER, KNOWN, BUSY = "tests:Manager", 2, 3
+MANAGERS, KNOWN, BUSY = ("tests:Manager", "tests:Other"), Verdict.KNOWN, Verdict.BUSY
 CANCELLED = Cancellation(Outcome.CANCELLED, CANCELLED_CODE, None)
 
 
@@ -68,7 +70,7 @@ class World(HookSide):
 
     store: SimulatedStore
 
-    def __init__(self, most_ready: int = 4) -> None:
+    def __init__(self, most_ready: int = 4, look_ahead: int | None = None) -> None:
         self.most_ready = most_ready
         self.time = 1000.0
         self.acked: dict[bytes, int] = {}
@@ -76,8 +78,7 @@ class World(HookSide):
         self.answers: dict[int, Outcome | None] = {}
         self.unanswered: set[int] = set()
         self.waiters = 0
-        self.clock = 0.0
-        super().__init__(Machine(most_ready=most_ready), SimulatedStore())
+        super().__init__(Machine(most_ready=most_ready), SimulatedStore(), look_ahead)
         self._boot()
 
     def _boot(self) -> None:
@@ -93,11 +94,13 @@ class World(HookSide):
 
     # --- clients ------------------------------------------------------------------------------------------------
 
-    def submit(self, plan: Plan, identity: str | int, token: bytes, channel: bytes | None = None) -> None:
+    def submit(
+        self, plan: Plan, identity: str | int, token: bytes, channel: bytes | None = None, manager: str = MANAGERS[0]
+    ) -> None:
         """Send a message, or send it again."""
         machine = self.machine
-        record = Record(machine.take_seq(), token, identity, MANAGER, "me", channel or token, b"extras", self.time)
-        self.plans.setdefault(token, plan)
+        record = Record(machine.take_seq(), token, identity, manager, "me", channel or token, b"extras", self.time)
+        self.plan_of[record.seq] = self.plans.setdefault(token, plan)
         if self.draining:
             self.verdicts[record.seq] = "stopping"
             return
@@ -141,6 +144,11 @@ class World(HookSide):
             self.machine.changes.tombstones.append((token, self.time + 600))
         elif row.state is not State.ENDED and row.seq not in self.machine.changes.transitions:
             assert self.cancel(row.id), "a live row has no live petition"
+
+    def resume_one(self, record: Record) -> None:
+        """People let one go on that is paused, or held after an interruption."""
+        self.resume(petition_name(record.seq))
+        self.machine.release(record)
 
     # --- limits and stop ----------------------------------------------------------------------------------------
 
@@ -253,6 +261,8 @@ class World(HookSide):
         record = self.machine.command(*key)
         again = end.due is not None and record is not None and record.state is not State.CANCELLING
         again = again and not end.survivors
+        if record is not None and record.state is State.CANCELLING and end.by_itself:
+            self.by_itself.add(key[0])
         self.again_after_failure[key[0]] += again
         self.report("command_ended", *key, end)
         if record is not None:
@@ -329,11 +339,19 @@ class World(HookSide):
     def _keep(self, changes: Changes, effects: list[Effect]) -> list[Effect]:
         try:
             self.store.commit(changes)
+            self._note_rests(changes)
         except TokenKnown as error:
             return self._without(changes, effects, set(error.tokens), KNOWN)
         except StoreFull:
             return self._without(changes, effects, {new.token for new in changes.petitions}, BUSY)
         return effects
+
+    def _note_rests(self, changes: Changes) -> None:
+        for step in changes.attempts.values():
+            if step.due is None:
+                self.resting.pop(step.seq, None)
+            else:
+                self.resting[step.seq] = step.due
 
     def _without(self, changes: Changes, effects: list[Effect], tokens: set[bytes], verdict: int) -> list[Effect]:
         gone = {new.seq for new in changes.petitions if new.token in tokens}
@@ -381,11 +399,13 @@ class World(HookSide):
         self.unanswered.clear()
         self._boot()
         owed = []
-        for row in self.store.unfinished(MANAGER):
+        for row in [row for manager in MANAGERS for row in self.store.unfinished(manager)]:
             if row.hook_pending or row.state in LIVE:
                 assert crashed, f"an orderly stop leaves an on_finish owed: {row}"
                 self.recovered.add((row.seq, row.attempt))
             record = record_of(row)
+            record.group = self.store.groups([row.seq]).get(row.seq)
+            record.needs = self.store.needs([row.seq]).get(row.seq)
             losses = self._losses_of(row, record)
             if losses is None:
                 continue
@@ -405,7 +425,7 @@ class World(HookSide):
             return
         self._turn_away()
         self.again += [call for r in owed for call in (Call("convert", r), Call("finish", r))]
-        waiting = [w for w in self.store.waiting(MANAGER) if w.seq not in resting]
+        waiting = sorted(w for manager in MANAGERS for w in self.store.waiting(manager) if w.seq not in resting)
         self.machine.load_waiting([(w.priority, w.seq, w.id) for w in waiting])
         self.tombstones.update(self.store.all_tombstones(self.time))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from orcha._core.admission import Admission
+from orcha._core.admission import ALL, Admission
 from orcha._core.asking_round import BROKEN, NO, YES, Answered, Round, Said
 from orcha._core.commanding import End
 from orcha._core.machine import Machine
@@ -15,13 +16,18 @@ from orcha._core.reasons import SAYS_NO
 from orcha._core.record import Key, Phase, Record
 from orcha._core.selection import Cost, Selection, note_no
 from orcha._core.state import OnInterrupt, State
+from orcha._protocol.messages import Verdict
+from orcha._service.hooks.exclusive_keys import Once
 from orcha._service.lifecycle.stored_records import record_of
 from orcha._store.memory import MemoryStore
 from orcha.interfaces import Retry
+from support.scheduling import may_be_asked, passed_by
 
 CAPACITY = 2
-"""How many petitions every condition lets run."""
-REFUSED = 4
+"""How many petitions of a manager its conditions let run."""
+GROUPS: dict[str, int | None] = {"rig": 1, "pair": 2, "any": None}
+RESOURCES = {"gpu": 2, "ram": 3}
+REFUSED = Verdict.REFUSED
 LIVE = (State.STARTING, State.RUNNING, State.CANCELLING)
 """States in which an attempt may live."""
 Attempt = tuple[int, int]
@@ -41,6 +47,15 @@ class Plan(NamedTuple):
     on_start: bool = True
     command: bool = False
     retry: Retry | None = None
+    group: str | None = None
+    needs: Mapping[str, int] = MappingProxyType({})
+    once: str | None = None
+    if_exists: str = "replace"
+
+    @property
+    def policy(self) -> Plan:
+        """What becomes of it where another one has its key."""
+        return self
 
 
 @dataclass
@@ -104,14 +119,24 @@ class Visit:
     asking: Generator[Record, Said, None] | None = None
     in_flight: Record | None = None
     """The petition whose condition is being asked."""
+    asked: set[int] = field(default_factory=set)
+    """The petitions whose condition was asked, by sequence."""
 
 
 class HookSide:
     """What calls the manager, one call at a time, each when the test says so."""
 
-    def __init__(self, machine: Machine, store: MemoryStore) -> None:
+    def __init__(self, machine: Machine, store: MemoryStore, look_ahead: int | None = None) -> None:
         self.store = store
+        self.look_ahead = look_ahead
         self.plans: dict[bytes, Plan] = {}
+        self.plan_of: dict[int, Plan] = {}
+        """The same by sequence."""
+        self.were_paused: set[str] = set()
+        """What was paused at any time."""
+        self.resting: dict[int, float] = {}
+        """When petitions that were kept as resting may be tried again, by sequence."""
+        self.clock = 0.0
         self.flags: set[str] = set()
         # What really happened, over all starts of the service.
         self.on_starts: Counter[Attempt] = Counter()
@@ -143,8 +168,13 @@ class HookSide:
         """Calls that were given up, with the petitions whose on_finish waits for them."""
         self.gathered: dict[str, list[Record]] = {"finish": [], "start": [], "convert": []}
         self.again: list[Call] = []
-        self.admission = Admission(machine)
-        self.selection = Selection(machine, self.admission)
+        self.paused = self.store.pauses()
+        """What people paused, and it was kept, or the service has not died since."""
+        self.admission = Admission(machine, resources=RESOURCES)
+        self.admission.load(self.paused, GROUPS)
+        self.admission.keys.load(self.store.once())
+        self.selection = Selection(machine, self.admission, look_ahead=self.look_ahead)
+        self.once = Once(self)  # type: ignore[arg-type]  # it is enough of an engine
         self.seconds = 0.0
         """Of the hook side's clock: a second passes with each visit."""
 
@@ -168,11 +198,30 @@ class HookSide:
 
     def _next_round(self) -> Round:
         self.seconds += 1
-        if self.draining:
+        if self._is_stopped():
             self.selection.stand_still()
             return Round([], version=self.machine.version)
         self._load(self.selection.make_ready())
         return self.selection.next_round(self.seconds, converting=bool(self.gathered["convert"]))
+
+    def _is_stopped(self) -> bool:
+        return self.draining or ALL in self.paused
+
+    def pause(self, name: str) -> None:
+        """People hold back what this names."""
+        self.paused |= {name}
+        self.were_paused.add(name)
+        self.admission.pause(name)
+
+    def resume(self, name: str) -> None:
+        """People let it go on."""
+        self.paused -= {name}
+        self.admission.resume(name)
+        self.machine.version += 1
+        more = True
+        while more:
+            unloaded, more = self.admission.unpark_resumed()
+            self._load(unloaded)
 
     def _load(self, keys: list[Key]) -> None:
         for row in self.store.rows([key[1] for key in keys]):
@@ -189,12 +238,20 @@ class HookSide:
             if call.fresh and result.error is None:
                 visit.round.new.append(call.record)
             return
-        said = None if visit.in_flight is None else self._said(visit.in_flight)
+        answered = visit.in_flight
+        said = None if answered is None else self._said(answered)
+        passed = passed_by(self, visit.round, answered) if answered is not None and said == Said(YES) else []
         if visit.asking is None:
             visit.asking = visit.round.ask(self.admission, self.machine.granted, lambda: self.machine.version)
         try:
             visit.in_flight = visit.asking.send(said)  # type: ignore[arg-type]  # None begins it
+            may_be_asked(self, visit.in_flight)
+            visit.asked.add(visit.in_flight.seq)
         except StopIteration:
+            visit.in_flight = None
+        if answered is not None and self.machine.granted.holds(answered.key, answered.seq):
+            assert not passed, f"{answered} starts before {passed}"
+        if visit.in_flight is None:
             self.visit = None
             self._apply(visit)
 
@@ -271,6 +328,7 @@ class HookSide:
         if record.phase is not Phase.ACTION:
             record.command = plan.command
         record.retry = plan.retry
+        record.group, record.needs, record.once = plan.group, plan.needs or None, plan.once
         if call.fresh:
             record.priority = plan.priority
         return Result(call)
@@ -296,7 +354,8 @@ class HookSide:
     def says_yes(self, record: Record) -> bool:
         """What its condition answers now."""
         plan = self.plans[record.token]
-        return len(self.machine.granted) < CAPACITY and (plan.flag is None or plan.flag in self.flags)
+        room = len(self.machine.granted.of_manager(record.manager)) < CAPACITY
+        return room and (plan.flag is None or plan.flag in self.flags)
 
     def _said(self, record: Record) -> Said:
         if self.plans[record.token].condition_breaks:
@@ -340,9 +399,11 @@ class HookSide:
         if answered is not None and answered.answer is BROKEN:
             self.machine.refuse(record, REFUSED, "condition breaks")
             return
+        if record.once is not None and not self.once.admits(record):
+            return
         start = answered is not None and answered.answer is YES
         if start:
-            start = self.selection.counts(record, are_stopped=self.draining)
+            start = self.selection.counts(record, are_stopped=self._is_stopped())
         elif answered is not None:
             note_no(record, answered.why, answered.asked)
         made = {channel.id for channel in self.machine.changes.channels}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.once import OnceKeys
-from orcha._core.reasons import GroupFull, GroupPaused, GroupUnknown, PetitionPaused, ReplacesAnother
+from orcha._core.reasons import GroupFull, GroupPaused, GroupUnknown, InOrder, PetitionPaused, ReplacesAnother
 from orcha._core.resources import Resources
 from orcha._core.state import State
 
@@ -40,6 +40,11 @@ def group_name(group: str) -> str:
 def petition_name(seq: int) -> str:
     """Give the name under which the pause of a petition is kept, and of its lot."""
     return f"{_PETITION}{seq}"
+
+
+def _replacing_name(seq: int) -> str:
+    """Give the lot of a petition that waits until what it replaces has gone."""
+    return f"replaces:{seq}"
 
 
 def is_petition_name(name: str) -> bool:
@@ -80,6 +85,8 @@ class Admission:
         self.resources = Resources(petitions, resources or {}, self._is_paused, lock)
         self._opening: set[str] = set()
         """Lots whose pause has ended."""
+        self._replacing: set[int] = set()
+        """Petitions that are parked until what they replace has gone, by sequence."""
         self._seen_version = -1
 
     def load(self, paused: Iterable[str], groups: Mapping[str, int | None]) -> None:
@@ -109,9 +116,9 @@ class Admission:
         return blocked
 
     def _before_needs(self, record: Record) -> Reason | None:
-        if record.once is not None and self.keys.replaces(record):
+        if record.once is not None and self.keys.replaces(record.seq):
             return ReplacesAnother()
-        return self._paused_by(record.seq, record.group) or self._group_blocks(record.group)
+        return self._paused_by(record.seq, record.group) or self._group_blocks(record.group, record.place)
 
     def held_by(self, seq: int, group: str | None) -> Reason | None:
         """Give what holds back a petition now, whose record need not be in memory: it enters no line for that."""
@@ -128,15 +135,20 @@ class Admission:
     def _is_paused(self, seq: int, group: str | None) -> bool:
         return self._paused_by(seq, group) is not None
 
-    def _group_blocks(self, group: str | None) -> Reason | None:
+    def _group_blocks(self, group: str | None, place: Key | None = None) -> Reason | None:
         if group is None:
             return None
         if group not in self.groups:
             return self.unknown(group)
         slots = self.groups[group]
-        if slots is None or self._petitions.granted.in_group(group) < slots:
+        if slots is None:
             return None
-        return GroupFull(group, slots)
+        if self._petitions.granted.in_group(group) >= slots:
+            return GroupFull(group, slots)
+        first = None if place is None else self._petitions.waiting.first_parked(group_name(group))
+        if place is not None and first is not None and first < place:
+            return InOrder(1)  # its slot has become free since the round began, and it is asked in the next one
+        return None
 
     # --- lots ---------------------------------------------------------------------------------------------------
 
@@ -149,7 +161,10 @@ class Admission:
         petitions = self._petitions
         name = petition_name(record.seq)
         freed: list[Key] = []
-        if name in self.paused:
+        if record.once is not None and self.keys.replaces(record.seq):
+            if petitions.park(record, _replacing_name(record.seq)):
+                self._replacing.add(record.seq)
+        elif name in self.paused:
             petitions.park(record, name)
         elif record.group is not None:
             name = group_name(record.group)
@@ -170,11 +185,15 @@ class Admission:
         if not petitions.waiting.parked or petitions.version == self._seen_version:
             return []
         unloaded = self.resources.unpark()
+        for seq in [seq for seq in self._replacing if not self.keys.replaces(seq)]:
+            self._replacing.discard(seq)
+            unloaded += petitions.unpark(_replacing_name(seq), 1)
         for group, slots in self.groups.items():
             name = group_name(group)
-            if slots is None or name in self.paused or not petitions.waiting.parked_in(name):
+            parked = petitions.waiting.parked_in(name)
+            if not parked or name in self.paused:
                 continue
-            free = slots - petitions.granted.in_group(group)
+            free = parked if slots is None else slots - petitions.granted.in_group(group)
             if free > 0:
                 unloaded += petitions.unpark(name, free)
         self._seen_version = petitions.version
@@ -216,7 +235,7 @@ class Admission:
         """Give how many wait for the same as a petition and come before it; None where nobody has to go first."""
         waiting = self._petitions.waiting
         lot = waiting.lot_of(record.place)
-        if petition_name(record.seq) in self.paused:
+        if petition_name(record.seq) in self.paused or lot == _replacing_name(record.seq):
             return None
         if lot is None or group is None or lot != group_name(group):
             in_line = self.resources.before(record.seq)

@@ -77,6 +77,7 @@ class Round:
         "answers",
         "by_time",
         "is_sampling",
+        "left_out",
         "look_ahead",
         "new",
         "noes",
@@ -124,6 +125,8 @@ class Round:
         self.repeats = 0
         self.opaque = False
         """Whether a plugin's condition said no, of which nobody knows what it depends on."""
+        self.left_out = False
+        """Whether one that has just come was not asked, since there are enough before it."""
         self.is_sampling = False
         self.sampled = 0
         """How many of the sample were asked."""
@@ -147,6 +150,7 @@ class Round:
         fresh = {record.seq for record in self.new}
         candidates = in_order(waiting, self.new)
         if self.look_ahead is not None:
+            self.left_out = not fresh.isdisjoint(record.seq for record in candidates[self.look_ahead :])
             candidates = candidates[: self.look_ahead]
         while candidates:
             candidates = yield from self._ask_all(candidates, fresh, PATIENCE, admission, granted, version)

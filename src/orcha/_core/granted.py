@@ -43,6 +43,7 @@ class GrantedSlots:
         """Start empty. Where several threads use the book, `lock` keeps their changes apart."""
         self._lock = lock if lock is not None else nullcontext()
         self._grants: dict[str, Grant] = {}
+        self._key_of: dict[int, str] = {}
         self._of_manager: dict[str, dict[str, int]] = {}
         self._in_group: dict[str, int] = {}
         self._held: dict[str, int] = {}
@@ -56,6 +57,7 @@ class GrantedSlots:
             if earlier is not None:
                 self._uncount(key, earlier)
             self._grants[key] = grant
+            self._key_of[grant.seq] = key
             self._of_manager.setdefault(grant.manager, {})[key] = grant.seq
             if grant.group is not None:
                 self._in_group[grant.group] = self._in_group.get(grant.group, 0) + 1
@@ -74,6 +76,7 @@ class GrantedSlots:
         return True
 
     def _uncount(self, key: str, grant: Grant) -> None:
+        del self._key_of[grant.seq]
         del self._of_manager[grant.manager][key]
         if grant.group is not None:
             self._in_group[grant.group] -= 1
@@ -103,9 +106,13 @@ class GrantedSlots:
         grant = self._grants.get(key)
         return grant is not None and grant.seq == seq
 
+    def has(self, seq: int) -> bool:
+        """Tell whether the petition of this sequence has a slot."""
+        return seq in self._key_of
+
     def seqs(self) -> list[int]:
         """Give the sequences of the petitions that may run."""
-        return [grant.seq for grant in list(self._grants.values())]
+        return list(self._key_of)
 
     def of_manager(self, manager: str) -> Collection[str]:
         """Give the str(id) of those of one manager, as they are at any time."""

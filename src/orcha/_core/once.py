@@ -27,13 +27,20 @@ class OnceKeys:
         """Know no key; `granted` tells what still runs."""
         self._granted = granted
         self._holders: dict[OnceKey, int] = {}
-        self._replaced: dict[int, tuple[str, int]] = {}
-        """str(id) and sequence of what a petition replaces, by its own sequence."""
+        self._replaced: dict[int, set[int]] = {}
+        """The petitions that a petition replaces, by its own sequence."""
         self._prune_at = MOST_KEYS
 
     def load(self, kept: Iterable[tuple[int, str, str, str]]) -> None:
-        """Take over the keys of petitions that are kept and have not ended: sequence, manager, owner, key."""
-        self._holders = {(manager, owner, key): seq for seq, manager, owner, key in kept}
+        """Take over the keys of petitions that are kept and have not ended: sequence, manager, owner, key.
+
+        Of several with one key the last one replaces the others, which are about to end.
+        """
+        for seq, manager, owner, key in sorted(kept):
+            earlier = self._holders.get((manager, owner, key))
+            if earlier is not None:
+                self._replace(seq, earlier)
+            self._holders[manager, owner, key] = seq
 
     def holder(self, key: OnceKey) -> int | None:
         """Give the sequence of the petition that took this key last; it may have ended."""
@@ -43,21 +50,25 @@ class OnceKeys:
         """Give a petition its key, instead of a live `holder`, for whose end it waits then."""
         assert record.once is not None
         if holder is not None:
-            self._replaced[record.seq] = (holder.key, holder.seq)
+            self._replace(record.seq, holder.seq)
         self._holders[record.manager, record.owner, record.once] = record.seq
         if len(self._holders) > self._prune_at:
             self._holders = {key: seq for key, seq in self._holders.items() if is_live(key)}
             self._prune_at = max(MOST_KEYS, 2 * len(self._holders))
 
-    def replaces(self, record: Record) -> bool:
-        """Tell whether something of the petition that this one replaces is still there."""
-        replaced = self._replaced.get(record.seq)
+    def replaces(self, seq: int) -> bool:
+        """Tell whether something of what a petition replaces is still there."""
+        replaced = self._replaced.get(seq)
         if replaced is None:
             return False
-        if self._granted.holds(*replaced):
+        if any(map(self._granted.has, replaced)):
             return True
-        self._replaced.pop(record.seq, None)
+        self._replaced.pop(seq, None)
         return False
+
+    def _replace(self, seq: int, holder: int) -> None:
+        """Have a petition wait for the holder of its key, and for what that one waits for."""
+        self._replaced[seq] = {holder} | self._replaced.get(holder, set())
 
 
 __all__ = ["MOST_KEYS", "OnceKeys"]

@@ -194,7 +194,11 @@ class Selection:
         records, replaces = self._petitions.records, self._admission.keys.replaces
         for key in keys:
             record = records.get(key[1])
-            if record is not None and record.manager not in self._own and (record.once is None or not replaces(record)):
+            if (
+                record is not None
+                and record.manager not in self._own
+                and (record.once is None or not replaces(record.seq))
+            ):
                 yield record
 
     def _arm(self, at: float) -> None:
@@ -214,7 +218,8 @@ class Selection:
             asking.rest(now)
         if asked.by_time or asked.opaque or self._leaves_some(asked):
             self._arm(max(asking.due(are_many=self._are_many), now + LEAST_SECONDS))
-        self._more = len(asked.waiting) >= self.heads and asked.noes < PATIENCE
+        are_left = len(asked.waiting) >= self.heads and asked.noes < PATIENCE
+        self._more = are_left or asked.left_out  # those before one that was left out may not have been kept
         if asked.waiting:
             yes = sum(answered.answer is YES for answered in asked.answers)
             self.heads = min(MOST_HEADS, HEADS_WITHOUT_STARTS + 2 * yes)
@@ -259,7 +264,7 @@ class Selection:
 
         What it says of itself may have decided otherwise meanwhile, and so may people.
         """
-        replaces = self._admission.keys.replaces(record)
+        replaces = self._admission.keys.replaces(record.seq)
         if replaces:
             note_no(record, ReplacesAnother(), None)
         if not (are_stopped or replaces or record.cancellation is not None):

@@ -131,6 +131,10 @@ class WaitingQueue:
         """Count what is parked in a lot."""
         return len(self._lots.get(lot, ()))
 
+    def first_parked(self, lot: str) -> Key | None:
+        """Give the first key of a lot; any thread may ask."""
+        return next(iter(self._lots.get(lot, ())), None)
+
     def park(self, key: Key, lot: str) -> None:
         """Park a waiting key in a lot."""
         self.remove(key)

@@ -1,0 +1,150 @@
+"""What holds of each question and each start, whatever code decides about them: an oracle of the simulated service.
+
+It looks at what was planned and at what really runs, and knows nothing of lots and lines.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from orcha._core.admission import group_name, petition_name
+from orcha._core.asking_round import MOST_REPEATS, in_order
+from orcha._core.reasons import BehindAnother, NeedsShort
+from orcha._core.record import Phase
+from orcha._core.state import State
+
+if TYPE_CHECKING:
+    from orcha._core.asking_round import Round
+    from orcha._core.record import Record
+    from support.invariants import Seen
+    from support.simulated import World
+    from support.simulated_hooks import HookSide, Plan
+
+
+def may_be_asked(world: HookSide, record: Record) -> None:
+    """Hold that a petition is asked only where nobody and nothing holds it back."""
+    assert not is_paused(world, record), f"{record} is paused, and asked"
+    assert not is_group_full(world, record), f"{record} is asked, and its group has no slot"
+    assert fits(world, record), f"{record} is asked, and what it needs is not there"
+    due = world.resting.get(record.seq)
+    was_called = world.on_starts[record.seq, record.attempt]  # else nothing failed, and it waits again at once
+    assert due is None or due <= world.clock or not was_called, f"{record} is asked, and rests until {due}"
+
+
+def passed_by(world: HookSide, asked: Round, starts: Record) -> list[Record]:
+    """Give the petitions before this one that could start too, at the moment when this one says yes."""
+    if asked.repeats >= MOST_REPEATS:
+        return []
+    considered = in_order([record for record in asked.waiting if record.petition is not None], asked.new)
+    others = considered[: asked.look_ahead]
+    if starts.group is not None:  # of its group also those that wait for a slot
+        others = others + [record for record in world.machine.records.values() if record.group == starts.group]
+    before = [record for record in others if record.place < starts.place and could_start(world, record)]
+    return before + [record for record in world.machine.records.values() if _is_starved(world, record, starts)]
+
+
+def could_start(world: HookSide, record: Record) -> bool:
+    """Tell whether a petition would start if it were asked now."""
+    if not waits(world, record) or record.cancellation is not None or record.petition is None:
+        return False
+    if world.plans[record.token].condition_breaks or not world.says_yes(record):
+        return False
+    held = is_paused(world, record) or is_group_full(world, record) or world.admission.keys.replaces(record.seq)
+    return not held and fits(world, record) and not _stands_behind(world, record)
+
+
+def waits(world: HookSide, record: Record) -> bool:
+    """Tell whether a petition waits, or has just come, and has no slot."""
+    state = record.state is State.QUEUED and record.phase in (Phase.WAITING, Phase.CONVERTING)
+    return state and world.machine.live.get(record.key) is record and not _is_granted(world, record)
+
+
+def is_paused(world: HookSide, record: Record) -> bool:
+    """Tell whether people hold back a petition, or its group."""
+    names = {petition_name(record.seq)}
+    if record.group is not None:
+        names.add(group_name(record.group))
+    return not names.isdisjoint(world.paused)
+
+
+def is_group_full(world: HookSide, record: Record) -> bool:
+    """Tell whether as many of its group run as may."""
+    slots = world.admission.groups[record.group] if record.group is not None else None
+    return slots is not None and sum(plan.group == record.group for plan in _granted_plans(world)) >= slots
+
+
+def fits(world: HookSide, record: Record) -> bool:
+    """Tell whether what a petition needs is free."""
+    from support.simulated_hooks import RESOURCES
+
+    held: Counter[str] = Counter()
+    for plan in _granted_plans(world):
+        held.update(plan.needs)
+    return all(amount + held[name] <= RESOURCES[name] for name, amount in (record.needs or {}).items())
+
+
+def _granted_plans(world: HookSide) -> list[Plan]:
+    return [world.plan_of[seq] for seq in world.machine.granted.seqs()]
+
+
+def _is_granted(world: HookSide, record: Record) -> bool:
+    return world.machine.granted.holds(record.key, record.seq)
+
+
+def _stands_behind(world: HookSide, record: Record) -> bool:
+    """Tell whether an earlier petition may stand in a line for something that this one needs."""
+    return any(
+        other.place < record.place and waits(world, other) and set(other.needs or {}) & set(record.needs or {})
+        for other in world.machine.records.values()
+    )
+
+
+def _is_starved(world: HookSide, record: Record, starts: Record) -> bool:
+    """Tell whether a later petition takes what an earlier one stands in line for."""
+    why = record.why
+    if not isinstance(why, NeedsShort | BehindAnother) or why.resource not in (starts.needs or {}):
+        return False
+    if record.place > starts.place or not waits(world, record) or record.cancellation is not None:
+        return False
+    if world.visit is None or record.seq in world.visit.asked:
+        return False  # its own condition said no
+    held = is_paused(world, record) or is_group_full(world, record) or world.admission.keys.replaces(record.seq)
+    was_paused = bool(world.were_paused & {petition_name(record.seq), group_name(record.group or "")})
+    return not held and not was_paused
+
+
+def no_more_lives_than_groups_and_resources_allow(world: World, _: Seen) -> None:
+    from support.simulated_hooks import GROUPS, RESOURCES
+
+    living = [world.plan_of[seq] for seq in _living(world)]
+    in_group = Counter(plan.group for plan in living)
+    assert all(slots is None or in_group[group] <= slots for group, slots in GROUPS.items()), in_group
+    held: Counter[str] = Counter()
+    for plan in living:
+        held.update(plan.needs)
+    assert all(held[name] <= capacity for name, capacity in RESOURCES.items()), held
+
+
+def one_of_a_key_lives_at_a_time(world: World, _: Seen) -> None:
+    managers = {row.seq: row.manager for row in world.store.all_rows()}
+    keys = Counter(
+        (managers[seq], plan.once) for seq in _living(world) if (plan := world.plan_of[seq]).once is not None
+    )
+    assert max(keys.values(), default=0) <= 1, keys
+
+
+def the_book_says_what_was_granted(world: World, _: Seen) -> None:
+    book, plans = world.machine.granted, _granted_plans(world)
+    in_group = Counter(plan.group for plan in plans if plan.group is not None)
+    held: Counter[str] = Counter()
+    for plan in plans:
+        held.update(plan.needs)
+    assert {group: book.in_group(group) for group in book.groups()} == in_group
+    assert {name: book.held(name) for name in book.resources()} == +held
+
+
+def _living(world: World) -> set[int]:
+    """Give the petitions of which something really lives."""
+    actions = {seq for (seq, _), action in world.actions.items() if action.alive or action.processes}
+    return actions | {seq for (seq, _), command in world.commands.items() if command.lives and command.executed}
