@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orcha._core.retry import Ended, depends_on_output, pause, retry_due, wants_retry
+from orcha._core.retry import Ended, depends_on_output, final_value, pause, retry_due, wants_retry
 from orcha._core.state import Outcome
 from orcha.interfaces import Retry
 
@@ -84,3 +84,18 @@ def test_the_output_is_looked_at_only_where_it_decides(given, ended, depends):
     assert depends_on_output(Retry(times=2, **given), ended, retries=1) is depends
     assert depends_on_output(Retry(times=2, **given), ended, retries=2) is False
     assert depends_on_output(None, ended, retries=0) is False
+
+
+@pytest.mark.parametrize(
+    ("history", "value"),
+    [
+        (None, None),
+        ('[{"attempt": 1, "code": 3}]', None),
+        ('[{"attempt": 1, "code": 3}, {"attempt": 2, "code": 4}]', 4),
+        ('[{"attempt": 2, "code": null, "signal": 9, "why": null}]', 137),
+        ('[{"attempt": 2, "code": 0, "why": "idle"}]', None),
+        ('[{"attempt": 2, "code": null}]', None),
+    ],
+)
+def test_the_final_value_of_an_ended_attempt_is_known_from_the_history(history, value):
+    assert final_value(history, 2) == value

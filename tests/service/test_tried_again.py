@@ -166,7 +166,7 @@ def test_killed_while_it_rests_it_rests_on_and_can_be_cancelled(tried):
     tried.wait_until_it_rests()
     tried.service.kill()
     tried.service.start()
-    assert tried.show()["why"].startswith("attempt 1 failed: it is tried again at 2")
+    assert tried.show()["why"].startswith("attempt 1 ended with 3: it is tried again at 2")
     assert [ledger for ledger in tried.ledger() if ledger.startswith("action")] == ["action 1"]
     assert tried.client.finish("m1")
     assert all_values(queue) == ["a\n", 130]

@@ -67,6 +67,7 @@ def test_what_an_older_orcha_kept_is_all_there(open_store, folder, number):
         assert ask(store) == ask(expected)
     kept = [seq for seq, since in ((2, RETRIES_SINCE), (3, COMMANDS_SINCE)) if number >= since]
     assert store.attempts([1, 2, 3]) == expected.attempts(kept)
+    assert store.resting() == [row for row in expected.resting() if row.seq in kept]
     assert store.slots() == (expected.slots() if number >= SLOTS_SINCE else {})
     store.commit(accept(petition(7)))
     store.close()

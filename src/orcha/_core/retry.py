@@ -10,6 +10,8 @@ from orcha._core.state import Outcome
 if TYPE_CHECKING:
     from orcha.interfaces.command import Retry
 
+SIGNAL_CODES = 128
+"""What shells add to the number of a signal to make an exit code."""
 MOST_HISTORY = 50
 """Ended attempts that are remembered of one petition."""
 
@@ -98,6 +100,23 @@ def decided_at(history: str | None) -> float | None:
     attempts = json.loads(history or "[]")
     known = [attempts[-1].get("started"), attempts[-1].get("ended")] if attempts else []
     return max((time for time in known if time is not None), default=None)
+
+
+def final_value(history: str | None, attempt: int) -> int | None:
+    """Give the final value of an ended attempt as shells tell it; None where a limit ended it, or nobody knows.
+
+    >>> final_value('[{"attempt": 1, "code": 3}, {"attempt": 2, "code": null, "signal": 9}]', 1)
+    3
+    >>> final_value('[{"attempt": 1, "code": 3}, {"attempt": 2, "code": null, "signal": 9}]', 2)
+    137
+    >>> final_value('[{"attempt": 1, "code": 0, "why": "idle"}]', 1), final_value(None, 1)
+    (None, None)
+    """
+    known: dict[str, Any] = next((ended for ended in json.loads(history or "[]") if ended["attempt"] == attempt), {})
+    if known.get("why") is not None:
+        return None
+    code: int | None = known.get("code")
+    return SIGNAL_CODES + known["signal"] if code is None and known.get("signal") else code
 
 
 class Tries(NamedTuple):

@@ -6,7 +6,8 @@ import random
 from typing import TYPE_CHECKING
 
 from orcha._core.changes import AttemptStep
-from orcha._core.retry import Tries, decided_at, remaining, remembered
+from orcha._core.reasons import RestingUntil
+from orcha._core.retry import Tries, decided_at, final_value, remaining, remembered
 from orcha._core.state import Outcome, State
 from orcha.interfaces.command import CommandPetition, Retry
 
@@ -71,11 +72,14 @@ def due_of(engine: Engine, row: Row) -> float | None:
     return kept.due
 
 
-def resting(engine: Engine) -> dict[int, float]:
-    """Give those that wait for the time of their next attempt, with that.
+def resting(engine: Engine) -> dict[int, RestingUntil]:
+    """Give the petitions that wait for the time of their next attempt, by sequence number, with that reason.
 
-    The clock may have been set back while no service ran: none waits longer than it was to when that was decided.
+    The clock may have been set back while no service ran: no petition waits longer than was decided.
     """
     now = engine.machine.now
-    rows = engine.store.resting()
-    return {row.seq: now + remaining(row.due or 0.0, now, decided_at(row.history)) for row in rows}
+    found: dict[int, RestingUntil] = {}
+    for row in engine.store.resting():
+        due = now + remaining(row.due or 0.0, now, decided_at(row.history))
+        found[row.seq] = RestingUntil(row.attempt, final_value(row.history, row.attempt), due)
+    return found

@@ -10,7 +10,7 @@ import msgspec
 
 from orcha._core.changes import AttemptStep
 from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, FAILED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
-from orcha._core.retry import remembered
+from orcha._core.retry import SIGNAL_CODES, remembered
 from orcha._core.state import Outcome
 from orcha._protocol import losses
 from orcha._service.reports.explanations import cleaned
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 TAIL = 64 * 1024
 """Bytes of each stream in which a retry's pattern is looked for."""
-SIGNALLED = 128
-"""What is added to the number of a signal to make an exit code, as shells do."""
 _LIMITS = {"timeout": "ran longer than {}", "idle": "wrote nothing for {}", "cpu": "used more processor time than {}"}
 CUT = (
     Outcome.INTERRUPTED,
@@ -141,7 +139,7 @@ def spec_of(record: Record, *, outlives: bool = True) -> CommandSpec:
 
 def end_of(record: Record, ended: CommandEnded) -> tuple[Outcome, int, str | None]:
     """Give outcome, final value and reason of a command's end, whatever was decided about its petition."""
-    code = ended.code if ended.code is not None else SIGNALLED + (ended.signal or 0)
+    code = ended.code if ended.code is not None else SIGNAL_CODES + (ended.signal or 0)
     if ended.why is None:
         return (Outcome.SUCCEEDED if code == 0 else Outcome.FAILED), code, None
     if ended.why in _LIMITS:

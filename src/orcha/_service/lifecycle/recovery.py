@@ -8,7 +8,6 @@ from functools import partial
 from heapq import merge
 from typing import TYPE_CHECKING
 
-from orcha._core.reasons import RestingUntil
 from orcha._core.state import State
 from orcha._processes.identity import boot_id
 from orcha._service.execution import action_retries as retrying
@@ -124,14 +123,15 @@ class _Recovery:
             self._engine.report(logging.ERROR, text, row.id)
 
     def rest(self) -> None:
-        """Let those that wait for their next attempt's time go on to do so."""
+        """Let petitions that wait for the time of their next attempt go on waiting."""
         engine = self._engine
-        due = retrying.resting(engine)
-        for row in engine.store.rows(list(due)):
+        resting = retrying.resting(engine)
+        for row in engine.store.rows(list(resting)):
             record = self._owed.get(row.seq) or record_of(row)
             if record.state is State.QUEUED and engine.managers.serves(row.manager):
-                record.why = RestingUntil(row.attempt, None, due[row.seq])
-                engine.machine.rest(record, due[row.seq])
+                why = resting[row.seq]
+                record.why = why
+                engine.machine.rest(record, why.due)
                 engine.commands.rise(record)
                 self.resting.add(row.seq)
 
