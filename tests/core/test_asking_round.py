@@ -293,6 +293,15 @@ def test_the_sample_is_asked_after_the_first_ones_whatever_they_say(monkeypatch)
     assert (asking.round.sampled, asking.started()) == (3, [7])
 
 
+def test_the_one_at_which_sampling_stops_counts_as_not_asked():
+    asking = Asking([], sample=[petition(5), petition(6), petition(7)])
+    steps = asking.round.ask(asking.admission, asking.machine.granted, lambda: 0)
+    assert next(steps).seq == 5
+    assert steps.send(Said(NO, SAYS_NO)).seq == 6
+    asking.round.stop_sampling()
+    assert asking.round.sampled == 1
+
+
 def test_a_yes_of_the_sample_waits_for_those_of_it_that_said_no_before_something_ended():
     script = Scripted("no", "ends, yes", "yes", "yes")
     script.asking = Asking([], sample=[petition(5), petition(6), petition(7)])

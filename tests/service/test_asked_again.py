@@ -7,8 +7,10 @@ import threading
 
 import pytest
 
+from orcha._core.asking import FIRSTS
 from orcha._core.asking_round import PATIENCE
 from orcha._protocol.messages import Show
+from orcha._service.hooks import hook_thread
 from orcha.exceptions import ConditionFailed
 from orcha.interfaces import Petition, Policy
 from support.asking import asking
@@ -70,6 +72,15 @@ def test_one_behind_many_that_are_blocked_is_noticed_too(asked):
     asked.submit_all(asked.user, [(f"{number}", {}) for number in range(20 * PATIENCE)])
     asked.manager.free.add(f"{20 * PATIENCE - 1}")
     asked.wait_for(f"{20 * PATIENCE - 1}", "succeeded")
+
+
+def test_where_one_of_those_behind_is_asked_in_a_turn_each_has_its_turn(asked, monkeypatch):
+    monkeypatch.setattr(hook_thread, "SAMPLE_SECONDS", -1.0)
+    names = [f"{number}" for number in range(FIRSTS + 4)]
+    asked.submit_all(asked.user, [(name, {}) for name in names])
+    wait_for(lambda: set(asked.manager.asked) == set(names), what="each is asked as it comes")
+    del asked.manager.asked[:]
+    wait_for(lambda: set(names[FIRSTS:]) <= set(asked.manager.asked), what="each is asked by time")
 
 
 def test_where_one_answers_for_all_one_is_asked(asked):

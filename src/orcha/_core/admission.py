@@ -162,8 +162,8 @@ class Admission:
         name = petition_name(record.seq)
         freed: list[Key] = []
         if record.once is not None and self.keys.replaces(record.seq):
-            if petitions.park(record, _replacing_name(record.seq)):
-                self._replacing.add(record.seq)
+            petitions.park(record, _replacing_name(record.seq))
+            self._replacing.add(record.seq)
         elif name in self.paused:
             petitions.park(record, name)
         elif record.group is not None:

@@ -159,6 +159,10 @@ class Round:
         while candidates:
             candidates = yield from self._ask_all(candidates, set(), len(candidates), admission, granted, version)
 
+    def stop_sampling(self) -> None:
+        """End early, where enough of the sample was asked: the petition that was yielded last is not asked."""
+        self.sampled -= 1
+
     def _ask_all(
         self,
         candidates: list[Record],

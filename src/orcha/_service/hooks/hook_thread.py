@@ -227,7 +227,9 @@ class Hooks:
                 begun_others = _times()
             said = self._said(record, visit.since)
             if begun_others is not None and _monotonic() - begun_others[1] > SAMPLE_SECONDS:
-                self._next_asked(visit, asking, said)
+                if self._next_asked(visit, asking, said) is not None:
+                    asked.stop_sampling()
+                    visit.current = None
                 break
         if asked.by_time and begun_others is None:
             visit.firsts_cost = Cost(len(asked.waiting), *_since(begun))
