@@ -18,7 +18,7 @@ from orcha._core.selection import Cost, Selection, note_no
 from orcha._core.state import OnInterrupt, State
 from orcha._protocol.messages import Verdict
 from orcha._service.hooks.exclusive_keys import Once
-from orcha._service.lifecycle.stored_records import record_of
+from orcha._service.lifecycle.stored_records import StoredPetitions, record_of
 from orcha._store.memory import MemoryStore
 from orcha.interfaces import Retry
 from support.scheduling import may_be_asked, passed_by
@@ -174,7 +174,7 @@ class HookSide:
         self.admission.load(self.paused, GROUPS)
         self.admission.keys.load(self.store.once())
         self.selection = Selection(machine, self.admission, look_ahead=self.look_ahead)
-        self.once = Once(self)  # type: ignore[arg-type]  # it is enough of an engine
+        self.once = Once(machine, self.admission, StoredPetitions(machine, self.store), self.store)
         self.seconds = 0.0
         """Of the hook side's clock: a second passes with each visit."""
 

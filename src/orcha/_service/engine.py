@@ -34,7 +34,7 @@ from orcha._service.hooks.hook_thread import HookThreadState
 from orcha._service.hooks.managers import Managers, Served
 from orcha._service.hooks.visits import Visits
 from orcha._service.lifecycle.retention import Retention
-from orcha._service.lifecycle.stored_records import record_of
+from orcha._service.lifecycle.stored_records import StoredPetitions
 from orcha._service.mailbox import Mailbox
 from orcha._service.outbox import Outbox, failed, send_nothing
 from orcha._service.reports.explanations import describe
@@ -102,6 +102,8 @@ class Engine:
         self.managers = managers or Managers([Served(None, manager_name, manager)])
         self.granted = GrantedSlots(threading.Lock())
         self.machine = Machine(next_seq=store.next_seq(), granted=self.granted)
+        self.stored = StoredPetitions(self.machine, store)
+        self.find = self.stored.find
         self.timers = Timers()
         self.mailbox = Mailbox(self.timers)
         self.post = self.mailbox.post
@@ -115,13 +117,17 @@ class Engine:
         self.channels = ChannelBook(store, log, self.outbox.reply_frame, self.report, self._later)
         self.paused = False
         self.admission = Admission(self.machine, resources=settings.resources, lock=threading.Lock())
-        self.admitting = Admitting(self)
-        self.once = Once(self)
+        self.admitting = Admitting(
+            self.admission, self.machine, self.stored, store, self.mailbox, settings, self.report, self.pause
+        )
+        self.once = Once(self.machine, self.admission, self.stored, store)
         self.statistics = Statistics(time.time(), time.monotonic())
         self.shims = Shims()
         self.commands = CommandRunner(self)
         self.standard_input = StandardInput(self.machine.records, self.shims, self.outbox, settings.keep_input)
-        self.ending = Ending(self)
+        self.ending = Ending(
+            self.machine, self.stored, self.mailbox, self.timers, settings, incarnation.nonce, self.report
+        )
         self.hook_state = HookThreadState(self.mailbox.wake_for_events)
         self.port = AttemptPort(self.mailbox, self.machine, self.channels, self.outbox, self.hook_state, self.ending)
         self.actions = ActionPool(self.port.returned, self.end_with)
@@ -205,15 +211,6 @@ class Engine:
     def _on_peer_closed(self, peer: Peer) -> None:
         self.outbox.peers.pop(peer.id, None)
         self.channels.peer_gone(peer)
-
-    def find(self, key: str) -> Record | None:
-        """Give the live petition of this str(id), brought back from the store where only its key was kept."""
-        known = self.machine.live.get(key)
-        if known is None or isinstance(known, Record):
-            return known
-        record = record_of(self.store.rows([known[1]])[0])
-        self.machine.load(record)
-        return record
 
     def refuses(self) -> tuple[int, None, str] | None:
         """Tell why no message is taken now, if that is so."""

@@ -12,9 +12,11 @@ from orcha._core.state import Outcome, State
 from orcha.interfaces.command import CommandPetition, Retry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._core.machine import Machine
     from orcha._core.record import Record
-    from orcha._service.engine import Engine
-    from orcha._store.contract import Row
+    from orcha._store.contract import Row, Store
     from orcha.interfaces.petition import Petition
     from orcha.interfaces.policy import Policy
 
@@ -36,50 +38,49 @@ def retry_of(petition: Petition, policy: Policy | None) -> Retry | None:
     return retry
 
 
-def begin(engine: Engine, record: Record) -> None:
+def begin(store: Store, record: Record) -> None:
     """Have what decides about the attempt that begins, as soon as its start is kept."""
     if record.retry is None or record.command:  # of commands the end of an attempt decides
         return
-    kept = engine.store.attempts([record.seq]).get(record.seq) if record.attempt > 1 else None
+    kept = store.attempts([record.seq]).get(record.seq) if record.attempt > 1 else None
     chance = random.random()  # noqa: S311 - it spreads load, and guards nothing
     retries, history = (0, None) if kept is None else (kept.retries, kept.history)
     record.tries = Tries(record.retry, retries, history, chance)
 
 
-def rests(engine: Engine, record: Record) -> None:
+def rests(store: Store, record: Record, rise: Callable[[Record], None]) -> None:
     """Have one that rests wait again when its time has come, with a petition that can be made again then."""
     if record.due is None or record.command:
         return
-    record.extras = engine.store.rows([record.seq])[0].extras
-    engine.commands.rise(record)
+    record.extras = store.rows([record.seq])[0].extras
+    rise(record)
 
 
-def due_of(engine: Engine, row: Row) -> float | None:
+def due_of(store: Store, machine: Machine, row: Row) -> float | None:
     """Give the time of the next attempt of one that was being ended because it took too long; None where there is none.
 
     Nothing of that attempt lives any more, so it is among those that are known.
     """
     if row.state is not State.CANCELLING or row.outcome is not Outcome.TIMED_OUT:
         return None
-    kept = engine.store.attempts([row.seq]).get(row.seq)
+    kept = store.attempts([row.seq]).get(row.seq)
     if kept is None or kept.due is None:
         return None
-    known = {"started": row.started, "ended": engine.machine.now, "outcome": "timed_out"}
+    known = {"started": row.started, "ended": machine.now, "outcome": "timed_out"}
     history = remembered(kept.history, row.attempt, **known, code=row.code, reason=row.reason)
-    engine.machine.keep_attempt(
+    machine.keep_attempt(
         AttemptStep(row.seq, row.attempt, due=kept.due, retries=kept.retries, history=history, is_command=False)
     )
     return kept.due
 
 
-def resting(engine: Engine) -> dict[int, RestingUntil]:
+def resting(store: Store, now: float) -> dict[int, RestingUntil]:
     """Give the petitions that wait for the time of their next attempt, by sequence number, with that reason.
 
     The clock may have been set back while no service ran: no petition waits longer than was decided.
     """
-    now = engine.machine.now
     found: dict[int, RestingUntil] = {}
-    for row in engine.store.resting():
+    for row in store.resting():
         due = now + remaining(row.due or 0.0, now, decided_at(row.history))
         found[row.seq] = RestingUntil(row.attempt, final_value(row.history, row.attempt), due)
     return found

@@ -27,11 +27,15 @@ from orcha.interfaces.petition import Petition
 from orcha.utils.threads import NoThreadError, guarded, start
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from orcha._client.attempt_channel import AttemptChannel
-    from orcha._service.engine import Engine
+    from orcha._core.machine import Machine
     from orcha._service.execution.action_threads import Run
+    from orcha._service.lifecycle.settings import Settings
+    from orcha._service.lifecycle.stored_records import StoredPetitions
+    from orcha._service.mailbox import Mailbox
+    from orcha._service.timers import Timers
 
 ABANDON_AFTER = 10.0
 """Seconds after its processes are gone in which a cancelled action's thread may still return."""
@@ -44,15 +48,40 @@ AFTER_OVERRIDE = (EscalationStep(0, 2.0), *POLITE_STEPS)
 class Ending:
     """Ends processes for the engine, each attempt's by its tag, and watches over limits."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Belong to an engine; nothing is started."""
-        self._engine = engine
-        self._nonce = engine.incarnation.nonce
+    def __init__(
+        self,
+        machine: Machine,
+        stored: StoredPetitions,
+        mailbox: Mailbox,
+        timers: Timers,
+        settings: Settings,
+        nonce: int,
+        report: Callable[..., None],
+    ) -> None:
+        """Prepare; nothing is started.
+
+        Args:
+            machine: the petitions that are told how their attempts end.
+            stored: finds petitions of which only the keys are in memory.
+            mailbox: takes what the threads that end processes report.
+            timers: limits are due by them.
+            settings: where the service is, and how long a thread may take to return.
+            nonce: what processes of this start of the service are tagged with.
+            report: writes to the log.
+
+        """
+        self._machine = machine
+        self._stored = stored
+        self._mailbox = mailbox
+        self._timers = timers
+        self._settings = settings
+        self._report = report
+        self._nonce = nonce
         self._ordinals = count(1)
         self._secret = os.urandom(32)
         self._pid = os.getpid()
         self.population = processes_for(self._nonce)
-        self._processes = Processes(self.population, attempt_tracking.claim_children, self._over_with, engine.end_with)
+        self._processes = Processes(self.population, attempt_tracking.claim_children, self._over_with, mailbox.end_with)
         self._ending: dict[int, Run] = {}
 
     def forget_secret(self) -> None:
@@ -79,7 +108,7 @@ class Ending:
 
     def capability_of(self, seq: int, attempt: int) -> bytes | None:
         """Give the key of a live attempt, for the door; None for any other. Called on the loop thread."""
-        record = self._engine.machine.records.get(seq)
+        record = self._machine.records.get(seq)
         if record is None or record.attempt != attempt or not self._secret:
             return None
         return self.capability(record.channel, seq, attempt)
@@ -88,17 +117,17 @@ class Ending:
         """Tie a petition's queue to its attempt."""
         capability = self.capability(run.record.channel, run.seq, run.attempt)
         tag = tag_of(self._nonce, run.ordinal)
-        queue.bind(run.seq, run.attempt, self._engine.settings.endpoint, capability, tag)
+        queue.bind(run.seq, run.attempt, self._settings.endpoint, capability, tag)
 
     # --- processes ----------------------------------------------------------------------------------------------
 
     def adopt(self, run: Run, pid: int) -> None:
         """Take a process the action named; it is killed at once where the attempt is over."""
         attempt_tracking.adopt(run.ordinal, pid)
-        self._engine.post(self._adopted, run)
+        self._mailbox.post(self._adopted, run)
 
     def _adopted(self, run: Run) -> None:
-        record = self._engine.machine.records.get(run.seq)
+        record = self._machine.records.get(run.seq)
         if record is None or record.attempt != run.attempt:
             self._processes.begin(run.ordinal, KILL_STEPS)
         elif record.state is not State.STARTING and record.processes_gone:
@@ -113,10 +142,10 @@ class Ending:
             return
         run.is_told = True
         try:
-            start(guarded("orcha-terminate", partial(self._terminate, run), self._engine.end_with))
+            start(guarded("orcha-terminate", partial(self._terminate, run), self._mailbox.end_with))
         except NoThreadError as error:
             text = "petition %s: its processes are ended without its terminate(): %s"
-            self._engine.report(logging.ERROR, text, record.key, error)
+            self._report(logging.ERROR, text, record.key, error)
             self._begin(run, POLITE_STEPS)
 
     def _terminate(self, run: Run) -> None:
@@ -129,16 +158,16 @@ class Ending:
                 self._begin(run, steps)
 
         steps: Sequence[EscalationStep] = POLITE_STEPS
-        self._engine.post(self._engine.timers.at, time.monotonic() + OVERRIDE_DEADLINE, lambda: go_on(POLITE_STEPS))
+        self._mailbox.post(self._timers.at, time.monotonic() + OVERRIDE_DEADLINE, lambda: go_on(POLITE_STEPS))
         try:
             run.petition.terminate(run.pids[-1] if run.pids else None)
             steps = AFTER_OVERRIDE
         except BaseException as error:  # noqa: BLE001 - plugin code: the signals go out whatever it does
-            self._engine.report(logging.ERROR, "petition %s: terminate: %s", run.record.key, describe(error))
+            self._report(logging.ERROR, "petition %s: terminate: %s", run.record.key, describe(error))
         finally:
             if os.getpid() != self._pid:
                 os._exit(FORKED_AND_RETURNED)
-        self._engine.post(go_on, steps)
+        self._mailbox.post(go_on, steps)
 
     def sweep(self, record: Record) -> None:
         """Kill what the attempt left behind, and tell the machine when nothing lives."""
@@ -151,7 +180,7 @@ class Ending:
 
     def _over_with(self, ordinal: int, survivors: tuple[int, ...], number: int | None) -> None:
         """Take word, on the thread that ends processes, that an attempt's are gone."""
-        self._engine.post(self._gone, ordinal, list(survivors), number)
+        self._mailbox.post(self._gone, ordinal, list(survivors), number)
 
     def _gone(self, ordinal: int, survivors: list[int], number: int | None) -> None:
         run = self._ending.pop(ordinal, None)
@@ -160,38 +189,36 @@ class Ending:
         self.population.forget(ordinal)
         if number:
             name = signal.Signals(number).name
-            self._engine.report(logging.INFO, "petition %s: its processes ended by %s", run.record.key, name)
-        machine = self._engine.machine
+            self._report(logging.INFO, "petition %s: its processes ended by %s", run.record.key, name)
+        machine = self._machine
         machine.processes_gone(run.seq, run.attempt, survivors)
         record = machine.records.get(run.seq)
         if record is not None and record.state is State.CANCELLING and not record.returned:
-            due = time.monotonic() + self._engine.settings.abandon_after
-            self._engine.timers.at(due, lambda: machine.abandon(run.seq, run.attempt))
+            due = time.monotonic() + self._settings.abandon_after
+            self._timers.at(due, lambda: machine.abandon(run.seq, run.attempt))
 
     # --- limits -------------------------------------------------------------------------------------------------
 
     def limit_run(self, record: Record) -> None:
         """End the attempt as timed out when its time is over."""
         seq, attempt, limit = record.seq, record.attempt, record.timeout or 0.0
-        self._engine.timers.at(
-            time.monotonic() + limit, lambda: self._over(seq, attempt, f"ran longer than {limit:.12g} s")
-        )
+        self._timers.at(time.monotonic() + limit, lambda: self._over(seq, attempt, f"ran longer than {limit:.12g} s"))
 
     def _over(self, seq: int, attempt: int, reason: str) -> None:
-        record = self._engine.machine.records.get(seq)
+        record = self._machine.records.get(seq)
         if record is None or record.attempt != attempt:
             return
         if record.state is State.STARTING or is_decided(record):
-            self._engine.machine.cancel(record, Cancellation(Outcome.TIMED_OUT, TIMED_OUT_CODE, reason))
+            self._machine.cancel(record, Cancellation(Outcome.TIMED_OUT, TIMED_OUT_CODE, reason))
 
     def limit_wait(self, record: Record) -> None:
         """End the petition as timed out when it has waited too long."""
         seq, key, limit = record.seq, record.key, record.queue_timeout or 0.0
-        waited = max(0.0, self._engine.machine.now - record.submitted)
+        waited = max(0.0, self._machine.now - record.submitted)
         due = time.monotonic() + max(0.0, limit - waited)
-        self._engine.timers.at(due, lambda: self._waited(seq, key, f"waited longer than {limit:.12g} s"))
+        self._timers.at(due, lambda: self._waited(seq, key, f"waited longer than {limit:.12g} s"))
 
     def _waited(self, seq: int, key: str, reason: str) -> None:
-        record = self._engine.find(key)
+        record = self._stored.find(key)
         if record is not None and record.seq == seq and record.phase is Phase.WAITING:
-            self._engine.machine.cancel(record, Cancellation(Outcome.TIMED_OUT, TIMED_OUT_CODE, reason))
+            self._machine.cancel(record, Cancellation(Outcome.TIMED_OUT, TIMED_OUT_CODE, reason))

@@ -7,66 +7,94 @@ from typing import TYPE_CHECKING
 
 from orcha._core import groups as core
 from orcha._core.admission import ALL
-from orcha._service.lifecycle.stored_records import record_of
 
 if TYPE_CHECKING:
-    from orcha._core.record import Key, Record
-    from orcha._service.engine import Engine
+    from collections.abc import Callable
+
+    from orcha._core.admission import Admission
+    from orcha._core.machine import Machine
+    from orcha._core.record import Record
+    from orcha._service.lifecycle.settings import Settings
+    from orcha._service.lifecycle.stored_records import StoredPetitions
+    from orcha._service.mailbox import Mailbox
+    from orcha._store.contract import Store
 
 
 class Admitting:
     """Keeps what people decide, and reads what the core needs of the store; the engine thread's."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Belong to an engine."""
-        self._engine = engine
+    def __init__(
+        self,
+        admission: Admission,
+        machine: Machine,
+        stored: StoredPetitions,
+        store: Store,
+        mailbox: Mailbox,
+        settings: Settings,
+        report: Callable[..., None],
+        pause_all: Callable[[bool], None],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            admission: decides.
+            machine: the petitions, and the changes to keep.
+            stored: loads the records of petitions that leave lots.
+            store: what was kept of pauses, groups and keys.
+            mailbox: has the rest done later, where much is to be done.
+            settings: the groups as they are set.
+            report: writes to the log.
+            pause_all: told whether everything is paused.
+
+        """
+        self._admission = admission
+        self._machine = machine
+        self._stored = stored
+        self._store = store
+        self._mailbox = mailbox
+        self._settings = settings
+        self._report = report
+        self._pause_all = pause_all
 
     def load(self) -> None:
         """Take over what is kept as paused, and the groups as they were set, where they are not set anew."""
-        engine = self._engine
-        paused = engine.store.pauses()
-        engine.paused = ALL in paused
-        kept, settings = engine.store.slots(), engine.settings
+        paused = self._store.pauses()
+        self._pause_all(ALL in paused)
+        kept, settings = self._store.slots(), self._settings
         groups = core.declared(kept, settings.slots, settings.forgotten_groups)
-        engine.admission.load(paused, groups)
+        self._admission.load(paused, groups)
         if groups != kept:
-            engine.machine.changes.slots = groups
+            self._machine.changes.slots = groups
         before = {name: count for name, count in groups.items() if name not in settings.slots}
         if before:
-            engine.report(logging.INFO, "groups are as they were set before: %s", core.spelled(before))
-        engine.admission.keys.load(engine.store.once())
+            self._report(logging.INFO, "groups are as they were set before: %s", core.spelled(before))
+        self._admission.keys.load(self._store.once())
 
     def pause(self, name: str) -> None:
         """Hold back what this names, from now on, also after a restart of the service."""
-        self._engine.admission.pause(name)
+        self._admission.pause(name)
         if name == ALL:
-            self._engine.pause(paused=True)
+            self._pause_all(True)
 
     def resume(self, name: str) -> None:
         """Hold it back no more."""
-        self._engine.admission.resume(name)
+        self._admission.resume(name)
         if name == ALL:
-            self._engine.pause(paused=False)
+            self._pause_all(False)
         else:
             self._go_on()
 
     def _go_on(self) -> None:
         """Let what goes on wait with the others, a part at a time."""
-        unloaded, are_more = self._engine.admission.unpark_resumed()
-        self.load_records(unloaded)
+        unloaded, are_more = self._admission.unpark_resumed()
+        self._stored.load(unloaded)
         if are_more:
-            self._engine.post(self._go_on)
+            self._mailbox.post(self._go_on)
 
     def park(self, record: Record) -> None:
         """Park a petition that may not start, where something that the service knows holds it back."""
-        self.load_records(self._engine.admission.park(record))
+        self._stored.load(self._admission.park(record))
 
     def unpark(self) -> None:
         """Let those wait with the others again that can go now."""
-        self.load_records(self._engine.admission.unpark())
-
-    def load_records(self, keys: list[Key]) -> None:
-        """Load the records of petitions of which only the keys are in memory."""
-        if keys:
-            for row in self._engine.store.rows([key[1] for key in keys]):
-                self._engine.machine.load(record_of(row))
+        self._stored.load(self._admission.unpark())

@@ -11,16 +11,22 @@ from orcha._service.reports.state_names import state_of
 from orcha._service.verbs.cancel import cancelled_before
 
 if TYPE_CHECKING:
+    from orcha._core.admission import Admission
+    from orcha._core.machine import Machine
     from orcha._core.once import OnceKey
-    from orcha._service.engine import Engine
+    from orcha._service.lifecycle.stored_records import StoredPetitions
+    from orcha._store.contract import Store
 
 
 class Once:
     """Decides by the policy of the new one; the engine thread's."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Belong to an engine."""
-        self._engine = engine
+    def __init__(self, machine: Machine, admission: Admission, stored: StoredPetitions, store: Store) -> None:
+        """Decide about petitions of `machine`; `admission` has the keys, `store` and `stored` what is not in memory."""
+        self._machine = machine
+        self._keys = admission.keys
+        self._stored = stored
+        self._store = store
         self.attached: dict[bytes, tuple[bytes, str]] = {}
         """Channel and id of the petition that is there, by the token of one that is attached to it."""
 
@@ -34,29 +40,29 @@ class Once:
             state = state_of(holder)
             taken = f"{holder.key!r} has the same key, {record.once!r}, and is {state}"
             reason = f"{taken}: wait for it, attach to it, or replace it"
-            self._engine.machine.refuse(record, Verdict.REFUSED, reason)
+            self._machine.refuse(record, Verdict.REFUSED, reason)
             return False
         if holder is not None and policy.if_exists == "attach":
             self.attached[record.token] = holder.channel, holder.key
-            self._engine.machine.refuse(record, Verdict.KNOWN, "")
+            self._machine.refuse(record, Verdict.KNOWN, "")
             return False
         if holder is not None:
             reason = f"cancelled: {record.key!r} has the same key, {record.once!r}, and replaces it"
-            self._engine.machine.cancel(holder, cancelled_before(reason))
-        self._engine.admission.keys.take(record, holder, lambda key: self._live(key) is not None)
+            self._machine.cancel(holder, cancelled_before(reason))
+        self._keys.take(record, holder, lambda key: self._live(key) is not None)
         return True
 
     def _live(self, key: OnceKey) -> Record | None:
         """Give the petition that has a key and has not ended."""
-        seq = self._engine.admission.keys.holder(key)
+        seq = self._keys.holder(key)
         if seq is None:
             return None
-        machine = self._engine.machine
+        machine = self._machine
         record = machine.records.get(seq)
         if record is not None:
             return None if record.state is State.ENDED else record
-        row = next(iter(self._engine.store.rows([seq])), None)
+        row = next(iter(self._store.rows([seq])), None)
         known = None if row is None else machine.live.get(row.id)
         if row is None or known is None or isinstance(known, Record) or known[1] != seq:
             return None
-        return self._engine.find(row.id)
+        return self._stored.find(row.id)

@@ -43,7 +43,7 @@ class Rounds:
         if self._are_stopped:
             self.selection.stand_still()
             return Round([], look_ahead=self.selection.look_ahead, version=self._engine.machine.version)
-        self._engine.admitting.load_records(self.selection.make_ready())
+        self._engine.stored.load(self.selection.make_ready())
         asked = self.selection.next_round(time.monotonic(), converting=converting)
         self._arm()
         return asked

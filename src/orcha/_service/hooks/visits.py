@@ -12,14 +12,14 @@ from orcha._core.record import Phase, Record
 from orcha._core.selection import note_no
 from orcha._core.state import State
 from orcha._core.tuples import new_tuple
-from orcha._protocol.messages import Verdict
+from orcha._protocol.messages import Reply, Verdict
 from orcha._service import faults
 from orcha._service.execution import action_retries as retrying
 from orcha._service.hooks import deadlines as overdue
 from orcha._service.hooks.hook_thread import Hooks
 from orcha._service.hooks.rounds import Rounds
 from orcha._service.hooks.starting import Starter
-from orcha._service.hooks.visit import CALL, CONVERT, ON_FINISH, ON_START, Call, Result, Visit
+from orcha._service.hooks.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Call, Result, Visit
 from orcha._service.verbs.call import answered
 from orcha.interfaces.built_in import BUILT_IN_MANAGERS
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from orcha._service.engine import Engine
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
-_ACTION, _CONVERTING = Phase.ACTION, Phase.CONVERTING
+_ACTION, _CONVERTING, _WAITING = Phase.ACTION, Phase.CONVERTING, Phase.WAITING
 _BUSY, _REFUSED = Verdict.BUSY, Verdict.REFUSED
 _QUEUED = State.QUEUED
 
@@ -91,7 +91,7 @@ class Visits:
             return
         record.extras = None
         if record.retry is not None:
-            retrying.begin(engine, record)
+            retrying.begin(engine.store, record)
         self._starts.append(record)
         if record.timeout is not None and not record.command:
             engine.ending.limit_run(record)
@@ -104,7 +104,7 @@ class Visits:
         elif not self._owed or not any(record in owed for owed in self._owed.values()):
             self._finishes.append(record)
             if record.due is not None:
-                retrying.rests(self._engine, record)
+                retrying.rests(self._engine.store, record, self._engine.commands.rise)
 
     def owe_on_finish(self, record: Record) -> None:
         """Have on_finish called for an attempt of an earlier start of the service: converted again first."""
@@ -220,7 +220,7 @@ class Visits:
         for record in converted:
             self._accept(record, answered.pop(record.seq, None))
         settled = self.rounds.selection.settle(answered.values(), visit.round.unchanged)
-        self._engine.admitting.load_records(settled.unloaded)
+        self._engine.stored.load(settled.unloaded)
         for record, is_first in settled.blocked:
             self._say_blocked(record, is_first=is_first)
         if visit.round.waiting:
@@ -322,9 +322,23 @@ class Visits:
         if call.hook is CONVERT:
             self._not_converted(call.record, reason)
         else:
-            overdue.decide(self._engine, call, reason)
+            self._end_what_waits(call, reason)
         if len(self.hooks.threads.given_up) > overdue.STALE_ALLOWED:
             self._engine.degrade("too many hooks that do not return")
+
+    def _end_what_waits(self, call: Call, reason: str) -> None:
+        """End what waits for a call that is given up, conversions aside."""
+        record, machine = call.record, self._engine.machine
+        if call.hook is ON_START:
+            machine.start_failed(record.seq, record.attempt, reason, hung=True)
+        elif call.hook is CONDITION:
+            if record.phase is _WAITING:
+                machine.break_(record, reason)
+        elif call.hook is ON_FINISH:
+            machine.hook_done(record.seq)
+        elif call.hook is CALL:
+            peer, request, _ = record.submitter
+            self._engine.reply(peer, Reply(request, Verdict.RAISED, None, reason))
 
     def _turn_away(self) -> None:
         """Refuse what waits to be converted: nobody knows when that can be."""

@@ -95,7 +95,7 @@ class _Recovery:
                 self._engine.commands.note_again(record)
             failure = "" if there is None else there.failure
         flags = {"hook_pending": row.hook_pending, "slot_held": row.slot_held}
-        due = retrying.due_of(self._engine, row)
+        due = retrying.due_of(self._engine.store, self._engine.machine, row)
         if self._engine.machine.recovered(record, **flags, losses=losses, due=due, failure=failure):
             self._owed[row.seq] = record
 
@@ -125,7 +125,7 @@ class _Recovery:
     def rest(self) -> None:
         """Let petitions that wait for the time of their next attempt go on waiting."""
         engine = self._engine
-        resting = retrying.resting(engine)
+        resting = retrying.resting(engine.store, engine.machine.now)
         for row in engine.store.rows(list(resting)):
             record = self._owed.get(row.seq) or record_of(row)
             if record.state is State.QUEUED and engine.managers.serves(row.manager):
