@@ -112,7 +112,7 @@ def test_a_second_cancel_kills_at_once_and_signals_go_where_they_should(engine):
     spec = engine.wait_for_spec()
     engine.commands.tell(started(spec))
     wait_for(lambda: engine.row(asked).state is State.RUNNING, what="RUNNING")
-    runner, record = engine.engine.commands, engine.engine.machine.records[1]
+    runner, record = engine.engine.commands, engine.engine.petitions.records[1]
     runner.signal(record, 19)
     engine.engine.shims.write(record, 0, b"x")
     engine.engine.shims.close_stdin(record, 1)

@@ -29,18 +29,18 @@ def running(engine, **fields):
 
 
 def is_held(engine, asked):
-    return engine.engine.machine.granted.holds("a", engine.row(asked).seq) and engine.row(asked).slot_held
+    return engine.engine.petitions.granted.holds("a", engine.row(asked).seq) and engine.row(asked).slot_held
 
 
 def outlive(engine, asked):
     """Have what lives end, and see that all is let go then."""
     assert "(pid 1)" in why(engine, asked)
-    assert "a" in engine.engine.machine.live
+    assert "a" in engine.engine.petitions.live
     engine.commands.tell(SurvivorsGone(1, 1))
     wait_for(lambda: not engine.row(asked).slot_held, what="its slot")
     engine.settle_engine()
-    assert "a" not in engine.engine.machine.live
-    assert "a" not in engine.engine.machine.granted
+    assert "a" not in engine.engine.petitions.live
+    assert "a" not in engine.engine.petitions.granted
 
 
 def test_after_an_exit_its_end_is_told_and_its_place_is_kept(engine):
@@ -90,7 +90,7 @@ def test_one_that_is_lost_waits_with_its_next_attempt(engine, policy):
     wait_for(lambda: "(pid 1)" in (why(engine, asked) or ""), what="why it waits")
     engine.settle_engine()
     assert engine.row(asked).state is State.RUNNING
-    assert is_held(engine, asked) or engine.engine.machine.granted.holds("a", 1)
+    assert is_held(engine, asked) or engine.engine.petitions.granted.holds("a", 1)
     assert len(engine.commands.specs) == 1
     engine.commands.tell(SurvivorsGone(1, 1))
     if policy == "rerun":
@@ -139,7 +139,7 @@ def test_one_that_had_ended_keeps_its_place_over_a_restart(engine):
     wait_for(lambda: engine.values(asked) == [0], what="its end")
     there = FoundAttempt(spec.seq, spec.attempt, spec.channel, "ended", "shim", 99, 0.0, "", survivors=HERE)
     later = engine.again(there)
-    assert later.engine.machine.granted.holds("a", 1)
+    assert later.engine.petitions.granted.holds("a", 1)
     outlive(later, asked)
 
 

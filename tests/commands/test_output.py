@@ -45,7 +45,7 @@ def test_how_far_output_was_taken_is_not_kept_before_the_output(engine, monkeypa
     asked = engine.run()
     spec = engine.wait_for_spec()
     engine.commands.tell(started(spec))
-    wait_for(lambda: engine.engine.machine.changes.attempts, what="a start that waits")
+    wait_for(lambda: engine.engine.petitions.changes.attempts, what="a start that waits")
     transactions = []
     commit = engine.store.commit
 
@@ -127,7 +127,7 @@ def test_files_go_with_their_petition(engine, written, folder):
     assert list((folder / "output").glob(f"{written.token.hex()}.1.1.*"))
 
     def forget():
-        engine.engine.machine.changes.deleted.append(row.seq)
+        engine.engine.petitions.changes.deleted.append(row.seq)
         engine.engine.after_batch(lambda: None)
 
     wait_for(lambda: not engine.row(written).hook_pending, what="on_finish")

@@ -83,8 +83,8 @@ def test_what_waits_for_its_time_waits_on_after_a_restart(engine):
     (kept,) = later.store.resting()
     assert kept.seq == 1
     assert kept.retries == 1
-    assert later.engine.machine.records[1].why.text().startswith("attempt 1 ended with 9: it is tried again at ")
-    assert not later.engine.machine.waiting
+    assert later.engine.petitions.records[1].why.text().startswith("attempt 1 ended with 9: it is tried again at ")
+    assert not later.engine.petitions.waiting
     later.cancel(asked)
     wait_for(lambda: later.row(asked).state is State.ENDED, what="its end")
 

@@ -8,8 +8,9 @@ import pytest
 
 from orcha._core import admission as admission_module
 from orcha._core import once as once_module
+from orcha._core import transitions
 from orcha._core.admission import ALL, Admission, GroupUse, group_name, is_petition_name, petition_name
-from orcha._core.machine import Machine
+from orcha._core.petitions import Petitions
 from orcha._core.reasons import (
     BehindAnother,
     GroupFull,
@@ -30,27 +31,29 @@ class World:
     """Petitions that wait and run, as the engine has them, and their admission."""
 
     def __init__(self):
-        self.machine = Machine()
-        self.admission = Admission(self.machine, resources={"gpu": 2, "ram": 8}, lock=threading.Lock())
+        self.petitions = Petitions()
+        self.admission = Admission(self.petitions, resources={"gpu": 2, "ram": 8}, lock=threading.Lock())
         self.admission.load([], {"rig": 1, "any": None, "none": 0})
 
     def waits(self, number, *, priority=0, group=None, needs=None, once=None):
-        record = Record(self.machine.take_seq(), number.to_bytes(16, "big"), f"p{number}", "m", "me", b"", b"", 0.0)
+        record = Record(self.petitions.take_seq(), number.to_bytes(16, "big"), f"p{number}", "m", "me", b"", b"", 0.0)
         record.priority, record.group, record.needs, record.once = priority, group, needs, once
-        assert self.machine.receive(record) is None
-        self.machine.accept(record, start=False, new_channel=False)
+        assert transitions.submit.receive(self.petitions, record) is None
+        transitions.submit.accept(self.petitions, record, self.petitions.now, start=False, new_channel=False)
         return record
 
     def runs(self, number, **declared):
         record = self.waits(number, **declared)
         assert self.admission.blocked_by(record) is None
-        self.machine.granted.take(record)
-        assert self.machine.start(record)
+        self.petitions.granted.take(record)
+        assert transitions.start.start(self.petitions, record, self.petitions.now)
         return record
 
     def ends(self, record):
-        self.machine.action_going(record.seq, record.attempt)
-        self.machine.returned(record.seq, record.attempt, None, processes=False)
+        transitions.finish.action_going(self.petitions, record.seq, record.attempt)
+        transitions.finish.returned(
+            self.petitions, record.seq, record.attempt, None, self.petitions.now, processes=False
+        )
 
     def blocked(self, record):
         """Ask, park what is blocked, and give the reason."""
@@ -62,7 +65,7 @@ class World:
     def asked(self):
         """Give the sequences of those whose conditions are asked next."""
         assert self.admission.unpark() == []
-        return [key[1] for key in self.machine.waiting.head(99)]
+        return [key[1] for key in self.petitions.waiting.head(99)]
 
 
 @pytest.fixture
@@ -119,12 +122,12 @@ def test_where_the_condition_of_one_says_no_another_of_its_group_is_asked(world)
 
 
 def test_a_record_that_was_only_a_key_in_its_lot_is_to_be_loaded(world, monkeypatch):
-    from orcha._core import holding
+    from orcha._core.transitions import hold
 
-    monkeypatch.setattr(holding, "MOST_LOADED", 0)
+    monkeypatch.setattr(hold, "MOST_LOADED", 0)
     first, second = world.runs(1, group="rig"), world.waits(2, group="rig")
     world.blocked(second)
-    world.machine.take()
+    world.petitions.take()
     world.ends(first)
     assert world.admission.unpark() == [second.place]
 
@@ -135,14 +138,14 @@ def test_a_pause_holds_back_until_it_ends_and_is_kept(world, named):
     name = petition_name(record.seq) if named == "petition" else group_name("rig")
     world.admission.pause(name)
     assert world.blocked(record) == (PetitionPaused() if named == "petition" else GroupPaused("rig"))
-    assert world.machine.changes.pauses == {name: True}
+    assert world.petitions.changes.pauses == {name: True}
     assert world.asked() == []
     assert world.admission.is_paused(record.seq, "rig", State.QUEUED)
     assert not world.admission.is_paused(record.seq, "rig", State.ENDED)
     assert world.admission.is_paused(record.seq, "rig", State.RUNNING) is (named == "petition")
     assert world.admission.before(record, "rig") == (None if named == "petition" else 0)
     world.admission.resume(name)
-    assert world.machine.changes.pauses == {name: False}
+    assert world.petitions.changes.pauses == {name: False}
     assert world.admission.unpark_resumed() == ([], False)
     assert world.asked() == [record.seq]
     assert is_petition_name(name) is (named == "petition")
@@ -164,10 +167,10 @@ def test_what_goes_on_leaves_its_lot_in_parts(world, monkeypatch):
         assert world.blocked(world.waits(number, group="any")) == GroupPaused("any")
     world.admission.resume(group_name("any"))
     assert world.admission.unpark_resumed() == ([], True)
-    assert len(world.machine.waiting) == 2
+    assert len(world.petitions.waiting) == 2
     world.admission.pause(group_name("any"))
     assert world.admission.unpark_resumed() == ([], False)
-    assert len(world.machine.waiting) == 3
+    assert len(world.petitions.waiting) == 3
 
 
 def test_one_waits_for_what_another_holds_and_later_ones_wait_behind_it(world):
@@ -181,10 +184,10 @@ def test_one_waits_for_what_another_holds_and_later_ones_wait_behind_it(world):
     world.ends(first)
     assert world.asked() == [large.seq]
     assert world.admission.blocked_by(large) is None
-    version = world.machine.version
+    version = world.petitions.version
     world.admission.resources.note_left()
     world.admission.resources.note_left()
-    assert world.machine.version == version + 1
+    assert world.petitions.version == version + 1
 
 
 def test_what_came_to_the_head_of_a_line_and_is_blocked_again_stays_ready_for_the_next_question(world):
@@ -224,7 +227,7 @@ def test_who_is_paused_or_gone_stands_in_no_line(world):
     for record in (paused, gone, last):
         world.blocked(record)
     world.admission.pause(petition_name(paused.seq))
-    world.machine.cancel(gone, Cancellation(Outcome.CANCELLED, 130, None))
+    transitions.cancel.cancel(world.petitions, gone, Cancellation(Outcome.CANCELLED, 130, None), world.petitions.now)
     assert world.admission.held_by(gone.seq, None) is None
     world.ends(first)
     assert world.asked() == [paused.seq, last.seq], "the paused one leaves the lot, to be parked for its pause"
@@ -234,12 +237,12 @@ def test_who_is_paused_or_gone_stands_in_no_line(world):
 def test_what_is_parked_for_its_group_leaves_the_lines_it_stood_in(world):
     first = world.runs(1, group="rig", needs={"gpu": 2})
     second = world.waits(2, group="rig", needs={"gpu": 1})
-    world.machine.reprioritize(second, -1)
+    transitions.hold.reprioritize(world.petitions, second, -1)
     other = world.waits(3, needs={"gpu": 1})
     world.admission.groups = {"rig": None}
     assert world.blocked(second) == NeedsShort("gpu", 1, 0, 2)
     world.admission.groups = {"rig": 1}
-    world.machine.reprioritize(second, -2)
+    transitions.hold.reprioritize(world.petitions, second, -2)
     assert world.blocked(second) == GroupFull("rig", 1)
     assert world.admission.resources.before(second.seq) is None
     world.blocked(other)
@@ -269,9 +272,9 @@ def test_one_that_replaces_another_keeps_no_slot_of_its_group_from_others(world,
     newer, other = world.waits(2, once="nightly", group=group), world.waits(3, group=group)
     world.admission.keys.take(newer, older, lambda _: True)
     assert world.blocked(newer) == ReplacesAnother()
-    version = world.machine.version
+    version = world.petitions.version
     assert world.asked() == [other.seq]
-    assert world.machine.version == version, "nothing has changed: it is not to be asked again and again"
+    assert world.petitions.version == version, "nothing has changed: it is not to be asked again and again"
     assert world.admission.blocked_by(other) is None
     world.ends(older)
     assert world.asked() == [newer.seq, other.seq]
@@ -283,7 +286,7 @@ def test_one_that_replaces_another_that_replaces_one_that_lives_waits_for_both(w
     keys = world.admission.keys
     keys.take(older, oldest, lambda _: True)
     keys.take(newer, older, lambda _: True)
-    world.machine.cancel(older, Cancellation(Outcome.CANCELLED, 130, None))
+    transitions.cancel.cancel(world.petitions, older, Cancellation(Outcome.CANCELLED, 130, None), world.petitions.now)
     assert world.admission.blocked_by(newer) == ReplacesAnother()
     world.ends(oldest)
     assert world.admission.blocked_by(newer) is None
@@ -310,7 +313,7 @@ def test_a_slot_that_has_become_free_is_the_first_ones_of_its_group(world):
 
 def test_keys_of_what_has_ended_are_dropped_when_there_are_many(world, monkeypatch):
     monkeypatch.setattr(once_module, "MOST_KEYS", 1)
-    world.admission.__init__(world.machine)
+    world.admission.__init__(world.petitions)
     keys = world.admission.keys
     for number in (1, 2):
         keys.take(world.waits(number, once=f"k{number}"), None, lambda key: key[2] == "k2")
@@ -332,7 +335,7 @@ def test_people_are_told_of_each_group_and_resource(world):
         ResourceUse("ram", 8, 0, 0),
         ResourceUse("tape", 0, 0, 1),
     ]
-    assert world.machine.waiting.lots() == [group_name("rig"), resource_lot("tape")]
+    assert world.petitions.waiting.lots() == [group_name("rig"), resource_lot("tape")]
 
 
 def test_others_of_its_group_that_are_ready_count_as_before_it(world):

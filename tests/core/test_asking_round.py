@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orcha._core.admission import Admission
 from orcha._core.asking_round import BROKEN, MOST_REPEATS, NO, PATIENCE, YES, Answered, Round, Said, in_order
-from orcha._core.machine import Machine
+from orcha._core.petitions import Petitions
 from orcha._core.reasons import SAYS_NO, ConditionSaidNo, GroupFull
 from orcha._core.record import Record
 
@@ -27,15 +27,15 @@ class Asking:
     """Drives a round, as the hook thread does."""
 
     def __init__(self, waiting, new=(), sample=(), look_ahead=None):
-        self.machine = Machine()
-        self.admission = Admission(self.machine)
+        self.petitions = Petitions()
+        self.admission = Admission(self.petitions)
         self.round = Round(list(waiting), sample, look_ahead=look_ahead)
         self.round.new.extend(new)
         self.asked = []
 
     def run(self, said):
         """Ask `said` for each petition that is yielded; give the sequences in the order of asking."""
-        asking = self.round.ask(self.admission, self.machine.granted, lambda: self.machine.version)
+        asking = self.round.ask(self.admission, self.petitions.granted, lambda: self.petitions.version)
         answer = None
         try:
             while True:
@@ -111,12 +111,12 @@ def test_nobody_is_passed_who_could_run(places, needs, free, look_ahead, patienc
     assert len(noes) <= patience
     if len(noes) < patience:
         assert asking.asked == [r.seq for r in candidates]
-    assert set(asking.started()) == {record.seq for record in records if record.key in asking.machine.granted}
+    assert set(asking.started()) == {record.seq for record in records if record.key in asking.petitions.granted}
 
 
 def test_a_yes_counts_before_the_next_is_asked():
     asking = Asking([petition(1), petition(2)])
-    asking.run(lambda _: Said(NO, SAYS_NO) if asking.machine.granted else Said(YES))
+    asking.run(lambda _: Said(NO, SAYS_NO) if asking.petitions.granted else Said(YES))
     assert asking.started() == [1]
 
 
@@ -213,7 +213,7 @@ class Scripted:
     def __call__(self, record):
         answer = self.answers.pop(0) if self.answers else "no"
         if answer == "ends, yes":
-            self.asking.machine.version += 1
+            self.asking.petitions.note_change()
         return Said(NO, SAYS_NO) if answer == "no" else Said(YES)
 
 
@@ -295,7 +295,7 @@ def test_the_sample_is_asked_after_the_first_ones_whatever_they_say(monkeypatch)
 
 def test_the_one_at_which_sampling_stops_counts_as_not_asked():
     asking = Asking([], sample=[petition(5), petition(6), petition(7)])
-    steps = asking.round.ask(asking.admission, asking.machine.granted, lambda: 0)
+    steps = asking.round.ask(asking.admission, asking.petitions.granted, lambda: 0)
     assert next(steps).seq == 5
     assert steps.send(Said(NO, SAYS_NO)).seq == 6
     asking.round.stop_sampling()

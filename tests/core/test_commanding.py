@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from orcha._core.commanding import End
+from orcha._core import transitions
 from orcha._core.effects import Do
 from orcha._core.record import Phase
-from orcha._core.recover import never_executed
 from orcha._core.state import OnInterrupt, Outcome, State
+from orcha._core.transitions.command import CommandEnd
+from orcha._core.transitions.recover import never_executed
 from support.simulated import World, settle
 from support.simulated_hooks import Plan
 
@@ -51,7 +52,7 @@ def test_a_command_that_ends_ends_its_petition(world, begin):
     world.command_ends(FIRST, 3)
     settle(world)
     assert ended(world) == (Outcome.FAILED, 3, None)
-    assert not world.machine.granted
+    assert not world.petitions.granted
     assert world.on_finishes[FIRST]
 
 
@@ -60,21 +61,21 @@ def test_what_comes_twice_or_late_changes_nothing(world):
     world.executes(FIRST)
     world.command_ends(FIRST, 0)
     for report in (
-        lambda: world.machine.running(*FIRST),
-        lambda: world.machine.command_ended(*FIRST, End(Outcome.FAILED, 1)),
-        lambda: world.machine.command_lost(*FIRST, executed=True),
-        lambda: world.machine.rises(1),
+        lambda: transitions.command.running(world.petitions, *FIRST, world.petitions.now),
+        lambda: transitions.command.ended(world.petitions, *FIRST, CommandEnd(Outcome.FAILED, 1), world.petitions.now),
+        lambda: transitions.command.lost(world.petitions, *FIRST, world.petitions.now, executed=True),
+        lambda: transitions.retry.time_came(world.petitions, 1, world.petitions.now),
     ):
         report()
     settle(world)
     assert ended(world) == (Outcome.SUCCEEDED, 0, None)
-    assert world.machine.dropped_events == 3
+    assert world.petitions.dropped_events == 3
 
 
 def test_a_command_may_not_give_its_own_final_value(world):
     running(world)
-    assert world.machine.is_writable(*FIRST)
-    assert not world.machine.finish(*FIRST, 0)
+    assert world.petitions.writable(*FIRST)
+    assert not transitions.finish.finish(world.petitions, *FIRST, 0, world.petitions.now)
 
 
 def test_what_it_starts_is_ended_where_a_cancel_came_before_it_was_handed_over(world):
@@ -83,7 +84,7 @@ def test_what_it_starts_is_ended_where_a_cancel_came_before_it_was_handed_over(w
     while world.visit is not None:
         world.hook_step()
     world.commit()
-    record = world.machine.records[1]
+    record = world.petitions.records[1]
     assert record.phase is Phase.ON_START
     world.dispatch()
     world.hook_step()  # on_start has been called, and nobody has been told
@@ -123,7 +124,7 @@ def test_a_cancel_is_answered_at_once_where_something_lives_on_after_the_end(wor
     assert world.answers == {1: Outcome.FAILED}
     world.survivors_go()
     settle(world)
-    assert not world.machine.granted
+    assert not world.petitions.granted
 
 
 def test_a_cancel_that_comes_too_late_is_answered_with_how_it_ended(world):
@@ -144,9 +145,9 @@ def test_a_retry_is_kept_with_the_end_and_waits_for_its_time_and_its_on_finish(w
     assert world.store.attempts([1])[1].due == 50.0
     settle(world)
     assert row(world).hook_pending is False
-    assert not world.machine.waiting
-    world.machine.rises(1)
-    assert not world.machine.waiting, "it is too soon"
+    assert not world.petitions.waiting
+    transitions.retry.time_came(world.petitions, 1, world.petitions.now)
+    assert not world.petitions.waiting, "it is too soon"
     world.time_passes()
     settle(world)
     assert (row(world).state, row(world).attempt) == (State.STARTING, 2)
@@ -159,7 +160,7 @@ def test_a_retry_whose_time_has_come_waits_for_its_on_finish(world):
     world.command_ends(FIRST, 3, due=50.0)
     world.commit()
     world.time_passes()
-    assert not world.machine.waiting
+    assert not world.petitions.waiting
     settle(world)
     assert row(world).attempt == 2
 
@@ -198,7 +199,7 @@ def test_a_lost_command_that_is_held_runs_again_when_a_person_says_so(world, fin
     if finished:
         settle(world)
     assert row(world).state is State.HELD
-    assert world.machine.release(world.find("a"))
+    assert transitions.hold.release(world.petitions, world.find("a"), world.petitions.now)
     settle(world)
     assert (row(world).state, row(world).attempt) == (State.STARTING, 2)
     assert len(world.on_finishes[FIRST]) == 1
@@ -237,7 +238,7 @@ def test_never_executed_after_a_crash_is_not_counted_with_those_before(world):
 def test_a_command_that_lives_is_adopted_and_its_end_counts(world, begin):
     begin(world)
     world.restart()
-    assert world.machine.granted.holds("a", 1)
+    assert world.petitions.granted.holds("a", 1)
     settle(world)
     world.command_ends(FIRST, 3)
     settle(world)
@@ -265,7 +266,7 @@ def test_what_rests_rests_on_after_a_crash(world):
     world.commit()
     world.restart()
     settle(world)
-    assert not world.machine.waiting
+    assert not world.petitions.waiting
     assert world.on_finishes[FIRST], "it is owed"
     world.time_passes()
     settle(world)
@@ -277,7 +278,7 @@ def test_an_acceptance_that_is_not_kept_leaves_no_command(world):
     world.dispatch()
     while world.visit is not None:
         world.hook_step()
-    assert world.machine.changes.attempts
+    assert world.petitions.changes.attempts
     world.store.full = True
     world.commit()
     assert world.verdicts[1] == "busy"
@@ -287,36 +288,36 @@ def test_an_acceptance_that_is_not_kept_leaves_no_command(world):
 def test_effects_name_what_is_to_be_ended(world):
     running(world)
     world.cancel("a")
-    assert [effect.do for effect in world.machine.effects] == [Do.END_PROCESSES]
+    assert [effect.do for effect in world.petitions.effects] == [Do.END_PROCESSES]
 
 
 @pytest.mark.parametrize(("policy", "told"), [(OnInterrupt.FAIL, True), (OnInterrupt.RERUN, False)])
 def test_an_outcome_is_given_at_once_where_no_other_attempt_follows(world, policy, told):
     running(world, on_interrupt=policy)
-    assert world.report("command_outlived", *FIRST, (42,), "an error") is told
-    assert world.report("command_gone", *FIRST) is told
-    assert world.report("command_gone", *FIRST) is told
-    assert world.report("command_gone", 1, 7)
-    assert world.report("command_outlived", 1, 7, (42,))
+    assert world.report(transitions.command.outlived, *FIRST, (42,), "an error", world.petitions.now) is told
+    assert world.report(transitions.command.gone, *FIRST) is told
+    assert world.report(transitions.command.gone, *FIRST) is told
+    assert world.report(transitions.command.gone, 1, 7)
+    assert world.report(transitions.command.outlived, 1, 7, (42,), "", world.petitions.now)
 
 
 def test_a_stored_end_that_something_outlives_holds_its_place(world):
     running(world)
-    record = world.machine.records[1]
+    record = world.petitions.records[1]
     world.command_ends(FIRST, 0, survivors=(42,))
     settle(world)
-    world.report("command_gone", *FIRST)
+    world.report(transitions.command.gone, *FIRST)
     settle(world)
-    world.machine.outlived(record, (42,), hook_owed=False)
+    transitions.command.adopt_outlived(world.petitions, record, (42,), hook_owed=False)
     assert record.survivors == (42,)
-    assert world.machine.granted
+    assert world.petitions.granted
 
 
 def test_a_petition_that_waits_for_nothing_else_is_not_released_twice(world):
     running(world)
     world.command_ends(FIRST, 0, survivors=(42,))
     settle(world)
-    record = world.machine.records[1]
+    record = world.petitions.records[1]
     record.processes_gone = True
-    assert world.report("command_gone", *FIRST)
-    assert 1 in world.machine.records
+    assert world.report(transitions.command.gone, *FIRST)
+    assert 1 in world.petitions.records

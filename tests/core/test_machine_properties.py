@@ -1,4 +1,4 @@
-"""The real machine in a simulated service in which anything happens in any order."""
+"""The real transitions in a simulated service in which anything happens in any order."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from orcha._core import transitions
 from orcha._core.admission import ALL, group_name, petition_name
 from orcha._core.state import OnInterrupt, State
 from orcha.interfaces import Retry
@@ -98,19 +99,19 @@ class AnythingHappens(RuleBasedStateMachine):
         self.world.submit(plan, identity, token, shared)
 
     @rule(which=ANY)
-    @precondition(lambda self: self.world.machine.live)
+    @precondition(lambda self: self.world.petitions.live)
     def cancel(self, which):
-        assert self.world.cancel(self.pick(self.world.machine.live, which))
+        assert self.world.cancel(self.pick(self.world.petitions.live, which))
 
     @rule(which=ANY)
-    @precondition(lambda self: self.world.machine.live)
+    @precondition(lambda self: self.world.petitions.live)
     def resume(self, which):
-        self.world.resume_one(self.world.find(self.pick(self.world.machine.live, which)))
+        self.world.resume_one(self.world.find(self.pick(self.world.petitions.live, which)))
 
     @rule(which=ANY)
-    @precondition(lambda self: self.world.machine.live)
+    @precondition(lambda self: self.world.petitions.live)
     def pause(self, which):
-        record = self.world.find(self.pick(self.world.machine.live, which))
+        record = self.world.find(self.pick(self.world.petitions.live, which))
         if record.state in {State.QUEUED, State.HELD}:
             self.world.pause(petition_name(record.seq))
 
@@ -161,7 +162,7 @@ class AnythingHappens(RuleBasedStateMachine):
     @rule(flag=st.sampled_from(["x", "y"]))
     def flag_changes(self, flag):
         self.world.flags ^= {flag}
-        self.world.machine.version += 1
+        self.world.petitions.note_change()
 
     # --- actions
 
@@ -182,7 +183,7 @@ class AnythingHappens(RuleBasedStateMachine):
     @precondition(lambda self: self.alive())
     def start_process(self, which, tells):
         key = self.pick(self.alive(), which)
-        record = self.world.machine.records[key[0]]
+        record = self.world.petitions.records[key[0]]
         watched = key in self.world.ladders or record.state is State.STARTING
         self.world.spawn(key, tells=tells or not watched)
 
@@ -251,21 +252,21 @@ class AnythingHappens(RuleBasedStateMachine):
         self.world.abandon(self.pick(self.world.on_starts, which))
 
     @rule(which=ANY)
-    @precondition(lambda self: self.world.machine.records)
+    @precondition(lambda self: self.world.petitions.records)
     def limit(self, which):
-        self.world.limit(self.pick(self.world.machine.records.values(), which))
+        self.world.limit(self.pick(self.world.petitions.records.values(), which))
 
     @rule(which=ANY)
     @precondition(lambda self: self.world.delivered)
     def report_comes_twice(self, which):
-        what, args, named = self.pick(self.world.delivered, which)
-        record = self.world.machine.records.get(args[0])
+        transition, args, named = self.pick(self.world.delivered, which)
+        record = self.world.petitions.records.get(args[0])
         is_current = record is not None and record.attempt == args[1]
-        if is_current and what in {"processes_gone", "abandon"}:
+        if is_current and transition in {transitions.finish.processes_gone, transitions.finish.abandon}:
             return
-        before = repr(self.world.machine.changes), len(self.world.machine.effects), len(self.world.machine.finals)
-        getattr(self.world.machine, what)(*args, **named)
-        after = repr(self.world.machine.changes), len(self.world.machine.effects), len(self.world.machine.finals)
+        before = repr(self.world.petitions.changes), len(self.world.petitions.effects), len(self.world.petitions.finals)
+        transition(self.world.petitions, *args, **named)
+        after = repr(self.world.petitions.changes), len(self.world.petitions.effects), len(self.world.petitions.finals)
         assert before == after, "a report that came twice, or late, changed something"
 
     # --- the transaction, the end, and the start again
@@ -313,7 +314,7 @@ class AnythingHappens(RuleBasedStateMachine):
         for name in sorted(world.paused):
             world.resume(name)
         world.flags = {"x", "y"}
-        world.machine.version += 1
+        world.petitions.note_change()
         if world.draining:
             self.come_to_rest()
             world.restart(crashed=not world.is_quiet() or bool(world.stuck))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orcha._core.recover import Recovered, on_interrupt_state, recover
 from orcha._core.state import OnInterrupt, Outcome, State
+from orcha._core.transitions.recover import Recovered, on_interrupt_state, recover
 
 FAIL, RERUN, ASK = OnInterrupt
 INTERRUPTED = Recovered(State.ENDED, Outcome.INTERRUPTED, 75, "interrupted: the service ended while it ran")

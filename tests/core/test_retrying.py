@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from orcha._core import transitions
 from orcha._core.reasons import RestingUntil
 from orcha._core.record import Phase
 from orcha._core.retry import remembered
@@ -30,7 +31,7 @@ def row(world):
 
 
 def record(world):
-    return world.machine.records[1]
+    return world.petitions.records[1]
 
 
 def kept(world):
@@ -93,13 +94,13 @@ def test_the_next_attempt_begins_when_the_action_is_back_its_on_finish_too_and_i
     settle(world)
     world.time_passes()
     settle(world)
-    assert world.machine.granted.holds("a", 1), "its action goes on"
+    assert world.petitions.granted.holds("a", 1), "its action goes on"
     assert not world.on_finishes
     world.returns(FIRST, None)
     world.commit()
-    assert not world.machine.granted
+    assert not world.petitions.granted
     world.time_passes()
-    assert not world.machine.waiting, "its on_finish is not back"
+    assert not world.petitions.waiting, "its on_finish is not back"
     settle(world)
     assert world.on_finishes == {FIRST: [0]}
     assert (row(world).state, row(world).attempt, row(world).hook_pending) == (State.STARTING, 2, False)
@@ -110,15 +111,15 @@ def test_it_rests_until_its_time_has_come_and_is_asked_its_condition_again(world
     rests(world)
     assert row(world).hook_pending is False
     assert "attempt 1 ended with 3: it is tried again at 1970-01-01 00:00:50 UTC" in record(world).why.text()
-    world.machine.rises(1)
-    assert not world.machine.waiting, "it is too soon"
+    transitions.retry.time_came(world.petitions, 1, world.petitions.now)
+    assert not world.petitions.waiting, "it is too soon"
     world.plans[TOKEN] = world.plans[TOKEN]._replace(flag="x")
     world.time_passes()
     settle(world)
     assert (row(world).state, row(world).attempt) == (State.QUEUED, 1)
-    assert world.machine.waiting
+    assert world.petitions.waiting
     world.flags = {"x"}
-    world.machine.version += 1
+    world.petitions.note_change()
     settle(world)
     assert (row(world).state, row(world).attempt) == (State.STARTING, 2)
 
@@ -220,10 +221,10 @@ def test_with_one_that_nothing_can_kill_it_is_not_tried_again(world):
     world.ladder_done(FIRST, [42])
     settle(world)
     assert ended(world) == (Outcome.FAILED, 3, None)
-    assert world.machine.granted.holds("a", 1)
+    assert world.petitions.granted.holds("a", 1)
     world.ladder_done(FIRST, [])
     settle(world)
-    assert not world.machine.granted
+    assert not world.petitions.granted
     assert world.on_finishes == {FIRST: [0]}
 
 
@@ -306,7 +307,7 @@ def test_one_whose_on_start_hangs_is_not_tried_again(world, limited):
     world.hook_step()
     if limited:
         world.limit(record(world))
-    world.machine.start_failed(*FIRST, "hangs", hung=True)
+    transitions.finish.start_failed(world.petitions, *FIRST, "hangs", world.petitions.now, hung=True)
     settle(world)
     assert ended(world)[0] is (Outcome.TIMED_OUT if limited else Outcome.BROKEN)
 
@@ -320,7 +321,7 @@ def test_a_cancel_while_its_on_start_hangs_is_a_cancel(world):
     world.dispatch()
     world.hook_step()
     world.cancel("a")
-    world.machine.start_failed(*FIRST, "hangs", hung=True)
+    transitions.finish.start_failed(world.petitions, *FIRST, "hangs", world.petitions.now, hung=True)
     settle(world)
     assert ended(world) == CANCELLED
 
@@ -418,7 +419,7 @@ def test_a_cancel_goes_before_a_time_limit_that_would_have_been_tried_again(worl
 
 def rests_again(world):
     settle(world)
-    assert world.machine.records[1].phase is Phase.RESTING
+    assert world.petitions.records[1].phase is Phase.RESTING
     assert world.on_finishes[FIRST], "it is owed"
     world.time_passes()
     settle(world)
@@ -442,7 +443,7 @@ def test_killed_while_it_rests_it_rests_on(world):
     rests(world)
     world.restart()
     settle(world)
-    assert not world.machine.waiting
+    assert not world.petitions.waiting
     rests_again(world)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from orcha._core import transitions
 from orcha._core.admission import Admission, petition_name
 from orcha._core.asking_round import Round
 from orcha._core.granted import GrantedSlots
 from orcha._core.lines import Lines
-from orcha._core.machine import Machine
 from orcha._core.once import OnceKeys
 from orcha.interfaces import Retry
 from support.invariants import ALWAYS, Seen, nobody_runnable_is_left
@@ -50,13 +50,13 @@ class Story:
 
     def flag_goes_up(self):
         self.world.flags.add("x")
-        self.world.machine.version += 1
+        self.world.petitions.note_change()
 
 
 def something_ends_between_two_questions(story):
     first, _, earlier = (story.comes_and_rests() for _ in range(3))
     story.comes(priority=5)
-    story.world.machine.version += 1
+    story.world.petitions.note_change()
     story.world.dispatch()
     world = story.world
     while world.visit.in_flight is None or world.visit.in_flight.seq <= earlier:
@@ -123,24 +123,24 @@ def leak_a_slot(patch):
 
 
 def start_twice(patch):
-    start_all = Machine.start_all
+    start_all = transitions.start.start_all
 
-    def starts_them_again(machine, records):
-        start_all(machine, records)
+    def starts_them_again(petitions, records, now):
+        start_all(petitions, records, now)
         for record in records:
-            machine._start_removed(record)
+            transitions.start._start_dequeued(petitions, record, now)
 
-    patch.setattr(Machine, "start_all", starts_them_again)
+    patch.setattr(transitions.start, "start_all", starts_them_again)
 
 
 def end_a_rest_early(patch):
-    rise = Machine._rise
+    rise = transitions.retry.rise
 
-    def rises_at_once(machine, record):
+    def rises_at_once(petitions, record, now):
         record.rests_until = None
-        rise(machine, record)
+        rise(petitions, record, now)
 
-    patch.setattr(Machine, "_rise", rises_at_once)
+    patch.setattr(transitions.retry, "rise", rises_at_once)
 
 
 def open_no_lot_of_a_group(patch):

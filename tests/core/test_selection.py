@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from orcha._core import transitions
 from orcha._core.admission import Admission
 from orcha._core.asking import EVERY, FIRSTS, OTHERS_EVERY
 from orcha._core.asking_round import BROKEN, NO, PATIENCE, YES, Answered, Said
-from orcha._core.machine import Machine
+from orcha._core.petitions import Petitions
 from orcha._core.reasons import SAYS_NO, ConditionSaidNo, GroupFull, ReplacesAnother
 from orcha._core.record import Cancellation, Record
 from orcha._core.selection import (
@@ -26,10 +27,10 @@ class World:
     """Petitions that wait, and a hook thread that asks them in no time."""
 
     def __init__(self, *, most_ready=10_000, **options):
-        self.machine = Machine(most_ready=most_ready)
-        self.admission = Admission(self.machine, resources={"gpu": 1})
+        self.petitions = Petitions(most_ready=most_ready)
+        self.admission = Admission(self.petitions, resources={"gpu": 1})
         self.admission.load([], {"rig": 1})
-        self.selection = Selection(self.machine, self.admission, **options)
+        self.selection = Selection(self.petitions, self.admission, **options)
         self.time = 100.0
         self.yes = set()
         self.asked = []
@@ -37,13 +38,13 @@ class World:
     def waits(self, count=1, *, manager="m", **declared):
         records = []
         for _ in range(count):
-            seq = self.machine.take_seq()
+            seq = self.petitions.take_seq()
             record = Record(seq, seq.to_bytes(16, "big"), str(seq), manager, "me", b"", b"", 0.0)
             record.petition = object()
             for name, value in declared.items():
                 setattr(record, name, value)
-            assert self.machine.receive(record) is None
-            self.machine.accept(record, start=False, new_channel=False)
+            assert transitions.submit.receive(self.petitions, record) is None
+            transitions.submit.accept(self.petitions, record, self.petitions.now, start=False, new_channel=False)
             records.append(record)
         return records
 
@@ -58,7 +59,7 @@ class World:
         """Make a round and have it asked; give the sequences that were asked."""
         made = self.makes()
         self.selection.handed_over()
-        asking = made.ask(self.admission, self.machine.granted, lambda: self.machine.version)
+        asking = made.ask(self.admission, self.petitions.granted, lambda: self.petitions.version)
         asked, answer = [], None
         try:
             while len(asked) < samples:
@@ -86,7 +87,7 @@ def test_who_said_no_is_asked_again_when_something_has_ended_and_not_before(worl
     assert world.visit() == [1, 2, 3]
     assert not world.selection.are_news
     assert world.visit() == []
-    world.machine.version += 1
+    world.petitions.note_change()
     assert world.selection.are_news
     assert world.visit() == [1, 2, 3]
 
@@ -96,7 +97,7 @@ def test_a_yes_starts_in_the_order_of_asking(world):
     world.yes = {2, 3}
     world.visit()
     assert [record.state for record in records] == [State.QUEUED, State.STARTING, State.STARTING]
-    assert list(world.machine.changes.transitions) == [2, 3]
+    assert list(world.petitions.changes.transitions) == [2, 3]
     assert world.settled.are_starting
     assert (world.settled.blocked, records[0].why, records[0].asked) == ([(records[0], True)], SAYS_NO, 100.0)
 
@@ -118,7 +119,7 @@ def test_what_is_unchanged_is_only_as_old_as_the_last_question(world):
     (record,) = world.waits()
     world.visit()
     world.passes(1)
-    world.machine.version += 1
+    world.petitions.note_change()
     world.visit()
     assert (record.asked, world.settled.blocked) == (101.0, [])
 
@@ -126,7 +127,7 @@ def test_what_is_unchanged_is_only_as_old_as_the_last_question(world):
 def test_the_same_no_of_one_in_a_group_is_no_news_to_the_log(world):
     world.waits(group="rig")
     world.visit()
-    world.machine.version += 1
+    world.petitions.note_change()
     assert world.visit() == [1]
     assert world.settled.blocked == []
 
@@ -135,9 +136,9 @@ def test_what_its_group_blocks_is_parked_and_comes_back_when_the_slot_is_free(wo
     first, second = world.waits(2, group="rig")
     world.yes = {1, 2}
     assert world.visit() == [1]
-    assert (second.why, second.asked, world.machine.waiting.parked) == (GroupFull("rig", 1), None, 1)
-    world.machine.action_going(1, 1)
-    world.machine.returned(1, 1, None, processes=False)
+    assert (second.why, second.asked, world.petitions.waiting.parked) == (GroupFull("rig", 1), None, 1)
+    transitions.finish.action_going(world.petitions, 1, 1)
+    transitions.finish.returned(world.petitions, 1, 1, None, world.petitions.now, processes=False)
     assert world.visit() == [2]
     assert (first.state, second.state) == (State.ENDED, State.STARTING)
 
@@ -177,7 +178,7 @@ def test_one_that_was_left_out_is_asked_when_those_before_it_are_not_kept():
     made = world.makes(converting=True)
     made.waiting, made.new = [], [refused, waits]
     world.selection.handed_over()
-    asking = made.ask(world.admission, world.machine.granted, lambda: world.machine.version)
+    asking = made.ask(world.admission, world.petitions.granted, lambda: world.petitions.version)
     assert next(asking) is refused
     asking.close()
     world.selection.note(made, world.time)
@@ -189,7 +190,7 @@ def test_one_that_was_left_out_is_asked_when_those_before_it_are_not_kept():
 def test_those_behind_the_ready_ones_are_loaded_when_few_are_left():
     world = World(most_ready=2)
     world.waits(5)
-    world.machine.take()
+    world.petitions.take()
     world.yes = {1, 2}
     assert world.visit() == [1, 2]
     assert world.selection.make_ready() == [(0, 3, "3"), (0, 4, "4")]
@@ -230,9 +231,9 @@ def test_time_asks_none_of_those_that_wait_for_the_service_alone():
 
 def test_who_waits_for_the_one_that_it_replaces_is_not_asked_by_time(world):
     older, newer = world.waits(2, once="key")
-    world.machine.granted.take(older)
+    world.petitions.granted.take(older)
     world.admission.keys.take(newer, older, lambda _: True)
-    world.machine.waiting.remove(older.place)
+    world.petitions.waiting.remove(older.place)
     world.selection.handed_over()
     world.selection._arm(world.time)
     assert world.visit() == []
@@ -243,7 +244,7 @@ def test_nothing_is_due_when_nobody_waits_or_everything_stands_still(world):
     world.visit()
     world.selection.stand_still()
     assert world.selection.due is None
-    world.machine.cancel(record, Cancellation(Outcome.CANCELLED, 130, None))
+    transitions.cancel.cancel(world.petitions, record, Cancellation(Outcome.CANCELLED, 130, None), world.petitions.now)
     world.selection._arm(world.time)
     assert world.visit() == []
     assert world.selection.due is None
@@ -264,7 +265,7 @@ def test_a_turn_that_is_due_sooner_stays_due(world):
     world.waits()
     world.visit()
     due = world.selection.due
-    world.machine.version += 1
+    world.petitions.note_change()
     world.passes(EVERY / 2)
     world.visit()
     assert world.selection.due == due
@@ -298,8 +299,10 @@ def test_where_others_end_while_they_are_asked_by_time_the_cursor_begins_anew(wo
     world.visit()
     world.passes(EVERY)
     world.visit(samples=FIRSTS + 1)
-    for record in list(world.machine.records.values())[FIRSTS + 1 :]:
-        world.machine.cancel(record, Cancellation(Outcome.CANCELLED, 130, None))
+    for record in list(world.petitions.records.values())[FIRSTS + 1 :]:
+        transitions.cancel.cancel(
+            world.petitions, record, Cancellation(Outcome.CANCELLED, 130, None), world.petitions.now
+        )
     world.selection.handed_over()
     world.passes(OTHERS_EVERY)
     assert world.visit() == []
@@ -314,16 +317,16 @@ def test_where_others_end_while_they_are_asked_by_time_the_cursor_begins_anew(wo
 def test_a_yes_counts_unless_something_was_decided_meanwhile(world, why):
     older, newer = world.waits(2)
     newer.once = "key"
-    world.machine.granted.take(newer)
+    world.petitions.granted.take(newer)
     if why == "replaces":
-        world.machine.granted.take(older)
+        world.petitions.granted.take(older)
         world.admission.keys.take(newer, older, lambda _: True)
     if why == "cancelled":
         newer.cancellation = Cancellation(Outcome.CANCELLED, 130, None)
-    version = world.machine.version
+    version = world.petitions.version
     assert world.selection.counts(newer, are_stopped=why == "stopped") is (why is None)
-    assert world.machine.granted.holds("2", 2) is (why is None)
-    assert (world.machine.version > version) is (why is not None)
+    assert world.petitions.granted.holds("2", 2) is (why is None)
+    assert (world.petitions.version > version) is (why is not None)
     assert newer.why == (ReplacesAnother() if why == "replaces" else None)
 
 

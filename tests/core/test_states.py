@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from orcha._core import transitions
 from orcha._core.effects import Do
-from orcha._core.machine import Machine
+from orcha._core.petitions import Petitions
 from orcha._core.record import Cancellation, Phase, Record
 from orcha._core.state import OnInterrupt, Outcome, State
 from support.simulated import World, settle
@@ -53,7 +54,7 @@ def row(world, seq=1):
 
 
 def record(world, seq=1):
-    return world.machine.records[seq]
+    return world.petitions.records[seq]
 
 
 def log(world, token=TOKEN):
@@ -86,8 +87,8 @@ def test_submit_of_a_token_known_to_the_store_only_is_the_same_petition(world):
     settle(world)
     submitted(world)
     assert world.verdicts[2] == "known"
-    assert not world.machine.live
-    assert not world.machine.granted
+    assert not world.petitions.live
+    assert not world.petitions.granted
     assert len(world.store.all_rows()) == 1
 
 
@@ -117,10 +118,10 @@ def test_submit_with_a_full_disk_is_refused_and_frees_its_id(world, flag):
     world.store.full = True
     submitted(world, Plan(flag=flag))
     assert world.verdicts[1] == "busy"
-    assert len(world.machine.waiting) == 0
-    assert not world.machine.live
-    assert not world.machine.records
-    assert not world.machine.granted
+    assert len(world.petitions.waiting) == 0
+    assert not world.petitions.live
+    assert not world.petitions.records
+    assert not world.petitions.granted
     world.store.full = False
     submitted(world)
     assert world.verdicts[2] == "accepted"
@@ -150,8 +151,8 @@ def test_whoever_cancels_what_a_full_disk_takes_back_is_answered(world, flag):
     world.commit()
     assert world.verdicts[1] == "busy"
     assert world.answers == {1: Outcome.REJECTED}
-    assert len(world.machine.waiting) == 0
-    assert not world.machine.live
+    assert len(world.petitions.waiting) == 0
+    assert not world.petitions.live
 
 
 def test_what_was_taken_back_cannot_start_or_break_any_more(world):
@@ -162,11 +163,11 @@ def test_what_was_taken_back_cannot_start_or_break_any_more(world):
     waiting = record(world)
     world.store.full = True
     world.commit()
-    world.machine.granted.take(waiting)
-    assert world.machine.start(waiting) is False
-    world.machine.break_(waiting, "late")
-    assert not world.machine.granted
-    assert not world.machine.changes
+    world.petitions.granted.take(waiting)
+    assert transitions.start.start(world.petitions, waiting, world.petitions.now) is False
+    transitions.finish.break_waiting(world.petitions, waiting, "late", world.petitions.now)
+    assert not world.petitions.granted
+    assert not world.petitions.changes
 
 
 def test_a_shared_channel_stays_while_one_that_names_it_is_kept(world):
@@ -203,7 +204,7 @@ def test_not_converted_is_refused_and_its_id_is_free(world):
     submitted(world, Plan(converts=False))
     assert world.verdicts[1] == "refused"
     assert not world.store.all_rows()
-    assert not world.machine.live
+    assert not world.petitions.live
 
 
 def test_a_conversion_that_hangs_is_refused(world):
@@ -222,7 +223,7 @@ def test_cancel_while_converting_ends_it_cancelled_on_conversion(world):
     assert world.verdicts[1] == "accepted"
     assert ended(world) == CANCELLED
     assert world.answers == {1: Outcome.CANCELLED, 2: Outcome.CANCELLED}
-    assert not world.machine.granted
+    assert not world.petitions.granted
     assert not row(world).hook_pending
 
 
@@ -259,15 +260,15 @@ def test_queued_cancel_ends_it_cancelled_without_on_finish(world):
 
 def test_queued_cancel_has_those_asked_that_its_place_kept_from_it(world):
     queued(world)
-    version = world.machine.version
+    version = world.petitions.version
     world.cancel("a")
-    assert world.machine.version > version
+    assert world.petitions.version > version
 
 
 def test_queued_condition_breaks_ends_it_broken(world):
     queued(world)
     world.plans[TOKEN] = Plan(condition_breaks=True)
-    world.machine.version += 1
+    world.petitions.note_change()
     settle(world)
     assert ended(world) == (Outcome.BROKEN, 1, "condition breaks")
     assert log(world) == [("notice", "condition breaks\n"), ("final", 1)]
@@ -277,10 +278,10 @@ def test_queued_condition_breaks_after_a_cancel_changes_nothing(world):
     queued(world)
     waiting = record(world)
     world.cancel("a")
-    world.machine.break_(waiting, "late")
+    transitions.finish.break_waiting(world.petitions, waiting, "late", world.petitions.now)
     settle(world)
     assert ended(world) == CANCELLED
-    assert world.machine.dropped_events == 1
+    assert world.petitions.dropped_events == 1
 
 
 def test_queued_too_long_times_out(world):
@@ -293,7 +294,7 @@ def test_queued_too_long_times_out(world):
 def test_queued_chosen_keeps_the_intent_before_on_start(world):
     queued(world)
     world.flags.add("x")
-    world.machine.version += 1
+    world.petitions.note_change()
     world.dispatch()
     while world.visit is not None:
         world.hook_step()
@@ -306,7 +307,7 @@ def test_queued_chosen_keeps_the_intent_before_on_start(world):
 def test_queued_chosen_and_cancelled_in_one_transaction_never_starts(world):
     queued(world)
     world.flags.add("x")
-    world.machine.version += 1
+    world.petitions.note_change()
     world.dispatch()
     world.hook_step()
     world.cancel("a")
@@ -319,18 +320,18 @@ def test_queued_chosen_and_cancelled_in_one_transaction_never_starts(world):
 def test_a_yes_that_comes_after_the_cancel_starts_nothing_and_frees_the_slot(world):
     queued(world)
     waiting = record(world)
-    world.machine.granted.take(waiting)
+    world.petitions.granted.take(waiting)
     world.cancel("a")
-    assert world.machine.start(waiting) is False
-    assert not world.machine.granted
+    assert transitions.start.start(world.petitions, waiting, world.petitions.now) is False
+    assert not world.petitions.granted
     settle(world)
     assert ended(world) == CANCELLED
 
 
 def test_a_yes_of_one_that_runs_already_does_not_free_its_slot(world):
     running(world)
-    assert world.machine.start(record(world)) is False
-    assert world.machine.granted.holds("a", 1)
+    assert transitions.start.start(world.petitions, record(world), world.petitions.now) is False
+    assert world.petitions.granted.holds("a", 1)
 
 
 def test_a_yes_for_an_object_that_is_not_the_live_one_starts_nothing(world):
@@ -338,13 +339,13 @@ def test_a_yes_for_an_object_that_is_not_the_live_one_starts_nothing(world):
     old = record(world)
     live = Record(1, TOKEN, "a", "m", "o", TOKEN, None, 0.0)
     live.phase = Phase.WAITING
-    world.machine.records[1] = world.machine.live["a"] = live
-    world.machine.granted.take(live)
-    version = world.machine.version
-    world.machine.start_all([old])
-    assert not world.machine.granted
+    world.petitions.records[1] = world.petitions.live["a"] = live
+    world.petitions.granted.take(live)
+    version = world.petitions.version
+    transitions.start.start_all(world.petitions, [old], world.petitions.now)
+    assert not world.petitions.granted
     assert old.state is State.QUEUED
-    assert world.machine.version > version, "the live one is to be asked"
+    assert world.petitions.version > version, "the live one is to be asked"
 
 
 def test_of_several_yes_one_that_was_cancelled_is_left_out(world):
@@ -353,7 +354,7 @@ def test_of_several_yes_one_that_was_cancelled_is_left_out(world):
     settle(world)
     records = [record(world, 1), record(world, 2)]
     world.cancel("a")
-    world.machine.start_all(records)
+    transitions.start.start_all(world.petitions, records, world.petitions.now)
     settle(world)
     assert ended(world) == CANCELLED
     assert row(world, 2).state is State.STARTING
@@ -399,7 +400,7 @@ def test_cancel_before_on_start_was_called_ends_it_without_on_start_and_on_finis
     assert not world.on_starts
     assert not world.on_finishes
     assert not row(world).hook_pending
-    assert not world.machine.granted
+    assert not world.petitions.granted
 
 
 def test_cancel_before_on_start_is_back_ends_it_when_it_is(world):
@@ -410,7 +411,7 @@ def test_cancel_before_on_start_is_back_ends_it_when_it_is(world):
     world.commit()
     assert row(world).state is State.CANCELLING
     assert not world.ladders
-    world.machine.abandon(*FIRST)
+    transitions.finish.abandon(world.petitions, *FIRST, world.petitions.now)
     assert record(world).state is State.CANCELLING, "its on_start is inside, no thread is to be abandoned"
     world.hook_step()
     world.commit()
@@ -440,7 +441,7 @@ def test_an_action_that_is_cancelled_and_returns_with_processes_before_its_on_st
     world.spawn(FIRST, tells=False)
     world.returns(FIRST, None)
     world.hook_step()
-    assert [effect.do for effect in world.machine.effects] == [Do.END_PROCESSES]
+    assert [effect.do for effect in world.petitions.effects] == [Do.END_PROCESSES]
     world.commit()
     assert row(world).state is State.CANCELLING
     assert not world.answers
@@ -452,7 +453,9 @@ def test_an_action_that_is_cancelled_and_returns_with_processes_before_its_on_st
 def test_a_start_that_failed_without_on_start_owes_no_on_finish(world):
     in_on_start(world)
     world.gathered["start"].clear()
-    world.machine.start_failed(*FIRST, "the hook thread is gone", called=False)
+    transitions.finish.start_failed(
+        world.petitions, *FIRST, "the hook thread is gone", world.petitions.now, called=False
+    )
     settle(world)
     assert ended(world) == (Outcome.BROKEN, 1, "the hook thread is gone")
     assert not row(world).hook_pending
@@ -461,10 +464,10 @@ def test_a_start_that_failed_without_on_start_owes_no_on_finish(world):
 
 def test_start_failed_twice_changes_nothing(world):
     in_on_start(world)
-    world.machine.start_failed(*FIRST, "no")
-    before = repr(world.machine.changes)
-    world.machine.start_failed(*FIRST, "no")
-    assert repr(world.machine.changes) == before
+    transitions.finish.start_failed(world.petitions, *FIRST, "no", world.petitions.now)
+    before = repr(world.petitions.changes)
+    transitions.finish.start_failed(world.petitions, *FIRST, "no", world.petitions.now)
+    assert repr(world.petitions.changes) == before
 
 
 # --- the action -------------------------------------------------------------------------------------------------------
@@ -476,6 +479,7 @@ def test_a_process_is_taken_while_it_runs_and_killed_at_once_after(world):
     assert not world.ladders
     world.finish(FIRST, None)
     world.spawn(FIRST, tells=True)
+    world.commit()
     assert world.ladders == {FIRST}
 
 
@@ -503,7 +507,7 @@ def test_finish_ends_it_and_keeps_the_slot(world, value, outcome):
     assert row(world).slot_held
     assert row(world).hook_pending
     assert log(world) == [("final", value)]
-    assert world.machine.granted.holds("a", 1)
+    assert world.petitions.granted.holds("a", 1)
     assert not world.on_finishes
     assert not world.finish(FIRST, 9)
 
@@ -518,7 +522,7 @@ def test_return_ends_it_and_frees_the_slot(world, error, expected):
     world.commit()
     assert ended(world) == expected
     assert (row(world).hook_pending, row(world).slot_held) == (True, False)
-    assert not world.machine.live
+    assert not world.petitions.live
     settle(world)
     assert world.on_finishes == {FIRST: [0]}
     assert not row(world).hook_pending
@@ -531,7 +535,7 @@ def test_return_with_processes_keeps_the_slot_until_they_are_swept(world):
     settle(world)
     assert ended(world) == (Outcome.SUCCEEDED, None, None)
     assert row(world).slot_held
-    assert world.machine.granted
+    assert world.petitions.granted
     assert not world.on_finishes
     world.ladder_done(FIRST, [])
     settle(world)
@@ -545,8 +549,8 @@ def test_return_that_is_told_twice_changes_nothing(world):
     world.returns(FIRST, None)
     world.commit()
     world.returns(FIRST, "ValueError: x")
-    assert not world.machine.changes
-    assert not world.machine.effects
+    assert not world.petitions.changes
+    assert not world.petitions.effects
 
 
 def test_what_sweeping_cannot_kill_keeps_the_slot_and_is_swept_again(world):
@@ -557,10 +561,10 @@ def test_what_sweeping_cannot_kill_keeps_the_slot_and_is_swept_again(world):
     world.ladder_done(FIRST, [42])
     settle(world)
     assert world.ladders == {FIRST}
-    assert world.machine.granted
+    assert world.petitions.granted
     world.ladder_done(FIRST, [])
     settle(world)
-    assert not world.machine.granted
+    assert not world.petitions.granted
 
 
 def test_limit_ends_it_timed_out(world):
@@ -674,7 +678,7 @@ def test_cancelling_thread_back_and_no_process_ends_it(world):
     assert ended(world) == CANCELLED
     assert world.answers == {1: Outcome.CANCELLED}
     assert world.on_finishes == {FIRST: [0]}
-    assert not world.machine.granted
+    assert not world.petitions.granted
 
 
 def test_cancelling_no_process_after_the_thread_is_back_ends_it(world):
@@ -717,13 +721,13 @@ def test_cancelling_and_the_thread_stays_it_is_abandoned_with_id_and_slot(world)
     assert ended(world) == CANCELLED
     assert world.answers == {1: Outcome.CANCELLED}
     assert row(world).slot_held
-    assert world.machine.granted.holds("a", 1)
+    assert world.petitions.granted.holds("a", 1)
     assert not world.on_finishes
     submitted(world, token=OTHER)
     assert world.verdicts[2] == "duplicate"
     world.returns(FIRST, None)
     settle(world)
-    assert not world.machine.granted
+    assert not world.petitions.granted
     assert world.on_finishes == {FIRST: [0]}
 
 
@@ -753,10 +757,10 @@ def test_cancelling_what_cannot_be_killed_ends_it_broken_and_keeps_the_slot(worl
 
 def test_a_report_of_processes_nobody_asked_for_changes_nothing(world):
     running(world)
-    world.machine.processes_gone(*FIRST, [42])
-    world.machine.processes_gone(*FIRST, [])
+    transitions.finish.processes_gone(world.petitions, *FIRST, [42], world.petitions.now)
+    transitions.finish.processes_gone(world.petitions, *FIRST, [], world.petitions.now)
     assert record(world).state is State.STARTING
-    assert not world.machine.effects
+    assert not world.petitions.effects
 
 
 # --- ended ------------------------------------------------------------------------------------------------------------
@@ -772,24 +776,24 @@ def test_ended_anything_leaves_the_row_as_it_is(world):
     world.returns(FIRST, None)
     settle(world)
     before = row(world)
-    world.machine.returned(*FIRST, "late", processes=True)
-    world.machine.finish(*FIRST, 7)
-    world.machine.action_going(*FIRST)
-    world.machine.start_failed(*FIRST, "late")
-    world.machine.processes_gone(*FIRST, [1])
-    world.machine.abandon(*FIRST)
+    transitions.finish.returned(world.petitions, *FIRST, "late", world.petitions.now, processes=True)
+    transitions.finish.finish(world.petitions, *FIRST, 7, world.petitions.now)
+    transitions.finish.action_going(world.petitions, *FIRST)
+    transitions.finish.start_failed(world.petitions, *FIRST, "late", world.petitions.now)
+    transitions.finish.processes_gone(world.petitions, *FIRST, [1], world.petitions.now)
+    transitions.finish.abandon(world.petitions, *FIRST, world.petitions.now)
     settle(world)
     assert row(world) == before
-    assert world.machine.dropped_events == 6
+    assert world.petitions.dropped_events == 6
 
 
 def test_reports_of_an_attempt_that_is_not_the_current_one_change_nothing(world):
     running(world)
     before = row(world)
     for attempt in (0, 2):
-        world.machine.returned(1, attempt, None, processes=False)
-        world.machine.processes_gone(1, attempt, [])
-        assert not world.machine.finish(1, attempt, 0)
+        transitions.finish.returned(world.petitions, 1, attempt, None, world.petitions.now, processes=False)
+        transitions.finish.processes_gone(world.petitions, 1, attempt, [], world.petitions.now)
+        assert not transitions.finish.finish(world.petitions, 1, attempt, 0, world.petitions.now)
     settle(world)
     assert row(world) == before
 
@@ -807,7 +811,7 @@ def test_stopped_it_waits_again_by_its_policy_after_on_finish(world, policy, sta
     world.returns(FIRST, None)
     world.commit()
     assert row(world).state is State.CANCELLING, "its on_finish is owed"
-    assert not world.machine.granted
+    assert not world.petitions.granted
     settle(world)
     assert (row(world).state, row(world).attempt, row(world).hook_pending) == (state, 1, False)
     assert world.on_finishes == {FIRST: [0]}
@@ -835,13 +839,15 @@ def test_stopped_before_on_start_was_called_it_waits_again_at_once(world):
     assert row(world).state is State.QUEUED
     assert not world.on_starts
     assert not world.on_finishes
-    assert len(world.machine.waiting) == 1
+    assert len(world.petitions.waiting) == 1
 
 
 def test_stopped_its_start_fails_in_the_same_transaction(world):
     in_on_start(world, on_interrupt=OnInterrupt.RERUN)
     world.stop()
-    world.machine.start_failed(*FIRST, "cancelled before it started", called=False)
+    transitions.finish.start_failed(
+        world.petitions, *FIRST, "cancelled before it started", world.petitions.now, called=False
+    )
     world.commit()
     assert row(world).state is State.QUEUED
 
@@ -886,14 +892,14 @@ def test_stopped_and_cancelled_while_its_on_finish_is_owed_it_does_not_wait_agai
     settle(world)
     assert world.on_finishes == {FIRST: [0]}
     assert not row(world).hook_pending
-    assert not world.machine.live
+    assert not world.petitions.live
 
 
 def test_stopped_twice_changes_nothing(world):
     running(world, on_interrupt=OnInterrupt.RERUN)
     world.stop()
     stopped = Cancellation(Outcome.INTERRUPTED, 75, None, requeue=State.QUEUED)
-    world.machine.cancel(record(world), stopped)
+    transitions.cancel.cancel(world.petitions, record(world), stopped, world.petitions.now)
     assert record(world).cancellation is not stopped
 
 
@@ -914,7 +920,7 @@ def test_crash_while_converting_leaves_nothing(world):
     world.submit(Plan(), "a", TOKEN)
     world.restart()
     assert not world.store.all_rows()
-    assert not world.machine.live
+    assert not world.petitions.live
 
 
 def test_crash_of_queued_leaves_it_queued(world):
@@ -922,7 +928,7 @@ def test_crash_of_queued_leaves_it_queued(world):
     before = row(world)
     world.restart()
     assert row(world) == before
-    assert len(world.machine.waiting) == 1
+    assert len(world.petitions.waiting) == 1
 
 
 @pytest.mark.parametrize("finished", [True, False], ids=["its on_finish is back", "its on_finish is owed"])
@@ -931,19 +937,19 @@ def test_what_is_held_runs_again_when_a_person_says_so(world, finished):
     world.restart()
     if finished:
         settle(world)
-    assert world.machine.release(world.find("a"))
+    assert transitions.hold.release(world.petitions, world.find("a"), world.petitions.now)
     settle(world)
     assert (row(world).state, row(world).attempt, row(world).hook_pending) == (State.STARTING, 2, False)
     assert world.on_starts[1, 2] == 1
     assert world.on_finishes == {FIRST: [1]}
-    assert not world.machine.release(record(world))
+    assert not transitions.hold.release(world.petitions, record(world), world.petitions.now)
 
 
 def test_what_is_released_waits_again_also_after_a_crash(world):
     running(world, on_interrupt=OnInterrupt.ASK)
     world.restart()
     settle(world)
-    assert world.machine.release(world.find("a"))
+    assert transitions.hold.release(world.petitions, world.find("a"), world.petitions.now)
     world.commit()
     world.restart()
     settle(world)
@@ -1005,9 +1011,9 @@ def test_crash_and_started_again_before_on_finish_came_back(world):
     world.restart()
     again = world.find("a")
     again.petition = world.plans[TOKEN]
-    world.machine.start(again)
+    transitions.start.start(world.petitions, again, world.petitions.now)
     world.commit()
-    world.machine.hook_done(1)
+    transitions.finish.hook_done(world.petitions, 1, world.petitions.now)
     world.commit()
     assert (row(world).state, row(world).attempt, row(world).hook_pending) == (State.STARTING, 2, False)
 
@@ -1051,7 +1057,7 @@ def test_crash_of_finished_leaves_its_outcome_and_frees_the_slot(world):
 def test_crash_before_the_transaction_is_as_if_nothing_happened(world):
     queued(world)
     world.flags.add("x")
-    world.machine.version += 1
+    world.petitions.note_change()
     world.dispatch()
     world.hook_step()
     world.restart()
@@ -1097,35 +1103,35 @@ def test_a_petition_that_is_queued_far_from_the_head_is_a_key_only_once_it_is_ke
         world.hook_step()
     assert world.find("1") is record(world, 2), "its row is not kept: nobody could bring it back"
     world.commit()
-    world.machine.unload(world.machine.waiting.spill())
+    world.petitions.unload(world.petitions.waiting.spill())
     world.commit()
-    assert world.machine.live["1"] == (0, 2, "1")
-    assert 2 not in world.machine.records
+    assert world.petitions.live["1"] == (0, 2, "1")
+    assert 2 not in world.petitions.records
     found = world.find("1")
     assert found is record(world, 2)
     assert found.petition is None
 
 
 def test_a_petition_that_came_back_to_the_head_is_not_cooled():
-    machine = Machine(most_ready=1)
+    petitions = Petitions(most_ready=1)
     records = []
     for number in range(2):
-        seq = machine.take_seq()
+        seq = petitions.take_seq()
         records.append(Record(seq, b"%016d" % seq, number, "m", "o", b"%016d" % seq, b"", 0.0))
-        machine.receive(records[-1])
-        machine.accept(records[-1], start=False, new_channel=True)
-    machine.start(records[0])
-    assert machine.waiting.refill() == [records[1].place]
-    machine.take()
-    machine.take()
-    assert machine.records[2] is records[1]
-    assert machine.live["1"] is records[1]
+        transitions.submit.receive(petitions, records[-1])
+        transitions.submit.accept(petitions, records[-1], petitions.now, start=False, new_channel=True)
+    transitions.start.start(petitions, records[0], petitions.now)
+    assert petitions.waiting.refill() == [records[1].place]
+    petitions.take()
+    petitions.take()
+    assert petitions.records[2] is records[1]
+    assert petitions.live["1"] is records[1]
 
 
 def test_warming_what_is_warm_keeps_the_record_that_is_known(world):
     queued(world)
     known = record(world)
-    world.machine.load(Record(1, TOKEN, "a", "m", "o", TOKEN, None, 0.0))
+    world.petitions.load(Record(1, TOKEN, "a", "m", "o", TOKEN, None, 0.0))
     assert record(world) is known
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import orcha.exceptions
-from orcha._core import machine
+from orcha._core import codes as core_codes
 from orcha.lib import Manager
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +61,7 @@ def test_the_table_of_exit_codes_names_each_error():
         if isinstance(value, type) and issubclass(value, orcha.exceptions.OrchaError)
     }
     assert raised - codes == set()
-    ends = {value for name, value in vars(machine).items() if name.endswith("_CODE")}
+    ends = {value for name, value in vars(core_codes).items() if name.endswith("_CODE")}
     assert len(ends) >= 3
     assert ends - codes == set()
 

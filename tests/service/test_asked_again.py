@@ -158,7 +158,7 @@ def test_what_is_held_by_the_service_alone_is_never_asked_by_time(asked):
 
     asked.ask(asked.owner, Pause, None, None, "rig")
     asked.submit_all(asked.user, [(f"{number}", {"group": "rig"}) for number in range(PATIENCE + 1)])
-    wait_for(lambda: asked.engine.machine.waiting.parked == PATIENCE + 1, what="all are held back")
+    wait_for(lambda: asked.engine.petitions.waiting.parked == PATIENCE + 1, what="all are held back")
     assert polls(asked) is None
     assert asked.manager.asked == []
 

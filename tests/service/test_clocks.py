@@ -65,7 +65,7 @@ def test_set_forwards_a_retry_keeps_its_pause(clock):
         clock.set_by = 2 * HOUR
         passes(asked)
         assert asked.state("a") == "queued"
-        assert not asked.engine.machine.waiting
+        assert not asked.engine.petitions.waiting
 
 
 @pytest.mark.parametrize("seconds", [-HOUR, -400 * DAY])

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from orcha._core.machine import Machine
+from orcha._core.petitions import Petitions
 from orcha._service.batch import Batch, Listeners
 from orcha._service.mailbox import MOST_EVENTS_OF_ANOTHER_THREAD, Mailbox
 from orcha._service.timers import Timers
@@ -35,7 +35,7 @@ class Parts:
     is_dirty = False
 
     def __init__(self):
-        self.machine = Machine()
+        self.petitions = Petitions()
         self.visits = Visits()
         self.timers = Timers()
         self.mailbox = Mailbox(self.timers)
@@ -45,11 +45,11 @@ class Parts:
         self.errors = []
         self.expected = []
         listeners = Listeners(lambda *_: None, lambda _: None, lambda: None, self.errors.append)
-        self.mailbox.serve(Batch(self.machine, self.mailbox, self.visits, self, self, self, {}, listeners))
+        self.mailbox.serve(Batch(self.petitions, self.mailbox, self.visits, self, self, self, {}, listeners))
 
     def note(self, what):
         self.done.append((what, threading.current_thread().name))
-        self.machine.changes.tombstones.append((b"token", 1.0))
+        self.petitions.changes.tombstones.append((b"token", 1.0))
 
     # --- channels, transaction and outbox -----------------------------------------------------------------------
 
@@ -70,7 +70,7 @@ class Parts:
         return effects
 
     def send(self):
-        assert not self.machine.changes, "a reply leaves before what it says is kept"
+        assert not self.petitions.changes, "a reply leaves before what it says is kept"
         self.flushes += 1
         return False
 

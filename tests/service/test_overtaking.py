@@ -52,7 +52,7 @@ def engine(tmp_path):
     """One runs, and `a` waits."""
     (tmp_path / "output").mkdir()
     under_test = EngineUnderTest(tmp_path, manager=OneAtOnce())
-    under_test.manager.granted = under_test.engine.machine.granted
+    under_test.manager.granted = under_test.engine.petitions.granted
     under_test.start()
     for number, name in enumerate(("runs", "a")):
         under_test.submit(Asked(bytes([number]) * 16, name), priority=1)

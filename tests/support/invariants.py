@@ -6,8 +6,8 @@ from collections import Counter
 
 from orcha._core.asking_round import YES
 from orcha._core.record import Phase, Record
-from orcha._core.retrying import is_decided
 from orcha._core.state import OnInterrupt, Outcome, State
+from orcha._core.transitions.retry import is_decided
 from orcha._store.contract import Row
 from support.scheduling import (
     could_start,
@@ -117,7 +117,7 @@ def cancelled_means_nothing_of_it_lives(world: World, _: Seen) -> None:
         assert not action.alive or row.slot_held, "its thread lives, and it is not known as abandoned"
         if action.processes:
             assert action.alive, "a process lives, and no abandoned thread can have started it"
-            ended = (row.seq, row.attempt) in world.ladders or world.machine.effects
+            ended = (row.seq, row.attempt) in world.ladders or world.petitions.effects
             assert ended, "a process of an abandoned thread is not killed"
 
 
@@ -142,27 +142,27 @@ def what_may_have_run_runs_again_only_where_its_policy_says_so(world: World, _: 
 
 
 def no_more_run_than_may(world: World, _: Seen) -> None:
-    assert all(len(world.machine.granted.of_manager(manager)) <= CAPACITY for manager in MANAGERS)
-    if world.machine.changes:
+    assert all(len(world.petitions.granted.of_manager(manager)) <= CAPACITY for manager in MANAGERS)
+    if world.petitions.changes:
         return
     held = [row.id for row in world.store.all_rows() if _holds_a_slot(world, row)]
-    assert set(held) <= set(world.machine.granted), "a petition runs that running_processes does not name"
+    assert set(held) <= set(world.petitions.granted), "a petition runs that running_processes does not name"
     pending = world.visit.round.answers if world.visit is not None else []
     said_yes = {answered.record.key for answered in pending if answered.answer is YES}
-    assert set(held) | said_yes == set(world.machine.granted), "running_processes names what does not run"
+    assert set(held) | said_yes == set(world.petitions.granted), "running_processes names what does not run"
 
 
 def _holds_a_slot(world: World, row: Row) -> bool:
-    record = world.machine.records.get(row.seq)
+    record = world.petitions.records.get(row.seq)
     ends = record is not None and is_decided(record)
-    runs = row.state in RUNS and row.seq not in world.machine.leaving
+    runs = row.state in RUNS and row.seq not in world.petitions.leaving
     return runs or ends or row.slot_held
 
 
 def a_slot_is_held_while_anything_of_the_attempt_lives(world: World, _: Seen) -> None:
     for (seq, _attempt), action in world.actions.items():
         if action.alive or action.processes:
-            assert seq in world.machine.granted.seqs(), f"petition {seq} is not said to run"
+            assert seq in world.petitions.granted.seqs(), f"petition {seq} is not said to run"
 
 
 def an_action_and_its_processes_end_before_the_next_attempt(world: World, _: Seen) -> None:
@@ -197,30 +197,30 @@ def hooks_are_called_in_pairs(world: World, _: Seen) -> None:
 
 def memory_agrees_with_what_is_kept(world: World, _: Seen) -> None:
     """Checked where nothing waits to be kept: then the machine's live petitions are the store's."""
-    machine = world.machine
-    if machine.changes:
+    petitions = world.petitions
+    if petitions.changes:
         return
     rows = {row.seq: row for row in world.store.all_rows()}
-    for key, known in machine.live.items():
+    for key, known in petitions.live.items():
         if not isinstance(known, Record):
             assert rows[known[1]].state is State.QUEUED
         elif known.phase is not Phase.CONVERTING:
             row = rows[known.seq]
             assert (row.id, row.state, row.attempt) == (key, known.state, known.attempt)
             assert known.state is not State.ENDED or row.outcome is known.outcome
-    live = {known.seq if isinstance(known, Record) else known[1] for known in machine.live.values()}
+    live = {known.seq if isinstance(known, Record) else known[1] for known in petitions.live.values()}
     assert {seq for seq, row in rows.items() if row.state is not State.ENDED or row.slot_held} <= live
-    assert {seq for seq in machine.records if seq not in live} == set()
+    assert {seq for seq in petitions.records if seq not in live} == set()
 
 
 def the_queue_holds_what_is_queued(world: World, _: Seen) -> None:
-    machine = world.machine
-    queued = [r.seq for r in machine.records.values() if r.state is State.QUEUED and r.phase is Phase.WAITING]
-    queued += [known[1] for known in machine.live.values() if not isinstance(known, Record)]
-    assert len(machine.waiting) + machine.waiting.parked == len(queued)
-    ready = machine.waiting.head(len(queued))
+    petitions = world.petitions
+    queued = [r.seq for r in petitions.records.values() if r.state is State.QUEUED and r.phase is Phase.WAITING]
+    queued += [known[1] for known in petitions.live.values() if not isinstance(known, Record)]
+    assert len(petitions.waiting) + petitions.waiting.parked == len(queued)
+    ready = petitions.waiting.head(len(queued))
     assert ready == sorted(ready)
-    assert all(key[1] in machine.records for key in ready), "a ready petition cannot be asked"
+    assert all(key[1] in petitions.records for key in ready), "a ready petition cannot be asked"
 
 
 ALWAYS = [
@@ -253,21 +253,21 @@ ALWAYS = [
 
 def nobody_runnable_is_left(world: World) -> None:
     """Where everyone was asked and nothing changed since, no petition could start, be it ready or parked."""
-    for record in world.machine.records.values():
+    for record in world.petitions.records.values():
         assert not could_start(world, record), (
             f"{record} could run and is not asked",
             world.draining,
             world.look_ahead,
             world.visit,
-            world.machine.records,
-            world.machine.waiting._ready,
-            world.machine.waiting._spilled,
-            world.machine.waiting._lots,
+            world.petitions.records,
+            world.petitions.waiting._ready,
+            world.petitions.waiting._spilled,
+            world.petitions.waiting._lots,
             world.paused,
             world.selection._asked_version,
-            world.machine.version,
+            world.petitions.version,
             world.gathered,
-            world.machine.granted._grants,
+            world.petitions.granted._grants,
         )
 
 
@@ -280,9 +280,9 @@ def everything_is_known_after_recovery(world: World) -> None:
 
 def everybody_got_an_answer(world: World) -> None:
     """Where everything has come to its end: nobody waits, nothing runs, each on_start had its on_finish."""
-    machine = world.machine
-    assert not machine.granted
-    assert not machine.leaving
+    petitions = world.petitions
+    assert not petitions.granted
+    assert not petitions.leaving
     assert not world.unanswered
     for row in world.store.all_rows():
         assert row.state in {State.HELD, State.ENDED}, row

@@ -39,9 +39,9 @@ def passed_by(world: HookSide, asked: Round, starts: Record) -> list[Record]:
     considered = in_order([record for record in asked.waiting if record.petition is not None], asked.new)
     others = considered[: asked.look_ahead]
     if starts.group is not None:  # of its group also those that wait for a slot
-        others = others + [record for record in world.machine.records.values() if record.group == starts.group]
+        others = others + [record for record in world.petitions.records.values() if record.group == starts.group]
     before = [record for record in others if record.place < starts.place and could_start(world, record)]
-    return before + [record for record in world.machine.records.values() if _is_starved(world, record, starts)]
+    return before + [record for record in world.petitions.records.values() if _is_starved(world, record, starts)]
 
 
 def could_start(world: HookSide, record: Record) -> bool:
@@ -57,7 +57,7 @@ def could_start(world: HookSide, record: Record) -> bool:
 def waits(world: HookSide, record: Record) -> bool:
     """Tell whether a petition waits, or has just come, and has no slot."""
     state = record.state is State.QUEUED and record.phase in (Phase.WAITING, Phase.CONVERTING)
-    return state and world.machine.live.get(record.key) is record and not _is_granted(world, record)
+    return state and world.petitions.live.get(record.key) is record and not _is_granted(world, record)
 
 
 def is_paused(world: HookSide, record: Record) -> bool:
@@ -85,18 +85,18 @@ def fits(world: HookSide, record: Record) -> bool:
 
 
 def _granted_plans(world: HookSide) -> list[Plan]:
-    return [world.plan_of[seq] for seq in world.machine.granted.seqs()]
+    return [world.plan_of[seq] for seq in world.petitions.granted.seqs()]
 
 
 def _is_granted(world: HookSide, record: Record) -> bool:
-    return world.machine.granted.holds(record.key, record.seq)
+    return world.petitions.granted.holds(record.key, record.seq)
 
 
 def _stands_behind(world: HookSide, record: Record) -> bool:
     """Tell whether an earlier petition may stand in a line for something that this one needs."""
     return any(
         other.place < record.place and waits(world, other) and set(other.needs or {}) & set(record.needs or {})
-        for other in world.machine.records.values()
+        for other in world.petitions.records.values()
     )
 
 
@@ -135,7 +135,7 @@ def one_of_a_key_lives_at_a_time(world: World, _: Seen) -> None:
 
 
 def the_book_says_what_was_granted(world: World, _: Seen) -> None:
-    book, plans = world.machine.granted, _granted_plans(world)
+    book, plans = world.petitions.granted, _granted_plans(world)
     in_group = Counter(plan.group for plan in plans if plan.group is not None)
     held: Counter[str] = Counter()
     for plan in plans:

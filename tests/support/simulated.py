@@ -8,15 +8,19 @@ from __future__ import annotations
 import ast
 import functools
 
+from orcha._core import transitions
 from orcha._core.admission import petition_name
 from orcha._core.changes import Append, AttemptStep, Changes
-from orcha._core.commanding import End
+from orcha._core.codes import CANCELLED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
 from orcha._core.effects import Do, Effect, Final
-from orcha._core.machine import CANCELLED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE, Machine, on_interrupt_state
+from orcha._core.moment import Moment
+from orcha._core.petitions import Petitions
 from orcha._core.record import Cancellation, Phase, Record
 from orcha._core.retry import Tries
-from orcha._core.retrying import is_decided
 from orcha._core.state import Outcome, State
+from orcha._core.transitions.command import CommandEnd
+from orcha._core.transitions.recover import on_interrupt_state
+from orcha._core.transitions.retry import is_decided
 from orcha._protocol.messages import Verdict
 from orcha._service.lifecycle.stored_records import record_of
 from orcha._store.contract import Row
@@ -78,13 +82,13 @@ class World(HookSide):
         self.answers: dict[int, Outcome | None] = {}
         self.unanswered: set[int] = set()
         self.waiters = 0
-        super().__init__(Machine(most_ready=most_ready), SimulatedStore(), look_ahead)
+        super().__init__(Petitions(most_ready=most_ready), SimulatedStore(), look_ahead)
         self._boot()
 
     def _boot(self) -> None:
         self.store.begin(nonce=1, boot_id="boot", uid=0, now=self.time)
-        self.begin(Machine(next_seq=self.store.next_seq(), most_ready=self.most_ready))
-        self.machine.now = self.machine.steady = self.clock
+        self.begin(Petitions(next_seq=self.store.next_seq(), most_ready=self.most_ready))
+        self.petitions.now = Moment(self.clock, self.clock)
         self.store.full = False
         self.ladders: set[Attempt] = set()
         self.appended: dict[bytes, list[tuple[str, int, object]]] = {}
@@ -98,15 +102,15 @@ class World(HookSide):
         self, plan: Plan, identity: str | int, token: bytes, channel: bytes | None = None, manager: str = MANAGERS[0]
     ) -> None:
         """Send a message, or send it again."""
-        machine = self.machine
-        record = Record(machine.take_seq(), token, identity, manager, "me", channel or token, b"extras", self.time)
+        petitions = self.petitions
+        record = Record(petitions.take_seq(), token, identity, manager, "me", channel or token, b"extras", self.time)
         self.plan_of[record.seq] = self.plans.setdefault(token, plan)
         if self.draining:
             self.verdicts[record.seq] = "stopping"
             return
         if token in self.tombstones:
             record.cancellation = CANCELLED
-        if machine.receive(record) is None:
+        if transitions.submit.receive(petitions, record) is None:
             self.gathered["convert"].append(record)
             return
         other = self.find(record.key)
@@ -115,11 +119,11 @@ class World(HookSide):
 
     def find(self, key: str) -> Record | None:
         """Give a live petition, brought back from the store where only its key was kept."""
-        known = self.machine.live.get(key)
+        known = self.petitions.live.get(key)
         if known is None or isinstance(known, Record):
             return known
         record = record_of(self.store.rows([known[1]])[0])
-        self.machine.load(record)
+        self.petitions.load(record)
         return record
 
     def cancel(self, key: str) -> bool:
@@ -130,25 +134,25 @@ class World(HookSide):
             self.unanswered.add(self.waiters)
             if record.phase in (Phase.CONVERTING, Phase.WAITING):
                 self.never.add(record.seq)
-            self.machine.cancel(record, CANCELLED, self.waiters)
+            transitions.cancel.cancel(self.petitions, record, CANCELLED, self.petitions.now, self.waiters)
         return record is not None
 
     def cancel_token(self, token: bytes) -> None:
         """Cancel a submit that may not have come."""
-        known = [record for record in self.machine.records.values() if record.token == token]
+        known = [record for record in self.petitions.records.values() if record.token == token]
         row = self.store.tokens([token]).get(token)
         if known:
             self.cancel(known[0].key)
         elif row is None:
             self.tombstones.add(token)
-            self.machine.changes.tombstones.append((token, self.time + 600))
-        elif row.state is not State.ENDED and row.seq not in self.machine.changes.transitions:
+            self.petitions.changes.tombstones.append((token, self.time + 600))
+        elif row.state is not State.ENDED and row.seq not in self.petitions.changes.transitions:
             assert self.cancel(row.id), "a live row has no live petition"
 
     def resume_one(self, record: Record) -> None:
         """People let one go on that is paused, or held after an interruption."""
         self.resume(petition_name(record.seq))
-        self.machine.release(record)
+        transitions.hold.release(self.petitions, record, self.petitions.now)
 
     # --- limits and stop ----------------------------------------------------------------------------------------
 
@@ -156,22 +160,27 @@ class World(HookSide):
         """An attempt has run too long, or a petition has waited too long."""
         runs = record.state is State.STARTING and not record.command
         if runs or record.phase is Phase.WAITING or is_decided(record):
-            self.machine.cancel(record, Cancellation(Outcome.TIMED_OUT, TIMED_OUT_CODE, "too long"))
+            transitions.cancel.cancel(
+                self.petitions, record, Cancellation(Outcome.TIMED_OUT, TIMED_OUT_CODE, "too long"), self.petitions.now
+            )
 
     def stop(self) -> None:
         """Start nothing any more, and interrupt what runs."""
         self.draining = True
-        for record in list(self.machine.records.values()):
+        for record in list(self.petitions.records.values()):
             if record.state in (State.STARTING, State.RUNNING):
                 requeue = on_interrupt_state(record.on_interrupt)
-                self.machine.cancel(
-                    record, Cancellation(Outcome.INTERRUPTED, INTERRUPTED_CODE, "stopped", requeue=requeue)
+                transitions.cancel.cancel(
+                    self.petitions,
+                    record,
+                    Cancellation(Outcome.INTERRUPTED, INTERRUPTED_CODE, "stopped", requeue=requeue),
+                    self.petitions.now,
                 )
 
     def is_quiet(self) -> bool:
         """Tell whether nothing runs and no hook is owed."""
         return not (
-            self.machine.granted
+            self.petitions.granted
             or self.visit
             or self.again
             or any(self.gathered.values())
@@ -182,34 +191,33 @@ class World(HookSide):
 
     def put(self, key: Attempt, value: int) -> bool:
         """An attempt writes; True where it was taken."""
-        record = self.machine.is_writable(*key)
+        record = self.petitions.writable(*key)
         if record is not None:
             self.appended.setdefault(record.channel, []).append(("value", key[0], value))
         return record is not None
 
     def finish(self, key: Attempt, value: int | None) -> bool:
         """An attempt gives its final value; True where it counts."""
-        return bool(self.report("finish", *key, value))
+        return bool(self.report(transitions.finish.finish, *key, value, self.petitions.now))
 
     def spawn(self, key: Attempt, *, tells: bool) -> None:
         """An action starts a process, and tells the service so, or not."""
         action = self.actions[key]
         action.told = True
         action.processes += 1
-        record = self.machine.records.get(key[0])
+        record = self.petitions.records.get(key[0])
         if not tells:
             return
         if record is None or record.attempt != key[1]:
             action.processes = 0
-        elif record.state is not State.STARTING and record.processes_gone:
-            record.processes_gone = False
-            self.ladders.add(key)
+        else:
+            transitions.finish.processes_left(self.petitions, record)
 
     def returns(self, key: Attempt, error: str | None) -> None:
         """An action comes back."""
         action = self.actions[key]
         action.alive = False
-        self.report("returned", *key, error, processes=action.told)
+        self.report(transitions.finish.returned, *key, error, self.petitions.now, processes=action.told)
 
     def ladder_done(self, key: Attempt, survivors: list[int]) -> None:
         """Report the end of what was to be ended."""
@@ -219,11 +227,11 @@ class World(HookSide):
             action.processes = 0
         if survivors:
             self.survived.add(key[0])
-        self.report("processes_gone", *key, survivors)
+        self.report(transitions.finish.processes_gone, *key, survivors, self.petitions.now)
 
     def abandon(self, key: Attempt) -> None:
         """The grace of a cancelled action's thread is over."""
-        self.report("abandon", *key)
+        self.report(transitions.finish.abandon, *key, self.petitions.now)
 
     # --- commands -----------------------------------------------------------------------------------------------
 
@@ -234,7 +242,7 @@ class World(HookSide):
             command.executed = True
             self.executed[key] += 1
         if command.told:
-            self.report("running", *key)
+            self.report(transitions.command.running, *key, self.petitions.now)
 
     def command_ends(
         self, key: Attempt, code: int, *, due: float | None = None, survivors: tuple[int, ...] = ()
@@ -242,10 +250,10 @@ class World(HookSide):
         """A command ends, by itself or because it was cancelled; it may be tried again from `due` on."""
         command = self.commands[key]
         if command.cancelled:
-            command.end = End(Outcome.CANCELLED, CANCELLED_CODE, None, by_itself=False, survivors=survivors)
+            command.end = CommandEnd(Outcome.CANCELLED, CANCELLED_CODE, None, by_itself=False, survivors=survivors)
         else:
             outcome = Outcome.FAILED if code else Outcome.SUCCEEDED
-            command.end = End(outcome, code, None, due=due, survivors=survivors)
+            command.end = CommandEnd(outcome, code, None, due=due, survivors=survivors)
             if command.record.state is State.CANCELLING:
                 self.by_itself.add(key[0])
         self.tell_end(key)
@@ -258,21 +266,21 @@ class World(HookSide):
         if command.reported or not command.told:
             return
         command.reported = True
-        record = self.machine.command(*key)
+        record = transitions.command.unfinished(self.petitions, *key)
         again = end.due is not None and record is not None and record.state is not State.CANCELLING
         again = again and not end.survivors
         if record is not None and record.state is State.CANCELLING and end.by_itself:
             self.by_itself.add(key[0])
         self.again_after_failure[key[0]] += again
-        self.report("command_ended", *key, end)
+        self.report(transitions.command.ended, *key, end, self.petitions.now)
         if record is not None:
-            self.machine.keep_attempt(AttemptStep(*key, due=end.due if again else None, losses=0))
+            self.petitions.keep_attempt(AttemptStep(*key, due=end.due if again else None, losses=0))
         self.over.append(key)
 
     def survivors_go(self) -> None:
         """What nothing could kill has ended."""
-        for record in [record for record in self.machine.records.values() if record.command and record.survivors]:
-            self.report("command_gone", record.seq, record.attempt)
+        for record in [record for record in self.petitions.records.values() if record.command and record.survivors]:
+            self.report(transitions.command.gone, record.seq, record.attempt)
 
     def command_lost(self, key: Attempt) -> None:
         """What watches over a command dies, and its processes with it."""
@@ -281,14 +289,14 @@ class World(HookSide):
         if not command.told:
             return
         del self.commands[key]
-        record = self.machine.command(*key)
+        record = transitions.command.unfinished(self.petitions, *key)
         losses = 0 if command.executed else self._losses(key[0]) + 1
-        self.report("command_lost", *key, executed=command.executed, losses=losses)
+        self.report(transitions.command.lost, *key, self.petitions.now, executed=command.executed, losses=losses)
         if record is not None:
-            self.machine.keep_attempt(AttemptStep(*key, losses=losses))
+            self.petitions.keep_attempt(AttemptStep(*key, losses=losses))
 
     def _losses(self, seq: int) -> int:
-        kept = self.machine.changes.attempts.get(seq)
+        kept = self.petitions.changes.attempts.get(seq)
         if kept is not None and kept.losses is not None:
             return kept.losses
         known = self.store.attempts([seq]).get(seq)
@@ -297,16 +305,16 @@ class World(HookSide):
     def time_passes(self) -> None:
         """What waits for its time has waited long enough."""
         self.clock += 100
-        self.machine.now = self.machine.steady = self.clock
-        for record in list(self.machine.records.values()):
+        self.petitions.now = Moment(self.clock, self.clock)
+        for record in list(self.petitions.records.values()):
             if record.due is not None:
-                self.machine.rises(record.seq)
+                transitions.retry.time_came(self.petitions, record.seq, self.petitions.now)
 
     # --- the transaction ----------------------------------------------------------------------------------------
 
     def commit(self, *, dies: str | None = None) -> None:
         """Keep what has gathered, then do what is due; `dies` before or after keeping it."""
-        changes, effects, finals = self.machine.take()
+        changes, effects, finals = self.petitions.take()
         for final in finals:
             self._append_final(final)
         self._flush(changes)
@@ -355,7 +363,7 @@ class World(HookSide):
 
     def _without(self, changes: Changes, effects: list[Effect], tokens: set[bytes], verdict: int) -> list[Effect]:
         gone = {new.seq for new in changes.petitions if new.token in tokens}
-        effects = self.machine.take_back(changes, effects, tokens, verdict, "not kept")
+        effects = transitions.submit.take_back(self.petitions, changes, effects, tokens, verdict, "not kept")
         for append in list(changes.appends):
             records = [record for record in _decoded(append.data) if record[1] not in gone]
             changes.appends.remove(append)
@@ -411,12 +419,18 @@ class World(HookSide):
                 continue
             kept = self.store.attempts([row.seq]).get(row.seq)
             due = kept.due if kept is not None and not kept.is_command else None
-            if self.machine.recovered(
-                record, hook_pending=row.hook_pending, slot_held=row.slot_held, losses=losses, due=due
+            if transitions.recover.recovered(
+                self.petitions,
+                record,
+                self.petitions.now,
+                hook_pending=row.hook_pending,
+                slot_held=row.slot_held,
+                losses=losses,
+                due=due,
             ):
                 owed.append(record)
             if losses:
-                self.machine.keep_attempt(AttemptStep(row.seq, row.attempt, losses=losses))
+                self.petitions.keep_attempt(AttemptStep(row.seq, row.attempt, losses=losses))
         resting = self._rest(owed)
         try:
             self.commit(dies=dies)
@@ -426,7 +440,7 @@ class World(HookSide):
         self._turn_away()
         self.again += [call for r in owed for call in (Call("convert", r), Call("finish", r))]
         waiting = sorted(w for manager in MANAGERS for w in self.store.waiting(manager) if w.seq not in resting)
-        self.machine.load_waiting([(w.priority, w.seq, w.id) for w in waiting])
+        self.petitions.load_waiting([(w.priority, w.seq, w.id) for w in waiting])
         self.tombstones.update(self.store.all_tombstones(self.time))
 
     def _turn_away(self) -> None:
@@ -446,7 +460,7 @@ class World(HookSide):
         command = self.commands.get(key)
         if command is not None and not command.lost:
             command.record, command.told, command.reported = record, False, False
-            self.machine.adopt(record)
+            transitions.command.adopt(self.petitions, record)
             self.again.append(Call("convert", record))
             return None
         self.commands.pop(key, None)
@@ -454,13 +468,13 @@ class World(HookSide):
         return 0 if executed else max(1, known.losses)
 
     def _rest(self, owed: list[Record]) -> set[int]:
-        begun = self.machine.changes.attempts
+        begun = self.petitions.changes.attempts
         due = {row.seq: row.due or 0.0 for row in self.store.resting() if row.seq not in begun}
         resting = set()
         for row in self.store.rows(list(due)):
             record = next((record for record in owed if record.seq == row.seq), None) or record_of(row)
             if record.state is State.QUEUED:
-                self.machine.rest(record, due[row.seq])
+                transitions.recover.rest(self.petitions, record, due[row.seq], self.petitions.now)
                 resting.add(row.seq)
         return resting
 

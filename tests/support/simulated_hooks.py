@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from orcha._core import transitions
 from orcha._core.admission import ALL, Admission
 from orcha._core.asking_round import BROKEN, NO, YES, Answered, Round, Said
-from orcha._core.commanding import End
-from orcha._core.machine import Machine
+from orcha._core.petitions import Petitions
 from orcha._core.reasons import SAYS_NO
 from orcha._core.record import Key, Phase, Record
 from orcha._core.selection import Cost, Selection, note_no
 from orcha._core.state import OnInterrupt, State
+from orcha._core.transitions.command import CommandEnd
 from orcha._protocol.messages import Verdict
 from orcha._service.hooks.exclusive_keys import Once
 from orcha._service.lifecycle.stored_records import StoredPetitions, record_of
@@ -69,7 +70,7 @@ class Command:
     told: bool = True
     """Its events reach the service: an adopted one's do when its petition was made again."""
     cancelled: bool = False
-    end: End | None = None
+    end: CommandEnd | None = None
     """How it ended: what watched over it keeps that until it is told to forget it."""
     reported: bool = False
     """Whether this start of the service has heard of its end."""
@@ -126,7 +127,7 @@ class Visit:
 class HookSide:
     """What calls the manager, one call at a time, each when the test says so."""
 
-    def __init__(self, machine: Machine, store: MemoryStore, look_ahead: int | None = None) -> None:
+    def __init__(self, petitions: Petitions, store: MemoryStore, look_ahead: int | None = None) -> None:
         self.store = store
         self.look_ahead = look_ahead
         self.plans: dict[bytes, Plan] = {}
@@ -152,15 +153,15 @@ class HookSide:
         """Petitions of which some process could not be killed."""
         self.by_itself: set[int] = set()
         """Petitions whose command ended before the first signal of a cancel that was kept."""
-        self.begin(machine)
+        self.begin(petitions)
 
-    def begin(self, machine: Machine) -> None:
+    def begin(self, petitions: Petitions) -> None:
         """Start afresh, with nothing in flight."""
-        self.machine = machine
+        self.petitions = petitions
         self.draining = False
         self.actions: dict[Attempt, Action] = {}
-        self.delivered: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
-        """Every report the machine was given."""
+        self.delivered: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]] = []
+        """Every report, with the transition that took it."""
         self.never: set[int] = set()
         """Petitions that were cancelled before they started."""
         self.visit: Visit | None = None
@@ -170,11 +171,11 @@ class HookSide:
         self.again: list[Call] = []
         self.paused = self.store.pauses()
         """What people paused, and it was kept, or the service has not died since."""
-        self.admission = Admission(machine, resources=RESOURCES)
+        self.admission = Admission(petitions, resources=RESOURCES)
         self.admission.load(self.paused, GROUPS)
         self.admission.keys.load(self.store.once())
-        self.selection = Selection(machine, self.admission, look_ahead=self.look_ahead)
-        self.once = Once(machine, self.admission, StoredPetitions(machine, self.store), self.store)
+        self.selection = Selection(petitions, self.admission, look_ahead=self.look_ahead)
+        self.once = Once(petitions, self.admission, StoredPetitions(petitions, self.store), self.store)
         self.seconds = 0.0
         """Of the hook side's clock: a second passes with each visit."""
 
@@ -200,7 +201,7 @@ class HookSide:
         self.seconds += 1
         if self._is_stopped():
             self.selection.stand_still()
-            return Round([], version=self.machine.version)
+            return Round([], version=self.petitions.version)
         self._load(self.selection.make_ready())
         return self.selection.next_round(self.seconds, converting=bool(self.gathered["convert"]))
 
@@ -217,7 +218,7 @@ class HookSide:
         """People let it go on."""
         self.paused -= {name}
         self.admission.resume(name)
-        self.machine.version += 1
+        self.petitions.note_change()
         more = True
         while more:
             unloaded, more = self.admission.unpark_resumed()
@@ -225,7 +226,7 @@ class HookSide:
 
     def _load(self, keys: list[Key]) -> None:
         for row in self.store.rows([key[1] for key in keys]):
-            self.machine.load(record_of(row))
+            self.petitions.load(record_of(row))
 
     def hook_step(self) -> None:
         """Make the next call of the visit, or ask the next condition; after the last one the visit is over."""
@@ -242,14 +243,14 @@ class HookSide:
         said = None if answered is None else self._said(answered)
         passed = passed_by(self, visit.round, answered) if answered is not None and said == Said(YES) else []
         if visit.asking is None:
-            visit.asking = visit.round.ask(self.admission, self.machine.granted, lambda: self.machine.version)
+            visit.asking = visit.round.ask(self.admission, self.petitions.granted, lambda: self.petitions.version)
         try:
             visit.in_flight = visit.asking.send(said)  # type: ignore[arg-type]  # None begins it
             may_be_asked(self, visit.in_flight)
             visit.asked.add(visit.in_flight.seq)
         except StopIteration:
             visit.in_flight = None
-        if answered is not None and self.machine.granted.holds(answered.key, answered.seq):
+        if answered is not None and self.petitions.granted.holds(answered.key, answered.seq):
             assert not passed, f"{answered} starts before {passed}"
         if visit.in_flight is None:
             self.visit = None
@@ -277,23 +278,31 @@ class HookSide:
         self.visit = None
         self._apply(visit)
         self.again = visit.calls[made + 1 :]
-        self.machine.version += 1
+        self.petitions.note_change()
         if call.hook == "start":
             called = bool(owed)
-            self.report("start_failed", call.record.seq, call.record.attempt, "hangs", called=called, hung=called)
+            self.report(
+                transitions.finish.start_failed,
+                call.record.seq,
+                call.record.attempt,
+                "hangs",
+                self.petitions.now,
+                called=called,
+                hung=called,
+            )
         elif call.hook == "convert":
             self._not_converted(call.record)
         else:
-            self.machine.hook_done(call.record.seq)
+            transitions.finish.hook_done(self.petitions, call.record.seq, self.petitions.now)
         if call.hook == "convert" and call.record.phase is Phase.ACTION:
             self.commands[call.record.seq, call.record.attempt].told = True
 
     def _condition_hangs(self, visit: Visit, record: Record) -> None:
         self.visit = None
         self._apply(visit)
-        self.machine.version += 1
+        self.petitions.note_change()
         if record.phase is Phase.WAITING:
-            self.machine.break_(record, "condition hangs")
+            transitions.finish.break_waiting(self.petitions, record, "condition hangs", self.petitions.now)
 
     def stuck_returns(self, which: int) -> None:
         """A call that was given up comes back: the on_finish that waited for it can be called."""
@@ -354,7 +363,7 @@ class HookSide:
     def says_yes(self, record: Record) -> bool:
         """What its condition answers now."""
         plan = self.plans[record.token]
-        room = len(self.machine.granted.of_manager(record.manager)) < CAPACITY
+        room = len(self.petitions.granted.of_manager(record.manager)) < CAPACITY
         return room and (plan.flag is None or plan.flag in self.flags)
 
     def _said(self, record: Record) -> Said:
@@ -374,7 +383,7 @@ class HookSide:
         """Take what came of a call; give the petition that it made and that is to be accepted."""
         call, record = result.call, result.call.record
         if call.hook == "finish":
-            self.machine.hook_done(record.seq)
+            transitions.finish.hook_done(self.petitions, record.seq, self.petitions.now)
         elif call.hook == "convert":
             if result.error is None and record.phase is Phase.CONVERTING:
                 return record
@@ -384,20 +393,27 @@ class HookSide:
             if result.error is not None:
                 self._not_converted(record)
         elif result.error is None:
-            self.report("action_going", record.seq, record.attempt)
+            self.report(transitions.finish.action_going, record.seq, record.attempt)
         else:
-            self.report("start_failed", record.seq, record.attempt, result.error, called=result.called)
+            self.report(
+                transitions.finish.start_failed,
+                record.seq,
+                record.attempt,
+                result.error,
+                self.petitions.now,
+                called=result.called,
+            )
         return None
 
     def _not_converted(self, record: Record) -> None:
         if record.phase is Phase.CONVERTING:
-            self.machine.refuse(record, REFUSED, "no petition")
-        elif self.machine.records.get(record.seq) is record:
-            self.machine.break_(record, "no petition any more")
+            transitions.submit.refuse(self.petitions, record, REFUSED, "no petition")
+        elif self.petitions.records.get(record.seq) is record:
+            transitions.finish.break_waiting(self.petitions, record, "no petition any more", self.petitions.now)
 
     def _accept(self, record: Record, answered: Answered | None) -> None:
         if answered is not None and answered.answer is BROKEN:
-            self.machine.refuse(record, REFUSED, "condition breaks")
+            transitions.submit.refuse(self.petitions, record, REFUSED, "condition breaks")
             return
         if record.once is not None and not self.once.admits(record):
             return
@@ -406,13 +422,13 @@ class HookSide:
             start = self.selection.counts(record, are_stopped=self._is_stopped())
         elif answered is not None:
             note_no(record, answered.why, answered.asked)
-        made = {channel.id for channel in self.machine.changes.channels}
+        made = {channel.id for channel in self.petitions.changes.channels}
         new = self.store.channel(record.channel) is None and record.channel not in made
-        self.machine.accept(record, start=start, new_channel=new)
+        transitions.submit.accept(self.petitions, record, self.petitions.now, start=start, new_channel=new)
         if answered is not None and not start:
             self._load(self.admission.park(record))
 
-    def report(self, what: str, *args: Any, **named: Any) -> Any:
-        """Tell the machine of something, and remember it."""
-        self.delivered.append((what, args, named))
-        return getattr(self.machine, what)(*args, **named)
+    def report(self, transition: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        """Have a transition take a report of an attempt, and remember that."""
+        self.delivered.append((transition, args, named))
+        return transition(self.petitions, *args, **named)

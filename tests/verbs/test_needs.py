@@ -35,8 +35,8 @@ def run_all(asked, *identities):
 
 def settled(asked, count):
     """Wait until so many are held back, and nothing is to be asked any more."""
-    machine = asked.engine.machine
-    wait_for(lambda: machine.waiting.parked == count and not machine.waiting, what=f"{count} are held back")
+    petitions = asked.engine.petitions
+    wait_for(lambda: petitions.waiting.parked == count and not petitions.waiting, what=f"{count} are held back")
 
 
 def test_one_waits_while_what_it_needs_is_held_and_says_for_what(asked):

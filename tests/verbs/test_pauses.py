@@ -38,7 +38,7 @@ def test_a_paused_group_hides_nobody(asked):
     asked.submit(asked.user, "behind", waits=True)
     asked.allow("behind")
     asked.wait_for("behind", "succeeded")
-    assert asked.engine.machine.waiting.parked == 3 * PATIENCE
+    assert asked.engine.petitions.waiting.parked == 3 * PATIENCE
     known = asked.value(asked.ask(asked.owner, Stats))
     assert known["groups"][1] == {"group": "rig", "slots": None, "running": 0, "waiting": 96, "paused": True}
     assert known["states"]["queued"] == 96

@@ -31,8 +31,8 @@ def place(asked, identity):
 
 
 def settled(asked, count):
-    machine = asked.engine.machine
-    wait_for(lambda: machine.waiting.parked == count and not machine.waiting, what=f"{count} are held back")
+    petitions = asked.engine.petitions
+    wait_for(lambda: petitions.waiting.parked == count and not petitions.waiting, what=f"{count} are held back")
 
 
 @pytest.mark.parametrize("wants", [{"group": "rig"}, {"needs": {"gpu": 1}}, {"group": "rig", "needs": {"gpu": 1}}])
@@ -136,7 +136,7 @@ def test_what_is_listed_by_its_state_has_that_state(asked, state, found, monkeyp
     for name in "abc":
         asked.submit(asked.user, name)
         asked.wait_for(name, "running")
-    asked.engine.machine.records[2].run.thread = 0  # as before its action has begun
+    asked.engine.petitions.records[2].run.thread = 0  # as before its action has begun
     mask = 1 << State.RUNNING | 1 << State.STARTING if state is None else 1 << state
     rows = asked.ask(asked.owner, List, mask, 100).rows
     assert [row["id"] for row in rows] == found

@@ -13,12 +13,13 @@ from orcha._core.once import OnceKeys
 from orcha._core.reasons import GroupFull, GroupPaused, GroupUnknown, InOrder, PetitionPaused, ReplacesAnother
 from orcha._core.resources import Resources
 from orcha._core.state import State
+from orcha._core.transitions import hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
 
-    from orcha._core.machine import Machine
+    from orcha._core.petitions import Petitions
     from orcha._core.reasons import Reason
     from orcha._core.record import Key, Record
 
@@ -70,7 +71,7 @@ class Admission:
 
     def __init__(
         self,
-        petitions: Machine,
+        petitions: Petitions,
         *,
         resources: Mapping[str, int] | None = None,
         lock: AbstractContextManager[object] | None = None,
@@ -162,16 +163,16 @@ class Admission:
         name = petition_name(record.seq)
         freed: list[Key] = []
         if record.once is not None and self.keys.replaces(record.seq):
-            petitions.park(record, _replacing_name(record.seq))
+            hold.park(petitions, record, _replacing_name(record.seq))
             self._replacing.add(record.seq)
         elif name in self.paused:
-            petitions.park(record, name)
+            hold.park(petitions, record, name)
         elif record.group is not None:
             name = group_name(record.group)
             if self._before_needs(record) is not None:
-                petitions.park(record, name)
+                hold.park(petitions, record, name)
             elif petitions.waiting.parked_in(name):
-                freed = petitions.unpark(name, 1)
+                freed = hold.unpark(petitions, name, 1)
         if record.needs:
             self.resources.park(record)
         return freed
@@ -187,7 +188,7 @@ class Admission:
         unloaded = self.resources.unpark()
         for seq in [seq for seq in self._replacing if not self.keys.replaces(seq)]:
             self._replacing.discard(seq)
-            unloaded += petitions.unpark(_replacing_name(seq), 1)
+            unloaded += hold.unpark(petitions, _replacing_name(seq), 1)
         for group, slots in self.groups.items():
             name = group_name(group)
             parked = petitions.waiting.parked_in(name)
@@ -195,7 +196,7 @@ class Admission:
                 continue
             free = parked if slots is None else slots - petitions.granted.in_group(group)
             if free > 0:
-                unloaded += petitions.unpark(name, free)
+                unloaded += hold.unpark(petitions, name, free)
         self._seen_version = petitions.version
         return unloaded
 
@@ -214,8 +215,8 @@ class Admission:
             self._opening.add(name)
 
     def _note_pause(self, name: str, *, paused: bool) -> None:
-        self._petitions.changes.pauses[name] = paused
-        self._petitions.version += 1
+        self._petitions.keep_pause(name, paused=paused)
+        self._petitions.note_change()
 
     def unpark_resumed(self) -> tuple[list[Key], bool]:
         """Let a part of what goes on wait with the others again; tell whether there is more.
@@ -224,7 +225,7 @@ class Admission:
         """
         unloaded = []
         for name in list(self._opening):
-            unloaded += self._petitions.unpark(name, UNPARKED_AT_ONCE)
+            unloaded += hold.unpark(self._petitions, name, UNPARKED_AT_ONCE)
             if name in self.paused or not self._petitions.waiting.parked_in(name):
                 self._opening.discard(name)
         return unloaded, bool(self._opening)

@@ -15,12 +15,13 @@ from orcha._core.needs import beyond, lacking
 from orcha._core.reasons import BehindAnother, NeedsShort, NeverEnough
 from orcha._core.record import Phase, Record
 from orcha._core.state import State
+from orcha._core.transitions import hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
-    from orcha._core.machine import Machine
+    from orcha._core.petitions import Petitions
     from orcha._core.reasons import Reason
     from orcha._core.record import Key
 
@@ -50,7 +51,7 @@ class Resources:
 
     def __init__(
         self,
-        petitions: Machine,
+        petitions: Petitions,
         capacities: Mapping[str, int],
         is_paused: Callable[[int, str | None], bool],
         lock: AbstractContextManager[object] | None = None,
@@ -160,13 +161,13 @@ class Resources:
                 self._lines.leave(record.seq)
                 waiter = None
         if waiter is not None and not waiter.asked:
-            petitions.park(record, resource_lot(waiter.at))
+            hold.park(petitions, record, resource_lot(waiter.at))
 
     def note_left(self) -> None:
         """Have the petitions behind looked at, where one has left its line."""
         if self._left:
             self._left = False
-            self._petitions.version += 1
+            self._petitions.note_change()
 
     def unpark(self) -> list[Key]:
         """Let those at the heads of the lines wait with the others again, where they can go now; called often.
@@ -180,7 +181,7 @@ class Resources:
             keys = [waiter.place for waiter in self._forward()]
             keys += self._paused
             self._paused = []
-        return petitions.unpark_these(sorted({key for key in keys if self.is_lot(petitions.waiting.lot_of(key))}))
+        return hold.unpark_these(petitions, sorted({key for key in keys if self.is_lot(petitions.waiting.lot_of(key))}))
 
     def _forward(self) -> list[Waiter]:
         taken: Counter[str] = Counter()

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from orcha._core.asking import Asking
 from orcha._core.asking_round import BROKEN, PATIENCE, YES, Round
 from orcha._core.reasons import ReplacesAnother
+from orcha._core.transitions import finish, start
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from orcha._core.admission import Admission
     from orcha._core.asking_round import Answered
-    from orcha._core.machine import Machine
+    from orcha._core.petitions import Petitions
     from orcha._core.reasons import Reason
     from orcha._core.record import Key, Record
 
@@ -57,7 +58,7 @@ class Selection:
 
     def __init__(
         self,
-        petitions: Machine,
+        petitions: Petitions,
         admission: Admission,
         *,
         look_ahead: int | None = None,
@@ -248,7 +249,8 @@ class Selection:
             if answer is YES:
                 yes.append(record)
             elif answer is BROKEN:
-                self._petitions.break_(record, error or "its condition broke")
+                reason = error or "its condition broke"
+                finish.break_waiting(self._petitions, record, reason, self._petitions.now)
             else:
                 if (news := note_no(record, why, asked)) is not None:
                     blocked.append((record, news))
@@ -256,7 +258,7 @@ class Selection:
         for record, asked in unchanged:
             record.asked = asked
         if yes:
-            self._petitions.start_all(yes)
+            start.start_all(self._petitions, yes, self._petitions.now)
         return Settled(bool(yes), blocked, unloaded)
 
     def counts(self, record: Record, *, are_stopped: bool) -> bool:
@@ -270,7 +272,7 @@ class Selection:
         if not (are_stopped or replaces or record.cancellation is not None):
             return True
         self._petitions.granted.give_back(record)
-        self._petitions.version += 1
+        self._petitions.note_change()
         return False
 
 

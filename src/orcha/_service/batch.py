@@ -6,6 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from orcha._core.moment import Moment
 from orcha._protocol.frames import encode
 from orcha._protocol.messages import Error
 from orcha._service.mailbox import Step
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from orcha._core.changes import Changes
     from orcha._core.effects import Do, Final
-    from orcha._core.machine import Machine
+    from orcha._core.petitions import Petitions
     from orcha._core.record import Record
     from orcha._service.channels.channel_book import ChannelBook
     from orcha._service.hooks.visits import Visits
@@ -49,7 +50,7 @@ class Batch:
 
     def __init__(
         self,
-        machine: Machine,
+        petitions: Petitions,
         mailbox: Mailbox,
         visits: Visits,
         channels: ChannelBook,
@@ -61,7 +62,7 @@ class Batch:
         """Be given what a batch touches.
 
         Args:
-            machine: the petitions, and what has gathered about them since the last transaction.
+            petitions: the petitions, and what has gathered about them since the last transaction.
             mailbox: says whether this batch is the last one.
             visits: the manager's calls.
             channels: the last records of what ended, and the output to keep.
@@ -71,7 +72,7 @@ class Batch:
             listeners: whoever hears of batches.
 
         """
-        self._machine = machine
+        self._petitions = petitions
         self._mailbox = mailbox
         self._visits = visits
         self._channels = channels
@@ -99,7 +100,7 @@ class Batch:
             return _ASK if is_wanted and not visits.are_inline else _HANDLE
         if done is _HANDLE and (own or visits.has_calls or visits.may_find):
             return _ASK
-        if done is _ASK and own and self._machine.changes.transitions and visits.is_choosing:
+        if done is _ASK and own and self._petitions.changes.transitions and visits.is_choosing:
             return _GATHER
         works = self._has_work()
         if done is _HANDLE and not works:
@@ -111,20 +112,20 @@ class Batch:
 
     def _has_work(self) -> bool:
         """Tell whether anything is to be kept, done or answered, flags aside that wait for a transaction."""
-        machine = self._machine
+        petitions = self._petitions
         return bool(
-            machine.effects
-            or machine.finals
+            petitions.effects
+            or petitions.finals
             or self._outbox.waiting
             or self._channels.is_dirty
-            or (machine.changes and (self._mailbox.is_over or not self._transaction.flags_wait(machine.changes)))
+            or (petitions.changes and (self._mailbox.is_over or not self._transaction.flags_wait(petitions.changes)))
         )
 
     # --- the steps ----------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Note the time, and take what came of a visit of the hook thread, since it may be over."""
-        self._machine.now, self._machine.steady = time.time(), time.monotonic()
+        self._petitions.now = Moment(time.time(), time.monotonic())
         self._visits.collect()
 
     def ask(self) -> None:
@@ -142,8 +143,8 @@ class Batch:
 
     def commit(self) -> None:
         """Keep what changed, in one transaction, then have the effects."""
-        machine, channels, transaction = self._machine, self._channels, self._transaction
-        changes, effects, finals = machine.take()
+        petitions, channels, transaction = self._petitions, self._channels, self._transaction
+        changes, effects, finals = petitions.take()
         for final in finals:
             channels.append_final(final)
         transaction.look_for_room()
@@ -156,7 +157,7 @@ class Batch:
         for do, record, detail in effects:
             self._effects[do](record, detail)
         if finals:
-            self._listeners.ended(finals, machine.now)
+            self._listeners.ended(finals, petitions.now.wall)
         waiting, self._outbox.waiting = self._outbox.waiting, []
         for call in waiting:
             call()

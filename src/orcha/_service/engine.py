@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from orcha._core.admission import Admission
 from orcha._core.effects import Do
 from orcha._core.granted import GrantedSlots
-from orcha._core.machine import Machine
+from orcha._core.petitions import Petitions
 from orcha._core.record import Record
 from orcha._core.state import State
 from orcha._protocol.messages import Stopping, Submit, Verdict
@@ -101,8 +101,8 @@ class Engine:
         self.settings = settings
         self.managers = managers or Managers([Served(None, manager_name, manager)])
         self.granted = GrantedSlots(threading.Lock())
-        self.machine = Machine(next_seq=store.next_seq(), granted=self.granted)
-        self.stored = StoredPetitions(self.machine, store)
+        self.petitions = Petitions(next_seq=store.next_seq(), granted=self.granted)
+        self.stored = StoredPetitions(self.petitions, store)
         self.find = self.stored.find
         self.timers = Timers()
         self.mailbox = Mailbox(self.timers)
@@ -116,24 +116,24 @@ class Engine:
         self.after_batch = self.outbox.after
         self.channels = ChannelBook(store, log, self.outbox.reply_frame, self.report, self._later)
         self.paused = False
-        self.admission = Admission(self.machine, resources=settings.resources, lock=threading.Lock())
+        self.admission = Admission(self.petitions, resources=settings.resources, lock=threading.Lock())
         self.admitting = Admitting(
-            self.admission, self.machine, self.stored, store, self.mailbox, settings, self.report, self.pause
+            self.admission, self.petitions, self.stored, store, self.mailbox, settings, self.report, self.pause
         )
-        self.once = Once(self.machine, self.admission, self.stored, store)
+        self.once = Once(self.petitions, self.admission, self.stored, store)
         self.statistics = Statistics(time.time(), time.monotonic())
         self.shims = Shims()
         self.commands = CommandRunner(self)
-        self.standard_input = StandardInput(self.machine.records, self.shims, self.outbox, settings.keep_input)
+        self.standard_input = StandardInput(self.petitions.records, self.shims, self.outbox, settings.keep_input)
         self.ending = Ending(
-            self.machine, self.stored, self.mailbox, self.timers, settings, incarnation.nonce, self.report
+            self.petitions, self.stored, self.mailbox, self.timers, settings, incarnation.nonce, self.report
         )
         self.hook_state = HookThreadState(self.mailbox.wake_for_events)
-        self.port = AttemptPort(self.mailbox, self.machine, self.channels, self.outbox, self.hook_state, self.ending)
+        self.port = AttemptPort(self.mailbox, self.petitions, self.channels, self.outbox, self.hook_state, self.ending)
         self.actions = ActionPool(self.port.returned, self.end_with)
         self.visits = Visits(self)
         self.retention = Retention(self)
-        self.transaction = Transaction(self.machine, store, self.channels, self.timers, self._forget_output)
+        self.transaction = Transaction(self.petitions, store, self.channels, self.timers, self._forget_output)
         self.tombstones: dict[bytes, float] = {}
         """Tokens of submits that are cancelled when they come, with the monotonic time until which that is known."""
         self.flying: dict[bytes, Record] = {}
@@ -148,7 +148,7 @@ class Engine:
         self.degraded: str | None = None
         self.on_degraded: Callable[[str], None] = lambda _: None
         self.batch = Batch(
-            self.machine,
+            self.petitions,
             self.mailbox,
             self.visits,
             self.channels,
@@ -234,7 +234,7 @@ class Engine:
         faults.reach("recover.after-commit")
 
     def _count(self, changes: Changes) -> None:
-        self.statistics.note(changes, self.machine.records, self.machine.now, self.machine.steady)
+        self.statistics.note(changes, self.petitions.records, self.petitions.now.wall, self.petitions.now.steady)
 
     def _say_failed(self, error: BaseException) -> None:
         self.report(logging.CRITICAL, "the engine stops: what was accepted is kept", error=error)
@@ -267,7 +267,7 @@ class Engine:
 
     def running(self) -> list[Record]:
         """Give the petitions that run, or whose action has not returned."""
-        return [r for r in self.machine.records.values() if r.run is not None and not r.returned and not r.command]
+        return [r for r in self.petitions.records.values() if r.run is not None and not r.returned and not r.command]
 
     def is_quiet(self) -> bool:
         """Tell whether nothing runs, nothing is being converted, and no hook is owed."""
@@ -276,7 +276,7 @@ class Engine:
 
     def _is_waited_for(self, seq: int) -> bool:
         """Tell whether a stop waits for what this petition holds."""
-        record = self.machine.records.get(seq)
+        record = self.petitions.records.get(seq)
         is_outlived = record is not None and record.state is State.ENDED and bool(record.survivors)
         return not is_outlived and not self.commands.goes_on(seq)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from orcha._core import transitions
 from orcha._core.changes import Changes
 from orcha._core.state import State
 from orcha._protocol.messages import Kind, Verdict
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
     from orcha._core.effects import Effect
-    from orcha._core.machine import Machine
+    from orcha._core.petitions import Petitions
     from orcha._service.channels.channel_book import ChannelBook
     from orcha._service.timers import Timers
     from orcha._store.contract import Store
@@ -38,7 +39,7 @@ class Transaction:
 
     def __init__(
         self,
-        machine: Machine,
+        petitions: Petitions,
         store: Store,
         channels: ChannelBook,
         timers: Timers,
@@ -48,7 +49,7 @@ class Transaction:
 
         `forget_output` deletes what lies in files of a channel that is not kept any more.
         """
-        self._machine = machine
+        self._petitions = petitions
         self._store = store
         self._channels = channels
         self._timers = timers
@@ -119,7 +120,7 @@ class Transaction:
         channels = self._channels
         gone = {new.seq for new in changes.petitions if new.token in tokens}
         made = {channel.id for channel in changes.channels}
-        effects = self._machine.take_back(changes, effects, tokens, verdict, reason)
+        effects = transitions.submit.take_back(self._petitions, changes, effects, tokens, verdict, reason)
         channels.redo(changes, lambda record: record.seq not in gone)
         for channel in made - {channel.id for channel in changes.channels}:
             channels.discard(channel)
@@ -155,27 +156,18 @@ class Transaction:
             self._later(changes)
 
     def _later(self, changes: Changes) -> None:
-        later = self._machine.changes
-        if _may_wait(changes):
-            later.transitions.update(changes.transitions)
-            later.attempts.update(changes.attempts)
-            changes.transitions, changes.attempts = {}, {}
-        later.flags.update(changes.flags)
-        changes.flags = {}
+        self._petitions.postpone(changes, steps=_may_wait(changes))
         if not self._flags_due:
             self._flags_due = True
             self._timers.at(time.monotonic() + FLAGS_WAIT, self._flush)
 
     def _flush(self) -> None:
         self._flags_due = False
-        machine = self._machine
+        petitions = self._petitions
         if self._channels.is_dirty:  # output came: how far it was taken is kept with it, never before it
             return
-        waited, machine.changes = machine.changes, Changes()
-        if _may_wait(waited):
-            self.keep(waited, [])
-        else:
-            machine.changes = waited
+        if _may_wait(petitions.changes):
+            self.keep(petitions.take_changes(), [])
 
 
 def _may_wait(changes: Changes) -> bool:

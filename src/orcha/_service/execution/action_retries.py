@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from orcha._core import transitions
 from orcha._core.changes import AttemptStep
 from orcha._core.reasons import RestingUntil
 from orcha._core.retry import Tries, decided_at, final_value, remaining, remembered
@@ -14,7 +15,7 @@ from orcha.interfaces.command import CommandPetition, Retry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orcha._core.machine import Machine
+    from orcha._core.petitions import Petitions
     from orcha._core.record import Record
     from orcha._store.contract import Row, Store
     from orcha.interfaces.petition import Petition
@@ -38,25 +39,25 @@ def retry_of(petition: Petition, policy: Policy | None) -> Retry | None:
     return retry
 
 
-def begin(store: Store, record: Record) -> None:
-    """Have what decides about the attempt that begins, as soon as its start is kept."""
+def tries_of(store: Store, record: Record) -> Tries | None:
+    """Give what decides about the attempt that begins, once its start is kept; None where it is not tried again."""
     if record.retry is None or record.command:  # of commands the end of an attempt decides
-        return
+        return None
     kept = store.attempts([record.seq]).get(record.seq) if record.attempt > 1 else None
     chance = random.random()  # noqa: S311 - it spreads load, and guards nothing
     retries, history = (0, None) if kept is None else (kept.retries, kept.history)
-    record.tries = Tries(record.retry, retries, history, chance)
+    return Tries(record.retry, retries, history, chance)
 
 
 def rests(store: Store, record: Record, rise: Callable[[Record], None]) -> None:
     """Have one that rests wait again when its time has come, with a petition that can be made again then."""
     if record.due is None or record.command:
         return
-    record.extras = store.rows([record.seq])[0].extras
+    transitions.retry.take_message(record, store.rows([record.seq])[0].extras)
     rise(record)
 
 
-def due_of(store: Store, machine: Machine, row: Row) -> float | None:
+def due_of(store: Store, petitions: Petitions, row: Row) -> float | None:
     """Give the time of the next attempt of one that was being ended because it took too long; None where there is none.
 
     Nothing of that attempt lives any more, so it is among those that are known.
@@ -66,9 +67,9 @@ def due_of(store: Store, machine: Machine, row: Row) -> float | None:
     kept = store.attempts([row.seq]).get(row.seq)
     if kept is None or kept.due is None:
         return None
-    known = {"started": row.started, "ended": machine.now, "outcome": "timed_out"}
+    known = {"started": row.started, "ended": petitions.now.wall, "outcome": "timed_out"}
     history = remembered(kept.history, row.attempt, **known, code=row.code, reason=row.reason)
-    machine.keep_attempt(
+    petitions.keep_attempt(
         AttemptStep(row.seq, row.attempt, due=kept.due, retries=kept.retries, history=history, is_command=False)
     )
     return kept.due

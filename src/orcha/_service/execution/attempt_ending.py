@@ -12,10 +12,11 @@ from hashlib import blake2b
 from itertools import count
 from typing import TYPE_CHECKING
 
-from orcha._core.machine import TIMED_OUT_CODE
+from orcha._core import transitions
+from orcha._core.codes import TIMED_OUT_CODE
 from orcha._core.record import Cancellation, Phase, Record
-from orcha._core.retrying import is_decided
 from orcha._core.state import Outcome, State
+from orcha._core.transitions.retry import is_decided
 from orcha._processes import attempt_tracking
 from orcha._processes.attempt_processes import processes_for
 from orcha._processes.escalation_plan import KILL_STEPS, POLITE_STEPS, EscalationStep
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from orcha._client.attempt_channel import AttemptChannel
-    from orcha._core.machine import Machine
+    from orcha._core.petitions import Petitions
     from orcha._service.execution.action_threads import Run
     from orcha._service.lifecycle.settings import Settings
     from orcha._service.lifecycle.stored_records import StoredPetitions
@@ -50,7 +51,7 @@ class Ending:
 
     def __init__(
         self,
-        machine: Machine,
+        petitions: Petitions,
         stored: StoredPetitions,
         mailbox: Mailbox,
         timers: Timers,
@@ -61,7 +62,7 @@ class Ending:
         """Prepare; nothing is started.
 
         Args:
-            machine: the petitions that are told how their attempts end.
+            petitions: the petitions that are told how their attempts end.
             stored: finds petitions of which only the keys are in memory.
             mailbox: takes what the threads that end processes report.
             timers: limits are due by them.
@@ -70,7 +71,7 @@ class Ending:
             report: writes to the log.
 
         """
-        self._machine = machine
+        self._petitions = petitions
         self._stored = stored
         self._mailbox = mailbox
         self._timers = timers
@@ -108,7 +109,7 @@ class Ending:
 
     def capability_of(self, seq: int, attempt: int) -> bytes | None:
         """Give the key of a live attempt, for the door; None for any other. Called on the loop thread."""
-        record = self._machine.records.get(seq)
+        record = self._petitions.records.get(seq)
         if record is None or record.attempt != attempt or not self._secret:
             return None
         return self.capability(record.channel, seq, attempt)
@@ -127,15 +128,14 @@ class Ending:
         self._mailbox.post(self._adopted, run)
 
     def _adopted(self, run: Run) -> None:
-        record = self._machine.records.get(run.seq)
+        record = self._petitions.records.get(run.seq)
         if record is None or record.attempt != run.attempt:
             self._processes.begin(run.ordinal, KILL_STEPS)
         elif record.state is not State.STARTING and record.processes_gone:
-            record.processes_gone = False
-            self.sweep(record)
+            transitions.finish.processes_left(self._petitions, record)
 
     def end(self, record: Record) -> None:
-        """Send INT, TERM, KILL to what lives of the attempt, and tell the machine when nothing does."""
+        """Send INT, TERM, KILL to what lives of the attempt, and tell when nothing does."""
         run: Run = record.run
         if run.is_told or type(run.petition).terminate is Petition.terminate:
             self._begin(run, POLITE_STEPS)
@@ -170,7 +170,7 @@ class Ending:
         self._mailbox.post(go_on, steps)
 
     def sweep(self, record: Record) -> None:
-        """Kill what the attempt left behind, and tell the machine when nothing lives."""
+        """Kill what the attempt left behind, and tell when nothing lives."""
         run: Run = record.run
         self._begin(run, KILL_STEPS)
 
@@ -190,12 +190,12 @@ class Ending:
         if number:
             name = signal.Signals(number).name
             self._report(logging.INFO, "petition %s: its processes ended by %s", run.record.key, name)
-        machine = self._machine
-        machine.processes_gone(run.seq, run.attempt, survivors)
-        record = machine.records.get(run.seq)
+        petitions = self._petitions
+        transitions.finish.processes_gone(petitions, run.seq, run.attempt, survivors, petitions.now)
+        record = petitions.records.get(run.seq)
         if record is not None and record.state is State.CANCELLING and not record.returned:
             due = time.monotonic() + self._settings.abandon_after
-            self._timers.at(due, lambda: machine.abandon(run.seq, run.attempt))
+            self._timers.at(due, lambda: transitions.finish.abandon(petitions, run.seq, run.attempt, petitions.now))
 
     # --- limits -------------------------------------------------------------------------------------------------
 
@@ -205,20 +205,24 @@ class Ending:
         self._timers.at(time.monotonic() + limit, lambda: self._over(seq, attempt, f"ran longer than {limit:.12g} s"))
 
     def _over(self, seq: int, attempt: int, reason: str) -> None:
-        record = self._machine.records.get(seq)
+        record = self._petitions.records.get(seq)
         if record is None or record.attempt != attempt:
             return
         if record.state is State.STARTING or is_decided(record):
-            self._machine.cancel(record, Cancellation(Outcome.TIMED_OUT, TIMED_OUT_CODE, reason))
+            transitions.cancel.cancel(
+                self._petitions, record, Cancellation(Outcome.TIMED_OUT, TIMED_OUT_CODE, reason), self._petitions.now
+            )
 
     def limit_wait(self, record: Record) -> None:
         """End the petition as timed out when it has waited too long."""
         seq, key, limit = record.seq, record.key, record.queue_timeout or 0.0
-        waited = max(0.0, self._machine.now - record.submitted)
+        waited = max(0.0, self._petitions.now.wall - record.submitted)
         due = time.monotonic() + max(0.0, limit - waited)
         self._timers.at(due, lambda: self._waited(seq, key, f"waited longer than {limit:.12g} s"))
 
     def _waited(self, seq: int, key: str, reason: str) -> None:
         record = self._stored.find(key)
         if record is not None and record.seq == seq and record.phase is Phase.WAITING:
-            self._machine.cancel(record, Cancellation(Outcome.TIMED_OUT, TIMED_OUT_CODE, reason))
+            transitions.cancel.cancel(
+                self._petitions, record, Cancellation(Outcome.TIMED_OUT, TIMED_OUT_CODE, reason), self._petitions.now
+            )

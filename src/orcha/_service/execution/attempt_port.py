@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from orcha._core import transitions
 from orcha._protocol.messages import Kind
 
 if TYPE_CHECKING:
-    from orcha._core.machine import Machine
+    from orcha._core.petitions import Petitions
     from orcha._service.channels.channel_book import ChannelBook
     from orcha._service.execution.action_threads import Run
     from orcha._service.execution.attempt_ending import Ending
@@ -28,7 +29,7 @@ class AttemptPort:
     def __init__(
         self,
         mailbox: Mailbox,
-        machine: Machine,
+        petitions: Petitions,
         channels: ChannelBook,
         outbox: Outbox,
         hook_state: HookThreadState,
@@ -36,7 +37,7 @@ class AttemptPort:
     ) -> None:
         """Bring events to `mailbox`, and values to `channels` as long as an attempt of the petitions may write."""
         self._mailbox = mailbox
-        self._machine = machine
+        self._petitions = petitions
         self._channels = channels
         self._outbox = outbox
         self._hook_state = hook_state
@@ -56,10 +57,13 @@ class AttemptPort:
                 return False
         return answer[0]
 
+    def _on_finish(self, seq: int, attempt: int, value: int | None) -> None:
+        transitions.finish.finish(self._petitions, seq, attempt, value, self._petitions.now)
+
     def finish(self, seq: int, attempt: int, value: int | None) -> None:
         """Take an attempt's final value."""
         self._hook_state.check()
-        self._mailbox.post_without_waking(self._machine.finish, seq, attempt, value)
+        self._mailbox.post_without_waking(self._on_finish, seq, attempt, value)
         if not self._hook_state.looks_again:  # read after the event lies there, since the hook thread clears it first
             self._mailbox.wake()
 
@@ -75,7 +79,7 @@ class AttemptPort:
 
     def append(self, seq: int, attempt: int, payloads: list[bytes]) -> bool:
         """Add values to the transaction in the making; False where the attempt may not write any more."""
-        record = self._machine.is_writable(seq, attempt)
+        record = self._petitions.writable(seq, attempt)
         channel = self._channels.get(record.channel) if record is not None else None
         if channel is None:
             return False
@@ -88,7 +92,9 @@ class AttemptPort:
         self._outbox.after(gate.release)
 
     def _on_returned(self, run: Run, error: str | None) -> None:
-        self._machine.returned(run.seq, run.attempt, error, processes=run.processes)
+        transitions.finish.returned(
+            self._petitions, run.seq, run.attempt, error, self._petitions.now, processes=run.processes
+        )
 
 
 __all__ = ["AttemptPort"]

@@ -12,13 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orcha._core import transitions
 from orcha._core.admission import petition_name
-from orcha._core.commanding import End
 from orcha._core.reasons import RestingUntil
 from orcha._core.record import Phase
 from orcha._core.retry import Ended as RetryEnded
 from orcha._core.retry import depends_on_output, retry_due
-from orcha._core.state import OnInterrupt, Outcome, State
+from orcha._core.state import Outcome, State
+from orcha._core.transitions.command import CommandEnd
 from orcha._protocol import losses, values
 from orcha._protocol.messages import Kind
 from orcha._protocol.shown_reasons import SILENT
@@ -145,7 +146,7 @@ class CommandRunner:
         self, event: CommandStarted | CommandOutput | CommandEnded | CommandNotStarted | CommandLost
     ) -> Record | None:
         """Give the petition that an event is about; where it is over, nothing of that attempt is wanted any more."""
-        record = self._engine.machine.command(event.seq, event.attempt)
+        record = transitions.command.unfinished(self._engine.petitions, event.seq, event.attempt)
         if record is None:  # what ended it may not be kept yet
             self._engine.after_batch(lambda: self._shims.reach().discard(event.seq, event.attempt))
         return record
@@ -158,8 +159,8 @@ class CommandRunner:
         attempt.step = attempt.step._replace(
             pid=event.pid, start_time=event.start_time, boot_id=event.boot_id, shim=event.shim
         )
-        self._engine.machine.keep_attempt(attempt.step)
-        self._engine.machine.running(event.seq, event.attempt)
+        self._engine.petitions.keep_attempt(attempt.step)
+        transitions.command.running(self._engine.petitions, event.seq, event.attempt, self._engine.petitions.now)
         if record.attempt > 1:
             self._engine.standard_input.began(record)
         self.stand_still(record)
@@ -174,7 +175,7 @@ class CommandRunner:
             attempt.note_output(new)
             self._append(record, new)
             attempt.step = attempt.step._replace(last_chunk=new[-1].number)
-            self._engine.machine.keep_attempt(attempt.step)
+            self._engine.petitions.keep_attempt(attempt.step)
         if not self._kept:
             self._engine.after_batch(self._took)
         self._kept[event.seq] = event.attempt, attempt.step.last_chunk, record.channel
@@ -246,7 +247,7 @@ class CommandRunner:
 
     def _look_for_gaps(self, event: CommandLost) -> None:
         """Note whether some of the output of an attempt, whose end a dead shim saw, is missing, and tell people so."""
-        record = self._engine.machine.command(event.seq, event.attempt)
+        record = transitions.command.unfinished(self._engine.petitions, event.seq, event.attempt)
         if record is None or event.ended is None:
             return
         attempt, last = self.attempt_of(record), event.ended.last_chunk
@@ -298,7 +299,7 @@ class CommandRunner:
         if due is not None and (why := self._engine.standard_input.why_not_again(record)) is not None:
             self._say(record, f"orcha: it is not tried again: {why}\n")
             due = None
-        end = End(outcome, code, reason, event.why is None, due, tuple(event.survivors))
+        end = CommandEnd(outcome, code, reason, event.why is None, due, tuple(event.survivors))
         self._over(record, attempts.described(event), end)
 
     def _last_output(self, record: Record) -> tuple[bytes, ...]:
@@ -318,7 +319,7 @@ class CommandRunner:
 
     def _silent(self, event: Silent) -> None:
         """Tell people that what watches over a command does not answer, or answers again."""
-        record = self._engine.machine.command(event.seq, event.attempt)
+        record = transitions.command.unfinished(self._engine.petitions, event.seq, event.attempt)
         if record is not None:
             self.attempt_of(record).is_silent = event.is_silent
             self._say(record, f"orcha: {SILENT if event.is_silent else attempts.ANSWERS_AGAIN}\n")
@@ -333,22 +334,22 @@ class CommandRunner:
         if record is None:
             return
         reason = attempts.shown(record, event.reason)
-        end = End(Outcome.BROKEN, attempts.not_started(event.code), reason, by_itself=False)
+        end = CommandEnd(Outcome.BROKEN, attempts.not_started(event.code), reason, by_itself=False)
         self._over(record, {"code": event.code, "why": reason}, end)
 
-    def _over(self, record: Record, known: dict[str, Any], end: End) -> None:
+    def _over(self, record: Record, known: dict[str, Any], end: CommandEnd) -> None:
         """Keep how an attempt ended, in the transaction of its petition's end or of the decision to try it again."""
-        machine = self._engine.machine
+        petitions = self._engine.petitions
         attempt = self.attempt_of(record)
         again = end.due is not None and record.state is not State.CANCELLING and not end.survivors
         step = attempt.step._replace(
-            history=attempt.note_end(machine.now, known),
+            history=attempt.note_end(petitions.now.wall, known),
             retries=attempt.retries + again,
             losses=0,
             due=end.due if again else None,
         )
-        machine.command_ended(record.seq, record.attempt, end)
-        machine.keep_attempt(step)
+        transitions.command.ended(petitions, record.seq, record.attempt, end, petitions.now)
+        petitions.keep_attempt(step)
         if again and end.due is not None:
             record.why = RestingUntil(record.attempt, end.code, end.due)
             self.rise(record)
@@ -357,12 +358,14 @@ class CommandRunner:
     def _due(self, record: Record, seen: RetryEnded) -> float | None:
         attempt = self.attempt_of(record)
         chance = random.random()  # noqa: S311 - it spreads load, and guards nothing
-        return retry_due(record.retry, seen, retries=attempt.retries, now=self._engine.machine.now, chance=chance)
+        return retry_due(
+            record.retry, seen, retries=attempt.retries, now=self._engine.petitions.now.wall, chance=chance
+        )
 
     def _gone(self, event: SurvivorsGone) -> None:
         """Let go of what an attempt held that something outlived."""
         lost = self._outlived.pop((event.seq, event.attempt), None)
-        if not self._engine.machine.command_gone(event.seq, event.attempt) and lost is not None:
+        if not transitions.command.gone(self._engine.petitions, event.seq, event.attempt) and lost is not None:
             self._lost(lost._replace(survivors=()))
         self._engine.after_batch(lambda: self._shims.reach().forget(event.seq, event.attempt))
         self._engine.visits.wake()
@@ -371,13 +374,15 @@ class CommandRunner:
         """Tell whether something of a lost attempt lives that nothing can kill; then its end waits for that of this."""
         if not event.survivors:
             return False
-        record = self._engine.machine.records.get(event.seq)
+        record = self._engine.petitions.records.get(event.seq)
         if record is not None:
             text = "petition %s: nothing can kill these of its processes, it keeps its place until they have ended: %s"
             self._engine.report(logging.ERROR, text, record.key, list(event.survivors))
         if event.ended is not None:
             self._ended(event.ended._replace(survivors=list(event.survivors)))
-        elif not self._engine.machine.command_outlived(event.seq, event.attempt, event.survivors, event.failure):
+        elif not transitions.command.outlived(
+            self._engine.petitions, event.seq, event.attempt, event.survivors, event.failure, self._engine.petitions.now
+        ):
             self._outlived[event.seq, event.attempt] = event
         return True
 
@@ -391,24 +396,32 @@ class CommandRunner:
         if event.ended is not None:
             self._ended(event.ended)
             return
-        machine = self._engine.machine
+        petitions = self._engine.petitions
         attempt = self.attempt_of(record)
         losses = 0 if event.executed else attempt.losses + 1
         if event.executed:
             self._pass_on_left(record, attempt)
             self.note_again(record)
         known = {"why": "lost", "executed": event.executed} | ({"failure": event.failure} if event.failure else {})
-        history = attempt.note_end(machine.now, known)
+        history = attempt.note_end(petitions.now.wall, known)
         step = attempt.step._replace(history=history, losses=losses, retries=attempt.retries)
-        machine.command_lost(event.seq, event.attempt, executed=event.executed, losses=losses, failure=event.failure)
-        machine.keep_attempt(step)
+        transitions.command.lost(
+            petitions,
+            event.seq,
+            event.attempt,
+            petitions.now,
+            executed=event.executed,
+            losses=losses,
+            failure=event.failure,
+        )
+        petitions.keep_attempt(step)
         self._forget(record)
 
     def note_again(self, record: Record) -> None:
         """Have an interrupted petition not run again where its next attempt would not get the same standard input."""
         why = self._engine.standard_input.why_not_again(record)
         if why is not None:
-            record.on_interrupt = OnInterrupt.FAIL
+            transitions.command.never_again(record)
             self._say(record, f"orcha: it does not run again: {why}\n")
 
     def _forget(self, record: Record) -> None:
@@ -422,7 +435,7 @@ class CommandRunner:
         self._engine.standard_input.over(seq)
         channel = record.channel
         self._engine.after_batch(lambda: self._engine.channels.unkept.over(channel, seq, number))
-        known = self._engine.machine.records.get(seq)
+        known = self._engine.petitions.records.get(seq)
         if known is None or not known.survivors:  # a shim's box tells a later start what lives on
             self._engine.after_batch(lambda: self._shims.reach().forget(seq, number))
 
@@ -450,8 +463,8 @@ class CommandRunner:
         attempt = attempts.Attempt(record, command)
         if not losses:
             self._pass_on_left(record, attempt)
-        history = attempt.note_end(self._engine.machine.now, {"why": "lost", "executed": not losses})
-        self._engine.machine.keep_attempt(attempt.step._replace(history=history, losses=losses))
+        history = attempt.note_end(self._engine.petitions.now.wall, {"why": "lost", "executed": not losses})
+        self._engine.petitions.keep_attempt(attempt.step._replace(history=history, losses=losses))
 
     def converted(self, record: Record, reason: str | None = None) -> None:
         """Note that a petition was made again, or why not: then nothing but its command is known of it."""
@@ -487,9 +500,10 @@ class CommandRunner:
             return
 
         def rise() -> None:
-            machine = self._engine.machine
-            machine.steady = max(until, machine.steady)  # it is of the batch's begin
-            machine.rises(record.seq)
+            petitions = self._engine.petitions
+            begun = petitions.now  # when the batch began: that may have been a moment before
+            now = begun._replace(steady=max(until, begun.steady))
+            transitions.retry.time_came(petitions, record.seq, now)
 
         self._engine.timers.at(until, rise)
 
@@ -524,13 +538,13 @@ class CommandRunner:
 
     def goes_on(self, seq: int) -> bool:
         """Tell whether that petition is a command that goes on when the service stops."""
-        record = self._engine.machine.records.get(seq)
+        record = self._engine.petitions.records.get(seq)
         return self.keep and record is not None and record.command and record.phase is Phase.ACTION
 
     def close(self) -> None:
         """Let go of all; the engine has stopped. Where it failed, commands go on as after a crash."""
         commands = self._shims.let_go()
-        for record in list(self._engine.machine.records.values()):
+        for record in list(self._engine.petitions.records.values()):
             if record.survivors:
                 text = "petition %s: it stays behind when the service stops: %s"
                 self._engine.report(logging.ERROR, text, record.key, outlived(record.survivors))

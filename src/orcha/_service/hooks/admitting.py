@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._core.admission import Admission
-    from orcha._core.machine import Machine
+    from orcha._core.petitions import Petitions
     from orcha._core.record import Record
     from orcha._service.lifecycle.settings import Settings
     from orcha._service.lifecycle.stored_records import StoredPetitions
@@ -26,7 +26,7 @@ class Admitting:
     def __init__(
         self,
         admission: Admission,
-        machine: Machine,
+        petitions: Petitions,
         stored: StoredPetitions,
         store: Store,
         mailbox: Mailbox,
@@ -38,7 +38,7 @@ class Admitting:
 
         Args:
             admission: decides.
-            machine: the petitions, and the changes to keep.
+            petitions: the petitions, and the changes to keep.
             stored: loads the records of petitions that leave lots.
             store: what was kept of pauses, groups and keys.
             mailbox: has the rest done later, where much is to be done.
@@ -48,7 +48,7 @@ class Admitting:
 
         """
         self._admission = admission
-        self._machine = machine
+        self._petitions = petitions
         self._stored = stored
         self._store = store
         self._mailbox = mailbox
@@ -64,7 +64,7 @@ class Admitting:
         groups = core.declared(kept, settings.slots, settings.forgotten_groups)
         self._admission.load(paused, groups)
         if groups != kept:
-            self._machine.changes.slots = groups
+            self._petitions.keep_slots(groups)
         before = {name: count for name, count in groups.items() if name not in settings.slots}
         if before:
             self._report(logging.INFO, "groups are as they were set before: %s", core.spelled(before))

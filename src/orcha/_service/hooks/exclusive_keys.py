@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orcha._core import transitions
 from orcha._core.record import Record
 from orcha._core.state import State
 from orcha._protocol.messages import Verdict
@@ -12,8 +13,8 @@ from orcha._service.verbs.cancel import cancelled_before
 
 if TYPE_CHECKING:
     from orcha._core.admission import Admission
-    from orcha._core.machine import Machine
     from orcha._core.once import OnceKey
+    from orcha._core.petitions import Petitions
     from orcha._service.lifecycle.stored_records import StoredPetitions
     from orcha._store.contract import Store
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 class Once:
     """Decides by the policy of the new one; the engine thread's."""
 
-    def __init__(self, machine: Machine, admission: Admission, stored: StoredPetitions, store: Store) -> None:
-        """Decide about petitions of `machine`; `admission` has the keys, `store` and `stored` what is not in memory."""
-        self._machine = machine
+    def __init__(self, petitions: Petitions, admission: Admission, stored: StoredPetitions, store: Store) -> None:
+        """Decide about `petitions`; `admission` has the keys, `store` and `stored` what is not in memory."""
+        self._petitions = petitions
         self._keys = admission.keys
         self._stored = stored
         self._store = store
@@ -40,15 +41,15 @@ class Once:
             state = state_of(holder)
             taken = f"{holder.key!r} has the same key, {record.once!r}, and is {state}"
             reason = f"{taken}: wait for it, attach to it, or replace it"
-            self._machine.refuse(record, Verdict.REFUSED, reason)
+            transitions.submit.refuse(self._petitions, record, Verdict.REFUSED, reason)
             return False
         if holder is not None and policy.if_exists == "attach":
             self.attached[record.token] = holder.channel, holder.key
-            self._machine.refuse(record, Verdict.KNOWN, "")
+            transitions.submit.refuse(self._petitions, record, Verdict.KNOWN, "")
             return False
         if holder is not None:
             reason = f"cancelled: {record.key!r} has the same key, {record.once!r}, and replaces it"
-            self._machine.cancel(holder, cancelled_before(reason))
+            transitions.cancel.cancel(self._petitions, holder, cancelled_before(reason), self._petitions.now)
         self._keys.take(record, holder, lambda key: self._live(key) is not None)
         return True
 
@@ -57,12 +58,12 @@ class Once:
         seq = self._keys.holder(key)
         if seq is None:
             return None
-        machine = self._machine
-        record = machine.records.get(seq)
+        petitions = self._petitions
+        record = petitions.records.get(seq)
         if record is not None:
             return None if record.state is State.ENDED else record
         row = next(iter(self._store.rows([seq])), None)
-        known = None if row is None else machine.live.get(row.id)
+        known = None if row is None else petitions.live.get(row.id)
         if row is None or known is None or isinstance(known, Record) or known[1] != seq:
             return None
         return self._stored.find(row.id)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from orcha._core.admission import Admission
-    from orcha._core.machine import Machine
+    from orcha._core.petitions import Petitions
     from orcha._core.record import Record
     from orcha._service.execution.attempt_port import AttemptPort
     from orcha._service.hooks.starting import Starter
@@ -89,7 +89,7 @@ class Hooks:
     def __init__(
         self,
         manager_of: Callable[[Record], Any],
-        petitions: Machine,
+        petitions: Petitions,
         admission: Admission,
         steps: Starter,
         port: AttemptPort,

@@ -21,7 +21,7 @@ class Rounds:
         """Belong to an engine."""
         self._engine = engine
         self.selection = Selection(
-            engine.machine,
+            engine.petitions,
             engine.admission,
             look_ahead=engine.settings.look_ahead,
             own=BUILT_IN_MANAGERS,
@@ -42,7 +42,7 @@ class Rounds:
         """Give whom to ask now; `converting` says that new ones come with them."""
         if self._are_stopped:
             self.selection.stand_still()
-            return Round([], look_ahead=self.selection.look_ahead, version=self._engine.machine.version)
+            return Round([], look_ahead=self.selection.look_ahead, version=self._engine.petitions.version)
         self._engine.stored.load(self.selection.make_ready())
         asked = self.selection.next_round(time.monotonic(), converting=converting)
         self._arm()

@@ -6,6 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from orcha._core import transitions
 from orcha._core.asking_round import BROKEN, YES, Answered
 from orcha._core.reasons import SAYS_NO
 from orcha._core.record import Phase, Record
@@ -50,7 +51,7 @@ class Visits:
         self.functions: dict[str, Any] = {}
         self.hooks = Hooks(
             engine.managers.of,
-            engine.machine,
+            engine.petitions,
             engine.admission,
             Starter(engine.port, engine.ending, engine.actions, engine.commands, engine.journal, engine.report),
             engine.port,
@@ -89,9 +90,7 @@ class Visits:
         if faults.is_held() and record.may_start:
             engine.timers.at(time.monotonic() + _HELD_FOR, lambda: self.on_start(record))
             return
-        record.extras = None
-        if record.retry is not None:
-            retrying.begin(engine.store, record)
+        transitions.start.started(record, retrying.tries_of(engine.store, record))
         self._starts.append(record)
         if record.timeout is not None and not record.command:
             engine.ending.limit_run(record)
@@ -125,7 +124,7 @@ class Visits:
 
     def wake(self) -> None:
         """Have blocked conditions asked again."""
-        self._engine.machine.version += 1
+        self._engine.petitions.note_change()
         self.rounds.hurry()
 
     # --- hand over ----------------------------------------------------------------------------------------------
@@ -166,7 +165,7 @@ class Visits:
 
     def _has_ended(self) -> bool:
         """Tell whether no visit is under way; where one is and there is work for the next, its end wakes the engine."""
-        if self._visit is not None and (self.has_calls or self._engine.machine.waiting):
+        if self._visit is not None and (self.has_calls or self._engine.petitions.waiting):
             self._visit.awaited = True
         return self.collect()
 
@@ -179,7 +178,7 @@ class Visits:
 
     def _take_converts(self) -> list[Record]:
         begin = self._converts_from
-        most = CONVERT_MEANWHILE if self._engine.machine.granted else CONVERT_AT_ONCE
+        most = CONVERT_MEANWHILE if self._engine.petitions.granted else CONVERT_AT_ONCE
         taken = self._converts[begin : begin + most]
         if begin + len(taken) >= len(self._converts):
             self._converts = []
@@ -232,7 +231,7 @@ class Visits:
         if hook is ON_FINISH:
             if result.error is not None:
                 self._engine.report(logging.ERROR, "petition %s: %s", record.key, result.error)
-            self._engine.machine.hook_done(record.seq)
+            transitions.finish.hook_done(self._engine.petitions, record.seq, self._engine.petitions.now)
         elif hook is CONVERT:
             self._not_converted(record, result.error or "")
         else:
@@ -241,7 +240,7 @@ class Visits:
     def _accept(self, record: Record, answered: Answered | None) -> None:
         engine, selection = self._engine, self.rounds.selection
         if answered is not None and answered.answer is BROKEN:
-            engine.machine.refuse(record, _REFUSED, answered.error or "its condition broke")
+            transitions.submit.refuse(engine.petitions, record, _REFUSED, answered.error or "its condition broke")
             return
         if record.once is not None and not engine.once.admits(record):
             return
@@ -252,7 +251,9 @@ class Visits:
             self._say_blocked(record, is_first=is_first)
         own = record.channel == record.token
         channel = engine.channels.known(record.channel) or engine.channels.create(record.channel, record.owner, own=own)
-        engine.machine.accept(record, start=start, new_channel=not channel.kept)
+        transitions.submit.accept(
+            engine.petitions, record, engine.petitions.now, start=start, new_channel=not channel.kept
+        )
         channel.kept = True
         if record.state is _QUEUED and record.queue_timeout is not None:
             engine.ending.limit_wait(record)
@@ -260,13 +261,13 @@ class Visits:
             engine.admitting.park(record)
 
     def _not_converted(self, record: Record, reason: str) -> None:
-        machine = self._engine.machine
+        petitions = self._engine.petitions
         if record.phase is _CONVERTING:
-            machine.refuse(record, _REFUSED, reason)
+            transitions.submit.refuse(petitions, record, _REFUSED, reason)
         elif record.phase is _ACTION:
             self._engine.commands.converted(record, reason)
-        elif machine.records.get(record.seq) is record:
-            machine.break_(record, reason)
+        elif petitions.records.get(record.seq) is record:
+            transitions.finish.break_waiting(petitions, record, reason, petitions.now)
         else:
             text = "petition %s: on_finish is owed, but it cannot be made again: %s"
             self._engine.report(logging.ERROR, text, record.key, reason)
@@ -279,9 +280,11 @@ class Visits:
 
     def _started(self, record: Record, error: str | None, *, called: bool) -> None:
         if error is None:
-            self._engine.machine.action_going(record.seq, record.attempt)
+            transitions.finish.action_going(self._engine.petitions, record.seq, record.attempt)
         else:
-            self._engine.machine.start_failed(record.seq, record.attempt, error, called=called)
+            transitions.finish.start_failed(
+                self._engine.petitions, record.seq, record.attempt, error, self._engine.petitions.now, called=called
+            )
 
     # --- calls that do not come back ----------------------------------------------------------------------------
 
@@ -313,7 +316,7 @@ class Visits:
         self._visit = None
         self._apply(visit)
         self._again = visit.left()
-        self._engine.machine.version += 1
+        self._engine.petitions.note_change()
         if self._engine.settings.on_hook_timeout == "stop":
             self._stopped_by = old
             self._turn_away()
@@ -328,14 +331,14 @@ class Visits:
 
     def _end_what_waits(self, call: Call, reason: str) -> None:
         """End what waits for a call that is given up, conversions aside."""
-        record, machine = call.record, self._engine.machine
+        record, petitions = call.record, self._engine.petitions
         if call.hook is ON_START:
-            machine.start_failed(record.seq, record.attempt, reason, hung=True)
+            transitions.finish.start_failed(petitions, record.seq, record.attempt, reason, petitions.now, hung=True)
         elif call.hook is CONDITION:
             if record.phase is _WAITING:
-                machine.break_(record, reason)
+                transitions.finish.break_waiting(petitions, record, reason, petitions.now)
         elif call.hook is ON_FINISH:
-            machine.hook_done(record.seq)
+            transitions.finish.hook_done(petitions, record.seq, petitions.now)
         elif call.hook is CALL:
             peer, request, _ = record.submitter
             self._engine.reply(peer, Reply(request, Verdict.RAISED, None, reason))
@@ -345,7 +348,7 @@ class Visits:
         left = [call.record for call in self._again if call.hook is CONVERT and call.extra is None]
         self._again = [call for call in self._again if call.hook is not CONVERT or call.extra is not None]
         for record in left + self._converts[self._converts_from :]:
-            self._engine.machine.refuse(record, _BUSY, overdue.WEDGED)
+            transitions.submit.refuse(self._engine.petitions, record, _BUSY, overdue.WEDGED)
         self._converts, self._converts_from = [], 0
 
     def _came_back(self, thread: int) -> None:
@@ -367,7 +370,7 @@ class Visits:
     @property
     def may_find(self) -> bool:
         """Whether a petition that waits may start: one did when they were asked last, or a built-in manager answers."""
-        return (self._finds or self._engine.managers.have_ours) and bool(self._engine.machine.waiting)
+        return (self._finds or self._engine.managers.have_ours) and bool(self._engine.petitions.waiting)
 
     @property
     def is_busy(self) -> bool:

@@ -8,6 +8,8 @@ from functools import partial
 from heapq import merge
 from typing import TYPE_CHECKING
 
+from orcha._core import transitions
+from orcha._core.moment import Moment
 from orcha._core.state import State
 from orcha._processes.identity import boot_id
 from orcha._service.execution import action_retries as retrying
@@ -29,8 +31,8 @@ LIVE = (State.STARTING, State.RUNNING, State.CANCELLING)
 
 def recover_all(engine: Engine) -> None:
     """Bring every petition of its managers to a known place, in one transaction; then load what waits."""
-    machine = engine.machine
-    machine.now, machine.steady = time.time(), time.monotonic()
+    petitions = engine.petitions
+    petitions.now = now = Moment(time.time(), time.monotonic())
     engine.admitting.load()
     recovery = _Recovery(engine)
     for name in engine.managers.names:
@@ -42,9 +44,9 @@ def recover_all(engine: Engine) -> None:
     for record in recovery.owed:
         engine.visits.owe_on_finish(record)
     waiting = merge(*(engine.store.waiting(name) for name in engine.managers.names))
-    machine.load_waiting([(w.priority, w.seq, w.id) for w in waiting if w.seq not in recovery.resting])
-    for token, until in engine.store.all_tombstones(machine.now).items():
-        engine.tombstones[token] = machine.steady + min(TOMBSTONE_SECONDS, until - machine.now)
+    petitions.load_waiting([(w.priority, w.seq, w.id) for w in waiting if w.seq not in recovery.resting])
+    for token, until in engine.store.all_tombstones(now.wall).items():
+        engine.tombstones[token] = now.steady + min(TOMBSTONE_SECONDS, until - now.wall)
 
 
 class _Recovery:
@@ -81,13 +83,15 @@ class _Recovery:
         ended = self._found.get((row.seq, row.attempt)) if row.state is State.ENDED and row.slot_held else None
         if ended is not None and ended.survivors:
             self._found.pop((row.seq, row.attempt))
-            self._engine.machine.outlived(record, ended.survivors, hook_owed=row.hook_pending)
+            transitions.command.adopt_outlived(
+                self._engine.petitions, record, ended.survivors, hook_owed=row.hook_pending
+            )
             return
         losses, failure = 0, ""
         if command is not None and command.attempt == row.attempt and row.state in LIVE:
             there = self._found.pop((row.seq, row.attempt), None)
             if there is not None and (there.phase != contract.LOST or there.ended is not None or there.survivors):
-                self._engine.machine.adopt(record)
+                transitions.command.adopt(self._engine.petitions, record)
                 self._engine.commands.adopted(record, command, there)
                 return
             losses = self._lost(row, command, there)
@@ -95,8 +99,10 @@ class _Recovery:
                 self._engine.commands.note_again(record)
             failure = "" if there is None else there.failure
         flags = {"hook_pending": row.hook_pending, "slot_held": row.slot_held}
-        due = retrying.due_of(self._engine.store, self._engine.machine, row)
-        if self._engine.machine.recovered(record, **flags, losses=losses, due=due, failure=failure):
+        due = retrying.due_of(self._engine.store, self._engine.petitions, row)
+        if transitions.recover.recovered(
+            self._engine.petitions, record, self._engine.petitions.now, **flags, losses=losses, due=due, failure=failure
+        ):
             self._owed[row.seq] = record
 
     def _lost(self, row: Row, command: AttemptRow, there: FoundAttempt | None) -> int:
@@ -125,13 +131,13 @@ class _Recovery:
     def rest(self) -> None:
         """Let petitions that wait for the time of their next attempt go on waiting."""
         engine = self._engine
-        resting = retrying.resting(engine.store, engine.machine.now)
+        resting = retrying.resting(engine.store, engine.petitions.now.wall)
         for row in engine.store.rows(list(resting)):
             record = self._owed.get(row.seq) or record_of(row)
             if record.state is State.QUEUED and engine.managers.serves(row.manager):
                 why = resting[row.seq]
                 record.why = why
-                engine.machine.rest(record, why.due)
+                transitions.recover.rest(engine.petitions, record, why.due, engine.petitions.now)
                 engine.commands.rise(record)
                 self.resting.add(row.seq)
 

@@ -35,7 +35,7 @@ class Retention:
     def _round(self) -> None:
         engine, settings = self._engine, self._engine.settings
         now = self._now()
-        if not engine.machine.granted and not engine.machine.waiting:
+        if not engine.petitions.granted and not engine.petitions.waiting:
             gc.collect()  # nobody waits for it now
         candidates = engine.store.prunable(
             older_than=now - settings.keep_age,
@@ -43,14 +43,13 @@ class Retention:
             younger_than=now - settings.keep_least,
             limit=AT_ONCE + engine.channels.followed(),
         )
-        changes = engine.machine.changes
         forgotten = [
             seq
             for seq, channel in candidates
-            if seq not in engine.machine.records and not engine.channels.is_followed(channel)
+            if seq not in engine.petitions.records and not engine.channels.is_followed(channel)
         ][:AT_ONCE]
-        changes.deleted.extend(forgotten)
+        engine.petitions.forget_ended(forgotten)
         pause = 0.05 if len(forgotten) == AT_ONCE else min(EVERY, max(1.0, settings.keep_least))
-        for token in [token for token, until in engine.tombstones.items() if until < engine.machine.steady]:
+        for token in [token for token, until in engine.tombstones.items() if until < engine.petitions.now.steady]:
             del engine.tombstones[token]
         engine.timers.at(time.monotonic() + pause, self._round)

@@ -6,9 +6,11 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from orcha._core.machine import INTERRUPTED_CODE, on_interrupt_state
+from orcha._core import transitions
+from orcha._core.codes import INTERRUPTED_CODE
 from orcha._core.record import Cancellation
 from orcha._core.state import Outcome, State
+from orcha._core.transitions.recover import on_interrupt_state
 from orcha._service import faults
 from orcha.utils.threads import guarded, start
 
@@ -67,11 +69,14 @@ class Stopping:
     def _interrupt(self) -> None:
         engine = self._engine
         self._until = self._until or time.monotonic() + LAST_WORDS
-        for record in list(engine.machine.records.values()):
+        for record in list(engine.petitions.records.values()):
             if record.state in (State.STARTING, State.RUNNING) and not engine.commands.goes_on(record.seq):
                 requeue = on_interrupt_state(record.on_interrupt)
-                engine.machine.cancel(
-                    record, Cancellation(Outcome.INTERRUPTED, INTERRUPTED_CODE, INTERRUPTED, requeue=requeue)
+                transitions.cancel.cancel(
+                    engine.petitions,
+                    record,
+                    Cancellation(Outcome.INTERRUPTED, INTERRUPTED_CODE, INTERRUPTED, requeue=requeue),
+                    engine.petitions.now,
                 )
 
     def _finish(self) -> None:

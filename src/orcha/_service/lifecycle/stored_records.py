@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from orcha._core.record import Phase, Record
 
 if TYPE_CHECKING:
-    from orcha._core.machine import Machine
+    from orcha._core.petitions import Petitions
     from orcha._core.record import Key
     from orcha._store.contract import Row, Store
 
@@ -31,22 +31,22 @@ def record_of(row: Row) -> Record:
 class StoredPetitions:
     """Brings back the records of live petitions of which only the keys are in memory."""
 
-    def __init__(self, machine: Machine, store: Store) -> None:
-        """Load from `store` into `machine`."""
-        self._machine = machine
+    def __init__(self, petitions: Petitions, store: Store) -> None:
+        """Load from `store` into `petitions`."""
+        self._petitions = petitions
         self._store = store
 
     def find(self, key: str) -> Record | None:
         """Give the live petition of this str(id), loaded where only its key was in memory."""
-        known = self._machine.live.get(key)
+        known = self._petitions.live.get(key)
         if known is None or isinstance(known, Record):
             return known
         record = record_of(self._store.rows([known[1]])[0])
-        self._machine.load(record)
+        self._petitions.load(record)
         return record
 
     def load(self, keys: list[Key]) -> None:
         """Load the records of these petitions."""
         if keys:
             for row in self._store.rows([key[1] for key in keys]):
-                self._machine.load(record_of(row))
+                self._petitions.load(record_of(row))

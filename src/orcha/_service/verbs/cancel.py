@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orcha._core.machine import CANCELLED_CODE
+from orcha._core import transitions
+from orcha._core.codes import CANCELLED_CODE
 from orcha._core.record import Cancellation
 from orcha._core.state import Outcome, State
 from orcha._protocol import values
@@ -54,7 +55,9 @@ def cancel(engine: Engine, peer: Peer, message: Cancel) -> None:
     def answer(ended: Record) -> None:
         _answer(engine, peer, message.request, ended.outcome)
 
-    engine.machine.cancel(record, cancelled_before(_reason(peer, message.why)), answer)
+    transitions.cancel.cancel(
+        engine.petitions, record, cancelled_before(_reason(peer, message.why)), engine.petitions.now, answer
+    )
     if message.at_once:
         engine.after_batch(lambda: _hurry(engine, record))
 
@@ -74,7 +77,7 @@ def _find(engine: Engine, message: Cancel) -> Record | None:
         return engine.find(message.id)
     if message.token is None:
         return None
-    record = next((r for r in engine.machine.records.values() if r.token == message.token), None)
+    record = next((r for r in engine.petitions.records.values() if r.token == message.token), None)
     if record is not None:
         return record
     row = engine.store.tokens([message.token]).get(message.token)
@@ -91,8 +94,8 @@ def _not_live(engine: Engine, peer: Peer, message: Cancel) -> None:
     if row is not None:
         _answer_kept(engine, peer, message, row)
         return
-    engine.tombstones[message.token] = engine.machine.steady + TOMBSTONE_SECONDS
-    engine.machine.changes.tombstones.append((message.token, engine.machine.now + TOMBSTONE_SECONDS))
+    engine.tombstones[message.token] = engine.petitions.now.steady + TOMBSTONE_SECONDS
+    engine.petitions.keep_tombstone(message.token, engine.petitions.now.wall + TOMBSTONE_SECONDS)
     engine.reply(peer, Reply(message.request, Verdict.OK, values.encode("cancelled"), None))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orcha._core import transitions
 from orcha._protocol.messages import Finish, Reply, Verdict
 
 if TYPE_CHECKING:
@@ -13,5 +14,5 @@ if TYPE_CHECKING:
 
 def finish(engine: Engine, peer: Peer, message: Finish) -> None:
     """Decide the outcome, unless it has been decided; answered when that is kept."""
-    won = engine.machine.finish(message.seq, message.attempt, message.value)
+    won = transitions.finish.finish(engine.petitions, message.seq, message.attempt, message.value, engine.petitions.now)
     engine.reply(peer, Reply(message.request, Verdict.OK if won else Verdict.GONE))

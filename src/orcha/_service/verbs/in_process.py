@@ -7,6 +7,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from orcha._core import transitions
 from orcha._protocol.messages import Result, Verdict
 from orcha._service.verbs.cancel import cancelled_before
 from orcha._service.verbs.submit import take
@@ -123,7 +124,9 @@ class Inside:
         if record is not None and manager not in {None, record.manager}:
             record = None
         if record is not None:
-            self._engine.machine.cancel(record, cancelled_before("cancelled by its manager"))
+            transitions.cancel.cancel(
+                self._engine.petitions, record, cancelled_before("cancelled by its manager"), self._engine.petitions.now
+            )
         answer.append(record is not None)
         self._engine.after_batch(gate.release)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from orcha._core.admission import ALL, is_petition_name
 from orcha._core.reasons import EverythingPaused, HeldAfterInterruption, InOrder, ManagerNotServed, ServiceStops
 from orcha._core.record import Phase, Record
-from orcha._core.retrying import is_decided
 from orcha._core.state import State
+from orcha._core.transitions.retry import is_decided
 from orcha._protocol.messages import List, Reply, Rows, Verdict
 from orcha._protocol.shown_reasons import SILENT
 from orcha._service.reports.command_text import listed
@@ -63,7 +63,7 @@ def _rows(engine: Engine, message: List, owner: str | None) -> list[Row]:
             group=message.group,
             owner=owner,
         )
-        found += (row for row in rows if not narrows or word(row.state, engine.machine.records.get(row.seq)) in meant)
+        found += (row for row in rows if not narrows or word(row.state, engine.petitions.records.get(row.seq)) in meant)
         if not rows or not narrows:
             break
         before = rows[-1].seq
@@ -74,8 +74,8 @@ def _rows(engine: Engine, message: List, owner: str | None) -> list[Row]:
 
 def _outlived(engine: Engine, message: List, owner: str | None) -> list[Row]:
     """Give those that have ended and are outlived by a process: they hold a slot as what runs does."""
-    seqs = [record.seq for record in list(engine.machine.records.values()) if record.survivors]
-    rows = engine.store.rows([seq for seq in seqs if engine.machine.records[seq].state is State.ENDED])
+    seqs = [record.seq for record in list(engine.petitions.records.values()) if record.survivors]
+    rows = engine.store.rows([seq for seq in seqs if engine.petitions.records[seq].state is State.ENDED])
     groups = engine.store.groups([row.seq for row in rows])
     return [
         row
@@ -88,12 +88,12 @@ def _outlived(engine: Engine, message: List, owner: str | None) -> list[Row]:
 
 def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str | int | float | bool | None]:
     """Give what people are shown of a petition."""
-    command, label = listed(row, engine.machine.records.get(row.seq))
+    command, label = listed(row, engine.petitions.records.get(row.seq))
     why, asked = explain(engine, row, group)
     return {
         "seq": row.seq,
         "id": row.id,
-        "state": word(row.state, engine.machine.records.get(row.seq)),
+        "state": word(row.state, engine.petitions.records.get(row.seq)),
         "priority": row.priority,
         "manager": row.manager,
         "owner": row.owner,
@@ -119,7 +119,7 @@ def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, fl
     Where a petition waits for what its condition said when it was asked last, given is also how many seconds ago that
     was.
     """
-    record = engine.machine.records.get(row.seq)
+    record = engine.petitions.records.get(row.seq)
     survivors = record.survivors if record is not None else ()
     if survivors or row.state is State.ENDED:
         return outlived(survivors) if survivors else None, None
@@ -134,7 +134,7 @@ def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, fl
 
 def reason_of(engine: Engine, row: Row, group: str | None) -> Reason | None:
     """Give why a live petition waits; None where it does not wait."""
-    record = engine.machine.records.get(row.seq)
+    record = engine.petitions.records.get(row.seq)
     if not engine.managers.serves(row.manager):
         return ManagerNotServed(row.manager)
     if record is not None and record.phase not in {Phase.WAITING, Phase.RESTING} and not is_decided(record):
@@ -157,5 +157,5 @@ def _everything_waits(engine: Engine) -> Reason | None:
 def _in_order(engine: Engine, record: Record | None) -> InOrder:
     """Tell how many are asked before it."""
     if record is None:
-        return InOrder(engine.machine.waiting.ready, at_least=True)
-    return InOrder(engine.machine.waiting.place(record.place))
+        return InOrder(engine.petitions.waiting.ready, at_least=True)
+    return InOrder(engine.petitions.waiting.place(record.place))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+from orcha._core import transitions
 from orcha._core.admission import ALL, group_name, petition_name
 from orcha._core.state import State
 from orcha._protocol.messages import Pause, Reply, Resume, Verdict
@@ -59,7 +60,7 @@ def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool
         return
     change(petition_name(record.seq))
     if not paused:
-        engine.machine.release(record)
+        transitions.hold.release(engine.petitions, record, engine.petitions.now)
     if record.state in _RUNS:
         if paused:
             engine.after_batch(lambda: engine.commands.stand_still(record))

@@ -79,7 +79,7 @@ def find(engine: Engine, peer: Peer, message: Naming, what: str) -> Found | None
 def _row(engine: Engine, message: Naming) -> Row | None:
     seq = message.seq
     if seq is None and message.id is not None:
-        known = engine.machine.live.get(message.id)
+        known = engine.petitions.live.get(message.id)
         seq = known.seq if isinstance(known, Record) else None if known is None else known[1]
     if seq is not None:
         return next(iter(engine.store.rows([seq])), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orcha._core import transitions
 from orcha._core.priority import checked_priority
 from orcha._protocol.messages import Priority, Reply, Verdict
 from orcha._service.reports.state_names import word
@@ -25,7 +26,7 @@ def set_priority(engine: Engine, peer: Peer, message: Priority) -> None:
         refuse(engine, peer, message.request, Verdict.REFUSED, "a priority is a number")
         return
     record = found.record
-    if record is None or not engine.machine.reprioritize(record, priority):
+    if record is None or not transitions.hold.reprioritize(engine.petitions, record, priority):
         state = word(found.row.state if record is None else record.state, record)
         reason = f"{found.row.id!r} is {state}: only what waits has a place to change"
         refuse(engine, peer, message.request, Verdict.REFUSED, reason)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def put(engine: Engine, peer: Peer, message: Put) -> None:
     """Keep the values once, however often the same Put comes, and answer when they are kept."""
-    record = engine.machine.is_writable(message.seq, message.attempt)
+    record = engine.petitions.writable(message.seq, message.attempt)
     if record is None or record.channel != message.channel or record.run is None:
         engine.reply(peer, Reply(message.request, Verdict.GONE))
         return

@@ -23,7 +23,7 @@ def remove(engine: Engine, peer: Peer, message: Remove) -> None:
     if row.state is not State.ENDED:
         reason = f"{row.id!r} is {word(row.state, found.record)}: cancel it first"
         refuse(engine, peer, message.request, Verdict.REFUSED, reason)
-    elif row.hook_pending or row.slot_held or row.seq in engine.machine.records:
+    elif row.hook_pending or row.slot_held or row.seq in engine.petitions.records:
         refuse(
             engine,
             peer,
@@ -32,6 +32,6 @@ def remove(engine: Engine, peer: Peer, message: Remove) -> None:
             f"{row.id!r} has ended, but something of it is still there: try again when that has gone",
         )
     else:
-        if row.seq not in engine.machine.changes.deleted:
-            engine.machine.changes.deleted.append(row.seq)
+        if row.seq not in engine.petitions.changes.deleted:
+            engine.petitions.forget_ended([row.seq])
         engine.reply(peer, Reply(message.request, Verdict.OK))

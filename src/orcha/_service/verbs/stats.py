@@ -30,7 +30,7 @@ def stats(engine: Engine, peer: Peer, message: Stats) -> None:
 
 def describe(engine: Engine) -> dict[str, Any]:
     """Give what `docs/wire.md` says of Stats."""
-    known, steady = engine.statistics, engine.machine.steady
+    known, steady = engine.statistics, engine.petitions.now.steady
     managers = {each.name: len(engine.granted.of_manager(each.name)) for each in engine.managers.served}
     managers.pop(engine.managers.name_of(WATCHDOG) or "", None)
     return {
@@ -61,9 +61,9 @@ def describe(engine: Engine) -> dict[str, Any]:
 
 
 def _states(engine: Engine) -> dict[str, int]:
-    machine = engine.machine
-    live = Counter(state_of(record) for record in machine.records.values() if record.state is not State.QUEUED)
-    live["queued"] = len(machine.waiting) + machine.waiting.parked
+    petitions = engine.petitions
+    live = Counter(state_of(record) for record in petitions.records.values() if record.state is not State.QUEUED)
+    live["queued"] = len(petitions.waiting) + petitions.waiting.parked
     live["ended"] = engine.store.ended()
     return {name: live[name] for name in (state.name.lower() for state in State)}
 

@@ -43,7 +43,7 @@ def resize(engine: Engine, peer: Peer, message: Resize) -> None:
 
 def _running(engine: Engine, peer: Peer, message: Stdin | Resize) -> Record | None:
     """Give the command that runs in this attempt; None where the caller has been answered."""
-    record = engine.machine.records.get(message.seq)
+    record = engine.petitions.records.get(message.seq)
     if peer.role == "attempt" or (record is not None and peer.role != "owner" and record.owner != peer.identity):
         refuse(engine, peer, message.request, Verdict.DENIED, "this is somebody else's petition")
         return None

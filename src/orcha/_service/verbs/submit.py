@@ -5,6 +5,7 @@ from __future__ import annotations
 from os import geteuid
 from typing import TYPE_CHECKING
 
+from orcha._core import transitions
 from orcha._core.record import Record
 from orcha._protocol.messages import Result, Submit, Submitted, Verdict
 from orcha._service.channels.channel_book import may_follow
@@ -98,14 +99,14 @@ def take(
 def enter(engine: Engine, submission: Submission, position: int, item: Item, whose: tuple[str, str]) -> None:
     """Have a message converted by a manager, as a petition of an owner, unless its id is taken."""
     token, identity, extras, channel = item
-    machine = engine.machine
+    petitions = engine.petitions
     manager, owner = whose
     mine = token if channel is None else channel
-    record = Record(machine.take_seq(), token, identity, manager, owner, mine, extras, machine.now)
+    record = Record(petitions.take_seq(), token, identity, manager, owner, mine, extras, petitions.now.wall)
     record.submitter = (submission, position, channel)
     if token in engine.tombstones:
         record.cancellation = cancelled_before(BEFORE_IT_CAME)
-    known = machine.receive(record)
+    known = transitions.submit.receive(petitions, record)
     if known is None:
         engine.flying[token] = record
         engine.visits.convert(record)

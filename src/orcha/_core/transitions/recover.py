@@ -6,10 +6,15 @@ aside that are adopted and come here only where nothing of them is left.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, INTERRUPTED_CODE
+from orcha._core.record import Phase, Record
 from orcha._core.state import OnInterrupt, Outcome, State
+
+if TYPE_CHECKING:
+    from orcha._core.moment import Moment
+    from orcha._core.petitions import Petitions
 
 INTERRUPTED = "interrupted: the service ended while it ran"
 WATCHER_FAILED = "interrupted: what watched over the command failed: {}"
@@ -84,3 +89,57 @@ def _interrupted(on_interrupt: OnInterrupt, reason: str | None) -> Recovered:
     if again is not None:
         return Recovered(again)
     return Recovered(State.ENDED, Outcome.INTERRUPTED, INTERRUPTED_CODE, reason)
+
+
+# --- the records --------------------------------------------------------------------------------------------------
+
+
+def recovered(
+    petitions: Petitions,
+    record: Record,
+    now: Moment,
+    *,
+    hook_pending: bool,
+    slot_held: bool,
+    losses: int = 0,
+    due: float | None = None,
+    failure: str = "",
+) -> bool:
+    """Bring a stored petition to a known place; tell whether its on_finish is owed.
+
+    Every process of an earlier start of the service has been swept before. `losses`, `due` and `failure` are as
+    `recover` says.
+    """
+    if record.state is State.ENDED:
+        if slot_held:
+            petitions.changes.flags[record.seq] = (hook_pending, False)
+        return hook_pending
+    found = record.state, record.on_interrupt, record.outcome, record.code, record.reason
+    step = recover(*found, losses=losses, due=due, failure=failure)
+    if step is not None and _take_step(petitions, record, step, now):
+        return True
+    if record.state is State.HELD:
+        petitions.load(record)
+    owed = hook_pending or step is not None
+    if owed:
+        petitions.owing[record.seq] = record
+    return owed
+
+
+def _take_step(petitions: Petitions, record: Record, step: Recovered, now: Moment) -> bool:
+    """Have a petition go where the step says; tell whether it ended."""
+    states = 1 << record.state
+    if step.outcome is not None:
+        petitions.end(record, step.outcome, step.code, step.reason, states, now)
+        return True
+    record.state = step.state
+    record.outcome = record.code = record.reason = None
+    petitions.step(record, states, step.state, now, hook_pending=True)
+    return False
+
+
+def rest(petitions: Petitions, record: Record, due: float, now: Moment) -> None:
+    """Take a stored petition that waits for its next attempt's time."""
+    record.phase = Phase.RESTING
+    record.due, record.rests_until = due, now.steadily(due)
+    petitions.enter(record)

@@ -1,0 +1,319 @@
+"""The live petitions of one service, and what has gathered about them since the last transaction.
+
+`Petitions` holds data, and the primitives that the functions in `transitions` are made of. A transition changes one
+petition and leaves three things here: `changes`, which one transaction keeps; `effects`, which happen after that
+transaction; and `finals`, the last records of what ended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orcha._core.changes import AttemptStep, Changes, Transition
+from orcha._core.effects import Do, Effect, Final
+from orcha._core.granted import GrantedSlots
+from orcha._core.moment import Moment
+from orcha._core.record import Key, Phase, Record
+from orcha._core.state import Outcome, State
+from orcha._core.tuples import new_tuple
+from orcha._core.waiting_queue import MOST_READY, WaitingQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+_CANCELLED = Outcome.CANCELLED
+_ENDED, _QUEUED, _RUNNING, _STARTING = State.ENDED, State.QUEUED, State.RUNNING, State.STARTING
+_ANSWER, _END_PROCESSES, _ON_FINISH = Do.ANSWER, Do.END_PROCESSES, Do.ON_FINISH
+_WAITING = Phase.WAITING
+
+QUEUED = 1 << State.QUEUED
+HELD = 1 << State.HELD
+STARTING = 1 << State.STARTING
+RUNNING = 1 << State.RUNNING
+CANCELLING = 1 << State.CANCELLING
+
+
+class Petitions:
+    """The data of all live petitions. Transitions alone write a petition's fields."""
+
+    def __init__(
+        self,
+        *,
+        next_seq: int = 1,
+        most_ready: int = MOST_READY,
+        granted: GrantedSlots | None = None,
+    ) -> None:
+        """Start empty.
+
+        Args:
+            next_seq: the sequence number of the first petition.
+            most_ready: how many of the waiting petitions are kept ready to be asked.
+            granted: the book of granted slots, empty.
+
+        """
+        self.now = Moment(0.0, 0.0)
+        """When the batch that is handled began: callers hand this on to transitions, which never read it here."""
+        self.next_seq = next_seq
+        self.records: dict[int, Record] = {}
+        """Petitions that are being converted, held, ready in the queue, or running, by sequence."""
+        self.live: dict[str, Record | Key] = {}
+        """str(id) of every live petition; a spilled one is only its key."""
+        self.waiting = WaitingQueue(most_ready)
+        self.granted = GrantedSlots() if granted is None else granted
+        """The petitions whose condition said yes and that have not ended."""
+        self.version = 0
+        """Rises whenever something ended or left the queue: then blocked conditions are worth asking again at once."""
+        self.starts = 0
+        """Rises whenever something started: then blocked conditions are worth asking soon, since few wait for that."""
+        self.changes = Changes()
+        self.effects: list[Effect] = []
+        self.finals: list[Final] = []
+        self.dropped_events = 0
+        """Events that named another attempt than the current one, and changed nothing."""
+        self.leaving: dict[int, Record] = {}
+        """Interrupted petitions that wait again as soon as their on_finish came back, by sequence."""
+        self.owing: dict[int, Record | None] = {}
+        """Waiting petitions whose last attempt is still owed its on_finish; None once such a petition went on."""
+        self._unloading: list[Key] = []
+
+    # --- which petition an event is about -----------------------------------------------------------------------
+
+    def current(self, seq: int, attempt: int) -> Record | None:
+        """Give the petition whose current attempt this is; of any other attempt the event is dropped."""
+        record = self.records.get(seq)
+        if record is not None and record.attempt == attempt:
+            return record
+        self.dropped_events += 1
+        return None
+
+    def writable(self, seq: int, attempt: int) -> Record | None:
+        """Give the petition whose current attempt this is, while that attempt may write and finish."""
+        record = self.records.get(seq)
+        if record is not None and record.attempt == attempt and record.state in (_STARTING, _RUNNING):
+            return record
+        self.dropped_events += 1
+        return None
+
+    def is_live(self, record: Record) -> bool:
+        """Tell whether a petition's id is its own still."""
+        known = self.live.get(record.key)
+        return known is record or known == record.place
+
+    def waits(self, record: Record) -> bool:
+        """Tell whether a petition waits to be started."""
+        return record.state is _QUEUED and record.phase is _WAITING and self.is_live(record)
+
+    def take_seq(self) -> int:
+        """Give the next sequence number."""
+        seq = self.next_seq
+        self.next_seq += 1
+        return seq
+
+    # --- what is to be kept and done ----------------------------------------------------------------------------
+
+    def step(  # noqa: PLR0913 - what a row takes
+        self,
+        record: Record,
+        states: int,
+        state: State,
+        now: Moment,
+        outcome: Outcome | None = None,
+        code: int | None = None,
+        reason: str | None = None,
+        *,
+        begins: bool = False,
+        hook_pending: bool = False,
+        slot_held: bool = False,
+    ) -> None:
+        """Gather a step from `states`; two steps of one transaction become one from where the first began.
+
+        With `begins` the step leads to the next attempt.
+        """
+        earlier = self.changes.transitions.get(record.seq)
+        from_attempt = record.attempt
+        if earlier is not None:
+            from_attempt, states = earlier.from_attempt, earlier.from_states
+        self.changes.transitions[record.seq] = new_tuple(
+            Transition,
+            (
+                record.seq,
+                from_attempt,
+                states,
+                state,
+                record.attempt + begins,
+                now.wall,
+                outcome,
+                code,
+                reason,
+                hook_pending,
+                slot_held,
+            ),
+        )
+
+    def end(
+        self,
+        record: Record,
+        outcome: Outcome,
+        code: int | None,
+        reason: str | None,
+        states: int,
+        now: Moment,
+        *,
+        hook_pending: bool = True,
+        slot_held: bool = False,
+    ) -> None:
+        """Give a kept petition its outcome."""
+        self.set_outcome(record, outcome, code, reason)
+        self.step(record, states, _ENDED, now, outcome, code, reason, hook_pending=hook_pending, slot_held=slot_held)
+
+    def set_outcome(self, record: Record, outcome: Outcome, code: int | None, reason: str | None) -> None:
+        """Give a petition its outcome, without a step of its row."""
+        record.state = _ENDED
+        record.outcome = outcome
+        record.code = code
+        record.reason = reason
+        silent = reason is None or outcome is _CANCELLED  # who cancelled, and why, is for those who ask
+        self.finals.append(Final(record, None if silent else f"{reason}\n", code))
+        if record.waiters:
+            self.answer(record)
+
+    def answer(self, record: Record) -> None:
+        """Tell everybody who cancelled the petition how it ended."""
+        waiters, record.waiters = record.waiters, []
+        for waiter in waiters:
+            self.effects.append(Effect(_ANSWER, record, waiter))
+
+    def end_processes(self, record: Record) -> None:
+        """Have what lives of the attempt ended."""
+        record.processes_gone = False
+        self.effects.append(Effect(_END_PROCESSES, record))
+
+    def keep_attempt(self, step: AttemptStep) -> None:
+        """Keep what is known of a petition's attempts with the next transaction."""
+        self.changes.attempts[step.seq] = step
+
+    def keep_tombstone(self, token: bytes, until: float) -> None:
+        """Keep that the submit of a token is cancelled when it comes, `until` a wall-clock time."""
+        self.changes.tombstones.append((token, until))
+
+    def forget_ended(self, seqs: Iterable[int]) -> None:
+        """Have ended petitions deleted with the next transaction."""
+        self.changes.deleted.extend(seqs)
+
+    def keep_pause(self, what: str, *, paused: bool) -> None:
+        """Keep that `all`, `group:<name>` or `petition:<seq>` is paused, or goes on."""
+        self.changes.pauses[what] = paused
+
+    def keep_slots(self, slots: Mapping[str, int | None]) -> None:
+        """Keep which groups there are, and how many of each may run at once."""
+        self.changes.slots = slots
+
+    def postpone(self, changes: Changes, *, steps: bool) -> None:
+        """Move the flags of `changes` to the next transaction; with `steps`, what it knows of running commands too."""
+        if steps:
+            self.changes.transitions.update(changes.transitions)
+            self.changes.attempts.update(changes.attempts)
+            changes.transitions, changes.attempts = {}, {}
+        self.changes.flags.update(changes.flags)
+        changes.flags = {}
+
+    def take_changes(self) -> Changes:
+        """Hand out what has gathered for the next transaction, and leave the effects."""
+        taken, self.changes = self.changes, Changes()
+        return taken
+
+    def take(self) -> tuple[Changes, list[Effect], list[Final]]:
+        """Hand out all that has gathered, to be kept or taken back at once, and start afresh."""
+        if self._unloading:
+            self._unload()
+        taken = self.changes, self.effects, self.finals
+        self.changes = Changes()
+        self.effects = []
+        self.finals = []
+        return taken
+
+    # --- slots and ids ------------------------------------------------------------------------------------------
+
+    def note_change(self) -> None:
+        """Note that something ended, left the queue or was decided: blocked petitions are to be asked again."""
+        self.version += 1
+
+    def enter(self, record: Record) -> None:
+        """Have a petition live, under its id."""
+        self.records[record.seq] = record
+        self.live[record.key] = record
+
+    def hold(self, record: Record) -> None:
+        """Give a petition its slot, and take its id."""
+        self.enter(record)
+        if not self.granted.holds(record.key, record.seq):
+            self.granted.take(record)
+
+    def ungrant(self, record: Record) -> None:
+        """Take a petition's slot back, where it has one."""
+        if self.granted.holds(record.key, record.seq):
+            self.version += 1  # before a condition can see that there is room
+            self.granted.give_back(record)
+
+    def release(self, record: Record, *, hook: bool = True) -> None:
+        """Free slot and id: nothing of the attempt lives any more. With `hook`, its on_finish is owed."""
+        self.ungrant(record)
+        self.version += 1
+        self.forget(record)
+        step = self.changes.transitions.get(record.seq)
+        if step is None:
+            self.changes.flags[record.seq] = (hook, False)
+        elif step.slot_held:
+            self.changes.transitions[record.seq] = step.without_slot()
+        if hook:
+            self.effects.append(new_tuple(Effect, (_ON_FINISH, record, None)))
+
+    def forget(self, record: Record) -> None:
+        """Have a petition live no more."""
+        if self.is_live(record):
+            del self.live[record.key]
+        self.records.pop(record.seq, None)
+
+    # --- the queue ----------------------------------------------------------------------------------------------
+
+    def enqueue(self, record: Record) -> None:
+        """Have a petition wait in its place."""
+        if not self.waiting.add(record.place):
+            self._unloading.append(record.place)
+
+    def dequeue(self, record: Record) -> None:
+        """Have a petition wait no more."""
+        self.waiting.remove(record.place)
+
+    def keep_loaded(self, record: Record) -> None:
+        """Keep the full record of a petition of which only the key was about to be kept."""
+        self._unloading = [key for key in self._unloading if key[1] != record.seq]
+        self.live[record.key] = record
+
+    def unload(self, keys: Iterable[Key]) -> None:
+        """Keep only the keys of petitions that moved away from the head, from the next `take` on."""
+        self._unloading.extend(keys)
+
+    def load(self, record: Record) -> None:
+        """Take the full record of a petition that was only a key; where there is one already, that stays."""
+        if record.seq not in self.records:
+            record.phase = _WAITING
+            self.enter(record)
+
+    def load_waiting(self, keys: list[Key]) -> None:
+        """Take what waits, in order, from the store, as keys only."""
+        self.waiting.load(keys)
+        for key in keys:
+            self.live[key[2]] = key
+
+    def _unload(self) -> None:
+        """Drop the records of petitions that are not ready: their rows are kept by then, or taken back."""
+        for key in self._unloading:
+            record = self.records.get(key[1])
+            near = self.waiting.is_ready(key) and not self.waiting.is_parked(key)
+            if record is not None and record.state is _QUEUED and not near:
+                del self.records[key[1]]
+                self.live[key[2]] = key
+        self._unloading = []

@@ -1,0 +1,7 @@
+"""What each kind of event makes of a petition: functions of the petitions, one of them, the event, and the time."""
+
+from __future__ import annotations
+
+from orcha._core.transitions import cancel, command, finish, hold, recover, retry, start, submit
+
+__all__ = ["cancel", "command", "finish", "hold", "recover", "retry", "start", "submit"]

@@ -1,0 +1,80 @@
+"""What people decide about petitions that wait: another priority, what is held back, and what runs again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orcha._core.petitions import HELD
+from orcha._core.record import Key, Phase, Record
+from orcha._core.state import State
+
+if TYPE_CHECKING:
+    from orcha._core.moment import Moment
+    from orcha._core.petitions import Petitions
+
+MOST_LOADED = 1_000
+"""Petitions of a lot whose records stay in memory; of the others only the keys do."""
+
+
+def reprioritize(petitions: Petitions, record: Record, priority: int | float) -> bool:  # noqa: PYI041 - an int stays one
+    """Give a waiting petition another priority; False for a petition that does not wait."""
+    if not petitions.waits(record):
+        return False
+    petitions.dequeue(record)
+    petitions.keep_loaded(record)
+    record.priority = priority
+    record.why = None
+    petitions.changes.priorities[record.seq] = priority
+    petitions.enqueue(record)
+    petitions.note_change()
+    return True
+
+
+def release(petitions: Petitions, record: Record, now: Moment) -> bool:
+    """Have a held petition wait for its next attempt; False for a petition that is not held.
+
+    Where the on_finish of its last attempt is owed still, the petition waits as soon as that is back.
+    """
+    if record.state is not State.HELD:
+        return False
+    petitions.step(record, HELD, State.QUEUED, now, hook_pending=record.seq in petitions.owing)
+    record.state = State.QUEUED
+    record.why = None
+    if record.phase is Phase.WAITING:
+        petitions.enqueue(record)
+    petitions.note_change()
+    return True
+
+
+def park(petitions: Petitions, record: Record, lot: str) -> bool:
+    """Have a waiting petition parked in a lot, and asked no more; False for a petition that does not wait."""
+    if not petitions.waits(record) or petitions.waiting.is_parked(record.place):
+        return False
+    petitions.waiting.park(record.place, lot)
+    if petitions.waiting.parked_in(lot) > MOST_LOADED:
+        petitions.unload([record.place])
+    petitions.note_change()
+    return True
+
+
+def unpark(petitions: Petitions, lot: str, count: int) -> list[Key]:
+    """Let the first `count` of a lot wait with the others again; give the keys whose records are to be loaded."""
+    return _put_back(petitions, petitions.waiting.unpark(lot, count))
+
+
+def unpark_these(petitions: Petitions, keys: list[Key]) -> list[Key]:
+    """Let parked petitions wait with the others again; give the keys whose records are to be loaded."""
+    petitions.waiting.unpark_these(keys)
+    return _put_back(petitions, keys)
+
+
+def _put_back(petitions: Petitions, keys: list[Key]) -> list[Key]:
+    spilled = []
+    for key in keys:
+        if not petitions.waiting.add(key):
+            petitions.unload([key])
+        elif key[1] not in petitions.records:
+            spilled.append(key)
+    if keys:
+        petitions.note_change()
+    return spilled

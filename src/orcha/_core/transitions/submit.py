@@ -1,0 +1,161 @@
+"""How messages become petitions: they are converted, then accepted or refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orcha._core.changes import Changes, NewChannel, NewPetition
+from orcha._core.effects import Do, Effect
+from orcha._core.record import Phase
+from orcha._core.state import Outcome, State
+from orcha._core.transitions.start import enter_starting
+from orcha._core.tuples import new_tuple
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from orcha._core.moment import Moment
+    from orcha._core.petitions import Petitions
+    from orcha._core.record import Cancellation, Key, Record
+
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+_WAITING = Phase.WAITING
+_ACCEPT, _ANSWER, _DO_ON_START, _REFUSE = Do.ACCEPT, Do.ANSWER, Do.ON_START, Do.REFUSE
+_REJECTED = Outcome.REJECTED
+_ENDED, _QUEUED = State.ENDED, State.QUEUED
+
+
+def receive(petitions: Petitions, record: Record) -> Record | Key | None:
+    """Take a message that is to be converted; give the live petition that has its id already, if any."""
+    known = petitions.live.get(record.key)
+    if known is not None:
+        return known
+    petitions.enter(record)
+    return None
+
+
+# --- accepted -----------------------------------------------------------------------------------------------------
+
+
+def accept(petitions: Petitions, record: Record, now: Moment, *, start: bool, new_channel: bool) -> None:
+    """Keep a converted petition: started at once, waiting, or (cancelled meanwhile) ended."""
+    if new_channel:
+        own = record.token == record.channel
+        petitions.changes.channels.append(NewChannel(record.channel, record.owner, own=own))
+    if record.cancellation is not None:
+        _accept_ended(petitions, record, record.cancellation)
+        return
+    if start:
+        record.attempt = 1
+        enter_starting(petitions, record, now)
+    else:
+        record.phase = _WAITING
+        petitions.enqueue(record)
+    _keep(petitions, record)
+    petitions.effects.append(new_tuple(Effect, (_ACCEPT, record, None)))
+    if start:
+        petitions.effects.append(new_tuple(Effect, (_DO_ON_START, record, None)))
+
+
+def _accept_ended(petitions: Petitions, record: Record, cancellation: Cancellation) -> None:
+    petitions.ungrant(record)
+    petitions.set_outcome(record, cancellation.outcome, cancellation.code, cancellation.reason)
+    _keep(petitions, record)
+    petitions.effects.append(Effect(_ACCEPT, record))
+    petitions.forget(record)
+
+
+def _keep(petitions: Petitions, record: Record) -> None:
+    changes = petitions.changes
+    changes.petitions.append(_row(record))
+    if record.group is not None:
+        changes.groups[record.seq] = record.group
+    if record.needs:
+        changes.needs[record.seq] = record.needs
+    if record.once is not None:
+        changes.once[record.seq] = record.once
+
+
+def _row(record: Record) -> NewPetition:
+    return new_tuple(
+        NewPetition,
+        (
+            record.seq,
+            record.token,
+            record.key,
+            not isinstance(record.id, str),
+            record.manager,
+            record.owner,
+            record.channel,
+            record.state,
+            record.attempt,
+            record.priority,
+            record.extras or b"",
+            record.on_interrupt,
+            record.submitted,
+            record.outcome,
+            record.code,
+            record.reason,
+        ),
+    )
+
+
+# --- refused ------------------------------------------------------------------------------------------------------
+
+
+def refuse(petitions: Petitions, record: Record, verdict: int, reason: str) -> None:
+    """Keep nothing of a message: its id is free again."""
+    petitions.ungrant(record)
+    petitions.effects.append(Effect(_REFUSE, record, (verdict, reason)))
+    record.outcome = _REJECTED
+    petitions.answer(record)
+    petitions.forget(record)
+
+
+def _undo_accept(petitions: Petitions, record: Record) -> None:
+    """Take back an acceptance whose transaction was not kept; a later event that names the petition changes nothing."""
+    if record.state is _QUEUED:
+        petitions.dequeue(record)
+    petitions.ungrant(record)
+    petitions.forget(record)
+    record.state = _ENDED
+    record.outcome = _REJECTED
+    petitions.note_change()
+
+
+def take_back(
+    petitions: Petitions,
+    changes: Changes,
+    effects: list[Effect],
+    tokens: Container[bytes],
+    verdict: int,
+    reason: str,
+) -> list[Effect]:
+    """Undo the acceptance of the petitions with these tokens, whose transaction was not kept.
+
+    What is left in `changes` can be kept then, without what the caller has appended for these petitions; given are
+    the effects that are due after that. The submit of such a petition is refused, and its cancels are answered all the
+    same.
+    """
+    gone = {new.seq for new in changes.petitions if new.token in tokens}
+    changes.petitions = [new for new in changes.petitions if new.seq not in gone]
+    named = {new.channel for new in changes.petitions}
+    changes.channels = [channel for channel in changes.channels if channel.id in named]
+    for seq in gone:
+        changes.transitions.pop(seq, None)
+        changes.attempts.pop(seq, None)
+        changes.groups.pop(seq, None)
+        changes.needs.pop(seq, None)
+        changes.once.pop(seq, None)
+        changes.priorities.pop(seq, None)
+    due = []
+    for effect in effects:
+        record = effect.record
+        if record.seq not in gone or effect.do is _ANSWER:
+            due.append(effect)
+        elif effect.do is _ACCEPT:
+            _undo_accept(petitions, record)
+            due.append(Effect(_REFUSE, record, (verdict, reason)))
+            due += [Effect(_ANSWER, record, waiter) for waiter in record.waiters]
+            record.waiters = []
+    return due

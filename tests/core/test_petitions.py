@@ -1,0 +1,82 @@
+"""What gathers for the next transaction, and how it is handed out."""
+
+from __future__ import annotations
+
+import pytest
+
+from orcha._core import transitions
+from orcha._core.changes import AttemptStep, Changes
+from orcha._core.moment import Moment
+from orcha._core.petitions import Petitions
+from orcha._core.record import Record
+from orcha._core.retry import Tries
+from orcha._core.state import OnInterrupt, State
+from orcha.interfaces import Retry
+
+NOW = Moment(wall=7.0, steady=3.0)
+
+
+@pytest.fixture
+def petitions():
+    return Petitions()
+
+
+@pytest.fixture
+def record(petitions):
+    """Give a petition whose start has been kept."""
+    made = Record(petitions.take_seq(), b"t" * 16, "a", "m", "o", b"c" * 16, b"extras", 0.0)
+    transitions.submit.receive(petitions, made)
+    transitions.submit.accept(petitions, made, NOW, start=True, new_channel=False)
+    petitions.take()
+    return made
+
+
+def test_what_people_decide_is_kept_with_the_next_transaction(petitions):
+    petitions.keep_pause("group:rig", paused=True)
+    petitions.keep_slots({"rig": 2})
+    petitions.keep_tombstone(b"t" * 16, 60.0)
+    petitions.forget_ended([4, 5])
+    changes, effects, finals = petitions.take()
+    assert changes == Changes(
+        pauses={"group:rig": True}, slots={"rig": 2}, tombstones=[(b"t" * 16, 60.0)], deleted=[4, 5]
+    )
+    assert (effects, finals) == ([], [])
+    assert not petitions.take()[0]
+
+
+def test_changes_are_handed_out_without_the_effects(petitions, record):
+    transitions.finish.finish(petitions, 1, 1, 0, NOW)
+    transitions.finish.returned(petitions, 1, 1, None, NOW, processes=False)
+    changes = petitions.take_changes()
+    assert changes.transitions[1].state is State.ENDED
+    assert not petitions.changes
+    assert [effect.record for effect in petitions.effects] == [record]
+
+
+@pytest.mark.parametrize("steps", [True, False])
+def test_flags_wait_for_the_next_transaction_and_running_commands_with_them(petitions, record, steps):
+    record.command = True
+    transitions.command.running(petitions, 1, 1, NOW)
+    petitions.keep_attempt(AttemptStep(1, 1, pid=9))
+    transitions.finish.hook_done(petitions, 5, NOW)
+    changes = petitions.take_changes()
+    step, command = changes.transitions[1], changes.attempts[1]
+    petitions.postpone(changes, steps=steps)
+    assert petitions.changes.flags == {5: (False, False)}
+    assert petitions.changes.transitions == ({1: step} if steps else {})
+    assert petitions.changes.attempts == ({1: command} if steps else {})
+    assert changes == (Changes() if steps else Changes(transitions={1: step}, attempts={1: command}))
+
+
+def test_once_a_start_is_kept_its_message_is_needed_no_more(record):
+    tries = Tries(Retry(times=1))
+    transitions.start.started(record, tries)
+    assert (record.extras, record.tries) == (None, tries)
+    transitions.retry.take_message(record, b"again")
+    assert record.extras == b"again"
+
+
+def test_what_must_not_run_again_is_not_interrupted_into_another_attempt(record):
+    record.on_interrupt = OnInterrupt.RERUN
+    transitions.command.never_again(record)
+    assert record.on_interrupt is OnInterrupt.FAIL
