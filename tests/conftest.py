@@ -17,6 +17,7 @@ from support.gates import Gate
 from support.leaks import no_leaks
 from support.ports import free_port as find_free_port
 from support.service import RunningService, Serve
+from support.warm import WARM
 
 if TYPE_CHECKING:
     from orcha.lib import ClientManager
@@ -27,23 +28,88 @@ for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 _SERVE = pytest.StashKey[Serve]()
-_ONCE = (
-    *("bench", "core", "durability", "house", "output", "store", "typing"),
-    *("commands/test_crash_points.py", "supervisor/test_limits.py"),
-    *(f"service/test_{name}.py" for name in ("kept", "no_store", "order", "ps", "retention")),
-    *(f"verbs/test_{name}.py" for name in ("about_one", "once", "pauses")),
-)
-"""Areas and files whose tests are about logic, disks, the kernel and this repository: no interpreter changes it."""
-_EACH = ("durability/test_kills.py",)
-"""Files among them that every interpreter has to stand."""
+_EACH: dict[str, tuple[str, ...]] = {
+    # what sockets, TLS, asyncio, threads and locks do
+    "client": (),
+    "protocol": (),
+    "server": ("dial", "ports", "rare", "server"),
+    # what fork and exec, signals, daemons, exits and start methods do
+    "api": (),
+    "processes": ("attempts", "helpers", "interrupts", "lock", "system", "tags"),
+    "supervisor": ("handover_log", "output", "protocol", "running", "shim", "surviving"),
+    "verbs": ("serve_and_stop",),
+    "service": (
+        "ctrl_c",
+        "dying_threads",
+        "feeding",
+        "group_signals",
+        "managers",
+        "moved",
+        "start_methods",
+        "timers",
+        "mailbox",
+        "verbatim",
+    ),
+    "commands": ("command_manager", "output", "running", "service", "supervisor_gone"),
+    # what argparse, standard streams, terminals and encodings do
+    "cli": ("bytes", "disconnect", "help", "main", "run", "start_up", "terminal", "type_ahead"),
+    # what importing, and asking for installed distributions, does
+    "plugins": ("base", "discovery", "install"),
+    "examples": ("hello",),
+    # what the extension modules do that are built for each interpreter
+    "output": (),
+    "store": ("conformance", "migrations"),
+    "durability": ("kills",),
+}
+"""Areas, and their files where not all of an area is meant, that every interpreter has to stand.
+
+All else is about decisions, texts, disks, the kernel and this repository: no interpreter changes it.
+"""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of those areas."""
+def _is_once(path: Path) -> bool:
+    """Tell whether a file's tests give the same on every interpreter."""
+    area, *_, name = path.relative_to(Path(__file__).parent).with_suffix("").parts
+    return area not in _EACH or bool(_EACH[area] and name.removeprefix("test_") not in _EACH[area])
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Warm up the interpreter from which programs under test are forked; not where others run the tests."""
+    if not getattr(session.config.option, "numprocesses", None):
+        WARM.start()
+
+
+def pytest_sessionfinish() -> None:
+    """End that interpreter."""
+    WARM.stop()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even read the files of which no test is to run."""
+    left_out = config.option.markexpr == "not once" and collection_path.name.startswith("test_")
+    return True if left_out and _is_once(collection_path) else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that one interpreter runs, and let each process begin with its share of the slow tests.
+
+    Each process of pytest-xdist gets a part of the list in one piece; an idle one takes what stands last in another's.
+    """
     for item in items:
-        path = item.path.relative_to(Path(__file__).parent)
-        if path.as_posix() not in _EACH and {path.parts[0], path.as_posix()}.intersection(_ONCE):
+        if _is_once(item.path):
             item.add_marker("once")
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    quick = [item for item in items if not item.get_closest_marker("slow")]
+    at, size = 0, len(items) / processes
+    items.clear()
+    for number in range(processes):
+        items += slow[number::processes]
+        enough = at + max(0, round((number + 1) * size) - len(items))
+        items += quick[at:enough]
+        at = enough
+    items += quick[at:]
 
 
 @pytest.fixture(autouse=True)

@@ -56,6 +56,17 @@ def test_no_test_sleeps():
     assert found == []
 
 
+def test_what_every_interpreter_runs_is_there():
+    steps = ast.parse((ROOT / "tests" / "conftest.py").read_text()).body
+    named = next(
+        step.value for step in steps if isinstance(step, ast.AnnAssign) and ast.unparse(step.target) == "_EACH"
+    )
+    areas = ast.literal_eval(named)
+    paths = [f"{area}/test_{name}.py" for area, names in areas.items() for name in names]
+    missing = [path for path in [*areas, *paths] if not (ROOT / "tests" / path).exists()]
+    assert (len(areas) > 5, missing) == (True, [])
+
+
 def test_each_source_folder_stands_in_the_map():
     rows = re.findall(r"^\| `([^`]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
     folders = {f"{path.relative_to(SOURCE)}/" for path in SOURCE.rglob("*") if path.is_dir() and any(path.glob("*.py"))}
