@@ -33,13 +33,18 @@ def may_be_asked(world: HookSide, record: Record) -> None:
 
 
 def passed_by(world: HookSide, asked: Round, starts: Record) -> list[Record]:
-    """Give the petitions before this one that could start too, at the moment when this one says yes."""
+    """Give the petitions before this one that could start too, at the moment when this one says yes.
+
+    A petition that came back into the queue after the round began, since its pause or its rest ended, is asked in the
+    next round: it is in this round neither asked nor parked.
+    """
     if asked.repeats >= MOST_REPEATS:
         return []
     considered = in_order([record for record in asked.waiting if record.petition is not None], asked.new)
     others = considered[: asked.look_ahead]
     if starts.group is not None:  # of its group also those that wait for a slot
-        others = others + [record for record in world.petitions.records.values() if record.group == starts.group]
+        lot, waiting = group_name(starts.group), world.petitions.waiting
+        others += [record for record in world.petitions.records.values() if waiting.lot_of(record.place) == lot]
     before = [record for record in others if record.place < starts.place and could_start(world, record)]
     return before + [record for record in world.petitions.records.values() if _is_starved(world, record, starts)]
 
