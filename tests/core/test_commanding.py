@@ -313,6 +313,14 @@ def test_a_stored_end_that_something_outlives_holds_its_place(world):
     assert world.petitions.granted
 
 
+def test_what_outlived_a_petition_that_cannot_be_made_again_owes_its_on_finish_all_the_same(world):
+    running(world)
+    world.petitions.records[1].petition = None
+    assert world.report(transitions.command.outlived, *FIRST, (42,), "an error", world.petitions.now)
+    world.report(transitions.command.gone, *FIRST)
+    assert Do.ON_FINISH in [effect.do for effect in world.petitions.effects]
+
+
 def test_a_petition_that_waits_for_nothing_else_is_not_released_twice(world):
     running(world)
     world.command_ends(FIRST, 0, survivors=(42,))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from orcha._core.record import Record
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "orcha"
 PYTHON = sorted(SOURCE.rglob("*.py"))
@@ -54,6 +56,40 @@ def test_no_test_sleeps():
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "sleep"}
     ]
     assert found == []
+
+
+_WRITTEN_ELSEWHERE = {
+    "_core/selection.py": {"asked", "why"},
+    "_service/execution/command_runner.py": {"why"},
+    # the answer of a conversion; the condition of a new petition is asked in the same visit
+    "_service/hooks/conversion.py": {
+        *("command", "group", "needs", "on_interrupt", "once"),
+        *("petition", "priority", "queue_timeout", "retry", "timeout"),
+    },
+    "_service/hooks/starting.py": {"run"},
+    "_service/lifecycle/recovery.py": {"group", "needs", "why"},
+    # a record is made of a row
+    "_service/lifecycle/stored_records.py": {
+        *("attempt", "code", "on_interrupt", "outcome", "phase", "priority", "reason", "started", "state"),
+    },
+    "_service/verbs/submit.py": {"cancellation", "extras", "submitter"},
+}
+"""Fields of a petition that are written outside its transitions; none may be added."""
+
+
+def test_a_petition_is_written_by_its_transitions():
+    fields = set(Record.__slots__)
+    owners = ("_core/petitions.py", "_core/transitions/")
+    found: dict[str, set[str]] = {}
+    for path in PYTHON:
+        name = path.relative_to(SOURCE).as_posix()
+        if name.startswith(owners):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            written = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del)
+            if written and ast.unparse(node.value) == "record" and node.attr in fields:
+                found.setdefault(name, set()).add(node.attr)
+    assert found == _WRITTEN_ELSEWHERE
 
 
 def test_what_every_interpreter_runs_is_there():

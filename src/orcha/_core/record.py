@@ -170,7 +170,7 @@ class Record:
         self.survivors: tuple[int, ...] = ()
         """Processes of its attempt that cannot be killed: as long as they live it keeps id, slot and what it needs."""
         self.hook_owed = False
-        """Whether its on_finish, owed by an earlier start of the service, comes when these processes have ended."""
+        """Whether its on_finish is called when these processes have ended."""
 
     @property
     def place(self) -> Key:

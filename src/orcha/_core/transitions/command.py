@@ -80,6 +80,7 @@ def ended(petitions: Petitions, seq: int, attempt: int, end: CommandEnd, now: Mo
 def _outlive(petitions: Petitions, record: Record, end: CommandEnd, now: Moment) -> None:
     """Give a petition its outcome, and let it keep id, slot and needs: what nothing can kill lives on."""
     _over(record)
+    record.hook_owed = True
     record.processes_gone = False
     record.survivors = end.survivors
     states = _GOES | CANCELLING
@@ -122,7 +123,7 @@ def gone(petitions: Petitions, seq: int, attempt: int) -> bool:
     if not record.processes_gone:
         record.processes_gone = True
         petitions.answer(record)
-        petitions.release(record, hook=record.hook_owed or record.petition is not None)
+        petitions.release(record, hook=record.hook_owed)
     return True
 
 
