@@ -127,7 +127,7 @@ def test_with_its_files_moved_away_a_service_goes_on(serve, tmp_path):
 
 @pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
 def test_whatever_is_asked_of_it_a_service_imports_nothing(serve, connect, start_method):
-    service = serve("watched:Watched", source=SOURCE, start_method=start_method, warm=False)
+    service = serve("watched:Watched", source=SOURCE, start_method=start_method)
     client = connect(service)
     client.register("modules")
     client.register("raises")

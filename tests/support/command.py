@@ -8,8 +8,6 @@ import sys
 import textwrap
 from pathlib import Path
 
-from support import warm
-
 PLUGIN = """
 from orcha.plugins import BasePlugin
 
@@ -76,7 +74,7 @@ class Command:
 
     def run(self, *arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run it to its end."""
-        return warm.run(
+        return subprocess.run(
             [self.python, *self.start, *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -84,4 +82,5 @@ class Command:
             env=self.environment(**environment),
             cwd=cwd,
             timeout=60,
+            check=False,
         )
