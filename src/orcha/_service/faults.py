@@ -59,7 +59,7 @@ def kinds_of(changes: Changes) -> list[str]:
         "start": State.STARTING in states,
         "cancel": State.CANCELLING in states,
         "end": State.ENDED in states,
-        "again": bool(states & {State.QUEUED, State.HELD}),
+        "again": any(step.state in (State.QUEUED, State.HELD) for step in changes.transitions.values()),
         "put": bool(changes.appends),
         "hook": bool(changes.flags),
         "tombstone": bool(changes.tombstones),
