@@ -75,7 +75,7 @@ class Witness:
             with self._above() as above:
                 check(above, self.path.name, FILE, str(self.path.parent))
                 descriptor = open_in(above, self.path.name, os.O_RDONLY)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # the folder itself is told of where it is made
             return None
         except UnsafeStateError as error:
             raise StoreBroken(str(error)) from None
@@ -143,7 +143,7 @@ class Witness:
                     os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # the folder itself is told of where it is made
             return
         except OSError as error:
             raise StoreBroken(f"{self.path} cannot be written: {error.strerror}: see who may write there") from error
