@@ -91,7 +91,7 @@ class ClientChannel:
     wanted = False
     """A reader wants the channel followed; only the sender changes this."""
     known = False
-    """The service has the channel; set by the sender, and by who reads where the submit followed the channel."""
+    """The service has the channel; set by the sender, or by the reader where the submit followed the channel."""
     followed_on = 0
     """Number of the connection on which the channel is followed, 0 for none; only the sender changes this."""
     _closed = False
@@ -243,7 +243,7 @@ class ClientChannel:
         if self.wanted and not self._closed:
             self._sender.discard(self.__orcha_channel__)
 
-    # --- from the service: whoever reads the connection ------------------------------------------------------------
+    # --- from the service: the thread that reads ---------------------------------------------------------------------
 
     def deliver(self, index: int, records: Sequence[Record], overhead: int = 0) -> bool:
         """Take consecutive records, the first with this index; False where records before them are missing.

@@ -114,7 +114,7 @@ class SubmitFrame:
 
 
 class Pending:
-    """Messages without an answer, by request number; the sender adds them, and whoever reads brings the answers."""
+    """Messages without an answer, by request number; the sender adds them, and the reader brings the answers."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

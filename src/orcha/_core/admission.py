@@ -156,8 +156,8 @@ class Admission:
     def park(self, record: Record) -> list[Key]:
         """Park a petition that may not start, where something of this blocks it.
 
-        Where its own condition said no, another one of its group may go instead. Given are the keys of those whose
-        records are to be loaded.
+        Where its own condition said no, another petition of its group may go instead. Gives the keys of the petitions
+        whose records are to be loaded.
         """
         petitions = self._petitions
         name = petition_name(record.seq)
@@ -180,7 +180,7 @@ class Admission:
     def unpark(self) -> list[Key]:
         """Let as many wait with the others again as there are slots and resources for; called often.
 
-        Given are the keys of those whose records are to be loaded.
+        Gives the keys of the petitions whose records are to be loaded.
         """
         petitions = self._petitions
         if not petitions.waiting.parked or petitions.version == self._seen_version:
@@ -221,7 +221,7 @@ class Admission:
     def unpark_resumed(self) -> tuple[list[Key], bool]:
         """Let a part of what goes on wait with the others again; tell whether there is more.
 
-        Given are the keys of those whose records are to be loaded.
+        Gives the keys of the petitions whose records are to be loaded.
         """
         unloaded = []
         for name in list(self._opening):
@@ -259,7 +259,7 @@ class Admission:
         return not self.paused.isdisjoint(names)
 
     def groups_in_use(self) -> list[GroupUse]:
-        """Give each group that has slots, is paused, or of which something runs or is held back."""
+        """Give each group that has slots, is paused, or has petitions that run or are held back."""
         granted, waiting = self._petitions.granted, self._petitions.waiting
         paused = {name.removeprefix(_GROUP) for name in self.paused if name.startswith(_GROUP)}
         parked = {name.removeprefix(_GROUP) for name in waiting.lots() if name.startswith(_GROUP)}

@@ -1,7 +1,7 @@
 """One round of asking waiting petitions whether they may start: in which order, when asking stops, and who starts.
 
 A round decides and calls nothing. It yields each petition whose own condition is to be asked, and receives what that
-said; whoever drives the round makes the call. What a condition said is kept with the petition it was asked about, so
+said; the driver of the round makes the call. What a condition said is kept with the petition it was asked about, so
 the decision and its explanation are the same.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PATIENCE = 32
 """How many of the first waiting petitions may say no before a round ends."""
 MOST_REPEATS = 8
-"""How often a round asks again those that said no, because something ended meanwhile."""
+"""How often a round asks petitions that said no again, because something ended meanwhile."""
 
 
 class Answer(IntEnum):
@@ -102,8 +102,8 @@ class Round:
         """Take the first waiting petitions in order, then some further ones.
 
         Args:
-            waiting: those that are asked in order.
-            sample: further ones, far behind the first, of which each is asked whatever the others say.
+            waiting: petitions that are asked in order.
+            sample: petitions far behind the first; each is asked, whatever the others say.
             look_ahead: how many of the first ones may be considered at all; None for any number.
             by_time: whether nothing has happened, and only time has passed since they were asked last.
             version: of the petitions, when the round is handed over.
@@ -124,14 +124,14 @@ class Round:
         """How many said no since asking began, or began anew."""
         self.repeats = 0
         self.opaque = False
-        """Whether a plugin's condition said no, of which nobody knows what it depends on."""
+        """Whether a plugin's condition said no: nobody knows what such a condition depends on."""
         self.left_out = False
-        """Whether one that has just come was not asked, since there are enough before it."""
+        """Whether a petition that has just come was not asked, since there are enough before it."""
         self.is_sampling = False
         self.sampled = 0
         """How many of the sample were asked."""
         self._closed: dict[str, Reason] = {}
-        """Managers of which nothing may start now, with the reason."""
+        """Managers whose petitions may not start now, with the reason."""
         self._asked_at: float | None = None
 
     def ask(
@@ -139,10 +139,11 @@ class Round:
     ) -> Generator[Record, Said, None]:
         """Yield each petition whose condition is to be asked, in order; each yes counts before the next is yielded.
 
-        Of those that waited before, `PATIENCE` may say no; a petition that has just come is asked once in any case, so
-        that a queue of blocked petitions hides nobody. With `look_ahead` only the first so many of all are considered.
+        Of the petitions that waited before, `PATIENCE` may say no; a petition that has just come is asked once in any
+        case, so that a queue of blocked petitions hides nobody. With `look_ahead` only the first so many of all
+        are considered.
 
-        A yes counts where nothing has ended since others said no. Else those that said no are asked once more first,
+        A yes counts where nothing has ended since others said no. Else the others are asked once more first,
         from the first one on: otherwise a later petition would take what an earlier one waits for. `version` gives the
         number that rises whenever something ends.
         """
@@ -172,7 +173,7 @@ class Round:
         granted: GrantedSlots,
         version: Callable[[], int],
     ) -> Generator[Record, Said, list[Record]]:
-        """Ask each, until patience ends; give those that are to be asked once more."""
+        """Ask each, until patience ends; give the petitions that are to be asked once more."""
         refused: list[Record] = []
         ends = not fresh and self.look_ahead is None
         for position, record in enumerate(candidates):
@@ -226,10 +227,10 @@ class Round:
             self.answers.append(new_tuple(Answered, (record, NO, why, None, said.at)))
 
     def _something_ended(self, version: int) -> bool:
-        """Tell whether those that said no may say yes by now; then they are asked anew.
+        """Tell whether petitions that said no may say yes by now; then they are asked anew.
 
-        That happens a few times only. A yes is never lost: whoever has just come would not be asked again behind many
-        that are blocked.
+        That happens a few times only. A yes is never lost: a petition that has just come would not be asked again
+        behind many that are blocked.
         """
         if version == self.version or self.repeats >= MOST_REPEATS:
             return False

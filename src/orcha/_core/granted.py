@@ -125,7 +125,7 @@ class GrantedSlots:
         return self._in_group.get(group, 0)
 
     def groups(self) -> list[str]:
-        """Give the groups of which some may run."""
+        """Give the groups that have granted slots."""
         return list(self._in_group)
 
     def held(self, resource: str) -> int:
@@ -133,7 +133,7 @@ class GrantedSlots:
         return self._held.get(resource, 0)
 
     def resources(self) -> list[str]:
-        """Give the resources of which they hold some."""
+        """Give the resources that granted petitions hold."""
         return list(self._held)
 
 

@@ -1,4 +1,4 @@
-"""Keys of which one petition waits or runs at a time."""
+"""Keys that allow one petition each to wait or run at a time."""
 
 from __future__ import annotations
 

@@ -288,7 +288,7 @@ class Petitions:
         self.waiting.remove(record.place)
 
     def keep_loaded(self, record: Record) -> None:
-        """Keep the full record of a petition of which only the key was about to be kept."""
+        """Keep the full record of a petition, where only its key was about to be kept."""
         self._unloading = [key for key in self._unloading if key[1] != record.seq]
         self.live[record.key] = record
 

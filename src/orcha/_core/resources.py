@@ -172,7 +172,7 @@ class Resources:
     def unpark(self) -> list[Key]:
         """Let those at the heads of the lines wait with the others again, where they can go now; called often.
 
-        Given are the keys of those whose records are to be loaded.
+        Gives the keys of the petitions whose records are to be loaded.
         """
         petitions = self._petitions
         if not (self._lines.waiters or self._paused):

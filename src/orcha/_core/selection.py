@@ -1,7 +1,7 @@
 """Which waiting petitions are asked next whether they may start, and what their answers make of them.
 
 They are asked since something has happened: the first ones, in order. Or they are asked by time alone, where a
-condition said no of which nobody knows what it depends on.
+condition said no and nobody knows what that condition depends on.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Selection:
 
     @property
     def are_news(self) -> bool:
-        """Whether those that wait are to be asked, though they were asked before."""
+        """Whether the waiting petitions are to be asked, though they were asked before."""
         petitions = self._petitions
         return bool(petitions.waiting) and (petitions.version != self._asked_version or self._more)
 
@@ -187,7 +187,7 @@ class Selection:
 
     @property
     def _are_many(self) -> bool:
-        """Whether more wait than the first ones, of which time has asked."""
+        """Whether more petitions wait than the first ones, which are asked by time."""
         return self.look_ahead is None and len(self._petitions.waiting) > self._asking.firsts.count
 
     def _opaque(self, keys: Iterable[Key]) -> Iterator[Record]:
@@ -220,13 +220,13 @@ class Selection:
         if asked.by_time or asked.opaque or self._leaves_some(asked):
             self._arm(max(asking.due(are_many=self._are_many), now + LEAST_SECONDS))
         are_left = len(asked.waiting) >= self.heads and asked.noes < PATIENCE
-        self._more = are_left or asked.left_out  # those before one that was left out may not have been kept
+        self._more = are_left or asked.left_out  # petitions before the one left out may not have been kept
         if asked.waiting:
             yes = sum(answered.answer is YES for answered in asked.answers)
             self.heads = min(MOST_HEADS, HEADS_WITHOUT_STARTS + 2 * yes)
 
     def _leaves_some(self, asked: Round) -> bool:
-        """Tell whether some may never have been asked behind those that said no."""
+        """Tell whether petitions behind those refused may never have been asked."""
         return bool(asked.waiting) and len(self._petitions.waiting) > PATIENCE and not self._are_all_own
 
     def _note_cost(self, asked: Round, now: float, firsts: Cost, others: Cost) -> None:

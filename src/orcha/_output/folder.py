@@ -1,4 +1,4 @@
-"""The folder of the output's files, of which a bounded number is held open."""
+"""The folder of the output's files; a bounded number of them is held open."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class OutputLog:
                 self._channels.setdefault(known.channel, []).append(known)
 
     def append(self, channel: bytes, first: int, count: int, data: bytes) -> None:
-        """Keep `count` records, of which the first has the index `first`; they survive a crash of processes at once.
+        """Keep `count` records, the first with the index `first`; they survive a crash of processes at once.
 
         Records from `first` on that were appended before are removed, since their transaction was not kept.
 
@@ -159,7 +159,7 @@ class MemoryLog:
         self._channels: dict[bytes, list[tuple[int, int, bytes]]] = {}
 
     def append(self, channel: bytes, first: int, count: int, data: bytes) -> None:
-        """Keep `count` records, of which the first has the index `first`, in place of the records from there on."""
+        """Keep `count` records, the first with the index `first`, in place of the records from there on."""
         blocks = self._channels.setdefault(channel, [])
         while blocks and blocks[-1][0] + blocks[-1][1] > first:
             blocks.pop()

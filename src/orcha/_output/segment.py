@@ -18,7 +18,7 @@ _INDEX_SPACING_BYTES = 64 << 10
 
 
 class Segment:
-    """A file of consecutive blocks, of which the first begins with the record `first`."""
+    """A file of consecutive blocks; the first block begins with the record `first`."""
 
     __slots__ = ("_folder", "_index", "_recovered", "channel", "dirty", "end", "first", "size")
 

@@ -167,7 +167,7 @@ class _Sweep:
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _round(self) -> set[int]:
-        """Signal every process that one look finds; return the pids of those that lived."""
+        """Signal every process that one look finds; return the pids of the processes that lived."""
         match, spare, pids = self.match, self.spare, _all_pids(self.newest, self.since)
         return {pid for pid in pids if pid not in spare and read_tag(pid) in match and self._strike(pid)}
 

@@ -156,7 +156,7 @@ def _listen(family: int, address: tuple[str, int]) -> socket.socket:
 
 
 def listen_unix(path: str, *, others: bool) -> socket.socket:
-    """Listen on a Unix socket, in place of one that an earlier service left; `others` lets other users connect.
+    """Listen on a Unix socket, in place of the socket that an earlier service left; `others` lets other users connect.
 
     The caller holds the endpoint's lock. Raises ConfigurationError where something else has that name.
     """

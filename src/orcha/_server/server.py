@@ -104,7 +104,7 @@ class Server:
     ) -> None:
         self.settings = settings
         self.port = settings.endpoint.port
-        """The TCP port; the one that was given where 0 was asked for."""
+        """The TCP port; where 0 was asked for, the port that the system gave."""
         self._on_message = on_message
         self._on_close = on_close
         self._is_stopping = False
@@ -169,7 +169,7 @@ class Server:
         peer.connection.close_after_writing()
 
     def pause_accepting(self) -> None:
-        """Tell clients that come from now on that the service is stopping; those that are in stay."""
+        """Tell clients that come from now on that the service is stopping; connected clients stay."""
         self._table.admits = False
 
     def resume_accepting(self) -> None:

@@ -69,7 +69,7 @@ class Batch:
             transaction: keeps changes.
             outbox: the replies.
             effects: what happens after the transaction.
-            listeners: whoever hears of batches.
+            listeners: called at each batch.
 
         """
         self._petitions = petitions
@@ -89,10 +89,10 @@ class Batch:
 
         Before an event is handled (LISTEN) it is told whether that wakes a hook thread (ASK): then the engine's thread
         handles the event, and its transaction runs beside the hooks. Where an attempt `ends`, that is so while anything
-        may start in its place; otherwise where those that wait are to be asked.
+        may start in its place; otherwise where the waiting petitions are to be asked.
 
-        Another thread than the engine's `own` gathers nothing. It asks those that said no the last time when its answer
-        has left.
+        Another thread than the engine's `own` gathers nothing. It asks petitions that said no the last time when its
+        answer has left.
         """
         visits = self._visits
         if done is _LISTEN:

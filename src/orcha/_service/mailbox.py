@@ -24,9 +24,9 @@ every other thread               `post`
 the clock                        the engine's thread alone calls what is due
 ===============================  ==================================================================================
 
-Whoever has the turn makes one batch: events are handled, the manager's code is asked, one transaction keeps what
-changed, then the effects happen and the replies leave. `Work.next_step` says which of these steps is next. The engine's
-thread sleeps between batches, until an event or a due time wakes it.
+The thread that has the turn makes one batch: events are handled, the manager's code is asked, one transaction keeps
+what changed, then the effects happen and the replies leave. `Work.next_step` says which of these steps is next. The
+engine's thread sleeps between batches, until an event or a due time wakes it.
 
 `run_or_post` is an optimization. Waking a sleeping thread costs 20 to 60 microseconds; a petition passed six threads
 without it and passes three with it, which takes 0.1 to 0.2 ms of 1.3 ms off the way from `send` to the final value.
@@ -231,7 +231,7 @@ class Mailbox:
                 self.wake()
             for call in self._timers.take(time.monotonic()):
                 call()
-        if work.next_step(_HANDLE, own=own) is _ASK:  # else those that wait are asked when the answer has left
+        if work.next_step(_HANDLE, own=own) is _ASK:  # else waiting petitions are asked when the answer has left
             work.ask()
         while more is not None and more():
             work.ask()
@@ -285,7 +285,7 @@ class Mailbox:
             self._bell.get(timeout=timeout)
         except Empty:
             return False
-        self._rung = False  # before the events are taken: one that comes after rings again
+        self._rung = False  # before the events are taken: a later event rings again
         return True
 
     def _fail(self, error: BaseException) -> None:

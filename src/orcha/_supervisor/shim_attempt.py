@@ -36,7 +36,7 @@ NEVER = float("inf")
 class ShimAttempt:
     """The state of one attempt. The shim calls it when something has happened or is due.
 
-    Times are of the monotonic clock, except those that are reported.
+    Times are of the monotonic clock, except reported times.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Looks after shims that do not go on: continues stopped shims, and reports or kills those that do not answer.
+"""Looks after shims that do not go on: continues stopped shims, and reports or kills shims that do not answer.
 
 A command belongs to the same user as its shim, and may stop the shim: then no cancel, limit or report would work. A
 shim may also hang: on a disk that does not answer, in a frozen cgroup, or because of an error in its code.
@@ -38,7 +38,7 @@ class SilentShims(NamedTuple):
     """The result of one look at the shims."""
 
     silent: list[ShimConnection]
-    """Shims that do not answer, of which people have to be told now."""
+    """Shims that do not answer: people have to be told about them now."""
     lost: list[ShimConnection]
     """Shims whose answer is waited for no longer."""
 
@@ -103,7 +103,7 @@ class ShimHeartbeats:
             self._signal(its_own, signal.SIGKILL)
 
     def _rouse_all(self, shims: list[ShimConnection]) -> list[ShimConnection]:
-        """Continue stopped shims, kill those that were stopped too often, and return the others."""
+        """Continue stopped shims, kill shims that were stopped too often, and return the others."""
         stopped = [shim for shim in shims if self.rouse(shim)]
         self._stopped = {shim.name: self._stopped.get(shim.name, 0) + 1 for shim in stopped}
         for name, times in self._stopped.items():

@@ -1,4 +1,4 @@
-"""The names of the built-in managers: those that messages carry, and those under which petitions are stored.
+"""The names of the built-in managers: the names in messages, and the names under which petitions are stored.
 
 `orcha.lib` has the classes and names each by its `_stored_as`; the service compares petitions with these names.
 Databases hold them, so they stay what they are wherever the classes move.

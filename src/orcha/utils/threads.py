@@ -1,4 +1,4 @@
-"""The threads of a service: one that dies is told, and one that cannot be started is told with the cure."""
+"""The threads of a service: a dead thread is told, and a thread that cannot start is told with the cure."""
 
 from __future__ import annotations
 

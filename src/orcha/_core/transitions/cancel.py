@@ -65,7 +65,7 @@ def _cancel_again(petitions: Petitions, record: Record, cancellation: Cancellati
 
 
 def _answer_when_gone(petitions: Petitions, record: Record) -> None:
-    """End what an ended petition has left; whoever cancels the petition is answered when that is gone."""
+    """End what an ended petition has left; the client that cancels is answered when that is gone."""
     if record.processes_gone:
         petitions.end_processes(record)
     elif record.command and record.survivors:

@@ -105,7 +105,7 @@ def _decide_return(petitions: Petitions, record: Record, error: str | None, now:
 
 
 def _let_go(petitions: Petitions, record: Record) -> None:
-    """Be done with an attempt of which nothing lives any more."""
+    """Be done with an attempt whose processes have all ended."""
     if record.state is _QUEUED:
         retry.rest(petitions, record)
     else:

@@ -122,7 +122,7 @@ def end_for_good(record: Record) -> None:
 
 
 def follow_timeout(petitions: Petitions, record: Record, cancellation: Cancellation, due: float, now: Moment) -> None:
-    """Have an attempt that took too long, and of which nothing lives any more, followed by another attempt."""
+    """Have an attempt that took too long, and whose processes have all ended, followed by another attempt."""
     record.cancellation = None
     record.outcome, record.code, record.reason = cancellation.outcome, cancellation.code, cancellation.reason
     until = now.steadily(due) if cancellation.rests_until is None else cancellation.rests_until

@@ -15,7 +15,7 @@ _NUMBER = 16
 
 
 def parts(records: list[Record], most: int) -> Iterator[list[Record]]:
-    """Divide consecutive records into parts of so many bytes; one that is longer by itself becomes a line about it."""
+    """Divide consecutive records into parts of so many bytes; a longer record becomes a line about that record."""
     part: list[Record] = []
     size = 0
     for record in records:

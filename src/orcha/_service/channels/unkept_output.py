@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 LOOK_INTERVAL_SECONDS = 5.0
-"""Time between two looks at the followers that are behind: no command waits for one that got nothing in between."""
+"""Seconds between two looks at followers that are behind: no command waits for a follower that got nothing."""
 WHY = "they are beyond its output limit, or the service's disk is full, and this reader was not there or too slow"
 _ALL = 1 << 62
 

@@ -63,7 +63,7 @@ class Ending:
 
         Args:
             petitions: the petitions that are told how their attempts end.
-            stored: finds petitions of which only the keys are in memory.
+            stored: finds petitions where only their keys are in memory.
             mailbox: takes what the threads that end processes report.
             timers: limits are due by them.
             settings: where the service is, and how long a thread may take to return.

@@ -29,7 +29,7 @@ class Once:
         self._stored = stored
         self._store = store
         self.attached: dict[bytes, tuple[bytes, str]] = {}
-        """Channel and id of the petition that is there, by the token of one that is attached to it."""
+        """Channel and id of the petition that is there, by the token of the petition that is attached to it."""
 
     def admits(self, record: Record) -> bool:
         """Tell whether a new petition is kept, as far as its key goes; otherwise what becomes of it is decided."""

@@ -75,7 +75,7 @@ class HookThreadState:
         self.given_up: set[int] = set()
         """Identities of given-up threads whose call has not returned."""
         self.looks_again = False
-        """Whether the hook thread has the engine look in a moment: then whoever brings a value need not wake it."""
+        """Whether the hook thread has the engine look in a moment: a thread that brings a value need not wake it."""
 
     def check(self) -> None:
         """Raise StaleCall on a thread whose hook was given up."""
@@ -215,7 +215,7 @@ class Hooks:
             self._ask(visit)
 
     def _ask(self, visit: Visit) -> None:
-        """Ask those that the round names; far from the head for a moment only."""
+        """Ask the petitions that the round names; far from the head for a moment only."""
         asked = visit.round
         asking = asked.ask(self._admission, self._petitions.granted, self._version)
         begun = _times() if asked.by_time else (0.0, 0.0)

@@ -35,7 +35,7 @@ class Rounds:
 
     @property
     def are_news(self) -> bool:
-        """Whether those that wait are to be asked, though they were asked before."""
+        """Whether the waiting petitions are to be asked, though they were asked before."""
         return self.selection.are_news and not self._are_stopped
 
     def next_round(self, *, converting: bool) -> Round:

@@ -106,7 +106,7 @@ def attach(petition: object, run: Run, report: Callable[..., None]) -> None:
 
 
 def mark_started(petition: object) -> None:
-    """Let a petition that was made again be known as one that had started: its on_finish may ask."""
+    """Let a petition that was made again be known as started: its on_finish may ask."""
     fields = getattr(petition, "__dict__", None)
     if fields is not None:
         fields.setdefault(HANDLE, None)

@@ -74,7 +74,7 @@ class Visit:
         self.calls = calls
         self.round = asked
         self.firsts_cost: Cost | None = None
-        """What it cost to ask those that time alone had asked: the first ones, and the others."""
+        """What it cost to ask petitions by time alone: the first ones, and the others."""
         self.others_cost: Cost | None = None
         self.results: list[Result] = []
         self.current: Call | Record | None = None

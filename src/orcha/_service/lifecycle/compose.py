@@ -406,7 +406,7 @@ def check_limits() -> None:
 
 
 def _what_failed(failure: BaseException) -> str:
-    """Name the thread that died; the engine's where its failure is not one that Orcha has words for."""
+    """Name the thread that died; the engine's, where Orcha has no words for its failure."""
     if not isinstance(failure, OrchaError):
         failure = DeadThreadError("orcha-engine", failure)
     return str(failure) if isinstance(failure, DeadThreadError) else explain(failure)

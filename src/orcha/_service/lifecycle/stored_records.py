@@ -29,7 +29,7 @@ def record_of(row: Row) -> Record:
 
 
 class StoredPetitions:
-    """Brings back the records of live petitions of which only the keys are in memory."""
+    """Brings back the records of live petitions, where only their keys are in memory."""
 
     def __init__(self, petitions: Petitions, store: Store) -> None:
         """Load from `store` into `petitions`."""
