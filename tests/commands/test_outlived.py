@@ -133,12 +133,21 @@ def test_found_so_at_a_start_it_waits_as_well(engine):
     wait_for(lambda: later.row(asked).outcome is Outcome.SUCCEEDED, what="the end of the second attempt")
 
 
-def test_one_that_had_ended_keeps_its_place_over_a_restart(engine):
-    asked, spec = running(engine)
+def found_outlived(spec):
+    """Give what the next start finds of a command that ended with survivors."""
+    return FoundAttempt(spec.seq, spec.attempt, spec.channel, "ended", "shim", 99, 0.0, "", survivors=HERE)
+
+
+def outlived_over_a_restart(engine, asked, spec):
+    """Have the command end with survivors, and give the service of the next start, which finds them."""
     engine.commands.tell(ended(spec, 0, survivors=list(HERE)))
     wait_for(lambda: engine.values(asked) == [0], what="its end")
-    there = FoundAttempt(spec.seq, spec.attempt, spec.channel, "ended", "shim", 99, 0.0, "", survivors=HERE)
-    later = engine.again(there)
+    return engine.again(found_outlived(spec))
+
+
+def test_one_that_had_ended_keeps_its_place_over_a_restart(engine):
+    asked, spec = running(engine)
+    later = outlived_over_a_restart(engine, asked, spec)
     assert later.engine.petitions.granted.holds("a", 1)
     outlive(later, asked)
 
@@ -154,10 +163,7 @@ def test_a_stop_does_not_wait_for_one_that_has_ended(engine):
 
 def test_an_on_finish_that_is_owed_over_a_restart_waits_for_what_lives_on(engine):
     asked, spec = running(engine)
-    engine.commands.tell(ended(spec, 0, survivors=list(HERE)))
-    wait_for(lambda: engine.values(asked) == [0], what="its end")
-    there = FoundAttempt(spec.seq, spec.attempt, spec.channel, "ended", "shim", 99, 0.0, "", survivors=HERE)
-    later = engine.again(there)
+    later = outlived_over_a_restart(engine, asked, spec)
     after = later.run("b")
     wait_for(lambda: ("start", "b") in later.manager.hooks, what="a hook of another petition")
     assert ("finish", "a") not in engine.manager.hooks + later.manager.hooks
@@ -171,12 +177,9 @@ def test_an_on_finish_that_is_owed_over_a_restart_waits_for_what_lives_on(engine
 
 def test_an_on_finish_that_was_called_is_not_called_again_after_what_lives_on(engine):
     asked, spec = running(engine)
-    engine.commands.tell(ended(spec, 0, survivors=list(HERE)))
-    wait_for(lambda: engine.values(asked) == [0], what="its end")
-    there = FoundAttempt(spec.seq, spec.attempt, spec.channel, "ended", "shim", 99, 0.0, "", survivors=HERE)
-    later = engine.again(there)
+    later = outlived_over_a_restart(engine, asked, spec)
     outlive(later, asked)
     wait_for(lambda: ("finish", "a") in later.manager.hooks, what="its on_finish")
-    last = later.again(there)
+    last = later.again(found_outlived(spec))
     last.settle_engine()
     assert last.manager.hooks == []

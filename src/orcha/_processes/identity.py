@@ -102,15 +102,10 @@ def is_alive(identity: Identity) -> bool:
 
 
 def runs_unseen(pid: int) -> bool:
-    """Return whether a process of this pid runs that /proc does not show; raises OSError as :func:`open_pidfd` does."""
-    if read_stat(pid) is not None:
+    """Return whether a process that /proc hides runs with this pid; raises OSError as :func:`open_pidfd_of` does."""
+    descriptor = None if read_stat(pid) is not None else open_pidfd_of(pid)
+    if descriptor is None:
         return False
-    try:
-        descriptor = os.pidfd_open(pid)
-    except OSError as error:
-        if error.errno in NO_SUCH_PROCESS:
-            return False
-        raise
     try:
         return not has_ended(descriptor)
     finally:
@@ -124,19 +119,24 @@ def has_ended(descriptor: int) -> bool:
     return bool(poller.poll(0))
 
 
-def open_pidfd(identity: Identity) -> int | None:
-    """Open a pidfd on exactly this process; the caller closes it.
+def open_pidfd_of(pid: int) -> int | None:
+    """Open a pidfd on the process that has this pid now; the caller closes it.
 
-    The pidfd becomes readable when the process ends. None where the process has ended already. Raises OSError where the
+    The pidfd becomes readable when the process ends. None where there is no such process. Raises OSError where the
     system has no pidfds, or no descriptor is free.
     """
     try:
-        descriptor = os.pidfd_open(identity.pid)
+        return os.pidfd_open(pid)
     except OSError as error:
         if error.errno in NO_SUCH_PROCESS:
             return None
         raise
-    if is_alive(identity):
+
+
+def open_pidfd(identity: Identity) -> int | None:
+    """Open a pidfd on exactly this process, as :func:`open_pidfd_of` does; None where the process has ended already."""
+    descriptor = open_pidfd_of(identity.pid)
+    if descriptor is None or is_alive(identity):
         return descriptor
     os.close(descriptor)
     return None

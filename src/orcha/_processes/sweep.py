@@ -29,6 +29,7 @@ from orcha._processes.identity import (
     Identity,
     has_ended,
     identify,
+    open_pidfd_of,
     read_stat,
     runs_unseen,
 )
@@ -97,12 +98,9 @@ def signal_tagged(pid: int, match: range, number: int) -> bool:
 
     Raises PermissionError where the process is another user's, and OSError where no descriptor is free for a pidfd.
     """
-    try:
-        descriptor = os.pidfd_open(pid)
-    except OSError as error:
-        if error.errno in NO_SUCH_PROCESS:
-            return False
-        raise
+    descriptor = open_pidfd_of(pid)
+    if descriptor is None:
+        return False
     try:
         if read_tag(pid) not in match or not _runs(pid, descriptor):
             return False

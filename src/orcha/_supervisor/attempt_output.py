@@ -181,14 +181,9 @@ class AttemptOutput:
             self._open_files()
         if self.files is not None and not self._refused:
             return self._into_file(self.files, stream, pipe)
-        try:
-            data = os.read(pipe, LARGEST_CHUNK_BYTES // 2)
-        except BlockingIOError:
-            return EMPTY
-        except OSError:  # EIO: the last one has closed the terminal
-            return END
+        data = _read(pipe, LARGEST_CHUNK_BYTES // 2)
         if not data:
-            return END
+            return EMPTY if data is None else END
         self._keep(stream, data)
         return MORE
 
@@ -291,14 +286,9 @@ class AttemptOutput:
         """Take output that is not kept, for attached readers."""
         done = 0
         while done < TAKEN_AT_ONCE_BYTES and not self.unkept.is_full:
-            try:
-                data = os.read(pipe, LARGEST_CHUNK_BYTES)
-            except BlockingIOError:
-                return EMPTY
-            except OSError:  # EIO: the last one has closed the terminal
-                return END
+            data = _read(pipe, LARGEST_CHUNK_BYTES)
             if not data:
-                return END
+                return EMPTY if data is None else END
             self._not_kept(stream, data)
             done += len(data)
         return MORE
@@ -394,3 +384,13 @@ def parse_entries(raw: bytes) -> list[tuple[int, int, int]]:
     """Return (stream, offset, length) of each entry."""
     found: list[Any] = list(ENTRY.iter_unpack(raw))
     return found
+
+
+def _read(pipe: int, most_bytes: int) -> bytes | None:
+    """Read what lies in a pipe or terminal: None where that is nothing now, b"" at the end."""
+    try:
+        return os.read(pipe, most_bytes)
+    except BlockingIOError:
+        return None
+    except OSError:  # EIO: the last process has closed the terminal
+        return b""
