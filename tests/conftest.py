@@ -109,7 +109,7 @@ def _no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep tests away from the user's own Orcha: no ORCHA_* variables, XDG folders in a temporary place."""
     for name in [name for name in os.environ if name.startswith("ORCHA_")]:
         monkeypatch.delenv(name)

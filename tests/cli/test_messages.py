@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
+from cli import messages
 from orcha._protocol.endpoint import unusable
 from orcha.bin import main
-from support import messages
 from support.waiting import wait_for
 
 AT_ONCE = 1

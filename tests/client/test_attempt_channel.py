@@ -7,12 +7,12 @@ import threading
 
 import pytest
 
+from client.interrupts import interrupts
 from orcha._client import attempt_channel, attempt_route
 from orcha._client.attempt_channel import AttemptChannel
 from orcha._client.outlet import Outlet
 from orcha._protocol import messages, values
 from orcha.exceptions import AuthenticationError, OrchaConnectionError
-from support.interrupts import interrupts
 from support.scripted import Fault
 from support.waiting import wait_for
 

@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
+from client.interrupts import interrupts
 from orcha._client.channel import ClientChannel, new_identity
 from orcha._client.send_turn import SendTurn
 from orcha._protocol import values
 from orcha._protocol.messages import Item
-from support.interrupts import interrupts
 from support.waiting import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120, method="thread")]  # the timer of signals is these tests' own

@@ -11,6 +11,7 @@ import warnings
 
 import pytest
 
+from client import putting
 from orcha._client import attempt_channel
 from orcha._client.attempt_channel import AttemptChannel
 from orcha._client.channel import new_identity
@@ -18,7 +19,6 @@ from orcha._client.client import Client
 from orcha._client.dial import dial
 from orcha._protocol import values
 from orcha._protocol.messages import Item
-from support import putting
 from support.scripted import ServedService
 
 CHANNEL = bytes(range(16))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.builds import install
+from commands.builds import install
 from support.commands import STEADY, everything, run
 from support.waiting import wait_for
 

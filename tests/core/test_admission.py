@@ -27,7 +27,7 @@ from orcha._core.resources import ResourceUse, resource_lot
 from orcha._core.state import Outcome, State
 
 
-class World:
+class AdmittedPetitions:
     """Petitions that wait and run, as the engine has them, and their admission."""
 
     def __init__(self):
@@ -70,7 +70,7 @@ class World:
 
 @pytest.fixture
 def world():
-    return World()
+    return AdmittedPetitions()
 
 
 def test_what_declares_nothing_is_blocked_by_nothing(world):

@@ -23,7 +23,7 @@ from orcha._core.selection import (
 from orcha._core.state import Outcome, State
 
 
-class World:
+class AskedPetitions:
     """Petitions that wait, and a hook thread that asks them in no time."""
 
     def __init__(self, *, most_ready=10_000, **options):
@@ -79,7 +79,7 @@ class World:
 
 @pytest.fixture
 def world():
-    return World()
+    return AskedPetitions()
 
 
 def test_who_said_no_is_asked_again_when_something_has_ended_and_not_before(world):
@@ -163,7 +163,7 @@ def test_where_many_could_start_more_are_asked_at_once(world):
 
 
 def test_who_is_new_counts_among_the_first_so_many():
-    world = World(look_ahead=2)
+    world = AskedPetitions(look_ahead=2)
     world.waits(3)
     assert world.visit() == [1, 2]
     assert world.makes().waiting == []
@@ -171,7 +171,7 @@ def test_who_is_new_counts_among_the_first_so_many():
 
 
 def test_one_that_was_left_out_is_asked_when_those_before_it_are_not_kept():
-    world = World(look_ahead=1)
+    world = AskedPetitions(look_ahead=1)
     (waits,) = world.waits()
     refused = Record(7, b"", "7", "m", "me", b"", None, 0.0)
     refused.priority, refused.petition = -1, object()
@@ -188,7 +188,7 @@ def test_one_that_was_left_out_is_asked_when_those_before_it_are_not_kept():
 
 
 def test_those_behind_the_ready_ones_are_loaded_when_few_are_left():
-    world = World(most_ready=2)
+    world = AskedPetitions(most_ready=2)
     world.waits(5)
     world.petitions.take()
     world.yes = {1, 2}
@@ -213,7 +213,7 @@ def test_where_a_plugins_condition_said_no_it_is_asked_again_a_second_later(worl
 
 
 def test_where_the_services_own_conditions_say_no_nothing_is_due():
-    world = World(own={"m"}, are_all_own=True)
+    world = AskedPetitions(own={"m"}, are_all_own=True)
     world.waits(2 * PATIENCE)
     world.said = lambda record: Said(NO, SAYS_NO)
     world.visit()
@@ -221,7 +221,7 @@ def test_where_the_services_own_conditions_say_no_nothing_is_due():
 
 
 def test_time_asks_none_of_those_that_wait_for_the_service_alone():
-    world = World(own={"own"})
+    world = AskedPetitions(own={"own"})
     world.waits(2, manager="own")
     world.visit()
     world.selection._arm(world.time)
@@ -283,7 +283,7 @@ def test_where_the_others_are_hurried_they_are_asked_with_the_next_turn(world):
 
 
 def test_others_of_which_none_waits_for_a_plugin_cost_a_turn_and_no_question():
-    world = World(own={"own"})
+    world = AskedPetitions(own={"own"})
     world.waits(FIRSTS)
     world.waits(5, manager="own")
     world.visit()

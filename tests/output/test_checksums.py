@@ -18,7 +18,7 @@ CHANNEL = b"\1" * 16
 PIECE = 128 << 10
 
 
-class World:
+class AttemptFiles:
     """An attempt's files, written as a shim does, and read as the service does."""
 
     def __init__(self, folder):
@@ -53,80 +53,80 @@ def flip(path, place):
 
 
 @pytest.fixture
-def world(tmp_path):
+def attempt(tmp_path):
     folder = tmp_path / "output"
     folder.mkdir(mode=0o700)
-    world = World(folder)
-    yield world
-    world.raw.close()
-    world.files.close()
+    attempt = AttemptFiles(folder)
+    yield attempt
+    attempt.raw.close()
+    attempt.files.close()
 
 
-def fill(world, seed, count=30):
+def fill(attempt, seed, count=30):
     source = random.Random(seed)
     for _ in range(count):
-        world.write(
+        attempt.write(
             source.choice([1, 2]),
             source.randbytes(source.choice([1, 100, BLOCK_BYTES, BLOCK_BYTES - 1, 3 * BLOCK_BYTES + 7])),
         )
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_what_was_written_is_read_while_it_grows_and_when_it_is_whole(world, seed):
+def test_what_was_written_is_read_while_it_grows_and_when_it_is_whole(attempt, seed):
     for part in range(3):
-        fill(world, seed * 10 + part, 10)
+        fill(attempt, seed * 10 + part, 10)
         for stream in (1, 2):
-            for offset, length in world.pieces(stream):
-                assert world.read(stream, offset, length) == world.written[stream][offset : offset + length]
-    world.files.finish()
+            for offset, length in attempt.pieces(stream):
+                assert attempt.read(stream, offset, length) == attempt.written[stream][offset : offset + length]
+    attempt.files.finish()
     source = random.Random(seed)
     for stream in (1, 2):
-        assert all(world.read(stream, *piece) is not None for piece in world.pieces(stream))
+        assert all(attempt.read(stream, *piece) is not None for piece in attempt.pieces(stream))
         for _ in range(50):
-            offset = source.randrange(len(world.written[stream]))
-            length = source.randint(1, min(PIECE, len(world.written[stream]) - offset))
-            assert world.read(stream, offset, length) == world.written[stream][offset : offset + length]
+            offset = source.randrange(len(attempt.written[stream]))
+            length = source.randint(1, min(PIECE, len(attempt.written[stream]) - offset))
+            assert attempt.read(stream, offset, length) == attempt.written[stream][offset : offset + length]
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_flipped_bit_of_raw_output_is_not_passed_on(world, seed):
-    fill(world, seed)
-    world.files.finish()
+def test_a_flipped_bit_of_raw_output_is_not_passed_on(attempt, seed):
+    fill(attempt, seed)
+    attempt.files.finish()
     source = random.Random(seed)
     stream = source.choice([1, 2])
-    place = source.randrange(len(world.written[stream]))
-    world.flip(str(stream), place)
+    place = source.randrange(len(attempt.written[stream]))
+    attempt.flip(str(stream), place)
     block = place // BLOCK_BYTES
-    for offset, length in world.pieces(stream):
+    for offset, length in attempt.pieces(stream):
         touched = offset // BLOCK_BYTES <= block <= (offset + length - 1) // BLOCK_BYTES
-        expected = None if touched else world.written[stream][offset : offset + length]
-        assert world.read(stream, offset, length) == expected
+        expected = None if touched else attempt.written[stream][offset : offset + length]
+        assert attempt.read(stream, offset, length) == expected
     other = 3 - stream
-    assert all(world.read(other, *piece) is not None for piece in world.pieces(other))
+    assert all(attempt.read(other, *piece) is not None for piece in attempt.pieces(other))
 
 
-def test_where_the_checksums_are_damaged_or_cut_what_they_are_for_is_told_missing(world):
-    world.write(1, os.urandom(5 * BLOCK_BYTES))
-    world.files.finish()
-    world.flip("sums", 8)
-    assert world.read(1, 0, 10) is None
-    assert world.read(1, BLOCK_BYTES, 10) is not None
-    os.truncate(f"{world.stem}.sums", 8 + 8 * 4)
-    assert world.read(1, 4 * BLOCK_BYTES, 10) is None
+def test_where_the_checksums_are_damaged_or_cut_what_they_are_for_is_told_missing(attempt):
+    attempt.write(1, os.urandom(5 * BLOCK_BYTES))
+    attempt.files.finish()
+    attempt.flip("sums", 8)
+    assert attempt.read(1, 0, 10) is None
+    assert attempt.read(1, BLOCK_BYTES, 10) is not None
+    os.truncate(f"{attempt.stem}.sums", 8 + 8 * 4)
+    assert attempt.read(1, 4 * BLOCK_BYTES, 10) is None
 
 
-def test_without_checksums_it_is_read_as_it_is(world):
-    world.write(1, b"0123456789")
-    world.files.finish()
-    world.raw.close()
-    Path(f"{world.stem}.sums").unlink()
-    world.raw = RawFiles(world.folder)
-    assert world.read(1, 0, 10) == b"0123456789"
+def test_without_checksums_it_is_read_as_it_is(attempt):
+    attempt.write(1, b"0123456789")
+    attempt.files.finish()
+    attempt.raw.close()
+    Path(f"{attempt.stem}.sums").unlink()
+    attempt.raw = RawFiles(attempt.folder)
+    assert attempt.read(1, 0, 10) == b"0123456789"
 
 
-def test_output_goes_on_where_no_checksum_can_be_written(world, monkeypatch):
+def test_output_goes_on_where_no_checksum_can_be_written(attempt, monkeypatch):
     real = os.pwrite
-    sums = world.files.descriptors[3]
+    sums = attempt.files.descriptors[3]
 
     def full(descriptor, *arguments):
         if descriptor == sums:
@@ -134,9 +134,9 @@ def test_output_goes_on_where_no_checksum_can_be_written(world, monkeypatch):
         return real(descriptor, *arguments)
 
     monkeypatch.setattr(os, "pwrite", full)
-    world.write(1, os.urandom(3 * BLOCK_BYTES))
-    world.files.finish()
-    assert world.read(1, 0, 3 * BLOCK_BYTES) == world.written[1]
+    attempt.write(1, os.urandom(3 * BLOCK_BYTES))
+    attempt.files.finish()
+    assert attempt.read(1, 0, 3 * BLOCK_BYTES) == attempt.written[1]
 
 
 class Rotated:

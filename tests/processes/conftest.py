@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orcha._processes import attempt_processes, attempt_tracking, tag
-from support.fake_services import FakeService
+from processes.fake_services import FakeService
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from orcha._processes.identity import identify, is_alive
-from support.fake_services import FakeService, gone, interpreters
+from processes.fake_services import FakeService, gone, interpreters
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

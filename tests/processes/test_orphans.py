@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from orcha._processes.identity import Identity, identify, is_alive
-from support.fake_services import SCRIPT, FakeService, gone, interpreters, links
+from processes.fake_services import SCRIPT, FakeService, gone, interpreters, links
 from support.waiting import wait_for
 
 METHODS = ("fork", "spawn", "forkserver")

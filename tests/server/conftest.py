@@ -11,7 +11,7 @@ import pytest
 from orcha._client.connection import ServiceConnection
 from orcha._client.dial import dial
 from orcha._server.server import _make_loop
-from support.answering import Answering
+from server.answering import Answering
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,7 +8,7 @@ import pytest
 
 from orcha._protocol.frames import decode_service_message, encode
 from orcha._protocol.messages import Cancel, List, Ping, Reply, Rows, Show, Stats, Verdict
-from support.answering import Answering
+from server.answering import Answering
 
 COUNT = 2_000
 QUERIES = {

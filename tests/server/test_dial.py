@@ -28,7 +28,7 @@ from orcha._protocol.tls import client_context, server_tls
 from orcha._server import accepting
 from orcha._server.server import Server, ServerSettings
 from orcha.exceptions import AuthenticationError, ConfigurationError, OrchaConnectionError
-from support.answering import ask
+from server.answering import ask
 from support.ports import free_port
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")

@@ -17,7 +17,7 @@ from orcha._protocol.frames import FrameError, FrameReader, encode, frame
 from orcha._protocol.handshake import OK, SCRAM_SHA_256, TLS, UNIX, ClientHandshake, ClientHello, ServerHello
 from orcha._protocol.keys import make_key
 from orcha._protocol.messages import Cancel, Follow, Item, Ping, Put, Reply, Submit, Verdict
-from support.answering import Answering, ask
+from server.answering import Answering, ask
 
 KEY = make_key()
 HELLO = ClientHandshake(TLS, "127.0.0.1:1", KEY).start()

@@ -22,7 +22,7 @@ from orcha._server import accepting, listening
 from orcha._server.limits import ConnectionLimits, descriptor_limit
 from orcha._server.server import Server, ServerSettings, _make_loop
 from orcha.exceptions import ConfigurationError, EndpointInUseError, OrchaConnectionError
-from support.answering import ask
+from server.answering import ask
 from support.waiting import wait_for
 
 

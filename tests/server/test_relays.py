@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from orcha._protocol.keys import make_key
-from support import between
+from server import between
 from support.ports import free_port
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two other users")

@@ -27,7 +27,7 @@ from orcha.exceptions import (
     ManagerShutdownError,
     OrchaConnectionError,
 )
-from support.answering import ask
+from server.answering import ask
 from support.waiting import wait_for
 
 LOOPS = pytest.mark.parametrize("uvloop", [True, False], ids=["uvloop", "asyncio"])

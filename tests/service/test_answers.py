@@ -10,7 +10,7 @@ from orcha._protocol import messages
 from orcha._protocol.frames import MAX_FRAME
 from orcha._service import verbs
 from orcha.exceptions.store import StoreBroken
-from support.answers import AnsweringEngine
+from service.answers import AnsweringEngine
 
 NUMBER = 7
 RAISED = [

@@ -17,7 +17,7 @@ from support.asking import asking
 from support.waiting import wait_for
 
 
-class World:
+class OutsideManager:
     """A manager whose conditions depend on what is `free` outside; who was asked is counted."""
 
     def __init__(self):
@@ -52,7 +52,7 @@ class World:
 
 @pytest.fixture
 def asked():
-    with asking(manager=World(), slots={"rig": 1}, resources={"gpu": 1}) as asked:
+    with asking(manager=OutsideManager(), slots={"rig": 1}, resources={"gpu": 1}) as asked:
         yield asked
 
 

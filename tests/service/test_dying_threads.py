@@ -11,7 +11,7 @@ from support.commands import COMMANDS, everything, run
 from support.ledger import read_ledger
 from support.waiting import wait_for
 
-SCRIPT = Path(__file__).parent.parent / "support" / "dying_threads.py"
+SCRIPT = Path(__file__).parent / "dying_threads.py"
 NO_ROOM = "cannot be started: can't start new thread: end some processes of this user, or raise ulimit -u"
 OWN_TERMINATE = """
 import subprocess

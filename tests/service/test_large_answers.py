@@ -11,7 +11,7 @@ from orcha._protocol import messages, values
 from orcha._protocol.frames import MAX_FRAME
 from orcha.exceptions import ConditionFailed
 from orcha.interfaces import CommandPetition, Petition
-from support.answers import AnsweringEngine
+from service.answers import AnsweringEngine
 from support.waiting import wait_for
 
 WIDE = "\U0001f600" * 10_000

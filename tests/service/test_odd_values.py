@@ -8,7 +8,7 @@ from orcha._protocol import messages, values
 from orcha._protocol.frames import MAX_FRAME
 from orcha.exceptions import ConditionFailed
 from orcha.interfaces import Petition, Policy
-from support.answers import AnsweringEngine
+from service.answers import AnsweringEngine
 
 
 class Raises:
@@ -107,8 +107,9 @@ class Odd:
         if place == "convert raises":
             _raise(value)
         petition = Petition(m.id, None, lambda *_: None, lambda *_: True)
-        make = getattr(self, f"_in_{place.replace(' ', '_')}", None) if place else None
-        return petition if make is None else make(petition, value)
+        for name, given in FIELDS[place](value).items() if place in FIELDS else ():
+            setattr(petition, name, given)
+        return _stateful(petition, value) if place == "state" else petition
 
     def on_start(self, _):
         """Give the value, or raise it."""
@@ -126,93 +127,6 @@ class Odd:
         """Give the value."""
         return self.value
 
-    def _in_id(self, petition, value):
-        petition.id = value
-        return petition
-
-    def _in_priority(self, petition, value):
-        petition.priority = value
-        return petition
-
-    def _in_queue(self, petition, value):
-        petition.queue = value
-        return petition
-
-    def _in_state(self, petition, value):
-        class Stateful(Petition):
-            @property
-            def state(self):
-                raise SystemExit(value)
-
-            @state.setter
-            def state(self, given):
-                raise SystemExit(value)
-
-            @property
-            def queue(self):
-                raise SystemExit(value)
-
-            @queue.setter
-            def queue(self, given):
-                pass
-
-        made = Stateful.__new__(Stateful)
-        made.__dict__.update(petition.__dict__)
-        return made
-
-    def _in_policy(self, petition, value):
-        petition.policy = value
-        return petition
-
-    def _in_condition(self, petition, value):
-        petition.condition = lambda *_: value
-        return petition
-
-    def _in_condition_itself(self, petition, value):
-        petition.condition = value
-        return petition
-
-    def _in_condition_raises(self, petition, value):
-        petition.condition = lambda *_: _raise(value)
-        return petition
-
-    def _in_action(self, petition, value):
-        petition.action = lambda *_: value
-        return petition
-
-    def _in_action_itself(self, petition, value):
-        petition.action = value
-        return petition
-
-    def _in_action_raises(self, petition, value):
-        petition.action = lambda *_: _raise(value)
-        return petition
-
-    def _in_callback(self, petition, value):
-        petition.action = lambda callback, _: callback(value)
-        return petition
-
-    def _in_finish(self, petition, value):
-        petition.action = lambda _, made: made.finish(value)
-        return petition
-
-
-for _field in ("group", "once", "timeout", "queue_timeout", "needs", "retry", "on_interrupt", "if_exists"):
-
-    def _make(self, petition, value, _field=_field):
-        petition.policy = Policed(**{_field: value})
-        return petition
-
-    setattr(Odd, f"_in_policy_{_field}", _make)
-
-
-def _make_needs(_, petition, value):
-    petition.policy = Policed(needs={value: value})
-    return petition
-
-
-Odd._in_policy_of_needs = _make_needs
-
 
 def _raise(value):
     if isinstance(value, BaseException):
@@ -220,12 +134,57 @@ def _raise(value):
     raise ConditionFailed(value)
 
 
+def _stateful(petition, value):
+    """Give the petition as an object of a class whose state and queue raise."""
+
+    class Stateful(Petition):
+        @property
+        def state(self):
+            raise SystemExit(value)
+
+        @state.setter
+        def state(self, given):
+            raise SystemExit(value)
+
+        @property
+        def queue(self):
+            raise SystemExit(value)
+
+        @queue.setter
+        def queue(self, given):
+            pass
+
+    made = Stateful.__new__(Stateful)
+    made.__dict__.update(petition.__dict__)
+    return made
+
+
+def _policed(name):
+    return lambda value: {"policy": Policed(**{name: value})}
+
+
+FIELDS = {
+    "id": lambda value: {"id": value},
+    "priority": lambda value: {"priority": value},
+    "queue": lambda value: {"queue": value},
+    "policy": lambda value: {"policy": value},
+    "condition": lambda value: {"condition": lambda *_: value},
+    "condition itself": lambda value: {"condition": value},
+    "condition raises": lambda value: {"condition": lambda *_: _raise(value)},
+    "action": lambda value: {"action": lambda *_: value},
+    "action itself": lambda value: {"action": value},
+    "action raises": lambda value: {"action": lambda *_: _raise(value)},
+    "callback": lambda value: {"action": lambda callback, _: callback(value)},
+    "finish": lambda value: {"action": lambda _, made: made.finish(value)},
+    "policy of needs": lambda value: {"policy": Policed(needs={value: value})},
+} | {
+    f"policy {name}": _policed(name)
+    for name in ("group", "once", "timeout", "queue_timeout", "needs", "retry", "on_interrupt", "if_exists")
+}
+"""What a petition has in its fields, by the place of the odd value."""
 PLACES = [
-    *("convert", "convert raises", "id", "priority", "queue", "state", "policy", "condition", "condition itself"),
-    *("condition raises", "on_start", "on_start raises", "action", "action itself", "action raises", "callback"),
-    *("finish", "on_finish", "on_finish raises", "policy group", "policy once", "policy timeout"),
-    *("policy queue_timeout", "policy needs", "policy of needs", "policy retry", "policy on_interrupt"),
-    "policy if_exists",
+    *("convert", "convert raises", "state", "on_start", "on_start raises", "on_finish", "on_finish raises"),
+    *FIELDS,
 ]
 
 

@@ -15,7 +15,7 @@ class Someone:
         self.followers = {number: self}
 
 
-class World:
+class Followers:
     """What is due later, and who was caught up."""
 
     def __init__(self) -> None:
@@ -37,38 +37,38 @@ class World:
 
 
 def test_who_has_been_sent_enough_waits_until_it_has_taken_some():
-    world, one, two = World(), Someone(1), Someone(2)
-    world.pace.note(one, MOST_AHEAD)
-    assert not world.pace.may_go_on(one)
-    assert world.pace.may_go_on(two)
-    world.catch_up(one, one)
-    world.pace.batch_is_sent()
+    followers, one, two = Followers(), Someone(1), Someone(2)
+    followers.pace.note(one, MOST_AHEAD)
+    assert not followers.pace.may_go_on(one)
+    assert followers.pace.may_go_on(two)
+    followers.catch_up(one, one)
+    followers.pace.batch_is_sent()
     one.backlog = MOST_AHEAD  # it lies in the connection now
-    world.pass_time()
-    assert world.caught_up == []
+    followers.pass_time()
+    assert followers.caught_up == []
     one.backlog = MOST_AHEAD - 1
-    world.pass_time()
-    assert world.caught_up == [one]
-    assert world.due == []
+    followers.pass_time()
+    assert followers.caught_up == [one]
+    assert followers.due == []
 
 
 def test_one_who_takes_nothing_is_looked_at_less_and_less_often():
-    world, one = World(), Someone(1)
+    followers, one = Followers(), Someone(1)
     one.backlog = MOST_AHEAD
-    world.catch_up(one, one)
-    waits = [world.pass_time() for _ in range(10)]
+    followers.catch_up(one, one)
+    waits = [followers.pass_time() for _ in range(10)]
     assert waits[0] == SHORTEST
     assert waits == sorted(waits)
     assert waits[-1] == LONGEST
 
 
 def test_who_has_gone_or_follows_anew_is_not_caught_up():
-    world, one, two = World(), Someone(1), Someone(2)
+    followers, one, two = Followers(), Someone(1), Someone(2)
     for each in (one, two):
         each.backlog = MOST_AHEAD
-        world.catch_up(each, each)
+        followers.catch_up(each, each)
         each.backlog = 0
-    world.pace.forget(one)
+    followers.pace.forget(one)
     two.followers = {2: object()}  # it has asked again, from elsewhere
-    world.pass_time()
-    assert world.caught_up == []
+    followers.pass_time()
+    assert followers.caught_up == []

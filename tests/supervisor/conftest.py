@@ -15,7 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from world import World, boxes, kill_shim, running_from
+from service_start import Start, boxes, kill_shim, running_from
 
 from support.processes import children
 from support.waiting import wait_for
@@ -45,12 +45,12 @@ def _reaped(others: set[int]) -> bool:
 
 
 @pytest.fixture
-def open_world(folder: Path) -> Iterator[Callable[..., World]]:
+def open_world(folder: Path) -> Iterator[Callable[..., Start]]:
     """Give a function that opens a world, as each start of a service does."""
-    worlds: list[World] = []
+    worlds: list[Start] = []
 
-    def opened(epoch: int = 1, **settings: bool) -> World:
-        worlds.append(World(folder, epoch, **settings))
+    def opened(epoch: int = 1, **settings: bool) -> Start:
+        worlds.append(Start(folder, epoch, **settings))
         return worlds[-1]
 
     yield opened
@@ -59,7 +59,7 @@ def open_world(folder: Path) -> Iterator[Callable[..., World]]:
 
 
 @pytest.fixture
-def world(open_world: Callable[..., World]) -> World:
+def world(open_world: Callable[..., Start]) -> Start:
     """Give the first start of a service."""
     return open_world()
 

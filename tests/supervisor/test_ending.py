@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from service_start import Start, kill_shim, running_from
 from trees import LEFT_BEHIND, TREES, tree
-from world import World, kill_shim, running_from
 
 from orcha._supervisor.cgroups import CgroupPlaces
 from orcha._supervisor.contract import CommandEnded, CommandLost, CommandOutput, CommandStarted
@@ -42,7 +42,7 @@ def gone(nap: str) -> bool:
 
 @pytest.mark.parametrize("fields", [pytest.param({}, id="no cgroup"), GROUPS])
 @pytest.mark.parametrize("name", TREES)
-def test_a_cancel_leaves_no_process(world: World, nap: str, name: str, fields: dict[str, int]) -> None:
+def test_a_cancel_leaves_no_process(world: Start, nap: str, name: str, fields: dict[str, int]) -> None:
     key = world.start(*tree(TREES, name, nap), **fields)
     world.said(key, b"ready")
     world.commands.cancel(*key, "cancelled")
@@ -55,7 +55,7 @@ def test_a_cancel_leaves_no_process(world: World, nap: str, name: str, fields: d
 
 @pytest.mark.parametrize("fields", [pytest.param({}, id="no cgroup"), GROUPS])
 @pytest.mark.parametrize("name", TREES)
-def test_a_limit_leaves_no_process(world: World, nap: str, name: str, fields: dict[str, int]) -> None:
+def test_a_limit_leaves_no_process(world: Start, nap: str, name: str, fields: dict[str, int]) -> None:
     key = world.start(*tree(TREES, name, nap), timeout=0.4, **fields)
     ended = world.end(key)
     assert gone(nap)
@@ -65,7 +65,7 @@ def test_a_limit_leaves_no_process(world: World, nap: str, name: str, fields: di
 
 @pytest.mark.parametrize("fields", [pytest.param({}, id="no cgroup"), GROUPS])
 @pytest.mark.parametrize("name", TREES)
-def test_the_shim_s_death_leaves_no_process(world: World, nap: str, name: str, fields: dict[str, int]) -> None:
+def test_the_shim_s_death_leaves_no_process(world: Start, nap: str, name: str, fields: dict[str, int]) -> None:
     key = world.start(*tree(TREES, name, nap), **fields)
     world.said(key, b"ready")
     if world.wait(key, CommandStarted, CommandLost) and not any(isinstance(one, CommandEnded) for one in world.of(key)):
@@ -75,7 +75,7 @@ def test_the_shim_s_death_leaves_no_process(world: World, nap: str, name: str, f
 
 
 @pytest.mark.parametrize("name", LEFT_BEHIND)
-def test_the_leader_s_end_is_the_end_of_all(world: World, nap: str, name: str) -> None:
+def test_the_leader_s_end_is_the_end_of_all(world: Start, nap: str, name: str) -> None:
     key = world.start(*tree(LEFT_BEHIND, name, nap))
     ended = world.end(key)
     assert (ended.code, ended.why, ended.survivors) == (0, None, [])
@@ -83,13 +83,13 @@ def test_the_leader_s_end_is_the_end_of_all(world: World, nap: str, name: str) -
     assert gone(nap)
 
 
-def test_the_last_words_of_others_are_heard_after_the_leader_s_end(world: World) -> None:
+def test_the_last_words_of_others_are_heard_after_the_leader_s_end(world: Start) -> None:
     key = world.run("sh", "-c", "(while kill -0 $$ 2>/dev/null; do :; done; echo last) & exit 3")
     assert world.output(key) == b"last\n"
     assert world.end(key).code == 3
 
 
-def test_the_record_says_which_signals_were_sent_and_why(world: World) -> None:
+def test_the_record_says_which_signals_were_sent_and_why(world: Start) -> None:
     key = world.start("sh", "-c", "trap 'echo polite; exit 7' INT; echo ready; while :; do sleep 0.01; done")
     world.said(key, b"ready")
     world.commands.cancel(*key, "cancelled")
@@ -100,7 +100,7 @@ def test_the_record_says_which_signals_were_sent_and_why(world: World) -> None:
     assert world.output(key) == b"ready\npolite\n"
 
 
-def test_the_ladder_goes_from_the_stop_signal_over_term_to_kill(world: World, nap: str) -> None:
+def test_the_ladder_goes_from_the_stop_signal_over_term_to_kill(world: Start, nap: str) -> None:
     key = world.start(*tree(TREES, "ignores INT and TERM", nap), stop_signal=signal.SIGUSR1, grace=0.4)
     world.said(key, b"ready")
     world.commands.cancel(*key, "cancelled")
@@ -116,7 +116,7 @@ def test_the_ladder_goes_from_the_stop_signal_over_term_to_kill(world: World, na
     assert world.output(key).split() == [b"ready", b"usr", b"term"]
 
 
-def test_the_shim_that_ends_one_runs_the_next_as_it_ran_the_first(world: World, nap: str) -> None:
+def test_the_shim_that_ends_one_runs_the_next_as_it_ran_the_first(world: Start, nap: str) -> None:
     key = world.start(nap, "1000")
     word = world.shim_of(key)
     before = os.sched_getscheduler(word.pid)
@@ -131,7 +131,7 @@ def test_the_shim_that_ends_one_runs_the_next_as_it_ran_the_first(world: World, 
     world.end(key)
 
 
-def test_a_kill_does_not_wait(world: World, nap: str) -> None:
+def test_a_kill_does_not_wait(world: Start, nap: str) -> None:
     key = world.start(*tree(TREES, "ignores INT and TERM", nap), grace=1000)
     world.said(key, b"ready")
     world.commands.cancel(*key, "cancelled")
@@ -141,7 +141,7 @@ def test_a_kill_does_not_wait(world: World, nap: str) -> None:
     assert gone(nap)
 
 
-def test_a_cancel_before_there_is_a_shim_ends_it_unexecuted(world: World, tmp_path: Path) -> None:
+def test_a_cancel_before_there_is_a_shim_ends_it_unexecuted(world: Start, tmp_path: Path) -> None:
     key = world.start("touch", str(tmp_path / "mark"))
     world.commands.cancel(*key, "cancelled")
     ended = world.end(key)
@@ -149,7 +149,7 @@ def test_a_cancel_before_there_is_a_shim_ends_it_unexecuted(world: World, tmp_pa
     assert any(isinstance(one, CommandStarted) for one in world.of(key)) == (tmp_path / "mark").exists()
 
 
-def test_a_verb_about_an_attempt_that_is_over_does_nothing(world: World) -> None:
+def test_a_verb_about_an_attempt_that_is_over_does_nothing(world: Start) -> None:
     key = world.run("/bin/true")
     world.commands.cancel(*key, "late")
     world.commands.kill(*key, "late")
@@ -159,7 +159,7 @@ def test_a_verb_about_an_attempt_that_is_over_does_nothing(world: World) -> None
     assert len(world.of(key)) == 2
 
 
-def test_of_an_attempt_without_output_only_start_and_end_are_told(world: World) -> None:
+def test_of_an_attempt_without_output_only_start_and_end_are_told(world: Start) -> None:
     key = world.run("/bin/true")
     assert [type(event) for event in world.of(key)] == [CommandStarted, CommandEnded]
     assert not any(isinstance(event, CommandOutput) for event in world.events)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from world import World, boxes, kill_shim
+from service_start import Start, boxes, kill_shim
 
 from orcha._supervisor import cgroups
 from orcha._supervisor.attempt_limits import AttemptLimits
@@ -29,7 +29,7 @@ def needs(limit: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(limit not in AVAILABLE, reason=f"no cgroup here for {limit}")
 
 
-def test_wall_time_ends_a_command(world: World) -> None:
+def test_wall_time_ends_a_command(world: Start) -> None:
     ended = world.end(world.start("sleep", "1000", timeout=0.1))
     assert (ended.why, ended.signal) == ("timeout", signal.SIGINT)
 
@@ -37,7 +37,7 @@ def test_wall_time_ends_a_command(world: World) -> None:
 @pytest.mark.parametrize("seconds", [0.5 * 86_400, 24.9 * 86_400, 25 * 86_400, 2**31, 36_500 * 86_400])
 @pytest.mark.parametrize("limit", ["timeout", "idle_timeout", "cpu_timeout", "grace"])
 def test_a_limit_that_is_far_away_ends_nothing_and_a_cancel_does(
-    world: World, limit: str, seconds: float, tmp_path: Path
+    world: Start, limit: str, seconds: float, tmp_path: Path
 ) -> None:
     os.mkfifo(tmp_path / "go")
     stays = world.start(
@@ -57,7 +57,7 @@ def test_a_limit_that_is_far_away_ends_nothing_and_a_cancel_does(
     assert (ended.why, ended.signal) == ("test", signal.SIGKILL)
 
 
-def test_what_a_failure_of_ours_ended_says_so(world: World) -> None:
+def test_what_a_failure_of_ours_ended_says_so(world: Start) -> None:
     key = world.start("sleep", "1000")
     world.wait(key, CommandStarted)
     shim = world.shim_of(key).pid
@@ -68,13 +68,13 @@ def test_what_a_failure_of_ours_ended_says_so(world: World) -> None:
     assert lost.ended is None
 
 
-def test_silence_ends_a_command_and_output_delays_it(world: World) -> None:
+def test_silence_ends_a_command_and_output_delays_it(world: Start) -> None:
     key = world.start("sh", "-c", "for i in $(seq 30); do echo $i; sleep 0.1; done; sleep 1000", idle_timeout=2.0)
     assert world.end(key).why == "idle"
     assert world.output(key) == b"".join(b"%d\n" % number for number in range(1, 31))
 
 
-def test_silence_while_it_is_paused_ends_nothing(world: World) -> None:
+def test_silence_while_it_is_paused_ends_nothing(world: Start) -> None:
     key = world.start("sh", "-c", "echo a; sleep 0.4; echo b", idle_timeout=5.0)
     world.said(key, b"a")
     world.commands.signal(*key, signal.SIGSTOP)
@@ -109,7 +109,7 @@ def test_processor_time_is_looked_at_in_a_pause_too() -> None:
     assert limits.exceeded(101.0, account, ProcessTree(0)) == "cpu"
 
 
-def test_a_pause_is_no_part_of_the_wall_time(world: World, tmp_path: Path) -> None:
+def test_a_pause_is_no_part_of_the_wall_time(world: Start, tmp_path: Path) -> None:
     key = world.start("sh", "-c", f"echo a; while [ ! -e {tmp_path}/end ]; do sleep 0.01; done", timeout=600.0)
     world.said(key, b"a")
     world.commands.signal(*key, signal.SIGSTOP)
@@ -118,7 +118,7 @@ def test_a_pause_is_no_part_of_the_wall_time(world: World, tmp_path: Path) -> No
     assert world.end(key).why is None
 
 
-def test_processor_time_of_all_its_processes_ends_a_command(world: World) -> None:
+def test_processor_time_of_all_its_processes_ends_a_command(world: Start) -> None:
     key = world.start(
         "sh", "-c", f"{sys.executable} -c '{BUSY}' & {sys.executable} -c '{BUSY}' & wait", cpu_timeout=0.5
     )
@@ -127,12 +127,12 @@ def test_processor_time_of_all_its_processes_ends_a_command(world: World) -> Non
     assert ended.usage.user + ended.usage.system >= 0.5
 
 
-def test_processor_time_is_not_wall_time(world: World) -> None:
+def test_processor_time_is_not_wall_time(world: Start) -> None:
     assert world.end(world.start("sleep", "0.4", cpu_timeout=0.1)).why is None
 
 
 @needs("memory")
-def test_out_of_memory_is_told_with_the_peak(world: World) -> None:
+def test_out_of_memory_is_told_with_the_peak(world: Start) -> None:
     limit = 48 << 20
     key = world.start(sys.executable, "-c", "data = bytearray(200 << 20)", memory=limit)
     ended = world.end(key)
@@ -141,14 +141,14 @@ def test_out_of_memory_is_told_with_the_peak(world: World) -> None:
 
 
 @needs("memory")
-def test_a_command_within_its_memory_ends_by_itself(world: World) -> None:
+def test_a_command_within_its_memory_ends_by_itself(world: Start) -> None:
     ended = world.end(world.start(sys.executable, "-c", "data = bytearray(20 << 20)", memory=200 << 20))
     assert (ended.code, ended.why) == (0, None)
     assert 20 << 20 <= ended.usage.peak <= 60 << 20
 
 
 @needs("pids")
-def test_the_number_of_processes_is_bounded(world: World) -> None:
+def test_the_number_of_processes_is_bounded(world: Start) -> None:
     script = (
         "import os, time\n"
         "made = 0\n"
@@ -163,7 +163,7 @@ def test_the_number_of_processes_is_bounded(world: World) -> None:
 
 
 @needs("cpu_share")
-def test_the_share_of_a_processor_is_set(world: World) -> None:
+def test_the_share_of_a_processor_is_set(world: Start) -> None:
     key = world.start("sleep", "1000", cpu_share=25)
     pid = world.wait(key, CommandStarted).pid
     base = Path(CgroupPlaces().bases["cpu"])
@@ -178,7 +178,7 @@ def test_the_share_of_a_processor_is_set(world: World) -> None:
 
 
 @needs("pids")
-def test_the_groups_of_a_dead_shim_are_removed(world: World, nap: str) -> None:
+def test_the_groups_of_a_dead_shim_are_removed(world: Start, nap: str) -> None:
     base = Path(CgroupPlaces().bases["pids"])
     key = world.start(nap, "1000", pids=20)
     world.wait(key, CommandStarted)
@@ -232,7 +232,7 @@ def test_version_2_is_used_where_its_controllers_are_handed_over(tmp_path: Path)
     assert group.peak() == 1 << 20
 
 
-def test_the_account_of_an_attempt_is_that_of_all_its_processes(world: World) -> None:
+def test_the_account_of_an_attempt_is_that_of_all_its_processes(world: Start) -> None:
     script = (
         "import os, resource, sys\n"
         "data = bytearray(64 << 20)\n"
@@ -245,13 +245,13 @@ def test_the_account_of_an_attempt_is_that_of_all_its_processes(world: World) ->
     assert usage.wall > 0
 
 
-def test_bytes_to_the_disk_are_counted(world: World, tmp_path: Path) -> None:
+def test_bytes_to_the_disk_are_counted(world: Start, tmp_path: Path) -> None:
     target = tmp_path / "file"
     ended = world.end(world.start("dd", "if=/dev/zero", f"of={target}", "bs=1M", "count=8", "conv=fsync"))
     assert ended.usage.written in {0, 8 << 20} or ended.usage.written >= 8 << 20  # a file system in memory writes none
 
 
-def report_of(world: World, **fields: object) -> dict[str, str]:
+def report_of(world: Start, **fields: object) -> dict[str, str]:
     """Run a command that tells everything it got."""
     script = (
         "import os, resource, signal\n"
@@ -271,7 +271,7 @@ def report_of(world: World, **fields: object) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in world.output(key).decode().splitlines())
 
 
-def test_nothing_of_one_attempt_reaches_the_next(world: World, tmp_path: Path) -> None:
+def test_nothing_of_one_attempt_reaches_the_next(world: Start, tmp_path: Path) -> None:
     before = report_of(world)
     shims = {word.pid for word in boxes(world.folder)}
     for _ in range(4):
@@ -291,7 +291,7 @@ def test_nothing_of_one_attempt_reaches_the_next(world: World, tmp_path: Path) -
     assert ("SigBlk", "0" * 16) in signals
 
 
-def test_no_signal_is_ignored_by_a_command_but_what_its_own_interpreter_ignores(world: World) -> None:
+def test_no_signal_is_ignored_by_a_command_but_what_its_own_interpreter_ignores(world: Start) -> None:
     key = world.run("grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status")
     pipes = world.output(key).split()
     key = world.run("grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status", tty=(24, 80))
@@ -301,7 +301,7 @@ def test_no_signal_is_ignored_by_a_command_but_what_its_own_interpreter_ignores(
         assert int(words[3], 16) & ~INTERNAL == 0
 
 
-def test_a_shim_keeps_its_descriptors_to_itself_and_leaks_none(world: World) -> None:
+def test_a_shim_keeps_its_descriptors_to_itself_and_leaks_none(world: Start) -> None:
     world.run("/bin/true")
     [word] = [one for one in boxes(world.folder) if one.seq]
     before = sorted(path.name for path in Path(f"/proc/{word.pid}/fd").iterdir())
@@ -313,7 +313,7 @@ def test_a_shim_keeps_its_descriptors_to_itself_and_leaks_none(world: World) -> 
     wait_for(lambda: sorted(path.name for path in Path(f"/proc/{word.pid}/fd").iterdir()) == before)
 
 
-def test_a_shim_s_own_memory_is_small(world: World) -> None:
+def test_a_shim_s_own_memory_is_small(world: Start) -> None:
     for _ in range(20):
         world.run("echo", "hi")
     for word in boxes(world.folder):

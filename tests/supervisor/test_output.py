@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from world import World, box_path, boxes
+from service_start import Start, box_path, boxes
 
 from orcha._supervisor import black_box
 from orcha._supervisor.attempt_output import FILES_AFTER_BYTES, LARGEST_CHUNK_BYTES, MEMORY_BYTES
@@ -23,16 +23,16 @@ def block() -> bytes:
     return hashlib.sha512(b"x").digest() * 1024
 
 
-def numbered(world: World, key: tuple[int, int]) -> list[int]:
+def numbered(world: Start, key: tuple[int, int]) -> list[int]:
     return [chunk.number for event in world.of(key) if isinstance(event, CommandOutput) for chunk in event.chunks]
 
 
-def spans(world: World, key: tuple[int, int]) -> list[FileSpan]:
+def spans(world: Start, key: tuple[int, int]) -> list[FileSpan]:
     chunks = [chunk for event in world.of(key) if isinstance(event, CommandOutput) for chunk in event.chunks]
     return [chunk.data for chunk in chunks if isinstance(chunk.data, FileSpan)]
 
 
-def test_much_output_goes_to_files_and_not_a_byte_is_lost(world: World) -> None:
+def test_much_output_goes_to_files_and_not_a_byte_is_lost(world: Start) -> None:
     key = world.run(sys.executable, "-c", BYTES + "for _ in range(320): os.write(1, block)")
     assert world.output(key) == block() * 320
     ended = world.end(key)
@@ -42,14 +42,14 @@ def test_much_output_goes_to_files_and_not_a_byte_is_lost(world: World) -> None:
     assert sum(span.length for span in spans(world, key)) >= 320 * len(block()) - FILES_AFTER_BYTES - 2 * MEMORY_BYTES
 
 
-def test_two_streams_in_files_stay_apart(world: World) -> None:
+def test_two_streams_in_files_stay_apart(world: Start) -> None:
     script = BYTES + "for _ in range(60): os.write(1, block); os.write(2, block[::-1])"
     key = world.run(sys.executable, "-c", script)
     assert world.output(key, 1) == block() * 60
     assert world.output(key, 2) == block()[::-1] * 60
 
 
-def test_output_without_an_end_of_line_streams(world: World) -> None:
+def test_output_without_an_end_of_line_streams(world: Start) -> None:
     key = world.start("sh", "-c", "printf first; sleep 1000")
     world.said(key, b"first")
     world.commands.kill(*key, "test")
@@ -96,7 +96,7 @@ def test_output_while_no_service_is_there_is_kept_in_files(open_world, tmp_path:
 
 
 @pytest.mark.parametrize("amount", [1000, 3 << 20])
-def test_what_is_beyond_the_limit_is_dropped_and_counted(world: World, amount: int) -> None:
+def test_what_is_beyond_the_limit_is_dropped_and_counted(world: Start, amount: int) -> None:
     script = f"import sys; sys.stdout.write('x' * {amount}); sys.stdout.flush(); sys.exit(3)"
     key = world.run(sys.executable, "-c", script, output_limit=amount // 2, output_policy=TRUNCATE)
     ended = world.end(key)
@@ -136,19 +136,19 @@ def test_where_nobody_reads_along_nothing_is_held_and_what_is_lost_is_told_in_on
     world.commands.forget(*key)
 
 
-def unkept_pieces(world: World, key: tuple[int, int]) -> list[UnkeptPiece]:
+def unkept_pieces(world: Start, key: tuple[int, int]) -> list[UnkeptPiece]:
     chunks = [chunk for event in world.of(key) if isinstance(event, CommandOutput) for chunk in event.chunks]
     return [chunk.data for chunk in chunks if isinstance(chunk.data, UnkeptPiece)]
 
 
-def test_the_limit_counts_both_streams(world: World) -> None:
+def test_the_limit_counts_both_streams(world: Start) -> None:
     key = world.run("sh", "-c", "printf 12345; printf 67890 >&2; printf x", output_limit=10)
     assert len(world.output(key, 1)) + len(world.output(key, 2)) == 10
     assert world.end(key).dropped == 1
 
 
 @pytest.mark.parametrize("limit", [100, 2 << 20])
-def test_a_command_that_writes_too_much_is_ended_where_that_is_the_policy(world: World, limit: int) -> None:
+def test_a_command_that_writes_too_much_is_ended_where_that_is_the_policy(world: Start, limit: int) -> None:
     key = world.run("sh", "-c", "yes", output_limit=limit, output_policy=KILL)
     ended = world.end(key)
     assert ended.why == "output"
@@ -156,7 +156,7 @@ def test_a_command_that_writes_too_much_is_ended_where_that_is_the_policy(world:
     assert len(world.output(key)) == limit
 
 
-def test_the_oldest_output_goes_where_that_is_the_policy(world: World) -> None:
+def test_the_oldest_output_goes_where_that_is_the_policy(world: Start) -> None:
     limit = 4 << 20
     script = (
         "import os\n"

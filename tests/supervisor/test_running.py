@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from world import World
+from service_start import Start
 
 from orcha._supervisor.contract import CommandEnded, CommandNotStarted, CommandOutput, CommandStarted, InputTaken
 from support.waiting import wait_for
 
 
-def test_a_command_starts_writes_and_ends(world: World) -> None:
+def test_a_command_starts_writes_and_ends(world: Start) -> None:
     key = world.run("/bin/echo", "hi")
     started, output, ended = world.of(key)
     assert isinstance(started, CommandStarted)
@@ -26,40 +26,40 @@ def test_a_command_starts_writes_and_ends(world: World) -> None:
     assert (ended.code, ended.signal, ended.why, ended.last_chunk, ended.survivors) == (0, None, None, 1, [])
 
 
-def test_the_streams_arrive_apart_and_as_bytes(world: World) -> None:
+def test_the_streams_arrive_apart_and_as_bytes(world: Start) -> None:
     key = world.run("sh", "-c", r"printf 'a\000\377'; printf 'b\n\r\n' >&2")
     assert world.output(key, 1) == b"a\0\xff"
     assert world.output(key, 2) == b"b\n\r\n"
 
 
 @pytest.mark.parametrize("code", [0, 1, 75, 255])
-def test_the_exit_code_is_the_leader_s(world: World, code: int) -> None:
+def test_the_exit_code_is_the_leader_s(world: Start, code: int) -> None:
     assert world.end(world.start("sh", "-c", f"exit {code}")).code == code
 
 
-def test_a_signal_that_ends_the_leader_is_told(world: World) -> None:
+def test_a_signal_that_ends_the_leader_is_told(world: Start) -> None:
     ended = world.end(world.start("sh", "-c", "kill -USR1 $$"))
     assert (ended.code, ended.signal, ended.why) == (None, signal.SIGUSR1, None)
 
 
-def test_arguments_that_are_no_text_arrive_as_they_are(world: World) -> None:
+def test_arguments_that_are_no_text_arrive_as_they_are(world: Start) -> None:
     key = world.run("printf", "%s|", b"\xff\xfe", "ä", "", "a b")
     assert world.output(key) == b"\xff\xfe|" + "ä||a b|".encode()
 
 
-def test_its_environment_is_the_one_given_and_no_other(world: World) -> None:
+def test_its_environment_is_the_one_given_and_no_other(world: Start) -> None:
     key = world.run("env", env={"PATH": os.environ["PATH"], "A": "1", "B": "x=y\nz"})
     assert sorted(world.output(key).splitlines()) == sorted(
         f"PATH={os.environ['PATH']}\nA=1\nB=x=y\nz".encode().split(b"\n")
     )
 
 
-def test_it_runs_in_its_folder_with_its_mask(world: World, tmp_path: Path) -> None:
+def test_it_runs_in_its_folder_with_its_mask(world: Start, tmp_path: Path) -> None:
     key = world.run("sh", "-c", "pwd; umask", cwd=str(tmp_path), umask=0o027)
     assert world.output(key).split() == [os.fsencode(tmp_path), b"0027"]
 
 
-def test_a_program_is_looked_for_in_the_command_s_own_path(world: World, tmp_path: Path) -> None:
+def test_a_program_is_looked_for_in_the_command_s_own_path(world: Start, tmp_path: Path) -> None:
     program = tmp_path / "orcha-test-program"
     program.write_text("#!/bin/sh\necho found\n")
     program.chmod(0o755)
@@ -67,14 +67,14 @@ def test_a_program_is_looked_for_in_the_command_s_own_path(world: World, tmp_pat
     assert world.output(key) == b"found\n"
 
 
-def test_a_script_without_a_first_line_runs_in_the_shell(world: World, tmp_path: Path) -> None:
+def test_a_script_without_a_first_line_runs_in_the_shell(world: Start, tmp_path: Path) -> None:
     program = tmp_path / "script"
     program.write_text("echo $1\n")
     program.chmod(0o755)
     assert world.output(world.run(str(program), "x")) == b"x\n"
 
 
-def test_what_does_not_exist_is_127(world: World) -> None:
+def test_what_does_not_exist_is_127(world: Start) -> None:
     refused = world.end(world.start("orcha-no-such-program"))
     assert isinstance(refused, CommandNotStarted)
     assert (refused.code, refused.reason) == (
@@ -83,14 +83,14 @@ def test_what_does_not_exist_is_127(world: World) -> None:
     )
 
 
-def test_what_may_not_be_executed_is_126(world: World, tmp_path: Path) -> None:
+def test_what_may_not_be_executed_is_126(world: Start, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("x")
     for program in ("data", str(tmp_path / "data"), "/tmp"):
         refused = world.end(world.start(program, env={"PATH": str(tmp_path)}))
         assert (refused.code, refused.reason) == (126, f"cannot execute '{program}': Permission denied")
 
 
-def test_a_script_whose_interpreter_is_missing_is_126(world: World, tmp_path: Path) -> None:
+def test_a_script_whose_interpreter_is_missing_is_126(world: Start, tmp_path: Path) -> None:
     program = tmp_path / "script"
     program.write_text("#!/no/such/interpreter\n")
     program.chmod(0o755)
@@ -105,7 +105,7 @@ def test_a_script_whose_interpreter_is_missing_is_126(world: World, tmp_path: Pa
         ({"env": {"A": "1\0"}}, "cannot execute '/bin/true': embedded null byte"),
     ],
 )
-def test_what_cannot_be_had_is_125_and_named(world: World, fields: dict[str, object], reason: str) -> None:
+def test_what_cannot_be_had_is_125_and_named(world: Start, fields: dict[str, object], reason: str) -> None:
     refused = world.end(world.start("/bin/true", **fields))
     assert (refused.code, refused.reason) == (125, reason)
 
@@ -114,7 +114,7 @@ def test_what_cannot_be_had_is_125_and_named(world: World, fields: dict[str, obj
     ("field", "value"),
     [("timeout", "soon"), ("stop_signal", 4711), ("umask", 1 << 80), ("memory", -1), ("tty", 5), ("channel", b"")],
 )
-def test_a_specification_that_makes_no_sense_harms_no_other(world: World, field: str, value: object) -> None:
+def test_a_specification_that_makes_no_sense_harms_no_other(world: Start, field: str, value: object) -> None:
     world.run("/bin/true")
     spec = world.spec("/bin/true")._replace(**{field: value})
     world.commands.start(spec)
@@ -124,16 +124,16 @@ def test_a_specification_that_makes_no_sense_harms_no_other(world: World, field:
     assert world.end(world.start("/bin/true")).code == 0
 
 
-def test_after_one_that_did_not_start_the_next_does(world: World) -> None:
+def test_after_one_that_did_not_start_the_next_does(world: Start) -> None:
     world.run("orcha-no-such-program")
     assert world.end(world.start("/bin/true")).code == 0
 
 
-def test_its_input_is_empty_unless_it_is_wanted(world: World) -> None:
+def test_its_input_is_empty_unless_it_is_wanted(world: Start) -> None:
     assert world.output(world.run("wc", "-c")).split() == [b"0"]
 
 
-def test_its_input_is_what_is_written(world: World) -> None:
+def test_its_input_is_what_is_written(world: Start) -> None:
     key = world.start("sha256sum", stdin="pipe")
     world.wait(key, CommandStarted)
     for number in range(40):
@@ -143,7 +143,7 @@ def test_its_input_is_what_is_written(world: World) -> None:
     assert world.output(key).split()[0] == hashlib.sha256(b"x" * 2_000_000).hexdigest().encode()
 
 
-def test_what_is_written_twice_or_beyond_a_gap_is_taken_once_and_in_order(world: World) -> None:
+def test_what_is_written_twice_or_beyond_a_gap_is_taken_once_and_in_order(world: Start) -> None:
     key = world.start("cat", stdin="pipe")
     world.wait(key, CommandStarted)
     for offset, data in ((0, b"abc"), (0, b"abc"), (1, b"bcd"), (5, b"lost"), (4, b"e"), (2, b"")):
@@ -176,7 +176,7 @@ def test_a_service_that_comes_back_is_told_what_has_arrived(open_world) -> None:
     assert first.output(key)[:4] + later.output(key) in (b"abcd", b"abcabcd")
 
 
-def test_a_terminal_is_one_and_has_its_size(world: World) -> None:
+def test_a_terminal_is_one_and_has_its_size(world: Start) -> None:
     script = (
         "import os, signal, sys; print(os.isatty(0), os.isatty(1), os.isatty(2), os.get_terminal_size());"
         "signal.signal(signal.SIGWINCH, lambda *_: (print(os.get_terminal_size()), sys.exit()));"
@@ -190,7 +190,7 @@ def test_a_terminal_is_one_and_has_its_size(world: World) -> None:
     assert b"os.terminal_size(columns=222, lines=44)" in world.output(key)
 
 
-def test_a_terminal_passes_what_is_typed(world: World) -> None:
+def test_a_terminal_passes_what_is_typed(world: Start) -> None:
     key = world.start("cat", tty=(24, 80))
     world.wait(key, CommandStarted)
     world.commands.write(*key, 0, b"typed\n")
@@ -199,7 +199,7 @@ def test_a_terminal_passes_what_is_typed(world: World) -> None:
     assert world.end(key).code == 0
 
 
-def test_a_pause_holds_every_process_and_a_resume_lets_them_go_on(world: World, nap: str) -> None:
+def test_a_pause_holds_every_process_and_a_resume_lets_them_go_on(world: Start, nap: str) -> None:
     key = world.start("sh", "-c", f"setsid {nap} 1000 & echo $!; wait")
     world.said(key, b"\n")
     pids = [world.wait(key, CommandStarted).pid, int(world.output(key))]

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from world import World, executing, kill_shim, shim_identity
+from service_start import Start, executing, kill_shim, shim_identity
 
 from orcha._processes.identity import is_alive, read_stat
 from orcha._processes.sweep import Swept
@@ -33,7 +33,7 @@ NEVER = float("inf")
 
 
 @pytest.fixture(autouse=True)
-def nobody_looks(world: World) -> None:
+def nobody_looks(world: Start) -> None:
     """Have a look taken by the test alone: any other would let go on what is to be stopped."""
     world.commands._heartbeats._due = NEVER
 
@@ -43,7 +43,7 @@ def is_stopped(pid: int) -> bool:
     return stat is not None and stat.is_stopped
 
 
-def stopped(world: World, program: str) -> tuple[tuple[int, int], int]:
+def stopped(world: Start, program: str) -> tuple[tuple[int, int], int]:
     """Start a command that stops its shim; give its key, and the shim's process."""
     key = world.start("sh", "-c", f"kill -STOP $PPID; exec {program} 1000")
     pid = world.shim_of(key).pid
@@ -52,7 +52,7 @@ def stopped(world: World, program: str) -> tuple[tuple[int, int], int]:
 
 
 @pytest.mark.parametrize("verb", ["cancel", "kill"])
-def test_a_cancel_reaches_a_command_that_has_stopped_its_shim(world: World, nap: str, verb: str) -> None:
+def test_a_cancel_reaches_a_command_that_has_stopped_its_shim(world: Start, nap: str, verb: str) -> None:
     key, _ = stopped(world, nap)
     getattr(world.commands, verb)(*key, "cancelled")
     ended = world.wait(key, CommandEnded)
@@ -60,14 +60,14 @@ def test_a_cancel_reaches_a_command_that_has_stopped_its_shim(world: World, nap:
     assert not executing(nap)
 
 
-def test_a_stop_leaves_nothing_of_it(world: World, nap: str) -> None:
+def test_a_stop_leaves_nothing_of_it(world: Start, nap: str) -> None:
     key, _ = stopped(world, nap)
     word = world.shim_of(key)
     world.close()
     wait_for(lambda: not executing(nap) and not is_alive(shim_identity(word)), what="the end of both")
 
 
-def test_a_look_lets_it_go_on_so_that_its_limits_hold(world: World, nap: str) -> None:
+def test_a_look_lets_it_go_on_so_that_its_limits_hold(world: Start, nap: str) -> None:
     key = world.start("sh", "-c", f"kill -STOP $PPID; exec {nap} 1000", timeout=0.05)
     pid = world.shim_of(key).pid
     wait_for(lambda: is_stopped(pid), what="a stopped shim")
@@ -75,7 +75,7 @@ def test_a_look_lets_it_go_on_so_that_its_limits_hold(world: World, nap: str) ->
     assert world.wait(key, CommandEnded).why == "timeout"
 
 
-def test_one_that_is_stopped_again_and_again_is_killed_with_its_command(world: World, nap: str) -> None:
+def test_one_that_is_stopped_again_and_again_is_killed_with_its_command(world: Start, nap: str) -> None:
     key, pid = stopped(world, nap)
     for _ in range(MOST_SILENT_INTERVALS):
         os.kill(pid, signal.SIGSTOP)
@@ -89,7 +89,7 @@ def test_one_that_is_stopped_again_and_again_is_killed_with_its_command(world: W
 class Clock:
     """The time for looks: goes on when a test says so."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Start) -> None:
         self._heartbeats, self._registry = world.commands._heartbeats, world.commands._registry
         self._wakes = partial(os.eventfd_write, world.commands._wake, 1)
         self.now = 0.0
@@ -106,14 +106,14 @@ class Clock:
 
 
 @pytest.fixture
-def clock(world: World, monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(world: Start, monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock(world)
     monkeypatch.setattr(shim_heartbeats, "time", clock)
     return clock
 
 
 @pytest.fixture
-def hang(world: World, nap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[int, int]]:
+def hang(world: Start, nap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[int, int]]:
     """Give a function that starts a command whose shim hangs, and gives its key; the file `hangs` is there then."""
     sources = str(Path(main.__file__).parents[2])
     hangs, goes = tmp_path / "hangs", tmp_path / "goes"
@@ -134,7 +134,7 @@ def hang(world: World, nap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return start
 
 
-def test_a_shim_that_answers_is_never_silent(world: World, nap: str, clock: Clock) -> None:
+def test_a_shim_that_answers_is_never_silent(world: Start, nap: str, clock: Clock) -> None:
     key = world.start(nap, "1000")
     world.wait(key, CommandStarted)
     shim = world.commands._registry.by_key[key]
@@ -146,7 +146,7 @@ def test_a_shim_that_answers_is_never_silent(world: World, nap: str, clock: Cloc
 
 
 def test_a_shim_that_hangs_is_told_and_after_long_killed_with_its_command(
-    world: World, nap: str, clock: Clock, hang: Callable[[], tuple[int, int]]
+    world: Start, nap: str, clock: Clock, hang: Callable[[], tuple[int, int]]
 ) -> None:
     key = hang()
     word = world.shim_of(key)
@@ -166,7 +166,7 @@ def test_a_shim_that_hangs_is_told_and_after_long_killed_with_its_command(
     assert [event.is_silent for event in world.of(key) if isinstance(event, Silent)] == [True]
 
 
-def test_a_shim_that_was_silent_and_answers_is_told(world: World, nap: str, clock: Clock) -> None:
+def test_a_shim_that_was_silent_and_answers_is_told(world: Start, nap: str, clock: Clock) -> None:
     key = world.start(nap, "1000")
     world.wait(key, CommandStarted)
     with world.commands._lock:
@@ -179,7 +179,7 @@ def test_a_shim_that_was_silent_and_answers_is_told(world: World, nap: str, cloc
 
 @pytest.mark.parametrize("verb", ["cancel", "kill"])
 def test_a_cancel_ends_a_command_whose_shim_hangs(
-    world: World, nap: str, clock: Clock, hang: Callable[[], tuple[int, int]], verb: str
+    world: Start, nap: str, clock: Clock, hang: Callable[[], tuple[int, int]], verb: str
 ) -> None:
     key = hang()
     getattr(world.commands, verb)(*key, "cancelled")
@@ -191,7 +191,7 @@ def test_a_cancel_ends_a_command_whose_shim_hangs(
 
 
 def test_a_stop_ends_a_command_whose_shim_hangs(
-    world: World, nap: str, hang: Callable[[], tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+    world: Start, nap: str, hang: Callable[[], tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = hang()
     word = world.shim_of(key)
@@ -201,7 +201,7 @@ def test_a_stop_ends_a_command_whose_shim_hangs(
     assert not is_alive(shim_identity(word))
 
 
-def test_a_loss_is_told_where_no_thread_can_be_started(world: World, nap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_is_told_where_no_thread_can_be_started(world: Start, nap: str, monkeypatch: pytest.MonkeyPatch) -> None:
     key = world.start(nap, "1000")
     word = world.shim_of(key)
     wait_for(lambda: executing(nap), what="the command")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from world import CHANNEL, World, box_path, boxes, executing, kill_shim, living, running_from, shim_identity
+from service_start import CHANNEL, Start, box_path, boxes, executing, kill_shim, living, running_from, shim_identity
 
 from orcha._processes.identity import identify, is_alive
 from orcha._supervisor import black_box, shim_failures
@@ -130,7 +130,7 @@ def test_an_end_without_a_service_is_kept(hold, open_world, tmp_path: Path) -> N
     assert world.file(key, "index").exists()
 
 
-def holder_folder(open_world: Callable[..., World]) -> Path:
+def holder_folder(open_world: Callable[..., Start]) -> Path:
     world = open_world(epoch=2)
     world.close()
     return world.folder
@@ -200,7 +200,7 @@ def test_shims_without_an_attempt_end_with_the_service(hold, open_world) -> None
     wait_for(lambda: len(list((folder / "shims").glob("*.sock"))) == 1, what="the spare ones to go")
 
 
-def test_every_connection_is_one_that_a_forked_child_lets_go_of(world: World) -> None:
+def test_every_connection_is_one_that_a_forked_child_lets_go_of(world: Start) -> None:
     before = {int(path.name) for path in Path("/proc/self/fd").iterdir()}
     world.run("/bin/true")
     added = {int(path.name) for path in Path("/proc/self/fd").iterdir()} - before
@@ -216,7 +216,7 @@ def kind(descriptor: int) -> str:
         return ""
 
 
-def test_after_the_supervisor_s_death_commands_go_on_and_new_ones_start(world: World, tmp_path: Path) -> None:
+def test_after_the_supervisor_s_death_commands_go_on_and_new_ones_start(world: Start, tmp_path: Path) -> None:
     words, opens = gate(tmp_path)
     key = world.start("sh", "-c", f"{words}; exit 6")
     world.wait(key, CommandStarted)
@@ -229,7 +229,7 @@ def test_after_the_supervisor_s_death_commands_go_on_and_new_ones_start(world: W
     assert world.end(key).code == 6
 
 
-def test_a_dead_shim_s_attempt_is_lost_and_its_processes_are_gone(world: World, nap: str) -> None:
+def test_a_dead_shim_s_attempt_is_lost_and_its_processes_are_gone(world: Start, nap: str) -> None:
     key = world.start("sh", "-c", f"setsid {nap} 1000 & env -i {nap} 1000")
     wait_for(lambda: len(executing(nap)) == 2)
     kill_shim(world.shim_of(key))
@@ -258,7 +258,7 @@ def test_a_shim_that_dies_with_the_service_is_found_lost(hold, open_world, nap: 
     assert [one.phase for one in open_again(open_world, world)] == ["lost"]
 
 
-def open_again(open_world: Callable[..., World], world: World) -> list[Any]:
+def open_again(open_world: Callable[..., Start], world: Start) -> list[Any]:
     """A loss is told until it is forgotten."""
     world.close(keep=True)
     again = open_world(epoch=4)

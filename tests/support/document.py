@@ -78,7 +78,8 @@ class Document:
     def send(self, identity: str, counter: int = 1, sleep_time: float = 0, **options: Any) -> Sent:
         """Start the document's client: ``orcha NAME send IDENTITY --counter N --sleep-time T``."""
         words = ("send", identity, "--counter", str(counter), "--sleep-time", str(sleep_time))
-        environment = self.service.environment | options.pop("environment", {})
+        unbuffered = {"PYTHONUNBUFFERED": "1"}  # the document prints one of its lines without a flush
+        environment = self.service.environment | unbuffered | options.pop("environment", {})
         streams: dict[str, Any] = {
             "stdout": subprocess.PIPE,
             "stderr": subprocess.PIPE,

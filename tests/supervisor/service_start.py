@@ -29,7 +29,7 @@ ENDS = (CommandEnded, CommandNotStarted, CommandLost)
 Key = tuple[int, int]
 
 
-class World:
+class Start:
     """One start of a service."""
 
     def __init__(self, folder: Path, epoch: int = 1, *, acknowledge: bool = True) -> None:

@@ -19,7 +19,7 @@ from orcha._processes.tag import all_of
 from support.ports import free_port
 from support.waiting import wait_for
 
-SCRIPT = Path(__file__).parent.parent / "processes" / "fake_service.py"
+SCRIPT = Path(__file__).parent / "fake_service.py"
 SOURCES = SCRIPT.parent.parent.parent / "src"
 TREE = 6
 """How many processes a tree has."""
