@@ -18,7 +18,7 @@ from support.waiting import wait_for
 ONE_SHIM = """
 import os, socket, sys
 from orcha._supervisor import black_box as boxes, shim
-shim.LOOKS_AGAIN = 0.05
+shim.SOCKET_LOOK_SECONDS = 0.05
 folder, listener, box = sys.argv[1], socket.socket(fileno=int(sys.argv[2])), int(sys.argv[3])
 shim.Shim("one", listener, box, boxes.BlackBox(nonce=1, ordinal=1, pid=os.getpid()), folder).run()
 """
