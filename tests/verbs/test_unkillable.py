@@ -12,7 +12,8 @@ import pytest
 from orcha._processes.identity import read_stat
 from support.waiting import wait_for
 
-OWNER, OTHER = 61001, 61003
+OWNER = 61001
+OTHER = 30_000 + os.getpid() % 30_000  # tests that run at once must not take each other's processes for their own
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root makes programs of another user"),
     pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv(1), which changes the real user too"),
