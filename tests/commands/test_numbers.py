@@ -190,7 +190,7 @@ def test_an_option_refuses_with_its_words_and_in_one_line(read, text):
 
 VARIABLES = (
     *("ORCHA_HOOK_DEADLINE", "ORCHA_STOP_GRACE", "ORCHA_ABANDON_AFTER", "ORCHA_KEEP_AGE", "ORCHA_KEEP_COUNT"),
-    *("ORCHA_KEEP_LEAST",),
+    *("ORCHA_KEEP_LEAST", "ORCHA_SHIM_SILENCE"),
 )
 
 

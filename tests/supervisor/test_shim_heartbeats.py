@@ -14,28 +14,54 @@ from pathlib import Path
 import pytest
 from service_start import Start, executing, kill_shim, shim_identity
 
-from orcha._processes.identity import is_alive, read_stat
+from orcha._processes.identity import Stat, is_alive, read_stat
 from orcha._processes.sweep import Swept
 from orcha._service.lifecycle.compose import check_limits
-from orcha._supervisor import dead_shims, main, shim_executor, shim_heartbeats, supervisor_process
+from orcha._supervisor import black_box, dead_shims, main, shim_executor, shim_heartbeats, supervisor_process
 from orcha._supervisor.contract import CommandEnded, CommandLost, CommandStarted, Silent
 from orcha._supervisor.shim_heartbeats import (
     ENDS_WITHIN_SECONDS,
-    INTERVAL_SECONDS,
-    LOST_AFTER_SECONDS,
-    MOST_SILENT_INTERVALS,
-    SILENT_AFTER_SECONDS,
+    LOOKS,
+    SILENCE_SECONDS,
 )
 from orcha.exceptions import ConfigurationError
 from support.waiting import wait_for
 
 NEVER = float("inf")
+INTERVAL = SILENCE_SECONDS / LOOKS
+HOUR = 3600.0
 
 
 @pytest.fixture(autouse=True)
 def nobody_looks(world: Start) -> None:
     """Have a look taken by the test alone: any other would let go on what is to be stopped."""
     world.commands._heartbeats._due = NEVER
+
+
+class Clock:
+    """The time for looks: goes on when a test says so."""
+
+    def __init__(self, world: Start) -> None:
+        self._heartbeats, self._registry = world.commands._heartbeats, world.commands._registry
+        self._wakes = partial(os.eventfd_write, world.commands._wake, 1)
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def look(self, seconds: float, *, late: float = 0.0) -> None:
+        """Have the reader take a look that is due after so many seconds, and comes so many seconds late."""
+        self._heartbeats._due = self.now + seconds
+        self.now += seconds + late
+        self._wakes()
+        wait_for(lambda: self._heartbeats._due > self.now, what="a look")
+
+
+@pytest.fixture
+def clock(world: Start, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock(world)
+    monkeypatch.setattr(shim_heartbeats, "time", clock)
+    return clock
 
 
 def is_stopped(pid: int) -> bool:
@@ -75,41 +101,18 @@ def test_a_look_lets_it_go_on_so_that_its_limits_hold(world: Start, nap: str) ->
     assert world.wait(key, CommandEnded).why == "timeout"
 
 
-def test_one_that_is_stopped_again_and_again_is_killed_with_its_command(world: Start, nap: str) -> None:
+def test_one_that_is_stopped_again_and_again_is_killed_with_its_command(world: Start, nap: str, clock: Clock) -> None:
     key, pid = stopped(world, nap)
-    for _ in range(MOST_SILENT_INTERVALS):
+    for _ in range(LOOKS):
         os.kill(pid, signal.SIGSTOP)
         wait_for(lambda: is_stopped(pid), what="a stopped shim")
-        world.commands._heartbeats.look(list(world.commands._registry), now=NEVER)
-    assert isinstance(world.end(key), CommandLost)
+        clock.look(INTERVAL)
+    lost = world.end(key)
+    assert lost == CommandLost(
+        *key, executed=True, failure="a signal stopped it again and again, so Orcha killed it and ended the command"
+    )
     assert not executing(nap)
-    assert any("stopped again and again" in line for line in world.reports)
-
-
-class Clock:
-    """The time for looks: goes on when a test says so."""
-
-    def __init__(self, world: Start) -> None:
-        self._heartbeats, self._registry = world.commands._heartbeats, world.commands._registry
-        self._wakes = partial(os.eventfd_write, world.commands._wake, 1)
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def look(self, seconds: float) -> None:
-        """Have the reader take a look after so many seconds."""
-        self.now += seconds
-        self._heartbeats._due = self.now
-        self._wakes()
-        wait_for(lambda: self._heartbeats._due > self.now, what="a look")
-
-
-@pytest.fixture
-def clock(world: Start, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock(world)
-    monkeypatch.setattr(shim_heartbeats, "time", clock)
-    return clock
+    assert any("is killed with its command: a signal stopped it again and again" in line for line in world.reports)
 
 
 @pytest.fixture
@@ -139,31 +142,82 @@ def test_a_shim_that_answers_is_never_silent(world: Start, nap: str, clock: Cloc
     world.wait(key, CommandStarted)
     shim = world.commands._registry.by_key[key]
     for _ in range(40):
-        clock.look(INTERVAL_SECONDS)
+        clock.look(INTERVAL)
         wait_for(lambda: shim.asked is None, what="an answer")
     assert executing(nap)
     assert not [event for event in world.of(key) if isinstance(event, Silent)]
 
 
-def test_a_shim_that_hangs_is_told_and_after_long_killed_with_its_command(
+def silences(world: Start, key: tuple[int, int]) -> list[bool]:
+    return [event.is_silent for event in world.of(key) if isinstance(event, Silent)]
+
+
+def test_a_shim_that_hangs_is_told_and_told_to_go_on_and_then_killed_with_its_command(
     world: Start, nap: str, clock: Clock, hang: Callable[[], tuple[int, int]]
 ) -> None:
     key = hang()
     word = world.shim_of(key)
-    clock.look(INTERVAL_SECONDS)
-    clock.look(SILENT_AFTER_SECONDS - 1)
-    assert not [event for event in world.of(key) if isinstance(event, Silent)]
+    clock.look(INTERVAL)
+    clock.look(SILENCE_SECONDS - 1)
+    assert not silences(world, key)
     clock.look(1)
     assert world.wait(key, Silent).is_silent
     assert any("has not answered for 30 s" in line for line in world.reports)
-    clock.look(LOST_AFTER_SECONDS - SILENT_AFTER_SECONDS - 1)
+    clock.look(INTERVAL - 1)
     assert executing(nap)
     clock.look(1)
     lost = world.end(key)
-    assert (type(lost), lost.executed, lost.failure) == (CommandLost, True, "it did not answer")
+    assert (type(lost), lost.executed) == (CommandLost, True)
+    assert lost.failure == "it did not answer for 40 s, so Orcha killed it and ended the command"
     assert not executing(nap)
     assert not is_alive(shim_identity(word))
-    assert [event.is_silent for event in world.of(key) if isinstance(event, Silent)] == [True]
+    assert silences(world, key) == [True]
+
+
+def test_time_in_which_the_service_did_not_go_on_is_no_silence(
+    world: Start, nap: str, clock: Clock, hang: Callable[[], tuple[int, int]]
+) -> None:
+    key = hang()
+    clock.look(INTERVAL)
+    for _ in range(10):
+        clock.look(INTERVAL, late=HOUR)
+    clock.look(SILENCE_SECONDS - 1)
+    assert not silences(world, key)
+    clock.look(1)
+    assert world.wait(key, Silent).is_silent
+    for _ in range(10):
+        clock.look(INTERVAL, late=HOUR)
+    assert executing(nap)
+    clock.look(INTERVAL)
+    assert isinstance(world.end(key), CommandLost)
+
+
+def test_a_shim_that_waits_for_a_disk_is_not_given_up(
+    world: Start, nap: str, clock: Clock, hang: Callable[[], tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = hang()
+    clock.look(INTERVAL)
+    with monkeypatch.context() as patch:
+        patch.setattr(shim_heartbeats, "read_stat", lambda pid: Stat("D", 1, 1, 1))
+        for _ in range(10):
+            clock.look(SILENCE_SECONDS)
+        assert not silences(world, key)
+    clock.look(SILENCE_SECONDS)
+    assert world.wait(key, Silent).is_silent
+    clock.look(INTERVAL)
+    assert isinstance(world.end(key), CommandLost)
+
+
+def test_a_shim_that_is_stopped_before_it_gets_a_command_is_told_to_go_on(world: Start, nap: str, clock: Clock) -> None:
+    world.commands._heartbeats._interval = 0.01
+    world.run("true")
+    name = wait_for(lambda: [shim.name for shim in world.commands._registry.idle], what="an idle shim")[-1]
+    word = black_box.read(str(world.folder / "shims" / f"{name}.box"))
+    wait_for(lambda: world.commands._sleeps, what="a reader that waits for nothing but messages")
+    os.kill(word.pid, signal.SIGSTOP)
+    wait_for(lambda: is_stopped(word.pid), what="a stopped shim")
+    world.commands._heartbeats._due = clock.now
+    assert world.end(world.start("true")).code == 0
 
 
 def test_a_shim_that_was_silent_and_answers_is_told(world: Start, nap: str, clock: Clock) -> None:
@@ -182,7 +236,9 @@ def test_a_cancel_ends_a_command_whose_shim_hangs(
     world: Start, nap: str, clock: Clock, hang: Callable[[], tuple[int, int]], verb: str
 ) -> None:
     key = hang()
+    clock.look(0)
     getattr(world.commands, verb)(*key, "cancelled")
+    clock.look(ENDS_WITHIN_SECONDS - 1, late=HOUR)
     clock.look(ENDS_WITHIN_SECONDS - 1)
     assert executing(nap)
     clock.look(1)

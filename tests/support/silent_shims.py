@@ -1,4 +1,7 @@
-"""A service of commands whose shims hang, once the file TEST_HANGS is there, and whose patience with them is short."""
+"""A service of commands whose shims hang, once the file TEST_HANGS is there.
+
+With TEST_NEVER_KILLS the service kills such a shim only when its command is to end.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ def program(folder: Path) -> list[str]:
 
 if __name__ == "__main__":
     supervisor_process._program = program
-    shim_heartbeats.INTERVAL_SECONDS = 0.05
-    shim_heartbeats.SILENT_AFTER_SECONDS = shim_heartbeats.ENDS_WITHIN_SECONDS = 0.2
+    shim_heartbeats.ENDS_WITHIN_SECONDS = 0.2
+    if os.environ.get("TEST_NEVER_KILLS"):
+        shim_heartbeats.LAST_LOOKS = 1 << 40
     serve.main(COMMANDS, *sys.argv[1:])

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 OUTLIVED = "nothing can kill {}: its id, slot and resources are held until that has ended"
 SILENT = (
-    "what watches over the command does not answer: limits do not hold and output stands still until it does; a cancel"
-    " ends the command all the same"
+    "what watches over the command does not answer: limits do not hold and output stands still until it does. It is"
+    " killed with its command unless it answers soon; a cancel ends the command all the same"
 )

@@ -78,6 +78,8 @@ class ShimConnection:
         """Whether the shim answers pings; shims of other builds may not know them."""
         self.asked: float | None = time.monotonic()
         """Since when the shim owes an answer; None where it owes none. The greeting is the first question."""
+        self.silence = 0.0
+        """For so many seconds the shim has owed that answer while the service went on."""
         self.ends_by = math.inf
         """When the shim is killed unless it has sent anything before: it was told to end its command."""
         self.is_silent = False
@@ -98,7 +100,7 @@ class ShimConnection:
     def answered(self) -> bool:
         """Note that the shim owes no answer; return whether people have been told that it did not answer."""
         was_silent, self.is_silent = self.is_silent, False
-        self.asked, self.ends_by = None, math.inf
+        self.asked, self.silence, self.ends_by = None, 0.0, math.inf
         return was_silent
 
     def free(self) -> None:

@@ -22,7 +22,7 @@ from orcha._supervisor.foreign_shims import ForeignShims
 from orcha._supervisor.handover_log import HandoverLog, HandoverNotes
 from orcha._supervisor.protocol import ProtocolError, fits, pack_spec, readable
 from orcha._supervisor.shim_connection import ShimConnection, connect, event_of, exited
-from orcha._supervisor.shim_heartbeats import ShimHeartbeats
+from orcha._supervisor.shim_heartbeats import KILLED, NO_END, SILENCE_SECONDS, ShimHeartbeats
 from orcha._supervisor.shim_registry import IDLE_SHIMS, SPARE_SHIMS, ShimRegistry
 from orcha._supervisor.supervisor_process import SupervisorProcess
 from orcha.utils.private import make_folder
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 MOST_FAILED_SUPERVISORS = 3
 """After so many supervisors in a row that ended without having forked, the waiting attempts are lost."""
-NO_ANSWER = "it did not answer"
-"""Why a shim was killed."""
 LONGEST_END_SECONDS = 10.0
 """For so long :meth:`ShimExecutor.close` waits at most for the ends of commands that are not kept."""
 
@@ -67,10 +65,12 @@ class ShimExecutor:
         on_events: Callable[[list[Event]], None],
         report: Callable[[int, str], None],
         on_death: OnDeath = ignore_death,
+        silence: float = SILENCE_SECONDS,
     ) -> None:
         """Make the folders and start nothing.
 
-        `epoch` counts the service's starts, `report` takes level and line, `on_death` is told where a thread dies.
+        `epoch` counts the service's starts, `report` takes level and line, `on_death` is told where a thread dies. A
+        shim has `silence` seconds to answer.
         """
         self._folder = folder
         self._epoch = epoch
@@ -93,8 +93,10 @@ class ShimExecutor:
         self._supervisor: SupervisorProcess | None = None
         self._thread: threading.Thread | None = None
         self._cleaner = DeadShimCleaner(folder, report, on_death)
-        self._heartbeats = ShimHeartbeats(folder, report)
+        self._heartbeats = ShimHeartbeats(folder, report, silence)
         self._closing, self._failures = False, 0
+        self._sleeps = False
+        """Whether the reader thread waits without an end, since no command runs."""
         self._quiet = threading.Condition(self._lock)
         self._foreign = ForeignShims(folder, self._dead_by_key, self._post, report, on_death)
 
@@ -278,6 +280,9 @@ class ShimExecutor:
         if self._handover.is_large:
             self._begin_notes()
         self._run()
+        if self._sleeps:  # it would take no look at this shim
+            self._sleeps = False
+            os.eventfd_write(self._wake, 1)
         shim.link.send({"t": "start", "spec": pack_spec(spec)})
 
     def _free(self, shim: ShimConnection) -> None:
@@ -375,9 +380,13 @@ class ShimExecutor:
             os.eventfd_write(self._wake, 1)
 
     def _read(self) -> None:
+        was_quiet = False
         while not self._closing or self._registry or self._supervisor is not None:
-            looks = self._registry.by_key or self._cleaner.lacks_threads
-            events = self._listen(self._heartbeats.wait(time.monotonic()) if looks else None)
+            with self._lock:
+                looks = self._registry.by_key or self._cleaner.lacks_threads
+                self._sleeps = not looks and was_quiet
+            events = self._listen(None if self._sleeps else self._heartbeats.wait(time.monotonic()))
+            was_quiet = not (looks or events)
             if self._cleaner.lacks_threads and not events:
                 self._cleaner.go_on()
             with self._lock:
@@ -439,7 +448,6 @@ class ShimExecutor:
     def _give_up(self, shim: ShimConnection) -> None:
         """Kill a shim that does not answer, with its command, and remove it."""
         self._heartbeats.kill(shim.name)
-        shim.failure = NO_ANSWER
         shim.link.is_open = False
         self._lose(shim)
 
@@ -502,6 +510,7 @@ class ShimExecutor:
             self._quiet.wait(left)
         for shim in list(self._registry.by_key.values()):
             if shim.asked is not None:
+                shim.failure = KILLED.format(NO_END)
                 self._give_up(shim)
 
 

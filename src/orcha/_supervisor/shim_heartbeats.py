@@ -22,16 +22,23 @@ if TYPE_CHECKING:
 
     from orcha._supervisor.shim_connection import ShimConnection
 
-INTERVAL_SECONDS = 10.0
-"""Time between two looks at all shims."""
-MOST_SILENT_INTERVALS = 3
-"""A shim is killed when so many looks in a row have found it stopped."""
-SILENT_AFTER_SECONDS = 30.0
-"""After so long without an answer people are told; a busy machine or disk may delay an answer for less."""
-LOST_AFTER_SECONDS = 300.0
-"""After so long without an answer a shim is killed with its command, since no limit holds meanwhile."""
+SILENCE_SECONDS = 30.0
+"""So long a shim may owe an answer until it is told to go on; a busy machine or disk may delay an answer for less."""
+LOOKS = 3
+"""So many looks are taken in that time. A shim that so many looks in a row have found stopped is killed."""
+LAST_LOOKS = 1
+"""So many looks more a shim has to answer after it was told to go on; then it is killed with its command."""
 ENDS_WITHIN_SECONDS = 10.0
 """A shim that was told to end its command, and sends nothing for so long, is killed with the command."""
+LATE_SECONDS = 1.0
+"""A look that comes so much later than it was due is late."""
+LONGEST_WAIT_SECONDS = 86_400.0
+"""epoll_wait(2) takes milliseconds in 31 bits, which is less than 25 days."""
+NO_END = "it did not answer when its command was to end"
+KILLED = "{}, so Orcha killed it and ended the command"
+"""What is said of a shim that was killed."""
+_WAITS_FOR_DISK = "D"
+"""The state in which the kernel lets no process go on, nor end, before a disk answers (proc_pid_stat(5))."""
 
 
 class SilentShims(NamedTuple):
@@ -44,37 +51,50 @@ class SilentShims(NamedTuple):
 
 
 class ShimHeartbeats:
-    """Looks at the shims that have an attempt."""
+    """Looks at the shims that have an attempt.
 
-    def __init__(self, folder: Path, report: Callable[[int, str], None]) -> None:
-        """Begin before the first look."""
+    Only time in which the service itself went on counts as silence. Where a look comes late, since the service was
+    stopped, the system was suspended or all processors were busy, nobody knows how long the shims could run since the
+    last look: that time does not count, and a shim that was told to end its command gets its whole time again.
+    """
+
+    def __init__(self, folder: Path, report: Callable[[int, str], None], silence: float = SILENCE_SECONDS) -> None:
+        """Begin before the first look; `silence` is the time that a shim has to answer."""
         self._folder = folder
         self._report = report
+        self._silence = silence
+        self._interval = silence / LOOKS
         self._stopped: dict[str, int] = {}
+        self._looked = 0.0
+        """When the last look at all shims was."""
         self._due = 0.0
         self._deadline = math.inf
         """The earliest time by which a shim that was told to end its command has to answer."""
 
     def wait(self, now: float) -> float:
         """Return the seconds until the next look."""
-        return min(INTERVAL_SECONDS, max(0.0, min(self._due, self._deadline) - now))
+        return min(self._interval, max(0.0, min(self._due, self._deadline) - now), LONGEST_WAIT_SECONDS)
 
     def look(self, shims: Iterable[ShimConnection], now: float | None = None) -> SilentShims:
         """Where a look is due: continue stopped shims, and send pings to the others."""
         now = time.monotonic() if now is None else now
         looked = SilentShims([], [])
-        if now < min(self._due, self._deadline):
+        due = min(self._due, self._deadline)
+        if now < due:
             return looked
         shims = list(shims)
-        looked.lost.extend(shim for shim in shims if now >= shim.ends_by)
-        self._deadline = min((shim.ends_by for shim in shims if now < shim.ends_by), default=math.inf)
+        is_late = now - due > LATE_SECONDS
+        for shim in shims:
+            if is_late and shim.ends_by < math.inf:
+                shim.ends_by = now + ENDS_WITHIN_SECONDS
+            elif now >= shim.ends_by:
+                self._lose(shim, NO_END, looked)
+        self._deadline = min((shim.ends_by for shim in shims if shim not in looked.lost), default=math.inf)
         if now >= self._due:
-            self._due = now + INTERVAL_SECONDS
-            going = self._rouse_all(shims)
-            for shim in going:
-                self._look_at(shim, now, looked)
-        for shim in looked.lost:
-            self._report(logging.ERROR, f"shim {shim.name} does not answer: it is killed with its command")
+            counted = 0.0 if is_late else max(0.0, self._due - self._looked)
+            self._looked, self._due = now, now + self._interval
+            for shim in self._rouse_all(shims, looked):
+                self._look_at(shim, now, counted, looked)
         return looked
 
     def rouse(self, shim: ShimConnection) -> bool:
@@ -102,29 +122,48 @@ class ShimHeartbeats:
         if its_own is not None:
             self._signal(its_own, signal.SIGKILL)
 
-    def _rouse_all(self, shims: list[ShimConnection]) -> list[ShimConnection]:
-        """Continue stopped shims, kill shims that were stopped too often, and return the others."""
+    def _rouse_all(self, shims: list[ShimConnection], looked: SilentShims) -> list[ShimConnection]:
+        """Continue stopped shims, give up shims that were stopped too often, and return the others."""
         stopped = [shim for shim in shims if self.rouse(shim)]
         self._stopped = {shim.name: self._stopped.get(shim.name, 0) + 1 for shim in stopped}
-        for name, times in self._stopped.items():
-            if times >= MOST_SILENT_INTERVALS:
-                self._report(logging.ERROR, f"shim {name} was stopped again and again: it is killed with its command")
-                self.kill(name)
+        for shim in stopped:
+            if self._stopped[shim.name] >= LOOKS:
+                self._lose(shim, "a signal stopped it again and again", looked)
         return [shim for shim in shims if shim.name not in self._stopped]
 
-    def _look_at(self, shim: ShimConnection, now: float, looked: SilentShims) -> None:
-        """Send a ping to a shim; note a shim that has not answered for long."""
-        silence = 0.0 if shim.asked is None else now - shim.asked
-        if silence >= LOST_AFTER_SECONDS and shim not in looked.lost:
-            looked.lost.append(shim)
-        elif silence >= SILENT_AFTER_SECONDS and not shim.is_silent:
+    def _look_at(self, shim: ShimConnection, now: float, counted: float, looked: SilentShims) -> None:
+        """Send a ping to a shim; note a shim that has not answered in its time, of which so much is `counted`."""
+        if shim.asked is not None and not self._waits_for_disk(shim):
+            shim.silence += min(counted, now - shim.asked)
+        if shim.silence >= self._silence + LAST_LOOKS * self._interval:
+            self._lose(shim, f"it did not answer for {shim.silence:.3g} s", looked)
+        elif shim.silence >= self._silence and not shim.is_silent:
             shim.is_silent = True
             looked.silent.append(shim)
             self._report(
                 logging.WARNING,
-                f"shim {shim.name} has not answered for {silence:.0f} s: limits of its command do not hold meanwhile",
+                f"shim {shim.name} has not answered for {shim.silence:.3g} s: limits of its command do not hold"
+                " meanwhile. It is told to go on, and killed with its command unless it answers soon",
             )
+            self._continue(shim)
         shim.ask(now)
+
+    def _lose(self, shim: ShimConnection, why: str, looked: SilentShims) -> None:
+        """Note a shim that is to be killed."""
+        if shim not in looked.lost:
+            shim.failure = KILLED.format(why)
+            looked.lost.append(shim)
+            self._report(logging.ERROR, f"shim {shim.name} is killed with its command: {why}")
+
+    def _waits_for_disk(self, shim: ShimConnection) -> bool:
+        its_own = self._identity(shim.name)
+        stat = None if its_own is None else read_stat(its_own.pid)
+        return stat is not None and stat.state == _WAITS_FOR_DISK
+
+    def _continue(self, shim: ShimConnection) -> None:
+        its_own = self._identity(shim.name)
+        if its_own is not None:
+            self._signal(its_own, signal.SIGCONT)
 
     def _identity(self, name: str) -> Identity | None:
         word = boxes.read(f"{self._folder}/shims/{name}.box")

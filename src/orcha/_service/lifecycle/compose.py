@@ -321,9 +321,14 @@ class _Parts:
         """Reach commands; nobody but who offers or runs them pays for it."""
         from orcha._supervisor.shim_executor import ShimExecutor
 
-        folder, epoch = Path(self.engine.settings.endpoint.folder), self.engine.incarnation.epoch
+        settings = self.engine.settings
         return ShimExecutor(
-            folder, epoch=epoch, on_events=on_events, report=self.engine.report, on_death=self.engine.end_with
+            Path(settings.endpoint.folder),
+            epoch=self.engine.incarnation.epoch,
+            on_events=on_events,
+            report=self.engine.report,
+            on_death=self.engine.end_with,
+            silence=settings.shim_silence,
         )
 
     def _report(self, what: str, error: BaseException | None) -> None:

@@ -47,6 +47,8 @@ class Settings:
     """How long running actions may go on after the service was asked to stop."""
     abandon_after: float = 10.0
     """How long a cancelled action's thread may go on after its processes are gone."""
+    shim_silence: float = 30.0
+    """How long what watches over a command may owe an answer until it is told to go on; it is killed a third later."""
     keep_commands: bool = True
     """Whether running commands go on when the service stops in good order, and are found at its next start."""
     log_runs: bool = False
@@ -82,7 +84,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
     """Give the settings of a service at `endpoint`, those of the environment included.
 
     ``ORCHA_STORE`` (``sqlite`` or ``memory``), ``ORCHA_HOOK_DEADLINE``, ``ORCHA_STOP_GRACE``, ``ORCHA_ABANDON_AFTER``,
-    ``ORCHA_KEEP_COMMANDS``, and ``ORCHA_LOG_RUNS`` (1 or 0),
+    ``ORCHA_SHIM_SILENCE``, ``ORCHA_KEEP_COMMANDS``, and ``ORCHA_LOG_RUNS`` (1 or 0),
     ``ORCHA_KEEP_INPUT`` (bytes), ``ORCHA_KEEP_AGE``, ``ORCHA_KEEP_COUNT``, ``ORCHA_KEEP_LEAST``: seconds, except the
     count. ``ORCHA_SLOTS``:
     ``GROUP=N,...``, also ``none`` and ``forget`` for N. ``ORCHA_RESOURCES``: ``NAME=N,...``. ``ORCHA_REACHED_AS``:
@@ -112,6 +114,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
         on_hook_timeout="stop" if on_hook_timeout == "stop" else "replace",
         stop_grace=_number("ORCHA_STOP_GRACE", 10.0),
         abandon_after=_number("ORCHA_ABANDON_AFTER", 10.0),
+        shim_silence=_number("ORCHA_SHIM_SILENCE", 30.0, above_zero=True),
         keep_commands=durable and bool(_number("ORCHA_KEEP_COMMANDS", 1)),
         log_runs=bool(_number("ORCHA_LOG_RUNS", properties.systemd or properties.in_background)),
         keep_input=int(_number("ORCHA_KEEP_INPUT", 64 << 20)),
