@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 
@@ -9,6 +10,7 @@ import pytest
 
 from orcha._core.asking import FIRSTS
 from orcha._core.asking_round import PATIENCE
+from orcha._core.selection import Selection
 from orcha._protocol.messages import Show
 from orcha._service.hooks import hook_thread
 from orcha.exceptions import ConditionFailed
@@ -169,6 +171,17 @@ def test_wake_has_all_asked_soon(asked):
     asked.engine.post(asked.engine.visits.wake)
     for number in range(PATIENCE):
         asked.wait_for(f"{number}", "succeeded")
+
+
+def test_rounds_that_are_each_due_later_than_the_one_before_set_one_timer(asked, monkeypatch):
+    dues = itertools.count(1_000_000)
+    monkeypatch.setattr(Selection, "due", property(lambda _: float(next(dues))))
+    names = [f"{number}" for number in range(20)]
+    asked.manager.free.update(names)
+    for name in names:
+        asked.submit(asked.user, name)
+        asked.wait_for(name, "succeeded")
+    assert len(asked.engine.timers) < len(names) // 2
 
 
 def test_commands_that_wait_for_a_slot_of_the_machine_are_not_polled(serve):

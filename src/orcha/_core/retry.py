@@ -141,5 +141,5 @@ def remembered(history: str | None, attempt: int, **known: Any) -> str:
     >>> remembered('[{"attempt": 1, "code": 3}]', 2, code=4)
     '[{"attempt": 1, "code": 3}, {"attempt": 2, "code": 4}]'
     """
-    earlier = [each for each in json.loads(history or "[]") if each["attempt"] != attempt]
+    earlier = [each for each in json.loads(history) if each["attempt"] != attempt] if history else []
     return json.dumps([*earlier[1 - MOST_HISTORY :], {"attempt": attempt, **known}])

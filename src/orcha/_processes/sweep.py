@@ -17,6 +17,7 @@ Ids of the sweep's own threads are counted out.
 from __future__ import annotations
 
 import _thread
+import functools
 import os
 import signal
 import time
@@ -253,11 +254,15 @@ def _is_process(pid: int) -> bool:
 def newest_pid() -> int | None:
     """Read the pid that was handed out last (proc_loadavg(5)); None where another file system imitates that file."""
     try:
-        if os.stat("/proc/loadavg").st_dev != os.stat("/proc/self/stat").st_dev:  # noqa: PTH116 - pathlib starts slowly
-            return None
-        return int(read_small("/proc/loadavg").split()[-1])
+        return None if _is_imitated() else int(read_small("/proc/loadavg").split()[-1])
     except (OSError, ValueError, IndexError):
         return None
+
+
+@functools.cache
+def _is_imitated() -> bool:
+    """Tell whether another file system imitates /proc/loadavg, as it was at the first call."""
+    return os.stat("/proc/loadavg").st_dev != os.stat("/proc/self/stat").st_dev  # noqa: PTH116 - pathlib starts slowly
 
 
 def _pid_of_a_thread() -> int | None:

@@ -22,6 +22,10 @@ class Timers:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._count = count()
 
+    def __len__(self) -> int:
+        """Count what is due later."""
+        return len(self._due)
+
     def at(self, due: float, call: Callable[[], None]) -> None:
         """Have `call` made when the clock shows `due`."""
         heapq.heappush(self._due, (due, next(self._count), call))

@@ -20,8 +20,11 @@ class CommandSpec(NamedTuple):
     """Names the files of its output."""
     argv: tuple[str | bytes, ...]
     cwd: str | bytes
-    env: Mapping[str, str | bytes] | Mapping[str | bytes, str | bytes]
-    """The whole environment; the program is looked for in its PATH."""
+    env: Mapping[str, str]
+    """The whole environment as text, in which lone surrogates stand for bytes that are no UTF-8 (PEP 383).
+
+    The program is looked for in its PATH.
+    """
     umask: int | None = None
     stdin: str = "null"
     """`null` or `pipe`."""

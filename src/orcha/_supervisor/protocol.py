@@ -147,8 +147,6 @@ def pack_spec(spec: CommandSpec) -> Head:
     found["channel"] = spec.channel.hex()
     found["argv"] = [to_text(one) for one in spec.argv]
     found["cwd"] = to_text(spec.cwd)
-    if not all(type(one) is str for pair in spec.env.items() for one in pair):
-        found["env"] = {to_text(name): to_text(value) for name, value in spec.env.items()}
     return found
 
 

@@ -17,12 +17,12 @@ from orcha._supervisor.protocol import readable, to_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from orcha._supervisor.contract import CommandSpec
 
 _DEFAULTED = sorted(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
-_DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
+_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _SHELL = b"/bin/sh"
 _TRY_NEXT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES})
 
@@ -52,10 +52,11 @@ class Descriptors(NamedTuple):
 
 
 class _Program(NamedTuple):
-    """The program to execute, in bytes, which no locale changes."""
+    """The program to execute."""
 
     arguments: list[bytes]
-    environment: dict[bytes, bytes]
+    environment: Mapping[str, str]
+    """Text, since the system calls make bytes of many words sooner than to_bytes() does: a shim has UTF-8 mode."""
     has_terminal: bool
 
 
@@ -71,8 +72,7 @@ def spawn(spec: CommandSpec, descriptors: Descriptors, groups: Sequence[str] = (
         if spec.umask is not None:
             before = os.umask(spec.umask)
         arguments = [to_bytes(one) for one in spec.argv]
-        environment = {to_bytes(name): to_bytes(value) for name, value in spec.env.items()}
-        return _execute(_Program(arguments, environment, spec.tty is not None), descriptors, groups)
+        return _execute(_Program(arguments, spec.env, spec.tty is not None), descriptors, groups)
     except ValueError as error:  # a NUL in an argument, "=" in a variable's name
         named = readable(spec.argv[0]) if spec.argv else "nothing"
         raise NotExecutedError(125, f"cannot execute {named}: {error}") from error
@@ -95,7 +95,7 @@ def _execute(program: _Program, descriptors: Descriptors, groups: Sequence[str])
     if not arguments:
         raise NotExecutedError(125, "cannot execute: there is no program")
     denied: OSError | None = None
-    for path in _candidates(arguments[0], program.environment.get(b"PATH", _DEFAULT_PATH)):
+    for path in _candidates(arguments[0], to_bytes(program.environment.get("PATH", _DEFAULT_PATH))):
         try:
             return _start(path, program, descriptors, groups)
         except OSError as error:

@@ -19,6 +19,8 @@ from orcha._supervisor.protocol import readable, to_text
 from orcha.utils import redact
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orcha._core.record import Record
     from orcha._store.contract import AttemptRow
     from orcha._supervisor.contract import CommandEnded, OutputChunk
@@ -101,14 +103,17 @@ def _environment() -> dict[str, str]:
     return {to_text(name): to_text(value) for name, value in os.environb.items()}
 
 
+def _as_text(environment: Mapping[str, str | bytes] | Mapping[str | bytes, str | bytes]) -> dict[str, str]:
+    """Give a command's environment as it travels."""
+    if {*map(type, environment), *map(type, environment.values())} <= {str}:  # 80 calls fewer for what clients send
+        return dict(environment)  # type: ignore[arg-type]  # that is what the line above says
+    return {to_text(name): to_text(value) for name, value in environment.items()}
+
+
 def spec_of(record: Record, *, outlives: bool = True) -> CommandSpec:
     """Give what is to be executed for a petition's current attempt, and whether it `outlives` the service."""
     petition: CommandPetition = record.petition  # type: ignore[assignment]
-    environment: dict[str, str | bytes] = {}
-    if petition.env is None:
-        environment |= _environment()
-    else:
-        environment |= {to_text(name): value for name, value in petition.env.items()}
+    environment = dict(_environment()) if petition.env is None else _as_text(petition.env)
     environment |= {"ORCHA_ID": record.key.replace("\0", ""), "ORCHA_ATTEMPT": str(record.attempt)}
     return CommandSpec(
         record.seq,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orcha._core.asking_round import Round
@@ -58,12 +59,18 @@ class Rounds:
         self.selection.hurry(time.monotonic())
 
     def _arm(self) -> None:
-        """Have the engine wake when another round is due."""
+        """Have the engine wake when another round is due.
+
+        A timer that is set already may come too early: it sets another one then, so that many rounds that are due one
+        after the other, and made before that since something happened, have the engine wake once.
+        """
         due = self.selection.due
-        if due is not None and due != self._armed_for:
+        if due is not None and (self._armed_for is None or due < self._armed_for):
             self._armed_for = due
-            self._engine.timers.at(due, _wake)
+            self._engine.timers.at(due, partial(self._wake, due))
 
-
-def _wake() -> None:
-    """Do nothing: the engine makes a round whenever it wakes."""
+    def _wake(self, due: float) -> None:
+        """See to the next timer: a round is made whenever the engine wakes."""
+        if self._armed_for == due:
+            self._armed_for = None
+            self._arm()
