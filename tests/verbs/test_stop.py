@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from orcha._core.transitions.command import OUTSIDE
 from orcha._processes.identity import read_stat
 from orcha.interfaces import Message
 from support.commands import COMMANDS, everything, run
@@ -28,6 +29,7 @@ def served(serve):
     """Give a service that treats commands as it does where nothing is set."""
     service = serve(COMMANDS, start=False)
     del service.environment["ORCHA_KEEP_COMMANDS"]
+    service.environment["ORCHA_COMMANDS"] = "8"
     service.start()
     yield service
     if service.process.poll() is None:
@@ -131,30 +133,46 @@ def descendants(pid):
     return sorted(found)
 
 
+CATCHES = "trap 'kill $! 2>/dev/null; exit 0' TERM; echo before; sleep 600 & wait; exit 1"
+
+
 @pytest.mark.parametrize("order", [1, -1], ids=["parents first", "children first"])
-def test_a_sigterm_to_each_process_ends_the_service_and_those_commands_that_it_ends(served, connect, tmp_path, order):
+def test_a_sigterm_to_each_process_interrupts_those_commands_that_it_ends(served, connect, tmp_path, order):
     client = connect(served)
-    script = f"trap '' TERM; echo before; while [ ! -e {tmp_path}/end ]; do sleep 0.02; done; echo after; exit 3"
-    shielded = run(client, "shielded", "sh", "-c", script)
-    plain = run(client, "plain", "sh", "-c", "echo before; exec sleep 600")
+    ignores = f"trap '' TERM; echo before; while [ ! -e {tmp_path}/end ]; do sleep 0.02; done; echo after; exit 3"
+    again = 'echo before; [ "$ORCHA_ATTEMPT" = 1 ] || exit 4; exec sleep 600'
+    queues = {
+        "shielded": run(client, "shielded", "sh", "-c", ignores),
+        "plain": run(client, "plain", "sh", "-c", "echo before; exec sleep 600"),
+        "shell": run(client, "shell", "sh", "-c", "echo before; sleep 600; exit $?"),
+        "catches": run(client, "catches", "sh", "-c", CATCHES),
+        "again": run(client, "again", "sh", "-c", again, on_interrupt="rerun"),
+    }
     pids = {}
-    for queue, name in ((shielded, "shielded"), (plain, "plain")):
+    for name, queue in queues.items():
         assert queue.get() == (1, b"before\n")
         pids[name] = wait_until_runs(client, name)["attempts"][-1]["pid"]
     shims = {name: read_stat(pid).parent for name, pid in pids.items()}
-    assert len(set(shims.values()) - {served.pid}) == 2
+    assert len(set(shims.values()) - {served.pid}) == len(queues)
     meant = descendants(served.pid)
     assert {*pids.values(), *shims.values()} <= set(meant)
+    for shim in shims.values():  # so that no shim sees the end of its command before its own SIGTERM
+        os.kill(shim, signal.SIGSTOP)
     for pid in meant[::order]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
+    for shim in shims.values():
+        os.kill(shim, signal.SIGCONT)
     assert served.wait_for_end() == 0
-    wait_for(lambda: not lives(pids["plain"]), what="the end of the command that SIGTERM ends")
+    wait_for(lambda: not any(lives(pids[name]) for name in ("plain", "shell", "again")), what="the ends by SIGTERM")
     assert lives(pids["shielded"])
     assert lives(shims["shielded"])
     served.start()
-    assert everything(plain) == (b"", b"", [], 128 + signal.SIGTERM)
+    for name in ("plain", "shell", "catches"):
+        assert everything(queues[name]) == (b"", b"", [f"{OUTSIDE}\n"], 75)
+        shown = client.manager.client.decode(client.manager.client.show(name).value)
+        assert (shown["outcome"], shown["reason"]) == ("interrupted", OUTSIDE)
+    assert everything(queues["again"]) == (b"before\n", b"", [], 4)
     (tmp_path / "end").touch()
-    out, err, lines, code = everything(shielded)
-    assert (out, err, lines, code) == (b"after\n", b"", [], 3)
+    assert everything(queues["shielded"]) == (b"after\n", b"", [], 3)
     assert len(client.manager.client.decode(client.manager.client.show("shielded").value)["attempts"]) == 1

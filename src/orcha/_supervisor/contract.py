@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 END, KEEP = "end", "keep"
 """What happens to processes that a command leaves behind: they are ended, or they may live on."""
+OUTSIDE = "outside"
+"""Why a command ended: somebody sent SIGTERM to it and to its shim, as where a machine or a unit of systemd stops."""
 TRUNCATE, KILL, ROTATE = "truncate", "kill", "rotate"
 """What happens at the output limit: keep no further output, end the command, or drop the oldest output."""
 

@@ -16,6 +16,8 @@ import sys
 import traceback
 
 _IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+HOME_SIGNAL = signal.SIGUSR1
+"""Tells a shim that no service has connected to, and that none will. SIGTERM comes from outside only."""
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>
 _LISTEN_BACKLOG = 8
 """So many connections may wait until a shim accepts them."""
@@ -42,7 +44,7 @@ def main(folder: str) -> None:
     os.close(place)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM})  # the shims' own affair, once they can take it
+    signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM, HOME_SIGNAL})  # a shim takes them once it can
     nonce = new_nonce()
     tag_self(tag_of(nonce, 0))
     Supervisor(folder, nonce, connection).run()
@@ -169,7 +171,7 @@ class Supervisor:
     def _send_home(self) -> None:
         """Tell shims that no service has connected to that none will."""
         for pid in self._shims:
-            os.kill(pid, signal.SIGTERM)  # a child that is not reaped yet: its pid is its own
+            os.kill(pid, HOME_SIGNAL)  # a child that is not reaped yet: its pid is its own
 
     def _reap(self) -> None:
         """Reap ended shims; kill the processes of a shim that did not end by itself."""

@@ -40,6 +40,8 @@ LONGEST_WAIT_SECONDS = 86_400.0
 """The longest sleep: poll(2) counts milliseconds in 31 bits, which is less than 25 days."""
 _NEVER = float("inf")
 _TERM = int(signal.SIGTERM)
+_HOME = int(signal.SIGUSR1)
+"""The supervisor says so that no service will connect."""
 _LIVE = frozenset({boxes.TAKEN, boxes.STARTED, boxes.ENDED})
 _PHASES = {
     boxes.IDLE: "idle",
@@ -83,7 +85,7 @@ class Shim:
         reading, writing = os.pipe()
         for descriptor in (reading, writing):
             os.set_blocking(descriptor, False)
-        for number in (signal.SIGCHLD, signal.SIGTERM):
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, _note)
         signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -165,10 +167,14 @@ class Shim:
         os._exit(self._exit_code)
 
     def _signalled(self, _: int) -> None:
+        signals = b""
         with contextlib.suppress(BlockingIOError):
-            if _TERM in os.read(self._wake, 512):
-                self._idle_since = -_NEVER  # nobody will come for it
+            signals = os.read(self._wake, 512)
+        if _TERM in signals or _HOME in signals:
+            self._idle_since = -_NEVER  # nobody will come for it
         if self._attempt is not None:
+            if _TERM in signals:
+                self._attempt.note_shutdown()
             self._attempt.reap()
 
     def _pipe_ready(self, descriptor: int, events: int) -> None:

@@ -10,8 +10,10 @@ from orcha._processes.identity import since_boot
 from orcha._supervisor import black_box as boxes
 from orcha._supervisor.attempt_limits import AttemptLimits
 from orcha._supervisor.attempt_output import AttemptOutput
+from orcha._supervisor.contract import OUTSIDE
 from orcha._supervisor.escalation import SignalEscalation
 from orcha._supervisor.leftovers import Leftovers
+from orcha._supervisor.outside_shutdown import OutsideShutdown
 from orcha._supervisor.pipes import Pipes
 from orcha._supervisor.spawn import NotExecutedError, spawn
 from orcha._supervisor.usage import UsageAccount
@@ -59,6 +61,7 @@ class ShimAttempt:
         self.leftovers = Leftovers(spec, tree)
         self.alone = False
         """Whether no process of the attempt is left."""
+        self._outside = OutsideShutdown(spec.grace)
         self._limits = AttemptLimits(spec)
         self._group: AttemptCgroup | None = None
         self._write = write
@@ -161,6 +164,15 @@ class ShimAttempt:
             self.escalation.signals.append((time.time(), number, "signal"))
         self.tree.signal(number)
 
+    def note_shutdown(self) -> None:
+        """Note that somebody has sent SIGTERM to this shim, and then to the command as well, as systemd does."""
+        now = time.monotonic()
+        if self.phase == boxes.STARTED:
+            self._outside.begin(self.leader, now)
+        elif self.phase == boxes.ENDED and self.escalation.why is None and self._outside.waits(now):
+            self.escalation.why = OUTSIDE
+            self._outside.due = NEVER
+
     def readable(self, descriptor: int) -> None:
         """Take output from a descriptor that has some."""
         if self.pipes.take(descriptor):
@@ -172,7 +184,7 @@ class ShimAttempt:
             return min(self.escalation.due, self._limits.due, self.output.unkept.due)
         if self.phase == boxes.ENDED:
             looks = time.monotonic() + UNANNOUNCED_LOOK_SECONDS if self._has_unannounced else NEVER
-            return min(self.leftovers.due, self.escalation.due, looks, self.output.unkept.due)
+            return min(self.leftovers.due, self.escalation.due, looks, self.output.unkept.due, self._outside.due)
         if self.phase == boxes.DONE:
             return self._next_look
         return NEVER
@@ -226,6 +238,8 @@ class ShimAttempt:
     def _leader_ended(self, status: int) -> None:
         self.status, self.phase, self.ended = status, boxes.ENDED, since_boot()
         self.pipes.release()
+        if self.escalation.why is None and self._outside.explains(status, time.monotonic()):
+            self.escalation.why = OUTSIDE
         self.leftovers.wait(time.monotonic(), asked=self.escalation.why is not None)
 
     def _enforce(self) -> None:
@@ -244,11 +258,12 @@ class ShimAttempt:
 
     def _wind_up(self) -> None:
         """After the leader's end: wait for leftovers, end them or let them live on, then close everything."""
+        waits = self._outside.waits(time.monotonic())
         if self._has_unannounced:
             self.reap()
         if not self.alone:
             self._see_to_the_others(time.monotonic())
-        if not (self.alone or self.escalation.survivors or self.leftovers.kept):
+        if waits or not (self.alone or self.escalation.survivors or self.leftovers.kept):
             return
         self.pipes.drain()
         self.pipes.close()

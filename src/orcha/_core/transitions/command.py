@@ -15,13 +15,14 @@ from orcha._core.record import Cancellation, Phase, Record
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._core.transitions import retry
 from orcha._core.transitions.finish import end_cancelled
-from orcha._core.transitions.recover import WATCHER_FAILED, Recovered, never_executed, on_interrupt_state
+from orcha._core.transitions.recover import Recovered, never_executed, on_interrupt_state
 
 if TYPE_CHECKING:
     from orcha._core.moment import Moment
     from orcha._core.petitions import Petitions
 
 LOST = "interrupted: what watched over the command died"
+OUTSIDE = "interrupted: SIGTERM was sent to it and to what watched over it, as when a machine shuts down"
 _GOES = STARTING | RUNNING
 _LIVES = (State.STARTING, State.RUNNING, State.CANCELLING)
 
@@ -92,9 +93,9 @@ def _outlive(petitions: Petitions, record: Record, end: CommandEnd, now: Moment)
 
 
 def outlived(
-    petitions: Petitions, seq: int, attempt: int, survivors: tuple[int, ...], failure: str, now: Moment
+    petitions: Petitions, seq: int, attempt: int, survivors: tuple[int, ...], reason: str, now: Moment
 ) -> bool:
-    """Note that what watched over a command died, and that something of it lives that nothing can kill.
+    """Note that a command was interrupted, and that something of it lives that nothing can kill.
 
     False where no outcome can be given now: the petition runs again, or is held, and that only when nothing of it
     lives. That is told by `lost` then.
@@ -107,7 +108,6 @@ def outlived(
     again = cancellation.requeue if cancellation is not None else on_interrupt_state(record.on_interrupt)
     if again is not None:
         return False
-    reason = WATCHER_FAILED.format(failure) if failure else LOST
     _outlive(petitions, record, CommandEnd(Outcome.INTERRUPTED, INTERRUPTED_CODE, reason, survivors=survivors), now)
     return True
 
@@ -128,11 +128,11 @@ def gone(petitions: Petitions, seq: int, attempt: int) -> bool:
 
 
 def lost(
-    petitions: Petitions, seq: int, attempt: int, now: Moment, *, executed: bool, losses: int = 0, failure: str = ""
+    petitions: Petitions, seq: int, attempt: int, now: Moment, *, executed: bool, losses: int = 0, reason: str = LOST
 ) -> None:
-    """Note that nothing of the attempt is left, and nobody knows how it ended, or it was never `executed`.
+    """Note that nothing of the attempt is left, and that it was interrupted, or was never `executed`.
 
-    `losses` is how many attempts in a row were lost so, with this one; `failure` is the error of ours that did it.
+    `losses` is how many attempts in a row were lost so, with this one; `reason` is why it was interrupted.
     """
     record = unfinished(petitions, seq, attempt)
     if record is None:
@@ -141,7 +141,7 @@ def lost(
     if record.state is State.CANCELLING:
         end_cancelled(petitions, record, now)
         return
-    step = _after_loss(record, failure) if executed else never_executed(losses)
+    step = _after_loss(record, reason) if executed else never_executed(losses)
     if step.outcome is None:
         _go_again(petitions, record, step.state, None, now)
     else:
@@ -149,11 +149,10 @@ def lost(
         petitions.release(record)
 
 
-def _after_loss(record: Record, failure: str) -> Recovered:
+def _after_loss(record: Record, reason: str) -> Recovered:
     again = on_interrupt_state(record.on_interrupt)
     if again is not None:
         return Recovered(again)
-    reason = WATCHER_FAILED.format(failure) if failure else LOST
     return Recovered(State.ENDED, Outcome.INTERRUPTED, INTERRUPTED_CODE, reason)
 
 

@@ -12,9 +12,11 @@ from orcha._core.changes import AttemptStep
 from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, FAILED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
 from orcha._core.retry import SIGNAL_CODES, remembered
 from orcha._core.state import Outcome
+from orcha._core.transitions.command import LOST
+from orcha._core.transitions.recover import WATCHER_FAILED
 from orcha._protocol import losses
 from orcha._service.reports.explanations import cleaned
-from orcha._supervisor.contract import ROTATE, TRUNCATE, CommandSpec, UnkeptPiece
+from orcha._supervisor.contract import OUTSIDE, ROTATE, TRUNCATE, CommandSpec, UnkeptPiece
 from orcha._supervisor.protocol import readable, to_text
 from orcha.utils import redact
 
@@ -153,9 +155,14 @@ def end_of(record: Record, ended: CommandEnded) -> tuple[Outcome, int, str | Non
         return Outcome.FAILED, code or FAILED_CODE, f"out of memory: it used {_bytes(ended.usage.peak)}"
     if ended.why in _FAILED:
         return Outcome.FAILED, code or FAILED_CODE, _FAILED[ended.why]
-    if ended.why == "shutdown":
+    if ended.why in {"shutdown", OUTSIDE}:
         return Outcome.INTERRUPTED, INTERRUPTED_CODE, "interrupted: the service was stopped while it ran"
     return Outcome.CANCELLED, CANCELLED_CODE, None
+
+
+def loss(failure: str) -> str:
+    """Give the reason of an interruption by the death of a shim, which `failure` says more of where that is known."""
+    return WATCHER_FAILED.format(failure) if failure else LOST
 
 
 def not_started(code: int) -> int:

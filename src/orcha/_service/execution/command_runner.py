@@ -31,6 +31,7 @@ from orcha._service.reports.explanations import explain, outlived
 from orcha._supervisor.contract import (
     FOREIGN,
     LOST,
+    OUTSIDE,
     CommandEnded,
     CommandLost,
     CommandNotStarted,
@@ -262,6 +263,9 @@ class CommandRunner:
         if record is None:
             return
         attempt = self.attempt_of(record)
+        if event.why == OUTSIDE and record.state is not State.CANCELLING:
+            self._interrupted(record, event)
+            return
         seen = RetryEnded(attempts.end_of(record, event)[0], event.code, event.signal)
         if not depends_on_output(record.retry, seen, retries=attempt.retries):
             self._decide(record, event, found=False)
@@ -288,6 +292,15 @@ class CommandRunner:
         if outcome is Outcome.SUCCEEDED and self.attempt_of(record).is_cut:
             outcome, code, reason = attempts.CUT
         seen = RetryEnded(outcome, event.code, event.signal, found)
+        self._tell_what_is_lost_or_left(record, event)
+        due = self._due(record, seen)
+        if due is not None and (why := self._engine.standard_input.why_not_again(record)) is not None:
+            self._say(record, f"orcha: it is not tried again: {why}\n")
+            due = None
+        end = CommandEnd(outcome, code, reason, event.why is None, due, tuple(event.survivors))
+        self._over(record, attempts.described(event), end)
+
+    def _tell_what_is_lost_or_left(self, record: Record, event: CommandEnded) -> None:
         if event.dropped > event.placed:
             self._say(record, attempts.dropped(record, event.dropped - event.placed))
         if event.left:
@@ -295,12 +308,24 @@ class CommandRunner:
         if event.survivors:
             text = "petition %s: nothing could kill these of its processes: %s"
             self._engine.report(logging.ERROR, text, record.key, event.survivors)
-        due = self._due(record, seen)
-        if due is not None and (why := self._engine.standard_input.why_not_again(record)) is not None:
-            self._say(record, f"orcha: it is not tried again: {why}\n")
-            due = None
-        end = CommandEnd(outcome, code, reason, event.why is None, due, tuple(event.survivors))
-        self._over(record, attempts.described(event), end)
+
+    def _interrupted(self, record: Record, event: CommandEnded) -> None:
+        """Have the policy of interruption decide about a command that a shutdown from outside has ended."""
+        petitions, reason = self._engine.petitions, transitions.command.OUTSIDE
+        attempt = self.attempt_of(record)
+        self._tell_what_is_lost_or_left(record, event)
+        self.note_again(record)
+        history = attempt.note_end(petitions.now.wall, attempts.described(event))
+        petitions.keep_attempt(attempt.step._replace(history=history, losses=0, retries=attempt.retries))
+        survivors = tuple(event.survivors)
+        if survivors:
+            if not transitions.command.outlived(petitions, event.seq, event.attempt, survivors, reason, petitions.now):
+                self._outlived[event.seq, event.attempt] = CommandLost(
+                    event.seq, event.attempt, executed=True, survivors=survivors
+                )
+            return
+        transitions.command.lost(petitions, event.seq, event.attempt, petitions.now, executed=True, reason=reason)
+        self._forget(record)
 
     def _last_output(self, record: Record) -> tuple[bytes, ...]:
         """Give the last of what an attempt wrote, by stream, where it matters."""
@@ -381,7 +406,12 @@ class CommandRunner:
         if event.ended is not None:
             self._ended(event.ended._replace(survivors=list(event.survivors)))
         elif not transitions.command.outlived(
-            self._engine.petitions, event.seq, event.attempt, event.survivors, event.failure, self._engine.petitions.now
+            self._engine.petitions,
+            event.seq,
+            event.attempt,
+            event.survivors,
+            attempts.loss(event.failure),
+            self._engine.petitions.now,
         ):
             self._outlived[event.seq, event.attempt] = event
         return True
@@ -412,7 +442,7 @@ class CommandRunner:
             petitions.now,
             executed=event.executed,
             losses=losses,
-            failure=event.failure,
+            reason=attempts.loss(event.failure),
         )
         petitions.keep_attempt(step)
         self._forget(record)
