@@ -63,7 +63,7 @@ _WRITTEN_ELSEWHERE = {
     "_service/execution/command_runner.py": {"why"},
     # the answer of a conversion; the condition of a new petition is asked in the same visit
     "_service/hooks/conversion.py": {
-        *("command", "group", "needs", "on_interrupt", "once"),
+        *("after", "command", "group", "needs", "on_interrupt", "once"),
         *("petition", "priority", "queue_timeout", "retry", "timeout"),
     },
     "_service/hooks/starting.py": {"run"},

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from orcha._core.changes import Changes
-from orcha._core.state import State
-from orcha._store.contract import Waiting
+from orcha._core.changes import Changes, NewDependency
+from orcha._core.state import IfFails, Outcome, State
+from orcha._store.contract import KeptDependency, Waiting
 from support.changes import ANY_STATE, MANAGER, accept, end, petition, step, steps
 
 
@@ -105,3 +105,54 @@ def test_slots_are_kept_until_others_are(store):
     assert store.slots() == {"rig": 2}
     store.commit(Changes(slots={}))
     assert store.slots() == {}
+
+
+def waiting_for(store, *, if_fails=IfFails.CANCEL):
+    changes = accept(*(petition(seq) for seq in range(1, 5)))
+    changes.dependencies = {
+        3: [NewDependency(1, "job-1", must_succeed=False, if_fails=if_fails)],
+        4: [
+            NewDependency(1, "job-1", must_succeed=True, if_fails=if_fails),
+            NewDependency(3, "o'ther \U0001f600", must_succeed=True, if_fails=if_fails),
+        ],
+    }
+    store.commit(changes)
+
+
+def test_what_a_petition_waits_for_comes_back_with_how_that_ended(open_store):
+    store = open_store()
+    waiting_for(store)
+    store.close()
+    store = open_store()
+    store.commit(steps(end(1, code=3, outcome=Outcome.FAILED)))
+    cancel = IfFails.CANCEL
+    third = KeptDependency(3, 1, "job-1", False, cancel, Outcome.FAILED, True)
+    fourth = [
+        KeptDependency(4, 1, "job-1", True, cancel, Outcome.FAILED, True),
+        KeptDependency(4, 3, "o'ther \U0001f600", True, cancel, None, False),
+    ]
+    assert store.dependencies_of_live() == [third, *fourth]
+    assert sorted(store.dependencies([4, 99, 1])) == fourth
+    assert store.dependents(1, 9) == [third, fourth[0]]
+    assert store.dependents(1, 1) == [third]
+    store.commit(steps(end(3)))
+    assert [kept.petition for kept in store.dependencies_of_live()] == [4, 4]
+
+
+def test_how_a_petition_ended_is_known_when_it_is_forgotten(store):
+    waiting_for(store)
+    store.commit(steps(end(1, code=3, outcome=Outcome.FAILED)))
+    store.commit(Changes(deleted=[1]))
+    assert [(kept.outcome, kept.has_ended) for kept in store.dependencies([3])] == [(Outcome.FAILED, True)]
+    store.commit(steps(end(3)))
+    store.commit(Changes(deleted=[3]))
+    assert store.dependencies([3]) == []
+
+
+def test_a_petition_that_is_held_for_a_failure_stays_so(store):
+    waiting_for(store)
+    store.commit(Changes(held_for=[4]))
+    assert {kept.petition: kept.if_fails for kept in store.dependencies_of_live()} == {
+        3: IfFails.CANCEL,
+        4: IfFails.HELD,
+    }

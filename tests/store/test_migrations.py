@@ -21,6 +21,8 @@ COMMANDS_SINCE = 2
 """The first schema that keeps commands."""
 RETRIES_SINCE = 1 + next(number for number, step in enumerate(migrating.migrations()) if "CREATE TABLE retry" in step)
 """The first schema that keeps retries of actions."""
+DEPENDENCIES_SINCE = 11
+"""The first schema that keeps what petitions wait for."""
 SLOTS_SINCE = 7
 """The first schema that keeps slots of groups."""
 
@@ -69,6 +71,7 @@ def test_what_an_older_orcha_kept_is_all_there(open_store, folder, number):
     assert store.attempts([1, 2, 3]) == expected.attempts(kept)
     assert store.resting() == [row for row in expected.resting() if row.seq in kept]
     assert store.slots() == (expected.slots() if number >= SLOTS_SINCE else {})
+    assert store.dependencies([6]) == (expected.dependencies([6]) if number >= DEPENDENCIES_SINCE else [])
     store.commit(accept(petition(7)))
     store.close()
     assert version(folder) == len(migrating.migrations())

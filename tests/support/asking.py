@@ -72,7 +72,7 @@ class GateManager:
         def may_run(petition: Petition) -> bool:
             return not extras.get("waits") or str(petition.id) in self.allowed
 
-        names = ("group", "needs", "once", "if_exists", "queue_timeout")
+        names = ("group", "needs", "once", "if_exists", "queue_timeout", "after", "after_ok", "if_dependency_fails")
         given: dict[str, Any] = {name: extras[name] for name in names if name in extras}
         if "retry" in extras:
             given["retry"] = Retry(**extras["retry"])

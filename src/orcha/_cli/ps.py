@@ -62,6 +62,7 @@ examples:
   orcha ps
   orcha ps --state failed --limit 20
   orcha ps --all --json
+  orcha ps --tree
 """
 
 
@@ -78,6 +79,9 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         help=f"show those in this state only: {', '.join(_STATES)}; may be given repeatedly",
     )
     parser.add_argument("-g", "--group", type=options.name, metavar="G", help="show those of this group only")
+    parser.add_argument(
+        "--tree", action="store_true", help="draw which wait for which: each below the one that it comes after"
+    )
     parser.add_argument(
         "-w",
         "--watch",
@@ -194,7 +198,8 @@ def _for_people(namespace: argparse.Namespace, rows: list[Row]) -> None:
         render.afresh()
     if rows:
         now = render.now()
-        cells = [dict(zip(_COLUMNS, columns(row, now), strict=True)) for row in rows]
+        drawn = tree(rows) if namespace.tree else ((row, "") for row in rows)
+        cells = [dict(zip(_COLUMNS, columns(row, now, branch), strict=True)) for row, branch in drawn]
         shown = [title for title in _COLUMNS if title not in _WHERE_SAID or any(row[title] for row in cells)]
         table = [tuple(row[title] or "-" * (title == "GROUP") for title in shown) for row in cells]
         render.table([_COLUMNS[title] for title in shown], table)
@@ -300,15 +305,38 @@ def _is_meant(row: Row, names: frozenset[str], mask: int) -> bool:
     return word(row) in names
 
 
-def columns(row: Row, now: float) -> tuple[str, ...]:
-    """Give a row as people read it."""
+def tree(rows: Iterable[Row]) -> Iterator[tuple[Row, str]]:
+    """Give each row below the last one of the rows that it comes after, with the branch that leads to it.
+
+    >>> rows = [{"seq": 1, "after": None}, {"seq": 2, "after": "1"}, {"seq": 3, "after": "1 2"}]
+    >>> [(row["seq"], branch) for row, branch in tree(rows)]
+    [(1, ''), (2, '└─ '), (3, '   └─ ')]
+    """
+    rows = list(rows)
+    known = {row["seq"] for row in rows}
+    below: dict[int | None, list[Row]] = {}
+    for row in rows:
+        others = [int(seq) for seq in (row.get("after") or "").split()]
+        below.setdefault(max((seq for seq in others if seq in known), default=None), []).append(row)
+    left = [(row, "", "") for row in reversed(below.get(None, []))]
+    while left:
+        row, branch, margin = left.pop()
+        yield row, branch
+        children = below.get(row["seq"], [])
+        for child in reversed(children):
+            is_last = child is children[-1]
+            left.append((child, margin + ("└─ " if is_last else "├─ "), margin + ("   " if is_last else "│  ")))
+
+
+def columns(row: Row, now: float, branch: str = "") -> tuple[str, ...]:
+    """Give a row as people read it; `branch` stands before its id."""
     from orcha._cli import render
 
     took = elapsed(row, now)
     return tuple(
         render.plain(cell)
         for cell in (
-            row["id"],
+            branch + row["id"],
             state(row),
             f"{row['priority']:g}",
             row.get("group") or "",
@@ -373,5 +401,6 @@ def as_json(row: Row, now: float) -> Row:
 
     took = elapsed(row, now)
     reckoned = {"user": user(row), "elapsed": None if took is None else round(took, 3)}
+    after = [int(seq) for seq in (row.get("after") or "").split()]
     times = {name: render.iso(row[name]) for name in ("submitted", "started", "ended")}
-    return row | times | {"priority": render.number(row["priority"])} | reckoned
+    return row | times | {"priority": render.number(row["priority"]), "after": after} | reckoned

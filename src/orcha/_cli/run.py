@@ -22,6 +22,7 @@ examples:
   orcha run -- make -j4
   orcha run --detach --name nightly --timeout 2h --memory 4G -- ./build.sh --all
   orcha run --retry 3 --retry-on 75 -- rsync -a src/ host:dst/
+  orcha run --after-ok build --name test -- make check
 
 Ctrl+C cancels, a second one kills at once; Ctrl+] d leaves it running. The exit code is the command's, 128 + n after
 signal n; 124 timed out, 125 Orcha could not, 126 not executable, 127 not found, 130 cancelled.
@@ -77,6 +78,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=N",
         help="hold this much of a resource while it runs; may be given repeatedly",
     )
+    _add_after(parser)
     add("-C", "--cwd", metavar="D", type=options.folder, help="folder to run in (default: this one)")
     variables = "set a variable; K alone: as it is here, which no other user of the machine can read, as they can K=V"
     add("-e", "--env", metavar="K=V", type=options.variable, help=variables, **_REPEATABLE)
@@ -98,6 +100,23 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     add("--once", type=options.name, metavar="KEY", help="only one petition of this key waits or runs at a time")
     add("--if-exists", choices=("attach", "reject", "replace"), help="where there is one (default: reject)")
     add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its arguments")
+
+
+def _add_after(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments about petitions that come first."""
+    add = parser.add_argument
+    many = "may be given repeatedly"
+    add(
+        "--after",
+        metavar="ID",
+        type=options.written,
+        help=f"start after this petition has ended; {many}",
+        **_REPEATABLE,
+    )
+    add("--after-ok", metavar="ID", type=options.written, help=f"start after it has succeeded; {many}", **_REPEATABLE)
+    choices = ("cancel", "hold", "run")
+    fails = "what to do when one of --after-ok does not succeed (default: cancel)"
+    add("--if-dependency-fails", choices=choices, help=fails)
 
 
 def _add_retry(parser: argparse.ArgumentParser) -> None:
@@ -159,6 +178,7 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
     names += ["label", "group", "output_policy", "leftovers", "on_interrupt", "once"]
     made |= {name: getattr(namespace, name) for name in names}
     made["needs"] = _needs(namespace.need or ())
+    made |= _others_first(namespace)
     if namespace.once is not None:
         made["if_exists"] = namespace.if_exists or "reject"
     elif namespace.if_exists:
@@ -166,6 +186,21 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
             "--if-exists says what happens where there is one of the same --once KEY: give that too"
         )
     return {name: value for name, value in made.items() if value is not None}
+
+
+def _others_first(namespace: argparse.Namespace) -> dict[str, Any]:
+    """Give which petitions come first.
+
+    Raises:
+        WrongOptionError: options do not go together.
+
+    """
+    if namespace.if_dependency_fails and not namespace.after_ok:
+        raise options.WrongOptionError(
+            "--if-dependency-fails says what happens when a petition of --after-ok fails: give --after-ok ID too"
+        )
+    given = {"after": namespace.after, "after_ok": namespace.after_ok}
+    return {name: ids for name, ids in given.items() if ids} | {"if_dependency_fails": namespace.if_dependency_fails}
 
 
 def _needs(given: Iterable[tuple[str, int]]) -> dict[str, int] | None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _FIRST = (
     *("id", "state", "why", "reason", "place", "priority", "group", "needs", "paused", "label", "once", "owner"),
-    "manager",
+    *("manager", "after", "dependents"),
 )
 _EPILOG = """\
 examples:
@@ -77,6 +77,7 @@ def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
     user = ps.user(details)
     owner = details["owner"] if user is None else f"{user} ({details['owner']})"
     known = dict(details) | {"state": ps.state(details), "needs": needs, "owner": owner}
+    known["after"] = ", ".join(map(_other, details.get("after") or ()))
     if details.get("asked_ago") is not None:
         known["why"] = f"{details['why']} ({descriptions.asked_ago(known.pop('asked_ago'))})"
     if command:
@@ -91,6 +92,16 @@ def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield name.replace("_", " "), descriptions.value(name, value)
     for attempt in details.get("attempts") or ():
         yield f"attempt {attempt.get('attempt', '?')}", _attempt(attempt, details["state"])
+
+
+def _other(dependency: dict[str, Any]) -> str:
+    """Give a petition that comes first: its id, whether it must succeed, and where it is.
+
+    >>> _other({"id": "build", "state": "timed_out", "must_succeed": True})
+    'build (must succeed, timed out)'
+    """
+    state = str(dependency["state"]).replace("_", " ")
+    return f"{dependency['id']} ({'must succeed, ' if dependency['must_succeed'] else ''}{state})"
 
 
 def _command(command: dict[str, Any]) -> Iterator[tuple[str, str]]:

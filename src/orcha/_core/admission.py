@@ -9,8 +9,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from orcha._core.dependencies import Dependencies, waits_for
 from orcha._core.once import OnceKeys
-from orcha._core.reasons import GroupFull, GroupPaused, GroupUnknown, InOrder, PetitionPaused, ReplacesAnother
+from orcha._core.reasons import (
+    DependencyFailed,
+    GroupFull,
+    GroupPaused,
+    GroupUnknown,
+    InOrder,
+    PetitionPaused,
+    ReplacesAnother,
+)
+from orcha._core.record import Phase
 from orcha._core.resources import Resources
 from orcha._core.state import State
 from orcha._core.transitions import hold
@@ -19,9 +29,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
 
+    from orcha._core.dependencies import FailedDependency
     from orcha._core.petitions import Petitions
     from orcha._core.reasons import Reason
     from orcha._core.record import Key, Record
+    from orcha._core.state import Outcome
+
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+_CONVERTING = Phase.CONVERTING
 
 ALL = "all"
 """The name under which the pause of the whole service is kept."""
@@ -46,6 +61,11 @@ def petition_name(seq: int) -> str:
 def _replacing_name(seq: int) -> str:
     """Give the lot of a petition that waits until what it replaces has gone."""
     return f"replaces:{seq}"
+
+
+def _after_name(seq: int) -> str:
+    """Give the lot of petitions that wait for the end of another one."""
+    return f"after:{seq}"
 
 
 def is_petition_name(name: str) -> bool:
@@ -83,6 +103,7 @@ class Admission:
         self.paused: frozenset[str] = frozenset()
         """What is paused: `all`, `group:<name>`, `petition:<seq>`."""
         self.keys = OnceKeys(petitions.granted)
+        self.dependencies = Dependencies()
         self.resources = Resources(petitions, resources or {}, self._is_paused, lock)
         self._opening: set[str] = set()
         """Lots whose pause has ended."""
@@ -109,7 +130,7 @@ class Admission:
 
     def blocked_by(self, record: Record) -> Reason | None:
         """Give why a petition may not start, whatever its condition says; None where its condition decides."""
-        if record.group is None and not record.needs and record.once is None and not self.paused:
+        if record.group is None and not record.needs and record.once is None and not (self.paused or record.after):
             return None
         blocked = self._before_needs(record)
         if blocked is None and record.needs:
@@ -119,18 +140,30 @@ class Admission:
     def _before_needs(self, record: Record) -> Reason | None:
         if record.once is not None and self.keys.replaces(record.seq):
             return ReplacesAnother()
-        return self._paused_by(record.seq, record.group) or self._group_blocks(record.group, record.place)
+        return (
+            self._paused_by(record.seq, record.group)
+            or (self._others_first(record) if record.after else None)
+            or self._group_blocks(record.group, record.place)
+        )
+
+    def _others_first(self, record: Record) -> Reason | None:
+        """Give why a petition that names others may not start; what these have come to is known once it is accepted."""
+        if record.phase is _CONVERTING and record.after:
+            return waits_for(record.after)
+        return self.dependencies.blocks(record.seq)
 
     def held_by(self, seq: int, group: str | None) -> Reason | None:
         """Give what holds back a petition now, whose record need not be in memory: it enters no line for that."""
-        return self._paused_by(seq, group) or self._group_blocks(group) or self.resources.held_by(seq)
+        declared = self._paused_by(seq, group) or self.dependencies.blocks(seq) or self._group_blocks(group)
+        return declared or self.resources.held_by(seq)
 
     def _paused_by(self, seq: int, group: str | None) -> Reason | None:
         paused = self.paused
         if not paused:
             return None
         if petition_name(seq) in paused:
-            return PetitionPaused()
+            failed = self.dependencies.held.get(seq)
+            return PetitionPaused() if failed is None else DependencyFailed(failed)
         return GroupPaused(group) if group is not None and group_name(group) in paused else None
 
     def _is_paused(self, seq: int, group: str | None) -> bool:
@@ -167,6 +200,8 @@ class Admission:
             self._replacing.add(record.seq)
         elif name in self.paused:
             hold.park(petitions, record, name)
+        elif (other := self.dependencies.first(record.seq)) is not None:
+            hold.park(petitions, record, _after_name(other))
         elif record.group is not None:
             name = group_name(record.group)
             if self._before_needs(record) is not None:
@@ -200,6 +235,23 @@ class Admission:
         self._seen_version = petitions.version
         return unloaded
 
+    def park_stored(self, keys: Iterable[Key]) -> None:
+        """Park petitions that wait for the ends of others, and whose keys have just been taken from the store."""
+        for key in keys:
+            other = self.dependencies.first(key[1])
+            if other is not None:
+                self._petitions.waiting.park(key, _after_name(other))
+
+    def note_end(self, seq: int, outcome: Outcome | None) -> list[FailedDependency]:
+        """Note that a petition ended, for which others wait; give the petitions that fail by that.
+
+        `unpark_resumed` lets the others wait with those that may start. The outcome is None where nobody knows it.
+        """
+        failed = self.dependencies.ended(seq, outcome)
+        self._opening.add(_after_name(seq))
+        self._petitions.note_change()
+        return failed
+
     # --- decisions of people ------------------------------------------------------------------------------------
 
     def pause(self, name: str) -> None:
@@ -210,6 +262,8 @@ class Admission:
     def resume(self, name: str) -> None:
         """Hold it back no more; `unpark_resumed` lets go what waits in its lot."""
         self.paused -= {name}
+        if is_petition_name(name):
+            self.dependencies.held.pop(int(name.removeprefix(_PETITION)), None)
         self._note_pause(name, paused=False)
         if name != ALL:
             self._opening.add(name)
@@ -237,6 +291,8 @@ class Admission:
         waiting = self._petitions.waiting
         lot = waiting.lot_of(record.place)
         if petition_name(record.seq) in self.paused or lot == _replacing_name(record.seq):
+            return None
+        if self.dependencies.first(record.seq) is not None:
             return None
         if lot is None or group is None or lot != group_name(group):
             in_line = self.resources.before(record.seq)

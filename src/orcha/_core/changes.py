@@ -58,6 +58,17 @@ class Transition(NamedTuple):
         return new_tuple(Transition, (*self[:-1], False))
 
 
+class NewDependency(NamedTuple):
+    """One petition that a new petition waits for."""
+
+    after: int
+    """The sequence number of the petition that is waited for."""
+    id: str
+    must_succeed: bool
+    if_fails: int
+    """An :class:`~orcha._core.dependencies.IfFails`; the same for all dependencies of one petition."""
+
+
 class NewChannel(NamedTuple):
     """A channel that the first submit naming it creates."""
 
@@ -126,6 +137,10 @@ class Changes:
     """How much of which resource each new petition needs that needs any, by seq."""
     once: dict[int, str] = field(default_factory=dict)
     """The key of each new petition of which only one waits or runs at a time, by seq."""
+    dependencies: dict[int, list[NewDependency]] = field(default_factory=dict)
+    """What each new petition waits for that names others, by seq."""
+    held_for: list[int] = field(default_factory=list)
+    """seqs of petitions that are paused since a dependency failed: from then on no failure counts."""
     priorities: dict[int, int | float] = field(default_factory=dict)
     """Other priorities of petitions that wait, by seq; of one that does not, nothing changes."""
     pauses: dict[str, bool] = field(default_factory=dict)
@@ -147,6 +162,8 @@ class Changes:
             or self.groups
             or self.needs
             or self.once
+            or self.dependencies
+            or self.held_for
             or self.priorities
             or self.pauses
             or self.slots is not None

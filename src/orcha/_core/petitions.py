@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orcha._core.changes import AttemptStep, Changes, Transition
+from orcha._core.changes import AttemptStep, Changes, NewDependency, Transition
 from orcha._core.effects import Do, Effect, Final
 from orcha._core.granted import GrantedSlots
 from orcha._core.moment import Moment
@@ -205,6 +205,14 @@ class Petitions:
     def keep_pause(self, what: str, *, paused: bool) -> None:
         """Keep that `all`, `group:<name>` or `petition:<seq>` is paused, or goes on."""
         self.changes.pauses[what] = paused
+
+    def keep_dependencies(self, seq: int, dependencies: list[NewDependency]) -> None:
+        """Keep what a new petition waits for, with the transaction that accepts the petition."""
+        self.changes.dependencies[seq] = dependencies
+
+    def keep_held(self, seq: int) -> None:
+        """Keep that a petition is paused since a dependency failed, and that no failure counts any more."""
+        self.changes.held_for.append(seq)
 
     def keep_slots(self, slots: Mapping[str, int | None]) -> None:
         """Keep which groups there are, and how many of each may run at once."""

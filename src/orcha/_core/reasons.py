@@ -174,6 +174,44 @@ class ReplacesAnother(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class AfterOthers(Reason):
+    """The petition waits until others have ended."""
+
+    ids: tuple[str, ...]
+    """The first of them."""
+    more: int = 0
+    """How many there are beside those."""
+    must_succeed: bool = False
+    """Whether all of them must succeed."""
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> AfterOthers(("build",)).text(), AfterOthers(("a", "b"), must_succeed=True).text()
+        ('it waits for build to end', 'it waits for a and b to succeed')
+        """
+        *first, last = [*self.ids, f"{self.more} more"] if self.more else self.ids
+        names = f"{', '.join(first)} and {last}" if first else last
+        return f"it waits for {names} to {'succeed' if self.must_succeed else 'end'}"
+
+
+@dataclass(frozen=True, slots=True)
+class DependencyFailed(Reason):
+    """The petition is paused, since another one did not succeed and the petition was to be held then."""
+
+    failed: str
+    """The id of the other petition."""
+
+    def text(self) -> str:
+        """Say it to people, and what helps.
+
+        >>> DependencyFailed("build").text()
+        'it comes after build, which did not succeed: resume it to run it all the same, or cancel it'
+        """
+        return f"it comes after {self.failed}, which did not succeed: resume it to run it all the same, or cancel it"
+
+
+@dataclass(frozen=True, slots=True)
 class ConditionSaidNo(Reason):
     """The petition's own condition said no."""
 
@@ -293,8 +331,10 @@ def _needs(resource: str, amount: int, free: int, capacity: int) -> str:
 __all__ = [
     "DECIDE",
     "SAYS_NO",
+    "AfterOthers",
     "BehindAnother",
     "ConditionSaidNo",
+    "DependencyFailed",
     "EverythingPaused",
     "GroupFull",
     "GroupPaused",

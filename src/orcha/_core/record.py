@@ -67,6 +67,7 @@ class Record:
     """One live petition. Only the engine changes it."""
 
     __slots__ = (
+        "after",
         "asked",
         "attempt",
         "cancellation",
@@ -154,6 +155,8 @@ class Record:
         self.needs: Mapping[str, int] | None = None
         """How much of which resource it holds while it runs; None where it needs nothing."""
         self.once: str | None = None
+        self.after: Mapping[str, bool] | None = None
+        """The ids of the petitions that it waits for, and whether each must succeed; None where it names none."""
         self.timeout: float | None = None
         self.queue_timeout: float | None = None
         self.retry: Retry | None = None

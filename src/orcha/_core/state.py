@@ -40,3 +40,16 @@ class OnInterrupt(IntEnum):
     FAIL = 0
     RERUN = 1
     ASK = 2
+
+
+class IfFails(IntEnum):
+    """What becomes of a petition when another one, which must succeed, has ended otherwise. The numbers are kept."""
+
+    CANCEL = 1
+    """The petition is cancelled."""
+    HOLD = 2
+    """The petition is paused until people decide."""
+    RUN = 3
+    """The petition starts all the same."""
+    HELD = 4
+    """The petition was paused for that: only people let it start, and no failure counts any more."""

@@ -29,6 +29,7 @@ from orcha._service.execution.command_runner import CommandRunner
 from orcha._service.execution.shims import Shims
 from orcha._service.execution.standard_input import StandardInput
 from orcha._service.hooks.admitting import Admitting
+from orcha._service.hooks.dependents import Dependents
 from orcha._service.hooks.exclusive_keys import Once
 from orcha._service.hooks.hook_thread import HookThreadState
 from orcha._service.hooks.managers import Managers, Served
@@ -48,9 +49,10 @@ from orcha._service.verbs.submit import Submission, accepted, refused
 from orcha.exceptions.store import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from orcha._core.changes import Changes
+    from orcha._core.effects import Final
     from orcha._output.log import MemoryLog, OutputLog
     from orcha._protocol.messages import ClientMessage
     from orcha._server.server import Peer
@@ -121,6 +123,16 @@ class Engine:
             self.admission, self.petitions, self.stored, store, self.mailbox, settings, self.report, self.pause
         )
         self.once = Once(self.petitions, self.admission, self.stored, store)
+        self.dependents = Dependents(
+            self.petitions,
+            self.admission,
+            self.admitting,
+            self.stored,
+            store,
+            self.mailbox,
+            self.after_batch,
+            self.report,
+        )
         self.statistics = Statistics(time.time(), time.monotonic())
         self.shims = Shims()
         self.commands = CommandRunner(self)
@@ -155,7 +167,7 @@ class Engine:
             self.transaction,
             self.outbox,
             self._effects(),
-            Listeners(self.journal.ended, self._count, self.shims.settle, self._say_failed),
+            Listeners(self._note_ends, self._count, self.shims.settle, self._say_failed),
         )
         self.mailbox.serve(self.batch)
 
@@ -235,6 +247,10 @@ class Engine:
 
     def _count(self, changes: Changes) -> None:
         self.statistics.note(changes, self.petitions.records, self.petitions.now.wall, self.petitions.now.steady)
+
+    def _note_ends(self, finals: Sequence[Final], wall: float) -> None:
+        self.journal.ended(finals, wall)
+        self.dependents.ended(finals)
 
     def _say_failed(self, error: BaseException) -> None:
         self.report(logging.CRITICAL, "the engine stops: what was accepted is kept", error=error)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from orcha._core.changes import Changes
-from orcha._core.state import OnInterrupt, Outcome, State
+from orcha._core.state import IfFails, OnInterrupt, Outcome, State
 
 
 class Row(NamedTuple):
@@ -82,6 +82,23 @@ class AttemptRow(NamedTuple):
     losses: int
     history: str | None
     is_command: bool
+
+
+class KeptDependency(NamedTuple):
+    """One petition that another one waits for, or waited for."""
+
+    petition: int
+    """The sequence number of the petition that waits."""
+    after: int
+    """The sequence number of the petition that is waited for."""
+    id: str
+    """The id of that petition."""
+    must_succeed: bool
+    if_fails: IfFails
+    outcome: Outcome | None
+    """How the other petition ended; None where it has not ended, or where nothing is known of it any more."""
+    has_ended: bool
+    """Whether the other petition has ended, or is not known any more."""
 
 
 class Store(Protocol):
@@ -206,6 +223,18 @@ class Store(Protocol):
 
     def once(self) -> list[tuple[int, str, str, str]]:
         """Give seq, manager, owner and key of petitions that have a key and have not ended, the oldest first."""
+        ...
+
+    def dependencies_of_live(self) -> list[KeptDependency]:
+        """Give the dependencies of petitions that are QUEUED or HELD, in the order of these."""
+        ...
+
+    def dependencies(self, seqs: Sequence[int]) -> list[KeptDependency]:
+        """Give the dependencies of these petitions."""
+        ...
+
+    def dependents(self, seq: int, limit: int) -> list[KeptDependency]:
+        """Give up to `limit` dependencies of petitions, the oldest first, that name this petition."""
         ...
 
     def pauses(self) -> set[str]:

@@ -1,9 +1,11 @@
-"""What petitions declare, and what people decide: groups, needs, keys, priorities, pauses and the slots of groups."""
+"""What petitions declare, and what people decide: groups, needs, keys, dependencies, priorities, pauses, slots."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+
+from orcha._core.state import IfFails
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 def any_in(changes: Changes) -> bool:
     """Tell whether a transaction holds any declaration or decision."""
-    declared = changes.groups or changes.needs or changes.once
+    declared = changes.groups or changes.needs or changes.once or changes.dependencies or changes.held_for
     return bool(declared or changes.priorities or changes.pauses or changes.slots is not None)
 
 
@@ -29,6 +31,11 @@ def write(changes: Changes, ask: Callable[..., Any]) -> None:
         ask("insert_needs", json.dumps(needs))
     if changes.once:
         ask("insert_once", json.dumps(list(changes.once.items())))
+    if changes.dependencies:
+        rows = [(seq, *dependency) for seq, dependencies in changes.dependencies.items() for dependency in dependencies]
+        ask("insert_dependencies", json.dumps(rows))
+    if changes.held_for:
+        ask("hold_dependents", json.dumps(changes.held_for), IfFails.HELD)
     for seq, priority in changes.priorities.items():
         ask("set_priority", seq, priority)
     for name, paused in changes.pauses.items():

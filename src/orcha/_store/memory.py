@@ -7,9 +7,9 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from orcha._core.changes import Append, AttemptStep, Changes, NewPetition, Transition
-from orcha._core.state import State
-from orcha._store.contract import AttemptRow, Incarnation, Row, StoredChannel, Waiting
+from orcha._core.changes import Append, AttemptStep, Changes, NewDependency, NewPetition, Transition
+from orcha._core.state import IfFails, Outcome, State
+from orcha._store.contract import AttemptRow, Incarnation, KeptDependency, Row, StoredChannel, Waiting
 from orcha.exceptions.store import ChannelKnown, FencedError, TokenKnown
 
 _ACTIVE_STATES = frozenset({State.HELD, State.STARTING, State.RUNNING, State.CANCELLING})
@@ -48,6 +48,8 @@ class MemoryStore:
         self._groups: dict[int, str] = {}
         self._needs: dict[int, dict[str, int]] = {}
         self._once: dict[int, str] = {}
+        self._dependencies: dict[int, list[NewDependency]] = {}
+        self._outcomes_of_forgotten: dict[int, Outcome | None] = {}
         self._pauses: set[str] = set()
         self._slots: dict[str, int | None] = {}
         self._epoch = 0
@@ -177,6 +179,10 @@ class MemoryStore:
         self._groups.update(changes.groups)
         self._needs.update({seq: dict(needs) for seq, needs in changes.needs.items()})
         self._once.update(changes.once)
+        self._dependencies.update({seq: list(named) for seq, named in changes.dependencies.items()})
+        for seq in changes.held_for:
+            held = [each._replace(if_fails=IfFails.HELD) for each in self._dependencies.get(seq, ())]
+            self._dependencies[seq] = held
         for seq, priority in changes.priorities.items():
             row = self._rows.get(seq)
             if row is not None and row.state == State.QUEUED:
@@ -225,6 +231,8 @@ class MemoryStore:
             self._groups.pop(seq, None)
             self._needs.pop(seq, None)
             self._once.pop(seq, None)
+            self._dependencies.pop(seq, None)
+            self._outcomes_of_forgotten[seq] = row.outcome
             self._pauses.discard(f"petition:{seq}")
             self._attempts.pop(seq, None)
             naming = self._naming[row.channel]
@@ -341,6 +349,33 @@ class MemoryStore:
         """Give seq, manager, owner and key of petitions that have a key and have not ended."""
         rows = ((self._rows[seq], key) for seq, key in sorted(self._once.items()))
         return [(row.seq, row.manager, row.owner, key) for row, key in rows if row.state != State.ENDED]
+
+    def dependencies_of_live(self) -> list[KeptDependency]:
+        """Give the dependencies of petitions that are QUEUED or HELD, in the order of these."""
+        waiting = (State.QUEUED, State.HELD)
+        return self.dependencies([seq for seq in sorted(self._dependencies) if self._rows[seq].state in waiting])
+
+    def dependencies(self, seqs: Sequence[int]) -> list[KeptDependency]:
+        """Give the dependencies of these petitions."""
+        return [self._kept(seq, each) for seq in seqs for each in self._dependencies.get(seq, ())]
+
+    def dependents(self, seq: int, limit: int) -> list[KeptDependency]:
+        """Give up to `limit` dependencies of petitions, the oldest first, that name this petition."""
+        found = [kept for kept in self.dependencies(sorted(self._dependencies)) if kept.after == seq]
+        return found[:limit]
+
+    def _kept(self, seq: int, dependency: NewDependency) -> KeptDependency:
+        row = self._rows.get(dependency.after)
+        outcome = self._outcomes_of_forgotten.get(dependency.after) if row is None else row.outcome
+        return KeptDependency(
+            seq,
+            dependency.after,
+            dependency.id,
+            dependency.must_succeed,
+            IfFails(dependency.if_fails),
+            outcome,
+            row is None or row.state is State.ENDED,
+        )
 
     def pauses(self) -> set[str]:
         """Give what is paused."""

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from orcha._core.state import OnInterrupt, Outcome, State
+from orcha._core.state import IfFails, OnInterrupt, Outcome, State
 from orcha._store.checksums import DAMAGED, checksum
-from orcha._store.contract import AttemptRow, Row
+from orcha._store.contract import AttemptRow, KeptDependency, Row
 from orcha.exceptions.store import StoreDamaged
 
 _HERE = Path(__file__).parent
@@ -26,7 +26,7 @@ def queries() -> dict[str, str]:
     """Give every query by its name."""
     parts = re.split(r"^-- name: (\w+)$", (_HERE / "queries.sql").read_text("utf-8"), flags=re.MULTILINE)
     named = {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
-    parts_of = {f"{{{name}}}": named[name] for name in ("row", "sized", "first")}
+    parts_of = {f"{{{name}}}": named[name] for name in ("row", "sized", "first", "dependency")}
     return {name: _filled(text, parts_of) for name, text in named.items()}
 
 
@@ -79,6 +79,16 @@ def decode_attempts(text: str | None) -> list[AttemptRow]:
         for seq, attempt, pid, start, boot_id, shim, chunk, due, retries, losses, history, is_command in decode_list(
             text
         )
+    ]
+
+
+def decode_dependencies(text: str | None) -> list[KeptDependency]:
+    """Give the rows of a query for dependencies."""
+    return [
+        KeptDependency(
+            petition, after, name, bool(must_succeed), IfFails(if_fails), _OUTCOMES[outcome], state == State.ENDED
+        )
+        for petition, after, name, must_succeed, if_fails, outcome, state in decode_list(text)
     ]
 
 

@@ -1,6 +1,6 @@
 -- Named queries. A query gives one row with all it found as text: SQLite's binding gives up the interpreter lock at
 -- every row, and has to wait for it up to 5 ms each time while an action computes.
--- {row}, {sized} and {first} stand for the queries of those names: a page has no further row from 16 MiB on. Floats travel
+-- {row}, {sized}, {first} and {dependency} stand for the queries of those names: a page has no further row from 16 MiB on. Floats travel
 -- as SQL literals: those are exact.
 
 -- name: row
@@ -118,6 +118,36 @@ INSERT INTO once (petition, key) SELECT value ->> 0, value ->> 1 FROM json_each(
 SELECT group_concat(json_array(seq, manager, owner, key), ',')
 FROM (SELECT * FROM once ORDER BY petition) AS known CROSS JOIN petition ON petition.seq = known.petition
 WHERE petition.state != 6;
+
+-- name: insert_dependencies
+INSERT INTO dependency (petition, after, id, must_succeed, if_fails)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1);
+
+-- name: hold_dependents
+UPDATE dependency SET if_fails = ?2 WHERE petition IN (SELECT value FROM json_each(?1));
+
+-- name: dependency
+json_array(
+    dependency.petition, dependency.after, dependency.id, dependency.must_succeed, dependency.if_fails,
+    coalesce(other.outcome, dependency.outcome), iif(other.seq IS NULL, 6, other.state)
+)
+
+-- name: dependencies_of_live
+SELECT group_concat({dependency}, ',')
+FROM (SELECT * FROM dependency ORDER BY petition, after) AS dependency
+CROSS JOIN petition AS mine ON mine.seq = dependency.petition
+LEFT JOIN petition AS other ON other.seq = dependency.after
+WHERE mine.state BETWEEN 1 AND 2;
+
+-- name: dependencies
+SELECT group_concat({dependency}, ',')
+FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN dependency ON dependency.petition = wanted.value
+LEFT JOIN petition AS other ON other.seq = dependency.after;
+
+-- name: dependents
+SELECT group_concat({dependency}, ',')
+FROM (SELECT * FROM dependency WHERE after = ?1 ORDER BY petition LIMIT ?2) AS dependency
+LEFT JOIN petition AS other ON other.seq = dependency.after;
 
 -- name: groups
 SELECT group_concat(json_array(petition, name), ',')

@@ -16,12 +16,19 @@ import apsw
 from orcha._core.changes import Changes
 from orcha._store import commit_rows, declarations, page_reader
 from orcha._store.commit_errors import explained, result_code
-from orcha._store.contract import AttemptRow, Incarnation, Row, StoredChannel, Waiting
+from orcha._store.contract import AttemptRow, Incarnation, KeptDependency, Row, StoredChannel, Waiting
 from orcha._store.deleting import delete
 from orcha._store.disk_reserve import DiskReserve, Limits
 from orcha._store.last_start import LastStart
 from orcha._store.opening import connect, open_database
-from orcha._store.queries import commit_statements, decode_attempts, decode_list, decode_rows, queries
+from orcha._store.queries import (
+    commit_statements,
+    decode_attempts,
+    decode_dependencies,
+    decode_list,
+    decode_rows,
+    queries,
+)
 from orcha._store.store_files import StoreFiles
 from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreFull, no_room
 
@@ -385,6 +392,21 @@ class SqliteStore:
     def once(self) -> list[tuple[int, str, str, str]]:
         """Give seq, manager, owner and key of those petitions that have a key and have not ended, the oldest first."""
         return [tuple(known) for known in decode_list(self._ask("once"))]
+
+    @_guarded
+    def dependencies_of_live(self) -> list[KeptDependency]:
+        """Give the dependencies of petitions that are QUEUED or HELD, in the order of these."""
+        return decode_dependencies(self._ask("dependencies_of_live"))
+
+    @_guarded
+    def dependencies(self, seqs: Sequence[int]) -> list[KeptDependency]:
+        """Give the dependencies of these petitions."""
+        return decode_dependencies(self._ask("dependencies", json.dumps(list(seqs))))
+
+    @_guarded
+    def dependents(self, seq: int, limit: int) -> list[KeptDependency]:
+        """Give up to `limit` dependencies of petitions, the oldest first, that name this petition."""
+        return decode_dependencies(self._ask("dependents", seq, limit))
 
     @_guarded
     def pauses(self) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 TYPE_CHECKING = False
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from orcha.interfaces.command import Retry
 
 IF_EXISTS = ("reject", "attach", "replace")
+IF_DEPENDENCY_FAILS = ("cancel", "hold", "run")
+MOST_DEPENDENCIES = 10_000
+"""Other petitions that one petition can wait for."""
 LONGEST_NAME = 200
 MOST_OF_ONE = 2**53
 """Most of one resource that can be asked for: every reader of numbers has that many exactly."""
@@ -67,6 +70,15 @@ class Policy:
     """What becomes of it where there is another one of its `once` key: it is refused; or the other one is meant, and
     followed instead; or the other one is cancelled, and it starts when that has gone."""
 
+    after: Collection[str | int] | None = None
+    """Ids of petitions that have to end, however, before this petition may start; None for none. Each petition has to
+    be there when this one is accepted: it waits, runs, or has ended and is kept."""
+    after_ok: Collection[str | int] | None = None
+    """The same of petitions that have to succeed."""
+    if_dependency_fails: Literal["cancel", "hold", "run"] = "cancel"
+    """What becomes of the petition when one of `after_ok` ends otherwise: the petition is cancelled, or paused until
+    somebody decides, or it starts all the same."""
+
     def __post_init__(self) -> None:
         """Check each field."""
         if self.on_interrupt not in ON_INTERRUPT:
@@ -77,6 +89,13 @@ class Policy:
         if self.if_exists not in IF_EXISTS:
             error = f"if_exists is one of {', '.join(IF_EXISTS)}, not {self.if_exists!r}"
             raise ValueError(error)
+        if self.if_dependency_fails not in IF_DEPENDENCY_FAILS:
+            choices = ", ".join(IF_DEPENDENCY_FAILS)
+            error = f"if_dependency_fails is one of {choices}, not {self.if_dependency_fails!r:.80}"
+            raise ValueError(error)
+        for name, ids in (("after", self.after), ("after_ok", self.after_ok)):
+            if ids is not None:
+                object.__setattr__(self, name, _checked_ids(name, ids))
         _check_name("group", self.group)
         _check_name("once", self.once)
         if self.needs is not None:
@@ -131,6 +150,30 @@ class Needs(Mapping[str, int]):
     def __repr__(self) -> str:
         """Look as it was given."""
         return repr(self._amounts)
+
+
+def _checked_ids(name: str, given: object) -> tuple[str, ...]:
+    """Give ids as text, each once.
+
+    Raises:
+        TypeError: it is no collection, or an id is neither text nor a whole number.
+        ValueError: there are too many, or an id holds what is no character.
+
+    """
+    if isinstance(given, str | bytes) or not isinstance(given, Collection):
+        error = f"{name} is a collection of ids, not {given!r:.80}"
+        raise TypeError(error)
+    if len(given) > MOST_DEPENDENCIES:
+        error = f"{name} names {len(given)} petitions: name {MOST_DEPENDENCIES} at most"
+        raise ValueError(error)
+    for identity in given:
+        if isinstance(identity, bool) or not isinstance(identity, str | int):
+            error = f"{name} names petitions by their ids, which are texts or whole numbers, not by {identity!r:.80}"
+            raise TypeError(error)
+        if isinstance(identity, str) and any("\ud800" <= character <= "\udfff" for character in identity):
+            error = f"{name} names petitions by text, and {identity!a:.80} holds what is no character"
+            raise ValueError(error)
+    return tuple(dict.fromkeys(map(str, given)))
 
 
 def shortened(value: object) -> str:

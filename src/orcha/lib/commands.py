@@ -29,13 +29,18 @@ _COMMAND = frozenset(
     )
 )
 """Keys of a message that are fields of the petition."""
-_POLICY = frozenset(("on_interrupt", "timeout", "queue_timeout", "group", "needs", "once", "if_exists"))
+_POLICY = frozenset(
+    (
+        *("on_interrupt", "timeout", "queue_timeout", "group", "needs", "once", "if_exists"),
+        *("after", "after_ok", "if_dependency_fails"),
+    )
+)
 """Keys that are fields of its policy."""
 _OTHERS = frozenset(("priority", "retry", "queue", "label"))
 _WITH_DEFAULTS = frozenset(
     (
         *("cwd", "stdin", "merge", "stop_signal", "grace", "drain", "leftovers", "output_limit", "output_policy"),
-        *("on_interrupt", "if_exists"),
+        *("on_interrupt", "if_exists", "if_dependency_fails"),
     )
 )
 """Keys for which None means the default, too."""

@@ -147,6 +147,7 @@ def take_back(
         changes.groups.pop(seq, None)
         changes.needs.pop(seq, None)
         changes.once.pop(seq, None)
+        changes.dependencies.pop(seq, None)
         changes.priorities.pop(seq, None)
     due = []
     for effect in effects:

@@ -82,14 +82,14 @@ class Admitting:
         if name == ALL:
             self._pause_all(False)
         else:
-            self._go_on()
+            self.go_on()
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """Let what goes on wait with the others, a part at a time."""
         unloaded, are_more = self._admission.unpark_resumed()
         self._stored.load(unloaded)
         if are_more:
-            self._mailbox.post(self._go_on)
+            self._mailbox.post(self.go_on)
 
     def park(self, record: Record) -> None:
         """Park a petition that may not start, where something that the service knows holds it back."""

@@ -78,7 +78,16 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         record.queue_timeout = policy.queue_timeout
         record.group = policy.group
         record.once = policy.once
+        record.after = _others(policy)
     return None
+
+
+def _others(policy: Policy) -> dict[str, bool] | None:
+    """Give the ids of the petitions that have to end first, and whether each must succeed; None for none."""
+    if not policy.after and not policy.after_ok:
+        return None
+    named = dict.fromkeys(map(str, policy.after or ()), False)
+    return named | dict.fromkeys(map(str, policy.after_ok or ()), True)
 
 
 def _converted(record: Record, manager: Any, port: AttemptPort) -> Petition:

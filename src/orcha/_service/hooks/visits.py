@@ -22,6 +22,7 @@ from orcha._service.hooks.rounds import Rounds
 from orcha._service.hooks.starting import Starter
 from orcha._service.hooks.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Call, Result, Visit
 from orcha._service.verbs.call import answered
+from orcha._service.verbs.submit import may_name
 from orcha.interfaces.built_in import BUILT_IN_MANAGERS
 
 if TYPE_CHECKING:
@@ -243,6 +244,8 @@ class Visits:
             transitions.submit.refuse(engine.petitions, record, _REFUSED, answered.error or "its condition broke")
             return
         if record.once is not None and not engine.once.admits(record):
+            return
+        if record.after and not engine.dependents.admits(record, may_name(record)):
             return
         start = answered is not None and answered.answer is YES
         if start:

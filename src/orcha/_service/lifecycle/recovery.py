@@ -34,6 +34,7 @@ def recover_all(engine: Engine) -> None:
     petitions = engine.petitions
     petitions.now = now = Moment(time.time(), time.monotonic())
     engine.admitting.load()
+    engine.dependents.load()
     recovery = _Recovery(engine)
     for name in engine.managers.names:
         recovery.take(engine.store.unfinished(name))
@@ -44,7 +45,10 @@ def recover_all(engine: Engine) -> None:
     for record in recovery.owed:
         engine.visits.owe_on_finish(record)
     waiting = merge(*(engine.store.waiting(name) for name in engine.managers.names))
-    petitions.load_waiting([(w.priority, w.seq, w.id) for w in waiting if w.seq not in recovery.resting])
+    keys = [(w.priority, w.seq, w.id) for w in waiting if w.seq not in recovery.resting]
+    petitions.load_waiting(keys)
+    if engine.admission.dependencies:
+        engine.admission.park_stored(keys)
     for token, until in engine.store.all_tombstones(now.wall).items():
         engine.tombstones[token] = now.steady + min(TOMBSTONE_SECONDS, until - now.wall)
 

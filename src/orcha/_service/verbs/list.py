@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST = 1_000
 """Rows of one answer."""
+MOST_OTHERS = 100
+"""Petitions that one petition waits for and that are named in its row."""
 MOST_PAUSED = 100
 """Pauses that are named in one answer."""
 
@@ -36,7 +38,8 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
         return
     rows = _rows(engine, message, None if peer.role == "owner" else peer.identity)
     groups = engine.store.groups([row.seq for row in rows])
-    described = [describe_row(engine, row, groups.get(row.seq)) for row in rows]
+    after = _others_first(engine, rows)
+    described = [describe_row(engine, row, groups.get(row.seq)) | {"after": after.get(row.seq)} for row in rows]
     other = engine.statistics.build.other(time.monotonic())
     engine.reply(peer, Rows(message.request, fitting.rows(described), paused(engine, peer), other))
 
@@ -70,6 +73,14 @@ def _rows(engine: Engine, message: List, owner: str | None) -> list[Row]:
     if message.before is None and either & states and not states >> State.ENDED & 1:
         found = _outlived(engine, message, owner) + found
     return found
+
+
+def _others_first(engine: Engine, rows: list[Row]) -> dict[int, str]:
+    """Give the sequence numbers of the petitions that each petition waits for, or waited for, in one text."""
+    found: dict[int, list[str]] = {}
+    for kept in engine.store.dependencies([row.seq for row in rows]):
+        found.setdefault(kept.petition, []).append(str(kept.after))
+    return {seq: " ".join(others[:MOST_OTHERS]) for seq, others in found.items()}
 
 
 def _outlived(engine: Engine, message: List, owner: str | None) -> list[Row]:

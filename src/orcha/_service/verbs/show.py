@@ -10,6 +10,7 @@ from orcha._core.record import Phase
 from orcha._core.state import State
 from orcha._protocol import values
 from orcha._protocol.messages import Reply, Show, Verdict
+from orcha._service.reports.state_names import word
 from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs.list import describe_row
 from orcha._service.verbs.petition_lookup import find
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from orcha._store.contract import Row
     from orcha.interfaces.command import Retry
 
+MOST_DEPENDENTS = 100
+"""Petitions that wait for one and that are named in an answer."""
 _COMMAND = (
     *("argv", "cwd", "umask", "stdin", "tty", "merge", "stop_signal", "grace", "idle_timeout"),
     *("cpu_timeout", "memory", "pids", "cpu_share", "output_limit", "output_policy", "drain", "leftovers"),
@@ -52,12 +55,33 @@ def describe(engine: Engine, found: Found) -> dict[str, Any]:
         "place": engine.admission.before(record, group) if record is not None and waits else None,
         "on_interrupt": row.on_interrupt.name.lower(),
         "needs": engine.store.needs([row.seq]).get(row.seq),
+        "after": _others_first(engine, row),
+        "dependents": _dependents(engine, row),
         "timeout": record.timeout if record is not None else None,
         "queue_timeout": record.queue_timeout if record is not None else None,
         "attempts": _attempts(row, history, kept.pid if kept is not None else None),
         "retry": _retry(record),
         "command": _command(row, record),
     }
+
+
+def _others_first(engine: Engine, row: Row) -> list[dict[str, Any]] | None:
+    """Give the petitions that this one waits for, or waited for."""
+    found = []
+    for kept in engine.store.dependencies([row.seq]):
+        there = engine.store.rows([kept.after])
+        state = word(there[0].state, engine.petitions.records.get(kept.after)) if there else "forgotten"
+        if kept.has_ended and kept.outcome is not None:
+            state = kept.outcome.name.lower()
+        known = {"id": kept.id, "seq": kept.after, "state": state, "must_succeed": kept.must_succeed}
+        found.append(known | {"if_fails": kept.if_fails.name.lower()})
+    return found or None
+
+
+def _dependents(engine: Engine, row: Row) -> list[str] | None:
+    """Give the ids of petitions that wait for this one, or waited for it; of many the oldest."""
+    seqs = [kept.petition for kept in engine.store.dependents(row.seq, MOST_DEPENDENTS)]
+    return [other.id for other in engine.store.rows(seqs)] or None
 
 
 def _attempts(row: Row, history: list[dict[str, Any]], pid: int | None) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ from orcha._service.verbs.cancel import BEFORE_IT_CAME, cancelled_before
 from orcha.interfaces.built_in import COMMAND_MANAGER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orcha._protocol.messages import Item
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
@@ -178,6 +180,12 @@ def accepted(engine: Engine, record: Record) -> None:
             _known(engine, asked, record.channel)
 
 
+def may_name(record: Record) -> Callable[[str], bool]:
+    """Give what tells of an owner whether the client that asks for a petition may have it wait for theirs."""
+    submission, *_ = record.submitter
+    return lambda owner: may_follow(submission.peer, owner)
+
+
 def _follow(engine: Engine, submission: Submission, channel: bytes) -> None:
     known = engine.channels.get(channel)
     peer = submission.peer
@@ -192,6 +200,7 @@ def _follow(engine: Engine, submission: Submission, channel: bytes) -> None:
 
 def refused(engine: Engine, record: Record, verdict: int, reason: str) -> None:
     """Tell the client that it is not kept, or (KNOWN) that it was before."""
+    engine.dependents.refused(record)
     everyone = [record.submitter, *engine.also_ask.pop(record.token, ())]
     record.submitter = None
     engine.flying.pop(record.token, None)

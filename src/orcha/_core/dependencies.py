@@ -1,0 +1,133 @@
+"""Which petitions wait for the end of which others, and what becomes of them when a petition that must succeed fails.
+
+A petition names others when it is accepted, and each of those is live or has ended then: so no two petitions wait for
+each other. A dependency is met when the other petition has ended; where that must succeed, only by that outcome.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from orcha._core.reasons import AfterOthers
+from orcha._core.state import IfFails, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+_SUCCEEDED = Outcome.SUCCEEDED
+
+MOST_NAMED = 3
+"""Ids that a reason names; it counts the others."""
+
+
+class Dependency(NamedTuple):
+    """One petition that another petition waits for."""
+
+    seq: int
+    """The sequence number of the petition that is waited for."""
+    id: str
+    must_succeed: bool
+    """Whether any other end than success makes the waiting petition fail, too."""
+
+
+class FailedDependency(NamedTuple):
+    """A dependency that is not met any more, since the other petition did not succeed."""
+
+    petition: int
+    """The sequence number of the petition that waited."""
+    on: Dependency
+    if_fails: IfFails
+
+
+class Dependencies:
+    """What each petition waits for, by sequence numbers; the engine writes, the hook thread asks `blocks`.
+
+    >>> dependencies = Dependencies()
+    >>> dependencies.add(2, [Dependency(1, "build", must_succeed=True)], IfFails.CANCEL)
+    >>> dependencies.blocks(2).text()
+    'it waits for build to succeed'
+    >>> [(failed.petition, failed.on.id) for failed in dependencies.ended(1, Outcome.FAILED)]
+    [(2, 'build')]
+    """
+
+    def __init__(self) -> None:
+        """Know no petition that waits for another one."""
+        self._unmet: dict[int, dict[int, Dependency]] = {}
+        self._if_fails: dict[int, IfFails] = {}
+        self._dependents: dict[int, dict[int, None]] = {}
+        """The petitions that wait for one, in the order in which they came."""
+        self.held: dict[int, str] = {}
+        """The id of the petition that failed, by the sequence number of the petition that is paused for that."""
+
+    def __bool__(self) -> bool:
+        """Tell whether any petition waits for another one, or is paused since another one failed."""
+        return bool(self._unmet or self.held)
+
+    def add(self, seq: int, unmet: Iterable[Dependency], if_fails: IfFails) -> None:
+        """Have a petition wait for others that have not ended."""
+        waits_for = {dependency.seq: dependency for dependency in unmet}
+        if not waits_for:
+            return
+        self._unmet[seq] = waits_for
+        self._if_fails[seq] = if_fails
+        for other in waits_for:
+            self._dependents.setdefault(other, {})[seq] = None
+
+    def blocks(self, seq: int) -> AfterOthers | None:
+        """Give why a petition may not start, as far as others have not ended; None where nothing of this blocks it."""
+        unmet = self._unmet.get(seq)
+        return None if not unmet else waits_for({each.id: each.must_succeed for each in list(unmet.values())})
+
+    def first(self, seq: int) -> int | None:
+        """Give the sequence number of a petition that this one waits for; None where it waits for none."""
+        return next(iter(self._unmet.get(seq, ())), None)
+
+    def has_dependents(self, seq: int) -> bool:
+        """Tell whether petitions wait for the end of this one."""
+        return seq in self._dependents
+
+    def ended(self, seq: int, outcome: Outcome | None) -> list[FailedDependency]:
+        """Note the end of a petition; give what fails by that. The outcome is None where nobody knows it any more."""
+        failed: list[FailedDependency] = []
+        for dependent in self._dependents.pop(seq, ()):
+            dependency = self._unmet[dependent].pop(seq)
+            if_fails = self._if_fails[dependent]
+            if dependency.must_succeed and outcome is not _SUCCEEDED and if_fails in {IfFails.CANCEL, IfFails.HOLD}:
+                failed.append(FailedDependency(dependent, dependency, if_fails))
+            if not self._unmet[dependent]:
+                self._forget(dependent)
+        return failed
+
+    def hold(self, seq: int, failed: str) -> None:
+        """Note that a petition is paused since another one, of the id `failed`, did not succeed."""
+        self.held[seq] = failed
+        if seq in self._if_fails:
+            self._if_fails[seq] = IfFails.HELD
+
+    def drop(self, seq: int) -> None:
+        """Forget a petition that waits no more."""
+        self.held.pop(seq, None)
+        for other in self._unmet.get(seq, ()):
+            dependents = self._dependents[other]
+            del dependents[seq]
+            if not dependents:
+                del self._dependents[other]
+        self._forget(seq)
+
+    def _forget(self, seq: int) -> None:
+        self._unmet.pop(seq, None)
+        self._if_fails.pop(seq, None)
+
+
+def waits_for(others: Mapping[str, bool]) -> AfterOthers:
+    """Give the reason of a petition that waits for others: their ids, and whether each must succeed.
+
+    >>> waits_for({"a": False, "b": False, "c": False, "d": True}).text()
+    'it waits for a, b, c and 1 more to end'
+    """
+    named = tuple(others)[:MOST_NAMED]
+    return AfterOthers(named, len(others) - len(named), must_succeed=all(others.values()))
+
+
+__all__ = ["MOST_NAMED", "Dependencies", "Dependency", "FailedDependency", "waits_for"]

@@ -1,0 +1,97 @@
+"""Commands that wait for the ends of others, through the real command and a real service."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from support.waiting import wait_for
+
+AT_ONCE = 2
+"""Commands that the service runs."""
+
+
+def detach(service, name, *words, options=()):
+    done = service.run("run", "--detach", "--name", name, *options, "--", *map(str, words))
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
+def rows(service, *more):
+    return {row["id"]: row for row in json.loads(service.run("ps", "--all", "--json", *more).stdout)}
+
+
+def state(service, name):
+    row = rows(service)[name]
+    return row["outcome"] or row["state"]
+
+
+@pytest.fixture
+def gate(tmp_path):
+    return tmp_path / "gate"
+
+
+def build(service, gate, code=0):
+    script = f"while ! test -e {gate}; do sleep 0.02; done; exit {code}"
+    detach(service, "build", "sh", "-c", script)
+
+
+def test_a_chain_waits_over_a_kill_and_runs_in_its_order(own_service, gate, tmp_path):
+    service, order = own_service, tmp_path / "order"
+    build(service, gate)
+    detach(service, "test", "sh", "-c", f"echo test >> {order}", options=("--after-ok", "build"))
+    detach(service, "report", "sh", "-c", f"echo report >> {order}", options=("--after", "test", "--after", "build"))
+    service.kill()
+    service.start()
+    assert rows(service)["report"]["why"] == "it waits for build and test to end"
+    gate.touch()
+    assert service.run("wait", "report").returncode == 0
+    assert order.read_text() == "test\nreport\n"
+
+
+def test_who_waits_for_what_failed_is_told_which_and_ends_as_cancelled(service, gate):
+    build(service, gate, code=3)
+    command = service.orcha("run", "--name", "test", "--after-ok", "build", "--", "true")
+    client = service.spawn(*command, stdout=-1, stderr=-1)
+    wait_for(lambda: "test" in rows(service), what="it is there")
+    gate.touch()
+    out, err = client.communicate()
+    assert (out, client.returncode) == (b"", 130)
+    assert b"orcha: test was cancelled: it comes after 'build', which did not succeed\n" in err
+
+
+def test_the_tree_and_show_draw_what_waits_for_what(service, gate):
+    build(service, gate)
+    detach(service, "unit", "true", options=("--after-ok", "build"))
+    detach(service, "lint", "true", options=("--after", "build"))
+    detach(service, "deploy", "true", options=("--after-ok", "unit", "--after-ok", "lint"))
+    lines = service.run("ps", "--tree").stdout.splitlines()[1:]
+    drawn = [re.split(" +(?:queued|running)", line)[0] for line in lines]
+    assert drawn == ["build", "├─ unit", "└─ lint", "   └─ deploy"]
+    shown = service.run("show", "deploy").stdout
+    assert "after:         unit (must succeed, queued), lint (must succeed, queued)\n" in shown
+    assert "dependents:    unit lint\n" in service.run("show", "build").stdout
+    assert len(rows(service)["deploy"]["after"]) == 2
+    gate.touch()
+    assert service.run("wait", "deploy").returncode == 0
+
+
+def test_it_may_be_held_or_run_all_the_same(service, gate):
+    build(service, gate, code=3)
+    for policy in ("hold", "run"):
+        detach(service, policy, "true", options=("--after-ok", "build", "--if-dependency-fails", policy))
+    gate.touch()
+    assert service.run("wait", "run").returncode == 0
+    assert "build, which did not succeed: resume it" in rows(service)["hold"]["why"]
+    assert service.run("resume", "hold").returncode == 0
+    assert service.run("wait", "hold").returncode == 0
+
+
+def test_wrong_options_are_named_with_the_cure(service):
+    unknown = service.run("run", "--after", "nobody\x1b", "--", "true")
+    assert (unknown.returncode, unknown.stdout) == (125, "")
+    assert "there is no petition 'nobody\\x1b' to wait for: orcha ps --all shows" in unknown.stderr
+    alone = service.run("run", "--if-dependency-fails", "run", "--", "true")
+    assert alone.returncode == 2
+    assert "give --after-ok ID too" in alone.stderr
