@@ -72,7 +72,7 @@ _WRITTEN_ELSEWHERE = {
     "_service/lifecycle/stored_records.py": {
         *("attempt", "code", "on_interrupt", "outcome", "phase", "priority", "reason", "started", "state"),
     },
-    "_service/verbs/submit.py": {"cancellation", "extras", "submitter"},
+    "_service/verbs/submit.py": {"cancellation", "extras"},
 }
 """Fields of a petition that are written outside its transitions; none may be added."""
 

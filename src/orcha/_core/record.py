@@ -101,7 +101,6 @@ class Record:
         "started",
         "state",
         "submitted",
-        "submitter",
         "survivors",
         "timeout",
         "token",
@@ -169,7 +168,6 @@ class Record:
         self.processes_gone = True
         self.run: Any = None
         self.waiters: list[Any] = []
-        self.submitter: Any = None
         self.survivors: tuple[int, ...] = ()
         """Processes of its attempt that cannot be killed: as long as they live it keeps id, slot and what it needs."""
         self.hook_owed = False

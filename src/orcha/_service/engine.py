@@ -45,7 +45,7 @@ from orcha._service.reports.statistics import Statistics
 from orcha._service.timers import Timers
 from orcha._service.transaction import FULL, Transaction
 from orcha._service.verbs import HANDLERS
-from orcha._service.verbs.submit import Submission, accepted, refused
+from orcha._service.verbs.submit import Undecided, accepted, refused
 from orcha.exceptions.store import StoreError
 
 if TYPE_CHECKING:
@@ -148,10 +148,8 @@ class Engine:
         self.transaction = Transaction(self.petitions, store, self.channels, self.timers, self._forget_output)
         self.tombstones: dict[bytes, float] = {}
         """Tokens of submits that are cancelled when they come, with the monotonic time until which that is known."""
-        self.flying: dict[bytes, Record] = {}
-        """Petitions that are neither kept nor refused yet, by token."""
-        self.also_ask: dict[bytes, list[tuple[Submission, int, bytes | None]]] = {}
-        """Who else asks for one of those."""
+        self.undecided: dict[bytes, Undecided] = {}
+        """Petitions that are neither kept nor refused yet, by token, with the submits that are to be answered."""
         self.born = (time.time_ns() // 1_000_000).to_bytes(6, "big")
         """Tokens begin with the time they were made: one from before this start may be a petition that is kept."""
         self.draining: str | None = None

@@ -25,7 +25,7 @@ from orcha._protocol.frames import MAX_FRAME
 from orcha._service.execution.action_threads import FORKED_AND_RETURNED
 from orcha._service.hooks.conversion import convert
 from orcha._service.hooks.starting import mark_started
-from orcha._service.hooks.visit import CALL, CONVERT, ON_FINISH, ON_START, Result
+from orcha._service.hooks.visit import CONVERT, ON_FINISH, ON_START, Call, FunctionCall, Result, Returned
 from orcha._service.reports.explanations import describe, explain
 from orcha._service.reports.explanations import said as said_by_plugin
 from orcha.exceptions import ConditionFailed, StaleCall
@@ -268,15 +268,15 @@ class Hooks:
         for call in visit.calls:
             visit.since = _monotonic()
             visit.current = call
-            hook, record, extra = call
-            if hook is ON_START:
-                result = self._on_start(record)
-            elif hook is ON_FINISH:
-                result = self._on_finish(record)
-            elif hook is CONVERT:
-                result = self._convert(record, fresh=extra is None)
+            result: Result | Returned
+            if isinstance(call, FunctionCall):
+                result = self._call_function(call)
+            elif call.hook is ON_START:
+                result = self._on_start(call.record)
+            elif call.hook is ON_FINISH:
+                result = self._on_finish(call.record)
             else:
-                result = self._registered(record, extra)
+                result = self._convert(call.record, fresh=not call.is_again)
             if _getpid() != self._pid:
                 os._exit(FORKED_AND_RETURNED)
             with visit.lock:
@@ -284,13 +284,13 @@ class Hooks:
                     raise StaleCall
                 if result.error is not None:
                     visit.awaited = True
-                elif hook is ON_START:
-                    result = self._go(record, result)
+                elif isinstance(result, Result) and result.hook is ON_START:
+                    result = self._go(result.record, result)
                     visit.started = True
                 visit.results.append(result)
                 visit.current = None
-            if hook is CONVERT and extra is None and result.error is None:
-                visit.round.new.append(record)
+            if isinstance(call, Call) and call.hook is CONVERT and not call.is_again and result.error is None:
+                visit.round.new.append(call.record)
 
     def _on_start(self, record: Record) -> Result:
         if not record.may_start:
@@ -329,19 +329,20 @@ class Hooks:
             return Result(ON_FINISH, record, f"on_finish: {describe(error)}")
         return new_tuple(Result, (ON_FINISH, record, None, None))
 
-    def _registered(self, record: Record, extra: tuple[str, bytes, bytes]) -> Result:
-        name, args, kwargs = extra
+    def _call_function(self, call: FunctionCall) -> Returned:
+        """Call a function that the manager registered."""
         try:
-            value = self._functions[name](*values.decode(args, channel=bytes), **values.decode(kwargs, channel=bytes))
+            args, kwargs = values.decode(call.args, channel=bytes), values.decode(call.kwargs, channel=bytes)
+            value = self._functions[call.name](*args, **kwargs)
             encoded = values.encode(value, "its result")
             if len(encoded) > MOST_RESULT:
                 error = f"its result has {len(encoded)} bytes, where {MOST_RESULT} are allowed: put it on a channel"
                 raise ValueError(error)  # noqa: TRY301 - told as whatever the function itself raises
-            return Result(CALL, record, None, value=encoded)
+            return Returned(call, None, encoded)
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
-            return Result(CALL, record, describe(error))
+            return Returned(call, describe(error))
 
     def _convert(self, record: Record, *, fresh: bool) -> Result:
         error = convert(record, self._manager_of(record), self._port, self._admission, fresh=fresh)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from orcha._service.hooks.visit import CALL
+from orcha._service.hooks.visit import FunctionCall
 from orcha.interfaces.built_in import BUILT_IN_MANAGERS, COMMAND_MANAGER, COMMANDS, WATCHDOG
 
 if TYPE_CHECKING:
@@ -79,11 +79,13 @@ class Managers:
     def answer_at_once(self, visit: Visit) -> bool:
         """Tell whether a visit is about petitions of the built-in managers alone, whose hooks never take long."""
         ours = self._ours
-        if not ours or any(call.hook is CALL for call in visit.calls):
+        if not ours:
             return False
-        return self.are_ours or (
-            all(call.record.manager in ours for call in visit.calls)
-            and all(record.manager in ours for record in visit.round.waiting)
+        are_all = self.are_ours
+        if any(isinstance(call, FunctionCall) or not (are_all or call.record.manager in ours) for call in visit.calls):
+            return False
+        return are_all or (
+            all(record.manager in ours for record in visit.round.waiting)
             and all(record.manager in ours for record in visit.round.sample)
         )
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
     from orcha._core.asking_round import Round
     from orcha._core.record import Record
     from orcha._core.selection import Cost
+    from orcha._server.server import Peer
 
 
 class Hook(IntEnum):
@@ -33,21 +35,45 @@ CALL, CONDITION, CONVERT, ON_FINISH, ON_START = (
 
 
 class Call(NamedTuple):
-    """One call to make."""
+    """One call to make about a petition."""
 
     hook: Hook
     record: Record
-    extra: Any = None
+    is_again: bool = False
+    """Whether a message is converted that was converted before; its petition is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """The call of a function that the manager registered; a client waits for what it returns."""
+
+    hook: ClassVar[Hook] = CALL
+    peer: Peer
+    request: int
+    """The number under which the client waits for the answer."""
+    name: str
+    args: bytes
+    kwargs: bytes
 
 
 class Result(NamedTuple):
-    """What came of one call."""
+    """What came of one call about a petition."""
 
     hook: Hook
     record: Record
     error: str | None
     """What went wrong, for people; None where nothing did."""
     value: Any = None
+
+
+class Returned(NamedTuple):
+    """What came of the call of a function."""
+
+    call: FunctionCall
+    error: str | None
+    """What the function raised, for people; None where it returned."""
+    value: bytes | None = None
+    """What it returned, encoded."""
 
 
 class Visit:
@@ -69,15 +95,15 @@ class Visit:
         "started",
     )
 
-    def __init__(self, calls: list[Call], asked: Round) -> None:
+    def __init__(self, calls: list[Call | FunctionCall], asked: Round) -> None:
         """Take the calls, then the round of the petitions that are to be asked."""
         self.calls = calls
         self.round = asked
         self.firsts_cost: Cost | None = None
         """What it cost to ask petitions by time alone: the first ones, and the others."""
         self.others_cost: Cost | None = None
-        self.results: list[Result] = []
-        self.current: Call | Record | None = None
+        self.results: list[Result | Returned] = []
+        self.current: Call | FunctionCall | Record | None = None
         """The call in flight; for a condition the petition that is asked about."""
         self.since = 0.0
         """When it began, on the monotonic clock."""
@@ -91,15 +117,15 @@ class Visit:
         self.over = False
         self.lock = threading.Lock()
 
-    def abandon(self, overdue: float, now: float) -> Call | None:
+    def abandon(self, overdue: float, now: float) -> Call | FunctionCall | None:
         """Give the thread up if the call in flight began more than `overdue` seconds ago; give that call."""
         with self.lock:
             if self.current is None or now - self.since < overdue:
                 return None
             self.abandoned = True
             current = self.current
-            return current if isinstance(current, Call) else Call(CONDITION, current)
+            return current if isinstance(current, Call | FunctionCall) else Call(CONDITION, current)
 
-    def left(self) -> list[Call]:
+    def left(self) -> list[Call | FunctionCall]:
         """Give the calls that come after the one in flight."""
         return [] if self.choosing else self.calls[len(self.results) + 1 :]

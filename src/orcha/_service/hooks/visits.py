@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from orcha._core import transitions
 from orcha._core.asking_round import BROKEN, YES, Answered
@@ -20,8 +20,18 @@ from orcha._service.hooks import deadlines as overdue
 from orcha._service.hooks.hook_thread import Hooks
 from orcha._service.hooks.rounds import Rounds
 from orcha._service.hooks.starting import Starter
-from orcha._service.hooks.visit import CALL, CONDITION, CONVERT, ON_FINISH, ON_START, Call, Result, Visit
-from orcha._service.verbs.call import answered
+from orcha._service.hooks.visit import (
+    CONDITION,
+    CONVERT,
+    ON_FINISH,
+    ON_START,
+    Call,
+    FunctionCall,
+    Result,
+    Returned,
+    Visit,
+)
+from orcha._service.verbs.call import answer_call
 from orcha._service.verbs.submit import may_name
 from orcha.interfaces.built_in import BUILT_IN_MANAGERS
 
@@ -65,10 +75,10 @@ class Visits:
         self.rounds = Rounds(engine)
         self._starts: list[Record] = []
         self._finishes: list[Record] = []
-        self._calls: list[tuple[Record, Any]] = []
+        self._functions: list[FunctionCall] = []
         self._converts: list[Record] = []
         self._converts_from = 0
-        self._again: list[Call] = []
+        self._again: list[Call | FunctionCall] = []
         self._visit: Visit | None = None
         self._finds = True
         self._overdue_armed = False
@@ -108,16 +118,16 @@ class Visits:
 
     def owe_on_finish(self, record: Record) -> None:
         """Have on_finish called for an attempt of an earlier start of the service: converted again first."""
-        self._again.append(Call(CONVERT, record, "again"))
+        self._again.append(Call(CONVERT, record, is_again=True))
         self._again.append(Call(ON_FINISH, record))
 
     def convert_again(self, record: Record) -> None:
         """Have the petition of a command that lives on made again."""
-        self._again.append(Call(CONVERT, record, "again"))
+        self._again.append(Call(CONVERT, record, is_again=True))
 
-    def call(self, placeholder: Record, what: tuple[str, bytes, bytes]) -> None:
+    def call(self, function: FunctionCall) -> None:
         """Have a registered function called for a client."""
-        self._calls.append((placeholder, what))
+        self._functions.append(function)
 
     def set_look_ahead(self, count: int | None) -> None:
         """Consider only the first `count` of the waiting; None for all."""
@@ -146,22 +156,22 @@ class Visits:
             self._watch()
             self.hooks.perform(visit)
 
-    def _gathered(self, asked: Round) -> list[Call]:
+    def _gathered(self, asked: Round) -> list[Call | FunctionCall]:
         """Take the calls that have gathered, in the order in which they are made."""
         calls, self._again = self._again, []
         if self._finishes:
-            calls += [new_tuple(Call, (ON_FINISH, record, None)) for record in self._finishes]
+            calls += [new_tuple(Call, (ON_FINISH, record, False)) for record in self._finishes]
             self._finishes = []
         if self._starts:
-            calls += [new_tuple(Call, (ON_START, record, None)) for record in self._starts]
+            calls += [new_tuple(Call, (ON_START, record, False)) for record in self._starts]
             self._starts = []
-        if self._calls:
-            calls += [Call(CALL, record, extra) for record, extra in self._calls]
-            self._calls = []
+        if self._functions:
+            calls += self._functions
+            self._functions = []
         if asked.waiting or asked.sample:
-            calls += [Call(CONVERT, r, "again") for r in (*asked.waiting, *asked.sample) if r.petition is None]
+            calls += [Call(CONVERT, r, is_again=True) for r in (*asked.waiting, *asked.sample) if r.petition is None]
         if self._converts:
-            calls += [new_tuple(Call, (CONVERT, record, None)) for record in self._take_converts()]
+            calls += [new_tuple(Call, (CONVERT, record, False)) for record in self._take_converts()]
         return calls
 
     def _has_ended(self) -> bool:
@@ -204,16 +214,16 @@ class Visits:
     def _apply(self, visit: Visit) -> None:
         converted: list[Record] = []
         for result in visit.results:
-            hook, record = result.hook, result.record
-            if hook is CONVERT and result.error is None:
+            if isinstance(result, Returned):
+                answer_call(self._engine, result)
+            elif result.hook is CONVERT and result.error is None:
+                record = result.record
                 if record.phase is _CONVERTING:
                     converted.append(record)
-                elif record.phase is _ACTION:
-                    self._engine.commands.converted(record)
-                elif record.state is _QUEUED and record.queue_timeout is not None:
-                    self._engine.ending.limit_wait(record)
-            elif hook is ON_START:
-                self._started(record, result.error, called=result.value is not False)
+                else:
+                    self._converted_again(record)
+            elif result.hook is ON_START:
+                self._started(result.record, result.error, called=result.value is not False)
             else:
                 self._came_of(result)
         answered = {answer.record.seq: answer for answer in visit.round.answers}  # the last one, of several
@@ -227,16 +237,20 @@ class Visits:
             self._finds = settled.are_starting
         self.rounds.note(visit)
 
+    def _converted_again(self, record: Record) -> None:
+        if record.phase is _ACTION:
+            self._engine.commands.converted(record)
+        elif record.state is _QUEUED and record.queue_timeout is not None:
+            self._engine.ending.limit_wait(record)
+
     def _came_of(self, result: Result) -> None:
         hook, record = result.hook, result.record
         if hook is ON_FINISH:
             if result.error is not None:
                 self._engine.report(logging.ERROR, "petition %s: %s", record.key, result.error)
             transitions.finish.hook_done(self._engine.petitions, record.seq, self._engine.petitions.now)
-        elif hook is CONVERT:
-            self._not_converted(record, result.error or "")
         else:
-            answered(self._engine, result)
+            self._not_converted(record, result.error or "")
 
     def _accept(self, record: Record, answered: Answered | None) -> None:
         engine, selection = self._engine, self.rounds.selection
@@ -245,7 +259,7 @@ class Visits:
             return
         if record.once is not None and not engine.once.admits(record):
             return
-        if record.after and not engine.dependents.admits(record, may_name(record)):
+        if record.after and not engine.dependents.admits(record, may_name(engine, record)):
             return
         start = answered is not None and answered.answer is YES
         if start:
@@ -310,11 +324,12 @@ class Visits:
             return
         self._give_up(visit, call)
 
-    def _give_up(self, visit: Visit, call: Call) -> None:
+    def _give_up(self, visit: Visit, call: Call | FunctionCall) -> None:
         deadline = self._engine.settings.hook_deadline
         reason = overdue.told(call.hook, deadline)
-        text = "petition %s: %s did not return in %g s; it is at:\n%s"
-        self._engine.report(logging.ERROR, text, call.record.key, call.hook.name.lower(), deadline, self.hooks.stack())
+        what = call.name if isinstance(call, FunctionCall) else f"petition {call.record.key}"
+        text = "%s: %s did not return in %g s; it is at:\n%s"
+        self._engine.report(logging.ERROR, text, what, call.hook.name.lower(), deadline, self.hooks.stack())
         old = self.hooks.give_up()
         self._visit = None
         self._apply(visit)
@@ -323,11 +338,13 @@ class Visits:
         if self._engine.settings.on_hook_timeout == "stop":
             self._stopped_by = old
             self._turn_away()
-        if call.hook is ON_START:
-            self._owed.setdefault(old, []).append(call.record)
-        if call.hook is CONVERT:
+        if isinstance(call, FunctionCall):
+            self._engine.reply(call.peer, Reply(call.request, Verdict.RAISED, None, reason))
+        elif call.hook is CONVERT:
             self._not_converted(call.record, reason)
         else:
+            if call.hook is ON_START:
+                self._owed.setdefault(old, []).append(call.record)
             self._end_what_waits(call, reason)
         if len(self.hooks.threads.given_up) > overdue.STALE_ALLOWED:
             self._engine.degrade("too many hooks that do not return")
@@ -342,14 +359,11 @@ class Visits:
                 transitions.finish.break_waiting(petitions, record, reason, petitions.now)
         elif call.hook is ON_FINISH:
             transitions.finish.hook_done(petitions, record.seq, petitions.now)
-        elif call.hook is CALL:
-            peer, request, _ = record.submitter
-            self._engine.reply(peer, Reply(request, Verdict.RAISED, None, reason))
 
     def _turn_away(self) -> None:
         """Refuse what waits to be converted: nobody knows when that can be."""
-        left = [call.record for call in self._again if call.hook is CONVERT and call.extra is None]
-        self._again = [call for call in self._again if call.hook is not CONVERT or call.extra is not None]
+        left = [call.record for call in self._again if _is_new(call)]
+        self._again = [call for call in self._again if not _is_new(call)]
         for record in left + self._converts[self._converts_from :]:
             transitions.submit.refuse(self._engine.petitions, record, _BUSY, overdue.WEDGED)
         self._converts, self._converts_from = [], 0
@@ -388,9 +402,14 @@ class Visits:
     @property
     def has_calls(self) -> bool:
         """Whether calls wait for the hook thread."""
-        return bool(self._again or self._starts or self._finishes or self._converts or self._calls)
+        return bool(self._again or self._starts or self._finishes or self._converts or self._functions)
 
     @property
     def wedged(self) -> str | None:
         """Why no message can be converted now, if that is so."""
         return overdue.WEDGED if self._stopped_by is not None else None
+
+
+def _is_new(call: Call | FunctionCall) -> TypeGuard[Call]:
+    """Tell whether a call converts a message for the first time."""
+    return isinstance(call, Call) and call.hook is CONVERT and not call.is_again

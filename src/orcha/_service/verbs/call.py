@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orcha._core.record import Record
 from orcha._protocol.messages import Call, Reply, Verdict
+from orcha._service.hooks.visit import FunctionCall
 
 if TYPE_CHECKING:
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
-    from orcha._service.hooks.visit import Result
+    from orcha._service.hooks.visit import Returned
 
 
 def call(engine: Engine, peer: Peer, message: Call) -> None:
@@ -23,13 +23,11 @@ def call(engine: Engine, peer: Peer, message: Call) -> None:
         reason = f"{whose}'s manager registered no function {message.name!r}"
         engine.reply(peer, Reply(message.request, Verdict.UNKNOWN, None, reason))
         return
-    placeholder = Record(0, b"", name, "", "", b"", None, 0.0)
-    placeholder.submitter = (peer, message.request, 0)
-    engine.visits.call(placeholder, (name, message.args, message.kwargs))
+    engine.visits.call(FunctionCall(peer, message.request, name, message.args, message.kwargs))
 
 
-def answered(engine: Engine, result: Result) -> None:
+def answer_call(engine: Engine, result: Returned) -> None:
     """Answer with what the function returned, or what it raised."""
-    peer, request, _ = result.record.submitter
+    asked = result.call
     verdict = Verdict.OK if result.error is None else Verdict.RAISED
-    engine.reply(peer, Reply(request, verdict, result.value, result.error))
+    engine.reply(asked.peer, Reply(asked.request, verdict, result.value, result.error))

@@ -11,7 +11,7 @@ from orcha._protocol.messages import Item, Reply, Retry, Verdict
 from orcha._protocol.wire_types import Code
 from orcha._service.reports.state_names import word
 from orcha._service.verbs.petition_lookup import find, refuse
-from orcha._service.verbs.submit import enter
+from orcha._service.verbs.submit import SOMEBODY_ELSES, Asked, enter
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
@@ -63,9 +63,9 @@ def retry(engine: Engine, peer: Peer, message: Retry) -> None:
         return
     row = found.row
     again = Again(peer, message.request, message.token, row)
-    flying = engine.flying.get(message.token)
+    undecided = engine.undecided.get(message.token)
     known = engine.store.tokens([message.token]).get(message.token)
-    if flying is not None or known is not None:
+    if undecided is not None or known is not None:
         _again(engine, again, message, row, known)
     elif row.state is not State.ENDED:
         refuse(engine, peer, message.request, Verdict.REFUSED, _has_not_ended(row, found.record))
@@ -90,13 +90,13 @@ def _has_not_ended(row: Row, record: Record | None) -> str:
 
 def _again(engine: Engine, again: Again, message: Retry, row: Row, known: Row | None) -> None:
     """Answer the same Retry once more."""
-    owner = known.owner if known is not None else engine.flying[message.token].owner
+    owner = known.owner if known is not None else engine.undecided[message.token].record.owner
     if owner != row.owner:
-        refuse(engine, again.peer, message.request, Verdict.REFUSED, "this token is somebody else's")
+        refuse(engine, again.peer, message.request, Verdict.REFUSED, SOMEBODY_ELSES)
     elif known is not None:
         again.answer(engine, 0, Verdict.KNOWN, None, None)
     else:
-        engine.also_ask.setdefault(message.token, []).append((again, 0, None))  # type: ignore[arg-type]
+        engine.undecided[message.token].asked.append(Asked(again, 0, None))  # type: ignore[arg-type]
 
 
 def _with_channel(extras: bytes, old: bytes, new: bytes) -> bytes:

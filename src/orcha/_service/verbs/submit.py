@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from os import geteuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core import transitions
 from orcha._core.record import Record
+from orcha._core.tuples import new_tuple
 from orcha._protocol.messages import Result, Submit, Submitted, Verdict
 from orcha._service.channels.channel_book import may_follow
 from orcha._service.reports.explanations import outlived
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _ACCEPTED, _KNOWN, _REFUSED = Verdict.ACCEPTED, Verdict.KNOWN, Verdict.REFUSED
 
 LONGEST_ID = 1024
+SOMEBODY_ELSES = "this token is somebody else's"
 ROOTS_ALONE = (
     "this service is root's, and runs commands for root alone: start a service of your own (orcha serve --background)"
 )
@@ -57,6 +59,24 @@ class Submission:
         engine.reply(self.peer, Submitted(self.request, results))
 
 
+class Asked(NamedTuple):
+    """One message of a submit, which is to be answered."""
+
+    submission: Submission
+    position: int
+    """Where the message stands in the submit."""
+    channel: bytes | None
+    """The channel that the message names; None where its petition has its own."""
+
+
+class Undecided(NamedTuple):
+    """A petition that is neither kept nor refused yet."""
+
+    record: Record
+    asked: list[Asked]
+    """The submits of its token that are to be answered, the first one first."""
+
+
 def submit(engine: Engine, peer: Peer, message: Submit) -> None:
     """Have each message converted; what becomes of each is answered when it is decided, and kept."""
     if not message.items:
@@ -74,9 +94,12 @@ def take(
     """Have one message converted, unless `refusal` says that none is taken now."""
     peer = submission.peer
     token, identity, _, channel = item
-    flying = engine.flying.get(token)
-    if flying is not None and may_follow(peer, flying.owner):
-        engine.also_ask.setdefault(token, []).append((submission, position, channel))
+    undecided = engine.undecided.get(token)
+    if undecided is not None:
+        if may_follow(peer, undecided.record.owner):
+            undecided.asked.append(Asked(submission, position, channel))
+        else:
+            submission.answer(engine, position, _REFUSED, None, SOMEBODY_ELSES)
         return
     if token < engine.born and _is_known(engine, submission, position, item):
         return
@@ -105,12 +128,12 @@ def enter(engine: Engine, submission: Submission, position: int, item: Item, who
     manager, owner = whose
     mine = token if channel is None else channel
     record = Record(petitions.take_seq(), token, identity, manager, owner, mine, extras, petitions.now.wall)
-    record.submitter = (submission, position, channel)
     if token in engine.tombstones:
         record.cancellation = cancelled_before(BEFORE_IT_CAME)
     known = transitions.submit.receive(petitions, record)
     if known is None:
-        engine.flying[token] = record
+        asked = new_tuple(Asked, (submission, position, channel))
+        engine.undecided[token] = new_tuple(Undecided, (record, [asked]))
         engine.visits.convert(record)
         return
     other = engine.find(record.key)
@@ -135,7 +158,7 @@ def _is_known(engine: Engine, submission: Submission, position: int, item: Item)
     row = engine.store.tokens([item.token]).get(item.token)
     if row is None or not may_follow(submission.peer, row.owner):
         return False
-    _known(engine, (submission, position, item.channel), row.channel)
+    _known(engine, Asked(submission, position, item.channel), row.channel)
     return True
 
 
@@ -160,7 +183,7 @@ def _is_long(identity: str | int) -> bool:
     return len(text) > LONGEST_ID // 4 and len(text.encode("utf-8", "surrogatepass")) > LONGEST_ID
 
 
-def _known(engine: Engine, asked: tuple[Submission, int, bytes | None], channel: bytes) -> None:
+def _known(engine: Engine, asked: Asked, channel: bytes) -> None:
     """Answer a resend of a petition that is kept."""
     submission, position, named = asked
     _follow(engine, submission, channel)
@@ -169,21 +192,18 @@ def _known(engine: Engine, asked: tuple[Submission, int, bytes | None], channel:
 
 def accepted(engine: Engine, record: Record) -> None:
     """Tell the client that it is kept, and send it what comes."""
-    submission, position, named = record.submitter
-    record.submitter = None
+    (submission, position, named), *others = engine.undecided.pop(record.token).asked
     record.extras = None
-    del engine.flying[record.token]
     _follow(engine, submission, record.channel)
     submission.answer(engine, position, _ACCEPTED, None if named else record.channel, None)
-    if engine.also_ask:
-        for asked in engine.also_ask.pop(record.token, ()):
-            _known(engine, asked, record.channel)
+    for asked in others:
+        _known(engine, asked, record.channel)
 
 
-def may_name(record: Record) -> Callable[[str], bool]:
+def may_name(engine: Engine, record: Record) -> Callable[[str], bool]:
     """Give what tells of an owner whether the client that asks for a petition may have it wait for theirs."""
-    submission, *_ = record.submitter
-    return lambda owner: may_follow(submission.peer, owner)
+    peer = engine.undecided[record.token].asked[0].submission.peer
+    return lambda owner: may_follow(peer, owner)
 
 
 def _follow(engine: Engine, submission: Submission, channel: bytes) -> None:
@@ -201,9 +221,7 @@ def _follow(engine: Engine, submission: Submission, channel: bytes) -> None:
 def refused(engine: Engine, record: Record, verdict: int, reason: str) -> None:
     """Tell the client that it is not kept, or (KNOWN) that it was before."""
     engine.dependents.refused(record)
-    everyone = [record.submitter, *engine.also_ask.pop(record.token, ())]
-    record.submitter = None
-    engine.flying.pop(record.token, None)
+    everyone = engine.undecided.pop(record.token).asked
     row = engine.store.tokens([record.token]).get(record.token)
     if row is None:
         engine.channels.drop_unused(record.channel)
@@ -218,5 +236,5 @@ def refused(engine: Engine, record: Record, verdict: int, reason: str) -> None:
         if row is not None and may_follow(submission.peer, row.owner):
             _known(engine, asked, row.channel)
         else:
-            reason = reason if verdict != _KNOWN else "this token is somebody else's"
+            reason = reason if verdict != _KNOWN else SOMEBODY_ELSES
             submission.answer(engine, position, verdict if verdict != _KNOWN else _REFUSED, None, reason)

@@ -1,0 +1,37 @@
+"""A message that is neither kept nor refused yet, and who asks for it once more."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from orcha._protocol import values
+from orcha._protocol.messages import Item, Submit, Verdict
+from support.asking import GateManager, asking
+
+
+class SlowReader(GateManager):
+    """Reads no message before it is let."""
+
+    def __init__(self):
+        super().__init__()
+        self.may_read = threading.Event()
+
+    def convert_to_petition(self, m):
+        assert self.may_read.wait(30)
+        return super().convert_to_petition(m)
+
+
+def test_a_token_in_flight_is_its_user_s_own_whoever_sends_it_too():
+    manager, token = SlowReader(), os.urandom(16)
+    mine = Item(token, "mine", values.encode({"queue": None}), None)
+    with asking(manager=manager) as asked:
+        first = asked.send(asked.user, Submit, None, 0, [mine])
+        (denied,) = asked.ask(asked.stranger, Submit, None, 0, [mine._replace(id="theirs")]).results
+        assert (denied.verdict, denied.reason) == (Verdict.REFUSED, "this token is somebody else's")
+        again = asked.send(asked.user, Submit, None, 0, [mine])
+        manager.may_read.set()
+        (accepted,), (known,) = (asked.answer(asked.user, number).results for number in (first, again))
+        assert (accepted.verdict, known.verdict) == (Verdict.ACCEPTED, Verdict.KNOWN)
+        assert accepted.channel == known.channel == token
+        assert list(asked.rows()) == ["mine"]
