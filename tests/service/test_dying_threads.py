@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
 
+from orcha._processes.identity import identify, is_alive, read_stat
 from orcha.interfaces import Message
 from support.commands import COMMANDS, everything, run
 from support.ledger import read_ledger
@@ -151,3 +156,88 @@ def test_a_cancel_without_room_for_its_thread_ends_the_processes_all_the_same(fa
     assert service.run("cancel", "one").returncode == 0
     told = f"petition one: its processes are ended without its terminate(): the thread orcha-terminate {NO_ROOM}"
     wait_for(lambda: told in service.stderr(), what="the reason in the log")
+
+
+def test_a_pattern_without_room_for_its_thread_counts_as_not_found_and_the_service_goes_on(faulty, connect, tmp_path):
+    service = faulty({"TEST_REFUSES": "orcha-match"})
+    tried = (
+        "--retry",
+        "1",
+        "--retry-delay",
+        "10ms",
+        "--retry-output",
+        "b[u]sy$",
+        "--",
+        "sh",
+        "-c",
+        "echo busy; exit 3",
+    )
+    (tmp_path / "now").touch()
+    refused = service.run("run", "--name", "refused", *tried)
+    assert refused.returncode == 3
+    assert "the pattern of --retry-output" in refused.stderr
+    assert service.run("run", "--", "echo", "beside").stdout == "beside\n"
+    (tmp_path / "now").unlink()
+    assert service.run("run", "--name", "found", *tried).returncode == 3
+    shown = {name: json.loads(service.run("show", name, "--json").stdout)["attempts"] for name in ("refused", "found")}
+    assert [len(each) for each in shown.values()] == [1, 2]
+
+
+def test_a_dead_shim_without_room_for_its_thread_is_cleaned_up_and_the_service_goes_on(faulty, connect, tmp_path):
+    service = faulty({"TEST_REFUSES": "orcha-commands-sweep"})
+    queue = run(connect(service), "one", "sh", "-c", "echo runs; sleep 600 & wait")
+    assert queue.get() == (1, b"runs\n")
+    leader = json.loads(service.run("show", "one", "--json").stdout)["attempts"][-1]["pid"]
+    tree = [identify(leader), *map(identify, children_of(leader))]
+    (tmp_path / "now").touch()
+    os.kill(read_stat(leader).parent, signal.SIGKILL)
+    *_, code = everything(queue)
+    assert (code, [is_alive(one) for one in tree]) == (75, [False, False])
+    assert f"the thread orcha-commands-sweep {NO_ROOM}" in service.stderr()
+    assert service.run("run", "--", "echo", "after").stdout == "after\n"
+
+
+HANGS = """
+from orcha.interfaces import Petition
+from orcha.lib import Manager
+from support.gates import pass_gate
+
+class Mine(Manager):
+    def on_start(self, *args):
+        return super().on_start(*args)
+
+    def on_finish(self, *args):
+        return super().on_finish(*args)
+
+    def convert_to_petition(self, m):
+        if "gate" in m.extras:
+            pass_gate(m.extras["gate"])
+        return Petition(id=m.id, queue=m.extras["queue"], action=lambda *_: None, condition=lambda _: True)
+"""
+
+
+def test_a_hook_that_hangs_without_room_for_another_thread_is_given_up_later(faulty, connect, gate, tmp_path):
+    (tmp_path / "hangs.py").write_text(HANGS)
+    service = faulty({"TEST_REFUSES": "orcha-hooks", "ORCHA_HOOK_DEADLINE": "0.3"}, "hangs:Mine")
+    (tmp_path / "now").touch()
+    hung = threading.Thread(target=send, args=(connect(service), "hangs", gate.path), daemon=True)
+    hung.start()
+    gate.wait_until_reached()
+    wait_for(lambda: f"cannot be given up yet: the thread orcha-hooks {NO_ROOM}" in service.stderr(), what="the reason")
+    assert service.run("ps").returncode == 0
+    (tmp_path / "now").unlink()
+    assert send(connect(service), "beside").get() is None  # its final value: the action gave none
+    wait_for(lambda: "did not return in 0.3 s" in service.stderr(), what="the end of the hook that hangs")
+    gate.open()
+    hung.join()
+
+
+def send(client, name, gate=None):
+    """Send a message, whose conversion waits at the gate if there is one; give its queue."""
+    queue = client.manager.Queue()
+    client.send(Message(name, {"queue": queue} | ({"gate": gate} if gate else {})))
+    return queue
+
+
+def children_of(pid):
+    return map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())

@@ -18,7 +18,8 @@ from orcha._processes.identity import Stat, is_alive, read_stat
 from orcha._processes.sweep import Swept
 from orcha._service.lifecycle.compose import check_limits
 from orcha._supervisor import black_box, dead_shims, main, shim_executor, shim_heartbeats, supervisor_process
-from orcha._supervisor.contract import CommandEnded, CommandLost, CommandStarted, Silent
+from orcha._supervisor.contract import FOREIGN, CommandEnded, CommandLost, CommandStarted, FoundAttempt, Silent
+from orcha._supervisor.foreign_shims import ForeignShims
 from orcha._supervisor.shim_heartbeats import (
     ENDS_WITHIN_SECONDS,
     LOOKS,
@@ -295,6 +296,34 @@ def test_what_survives_a_shim_is_waited_for_once_a_thread_can_be_started(
     assert gone.wait(60)
     assert not cleaner.lacks_threads
     cleaner.join()
+
+
+def test_a_foreign_attempt_is_watched_once_a_thread_can_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shims").mkdir()
+    posted: list[CommandLost] = []
+    told = threading.Event()
+
+    def post(lost: CommandLost) -> None:
+        posted.append(lost)
+        told.set()
+
+    reports: list[str] = []
+    foreign = ForeignShims(tmp_path, {}, post, lambda _, line: reports.append(line))
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        foreign.add([FoundAttempt(7, 1, b"", FOREIGN, "0a")])
+        assert (foreign.lacks_thread, posted) == (True, [])
+        assert "can't start new thread" in reports[0]
+    foreign.go_on()
+    assert told.wait(60)
+    assert posted == [CommandLost(7, 1, executed=True)]
+    foreign.close(keep=True)
 
 
 def test_a_supervisor_takes_a_reset_connection_for_a_service_that_is_gone() -> None:

@@ -12,6 +12,7 @@ import importlib
 import multiprocessing.resource_tracker  # noqa: F401
 import os
 import pkgutil
+import resource
 import shutil
 import sys
 
@@ -21,6 +22,8 @@ from orcha.interfaces.running import Run  # noqa: F401
 
 SKIPPED = ("orcha.__main__", "orcha._supervisor.main", "orcha._supervisor.shim", "orcha._processes.watcher")
 """What runs as a program of its own."""
+PROCESSES = "TEST_PROCESSES"
+"""The variable that says how many processes and threads this user may have, as `ulimit -u`."""
 
 
 def become(uid: int, home: str) -> None:
@@ -35,6 +38,8 @@ def become(uid: int, home: str) -> None:
     preload()
     server_tls()
     _make_loop(None).close()
+    if (most := os.environ.pop(PROCESSES, None)) is not None:
+        resource.setrlimit(resource.RLIMIT_NPROC, (int(most), int(most)))
     os.setgroups([])
     os.setgid(uid)
     os.setuid(uid)

@@ -53,11 +53,16 @@ class Users:
             check=False,
         )
 
-    def serve(self, uid: int, *words: str) -> list[str]:
-        """Start a service of this user; give the lines that it writes until it is ready."""
+    def serve(self, uid: int, *words: str, processes: int | None = None, **environment: str) -> list[str]:
+        """Start a service of this user, who may have so many processes; give the lines that it writes until then.
+
+        Other keyword arguments are variables of its environment.
+        """
+        if processes is not None:
+            environment |= {as_user.PROCESSES: str(processes)}
         process = subprocess.Popen(
             self.command(uid, "serve", *words),
-            env=self.environment,
+            env={**self.environment, **environment},
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

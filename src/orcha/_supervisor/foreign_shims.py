@@ -12,7 +12,7 @@ from orcha._processes.identity import Identity, boot_id, is_alive
 from orcha._supervisor import black_box as boxes
 from orcha._supervisor.contract import FOREIGN, CommandLost
 from orcha._supervisor.dead_shims import clean_up, end, forget
-from orcha.utils.threads import guarded, ignore_death, start
+from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,11 +59,25 @@ class ForeignShims:
         """Watch the foreign ones among these attempts; return all of them."""
         self.shims |= {(one.seq, one.attempt): one.shim for one in found if one.phase == FOREIGN}
         self._changed.set()
-        if self.shims and self._thread is None:
-            thread = guarded("orcha-commands-apart", self._watch, self._on_death)
-            start(thread)
-            self._thread = thread
+        self.go_on()
         return found
+
+    @property
+    def lacks_thread(self) -> bool:
+        """Whether foreign attempts are there that no thread watches."""
+        return bool(self.shims) and self._thread is None
+
+    def go_on(self) -> None:
+        """Start the thread where it is needed; where it cannot be started now, the next call tries again."""
+        if not self.lacks_thread:
+            return
+        thread = guarded("orcha-commands-apart", self._watch, self._on_death)
+        try:
+            start(thread)
+        except NoThreadError as error:
+            self._report(logging.ERROR, f"commands of another build are not watched yet: {error}")
+        else:
+            self._thread = thread
 
     def kill(self, seq: int, attempt: int, *, told: bool = True) -> None:
         """Kill an attempt, if it is foreign, without a grace: its shim takes no orders from this service."""

@@ -383,12 +383,12 @@ class ShimExecutor:
         was_quiet = False
         while not self._closing or self._registry or self._supervisor is not None:
             with self._lock:
-                looks = self._registry.by_key or self._cleaner.lacks_threads
+                looks = self._registry.by_key or self._cleaner.lacks_threads or self._foreign.lacks_thread
                 self._sleeps = not looks and was_quiet
             events = self._listen(None if self._sleeps else self._heartbeats.wait(time.monotonic()))
             was_quiet = not (looks or events)
-            if self._cleaner.lacks_threads and not events:
-                self._cleaner.go_on()
+            if not events:
+                self._go_on_with_threads()
             with self._lock:
                 looked = self._heartbeats.look(self._registry.by_key.values())
                 events += [Silent(*shim.key, True) for shim in looked.silent if shim.key is not None]
@@ -396,6 +396,12 @@ class ShimExecutor:
                     self._give_up(shim)
             if events:
                 self._on_events(events)
+
+    def _go_on_with_threads(self) -> None:
+        """Start threads that could not be started before."""
+        if self._cleaner.lacks_threads:
+            self._cleaner.go_on()
+        self._foreign.go_on()
 
     def more(self) -> list[Event]:
         """See the contract."""

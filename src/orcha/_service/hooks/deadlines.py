@@ -7,6 +7,8 @@ from orcha._service.hooks.visit import Hook
 WEDGED = "the plugin does not answer: try again later"
 STALE_ALLOWED = 3
 """Given-up hook threads with which the service goes on."""
+NO_THREAD_SECONDS = 1.0
+"""Time until a call is given up that hangs while no other hook thread can be started."""
 
 
 _TOO_LONG = {

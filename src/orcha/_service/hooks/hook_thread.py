@@ -125,20 +125,31 @@ class Hooks:
         self._pid = os.getpid()
         self._inbox: SimpleQueue[Visit | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._other: tuple[SimpleQueue[Visit | None], threading.Thread] | None = None
+        """A thread that waits to take the place of the hook thread."""
 
     def start(self) -> None:
-        """Start the hook thread, or a fresh one in place of one that was given up."""
+        """Start the hook thread."""
+        self._inbox, self._thread = self._started()
+
+    def _started(self) -> tuple[SimpleQueue[Visit | None], threading.Thread]:
         inbox: SimpleQueue[Visit | None] = SimpleQueue()
         thread = guarded("orcha-hooks", partial(self._run, inbox), self._died)
         start(thread)
-        self._inbox, self._thread = inbox, thread
+        return inbox, thread
+
+    def prepare_another(self) -> None:
+        """Have a thread that `give_up` puts in place of the hook thread; raise NoThreadError where there is no room."""
+        if self._other is None:
+            self._other = self._started()
 
     def give_up(self) -> int:
-        """Leave the thread to its call, and start a fresh one; give the identity of the old one."""
-        old = self._thread
+        """Leave the thread to its call, and go on with the other one; give the identity of the old one."""
+        old, other = self._thread, self._other
         assert old is not None
         assert old.ident is not None
-        self.start()
+        assert other is not None
+        (self._inbox, self._thread), self._other = other, None
         self.threads.given_up.add(old.ident)
         return old.ident
 
@@ -161,6 +172,8 @@ class Hooks:
     def stop(self) -> None:
         """Let the thread end after the visits it has."""
         self._inbox.put(None)
+        if self._other is not None:
+            self._other[0].put(None)
 
     def is_hook_thread(self) -> bool:
         """Tell whether the caller runs on the hook thread now in force."""

@@ -126,6 +126,10 @@ class Visit:
             current = self.current
             return current if isinstance(current, Call | FunctionCall) else Call(CONDITION, current)
 
+    def is_overdue(self, seconds: float, now: float) -> bool:
+        """Tell whether the call in flight began more than so many seconds ago; it may come back at any time."""
+        return self.current is not None and now - self.since >= seconds
+
     def left(self) -> list[Call | FunctionCall]:
         """Give the calls that come after the one in flight."""
         return [] if self.choosing else self.calls[len(self.results) + 1 :]

@@ -34,6 +34,7 @@ from orcha._service.hooks.visit import (
 from orcha._service.verbs.call import answer_call
 from orcha._service.verbs.submit import may_name
 from orcha.interfaces.built_in import BUILT_IN_MANAGERS
+from orcha.utils.threads import NoThreadError
 
 if TYPE_CHECKING:
     from orcha._core.asking_round import Round
@@ -316,6 +317,14 @@ class Visits:
         if visit is None or visit.over:
             return
         now = time.monotonic()
+        if visit.is_overdue(self._engine.settings.hook_deadline, now):
+            try:
+                self.hooks.prepare_another()
+            except NoThreadError as error:  # until then other petitions wait for the call that hangs
+                self._engine.report(logging.ERROR, "a hook that hangs cannot be given up yet: %s", error)
+                self._overdue_armed = True
+                self._engine.timers.at(now + overdue.NO_THREAD_SECONDS, self._overdue)
+                return
         call = visit.abandon(self._engine.settings.hook_deadline, now)
         if call is None:
             self._overdue_armed = True
