@@ -11,8 +11,11 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -246,6 +249,19 @@ def in_a_pool_of_another_attempt(call, *arguments):
         pool.submit(call, *arguments).result()
 
 
+def in_a_pool_of_threads_of_another_attempt(call, *arguments):
+    found = []
+    in_a_thread_of_its_own(make_pool_for_another, found)
+    found[0].apply(call, arguments)
+    found[0].close()
+    found[0].join()
+
+
+def make_pool_for_another(found):
+    with working_for(2):
+        found.append(ThreadPool(1))
+
+
 def start_pool_for_another(pool):
     with working_for(2):
         assert pool.submit(attempt_tracking.current_ordinal).result() == 2
@@ -258,6 +274,7 @@ PLACES = [
     in_a_bare_thread,
     in_a_pool,
     in_a_pool_of_another_attempt,
+    in_a_pool_of_threads_of_another_attempt,
 ]
 
 
@@ -297,6 +314,61 @@ def test_a_thread_of_a_pool_works_for_each_attempt_that_submits_to_it_and_then_f
             with working_for(ordinal):
                 assert pool.submit(attempt_tracking.current_ordinal).result() == ordinal
         assert pool.submit(attempt_tracking.current_ordinal).result() == 0
+
+
+def ordinal_of(*_: object) -> int:
+    return attempt_tracking.current_ordinal()
+
+
+WAYS = {
+    "apply": lambda pool: pool.apply(ordinal_of),
+    "apply_async": lambda pool: pool.apply_async(func=ordinal_of).get(),
+    "map": lambda pool: pool.map(ordinal_of, [0])[0],
+    "map_async": lambda pool: pool.map_async(ordinal_of, iter([0])).get()[0],
+    "starmap": lambda pool: pool.starmap(ordinal_of, [(0, 0)])[0],
+    "starmap_async": lambda pool: pool.starmap_async(ordinal_of, [(0, 0)]).get()[0],
+    "imap": lambda pool: next(pool.imap(ordinal_of, [0])),
+    "imap by chunks": lambda pool: next(pool.imap(ordinal_of, iterable=[0, 0], chunksize=2)),
+    "imap_unordered": lambda pool: next(pool.imap_unordered(ordinal_of, [0])),
+    "an item of imap": lambda pool: next(pool.imap(int, map(ordinal_of, [0]))),
+    "a callback": lambda pool: called_back(pool, "callback", ordinal_of),
+    "an error's callback": lambda pool: called_back(pool, "error_callback", [].pop),
+}
+
+
+def called_back(pool: ThreadPool, name: str, function: Callable[..., object]) -> int:
+    found: SimpleQueue[int] = SimpleQueue()
+    pool.apply_async(function, **{name: lambda _: found.put(ordinal_of())})
+    return found.get()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_multiprocessing_pool_of_threads_is_given_belongs_to_the_attempt_that_gives_it(tagged, way) -> None:
+    with working_for(3):
+        pool = ThreadPool(1)
+    for ordinal in (1, 2):
+        with working_for(ordinal):
+            assert WAYS[way](pool) == ordinal
+    assert WAYS[way](pool) == 0
+    pool.close()
+    pool.join()
+
+
+def test_a_pool_whose_module_is_imported_later_is_followed_too(tmp_path) -> None:
+    program = """
+import sys
+from orcha._processes import attempt_tracking, tag
+from orcha._processes.attempt_processes import TaggedProcesses
+assert "multiprocessing.pool" not in sys.modules
+attempt_tracking.install(attempt_tracking.ServiceState(TaggedProcesses(tag.new_nonce())))
+from multiprocessing.pool import ThreadPool
+with attempt_tracking.working_for(1):
+    pool = ThreadPool(1)
+with attempt_tracking.working_for(2):
+    print(pool.apply(attempt_tracking.current_ordinal))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "2\n"
 
 
 def test_what_waits_in_a_pool_beyond_the_end_of_its_attempt_works_for_none(tagged) -> None:
