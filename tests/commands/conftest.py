@@ -71,16 +71,17 @@ class CommandsUnderTest(EngineUnderTest):
         (self.folder / "shims").mkdir(exist_ok=True)
         engine.shims.connect(make)
         raw = RawFiles(self.folder / "output")
-        engine.commands.keep_in(raw)
+        engine.commands_output.keep_in(raw)
         engine.standard_input.keep_in(raw)
-        engine.commands.rebooted = self._rebooted
+        engine.shims.rebooted = self._rebooted
         engine.rebooted = self._rebooted
 
     def stop(self) -> None:
         self.closed = True
         self.engine.post(self.engine.halt)
         assert self.engine.stopped.wait(30)
-        self.engine.commands.close()
+        self.engine.commands.close(failed=self.engine.failure is not None)
+        self.engine.commands_output.close()
         self.engine.reporter.stop(5.0)
         super().stop()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from orcha._core.retry import SIZE_LIMITS, TIME_LIMITS
 from orcha._core.state import Outcome, State
+from orcha._service.execution import command_attempt
 from orcha._supervisor.contract import CommandLost, ResourceUsage
 from support.fake_commands import FakeCommands, ended, output, started
 from support.waiting import wait_for
@@ -129,5 +131,10 @@ def test_when_the_engine_fails_commands_go_on(engine):
     wait_for(lambda: engine.row(asked).state is State.RUNNING, what="RUNNING")
     engine.engine.post(lambda: 1 / 0)
     assert engine.engine.stopped.wait(30)
-    engine.engine.commands.close()
+    engine.engine.commands.close(failed=engine.engine.failure is not None)
     assert engine.commands.closed is True
+
+
+def test_each_limit_that_has_words_has_a_final_value():
+    assert set(command_attempt._LIMITS) == TIME_LIMITS
+    assert {"memory", *command_attempt._FAILED} == SIZE_LIMITS

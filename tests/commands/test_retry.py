@@ -89,6 +89,28 @@ def test_what_waits_for_its_time_waits_on_after_a_restart(engine):
     wait_for(lambda: later.row(asked).state is State.ENDED, what="its end")
 
 
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ({"signal": 15, "why": "timeout"}, 124),
+        ({"code": 0, "why": "idle"}, 124),
+        ({"signal": 9, "why": "cpu"}, 124),
+        ({"signal": 9, "why": "memory"}, 137),
+        ({"code": 0, "why": "memory"}, 1),
+        ({"code": 3, "why": "output"}, 3),
+        ({"signal": 9}, 137),
+    ],
+)
+def test_after_a_restart_it_is_told_by_the_same_code_what_it_waits_after(engine, end, code):
+    asked = engine.run(retry=retry(delay=3600.0, longest=3600.0))
+    engine.commands.tell(ended(engine.wait_for_spec(), end.pop("code", None), **end))
+    wait_for(lambda: engine.row(asked).state is State.QUEUED, what="QUEUED")
+    before = engine.engine.petitions.records[1].why
+    assert before.text().startswith(f"attempt 1 ended with {code}: ")
+    after = engine.again().engine.petitions.records[1].why
+    assert (after.attempt, after.code) == (before.attempt, before.code)
+
+
 def test_its_time_comes_after_a_restart(engine):
     asked = engine.run(retry=retry(delay=0.5))
     engine.commands.tell(ended(engine.wait_for_spec(), 9))

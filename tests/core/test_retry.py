@@ -93,7 +93,10 @@ def test_the_output_is_looked_at_only_where_it_decides(given, ended, depends):
         ('[{"attempt": 1, "code": 3}]', None),
         ('[{"attempt": 1, "code": 3}, {"attempt": 2, "code": 4}]', 4),
         ('[{"attempt": 2, "code": null, "signal": 9, "why": null}]', 137),
-        ('[{"attempt": 2, "code": 0, "why": "idle"}]', None),
+        ('[{"attempt": 2, "code": 0, "why": "idle"}]', 124),
+        ('[{"attempt": 2, "code": null, "signal": 9, "why": "memory"}]', 137),
+        ('[{"attempt": 2, "code": null, "signal": 2, "why": "cancelled"}]', None),
+        ('[{"attempt": 2, "why": "lost", "executed": true}]', None),
         ('[{"attempt": 2, "code": null}]', None),
     ],
 )

@@ -60,7 +60,6 @@ def test_no_test_sleeps():
 
 _WRITTEN_ELSEWHERE = {
     "_core/selection.py": {"asked", "why"},
-    "_service/execution/command_runner.py": {"why"},
     # the answer of a conversion; the condition of a new petition is asked in the same visit
     "_service/hooks/conversion.py": {
         *("after", "command", "group", "needs", "on_interrupt", "once"),

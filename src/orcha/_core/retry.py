@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from orcha._core.codes import FAILED_CODE, TIMED_OUT_CODE
 from orcha._core.state import Outcome
 
 if TYPE_CHECKING:
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 
 SIGNAL_CODES = 128
 """What shells add to the number of a signal to make an exit code."""
+TIME_LIMITS = frozenset({"timeout", "idle", "cpu"})
+"""Why a command was ended that took too long."""
+SIZE_LIMITS = frozenset({"memory", "output", "input"})
+"""Why a command was ended that used or wrote too much, or would not get what an earlier attempt got."""
 MOST_HISTORY = 50
 """Ended attempts that are remembered of one petition."""
 
@@ -102,25 +107,40 @@ def decided_at(history: str | None) -> float | None:
     return max((time for time in known if time is not None), default=None)
 
 
+def ended_value(code: int | None, signal: int | None, why: str | None) -> int | None:
+    """Give the final value of an attempt as shells tell it, by what ended its first process.
+
+    `why` says why it was ended by a limit. None where people ended it, the service stopped, or nobody knows.
+
+    >>> ended_value(3, None, None), ended_value(None, 9, None), ended_value(None, 15, "timeout")
+    (3, 137, 124)
+    >>> ended_value(0, None, "memory"), ended_value(None, 2, "cancelled")
+    (1, None)
+    """
+    value = SIGNAL_CODES + signal if code is None and signal else code
+    if why is None:
+        return value
+    if why in TIME_LIMITS:
+        return TIMED_OUT_CODE
+    return (value or FAILED_CODE) if why in SIZE_LIMITS else None
+
+
 def final_value(history: str | None, attempt: int) -> int | None:
-    """Give the final value of an ended attempt as shells tell it; None where a limit ended it, or nobody knows.
+    """Give the final value of an ended attempt as shells tell it; None where nobody knows.
 
     >>> final_value('[{"attempt": 1, "code": 3}, {"attempt": 2, "code": null, "signal": 9}]', 1)
     3
     >>> final_value('[{"attempt": 1, "code": 3}, {"attempt": 2, "code": null, "signal": 9}]', 2)
     137
     >>> final_value('[{"attempt": 1, "code": 0, "why": "idle"}]', 1), final_value(None, 1)
-    (None, None)
+    (124, None)
     """
     known: dict[str, Any] = next((ended for ended in json.loads(history or "[]") if ended["attempt"] == attempt), {})
-    if known.get("why") is not None:
-        return None
-    code: int | None = known.get("code")
-    return SIGNAL_CODES + known["signal"] if code is None and known.get("signal") else code
+    return ended_value(known.get("code"), known.get("signal"), known.get("why"))
 
 
 class Tries(NamedTuple):
-    """What decides whether an attempt that is an action is followed by another one."""
+    """What decides whether an attempt is followed by another one."""
 
     retry: Retry
     retries: int = 0
@@ -129,10 +149,6 @@ class Tries(NamedTuple):
     """What is kept of its ended attempts."""
     chance: float = 0.5
     """Where in the jitter the next pause lies, from 0 to 1."""
-
-    def due(self, outcome: Outcome, code: int | None, now: float) -> float | None:
-        """Give the time of the next attempt after one that ended so; None where there is none."""
-        return retry_due(self.retry, Ended(outcome, code), retries=self.retries, now=now, chance=self.chance)
 
 
 def remembered(history: str | None, attempt: int, **known: Any) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.admission import Admission
@@ -25,7 +26,16 @@ from orcha._service.channels.channel_book import ChannelBook
 from orcha._service.execution.action_threads import ActionPool
 from orcha._service.execution.attempt_ending import Ending
 from orcha._service.execution.attempt_port import AttemptPort
+from orcha._service.execution.command_adoption import CommandAdoption
+from orcha._service.execution.command_ends import CommandEnds
+from orcha._service.execution.command_interruptions import CommandInterruptions
+from orcha._service.execution.command_losses import CommandLosses
+from orcha._service.execution.command_output import CommandsOutput
+from orcha._service.execution.command_reports import CommandReports
 from orcha._service.execution.command_runner import CommandRunner
+from orcha._service.execution.finished_commands import FinishedCommands
+from orcha._service.execution.retries import Resting
+from orcha._service.execution.running_commands import RunningCommands
 from orcha._service.execution.shims import Shims
 from orcha._service.execution.standard_input import StandardInput
 from orcha._service.hooks.admitting import Admitting
@@ -135,8 +145,9 @@ class Engine:
         )
         self.statistics = Statistics(time.time(), time.monotonic())
         self.shims = Shims()
-        self.commands = CommandRunner(self)
+        self.resting = Resting(self.petitions, store, self.timers)
         self.standard_input = StandardInput(self.petitions.records, self.shims, self.outbox, settings.keep_input)
+        self._make_commands()
         self.ending = Ending(
             self.petitions, self.stored, self.mailbox, self.timers, settings, incarnation.nonce, self.report
         )
@@ -180,6 +191,30 @@ class Engine:
             Do.END_PROCESSES: lambda record, _: (self.commands if record.command else self.ending).end(record),
             Do.SWEEP: lambda record, _: self.ending.sweep(record),
         }
+
+    def _make_commands(self) -> None:
+        """Make what has to do with commands."""
+        petitions, shims, outbox, standard_input = self.petitions, self.shims, self.outbox, self.standard_input
+        self.running_commands = running = RunningCommands(petitions, self.store, shims, outbox, self.admission)
+        folder = Path(self.settings.endpoint.folder)
+        output = CommandsOutput(running, petitions, self.channels, shims, outbox, self.store, folder)
+        finished = FinishedCommands(running, output, petitions, standard_input, shims, outbox, self.report)
+        interruptions = CommandInterruptions(output, petitions, standard_input, finished)
+        ends = CommandEnds(running, output, petitions, interruptions, finished, self.resting, self.mailbox)
+        losses = CommandLosses(
+            running, output, petitions, interruptions, ends, finished, self.report, self._wake_visits
+        )
+        reports = CommandReports(shims, self.mailbox, running, petitions, output, ends, losses, standard_input)
+        self.commands_output, self.command_losses, self.command_interruptions = output, losses, interruptions
+        self.command_adoption = CommandAdoption(
+            running, reports, output, losses, standard_input, shims, self.journal, self.report
+        )
+        self.commands = CommandRunner(
+            shims, petitions, ends, losses, interruptions, self.mailbox, self.settings, self.report
+        )
+
+    def _wake_visits(self) -> None:
+        self.visits.wake()
 
     # --- from any thread ----------------------------------------------------------------------------------------
 
@@ -255,7 +290,7 @@ class Engine:
 
     def _forget_output(self, channel: bytes) -> None:
         self.log.delete(channel)
-        self.commands.forget_output(channel)
+        self.commands_output.forget(channel)
 
     def _later(self, seconds: float, call: Callable[[], None]) -> None:
         self.timers.at(time.monotonic() + seconds, call)

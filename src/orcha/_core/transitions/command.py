@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.codes import BROKEN_CODE, INTERRUPTED_CODE
 from orcha._core.petitions import CANCELLING, RUNNING, STARTING
+from orcha._core.reasons import RestingUntil
 from orcha._core.record import Cancellation, Phase, Record
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._core.transitions import retry
@@ -60,22 +61,25 @@ def running(petitions: Petitions, seq: int, attempt: int, now: Moment) -> None:
     petitions.step(record, STARTING, State.RUNNING, now)
 
 
-def ended(petitions: Petitions, seq: int, attempt: int, end: CommandEnd, now: Moment) -> None:
-    """Note that the command ended, and with `survivors` what lives on all the same."""
+def ended(petitions: Petitions, seq: int, attempt: int, end: CommandEnd, now: Moment) -> bool:
+    """Note that the command ended, and with `survivors` what lives on; tell whether it is tried again."""
     record = unfinished(petitions, seq, attempt)
     if record is None:
-        return
+        return False
     _over(record)
     cancelled = record.state is State.CANCELLING
+    if end.due is not None and not (cancelled or end.survivors):
+        _go_again(petitions, record, State.QUEUED, end.due, now)
+        record.why = RestingUntil(record.attempt, end.code, end.due)
+        return True
     if end.survivors:
         _outlive(petitions, record, end, now)
     elif cancelled and not end.by_itself:
         end_cancelled(petitions, record, now)
-    elif end.due is not None and not cancelled:
-        _go_again(petitions, record, State.QUEUED, end.due, now)
     else:
         petitions.end(record, end.outcome, end.code, end.reason, _GOES | CANCELLING, now)
         petitions.release(record)
+    return False
 
 
 def _outlive(petitions: Petitions, record: Record, end: CommandEnd, now: Moment) -> None:

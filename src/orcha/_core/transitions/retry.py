@@ -3,7 +3,7 @@
 Whether an action is tried again is decided where the attempt's outcome is, in the transaction that would have been the
 petition's end: the petition is QUEUED from then on, with the time of its next attempt. But it rests, and keeps slot and
 id, until nothing of the attempt lives; then its on_finish is called, and when that is back and its time has come the
-petition waits again. A command rests in the same way; what reports its end decides.
+petition waits again. A command rests in the same way, from the report of its end on.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from orcha._core.effects import Do, Effect
 from orcha._core.petitions import CANCELLING, STARTING
 from orcha._core.reasons import RestingUntil
 from orcha._core.record import Cancellation, Phase, Record
-from orcha._core.retry import remembered
+from orcha._core.retry import Ended, remembered, retry_due
 from orcha._core.state import Outcome, State
 
 if TYPE_CHECKING:
     from orcha._core.moment import Moment
     from orcha._core.petitions import Petitions
+    from orcha._core.retry import Tries
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _FINISHED, _RESTING, _WAITING = Phase.FINISHED, Phase.RESTING, Phase.WAITING
@@ -32,14 +33,25 @@ def is_decided(record: Record) -> bool:
     return record.phase is _FINISHED and record.state is _QUEUED
 
 
+def take_tries(record: Record, tries: Tries | None) -> None:
+    """Take what decides about an attempt that an earlier start of the service began."""
+    record.tries = tries
+
+
+def next_due(record: Record, ended: Ended, now: Moment) -> float | None:
+    """Give the time of the next attempt after the current one ended so; None where there is none."""
+    tries = record.tries
+    if tries is None:
+        return None
+    return retry_due(tries.retry, ended, retries=tries.retries, now=now.wall, chance=tries.chance)
+
+
 # --- an action that failed ----------------------------------------------------------------------------------------
 
 
 def try_again(petitions: Petitions, record: Record, code: int | None, reason: str | None, now: Moment) -> bool:
     """Decide what follows on an action that failed; False where its petition ends."""
-    if record.tries is None:
-        return False
-    due = record.tries.due(Outcome.FAILED, code, now.wall)
+    due = next_due(record, Ended(Outcome.FAILED, code), now)
     if due is None:
         return False
     record.outcome, record.code, record.reason = Outcome.FAILED, code, reason
@@ -87,9 +99,9 @@ def or_try_again(petitions: Petitions, record: Record, cancellation: Cancellatio
     The decision is kept at once, as the limit is: a service that dies while the attempt is ended knows it at its next
     start.
     """
-    if record.tries is None or cancellation.outcome is not Outcome.TIMED_OUT:
+    if cancellation.outcome is not Outcome.TIMED_OUT:
         return cancellation
-    due = record.tries.due(cancellation.outcome, cancellation.code, now.wall)
+    due = next_due(record, Ended(cancellation.outcome, cancellation.code), now)
     if due is None:
         return cancellation
     _keep(petitions, record, due)

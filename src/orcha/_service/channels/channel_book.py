@@ -360,7 +360,8 @@ class ChannelBook:
                 follower.next = first + count
                 follower.credit -= len(data)
                 self._send(follower.peer, frame)
-        self.unkept.settle()
+        if self.unkept.attempts:
+            self.unkept.settle()
 
     def follow(self, peer: Peer, channel: Channel, index: int, credit: int) -> None:
         """Send `peer` what there is from `index` on, and what comes."""

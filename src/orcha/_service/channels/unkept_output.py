@@ -70,7 +70,8 @@ class UnkeptOutput:
         self._later = later
         self._passed_on = passed_on
         self._shims: Callable[[], Shims] | None = None
-        self._attempts: dict[bytes, dict[tuple[int, int], UnkeptAttempt]] = {}
+        self.attempts: dict[bytes, dict[tuple[int, int], UnkeptAttempt]] = {}
+        """The attempts with unkept output that is needed, by channel: mostly none."""
         self._will_look = False
 
     def connect(self, shims: Callable[[], Shims], passed_on: Callable[[int, int], int | None]) -> None:
@@ -79,9 +80,9 @@ class UnkeptOutput:
 
     def add(self, channel: Channel, seq: int, attempt: int, number: int, stream: int, piece: UnkeptPiece) -> bytes:
         """Add a chunk; return the payload of its record."""
-        found = self._attempts.setdefault(channel.id, {}).get((seq, attempt))
+        found = self.attempts.setdefault(channel.id, {}).get((seq, attempt))
         if found is None:
-            found = self._attempts[channel.id][seq, attempt] = UnkeptAttempt(seq, attempt, piece.offset)
+            found = self.attempts[channel.id][seq, attempt] = UnkeptAttempt(seq, attempt, piece.offset)
             for follower in channel.followers.values():
                 follower.reads_along = not follower.is_slow
         found.chunks[piece.offset] = (number, piece.length, piece.data)
@@ -89,41 +90,41 @@ class UnkeptOutput:
 
     def delays(self, channel: bytes, seq: int, attempt: int, number: int) -> bool:
         """Note that the record of this chunk is kept; tell whether the shim's acknowledgement comes from here."""
-        found = self._attempts.get(channel, {}).get((seq, attempt))
+        found = self.attempts.get(channel, {}).get((seq, attempt))
         if found is not None:
             found.committed = number
         return found is not None
 
     def over(self, channel: bytes, seq: int, attempt: int) -> None:
         """Note that the end of an attempt is kept."""
-        found = self._attempts.get(channel, {}).get((seq, attempt))
+        found = self.attempts.get(channel, {}).get((seq, attempt))
         if found is not None:
             found.is_over, found.committed = True, _ALL
 
     def followed(self, channel: bytes) -> None:
         """Note that somebody begins to read."""
-        for attempt in self._attempts.get(channel, {}).values():
+        for attempt in self.attempts.get(channel, {}).values():
             if not (attempt.has_readers or attempt.is_over):
                 self._tell(attempt, anybody=True)
 
     def settle(self) -> None:
         """Let go of the chunks that every follower which keeps up has received."""
-        for identity in list(self._attempts):
+        for identity in list(self.attempts):
             channel = self._channel(identity)
             followers = [] if channel is None else list(channel.followers.values())
             behind = [] if channel is None else [one for one in followers if one.next < channel.next]
             for follower in followers:
                 follower.reads_along = (follower.reads_along or follower not in behind) and not follower.is_slow
             waits = any(follower.reads_along for follower in behind)
-            for attempt in list(self._attempts[identity].values()):
+            for attempt in list(self.attempts[identity].values()):
                 if not waits:
                     self._let_go(attempt)
                 if attempt.is_over and not attempt.chunks:
-                    del self._attempts[identity][attempt.key]
+                    del self.attempts[identity][attempt.key]
                 elif not followers and attempt.has_readers and not attempt.is_over:
                     self._tell(attempt, anybody=False)
-            if not self._attempts[identity]:
-                del self._attempts[identity]
+            if not self.attempts[identity]:
+                del self.attempts[identity]
             elif waits and not self._will_look:
                 self._will_look = True
                 self._later(LOOK_INTERVAL_SECONDS, self._look)
@@ -134,7 +135,7 @@ class UnkeptOutput:
         The line counts all bytes that are known to be lost from there on; their other records become empty values.
         """
         piece = spans.piece_of(record.payload)
-        attempt = self._attempts.get(channel, {}).get((piece.seq, piece.attempt))
+        attempt = self.attempts.get(channel, {}).get((piece.seq, piece.attempt))
         found = attempt.chunks.get(piece.offset) if attempt is not None else None
         if found is not None and found[2] is not None:
             return Record(Kind.VALUE, record.seq, values.encode((piece.stream, found[2])))
@@ -169,7 +170,7 @@ class UnkeptOutput:
     def _look(self) -> None:
         """Wait no longer for followers that got nothing since the last look."""
         self._will_look = False
-        for identity, attempts in self._attempts.items():
+        for identity, attempts in self.attempts.items():
             channel = self._channel(identity)
             if channel is None:
                 continue

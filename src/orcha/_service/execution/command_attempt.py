@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from orcha._core.changes import AttemptStep
-from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, FAILED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
-from orcha._core.retry import SIGNAL_CODES, remembered
+from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, INTERRUPTED_CODE
+from orcha._core.retry import ended_value, remembered
 from orcha._core.state import Outcome
 from orcha._core.transitions.command import LOST
 from orcha._core.transitions.recover import WATCHER_FAILED
@@ -56,7 +56,6 @@ class Attempt:
         "looked",
         "losses",
         "pattern",
-        "retries",
         "seq",
         "started",
         "step",
@@ -68,7 +67,6 @@ class Attempt:
         self.seq = record.seq
         self.attempt = record.attempt
         self.started = record.started
-        self.retries = row.retries if row is not None else 0
         self.losses = row.losses if row is not None else 0
         self.history = row.history if row is not None else None
         self.step = AttemptStep(record.seq, record.attempt)
@@ -85,12 +83,11 @@ class Attempt:
         """Whether its pattern has been looked for, or is."""
 
     def note_output(self, chunks: list[OutputChunk]) -> None:
-        """Remember the last of what it wrote, where a retry depends on that; what is in files only is left out."""
-        if self.pattern:
-            for chunk in chunks:
-                data = chunk.data.data if isinstance(chunk.data, UnkeptPiece) else chunk.data
-                if isinstance(data, bytes):
-                    self.tails[chunk.stream] = (self.tails.get(chunk.stream, b"") + data)[-TAIL:]
+        """Remember the last of what it wrote, since a retry depends on that; what is in files only is left out."""
+        for chunk in chunks:
+            data = chunk.data.data if isinstance(chunk.data, UnkeptPiece) else chunk.data
+            if isinstance(data, bytes):
+                self.tails[chunk.stream] = (self.tails.get(chunk.stream, b"") + data)[-TAIL:]
 
     def note_end(self, at: float, what: dict[str, Any]) -> str:
         """Add this attempt to the history; give that as it is kept."""
@@ -146,18 +143,18 @@ def spec_of(record: Record, *, outlives: bool = True) -> CommandSpec:
 
 def end_of(record: Record, ended: CommandEnded) -> tuple[Outcome, int, str | None]:
     """Give outcome, final value and reason of a command's end, whatever was decided about its petition."""
-    code = ended.code if ended.code is not None else SIGNAL_CODES + (ended.signal or 0)
+    value = ended_value(ended.code, ended.signal, ended.why)
+    if value is None:
+        if ended.why in {"shutdown", OUTSIDE}:
+            return Outcome.INTERRUPTED, INTERRUPTED_CODE, "interrupted: the service was stopped while it ran"
+        return Outcome.CANCELLED, CANCELLED_CODE, None
     if ended.why is None:
-        return (Outcome.SUCCEEDED if code == 0 else Outcome.FAILED), code, None
+        return (Outcome.SUCCEEDED if value == 0 else Outcome.FAILED), value, None
     if ended.why in _LIMITS:
-        return Outcome.TIMED_OUT, TIMED_OUT_CODE, _LIMITS[ended.why].format(_limit(record, ended.why))
+        return Outcome.TIMED_OUT, value, _LIMITS[ended.why].format(_limit(record, ended.why))
     if ended.why == "memory":
-        return Outcome.FAILED, code or FAILED_CODE, f"out of memory: it used {_bytes(ended.usage.peak)}"
-    if ended.why in _FAILED:
-        return Outcome.FAILED, code or FAILED_CODE, _FAILED[ended.why]
-    if ended.why in {"shutdown", OUTSIDE}:
-        return Outcome.INTERRUPTED, INTERRUPTED_CODE, "interrupted: the service was stopped while it ran"
-    return Outcome.CANCELLED, CANCELLED_CODE, None
+        return Outcome.FAILED, value, f"out of memory: it used {_bytes(ended.usage.peak)}"
+    return Outcome.FAILED, value, _FAILED[ended.why]
 
 
 def loss(failure: str) -> str:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from orcha._core.record import Record
     from orcha._store.contract import Row
-    from orcha._supervisor.contract import CommandExecutor, Event
+    from orcha._supervisor.contract import CommandExecutor, Event, FoundAttempt
 
     OnEvents = Callable[[list[Event]], None]
     """Takes what shims say, on the thread that reads it."""
@@ -26,15 +27,12 @@ class Shims:
         self._commands: CommandExecutor | None = None
         self.on_events: OnEvents = lambda _: None
         """Where events go; set before the first command."""
+        self.rebooted = False
+        """Whether the system was started again since the last start of the service."""
 
     def connect(self, make: Callable[[OnEvents], CommandExecutor]) -> None:
         """Reach shims by what `make` gives, once a command needs it; `make` is told where events go."""
         self._make = make
-
-    @property
-    def can_be_reached(self) -> bool:
-        """Whether it is known how to reach shims."""
-        return self._make is not None
 
     def reach(self) -> CommandExecutor:
         """Give the supervisor's side, made now where no command needed it before."""
@@ -80,8 +78,14 @@ class Shims:
         if self._commands is not None:
             self._commands.recovered()
 
+    def find(self, folder: Path) -> list[FoundAttempt]:
+        """Give the attempts that outlived an earlier start of the service; what dead shims left is swept then."""
+        return self.reach().adopt() if self._make is not None and (folder / "shims").is_dir() else []
+
     def may_have_run(self, row: Row, attempt: int) -> bool:
-        """Tell whether an attempt that was not found may have been executed."""
+        """Tell whether an attempt that was not found may have been executed; after a reboot nobody knows."""
+        if self.rebooted:
+            return True
         return self._commands is None or self._commands.may_have_run(row.seq, attempt, epoch=row.epoch)
 
 

@@ -10,7 +10,7 @@ from orcha._core.priority import checked_priority
 from orcha._core.record import Phase
 from orcha._core.state import OnInterrupt
 from orcha._protocol import values
-from orcha._service.execution.action_retries import retry_of
+from orcha._service.execution.retries import retry_of
 from orcha._service.reports.explanations import cleaned, explain
 from orcha._store.checksums import DAMAGED
 from orcha.exceptions import StaleCall

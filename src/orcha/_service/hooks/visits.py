@@ -15,7 +15,7 @@ from orcha._core.state import State
 from orcha._core.tuples import new_tuple
 from orcha._protocol.messages import Reply, Verdict
 from orcha._service import faults
-from orcha._service.execution import action_retries as retrying
+from orcha._service.execution.retries import tries_of
 from orcha._service.hooks import deadlines as overdue
 from orcha._service.hooks.hook_thread import Hooks
 from orcha._service.hooks.rounds import Rounds
@@ -102,7 +102,7 @@ class Visits:
         if faults.is_held() and record.may_start:
             engine.timers.at(time.monotonic() + _HELD_FOR, lambda: self.on_start(record))
             return
-        transitions.start.started(record, retrying.tries_of(engine.store, record))
+        transitions.start.started(record, tries_of(engine.store, record))
         self._starts.append(record)
         if record.timeout is not None and not record.command:
             engine.ending.limit_run(record)
@@ -114,8 +114,7 @@ class Visits:
                 self.owe_on_finish(record)
         elif not self._owed or not any(record in owed for owed in self._owed.values()):
             self._finishes.append(record)
-            if record.due is not None:
-                retrying.rests(self._engine.store, record, self._engine.commands.rise)
+            self._engine.resting.rest(record)
 
     def owe_on_finish(self, record: Record) -> None:
         """Have on_finish called for an attempt of an earlier start of the service: converted again first."""
@@ -240,7 +239,7 @@ class Visits:
 
     def _converted_again(self, record: Record) -> None:
         if record.phase is _ACTION:
-            self._engine.commands.converted(record)
+            self._engine.command_adoption.converted(record)
         elif record.state is _QUEUED and record.queue_timeout is not None:
             self._engine.ending.limit_wait(record)
 
@@ -283,7 +282,7 @@ class Visits:
         if record.phase is _CONVERTING:
             transitions.submit.refuse(petitions, record, _REFUSED, reason)
         elif record.phase is _ACTION:
-            self._engine.commands.converted(record, reason)
+            self._engine.command_adoption.converted(record, reason)
         elif petitions.records.get(record.seq) is record:
             transitions.finish.break_waiting(petitions, record, reason, petitions.now)
         else:

@@ -266,9 +266,9 @@ class _Parts:
         self.engine.visits.functions.update(functions)
         raw = RawFiles(folder / "output")
         self.engine.shims.connect(self._commands)
-        self.engine.commands.keep_in(raw)
+        self.engine.commands_output.keep_in(raw)
         self.engine.standard_input.keep_in(raw)
-        self.engine.commands.rebooted = self._rebooted
+        self.engine.shims.rebooted = self._rebooted
         raw.recover(lambda channel: self.store.channel(channel) is not None)
         self.log.recover(lambda channel: self.store.channel(channel) is not None)
         recover_all(self.engine)
@@ -370,7 +370,8 @@ class _Parts:
     def _close(self) -> None:
         self.engine.ending.stop()
         self.engine.actions.stop()
-        self.engine.commands.close()
+        self.engine.commands.close(failed=self.engine.failure is not None)
+        self.engine.commands_output.close()
         attempt_tracking.uninstall()
         end_multiprocessing_children()
         sweep(attempts_of(self._nonce), spare=helper_pids(), since=os.getpid())

@@ -6,13 +6,14 @@ import logging
 import time
 from functools import partial
 from heapq import merge
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
 from orcha._core.moment import Moment
 from orcha._core.state import State
 from orcha._processes.identity import boot_id
-from orcha._service.execution import action_retries as retrying
+from orcha._service.execution import retries as retrying
 from orcha._service.lifecycle.stored_records import record_of
 from orcha._service.verbs.cancel import TOMBSTONE_SECONDS
 from orcha._store.contract import AttemptRow
@@ -59,9 +60,11 @@ class _Recovery:
     def __init__(self, engine: Engine) -> None:
         """Look which commands live on; everything else has been swept."""
         self._engine = engine
-        if engine.commands.rebooted:
+        if engine.shims.rebooted:
             engine.standard_input.note_reboot()
-        self._found = {(there.seq, there.attempt): there for there in engine.commands.find()}
+        self._found = {
+            (there.seq, there.attempt): there for there in engine.shims.find(Path(engine.settings.endpoint.folder))
+        }
         self._owed: dict[int, Record] = {}
         self.resting: set[int] = set()
         """Petitions that wait for their time, by sequence."""
@@ -96,11 +99,12 @@ class _Recovery:
             there = self._found.pop((row.seq, row.attempt), None)
             if there is not None and (there.phase != contract.LOST or there.ended is not None or there.survivors):
                 transitions.command.adopt(self._engine.petitions, record)
-                self._engine.commands.adopted(record, command, there)
+                self._engine.command_adoption.adopt(record, command, there)
+                self._engine.visits.convert_again(record)
                 return
             losses = self._lost(row, command, there)
             if not losses:
-                self._engine.commands.note_again(record)
+                self._engine.command_interruptions.note_again(record)
             failure = "" if there is None else there.failure
         flags = {"hook_pending": row.hook_pending, "slot_held": row.slot_held}
         due = retrying.due_of(self._engine.store, self._engine.petitions, row)
@@ -119,9 +123,9 @@ class _Recovery:
             self._engine.after_batch(lambda: self._engine.shims.reach().forget(row.seq, row.attempt))
         else:
             self._sweep(row, command)
-            executed = row.state is not State.STARTING or self._engine.commands.may_have_run(row, row.attempt)
+            executed = row.state is not State.STARTING or self._engine.shims.may_have_run(row, row.attempt)
         losses = 0 if executed else max(1, command.losses)
-        self._engine.commands.note_loss(row, command, losses)
+        self._engine.command_losses.note_earlier(row, command, losses)
         return losses
 
     def _sweep(self, row: Row, command: AttemptRow) -> None:
@@ -142,7 +146,7 @@ class _Recovery:
                 why = resting[row.seq]
                 record.why = why
                 transitions.recover.rest(engine.petitions, record, why.due, engine.petitions.now)
-                engine.commands.rise(record)
+                engine.resting.rise(record)
                 self.resting.add(row.seq)
 
     def turn_away(self) -> None:

@@ -134,7 +134,7 @@ def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, fl
     survivors = record.survivors if record is not None else ()
     if survivors or row.state is State.ENDED:
         return outlived(survivors) if survivors else None, None
-    if engine.commands.is_silent(row.seq):
+    if engine.running_commands.is_silent(row.seq):
         return SILENT, None
     reason = reason_of(engine, row, group)
     if reason is None:

@@ -63,7 +63,7 @@ def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool
         transitions.hold.release(engine.petitions, record, engine.petitions.now)
     if record.state in _RUNS:
         if paused:
-            engine.after_batch(lambda: engine.commands.stand_still(record))
+            engine.after_batch(lambda: engine.running_commands.stand_still(record))
         else:  # at once: where this is not kept the next start stops it again
             engine.commands.signal(record, signal.SIGCONT)
     engine.reply(peer, Reply(message.request, Verdict.OK))

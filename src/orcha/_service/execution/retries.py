@@ -1,8 +1,9 @@
-"""Petitions that are tried again, where their attempts are actions: between the core, which decides, and the store."""
+"""Petitions that are tried again: between the core, which decides, and the store and the clock."""
 
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
@@ -13,11 +14,10 @@ from orcha._core.state import Outcome, State
 from orcha.interfaces.command import CommandPetition, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from orcha._core.petitions import Petitions
     from orcha._core.record import Record
-    from orcha._store.contract import Row, Store
+    from orcha._service.timers import Timers
+    from orcha._store.contract import AttemptRow, Row, Store
     from orcha.interfaces.petition import Petition
     from orcha.interfaces.policy import Policy
 
@@ -41,20 +41,46 @@ def retry_of(petition: Petition, policy: Policy | None) -> Retry | None:
 
 def tries_of(store: Store, record: Record) -> Tries | None:
     """Give what decides about the attempt that begins, once its start is kept; None where it is not tried again."""
-    if record.retry is None or record.command:  # of commands the end of an attempt decides
+    if record.retry is None:
         return None
-    kept = store.attempts([record.seq]).get(record.seq) if record.attempt > 1 else None
+    return tries_after(record, store.attempts([record.seq]).get(record.seq) if record.attempt > 1 else None)
+
+
+def tries_after(record: Record, kept: AttemptRow | None) -> Tries | None:
+    """Give the same by what is kept of the petition's attempts, if anything is."""
+    if record.retry is None:
+        return None
     chance = random.random()  # noqa: S311 - it spreads load, and guards nothing
     retries, history = (0, None) if kept is None else (kept.retries, kept.history)
     return Tries(record.retry, retries, history, chance)
 
 
-def rests(store: Store, record: Record, rise: Callable[[Record], None]) -> None:
-    """Have one that rests wait again when its time has come, with a petition that can be made again then."""
-    if record.due is None or record.command:
-        return
-    transitions.retry.take_message(record, store.rows([record.seq])[0].extras)
-    rise(record)
+class Resting:
+    """Has petitions that rest wait again when their time has come; the engine thread's."""
+
+    def __init__(self, petitions: Petitions, store: Store, timers: Timers) -> None:
+        """Have `timers` call when the time of one of the `petitions` has come."""
+        self._petitions = petitions
+        self._store = store
+        self._timers = timers
+
+    def rest(self, record: Record) -> None:
+        """Have a petition whose action failed wait again then, made again of its message."""
+        if record.due is None or record.command:
+            return
+        transitions.retry.take_message(record, self._store.rows([record.seq])[0].extras)
+        self.rise(record)
+
+    def rise(self, record: Record) -> None:
+        """Have a petition that rests wait again when its time has come."""
+        until = record.rests_until
+        if until is not None:
+            self._timers.at(until, partial(self._rise, record.seq, until))
+
+    def _rise(self, seq: int, until: float) -> None:
+        begun = self._petitions.now  # when the batch began: that may have been a moment before
+        now = begun._replace(steady=max(until, begun.steady))
+        transitions.retry.time_came(self._petitions, seq, now)
 
 
 def due_of(store: Store, petitions: Petitions, row: Row) -> float | None:

@@ -1,0 +1,113 @@
+"""What shims report of commands: each report is an event for the engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orcha._core import transitions
+from orcha._protocol.shown_reasons import SILENT
+from orcha._service.execution.command_attempt import ANSWERS_AGAIN
+from orcha._supervisor.contract import (
+    CommandEnded,
+    CommandLost,
+    CommandNotStarted,
+    CommandOutput,
+    CommandStarted,
+    InputTaken,
+    Silent,
+    SurvivorsGone,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._core.petitions import Petitions
+    from orcha._service.execution.command_ends import CommandEnds
+    from orcha._service.execution.command_losses import CommandLosses
+    from orcha._service.execution.command_output import CommandsOutput
+    from orcha._service.execution.running_commands import RunningCommands
+    from orcha._service.execution.shims import Shims
+    from orcha._service.execution.standard_input import StandardInput
+    from orcha._service.mailbox import Mailbox
+    from orcha._supervisor.contract import Event
+
+
+class CommandReports:
+    """Brings reports to the mailbox, and each one there to the part that it is about."""
+
+    def __init__(
+        self,
+        shims: Shims,
+        mailbox: Mailbox,
+        running: RunningCommands,
+        petitions: Petitions,
+        output: CommandsOutput,
+        ends: CommandEnds,
+        losses: CommandLosses,
+        standard_input: StandardInput,
+    ) -> None:
+        """Take what `shims` say, and call the others in the batches of `mailbox`."""
+        self._shims = shims
+        self._mailbox = mailbox
+        self._running = running
+        self._petitions = petitions
+        self._output = output
+        self._standard_input = standard_input
+        self._looked = False
+        """Whether this batch has what shims had said when it began."""
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+            CommandStarted: self.started,
+            CommandOutput: output.take,
+            InputTaken: standard_input.wrote,
+            CommandEnded: ends.ended,
+            CommandNotStarted: ends.not_started,
+            CommandLost: losses.lost,
+            SurvivorsGone: losses.gone,
+            Silent: self._silent,
+        }
+        shims.on_events = self._take
+
+    def _take(self, events: list[Event]) -> None:
+        """Take events, on the thread that reads them."""
+        self._looked = False
+        self._mailbox.run_or_post(self._handle, events, may_keep=True, ends=True, more=self._more)
+
+    def _more(self) -> bool:
+        """Handle what shims have said since, so that it goes into the same transaction; False for nothing."""
+        if self._looked:
+            return False
+        self._looked = True
+        commands = self._shims.reached()
+        events = [] if commands is None else commands.more()
+        self._handle(events)
+        return bool(events)
+
+    def _handle(self, events: list[Event]) -> None:
+        for event in events:
+            self._handlers[type(event)](event)
+
+    def started(self, event: CommandStarted) -> None:
+        """Take that the first process of a command runs."""
+        live = self._running.live(event)
+        if live is None:
+            return
+        record, attempt = live
+        petitions = self._petitions
+        attempt.step = attempt.step._replace(
+            pid=event.pid, start_time=event.start_time, boot_id=event.boot_id, shim=event.shim
+        )
+        petitions.keep_attempt(attempt.step)
+        transitions.command.running(petitions, event.seq, event.attempt, petitions.now)
+        if record.attempt > 1:
+            self._standard_input.began(record)
+        self._running.stand_still(record)
+
+    def _silent(self, event: Silent) -> None:
+        """Tell people that what watches over a command does not answer, or answers again."""
+        record = transitions.command.unfinished(self._petitions, event.seq, event.attempt)
+        if record is not None:
+            self._running.of(record).is_silent = event.is_silent
+            self._output.say(record, f"orcha: {SILENT if event.is_silent else ANSWERS_AGAIN}\n")
+
+
+__all__ = ["CommandReports"]

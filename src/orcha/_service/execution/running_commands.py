@@ -1,0 +1,96 @@
+"""The attempts at commands that run now: what the service knows of each, until it lets go of it."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from orcha._core import transitions
+from orcha._core.admission import petition_name
+from orcha._service.execution.command_attempt import Attempt
+from orcha._service.execution.retries import tries_after
+
+if TYPE_CHECKING:
+    from orcha._core.admission import Admission
+    from orcha._core.petitions import Petitions
+    from orcha._core.record import Record
+    from orcha._service.execution.shims import Shims
+    from orcha._service.outbox import Outbox
+    from orcha._store.contract import AttemptRow, Store
+    from orcha._supervisor.contract import (
+        CommandEnded,
+        CommandLost,
+        CommandNotStarted,
+        CommandOutput,
+        CommandStarted,
+    )
+
+    Reported = CommandStarted | CommandOutput | CommandEnded | CommandNotStarted | CommandLost
+
+
+class RunningCommands:
+    """Knows the current attempts, by the sequence numbers of their petitions; the engine thread's."""
+
+    def __init__(self, petitions: Petitions, store: Store, shims: Shims, outbox: Outbox, admission: Admission) -> None:
+        """Know no attempt.
+
+        Args:
+            petitions: the petitions whose attempts these are.
+            store: has what is kept of earlier attempts.
+            shims: are told what becomes of their attempts.
+            outbox: calls what is to happen once this batch is kept.
+            admission: knows which petitions are paused.
+
+        """
+        self._petitions = petitions
+        self._store = store
+        self._shims = shims
+        self._outbox = outbox
+        self._admission = admission
+        self._attempts: dict[int, Attempt] = {}
+
+    def live(self, event: Reported) -> tuple[Record, Attempt] | None:
+        """Give petition and attempt of an event; None where that attempt is over, and nothing of it is wanted."""
+        record = transitions.command.unfinished(self._petitions, event.seq, event.attempt)
+        if record is not None:
+            return record, self.of(record)
+        seq, number = event.seq, event.attempt  # what ended the attempt may not be kept yet
+        self._outbox.after(lambda: self._shims.reach().discard(seq, number))
+        return None
+
+    def of(self, record: Record) -> Attempt:
+        """Give what is known of the petition's current attempt."""
+        known = self._attempts.get(record.seq)
+        if known is None or known.attempt != record.attempt:
+            row = self._store.attempts([record.seq]).get(record.seq) if record.attempt > 1 else None
+            known = self._attempts[record.seq] = Attempt(record, row)
+        return known
+
+    def take_over(self, record: Record, row: AttemptRow) -> Attempt:
+        """Know an attempt that an earlier start of the service began, by what is kept of it."""
+        transitions.retry.take_tries(record, tries_after(record, row))
+        attempt = self._attempts[record.seq] = Attempt(record, row)
+        return attempt
+
+    def knows(self, seq: int, attempt: int) -> bool:
+        """Tell whether this attempt is not over."""
+        known = self._attempts.get(seq)
+        return known is not None and known.attempt == attempt
+
+    def is_silent(self, seq: int) -> bool:
+        """Tell whether what watches over a petition's command has not answered for a while."""
+        attempt = self._attempts.get(seq)
+        return attempt is not None and attempt.is_silent
+
+    def stand_still(self, record: Record) -> None:
+        """Stop every process of a running command whose petition is paused: while it started that came too early."""
+        paused = self._admission.paused
+        if paused and petition_name(record.seq) in paused:
+            self._shims.reach().signal(record.seq, record.attempt, signal.SIGSTOP)
+
+    def drop(self, seq: int) -> None:
+        """Know nothing any more of an attempt that is over."""
+        self._attempts.pop(seq, None)
+
+
+__all__ = ["RunningCommands"]
