@@ -62,7 +62,7 @@ _WRITTEN_ELSEWHERE = {
     "_core/selection.py": {"asked", "why"},
     # the answer of a conversion; the condition of a new petition is asked in the same visit
     "_service/hooks/conversion.py": {
-        *("after", "command", "group", "needs", "on_interrupt", "once"),
+        *("after", "at", "command", "delay", "group", "needs", "on_interrupt", "once"),
         *("petition", "priority", "queue_timeout", "retry", "timeout"),
     },
     "_service/hooks/starting.py": {"run"},

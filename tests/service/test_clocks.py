@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 
 import pytest
 
@@ -12,25 +11,13 @@ from orcha._processes.identity import identify, since_boot
 from orcha._protocol.messages import Cancel, Ping, Show, Stats, Verdict
 from orcha._supervisor.dead_shims import _was_started
 from support.asking import asking
+from support.clocks import DAY, HOUR, WallClock
 from support.waiting import wait_for
-
-HOUR = 3_600.0
-DAY = 24 * HOUR
-
-
-class Clock:
-    """The clock on the wall of this process, set by so many seconds."""
-
-    def __init__(self, monkeypatch):
-        self.set_by = 0.0
-        real, real_ns = time.time, time.time_ns
-        monkeypatch.setattr(time, "time", lambda: real() + self.set_by)
-        monkeypatch.setattr(time, "time_ns", lambda: real_ns() + int(self.set_by * 1e9))
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    return Clock(monkeypatch)
+    return WallClock(monkeypatch)
 
 
 def rests(asked, identity, **retry):

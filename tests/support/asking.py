@@ -72,8 +72,7 @@ class GateManager:
         def may_run(petition: Petition) -> bool:
             return not extras.get("waits") or str(petition.id) in self.allowed
 
-        names = ("group", "needs", "once", "if_exists", "queue_timeout", "after", "after_ok", "if_dependency_fails")
-        given: dict[str, Any] = {name: extras[name] for name in names if name in extras}
+        given: dict[str, Any] = {name: extras[name] for name in _POLICY if name in extras}
         if "retry" in extras:
             given["retry"] = Retry(**extras["retry"])
         petition = Petition(m.id, extras["queue"], act, may_run, policy=Policy(**given))
@@ -87,6 +86,13 @@ class GateManager:
     def on_finish(self, petition: Petition) -> bool:
         """Agree."""
         return True
+
+
+_POLICY = (
+    *("group", "needs", "once", "if_exists", "queue_timeout"),
+    *("after", "after_ok", "if_dependency_fails", "at", "delay"),
+)
+"""Extras that are fields of a policy."""
 
 
 class Asked:

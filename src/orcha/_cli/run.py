@@ -23,6 +23,7 @@ examples:
   orcha run --detach --name nightly --timeout 2h --memory 4G -- ./build.sh --all
   orcha run --retry 3 --retry-on 75 -- rsync -a src/ host:dst/
   orcha run --after-ok build --name test -- make check
+  orcha run --at 'tomorrow 6:30' -- ./report.sh
 
 Ctrl+C cancels, a second one kills at once; Ctrl+] d leaves it running. The exit code is the command's, 128 + n after
 signal n; 124 timed out, 125 Orcha could not, 126 not executable, 127 not found, 130 cancelled.
@@ -79,6 +80,9 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         help="hold this much of a resource while it runs; may be given repeatedly",
     )
     _add_after(parser)
+    when = parser.add_mutually_exclusive_group()
+    when.add_argument("--at", metavar="TIME", type=_moment, help="start then at the earliest: 22:00, mon 8:00, a date")
+    when.add_argument("--in", metavar="T", type=options.duration, dest="delay", help="start after this long: 90, 2h")
     add("-C", "--cwd", metavar="D", type=options.folder, help="folder to run in (default: this one)")
     variables = "set a variable; K alone: as it is here, which no other user of the machine can read, as they can K=V"
     add("-e", "--env", metavar="K=V", type=options.variable, help=variables, **_REPEATABLE)
@@ -100,6 +104,12 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     add("--once", type=options.name, metavar="KEY", help="only one petition of this key waits or runs at a time")
     add("--if-exists", choices=("attach", "reject", "replace"), help="where there is one (default: reject)")
     add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its arguments")
+
+
+def _moment(text: str) -> float:
+    from orcha._cli import moments  # which few clients need
+
+    return moments.moment(text)
 
 
 def _add_after(parser: argparse.ArgumentParser) -> None:
@@ -175,7 +185,7 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
         "retry": _retry(namespace),
     }
     names = [name.replace("-", "_") for name, *_ in _LIMITS]
-    names += ["label", "group", "output_policy", "leftovers", "on_interrupt", "once"]
+    names += ["at", "delay", "label", "group", "output_policy", "leftovers", "on_interrupt", "once"]
     made |= {name: getattr(namespace, name) for name in names}
     made["needs"] = _needs(namespace.need or ())
     made |= _others_first(namespace)

@@ -19,6 +19,7 @@ from orcha._core.reasons import (
     InOrder,
     PetitionPaused,
     ReplacesAnother,
+    StartsLater,
 )
 from orcha._core.record import Phase
 from orcha._core.resources import Resources
@@ -71,6 +72,18 @@ def _after_name(seq: int) -> str:
 def is_petition_name(name: str) -> bool:
     """Tell whether a pause holds back one petition alone."""
     return name.startswith(_PETITION)
+
+
+def _names_nothing(record: Record) -> bool:
+    """Tell whether a petition names neither others that come first nor a time."""
+    return record.after is None and record.at is None and record.delay is None
+
+
+def _starts_later(record: Record) -> Reason | None:
+    """Give why a new petition may not start that names a time; whether that has come is known once it is accepted."""
+    if record.phase is not _CONVERTING or (record.at is None and record.delay is None):
+        return None
+    return StartsLater(record.starts_after)
 
 
 class GroupUse(NamedTuple):
@@ -130,7 +143,13 @@ class Admission:
 
     def blocked_by(self, record: Record) -> Reason | None:
         """Give why a petition may not start, whatever its condition says; None where its condition decides."""
-        if record.group is None and not record.needs and record.once is None and not (self.paused or record.after):
+        if (
+            record.group is None
+            and not record.needs
+            and record.once is None
+            and not self.paused
+            and _names_nothing(record)
+        ):
             return None
         blocked = self._before_needs(record)
         if blocked is None and record.needs:
@@ -142,6 +161,7 @@ class Admission:
             return ReplacesAnother()
         return (
             self._paused_by(record.seq, record.group)
+            or _starts_later(record)
             or (self._others_first(record) if record.after else None)
             or self._group_blocks(record.group, record.place)
         )

@@ -247,12 +247,25 @@ class RestingUntil(Reason):
         >>> RestingUntil(1, 75, 1_700_000_000.0).text()
         'attempt 1 ended with 75: it is tried again at 2023-11-14 22:13:20 UTC'
         """
-        try:
-            when = f" at {datetime.fromtimestamp(self.due, UTC):%Y-%m-%d %H:%M:%S} UTC"
-        except (OverflowError, ValueError, OSError):  # beyond the year 9999
-            when = ""
         ended = "failed" if self.code is None else f"ended with {self.code}"
-        return f"attempt {self.attempt} {ended}: it is tried again{when}"
+        return f"attempt {self.attempt} {ended}: it is tried again{_clock(self.due)}"
+
+
+@dataclass(frozen=True, slots=True)
+class StartsLater(Reason):
+    """The petition was asked for with a time before which it does not start."""
+
+    due: float
+    """That time of the clock on the wall."""
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> StartsLater(1_700_000_000.0).text()
+        'it starts at 2023-11-14 22:13:20 UTC at the earliest'
+        """
+        when = _clock(self.due)
+        return f"it starts{when} at the earliest" if when else "it starts later"
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +331,14 @@ def machine_is_full(slots: int) -> str:
     return _in_use(slots, "the machine")
 
 
+def _clock(seconds: float) -> str:
+    """Give a wall-clock time as the end of a sentence; nothing where it is beyond the year 9999."""
+    try:
+        return f" at {datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):
+        return ""
+
+
 def _in_use(slots: int, whose: str) -> str:
     if not slots:
         return f"{whose} has no slots"
@@ -349,5 +370,6 @@ __all__ = [
     "ReplacesAnother",
     "RestingUntil",
     "ServiceStops",
+    "StartsLater",
     "machine_is_full",
 ]

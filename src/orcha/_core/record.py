@@ -69,11 +69,13 @@ class Record:
     __slots__ = (
         "after",
         "asked",
+        "at",
         "attempt",
         "cancellation",
         "channel",
         "code",
         "command",
+        "delay",
         "due",
         "extras",
         "group",
@@ -136,7 +138,8 @@ class Record:
         self.due: float | None = None
         """Wall-clock time of its next attempt, as it is kept and told."""
         self.rests_until: float | None = None
-        """The same on the monotonic clock, which nobody sets: before that it does not wait again."""
+        """The same on the monotonic clock, which nobody sets: before that it does not wait again. None where people
+        named a time of the clock on the wall, which is looked at then."""
         self.state = State.QUEUED
         self.phase = Phase.CONVERTING
         self.attempt = 0
@@ -156,6 +159,10 @@ class Record:
         self.once: str | None = None
         self.after: Mapping[str, bool] | None = None
         """The ids of the petitions that it waits for, and whether each must succeed; None where it names none."""
+        self.at: float | None = None
+        """Wall-clock time before which it does not start, which a person named."""
+        self.delay: float | None = None
+        """Seconds after its acceptance before which it does not start."""
         self.timeout: float | None = None
         self.queue_timeout: float | None = None
         self.retry: Retry | None = None
@@ -172,6 +179,13 @@ class Record:
         """Processes of its attempt that cannot be killed: as long as they live it keeps id, slot and what it needs."""
         self.hook_owed = False
         """Whether its on_finish is called when these processes have ended."""
+
+    @property
+    def starts_after(self) -> float:
+        """The wall-clock time from which on it waits for its turn."""
+        if self.at is not None:
+            return max(self.at, self.submitted)
+        return self.submitted + (self.delay or 0.0)
 
     @property
     def place(self) -> Key:

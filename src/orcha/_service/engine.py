@@ -39,6 +39,7 @@ from orcha._service.execution.running_commands import RunningCommands
 from orcha._service.execution.shims import Shims
 from orcha._service.execution.standard_input import StandardInput
 from orcha._service.hooks.admitting import Admitting
+from orcha._service.hooks.appointments import Appointments
 from orcha._service.hooks.dependents import Dependents
 from orcha._service.hooks.exclusive_keys import Once
 from orcha._service.hooks.hook_thread import HookThreadState
@@ -155,6 +156,7 @@ class Engine:
         self.port = AttemptPort(self.mailbox, self.petitions, self.channels, self.outbox, self.hook_state, self.ending)
         self.actions = ActionPool(self.port.returned, self.end_with)
         self.visits = Visits(self)
+        self.appointments = Appointments(self.petitions, self.timers, self.ending.limit_wait)
         self.retention = Retention(self)
         self.transaction = Transaction(self.petitions, store, self.channels, self.timers, self._forget_output)
         self.tombstones: dict[bytes, float] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ IF_EXISTS = ("reject", "attach", "replace")
 IF_DEPENDENCY_FAILS = ("cancel", "hold", "run")
 MOST_DEPENDENCIES = 10_000
 """Other petitions that one petition can wait for."""
+END_OF_TIME = 253_402_300_800
+"""Seconds since 1970 at the end of the year 9999, beyond which there are no dates."""
 LONGEST_NAME = 200
 MOST_OF_ONE = 2**53
 """Most of one resource that can be asked for: every reader of numbers has that many exactly."""
@@ -55,6 +58,12 @@ class Policy:
     values, and there are no `signals` and no `output`. No attempt begins before the action of the last one has returned
     and its processes are gone, nor before the on_finish of that is back; and each has a petition of its own, made anew
     of the message. For a :class:`~orcha.interfaces.CommandPetition` it is the same as its field `retry`."""
+    at: datetime | float | None = None
+    """When it may start at the earliest: a time, or seconds since 1970; None for at once. A time without a zone is one
+    of the service's own zone. It is the time of the clock on the wall: where that clock is set, the start moves too."""
+    delay: float | None = None
+    """Seconds after its acceptance before which it does not start, at most a hundred years; None for none. No clock
+    that is set changes that, unless the service is started anew meanwhile. Only one of `at` and `delay` is given."""
     group: str | None = None
     """The group it belongs to, which has slots of its own and can be paused; None for none. A group has to be there: a
     service was once started with ``orcha serve --slots GROUP=N`` or ``ORCHA_SLOTS`` for it."""
@@ -81,17 +90,16 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Check each field."""
-        if self.on_interrupt not in ON_INTERRUPT:
-            error = f"on_interrupt is one of {', '.join(ON_INTERRUPT)}, not {self.on_interrupt!r}"
-            raise ValueError(error)
+        _check_choice("on_interrupt", self.on_interrupt, ON_INTERRUPT)
+        _check_choice("if_exists", self.if_exists, IF_EXISTS)
+        _check_choice("if_dependency_fails", self.if_dependency_fails, IF_DEPENDENCY_FAILS)
         for name, value in (("timeout", self.timeout), ("queue_timeout", self.queue_timeout)):
             _check_seconds(name, value)
-        if self.if_exists not in IF_EXISTS:
-            error = f"if_exists is one of {', '.join(IF_EXISTS)}, not {self.if_exists!r}"
-            raise ValueError(error)
-        if self.if_dependency_fails not in IF_DEPENDENCY_FAILS:
-            choices = ", ".join(IF_DEPENDENCY_FAILS)
-            error = f"if_dependency_fails is one of {choices}, not {self.if_dependency_fails!r:.80}"
+        if self.at is not None:
+            object.__setattr__(self, "at", _checked_time(self.at))
+        _check_seconds("delay", self.delay)
+        if self.at is not None and self.delay is not None:
+            error = "at and delay both say when it may start: give one of them"
             raise ValueError(error)
         for name, ids in (("after", self.after), ("after_ok", self.after_ok)):
             if ids is not None:
@@ -150,6 +158,36 @@ class Needs(Mapping[str, int]):
     def __repr__(self) -> str:
         """Look as it was given."""
         return repr(self._amounts)
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise where `value` is none of the words that there are."""
+    if value not in choices:
+        error = f"{name} is one of {', '.join(choices)}, not {value!r:.80}"
+        raise ValueError(error)
+
+
+def _checked_time(value: object) -> float:
+    """Give a time as seconds since 1970.
+
+    Raises:
+        TypeError: it is neither a time nor a number.
+        ValueError: it is no time between 1970 and 9999.
+
+    """
+    seconds = value
+    if isinstance(value, datetime):
+        try:
+            seconds = value.timestamp()
+        except (OverflowError, ValueError, OSError):
+            seconds = -1
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        error = f"at is a datetime or a number of seconds since 1970, not {value!r:.80}"
+        raise TypeError(error)
+    if not 0 <= seconds < END_OF_TIME:
+        error = f"at is a time between the years 1970 and 9999, not {shortened(value)}"
+        raise ValueError(error)
+    return float(seconds)
 
 
 def _checked_ids(name: str, given: object) -> tuple[str, ...]:

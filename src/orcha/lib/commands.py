@@ -31,7 +31,7 @@ _COMMAND = frozenset(
 """Keys of a message that are fields of the petition."""
 _POLICY = frozenset(
     (
-        *("on_interrupt", "timeout", "queue_timeout", "group", "needs", "once", "if_exists"),
+        *("on_interrupt", "timeout", "queue_timeout", "group", "needs", "once", "if_exists", "at", "delay"),
         *("after", "after_ok", "if_dependency_fails"),
     )
 )

@@ -138,8 +138,8 @@ def _take_step(petitions: Petitions, record: Record, step: Recovered, now: Momen
     return False
 
 
-def rest(petitions: Petitions, record: Record, due: float, now: Moment) -> None:
-    """Take a stored petition that waits for its next attempt's time."""
+def rest(petitions: Petitions, record: Record, due: float, now: Moment, *, is_named: bool = False) -> None:
+    """Take a stored petition that waits for its first or next attempt's time, which people may have named."""
     record.phase = Phase.RESTING
-    record.due, record.rests_until = due, now.steadily(due)
+    record.due, record.rests_until = due, None if is_named else now.steadily(due)
     petitions.enter(record)

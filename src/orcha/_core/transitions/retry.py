@@ -173,7 +173,7 @@ def rise(petitions: Petitions, record: Record, now: Moment) -> None:
     if record.phase is not _RESTING or record.seq in petitions.owing:
         return
     if record.rests_until is None or record.rests_until <= now.steady:
-        record.due = record.rests_until = None
+        record.due = record.rests_until = record.why = None
         record.phase = _WAITING
         if record.state is _QUEUED:
             petitions.enqueue(record)

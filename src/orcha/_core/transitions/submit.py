@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orcha._core.changes import Changes, NewChannel, NewPetition
+from orcha._core.changes import AttemptStep, Changes, NewChannel, NewPetition
 from orcha._core.effects import Do, Effect
+from orcha._core.reasons import StartsLater
 from orcha._core.record import Phase
 from orcha._core.state import Outcome, State
 from orcha._core.transitions.start import enter_starting
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from orcha._core.record import Cancellation, Key, Record
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
-_WAITING = Phase.WAITING
+_RESTING, _WAITING = Phase.RESTING, Phase.WAITING
 _ACCEPT, _ANSWER, _DO_ON_START, _REFUSE = Do.ACCEPT, Do.ANSWER, Do.ON_START, Do.REFUSE
 _REJECTED = Outcome.REJECTED
 _ENDED, _QUEUED = State.ENDED, State.QUEUED
@@ -48,6 +49,8 @@ def accept(petitions: Petitions, record: Record, now: Moment, *, start: bool, ne
     if start:
         record.attempt = 1
         enter_starting(petitions, record, now)
+    elif _starts_later(petitions, record, now):
+        record.phase = _RESTING
     else:
         record.phase = _WAITING
         petitions.enqueue(record)
@@ -55,6 +58,24 @@ def accept(petitions: Petitions, record: Record, now: Moment, *, start: bool, ne
     petitions.effects.append(new_tuple(Effect, (_ACCEPT, record, None)))
     if start:
         petitions.effects.append(new_tuple(Effect, (_DO_ON_START, record, None)))
+
+
+def _starts_later(petitions: Petitions, record: Record, now: Moment) -> bool:
+    """Have a petition that was asked for with a time rest until then; False where that time has come, or there is none.
+
+    Until then the petition is kept with the time of its first attempt, as others are with that of their next one.
+    """
+    if record.at is None and record.delay is None:
+        return False
+    due = record.starts_after
+    if record.delay is None and due <= now.wall:
+        petitions.note_change()  # until now it was blocked for its time
+        return False
+    record.due = due
+    record.rests_until = None if record.delay is None else now.steady + record.delay
+    record.why = StartsLater(due)
+    petitions.keep_attempt(AttemptStep(record.seq, 0, due=due, is_command=record.command))
+    return True
 
 
 def _accept_ended(petitions: Petitions, record: Record, cancellation: Cancellation) -> None:
@@ -114,7 +135,7 @@ def refuse(petitions: Petitions, record: Record, verdict: int, reason: str) -> N
 
 def _undo_accept(petitions: Petitions, record: Record) -> None:
     """Take back an acceptance whose transaction was not kept; a later event that names the petition changes nothing."""
-    if record.state is _QUEUED:
+    if record.state is _QUEUED and record.phase is not _RESTING:
         petitions.dequeue(record)
     petitions.ungrant(record)
     petitions.forget(record)

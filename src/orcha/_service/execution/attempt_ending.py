@@ -216,7 +216,7 @@ class Ending:
     def limit_wait(self, record: Record) -> None:
         """End the petition as timed out when it has waited too long."""
         seq, key, limit = record.seq, record.key, record.queue_timeout or 0.0
-        waited = max(0.0, self._petitions.now.wall - record.submitted)
+        waited = max(0.0, self._petitions.now.wall - record.starts_after)
         due = time.monotonic() + max(0.0, limit - waited)
         self._timers.at(due, lambda: self._waited(seq, key, f"waited longer than {limit:.12g} s"))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from orcha._core import transitions
 from orcha._core.changes import AttemptStep
-from orcha._core.reasons import RestingUntil
+from orcha._core.reasons import RestingUntil, StartsLater
 from orcha._core.retry import Tries, decided_at, final_value, remaining, remembered
 from orcha._core.state import Outcome, State
 from orcha.interfaces.command import CommandPetition, Retry
@@ -101,13 +101,16 @@ def due_of(store: Store, petitions: Petitions, row: Row) -> float | None:
     return kept.due
 
 
-def resting(store: Store, now: float) -> dict[int, RestingUntil]:
-    """Give the petitions that wait for the time of their next attempt, by sequence number, with that reason.
+def resting(store: Store, now: float) -> dict[int, RestingUntil | StartsLater]:
+    """Give the petitions that wait for the time of their first or next attempt, by sequence number, with that reason.
 
     The clock may have been set back while no service ran: no petition waits longer than was decided.
     """
-    found: dict[int, RestingUntil] = {}
+    found: dict[int, RestingUntil | StartsLater] = {}
     for row in store.resting():
+        if not row.attempt:
+            found[row.seq] = StartsLater(row.due or 0.0)
+            continue
         due = now + remaining(row.due or 0.0, now, decided_at(row.history))
         found[row.seq] = RestingUntil(row.attempt, final_value(row.history, row.attempt), due)
     return found

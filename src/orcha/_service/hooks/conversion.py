@@ -79,6 +79,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         record.group = policy.group
         record.once = policy.once
         record.after = _others(policy)
+        record.at, record.delay = policy.at, policy.delay  # type: ignore[assignment]  # a policy makes seconds of it
     return None
 
 

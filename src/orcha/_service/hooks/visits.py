@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from orcha._service.engine import Engine
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
-_ACTION, _CONVERTING, _WAITING = Phase.ACTION, Phase.CONVERTING, Phase.WAITING
+_ACTION, _CONVERTING, _RESTING, _WAITING = Phase.ACTION, Phase.CONVERTING, Phase.RESTING, Phase.WAITING
 _BUSY, _REFUSED = Verdict.BUSY, Verdict.REFUSED
 _QUEUED = State.QUEUED
 
@@ -272,6 +272,9 @@ class Visits:
             engine.petitions, record, engine.petitions.now, start=start, new_channel=not channel.kept
         )
         channel.kept = True
+        if record.phase is _RESTING:
+            engine.appointments.wait(record)
+            return
         if record.state is _QUEUED and record.queue_timeout is not None:
             engine.ending.limit_wait(record)
         if answered is not None and not start:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from orcha._core import transitions
 from orcha._core.moment import Moment
+from orcha._core.reasons import StartsLater
 from orcha._core.state import State
 from orcha._processes.identity import boot_id
 from orcha._service.execution import retries as retrying
@@ -145,8 +146,9 @@ class _Recovery:
             if record.state is State.QUEUED and engine.managers.serves(row.manager):
                 why = resting[row.seq]
                 record.why = why
-                transitions.recover.rest(engine.petitions, record, why.due, engine.petitions.now)
-                engine.resting.rise(record)
+                is_named = isinstance(why, StartsLater)
+                transitions.recover.rest(engine.petitions, record, why.due, engine.petitions.now, is_named=is_named)
+                (engine.appointments.wait if is_named else engine.resting.rise)(record)
                 self.resting.add(row.seq)
 
     def turn_away(self) -> None:
