@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from orcha._core.admission import Admission
 from orcha._core.asking_round import BROKEN, MOST_REPEATS, NO, PATIENCE, YES, Answered, Round, Said, in_order
+from orcha._core.converted import Converted
 from orcha._core.petitions import Petitions
-from orcha._core.reasons import SAYS_NO, ConditionSaidNo, GroupFull
+from orcha._core.reasons import SAYS_NO, ConditionSaidNo, GroupFull, StartsLater
 from orcha._core.record import Record
 
 
@@ -21,6 +22,14 @@ def petition(seq, priority=0, manager="m", **declared):
     for name, value in declared.items():
         setattr(record, name, value)
     return record
+
+
+def converted(record, *, is_new=True, priority=0, **found):
+    """Give what a conversion found out about a petition whose record does not say it yet."""
+    names = ("retry", "on_interrupt", "timeout", "queue_timeout", "group", "needs", "once", "after", "at", "delay")
+    known = {"is_command": False, **dict.fromkeys(names), **found}
+    place = {"seq": record.seq, "key": record.key, "manager": record.manager, "priority": priority}
+    return Converted(record, is_new, petition=object(), **place, **known)
 
 
 class Asking:
@@ -307,3 +316,43 @@ def test_a_yes_of_the_sample_waits_for_those_of_it_that_said_no_before_something
     script.asking = Asking([], sample=[petition(5), petition(6), petition(7)])
     assert script.asking.run(script) == [5, 6, 5, 6, 7]
     assert (script.asking.started(), script.asking.round.sampled) == ([5, 6], 3)
+
+
+# --- what a conversion of the same visit found out ---
+
+
+def unread(seq):
+    return Record(seq, b"", str(seq), "m", "", b"", None, 0.0)
+
+
+def test_a_new_petition_is_asked_with_what_its_conversion_found_out_and_its_record_is_left_alone():
+    first, second, third = (unread(seq) for seq in (1, 2, 3))
+    asking = Asking([], [converted(first, priority=9), converted(second, group="rig"), converted(third, group="rig")])
+    asking.admission.groups = {"rig": 1}
+    assert asking.run(lambda _: Said(YES)) == [2, 1]
+    assert asking.started() == [2, 1]
+    assert {id(answered.record) for answered in asking.round.answers} == {id(first), id(second), id(third)}
+    assert asking.petitions.granted.in_group("rig") == 1
+    assert [(record.petition, record.group, record.priority) for record in (first, second, third)] == [
+        (None, None, 0)
+    ] * 3
+
+
+def test_a_petition_whose_object_was_made_again_is_asked_with_that_in_line_and_in_the_sample():
+    blind, waiting, sampled = unread(1), unread(2), unread(3)
+    waiting.why = sampled.why = SAYS_NO
+    asking = Asking([blind, waiting], sample=[blind, sampled])
+    asking.round.again = {record.seq: converted(record, is_new=False) for record in (waiting, sampled)}
+    assert asking.run(lambda candidate: Said(NO, candidate.why, at=5.0)) == [2, 3]
+    assert asking.round.unchanged == [(waiting, 5.0), (sampled, 5.0)]
+
+
+def test_a_new_petition_that_names_others_or_a_time_is_held_back_though_nobody_knows_yet_what_these_came_to():
+    named = [
+        converted(unread(1), after={"first": False}),
+        converted(unread(2), at=50.0),
+        converted(unread(3), delay=7.0),
+    ]
+    asking = Asking([], [*named, converted(unread(4))])
+    assert asking.run(lambda _: Said(YES)) == [4]
+    assert [answered.why for answered in asking.round.answers[1:3]] == [StartsLater(50.0), StartsLater(7.0)]

@@ -60,11 +60,6 @@ def test_no_test_sleeps():
 
 _WRITTEN_ELSEWHERE = {
     "_core/selection.py": {"asked", "why"},
-    # the answer of a conversion; the condition of a new petition is asked in the same visit
-    "_service/hooks/conversion.py": {
-        *("after", "at", "command", "delay", "group", "needs", "on_interrupt", "once"),
-        *("petition", "priority", "queue_timeout", "retry", "timeout"),
-    },
     "_service/hooks/starting.py": {"run"},
     "_service/lifecycle/recovery.py": {"group", "needs", "why"},
     # a record is made of a row

@@ -10,29 +10,37 @@ from typing import TYPE_CHECKING
 
 from orcha._core.admission import group_name, petition_name
 from orcha._core.asking_round import MOST_REPEATS, in_order
+from orcha._core.converted import Converted
 from orcha._core.reasons import BehindAnother, NeedsShort
 from orcha._core.record import Phase
 from orcha._core.state import State
 
 if TYPE_CHECKING:
     from orcha._core.asking_round import Round
+    from orcha._core.converted import Candidate
     from orcha._core.record import Record
     from support.invariants import Seen
     from support.simulated import World
     from support.simulated_hooks import HookSide, Plan
 
 
-def may_be_asked(world: HookSide, record: Record) -> None:
+def record_behind(candidate: Candidate) -> Record:
+    """Give the record of a petition that may be asked."""
+    return candidate.record if isinstance(candidate, Converted) else candidate
+
+
+def may_be_asked(world: HookSide, candidate: Candidate) -> None:
     """Hold that a petition is asked only where nobody and nothing holds it back."""
-    assert not is_paused(world, record), f"{record} is paused, and asked"
-    assert not is_group_full(world, record), f"{record} is asked, and its group has no slot"
-    assert fits(world, record), f"{record} is asked, and what it needs is not there"
+    record = record_behind(candidate)
+    assert not is_paused(world, candidate), f"{record} is paused, and asked"
+    assert not is_group_full(world, candidate), f"{record} is asked, and its group has no slot"
+    assert fits(world, candidate), f"{record} is asked, and what it needs is not there"
     due = world.resting.get(record.seq)
     was_called = world.on_starts[record.seq, record.attempt]  # else nothing failed, and it waits again at once
     assert due is None or due <= world.clock or not was_called, f"{record} is asked, and rests until {due}"
 
 
-def passed_by(world: HookSide, asked: Round, starts: Record) -> list[Record]:
+def passed_by(world: HookSide, asked: Round, starts: Candidate) -> list[Candidate]:
     """Give the petitions before this one that could start too, at the moment when this one says yes.
 
     A petition that came back into the queue after the round began, since its pause or its rest ended, is asked in the
@@ -40,83 +48,90 @@ def passed_by(world: HookSide, asked: Round, starts: Record) -> list[Record]:
     """
     if asked.repeats >= MOST_REPEATS:
         return []
-    considered = in_order([record for record in asked.waiting if record.petition is not None], asked.new)
-    others = considered[: asked.look_ahead]
+    waiting = [asked.again.get(record.seq, record) for record in asked.waiting]
+    considered = in_order([candidate for candidate in waiting if candidate.petition is not None], asked.new)
+    others = list(considered[: asked.look_ahead])
     if starts.group is not None:  # of its group also those that wait for a slot
-        lot, waiting = group_name(starts.group), world.petitions.waiting
-        others += [record for record in world.petitions.records.values() if waiting.lot_of(record.place) == lot]
-    before = [record for record in others if record.place < starts.place and could_start(world, record)]
-    return before + [record for record in world.petitions.records.values() if _is_starved(world, record, starts)]
+        lot, queue = group_name(starts.group), world.petitions.waiting
+        others += [candidate for candidate in world.candidates() if queue.lot_of(candidate.place) == lot]
+    before = [candidate for candidate in others if candidate.place < starts.place and could_start(world, candidate)]
+    return before + [candidate for candidate in world.candidates() if _is_starved(world, candidate, starts)]
 
 
-def could_start(world: HookSide, record: Record) -> bool:
+def could_start(world: HookSide, candidate: Candidate) -> bool:
     """Tell whether a petition would start if it were asked now."""
-    if not waits(world, record) or record.cancellation is not None or record.petition is None:
+    is_cancelled = record_behind(candidate).cancellation is not None
+    if not waits(world, candidate) or is_cancelled or candidate.petition is None:
         return False
-    if world.plans[record.token].condition_breaks or not world.says_yes(record):
+    if world.plans[record_behind(candidate).token].condition_breaks or not world.says_yes(candidate):
         return False
-    held = is_paused(world, record) or is_group_full(world, record) or world.admission.keys.replaces(record.seq)
-    return not held and fits(world, record) and not _stands_behind(world, record)
+    return not _is_held(world, candidate) and fits(world, candidate) and not _stands_behind(world, candidate)
 
 
-def waits(world: HookSide, record: Record) -> bool:
+def waits(world: HookSide, candidate: Candidate) -> bool:
     """Tell whether a petition waits, or has just come, and has no slot."""
+    record = record_behind(candidate)
     state = record.state is State.QUEUED and record.phase in (Phase.WAITING, Phase.CONVERTING)
     return state and world.petitions.live.get(record.key) is record and not _is_granted(world, record)
 
 
-def is_paused(world: HookSide, record: Record) -> bool:
+def _is_held(world: HookSide, candidate: Candidate) -> bool:
+    replaces = world.admission.keys.replaces(candidate.seq)
+    return replaces or is_paused(world, candidate) or is_group_full(world, candidate)
+
+
+def is_paused(world: HookSide, candidate: Candidate) -> bool:
     """Tell whether people hold back a petition, or its group."""
-    names = {petition_name(record.seq)}
-    if record.group is not None:
-        names.add(group_name(record.group))
+    names = {petition_name(candidate.seq)}
+    if candidate.group is not None:
+        names.add(group_name(candidate.group))
     return not names.isdisjoint(world.paused)
 
 
-def is_group_full(world: HookSide, record: Record) -> bool:
+def is_group_full(world: HookSide, candidate: Candidate) -> bool:
     """Tell whether as many of its group run as may."""
-    slots = world.admission.groups[record.group] if record.group is not None else None
-    return slots is not None and sum(plan.group == record.group for plan in _granted_plans(world)) >= slots
+    slots = world.admission.groups[candidate.group] if candidate.group is not None else None
+    return slots is not None and sum(plan.group == candidate.group for plan in _granted_plans(world)) >= slots
 
 
-def fits(world: HookSide, record: Record) -> bool:
+def fits(world: HookSide, candidate: Candidate) -> bool:
     """Tell whether what a petition needs is free."""
     from support.simulated_hooks import RESOURCES
 
     held: Counter[str] = Counter()
     for plan in _granted_plans(world):
         held.update(plan.needs)
-    return all(amount + held[name] <= RESOURCES[name] for name, amount in (record.needs or {}).items())
+    return all(amount + held[name] <= RESOURCES[name] for name, amount in (candidate.needs or {}).items())
 
 
 def _granted_plans(world: HookSide) -> list[Plan]:
     return [world.plan_of[seq] for seq in world.petitions.granted.seqs()]
 
 
-def _is_granted(world: HookSide, record: Record) -> bool:
-    return world.petitions.granted.holds(record.key, record.seq)
+def _is_granted(world: HookSide, candidate: Candidate) -> bool:
+    return world.petitions.granted.holds(candidate.key, candidate.seq)
 
 
-def _stands_behind(world: HookSide, record: Record) -> bool:
+def _stands_behind(world: HookSide, candidate: Candidate) -> bool:
     """Tell whether an earlier petition may stand in a line for something that this one needs."""
     return any(
-        other.place < record.place and waits(world, other) and set(other.needs or {}) & set(record.needs or {})
-        for other in world.petitions.records.values()
+        other.place < candidate.place and waits(world, other) and set(other.needs or {}) & set(candidate.needs or {})
+        for other in world.candidates()
     )
 
 
-def _is_starved(world: HookSide, record: Record, starts: Record) -> bool:
+def _is_starved(world: HookSide, candidate: Candidate, starts: Candidate) -> bool:
     """Tell whether a later petition takes what an earlier one stands in line for."""
-    why = record.why
+    why = candidate.why
     if not isinstance(why, NeedsShort | BehindAnother) or why.resource not in (starts.needs or {}):
         return False
-    if record.place > starts.place or not waits(world, record) or record.cancellation is not None:
+    is_cancelled = record_behind(candidate).cancellation is not None
+    if candidate.place > starts.place or not waits(world, candidate) or is_cancelled:
         return False
-    if world.visit is None or record.seq in world.visit.asked:
+    if world.visit is None or candidate.seq in world.visit.asked:
         return False  # its own condition said no
-    held = is_paused(world, record) or is_group_full(world, record) or world.admission.keys.replaces(record.seq)
-    was_paused = bool(world.were_paused & {petition_name(record.seq), group_name(record.group or "")})
-    return not held and not was_paused
+    was_paused = bool(world.were_paused & {petition_name(candidate.seq), group_name(candidate.group or "")})
+    return not _is_held(world, candidate) and not was_paused
 
 
 def no_more_lives_than_groups_and_resources_allow(world: World, _: Seen) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from orcha._core import transitions
 from orcha._core.admission import ALL, Admission
 from orcha._core.asking_round import BROKEN, NO, YES, Answered, Round, Said
+from orcha._core.converted import Candidate, Converted
 from orcha._core.petitions import Petitions
 from orcha._core.reasons import SAYS_NO
 from orcha._core.record import Key, Phase, Record
@@ -22,7 +23,7 @@ from orcha._service.hooks.exclusive_keys import Once
 from orcha._service.lifecycle.stored_records import StoredPetitions, record_of
 from orcha._store.memory import MemoryStore
 from orcha.interfaces import Retry
-from support.scheduling import may_be_asked, passed_by
+from support.scheduling import may_be_asked, passed_by, record_behind
 
 CAPACITY = 2
 """How many petitions of a manager its conditions let run."""
@@ -108,6 +109,7 @@ class Result:
     call: Call
     error: str | None = None
     called: bool = True
+    converted: Converted | None = None
 
 
 @dataclass
@@ -117,8 +119,8 @@ class Visit:
     calls: list[Call]
     round: Round
     results: list[Result] = field(default_factory=list)
-    asking: Generator[Record, Said, None] | None = None
-    in_flight: Record | None = None
+    asking: Generator[Candidate, Said, None] | None = None
+    in_flight: Candidate | None = None
     """The petition whose condition is being asked."""
     asked: set[int] = field(default_factory=set)
     """The petitions whose condition was asked, by sequence."""
@@ -236,8 +238,10 @@ class HookSide:
             call = visit.calls[len(visit.results)]
             result = self._call(call)
             visit.results.append(result)
-            if call.fresh and result.error is None:
-                visit.round.new.append(call.record)
+            if result.converted is not None and call.fresh:
+                visit.round.new.append(result.converted)
+            elif result.converted is not None:
+                visit.round.again[call.record.seq] = result.converted
             return
         answered = visit.in_flight
         said = None if answered is None else self._said(answered)
@@ -265,7 +269,7 @@ class HookSide:
             if visit.in_flight is None:
                 self.hook_step()
             if visit.in_flight is not None:
-                self._condition_hangs(visit, visit.in_flight)
+                self._condition_hangs(visit, record_behind(visit.in_flight))
             return
         call = visit.calls[made]
         owed: list[Record] = []
@@ -332,15 +336,27 @@ class HookSide:
         record = call.record
         if not (plan.converts if call.fresh else plan.converts_again):
             return Result(call, "no petition")
-        record.petition = plan  # type: ignore[assignment]  # the machine never looks into it
-        record.on_interrupt = plan.on_interrupt
-        if record.phase is not Phase.ACTION:
-            record.command = plan.command
-        record.retry = plan.retry
-        record.group, record.needs, record.once = plan.group, plan.needs or None, plan.once
-        if call.fresh:
-            record.priority = plan.priority
-        return Result(call)
+        converted = Converted(
+            record,
+            is_new=call.fresh,
+            seq=record.seq,
+            key=record.key,
+            manager=record.manager,
+            petition=plan,  # type: ignore[arg-type]  # the machine never looks into it
+            is_command=plan.command,
+            priority=plan.priority if call.fresh else record.priority,
+            retry=plan.retry,
+            on_interrupt=plan.on_interrupt,
+            timeout=None,
+            queue_timeout=None,
+            group=plan.group,
+            needs=plan.needs or None,
+            once=plan.once,
+            after=None,
+            at=None,
+            delay=None,
+        )
+        return Result(call, converted=converted)
 
     def _note_on_start(self, record: Record) -> None:
         key = record.seq, record.attempt
@@ -360,16 +376,23 @@ class HookSide:
         assert self.on_starts[key] or key in self.recovered, "on_finish without on_start"
         self.on_finishes.setdefault(key, []).append(self.crashes)
 
-    def says_yes(self, record: Record) -> bool:
+    def candidates(self) -> list[Candidate]:
+        """Give the petitions in memory, each as it is asked: with what the visit under way found out about it."""
+        found: dict[int, Candidate] = {}
+        if self.visit is not None:
+            found = {**self.visit.round.again, **{converted.seq: converted for converted in self.visit.round.new}}
+        return [found.get(seq, record) for seq, record in self.petitions.records.items()]
+
+    def says_yes(self, candidate: Candidate) -> bool:
         """What its condition answers now."""
-        plan = self.plans[record.token]
-        room = len(self.petitions.granted.of_manager(record.manager)) < CAPACITY
+        plan = self.plans[record_behind(candidate).token]
+        room = len(self.petitions.granted.of_manager(candidate.manager)) < CAPACITY
         return room and (plan.flag is None or plan.flag in self.flags)
 
-    def _said(self, record: Record) -> Said:
-        if self.plans[record.token].condition_breaks:
+    def _said(self, candidate: Candidate) -> Said:
+        if self.plans[record_behind(candidate).token].condition_breaks:
             return Said(BROKEN, error="condition breaks")
-        return Said(YES) if self.says_yes(record) else Said(NO, SAYS_NO, at=self.seconds)
+        return Said(YES) if self.says_yes(candidate) else Said(NO, SAYS_NO, at=self.seconds)
 
     def _apply(self, visit: Visit) -> None:
         converted = [record for result in visit.results if (record := self._came_of(result)) is not None]
@@ -385,8 +408,10 @@ class HookSide:
         if call.hook == "finish":
             transitions.finish.hook_done(self.petitions, record.seq, self.petitions.now)
         elif call.hook == "convert":
-            if result.error is None and record.phase is Phase.CONVERTING:
-                return record
+            if result.converted is not None:
+                transitions.submit.enter_converted(record, result.converted)
+                if record.phase is Phase.CONVERTING:
+                    return record
             if record.phase is Phase.ACTION:
                 self.commands[record.seq, record.attempt].told = True
                 return None

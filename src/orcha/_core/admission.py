@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
 
+    from orcha._core.converted import Candidate
     from orcha._core.dependencies import FailedDependency
     from orcha._core.petitions import Petitions
     from orcha._core.reasons import Reason
@@ -74,12 +75,12 @@ def is_petition_name(name: str) -> bool:
     return name.startswith(_PETITION)
 
 
-def _names_nothing(record: Record) -> bool:
+def _names_nothing(record: Candidate) -> bool:
     """Tell whether a petition names neither others that come first nor a time."""
     return record.after is None and record.at is None and record.delay is None
 
 
-def _starts_later(record: Record) -> Reason | None:
+def _starts_later(record: Candidate) -> Reason | None:
     """Give why a new petition may not start that names a time; whether that has come is known once it is accepted."""
     if record.phase is not _CONVERTING or (record.at is None and record.delay is None):
         return None
@@ -141,7 +142,7 @@ class Admission:
         known = group in self.groups or group_name(group) in self.paused
         return None if known else GroupUnknown.among(group, self.groups)
 
-    def blocked_by(self, record: Record) -> Reason | None:
+    def blocked_by(self, record: Candidate) -> Reason | None:
         """Give why a petition may not start, whatever its condition says; None where its condition decides."""
         if (
             record.group is None
@@ -156,7 +157,7 @@ class Admission:
             return self.resources.blocked_by(record.place, record.needs, record.group)
         return blocked
 
-    def _before_needs(self, record: Record) -> Reason | None:
+    def _before_needs(self, record: Candidate) -> Reason | None:
         if record.once is not None and self.keys.replaces(record.seq):
             return ReplacesAnother()
         return (
@@ -166,7 +167,7 @@ class Admission:
             or self._group_blocks(record.group, record.place)
         )
 
-    def _others_first(self, record: Record) -> Reason | None:
+    def _others_first(self, record: Candidate) -> Reason | None:
         """Give why a petition that names others may not start; what these have come to is known once it is accepted."""
         if record.phase is _CONVERTING and record.after:
             return waits_for(record.after)

@@ -10,12 +10,14 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from orcha._core.converted import Converted
 from orcha._core.tuples import new_tuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from orcha._core.admission import Admission
+    from orcha._core.converted import Candidate
     from orcha._core.granted import GrantedSlots
     from orcha._core.reasons import Reason
     from orcha._core.record import Record
@@ -74,6 +76,7 @@ class Round:
     __slots__ = (
         "_asked_at",
         "_closed",
+        "again",
         "answers",
         "by_time",
         "is_sampling",
@@ -114,8 +117,10 @@ class Round:
         self.look_ahead = look_ahead
         self.by_time = by_time
         self.version = version
-        self.new: list[Record] = []
+        self.new: list[Converted] = []
         """Petitions that have just come, and are asked with the others for the first time."""
+        self.again: dict[int, Converted] = {}
+        """What was found out in this visit about petitions whose object had to be made again, by sequence."""
         self.answers: list[Answered] = []
         """What is news, in the order in which the petitions were asked."""
         self.unchanged: list[tuple[Record, float | None]] = []
@@ -136,7 +141,7 @@ class Round:
 
     def ask(
         self, admission: Admission, granted: GrantedSlots, version: Callable[[], int]
-    ) -> Generator[Record, Said, None]:
+    ) -> Generator[Candidate, Said, None]:
         """Yield each petition whose condition is to be asked, in order; each yes counts before the next is yielded.
 
         Of the petitions that waited before, `PATIENCE` may say no; a petition that has just come is asked once in any
@@ -147,18 +152,21 @@ class Round:
         from the first one on: otherwise a later petition would take what an earlier one waits for. `version` gives the
         number that rises whenever something ends.
         """
-        waiting = [record for record in self.waiting if record.petition is not None]
-        fresh = {record.seq for record in self.new}
-        candidates = in_order(waiting, self.new)
+        fresh = {converted.seq for converted in self.new}
+        waiting = self._as_converted(self.waiting) if self.again else self.waiting
+        candidates = in_order([candidate for candidate in waiting if candidate.petition is not None], self.new)
         if self.look_ahead is not None:
-            self.left_out = not fresh.isdisjoint(record.seq for record in candidates[self.look_ahead :])
+            self.left_out = not fresh.isdisjoint(candidate.seq for candidate in candidates[self.look_ahead :])
             candidates = candidates[: self.look_ahead]
         while candidates:
             candidates = yield from self._ask_all(candidates, fresh, PATIENCE, admission, granted, version)
         self.is_sampling = True
-        candidates = list(self.sample)
+        candidates = self._as_converted(self.sample) if self.again else self.sample
         while candidates:
             candidates = yield from self._ask_all(candidates, set(), len(candidates), admission, granted, version)
+
+    def _as_converted(self, records: Iterable[Record]) -> Sequence[Candidate]:
+        return [self.again.get(record.seq, record) for record in records]
 
     def stop_sampling(self) -> None:
         """End early, where enough of the sample was asked: the petition that was yielded last is not asked."""
@@ -166,42 +174,43 @@ class Round:
 
     def _ask_all(
         self,
-        candidates: list[Record],
+        candidates: Sequence[Candidate],
         fresh: set[int],
         patience: int,
         admission: Admission,
         granted: GrantedSlots,
         version: Callable[[], int],
-    ) -> Generator[Record, Said, list[Record]]:
+    ) -> Generator[Candidate, Said, Sequence[Candidate]]:
         """Ask each, until patience ends; give the petitions that are to be asked once more."""
-        refused: list[Record] = []
+        refused: list[Candidate] = []
         ends = not fresh and self.look_ahead is None
-        for position, record in enumerate(candidates):
-            is_new = record.seq in fresh
+        for position, candidate in enumerate(candidates):
+            is_new = candidate.seq in fresh
             if self.is_sampling:
                 self.sampled = len(self.sample) - (len(candidates) - position - 1)
-                if record.petition is None:
+                if candidate.petition is None:
                     continue
             elif patience <= 0 and not is_new:
                 if ends:
                     break
                 continue
-            if not self._is_blocked(record, admission):
-                said = yield record
+            record = candidate.record if isinstance(candidate, Converted) else candidate
+            if not self._is_blocked(candidate, record, admission):
+                said = yield candidate
                 if said.answer is YES:
                     if self.noes and self._something_ended(version()):
-                        return refused + candidates[position:]
-                    granted.take(record)
+                        return [*refused, *candidates[position:]]
+                    granted.take(candidate)
                 if said.answer is not NO:
                     self.answers.append(new_tuple(Answered, (record, said.answer, None, said.error, said.at)))
                     continue
-                self._note_no(record, said)
+                self._note_no(candidate, record, said)
             self.noes += 1
-            refused.append(record)
+            refused.append(candidate)
             patience -= not is_new
         return []
 
-    def _is_blocked(self, record: Record, admission: Admission) -> bool:
+    def _is_blocked(self, candidate: Candidate, record: Record, admission: Admission) -> bool:
         """Tell whether a petition hears a no without being asked, which is noted then."""
         if self._closed and (closed := self._closed.get(record.manager)) is not None:
             if record.why is closed or record.why == closed:
@@ -209,19 +218,19 @@ class Round:
             else:
                 self.answers.append(new_tuple(Answered, (record, NO, closed, None, self._asked_at)))
             return True
-        blocked = admission.blocked_by(record)
+        blocked = admission.blocked_by(candidate)
         if blocked is None:
             return False
         self.answers.append(new_tuple(Answered, (record, NO, blocked, None, None)))
         return True
 
-    def _note_no(self, record: Record, said: Said) -> None:
+    def _note_no(self, candidate: Candidate, record: Record, said: Said) -> None:
         why = said.why
         self.opaque |= said.at is not None
         if said.for_all and why is not None:
             self._closed[record.manager] = why
             self._asked_at = said.at
-        if record.group is None and not record.needs and record.why is not None and record.why == why:
+        if candidate.group is None and not candidate.needs and record.why is not None and record.why == why:
             self.unchanged.append((record, said.at))
         else:
             self.answers.append(new_tuple(Answered, (record, NO, why, None, said.at)))
@@ -241,13 +250,24 @@ class Round:
         return True
 
 
-def in_order(waiting: list[Record], new: list[Record]) -> list[Record]:
+def in_order(waiting: Sequence[Candidate], new: Sequence[Candidate]) -> Sequence[Candidate]:
     """Merge what waits, in order, with what has just come, by (priority, sequence): lower first."""
-    return sorted(waiting + new, key=_place) if new else waiting
+    return sorted([*waiting, *new], key=_place) if new else waiting
 
 
-def _place(record: Record) -> tuple[int | float, int]:
-    return (record.priority, record.seq)
+def _place(candidate: Candidate) -> tuple[int | float, int]:
+    return (candidate.priority, candidate.seq)
 
 
-__all__ = ["BROKEN", "MOST_REPEATS", "NO", "PATIENCE", "YES", "Answer", "Answered", "Round", "Said", "in_order"]
+__all__ = [
+    "BROKEN",
+    "MOST_REPEATS",
+    "NO",
+    "PATIENCE",
+    "YES",
+    "Answer",
+    "Answered",
+    "Round",
+    "Said",
+    "in_order",
+]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from contextlib import AbstractContextManager
 
+    from orcha._core.converted import Candidate
     from orcha._core.record import Record
 
 
@@ -48,10 +49,10 @@ class GrantedSlots:
         self._in_group: dict[str, int] = {}
         self._held: dict[str, int] = {}
 
-    def take(self, record: Record) -> None:
+    def take(self, candidate: Candidate) -> None:
         """Grant a petition its slot in its group, and what it needs."""
-        key = record.key
-        grant = new_tuple(Grant, (record.seq, record.manager, record.group, record.needs))
+        key = candidate.key
+        grant = new_tuple(Grant, (candidate.seq, candidate.manager, candidate.group, candidate.needs))
         with self._lock:
             earlier = self._grants.get(key)
             if earlier is not None:

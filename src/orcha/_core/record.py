@@ -183,9 +183,7 @@ class Record:
     @property
     def starts_after(self) -> float:
         """The wall-clock time from which on it waits for its turn."""
-        if self.at is not None:
-            return max(self.at, self.submitted)
-        return self.submitted + (self.delay or 0.0)
+        return starts_after(self.submitted, self.at, self.delay)
 
     @property
     def place(self) -> Key:
@@ -195,3 +193,8 @@ class Record:
     def __repr__(self) -> str:
         """Name it for logs: never its extras, which may hold secrets."""
         return f"<petition {self.key!r} seq={self.seq} attempt={self.attempt} {self.state.name} {self.phase.name}>"
+
+
+def starts_after(submitted: float, at: float | None, delay: float | None) -> float:
+    """Give the wall-clock time from which on a petition waits for its turn, by what it names of its start."""
+    return submitted + (delay or 0.0) if at is None else max(at, submitted)

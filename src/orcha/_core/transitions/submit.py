@@ -15,12 +15,13 @@ from orcha._core.tuples import new_tuple
 if TYPE_CHECKING:
     from collections.abc import Container
 
+    from orcha._core.converted import Converted
     from orcha._core.moment import Moment
     from orcha._core.petitions import Petitions
     from orcha._core.record import Cancellation, Key, Record
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
-_RESTING, _WAITING = Phase.RESTING, Phase.WAITING
+_ACTION, _RESTING, _WAITING = Phase.ACTION, Phase.RESTING, Phase.WAITING
 _ACCEPT, _ANSWER, _DO_ON_START, _REFUSE = Do.ACCEPT, Do.ANSWER, Do.ON_START, Do.REFUSE
 _REJECTED = Outcome.REJECTED
 _ENDED, _QUEUED = State.ENDED, State.QUEUED
@@ -33,6 +34,25 @@ def receive(petitions: Petitions, record: Record) -> Record | Key | None:
         return known
     petitions.enter(record)
     return None
+
+
+def enter_converted(record: Record, converted: Converted) -> None:
+    """Enter into a petition's record what its conversion found out."""
+    record.petition = converted.petition
+    if record.phase is not _ACTION:
+        record.command = converted.is_command
+    if converted.is_new:
+        record.priority = converted.priority
+    record.retry = converted.retry
+    record.on_interrupt = converted.on_interrupt
+    record.timeout = converted.timeout
+    record.queue_timeout = converted.queue_timeout
+    record.group = converted.group
+    record.needs = converted.needs
+    record.once = converted.once
+    record.after = converted.after
+    record.at = converted.at
+    record.delay = converted.delay
 
 
 # --- accepted -----------------------------------------------------------------------------------------------------

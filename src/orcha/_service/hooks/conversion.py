@@ -6,9 +6,10 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from orcha._client.attempt_channel import AttemptChannel
+from orcha._core.converted import Converted
 from orcha._core.priority import checked_priority
-from orcha._core.record import Phase
 from orcha._core.state import OnInterrupt
+from orcha._core.tuples import new_tuple
 from orcha._protocol import values
 from orcha._service.execution.retries import retry_of
 from orcha._service.reports.explanations import cleaned, explain
@@ -25,25 +26,22 @@ if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._service.execution.attempt_port import AttemptPort
 
-# Looked up once: an attribute of an enumeration costs ten times a global name.
-_ACTION = Phase.ACTION
-
 _FIELDS = tuple(field.name for field in fields(Policy))
 _POLICIES = {"fail": OnInterrupt.FAIL, "rerun": OnInterrupt.RERUN, "ask": OnInterrupt.ASK}
 
 
-def convert(record: Record, manager: Any, port: AttemptPort, admission: Admission, *, fresh: bool) -> str | None:
-    """Make a record's petition, and take over what it says of itself.
+def convert(record: Record, manager: Any, port: AttemptPort, admission: Admission, *, is_new: bool) -> Converted | str:
+    """Make a record's petition, and find out what it says of itself.
 
     Args:
         record: whose message it is.
         manager: makes the petition of it.
         port: the engine, as channels in this process see it.
         admission: knows the groups and resources that there are.
-        fresh: whether it has just come; one that was kept keeps its priority.
+        is_new: whether it has just come; one that was kept keeps its priority.
 
     Returns:
-        Why no petition can be made of it, or None.
+        What was found out, or why no petition can be made of the message.
 
     Raises:
         StaleCall: on a thread that was given up meanwhile.
@@ -54,7 +52,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         priority = checked_priority(petition.priority)
         is_command = isinstance(petition, CommandPetition)
         policy = _checked_policy(record, petition)
-        if fresh and policy is not None and (policy.needs or policy.group is not None):
+        if is_new and policy is not None and (policy.needs or policy.group is not None):
             _check_policy(policy, admission)
         retry = retry_of(petition, policy) if is_command or policy is not None else None
     except StaleCall:
@@ -65,28 +63,34 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         if record.manager == COMMAND_MANAGER and isinstance(error, ValueError | TypeError):
             return cleaned(str(error))  # written for whoever gave the field that it names
         return f"the message is refused: {explain(error)}"
-    record.petition = petition
-    if record.phase is not _ACTION:
-        record.command = is_command
-    record.retry = retry
-    if fresh:
-        record.priority = priority
-    if policy is not None:
-        record.needs = policy.needs or None
-        record.on_interrupt = _POLICIES[policy.on_interrupt]
-        record.timeout = policy.timeout
-        record.queue_timeout = policy.queue_timeout
-        record.group = policy.group
-        record.once = policy.once
-        record.after = _others(policy)
-        record.at, record.delay = policy.at, policy.delay  # type: ignore[assignment]  # a policy makes seconds of it
-    return None
+    source: Record | Policy = record if policy is None else policy
+    return new_tuple(
+        Converted,
+        (
+            record,
+            is_new,
+            record.seq,
+            record.key,
+            record.manager,
+            petition,
+            is_command,
+            priority if is_new else record.priority,
+            retry,
+            record.on_interrupt if policy is None else _POLICIES[policy.on_interrupt],
+            source.timeout,
+            source.queue_timeout,
+            source.group,
+            source.needs or None,
+            source.once,
+            record.after if policy is None else _others(policy) if policy.after or policy.after_ok else None,
+            source.at,
+            source.delay,
+        ),
+    )
 
 
-def _others(policy: Policy) -> dict[str, bool] | None:
-    """Give the ids of the petitions that have to end first, and whether each must succeed; None for none."""
-    if not policy.after and not policy.after_ok:
-        return None
+def _others(policy: Policy) -> dict[str, bool]:
+    """Give the ids of the petitions that have to end first, and whether each must succeed."""
     named = dict.fromkeys(map(str, policy.after or ()), False)
     return named | dict.fromkeys(map(str, policy.after_ok or ()), True)
 

@@ -25,7 +25,7 @@ from orcha._protocol.frames import MAX_FRAME
 from orcha._service.execution.action_threads import FORKED_AND_RETURNED
 from orcha._service.hooks.conversion import convert
 from orcha._service.hooks.starting import mark_started
-from orcha._service.hooks.visit import CONVERT, ON_FINISH, ON_START, Call, FunctionCall, Result, Returned
+from orcha._service.hooks.visit import CONVERT, ON_FINISH, ON_START, FunctionCall, Result, Returned
 from orcha._service.reports.explanations import describe, explain
 from orcha._service.reports.explanations import said as said_by_plugin
 from orcha.exceptions import ConditionFailed, StaleCall
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from orcha._core.admission import Admission
+    from orcha._core.asking_round import Round
+    from orcha._core.converted import Candidate, Converted
     from orcha._core.petitions import Petitions
     from orcha._core.record import Record
     from orcha._service.execution.attempt_port import AttemptPort
@@ -234,11 +236,11 @@ class Hooks:
         begun = _times() if asked.by_time else (0.0, 0.0)
         begun_others: tuple[float, float] | None = None
         said: Said | None = None
-        while (record := self._next_asked(visit, asking, said)) is not None:
+        while (candidate := self._next_asked(visit, asking, said)) is not None:
             if asked.is_sampling and begun_others is None:
                 visit.firsts_cost = Cost(len(asked.waiting), *_since(begun))
                 begun_others = _times()
-            said = self._said(record, visit.since)
+            said = self._said(candidate, visit.since)
             if begun_others is not None and _monotonic() - begun_others[1] > SAMPLE_SECONDS:
                 if self._next_asked(visit, asking, said) is not None:
                     asked.stop_sampling()
@@ -249,7 +251,9 @@ class Hooks:
         elif begun_others is not None:
             visit.others_cost = Cost(asked.sampled, *_since(begun_others))
 
-    def _next_asked(self, visit: Visit, asking: Generator[Record, Said, None], said: Said | None) -> Record | None:
+    def _next_asked(
+        self, visit: Visit, asking: Generator[Candidate, Said, None], said: Said | None
+    ) -> Candidate | None:
         """Have the round take what the last petition said, and give the next one, which counts as in flight then."""
         if _getpid() != self._pid:
             os._exit(FORKED_AND_RETURNED)
@@ -258,20 +262,20 @@ class Hooks:
                 raise StaleCall
             visit.current = None
             try:
-                record = asking.send(said)  # type: ignore[arg-type]  # None begins it
+                candidate = asking.send(said)  # type: ignore[arg-type]  # None begins it
             except StopIteration:
                 return None
             visit.since = _monotonic()
-            visit.current = record
-        return record
+            visit.current = candidate
+        return candidate
 
     def _version(self) -> int:
         return self._petitions.version
 
-    def _said(self, record: Record, at: float) -> Said:
+    def _said(self, candidate: Candidate, at: float) -> Said:
         """Ask a petition's own condition."""
         try:
-            return _asked(record, None if record.manager in BUILT_IN_MANAGERS else at)
+            return _asked(candidate, None if candidate.manager in BUILT_IN_MANAGERS else at)
         except StaleCall:
             raise
         except BaseException as raised:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
@@ -287,9 +291,9 @@ class Hooks:
             elif call.hook is ON_START:
                 result = self._on_start(call.record)
             elif call.hook is ON_FINISH:
-                result = self._on_finish(call.record)
+                result = self._on_finish(call.record, visit.round.again.get(call.record.seq))
             else:
-                result = self._convert(call.record, fresh=not call.is_again)
+                result = self._convert(call.record, visit.round, is_new=not call.is_again)
             if _getpid() != self._pid:
                 os._exit(FORKED_AND_RETURNED)
             with visit.lock:
@@ -302,8 +306,6 @@ class Hooks:
                     visit.started = True
                 visit.results.append(result)
                 visit.current = None
-            if isinstance(call, Call) and call.hook is CONVERT and not call.is_again and result.error is None:
-                visit.round.new.append(call.record)
 
     def _on_start(self, record: Record) -> Result:
         if not record.may_start:
@@ -329,13 +331,14 @@ class Hooks:
             return Result(ON_START, record, f"its action could not be started: {error}")
         return result
 
-    def _on_finish(self, record: Record) -> Result:
-        if record.petition is None:
+    def _on_finish(self, record: Record, again: Converted | None) -> Result:
+        petition = record.petition if again is None else again.petition
+        if petition is None:
             return Result(ON_FINISH, record, "the petition could not be made again")
         try:
-            mark_started(record.petition)
-            self._steps.mark(record)
-            self._manager_of(record).on_finish(record.petition)
+            mark_started(petition)
+            self._steps.mark(record, petition)
+            self._manager_of(record).on_finish(petition)
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
@@ -357,11 +360,16 @@ class Hooks:
         except BaseException as error:  # noqa: BLE001 - as above
             return Returned(call, describe(error))
 
-    def _convert(self, record: Record, *, fresh: bool) -> Result:
-        error = convert(record, self._manager_of(record), self._port, self._admission, fresh=fresh)
-        if error is None:
-            self._steps.mark(record)
-        return new_tuple(Result, (CONVERT, record, error, None))
+    def _convert(self, record: Record, asked: Round, *, is_new: bool) -> Result:
+        converted = convert(record, self._manager_of(record), self._port, self._admission, is_new=is_new)
+        if isinstance(converted, str):
+            return Result(CONVERT, record, converted)
+        self._steps.mark(record, converted.petition)
+        if is_new:
+            asked.new.append(converted)
+        else:
+            asked.again[converted.seq] = converted
+        return new_tuple(Result, (CONVERT, record, None, converted))
 
 
 def _times() -> tuple[float, float]:
@@ -375,23 +383,23 @@ def _since(begun: tuple[float, float]) -> tuple[float, float]:
     return processor - begun[0], now - begun[1]
 
 
-def _asked(record: Record, at: float | None) -> Said:
-    petition = record.petition
+def _asked(candidate: Candidate, at: float | None) -> Said:
+    petition = candidate.petition
     try:
         answer = petition.condition(petition)  # type: ignore[union-attr]
     except ConditionFailed as failed:
-        return _said_no(record, failed, at)
+        return _said_no(candidate, failed, at)
     if answer:
         return new_tuple(Said, (YES, None, None, False, at))
     if isinstance(answer, ConditionFailed):
-        return _said_no(record, answer, at)
+        return _said_no(candidate, answer, at)
     return new_tuple(Said, (NO, SAYS_NO, None, False, at))
 
 
-def _said_no(record: Record, failed: ConditionFailed, at: float | None) -> Said:
+def _said_no(candidate: Candidate, failed: ConditionFailed, at: float | None) -> Said:
     reason = getattr(failed, "reason", None)  # a class of a plugin's may not have called our __init__
     text = None if reason is None else said_by_plugin(reason) or None
-    known = record.why  # the same object where it says the same: that compares at once
+    known = candidate.why  # the same object where it says the same: that compares at once
     same = isinstance(known, ConditionSaidNo) and known.said == text
     why = known if same else ConditionSaidNo(text)
     return Said(NO, why, for_all=bool(getattr(failed, "for_all", False)), at=at)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from orcha._service.execution.attempt_port import AttemptPort
     from orcha._service.execution.command_runner import CommandRunner
     from orcha._service.reports.journal import Journal
+    from orcha.interfaces.petition import Petition
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _ENDED, _FINISHED = State.ENDED, PetitionState.FINISHED
@@ -73,13 +74,14 @@ class Starter:
             self._ending.bind(queue, run)
         attach(petition, run, self._report)
 
-    def mark(self, record: Record) -> None:
-        """Show the petition where it is."""
-        set_state(record, self._report)
+    def mark(self, record: Record, petition: Petition) -> None:
+        """Show the petition's object where the petition is."""
+        set_state(record, petition, self._report)
 
     def go(self, record: Record) -> None:
         """Hand it to an action thread, or a command to those who execute it."""
-        set_state(record, self._report)
+        assert record.petition is not None
+        set_state(record, record.petition, self._report)
         self._journal.began(record)
         if record.command:
             self._commands.go(record)
@@ -87,12 +89,12 @@ class Starter:
             self._actions.go(record.run)
 
 
-def set_state(record: Record, report: Callable[..., None]) -> None:
+def set_state(record: Record, petition: Petition, report: Callable[..., None]) -> None:
     """Show the petition's own code where it is; a petition that cannot take it goes without."""
     state = record.state
     shown = _END_STATES.get(record.outcome, _FINISHED) if state is _ENDED else _STATES[state]
     try:
-        record.petition.state = shown  # type: ignore[union-attr]
+        petition.state = shown
     except BaseException as error:  # noqa: BLE001 - plugin code: a property, slots or a frozen dataclass
         report(logging.DEBUG, "petition %s takes no state: %s", record.key, describe(error))
 

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from orcha._core.converted import Converted
+
 if TYPE_CHECKING:
     from orcha._core.asking_round import Round
+    from orcha._core.converted import Candidate
     from orcha._core.record import Record
     from orcha._core.selection import Cost
     from orcha._server.server import Peer
@@ -103,7 +106,7 @@ class Visit:
         """What it cost to ask petitions by time alone: the first ones, and the others."""
         self.others_cost: Cost | None = None
         self.results: list[Result | Returned] = []
-        self.current: Call | FunctionCall | Record | None = None
+        self.current: Call | FunctionCall | Candidate | None = None
         """The call in flight; for a condition the petition that is asked about."""
         self.since = 0.0
         """When it began, on the monotonic clock."""
@@ -124,7 +127,9 @@ class Visit:
                 return None
             self.abandoned = True
             current = self.current
-            return current if isinstance(current, Call | FunctionCall) else Call(CONDITION, current)
+            if isinstance(current, Call | FunctionCall):
+                return current
+            return Call(CONDITION, current.record if isinstance(current, Converted) else current)
 
     def is_overdue(self, seconds: float, now: float) -> bool:
         """Tell whether the call in flight began more than so many seconds ago; it may come back at any time."""

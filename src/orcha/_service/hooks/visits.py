@@ -218,6 +218,7 @@ class Visits:
                 answer_call(self._engine, result)
             elif result.hook is CONVERT and result.error is None:
                 record = result.record
+                transitions.submit.enter_converted(record, result.value)
                 if record.phase is _CONVERTING:
                     converted.append(record)
                 else:

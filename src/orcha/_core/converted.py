@@ -1,0 +1,70 @@
+"""What the manager's code made of a message, as data that nobody changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from orcha._core.record import starts_after
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orcha._core.reasons import Reason
+    from orcha._core.record import Key, Phase, Record
+    from orcha._core.state import OnInterrupt
+    from orcha.interfaces.command import Retry
+    from orcha.interfaces.petition import Petition
+
+
+class Converted(NamedTuple):
+    """What a conversion found out about one petition.
+
+    The hook thread makes it and changes nothing of the record. The condition is asked in the same visit, so asking
+    reads it here; the engine enters it into the record when it takes the result of the conversion.
+    """
+
+    record: Record
+    is_new: bool
+    """Whether the message has just come; the petition of one that was kept keeps its priority."""
+    seq: int
+    key: str
+    manager: str
+    petition: Petition
+    is_command: bool
+    priority: int | float
+    retry: Retry | None
+    on_interrupt: OnInterrupt
+    timeout: float | None
+    queue_timeout: float | None
+    group: str | None
+    needs: Mapping[str, int] | None
+    once: str | None
+    after: Mapping[str, bool] | None
+    at: float | None
+    delay: float | None
+
+    @property
+    def place(self) -> Key:
+        """Its place in the order of the waiting."""
+        return (self.priority, self.seq, self.key)
+
+    @property
+    def starts_after(self) -> float:
+        """The wall-clock time from which on it waits for its turn."""
+        return starts_after(self.record.submitted, self.at, self.delay)
+
+    @property
+    def phase(self) -> Phase:
+        """What is going on with the petition."""
+        return self.record.phase
+
+    @property
+    def why(self) -> Reason | None:
+        """Why it did not start when that was decided last."""
+        return self.record.why
+
+
+Candidate: TypeAlias = "Record | Converted"
+"""A petition that may be asked: one whose record has its object, or what was found out in this very visit."""
+
+__all__ = ["Candidate", "Converted"]
