@@ -1,16 +1,23 @@
 """Processes that /proc hides, ended as a service ends those of its attempts: ``python hiding.py UID FOLDER WHO``.
 
-Run by root where /proc is mounted with hidepid=2. `WHO` is `action`, `orphan` or `command`; prints what came of it.
+Run by root where /proc is mounted with hidepid=2. `WHO` is `action`, `orphan` or `command`, or a service that is killed
+together with its watcher and started again: `restart` or `restart too late`. Prints what came of it.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+
+from orcha.interfaces import Message, Petition
+from orcha.lib import Manager
+from support.ports import free_port
+from support.waiting import wait_for
 
 HIDES = """
 import ctypes, os, signal, sys
@@ -105,8 +112,105 @@ def of_a_command(folder: str) -> str:
     return f"{'ended' if poller.poll(10_000) else 'lives'} {ended.survivors}"
 
 
+class Hiding(Manager):
+    """Starts a process that hides, and puts its pid."""
+
+    def convert_to_petition(self, message: Message) -> Petition:
+        """Make a petition of the message."""
+        return Petition(id=message.id, queue=message.extras["queue"], action=_hide, condition=lambda _: True)
+
+    def on_start(self, petition: Petition) -> bool:
+        """Let it start."""
+        return True
+
+    def on_finish(self, petition: Petition) -> None:
+        """Do nothing."""
+
+
+def _hide(callback: object, petition: Petition) -> None:
+    process = subprocess.Popen([python(), "-c", HIDES, "stays"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    petition.queue.put(int(process.stdout.readline()))
+    process.wait()
+
+
+def serve(port: int) -> None:
+    """Serve the manager above."""
+    from orcha._processes import sweep
+    from orcha.interfaces import ServiceWrapper, start_service
+
+    if os.environ.get("TEST_TOO_LATE"):
+        sweep._MOST_HIDDEN_PIDS = 1
+    start_service(ServiceWrapper(Hiding(listen_address="127.0.0.1", port=port)))
+
+
+class Start:
+    """One start of the service, as the user."""
+
+    def __init__(self, uid: str, folder: str, port: int, **environment: str) -> None:
+        command = [sys.executable, __file__, uid, folder, f"serve {port}"]
+        given = os.environ | environment
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=given)
+        self.lines: list[str] = []
+        assert self.process.stderr is not None
+        while not (self.lines and self.lines[-1].startswith("orcha: serving")):
+            self.lines.append(self.process.stderr.readline())
+            assert self.lines[-1], self.lines
+
+    def kill_with_its_watcher(self) -> None:
+        """Leave nobody who ends what it has started."""
+        own = self.process.pid
+        found = wait_for(lambda: [one for one in _children(own) if b"watcher" in command_of(one)], what="its watcher")
+        os.kill(own, signal.SIGSTOP)
+        for pid in (*found, own):
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+def command_of(pid: int) -> bytes:
+    """Give a process's command line."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def restarted(uid: str, folder: str, *, too_late: bool) -> str:
+    """Kill a service with its watcher, and start it again."""
+    from orcha import ClientManager, Message
+
+    os.environ["ORCHA_HOME"] = folder
+    port = free_port()
+    first = Start(uid, folder, port)
+    client = ClientManager(port=port, auth_key=Path(folder, "key").read_text().strip())
+    assert client.connect()
+    queue = client.manager.Queue()
+    client.send(Message("hides", {"queue": queue}))
+    pid = queue.get()
+    assert isinstance(pid, int), pid
+    descriptor = os.pidfd_open(pid)
+    first.kill_with_its_watcher()
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    before = "ended" if poller.poll(0) else "lives"
+    second = Start(uid, folder, port, **({"TEST_TOO_LATE": "1"} if too_late else {}))
+    after = "ended" if poller.poll(0) else "lives"
+    line = "a line" if any("may live on unseen" in each for each in second.lines) else "no line"
+    second.process.terminate()
+    second.process.wait()
+    return f"{before}, {after}, {line}"
+
+
 if __name__ == "__main__":
+    if sys.argv[3].startswith("restart"):
+        print(restarted(sys.argv[1], sys.argv[2], too_late=sys.argv[3] != "restart"))
+        sys.exit()
     from support.as_user import become
 
     become(int(sys.argv[1]), sys.argv[2])
-    print(of_a_command(sys.argv[2]) if sys.argv[3] == "command" else of_an_action(sys.argv[3]))
+    if sys.argv[3].startswith("serve"):
+        serve(int(sys.argv[3].split()[1]))
+    else:
+        print(of_a_command(sys.argv[2]) if sys.argv[3] == "command" else of_an_action(sys.argv[3]))

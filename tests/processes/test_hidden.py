@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from orcha._processes import sweep
 from orcha._processes.hidden_processes import hidden
 from support.waiting import DEADLINE
 
@@ -83,6 +84,36 @@ def in_hiding(tmp_path: Path):
 @pytest.mark.parametrize("how", ["action", "orphan"])
 def test_a_hidden_process_of_an_action_is_ended(in_hiding, how: str) -> None:
     assert in_hiding(how) == f"ended [(), {int(signal.SIGINT)}]\n"
+
+
+def test_a_hidden_process_of_a_service_that_was_killed_with_its_watcher_is_ended_by_the_next_start(in_hiding) -> None:
+    assert in_hiding("restart") == "lives, ended, no line\n"
+
+
+def test_where_too_many_processes_were_started_since_the_next_start_says_so(in_hiding) -> None:
+    assert in_hiding("restart too late") == "lives, lives, a line\n"
+
+
+@pytest.mark.parametrize(
+    ("pid", "started_before", "since"),
+    [
+        (700, 999, 700),
+        (700, 0, None),
+        (0, 999, None),
+        (700, 1001, 801),  # the system counts less than was noted: nobody knows
+        (700, 500, 801),
+    ],
+)
+def test_pids_that_may_have_come_round_are_all_looked_at_where_they_are_few(
+    monkeypatch, pid: int, started_before: int, since: int | None
+) -> None:
+    monkeypatch.setattr(sweep, "newest_pid", lambda: 800)
+    monkeypatch.setattr(sweep, "started_tasks", lambda: 1000)
+    monkeypatch.setattr(sweep, "_pid_limit", lambda: 400)
+    assert sweep.hidden_since(pid, started_before) == since
+    monkeypatch.setattr(sweep, "_pid_limit", lambda: 1 << 22)
+    monkeypatch.setattr(sweep, "_MOST_HIDDEN_PIDS", 400)
+    assert sweep.hidden_since(pid, started_before) == (since if since == pid else None)
 
 
 def test_a_hidden_process_that_a_command_leaves_is_ended(in_hiding) -> None:

@@ -339,6 +339,12 @@ def test_each_start_is_told_of_the_ones_before(store):
     assert (fourth.epoch, list(earlier)) == (4, [third]), "the last start stays: the next one is compared with it"
 
 
+def test_a_start_is_told_where_the_processes_of_the_one_before_begin(store):
+    store.begin(nonce=11, boot_id="a", uid=5, now=1.5, pid=4711, tasks=1 << 40)
+    _, (earlier,) = store.begin(nonce=12, boot_id="a", uid=5, now=2.5)
+    assert (earlier.pid, earlier.tasks) == (4711, 1 << 40)
+
+
 def test_rows_carry_the_start_that_touched_them_last(store):
     store.begin(nonce=1, boot_id="a", uid=0, now=1.0)
     store.commit(accept(petition(1), petition(2)))

@@ -220,6 +220,29 @@ def _handed_out(since: int, last: int) -> Iterator[int]:
             yield from pids
 
 
+def started_tasks() -> int:
+    """Return how many processes and threads have been started on this machine (proc_stat(5)); 0 for unknown."""
+    try:
+        with open("/proc/stat", "rb") as file:  # noqa: PTH123 - pathlib starts slowly; it is large on large machines
+            return next((int(line.split()[1]) for line in file if line.startswith(b"processes ")), 0)
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def hidden_since(pid: int, tasks: int) -> int | None:
+    """Return from which pid on a sweep has to look for hidden processes that were started after the process `pid`.
+
+    Before that process `tasks` tasks had been started. None where these pids are too many to look at, or nobody knows.
+    """
+    newest = newest_pid()
+    if not pid or not tasks or newest is None:
+        return None
+    limit, started = _pid_limit(), started_tasks() - tasks
+    if 0 <= started < min(_MOST_HIDDEN_PIDS, limit):
+        return pid
+    return newest + 1 if limit <= _MOST_HIDDEN_PIDS else None  # they may have come round: all of them
+
+
 def _pid_limit() -> int:
     """Return the number before which pids come round (proc(5), pid_max)."""
     try:

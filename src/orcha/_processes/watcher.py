@@ -31,10 +31,12 @@ def main(pid: int, start_time: int, nonce: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
 
-    from orcha._processes.identity import Identity, open_pidfd
+    from orcha._processes.identity import Identity, is_alive, open_pidfd_of
 
-    descriptor = open_pidfd(Identity(pid, start_time))
-    if descriptor is not None:
+    descriptor = open_pidfd_of(pid)
+    # /proc may hide the parent from a process of its own user (proc(5), hidepid): who has this parent knows that it is
+    # the service.
+    if descriptor is not None and (os.getppid() == pid or is_alive(Identity(pid, start_time))):
         poller = select.poll()
         poller.register(descriptor, select.POLLIN)
         poller.poll()

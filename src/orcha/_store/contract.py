@@ -53,6 +53,10 @@ class Incarnation(NamedTuple):
     boot_id: str
     uid: int
     started: float
+    pid: int = 0
+    """The service's own; 0 where an older build did not note it."""
+    tasks: int = 0
+    """How many processes and threads had been started on the machine before; 0 for unknown."""
 
 
 class StoredChannel(NamedTuple):
@@ -111,7 +115,9 @@ class Store(Protocol):
 
     durable: bool
 
-    def begin(self, *, nonce: int, boot_id: str, uid: int, now: float) -> tuple[Incarnation, Sequence[Incarnation]]:
+    def begin(
+        self, *, nonce: int, boot_id: str, uid: int, now: float, pid: int = 0, tasks: int = 0
+    ) -> tuple[Incarnation, Sequence[Incarnation]]:
         """Record a new start of the service (fsynced); give it and all earlier ones still recorded."""
         ...
 

@@ -57,11 +57,13 @@ class MemoryStore:
 
     # --- starts of the service ----------------------------------------------------------------------------------
 
-    def begin(self, *, nonce: int, boot_id: str, uid: int, now: float) -> tuple[Incarnation, Sequence[Incarnation]]:
+    def begin(
+        self, *, nonce: int, boot_id: str, uid: int, now: float, pid: int = 0, tasks: int = 0
+    ) -> tuple[Incarnation, Sequence[Incarnation]]:
         """Record a new start of the service; give it and all earlier ones still recorded."""
         earlier = list(self._incarnations.values())
         self._epoch += 1
-        incarnation = Incarnation(self._epoch, nonce, boot_id, uid, now)
+        incarnation = Incarnation(self._epoch, nonce, boot_id, uid, now, pid, tasks)
         self._incarnations[self._epoch] = incarnation
         return incarnation, earlier
 

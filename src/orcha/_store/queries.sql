@@ -260,10 +260,10 @@ DELETE FROM tombstone WHERE until <= ?1;
 SELECT EXISTS (SELECT 1 FROM tombstone);
 
 -- name: begin_incarnation
-INSERT INTO incarnation (nonce, boot_id, uid, started) VALUES (?1, ?2, ?3, ?4) RETURNING epoch;
+INSERT INTO incarnation (nonce, boot_id, uid, started, pid, tasks) VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING epoch;
 
 -- name: earlier_incarnations
-SELECT epoch, nonce, boot_id, uid, started FROM incarnation WHERE epoch < ?1 ORDER BY epoch;
+SELECT epoch, nonce, boot_id, uid, started, pid, tasks FROM incarnation WHERE epoch < ?1 ORDER BY epoch;
 
 -- name: forget_incarnations
 DELETE FROM incarnation

@@ -120,13 +120,15 @@ class SqliteStore:
     # --- starts of the service ----------------------------------------------------------------------------------
 
     @_guarded
-    def begin(self, *, nonce: int, boot_id: str, uid: int, now: float) -> tuple[Incarnation, Sequence[Incarnation]]:
+    def begin(
+        self, *, nonce: int, boot_id: str, uid: int, now: float, pid: int = 0, tasks: int = 0
+    ) -> tuple[Incarnation, Sequence[Incarnation]]:
         """Record a new start of the service (fsynced); give it and all earlier ones still recorded."""
         self._synchronous(full=True)
 
         def write() -> int:
             with self._transaction():
-                epoch = self._ask("begin_incarnation", nonce, boot_id, uid, now)
+                epoch = self._ask("begin_incarnation", nonce, boot_id, uid, now, pid, tasks)
                 self._ask("delete_tombstones", now)
             return int(epoch)
 
@@ -135,7 +137,7 @@ class SqliteStore:
         self._prepare(epoch)
         self._now = now
         earlier: list[Any] = self._connection.execute(self._queries["earlier_incarnations"], (epoch,)).fetchall()
-        return Incarnation(epoch, nonce, boot_id, uid, now), [Incarnation(*row) for row in earlier]
+        return Incarnation(epoch, nonce, boot_id, uid, now, pid, tasks), [Incarnation(*row) for row in earlier]
 
     @_guarded
     def forget_incarnations(self, epochs: Iterable[int]) -> None:

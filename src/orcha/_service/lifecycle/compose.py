@@ -16,10 +16,10 @@ from orcha._output.log import MemoryLog, OutputLog
 from orcha._output.raw import RawFiles
 from orcha._processes import attempt_tracking
 from orcha._processes.helpers import end_multiprocessing_children, ensure_helpers, helper_pids
-from orcha._processes.hidden_processes import hidden
+from orcha._processes.hidden_processes import hidden, hides_processes
 from orcha._processes.identity import boot_id
 from orcha._processes.lock import EndpointLock
-from orcha._processes.sweep import sweep
+from orcha._processes.sweep import hidden_since, started_tasks, sweep
 from orcha._processes.tag import all_of, attempts_of, new_nonce, tag_of, tag_self
 from orcha._processes.watcher_process import Watcher
 from orcha._protocol.endpoint import Endpoint, free_port, unusable
@@ -306,12 +306,13 @@ class _Parts:
         """Record this start, and kill what earlier ones left, while they are still recorded."""
         boot = boot_id()
         faults.reach("begin.before-commit")
-        incarnation, earlier = self.store.begin(nonce=nonce, boot_id=boot, uid=os.getuid(), now=time.time())
+        own = {"nonce": nonce, "pid": os.getpid(), "tasks": started_tasks()}
+        incarnation, earlier = self.store.begin(boot_id=boot, uid=os.getuid(), now=time.time(), **own)
         faults.reach("begin.after-commit")
         self._rebooted = any(old.boot_id != boot for old in earlier)
         for old in earlier:
             if old.boot_id == boot:
-                sweep(all_of(old.nonce), spare=helper_pids())
+                _sweep_left(old)
         faults.reach("begin.after-sweep")
         self.store.forget_incarnations(old.epoch for old in earlier)
         faults.reach("begin.after-forget")
@@ -394,6 +395,20 @@ def _open_store(folder: Path) -> Store:
             f" copy of {folder} (output/ and shims/ belong to it) and move orcha.db* out of it. For both remove"
             f" {folder}.last-start, which tells what was lost from what never was"
         ) from error
+
+
+def _sweep_left(old: Incarnation) -> None:
+    """Kill what an earlier start of the service left, and say what may live on."""
+    since = hidden_since(old.pid, old.tasks) if hides_processes() else 0
+    left = sweep(all_of(old.nonce), spare=helper_pids(), since=since or 0).survivors
+    if left:
+        pids = ", ".join(map(str, left))
+        sys.stderr.write(f"orcha: an earlier start left processes that cannot be killed: {pids}\n")
+    if since is None:
+        sys.stderr.write(
+            "orcha: processes of an earlier start may live on unseen: /proc hides them, and too many others have been"
+            " started since to look for them by number\n"
+        )
 
 
 def check_limits() -> None:
