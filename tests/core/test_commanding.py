@@ -6,6 +6,7 @@ import pytest
 
 from orcha._core import transitions
 from orcha._core.effects import Do
+from orcha._core.reasons import RestingUntil
 from orcha._core.record import Phase
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._core.transitions.command import CommandEnd
@@ -143,6 +144,7 @@ def test_a_retry_is_kept_with_the_end_and_waits_for_its_time_and_its_on_finish(w
     world.commit()
     assert (row(world).state, row(world).hook_pending, row(world).attempt) == (State.QUEUED, True, 1)
     assert world.store.attempts([1])[1].due == 50.0
+    assert world.petitions.records[1].why == RestingUntil(1, 3, 50.0)
     settle(world)
     assert row(world).hook_pending is False
     assert not world.petitions.waiting

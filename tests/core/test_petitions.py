@@ -9,7 +9,7 @@ from orcha._core.changes import AttemptStep, Changes
 from orcha._core.moment import Moment
 from orcha._core.petitions import Petitions
 from orcha._core.record import Record
-from orcha._core.retry import Tries
+from orcha._core.retry import Ended, Tries
 from orcha._core.state import OnInterrupt, State
 from orcha.interfaces import Retry
 
@@ -74,6 +74,15 @@ def test_once_a_start_is_kept_its_message_is_needed_no_more(record):
     assert (record.extras, record.tries) == (None, tries)
     transitions.retry.take_message(record, b"again")
     assert record.extras == b"again"
+
+
+def test_how_often_a_command_was_tried_before_counts_where_it_is_taken_over(record):
+    failed = Ended(Outcome.FAILED, 3)
+    assert transitions.retry.next_due(record, failed, NOW) is None
+    transitions.retry.take_tries(record, Tries(Retry(times=2, delay=10, factor=2, jitter=0), 1))
+    assert transitions.retry.next_due(record, failed, NOW) == NOW.wall + 20
+    transitions.retry.take_tries(record, Tries(Retry(times=2), 2))
+    assert transitions.retry.next_due(record, failed, NOW) is None
 
 
 def test_what_must_not_run_again_is_not_interrupted_into_another_attempt(record):

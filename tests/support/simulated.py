@@ -381,7 +381,7 @@ class World(HookSide):
             self.verdicts[record.seq] = {KNOWN: "known", BUSY: "busy", REFUSED: "refused"}[detail[0]]
         elif do is Do.ON_START:
             record.run = key
-            if record.retry is not None and not record.command:
+            if record.retry is not None:
                 kept = self.store.attempts([record.seq]).get(record.seq)
                 record.tries = Tries(record.retry, kept.retries if kept else 0, kept.history if kept else None)
             self.gathered["start"].append(record)
