@@ -10,7 +10,7 @@ from orcha._core.moment import Moment
 from orcha._core.petitions import Petitions
 from orcha._core.record import Record
 from orcha._core.retry import Ended, Tries
-from orcha._core.state import OnInterrupt, State
+from orcha._core.state import OnInterrupt, Outcome, State
 from orcha.interfaces import Retry
 
 NOW = Moment(wall=7.0, steady=3.0)
