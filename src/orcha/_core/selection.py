@@ -103,6 +103,12 @@ class Selection:
         return bool(petitions.waiting) and (petitions.version != self._asked_version or self._more)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits and nothing is due: a round would ask nobody."""
+        waiting = self._petitions.waiting
+        return not waiting and not waiting.parked and self._time_due is None and self._starts_due is None
+
+    @property
     def due(self) -> float | None:
         """When to make another round though nothing happens until then, on the steady clock; None for never."""
         dues = [due for due in (self._time_due, self._starts_due) if due is not None]

@@ -217,8 +217,9 @@ class ShimExecutor:
 
     def settle(self) -> None:
         """See the contract."""
-        with self._lock:
-            self._registry.settle()
+        if self._registry.unsettled:
+            with self._lock:
+                self._registry.settle()
 
     def descriptors(self) -> list[int]:
         """See the contract: with a copy of such a descriptor in a child, a shim would wait for that child's end too."""

@@ -21,7 +21,7 @@ LONGEST = 128 * 1024
 """Bytes of one piece: what a follower gets as one value."""
 _encode = msgspec.msgpack.Encoder().encode
 _records = msgspec.msgpack.Decoder(list[Record]).decode
-_MARKS = bytes((0x93, SPAN)), bytes((0x93, PASSED))
+SPAN_MARK, PASSED_MARK = bytes((0x93, SPAN)), bytes((0x93, PASSED))
 """How records of those kinds begin: an array of three, and the kind (msgpack)."""
 _KINDS = frozenset((SPAN, PASSED))
 
@@ -84,7 +84,7 @@ class Pieces:
 
 def has_pieces(data: bytes) -> bool:
     """Tell whether some of these encoded records name pieces; a first look at the bytes spares most the decoding."""
-    return any(mark in data for mark in _MARKS) and any(record.kind in _KINDS for record in _records(data))
+    return (SPAN_MARK in data or PASSED_MARK in data) and any(record.kind in _KINDS for record in _records(data))
 
 
 class Expander:

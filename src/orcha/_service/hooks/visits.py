@@ -144,6 +144,8 @@ class Visits:
         """Hand over what has gathered, if the hook thread is free."""
         if not self._has_ended() or self._stopped_by is not None:
             return
+        if not self.has_calls and self.rounds.selection.is_idle:  # a round costs fifty calls, and would ask nobody
+            return
         asked = self.rounds.next_round(converting=bool(self._converts))
         if not (asked.waiting or asked.sample or self.has_calls):
             return
