@@ -33,7 +33,6 @@ from orcha._service.execution.command_losses import CommandLosses
 from orcha._service.execution.command_output import CommandsOutput
 from orcha._service.execution.command_reports import CommandReports
 from orcha._service.execution.command_runner import CommandRunner
-from orcha._service.execution.finished_commands import FinishedCommands
 from orcha._service.execution.retries import Resting
 from orcha._service.execution.running_commands import RunningCommands
 from orcha._service.execution.shims import Shims
@@ -197,23 +196,23 @@ class Engine:
     def _make_commands(self) -> None:
         """Make what has to do with commands."""
         petitions, shims, outbox, standard_input = self.petitions, self.shims, self.outbox, self.standard_input
-        self.running_commands = running = RunningCommands(petitions, self.store, shims, outbox, self.admission)
         folder = Path(self.settings.endpoint.folder)
-        output = CommandsOutput(running, petitions, self.channels, shims, outbox, self.store, folder)
-        finished = FinishedCommands(running, output, petitions, standard_input, shims, outbox, self.report)
-        interruptions = CommandInterruptions(output, petitions, standard_input, finished)
-        ends = CommandEnds(running, output, petitions, interruptions, finished, self.resting, self.mailbox)
-        losses = CommandLosses(
-            running, output, petitions, interruptions, ends, finished, self.report, self._wake_visits
+        self.commands_output = output = CommandsOutput(
+            petitions, self.channels, shims, outbox, self.store, folder, self.report
+        )
+        self.running_commands = running = RunningCommands(
+            petitions, self.store, shims, outbox, self.admission, output, standard_input
+        )
+        self.command_interruptions = interruptions = CommandInterruptions(output, petitions, standard_input, running)
+        ends = CommandEnds(running, output, petitions, interruptions, self.resting, self.mailbox)
+        self.command_losses = losses = CommandLosses(
+            running, output, petitions, interruptions, ends, self.report, self._wake_visits
         )
         reports = CommandReports(shims, self.mailbox, running, petitions, output, ends, losses, standard_input)
-        self.commands_output, self.command_losses, self.command_interruptions = output, losses, interruptions
         self.command_adoption = CommandAdoption(
             running, reports, output, losses, standard_input, shims, self.journal, self.report
         )
-        self.commands = CommandRunner(
-            shims, petitions, ends, losses, interruptions, self.mailbox, self.settings, self.report
-        )
+        self.commands = CommandRunner(shims, petitions, running, reports, self.mailbox, self.settings, self.report)
 
     def _wake_visits(self) -> None:
         self.visits.wake()

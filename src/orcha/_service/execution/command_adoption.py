@@ -92,7 +92,7 @@ class CommandAdoption:
             )
             return
         if there.pid and record.state is State.STARTING:  # it was told, and not kept
-            self._reports.started(
+            self._reports.take(
                 CommandStarted(record.seq, record.attempt, there.pid, there.start_time, there.boot_id, there.shim)
             )
         self._journal.found(record)

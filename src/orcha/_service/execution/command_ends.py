@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from orcha._service.execution.command_attempt import Attempt
     from orcha._service.execution.command_interruptions import CommandInterruptions
     from orcha._service.execution.command_output import CommandsOutput
-    from orcha._service.execution.finished_commands import FinishedCommands
     from orcha._service.execution.retries import Resting
     from orcha._service.execution.running_commands import RunningCommands
     from orcha._service.mailbox import Mailbox
@@ -38,7 +37,6 @@ class CommandEnds:
         output: CommandsOutput,
         petitions: Petitions,
         interruptions: CommandInterruptions,
-        finished: FinishedCommands,
         resting: Resting,
         mailbox: Mailbox,
     ) -> None:
@@ -49,7 +47,6 @@ class CommandEnds:
             output: gets lines for people, and has the last of what an attempt wrote.
             petitions: the petitions that end, or wait for another attempt.
             interruptions: takes an end by a shutdown from outside, and knows whether another attempt may follow.
-            finished: lets go of attempts that are over.
             resting: has petitions wait again when their time has come.
             mailbox: takes whether a pattern was found.
 
@@ -58,17 +55,12 @@ class CommandEnds:
         self._output = output
         self._petitions = petitions
         self._interruptions = interruptions
-        self._finished = finished
         self._resting = resting
         self._mailbox = mailbox
         self._matching = Matching(mailbox.end_with)
 
-    def ended(self, event: CommandEnded) -> None:
+    def ended(self, record: Record, attempt: Attempt, event: CommandEnded) -> None:
         """Take the end of an attempt, whose pattern may have to be looked for first."""
-        live = self._running.live(event)
-        if live is None:
-            return
-        record, attempt = live
         if event.why == OUTSIDE and record.state is not State.CANCELLING:
             self._interruptions.interrupted(record, attempt, event)
             return
@@ -98,7 +90,7 @@ class CommandEnds:
         outcome, code, reason = attempts.end_of(record, event)
         if outcome is Outcome.SUCCEEDED and attempt.is_cut:
             outcome, code, reason = attempts.CUT
-        self._finished.tell_losses(record, event)
+        self._output.tell_losses(record, event)
         due = None
         if record.tries is not None:
             due = self._due(record, RetryEnded(outcome, event.code, event.signal, found))
@@ -113,12 +105,8 @@ class CommandEnds:
             return None
         return due
 
-    def not_started(self, event: CommandNotStarted) -> None:
+    def not_started(self, record: Record, attempt: Attempt, event: CommandNotStarted) -> None:
         """Take that a program could not be executed."""
-        live = self._running.live(event)
-        if live is None:
-            return
-        record, attempt = live
         reason = attempts.shown(record, event.reason)
         end = CommandEnd(Outcome.BROKEN, attempts.not_started(event.code), reason, by_itself=False)
         self._over(record, attempt, {"code": event.code, "why": reason}, end)
@@ -138,7 +126,7 @@ class CommandEnds:
         )
         if again:
             self._resting.rise(record)
-        self._finished.let_go(record)
+        self._running.let_go(record)
 
 
 __all__ = ["CommandEnds"]

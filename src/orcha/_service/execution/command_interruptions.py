@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._service.execution.command_attempt import Attempt
     from orcha._service.execution.command_output import CommandsOutput
-    from orcha._service.execution.finished_commands import FinishedCommands
+    from orcha._service.execution.running_commands import RunningCommands
     from orcha._service.execution.standard_input import StandardInput
     from orcha._supervisor.contract import CommandEnded
 
@@ -26,28 +26,26 @@ class CommandInterruptions:
         output: CommandsOutput,
         petitions: Petitions,
         standard_input: StandardInput,
-        finished: FinishedCommands,
+        running: RunningCommands,
     ) -> None:
-        """Know no interrupted attempt.
+        """Decide about nothing yet.
 
         Args:
             output: gets lines for people.
             petitions: the petitions that end, are held, or run again.
             standard_input: knows whether another attempt would get what this one got.
-            finished: lets go of attempts that are over.
+            running: lets go of attempts that are over.
 
         """
         self._output = output
         self._petitions = petitions
         self._standard_input = standard_input
-        self._finished = finished
-        self._outlived: dict[tuple[int, int], CommandLost] = {}
-        """Losses whose consequence waits until nothing of the attempt lives."""
+        self._running = running
 
     def interrupted(self, record: Record, attempt: Attempt, event: CommandEnded) -> None:
         """Have the policy of interruption decide about a command that a shutdown from outside has ended."""
         petitions, reason = self._petitions, transitions.command.OUTSIDE
-        self._finished.tell_losses(record, event)
+        self._output.tell_losses(record, event)
         self.note_again(record)
         history = attempt.note_end(petitions.now.wall, attempts.described(event))
         petitions.keep_attempt(attempt.step._replace(history=history, losses=0))
@@ -56,17 +54,13 @@ class CommandInterruptions:
             self.outlived(CommandLost(event.seq, event.attempt, executed=True, survivors=survivors), reason)
             return
         transitions.command.lost(petitions, event.seq, event.attempt, petitions.now, executed=True, reason=reason)
-        self._finished.let_go(record)
+        self._running.let_go(record)
 
     def outlived(self, loss: CommandLost, reason: str) -> None:
         """Note that something of an interrupted attempt lives that nothing can kill: the rest may have to wait."""
         petitions = self._petitions
         if not transitions.command.outlived(petitions, loss.seq, loss.attempt, loss.survivors, reason, petitions.now):
-            self._outlived[loss.seq, loss.attempt] = loss
-
-    def take_outlived(self, seq: int, attempt: int) -> CommandLost | None:
-        """Take out the loss of an attempt whose consequence waits."""
-        return self._outlived.pop((seq, attempt), None)
+            self._running.put_off(loss)
 
     def why_not_again(self, record: Record) -> str | None:
         """Tell why no other attempt may follow on the current one."""

@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from orcha._service.execution.command_ends import CommandEnds
     from orcha._service.execution.command_interruptions import CommandInterruptions
     from orcha._service.execution.command_output import CommandsOutput
-    from orcha._service.execution.finished_commands import FinishedCommands
     from orcha._service.execution.running_commands import RunningCommands
     from orcha._store.contract import AttemptRow, Row
-    from orcha._supervisor.contract import CommandLost, SurvivorsGone
+    from orcha._supervisor.contract import CommandEnded, CommandLost, SurvivorsGone
 
 
 class CommandLosses:
@@ -33,7 +32,6 @@ class CommandLosses:
         petitions: Petitions,
         interruptions: CommandInterruptions,
         ends: CommandEnds,
-        finished: FinishedCommands,
         report: Callable[..., None],
         wake: Callable[[], None],
     ) -> None:
@@ -43,9 +41,8 @@ class CommandLosses:
             running: the attempts.
             output: has what dead shims left.
             petitions: the petitions that end, are held, or run again.
-            interruptions: knows the attempts that something outlives, and whether another attempt may follow.
+            interruptions: has policies decide, and knows whether another attempt may follow.
             ends: takes the end of an attempt that its shim saw before it died.
-            finished: lets go of attempts that are over.
             report: writes to the log.
             wake: has petitions that wait asked again.
 
@@ -55,19 +52,28 @@ class CommandLosses:
         self._petitions = petitions
         self._interruptions = interruptions
         self._ends = ends
-        self._finished = finished
         self._report = report
         self._wake = wake
 
     def lost(self, event: CommandLost) -> None:
         """Take that a shim died with its attempt."""
-        self._output.look_for_gaps(event)
+        record = transitions.command.unfinished(self._petitions, event.seq, event.attempt)
+        if record is not None and event.ended is not None:
+            self._output.look_for_gaps(record, self._running.of(record), event.ended.last_chunk)
         if event.survivors:
-            self._lost_and_outlived(event)
-        elif event.ended is not None:
-            self._ends.ended(event.ended)
+            self._tell_outlived(event)
+        if event.ended is not None:
+            self._ended(event.ended._replace(survivors=list(event.survivors)) if event.survivors else event.ended)
+        elif event.survivors:
+            self._interruptions.outlived(event, attempts.loss(event.failure))
         elif (live := self._running.live(event)) is not None:
             self._keep_loss(event, *live)
+
+    def _ended(self, event: CommandEnded) -> None:
+        """Take the end of an attempt that its shim saw before it died."""
+        live = self._running.live(event)
+        if live is not None:
+            self._ends.ended(*live, event)
 
     def _keep_loss(self, event: CommandLost, record: Record, attempt: attempts.Attempt) -> None:
         petitions = self._petitions
@@ -87,7 +93,7 @@ class CommandLosses:
             reason=attempts.loss(event.failure),
         )
         petitions.keep_attempt(step)
-        self._finished.let_go(record)
+        self._running.let_go(record)
 
     def note_earlier(self, row: Row, command: AttemptRow, losses: int) -> None:
         """Keep that nothing is left of an attempt that an earlier start of the service began."""
@@ -100,23 +106,18 @@ class CommandLosses:
 
     # --- processes that nothing can kill ------------------------------------------------------------------------
 
-    def _lost_and_outlived(self, event: CommandLost) -> None:
-        """Take the loss of an attempt of which something lives that nothing can kill: its end waits for theirs."""
+    def _tell_outlived(self, event: CommandLost) -> None:
         record = self._petitions.records.get(event.seq)
         if record is not None:
             text = "petition %s: nothing can kill these of its processes, it keeps its place until they have ended: %s"
             self._report(logging.ERROR, text, record.key, list(event.survivors))
-        if event.ended is not None:
-            self._ends.ended(event.ended._replace(survivors=list(event.survivors)))
-        else:
-            self._interruptions.outlived(event, attempts.loss(event.failure))
 
     def gone(self, event: SurvivorsGone) -> None:
         """Let go of what an attempt held that something outlived."""
-        lost = self._interruptions.take_outlived(event.seq, event.attempt)
+        lost = self._running.take_loss(event.seq, event.attempt)
         if not transitions.command.gone(self._petitions, event.seq, event.attempt) and lost is not None:
             self.lost(lost._replace(survivors=()))
-        self._finished.forget(event.seq, event.attempt)
+        self._running.forget(event.seq, event.attempt)
         self._wake()
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
-from orcha._core import transitions
 from orcha._protocol import losses, values
 from orcha._protocol.messages import Kind
 from orcha._service.channels import output_pieces as spans
@@ -13,6 +13,7 @@ from orcha._supervisor.contract import FileSpan, UnkeptPiece
 from orcha._supervisor.dead_shim_output import unreported_chunks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from orcha._core.petitions import Petitions
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
     from orcha._output.raw import RawFiles
     from orcha._service.channels.channel_book import Channel, ChannelBook
     from orcha._service.execution.command_attempt import Attempt
-    from orcha._service.execution.running_commands import RunningCommands
     from orcha._service.execution.shims import Shims
     from orcha._service.outbox import Outbox
     from orcha._store.contract import Store
-    from orcha._supervisor.contract import CommandLost, CommandOutput, OutputChunk
+    from orcha._supervisor.contract import CommandEnded, CommandOutput, OutputChunk
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _NOTICE, _VALUE = Kind.NOTICE, Kind.VALUE
@@ -35,33 +35,33 @@ class CommandsOutput:
 
     def __init__(
         self,
-        running: RunningCommands,
         petitions: Petitions,
         channels: ChannelBook,
         shims: Shims,
         outbox: Outbox,
         store: Store,
         folder: Path,
+        report: Callable[..., None],
     ) -> None:
-        """Take the output of `running` commands.
+        """Take no output yet.
 
         Args:
-            running: the attempts, which know their last chunks.
             petitions: keep the number of an attempt's last chunk in the transaction of its records.
             channels: get the records.
             shims: are told what is kept.
             outbox: calls what is to happen once this batch is kept.
             store: has what is kept of attempts that are over.
             folder: where shims write what no service took.
+            report: writes to the log.
 
         """
-        self._running = running
         self._petitions = petitions
         self._channels = channels
         self._shims = shims
         self._outbox = outbox
         self._store = store
         self._folder = folder
+        self._report = report
         self._raw: RawFiles | None = None
         self._appended: dict[int, tuple[int, int, bytes]] = {}
         """Attempts with the last chunk that the transaction in the making keeps, and its channel, by sequence."""
@@ -91,12 +91,8 @@ class CommandsOutput:
 
     # --- what a shim reports ------------------------------------------------------------------------------------
 
-    def take(self, event: CommandOutput) -> None:
+    def take(self, record: Record, attempt: Attempt, event: CommandOutput) -> None:
         """Append the chunks that are not kept yet, and acknowledge them once they are."""
-        live = self._running.live(event)
-        if live is None:
-            return
-        record, attempt = live
         known = attempt.step.last_chunk
         new = [chunk for chunk in event.chunks if chunk.number > known]
         if new:
@@ -167,6 +163,16 @@ class CommandsOutput:
         if channel is not None:
             self._channels.append(channel, _NOTICE, record.seq, values.encode(line))
 
+    def tell_losses(self, record: Record, event: CommandEnded) -> None:
+        """Tell people which output of an attempt that has ended is lost, and which processes it left."""
+        if event.dropped > event.placed:
+            self.say(record, attempts.dropped(record, event.dropped - event.placed))
+        if event.left:
+            self.say(record, f"{attempts.left_behind(event)}\n")
+        if event.survivors:
+            text = "petition %s: nothing could kill these of its processes: %s"
+            self._report(logging.ERROR, text, record.key, event.survivors)
+
     def last_of(self, record: Record, attempt: Attempt) -> tuple[bytes, ...]:
         """Give the last of what an attempt wrote, by stream, where a retry depends on that."""
         if not attempt.pattern or self._raw is None:
@@ -191,12 +197,11 @@ class CommandsOutput:
         attempt.step = attempt.step._replace(last_chunk=chunks[-1].number)
         return gap
 
-    def look_for_gaps(self, event: CommandLost) -> None:
-        """Note whether some of the output of an attempt, whose end a dead shim saw, is missing, and tell people so."""
-        record = transitions.command.unfinished(self._petitions, event.seq, event.attempt)
-        if record is None or event.ended is None:
-            return
-        attempt, last = self._running.of(record), event.ended.last_chunk
+    def look_for_gaps(self, record: Record, attempt: Attempt, last: int) -> None:
+        """Note whether some of the output of an attempt, whose end a dead shim saw, is missing, and tell people so.
+
+        `last` is the number of its last chunk; negative where the shim did not live to know that.
+        """
         gap = self.pass_on_left(record, attempt)
         cut = last < 0 or last > attempt.step.last_chunk
         if cut and not gap:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._core.petitions import Petitions
+    from orcha._core.record import Record
+    from orcha._service.execution.command_attempt import Attempt
     from orcha._service.execution.command_ends import CommandEnds
     from orcha._service.execution.command_losses import CommandLosses
     from orcha._service.execution.command_output import CommandsOutput
@@ -55,12 +57,15 @@ class CommandReports:
         self._standard_input = standard_input
         self._looked = False
         """Whether this batch has what shims had said when it began."""
-        self._handlers: dict[type[Any], Callable[[Any], None]] = {
+        self._of_attempts: dict[type[Any], Callable[[Record, Attempt, Any], None]] = {
             CommandStarted: self.started,
             CommandOutput: output.take,
-            InputTaken: standard_input.wrote,
             CommandEnded: ends.ended,
             CommandNotStarted: ends.not_started,
+        }
+        """Reports that mean nothing where the attempt is over."""
+        self._others: dict[type[Any], Callable[[Any], None]] = {
+            InputTaken: standard_input.wrote,
             CommandLost: losses.lost,
             SurvivorsGone: losses.gone,
             Silent: self._silent,
@@ -84,14 +89,18 @@ class CommandReports:
 
     def _handle(self, events: list[Event]) -> None:
         for event in events:
-            self._handlers[type(event)](event)
+            self.take(event)
 
-    def started(self, event: CommandStarted) -> None:
+    def take(self, event: Event) -> None:
+        """Call the part that an event is about."""
+        handle = self._of_attempts.get(type(event))
+        if handle is None:
+            self._others[type(event)](event)
+        elif (live := self._running.live(event)) is not None:  # type: ignore[arg-type]  # the table says which they are
+            handle(*live, event)
+
+    def started(self, record: Record, attempt: Attempt, event: CommandStarted) -> None:
         """Take that the first process of a command runs."""
-        live = self._running.live(event)
-        if live is None:
-            return
-        record, attempt = live
         petitions = self._petitions
         attempt.step = attempt.step._replace(
             pid=event.pid, start_time=event.start_time, boot_id=event.boot_id, shim=event.shim

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
     from orcha._core.petitions import Petitions
     from orcha._core.record import Record
-    from orcha._service.execution.command_ends import CommandEnds
-    from orcha._service.execution.command_interruptions import CommandInterruptions
-    from orcha._service.execution.command_losses import CommandLosses
+    from orcha._service.execution.command_reports import CommandReports
+    from orcha._service.execution.running_commands import RunningCommands
     from orcha._service.execution.shims import Shims
     from orcha._service.lifecycle.settings import Settings
     from orcha._service.mailbox import Mailbox
@@ -36,9 +35,8 @@ class CommandRunner:
         self,
         shims: Shims,
         petitions: Petitions,
-        ends: CommandEnds,
-        losses: CommandLosses,
-        interruptions: CommandInterruptions,
+        running: RunningCommands,
+        reports: CommandReports,
         mailbox: Mailbox,
         settings: Settings,
         report: Callable[..., None],
@@ -48,9 +46,8 @@ class CommandRunner:
         Args:
             shims: execute the commands.
             petitions: the petitions that the commands belong to.
-            ends: takes the end of a command that could not be handed over.
-            losses: takes the loss of an attempt that something outlives.
-            interruptions: knows these attempts.
+            running: knows the attempts.
+            reports: takes that a command could not be handed over, or that an attempt is lost.
             mailbox: takes what is found out on the hook thread.
             settings: whether commands outlive the service, and go on when it stops.
             report: writes to the log.
@@ -58,9 +55,8 @@ class CommandRunner:
         """
         self._shims = shims
         self._petitions = petitions
-        self._ends = ends
-        self._losses = losses
-        self._interruptions = interruptions
+        self._running = running
+        self._reports = reports
         self._mailbox = mailbox
         self._outlives = settings.durable
         self._report = report
@@ -73,13 +69,13 @@ class CommandRunner:
             self._shims.reach().start(attempts.spec_of(record, outlives=self._outlives))
         except Exception as error:  # noqa: BLE001 - whatever it is: the petition ends with it, and nobody waits for ever
             why = f"its start failed: {explain(error)}"
-            self._mailbox.post(self._ends.not_started, CommandNotStarted(record.seq, record.attempt, CANNOT, why))
+            self._mailbox.post(self._reports.take, CommandNotStarted(record.seq, record.attempt, CANNOT, why))
 
     def end(self, record: Record) -> None:
         """Send the signals of a cancel; the end is told as any other."""
-        lost = self._interruptions.take_outlived(record.seq, record.attempt)
+        lost = self._running.take_loss(record.seq, record.attempt)
         if lost is not None:
-            self._mailbox.post(self._losses.lost, lost)
+            self._mailbox.post(self._reports.take, lost)
             return
         cancellation = record.cancellation
         shutdown = cancellation is not None and cancellation.outcome is Outcome.INTERRUPTED

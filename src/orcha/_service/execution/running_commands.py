@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orcha._core import transitions
 from orcha._core.admission import petition_name
+from orcha._core.state import State
 from orcha._service.execution.command_attempt import Attempt
 from orcha._service.execution.retries import tries_after
 
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from orcha._core.admission import Admission
     from orcha._core.petitions import Petitions
     from orcha._core.record import Record
+    from orcha._service.execution.command_output import CommandsOutput
     from orcha._service.execution.shims import Shims
+    from orcha._service.execution.standard_input import StandardInput
     from orcha._service.outbox import Outbox
     from orcha._store.contract import AttemptRow, Store
     from orcha._supervisor.contract import (
@@ -27,11 +30,22 @@ if TYPE_CHECKING:
 
     Reported = CommandStarted | CommandOutput | CommandEnded | CommandNotStarted | CommandLost
 
+_ENDED = State.ENDED
+
 
 class RunningCommands:
     """Knows the current attempts, by the sequence numbers of their petitions; the engine thread's."""
 
-    def __init__(self, petitions: Petitions, store: Store, shims: Shims, outbox: Outbox, admission: Admission) -> None:
+    def __init__(
+        self,
+        petitions: Petitions,
+        store: Store,
+        shims: Shims,
+        outbox: Outbox,
+        admission: Admission,
+        output: CommandsOutput,
+        standard_input: StandardInput,
+    ) -> None:
         """Know no attempt.
 
         Args:
@@ -40,6 +54,8 @@ class RunningCommands:
             shims: are told what becomes of their attempts.
             outbox: calls what is to happen once this batch is kept.
             admission: knows which petitions are paused.
+            output: acknowledges nothing of an attempt that is over.
+            standard_input: is told that nobody reads any more.
 
         """
         self._petitions = petitions
@@ -47,7 +63,11 @@ class RunningCommands:
         self._shims = shims
         self._outbox = outbox
         self._admission = admission
+        self._output = output
+        self._standard_input = standard_input
         self._attempts: dict[int, Attempt] = {}
+        self._outlived: dict[tuple[int, int], CommandLost] = {}
+        """Losses whose consequence waits until nothing of the attempt lives."""
 
     def live(self, event: Reported) -> tuple[Record, Attempt] | None:
         """Give petition and attempt of an event; None where that attempt is over, and nothing of it is wanted."""
@@ -88,9 +108,37 @@ class RunningCommands:
         if paused and petition_name(record.seq) in paused:
             self._shims.reach().signal(record.seq, record.attempt, signal.SIGSTOP)
 
-    def drop(self, seq: int) -> None:
-        """Know nothing any more of an attempt that is over."""
+    # --- when an attempt is over ---------------------------------------------------------------------------------
+
+    def let_go(self, record: Record) -> None:
+        """Know nothing any more of a petition's current attempt, and have its shim forget it once its end is kept."""
+        seq, number, channel = record.seq, record.attempt, record.channel
+        if record.state is _ENDED:
+            self._standard_input.done(record)
         self._attempts.pop(seq, None)
+        self._standard_input.over(seq)
+        self._output.over(record)
+        known = self._petitions.records.get(seq)
+        lives = known is not None and bool(known.survivors)
+
+        def forget() -> None:
+            self._output.is_kept(channel, seq, number)
+            if not lives:  # a shim's box tells a later start what lives on
+                self._shims.reach().forget(seq, number)
+
+        self._outbox.after(forget)
+
+    def forget(self, seq: int, number: int) -> None:
+        """Have the shim of an attempt, or its box, forgotten once this batch is kept."""
+        self._outbox.after(lambda: self._shims.reach().forget(seq, number))
+
+    def put_off(self, loss: CommandLost) -> None:
+        """Have the consequence of a loss wait until nothing of the attempt lives."""
+        self._outlived[loss.seq, loss.attempt] = loss
+
+    def take_loss(self, seq: int, attempt: int) -> CommandLost | None:
+        """Take out the loss of an attempt whose consequence waits."""
+        return self._outlived.pop((seq, attempt), None)
 
 
 __all__ = ["RunningCommands"]
