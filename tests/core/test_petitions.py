@@ -70,8 +70,8 @@ def test_flags_wait_for_the_next_transaction_and_running_commands_with_them(peti
 
 def test_once_a_start_is_kept_its_message_is_needed_no_more(record):
     tries = Tries(Retry(times=1))
-    transitions.start.started(record, tries)
-    assert (record.extras, record.tries) == (None, tries)
+    transitions.start.started(record, tries, run := object())
+    assert (record.extras, record.tries, record.run) == (None, tries, run)
     transitions.retry.take_message(record, b"again")
     assert record.extras == b"again"
 

@@ -18,7 +18,6 @@ from orcha._core.selection import (
     SECONDS_AFTER_A_START,
     Cost,
     Selection,
-    note_no,
 )
 from orcha._core.state import Outcome, State
 
@@ -346,8 +345,8 @@ def test_a_yes_counts_unless_something_was_decided_meanwhile(world, why):
 
 def test_only_another_reason_is_news():
     record = Record(1, b"", "a", "m", "me", b"", None, 0.0)
-    assert note_no(record, None, 1.0) is None
-    assert note_no(record, SAYS_NO, 2.0) is True
-    assert note_no(record, ConditionSaidNo(None), 3.0) is None
-    assert note_no(record, ConditionSaidNo("no rig"), 4.0) is False
+    assert transitions.wait.note_no(record, None, 1.0) is None
+    assert transitions.wait.note_no(record, SAYS_NO, 2.0) is True
+    assert transitions.wait.note_no(record, ConditionSaidNo(None), 3.0) is None
+    assert transitions.wait.note_no(record, ConditionSaidNo("no rig"), 4.0) is False
     assert (record.why, record.asked) == (ConditionSaidNo("no rig"), 4.0)

@@ -15,6 +15,7 @@ from orcha._core.codes import CANCELLED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
 from orcha._core.effects import Do, Effect, Final
 from orcha._core.moment import Moment
 from orcha._core.petitions import Petitions
+from orcha._core.reasons import RestingUntil
 from orcha._core.record import Cancellation, Phase, Record
 from orcha._core.retry import Tries
 from orcha._core.state import Outcome, State
@@ -108,9 +109,7 @@ class World(HookSide):
         if self.draining:
             self.verdicts[record.seq] = "stopping"
             return
-        if token in self.tombstones:
-            record.cancellation = CANCELLED
-        if transitions.submit.receive(petitions, record) is None:
+        if transitions.submit.receive(petitions, record, CANCELLED if token in self.tombstones else None) is None:
             self.gathered["convert"].append(record)
             return
         other = self.find(record.key)
@@ -411,9 +410,8 @@ class World(HookSide):
             if row.hook_pending or row.state in LIVE:
                 assert crashed, f"an orderly stop leaves an on_finish owed: {row}"
                 self.recovered.add((row.seq, row.attempt))
-            record = record_of(row)
-            record.group = self.store.groups([row.seq]).get(row.seq)
-            record.needs = self.store.needs([row.seq]).get(row.seq)
+            groups, needs = self.store.groups([row.seq]), self.store.needs([row.seq])
+            record = record_of(row, group=groups.get(row.seq), needs=needs.get(row.seq))
             losses = self._losses_of(row, record)
             if losses is None:
                 continue
@@ -474,7 +472,8 @@ class World(HookSide):
         for row in self.store.rows(list(due)):
             record = next((record for record in owed if record.seq == row.seq), None) or record_of(row)
             if record.state is State.QUEUED:
-                transitions.recover.rest(self.petitions, record, due[row.seq], self.petitions.now)
+                why = RestingUntil(row.attempt, None, due[row.seq])
+                transitions.recover.rest(self.petitions, record, why, self.petitions.now)
                 resting.add(row.seq)
         return resting
 

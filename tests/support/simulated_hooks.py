@@ -15,7 +15,7 @@ from orcha._core.converted import Candidate, Converted
 from orcha._core.petitions import Petitions
 from orcha._core.reasons import SAYS_NO
 from orcha._core.record import Key, Phase, Record
-from orcha._core.selection import Cost, Selection, note_no
+from orcha._core.selection import Cost, Selection
 from orcha._core.state import OnInterrupt, State
 from orcha._core.transitions.command import CommandEnd
 from orcha._protocol.messages import Verdict
@@ -446,7 +446,7 @@ class HookSide:
         if start:
             start = self.selection.counts(record, are_stopped=self._is_stopped())
         elif answered is not None:
-            note_no(record, answered.why, answered.asked)
+            transitions.wait.note_no(record, answered.why, answered.asked)
         made = {channel.id for channel in self.petitions.changes.channels}
         new = self.store.channel(record.channel) is None and record.channel not in made
         transitions.submit.accept(self.petitions, record, self.petitions.now, start=start, new_channel=new)

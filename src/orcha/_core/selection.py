@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from orcha._core.asking import Asking
 from orcha._core.asking_round import BROKEN, PATIENCE, YES, Round
 from orcha._core.reasons import ReplacesAnother
-from orcha._core.transitions import finish, start
+from orcha._core.transitions import finish, start, wait
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from orcha._core.admission import Admission
     from orcha._core.asking_round import Answered
     from orcha._core.petitions import Petitions
-    from orcha._core.reasons import Reason
     from orcha._core.record import Key, Record
 
 MOST_HEADS = 96
@@ -258,11 +257,10 @@ class Selection:
                 reason = error or "its condition broke"
                 finish.break_waiting(self._petitions, record, reason, self._petitions.now)
             else:
-                if (news := note_no(record, why, asked)) is not None:
+                if (news := wait.note_no(record, why, asked)) is not None:
                     blocked.append((record, news))
                 unloaded += self._admission.park(record)
-        for record, asked in unchanged:
-            record.asked = asked
+        wait.note_asked(unchanged)
         if yes:
             start.start_all(self._petitions, yes, self._petitions.now)
         return Settled(bool(yes), blocked, unloaded)
@@ -274,7 +272,7 @@ class Selection:
         """
         replaces = self._admission.keys.replaces(record.seq)
         if replaces:
-            note_no(record, ReplacesAnother(), None)
+            wait.note_no(record, ReplacesAnother(), None)
         if not (are_stopped or replaces or record.cancellation is not None):
             return True
         self._petitions.granted.give_back(record)
@@ -282,19 +280,9 @@ class Selection:
         return False
 
 
-def note_no(record: Record, why: Reason | None, asked: float | None) -> bool | None:
-    """Note why a petition waits; None where that is no news, else whether it had no reason before."""
-    record.asked = asked
-    if why is None or record.why == why:
-        return None
-    is_first = record.why is None
-    record.why = why
-    return is_first
-
-
 def _after(key: Key) -> Key:
     """Give what comes after a key and before all others that do."""
     return (*key[:2], key[2] + "\0")
 
 
-__all__ = ["Cost", "Selection", "Settled", "note_no"]
+__all__ = ["Cost", "Selection", "Settled"]

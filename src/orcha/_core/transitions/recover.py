@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, INTERRUPTED_CODE
+from orcha._core.reasons import StartsLater
 from orcha._core.record import Phase, Record
 from orcha._core.state import OnInterrupt, Outcome, State
 
 if TYPE_CHECKING:
     from orcha._core.moment import Moment
     from orcha._core.petitions import Petitions
+    from orcha._core.reasons import RestingUntil
 
 INTERRUPTED = "interrupted: the service ended while it ran"
 WATCHER_FAILED = "interrupted: what watched over the command failed: {}"
@@ -138,8 +140,9 @@ def _take_step(petitions: Petitions, record: Record, step: Recovered, now: Momen
     return False
 
 
-def rest(petitions: Petitions, record: Record, due: float, now: Moment, *, is_named: bool = False) -> None:
+def rest(petitions: Petitions, record: Record, why: RestingUntil | StartsLater, now: Moment) -> None:
     """Take a stored petition that waits for its first or next attempt's time, which people may have named."""
     record.phase = Phase.RESTING
-    record.due, record.rests_until = due, None if is_named else now.steadily(due)
+    record.why, record.due = why, why.due
+    record.rests_until = None if isinstance(why, StartsLater) else now.steadily(why.due)
     petitions.enter(record)

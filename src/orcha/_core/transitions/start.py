@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orcha._core.changes import AttemptStep
 from orcha._core.effects import Do, Effect
@@ -77,7 +77,11 @@ def enter_starting(petitions: Petitions, record: Record, now: Moment) -> None:
         petitions.keep_attempt(AttemptStep(record.seq, record.attempt, is_command=False))
 
 
-def started(record: Record, tries: Tries | None) -> None:
-    """Note that a start is kept: the message is needed no more, and `tries` decides what follows on a failure."""
+def started(record: Record, tries: Tries | None, run: Any) -> None:
+    """Note that a start is kept: the message is needed no more, and `tries` decides what follows on a failure.
+
+    `run` is the attempt as those who execute it know it.
+    """
     record.extras = None
     record.tries = tries
+    record.run = run

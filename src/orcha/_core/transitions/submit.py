@@ -27,11 +27,15 @@ _REJECTED = Outcome.REJECTED
 _ENDED, _QUEUED = State.ENDED, State.QUEUED
 
 
-def receive(petitions: Petitions, record: Record) -> Record | Key | None:
-    """Take a message that is to be converted; give the live petition that has its id already, if any."""
+def receive(petitions: Petitions, record: Record, cancellation: Cancellation | None = None) -> Record | Key | None:
+    """Take a message that is to be converted; give the live petition that has its id already, if any.
+
+    With a `cancellation` it was cancelled before it came, and ends as soon as it is accepted.
+    """
     known = petitions.live.get(record.key)
     if known is not None:
         return known
+    record.cancellation = cancellation
     petitions.enter(record)
     return None
 
@@ -109,6 +113,7 @@ def _accept_ended(petitions: Petitions, record: Record, cancellation: Cancellati
 def _keep(petitions: Petitions, record: Record) -> None:
     changes = petitions.changes
     changes.petitions.append(_row(record))
+    record.extras = None  # the row has it
     if record.group is not None:
         changes.groups[record.seq] = record.group
     if record.needs:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from orcha._client.attempt_channel import AttemptChannel
 from orcha._core.state import Outcome, State
-from orcha._service.execution.action_threads import Run
 from orcha._service.reports.explanations import describe
 from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.interfaces.petition import HANDLE
@@ -20,9 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._core.record import Record
-    from orcha._service.execution.action_threads import ActionPool
+    from orcha._service.execution.action_threads import ActionPool, Run
     from orcha._service.execution.attempt_ending import Ending
-    from orcha._service.execution.attempt_port import AttemptPort
     from orcha._service.execution.command_runner import CommandRunner
     from orcha._service.reports.journal import Journal
     from orcha.interfaces.petition import Petition
@@ -49,15 +47,13 @@ class Starter:
 
     def __init__(
         self,
-        port: AttemptPort,
         ending: Ending,
         actions: ActionPool,
         commands: CommandRunner,
         journal: Journal,
         report: Callable[..., None],
     ) -> None:
-        """Have actions run by `actions`, which reach the engine by `port`, and commands by `commands`."""
-        self._port = port
+        """Have actions run by `actions`, and commands by `commands`."""
         self._ending = ending
         self._actions = actions
         self._commands = commands
@@ -66,9 +62,8 @@ class Starter:
 
     def prepare(self, record: Record) -> None:
         """Make the petition ready to run."""
-        petition = record.petition
-        assert petition is not None
-        record.run = run = Run(self._port, record, petition, self._ending.take_ordinal())
+        run: Run = record.run
+        petition = run.petition
         queue = getattr(petition, "queue", None)
         if isinstance(queue, AttemptChannel) and record.manager != COMMAND_MANAGER:  # which puts nothing there
             self._ending.bind(queue, run)

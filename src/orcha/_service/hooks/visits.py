@@ -10,11 +10,11 @@ from orcha._core import transitions
 from orcha._core.asking_round import BROKEN, YES, Answered
 from orcha._core.reasons import SAYS_NO
 from orcha._core.record import Phase, Record
-from orcha._core.selection import note_no
 from orcha._core.state import State
 from orcha._core.tuples import new_tuple
 from orcha._protocol.messages import Reply, Verdict
 from orcha._service import faults
+from orcha._service.execution.action_threads import Run
 from orcha._service.execution.retries import tries_of
 from orcha._service.hooks import deadlines as overdue
 from orcha._service.hooks.hook_thread import Hooks
@@ -65,7 +65,7 @@ class Visits:
             engine.managers.of,
             engine.petitions,
             engine.admission,
-            Starter(engine.port, engine.ending, engine.actions, engine.commands, engine.journal, engine.report),
+            Starter(engine.ending, engine.actions, engine.commands, engine.journal, engine.report),
             engine.port,
             self.functions,
             self._over,
@@ -102,7 +102,9 @@ class Visits:
         if faults.is_held() and record.may_start:
             engine.timers.at(time.monotonic() + _HELD_FOR, lambda: self.on_start(record))
             return
-        transitions.start.started(record, tries_of(engine.store, record))
+        assert record.petition is not None
+        run = Run(engine.port, record, record.petition, engine.ending.take_ordinal())
+        transitions.start.started(record, tries_of(engine.store, record), run)
         self._starts.append(record)
         if record.timeout is not None and not record.command:
             engine.ending.limit_run(record)
@@ -267,8 +269,10 @@ class Visits:
         start = answered is not None and answered.answer is YES
         if start:
             start = selection.counts(record, are_stopped=engine.draining is not None or engine.paused)
-        elif answered is not None and (is_first := note_no(record, answered.why, answered.asked)) is not None:
-            self._say_blocked(record, is_first=is_first)
+        elif answered is not None:
+            is_first = transitions.wait.note_no(record, answered.why, answered.asked)
+            if is_first is not None:
+                self._say_blocked(record, is_first=is_first)
         own = record.channel == record.token
         channel = engine.channels.known(record.channel) or engine.channels.create(record.channel, record.owner, own=own)
         transitions.submit.accept(

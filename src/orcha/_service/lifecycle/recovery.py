@@ -82,9 +82,7 @@ class _Recovery:
         groups = self._engine.store.groups([row.seq for row in rows])
         needs = self._engine.store.needs([row.seq for row in rows])
         for row in rows:
-            record = record_of(row)
-            record.group = groups.get(row.seq)
-            record.needs = needs.get(row.seq)
+            record = record_of(row, group=groups.get(row.seq), needs=needs.get(row.seq))
             self._bring(record, row, commands.get(row.seq))
 
     def _bring(self, record: Record, row: Row, command: AttemptRow | None) -> None:
@@ -145,10 +143,8 @@ class _Recovery:
             record = self._owed.get(row.seq) or record_of(row)
             if record.state is State.QUEUED and engine.managers.serves(row.manager):
                 why = resting[row.seq]
-                record.why = why
-                is_named = isinstance(why, StartsLater)
-                transitions.recover.rest(engine.petitions, record, why.due, engine.petitions.now, is_named=is_named)
-                (engine.appointments.wait if is_named else engine.resting.rise)(record)
+                transitions.recover.rest(engine.petitions, record, why, engine.petitions.now)
+                (engine.appointments.wait if isinstance(why, StartsLater) else engine.resting.rise)(record)
                 self.resting.add(row.seq)
 
     def turn_away(self) -> None:

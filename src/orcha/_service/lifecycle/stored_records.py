@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 from orcha._core.record import Phase, Record
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orcha._core.petitions import Petitions
     from orcha._core.record import Key
     from orcha._store.contract import Row, Store
 
 
-def record_of(row: Row) -> Record:
-    """Make the live record of a stored petition, not yet converted."""
+def record_of(row: Row, *, group: str | None = None, needs: Mapping[str, int] | None = None) -> Record:
+    """Make the live record of a stored petition, not yet converted; its group and needs, where these are looked up."""
     identity: str | int = int(row.id) if row.id_is_int else row.id
     record = Record(row.seq, row.token, identity, row.manager, row.owner, row.channel, row.extras, row.submitted)
     record.priority = row.priority
@@ -25,6 +27,8 @@ def record_of(row: Row) -> Record:
     record.outcome = row.outcome
     record.code = row.code
     record.reason = row.reason
+    record.group = group
+    record.needs = needs
     return record
 
 

@@ -128,9 +128,8 @@ def enter(engine: Engine, submission: Submission, position: int, item: Item, who
     manager, owner = whose
     mine = token if channel is None else channel
     record = Record(petitions.take_seq(), token, identity, manager, owner, mine, extras, petitions.now.wall)
-    if token in engine.tombstones:
-        record.cancellation = cancelled_before(BEFORE_IT_CAME)
-    known = transitions.submit.receive(petitions, record)
+    cancellation = cancelled_before(BEFORE_IT_CAME) if token in engine.tombstones else None
+    known = transitions.submit.receive(petitions, record, cancellation)
     if known is None:
         asked = new_tuple(Asked, (submission, position, channel))
         engine.undecided[token] = new_tuple(Undecided, (record, [asked]))
@@ -193,7 +192,6 @@ def _known(engine: Engine, asked: Asked, channel: bytes) -> None:
 def accepted(engine: Engine, record: Record) -> None:
     """Tell the client that it is kept, and send it what comes."""
     (submission, position, named), *others = engine.undecided.pop(record.token).asked
-    record.extras = None
     _follow(engine, submission, record.channel)
     submission.answer(engine, position, _ACCEPTED, None if named else record.channel, None)
     for asked in others:

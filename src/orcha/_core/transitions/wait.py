@@ -1,0 +1,27 @@
+"""Why petitions wait: what was found out when they were asked last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orcha._core.reasons import Reason
+    from orcha._core.record import Record
+
+
+def note_no(record: Record, why: Reason | None, asked: float | None) -> bool | None:
+    """Note why a petition waits; None where that is no news, else whether it had no reason before."""
+    record.asked = asked
+    if why is None or record.why == why:
+        return None
+    is_first = record.why is None
+    record.why = why
+    return is_first
+
+
+def note_asked(unchanged: Iterable[tuple[Record, float | None]]) -> None:
+    """Note when petitions were asked that wait for the same reason as before."""
+    for record, asked in unchanged:
+        record.asked = asked
