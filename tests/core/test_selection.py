@@ -67,7 +67,7 @@ class AskedPetitions:
                 answer = self.said(record)
         except StopIteration:
             pass
-        self.settled = self.selection.settle(made.answers, made.unchanged)
+        self.settled = self.selection.settle(made.answers, made.unchanged, self.petitions.now)
         others = Cost(made.sampled, cost, cost) if made.sample else None
         self.selection.note(made, self.time, firsts=Cost(len(made.waiting), cost, cost), others=others)
         return asked
@@ -104,13 +104,13 @@ def test_a_yes_starts_in_the_order_of_asking(world):
 def test_a_broken_one_ends_and_the_rest_of_the_round_counts(world):
     first, second = world.waits(2)
     answers = [Answered(first, BROKEN, error="it broke"), Answered(second, YES)]
-    assert world.selection.settle(answers, []).are_starting
+    assert world.selection.settle(answers, [], world.petitions.now).are_starting
     assert (first.outcome, first.reason, second.state) == (Outcome.BROKEN, "it broke", State.STARTING)
 
 
 def test_a_broken_one_without_a_word_says_so(world):
     (first,) = world.waits()
-    world.selection.settle([Answered(first, BROKEN)], [])
+    world.selection.settle([Answered(first, BROKEN)], [], world.petitions.now)
     assert first.reason == "its condition broke"
 
 

@@ -93,6 +93,18 @@ def test_a_petition_is_written_by_its_transitions():
     assert found == _WRITTEN_ELSEWHERE
 
 
+def test_time_is_an_argument_of_the_core():
+    """The begin of a batch is noted by the edges, and handed on to transitions; the core reads no time by itself."""
+    used: dict[type, set[str]] = {ast.Load: set(), ast.Store: set()}
+    for path in PYTHON:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr == "now" and "petitions" in ast.unparse(node.value):
+                used[type(node.ctx)].add(path.relative_to(SOURCE).as_posix())
+    assert used[ast.Store] == {"_service/batch.py", "_service/lifecycle/recovery.py"}
+    assert used[ast.Load], "how the begin of a batch is read is not known here any more"
+    assert [name for name in used[ast.Load] if name.startswith("_core/")] == []
+
+
 def test_what_every_interpreter_runs_is_there():
     steps = ast.parse((ROOT / "tests" / "conftest.py").read_text()).body
     named = next(

@@ -399,7 +399,7 @@ class HookSide:
         answered = {answer.record.seq: answer for answer in visit.round.answers}
         for record in converted:
             self._accept(record, answered.pop(record.seq, None))
-        self._load(self.selection.settle(answered.values(), visit.round.unchanged).unloaded)
+        self._load(self.selection.settle(answered.values(), visit.round.unchanged, self.petitions.now).unloaded)
         self.selection.note(visit.round, self.seconds, firsts=Cost(len(visit.round.waiting)), others=Cost())
 
     def _came_of(self, result: Result) -> Record | None:

@@ -54,7 +54,8 @@ class Petitions:
 
         """
         self.now = Moment(0.0, 0.0)
-        """When the batch that is handled began: callers hand this on to transitions, which never read it here."""
+        """When the batch that is handled began. The edges write this; who calls a transition hands it on as the
+        argument `now`, and nothing in the core reads it."""
         self.next_seq = next_seq
         self.records: dict[int, Record] = {}
         """Petitions that are being converted, held, ready in the queue, or running, by sequence."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from orcha._core.admission import Admission
     from orcha._core.asking_round import Answered
+    from orcha._core.moment import Moment
     from orcha._core.petitions import Petitions
     from orcha._core.record import Key, Record
 
@@ -245,7 +246,9 @@ class Selection:
             is_end = asked.sampled == len(asked.sample) and not waiting.head(1, waiting.index(_after(last)))
             self._cursor = None if is_end else _after(last)
 
-    def settle(self, answers: Iterable[Answered], unchanged: Iterable[tuple[Record, float | None]]) -> Settled:
+    def settle(
+        self, answers: Iterable[Answered], unchanged: Iterable[tuple[Record, float | None]], now: Moment
+    ) -> Settled:
         """Start the petitions that said yes, in the order in which they were asked, and park what is blocked."""
         blocked: list[tuple[Record, bool]] = []
         unloaded: list[Key] = []
@@ -255,14 +258,14 @@ class Selection:
                 yes.append(record)
             elif answer is BROKEN:
                 reason = error or "its condition broke"
-                finish.break_waiting(self._petitions, record, reason, self._petitions.now)
+                finish.break_waiting(self._petitions, record, reason, now)
             else:
                 if (news := wait.note_no(record, why, asked)) is not None:
                     blocked.append((record, news))
                 unloaded += self._admission.park(record)
         wait.note_asked(unchanged)
         if yes:
-            start.start_all(self._petitions, yes, self._petitions.now)
+            start.start_all(self._petitions, yes, now)
         return Settled(bool(yes), blocked, unloaded)
 
     def counts(self, record: Record, *, are_stopped: bool) -> bool:

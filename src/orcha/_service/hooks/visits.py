@@ -234,7 +234,7 @@ class Visits:
         answered = {answer.record.seq: answer for answer in visit.round.answers}  # the last one, of several
         for record in converted:
             self._accept(record, answered.pop(record.seq, None))
-        settled = self.rounds.selection.settle(answered.values(), visit.round.unchanged)
+        settled = self.rounds.selection.settle(answered.values(), visit.round.unchanged, self._engine.petitions.now)
         self._engine.stored.load(settled.unloaded)
         for record, is_first in settled.blocked:
             self._say_blocked(record, is_first=is_first)
