@@ -10,7 +10,7 @@ import pytest
 from orcha._client.channel import WINDOW_BYTES
 from orcha._client.sender import MAX_DISCARDED_CHANNELS
 from orcha._protocol import messages
-from orcha._protocol.messages import Kind, Record
+from orcha._protocol.messages import ChannelRecord, Kind
 from support.waiting import wait_for
 
 
@@ -92,7 +92,7 @@ def test_a_followed_channel_of_others_ends_when_the_service_says_so(scripted, cl
     assert [channel.get(), channel.get()] == [1, 2]
     with pytest.raises(queue.Empty):
         channel.get(timeout=0.01)
-    service.channels[b"c" * 16].append(Record(Kind.CLOSED, 1, b""))
+    service.channels[b"c" * 16].append(ChannelRecord(Kind.CLOSED, 1, b""))
     service.deliver()
     assert [channel.get(timeout=30), channel.get()] == [2, 2]
 
@@ -124,7 +124,7 @@ def test_values_no_longer_kept_are_told_by_a_line(scripted, client_of, item, rea
     assert channel.get() == "one\n"
     identity = channel.__orcha_channel__
     with service.lock:
-        service.channels[identity] += [Record(Kind.VALUE, 1, b"\xa4gone")] * 4
+        service.channels[identity] += [ChannelRecord(Kind.VALUE, 1, b"\xa4gone")] * 4
         for connection in service.connections:
             connection.followers.clear()
     service.put(identity, "five\n", 0)
@@ -138,7 +138,7 @@ def test_notices_are_lines_and_values_keep_their_type(scripted, client_of, item)
     channel = client.channel()
     client.submit([item(channel=channel)])
     assert [channel.get() for _ in range(3)] == [{"a": [1.5, b"x"]}, ("t",), "s"]
-    service.channels[channel.__orcha_channel__].append(Record(Kind.NOTICE, 1, b"\xa5why?\n"))
+    service.channels[channel.__orcha_channel__].append(ChannelRecord(Kind.NOTICE, 1, b"\xa5why?\n"))
     service.deliver()
     assert channel.get(timeout=30) == "why?\n"
 
@@ -148,7 +148,7 @@ def test_a_value_that_cannot_be_read_is_a_line(scripted, client_of, item):
     client = client_of(service)
     channel = client.channel()
     client.submit([item(channel=channel)])
-    service.channels[channel.__orcha_channel__].append(Record(Kind.VALUE, 1, b"\xc1"))
+    service.channels[channel.__orcha_channel__].append(ChannelRecord(Kind.VALUE, 1, b"\xc1"))
     service.deliver()
     assert channel.get(timeout=30).startswith("orcha: a value cannot be read: ")
 

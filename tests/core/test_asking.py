@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orcha._core.asking import EVERY, FIRSTS, OCCUPIED, OTHERS_EVERY, SHARE, Asking, Pace
+from orcha._core.asking import EVERY, FIRSTS, OCCUPIED, OTHERS_EVERY, SHARE, Asking, AskingPace
 from orcha._core.record import Record
 
 
@@ -59,7 +59,7 @@ def test_of_conditions_that_cost_much_fewer_are_asked_and_the_first_one_always()
 
 
 def test_what_waits_for_something_takes_a_tenth_of_the_hook_state_time_at_most():
-    pace = Pace(every=1.0, most=32)
+    pace = AskingPace(every=1.0, most=32)
     pace.took(now=0.0, asked=1, processor=0.0001, elapsed=3.0)
     assert pace.due == 3.0 / OCCUPIED
 
@@ -76,7 +76,7 @@ def test_the_others_come_sooner_than_the_first_ones_and_only_where_there_are_any
 @given(st.floats(1e-7, 10.0), st.integers(1, 10_000))
 def test_whatever_a_condition_costs_the_share_is_kept(cost, blocked):
     """Over an hour neither half has more than its share, but for one question at a time, which cannot be divided."""
-    pace = Pace(every=EVERY, most=FIRSTS)
+    pace = AskingPace(every=EVERY, most=FIRSTS)
     now, spent = 0.0, 0.0
     while now < 3_600:
         asked = min(blocked, pace.count)
@@ -89,12 +89,12 @@ def test_whatever_a_condition_costs_the_share_is_kept(cost, blocked):
 
 @pytest.mark.parametrize("cost", [1e-6, 1e-5])
 def test_cheap_ones_are_all_asked_each_second(cost):
-    pace = Pace(every=EVERY, most=FIRSTS)
+    pace = AskingPace(every=EVERY, most=FIRSTS)
     pace.took(now=0.0, asked=32, processor=32 * cost, elapsed=32 * cost)
     assert (pace.count, pace.due) == (FIRSTS, EVERY)
 
 
 def test_a_turn_that_asked_nobody_teaches_no_cost():
-    pace = Pace(every=1.0, most=32)
+    pace = AskingPace(every=1.0, most=32)
     pace.took(now=0.0, asked=0, processor=0.5, elapsed=0.5)
     assert pace.count == 32

@@ -33,6 +33,22 @@ def test_a_source_file_of_more_than_500_lines_says_why_it_is_one():
     assert [str(path.relative_to(ROOT)) for path in unexplained] == []
 
 
+_CLASSES_OF_ONE_NAME = {
+    # a public name of the package, and the message of that name in docs/wire.md
+    "Retry": {"_protocol/messages.py", "interfaces/command.py"},
+}
+"""The class names that more than one file of the package has, each with its reason."""
+
+
+def test_a_class_name_is_unique_in_the_package():
+    files: dict[str, list[str]] = {}
+    for path in PYTHON:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                files.setdefault(node.name, []).append(path.relative_to(SOURCE).as_posix())
+    assert {name: {*where} for name, where in files.items() if len(where) > 1} == _CLASSES_OF_ONE_NAME
+
+
 def test_no_exception_is_swallowed_whole():
     def swallows(handler: ast.ExceptHandler) -> bool:
         broad = handler.type is None or ast.unparse(handler.type) in {"Exception", "BaseException"}

@@ -15,12 +15,12 @@ from orcha._protocol.frames import encode, frame
 from orcha._protocol.handshake import ClientHello, ServerHello, binding_of
 from orcha._protocol.keys import capability_id, parse_key, record_of
 from orcha._protocol.messages import (
+    ChannelRecord,
     ClientMessage,
     Finish,
     Item,
     Kind,
     Put,
-    Record,
     Reply,
     ServiceMessage,
     Submit,
@@ -69,7 +69,7 @@ def vectors():
         "Put, frame": encode(Put(2, b"C" * 16, 7, 1, b"W" * 8, 1, [values.encode("Hello\n")])),
         "Finish with null, frame": encode(Finish(3, b"C" * 16, 7, 1, None)),
         "Reply OK, frame": encode(Reply(3, Verdict.OK)),
-        "Data, frame": encode(messages.Data(b"C" * 16, 5, [Record(Kind.FINAL, 7, values.encode(None))])),
+        "Data, frame": encode(messages.Data(b"C" * 16, 5, [ChannelRecord(Kind.FINAL, 7, values.encode(None))])),
         "`{'counter': 3, 'sleep_time': 0.5}`": values.encode({"counter": 3, "sleep_time": 0.5}),
         "`2**64`": values.encode(2**64),
         "`-2**63 - 1`": values.encode(-(2**63) - 1),
@@ -123,7 +123,11 @@ def test_the_other_tables_are_the_codes():
 
 def test_items_results_and_records_are_told():
     text = " ".join(section(7).split())
-    for cls, words in ((Item, "An item is an array of"), (messages.Result, "a result of"), (Record, "a record of")):
+    for cls, words in (
+        (Item, "An item is an array of"),
+        (messages.Result, "a result of"),
+        (ChannelRecord, "a record of"),
+    ):
         assert f"{words} {', '.join(cls._fields)}" in text
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orcha._service.channels.catch_up import LONGEST, MOST_AHEAD, SHORTEST, Pace
+from orcha._service.channels.catch_up import LONGEST, MOST_AHEAD, SHORTEST, CatchUpPace
 
 
 class Someone:
@@ -21,7 +21,7 @@ class Followers:
     def __init__(self) -> None:
         self.due = []
         self.caught_up = []
-        self.pace = Pace(lambda seconds, call: self.due.append((seconds, call)), self.catch_up)
+        self.pace = CatchUpPace(lambda seconds, call: self.due.append((seconds, call)), self.catch_up)
 
     def catch_up(self, channel, follower):
         if self.pace.may_go_on(follower.peer):

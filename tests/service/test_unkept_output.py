@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from orcha._protocol import values
-from orcha._protocol.messages import Kind, Record
+from orcha._protocol.messages import ChannelRecord, Kind
 from orcha._service.channels import output_pieces as spans
 from orcha._service.channels.channel_book import Channel, Follower
 from orcha._service.channels.unkept_output import LOOK_INTERVAL_SECONDS, UnkeptOutput
@@ -23,7 +23,7 @@ class Scene:
         self.channel = Channel(bytes(16), "owner", own=False)
         self.told: list[tuple[object, ...]] = []
         self.calls: list[tuple[float, object]] = []
-        self.records: list[Record] = []
+        self.records: list[ChannelRecord] = []
         self.dropped: int | None = None
         self.unkept = UnkeptOutput(lambda _: self.channel, lambda *call: self.calls.append(call), lambda *_: None)
         self.unkept.connect(lambda: self, lambda *_: self.dropped)
@@ -45,7 +45,7 @@ class Scene:
         """Have a chunk come from the shim, and its record be kept."""
         piece = UnkeptPiece(offset, length or len(data or b""), data)
         payload = self.unkept.add(self.channel, SEQ, ATTEMPT, number, 1, piece)
-        self.records.append(Record(spans.PASSED, SEQ, payload))
+        self.records.append(ChannelRecord(spans.PASSED, SEQ, payload))
         self.channel.next += 1
         assert self.unkept.delays(self.channel.id, SEQ, ATTEMPT, number)
 

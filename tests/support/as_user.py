@@ -18,7 +18,7 @@ import sys
 
 import orcha
 from orcha.bin.main import main
-from orcha.interfaces.running import Run  # noqa: F401
+from orcha.interfaces.running import ServiceRun  # noqa: F401
 
 SKIPPED = ("orcha.__main__", "orcha._supervisor.main", "orcha._supervisor.shim", "orcha._processes.watcher")
 """What runs as a program of its own."""

@@ -15,7 +15,7 @@ from orcha._output.log import MemoryLog
 from orcha._protocol import values
 from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.frames import MAX_FRAME, FrameReader, decode_service_message
-from orcha._protocol.messages import Data, Item, List, Record, Reply, Rows, Submit, Submitted, Verdict
+from orcha._protocol.messages import ChannelRecord, Data, Item, List, Reply, Rows, Submit, Submitted, Verdict
 from orcha._service.engine import Engine
 from orcha._service.lifecycle.recovery import recover_all
 from orcha._service.lifecycle.settings import Settings
@@ -149,7 +149,7 @@ class Asked:
 
         return wait_for(answer, what=f"an answer to request {number}")
 
-    def records(self, person: Person, channel: bytes) -> list[Record]:
+    def records(self, person: Person, channel: bytes) -> list[ChannelRecord]:
         """Give what a person was sent of a channel."""
         sent = [said for said in person.heard if isinstance(said, Data) and said.channel == channel]
         return [record for data in sent for record in data.records]

@@ -18,13 +18,13 @@ import msgspec
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._output.log import OutputLog
 from orcha._protocol import values
-from orcha._protocol.messages import Kind, Record
+from orcha._protocol.messages import ChannelRecord, Kind
 from orcha._store.contract import Row
 from orcha._store.sqlite import SqliteStore
 from support.changes import ANY_STATE
 from support.ledger import Execution, read_ledger
 
-_blocks = msgspec.msgpack.Decoder(list[Record])
+_blocks = msgspec.msgpack.Decoder(list[ChannelRecord])
 _STATED = {Outcome.CANCELLED: 130, Outcome.INTERRUPTED: 75, Outcome.TIMED_OUT: 124}
 
 
@@ -104,7 +104,7 @@ class Kept(NamedTuple):
 
     rows: dict[str, Row]
     """By token."""
-    channels: dict[bytes, list[Record]]
+    channels: dict[bytes, list[ChannelRecord]]
 
 
 def read_kept(folder: Path) -> Kept:
@@ -125,11 +125,11 @@ def read_kept(folder: Path) -> Kept:
         log.close()
 
 
-def read_channel(store: SqliteStore, log: OutputLog, channel: bytes) -> list[Record]:
+def read_channel(store: SqliteStore, log: OutputLog, channel: bytes) -> list[ChannelRecord]:
     """Give all records of a channel."""
     blocks = {first: (count, data) for first, count, data in store.records(channel, 0, 1 << 30)}
     blocks |= {first: (count, data) for first, count, data in log.read(channel, 0, 1 << 30)}
-    records: list[Record] = []
+    records: list[ChannelRecord] = []
     for first in sorted(blocks):
         count, data = blocks[first]
         decoded = _blocks.decode(data)

@@ -15,7 +15,7 @@ from orcha._protocol import messages, values
 from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.frames import MAX_FRAME, Body, FrameReader, decode_client_message, encode
 from orcha._protocol.keys import make_key
-from orcha._protocol.messages import Kind, Record, Result, Verdict
+from orcha._protocol.messages import ChannelRecord, Kind, Result, Verdict
 from orcha._server.server import Peer, Server, ServerSettings
 from orcha.exceptions import OrchaConnectionError
 from support.ports import free_port
@@ -148,7 +148,7 @@ class ScriptedService:
         self.tokens: dict[bytes, int] = {}
         self.channel_of: dict[bytes, bytes] = {}
         self.cancelled: list[bytes | str] = []
-        self.channels: dict[bytes, list[Record]] = {}
+        self.channels: dict[bytes, list[ChannelRecord]] = {}
         self.writers: dict[bytes, int] = {}
         self.over: set[tuple[int, int]] = set()
         self.functions: dict[str, Callable[..., Any]] = {}
@@ -347,7 +347,7 @@ class ScriptedService:
         if message.number == last + 1:
             self.writers[message.writer] = message.number
             log = self.channels.setdefault(message.channel, [])
-            log.extend(Record(Kind.VALUE, message.seq, payload) for payload in message.values)
+            log.extend(ChannelRecord(Kind.VALUE, message.seq, payload) for payload in message.values)
         return Verdict.OK
 
     def _finish(self, message: messages.Finish) -> int:
@@ -355,7 +355,7 @@ class ScriptedService:
             return Verdict.GONE
         self.over.add((message.seq, message.attempt))
         log = self.channels.setdefault(message.channel, [])
-        log.append(Record(Kind.FINAL, message.seq, values.encode(message.value)))
+        log.append(ChannelRecord(Kind.FINAL, message.seq, values.encode(message.value)))
         return Verdict.OK
 
     # --- channels ---
@@ -367,7 +367,7 @@ class ScriptedService:
         log = self.channels.setdefault(channel, [])
         for item in items:
             kind = Kind.FINAL if item is None or isinstance(item, int) else Kind.VALUE
-            log.append(Record(kind, seq, values.encode(item)))
+            log.append(ChannelRecord(kind, seq, values.encode(item)))
 
     def put(self, channel: bytes, *items: Any, seq: int = 1) -> None:
         """Add values to a channel and send them to its followers."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from orcha._client.read_turn import ReadTurn
     from orcha._client.sender import ClientSender
-    from orcha._protocol.messages import Record
+    from orcha._protocol.messages import ChannelRecord
 
 
 WINDOW_BYTES = 256 * 1024
@@ -245,7 +245,7 @@ class ClientChannel:
 
     # --- from the service: the thread that reads ---------------------------------------------------------------------
 
-    def deliver(self, index: int, records: Sequence[Record], overhead: int = 0) -> bool:
+    def deliver(self, index: int, records: Sequence[ChannelRecord], overhead: int = 0) -> bool:
         """Take consecutive records, the first with this index; False where records before them are missing.
 
         `overhead` is how many bytes of the window the records cost beside their payloads.
@@ -355,7 +355,7 @@ class ClientChannel:
         """Tell whether nothing comes after this entry."""
         return self._closed or (self._ends and entry.over and entry.finals >= self._expected)
 
-    def _entry(self, tail: Entry, index: int, record: Record) -> Entry:
+    def _entry(self, tail: Entry, index: int, record: ChannelRecord) -> Entry:
         """Make an entry of a record of the service."""
         if record.kind != Kind.FINAL:
             return Entry(tail, index, record.payload, size=len(record.payload))

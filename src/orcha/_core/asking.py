@@ -32,10 +32,10 @@ _SOON = 0.9
 """Of a second: asked that long ago is long enough, since a turn itself takes a moment."""
 
 
-class Pace:
-    """How often, and how many at a time.
+class AskingPace:
+    """How often waiting petitions are asked, and how many of them at a time.
 
-    >>> pace = Pace(every=1.0, most=32)
+    >>> pace = AskingPace(every=1.0, most=32)
     >>> pace.took(now=10.0, asked=32, processor=0.064, elapsed=0.064)
     >>> pace.count, pace.due
     (2, 26.0)
@@ -69,8 +69,8 @@ class Asking:
 
     def __init__(self) -> None:
         """Know of nobody."""
-        self.firsts = Pace(every=EVERY, most=FIRSTS)
-        self.others = Pace(every=OTHERS_EVERY, most=OTHERS)
+        self.firsts = AskingPace(every=EVERY, most=FIRSTS)
+        self.others = AskingPace(every=OTHERS_EVERY, most=OTHERS)
 
     def whom(self, waiting: Iterable[Record], now: float) -> list[Record]:
         """Give those of the first ones that are to be asked now; `waiting` are those with a condition, in order."""
@@ -96,4 +96,4 @@ class Asking:
         self.others.due = now
 
 
-__all__ = ["Asking", "Pace"]
+__all__ = ["Asking", "AskingPace"]

@@ -291,7 +291,7 @@ class Reply(_Message, tag=34, frozen=True):
     reason: str | None = None
 
 
-class Record(NamedTuple):
+class ChannelRecord(NamedTuple):
     """One record of a channel; its index is its place."""
 
     kind: int
@@ -306,7 +306,7 @@ class Data(_Message, tag=35, frozen=True):
 
     channel: bytes
     index: int
-    records: list[Record]
+    records: list[ChannelRecord]
 
 
 class Gap(_Message, tag=36, frozen=True):

@@ -33,7 +33,7 @@ _PHASES = {
 }
 
 
-class Adopted(NamedTuple):
+class AdoptedShims(NamedTuple):
     """The shims that an earlier start of the service left."""
 
     found: list[FoundAttempt]
@@ -48,9 +48,9 @@ class Adopted(NamedTuple):
     """Dead shims that left processes which cannot be killed."""
 
 
-def adopt(folder: Path, shims: int, epoch: int, report: Callable[[int, str], None]) -> Adopted:
+def adopt(folder: Path, shims: int, epoch: int, report: Callable[[int, str], None]) -> AdoptedShims:
     """Take over what is there; `shims` is a descriptor of the shims' folder."""
-    adopted = Adopted([], [], {}, [], [])
+    adopted = AdoptedShims([], [], {}, [], [])
     names = {name.rpartition(".")[0] for name in os.listdir(shims) if name.endswith((".box", ".sock"))}
     for name in sorted(names):
         try:
@@ -66,7 +66,7 @@ def adopt(folder: Path, shims: int, epoch: int, report: Callable[[int, str], Non
 
 
 def _meet(
-    adopted: Adopted, folder: Path, shim: ShimConnection, head: Head | None, report: Callable[[int, str], None]
+    adopted: AdoptedShims, folder: Path, shim: ShimConnection, head: Head | None, report: Callable[[int, str], None]
 ) -> None:
     """Take over a shim in the state that it reports, or that its black box says where it does not answer."""
     word = boxes.read(str(folder / "shims" / f"{shim.name}.box"))
@@ -100,12 +100,12 @@ def _meet(
         adopted.found.append(one)
 
 
-def _let_go(adopted: Adopted, shim: ShimConnection) -> None:
+def _let_go(adopted: AdoptedShims, shim: ShimConnection) -> None:
     shim.link.close()
     adopted.living.remove(shim)
 
 
-def _bury(adopted: Adopted, folder: Path, shim: str, report: Callable[[int, str], None]) -> None:
+def _bury(adopted: AdoptedShims, folder: Path, shim: str, report: Callable[[int, str], None]) -> None:
     dead = clean_up(folder, shim, report, logging.ERROR)
     if dead.took is not None:
         adopted.took[shim] = dead.took

@@ -35,7 +35,7 @@ class Serving(Protocol):
         """Stop in good order."""
 
 
-class Run:
+class ServiceRun:
     """One service from its start to the end of the process."""
 
     def __init__(self, manager: Serving, *, notifies: bool) -> None:

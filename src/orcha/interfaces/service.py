@@ -102,10 +102,10 @@ def start_service(service: ServiceWrapper, do_notify: bool = True) -> Never:
 
     """
     from orcha import properties
-    from orcha.interfaces.running import Run
+    from orcha.interfaces.running import ServiceRun
 
     _fix_paths()
-    run = Run(service.manager, notifies=do_notify or properties.systemd)
+    run = ServiceRun(service.manager, notifies=do_notify or properties.systemd)
     if service.context is None:
         run.serve({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
     _check_pidfile(service.context)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orcha._service.lifecycle.shared_service import Share
     from orcha.interfaces.message import Message
     from orcha.interfaces.petition import Petition
-    from orcha.lib.inside import Inside
+    from orcha.lib.in_process import InProcessClient
     from orcha.lib.processor import Processor
     from orcha.lib.remote import Remote
 
@@ -226,13 +226,13 @@ class Manager(abc.ABC):
             error = f"the id {_RESERVED_ID!r} is reserved: choose another, or use send_watchdog()"
             raise ValueError(error)
 
-    def _way(self) -> Remote | Inside:
+    def _way(self) -> Remote | InProcessClient:
         """Give what messages go through: the connection, or in the service itself the engine."""
         if self._service is None:
             return self._reach()
-        from orcha.lib.inside import Inside
+        from orcha.lib.in_process import InProcessClient
 
-        return Inside(self._service, self._reach)
+        return InProcessClient(self._service, self._reach)
 
     def _reach(self) -> Remote:
         if self._remote is None:

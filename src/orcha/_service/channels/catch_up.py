@@ -16,7 +16,7 @@ SHORTEST, LONGEST = 0.01, 0.5
 """Seconds after which a client that had to wait is looked at again; longer where it takes nothing."""
 
 
-class Pace:
+class CatchUpPace:
     """Which followers may be sent what is kept, and which have to wait; the engine thread's."""
 
     def __init__(

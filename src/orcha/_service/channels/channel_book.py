@@ -14,10 +14,10 @@ import msgspec
 from orcha._core.changes import Append
 from orcha._protocol import losses
 from orcha._protocol.frames import MAX_FRAME, encode, frame
-from orcha._protocol.messages import Gap, Gone, Kind, Record, Reset
+from orcha._protocol.messages import ChannelRecord, Gap, Gone, Kind, Reset
 from orcha._protocol.values import encode as encode_value
 from orcha._service import faults
-from orcha._service.channels.catch_up import Pace
+from orcha._service.channels.catch_up import CatchUpPace
 from orcha._service.channels.data_parts import parts
 from orcha._service.channels.output_pieces import PASSED, SPAN, Expander, has_pieces
 from orcha._service.channels.unkept_output import UnkeptOutput
@@ -49,7 +49,7 @@ LONGEST = 1 << 30
 """Bytes of values a channel takes; what comes later is dropped and counted."""
 
 _records = msgspec.msgpack.Encoder()
-_blocks = msgspec.msgpack.Decoder(list[Record])
+_blocks = msgspec.msgpack.Decoder(list[ChannelRecord])
 _OUTPUT = frozenset((Kind.VALUE, SPAN))
 """Kinds of records that may be kept in files, and left out where the disk is full."""
 _NOTHING = msgspec.msgpack.encode(None)
@@ -116,7 +116,7 @@ class Channel:
         in the store, since what is kept of it and what is acknowledged have to be one transaction."""
         self.dropped = 0
         self.followers: dict[int, Follower] = {}
-        self.pending: list[Record] = []
+        self.pending: list[ChannelRecord] = []
 
 
 class ChannelBook:
@@ -146,7 +146,7 @@ class ChannelBook:
         self._dirty: list[Channel] = []
         self._delivery: list[tuple[Channel, int, int, bytes]] = []
         self._followed: dict[int, set[bytes]] = {}
-        self.pace = Pace(later, self._catch_up)
+        self.pace = CatchUpPace(later, self._catch_up)
         self.scarce = False
         """Whether the disk is so full that values are dropped; reasons and finals are kept all the same."""
 
@@ -245,7 +245,7 @@ class ChannelBook:
         """Add a record to the transaction in the making."""
         if not channel.pending:
             self._dirty.append(channel)
-        channel.pending.append(Record(kind, seq, payload))
+        channel.pending.append(ChannelRecord(kind, seq, payload))
 
     def append_final(self, final: Final) -> None:
         """Add a petition's last records to the transaction in the making."""
@@ -280,7 +280,7 @@ class ChannelBook:
             self._note(channel, records, data)
         self._dirty.clear()
 
-    def _spared(self, channel: Channel, records: list[Record]) -> list[Record]:
+    def _spared(self, channel: Channel, records: list[ChannelRecord]) -> list[ChannelRecord]:
         """Give what is kept where values are not: reasons and finals. One line tells how many values were dropped."""
         long = channel.bounded and channel.size >= LONGEST
         if self.scarce or long:
@@ -290,11 +290,11 @@ class ChannelBook:
         if records and channel.dropped:
             why = f"a channel takes {LONGEST} bytes" if long else "the service's disk was full"
             line = losses.VALUES.format(channel.dropped, why)
-            records.insert(0, Record(_NOTICE, records[0].seq, encode_value(line)))
+            records.insert(0, ChannelRecord(_NOTICE, records[0].seq, encode_value(line)))
             channel.dropped = 0
         return records
 
-    def _to_file(self, channel: Channel, records: list[Record]) -> None:
+    def _to_file(self, channel: Channel, records: list[ChannelRecord]) -> None:
         data = _records.encode(records)
         if faults.CRASHES:
             faults.reach("output.before-write")
@@ -308,7 +308,7 @@ class ChannelBook:
             faults.reach("output.after-write")
         self._note(channel, records, data)
 
-    def _note(self, channel: Channel, records: list[Record], data: bytes) -> None:
+    def _note(self, channel: Channel, records: list[ChannelRecord], data: bytes) -> None:
         self._delivery.append((channel, channel.next, len(records), data))
         channel.next += len(records)
         channel.size += len(data)
@@ -318,7 +318,7 @@ class ChannelBook:
         for channel in channels:
             self._log.sync(channel)
 
-    def redo(self, changes: Changes, keep: Callable[[Record], bool]) -> None:
+    def redo(self, changes: Changes, keep: Callable[[ChannelRecord], bool]) -> None:
         """Give the records that `keep` lets be new places: the transaction that held them all was not kept."""
         delivery, self._delivery = self._delivery, []
         stored = {(append.channel, append.first) for append in changes.appends}

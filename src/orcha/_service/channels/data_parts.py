@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._protocol import values
-from orcha._protocol.messages import Kind, Record
+from orcha._protocol.messages import ChannelRecord, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,15 +14,15 @@ _NUMBER = 16
 """Bytes that a record's kind and sequence take in a frame, about."""
 
 
-def parts(records: list[Record], most: int) -> Iterator[list[Record]]:
+def parts(records: list[ChannelRecord], most: int) -> Iterator[list[ChannelRecord]]:
     """Divide consecutive records into parts of so many bytes; a longer record becomes a line about that record."""
-    part: list[Record] = []
+    part: list[ChannelRecord] = []
     size = 0
     for record in records:
         length = len(record.payload)
         if length > most:
             line = f"orcha: a value of {length} bytes is left out: it is longer than a message\n"
-            record = Record(Kind.NOTICE, record.seq, values.encode(line))  # noqa: PLW2901 - it stands in its place
+            record = ChannelRecord(Kind.NOTICE, record.seq, values.encode(line))  # noqa: PLW2901 - it stands in its place
             length = len(record.payload)
         if part and size + length > most:
             yield part

@@ -8,7 +8,7 @@ import msgspec
 
 from orcha._protocol import values
 from orcha._protocol.losses import MISSING
-from orcha._protocol.messages import Kind, Record
+from orcha._protocol.messages import ChannelRecord, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ PASSED = 5
 LONGEST = 128 * 1024
 """Bytes of one piece: what a follower gets as one value."""
 _encode = msgspec.msgpack.Encoder().encode
-_records = msgspec.msgpack.Decoder(list[Record]).decode
+_records = msgspec.msgpack.Decoder(list[ChannelRecord]).decode
 SPAN_MARK, PASSED_MARK = bytes((0x93, SPAN)), bytes((0x93, PASSED))
 """How records of those kinds begin: an array of three, and the kind (msgpack)."""
 _KINDS = frozenset((SPAN, PASSED))
@@ -102,7 +102,7 @@ class Expander:
         self._lost_to: dict[int, int] = {}
         """Where what is lost of that attempt ends so far, by stream, while nothing came after it."""
 
-    def expanded(self, channel: bytes, record: Record) -> Record:
+    def expanded(self, channel: bytes, record: ChannelRecord) -> ChannelRecord:
         """Give the record as followers get it."""
         if record.kind != SPAN:
             return record
@@ -111,11 +111,11 @@ class Expander:
         told = self._is_told(channel, piece)
         if data is not None and (told or len(data) == piece.length):
             self._lost_to.pop(piece.stream, None)
-            return Record(Kind.VALUE, record.seq, values.encode((piece.stream, data)))
+            return ChannelRecord(Kind.VALUE, record.seq, values.encode((piece.stream, data)))
         self._lost_to[piece.stream] = piece.offset + piece.length
         if told:
-            return Record(Kind.VALUE, record.seq, values.encode((piece.stream, b"")))
-        return Record(Kind.NOTICE, record.seq, values.encode(MISSING))
+            return ChannelRecord(Kind.VALUE, record.seq, values.encode((piece.stream, b"")))
+        return ChannelRecord(Kind.NOTICE, record.seq, values.encode(MISSING))
 
     def _is_told(self, channel: bytes, piece: Piece) -> bool:
         """Tell whether what comes before this piece is lost too, and a line has said so."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from orcha._protocol import losses, values
-from orcha._protocol.messages import Kind, Record
+from orcha._protocol.messages import ChannelRecord, Kind
 from orcha._service.channels import output_pieces as spans
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from orcha._service.channels.output_pieces import Piece
     from orcha._supervisor.contract import UnkeptPiece
 
-    class Shims(Protocol):
-        """What shims are told about output."""
+    class OutputReceipts(Protocol):
+        """Tells shims which output the service has, and whether anybody reads it."""
 
         def took(self, seq: int, attempt: int, chunk: int) -> None:
             """Acknowledge the chunks up to this one."""
@@ -69,12 +69,12 @@ class UnkeptOutput:
         self._channel = channel
         self._later = later
         self._passed_on = passed_on
-        self._shims: Callable[[], Shims] | None = None
+        self._shims: Callable[[], OutputReceipts] | None = None
         self.attempts: dict[bytes, dict[tuple[int, int], UnkeptAttempt]] = {}
         """The attempts with unkept output that is needed, by channel: mostly none."""
         self._will_look = False
 
-    def connect(self, shims: Callable[[], Shims], passed_on: Callable[[int, int], int | None]) -> None:
+    def connect(self, shims: Callable[[], OutputReceipts], passed_on: Callable[[int, int], int | None]) -> None:
         """Give access to the shims, and to what is kept of the ends of attempts."""
         self._shims, self._passed_on = shims, passed_on
 
@@ -129,7 +129,7 @@ class UnkeptOutput:
                 self._will_look = True
                 self._later(LOOK_INTERVAL_SECONDS, self._look)
 
-    def expanded(self, channel: bytes, record: Record, follower: Follower) -> Record:
+    def expanded(self, channel: bytes, record: ChannelRecord, follower: Follower) -> ChannelRecord:
         """Return the record as a follower gets it: with its bytes, or with a line where this follower lacks them.
 
         The line counts all bytes that are known to be lost from there on; their other records become empty values.
@@ -138,13 +138,13 @@ class UnkeptOutput:
         attempt = self.attempts.get(channel, {}).get((piece.seq, piece.attempt))
         found = attempt.chunks.get(piece.offset) if attempt is not None else None
         if found is not None and found[2] is not None:
-            return Record(Kind.VALUE, record.seq, values.encode((piece.stream, found[2])))
+            return ChannelRecord(Kind.VALUE, record.seq, values.encode((piece.stream, found[2])))
         if piece.offset < follower.lost_to(piece.seq, piece.attempt):
-            return Record(Kind.VALUE, record.seq, values.encode((piece.stream, b"")))
+            return ChannelRecord(Kind.VALUE, record.seq, values.encode((piece.stream, b"")))
         end = self._end_of_loss(piece, attempt)
         follower.told_lost = (piece.seq, piece.attempt, _ALL if end is None else end)
         line = losses.MISSING if end is None else losses.NOT_KEPT.format(end - piece.offset, WHY)
-        return Record(Kind.NOTICE, record.seq, values.encode(line))
+        return ChannelRecord(Kind.NOTICE, record.seq, values.encode(line))
 
     def _end_of_loss(self, piece: Piece, attempt: UnkeptAttempt | None) -> int | None:
         """Return the offset at which the loss that begins with this piece ends; None where nobody knows."""

@@ -27,7 +27,7 @@ IDLE_KEPT = 64
 """Idle threads kept for the next actions."""
 
 
-class Run:
+class ActionRun:
     """One attempt while its action runs: what the petition's own calls and the callback reach."""
 
     __slots__ = (
@@ -80,18 +80,18 @@ class Run:
 class ActionPool:
     """Threads for actions. One idle thread is woken at a time; it starts another when more is waiting."""
 
-    def __init__(self, ended: Callable[[Run, str | None], None], on_death: OnDeath = ignore_death) -> None:
+    def __init__(self, ended: Callable[[ActionRun, str | None], None], on_death: OnDeath = ignore_death) -> None:
         """Tell `ended` of each action that came back, with the reason where it raised; `on_death` of a dead thread."""
         self._ended = ended
         self._on_death = on_death
         self._pid = os.getpid()
-        self._inbox: SimpleQueue[Run | None] = SimpleQueue()
+        self._inbox: SimpleQueue[ActionRun | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
         self._idle = 0
         self._waiting = 0
 
-    def go(self, run: Run) -> None:
+    def go(self, run: ActionRun) -> None:
         """Have the action called soon, whatever other actions do.
 
         Raises:
@@ -165,7 +165,7 @@ class ActionPool:
             if not stay:
                 return
 
-    def _perform(self, run: Run) -> str | None:
+    def _perform(self, run: ActionRun) -> str | None:
         run.thread = threading.get_native_id()
         with attempt_tracking.working_for(run.ordinal) as work:
             error = self._call(run.petition, run)
@@ -178,7 +178,7 @@ class ActionPool:
         run.processes = run.processes or work.may_have_processes
         return error
 
-    def _call(self, petition: Petition, run: Run) -> str | None:
+    def _call(self, petition: Petition, run: ActionRun) -> str | None:
         try:
             petition.action(run.callback, petition)
         except StaleCall:

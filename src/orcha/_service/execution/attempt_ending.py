@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from orcha._client.attempt_channel import AttemptChannel
     from orcha._core.petitions import Petitions
-    from orcha._service.execution.action_threads import Run
+    from orcha._service.execution.action_threads import ActionRun
     from orcha._service.lifecycle.settings import Settings
     from orcha._service.lifecycle.stored_records import StoredPetitions
     from orcha._service.mailbox import Mailbox
@@ -83,7 +83,7 @@ class Ending:
         self._pid = os.getpid()
         self.population = processes_for(self._nonce)
         self._processes = Processes(self.population, attempt_tracking.claim_children, self._over_with, mailbox.end_with)
-        self._ending: dict[int, Run] = {}
+        self._ending: dict[int, ActionRun] = {}
 
     def forget_secret(self) -> None:
         """In a forked child: what it may write, it was given already."""
@@ -114,7 +114,7 @@ class Ending:
             return None
         return self.capability(record.channel, seq, attempt)
 
-    def bind(self, queue: AttemptChannel, run: Run) -> None:
+    def bind(self, queue: AttemptChannel, run: ActionRun) -> None:
         """Tie a petition's queue to its attempt."""
         capability = self.capability(run.record.channel, run.seq, run.attempt)
         tag = tag_of(self._nonce, run.ordinal)
@@ -122,12 +122,12 @@ class Ending:
 
     # --- processes ----------------------------------------------------------------------------------------------
 
-    def adopt(self, run: Run, pid: int) -> None:
+    def adopt(self, run: ActionRun, pid: int) -> None:
         """Take a process the action named; it is killed at once where the attempt is over."""
         attempt_tracking.adopt(run.ordinal, pid)
         self._mailbox.post(self._adopted, run)
 
-    def _adopted(self, run: Run) -> None:
+    def _adopted(self, run: ActionRun) -> None:
         record = self._petitions.records.get(run.seq)
         if record is None or record.attempt != run.attempt:
             self._processes.begin(run.ordinal, KILL_STEPS)
@@ -136,7 +136,7 @@ class Ending:
 
     def end(self, record: Record) -> None:
         """Send INT, TERM, KILL to what lives of the attempt, and tell when nothing does."""
-        run: Run = record.run
+        run: ActionRun = record.run
         if run.is_told or type(run.petition).terminate is Petition.terminate:
             self._begin(run, POLITE_STEPS)
             return
@@ -148,7 +148,7 @@ class Ending:
             self._report(logging.ERROR, text, record.key, error)
             self._begin(run, POLITE_STEPS)
 
-    def _terminate(self, run: Run) -> None:
+    def _terminate(self, run: ActionRun) -> None:
         """Let the petition's own terminate() go first; it has a deadline, and its signals some time to work."""
         gone_on = threading.Event()
 
@@ -171,10 +171,10 @@ class Ending:
 
     def sweep(self, record: Record) -> None:
         """Kill what the attempt left behind, and tell when nothing lives."""
-        run: Run = record.run
+        run: ActionRun = record.run
         self._begin(run, KILL_STEPS)
 
-    def _begin(self, run: Run, steps: Sequence[EscalationStep]) -> None:
+    def _begin(self, run: ActionRun, steps: Sequence[EscalationStep]) -> None:
         self._ending[run.ordinal] = run
         self._processes.begin(run.ordinal, steps)
 

@@ -11,7 +11,7 @@ from orcha._protocol.messages import Kind
 if TYPE_CHECKING:
     from orcha._core.petitions import Petitions
     from orcha._service.channels.channel_book import ChannelBook
-    from orcha._service.execution.action_threads import Run
+    from orcha._service.execution.action_threads import ActionRun
     from orcha._service.execution.attempt_ending import Ending
     from orcha._service.hooks.hook_thread import HookThreadState
     from orcha._service.mailbox import Mailbox
@@ -67,11 +67,11 @@ class AttemptPort:
         if not self._hook_state.looks_again:  # read after the event lies there, since the hook thread clears it first
             self._mailbox.wake()
 
-    def take_process(self, run: Run, pid: int) -> None:
+    def take_process(self, run: ActionRun, pid: int) -> None:
         """Take a process that an action started: it is tagged, and ended at once where the attempt is over."""
         self._ending.adopt(run, pid)
 
-    def returned(self, run: Run, error: str | None) -> None:
+    def returned(self, run: ActionRun, error: str | None) -> None:
         """Take word that an action returned, with the reason where it raised."""
         self._mailbox.run_or_post(self._on_returned, run, error, may_keep=True, ends=True)
 
@@ -91,7 +91,7 @@ class AttemptPort:
         answer.append(self.append(seq, attempt, payloads))
         self._outbox.after(gate.release)
 
-    def _on_returned(self, run: Run, error: str | None) -> None:
+    def _on_returned(self, run: ActionRun, error: str | None) -> None:
         transitions.finish.returned(
             self._petitions, run.seq, run.attempt, error, self._petitions.now, processes=run.processes
         )

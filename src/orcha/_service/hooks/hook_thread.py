@@ -25,7 +25,7 @@ from orcha._protocol.frames import MAX_FRAME
 from orcha._service.execution.action_threads import FORKED_AND_RETURNED
 from orcha._service.hooks.conversion import convert
 from orcha._service.hooks.starting import mark_started
-from orcha._service.hooks.visit import CONVERT, ON_FINISH, ON_START, FunctionCall, Result, Returned
+from orcha._service.hooks.visit import CONVERT, ON_FINISH, ON_START, FunctionCall, HookResult, Returned
 from orcha._service.reports.explanations import describe, explain
 from orcha._service.reports.explanations import said as said_by_plugin
 from orcha.exceptions import ConditionFailed, StaleCall
@@ -285,7 +285,7 @@ class Hooks:
         for call in visit.calls:
             visit.since = _monotonic()
             visit.current = call
-            result: Result | Returned
+            result: HookResult | Returned
             if isinstance(call, FunctionCall):
                 result = self._call_function(call)
             elif call.hook is ON_START:
@@ -301,40 +301,40 @@ class Hooks:
                     raise StaleCall
                 if result.error is not None:
                     visit.awaited = True
-                elif isinstance(result, Result) and result.hook is ON_START:
+                elif isinstance(result, HookResult) and result.hook is ON_START:
                     result = self._go(result.record, result)
                     visit.started = True
                 visit.results.append(result)
                 visit.current = None
 
-    def _on_start(self, record: Record) -> Result:
+    def _on_start(self, record: Record) -> HookResult:
         if not record.may_start:
-            return Result(ON_START, record, CANCELLED_BEFORE, value=False)
+            return HookResult(ON_START, record, CANCELLED_BEFORE, value=False)
         try:
             self._steps.prepare(record)
             answer = self._manager_of(record).on_start(record.petition)
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
-            return Result(ON_START, record, f"its start failed: {explain(error)}")
+            return HookResult(ON_START, record, f"its start failed: {explain(error)}")
         if answer is False:
-            return Result(ON_START, record, "its plugin does not let it start")
+            return HookResult(ON_START, record, "its plugin does not let it start")
         if _is_cancelled(record):  # meanwhile
-            return Result(ON_START, record, CANCELLED_BEFORE)
-        return new_tuple(Result, (ON_START, record, None, None))
+            return HookResult(ON_START, record, CANCELLED_BEFORE)
+        return new_tuple(HookResult, (ON_START, record, None, None))
 
-    def _go(self, record: Record, result: Result) -> Result:
+    def _go(self, record: Record, result: HookResult) -> HookResult:
         """Have the action called; where no thread can be started for it, the petition ends with that."""
         try:
             self._steps.go(record)
         except NoThreadError as error:
-            return Result(ON_START, record, f"its action could not be started: {error}")
+            return HookResult(ON_START, record, f"its action could not be started: {error}")
         return result
 
-    def _on_finish(self, record: Record, again: Converted | None) -> Result:
+    def _on_finish(self, record: Record, again: Converted | None) -> HookResult:
         petition = record.petition if again is None else again.petition
         if petition is None:
-            return Result(ON_FINISH, record, "the petition could not be made again")
+            return HookResult(ON_FINISH, record, "the petition could not be made again")
         try:
             mark_started(petition)
             self._steps.mark(record, petition)
@@ -342,8 +342,8 @@ class Hooks:
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
-            return Result(ON_FINISH, record, f"on_finish: {describe(error)}")
-        return new_tuple(Result, (ON_FINISH, record, None, None))
+            return HookResult(ON_FINISH, record, f"on_finish: {describe(error)}")
+        return new_tuple(HookResult, (ON_FINISH, record, None, None))
 
     def _call_function(self, call: FunctionCall) -> Returned:
         """Call a function that the manager registered."""
@@ -360,16 +360,16 @@ class Hooks:
         except BaseException as error:  # noqa: BLE001 - as above
             return Returned(call, describe(error))
 
-    def _convert(self, record: Record, asked: Round, *, is_new: bool) -> Result:
+    def _convert(self, record: Record, asked: Round, *, is_new: bool) -> HookResult:
         converted = convert(record, self._manager_of(record), self._port, self._admission, is_new=is_new)
         if isinstance(converted, str):
-            return Result(CONVERT, record, converted)
+            return HookResult(CONVERT, record, converted)
         self._steps.mark(record, converted.petition)
         if is_new:
             asked.new.append(converted)
         else:
             asked.again[converted.seq] = converted
-        return new_tuple(Result, (CONVERT, record, None, converted))
+        return new_tuple(HookResult, (CONVERT, record, None, converted))
 
 
 def _times() -> tuple[float, float]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._core.record import Record
-    from orcha._service.execution.action_threads import ActionPool, Run
+    from orcha._service.execution.action_threads import ActionPool, ActionRun
     from orcha._service.execution.attempt_ending import Ending
     from orcha._service.execution.command_runner import CommandRunner
     from orcha._service.reports.journal import Journal
@@ -62,7 +62,7 @@ class Starter:
 
     def prepare(self, record: Record) -> None:
         """Make the petition ready to run."""
-        run: Run = record.run
+        run: ActionRun = record.run
         petition = run.petition
         queue = getattr(petition, "queue", None)
         if isinstance(queue, AttemptChannel) and record.manager != COMMAND_MANAGER:  # which puts nothing there
@@ -94,7 +94,7 @@ def set_state(record: Record, petition: Petition, report: Callable[..., None]) -
         report(logging.DEBUG, "petition %s takes no state: %s", record.key, describe(error))
 
 
-def attach(petition: object, run: Run, report: Callable[..., None]) -> None:
+def attach(petition: object, run: ActionRun, report: Callable[..., None]) -> None:
     """Give the petition the way by which its own finish() reaches the engine."""
     try:
         object.__setattr__(petition, HANDLE, run)

@@ -37,7 +37,7 @@ CALL, CONDITION, CONVERT, ON_FINISH, ON_START = (
 )
 
 
-class Call(NamedTuple):
+class HookCall(NamedTuple):
     """One call to make about a petition."""
 
     hook: Hook
@@ -59,7 +59,7 @@ class FunctionCall:
     kwargs: bytes
 
 
-class Result(NamedTuple):
+class HookResult(NamedTuple):
     """What came of one call about a petition."""
 
     hook: Hook
@@ -98,15 +98,15 @@ class Visit:
         "started",
     )
 
-    def __init__(self, calls: list[Call | FunctionCall], asked: Round) -> None:
+    def __init__(self, calls: list[HookCall | FunctionCall], asked: Round) -> None:
         """Take the calls, then the round of the petitions that are to be asked."""
         self.calls = calls
         self.round = asked
         self.firsts_cost: Cost | None = None
         """What it cost to ask petitions by time alone: the first ones, and the others."""
         self.others_cost: Cost | None = None
-        self.results: list[Result | Returned] = []
-        self.current: Call | FunctionCall | Candidate | None = None
+        self.results: list[HookResult | Returned] = []
+        self.current: HookCall | FunctionCall | Candidate | None = None
         """The call in flight; for a condition the petition that is asked about."""
         self.since = 0.0
         """When it began, on the monotonic clock."""
@@ -120,21 +120,21 @@ class Visit:
         self.over = False
         self.lock = threading.Lock()
 
-    def abandon(self, overdue: float, now: float) -> Call | FunctionCall | None:
+    def abandon(self, overdue: float, now: float) -> HookCall | FunctionCall | None:
         """Give the thread up if the call in flight began more than `overdue` seconds ago; give that call."""
         with self.lock:
             if self.current is None or now - self.since < overdue:
                 return None
             self.abandoned = True
             current = self.current
-            if isinstance(current, Call | FunctionCall):
+            if isinstance(current, HookCall | FunctionCall):
                 return current
-            return Call(CONDITION, current.record if isinstance(current, Converted) else current)
+            return HookCall(CONDITION, current.record if isinstance(current, Converted) else current)
 
     def is_overdue(self, seconds: float, now: float) -> bool:
         """Tell whether the call in flight began more than so many seconds ago; it may come back at any time."""
         return self.current is not None and now - self.since >= seconds
 
-    def left(self) -> list[Call | FunctionCall]:
+    def left(self) -> list[HookCall | FunctionCall]:
         """Give the calls that come after the one in flight."""
         return [] if self.choosing else self.calls[len(self.results) + 1 :]

@@ -14,7 +14,7 @@ from orcha._core.state import State
 from orcha._core.tuples import new_tuple
 from orcha._protocol.messages import Reply, Verdict
 from orcha._service import faults
-from orcha._service.execution.action_threads import Run
+from orcha._service.execution.action_threads import ActionRun
 from orcha._service.execution.retries import tries_of
 from orcha._service.hooks import deadlines as overdue
 from orcha._service.hooks.hook_thread import Hooks
@@ -25,9 +25,9 @@ from orcha._service.hooks.visit import (
     CONVERT,
     ON_FINISH,
     ON_START,
-    Call,
     FunctionCall,
-    Result,
+    HookCall,
+    HookResult,
     Returned,
     Visit,
 )
@@ -79,7 +79,7 @@ class Visits:
         self._functions: list[FunctionCall] = []
         self._converts: list[Record] = []
         self._converts_from = 0
-        self._again: list[Call | FunctionCall] = []
+        self._again: list[HookCall | FunctionCall] = []
         self._visit: Visit | None = None
         self._finds = True
         self._overdue_armed = False
@@ -103,7 +103,7 @@ class Visits:
             engine.timers.at(time.monotonic() + _HELD_FOR, lambda: self.on_start(record))
             return
         assert record.petition is not None
-        run = Run(engine.port, record, record.petition, engine.ending.take_ordinal())
+        run = ActionRun(engine.port, record, record.petition, engine.ending.take_ordinal())
         transitions.start.started(record, tries_of(engine.store, record), run)
         self._starts.append(record)
         if record.timeout is not None and not record.command:
@@ -120,12 +120,12 @@ class Visits:
 
     def owe_on_finish(self, record: Record) -> None:
         """Have on_finish called for an attempt of an earlier start of the service: converted again first."""
-        self._again.append(Call(CONVERT, record, is_again=True))
-        self._again.append(Call(ON_FINISH, record))
+        self._again.append(HookCall(CONVERT, record, is_again=True))
+        self._again.append(HookCall(ON_FINISH, record))
 
     def convert_again(self, record: Record) -> None:
         """Have the petition of a command that lives on made again."""
-        self._again.append(Call(CONVERT, record, is_again=True))
+        self._again.append(HookCall(CONVERT, record, is_again=True))
 
     def call(self, function: FunctionCall) -> None:
         """Have a registered function called for a client."""
@@ -160,22 +160,24 @@ class Visits:
             self._watch()
             self.hooks.perform(visit)
 
-    def _gathered(self, asked: Round) -> list[Call | FunctionCall]:
+    def _gathered(self, asked: Round) -> list[HookCall | FunctionCall]:
         """Take the calls that have gathered, in the order in which they are made."""
         calls, self._again = self._again, []
         if self._finishes:
-            calls += [new_tuple(Call, (ON_FINISH, record, False)) for record in self._finishes]
+            calls += [new_tuple(HookCall, (ON_FINISH, record, False)) for record in self._finishes]
             self._finishes = []
         if self._starts:
-            calls += [new_tuple(Call, (ON_START, record, False)) for record in self._starts]
+            calls += [new_tuple(HookCall, (ON_START, record, False)) for record in self._starts]
             self._starts = []
         if self._functions:
             calls += self._functions
             self._functions = []
         if asked.waiting or asked.sample:
-            calls += [Call(CONVERT, r, is_again=True) for r in (*asked.waiting, *asked.sample) if r.petition is None]
+            calls += [
+                HookCall(CONVERT, r, is_again=True) for r in (*asked.waiting, *asked.sample) if r.petition is None
+            ]
         if self._converts:
-            calls += [new_tuple(Call, (CONVERT, record, False)) for record in self._take_converts()]
+            calls += [new_tuple(HookCall, (CONVERT, record, False)) for record in self._take_converts()]
         return calls
 
     def _has_ended(self) -> bool:
@@ -248,7 +250,7 @@ class Visits:
         elif record.state is _QUEUED and record.queue_timeout is not None:
             self._engine.ending.limit_wait(record)
 
-    def _came_of(self, result: Result) -> None:
+    def _came_of(self, result: HookResult) -> None:
         hook, record = result.hook, result.record
         if hook is ON_FINISH:
             if result.error is not None:
@@ -342,7 +344,7 @@ class Visits:
             return
         self._give_up(visit, call)
 
-    def _give_up(self, visit: Visit, call: Call | FunctionCall) -> None:
+    def _give_up(self, visit: Visit, call: HookCall | FunctionCall) -> None:
         deadline = self._engine.settings.hook_deadline
         reason = overdue.told(call.hook, deadline)
         what = call.name if isinstance(call, FunctionCall) else f"petition {call.record.key}"
@@ -367,7 +369,7 @@ class Visits:
         if len(self.hooks.threads.given_up) > overdue.STALE_ALLOWED:
             self._engine.degrade("too many hooks that do not return")
 
-    def _end_what_waits(self, call: Call, reason: str) -> None:
+    def _end_what_waits(self, call: HookCall, reason: str) -> None:
         """End what waits for a call that is given up, conversions aside."""
         record, petitions = call.record, self._engine.petitions
         if call.hook is ON_START:
@@ -428,6 +430,6 @@ class Visits:
         return overdue.WEDGED if self._stopped_by is not None else None
 
 
-def _is_new(call: Call | FunctionCall) -> TypeGuard[Call]:
+def _is_new(call: HookCall | FunctionCall) -> TypeGuard[HookCall]:
     """Tell whether a call converts a message for the first time."""
-    return isinstance(call, Call) and call.hook is CONVERT and not call.is_again
+    return isinstance(call, HookCall) and call.hook is CONVERT and not call.is_again

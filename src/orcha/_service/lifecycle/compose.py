@@ -31,10 +31,10 @@ from orcha._service.hooks.starting import is_marked
 from orcha._service.lifecycle.preloading import preload
 from orcha._service.lifecycle.recovery import recover_all
 from orcha._service.lifecycle.settings import Settings, checked_look_ahead, from_environment
-from orcha._service.lifecycle.stopping import Stopping
+from orcha._service.lifecycle.stopping import Shutdown
 from orcha._service.lifecycle.systemd_watchdog import Feeding, interval_of
 from orcha._service.reports.explanations import explain
-from orcha._service.verbs.in_process import Inside
+from orcha._service.verbs.in_process import InProcessRequests
 from orcha._store.last_start import refuse_moved
 from orcha._store.memory import MemoryStore
 from orcha._store.sqlite import SqliteStore
@@ -117,7 +117,7 @@ class Service:
         self._manager = manager
         self._managers = managers or Managers([alone(manager)])
         self._functions = functions
-        self._stopping: Stopping | None = None
+        self._stopping: Shutdown | None = None
         self._done = threading.Event()
         self._unclosed: Exception | None = None
         """Why the service could not be stopped in good order."""
@@ -141,7 +141,7 @@ class Service:
             lock.release()
             raise
         _tune_collector()
-        self._stopping = Stopping(self._parts.engine, self._stopped)
+        self._stopping = Shutdown(self._parts.engine, self._stopped)
         self._parts.start()
         try:
             self._stopping.start(self._cannot_stop)
@@ -202,11 +202,11 @@ class Service:
 
     def submit(self, items: Sequence[Item], plugin: str | None = None) -> list[Result] | None:
         """Take messages from the manager's own code; None in a hook, where nothing is waited for."""
-        return Inside(self._engine, plugin).submit(items)
+        return InProcessRequests(self._engine, plugin).submit(items)
 
     def cancel(self, key: str, manager: str | None = None) -> bool:
         """Cancel for the manager's own code; False where nothing of this str(id) waits or runs."""
-        return Inside(self._engine).cancel(key, manager)
+        return InProcessRequests(self._engine).cancel(key, manager)
 
     def is_in_hook(self) -> bool:
         """Tell whether the caller is a hook."""

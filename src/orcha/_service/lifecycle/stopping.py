@@ -25,7 +25,7 @@ LAST_WORDS = 15.0
 """Seconds that ended actions have to return before the service leaves all the same."""
 
 
-class Stopping:
+class Shutdown:
     """Brings a service to its end, once."""
 
     def __init__(self, engine: Engine, stopped: Callable[[], None]) -> None:

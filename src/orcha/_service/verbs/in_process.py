@@ -67,7 +67,7 @@ class Order:
             self.gate.release()
 
 
-class Inside:
+class InProcessRequests:
     """Submits and cancels for code that runs in the service. In a hook nothing waits for another hook."""
 
     def __init__(self, engine: Engine, plugin: str | None = None) -> None:

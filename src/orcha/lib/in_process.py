@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from orcha.lib.remote import Remote
 
 
-class Inside:
+class InProcessClient:
     """What `send` and `finish` of a manager that serves go through."""
 
     def __init__(self, service: Service | Share, remote: Callable[[], Remote]) -> None:
@@ -61,4 +61,4 @@ def _channel_of(message: Message) -> Any:
     return None
 
 
-__all__ = ["Inside"]
+__all__ = ["InProcessClient"]
