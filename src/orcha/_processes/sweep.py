@@ -80,7 +80,7 @@ def tagged_since(match: range, first: int) -> bool | None:
     that forks and exits is not missed. The answer is not known where these pids are too many or have come round, or
     where the newest pid is unknown.
     """
-    begin, own = first, os.getpid()
+    begin, own = first + 1, os.getpid()
     for _ in range(MOST_EMPTY_ROUNDS):
         newest = newest_pid()
         if newest is None or not begin - 1 <= newest < first + _MOST_PIDS_SINCE:
