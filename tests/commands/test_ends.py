@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+
 import pytest
 
 from orcha._core.retry import SIZE_LIMITS, TIME_LIMITS
@@ -133,6 +136,12 @@ def test_when_the_engine_fails_commands_go_on(engine):
     assert engine.engine.stopped.wait(30)
     engine.engine.commands.close(failed=engine.engine.failure is not None)
     assert engine.commands.closed is True
+
+
+def test_what_is_kept_of_an_attempt_may_hold_what_is_no_text():
+    attempt = command_attempt.Attempt(SimpleNamespace(seq=1, attempt=2, started=3.0, retry=None), None)
+    (kept,) = json.loads(attempt.note_end(4.0, {"failure": "caf\udce9"}))
+    assert kept == {"attempt": 2, "pid": None, "started": 3.0, "ended": 4.0, "failure": "caf\udce9"}
 
 
 def test_each_limit_that_has_words_has_a_final_value():

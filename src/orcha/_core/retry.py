@@ -9,6 +9,8 @@ from orcha._core.codes import FAILED_CODE, TIMED_OUT_CODE
 from orcha._core.state import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orcha.interfaces.command import Retry
 
 SIGNAL_CODES = 128
@@ -151,11 +153,11 @@ class Tries(NamedTuple):
     """Where in the jitter the next pause lies, from 0 to 1."""
 
 
-def remembered(history: str | None, attempt: int, **known: Any) -> str:
-    """Add an ended attempt to what is kept of those; what is known of it already is replaced.
+def remembered(history: str | None, attempt: int, encode: Callable[[object], str] = json.dumps, **known: Any) -> str:
+    """Add an ended attempt to what is kept of those; what is known of it already is replaced. `encode` makes JSON.
 
     >>> remembered('[{"attempt": 1, "code": 3}]', 2, code=4)
     '[{"attempt": 1, "code": 3}, {"attempt": 2, "code": 4}]'
     """
     earlier = [each for each in json.loads(history) if each["attempt"] != attempt] if history else []
-    return json.dumps([*earlier[1 - MOST_HISTORY :], {"attempt": attempt, **known}])
+    return encode([*earlier[1 - MOST_HISTORY :], {"attempt": attempt, **known}])

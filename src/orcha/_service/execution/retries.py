@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orcha._core import transitions
 from orcha._core.changes import AttemptStep
@@ -93,7 +93,7 @@ def due_of(store: Store, petitions: Petitions, row: Row) -> float | None:
     kept = store.attempts([row.seq]).get(row.seq)
     if kept is None or kept.due is None:
         return None
-    known = {"started": row.started, "ended": petitions.now.wall, "outcome": "timed_out"}
+    known: dict[str, Any] = {"started": row.started, "ended": petitions.now.wall, "outcome": "timed_out"}
     history = remembered(kept.history, row.attempt, **known, code=row.code, reason=row.reason)
     petitions.keep_attempt(
         AttemptStep(row.seq, row.attempt, due=kept.due, retries=kept.retries, history=history, is_command=False)
