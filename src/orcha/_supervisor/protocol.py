@@ -60,7 +60,11 @@ class Frame(NamedTuple):
 
 
 class Codec(NamedTuple):
-    """Encodes and decodes heads; decoding raises ValueError where the bytes are no head."""
+    """Encodes and decodes heads; decoding raises ValueError where the bytes are no head.
+
+    A codec that knows no lone surrogates, which stand for the bytes of an argument that is no UTF-8, raises
+    UnicodeEncodeError or ValueError there: then the standard library's codec is asked.
+    """
 
     encode: Callable[[Head], bytes]
     decode: Callable[[bytes], Any]
@@ -72,7 +76,10 @@ STANDARD_CODEC = Codec(lambda head: _encode(head).encode("ascii"), lambda text: 
 
 def encode(head: Head, raw: bytes = b"", codec: Codec = STANDARD_CODEC) -> bytes:
     """Make the bytes of one message."""
-    text = codec.encode(head)
+    try:
+        text = codec.encode(head)
+    except UnicodeEncodeError:
+        text = STANDARD_CODEC.encode(head)
     return b"".join((_LENGTHS.pack(len(text) + len(raw), len(text)), text, raw))
 
 
@@ -101,11 +108,18 @@ class Decoder:
     def _head(self, text: bytes) -> Head:
         try:
             head = self._decode(text)
-        except ValueError as error:
-            raise ProtocolError(f"a head that is no JSON: {error}") from error
+        except ValueError:
+            head = _head_with_surrogates(text)
         if not isinstance(head, dict) or not isinstance(head.get("t"), str):
             raise ProtocolError("a head that is no object with a `t`")
         return head
+
+
+def _head_with_surrogates(text: bytes) -> Any:
+    try:
+        return STANDARD_CODEC.decode(text)
+    except ValueError as error:
+        raise ProtocolError(f"a head that is no JSON: {error}") from error
 
 
 def common_version(theirs: object) -> int:

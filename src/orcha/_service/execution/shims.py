@@ -36,6 +36,9 @@ class Shims:
 
     def reach(self) -> CommandExecutor:
         """Give the supervisor's side, made now where no command needed it before."""
+        commands = self._commands
+        if commands is not None:
+            return commands
         with self._lock:
             if self._commands is None:
                 assert self._make is not None, "nobody said how commands are run"
