@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from orcha._store import log_index
+from orcha._store.disk_reserve import Limits
 from orcha._store.last_start import this_boot
 from orcha._store.sqlite import SqliteStore
 from orcha.exceptions.store import StoreBroken, StoreError
@@ -258,6 +259,75 @@ def test_an_index_that_does_not_hold_says_nothing():
     body = struct.pack("=IIIBBHII2I8s", 3_007_000, 0, 2, 1, 0, 4096, 0, 3, 0, 0, b"new salt")
     restarted = body + struct.pack("=2I", *log_index._checksum(body))
     assert log_index.parse(header + restarted) == (0, b"new salt")
+
+
+def run_of(folder, *, log):
+    """Give the commits of a run, whose log starts over when it is as large as this."""
+    store = SqliteStore(folder, limits=Limits(log=log, checkpoint=log // 2))
+    try:
+        store.begin(nonce=4, boot_id=this_boot(), uid=0, now=1.0)
+        for seq in range(COUNT + 1, COUNT + 31):
+            store.commit(accept(petition(seq, extras=bytes(2000))), durable=bool(seq % 2))
+            yield seq
+    finally:
+        store.close()
+
+
+def copies_of(folder, *, log):
+    """Give copies of the folder after each commit of a run, by the commit, and what stands beside it after the last."""
+    copies = {seq: copy_to(folder, folder.with_name(f"copy-{seq}")) for seq in run_of(folder, log=log)}
+    last = Path(f"{folder}.last-commit").read_bytes()
+    for copy in copies.values():
+        Path(f"{copy}.last-commit").write_bytes(last)
+    return copies
+
+
+@pytest.mark.parametrize("with_index", [True, False])
+@pytest.mark.parametrize("log", [8 << 20, 64 << 10], ids=["one log", "a log that starts over"])
+def test_a_copy_made_while_the_service_ran_is_told_after_a_crash(folder, log, with_index):
+    copies = copies_of(folder, log=log)
+    for seq, copy in copies.items():
+        if not with_index:
+            (copy / "orcha.db-shm").unlink()
+        if seq == max(copies):
+            assert kept(copy) == seq
+            continue
+        for _ in "12":
+            with pytest.raises(StoreBroken, match=f"It may be a copy of an earlier moment.*remove .* {copy}.last"):
+                kept(copy)
+
+
+def test_going_on_with_such_a_copy_is_a_choice(folder):
+    copy = copies_of(folder, log=8 << 20)[COUNT + 1]
+    with pytest.raises(StoreBroken):
+        kept(copy)
+    (copy / "orcha.db.frames").unlink()
+    Path(f"{copy}.last-start").unlink()
+    assert kept(copy) == COUNT + 1
+
+
+@pytest.mark.parametrize("log", [8 << 20, 64 << 10], ids=["one log", "a log that starts over"])
+def test_a_commit_that_was_not_noted_yet_is_no_loss(folder, tmp_path, log):
+    beside = Path(f"{folder}.last-commit")
+    before = None
+    for seq in run_of(folder, log=log):
+        copy = copy_to(folder, tmp_path / f"copy-{seq}")
+        if before is not None:
+            Path(f"{copy}.last-commit").write_bytes(before)
+        assert kept(copy) == seq
+        before = beside.read_bytes()
+
+
+def test_a_note_of_a_log_that_was_cut_at_a_stop_says_nothing(folder):
+    for _ in run_of(folder, log=8 << 20):
+        pass
+    assert Path(f"{folder}.last-commit").exists()
+    store = SqliteStore(folder)  # it is in use, and the start is not recorded yet
+    killed = copy_to(folder, folder.with_name("killed-early"))
+    beside = Path(f"{folder}.last-commit")
+    assert not beside.exists()
+    store.close()
+    assert kept(killed) == COUNT + 30
 
 
 @pytest.fixture

@@ -21,6 +21,9 @@ _SUMMED_BYTES = _HEADER.size - 8
 LOG_HEADER_BYTES = 32
 """Bytes at the beginning of the log."""
 _LOG_SALTS = slice(16, 24)
+_MOST_NEWER = 8
+"""The first salt grows by one each time the log starts over; an older log, or another one, is not a few ahead."""
+HEADER_BYTES = _HEADER.size
 INDEX_BYTES = 2 * _HEADER.size
 """Bytes at the beginning of the index that are looked at: the header stands there twice."""
 
@@ -62,3 +65,11 @@ def _checksum(data: bytes) -> list[int]:
 def belongs(log_header: bytes, written: Written) -> bool:
     """Tell whether a log that begins so is the one that an index tells of."""
     return len(log_header) >= LOG_HEADER_BYTES and log_header[_LOG_SALTS] == written.salts
+
+
+def has_started_over(log_header: bytes, written: Written) -> bool:
+    """Tell whether a log that begins so has started over since an index told of it: then all of that is moved on."""
+    if len(log_header) < LOG_HEADER_BYTES:
+        return False
+    first, before = (int.from_bytes(salts[:4], "big") for salts in (log_header[_LOG_SALTS], written.salts))
+    return 0 < (first - before) % (1 << 32) <= _MOST_NEWER

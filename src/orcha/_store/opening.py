@@ -13,7 +13,7 @@ from pathlib import Path
 
 import apsw
 
-from orcha._store import log_index
+from orcha._store import last_commit, log_index
 from orcha._store.disk_reserve import DiskReserve, Limits
 from orcha._store.last_start import this_boot
 from orcha._store.migrating import migrate
@@ -233,19 +233,25 @@ def _prepare_log(files: StoreFiles) -> int:
     """
     if files.exists(files.clean):
         files.remove(files.frames.name)
+        last_commit.forget(files.folder)
         if files.size(files.log):
             descriptor = open_in(files.descriptor, files.log.name, os.O_WRONLY | os.O_TRUNC)
             os.close(descriptor)
         return 0
     written = _noted(files)
+    header = files.read(files.log, log_index.LOG_HEADER_BYTES)
     last = files.witness.read()
     if last is not None and last.boot_id and last.boot_id == this_boot():
         counted = log_index.parse(files.read(files.index, log_index.INDEX_BYTES))
         written = max((one for one in (written, counted) if one is not None), default=None)
+        told = last_commit.read(files.folder, last.nonce)
+        if told is not None and not log_index.has_started_over(header, told):
+            is_more = written is None or written.salts != told.salts or written.frames < told.frames
+            written = told if is_more else written
     if written is None or not written.frames:
         return 0
     files.mark(files.frames, f"{written.frames} {written.salts.hex()}\n")
-    if not log_index.belongs(files.read(files.log, log_index.LOG_HEADER_BYTES), written):
+    if not log_index.belongs(header, written):
         files.remove(files.index.name)  # from here on the note alone says it, and whoever removes that goes on
         raise _log_damaged(files, 0, written.frames)
     return written.frames
@@ -287,8 +293,8 @@ def _log_damaged(files: StoreFiles, found: int, committed: int) -> StoreBroken:
     files.mark(files.damaged, "the log is damaged\n")
     return StoreBroken(
         f"{files.log} is damaged: {found} of {committed} pages that were committed to it can be read, and what was"
-        f" accepted last is in the others. Put a copy of it back; or, to go on without them, remove {files.frames} and"
-        f" {files.witness.path}"
+        f" accepted last is in the others. It may be a copy of an earlier moment. Put the right one back; or, to go on"
+        f" without them, remove {files.frames} and {files.witness.path}"
     )
 
 

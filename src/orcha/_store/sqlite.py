@@ -19,6 +19,7 @@ from orcha._store.commit_errors import explained, result_code
 from orcha._store.contract import AttemptRow, Incarnation, KeptDependency, Row, StoredChannel, Waiting
 from orcha._store.deleting import delete
 from orcha._store.disk_reserve import DiskReserve, Limits
+from orcha._store.last_commit import LastCommit
 from orcha._store.last_start import LastStart
 from orcha._store.opening import connect, open_database
 from orcha._store.queries import (
@@ -82,6 +83,7 @@ class SqliteStore:
         self._queries = queries()
         self._broken: StoreBroken | None = None
         self._closed = False
+        self._last_commit: LastCommit | None = None
         self._space = DiskReserve(self._files.descriptor, self._limits)
         try:
             self._connection = open_database(self._files, self._limits, self._space, vfs)
@@ -134,6 +136,7 @@ class SqliteStore:
 
         epoch = self._with_reserve(write)
         self._files.witness.write(LastStart(epoch, nonce, boot_id))
+        self._last_commit = LastCommit(self._files, nonce)
         self._prepare(epoch)
         self._now = now
         earlier: list[Any] = self._connection.execute(self._queries["earlier_incarnations"], (epoch,)).fetchall()
@@ -176,6 +179,8 @@ class SqliteStore:
             raise explained(error, changes, self._ask) from error
         except OverflowError as error:
             raise ValueError(f"a number does not fit into 64 bits: {error}") from error
+        if self._last_commit is not None:
+            self._last_commit.note()
         self._checkpoint_when_due()
         return dropped
 
@@ -450,6 +455,8 @@ class SqliteStore:
             raise self._broken from error  # the log stays: nothing says that it is not needed
         finally:
             self._connection.close()
+            if self._last_commit is not None:
+                self._last_commit.close()
             self._files.close()
 
     def _close_in_order(self) -> None:
