@@ -14,6 +14,8 @@ import pytest
 
 from orcha._processes import sweep
 from orcha._processes.hidden_processes import hidden
+from orcha._service.lifecycle import compose
+from orcha._store.contract import Incarnation
 from support.waiting import DEADLINE
 
 USER = 61005
@@ -92,6 +94,13 @@ def test_a_hidden_process_of_a_service_that_was_killed_with_its_watcher_is_ended
 
 def test_where_too_many_processes_were_started_since_the_next_start_says_so(in_hiding) -> None:
     assert in_hiding("restart too late") == "lives, lives, a line\n"
+
+
+@pytest.mark.parametrize(("survivors", "said"), [((17, 23), "cannot be killed: 17, 23\n"), ((), "")])
+def test_a_start_names_what_an_earlier_one_left_that_it_cannot_kill(monkeypatch, capsys, survivors, said: str) -> None:
+    monkeypatch.setattr(compose, "sweep", lambda *_, **__: sweep.Swept((), survivors))
+    compose._sweep_left(Incarnation(1, 5, "boot", 1000, 1.0, 4711, 99))
+    assert capsys.readouterr().err.rpartition("an earlier start left processes that ")[2] == said
 
 
 @pytest.mark.parametrize(
