@@ -52,10 +52,10 @@ from orcha._service.reports.explanations import describe
 from orcha._service.reports.journal import Journal
 from orcha._service.reports.log_thread import Reporter
 from orcha._service.reports.statistics import Statistics
+from orcha._service.submissions import Submissions
 from orcha._service.timers import Timers
 from orcha._service.transaction import FULL, Transaction
 from orcha._service.verbs import HANDLERS
-from orcha._service.verbs.submit import Undecided, accepted, refused
 from orcha.exceptions.store import StoreError
 
 if TYPE_CHECKING:
@@ -160,8 +160,7 @@ class Engine:
         self.transaction = Transaction(self.petitions, store, self.channels, self.timers, self._forget_output)
         self.tombstones: dict[bytes, float] = {}
         """Tokens of submits that are cancelled when they come, with the monotonic time until which that is known."""
-        self.undecided: dict[bytes, Undecided] = {}
-        """Petitions that are neither kept nor refused yet, by token, with the submits that are to be answered."""
+        self.submissions = Submissions(self.channels, self.outbox, store, self.once)
         self.born = (time.time_ns() // 1_000_000).to_bytes(6, "big")
         """Tokens begin with the time they were made: one from before this start may be a petition that is kept."""
         self.draining: str | None = None
@@ -184,8 +183,8 @@ class Engine:
     def _effects(self) -> Effects:
         """Give what happens for each kind of effect, once what it follows from is kept."""
         return {
-            Do.ACCEPT: lambda record, _: accepted(self, record),
-            Do.REFUSE: lambda record, why: refused(self, record, *why),
+            Do.ACCEPT: lambda record, _: self.submissions.accepted(record),
+            Do.REFUSE: lambda record, why: self._refused(record, *why),
             Do.ANSWER: lambda record, waiter: waiter(record),
             Do.ON_START: lambda record, _: self.visits.on_start(record),
             Do.ON_FINISH: lambda record, _: self.visits.on_finish(record),
@@ -278,6 +277,10 @@ class Engine:
         self.batch.commit()
         self.batch.count()
         faults.reach("recover.after-commit")
+
+    def _refused(self, record: Record, verdict: int, reason: str) -> None:
+        self.dependents.refused(record)
+        self.submissions.refused(record, verdict, reason)
 
     def _count(self, changes: Changes) -> None:
         self.statistics.note(changes, self.petitions.records, self.petitions.now.wall, self.petitions.now.steady)

@@ -32,7 +32,6 @@ from orcha._service.hooks.visit import (
     Visit,
 )
 from orcha._service.verbs.call import answer_call
-from orcha._service.verbs.submit import may_name
 from orcha.interfaces.built_in import BUILT_IN_MANAGERS
 from orcha.utils.threads import NoThreadError
 
@@ -266,7 +265,7 @@ class Visits:
             return
         if record.once is not None and not engine.once.admits(record):
             return
-        if record.after and not engine.dependents.admits(record, may_name(engine, record)):
+        if record.after and not engine.dependents.admits(record, engine.submissions.may_name(record)):
             return
         start = answered is not None and answered.answer is YES
         if start:

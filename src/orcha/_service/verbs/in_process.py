@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from orcha._core import transitions
 from orcha._protocol.messages import Result, Verdict
 from orcha._service.verbs.cancel import cancelled_before
-from orcha._service.verbs.submit import take
+from orcha._service.verbs.submit import take_all
 from orcha.exceptions import ManagerShutdownError
 
 if TYPE_CHECKING:
@@ -46,20 +46,17 @@ class Order:
         peer: Insider,
         items: Sequence[Item],
         told: Callable[[Item, str], None] | None,
-        plugin: str | None = None,
     ) -> None:
         """Gather the answers; where nobody waits for them, `told` gets each refusal."""
         self.peer = peer
-        self.plugin = plugin
         self.results: dict[int, Result] = {}
         self.gate = threading.Lock()
         self.gate.acquire()
         self._items = items
         self._told = told
 
-    def answer(self, engine: Engine, position: int, verdict: int, channel: bytes | None, reason: str | None) -> None:
+    def answer(self, position: int, verdict: int, channel: bytes | None, reason: str | None) -> None:
         """Add an answer."""
-        del engine
         self.results[position] = Result(position, verdict, channel, reason)
         if self._told is not None and verdict not in {Verdict.ACCEPTED, Verdict.KNOWN}:
             self._told(self._items[position], reason or "refused")
@@ -91,7 +88,7 @@ class InProcessRequests:
             raise ManagerShutdownError(engine.draining)
         if not items:
             return []
-        order = Order(self._peer, items, self._refused if in_hook else None, self._plugin)
+        order = Order(self._peer, items, self._refused if in_hook else None)
         engine.post(self._take, order, items)
         if in_hook:
             return None
@@ -114,10 +111,7 @@ class InProcessRequests:
     # --- on the engine thread -----------------------------------------------------------------------------------
 
     def _take(self, order: Order, items: Sequence[Item]) -> None:
-        refusal = self._engine.refuses()
-        for position, item in enumerate(items):
-            # an order answers as a submission does
-            take(self._engine, order, position, item, refusal)  # type: ignore[arg-type]
+        take_all(self._engine, order, items, self._plugin)
 
     def _cancel(self, key: str, manager: str | None, answer: list[bool], gate: threading.Lock) -> None:
         record = self._engine.find(key)

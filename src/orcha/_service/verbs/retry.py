@@ -10,8 +10,9 @@ from orcha._protocol import values
 from orcha._protocol.messages import Item, Reply, Retry, Verdict
 from orcha._protocol.wire_types import Code
 from orcha._service.reports.state_names import word
+from orcha._service.submissions import SOMEBODY_ELSES, Asked
 from orcha._service.verbs.petition_lookup import find, refuse
-from orcha._service.verbs.submit import SOMEBODY_ELSES, Asked, enter
+from orcha._service.verbs.submit import enter
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
@@ -24,30 +25,32 @@ _FIXEXT16 = b"\xd8"
 
 
 class Again:
-    """Who waits for the answer of a Retry: a `Submission` of one message."""
+    """Who waits for the answer of a Retry, which is a submit of one message."""
 
     credit = 0
-    plugin = None
 
-    def __init__(self, peer: Peer, request: int, token: bytes, row: Row) -> None:
+    def __init__(self, engine: Engine, peer: Peer, request: int, token: bytes, row: Row) -> None:
         """Ask for this row's petition again."""
+        self._engine = engine
         self.peer = peer
         self._request = request
         self._token = token
         self._row = row
 
-    def answer(self, engine: Engine, position: int, verdict: int, channel: bytes | None, reason: str | None) -> None:
+    def answer(self, position: int, verdict: int, channel: bytes | None, reason: str | None) -> None:
         """Answer, once this batch is kept."""
         del position
+        engine = self._engine
         if verdict == Verdict.KNOWN and self._token not in engine.store.tokens([self._token]):
             there = {"seq": None, "id": self._row.id, "channel": channel, "retried": self._row.seq}
             engine.reply(self.peer, Reply(self._request, Verdict.OK, values.encode(there)))  # attached to another one
         elif verdict in {Verdict.ACCEPTED, Verdict.KNOWN}:
-            engine.after_batch(lambda: self._accepted(engine))
+            engine.after_batch(self._accepted)
         else:
             refuse(engine, self.peer, self._request, verdict, reason or "refused")
 
-    def _accepted(self, engine: Engine) -> None:
+    def _accepted(self) -> None:
+        engine = self._engine
         row = engine.store.tokens([self._token])[self._token]
         known = {"seq": row.seq, "id": row.id, "channel": row.channel, "retried": self._row.seq}
         engine.reply(self.peer, Reply(self._request, Verdict.OK, values.encode(known)))
@@ -62,10 +65,9 @@ def retry(engine: Engine, peer: Peer, message: Retry) -> None:
     if found is None:
         return
     row = found.row
-    again = Again(peer, message.request, message.token, row)
-    undecided = engine.undecided.get(message.token)
+    again = Again(engine, peer, message.request, message.token, row)
     known = engine.store.tokens([message.token]).get(message.token)
-    if undecided is not None or known is not None:
+    if known is not None or message.token in engine.submissions.undecided:
         _again(engine, again, message, row, known)
     elif row.state is not State.ENDED:
         refuse(engine, peer, message.request, Verdict.REFUSED, _has_not_ended(row, found.record))
@@ -78,8 +80,7 @@ def retry(engine: Engine, peer: Peer, message: Retry) -> None:
         identity: str | int = int(row.id) if row.id_is_int else row.id
         extras = _with_channel(row.extras, row.channel, message.token)
         item = Item(message.token, identity, extras, None)
-        # `Again` answers as a submission does
-        enter(engine, again, 0, item, (row.manager, row.owner))  # type: ignore[arg-type]
+        enter(engine, Asked(again, 0, None), item, (row.manager, row.owner))
 
 
 def _has_not_ended(row: Row, record: Record | None) -> str:
@@ -90,13 +91,14 @@ def _has_not_ended(row: Row, record: Record | None) -> str:
 
 def _again(engine: Engine, again: Again, message: Retry, row: Row, known: Row | None) -> None:
     """Answer the same Retry once more."""
-    owner = known.owner if known is not None else engine.undecided[message.token].record.owner
+    undecided = engine.submissions.undecided
+    owner = known.owner if known is not None else undecided[message.token].record.owner
     if owner != row.owner:
         refuse(engine, again.peer, message.request, Verdict.REFUSED, SOMEBODY_ELSES)
     elif known is not None:
-        again.answer(engine, 0, Verdict.KNOWN, None, None)
+        again.answer(0, Verdict.KNOWN, None, None)
     else:
-        engine.undecided[message.token].asked.append(Asked(again, 0, None))  # type: ignore[arg-type]
+        undecided[message.token].asked.append(Asked(again, 0, None))
 
 
 def _with_channel(extras: bytes, old: bytes, new: bytes) -> bytes:

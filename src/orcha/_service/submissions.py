@@ -1,0 +1,172 @@
+"""Messages that were asked for and are not decided yet, and who is told what becomes of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from orcha._core.tuples import new_tuple
+from orcha._protocol.messages import Result, Submitted, Verdict
+from orcha._service.channels.channel_book import may_follow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._core.record import Record
+    from orcha._protocol.messages import Submit
+    from orcha._server.peer import Peer
+    from orcha._service.channels.channel_book import ChannelBook
+    from orcha._service.hooks.exclusive_keys import Once
+    from orcha._service.outbox import Outbox
+    from orcha._store.contract import Store
+
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+_ACCEPTED, _KNOWN, _REFUSED = Verdict.ACCEPTED, Verdict.KNOWN, Verdict.REFUSED
+
+SOMEBODY_ELSES = "this token is somebody else's"
+
+
+class Asker(Protocol):
+    """Who asks for petitions, and is answered for each: a client's submit, its retry, or code that runs here."""
+
+    @property
+    def peer(self) -> Any:
+        """The client; code that runs here has no connection, and stands for the owner of the service."""
+
+    @property
+    def credit(self) -> int:
+        """How much of a new petition's channel may be sent at once; 0 where its records are not to be sent."""
+
+    def answer(self, position: int, verdict: int, channel: bytes | None, reason: str | None) -> None:
+        """Take what became of the message at a position."""
+
+
+class Submission:
+    """The submit of a client, and what has been answered so far."""
+
+    __slots__ = ("_due", "_outbox", "_request", "_results", "credit", "peer")
+
+    def __init__(self, peer: Peer, message: Submit, outbox: Outbox) -> None:
+        """Gather answers for a message."""
+        self.peer = peer
+        self.credit = message.credit
+        self._request = message.request
+        self._outbox = outbox
+        self._results: list[Result] = []
+        self._due = False
+
+    def answer(self, position: int, verdict: int, channel: bytes | None, reason: str | None) -> None:
+        """Add an answer; those of one batch go out together."""
+        self._results.append(Result(position, verdict, channel, reason))
+        if not self._due:
+            self._due = True
+            self._outbox.after(self._send)
+
+    def _send(self) -> None:
+        results, self._results = self._results, []
+        self._due = False
+        self._outbox.reply(self.peer, Submitted(self._request, results))
+
+
+class Asked(NamedTuple):
+    """One message that somebody asks to be taken, and is answered about."""
+
+    asker: Asker
+    position: int
+    """Where the message stands in the submit."""
+    channel: bytes | None
+    """The channel that the message names; None where its petition has its own."""
+
+
+class Undecided(NamedTuple):
+    """A petition that is neither kept nor refused yet."""
+
+    record: Record
+    asked: list[Asked]
+    """Who asked for it by its token and is to be answered, the first one first."""
+
+
+class Submissions:
+    """The petitions that are undecided, by token; the engine thread's."""
+
+    def __init__(self, channels: ChannelBook, outbox: Outbox, store: Store, once: Once) -> None:
+        """Prepare.
+
+        Args:
+            channels: what an asker follows from the acceptance on.
+            outbox: the clients that are still there.
+            store: the petitions that are kept.
+            once: the petitions to which others with the same key are attached.
+
+        """
+        self._channels = channels
+        self._outbox = outbox
+        self._store = store
+        self._once = once
+        self.undecided: dict[bytes, Undecided] = {}
+
+    def add(self, record: Record, asked: Asked) -> None:
+        """Note that a petition is to be decided."""
+        self.undecided[record.token] = new_tuple(Undecided, (record, [asked]))
+
+    def join(self, token: bytes, asked: Asked) -> None:
+        """Have somebody else answered too about the petition of this token, which is undecided."""
+        undecided = self.undecided[token]
+        if may_follow(asked.asker.peer, undecided.record.owner):
+            undecided.asked.append(asked)
+        else:
+            asked.asker.answer(asked.position, _REFUSED, None, SOMEBODY_ELSES)
+
+    def may_name(self, record: Record) -> Callable[[str], bool]:
+        """Give what tells of an owner whether who asks for a petition may have it wait for petitions of that owner."""
+        peer = self.undecided[record.token].asked[0].asker.peer
+        return lambda owner: may_follow(peer, owner)
+
+    # --- what became of it --------------------------------------------------------------------------------------
+
+    def accepted(self, record: Record) -> None:
+        """Tell who asked that a petition is kept, and send what comes on its channel."""
+        (asker, position, named), *others = self.undecided.pop(record.token).asked
+        self._follow(asker, record.channel)
+        asker.answer(position, _ACCEPTED, None if named else record.channel, None)
+        for asked in others:
+            self._known(asked, record.channel)
+
+    def refused(self, record: Record, verdict: int, reason: str) -> None:
+        """Tell who asked that a petition is not kept, or (KNOWN) that it was kept before."""
+        everyone = self.undecided.pop(record.token).asked
+        row = self._store.tokens([record.token]).get(record.token)
+        if row is None:
+            self._channels.drop_unused(record.channel)
+        there = self._once.attached.pop(record.token, None)
+        for asked in everyone:
+            asker, position, _ = asked
+            if there is not None:
+                self._follow(asker, there[0])
+                asker.answer(position, _KNOWN, *there)
+            elif row is not None and may_follow(asker.peer, row.owner):
+                self._known(asked, row.channel)
+            elif verdict == _KNOWN:
+                asker.answer(position, _REFUSED, None, SOMEBODY_ELSES)
+            else:
+                asker.answer(position, verdict, None, reason)
+
+    def is_kept(self, token: bytes, asked: Asked) -> bool:
+        """Answer where a token is that of a petition that is kept; False where it is new, or somebody else's."""
+        row = self._store.tokens([token]).get(token)
+        if row is None or not may_follow(asked.asker.peer, row.owner):
+            return False
+        self._known(asked, row.channel)
+        return True
+
+    def _known(self, asked: Asked, channel: bytes) -> None:
+        asker, position, named = asked
+        self._follow(asker, channel)
+        asker.answer(position, _KNOWN, None if named else channel, None)
+
+    def _follow(self, asker: Asker, channel: bytes) -> None:
+        known, peer = self._channels.get(channel), asker.peer
+        if asker.credit > 0 and known is not None and peer.id in self._outbox.peers and peer.id not in known.followers:
+            self._channels.follow(peer, known, 0, asker.credit)
+
+
+__all__ = ["SOMEBODY_ELSES", "Asked", "Asker", "Submission", "Submissions"]
