@@ -17,6 +17,7 @@ from support.gates import Gate
 from support.leaks import no_leaks
 from support.ports import free_port as find_free_port
 from support.service import RunningService, Serve
+from support.warm import WARM
 
 if TYPE_CHECKING:
     from orcha.lib import ClientManager
@@ -70,6 +71,17 @@ def _is_once(path: Path) -> bool:
     """Tell whether a file's tests give the same on every interpreter."""
     area, *_, name = path.relative_to(Path(__file__).parent).with_suffix("").parts
     return area not in _EACH or bool(_EACH[area] and name.removeprefix("test_") not in _EACH[area])
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Warm up the interpreter from which programs under test are forked; not where others run the tests."""
+    if not getattr(session.config.option, "numprocesses", None):
+        WARM.start()
+
+
+def pytest_sessionfinish() -> None:
+    """End that interpreter."""
+    WARM.stop()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -23,6 +23,7 @@ from orcha.interfaces import (
     SignalingPetition,
     WatchdogPetition,
 )
+from support import warm
 from support.waiting import wait_for
 
 FAMILY = """
@@ -83,9 +84,7 @@ def test_watchdog_petition_tells_systemd_and_answers_zero(tmp_path, monkeypatch)
 
 @pytest.fixture
 def family():
-    with subprocess.Popen(
-        [sys.executable, "-c", FAMILY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as it:
+    with warm.Popen([sys.executable, "-c", FAMILY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as it:
         assert it.stdout.readline() == "child is ready\n"
         yield it
         it.stdin.close()

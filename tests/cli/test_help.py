@@ -17,6 +17,12 @@ from orcha.plugins.discovery import EMBEDDED
 EVERY = [*VERBS, *EMBEDDED]
 
 
+@pytest.fixture(autouse=True)
+def _known_plugins(monkeypatch, tmp_path_factory):
+    """Look for plugins once, not in each test: what was found is kept in the user's cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "known-plugins"))
+
+
 def shown(capsys, monkeypatch, *words, columns=80):
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr("sys.argv", ["orcha", *words])

@@ -29,6 +29,7 @@ from orcha._server import accepting
 from orcha._server.server import Server, ServerSettings
 from orcha.exceptions import AuthenticationError, ConfigurationError, OrchaConnectionError
 from server.answering import ask
+from support import warm
 from support.ports import free_port
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")
@@ -252,7 +253,7 @@ def as_user(uid, running, tmp_path, *key):
     home.mkdir(exist_ok=True)
     os.chown(home, uid, uid)
     arguments = [str(uid), running.endpoint.folder, str(running.server.port), str(home), *key]
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-c", AS_USER, *arguments], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr

@@ -49,8 +49,7 @@ def act(callback, petition):
     if petition.kind == "fails":
         raise ValueError("no rig")
     if petition.kind == "stays":
-        import threading
-        threading.Event().wait()
+        open(os.environ["STAYS_AT"]).read()
     petition.finish(0)
 
 class Kind(Petition):
@@ -126,8 +125,9 @@ def test_with_its_files_moved_away_a_service_goes_on(serve, tmp_path):
 
 
 @pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
-def test_whatever_is_asked_of_it_a_service_imports_nothing(serve, connect, start_method):
-    service = serve("watched:Watched", source=SOURCE, start_method=start_method)
+def test_whatever_is_asked_of_it_a_service_imports_nothing(serve, connect, gate, start_method):
+    environment = {"STAYS_AT": gate.path}
+    service = serve("watched:Watched", source=SOURCE, start_method=start_method, environment=environment, warm=False)
     client = connect(service)
     client.register("modules")
     client.register("raises")
@@ -144,6 +144,7 @@ def test_whatever_is_asked_of_it_a_service_imports_nothing(serve, connect, start
         service.run(*asked)
     wait_for(lambda: "running" not in service.run("ps").stdout, what="the end of all", interval=0.2)
     assert set(client.modules()) - before == set()
+    gate.open()  # else the service would wait for its thread when it stops
 
 
 def test_what_functions_import_is_imported_before(tmp_path):

@@ -8,6 +8,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+from support import warm
+
 PLUGIN = """
 from orcha.plugins import BasePlugin
 
@@ -74,7 +76,7 @@ class Command:
 
     def run(self, *arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run it to its end."""
-        return subprocess.run(
+        return warm.run(
             [self.python, *self.start, *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -82,5 +84,4 @@ class Command:
             env=self.environment(**environment),
             cwd=cwd,
             timeout=60,
-            check=False,
         )

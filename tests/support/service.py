@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orcha.plugins.record import TOO_SLOW
+from support import warm
 from support.ports import free_port
 from support.processes import command_line, kill_all, processes_of
 from support.waiting import DEADLINE, wait_for
@@ -29,7 +30,9 @@ class RunningService:
     (of the service, and right for its clients too).
     """
 
-    def __init__(self, command: list[str], home: Path, port: int, environment: dict[str, str], logs: Path) -> None:
+    def __init__(
+        self, command: list[str], home: Path, port: int, environment: dict[str, str], logs: Path, *, warm: bool = True
+    ) -> None:
         """Prepare; `start` starts."""
         self.address = "127.0.0.1"
         self.port = port
@@ -38,6 +41,7 @@ class RunningService:
         self.process: subprocess.Popen[bytes] | None = None
         self.command = command
         self._logs = logs
+        self._warm = warm
         self._starts = 0
         self._expected_end = True
         self._clients: list[subprocess.Popen[Any]] = []
@@ -49,13 +53,14 @@ class RunningService:
         assert self.process is None or self.process.poll() is not None, "it runs already"
         self._starts += 1
         with self._log("stdout").open("wb") as stdout, self._log("stderr").open("wb") as stderr:
-            self.process = subprocess.Popen(
+            self.process = warm.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
                 env=self.environment | dict(environment or {}),
                 start_new_session=True,
+                warm=self._warm,
             )
         self._expected_end = False
         if ready:
@@ -131,12 +136,12 @@ class RunningService:
         defaults: dict[str, Any] = {"capture_output": True, "text": True, "timeout": DEADLINE, "env": self.environment}
         if "input" not in options:
             defaults["stdin"] = subprocess.DEVNULL
-        return subprocess.run(self.orcha(*arguments), check=False, **defaults | options)
+        return warm.run(self.orcha(*arguments), **defaults | options)
 
     def spawn(self, *command: str, **options: Any) -> subprocess.Popen[Any]:
         """Start any command line in this service's environment; what still runs at the end of the test is killed."""
         defaults: dict[str, Any] = {"stdin": subprocess.DEVNULL, "env": self.environment}
-        client: subprocess.Popen[Any] = subprocess.Popen(command, **defaults | options)
+        client = warm.Popen(command, **defaults | options)
         self._clients.append(client)
         return client
 
@@ -224,12 +229,14 @@ class Serve:
         start: bool = True,
         ready: bool = True,
         python: str = sys.executable,
+        warm: bool = True,
     ) -> RunningService:
         """Start a service and wait until it serves.
 
         `manager` is ``module:Class``. With `source` that module is written first (so that children can import it):
         ``serve("my_plugin:MyManager", source=...)``. With `script` that file is run instead, with the address and
         the port as its arguments; with `arguments` the ``orcha`` command with these, as in ``("hello", "serve")``.
+        Without `warm` it is a new interpreter that imports all by itself (see `support.warm`).
         """
         port = port or free_port()
         if source is not None:
@@ -244,7 +251,8 @@ class Serve:
             (self.home / "cache").mkdir(mode=0o700)
             for name, known in _plugins_known.items():
                 (self.home / "cache" / name).write_bytes(known)
-        service = RunningService(command, self.home, port, self.environment() | dict(environment or {}), self.folder)
+        own = self.environment() | dict(environment or {})
+        service = RunningService(command, self.home, port, own, self.folder, warm=warm)
         self.services.append(service)
         if start:
             service.start(ready=ready)

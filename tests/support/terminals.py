@@ -6,14 +6,13 @@ import fcntl
 import os
 import pty
 import select
-import signal
 import struct
-import subprocess
 import termios
 import time
 from collections.abc import Sequence
 from typing import Any, Self
 
+from support import warm
 from support.waiting import DEADLINE
 
 
@@ -37,20 +36,7 @@ class OnTerminal:
         self.before = termios.tcgetattr(slave)
         self._slave = slave
         defaults: dict[str, Any] = {"stdin": slave, "stdout": slave, "stderr": slave}
-        self.process: subprocess.Popen[bytes] = subprocess.Popen(
-            command,
-            env=environment | {"TERM": "xterm"},
-            start_new_session=True,
-            preexec_fn=self._take,  # noqa: PLW1509 - one thread, and nothing else takes a terminal
-            **defaults | options,
-        )
-
-    def _take(self) -> None:
-        """Make the pty the session's terminal, in the child."""
-        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-        fcntl.ioctl(self._slave, termios.TIOCSCTTY, 0)
-        os.tcsetpgrp(self._slave, os.getpgrp())
-        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+        self.process = warm.Popen(command, env=environment | {"TERM": "xterm"}, terminal=slave, **defaults | options)
 
     def resize(self, rows: int, columns: int) -> None:
         """Give the terminal another size; its foreground is told."""

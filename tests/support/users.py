@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from support import as_user
+from support import as_user, warm
 from support.ports import free_port
 from support.processes import processes_of
 from support.waiting import DEADLINE, wait_for
@@ -43,14 +43,13 @@ class Users:
 
     def run(self, uid: int, *words: str, key: str | None = KEY) -> subprocess.CompletedProcess[str]:
         """Run an orcha command of this user to its end."""
-        return subprocess.run(
+        return warm.run(
             self.command(uid, *words, key=key),
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=2 * DEADLINE,
-            check=False,
         )
 
     def serve(self, uid: int, *words: str, processes: int | None = None, **environment: str) -> list[str]:
@@ -60,7 +59,7 @@ class Users:
         """
         if processes is not None:
             environment |= {as_user.PROCESSES: str(processes)}
-        process = subprocess.Popen(
+        process = warm.Popen(
             self.command(uid, "serve", *words),
             env={**self.environment, **environment},
             stdin=subprocess.DEVNULL,

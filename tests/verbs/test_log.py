@@ -5,10 +5,10 @@ from __future__ import annotations
 import getpass
 import os
 import re
-import subprocess
 
 import pytest
 
+from support import warm
 from support.plugins_served import install
 from support.ports import free_port
 from support.processes import processes_of
@@ -26,9 +26,7 @@ def daemon(serve, orcha_home, tmp_path):
 
     def run(*words):
         command = [os.sys.executable, "-m", "orcha", "--port", str(port), *words]
-        return subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=2 * DEADLINE, check=False
-        )
+        return warm.run(command, env=environment, capture_output=True, text=True, timeout=2 * DEADLINE)
 
     run.log = lambda: (orcha_home / f"127.0.0.1-{port}" / "service.log").read_text().splitlines()
     run.environment = environment

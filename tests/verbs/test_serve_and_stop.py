@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from orcha._cli import stop
+from support import warm
 from support.plugins_served import install
 from support.ports import free_port
 from support.processes import processes_of
@@ -59,8 +60,14 @@ def orcha(serve, orcha_home):
 
     def run(*words, port=port, **options):
         command = [os.sys.executable, "-m", "orcha", "--port", str(port), *words]
-        return subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=2 * DEADLINE, check=False, **options
+        return warm.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=2 * DEADLINE,
+            warm="--background" not in words,  # a daemon begins as it does in life
+            **options,
         )
 
     run.port, run.environment = port, environment

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from support import warm
 from support.plugins_served import install
 from support.users import KEY
 from support.waiting import DEADLINE
@@ -77,7 +78,7 @@ def test_a_service_of_root_runs_commands_for_root_alone(users, tmp_path):
     for words in (["retry", "roots"], ["show", "roots"], ["rm", "roots"], ["stop"], ["pause"], ["stats"]):
         denied = users.run(OTHER, *words)
         assert denied.returncode != 0, words
-    plugin = subprocess.run(
+    plugin = warm.run(
         [sys.executable, "-c", PROGRAM, str(OTHER), str(users.home(OTHER)), str(users.port), KEY],
         env=users.environment,
         capture_output=True,
@@ -91,7 +92,7 @@ def test_a_service_of_root_runs_commands_for_root_alone(users, tmp_path):
 
 def test_nobody_else_types_into_a_command_of_root(users):
     users.serve(0, "--share", "commands")
-    typed = subprocess.Popen(
+    typed = warm.Popen(
         users.command(0, "run", "-i", "--name", "roots", "--", "sh"),
         env=users.environment,
         stdin=subprocess.PIPE,
@@ -112,6 +113,6 @@ def test_nobody_else_types_into_a_command_of_root(users):
 
 def test_to_share_takes_a_port(users):
     command = [word for word in users.command(0, "serve", "--share") if word not in {"--port", str(users.port)}]
-    refused = subprocess.run(command, env=users.environment, capture_output=True, text=True, timeout=60, check=False)
+    refused = warm.run(command, env=users.environment, capture_output=True, text=True, timeout=60, check=False)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "give --port before serve too" in refused.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support import warm
 from support.plugins_served import install
 from support.ports import free_port
 from support.processes import processes_of
@@ -20,6 +21,12 @@ import orcha.properties, orcha.utils.place
 orcha.properties.port = orcha.utils.place.PORT = {port}
 """
 """Another port in place of 50000, where plugins' own services listen by default: tests of others may run now."""
+COMMAND = """
+import sys
+from orcha.bin.main import main
+sys.exit(main())
+"""
+"""What ``python -m orcha`` runs."""
 OWN = """
 import sys
 from orcha.interfaces import ServiceWrapper, start_service
@@ -36,31 +43,31 @@ class OneUser:
         self.folder, self.home = folder, home
         self.environment = environment
         self._running: list[subprocess.Popen[str]] = []
-        (folder / "sitecustomize.py").write_text(PLUGINS_PORT.format(port=self.port))
+        self.beginning = PLUGINS_PORT.format(port=self.port)
+        self._orcha = [sys.executable, "-P", "-c", self.beginning + COMMAND]
 
     def orcha(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run an orcha command to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "orcha", *words],
+        return warm.run(
+            [*self._orcha, *words],
             env=self.environment | variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=2 * DEADLINE,
-            check=False,
         )
 
     def serve(self, *words: str, **variables: str) -> tuple[subprocess.Popen[str], str]:
         """Start ``orcha WORDS`` in the foreground; give it, and where it says that it serves."""
-        return self._start([sys.executable, "-m", "orcha", *words], variables)
+        return self._start([*self._orcha, *words], variables)
 
     def serve_own(self, plugin: str) -> tuple[subprocess.Popen[str], str]:
         """Start a plugin's own service, as its author would."""
         source = OWN.format(plugin=plugin, name=plugin.capitalize())
-        return self._start([sys.executable, "-c", source], {})
+        return self._start([sys.executable, "-c", self.beginning + source], {})
 
     def _start(self, command: list[str], variables: dict[str, str]) -> tuple[subprocess.Popen[str], str]:
-        process = subprocess.Popen(
+        process = warm.Popen(
             command, env=self.environment | variables, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
         self._running.append(process)
@@ -177,8 +184,8 @@ client.shutdown()
 
 def test_a_client_stays_with_the_service_that_it_found(user):
     default, _ = user.serve("serve", "alpha")
-    with subprocess.Popen(
-        [sys.executable, "-c", STAYS],
+    with warm.Popen(
+        [sys.executable, "-c", user.beginning + STAYS],
         env=user.environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

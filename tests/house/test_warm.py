@@ -1,0 +1,183 @@
+"""What a program finds around it is the same, whether a new interpreter or a warm one runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from support import warm
+from support.processes import processes_of
+from support.warm import WARM
+
+TELLS = """
+import json, locale, os, random, signal, sys, threading
+import multiprocessing.process
+
+def of(path):
+    with open("/proc/self/" + path, "rb") as file:
+        return file.read()
+
+status = dict(line.split(":", 1) for line in of("status").decode().splitlines())
+print(json.dumps({
+    "is warm": "apsw" in sys.modules,
+    "argv": sys.argv,
+    "orig_argv": sys.orig_argv,
+    "path": [entry for entry in sys.path],
+    "main": sorted(name for name in vars(sys.modules["__main__"]) if name.startswith("__")),
+    "file": globals().get("__file__"),
+    "environment": dict(os.environ),
+    "shown environment": sorted(set(of("environ").decode().split("\\0")) - {""}),
+    "shown words": of("cmdline").decode().rstrip("\\0").split("\\0"),
+    "leads": (os.getsid(0) == os.getpid(), os.getpgrp() == os.getpid()),
+    "group": os.getpgrp() if os.getpgrp() != os.getpid() else None,
+    "descriptors": {
+        number: os.readlink(f"/proc/self/fd/{number}").partition(":")[0]
+        for number in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{number}")
+    },
+    "signals": {name: status[name] for name in ("SigBlk", "SigIgn", "SigCgt")},
+    "handlers": {
+        int(number): str(signal.getsignal(number)).partition(" at ")[0]
+        for number in signal.valid_signals() if number not in (4, 6, 7, 8, 11)  # what faulthandler has
+    },
+    "umask": status["Umask"],
+    "user": (status["Uid"], status["Gid"], status["Groups"]),
+    "folder": os.getcwd(),
+    "threads": (status["Threads"], threading.main_thread().ident == threading.get_ident()),
+    "streams": [
+        stream and (
+            stream.name, stream.encoding, stream.errors, stream.mode, stream.line_buffering, stream.write_through,
+            type(stream.buffer).__name__,
+        )
+        for stream in (sys.stdin, sys.stdout, sys.stderr)
+    ],
+    "locale": (locale.getlocale(), sys.getfilesystemencoding()),
+    "limits": (sys.getrecursionlimit(), sys.getswitchinterval(), sys.dont_write_bytecode),
+    "start folder": multiprocessing.process.ORIGINAL_DIR,
+}))
+print(random.random(), multiprocessing.process.current_process().authkey.hex(), file=sys.stderr)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _is_warm():
+    if not WARM.is_there:
+        pytest.skip("nothing is started warm where TEST_COLD is set")
+
+
+def told(words, **options):
+    """Give what the program says of itself when it is started warm, and when it is not."""
+    both = [
+        json.loads(warm.run([sys.executable, *words], warm=is_warm, capture_output=True, **options).stdout)
+        for is_warm in (True, False)
+    ]
+    assert [one.pop("is warm") for one in both] == [True, False]
+    return both
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "tells.py"
+    path.write_text(TELLS)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"start_new_session": True},
+        {"process_group": 0},
+        {"umask": 0o027},
+        {"stdin": subprocess.DEVNULL, "cwd": "/"},
+        {"input": b"words"},
+        {"env": os.environ | {"A": "ä", "HOME": "/nowhere"}},
+        {"env": os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": "/usr/share:relative", "PYTHONFAULTHANDLER": "1"}},
+    ],
+    ids=["none", "session", "group", "umask", "streams", "input", "environment", "path"],
+)
+def test_a_script_finds_the_same(script, options):
+    warm_one, cold_one = told([script, "a word", "ä"], **options)
+    assert warm_one == cold_one
+
+
+@pytest.mark.parametrize("words", [["-c", TELLS, "a"], ["-P", "-c", TELLS], ["-c", TELLS, "-c", "--port", "1"]])
+def test_a_line_of_code_finds_the_same(words):
+    warm_one, cold_one = told(words)
+    assert warm_one == cold_one
+
+
+def test_it_has_the_descriptors_that_are_passed_and_no_other(script):
+    reader, writer = os.pipe()
+    try:
+        warm_one, cold_one = told([script], pass_fds=[reader, writer])
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert warm_one == cold_one
+    assert {str(reader), str(writer)} < warm_one["descriptors"].keys()
+
+
+def test_what_this_process_ignores_and_blocks_it_ignores_and_blocks(script):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+        warm_one, cold_one = told([script])
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+        signal.signal(signal.SIGHUP, before)
+    assert warm_one == cold_one
+
+
+def test_no_two_share_what_is_drawn_by_lot(script):
+    drawn = [warm.run([sys.executable, script], capture_output=True).stderr.split() for _ in range(2)]
+    assert len({*drawn[0], *drawn[1]}) == 4
+
+
+@pytest.mark.parametrize("code", [0, 3, 255])
+def test_its_exit_code_comes(code):
+    assert warm.run([sys.executable, "-c", f"import sys; sys.exit({code})"]).returncode == code
+
+
+def test_the_signal_that_ends_it_comes():
+    with warm.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as process:
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == -signal.SIGTERM
+
+
+def test_it_is_found_by_its_environment(tmp_path):
+    code = "import sys; print('there', flush=True); sys.stdin.read()"
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with warm.Popen([sys.executable, "-c", code], env={"ORCHA_HOME": str(tmp_path)}, **streams) as process:
+        assert process.stdout.readline() == b"there\n"
+        assert processes_of(tmp_path) == [process.pid]
+        process.stdin.close()
+        assert process.wait() == 0
+
+
+@pytest.mark.parametrize("name", ["sitecustomize", "ssl", "orcha", "msgspec"])
+def test_where_another_module_would_be_imported_the_interpreter_is_a_new_one(tmp_path, name):
+    (tmp_path / f"{name}.py").write_text("mine = True")
+    code = f"import sys, {name}; print('support.warm_interpreter' in sys.modules or 'apsw' in sys.modules, {name}.mine)"
+    done = warm.run([sys.executable, "-c", code], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
+    assert done.stdout == "False True\n", done.stderr
+
+
+@pytest.mark.parametrize("words", [["-X", "utf8", "-c"], ["-S", "-c"], ["-I", "-c"]])
+@pytest.mark.parametrize("environment", [{}, {"PYTHONHASHSEED": "1"}])
+def test_options_of_the_interpreter_have_a_new_one(words, environment):
+    code = "import sys; print('apsw' in sys.modules)"
+    done = warm.run([sys.executable, *words, code], env=environment, capture_output=True, text=True)
+    assert done.stdout == "False\n"
+
+
+def test_a_variable_that_the_interpreter_reads_has_a_new_one():
+    code = "import sys; print('apsw' in sys.modules)"
+    for variables, known in (({}, "True\n"), ({"PYTHONHASHSEED": "1"}, "False\n"), ({"LC_ALL": "C"}, "False\n")):
+        done = warm.run([sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True)
+        assert done.stdout == known

@@ -1,0 +1,260 @@
+"""An interpreter that has imported what Orcha imports, and becomes one program after another by forking.
+
+A program starts in it where it starts anywhere: at the first line of a module, a script or ``-c``, with the arguments,
+environment, descriptors, folder and session that were asked for. Its /proc shows it as a process of its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import gc
+import importlib
+import io
+import json
+import multiprocessing.process
+import os
+import pkgutil
+import runpy
+import select
+import signal
+import socket
+import sys
+import termios
+from contextlib import suppress
+from fcntl import ioctl
+from typing import Any, NoReturn, TextIO
+
+MOST_DESCRIPTORS = 64
+MOST_WORDS, MOST_VARIABLES = 8_000, 30_000
+"""Bytes of arguments and of variables that this process is started with; those of a program are written over them."""
+LARGEST_JOB = 2 * (MOST_WORDS + MOST_VARIABLES)
+"""Bytes."""
+PROGRAMS = ("orcha.__main__", "orcha._supervisor.main", "orcha._supervisor.shim", "orcha._processes.watcher")
+"""Modules that are programs, or the beginnings of the names of packages that are partly."""
+AT_START = {"sitecustomize", "usercustomize"}
+"""Modules that an interpreter imports as it starts."""
+
+
+def warm_up() -> None:
+    """Import all of Orcha, and let what is there by now stay as it is."""
+    import orcha
+    from orcha._service.lifecycle.preloading import preload
+
+    preload()
+    for module in pkgutil.walk_packages(orcha.__path__, "orcha."):
+        if not module.name.startswith(PROGRAMS):
+            importlib.import_module(module.name)
+    gc.collect()
+    gc.freeze()
+
+
+def serve(control: socket.socket) -> dict[str, Any] | None:
+    """Fork for each job that comes; give it in the child, and None in the parent at the end of all jobs."""
+    wakes, wakened = os.pipe()
+    for descriptor in (wakes, wakened):
+        os.set_blocking(descriptor, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is sent to the group of the tests is not for this process
+    signal.set_wakeup_fd(wakened, warn_on_full_buffer=False)
+    waited: dict[int, socket.socket] = {}
+    while True:
+        ready, _, _ = select.select([control.fileno(), wakes], [], [])
+        if wakes in ready:
+            os.read(wakes, 4096)
+            _tell_ends(waited)
+        if control.fileno() in ready:
+            text, descriptors, _, _ = socket.recv_fds(control, LARGEST_JOB, MOST_DESCRIPTORS)
+            if not text:
+                return None
+            pid = os.fork()
+            if not pid:
+                job: dict[str, Any] = json.loads(text)
+                job["received"] = descriptors
+                return job
+            end = socket.socket(fileno=descriptors[0])
+            for descriptor in descriptors[1:]:
+                os.close(descriptor)
+            waited[pid] = end
+            _tell(end, pid)
+
+
+def _tell_ends(waited: dict[int, socket.socket]) -> None:
+    """Tell those who wait for the processes that have ended how the processes did."""
+    while waited:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return
+        with waited.pop(pid) as end:
+            _tell(end, status)
+
+
+def _tell(end: socket.socket, number: int) -> None:
+    with suppress(OSError):  # nobody listens any more
+        end.sendall(f"{number}\n".encode())
+
+
+def become(job: dict[str, Any]) -> None:
+    """Be a process as it is before its program's first line."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in job["ignored"]:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, job["mask"])
+    if job["session"]:
+        os.setsid()
+    if job["group"] is not None:
+        os.setpgid(0, job["group"])
+    if job["terminal"]:
+        take_terminal(job["received"].pop())
+    _take_descriptors(job)
+    os.umask(job["umask"])
+    os.chdir(job["cwd"])
+    environment: dict[str, str] = job["environment"]
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
+    words = [sys.executable, *job["words"]]
+    if _imports_others(environment):
+        os.execve(sys.executable, words, environment)
+    _show(words, environment)
+    sys.orig_argv[:] = words
+    multiprocessing.process.ORIGINAL_DIR = os.getcwd()  # type: ignore[attr-defined]  # noqa: PTH109
+    multiprocessing.process.current_process().authkey = os.urandom(32)
+    if environment.get("PYTHONFAULTHANDLER"):
+        faulthandler.enable(2)
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        stream = _stream(number, mode)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    if any(name.startswith(("ORCHA_CRASH", "ORCHA_HOLD")) for name in environment):
+        importlib.reload(sys.modules["orcha._service.faults"])  # the only module that reads them at its import
+
+
+def _take_descriptors(job: dict[str, Any]) -> None:
+    """Have the descriptors that the process is given under their numbers, and no other one."""
+    received: list[int] = job["received"][1:]
+    numbers: list[int] = job["numbers"]
+    above = max([2, *numbers, *job["received"]]) + 1
+    parked = [os.dup2(descriptor, above + position) for position, descriptor in enumerate(received)]
+    for descriptor, number in zip(parked, numbers, strict=True):
+        os.dup2(descriptor, number, inheritable=True)
+    kept = sorted({*numbers})
+    for low, high in zip([-1, *kept], [*kept, 1 << 16], strict=True):
+        if low + 1 < high:  # where there is nothing between the two, all would be closed
+            os.closerange(low + 1, high)
+
+
+def take_terminal(terminal: int) -> None:
+    """Make a terminal this session's, and be its foreground."""
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    ioctl(terminal, termios.TIOCSCTTY, 0)
+    os.tcsetpgrp(terminal, os.getpgrp())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+
+
+def _imports_others(environment: dict[str, str]) -> bool:
+    """Tell whether a new interpreter would find other modules than those that are imported here."""
+    for folder in _given(environment):
+        with suppress(OSError):
+            for entry in os.scandir(folder):
+                name, _, rest = entry.name.partition(".")
+                if name in AT_START:
+                    return True
+                known = None if name == "support" else sys.modules.get(name)
+                if known is None or not (rest or os.path.exists(f"{entry.path}/__init__.py")):  # noqa: PTH110
+                    continue
+                if not (getattr(known, "__file__", None) or "").startswith(f"{folder}/{name}"):
+                    return True
+    return False
+
+
+def _given(environment: dict[str, str]) -> list[str]:
+    """Give the folders of PYTHONPATH."""
+    listed = environment.get("PYTHONPATH", "")
+    return [os.path.abspath(part) for part in listed.split(os.pathsep)] if listed else []  # noqa: PTH100
+
+
+def _show(words: list[str], environment: dict[str, str]) -> None:
+    """Have /proc show these arguments and this environment, written over those that this process was started with."""
+    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
+        fields = file.read().rpartition(b")")[2].split()
+    arguments_from, arguments_to, environment_from, environment_to = (int(field) for field in fields[45:49])
+    entries = [f"{name}={value}" for name, value in environment.items()]
+    for texts, start, end in (
+        (words, arguments_from, arguments_to),
+        (entries, environment_from, environment_to),
+    ):
+        block = b"".join(os.fsencode(text) + b"\0" for text in texts)
+        ctypes.memmove(start, block.ljust(end - start, b"\0"), end - start)
+
+
+def _stream(number: int, mode: str) -> TextIO | None:
+    """Give a standard stream as the interpreter makes it at its start."""
+    is_unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
+    try:
+        binary: Any = open(number, f"{mode}b", 0 if is_unbuffered and mode == "w" else -1, closefd=False)  # noqa: SIM115
+    except OSError:
+        return None
+    raw = getattr(binary, "raw", binary)
+    raw.name = f"<{('stdin', 'stdout', 'stderr')[number]}>"
+    old: TextIO = (sys.stdin, sys.stdout, sys.stderr)[number]
+    text: Any = io.TextIOWrapper(
+        binary,
+        encoding=old.encoding,
+        errors=old.errors,
+        newline="\n",
+        line_buffering=not is_unbuffered and (number == 2 or raw.isatty()),
+        write_through=is_unbuffered,
+    )
+    text.mode = mode
+    return text  # type: ignore[no-any-return]
+
+
+def run(job: dict[str, Any], path: list[str]) -> NoReturn:
+    """Run the job's program in the main module, to its end."""
+    words: list[str] = job["words"]
+    is_safe = words[0] == "-P"
+    words = words[is_safe:]
+    main = sys.modules["__main__"].__dict__
+    for name in [name for name in main if not name.startswith("__")]:
+        del main[name]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "support"]:
+        del sys.modules[name]
+    given = _given(job["environment"])
+    importlib.invalidate_caches()
+    if words[0] == "-m":
+        sys.path[:] = [*([] if is_safe else [os.getcwd()]), *given, *path]  # noqa: PTH109
+        sys.argv[:] = ["-m", *words[2:]]
+        runpy._run_module_as_main(words[1])  # type: ignore[attr-defined]
+    elif words[0] == "-c":
+        sys.path[:] = [*([] if is_safe else [""]), *given, *path]
+        sys.argv[:] = ["-c", *words[2:]]
+        exec(compile(words[1], "<string>", "exec"), main)
+    else:
+        script = words[0]
+        sys.path[:] = [*([] if is_safe else [os.path.dirname(os.path.realpath(script))]), *given, *path]  # noqa: PTH120
+        sys.argv[:] = words
+        main |= {"__file__": os.path.abspath(script), "__cached__": None}  # noqa: PTH100
+        with open(script, "rb") as file:  # noqa: PTH123
+            code = compile(file.read(), script, "exec")
+        exec(code, main)
+    sys.exit()
+
+
+def main(descriptor: int, first: str) -> None:
+    """Serve; in a child be its program. `first` is the folder of this file's package, which is no program's.
+
+    The process that was started leaves at once, and what serves is not its parent's child: tests end their children.
+    """
+    if os.fork():
+        os._exit(0)
+    path = [entry for entry in sys.path if entry not in {"", first}]
+    warm_up()
+    control = socket.socket(fileno=descriptor)
+    job = serve(control)
+    if job is not None:
+        control.detach()
+        become(job)
+        run(job, path)
