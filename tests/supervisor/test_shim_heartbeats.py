@@ -291,10 +291,10 @@ def test_what_survives_a_shim_is_waited_for_once_a_thread_can_be_started(
         patch.setattr(threading.Thread, "start", refuse)
         cleaner.begin("0a", lambda dead: told.append(f"cleaned up {dead.shim}"), gone.set)
         cleaner.go_on()
-        assert (cleaner.lacks_threads, gone.is_set(), told[1:]) == (True, False, ["cleaned up 0a"])
+        assert (bool(cleaner.without_thread), gone.is_set(), told[1:]) == (True, False, ["cleaned up 0a"])
     cleaner.go_on()
     assert gone.wait(60)
-    assert not cleaner.lacks_threads
+    assert not cleaner.without_thread
     cleaner.join()
 
 

@@ -182,7 +182,8 @@ class DeadShimCleaner:
         self._report = report
         self._on_death = on_death
         self._threads: set[threading.Thread] = set()
-        self._without_thread: list[tuple[DeadShim, Callable[[], None]]] = []
+        self.without_thread: list[tuple[DeadShim, Callable[[], None]]] = []
+        """Dead shims that survivors outlive and for which no thread waits."""
         self._closed = threading.Event()
 
     def begin(self, shim: str, done: Callable[[DeadShim], None], gone: Callable[[], None]) -> None:
@@ -216,16 +217,11 @@ class DeadShimCleaner:
         try:
             self._go(wait_and_tell)
         except NoThreadError:
-            self._without_thread.append((dead, gone))
-
-    @property
-    def lacks_threads(self) -> bool:
-        """Whether survivors are there for which no thread waits."""
-        return bool(self._without_thread)
+            self.without_thread.append((dead, gone))
 
     def go_on(self) -> None:
         """Start the threads that could not be started before."""
-        waiting, self._without_thread = self._without_thread, []
+        waiting, self.without_thread = self.without_thread, []
         for dead, gone in waiting:
             self.outlast(dead, gone)
 
@@ -251,7 +247,7 @@ class DeadShimCleaner:
     @property
     def are_under_way(self) -> bool:
         """Whether a call to `done` or `gone` is still to come."""
-        return bool(self._threads or self._without_thread)
+        return bool(self._threads or self.without_thread)
 
     def join(self) -> None:
         """Wait until the sweeps that have begun are done; survivors are waited for no longer."""

@@ -384,7 +384,7 @@ class ShimExecutor:
         was_quiet = False
         while not self._closing or self._registry or self._supervisor is not None:
             with self._lock:
-                looks = self._registry.by_key or self._cleaner.lacks_threads or self._foreign.lacks_thread
+                looks = self._registry.by_key or self._cleaner.without_thread or self._foreign.lacks_thread
                 self._sleeps = not looks and was_quiet
             events = self._listen(None if self._sleeps else self._heartbeats.wait(time.monotonic()))
             was_quiet = not (looks or events)
@@ -400,9 +400,10 @@ class ShimExecutor:
 
     def _go_on_with_threads(self) -> None:
         """Start threads that could not be started before."""
-        if self._cleaner.lacks_threads:
+        if self._cleaner.without_thread:
             self._cleaner.go_on()
-        self._foreign.go_on()
+        if self._foreign.shims:
+            self._foreign.go_on()
 
     def more(self) -> list[Event]:
         """See the contract."""
@@ -418,7 +419,7 @@ class ShimExecutor:
 
     def _ready(self, descriptor: int, what: int, events: list[Event]) -> None:
         supervisor = self._supervisor
-        shim = self._registry.at(descriptor)
+        shim = self._registry.by_descriptor.get(descriptor)
         if shim is not None:
             self._hear(shim, what, events)
         elif supervisor is not None and descriptor == supervisor.link.descriptor:

@@ -29,27 +29,24 @@ class ShimRegistry:
         self.idle: list[ShimConnection] = []
         self.unsettled: list[ShimConnection] = []
         """Shims that were freed, and are told so together with their next message, or by `settle`."""
-        self._by_descriptor: dict[int, ShimConnection] = {}
+        self.by_descriptor: dict[int, ShimConnection] = {}
+        """All connected shims."""
 
     def __iter__(self) -> Iterator[ShimConnection]:
         """Iterate over a copy of all shims."""
-        return iter(list(self._by_descriptor.values()))
+        return iter(list(self.by_descriptor.values()))
 
     def __bool__(self) -> bool:
         """Return whether there is any shim."""
-        return bool(self._by_descriptor)
+        return bool(self.by_descriptor)
 
     def __contains__(self, shim: ShimConnection) -> bool:
         """Return whether a shim is still connected."""
-        return self._by_descriptor.get(shim.link.descriptor) is shim
-
-    def at(self, descriptor: int) -> ShimConnection | None:
-        """Return the shim at a descriptor."""
-        return self._by_descriptor.get(descriptor)
+        return self.by_descriptor.get(shim.link.descriptor) is shim
 
     def add(self, shim: ShimConnection) -> None:
         """Add a shim; its messages are read from now on."""
-        self._by_descriptor[shim.link.descriptor] = shim
+        self.by_descriptor[shim.link.descriptor] = shim
         if shim.key is not None:
             self.by_key[shim.key] = shim
         shim.link.watch = self._watch
@@ -59,7 +56,7 @@ class ShimRegistry:
         """Remove a shim, and close its connection."""
         if shim not in self:
             return
-        del self._by_descriptor[shim.link.descriptor]
+        del self.by_descriptor[shim.link.descriptor]
         self.epoll.unregister(shim.link.descriptor)
         shim.link.close()
         if shim in self.idle:
