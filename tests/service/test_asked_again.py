@@ -140,7 +140,7 @@ def test_a_reason_of_the_services_own_holds_now_and_has_no_age(asked):
 
 
 def polls(asked):
-    return asked.engine.visits.rounds.selection._time_due
+    return asked.engine.visits.selection._time_due
 
 
 def test_where_no_condition_says_no_nothing_is_due(asked):

@@ -19,7 +19,6 @@ class Visits:
     has_calls = may_find = is_choosing = is_free = are_inline = are_news = False
 
     def __init__(self):
-        self.rounds = self
         self.note = lambda: None
 
     def collect(self):

@@ -192,7 +192,7 @@ PLACES = [
 def engine(tmp_path):
     odd = Odd()
     made = AnsweringEngine(tmp_path, manager=odd)
-    made.engine.visits.functions["function"] = odd.function
+    made.engine.hooks.functions["function"] = odd.function
     made.start()
     yield made
     made.stop()

@@ -93,7 +93,7 @@ def test_nothing_is_promised_any_more_when_it_looks(monkeypatch, comes):
     monkeypatch.setattr(hooks, "LOOKS_AGAIN", 3600.0 if comes else 0.0)
     seen, inbox = [], SimpleQueue()
     threads = HookThreadState(lambda: seen.append(threads.looks_again) or inbox.put(None))
-    it = Hooks(None, None, None, None, None, {}, None, threads)
+    it = Hooks(None, None, None, None, None, threads)
     if comes:
         inbox.put("a visit")
     assert it._next(inbox) == ("a visit" if comes else None)

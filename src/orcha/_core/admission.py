@@ -75,11 +75,6 @@ def is_petition_name(name: str) -> bool:
     return name.startswith(_PETITION)
 
 
-def _names_nothing(record: Candidate) -> bool:
-    """Tell whether a petition names neither others that come first nor a time."""
-    return record.after is None and record.at is None and record.delay is None
-
-
 def _starts_later(record: Candidate) -> Reason | None:
     """Give why a new petition may not start that names a time; whether that has come is known once it is accepted."""
     if record.phase is not _CONVERTING or (record.at is None and record.delay is None):
@@ -145,11 +140,11 @@ class Admission:
     def blocked_by(self, record: Candidate) -> Reason | None:
         """Give why a petition may not start, whatever its condition says; None where its condition decides."""
         if (
-            record.group is None
+            record.group is record.once is None
             and not record.needs
-            and record.once is None
             and not self.paused
-            and _names_nothing(record)
+            and record.after is None
+            and record.at is record.delay is None
         ):
             return None
         blocked = self._before_needs(record)
@@ -239,7 +234,7 @@ class Admission:
         Gives the keys of the petitions whose records are to be loaded.
         """
         petitions = self._petitions
-        if not petitions.waiting.parked or petitions.version == self._seen_version:
+        if petitions.version == self._seen_version or not petitions.waiting.parked:
             return []
         unloaded = self.resources.unpark()
         for seq in [seq for seq in self._replacing if not self.keys.replaces(seq)]:

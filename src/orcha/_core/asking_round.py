@@ -8,6 +8,7 @@ the decision and its explanation are the same.
 from __future__ import annotations
 
 from enum import IntEnum
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.converted import Converted
@@ -91,6 +92,7 @@ class Round:
         "unchanged",
         "version",
         "waiting",
+        "yeses",
     )
 
     def __init__(
@@ -127,6 +129,8 @@ class Round:
         """Petitions that said the same no as before, and when they were asked."""
         self.noes = 0
         """How many said no since asking began, or began anew."""
+        self.yeses = 0
+        """How many said yes, which counts."""
         self.repeats = 0
         self.opaque = False
         """Whether a plugin's condition said no: nobody knows what such a condition depends on."""
@@ -139,7 +143,7 @@ class Round:
         """Managers whose petitions may not start now, with the reason."""
         self._asked_at: float | None = None
 
-    def ask(
+    def ask(  # noqa: C901 - one loop, since each call for a petition costs as much as its condition
         self, admission: Admission, granted: GrantedSlots, version: Callable[[], int]
     ) -> Generator[Candidate, Said, None]:
         """Yield each petition whose condition is to be asked, in order; each yes counts before the next is yielded.
@@ -152,18 +156,59 @@ class Round:
         from the first one on: otherwise a later petition would take what an earlier one waits for. `version` gives the
         number that rises whenever something ends.
         """
+        blocked_by = admission.blocked_by
         fresh = {converted.seq for converted in self.new}
+        candidates = self._firsts(fresh)
+        while candidates:
+            refused: list[Candidate] = []
+            patience, again = PATIENCE, candidates[:0]
+            for position, candidate in enumerate(candidates):
+                is_new = candidate.seq in fresh
+                if self.is_sampling:
+                    self.sampled = len(self.sample) - (len(candidates) - position - 1)
+                elif patience <= 0 and not is_new:
+                    if not fresh:
+                        break
+                    continue
+                if candidate.petition is None:
+                    continue
+                record = candidate.record if isinstance(candidate, Converted) else candidate
+                if self._closed and self._is_closed(record):
+                    pass
+                elif (blocked := blocked_by(candidate)) is not None:
+                    self.answers.append(new_tuple(Answered, (record, NO, blocked, None, None)))
+                else:
+                    said = yield candidate
+                    if said.answer is YES:
+                        if self.noes and self._something_ended(version()):
+                            again = [*refused, *candidates[position:]]
+                            break
+                        granted.take(candidate)
+                        self.yeses += 1
+                    if said.answer is not NO:
+                        self.answers.append(new_tuple(Answered, (record, said.answer, None, said.error, said.at)))
+                        continue
+                    self._note_no(candidate, record, said)
+                self.noes += 1
+                refused.append(candidate)
+                patience -= not is_new
+            candidates = again or self._next_sample()
+
+    def _firsts(self, fresh: set[int]) -> Sequence[Candidate]:
+        """Give the first waiting petitions, and with them in order those that have just come."""
         waiting = self._as_converted(self.waiting) if self.again else self.waiting
         candidates = in_order([candidate for candidate in waiting if candidate.petition is not None], self.new)
         if self.look_ahead is not None:
             self.left_out = not fresh.isdisjoint(candidate.seq for candidate in candidates[self.look_ahead :])
             candidates = candidates[: self.look_ahead]
-        while candidates:
-            candidates = yield from self._ask_all(candidates, fresh, PATIENCE, admission, granted, version)
+        return candidates or self._next_sample()
+
+    def _next_sample(self) -> Sequence[Candidate]:
+        """Give the petitions far behind the first, once."""
+        if self.is_sampling:
+            return []
         self.is_sampling = True
-        candidates = self._as_converted(self.sample) if self.again else self.sample
-        while candidates:
-            candidates = yield from self._ask_all(candidates, set(), len(candidates), admission, granted, version)
+        return self._as_converted(self.sample) if self.again else self.sample
 
     def _as_converted(self, records: Iterable[Record]) -> Sequence[Candidate]:
         return [self.again.get(record.seq, record) for record in records]
@@ -172,56 +217,15 @@ class Round:
         """End early, where enough of the sample was asked: the petition that was yielded last is not asked."""
         self.sampled -= 1
 
-    def _ask_all(
-        self,
-        candidates: Sequence[Candidate],
-        fresh: set[int],
-        patience: int,
-        admission: Admission,
-        granted: GrantedSlots,
-        version: Callable[[], int],
-    ) -> Generator[Candidate, Said, Sequence[Candidate]]:
-        """Ask each, until patience ends; give the petitions that are to be asked once more."""
-        refused: list[Candidate] = []
-        ends = not fresh and self.look_ahead is None
-        for position, candidate in enumerate(candidates):
-            is_new = candidate.seq in fresh
-            if self.is_sampling:
-                self.sampled = len(self.sample) - (len(candidates) - position - 1)
-                if candidate.petition is None:
-                    continue
-            elif patience <= 0 and not is_new:
-                if ends:
-                    break
-                continue
-            record = candidate.record if isinstance(candidate, Converted) else candidate
-            if not self._is_blocked(candidate, record, admission):
-                said = yield candidate
-                if said.answer is YES:
-                    if self.noes and self._something_ended(version()):
-                        return [*refused, *candidates[position:]]
-                    granted.take(candidate)
-                if said.answer is not NO:
-                    self.answers.append(new_tuple(Answered, (record, said.answer, None, said.error, said.at)))
-                    continue
-                self._note_no(candidate, record, said)
-            self.noes += 1
-            refused.append(candidate)
-            patience -= not is_new
-        return []
-
-    def _is_blocked(self, candidate: Candidate, record: Record, admission: Admission) -> bool:
-        """Tell whether a petition hears a no without being asked, which is noted then."""
-        if self._closed and (closed := self._closed.get(record.manager)) is not None:
-            if record.why is closed or record.why == closed:
-                self.unchanged.append((record, self._asked_at))
-            else:
-                self.answers.append(new_tuple(Answered, (record, NO, closed, None, self._asked_at)))
-            return True
-        blocked = admission.blocked_by(candidate)
-        if blocked is None:
+    def _is_closed(self, record: Record) -> bool:
+        """Tell whether a petition hears the no that all of its manager hear, which is noted then."""
+        closed = self._closed.get(record.manager)
+        if closed is None:
             return False
-        self.answers.append(new_tuple(Answered, (record, NO, blocked, None, None)))
+        if record.why is closed or record.why == closed:
+            self.unchanged.append((record, self._asked_at))
+        else:
+            self.answers.append(new_tuple(Answered, (record, NO, closed, None, self._asked_at)))
         return True
 
     def _note_no(self, candidate: Candidate, record: Record, said: Said) -> None:
@@ -230,7 +234,8 @@ class Round:
         if said.for_all and why is not None:
             self._closed[record.manager] = why
             self._asked_at = said.at
-        if candidate.group is None and not candidate.needs and record.why is not None and record.why == why:
+        known = record.why
+        if known is not None and candidate.group is None and not candidate.needs and (known is why or known == why):
             self.unchanged.append((record, said.at))
         else:
             self.answers.append(new_tuple(Answered, (record, NO, why, None, said.at)))
@@ -255,8 +260,7 @@ def in_order(waiting: Sequence[Candidate], new: Sequence[Candidate]) -> Sequence
     return sorted([*waiting, *new], key=_place) if new else waiting
 
 
-def _place(candidate: Candidate) -> tuple[int | float, int]:
-    return (candidate.priority, candidate.seq)
+_place = attrgetter("priority", "seq")
 
 
 __all__ = [

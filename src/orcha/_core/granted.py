@@ -44,6 +44,8 @@ class GrantedSlots:
         """Start empty. Where several threads use the book, `lock` keeps their changes apart."""
         self._lock = lock if lock is not None else nullcontext()
         self._grants: dict[str, Grant] = {}
+        self.keys: Collection[str] = self._grants.keys()
+        """The str(id) of the petitions that may run, as they are at any time."""
         self._key_of: dict[int, str] = {}
         self._of_manager: dict[str, dict[str, int]] = {}
         self._in_group: dict[str, int] = {}

@@ -176,7 +176,7 @@ class Petitions:
         record.code = code
         record.reason = reason
         silent = reason is None or outcome is _CANCELLED  # who cancelled, and why, is for those who ask
-        self.finals.append(Final(record, None if silent else f"{reason}\n", code))
+        self.finals.append(new_tuple(Final, (record, None if silent else f"{reason}\n", code)))
         if record.waiters:
             self.answer(record)
 

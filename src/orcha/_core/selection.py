@@ -12,6 +12,7 @@ from orcha._core.asking import Asking
 from orcha._core.asking_round import BROKEN, PATIENCE, YES, Round
 from orcha._core.reasons import ReplacesAnother
 from orcha._core.transitions import finish, start, wait
+from orcha._core.tuples import new_tuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -100,19 +101,20 @@ class Selection:
     def are_news(self) -> bool:
         """Whether the waiting petitions are to be asked, though they were asked before."""
         petitions = self._petitions
-        return bool(petitions.waiting) and (petitions.version != self._asked_version or self._more)
+        return (self._more or petitions.version != self._asked_version) and bool(petitions.waiting)
 
     @property
     def is_idle(self) -> bool:
         """Whether nobody waits and nothing is due: a round would ask nobody."""
-        waiting = self._petitions.waiting
-        return not waiting and not waiting.parked and self._time_due is None and self._starts_due is None
+        return self._time_due is None and self._starts_due is None and self._petitions.waiting.is_empty
 
     @property
     def due(self) -> float | None:
         """When to make another round though nothing happens until then, on the steady clock; None for never."""
-        dues = [due for due in (self._time_due, self._starts_due) if due is not None]
-        return min(dues, default=None)
+        by_time, after_start = self._time_due, self._starts_due
+        if by_time is None or after_start is None:
+            return after_start if by_time is None else by_time
+        return min(by_time, after_start)
 
     def make_ready(self) -> list[Key]:
         """Let go what is parked and can go, and keep enough of the queue ready; give whose records are to be loaded."""
@@ -228,8 +230,7 @@ class Selection:
         are_left = len(asked.waiting) >= self.heads and asked.noes < PATIENCE
         self._more = are_left or asked.left_out  # petitions before the one left out may not have been kept
         if asked.waiting:
-            yes = sum(answered.answer is YES for answered in asked.answers)
-            self.heads = min(MOST_HEADS, HEADS_WITHOUT_STARTS + 2 * yes)
+            self.heads = min(MOST_HEADS, HEADS_WITHOUT_STARTS + 2 * asked.yeses)
 
     def _leaves_some(self, asked: Round) -> bool:
         """Tell whether petitions behind those refused may never have been asked."""
@@ -266,7 +267,7 @@ class Selection:
         wait.note_asked(unchanged)
         if yes:
             start.start_all(self._petitions, yes, now)
-        return Settled(bool(yes), blocked, unloaded)
+        return new_tuple(Settled, (bool(yes), blocked, unloaded))
 
     def counts(self, record: Record, *, are_stopped: bool) -> bool:
         """Tell whether the yes of a petition that is about to be accepted counts; its slot is free again otherwise.

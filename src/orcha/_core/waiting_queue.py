@@ -51,6 +51,11 @@ class WaitingQueue:
         return len(self._ready) + len(self._spilled) - len(self._removed)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits, parked petitions included; a key that left the heap counts until it is skipped."""
+        return not (self._ready or self._spilled or self._lot_of)
+
+    @property
     def spilled(self) -> int:
         """How many are spilled."""
         return len(self._spilled) - len(self._removed)

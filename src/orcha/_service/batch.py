@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcha._core.moment import Moment
+from orcha._core.tuples import new_tuple
 from orcha._protocol.frames import encode
 from orcha._protocol.messages import Error
 from orcha._service.mailbox import Step
@@ -96,8 +97,8 @@ class Batch:
         """
         visits = self._visits
         if done is _LISTEN:
-            is_wanted = visits.has_calls or (visits.may_find if ends else visits.rounds.are_news)
-            return _ASK if is_wanted and not visits.are_inline else _HANDLE
+            is_wanted = not visits.are_inline and (visits.has_calls or (visits.may_find if ends else visits.are_news))
+            return _ASK if is_wanted else _HANDLE
         if done is _HANDLE and (own or visits.has_calls or visits.may_find):
             return _ASK
         if done is _ASK and own and self._petitions.changes.transitions and visits.is_choosing:
@@ -107,7 +108,7 @@ class Batch:
             return _ASK
         if done is not _KEEP and works:
             return _KEEP
-        is_left = works or (visits.is_free and (visits.has_calls or visits.rounds.are_news))
+        is_left = works or ((visits.has_calls or visits.are_news) and visits.is_free)
         return _HANDLE if is_left else _LISTEN
 
     def _has_work(self) -> bool:
@@ -125,7 +126,7 @@ class Batch:
 
     def begin(self) -> None:
         """Note the time, and take what came of a visit of the hook thread, since it may be over."""
-        self._petitions.now = Moment(time.time(), time.monotonic())
+        self._petitions.now = new_tuple(Moment, (time.time(), time.monotonic()))
         self._visits.collect()
 
     def ask(self) -> None:

@@ -18,6 +18,7 @@ from orcha._core.effects import Do
 from orcha._core.granted import GrantedSlots
 from orcha._core.petitions import Petitions
 from orcha._core.record import Record
+from orcha._core.selection import Selection
 from orcha._core.state import State
 from orcha._protocol.messages import Stopping, Submit, Verdict
 from orcha._service import faults
@@ -37,12 +38,16 @@ from orcha._service.execution.retries import Resting
 from orcha._service.execution.running_commands import RunningCommands
 from orcha._service.execution.shims import Shims
 from orcha._service.execution.standard_input import StandardInput
+from orcha._service.hooks.acceptance import Acceptance
 from orcha._service.hooks.admitting import Admitting
 from orcha._service.hooks.appointments import Appointments
+from orcha._service.hooks.deadlines import Deadline
 from orcha._service.hooks.dependents import Dependents
 from orcha._service.hooks.exclusive_keys import Once
-from orcha._service.hooks.hook_thread import HookThreadState
+from orcha._service.hooks.hook_thread import Hooks, HookThreadState
 from orcha._service.hooks.managers import Managers, Served
+from orcha._service.hooks.outcomes import Outcomes
+from orcha._service.hooks.starting import Starter
 from orcha._service.hooks.visits import Visits
 from orcha._service.lifecycle.retention import Retention
 from orcha._service.lifecycle.stored_records import StoredPetitions
@@ -57,6 +62,7 @@ from orcha._service.timers import Timers
 from orcha._service.transaction import FULL, Transaction
 from orcha._service.verbs import HANDLERS
 from orcha.exceptions.store import StoreError
+from orcha.interfaces.built_in import BUILT_IN_MANAGERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -154,8 +160,8 @@ class Engine:
         self.hook_state = HookThreadState(self.mailbox.wake_for_events)
         self.port = AttemptPort(self.mailbox, self.petitions, self.channels, self.outbox, self.hook_state, self.ending)
         self.actions = ActionPool(self.port.returned, self.end_with)
-        self.visits = Visits(self)
         self.appointments = Appointments(self.petitions, self.timers, self.ending.limit_wait)
+        self._make_visits()
         self.retention = Retention(self)
         self.transaction = Transaction(self.petitions, store, self.channels, self.timers, self._forget_output)
         self.tombstones: dict[bytes, float] = {}
@@ -186,8 +192,8 @@ class Engine:
             Do.ACCEPT: lambda record, _: self.submissions.accepted(record),
             Do.REFUSE: lambda record, why: self._refused(record, *why),
             Do.ANSWER: lambda record, waiter: waiter(record),
-            Do.ON_START: lambda record, _: self.visits.on_start(record),
-            Do.ON_FINISH: lambda record, _: self.visits.on_finish(record),
+            Do.ON_START: self.visits.on_start,
+            Do.ON_FINISH: self.visits.on_finish,
             Do.END_PROCESSES: lambda record, _: (self.commands if record.command else self.ending).end(record),
             Do.SWEEP: lambda record, _: self.ending.sweep(record),
         }
@@ -212,6 +218,56 @@ class Engine:
             running, reports, output, losses, standard_input, shims, self.journal, self.report
         )
         self.commands = CommandRunner(shims, petitions, running, reports, self.mailbox, self.settings, self.report)
+
+    def _make_visits(self) -> None:
+        """Make what has to do with the manager's code."""
+        petitions, settings, report = self.petitions, self.settings, self.report
+        self.starter = starter = Starter(
+            self.port, self.ending, self.actions, self.commands, self.store, self.journal, report
+        )
+        self.hooks = hooks = Hooks(self.managers.of, petitions, self.admission, starter, self.port, self.hook_state)
+        hooks.on_death = self.end_with
+        selection = Selection(
+            petitions,
+            self.admission,
+            look_ahead=settings.look_ahead,
+            own=BUILT_IN_MANAGERS,
+            are_all_own=self.managers.are_ours,
+        )
+        acceptance = Acceptance(
+            petitions,
+            selection,
+            self.channels,
+            self.once,
+            lambda record: self.dependents.admits(record, self.submissions.may_name(record)),
+            self.admitting,
+            self.appointments,
+            self.ending.limit_wait,
+        )
+        outcomes = Outcomes(
+            petitions,
+            selection,
+            acceptance,
+            self.stored,
+            self.ending,
+            self.command_adoption,
+            self.outbox,
+            report,
+        )
+        self.visits = Visits(
+            petitions=petitions,
+            selection=selection,
+            managers=self.managers,
+            hooks=hooks,
+            outcomes=outcomes,
+            starter=starter,
+            resting=self.resting,
+            stored=self.stored,
+            deadline=Deadline(hooks, self.timers, settings.hook_deadline, report, self.degrade),
+            mailbox=self.mailbox,
+            timers=self.timers,
+            stops_on_timeout=settings.on_hook_timeout == "stop",
+        )
 
     def _wake_visits(self) -> None:
         self.visits.wake()
@@ -261,8 +317,8 @@ class Engine:
         """Tell why no message is taken now, if that is so."""
         if self.draining is not None:
             return _STOPPING, None, self.draining
-        if self.visits.wedged is not None:
-            return _BUSY, None, self.visits.wedged
+        if (wedged := self.visits.wedged) is not None:
+            return _BUSY, None, wedged
         return None if self.transaction.has_room() else (_BUSY, None, FULL)
 
     def degrade(self, reason: str) -> None:
@@ -315,6 +371,7 @@ class Engine:
         """Start nothing any more, and tell everyone."""
         if self.draining is None:
             self.draining = reason
+            self.visits.may_start = False
             for peer in self.outbox.peers.values():
                 self.reply(peer, Stopping(reason))
 
@@ -336,6 +393,7 @@ class Engine:
     def pause(self, paused: bool) -> None:
         """Start nothing while paused; what waits stays."""
         self.paused = paused
+        self.visits.may_start = not paused and self.draining is None
         self.visits.wake()
 
     def halt(self) -> None:

@@ -118,7 +118,8 @@ class Mailbox:
         self._events: deque[Event] = deque()
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._rung = False
-        self._is_over = False
+        self.is_over = False
+        """Whether the batch that is made now is the last one."""
         self.stopped = threading.Event()
         """Set when no batch is made any more."""
         self.failure: BaseException | None = None
@@ -141,12 +142,7 @@ class Mailbox:
 
     def halt(self) -> None:
         """Make this batch the last one; as the engine."""
-        self._is_over = True
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the batch that is made now is the last one."""
-        return self._is_over
+        self.is_over = True
 
     def __len__(self) -> int:
         """Count the events that nobody has taken."""
@@ -157,7 +153,8 @@ class Mailbox:
     def post(self, handler: Callable[..., object], *args: Any) -> None:
         """Have the engine's thread call `handler`."""
         self._events.append((handler, *args))
-        self.wake()
+        if not self._rung:
+            self.wake()
 
     def post_without_waking(self, handler: Callable[..., object], *args: Any) -> None:
         """Have `handler` called in the next batch; the caller knows of something that brings one about in a moment."""
@@ -249,7 +246,8 @@ class Mailbox:
 
     def _handle(self) -> None:
         events = self._events
-        for handler, *args in [events.popleft() for _ in range(min(len(events), MOST_EVENTS_OF_A_BATCH))]:
+        for _ in range(min(len(events), MOST_EVENTS_OF_A_BATCH)):
+            handler, *args = events.popleft()
             handler(*args)
 
     def _gather(self, work: Work) -> Step:
@@ -265,9 +263,9 @@ class Mailbox:
     def _run(self) -> None:
         work = self._work
         assert work is not None
-        while not self._is_over:
+        while True:
             with self.turn:
-                if self.is_over:  # it failed on another thread
+                if self.is_over:  # on this thread, or it failed on another one
                     break
                 try:
                     self._make_batch(work)
@@ -290,7 +288,7 @@ class Mailbox:
 
     def _fail(self, error: BaseException) -> None:
         self.failure = error
-        self._is_over = True
+        self.is_over = True
         try:
             if self._work is not None:
                 self._work.fail(error)
@@ -302,7 +300,7 @@ class Mailbox:
 
     def _died(self, death: DeadThreadError) -> None:
         """End as the engine: no thread is left that would."""
-        self._is_over = True
+        self.is_over = True
         self.failure = self.failure or death
         self.stopped.set()
 

@@ -21,6 +21,8 @@ class Timers:
         """Start with nothing due."""
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._count = count()
+        self.head: float | None = None
+        """When the next one is due; None where nothing is."""
 
     def __len__(self) -> int:
         """Count what is due later."""
@@ -29,19 +31,16 @@ class Timers:
     def at(self, due: float, call: Callable[[], None]) -> None:
         """Have `call` made when the clock shows `due`."""
         heapq.heappush(self._due, (due, next(self._count), call))
+        self.head = self._due[0][0]
 
     def wait(self, now: float) -> float | None:
         """Give the seconds after which to look for what is due; None where nothing is to come."""
-        return min(max(0.0, self._due[0][0] - now), LONGEST_WAIT) if self._due else None
-
-    @property
-    def head(self) -> float | None:
-        """When the next one is due; None where nothing is."""
-        return self._due[0][0] if self._due else None
+        return None if self.head is None else min(max(0.0, self.head - now), LONGEST_WAIT)
 
     def take(self, now: float) -> list[Callable[[], None]]:
         """Take out all that is due, in order."""
         calls = []
-        while self._due and self._due[0][0] <= now:
+        while self.head is not None and self.head <= now:
             calls.append(heapq.heappop(self._due)[2])
+            self.head = self._due[0][0] if self._due else None
         return calls

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def note_no(record: Record, why: Reason | None, asked: float | None) -> bool | None:
     """Note why a petition waits; None where that is no news, else whether it had no reason before."""
     record.asked = asked
-    if why is None or record.why == why:
+    if why is None or record.why is why or record.why == why:
         return None
     is_first = record.why is None
     record.why = why

@@ -1,8 +1,20 @@
-"""What people are told of a hook that does not return."""
+"""Hooks that do not return: their thread is given up, and people are told."""
 
 from __future__ import annotations
 
-from orcha._service.hooks.visit import Hook
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from orcha._service.hooks.visit import FunctionCall, Hook
+from orcha.utils.threads import NoThreadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._service.hooks.hook_thread import Hooks
+    from orcha._service.hooks.visit import HookCall, Visit
+    from orcha._service.timers import Timers
 
 WEDGED = "the plugin does not answer: try again later"
 STALE_ALLOWED = 3
@@ -27,3 +39,67 @@ def told(hook: Hook, deadline: float) -> str:
     'the plugin took longer than 10 s to tell whether it may start'
     """
     return f"the plugin took longer than {deadline:g} s {_TOO_LONG[hook]}"
+
+
+class Deadline:
+    """Watches the calls of visits, and gives up the hook thread with a call that takes too long; the engine's."""
+
+    def __init__(
+        self,
+        hooks: Hooks,
+        timers: Timers,
+        seconds: float,
+        report: Callable[..., None],
+        degrade: Callable[[str], None],
+    ) -> None:
+        """Give each call so many seconds; `degrade` ends a service too many of whose hooks do not return."""
+        self._hooks = hooks
+        self._timers = timers
+        self._seconds = seconds
+        self._report = report
+        self._degrade = degrade
+        self._is_armed = False
+        self._watched: Visit | None = None
+        self.given_up: Callable[[Visit, HookCall | FunctionCall, str, int], None]
+        """Told of a call that was given up: its visit, the reason, and the thread that is stuck in it."""
+
+    def watch(self, visit: Visit) -> None:
+        """Watch a visit, from now on; the one before is over."""
+        self._watched = visit
+        if not self._is_armed:
+            self._arm(time.monotonic() + self._seconds)
+
+    def _arm(self, due: float) -> None:
+        self._is_armed = True
+        self._timers.at(due, self._look)
+
+    def _look(self) -> None:
+        self._is_armed = False
+        visit = self._watched
+        if visit is None or visit.over:
+            return
+        now = time.monotonic()
+        if visit.is_overdue(self._seconds, now):
+            try:
+                self._hooks.prepare_another()
+            except NoThreadError as error:  # until then other petitions wait for the call that hangs
+                self._report(logging.ERROR, "a hook that hangs cannot be given up yet: %s", error)
+                self._arm(now + NO_THREAD_SECONDS)
+                return
+        call = visit.abandon(self._seconds, now)
+        if call is None:
+            self._arm((visit.since if visit.current is not None else now) + self._seconds)
+            return
+        self._watched = None
+        self._give_up(visit, call)
+
+    def _give_up(self, visit: Visit, call: HookCall | FunctionCall) -> None:
+        what = call.name if isinstance(call, FunctionCall) else f"petition {call.record.key}"
+        text = "%s: %s did not return in %g s; it is at:\n%s"
+        self._report(logging.ERROR, text, what, call.hook.name.lower(), self._seconds, self._hooks.stack())
+        self.given_up(visit, call, told(call.hook, self._seconds), self._hooks.give_up())
+        if len(self._hooks.threads.given_up) > STALE_ALLOWED:
+            self._degrade("too many hooks that do not return")
+
+
+__all__ = ["WEDGED", "Deadline", "told"]

@@ -95,8 +95,6 @@ class Hooks:
         admission: Admission,
         steps: Starter,
         port: AttemptPort,
-        functions: dict[str, Callable[..., Any]],
-        done: Callable[[Visit], None],
         threads: HookThreadState,
     ) -> None:
         """Prepare; no thread runs before `start`.
@@ -107,8 +105,6 @@ class Hooks:
             admission: says what blocks a petition whatever its condition says.
             steps: what is to be done for a petition between the calls.
             port: the engine, as channels in this process see it.
-            functions: what clients may call by name.
-            done: told of a visit that is over.
             threads: which threads were given up, and what this one is about to do.
 
         """
@@ -117,9 +113,11 @@ class Hooks:
         self._admission = admission
         self._steps = steps
         self._port = port
-        self._functions = functions
-        self._done = done
         self.threads = threads
+        self.functions: dict[str, Callable[..., Any]] = {}
+        """What clients may call by name."""
+        self.done: Callable[[Visit], None]
+        """Told of a visit that is over, where the engine waits for it."""
         self.came_back: Callable[[int], object] = lambda _: None
         """Told the identity of a given-up thread whose call returned."""
         self.on_death: OnDeath = ignore_death
@@ -190,7 +188,7 @@ class Hooks:
                 self._visit(visit)
                 visit.over = True
                 if visit.awaited:  # looked at last: the engine sets it, and looks at `over` after that
-                    self._done(visit)
+                    self.done(visit)
                 visit = self._next(inbox) if visit.started else inbox.get()
         except StaleCall:
             self._leave()
@@ -240,7 +238,7 @@ class Hooks:
             if asked.is_sampling and begun_others is None:
                 visit.firsts_cost = Cost(len(asked.waiting), *_since(begun))
                 begun_others = _times()
-            said = self._said(candidate, visit.since)
+            said = _said(candidate, None if candidate.manager in BUILT_IN_MANAGERS else visit.since)
             if begun_others is not None and _monotonic() - begun_others[1] > SAMPLE_SECONDS:
                 if self._next_asked(visit, asking, said) is not None:
                     asked.stop_sampling()
@@ -271,15 +269,6 @@ class Hooks:
 
     def _version(self) -> int:
         return self._petitions.version
-
-    def _said(self, candidate: Candidate, at: float) -> Said:
-        """Ask a petition's own condition."""
-        try:
-            return _asked(candidate, None if candidate.manager in BUILT_IN_MANAGERS else at)
-        except StaleCall:
-            raise
-        except BaseException as raised:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
-            return Said(BROKEN, error=f"its condition failed: {explain(raised)}")
 
     def _make_calls(self, visit: Visit) -> None:
         for call in visit.calls:
@@ -349,7 +338,7 @@ class Hooks:
         """Call a function that the manager registered."""
         try:
             args, kwargs = values.decode(call.args, channel=bytes), values.decode(call.kwargs, channel=bytes)
-            value = self._functions[call.name](*args, **kwargs)
+            value = self.functions[call.name](*args, **kwargs)
             encoded = values.encode(value, "its result")
             if len(encoded) > MOST_RESULT:
                 error = f"its result has {len(encoded)} bytes, where {MOST_RESULT} are allowed: put it on a channel"
@@ -383,16 +372,22 @@ def _since(begun: tuple[float, float]) -> tuple[float, float]:
     return processor - begun[0], now - begun[1]
 
 
-def _asked(candidate: Candidate, at: float | None) -> Said:
+def _said(candidate: Candidate, at: float | None) -> Said:
+    """Ask a petition's own condition."""
     petition = candidate.petition
     try:
-        answer = petition.condition(petition)  # type: ignore[union-attr]
-    except ConditionFailed as failed:
-        return _said_no(candidate, failed, at)
-    if answer:
-        return new_tuple(Said, (YES, None, None, False, at))
-    if isinstance(answer, ConditionFailed):
-        return _said_no(candidate, answer, at)
+        try:
+            answer = petition.condition(petition)  # type: ignore[union-attr]
+        except ConditionFailed as failed:
+            return _said_no(candidate, failed, at)
+        if answer:
+            return new_tuple(Said, (YES, None, None, False, at))
+        if isinstance(answer, ConditionFailed):
+            return _said_no(candidate, answer, at)
+    except StaleCall:
+        raise
+    except BaseException as raised:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
+        return Said(BROKEN, error=f"its condition failed: {explain(raised)}")
     return new_tuple(Said, (NO, SAYS_NO, None, False, at))
 
 

@@ -9,7 +9,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from orcha._client.attempt_channel import AttemptChannel
+from orcha._core import transitions
 from orcha._core.state import Outcome, State
+from orcha._service.execution.action_threads import ActionRun
+from orcha._service.execution.retries import tries_of
 from orcha._service.reports.explanations import describe
 from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.interfaces.petition import HANDLE
@@ -19,10 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._core.record import Record
-    from orcha._service.execution.action_threads import ActionPool, ActionRun
+    from orcha._service.execution.action_threads import ActionPool
     from orcha._service.execution.attempt_ending import Ending
+    from orcha._service.execution.attempt_port import AttemptPort
     from orcha._service.execution.command_runner import CommandRunner
     from orcha._service.reports.journal import Journal
+    from orcha._store.contract import Store
     from orcha.interfaces.petition import Petition
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
@@ -47,18 +52,30 @@ class Starter:
 
     def __init__(
         self,
+        port: AttemptPort,
         ending: Ending,
         actions: ActionPool,
         commands: CommandRunner,
+        store: Store,
         journal: Journal,
         report: Callable[..., None],
     ) -> None:
-        """Have actions run by `actions`, and commands by `commands`."""
+        """Have actions run by `actions`, which reach the engine by `port`, and commands by `commands`."""
+        self._store = store
+        self._port = port
         self._ending = ending
         self._actions = actions
         self._commands = commands
         self._journal = journal
         self._report = report
+
+    def begin(self, record: Record) -> None:
+        """Note that a start is kept, and limit how long the attempt runs; on the engine's thread."""
+        assert record.petition is not None
+        run = ActionRun(self._port, record, record.petition, self._ending.take_ordinal())
+        transitions.start.started(record, None if record.retry is None else tries_of(self._store, record), run)
+        if record.timeout is not None and not record.command:
+            self._ending.limit_run(record)
 
     def prepare(self, record: Record) -> None:
         """Make the petition ready to run."""

@@ -197,8 +197,9 @@ class Service:
         """Give what runs, by str(id): all, or what is of the manager of this ``module:qualname``."""
         assert self._parts is not None
         engine = self._parts.engine
-        engine.hook_state.check()
-        return engine.granted if manager is None else engine.granted.of_manager(manager)
+        if engine.hook_state.given_up:
+            engine.hook_state.check()
+        return engine.granted.keys if manager is None else engine.granted.of_manager(manager)
 
     def submit(self, items: Sequence[Item], plugin: str | None = None) -> list[Result] | None:
         """Take messages from the manager's own code; None in a hook, where nothing is waited for."""
@@ -263,7 +264,7 @@ class _Parts:
         incarnation = self._begin(nonce)
         _, name, manager = managers.served[0]
         self.engine = Engine(manager, name, self.store, self.log, incarnation, settings, managers=managers)
-        self.engine.visits.functions.update(functions)
+        self.engine.hooks.functions.update(functions)
         raw = RawFiles(folder / "output")
         self.engine.shims.connect(self._commands)
         self.engine.commands_output.keep_in(raw)

@@ -10,12 +10,11 @@ from orcha._service.hooks.visit import FunctionCall
 if TYPE_CHECKING:
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
-    from orcha._service.hooks.visit import Returned
 
 
 def call(engine: Engine, peer: Peer, message: Call) -> None:
     """Have it called on the hook thread, which answers."""
-    functions = engine.visits.functions
+    functions = engine.hooks.functions
     own = f"{message.manager}:{message.name}"
     name = own if own in functions else message.name
     if name not in functions:
@@ -24,10 +23,3 @@ def call(engine: Engine, peer: Peer, message: Call) -> None:
         engine.reply(peer, Reply(message.request, Verdict.UNKNOWN, None, reason))
         return
     engine.visits.call(FunctionCall(peer, message.request, name, message.args, message.kwargs))
-
-
-def answer_call(engine: Engine, result: Returned) -> None:
-    """Answer with what the function returned, or what it raised."""
-    asked = result.call
-    verdict = Verdict.OK if result.error is None else Verdict.RAISED
-    engine.reply(asked.peer, Reply(asked.request, verdict, result.value, result.error))
