@@ -14,7 +14,7 @@ from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
 MINE = [verb for verb in VERBS if verb not in {"serve", "stop"}]
-READING = ["ps", "show", "logs", "wait", "stats"]
+READING = ["ps", "why", "show", "logs", "wait", "stats"]
 
 
 AT_ONCE = 1

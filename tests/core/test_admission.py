@@ -345,3 +345,28 @@ def test_others_of_its_group_that_are_ready_count_as_before_it(world):
     world.blocked(parked)
     assert world.admission.before(parked, "rig") == 1
     assert world.admission.before(ready, "rig") == 0
+
+
+def test_all_that_blocks_is_given_and_nobody_enters_a_line_for_that(world):
+    world.runs(1, group="rig", needs={"gpu": 2})
+    record = world.waits(2, group="rig", needs={"gpu": 1, "ram": 8}, once="key")
+    world.admission.pause(petition_name(record.seq))
+    world.admission.pause(group_name("rig"))
+    expected = [PetitionPaused(), GroupPaused("rig"), GroupFull("rig", 1), NeedsShort("gpu", 1, 0, 2)]
+    assert world.admission.reasons(record) == expected
+    assert world.admission.resources.before(record.seq) is None
+    assert world.admission.reasons(world.waits(3)) == []
+    assert world.admission.reasons(world.waits(4, needs={"gpu": 3})) == [NeverEnough("gpu", 3, 2)]
+    older = world.runs(5, once="other")
+    newer = world.waits(6, once="other")
+    world.admission.keys.take(older, None, lambda _: True)
+    world.admission.keys.take(newer, older, lambda _: True)
+    assert world.admission.reasons(newer) == [ReplacesAnother()]
+
+
+def test_who_holds_a_slot_of_a_group_or_a_resource_is_known(world):
+    world.runs(1, group="rig")
+    world.runs(2, needs={"gpu": 1})
+    granted = world.petitions.granted
+    assert (granted.holders(group="rig"), granted.holders(resource="gpu")) == (["p1"], ["p2"])
+    assert granted.holders(resource="ram") == []

@@ -12,6 +12,7 @@ VERBS = {
     "serve": "serve commands, and what every installed plugin offers",
     "run": "run a command",
     "ps": "show what waits and runs",
+    "why": "tell what keeps a petition from starting",
     "show": "show everything that is known of a petition",
     "logs": "show what petitions wrote",
     "attach": "follow a petition, and end as it ends",

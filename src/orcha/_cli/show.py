@@ -87,6 +87,7 @@ def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, descriptions.value(name, known[name])
     yield from _command(command)
     skipped = {*_FIRST, *descriptions.TIMES, "command", "attempts", "channel", "seq", "outcome", "attempt", "code"}
+    skipped.add("blocked")  # `orcha why` tells that
     for name, value in sorted(known.items()):
         if name not in skipped and not descriptions.is_nothing(value):
             yield name.replace("_", " "), descriptions.value(name, value)

@@ -173,6 +173,19 @@ class Admission:
         declared = self._paused_by(seq, group) or self.dependencies.blocks(seq) or self._group_blocks(group)
         return declared or self.resources.held_by(seq)
 
+    def reasons(self, record: Record) -> list[Reason]:
+        """Give all that blocks a waiting petition now, whatever its condition says; it enters no line for that."""
+        seq, group = record.seq, record.group
+        found: list[Reason | None] = [self._paused_by(seq, None)]
+        if group is not None and group_name(group) in self.paused:
+            found.append(GroupPaused(group))
+        if self.keys.replaces(seq):
+            found.append(ReplacesAnother())
+        found += [self.dependencies.blocks(seq), self._group_blocks(group)]
+        if record.needs:
+            found += self.resources.reasons(record.place, record.needs)
+        return [reason for reason in found if reason is not None]
+
     def _paused_by(self, seq: int, group: str | None) -> Reason | None:
         paused = self.paused
         if not paused:

@@ -127,6 +127,13 @@ class GrantedSlots:
         """Count those of one group."""
         return self._in_group.get(group, 0)
 
+    def holders(self, *, group: str | None = None, resource: str | None = None) -> list[str]:
+        """Give the str(id) of those of a group, or of those that hold something of a resource, in order of grants."""
+        grants = list(self._grants.items())
+        if group is not None:
+            return [key for key, grant in grants if grant.group == group]
+        return [key for key, grant in grants if resource in (grant.needs or ())]
+
     def groups(self) -> list[str]:
         """Give the groups that have granted slots."""
         return list(self._in_group)

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -24,14 +24,28 @@ class Reason(ABC):
 
     __slots__ = ()
 
+    remedy: ClassVar[str] = ""
+    """What ends this reason, for people; empty where the text says it. `{id}` and `{group}` stand for names."""
+
     @abstractmethod
     def text(self) -> str:
         """Say it to people."""
+
+    @classmethod
+    def kind(cls) -> str:
+        """Give the name of this kind of reason, for programs.
+
+        >>> PetitionPaused.kind(), InOrder.kind()
+        ('petition_paused', 'in_order')
+        """
+        return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in cls.__name__)[1:]
 
 
 @dataclass(frozen=True, slots=True)
 class PetitionPaused(Reason):
     """People paused this petition."""
+
+    remedy: ClassVar[str] = "somebody resumes it: orcha resume {id}"
 
     def text(self) -> str:
         """Say it to people."""
@@ -41,6 +55,8 @@ class PetitionPaused(Reason):
 @dataclass(frozen=True, slots=True)
 class GroupPaused(Reason):
     """People paused the petition's group."""
+
+    remedy: ClassVar[str] = "somebody resumes the group: orcha resume --group {group}"
 
     group: str
 
@@ -57,6 +73,8 @@ class GroupPaused(Reason):
 class EverythingPaused(Reason):
     """People paused the whole service."""
 
+    remedy: ClassVar[str] = "somebody resumes everything: orcha resume --all"
+
     def text(self) -> str:
         """Say it to people."""
         return "everything is paused"
@@ -65,6 +83,8 @@ class EverythingPaused(Reason):
 @dataclass(frozen=True, slots=True)
 class GroupFull(Reason):
     """All slots of the petition's group are in use."""
+
+    remedy: ClassVar[str] = "a petition of the group ends, or the service is started with more slots: --slots {group}=N"
 
     group: str
     slots: int
@@ -108,6 +128,8 @@ class GroupUnknown(Reason):
 class NeedsShort(Reason):
     """Less of a resource is free than the petition needs."""
 
+    remedy: ClassVar[str] = "petitions that hold enough of the resource end"
+
     resource: str
     amount: int
     free: int
@@ -125,6 +147,8 @@ class NeedsShort(Reason):
 @dataclass(frozen=True, slots=True)
 class BehindAnother(Reason):
     """Enough of a resource is free, and another petition that waits for the resource comes first."""
+
+    remedy: ClassVar[str] = "the petitions before it in line get what they need, and enough is left"
 
     resource: str
     amount: int
@@ -168,6 +192,8 @@ class NeverEnough(Reason):
 class ReplacesAnother(Reason):
     """Something of the petition that this one replaces, which has the same key, is still there."""
 
+    remedy: ClassVar[str] = "the petition that it replaces has gone"
+
     def text(self) -> str:
         """Say it to people."""
         return "the one that it replaces has not gone yet"
@@ -176,6 +202,8 @@ class ReplacesAnother(Reason):
 @dataclass(frozen=True, slots=True)
 class AfterOthers(Reason):
     """The petition waits until others have ended."""
+
+    remedy: ClassVar[str] = "those petitions have ended"
 
     ids: tuple[str, ...]
     """The first of them."""
@@ -215,6 +243,8 @@ class DependencyFailed(Reason):
 class ConditionSaidNo(Reason):
     """The petition's own condition said no."""
 
+    remedy: ClassVar[str] = "the condition says yes: it is asked when a petition starts or ends, and by time"
+
     said: str | None
     """What the condition gave as its reason."""
 
@@ -235,6 +265,8 @@ SAYS_NO = ConditionSaidNo(None)
 class RestingUntil(Reason):
     """An attempt failed, and the next one begins at a time that is set."""
 
+    remedy: ClassVar[str] = "that time comes"
+
     attempt: int
     """The attempt that failed."""
     code: int | None
@@ -254,6 +286,8 @@ class RestingUntil(Reason):
 @dataclass(frozen=True, slots=True)
 class StartsLater(Reason):
     """The petition was asked for with a time before which it does not start."""
+
+    remedy: ClassVar[str] = "that time comes"
 
     due: float
     """That time of the clock on the wall."""
@@ -296,6 +330,8 @@ class ManagerNotServed(Reason):
 class ServiceStops(Reason):
     """The service starts nothing any more."""
 
+    remedy: ClassVar[str] = "the service is started again"
+
     said: str
     """What clients are told of the stop."""
 
@@ -307,6 +343,8 @@ class ServiceStops(Reason):
 @dataclass(frozen=True, slots=True)
 class InOrder(Reason):
     """Nothing holds the petition back: others are asked before it."""
+
+    remedy: ClassVar[str] = "the petitions before it start or end"
 
     before: int
     at_least: bool = False
@@ -320,6 +358,23 @@ class InOrder(Reason):
         """
         count = "1 waits" if self.before == 1 else f"{self.before} wait"
         return f"{'at least ' if self.at_least else ''}{count} before it"
+
+
+@dataclass(frozen=True, slots=True)
+class MachineFull(Reason):
+    """As many commands run as may run at once."""
+
+    remedy: ClassVar[str] = "a command ends, or the service is started with a higher ORCHA_COMMANDS"
+
+    slots: int
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> MachineFull(4).text()
+        '4 of 4 slots of the machine are in use'
+        """
+        return machine_is_full(self.slots)
 
 
 def machine_is_full(slots: int) -> str:
@@ -362,6 +417,7 @@ __all__ = [
     "GroupUnknown",
     "HeldAfterInterruption",
     "InOrder",
+    "MachineFull",
     "ManagerNotServed",
     "NeedsShort",
     "NeverEnough",

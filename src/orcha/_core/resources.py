@@ -87,6 +87,14 @@ class Resources:
             self._left |= self._lines.leave(place[1])
         return None
 
+    def reasons(self, place: Key, needs: Mapping[str, int]) -> list[Reason]:
+        """Give all that a petition has to wait for; it enters no line for that."""
+        never = self.refusal(needs)
+        if never is not None:
+            return [never]
+        with self._lock:
+            return [self._reason(needs, name) for name in self._lacking(place, needs)]
+
     def held_by(self, seq: int) -> Reason | None:
         """Give for what a petition waits now, where it waits for a resource."""
         with self._lock:

@@ -13,7 +13,7 @@ WIDEST = 80
 """Columns that are used, however wide the terminal is."""
 GROUPS = (
     ("start here", ("serve", "run")),
-    ("look at what waits, runs and has ended", ("ps", "show", "logs", "attach", "wait", "stats")),
+    ("look at what waits, runs and has ended", ("ps", "why", "show", "logs", "attach", "wait", "stats")),
     ("decide about it", ("cancel", "retry", "pause", "resume", "priority", "rm")),
     ("the service itself", ("stop", "watchdog", "list-plugins")),
 )

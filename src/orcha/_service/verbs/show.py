@@ -12,6 +12,7 @@ from orcha._protocol import values
 from orcha._protocol.messages import Reply, Show, Verdict
 from orcha._service.reports.state_names import word
 from orcha._service.verbs import answer_size as fitting
+from orcha._service.verbs.blocking import blocking
 from orcha._service.verbs.list import describe_row
 from orcha._service.verbs.petition_lookup import find
 from orcha._supervisor.protocol import to_bytes
@@ -53,6 +54,7 @@ def describe(engine: Engine, found: Found) -> dict[str, Any]:
     return describe_row(engine, row, group) | {
         "channel": row.channel,
         "place": engine.admission.before(record, group) if record is not None and waits else None,
+        "blocked": blocking(engine, row, record) or None,
         "on_interrupt": row.on_interrupt.name.lower(),
         "needs": engine.store.needs([row.seq]).get(row.seq),
         "after": _others_first(engine, row),

@@ -1,0 +1,110 @@
+"""``orcha why``: all that keeps a petition from starting, and what ends each; or how it came to its end."""
+
+from __future__ import annotations
+
+from orcha._cli import options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from typing import Any
+
+_EPILOG = """\
+examples:
+  orcha why make-k3x9qz
+  orcha why make-k3x9qz --json
+"""
+_SHOWN = (
+    *("id", "state", "outcome", "code", "reason", "why", "place", "group", "needs"),
+    *("after", "dependents", "blocked"),
+)
+
+
+def create_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Tell all that keeps a petition from starting now, and what would end that. Of a petition that runs or has"
+        " ended, tell what was decided about it, and when."
+    )
+    parser.epilog = _EPILOG
+    parser.add_argument(
+        "id", type=options.written, metavar="ID", help="its id: the one that has not ended, else the newest"
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Ask and print."""
+    from orcha._cli import descriptions, render
+    from orcha._cli.connection import connected
+
+    with connected() as service:
+        details = service.details(namespace.id)
+    if namespace.json:
+        known = {name: details.get(name) for name in (*_SHOWN, "attempts", *descriptions.TIMES)}
+        render.json(descriptions.as_json(known))
+        return 0
+    for line in lines(details):
+        render.line(render.plain(line))
+    return 0
+
+
+def lines(details: dict[str, Any]) -> Iterator[str]:
+    """Give what people are told."""
+    from orcha._cli import ps, render
+
+    blocked = details.get("blocked") or ()
+    if not blocked and details["state"] not in {"queued", "held"}:
+        yield from story(details)
+        return
+    asked = render.ago(render.now() - details["submitted"])
+    yield f"{details['id']} is {ps.state(details)}, and was asked for {asked}:"
+    if not blocked and details["why"]:
+        yield f"  - {details['why']}"
+    for reason in blocked:
+        yield f"  - {reason['text']}{_age(reason)}"
+        if reason.get("holders"):
+            yield f"    held by {', '.join(map(str, reason['holders']))}"
+        if reason.get("remedy"):
+            yield f"    until {reason['remedy']}"
+    if details.get("place"):
+        yield f"{details['place']} before it in line"
+
+
+def _age(reason: dict[str, Any]) -> str:
+    from orcha._cli import descriptions
+
+    ago = reason.get("asked_ago")
+    return "" if ago is None else f" ({descriptions.asked_ago(ago)})"
+
+
+def story(details: dict[str, Any]) -> Iterator[str]:
+    """Give what was decided about a petition that has started or ended, in order."""
+    from orcha._cli import ps, render
+
+    yield f"{details['id']} is {ps.state(details)}"
+    yield f"  {render.clock(details['submitted'])}  asked for by {ps.user(details) or details['owner']}"
+    before = details["submitted"]
+    for attempt in details.get("attempts") or ():
+        if attempt.get("started") is not None:
+            waited = render.elapsed(max(0.0, attempt["started"] - before))
+            number = attempt.get("attempt", "?")
+            yield f"  {render.clock(attempt['started'])}  attempt {number} started, after it had waited {waited}"
+        if attempt.get("ended") is not None:
+            before = attempt["ended"]
+            yield f"  {render.clock(attempt['ended'])}  {_end(attempt)}"
+    if details.get("ended") is not None and not details.get("attempts"):
+        yield f"  {render.clock(details['ended'])}  {details.get('reason') or ps.state(details)}"
+
+
+def _end(attempt: dict[str, Any]) -> str:
+    """Give how an attempt ended."""
+    failed = attempt.get("code") or attempt.get("signal")
+    outcome = str(attempt.get("outcome") or ("failed" if failed else "ended")).replace("_", " ")
+    parts = [f"attempt {attempt.get('attempt', '?')} {outcome}"]
+    if attempt.get("code"):
+        parts.append(f"code {attempt['code']}")
+    if attempt.get("reason"):
+        parts.append(str(attempt["reason"]))
+    return ", ".join(parts)

@@ -1,0 +1,88 @@
+"""All that keeps a petition from starting now: each reason with what ends it, and who holds what it waits for."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import fields
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+from orcha._core.reasons import (
+    ConditionSaidNo,
+    EverythingPaused,
+    GroupFull,
+    HeldAfterInterruption,
+    InOrder,
+    MachineFull,
+    ManagerNotServed,
+    NeedsShort,
+    RestingUntil,
+    ServiceStops,
+    StartsLater,
+)
+from orcha._core.record import Phase
+from orcha._core.state import State
+from orcha.interfaces.built_in import COMMAND_MANAGER
+
+if TYPE_CHECKING:
+    from orcha._core.reasons import Reason
+    from orcha._core.record import Record
+    from orcha._service.engine import Engine
+    from orcha._store.contract import Row
+
+MOST_HOLDERS = 20
+"""Petitions that are named as holders of what another one waits for."""
+
+
+def blocking(engine: Engine, row: Row, record: Record | None) -> list[dict[str, Any]]:
+    """Give all reasons why a live petition does not start, as maps of the keys that `docs/wire.md` names."""
+    return [_described(engine, reason, record) for reason in reasons_of(engine, row, record)]
+
+
+def reasons_of(engine: Engine, row: Row, record: Record | None) -> list[Reason]:
+    """Give all reasons why a petition does not start; none where it does not wait."""
+    if row.state not in {State.QUEUED, State.HELD}:
+        return []
+    if not engine.managers.serves(row.manager):
+        return [ManagerNotServed(row.manager)]
+    if record is None or record.phase not in {Phase.WAITING, Phase.RESTING}:
+        return []
+    found: list[Reason] = []
+    if engine.draining:
+        found.append(ServiceStops(engine.draining))
+    if engine.paused:
+        found.append(EverythingPaused())
+    if record.state is State.HELD:
+        found.append(HeldAfterInterruption())
+    if isinstance(record.why, RestingUntil | StartsLater) and record.phase is Phase.RESTING:
+        found.append(record.why)
+    found += engine.admission.reasons(record)
+    found += _said_no(engine, record)
+    if not found:
+        found.append(InOrder(engine.petitions.waiting.place(record.place)))
+    return found
+
+
+def _said_no(engine: Engine, record: Record) -> list[Reason]:
+    """Give what the petition's own condition says; of commands that is known without asking it."""
+    if record.manager == COMMAND_MANAGER:
+        manager = engine.managers.of(record)
+        return [MachineFull(manager.most)] if manager.running_processes >= manager.most else []
+    return [record.why] if isinstance(record.why, ConditionSaidNo) else []
+
+
+def _described(engine: Engine, reason: Reason, record: Record | None) -> dict[str, Any]:
+    given = {field.name: getattr(reason, field.name) for field in fields(reason)}  # type: ignore[arg-type]  # all are
+    names = {"id": quote(record.key) if record is not None else "", "group": quote(str(given.get("group", "")))}
+    known: dict[str, Any] = {"kind": reason.kind(), "text": reason.text()}
+    known |= {"remedy": reason.remedy.format_map(names) or None, **given}
+    if isinstance(reason, ConditionSaidNo) and record is not None and record.asked is not None:
+        known["asked_ago"] = round(time.monotonic() - record.asked, 3)
+    granted = engine.petitions.granted
+    if isinstance(reason, GroupFull):
+        known["holders"] = granted.holders(group=reason.group)[:MOST_HOLDERS]
+    elif isinstance(reason, NeedsShort):
+        known["holders"] = granted.holders(resource=reason.resource)[:MOST_HOLDERS]
+    elif isinstance(reason, MachineFull):
+        known["holders"] = list(granted.of_manager(COMMAND_MANAGER))[:MOST_HOLDERS]
+    return known

@@ -1,0 +1,133 @@
+"""All that blocks a petition is named, and nothing else."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+
+from orcha._core.reasons import Reason
+from orcha._protocol.messages import Cancel, Pause, Resume, Show, Verdict
+from support.asking import asking
+from support.waiting import wait_for
+
+DECLARED = {
+    "group_full": {"group": "rig"},
+    "group_paused": {"group": "rig"},
+    "needs_short": {"needs": {"gpu": 1}},
+    "after_others": {"after": ["other"]},
+    "starts_later": {"delay": 3600},
+    "replaces_another": {"once": "key", "if_exists": "replace"},
+    "condition_said_no": {"waits": True},
+}
+"""What a petition declares so that each cause can block it."""
+PEOPLE = ("petition_paused", "everything_paused")
+CAUSES = (*DECLARED, *PEOPLE)
+ASKED_AFTER_ALL_ELSE = "condition_said_no"
+"""A condition is asked only where nothing that is declared blocks the petition.
+
+A key, and a pause of everything, block the petition after its condition was asked."""
+
+
+@pytest.fixture
+def asked():
+    with asking(slots={"rig": 1}, resources={"gpu": 1, "disk": 1}) as asked:
+        asked.manager.let_go.clear()
+        yield asked
+        asked.ask(asked.owner, Resume)
+
+
+def holds(asked, name, **declared):
+    """Have a petition run, and hold what it declares."""
+    assert asked.submit(asked.user, name, **declared).verdict == Verdict.ACCEPTED
+    asked.wait_for(name, "running")
+
+
+def block(asked, causes):
+    """Have `it` blocked by these causes."""
+    declared = {}
+    for cause in causes:
+        declared |= DECLARED.get(cause, {})
+    if "group_full" in causes:
+        holds(asked, "of the group", group="rig")
+    if "needs_short" in causes:
+        holds(asked, "with the gpu", needs={"gpu": 1})
+    if "after_others" in causes:
+        asked.submit(asked.user, "other", waits=True)
+    if "replaces_another" in causes:
+        holds(asked, "replaced", once="key")
+    if "group_paused" in causes:
+        assert asked.ask(asked.owner, Pause, group="rig").verdict == Verdict.OK
+    if "petition_paused" in causes or ("everything_paused" in causes and ASKED_AFTER_ALL_ELSE not in causes):
+        assert asked.ask(asked.owner, Pause).verdict == Verdict.OK
+    assert asked.submit(asked.user, "it", **declared).verdict == Verdict.ACCEPTED
+    if "petition_paused" in causes:
+        assert asked.ask(asked.owner, Pause, "it").verdict == Verdict.OK
+        assert asked.ask(asked.owner, Resume).verdict == Verdict.OK
+    if "everything_paused" in causes:
+        wait_for(lambda: known(asked), what="it is accepted")
+        assert asked.ask(asked.owner, Pause).verdict == Verdict.OK
+
+
+def known(asked, identity="it"):
+    return asked.value(asked.ask(asked.owner, Show, identity))
+
+
+def kinds(asked):
+    return sorted(reason["kind"] for reason in known(asked)["blocked"] or ())
+
+
+def expected(causes):
+    named = set(causes)
+    asked_before = {"everything_paused", "replaces_another"}
+    if named - {ASKED_AFTER_ALL_ELSE} - asked_before:
+        named.discard(ASKED_AFTER_ALL_ELSE)
+    return sorted(named)
+
+
+@pytest.mark.parametrize(
+    "causes",
+    [(cause,) for cause in CAUSES] + list(itertools.combinations(CAUSES, 2)),
+    ids=" and ".join,
+)
+def test_each_cause_and_each_pair_of_causes_is_named_exactly(asked, causes):
+    block(asked, causes)
+    wait_for(lambda: kinds(asked) == expected(causes), what=f"the reasons are {expected(causes)}")
+
+
+def test_all_causes_at_once_are_named(asked):
+    causes = [cause for cause in CAUSES if cause != ASKED_AFTER_ALL_ELSE]
+    block(asked, causes)
+    wait_for(lambda: kinds(asked) == sorted(causes), what="all are named")
+
+
+def test_who_holds_what_it_waits_for_is_named(asked):
+    holds(asked, "a", group="rig", needs={"gpu": 1})
+    asked.submit(asked.user, "it", group="rig", needs={"gpu": 1, "disk": 1})
+    reasons = {reason["kind"]: reason for reason in known(asked)["blocked"]}
+    assert [reasons[kind]["holders"] for kind in ("group_full", "needs_short")] == [["a"], ["a"]]
+    assert (reasons["needs_short"]["resource"], reasons["needs_short"]["free"]) == ("gpu", 0)
+
+
+def test_each_reason_says_what_ends_it(asked):
+    block(asked, ("petition_paused", "group_paused"))
+    remedies = [reason["remedy"] for reason in known(asked)["blocked"]]
+    assert remedies == ["somebody resumes it: orcha resume it", "somebody resumes the group: orcha resume --group rig"]
+
+
+def test_where_nothing_blocks_it_and_where_it_does_not_wait_that_is_said(asked):
+    holds(asked, "it")
+    assert known(asked)["blocked"] is None
+    assert asked.ask(asked.owner, Cancel, None, "it", "", at_once=True)
+    asked.manager.let_go.set()
+    asked.wait_for("it", "cancelled")
+    assert known(asked)["blocked"] is None
+
+
+def test_every_kind_of_reason_has_a_name_of_its_own_and_a_remedy_or_a_text_with_it():
+    every = {kind.__name__: kind for kind in Reason.__subclasses__()}  # a class with slots is made twice
+    assert len({kind.kind() for kind in every.values()}) == len(every) > 15
+    for kind in every.values():
+        assert re.fullmatch("[a-z_]+", kind.kind())
+        assert kind.remedy.format(id="a", group="b") or "text" in vars(kind)
