@@ -142,13 +142,44 @@ def test_a_petition_that_is_held_says_why_until_people_resume_it(world):
     build = world.waits(1)
     test = world.waits(2, build, if_fails=IfFails.HOLD)
     [failed] = world.admission.note_end(build.seq, Outcome.FAILED)
-    world.admission.dependencies.hold(test.seq, failed.on.id)
+    world.admission.hold_failed(failed)
     world.admission.pause(petition_name(test.seq))
     assert world.admission.blocked_by(test) == DependencyFailed(build.key)
     world.admission.resume(petition_name(test.seq))
     assert world.admission.blocked_by(test) is None
     world.admission.pause(petition_name(test.seq))
     assert world.admission.blocked_by(test) == PetitionPaused()
+
+
+def test_a_petition_that_fails_by_the_end_of_another_one_is_blocked_until_it_is_cancelled(world):
+    build = world.waits(1)
+    test = world.waits(2, build)
+    world.admission.park(test)
+    assert [failed.petition for failed in world.admission.note_end(build.seq, Outcome.FAILED)] == [test.seq]
+    assert world.goes_on() == []
+    assert world.admission.blocked_by(test) == AfterOthers((build.key,), must_succeed=True)
+    world.admission.park(test)
+    assert world.ready() == [build.seq]
+    assert world.admission.dependencies
+    world.admission.dependencies.drop(test.seq)
+    assert not world.admission.dependencies
+
+
+def test_a_petition_that_is_to_be_held_leaves_the_lot_of_the_other_one(world):
+    build = world.waits(1)
+    test = world.waits(2, build, if_fails=IfFails.HOLD)
+    world.admission.park(test)
+    [failed] = world.admission.note_end(build.seq, Outcome.FAILED)
+    world.goes_on()
+    world.admission.park(test)
+    world.admission.hold_failed(failed)
+    world.admission.pause(petition_name(test.seq))
+    world.goes_on()
+    assert world.ready() == [build.seq, test.seq]
+    world.admission.park(test)
+    world.admission.resume(petition_name(test.seq))
+    world.goes_on()
+    assert world.ready() == [build.seq, test.seq]
 
 
 def test_what_is_kept_is_taken_back_with_the_petition(world):

@@ -281,6 +281,11 @@ class Admission:
         self._petitions.note_change()
         return failed
 
+    def hold_failed(self, failed: FailedDependency) -> None:
+        """Have a petition that failed by another one's end wait for what people decide; it is to be paused, too."""
+        self.dependencies.hold(failed.petition, failed.on.id)
+        self._opening.add(_after_name(failed.on.seq))
+
     # --- decisions of people ------------------------------------------------------------------------------------
 
     def pause(self, name: str) -> None:

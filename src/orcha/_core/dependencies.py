@@ -57,12 +57,14 @@ class Dependencies:
         self._if_fails: dict[int, IfFails] = {}
         self._dependents: dict[int, dict[int, None]] = {}
         """The petitions that wait for one, in the order in which they came."""
+        self._failing: dict[int, Dependency] = {}
+        """What did not succeed, by the sequence number of each petition that is to be cancelled or held for it."""
         self.held: dict[int, str] = {}
         """The id of the petition that failed, by the sequence number of the petition that is paused for that."""
 
     def __bool__(self) -> bool:
         """Tell whether any petition waits for another one, or is paused since another one failed."""
-        return bool(self._unmet or self.held)
+        return bool(self._unmet or self._failing or self.held)
 
     def add(self, seq: int, unmet: Iterable[Dependency], if_fails: IfFails) -> None:
         """Have a petition wait for others that have not ended."""
@@ -76,25 +78,33 @@ class Dependencies:
 
     def blocks(self, seq: int) -> AfterOthers | None:
         """Give why a petition may not start, as far as others have not ended; None where nothing of this blocks it."""
+        failing = self._failing.get(seq)
+        if failing is not None:  # it is blocked until it is cancelled or held
+            return waits_for({failing.id: True})
         unmet = self._unmet.get(seq)
         return None if not unmet else waits_for({each.id: each.must_succeed for each in list(unmet.values())})
 
     def first(self, seq: int) -> int | None:
         """Give the sequence number of a petition that this one waits for; None where it waits for none."""
-        return next(iter(self._unmet.get(seq, ())), None)
+        failing = self._failing.get(seq)
+        return next(iter(self._unmet.get(seq, ())), None) if failing is None else failing.seq
 
     def has_dependents(self, seq: int) -> bool:
         """Tell whether petitions wait for the end of this one."""
         return seq in self._dependents
 
     def ended(self, seq: int, outcome: Outcome | None) -> list[FailedDependency]:
-        """Note the end of a petition; give what fails by that. The outcome is None where nobody knows it any more."""
+        """Note the end of a petition; give what fails by that. The outcome is None where nobody knows it any more.
+
+        A petition that fails is blocked until it is dropped or held: any number may fail, and not all in one batch.
+        """
         failed: list[FailedDependency] = []
         for dependent in self._dependents.pop(seq, ()):
             dependency = self._unmet[dependent].pop(seq)
             if_fails = self._if_fails[dependent]
             if dependency.must_succeed and outcome is not _SUCCEEDED and if_fails in {IfFails.CANCEL, IfFails.HOLD}:
                 failed.append(FailedDependency(dependent, dependency, if_fails))
+                self._failing[dependent] = dependency
             if not self._unmet[dependent]:
                 self._forget(dependent)
         return failed
@@ -102,12 +112,14 @@ class Dependencies:
     def hold(self, seq: int, failed: str) -> None:
         """Note that a petition is paused since another one, of the id `failed`, did not succeed."""
         self.held[seq] = failed
+        self._failing.pop(seq, None)
         if seq in self._if_fails:
             self._if_fails[seq] = IfFails.HELD
 
     def drop(self, seq: int) -> None:
         """Forget a petition that waits no more."""
         self.held.pop(seq, None)
+        self._failing.pop(seq, None)
         for other in self._unmet.get(seq, ()):
             dependents = self._dependents[other]
             del dependents[seq]

@@ -139,12 +139,13 @@ class Dependents:
             self.note_end(record.seq, None)
 
     def _go_on(self) -> None:
-        """End or pause a part of what fails, then let what is free wait with the others."""
+        """End or pause a part of what fails; after the last part let what is free wait with the others."""
         for _ in range(min(len(self._failed), FAILED_IN_ONE_BATCH)):
             self._fail(self._failed.popleft())
         if self._failed:
             self._mailbox.post(self._go_on)
-        self._admitting.go_on()
+        else:
+            self._admitting.go_on()
 
     def _fail(self, failed: FailedDependency) -> None:
         rows = self._store.rows([failed.petition])
@@ -152,7 +153,7 @@ class Dependents:
         if record is None or record.seq != failed.petition or record.state not in {State.QUEUED, State.HELD}:
             return
         if failed.if_fails is IfFails.HOLD:
-            self._admission.dependencies.hold(record.seq, failed.on.id)
+            self._admission.hold_failed(failed)
             self._petitions.keep_held(record.seq)
             self._admitting.pause(petition_name(record.seq))
             self._report(logging.INFO, "petition %s is paused: %s did not succeed", record.key, failed.on.id)
