@@ -60,6 +60,8 @@ _EACH: dict[str, tuple[str, ...]] = {
     "output": (),
     "store": ("conformance", "migrations"),
     "durability": ("kills",),
+    # what tests themselves do with processes
+    "house": ("support", "warm"),
 }
 """Areas, and their files where not all of an area is meant, that every interpreter has to stand.
 

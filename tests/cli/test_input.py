@@ -220,9 +220,8 @@ POINTS = ["before-keep", "after-keep", "after-write", "before-end", "after-end",
 @pytest.mark.parametrize("policy", ["fail", "rerun"])
 @pytest.mark.parametrize("nth", [1, 3])
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_where_standard_input_is_taken_every_byte_comes_before_its_end(own_service, point, nth, policy):
-    service = own_service
-    service.kill()
+def test_killed_where_standard_input_is_taken_every_byte_comes_before_its_end(serve, point, nth, policy):
+    service = serve(arguments=("serve", "commands"), environment={"ORCHA_COMMANDS": str(AT_ONCE)}, start=False)
     service.start(environment={"ORCHA_CRASH": f"stdin.{point}:{nth}"})
     command = service.orcha("run", "-i", "--on-interrupt", policy, "--", "cat")
     client = service.spawn(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

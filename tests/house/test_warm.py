@@ -39,7 +39,10 @@ print(json.dumps({
         number: os.readlink(f"/proc/self/fd/{number}").partition(":")[0]
         for number in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{number}")
     },
-    "signals": {name: status[name] for name in ("SigBlk", "SigIgn", "SigCgt")},
+    "signals": {
+        name: int(status[name], 16) & ~(0b11 << 31)  # 32 and 33 are the C library's own
+        for name in ("SigBlk", "SigIgn", "SigCgt")
+    },
     "handlers": {
         int(number): str(signal.getsignal(number)).partition(" at ")[0]
         for number in signal.valid_signals() if number not in (4, 6, 7, 8, 11)  # what faulthandler has

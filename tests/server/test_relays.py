@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 
 from orcha._protocol.keys import make_key
 from server import between
+from support import warm
 from support.ports import free_port
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two other users")
@@ -52,13 +52,12 @@ def act():
         given = {"service": VICTIM, "client": VICTIM, "between": STRANGER, "place": "another port", "key": None}
         given |= {"means": "every byte as it is", "home": str(home), "port": free_port(), "other": free_port()}
         given |= {"reached_as": []} | changes
-        done = subprocess.run(
+        done = warm.run(
             [sys.executable, between.__file__, json.dumps(given)],
             env=os.environ | {"ORCHA_HOME": str(home), "PYTHONPATH": str(Path(between.__file__).parents[1])},
             capture_output=True,
             text=True,
             timeout=90,
-            check=False,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
