@@ -43,7 +43,8 @@ class Parts:
         self.done = []
         self.errors = []
         self.expected = []
-        listeners = Listeners(lambda *_: None, lambda _: None, lambda: None, self.errors.append)
+        self.batch_is_over = threading.Event()
+        listeners = Listeners(lambda *_: None, lambda _: None, self.batch_is_over.set, self.errors.append)
         self.mailbox.serve(Batch(self.petitions, self.mailbox, self.visits, self, self, self, {}, listeners))
 
     def note(self, what):
@@ -81,6 +82,9 @@ class Parts:
 def engine():
     it = Parts()
     it.mailbox.start()
+    assert it.batch_is_over.wait(20)
+    with it.mailbox.turn:  # the engine's thread has made its first batch, and sleeps
+        pass
     yield it
     it.mailbox.halt()
     it.mailbox.wake()

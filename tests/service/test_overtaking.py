@@ -56,7 +56,7 @@ def engine(tmp_path):
     under_test.start()
     for number, name in enumerate(("runs", "a")):
         under_test.submit(Asked(bytes([number]) * 16, name), priority=1)
-    wait_for(lambda: "a" in under_test.manager.asked, what="a is asked")
+    wait_for(lambda: A.token in under_test.told.accepted, what="a waits")
     yield under_test
     under_test.manager.goes_on.set()
     under_test.stop()

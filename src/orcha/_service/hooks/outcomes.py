@@ -80,6 +80,8 @@ class Outcomes:
             news = self._acceptance.take(record, answered.pop(record.seq, None), may_start=may_start)
             if news is not None:
                 self._say_blocked(record, is_first=news)
+        if not (answered or asked.unchanged):
+            return False
         settled = self._selection.settle(answered.values(), asked.unchanged, self._petitions.now)
         if settled.unloaded:
             self._stored.load(settled.unloaded)

@@ -213,7 +213,7 @@ class Visits:
             return
         self._visit = visit = Visit(self._gathered(asked), asked)
         self.selection.handed_over()
-        if self._managers.answer_at_once(visit):
+        if self._managers.have_ours and self._managers.answer_at_once(visit):
             self.hooks.perform_here(visit)
             self.end(visit)
         else:
@@ -228,6 +228,7 @@ class Visits:
         selection = self.selection
         if not self.may_start:
             selection.stand_still()
+        if not self.may_start or selection.is_idle:
             return Round([], look_ahead=selection.look_ahead, version=self._petitions.version)
         if unloaded := selection.make_ready():
             self._stored.load(unloaded)
