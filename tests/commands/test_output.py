@@ -160,7 +160,7 @@ def test_a_pattern_is_found_in_output_that_lies_in_files(engine):
 
 
 def test_a_channel_takes_more_of_commands_than_of_actions(engine, monkeypatch):
-    monkeypatch.setattr("orcha._service.channels.channel_book.LONGEST", 10)
+    monkeypatch.setattr("orcha._service.channels.channel_book.MAX_CHANNEL_BYTES", 10)
     asked = engine.run()
     spec = engine.wait_for_spec()
     for number in range(1, 10):

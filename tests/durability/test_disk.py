@@ -255,7 +255,7 @@ def test_output_that_finds_no_room_is_dropped_and_counted(under_test, monkeypatc
 
 
 def test_a_channel_that_has_its_fill_takes_no_more_values_and_ends_all_the_same(under_test, monkeypatch):
-    monkeypatch.setattr(channels, "LONGEST", 100_000)
+    monkeypatch.setattr(channels, "MAX_CHANNEL_BYTES", 100_000)
     under_test.submit(asked(1), lines=20, width=40_000, code=3)
     under_test.settle(asked(1))
     assert under_test.told.finals == {asked(1).token: 3}

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orcha._output.blocks import HEADER, MAGIC
+from orcha._output.blocks import BLOCK_HEADER, MAGIC
 from orcha._output.log import MemoryLog, OutputLog
 from orcha.exceptions.store import StoreBroken, StoreFull
 
@@ -114,7 +114,7 @@ def test_a_torn_end_is_cut_at_every_length(log, folder):
     log.close()
     (path,) = folder.iterdir()
     whole = path.read_bytes()
-    block = HEADER.size + 100
+    block = BLOCK_HEADER.size + 100
     for size in range(len(whole) + 1):
         path.write_bytes(whole[:size])
         again = reopened(folder)
@@ -132,7 +132,7 @@ def test_no_flipped_bit_is_read(log, folder):
     log.close()
     (path,) = folder.iterdir()
     whole = path.read_bytes()
-    block = HEADER.size + 100
+    block = BLOCK_HEADER.size + 100
     for position in range(len(MAGIC), len(whole)):
         damaged = bytearray(whole)
         damaged[position] ^= 1 << position % 8

@@ -132,8 +132,8 @@ def test_items_results_and_records_are_told():
 
 
 def test_the_limits_are_told():
-    assert f"{frames.MAX_FRAME_BEFORE_AUTHENTICATION:,}" in section(2)
-    assert f"{frames.MAX_FRAME:,}" in section(2)
+    assert f"{frames.MAX_FRAME_BYTES_BEFORE_AUTHENTICATION:,}" in section(2)
+    assert f"{frames.MAX_FRAME_BYTES:,}" in section(2)
     assert f"{scram.MIN_ITERATIONS:,}" in section(5)
     assert f"{scram.MAX_ITERATIONS:,}" in section(5)
     assert f"{ConnectionLimits().unauthenticated} connections" in section(6)

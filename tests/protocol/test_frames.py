@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orcha._protocol.frames import HEADER, FrameError, FrameReader, frame
+from orcha._protocol.frames import HEADER_BYTES, FrameError, FrameReader, frame
 
 BODIES = st.lists(st.binary(min_size=1, max_size=300), max_size=12)
 
@@ -30,7 +30,7 @@ def test_garbage_gives_frames_or_an_error_and_is_never_kept_beyond_the_limit(gar
             size = data.draw(st.integers(1, len(garbage)))
             for body in reader.feed(garbage[:size]):
                 assert 0 < len(body) <= 50
-            assert reader.kept < HEADER + 50
+            assert reader.kept < HEADER_BYTES + 50
             garbage = garbage[size:]
     except FrameError:
         pass

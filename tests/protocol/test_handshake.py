@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from scramp.core import CbName
 
 from orcha._protocol import handshake, scram
-from orcha._protocol.frames import HEADER, frame
+from orcha._protocol.frames import HEADER_BYTES, frame
 from orcha._protocol.handshake import (
     BUSY,
-    INSTANCE_SIZE,
-    NOBODY,
+    INSTANCE_BYTES,
+    NOBODY_UID,
     OK,
     SCRAM_SHA_256,
     STOPPING,
@@ -35,7 +35,7 @@ from orcha._protocol.handshake import (
     ServerHello,
     binding_of,
 )
-from orcha._protocol.keys import ITERATIONS, Key, capability_id, keyring, make_key, record_of
+from orcha._protocol.keys import PBKDF2_ITERATIONS, Key, capability_id, keyring, make_key, record_of
 from orcha.exceptions import AuthenticationError, ManagerShutdownError, OrchaConnectionError, OrchaError
 
 ServerHandshake = functools.partial(handshake.ServerHandshake, uid=os.geteuid)
@@ -58,8 +58,8 @@ def converse(client, server, tamper=lambda _step, body: body, status=OK):
     sent = []
 
     def passed(data):
-        sent.append(data[HEADER:])
-        return tamper(len(sent) - 1, data[HEADER:])
+        sent.append(data[HEADER_BYTES:])
+        return tamper(len(sent) - 1, data[HEADER_BYTES:])
 
     data = client.start()
     while True:
@@ -122,11 +122,11 @@ def test_an_unknown_id_gets_the_same_salt_each_time_and_others_get_others():
     def salt_for(key_id):
         server = ServerHandshake(DOOR, TLS)
         server.receive(ClientHello(1, 1, TLS, key_id, ENDPOINT).pack())
-        answer = server.receive(b"p=orcha,,n=" + key_id.encode() + b",r=nonce")[HEADER:]
+        answer = server.receive(b"p=orcha,,n=" + key_id.encode() + b",r=nonce")[HEADER_BYTES:]
         return answer.split(b",")[1:]
 
     assert salt_for("kone") == salt_for("kone") != salt_for("ktwo")
-    assert salt_for("kone")[1] == salt_for(KEY.id)[1] == b"i=%d" % ITERATIONS
+    assert salt_for("kone")[1] == salt_for(KEY.id)[1] == b"i=%d" % PBKDF2_ITERATIONS
 
 
 def test_nobody_learns_without_a_key_which_attempts_live():
@@ -137,7 +137,7 @@ def test_nobody_learns_without_a_key_which_attempts_live():
     def answer_to(key_id):
         server = ServerHandshake(door, TLS)
         server.receive(ClientHello(1, 1, TLS, key_id, ENDPOINT).pack())
-        return server.receive(b"p=orcha,,n=" + key_id.encode() + b",r=nonce")[HEADER:].split(b",")[1:]
+        return server.receive(b"p=orcha,,n=" + key_id.encode() + b",r=nonce")[HEADER_BYTES:].split(b",")[1:]
 
     ids = [capability_id(7, 2), capability_id(7, 3), capability_id(8, 1), "kunknown"]
     before = [answer_to(each) for each in ids]
@@ -214,9 +214,9 @@ def test_a_transport_lied_about_is_refused():
     with pytest.raises(NotAdmittedError) as refusal:
         converse(client, server)
     assert not refusal.value.late
-    assert ServerHello.unpack(refusal.value.answer[HEADER:]).status == TRANSPORT
+    assert ServerHello.unpack(refusal.value.answer[HEADER_BYTES:]).status == TRANSPORT
     with pytest.raises(OrchaError, match="something stands between"):
-        client.receive(refusal.value.answer[HEADER:])
+        client.receive(refusal.value.answer[HEADER_BYTES:])
 
 
 def test_a_client_that_dialled_another_address_or_port_is_refused_before_any_proof():
@@ -226,7 +226,7 @@ def test_a_client_that_dialled_another_address_or_port_is_refused_before_any_pro
             converse(client, server)
         assert not refusal.value.late
         with pytest.raises(AuthenticationError, match="passes connections on"):
-            client.receive(refusal.value.answer[HEADER:])
+            client.receive(refusal.value.answer[HEADER_BYTES:])
     client, server = ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, TLS, reached_as={ENDPOINT})
     converse(client, server)
     assert server.admission is not None
@@ -266,33 +266,35 @@ def test_a_replayed_server_is_refused():
 def test_a_proof_from_another_conversation_is_refused():
     first, second = ServerHandshake(DOOR, TLS), ServerHandshake(DOOR, TLS)
     client = ClientHandshake(TLS, ENDPOINT, KEY)
-    client.receive(first.receive(client.start()[HEADER:])[HEADER:])
+    client.receive(first.receive(client.start()[HEADER_BYTES:])[HEADER_BYTES:])
     other = ClientHandshake(TLS, ENDPOINT, KEY)
-    first_message = other.receive(second.receive(other.start()[HEADER:])[HEADER:])
-    proof = other.receive(second.receive(first_message[HEADER:])[HEADER:])
-    first.receive(first_message[HEADER:])
+    first_message = other.receive(second.receive(other.start()[HEADER_BYTES:])[HEADER_BYTES:])
+    proof = other.receive(second.receive(first_message[HEADER_BYTES:])[HEADER_BYTES:])
+    first.receive(first_message[HEADER_BYTES:])
     with pytest.raises(NotAdmittedError):
-        first.receive(proof[HEADER:])
+        first.receive(proof[HEADER_BYTES:])
 
 
 def test_swapped_roles_are_refused():
     client = ClientHandshake(TLS, ENDPOINT, KEY)
     with pytest.raises(OrchaConnectionError):
-        client.receive(client.start()[HEADER:])
+        client.receive(client.start()[HEADER_BYTES:])
     with pytest.raises(HandshakeError):
         ServerHandshake(DOOR, TLS).receive(ServerHello(OK, 1, 1, bytes(16)).pack())
     client = ClientHandshake(TLS, ENDPOINT, KEY)
     first = client.receive(ServerHello(OK, 1, SCRAM_SHA_256, bytes(16)).pack())
     with pytest.raises(AuthenticationError):
-        client.receive(first[HEADER:])
+        client.receive(first[HEADER_BYTES:])
     client = ClientHandshake(TLS, ENDPOINT, KEY)
     server = ServerHandshake(DOOR, TLS)
-    challenge = server.receive(client.receive(server.receive(client.start()[HEADER:])[HEADER:])[HEADER:])
+    challenge = server.receive(
+        client.receive(server.receive(client.start()[HEADER_BYTES:])[HEADER_BYTES:])[HEADER_BYTES:]
+    )
     with pytest.raises(NotAdmittedError):
-        server.receive(challenge[HEADER:])
-    proof = client.receive(challenge[HEADER:])
+        server.receive(challenge[HEADER_BYTES:])
+    proof = client.receive(challenge[HEADER_BYTES:])
     with pytest.raises(AuthenticationError):
-        client.receive(proof[HEADER:])
+        client.receive(proof[HEADER_BYTES:])
 
 
 def test_a_service_that_asks_for_no_proof_over_tcp_is_not_believed():
@@ -356,7 +358,7 @@ def test_a_first_message_that_is_not_well_formed_ends_the_handshake(message):
         (4000, 1, AdmittedClient("uid:4000", "user")),
         (4001, 5000, AdmittedClient("uid:4001", "viewer")),
         (4001, 1, None),
-        (NOBODY, 5000, None),
+        (NOBODY_UID, 5000, None),
     ],
 )
 def test_users_are_admitted_by_uid_and_gid_alone(uid, gid, admission):
@@ -364,7 +366,7 @@ def test_users_are_admitted_by_uid_and_gid_alone(uid, gid, admission):
 
 
 def test_the_services_own_user_is_its_owner_unless_it_is_nobody(monkeypatch):
-    for uid, admission in ((4321, AdmittedClient("uid:4321", "owner")), (NOBODY, None)):
+    for uid, admission in ((4321, AdmittedClient("uid:4321", "owner")), (NOBODY_UID, None)):
         monkeypatch.setattr(handshake.os, "geteuid", lambda uid=uid: uid)
         assert Door({}).admit_user(Credentials(1, uid, uid)) == admission
     assert Door({}).admit_user(None) is None
@@ -421,7 +423,7 @@ def test_a_service_without_room_or_that_stops_says_so():
     for status in (BUSY, STOPPING):
         with pytest.raises(NotAdmittedError) as refusal:
             converse(ClientHandshake(TLS, ENDPOINT, KEY), ServerHandshake(DOOR, TLS), status=status)
-        assert ServerHello.unpack(refusal.value.answer[HEADER:]).status == status
+        assert ServerHello.unpack(refusal.value.answer[HEADER_BYTES:]).status == status
 
 
 @pytest.mark.parametrize(
@@ -436,7 +438,7 @@ def test_the_highest_version_in_common_is_spoken(lowest, highest, status):
         with pytest.raises(NotAdmittedError) as refusal:
             server.receive(hello)
         answer = refusal.value.answer
-    assert ServerHello.unpack(answer[HEADER:])[:2] == (status, 1)
+    assert ServerHello.unpack(answer[HEADER_BYTES:])[:2] == (status, 1)
 
 
 def test_a_version_or_proof_that_the_client_does_not_speak_is_refused():
@@ -460,7 +462,7 @@ def test_a_hello_comes_out_as_it_went_in_whatever_later_versions_add(hello, more
     assert ClientHello.unpack(hello.pack() + more) == hello
 
 
-@given(st.builds(ServerHello, *[st.integers(0, 255)] * 3, st.binary(min_size=INSTANCE_SIZE, max_size=INSTANCE_SIZE)))
+@given(st.builds(ServerHello, *[st.integers(0, 255)] * 3, st.binary(min_size=INSTANCE_BYTES, max_size=INSTANCE_BYTES)))
 def test_a_servers_hello_comes_out_as_it_went_in(hello):
     assert ServerHello.unpack(hello.pack()) == hello
 
@@ -518,7 +520,7 @@ def test_another_implementations_client_comes_in(oracle):
 
 
 def test_our_client_comes_in_at_another_implementation(oracle):
-    salt, stored, server_key, count = oracle.make_auth_info(KEY.password.decode(), iteration_count=ITERATIONS)
+    salt, stored, server_key, count = oracle.make_auth_info(KEY.password.decode(), iteration_count=PBKDF2_ITERATIONS)
     theirs = oracle.make_server(lambda _: (salt, stored, server_key, count), channel_binding=BINDING)
     ours = scram.ScramClient(KEY, BINDING[1])
     theirs.set_client_first(ours.first().decode())
@@ -528,7 +530,7 @@ def test_our_client_comes_in_at_another_implementation(oracle):
 
 @pytest.mark.parametrize(("name", "data"), [("orcha", bytes(64)), ("tls-unique", BINDING[1])])
 def test_another_implementation_refuses_another_binding(oracle, name, data):
-    auth = oracle.make_auth_info(KEY.password.decode(), iteration_count=ITERATIONS)
+    auth = oracle.make_auth_info(KEY.password.decode(), iteration_count=PBKDF2_ITERATIONS)
     theirs = oracle.make_server(lambda _: auth, channel_binding=(name, data))
     ours = scram.ScramClient(KEY, BINDING[1])
 
@@ -543,7 +545,7 @@ def test_another_implementation_refuses_another_binding(oracle, name, data):
 def test_what_is_kept_of_a_key_is_what_another_implementation_keeps(oracle):
     record = record_of(KEY, salt=b"0123456789abcdef")
     _, stored, server_key, _ = oracle.make_auth_info(
-        KEY.password.decode(), iteration_count=ITERATIONS, salt=record.salt
+        KEY.password.decode(), iteration_count=PBKDF2_ITERATIONS, salt=record.salt
     )
     assert (bytes(stored), bytes(server_key)) == (record.stored_key, record.server_key)
 
@@ -574,11 +576,11 @@ def comes_in(share, uid, key=KEY):
     try:
         converse(client, server)
     except NotAdmittedError as refusal:
-        return refusal.answer[HEADER:], server.admission
+        return refusal.answer[HEADER_BYTES:], server.admission
     return None, server.admission
 
 
-@pytest.mark.parametrize("uid", [61002, NOBODY, None])
+@pytest.mark.parametrize("uid", [61002, NOBODY_UID, None])
 def test_the_key_of_a_service_that_is_not_shared_is_not_enough_for_another_user(uid):
     assert comes_in(share=False, uid=uid) == (b"e=not-shared", None)
     assert comes_in(share=False, uid=uid, key=Key(KEY.id, bytes(32))) == (b"e=invalid-proof", None)
@@ -590,7 +592,7 @@ def test_the_key_of_a_service_that_is_not_shared_is_not_enough_for_another_user(
     with pytest.raises(NotAdmittedError) as refusal:
         converse(client, server)
     with pytest.raises(AuthenticationError, match="started without --share"):
-        client.receive(refusal.value.answer[HEADER:])
+        client.receive(refusal.value.answer[HEADER_BYTES:])
 
 
 @pytest.mark.parametrize("share", [False, True])

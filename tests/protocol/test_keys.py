@@ -41,7 +41,7 @@ def test_any_other_text_is_stretched_always_to_the_same_key():
     key = keys.parse_key("correct horse battery staple")
     assert key == keys.parse_key(b"correct horse battery staple")
     assert re.fullmatch(r"t[\w-]{12}", key.id)
-    assert len(key.secret) == keys.SECRET_SIZE
+    assert len(key.secret) == keys.SECRET_BYTES
     assert key.secret != keys.parse_key("correct horse battery stapl").secret
 
 

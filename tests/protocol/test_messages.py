@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from orcha._protocol import messages
 from orcha._protocol.frames import (
-    HEADER,
-    MAX_FRAME,
+    HEADER_BYTES,
+    MAX_FRAME_BYTES,
     FrameError,
     decode_client_message,
     decode_service_message,
@@ -88,18 +88,18 @@ def test_every_message_of_the_table_is_drawn_below():
 
 @given(st.one_of(*FROM_CLIENT.values()))
 def test_a_clients_message_comes_out_as_it_went_in(message):
-    assert decode_client_message(encode(message)[HEADER:]) == message
+    assert decode_client_message(encode(message)[HEADER_BYTES:]) == message
 
 
 @given(st.one_of(*FROM_SERVICE.values()))
 def test_a_services_message_comes_out_as_it_went_in(message):
-    assert decode_service_message(encode(message)[HEADER:]) == message
+    assert decode_service_message(encode(message)[HEADER_BYTES:]) == message
 
 
 @given(st.one_of(*FROM_CLIENT.values()))
 def test_what_a_client_says_is_no_message_of_a_service(message):
     with pytest.raises(FrameError):
-        decode_service_message(encode(message)[HEADER:])
+        decode_service_message(encode(message)[HEADER_BYTES:])
 
 
 @pytest.mark.parametrize("decode", [decode_client_message, decode_service_message])
@@ -111,7 +111,7 @@ def test_garbage_is_a_message_or_a_frame_error(decode, body):
 
 @given(message=st.one_of(*FROM_CLIENT.values()), data=st.data())
 def test_a_damaged_message_is_a_message_or_a_frame_error(message, data):
-    body = bytearray(encode(message)[HEADER:])
+    body = bytearray(encode(message)[HEADER_BYTES:])
     for _ in range(data.draw(st.integers(1, 3))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
     del body[data.draw(st.integers(0, len(body))) :]
@@ -152,7 +152,7 @@ def test_a_bomb_of_depth_or_length_is_a_frame_error(bomb):
 
 def test_bytes_after_a_message_are_refused():
     with pytest.raises(FrameError):
-        decode_client_message(encode(Ping(1))[HEADER:] + b"\x00")
+        decode_client_message(encode(Ping(1))[HEADER_BYTES:] + b"\x00")
 
 
 def test_fields_that_a_later_version_adds_at_the_end_are_not_looked_at():
@@ -161,7 +161,7 @@ def test_fields_that_a_later_version_adds_at_the_end_are_not_looked_at():
 
 def test_what_a_frame_cannot_hold_is_refused_where_it_is_sent():
     with pytest.raises(FrameError, match="longer"):
-        encode(Reply(1, 0, bytes(MAX_FRAME)))
+        encode(Reply(1, 0, bytes(MAX_FRAME_BYTES)))
     with pytest.raises(FrameError, match="cannot be sent"):
         encode(Reply(2**64, 0))
     with pytest.raises(FrameError, match="cannot be sent"):

@@ -165,7 +165,7 @@ def test_a_link_in_place_of_folder_or_socket_is_not_trusted(answering, links, or
     assert links(at(running.server.port, str(orcha_home / "other"))).transport == "tls"
 
 
-@pytest.mark.parametrize("uid", [handshake.NOBODY, STRANGER])
+@pytest.mark.parametrize("uid", [handshake.NOBODY_UID, STRANGER])
 def test_a_service_of_another_user_behind_the_socket_is_not_trusted(answering, links, monkeypatch, uid):
     running = answering()
     monkeypatch.setattr(dial_module, "peer_credentials", lambda _: (1, uid, uid))
@@ -281,7 +281,7 @@ def home_of_others():
 
 
 @ROOT
-@pytest.mark.parametrize("uid", [STRANGER, handshake.NOBODY])
+@pytest.mark.parametrize("uid", [STRANGER, handshake.NOBODY_UID])
 def test_another_user_does_not_come_in_without_the_key(answering, open_world, home_of_others, uid):
     running = answering(limits={"refusal_delay": 0.0})
     assert as_user(uid, running, home_of_others) == ["AuthenticationError", "AuthenticationError"]
@@ -321,7 +321,7 @@ def test_the_key_is_not_enough_for_another_user_where_the_service_is_not_shared(
 
 def test_a_client_whose_user_no_kernel_knows_counts_as_another(answering, links, monkeypatch):
     key = make_key()
-    for found in (None, handshake.NOBODY):
+    for found in (None, handshake.NOBODY_UID):
         monkeypatch.setattr(accepting, "find_owner", lambda *_, found=found: found)
         running = answering(key=key)
         with pytest.raises(AuthenticationError, match="started without --share"):
@@ -336,12 +336,12 @@ def test_a_client_whose_user_no_kernel_knows_counts_as_another(answering, links,
 
 @ROOT
 def test_another_user_with_a_role_comes_in_by_the_socket_as_that(answering, open_world, home_of_others):
-    running = answering(uid_roles={STRANGER: "user", handshake.NOBODY: "user"}, limits={"refusal_delay": 0.0})
+    running = answering(uid_roles={STRANGER: "user", handshake.NOBODY_UID: "user"}, limits={"refusal_delay": 0.0})
     Path(running.endpoint.folder).chmod(0o755)
     assert as_user(STRANGER, running, home_of_others) == ["unix 0", "AuthenticationError"]
     peer, _ = running.messages.get(timeout=30)
     assert (peer.identity, peer.role) == (f"uid:{STRANGER}", "user")
-    assert as_user(handshake.NOBODY, running, home_of_others)[0] == "AuthenticationError"
+    assert as_user(handshake.NOBODY_UID, running, home_of_others)[0] == "AuthenticationError"
 
 
 @ROOT

@@ -617,7 +617,7 @@ def test_frames_of_one_feed_that_follow_the_handshake_are_served(answering):
         sock.settimeout(30)
         sock.connect(running.endpoint.socket_path)
         sock.sendall(ClientHandshake(1, "x", None).start() + encode(Ping(9)))
-        reader, bodies = FrameReader(frames.MAX_FRAME), []
+        reader, bodies = FrameReader(frames.MAX_FRAME_BYTES), []
         while len(bodies) < 2:
             bodies += reader.feed(sock.recv(4096))
     assert decode_service_message(bodies[1]) == Reply(9, Verdict.OK)

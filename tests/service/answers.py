@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orcha._protocol import values
-from orcha._protocol.frames import MAX_FRAME, FrameReader, decode_service_message
+from orcha._protocol.frames import MAX_FRAME_BYTES, FrameReader, decode_service_message
 from orcha._protocol.messages import Error, Item, Kind, Ping, Reply, Rows, Submit, Submitted
 from support.engine import Connected, EngineUnderTest
 from support.waiting import wait_for
@@ -115,5 +115,5 @@ class AnsweringEngine(EngineUnderTest):
 
     def _send(self, batch: list[tuple[Any, bytes]]) -> None:
         for peer, data in batch:
-            for body in FrameReader(MAX_FRAME).feed(data):
+            for body in FrameReader(MAX_FRAME_BYTES).feed(data):
                 peer.got.append(decode_service_message(body))

@@ -7,7 +7,7 @@ import typing
 import pytest
 
 from orcha._protocol import messages
-from orcha._protocol.frames import MAX_FRAME
+from orcha._protocol.frames import MAX_FRAME_BYTES
 from orcha._service import verbs
 from orcha.exceptions.store import StoreBroken
 from service.answers import AnsweringEngine
@@ -20,10 +20,10 @@ RAISED = [
     OSError(5, "input/output error"),
     OverflowError("too large"),
     RecursionError(),
-    TypeError("x" * (MAX_FRAME + 1)),
+    TypeError("x" * (MAX_FRAME_BYTES + 1)),
     UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"),
 ]
-UNSENDABLE = ["\ud800", "x" * (MAX_FRAME + 1), 1 << 70]
+UNSENDABLE = ["\ud800", "x" * (MAX_FRAME_BYTES + 1), 1 << 70]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from orcha._service.reports import command_text as commandline
-from orcha._service.reports.command_text import LONGEST, in_words, shortened
+from orcha._service.reports.command_text import MAX_LISTED_CHARACTERS, in_words, shortened
 from support.waiting import wait_for
 
 SECRETS = [
@@ -39,7 +39,7 @@ def test_no_part_of_a_secret_is_shown_wherever_a_long_command_is_cut(command, be
 
 def test_what_is_shown_is_bounded_whatever_the_command():
     for words in (["x" * 131_000], ["\0" * 10_000], ["x"] * 100_000, [b"\xff" * 131_000], ["'" * 700]):
-        assert len(in_words(words)) <= LONGEST
+        assert len(in_words(words)) <= MAX_LISTED_CHARACTERS
         assert "…" in in_words(words)
     assert in_words(["make", "-j4", "a b"]) == "make -j4 'a b'"
     assert in_words(["\udcff"]) == "'\\udcff'"

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from orcha._service.lifecycle.systemd_watchdog import FED, Feeding
+from orcha._service.lifecycle.systemd_watchdog import KEEP_ALIVE, Feeding
 from orcha._service.timers import Timers
 from orcha.interfaces import Message
 from orcha.lib.remote import item_of
@@ -62,7 +62,7 @@ def test_a_service_that_goes_on_is_fed_also_while_a_hook_hangs(serve, connect, s
     gate = Gate(tmp_path)
     service = serve("hangs:Hangs", source=HANGS, environment=environment(systemd) | {"ORCHA_HOOK_DEADLINE": "600"})
     for _ in range(3):
-        told(systemd, FED)
+        told(systemd, KEEP_ALIVE)
     client = connect(service)
     item = Message("m1", {"gate": gate.path})
     sending = client.manager.client
@@ -71,7 +71,7 @@ def test_a_service_that_goes_on_is_fed_also_while_a_hook_hangs(serve, connect, s
     gate.wait_until_reached()
     drain(systemd)
     for _ in range(3):
-        told(systemd, FED)
+        told(systemd, KEEP_ALIVE)
     gate.open()
     thread.join(60)
 
@@ -80,7 +80,7 @@ def test_orcha_serve_is_fed(serve, systemd):
     serve(arguments=("--systemd", "serve", "commands"), environment=environment(systemd))
     told(systemd, "READY=1")
     for _ in range(3):
-        told(systemd, FED)
+        told(systemd, KEEP_ALIVE)
 
 
 def test_what_is_meant_for_another_process_is_not_fed(serve, systemd):
@@ -117,7 +117,7 @@ def test_it_is_fed_when_engine_and_loop_have_gone_on():
         fed.engine_goes_on()
         assert len(fed.told) == count - 1
         fed.loop_goes_on()
-        assert fed.told == [FED] * count
+        assert fed.told == [KEEP_ALIVE] * count
 
 
 def test_with_a_loop_that_stands_still_it_is_not_fed():
@@ -126,7 +126,7 @@ def test_with_a_loop_that_stands_still_it_is_not_fed():
         fed.engine_goes_on()
     assert (fed.told, len(fed.loop)) == ([], 1)
     fed.loop_goes_on()
-    assert fed.told == [FED]
+    assert fed.told == [KEEP_ALIVE]
 
 
 def test_with_an_engine_that_stands_still_it_is_not_fed():
@@ -134,4 +134,4 @@ def test_with_an_engine_that_stands_still_it_is_not_fed():
     fed.engine_goes_on()
     for _ in range(5):
         fed.loop_goes_on()
-    assert fed.told == [FED]
+    assert fed.told == [KEEP_ALIVE]

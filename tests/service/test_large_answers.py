@@ -8,15 +8,15 @@ import pytest
 
 from orcha._client.attempt_channel import MAX_VALUE_BYTES
 from orcha._protocol import messages, values
-from orcha._protocol.frames import MAX_FRAME
+from orcha._protocol.frames import MAX_FRAME_BYTES
 from orcha.exceptions import ConditionFailed
 from orcha.interfaces import CommandPetition, Petition
 from service.answers import AnsweringEngine
 from support.waiting import wait_for
 
 WIDE = "\U0001f600" * 10_000
-LONG = "x" * (MAX_FRAME + 1)
-ALMOST = MAX_FRAME - 2_048
+LONG = "x" * (MAX_FRAME_BYTES + 1)
+ALMOST = MAX_FRAME_BYTES - 2_048
 
 
 class Large:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import orcha
-from orcha._service.lifecycle.preloading import OTHERS, PACKAGES, PROGRAMS
+from orcha._service.lifecycle.preloading import PACKAGES, PROGRAMS, STANDARD_MODULES
 from orcha.interfaces import Message
 from support.service import TESTS
 from support.waiting import wait_for
@@ -165,7 +165,7 @@ def test_what_functions_import_is_imported_before(tmp_path):
     program = "import sys; from orcha._service.lifecycle.preloading import preload; preload(); print(*sys.modules)"
     known = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert wanted - set(known) == set()
-    assert set(OTHERS) <= set(known)
+    assert set(STANDARD_MODULES) <= set(known)
 
 
 def test_an_older_build_goes_on_and_says_that_another_one_lies_there(serve, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orcha._protocol import messages, values
-from orcha._protocol.frames import MAX_FRAME
+from orcha._protocol.frames import MAX_FRAME_BYTES
 from orcha.exceptions import ConditionFailed
 from orcha.interfaces import Petition, Policy
 from service.answers import AnsweringEngine
@@ -65,7 +65,7 @@ NAMES = {
     "surrogate": "a\ud800",
     "nul": "a\0b",
     "lines": "a\nb\r\x1b[31m",
-    "long": "x" * (MAX_FRAME + 1),
+    "long": "x" * (MAX_FRAME_BYTES + 1),
     "wide": "\U0001f600" * 100_000,
     "bytes": b"\xff",
     "list": [1, [2]],
@@ -232,4 +232,4 @@ def test_a_result_that_is_longer_than_an_answer_is_refused_with_its_size(engine)
     client.final(client.submit("a", {"value": "long"}))
     answer = client.ask(messages.Call(next(engine.numbers), "function", values.encode([]), values.encode({})))
     assert answer.verdict == messages.Verdict.RAISED
-    assert str(MAX_FRAME - 1024) in answer.reason
+    assert str(MAX_FRAME_BYTES - 1024) in answer.reason

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from orcha._service.lifecycle import installed_build as build
-from orcha._service.lifecycle.installed_build import LOOK_AGAIN, Build
+from orcha._service.lifecycle.installed_build import ANSWER_VALID_SECONDS, Build
 from support.waiting import wait_for
 
 
@@ -41,7 +41,7 @@ def test_a_file_that_took_the_inode_the_size_and_the_time_of_the_old_one_is_noti
     after = package.stat()
     assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
     monkeypatch.setattr(build, "own_version", lambda: "2.0")
-    assert known.other(LOOK_AGAIN) == "orcha 1.0 runs, and 2.0 lies there now"
+    assert known.other(ANSWER_VALID_SECONDS) == "orcha 1.0 runs, and 2.0 lies there now"
 
 
 def test_another_link_to_the_file_is_no_other_build(package, tmp_path):
@@ -56,7 +56,7 @@ def test_the_version_is_told_though_it_was_installed_after_the_files(package, mo
     package.write_text("another one\n")
     assert known.other(0.0) == "orcha 1.0 runs, and another build of it lies there now"
     monkeypatch.setattr(build, "own_version", lambda: "2.0")
-    assert known.other(LOOK_AGAIN) == "orcha 1.0 runs, and 2.0 lies there now"
+    assert known.other(ANSWER_VALID_SECONDS) == "orcha 1.0 runs, and 2.0 lies there now"
 
 
 def test_what_came_back_is_no_other_build(package, tmp_path):
@@ -64,4 +64,4 @@ def test_what_came_back_is_no_other_build(package, tmp_path):
     package.rename(tmp_path / "away")
     assert known.other(0.0) == "orcha 1.0 runs, and its files were moved or removed"
     (tmp_path / "away").rename(package)
-    assert known.other(LOOK_AGAIN) is None
+    assert known.other(ANSWER_VALID_SECONDS) is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orcha._service.channels.catch_up import LONGEST, MOST_AHEAD, SHORTEST, CatchUpPace
+from orcha._service.channels.catch_up import MAX_AHEAD_BYTES, MAX_DELAY_SECONDS, MIN_DELAY_SECONDS, CatchUpPace
 
 
 class Someone:
@@ -38,15 +38,15 @@ class Followers:
 
 def test_who_has_been_sent_enough_waits_until_it_has_taken_some():
     followers, one, two = Followers(), Someone(1), Someone(2)
-    followers.pace.note(one, MOST_AHEAD)
+    followers.pace.note(one, MAX_AHEAD_BYTES)
     assert not followers.pace.may_go_on(one)
     assert followers.pace.may_go_on(two)
     followers.catch_up(one, one)
     followers.pace.batch_is_sent()
-    one.backlog = MOST_AHEAD  # it lies in the connection now
+    one.backlog = MAX_AHEAD_BYTES  # it lies in the connection now
     followers.pass_time()
     assert followers.caught_up == []
-    one.backlog = MOST_AHEAD - 1
+    one.backlog = MAX_AHEAD_BYTES - 1
     followers.pass_time()
     assert followers.caught_up == [one]
     assert followers.due == []
@@ -54,18 +54,18 @@ def test_who_has_been_sent_enough_waits_until_it_has_taken_some():
 
 def test_one_who_takes_nothing_is_looked_at_less_and_less_often():
     followers, one = Followers(), Someone(1)
-    one.backlog = MOST_AHEAD
+    one.backlog = MAX_AHEAD_BYTES
     followers.catch_up(one, one)
     waits = [followers.pass_time() for _ in range(10)]
-    assert waits[0] == SHORTEST
+    assert waits[0] == MIN_DELAY_SECONDS
     assert waits == sorted(waits)
-    assert waits[-1] == LONGEST
+    assert waits[-1] == MAX_DELAY_SECONDS
 
 
 def test_who_has_gone_or_follows_anew_is_not_caught_up():
     followers, one, two = Followers(), Someone(1), Someone(2)
     for each in (one, two):
-        each.backlog = MOST_AHEAD
+        each.backlog = MAX_AHEAD_BYTES
         followers.catch_up(each, each)
         each.backlog = 0
     followers.pace.forget(one)

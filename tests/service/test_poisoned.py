@@ -8,13 +8,13 @@ from contextlib import closing
 import apsw
 import pytest
 
-from orcha._protocol.frames import MAX_FRAME
+from orcha._protocol.frames import MAX_FRAME_BYTES
 from orcha.interfaces import Message
 from support.commands import COMMANDS
 from support.waiting import wait_for
 
-LONG = "x" * (MAX_FRAME + 1)
-BYTES = b"\xc6" + (MAX_FRAME + 16).to_bytes(4, "big") + bytes(MAX_FRAME + 16)
+LONG = "x" * (MAX_FRAME_BYTES + 1)
+BYTES = b"\xc6" + (MAX_FRAME_BYTES + 16).to_bytes(4, "big") + bytes(MAX_FRAME_BYTES + 16)
 GROUP = "INSERT INTO grouping (petition, name) SELECT seq, ?1 FROM petition WHERE id = 'waits'"
 NEED = "INSERT INTO need (petition, resource, amount) SELECT seq, ?1, 1 FROM petition WHERE id = 'waits'"
 ONCE = "INSERT INTO once (petition, key) SELECT seq, ?1 FROM petition WHERE id = 'waits'"

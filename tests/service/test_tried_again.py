@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from orcha.interfaces import Message
-from orcha.interfaces.policy import LONGEST
+from orcha.interfaces.policy import MAX_DURATION_SECONDS
 from support import Gate, wait_for
 
 MANAGER = "support.retry_managers:RetryManager"
@@ -150,7 +150,9 @@ def test_a_signal_and_output_are_refused_for_an_action(tried):
 
 
 def test_one_whose_time_comes_after_all_who_read_this_rests_and_hinders_nobody(tried):
-    queue = tried.send({"code": 3}, retry={"times": 1, "delay": LONGEST, "longest": LONGEST, "codes": [3, 4]})
+    queue = tried.send(
+        {"code": 3}, retry={"times": 1, "delay": MAX_DURATION_SECONDS, "longest": MAX_DURATION_SECONDS, "codes": [3, 4]}
+    )
     tried.wait_until_it_rests()
     assert re.fullmatch(r"attempt 1 ended with 3: it is tried again at 21\d\d-.* UTC", tried.show()["why"])
     assert tried.show()["retry"]["codes"] == [3, 4]

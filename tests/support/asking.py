@@ -14,7 +14,7 @@ from typing import Any
 from orcha._output.log import MemoryLog
 from orcha._protocol import values
 from orcha._protocol.endpoint import Endpoint
-from orcha._protocol.frames import MAX_FRAME, FrameReader, decode_service_message
+from orcha._protocol.frames import MAX_FRAME_BYTES, FrameReader, decode_service_message
 from orcha._protocol.messages import ChannelRecord, Data, Item, List, Reply, Rows, Submit, Submitted, Verdict
 from orcha._service.engine import Engine
 from orcha._service.lifecycle.recovery import recover_all
@@ -128,7 +128,7 @@ class Asked:
 
     def _send(self, batch: list[tuple[Any, bytes]]) -> None:
         for person, frame in batch:
-            for body in FrameReader(MAX_FRAME).feed(frame):
+            for body in FrameReader(MAX_FRAME_BYTES).feed(frame):
                 person.heard.append(decode_service_message(body))
 
     def ask(self, person: Person, kind: type, *arguments: Any, **keywords: Any) -> Any:

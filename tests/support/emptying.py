@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orcha._cli.session import ENDED, LIVE, Session
+from orcha._cli.session import ENDED_STATES, LIVE_STATES, Session
 from orcha._protocol.endpoint import Endpoint
 from support.service import RunningService
 
@@ -12,10 +12,10 @@ def empty(service: RunningService) -> None:
     session = Session(Endpoint(service.address, service.port), None)
     session.connect()
     try:
-        while live := session.rows(LIVE, 100):
+        while live := session.rows(LIVE_STATES, 100):
             for row in live:
                 session.cancel(id=str(row["id"]), at_once=True)
-        while ended := session.rows(ENDED, 100):
+        while ended := session.rows(ENDED_STATES, 100):
             for row in ended:
                 session.remove(seq=int(row["seq"]))  # type: ignore[arg-type]
     finally:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from orcha._output.log import OutputLog
 from orcha._protocol import messages, values
 from orcha._protocol.endpoint import Endpoint
-from orcha._protocol.frames import MAX_FRAME, FrameReader, decode_service_message
+from orcha._protocol.frames import MAX_FRAME_BYTES, FrameReader, decode_service_message
 from orcha._protocol.messages import Item, Kind, Submit, Verdict
 from orcha._service.engine import Engine
 from orcha._service.lifecycle.recovery import recover_all
@@ -185,7 +185,7 @@ class EngineUnderTest:
     def _send(self, batch: list[tuple[Any, bytes]]) -> None:
         self.before_send()
         for _, frame in batch:
-            for body in FrameReader(MAX_FRAME).feed(frame):
+            for body in FrameReader(MAX_FRAME_BYTES).feed(frame):
                 self._take(decode_service_message(body))
 
     def _take(self, message: Any) -> None:

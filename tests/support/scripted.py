@@ -13,7 +13,7 @@ import msgspec
 
 from orcha._protocol import messages, values
 from orcha._protocol.endpoint import Endpoint
-from orcha._protocol.frames import MAX_FRAME, Body, FrameReader, decode_client_message, encode
+from orcha._protocol.frames import MAX_FRAME_BYTES, Body, FrameReader, decode_client_message, encode
 from orcha._protocol.keys import make_key
 from orcha._protocol.messages import ChannelRecord, Kind, Result, Verdict
 from orcha._server.server import Peer, Server, ServerSettings
@@ -29,7 +29,7 @@ class PlainLink:
         self.is_anothers = False
         self.sock = sock
         self.instance = instance
-        self._reader = FrameReader(MAX_FRAME)
+        self._reader = FrameReader(MAX_FRAME_BYTES)
 
     def send(self, data: bytes) -> None:
         self.sock.sendall(data)
@@ -85,7 +85,7 @@ class Connection:
         self.thread.start()
 
     def _run(self) -> None:
-        reader = FrameReader(MAX_FRAME)
+        reader = FrameReader(MAX_FRAME_BYTES)
         with contextlib.suppress(OSError):
             while data := self.sock.recv(65536):
                 for body in reader.feed(data):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from orcha._cli.session import Session
     from orcha._cli.streams import Streams
 
-_OWN_FAILURE = 125
+_OWN_FAILURE_CODE = 125
 _EPILOG = """\
 example:
   orcha attach make-k3x9qz
@@ -51,7 +51,7 @@ def attach(name: str, *, stdin: bool = False, on_disconnect: str | None = None) 
             return follow(service, streams, name, stdin=stdin, on_disconnect=on_disconnect)
     except (OrchaError, OSError, ValueError) as error:
         render.note(" ".join(str(error).split()))
-        return _OWN_FAILURE
+        return _OWN_FAILURE_CODE
 
 
 def follow(

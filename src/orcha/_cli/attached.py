@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     from orcha._client.pending import Request
 
 INTERRUPTED_CODE = 75
-NOT_ITS_OWN = 124
+LEAST_CODE_OF_ANOTHER_CAUSE = 124
 """From here on codes say that something else has ended the command: a limit, Orcha, a signal."""
-OWN_FAILURE = 125
-CANCELLED = 130
-HUNG_UP = 129
-BROKEN_PIPE = 141
-_LOOK = (0.2, 0.3, 0.5, 1.0, 2.0)
+OWN_FAILURE_CODE = 125
+CANCELLED_CODE = 130
+HUNG_UP_CODE = 129
+BROKEN_PIPE_CODE = 141
+_LOOK_INTERVALS_SECONDS = (0.2, 0.3, 0.5, 1.0, 2.0)
 """Seconds between looks at what a petition waits for."""
-_SILENCE = 2.0
+_SILENCE_SECONDS = 2.0
 """Seconds after which a line says that it waits, where none can be updated in place."""
-_CANCEL_WAIT = 2.0
-_AGAIN = 1.0
+_CANCEL_ANSWER_SECONDS = 2.0
+_INTERRUPT_ANSWER_SECONDS = 1.0
 """Seconds after which Ctrl+C is answered by a line, where nothing else comes. No wait is longer than this: a signal
 that comes just before the main thread sleeps, or that the kernel hands to another thread, does not wake that thread."""
 
@@ -154,7 +154,7 @@ class Attached:
         """
         self.cancel(why)
         assert self._asked is not None
-        self._asked.wait(_CANCEL_WAIT)
+        self._asked.wait(_CANCEL_ANSWER_SECONDS)
 
     def _unwritable(self, error: OSError) -> int:
         """Do what is wanted where its output cannot be written here; give the code.
@@ -172,7 +172,7 @@ class Attached:
             self._abandon("its terminal or connection is gone" if hung_up else "nobody reads its output any more")
         elif self._ours:
             self._streams.tell(f"nobody reads its output here any more, it goes on: orcha attach {self._name}")
-        return BROKEN_PIPE if error.errno == errno.EPIPE else HUNG_UP
+        return BROKEN_PIPE_CODE if error.errno == errno.EPIPE else HUNG_UP_CODE
 
     # --- following ------------------------------------------------------------------------------------------------
 
@@ -187,7 +187,7 @@ class Attached:
         try:
             with typing.attached() if typing is not None else contextlib.nullcontext():
                 code = self._to_the_end(channel)
-                if code == CANCELLED and self._asked is None:
+                if code == CANCELLED_CODE and self._asked is None:
                     self._tell_who(channel)
                 return code
         except Detached:
@@ -196,7 +196,7 @@ class Attached:
             self._streams.tell(f"detached, it goes on: orcha attach {self._name}, or orcha cancel {self._name}")
             return 0
         except Left as left:
-            if left.code == HUNG_UP and self._on_disconnect == "cancel":
+            if left.code == HUNG_UP_CODE and self._on_disconnect == "cancel":
                 self._abandon("its terminal or connection is gone")
             if left.line:
                 self._streams.tell(left.line)
@@ -220,11 +220,11 @@ class Attached:
 
     def _to_the_end(self, channel: ClientChannel) -> int:
         """Follow it; where it did not end by itself take the terminal out of what the command had made of it."""
-        code = OWN_FAILURE
+        code = OWN_FAILURE_CODE
         try:
             code = self._follow(channel)
         finally:
-            if code == INTERRUPTED_CODE or code >= NOT_ITS_OWN:
+            if code == INTERRUPTED_CODE or code >= LEAST_CODE_OF_ANOTHER_CAUSE:
                 self._streams.leave()
         return code
 
@@ -236,7 +236,7 @@ class Attached:
                 self._look()
                 continue
             if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-                return OWN_FAILURE if channel.ended_here else value or (OWN_FAILURE if self._lacks else 0)
+                return OWN_FAILURE_CODE if channel.ended_here else value or (OWN_FAILURE_CODE if self._lacks else 0)
             self._take(value)
 
     def _take(self, value: Any) -> None:
@@ -259,8 +259,12 @@ class Attached:
     def _until_look(self) -> float:
         """Give the seconds until there may be something to look at."""
         if not self._streams.has_status:
-            return _SILENCE if self._waits and not self._has_told else _AGAIN
-        return _LOOK[min(self._looks, len(_LOOK) - 1)] if self._waits or self._interrupts else _AGAIN
+            return _SILENCE_SECONDS if self._waits and not self._has_told else _INTERRUPT_ANSWER_SECONDS
+        return (
+            _LOOK_INTERVALS_SECONDS[min(self._looks, len(_LOOK_INTERVALS_SECONDS) - 1)]
+            if self._waits or self._interrupts
+            else _INTERRUPT_ANSWER_SECONDS
+        )
 
     def _look(self) -> None:
         """Show what it waits for, if it does."""
@@ -352,4 +356,4 @@ def held_around(row: dict[str, Any], around: dict[str, Any]) -> str | None:
 
 def _hang_up(_: int, __: FrameType | None) -> None:
     """Leave it running: the terminal is gone."""
-    raise Left(HUNG_UP)
+    raise Left(HUNG_UP_CODE)

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 PIDFILE, LOG = "service.pid", "service.log"
 """Names in the endpoint's folder."""
-_READY = b"\n"
+_READY_REPORT = b"\n"
 """What the daemon says when it serves; anything else is its exit code, a space, and why it does not."""
-_LONGEST = 65_536
-_DIED = 70
+_MAX_START_REPORT_BYTES = 65_536
+_DIED_CODE = 70
 """Exit code where the daemon went without a word: EX_SOFTWARE of sysexits.h."""
 
 
@@ -48,7 +48,7 @@ class Announced:
         except Exception as error:
             self.tell(failure(error))
             raise
-        self.tell(_READY)
+        self.tell(_READY_REPORT)
 
     def join(self) -> None:
         """Wait until the service has stopped."""
@@ -174,14 +174,14 @@ class _Waiting:
             KeyboardInterrupt: Ctrl+C came first, and the daemon has gone.
 
         """
-        said = os.read(self._reader, _LONGEST)
-        if said == _READY:
+        said = os.read(self._reader, _MAX_START_REPORT_BYTES)
+        if said == _READY_REPORT:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # from here on it is decided, and this process ends at once
         if not self._interrupted:
             with contextlib.suppress(BrokenPipeError):  # it has gone, and said why
-                os.write(self._wish, _READY)
+                os.write(self._wish, _READY_REPORT)
             return said
-        while os.read(self._reader, _LONGEST):
+        while os.read(self._reader, _MAX_START_REPORT_BYTES):
             pass  # the daemon keeps its end open until it ends
         raise KeyboardInterrupt
 
@@ -195,13 +195,13 @@ def _await(waiting: _Waiting, name: str, log: str) -> int:
     from orcha._cli import render
 
     said = waiting.result()
-    if said == _READY:
+    if said == _READY_REPORT:
         render.note(f"serving in the background on {name}; its log is {log}")
         return 0
     code, _, line = said.decode(errors="replace").partition(" ")
     if not said:
         render.note(f"the service went before it served ({waiting.status()}): see {log}")
-        return _DIED
+        return _DIED_CODE
     if line:
         render.note(line)
     return int(code)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-VARIABLE = "ORCHA_DETACH_KEYS"
-DEFAULT = "ctrl-],d"
-_SIGNALS = b"\x03\x1a\x1c"
+DETACH_KEYS_VARIABLE = "ORCHA_DETACH_KEYS"
+DEFAULT_DETACH_KEYS = "ctrl-],d"
+_SIGNAL_KEYS = b"\x03\x1a\x1c"
 """Ctrl+C, Ctrl+Z and Ctrl+\\: the terminal makes signals of them."""
 
 
@@ -24,12 +24,17 @@ def parse(text: str) -> bytes:
         low = key.lower()
         if low.startswith("ctrl-") and len(key) == 6 and "@" <= key[5].upper() <= "_":
             keys.append(ord(key[5].upper()) & 0x1F)
-            if keys[-1] in _SIGNALS:
-                raise ValueError(f"{VARIABLE}={text}: {key} means something else already; write for example {DEFAULT}")
+            if keys[-1] in _SIGNAL_KEYS:
+                raise ValueError(
+                    f"{DETACH_KEYS_VARIABLE}={text}: {key} means something else already; "
+                    f"write for example {DEFAULT_DETACH_KEYS}"
+                )
         elif len(key) == 1 and "!" <= key <= "~":
             keys += key.encode()
         else:
-            raise ValueError(f"{VARIABLE}={text}: {key!r} is no key; write for example {DEFAULT}")
+            raise ValueError(
+                f"{DETACH_KEYS_VARIABLE}={text}: {key!r} is no key; write for example {DEFAULT_DETACH_KEYS}"
+            )
     return bytes(keys)
 
 

@@ -8,8 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CUT = "\N{HORIZONTAL ELLIPSIS}"
-_GAP = 2
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+_GAP_COLUMNS = 2
 _WIDE = frozenset("WF")
 _NO_WIDTH = frozenset(("Mn", "Me", "Cf"))
 
@@ -43,7 +43,7 @@ def fit(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) ->
     natural = [max(width_of(row[place]) for row in ([each.title for each in columns], *rows)) for place in kept]
     while True:
         widths = _narrowed([columns[place] for place in kept], [natural[place] for place in kept], width)
-        if sum(widths) + _GAP * (len(widths) - 1) <= width:
+        if sum(widths) + _GAP_COLUMNS * (len(widths) - 1) <= width:
             break
         leaving = [place for place in kept if columns[place].given_up is not None]
         if not leaving:
@@ -54,7 +54,9 @@ def fit(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) ->
     titles = [columns[place].title for place in kept]
     shown = [[cut(row[place], wide, columns[place]) for place, wide in zip(kept, widths, strict=True)] for row in rows]
     return [
-        (" " * _GAP).join(cell + " " * (wide - width_of(cell)) for cell, wide in zip(row, widths, strict=True)).rstrip()
+        (" " * _GAP_COLUMNS)
+        .join(cell + " " * (wide - width_of(cell)) for cell, wide in zip(row, widths, strict=True))
+        .rstrip()
         for row in (titles, *shown)
     ]
 
@@ -66,7 +68,7 @@ def _narrowed(columns: Sequence[Column], widths: list[int], width: int) -> list[
         for column, wide in zip(columns, widths, strict=True)
     ]
     widths = list(widths)
-    while sum(widths) + _GAP * (len(widths) - 1) > width:
+    while sum(widths) + _GAP_COLUMNS * (len(widths) - 1) > width:
         able = [place for place, wide in enumerate(widths) if wide > least[place]]
         if not able:
             break
@@ -84,7 +86,7 @@ def cut(text: str, width: int, column: Column) -> str:
     if width_of(text) <= width:
         return text
     tail = (width - 1) // 2 if column.middle else 0
-    return _head(text, width - 1 - tail) + CUT + _head(text[::-1], tail)[::-1]
+    return _head(text, width - 1 - tail) + ELLIPSIS + _head(text[::-1], tail)[::-1]
 
 
 def _head(text: str, width: int) -> str:

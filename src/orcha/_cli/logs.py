@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from orcha._cli.output import ShownOutput
     from orcha._cli.printing import Printer
 
-BROKEN_PIPE = 141
+BROKEN_PIPE_CODE = 141
 _EPILOG = """\
 examples:
   orcha logs make-k3x9qz
@@ -49,7 +49,7 @@ def run(namespace: argparse.Namespace) -> int:
             return _together(namespace.ids, shown, tail=namespace.tail)
         return _in_turn(namespace, shown)
     except BrokenPipeError:
-        return BROKEN_PIPE
+        return BROKEN_PIPE_CODE
 
 
 def _in_turn(namespace: argparse.Namespace, shown: Printer) -> int:

@@ -14,9 +14,9 @@ _SCREENS = frozenset((47, 1047, 1049))
 """Modes that show the alternate screen."""
 _NO_MODES = frozenset((1048,))
 """Numbers that save and restore the cursor's place: nothing stays on."""
-_MOST = 64
+_MAX_MODES = 64
 """Modes that are remembered; terminals have fewer."""
-_LONGEST = 256
+_MAX_SEQUENCE_BYTES = 256
 """Bytes of a sequence that is not over yet; none is longer but texts, which are not kept."""
 
 _SEQUENCE = re.compile(
@@ -104,7 +104,7 @@ class Modes:
             return len(data)
         found = _SEQUENCE.match(data, start)
         if found is None:
-            if len(data) - start <= _LONGEST and _BEGUN.match(data, start):
+            if len(data) - start <= _MAX_SEQUENCE_BYTES and _BEGUN.match(data, start):
                 self._held = data[start:]
                 return len(data)
             return start + 1
@@ -145,7 +145,7 @@ class Modes:
             elif number not in _NO_MODES:
                 changed, usual = (self._off, True) if number in _ON_AT_FIRST else (self._on, False)
                 changed.pop(number, None)
-                if on != usual and len(changed) < _MOST:
+                if on != usual and len(changed) < _MAX_MODES:
                     changed[number] = None
 
     def _insert(self, numbers: bytes, *, on: bool) -> None:
@@ -170,11 +170,11 @@ class Modes:
 
     def _title(self, numbers: bytes) -> None:
         change = {22: 1, 23: -1}.get((_numbers(numbers) or [0])[0], 0)
-        self._titles = max(0, min(self._titles + change, _MOST))
+        self._titles = max(0, min(self._titles + change, _MAX_MODES))
 
     def _push(self, numbers: bytes) -> None:
         flags = self._flags[self._screen is not None]
-        if len(flags) < _MOST:
+        if len(flags) < _MAX_MODES:
             flags.append(numbers)
 
     def _pop(self, numbers: bytes) -> None:

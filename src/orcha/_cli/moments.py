@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from orcha._cli import render
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_LEAST_LETTERS = 3
+_MIN_DAY_LETTERS = 3
 """Letters of a day's name that are enough."""
 
 
@@ -60,7 +60,7 @@ def read(text: str, now: datetime) -> datetime:
         day, clock = words
         if day in {"today", "tomorrow"}:
             return _at(now, clock, int(day == "tomorrow"))
-        if len(day) >= _LEAST_LETTERS and (names := [name for name in _DAYS if name.startswith(day)]):
+        if len(day) >= _MIN_DAY_LETTERS and (names := [name for name in _DAYS if name.startswith(day)]):
             return _next(now, clock, (_DAYS.index(names[0]) - now.weekday()) % 7, 7)
     return datetime.fromisoformat(text.strip())
 

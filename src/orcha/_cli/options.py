@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_LARGEST = 1 << 62
-_LONGEST = 100 * 365 * 86_400.0
-_LONGEST_ID = 1_024
-_LONGEST_NAME = 200
-_MOST = 2**53
-_DIGITS = 16
-_SHOWN = 40
+_MAX_SIZE_BYTES = 1 << 62
+_MAX_DURATION_SECONDS = 100 * 365 * 86_400.0
+_MAX_ID_BYTES = 1_024
+_MAX_NAME_CHARACTERS = 200
+_MAX_EXACT_NUMBER = 2**53
+_MAX_DIGITS = 16
+_MAX_SHOWN_CHARACTERS = 40
 _NO_NUMBERS = frozenset(("none", "forget"))
 """What may stand for the number of a group's slots."""
-_MOST_RETRIES = 1_000_000
+_MAX_RETRIES = 1_000_000
 _COERCED = frozenset(("C.UTF-8", "C.utf8", "UTF-8"))
 
 
@@ -28,7 +28,7 @@ class WrongOptionError(ValueError):
     """Options that cannot be what was meant: the command ends with 2, as argparse does."""
 
 
-ALLOWED = (
+PASSED_VARIABLES = (
     *("HOME", "USER", "LOGNAME", "SHELL", "PATH", "TMPDIR", "TZ"),
     *("LANG", "LANGUAGE", "LC_*", "TERM", "COLORTERM", "NO_COLOR"),
     *("EDITOR", "VISUAL", "PAGER", "VIRTUAL_ENV"),
@@ -67,8 +67,10 @@ def duration_from_zero(text: str) -> float:
                 f"{_quoted(text)} is no duration: write it as 90, 90s, 5m, 2h or 1h30m"
             ) from None
         rest = rest[digits + unit :]
-    if total > _LONGEST:
-        raise argparse.ArgumentTypeError(f"{_quoted(text)} is too long: give at most {_LONGEST / _SECONDS['d']:.0f}d")
+    if total > _MAX_DURATION_SECONDS:
+        raise argparse.ArgumentTypeError(
+            f"{_quoted(text)} is too long: give at most {_MAX_DURATION_SECONDS / _SECONDS['d']:.0f}d"
+        )
     return total
 
 
@@ -85,8 +87,10 @@ def size(text: str) -> int:
         value = float(number[: len(number) - len(unit)]) * _BYTES[unit]
     except ValueError:
         value = 0.0
-    if value >= _LARGEST:
-        raise argparse.ArgumentTypeError(f"{_quoted(text)} is too much: give less than {_LARGEST // _BYTES['T']}T")
+    if value >= _MAX_SIZE_BYTES:
+        raise argparse.ArgumentTypeError(
+            f"{_quoted(text)} is too much: give less than {_MAX_SIZE_BYTES // _BYTES['T']}T"
+        )
     if not value >= 1:
         raise argparse.ArgumentTypeError(f"{_quoted(text)} is no size: write it as 65536, 512M or 2G")
     return int(value)
@@ -109,7 +113,7 @@ def signal_number(text: str) -> int:
 
 def _quoted(text: str) -> str:
     """Give what was written, as far as it says what is meant."""
-    return ascii(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!a}..."
+    return ascii(text) if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]!a}..."
 
 
 def slots(text: str) -> str:
@@ -129,8 +133,10 @@ def resources(text: str) -> str:
 def _pair(text: str, example: str, others: Container[str] = ()) -> None:
     """Raise where this is no name with a number or one of the words that may stand for one."""
     named, _, number = text.rpartition("=")
-    is_number = number.isascii() and number.isdecimal() and len(number) <= _DIGITS and int(number) <= _MOST
-    if not 0 < len(written(named)) <= _LONGEST_NAME or not (is_number or number in others):
+    is_number = (
+        number.isascii() and number.isdecimal() and len(number) <= _MAX_DIGITS and int(number) <= _MAX_EXACT_NUMBER
+    )
+    if not 0 < len(written(named)) <= _MAX_NAME_CHARACTERS or not (is_number or number in others):
         raise argparse.ArgumentTypeError(f"{_quoted(text)} is no name with a number: write it as {example}")
 
 
@@ -143,22 +149,22 @@ def written(text: str) -> str:
 
 def identity(text: str) -> str:
     """Read the id of a new petition."""
-    if not 0 < len(os.fsencode(written(text))) <= _LONGEST_ID:
-        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no id: give 1 to {_LONGEST_ID} bytes")
+    if not 0 < len(os.fsencode(written(text))) <= _MAX_ID_BYTES:
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no id: give 1 to {_MAX_ID_BYTES} bytes")
     return text
 
 
 def name(text: str) -> str:
     """Read the name of a group, or a key."""
-    if not 0 < len(written(text)) <= _LONGEST_NAME:
-        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no name: give 1 to {_LONGEST_NAME} characters")
+    if not 0 < len(written(text)) <= _MAX_NAME_CHARACTERS:
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no name: give 1 to {_MAX_NAME_CHARACTERS} characters")
     return text
 
 
 def label(text: str) -> str:
     """Read a label."""
-    if len(written(text)) > _LONGEST_NAME:
-        error = f"{_quoted(text)} has {len(text)} characters: give at most {_LONGEST_NAME}"
+    if len(written(text)) > _MAX_NAME_CHARACTERS:
+        error = f"{_quoted(text)} has {len(text)} characters: give at most {_MAX_NAME_CHARACTERS}"
         raise argparse.ArgumentTypeError(error)
     return text
 
@@ -191,18 +197,18 @@ def not_negative(text: str) -> int:
 
 def retries(text: str) -> int:
     """Read how often something is tried again."""
-    return whole(text, least=1, most=_MOST_RETRIES)
+    return whole(text, least=1, most=_MAX_RETRIES)
 
 
-def whole(text: str, *, least: int, most: int = _MOST) -> int:
+def whole(text: str, *, least: int, most: int = _MAX_EXACT_NUMBER) -> int:
     """Read a whole number.
 
     >>> whole("12", least=1)
     12
     """
-    number = int(text[: _DIGITS + 1]) if text.isascii() and text.isdecimal() else -1
+    number = int(text[: _MAX_DIGITS + 1]) if text.isascii() and text.isdecimal() else -1
     if not least <= number <= most:
-        wanted = f"of at least {least}" if most == _MOST and number <= most else f"from {least} to {most}"
+        wanted = f"of at least {least}" if most == _MAX_EXACT_NUMBER and number <= most else f"from {least} to {most}"
         raise argparse.ArgumentTypeError(f"{_quoted(text)} cannot be: give a whole number {wanted}")
     return number
 
@@ -214,7 +220,7 @@ def amount(text: str) -> tuple[str, int]:
     ('gpu', 1)
     """
     resource, _, number = text.rpartition("=")
-    if not 0 < len(resource) <= _LONGEST_NAME or not is_text(resource):
+    if not 0 < len(resource) <= _MAX_NAME_CHARACTERS or not is_text(resource):
         raise argparse.ArgumentTypeError(f"{_quoted(text)} is no need: write it as gpu=1 or ram_gb=16")
     return resource, whole(number, least=1)
 
@@ -256,7 +262,7 @@ def number(text: str) -> int | float:
             value = float(text)
         except ValueError:
             value = float("nan")
-    if value != value or (isinstance(value, int) and abs(value) > _MOST):  # noqa: PLR0124 - what only not-a-number is
+    if value != value or (isinstance(value, int) and abs(value) > _MAX_EXACT_NUMBER):  # noqa: PLR0124 - what only not-a-number is
         raise argparse.ArgumentTypeError(f"{_quoted(text)} is no priority: give a number, as 5, -5 or 0.5")
     return value
 
@@ -284,7 +290,7 @@ def environment(
         The variables as they are sent: names and values that are no text as the bytes that they are.
 
     """
-    allowed = [*ALLOWED, *source.get("ORCHA_ENV_ALLOW", "").replace(",", " ").split()]
+    allowed = [*PASSED_VARIABLES, *source.get("ORCHA_ENV_ALLOW", "").replace(",", " ").split()]
     chosen = {name: value for name, value in source.items() if everything or _is_among(name, allowed)}
     if everything:
         chosen = {name: value for name, value in chosen.items() if not name.startswith("ORCHA_")}

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from orcha._cli.session import Session
     from orcha._client.channel import ClientChannel
 
-_FIRST_LOOK_BACK = 64
-_FURTHER = 8
+_FIRST_LOOK_BACK_RECORDS = 64
+_LOOK_BACK_FACTOR = 8
 
 
 class ShownOutput(NamedTuple):
@@ -40,7 +40,7 @@ def pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool)
         OrchaError: there is no such petition, or no service.
 
     """
-    back = _FIRST_LOOK_BACK
+    back = _FIRST_LOOK_BACK_RECORDS
     with connected() as service:
         channel, details = service.from_its_end(identity)
         end, is_command = channel.position + 1, bool(details.get("command"))
@@ -52,7 +52,7 @@ def pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool)
             if tail is not None:
                 last, complete = last_lines(there, tail)
                 if not complete and start > 0:
-                    back *= _FURTHER
+                    back *= _LOOK_BACK_FACTOR
                     continue
                 there = iter(last)
             yield from there

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from orcha._cli.output import ShownOutput
 
-_LONGEST = 3
+_MAX_CUT_CHARACTER_BYTES = 3
 """Bytes of a character in UTF-8 that may be there while one is missing."""
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
@@ -122,7 +122,7 @@ def as_text(begun: bytes, data: bytes) -> tuple[list[str | bytes], bytes]:
 
 def _unfinished(data: bytes) -> bytes:
     """Give the end of it that begins a character in UTF-8 without ending it."""
-    for length in range(1, min(_LONGEST, len(data)) + 1):
+    for length in range(1, min(_MAX_CUT_CHARACTER_BYTES, len(data)) + 1):
         last = data[-length:]
         try:
             _, used = utf_8_decode(last, "strict", False)
@@ -134,7 +134,7 @@ def _unfinished(data: bytes) -> bytes:
 
 def _continuing(data: bytes) -> int:
     """Give how many bytes at its beginning can only go on with a character whose beginning is not there."""
-    return next((place for place, byte in enumerate(data[:_LONGEST]) if byte & 0xC0 != 0x80), 0)
+    return next((place for place, byte in enumerate(data[:_MAX_CUT_CHARACTER_BYTES]) if byte & 0xC0 != 0x80), 0)
 
 
 def _print(identity: str, stream: int, part: str | bytes) -> None:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-_PAGE = 1_000
-_LIMIT = 100
-_ENDED = 6
+_PAGE_ROWS = 1_000
+_DEFAULT_LIMIT_ROWS = 100
+_ENDED_STATE = 6
 _STATES: dict[str, tuple[int, ...]] = {
     "queued": (1,),
     "held": (2,),
@@ -27,17 +27,17 @@ _STATES: dict[str, tuple[int, ...]] = {
     "running": (3, 4),
     "paused": (3, 4),
     "cancelling": (5,),
-    "succeeded": (_ENDED,),
-    "failed": (_ENDED,),
-    "cancelled": (_ENDED,),
-    "timed out": (_ENDED,),
-    "interrupted": (_ENDED,),
-    "rejected": (_ENDED,),
-    "broken": (_ENDED,),
-    "ended": (_ENDED,),
+    "succeeded": (_ENDED_STATE,),
+    "failed": (_ENDED_STATE,),
+    "cancelled": (_ENDED_STATE,),
+    "timed out": (_ENDED_STATE,),
+    "interrupted": (_ENDED_STATE,),
+    "rejected": (_ENDED_STATE,),
+    "broken": (_ENDED_STATE,),
+    "ended": (_ENDED_STATE,),
 }
 """What the table calls a state, and its numbers in `orcha._core.state.State`; `ended` is any of those before it."""
-LIVE = ("queued", "held", "starting", "running", "paused", "cancelling")
+LIVE_STATE_NAMES = ("queued", "held", "starting", "running", "paused", "cancelling")
 _RANK = {"cancelling": 0, "starting": 1, "running": 1, "held": 2, "queued": 3, "ended": 4}
 _COLUMNS = {
     "ID": Column("ID", 36, middle=True, at_last=8),
@@ -51,9 +51,9 @@ _COLUMNS = {
     "COMMAND": Column("COMMAND", 12, middle=True, given_up=6),
     "WHY": Column("WHY", 12, given_up=5),
 }
-_WHERE_SAID = frozenset(("GROUP", "ENDED", "LABEL", "WHY"))
+_OPTIONAL_COLUMNS = frozenset(("GROUP", "ENDED", "LABEL", "WHY"))
 """Columns that are shown where there is something in them."""
-_LONGEST_COMMAND = 60
+_MAX_COMMAND_COLUMNS = 60
 """Places that a command takes at most in the table."""
 _ALL, _GROUP = "all", "group:"
 """What `orcha._protocol.messages.Rows` calls pauses."""
@@ -95,7 +95,8 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         "--limit",
         type=options.count,
         metavar="N",
-        help=f"show at most N (default: {_LIMIT}; with --json all that wait and run, and {_LIMIT} that have ended)",
+        help=f"show at most N (default: {_DEFAULT_LIMIT_ROWS}; with --json all that wait and run, "
+        f"and {_DEFAULT_LIMIT_ROWS} that have ended)",
     )
     parser.add_argument("--json", action="store_true", help="print a JSON array; times are ISO 8601, in UTC")
 
@@ -158,7 +159,7 @@ def _no_group(service: Session, group: str) -> str | None:
     if reply.verdict != Verdict.OK or reply.value is None:
         return None
     names = [use["group"] for use in service.decode(reply.value)["groups"]]
-    if group in names or service.page(1 << _ENDED, 1, group=group).rows:  # it was set by an earlier start
+    if group in names or service.page(1 << _ENDED_STATE, 1, group=group).rows:  # it was set by an earlier start
         return None
     there_are = f"there are {', '.join(map(render.plain, names))}" if names else "orcha serve --slots G=N makes one"
     return f"there is no group {render.plain(group)}: {there_are}"
@@ -168,8 +169,8 @@ def _show(namespace: argparse.Namespace, ask: _RowSource) -> bool:
     """Ask and print; tell whether there was any petition."""
     from orcha._cli import render
 
-    names = namespace.state or ((*LIVE, "ended") if namespace.all else LIVE)
-    limit = namespace.limit or (None if namespace.json else _LIMIT)
+    names = namespace.state or ((*LIVE_STATE_NAMES, "ended") if namespace.all else LIVE_STATE_NAMES)
+    limit = namespace.limit or (None if namespace.json else _DEFAULT_LIMIT_ROWS)
     found = listing(ask, names, limit, namespace.group)
     paused = list(_paused(ask.paused))
     if namespace.json:
@@ -200,7 +201,7 @@ def _for_people(namespace: argparse.Namespace, rows: list[Row]) -> None:
         now = render.now()
         drawn = tree(rows) if namespace.tree else ((row, "") for row in rows)
         cells = [dict(zip(_COLUMNS, columns(row, now, branch), strict=True)) for row, branch in drawn]
-        shown = [title for title in _COLUMNS if title not in _WHERE_SAID or any(row[title] for row in cells)]
+        shown = [title for title in _COLUMNS if title not in _OPTIONAL_COLUMNS or any(row[title] for row in cells)]
         table = [tuple(row[title] or "-" * (title == "GROUP") for title in shown) for row in cells]
         render.table([_COLUMNS[title] for title in shown], table)
     else:
@@ -247,12 +248,12 @@ def listing(
 
     """
     names = frozenset(names)
-    ended = frozenset(name for name in names if _ENDED in _STATES[name])
+    ended = frozenset(name for name in names if _ENDED_STATE in _STATES[name])
     live, left_out = _first(limit, pages(ask, names - ended, group))
     if not ended:
         return Listing(live, left_out, older=False)
-    room = _LIMIT if limit is None else limit - len(live)
-    found = _newest(pages(ask, ended, group, most=room + 1 if "ended" in ended else _PAGE), room + 1)
+    room = _DEFAULT_LIMIT_ROWS if limit is None else limit - len(live)
+    found = _newest(pages(ask, ended, group, most=room + 1 if "ended" in ended else _PAGE_ROWS), room + 1)
     over = {row["seq"] for row in found}  # an end between the two questions
     rows = [row for row in live if row["seq"] not in over] + sorted(found[:room], key=_order)
     return Listing(rows, left_out, older=len(found) > room)
@@ -286,21 +287,21 @@ def _newest(rows: Iterator[Row], limit: int) -> list[Row]:
 
 
 def pages(
-    ask: Callable[..., list[Row]], names: Iterable[str], group: str | None = None, most: int = _PAGE
+    ask: Callable[..., list[Row]], names: Iterable[str], group: str | None = None, most: int = _PAGE_ROWS
 ) -> Iterator[Row]:
     """Give the rows that the table shows in these states, newest first; up to `most` are asked for at once."""
     more = {} if group is None else {"group": group}
     names = frozenset(names)
     mask = sum(1 << number for number in {number for name in names for number in _STATES[name]})
     before: int | None = None
-    while mask and (page := ask(mask, min(_PAGE, most), before, **more)):
+    while mask and (page := ask(mask, min(_PAGE_ROWS, most), before, **more)):
         yield from (row for row in page if _is_meant(row, names, mask))
         before = page[-1]["seq"]
 
 
 def _is_meant(row: Row, names: frozenset[str], mask: int) -> bool:
     """Tell whether a row is one of those; what holds a slot after its end, and says why, is shown with what runs."""
-    if row["state"] == "ended" and ("ended" in names or (row["why"] and not mask >> _ENDED & 1)):
+    if row["state"] == "ended" and ("ended" in names or (row["why"] and not mask >> _ENDED_STATE & 1)):
         return True
     return word(row) in names
 
@@ -344,7 +345,7 @@ def columns(row: Row, now: float, branch: str = "") -> tuple[str, ...]:
             "-" if took is None else render.elapsed(took),
             "" if row["ended"] is None else render.ago(now - row["ended"]),
             row.get("label") or "",
-            cut(_command(row), _LONGEST_COMMAND, _COLUMNS["COMMAND"]),
+            cut(_command(row), _MAX_COMMAND_COLUMNS, _COLUMNS["COMMAND"]),
             row["why"] or row["reason"] or "",
         )
     )

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from orcha._cli.layout import Column
 
-UNBOUNDED = 1 << 62
+PIPE_WIDTH_COLUMNS = 1 << 62
 """Columns of a pipe."""
-USUAL = 80
+DEFAULT_WIDTH_COLUMNS = 80
 """Columns of a terminal that does not tell."""
 
 
@@ -34,14 +34,14 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under titles: on a terminal no wider than it is, in a pipe each column as wide as it needs to be."""
     from orcha._cli.layout import fit
 
-    out("".join(f"{each}\n" for each in fit(columns, rows, width() or UNBOUNDED)))
+    out("".join(f"{each}\n" for each in fit(columns, rows, width() or PIPE_WIDTH_COLUMNS)))
 
 
 def named(name: str, value: str) -> None:
     """Print a value after its name: on a terminal in lines no wider than it is."""
     from orcha._cli.layout import wrapped
 
-    out(wrapped(plain(f"{name + ':':<14} {value}"), width() or UNBOUNDED, indent=15) + "\n")
+    out(wrapped(plain(f"{name + ':':<14} {value}"), width() or PIPE_WIDTH_COLUMNS, indent=15) + "\n")
 
 
 def width() -> int | None:
@@ -52,9 +52,9 @@ def width() -> int | None:
     if given.isascii() and given.isdigit() and int(given):
         return int(given)
     try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or USUAL
+        return os.get_terminal_size(sys.stdout.fileno()).columns or DEFAULT_WIDTH_COLUMNS
     except OSError:
-        return USUAL
+        return DEFAULT_WIDTH_COLUMNS
 
 
 def json(value: object) -> None:

@@ -28,7 +28,7 @@ examples:
 Ctrl+C cancels, a second one kills at once; Ctrl+] d leaves it running. The exit code is the command's, 128 + n after
 signal n; 124 timed out, 125 Orcha could not, 126 not executable, 127 not found, 130 cancelled.
 """
-_LIMITS = (
+_LIMIT_OPTIONS = (
     ("timeout", options.duration, "T", "end an attempt after this long: 90, 90s, 5m, 2h"),
     ("idle-timeout", options.duration, "T", "end it when it has written nothing for this long"),
     ("queue-timeout", options.duration, "T", "give up when it has waited this long"),
@@ -43,9 +43,9 @@ _LIMITS = (
 )
 _REPEATABLE: dict[str, Any] = {"action": "append", "default": []}
 """Of an option that may be given several times; argparse copies the list before it adds to it."""
-_OWN_FAILURE = 125
-_WRONG_OPTION = 2
-_NAMES = {"argv": "the command", "argv[0]": "the command", "retry.times": "--retry", "retry.codes": "--retry-on"}
+_OWN_FAILURE_CODE = 125
+_USAGE_ERROR_CODE = 2
+_OPTION_NAMES = {"argv": "the command", "argv[0]": "the command", "retry.times": "--retry", "retry.codes": "--retry-on"}
 """What a field of a command is called on the command line, where it is not the option of its name."""
 
 
@@ -95,7 +95,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     )
     options.add_on_disconnect(parser)
     add("-t", "--tty", action="store_true", help="give it a terminal, for interactive programs; implies --stdin")
-    for name, read, metavar, text in _LIMITS:
+    for name, read, metavar, text in _LIMIT_OPTIONS:
         add(f"--{name}", metavar=metavar, type=read, help=text)
     add("--output-policy", choices=("truncate", "kill", "rotate"), help="what happens beyond that")
     add("--leftovers", choices=("end", "keep"), help="end what it leaves behind (default), or let it go")
@@ -154,18 +154,18 @@ def run(namespace: argparse.Namespace) -> int:
     command = namespace.command[1:] if namespace.command[:1] == ["--"] else namespace.command
     if not command or not command[0]:
         render.note("there is no command to run: orcha run -- COMMAND")
-        return _WRONG_OPTION
+        return _USAGE_ERROR_CODE
     try:
         message = extras(namespace, command)
         return _run(namespace, message)
     except options.WrongOptionError as error:
         render.note(str(error))
-        return _WRONG_OPTION
+        return _USAGE_ERROR_CODE
     except BrokenPipeError:
         raise  # nobody reads the id that --detach prints
     except (OrchaError, OSError, ValueError) as error:
         render.note(" ".join(str(error).split()))
-        return _OWN_FAILURE
+        return _OWN_FAILURE_CODE
 
 
 def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
         "priority": namespace.priority,
         "retry": _retry(namespace),
     }
-    names = [name.replace("-", "_") for name, *_ in _LIMITS]
+    names = [name.replace("-", "_") for name, *_ in _LIMIT_OPTIONS]
     names += ["at", "delay", "label", "group", "output_policy", "leftovers", "on_interrupt", "once"]
     made |= {name: getattr(namespace, name) for name in names}
     made["needs"] = _needs(namespace.need or ())
@@ -395,9 +395,9 @@ def _refused(result: Result, name: str, message: dict[str, Any]) -> tuple[str, i
         petition_of(Message(name, {key: value for key, value in message.items() if key != "queue"}), None)
     except (ValueError, TypeError) as error:
         field, _, rest = str(error).partition(" ")
-        option = _NAMES.get(field) or "--" + field.replace(".", "-").replace("_", "-")
-        return f"{option} {rest}", _WRONG_OPTION
-    return result.reason or "the service refuses it, and does not say why", _OWN_FAILURE
+        option = _OPTION_NAMES.get(field) or "--" + field.replace(".", "-").replace("_", "-")
+        return f"{option} {rest}", _USAGE_ERROR_CODE
+    return result.reason or "the service refuses it, and does not say why", _OWN_FAILURE_CODE
 
 
 def made_up(program: str | bytes) -> str:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 MANAGER = "commands"
 """Name of the built-in manager, whose values are (stream, bytes) and whose lines are the service's."""
-LIVE = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5
+LIVE_STATES = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5
 """States of a petition that has not ended, as a bit mask."""
-ENDED = 1 << 6
-BEYOND = 1 << 62
+ENDED_STATES = 1 << 6
+INDEX_BEYOND_END = 1 << 62
 """An index that no channel has: who follows from there gets what comes from the channel's end on."""
 
 
@@ -77,7 +77,7 @@ class Session(Client):
 
     def look(self, identity: str) -> Row | None:
         """Give the row of the petition of this id that has not ended, None where there is none."""
-        rows = self.page(LIVE, 1, id=identity).rows
+        rows = self.page(LIVE_STATES, 1, id=identity).rows
         return rows[0] if rows else None
 
     def one(self, item: Item) -> Result:
@@ -99,9 +99,9 @@ class Session(Client):
 
         """
         details = self.details(identity)
-        channel = self.output(details, index=BEYOND)
+        channel = self.output(details, index=INDEX_BEYOND_END)
         self.follow(channel)
-        while (details := self.details(identity)) and channel.position >= BEYOND - 1:
+        while (details := self.details(identity)) and channel.position >= INDEX_BEYOND_END - 1:
             pass  # the connection was lost before the service said where the end is; now the service was asked again
         return channel, details
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, TextIO
 
-FORM = "%Y-%m-%d %H:%M:%S "
+STAMP_FORMAT = "%Y-%m-%d %H:%M:%S "
 
 
 class Stamped:
@@ -25,7 +25,7 @@ class Stamped:
         *whole, rest = text.split("\n")
         lines = [f"{line}\n" for line in whole] + [rest] * bool(rest)
         if lines:
-            now = time.strftime(FORM)
+            now = time.strftime(STAMP_FORMAT)
             stamped = now.join(["", *lines]) if self._is_new else now.join(lines)
             self._is_new = text.endswith("\n")
             self._stream.write(stamped)

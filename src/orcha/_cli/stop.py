@@ -20,12 +20,12 @@ What waits stays, and goes on at the next start. Commands go on running, and the
 next start finds them. Actions in Python have 10 s to come to their end; then
 they are ended as interrupted. SIGTERM to the service does the same.
 """
-_PATIENCE = 120.0
+_MAX_STOP_SECONDS = 120.0
 """Seconds a service may take to stop: longer than all its own deadlines together."""
-_RUN = 0b111000
+_RUNNING_STATES = 0b111000
 """States of what runs, as a bit mask: starting, running, cancelling."""
-_WAIT = 0b000110
-_NAMED = 3
+_WAITING_STATES = 0b000110
+_MAX_NAMED_PETITIONS = 3
 """How many petitions are named in a line."""
 
 
@@ -67,7 +67,7 @@ def run(namespace: argparse.Namespace) -> int:
     endpoint = Endpoint(properties.listen_address, properties.port)
     if wait_until_gone(endpoint.lock_path, f"{endpoint.folder}/{PIDFILE}", counter):
         return 0
-    render.note(f"the service has not stopped after {_PATIENCE:g} s")
+    render.note(f"the service has not stopped after {_MAX_STOP_SECONDS:g} s")
     return 75
 
 
@@ -112,7 +112,7 @@ def say_what_runs(client: Session, *, keep: bool, end: bool, now: bool, all_of_i
     if reply.verdict != Verdict.OK or reply.value is None:  # it is told by the answer to the stop
         return Counter("", 0.0)
     known = client.decode(reply.value)
-    rows = client.rows(_RUN, 1_000)
+    rows = client.rows(_RUNNING_STATES, 1_000)
     for row in rows:
         if is_outlived(row):
             render.note(f"{row['id']} stays behind: {row['why']}")
@@ -164,13 +164,17 @@ def _some(count: int, what: str) -> str:
 def _names(identities: Sequence[str]) -> str:
     from orcha._cli import render
 
-    shown = ", ".join(render.plain(identity) for identity in identities[:_NAMED])
-    return shown if len(identities) <= _NAMED else f"{shown} and {len(identities) - _NAMED} more"
+    shown = ", ".join(render.plain(identity) for identity in identities[:_MAX_NAMED_PETITIONS])
+    return (
+        shown
+        if len(identities) <= _MAX_NAMED_PETITIONS
+        else f"{shown} and {len(identities) - _MAX_NAMED_PETITIONS} more"
+    )
 
 
 def wait_until_gone(lock: str, pidfile: str, counter: Counter | None = None) -> bool:
     """Wait until a service has let go of its endpoint, and its daemon of the pidfile, which it does last."""
-    return all(wait_until_free(path, _PATIENCE, counter) for path in (lock, pidfile))
+    return all(wait_until_free(path, _MAX_STOP_SECONDS, counter) for path in (lock, pidfile))
 
 
 def wait_until_free(lock: str, seconds: float, counter: Counter | None = None) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orcha._cli.modes import Modes
 
 _NEWLINE = 10
-_CLOSES_TOO = 300
+_CLOSE_TOGETHER_MILLISECONDS = 300
 """Milliseconds within which a connection that breaks off closes all that it gave."""
 
 
@@ -117,7 +117,7 @@ def _has_gone(descriptor: int) -> bool:
         return False
     poller = poll()
     poller.register(descriptor, 0)
-    return any(events & (POLLERR | POLLHUP) for _, events in poller.poll(_CLOSES_TOO))
+    return any(events & (POLLERR | POLLHUP) for _, events in poller.poll(_CLOSE_TOGETHER_MILLISECONDS))
 
 
 def _wait_for_room(descriptor: int) -> None:

@@ -8,11 +8,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_LOCAL = 3
-_CHARACTERS = 6
-_FLOW = frozenset(b"\x11\x13")
+_LOCAL_MODES_INDEX = 3
+_CHARACTERS_INDEX = 6
+_FLOW_CONTROL_KEYS = frozenset(b"\x11\x13")
 """Ctrl+Q and Ctrl+S, which otherwise let output go on and stop it."""
-_EXTENDED = frozenset(b"\x0f\x12\x16\x17")
+_EXTENDED_KEYS = frozenset(b"\x0f\x12\x16\x17")
 """Ctrl+O, R, V and W, which otherwise mean something to a terminal."""
 
 
@@ -106,12 +106,12 @@ def _keys(mode: list[Any], keys: bytes) -> list[Any]:
     """Give this mode with every key coming at once, unseen."""
     import termios
 
-    changed = [*mode[:_CHARACTERS], list(mode[_CHARACTERS])]
-    changed[_LOCAL] &= ~(termios.ECHO | termios.ICANON)
-    if _FLOW.intersection(keys):
+    changed = [*mode[:_CHARACTERS_INDEX], list(mode[_CHARACTERS_INDEX])]
+    changed[_LOCAL_MODES_INDEX] &= ~(termios.ECHO | termios.ICANON)
+    if _FLOW_CONTROL_KEYS.intersection(keys):
         changed[0] &= ~termios.IXON
-    if _EXTENDED.intersection(keys):
-        changed[_LOCAL] &= ~termios.IEXTEN
+    if _EXTENDED_KEYS.intersection(keys):
+        changed[_LOCAL_MODES_INDEX] &= ~termios.IEXTEN
     _at_once(changed)
     return changed
 
@@ -120,10 +120,10 @@ def _quitting(mode: list[Any], keys: bytes, key: bytes) -> list[Any]:
     """Give this mode with a key that sends SIGQUIT; what was typed before stays."""
     import termios
 
-    changed = [*mode[:_CHARACTERS], list(mode[_CHARACTERS])]
-    changed[_CHARACTERS][termios.VQUIT] = key
-    changed[_LOCAL] |= termios.NOFLSH | termios.ISIG
-    if _FLOW.intersection(keys):
+    changed = [*mode[:_CHARACTERS_INDEX], list(mode[_CHARACTERS_INDEX])]
+    changed[_CHARACTERS_INDEX][termios.VQUIT] = key
+    changed[_LOCAL_MODES_INDEX] |= termios.NOFLSH | termios.ISIG
+    if _FLOW_CONTROL_KEYS.intersection(keys):
         changed[0] &= ~termios.IXON
     return changed
 
@@ -135,11 +135,11 @@ def _raw(mode: list[Any]) -> list[Any]:
     taken = termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR
     taken |= termios.IGNCR | termios.ICRNL | termios.IXON
     seen = termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN
-    changed = [*mode[:_CHARACTERS], list(mode[_CHARACTERS])]
+    changed = [*mode[:_CHARACTERS_INDEX], list(mode[_CHARACTERS_INDEX])]
     changed[0] &= ~taken
     changed[1] &= ~termios.OPOST
     changed[2] = changed[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
-    changed[_LOCAL] &= ~seen
+    changed[_LOCAL_MODES_INDEX] &= ~seen
     _at_once(changed)
     return changed
 
@@ -147,5 +147,5 @@ def _raw(mode: list[Any]) -> list[Any]:
 def _at_once(mode: list[Any]) -> None:
     import termios
 
-    mode[_CHARACTERS][termios.VMIN] = 1
-    mode[_CHARACTERS][termios.VTIME] = 0
+    mode[_CHARACTERS_INDEX][termios.VMIN] = 1
+    mode[_CHARACTERS_INDEX][termios.VTIME] = 0

@@ -14,11 +14,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MOST = 4_095
+MAX_TYPE_AHEAD_BYTES = 4_095
 """Bytes of it that a terminal keeps; what is typed beyond is dropped."""
-_FLOW = b"\x11\x13"
+_FLOW_CONTROL_KEYS = b"\x11\x13"
 """Ctrl+Q and Ctrl+S: keys here perhaps, but given back they would stop the terminal."""
-_WITHIN = 2.0
+_KEY_SEQUENCE_SECONDS = 2.0
 """Seconds within which the next key follows."""
 
 
@@ -41,7 +41,7 @@ def give_back(descriptor: int, data: bytes) -> None:
     import termios
 
     try:
-        for byte in data.translate(None, _FLOW):
+        for byte in data.translate(None, _FLOW_CONTROL_KEYS):
             fcntl.ioctl(descriptor, termios.TIOCSTI, bytes([byte]))
     except OSError:
         return  # it is gone
@@ -88,5 +88,5 @@ class KeySignals:
             self._alarm(0)
             return True
         self._wait_for(self._keys[self._seen])
-        self._alarm(_WITHIN)
+        self._alarm(_KEY_SEQUENCE_SECONDS)
         return False

@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
     Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
 
-_AT_ONCE = 64 * 1024
-_AHEAD = 64
+_READ_BYTES = 64 * 1024
+_MAX_AHEAD_PIECES = 64
 """Pieces read before the command has taken them."""
-_INTERRUPT = b"\x03"
-_NOT_OURS = 0.5
+_INTERRUPT_KEY = b"\x03"
+_BACKGROUND_LOOK_SECONDS = 0.5
 """Seconds between looks whether the terminal is ours again: nothing tells."""
-_SOON, _LATER = 0.02, 0.5
-_GONE = 6  # messages.Verdict
-_DELIVERY = 10.0
+_FIRST_RETRY_SECONDS, _MAX_RETRY_SECONDS = 0.02, 0.5
+_GONE_VERDICT = 6  # messages.Verdict
+_DELIVERY_SECONDS = 10.0
 """Seconds that what was typed before the keys has to reach the command."""
-_TURN = 2.0
+_QUEUED_DELIVERY_SECONDS = 2.0
 """Seconds of them where the command waits for its turn, which may not come for long."""
 
 
@@ -68,7 +68,7 @@ class Typing:
             ValueError: ORCHA_DETACH_KEYS names no keys.
 
         """
-        self.keys = os.environ.get(keys.VARIABLE, keys.DEFAULT)
+        self.keys = os.environ.get(keys.DETACH_KEYS_VARIABLE, keys.DEFAULT_DETACH_KEYS)
         sequence = keys.parse(self.keys)
         self._sequence = sequence
         self._detector = keys.Detector(sequence)
@@ -93,7 +93,7 @@ class Typing:
         self._typed_ahead = bytearray()
         self._reading = threading.RLock()
         """Held while the terminal is read, and where that must not happen."""
-        self._ahead: Queue[bytes | None] = Queue(maxsize=0 if self._is_terminal else _AHEAD)
+        self._ahead: Queue[bytes | None] = Queue(maxsize=0 if self._is_terminal else _MAX_AHEAD_PIECES)
         self._over = threading.Event()
         self._moved = threading.Condition()
         self._piece: bytes | None = b""
@@ -235,7 +235,7 @@ class Typing:
         """Read what is the shell's, to be given back, until the keys are typed."""
         while not self._over.is_set():
             if not self._terminal.is_ours():
-                self._over.wait(_NOT_OURS)
+                self._over.wait(_BACKGROUND_LOOK_SECONDS)
                 continue
             with self._reading:
                 if not self._over.is_set():
@@ -246,7 +246,8 @@ class Typing:
                     continue
                 data = _read()
                 passed, left = self._detector.feed(data)
-                self._typed_ahead += passed[: type_ahead.MOST - len(self._typed_ahead)]  # as a terminal does
+                room = type_ahead.MAX_TYPE_AHEAD_BYTES - len(self._typed_ahead)
+                self._typed_ahead += passed[:room]  # as a terminal does
             if left:
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
             if left or not data:
@@ -256,17 +257,17 @@ class Typing:
         """Read until the end, or until the keys are typed."""
         while not self._over.is_set():
             if self._is_terminal and not self._terminal.is_ours():
-                self._over.wait(_NOT_OURS)
+                self._over.wait(_BACKGROUND_LOOK_SECONDS)
                 continue
             if self._changes:
                 self._terminal.enter()
             try:
-                data = os.read(0, _AT_ONCE)
+                data = os.read(0, _READ_BYTES)
             except BlockingIOError:
                 _wait_for_input()
                 continue
             except OSError:
-                if self._is_terminal and not self._over.wait(_NOT_OURS) and os.isatty(0):
+                if self._is_terminal and not self._over.wait(_BACKGROUND_LOOK_SECONDS) and os.isatty(0):
                     continue  # it was not ours any more
                 data = b""
             if not self._typed(data):
@@ -275,9 +276,9 @@ class Typing:
     def _typed(self, data: bytes) -> bool:
         """Pass on what was read; False after the end."""
         passed, left = self._detector.feed(data) if self._is_terminal else (data, False)
-        if self._tty and self._place is None and not self.has_begun and _INTERRUPT in passed:
+        if self._tty and self._place is None and not self.has_begun and _INTERRUPT_KEY in passed:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-            passed = passed.replace(_INTERRUPT, b"")
+            passed = passed.replace(_INTERRUPT_KEY, b"")
         if self._forward and passed:
             self._move(len(passed))
             self._ahead.put(passed)
@@ -293,8 +294,8 @@ class Typing:
     def _deliver(self) -> None:
         """Wait for the command to get what was typed before the keys."""
         with self._moved:
-            if not self._moved.wait_for(self._is_delivered, _TURN) and self._runs:
-                self._moved.wait_for(self._is_delivered, _DELIVERY - _TURN)
+            if not self._moved.wait_for(self._is_delivered, _QUEUED_DELIVERY_SECONDS) and self._runs:
+                self._moved.wait_for(self._is_delivered, _DELIVERY_SECONDS - _QUEUED_DELIVERY_SECONDS)
 
     def _is_delivered(self) -> bool:
         return self.undelivered <= 0 or self._over.is_set()
@@ -356,16 +357,16 @@ class Typing:
         row = self._service.look(self._name)
         if row is None or (row["seq"], row["attempt"]) != place or row["state"] not in {"starting", "running"}:
             return True
-        return self._over.wait(_SOON)
+        return self._over.wait(_FIRST_RETRY_SECONDS)
 
     def _got(self, reply: Reply) -> int | None:
         """Give how many bytes an attempt got; None where the service knows of no such attempt that runs."""
-        got = self._service.done(reply) if reply.verdict != _GONE else None
+        got = self._service.done(reply) if reply.verdict != _GONE_VERDICT else None
         return got if isinstance(got, int) else None
 
     def _wait_for_start(self) -> tuple[int, int] | None:
         """Give the sequence number and the attempt of what runs; None where it never will."""
-        pause, known = _SOON, self._place
+        pause, known = _FIRST_RETRY_SECONDS, self._place
         while not self._over.is_set():
             row = self._service.look(self._name)
             if row is None:
@@ -374,7 +375,7 @@ class Typing:
             if row["state"] == "running" and (row["seq"], row["attempt"]) != known:
                 return row["seq"], row["attempt"]
             self._over.wait(pause)
-            pause = min(pause * 1.5, _LATER)
+            pause = min(pause * 1.5, _MAX_RETRY_SECONDS)
         return None
 
 
@@ -394,7 +395,7 @@ def _has_input(descriptor: int, *, for_ever: bool = False) -> bool:
 def _read() -> bytes:
     """Read what there is of a terminal; nothing where that is gone."""
     try:
-        return os.read(0, _AT_ONCE)
+        return os.read(0, _READ_BYTES)
     except OSError:
         return b""
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from orcha._cli.session import Session
 
-TIMED_OUT = 124
+TIMED_OUT_CODE = 124
 _EPILOG = """\
 example:
   orcha wait nightly make-k3x9qz --timeout 10m
@@ -43,7 +43,7 @@ def run(namespace: argparse.Namespace) -> int:
                 end = for_end(service, identity, until)
                 if end is None:
                     render.note(f"{render.plain(identity)} has not ended within the time")
-                    code = TIMED_OUT
+                    code = TIMED_OUT_CODE
                     break
                 ends.append(end)
             code = code or int(bool(failed))
@@ -54,9 +54,9 @@ def run(namespace: argparse.Namespace) -> int:
 
 def _all(service: Session) -> list[str]:
     """Give the ids of all that have not ended, oldest first."""
-    from orcha._cli.ps import LIVE, pages
+    from orcha._cli.ps import LIVE_STATE_NAMES, pages
 
-    return [row["id"] for row in pages(service.rows, LIVE)][::-1]
+    return [row["id"] for row in pages(service.rows, LIVE_STATE_NAMES)][::-1]
 
 
 def for_end(service: Session, identity: str, until: float | None = None) -> dict[str, Any] | None:

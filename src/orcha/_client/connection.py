@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 
-from orcha._protocol.frames import MAX_FRAME, MAX_FRAME_BEFORE_AUTHENTICATION, Body, FrameReader
+from orcha._protocol.frames import MAX_FRAME_BYTES, MAX_FRAME_BYTES_BEFORE_AUTHENTICATION, Body, FrameReader
 from orcha._protocol.handshake import TRANSPORTS, ClientHandshake, ServerHello
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ class ServiceConnection:
         """unix, tcp or tls."""
         self.server: ServerHello | None = None
         self._tls = tls
-        self._reader = FrameReader(MAX_FRAME_BEFORE_AUTHENTICATION)
+        self._reader = FrameReader(MAX_FRAME_BYTES_BEFORE_AUTHENTICATION)
         self._early: list[Body] = []
         self._sending = threading.Lock()
         self._tls_lock = threading.Lock()
@@ -126,7 +126,7 @@ class ServiceConnection:
                 if data := handshake.receive(bodies.pop(0)):
                     self.send(data)
             self._early = bodies
-        self._reader.limit = MAX_FRAME
+        self._reader.limit = MAX_FRAME_BYTES
         self.server = handshake.server
         self.sock.settimeout(None)
 

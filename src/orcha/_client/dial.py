@@ -13,7 +13,7 @@ from orcha._client.connection import RECEIVE_BYTES, ServiceConnection, time_left
 from orcha._client.tcp import connect_tcp
 from orcha._protocol.endpoint import with_short_path
 from orcha._protocol.frames import FrameError
-from orcha._protocol.handshake import NOBODY, TLS, UNIX, ClientHandshake, HandshakeError, check_turned_away
+from orcha._protocol.handshake import NOBODY_UID, TLS, UNIX, ClientHandshake, HandshakeError, check_turned_away
 from orcha._protocol.socket_ends import peer_credentials
 from orcha.exceptions import AuthenticationError, OrchaConnectionError
 
@@ -113,7 +113,7 @@ def _dial_unix(endpoint: Endpoint, path: str, keys: _Keys, timeout: float) -> Se
             sock.close()
             return None
         uid = peer_credentials(sock)[1]
-        if uid == NOBODY or uid not in (os.geteuid(), 0):
+        if uid == NOBODY_UID or uid not in (os.geteuid(), 0):
             sock.close()
             return None
         connection = ServiceConnection(sock, UNIX, endpoint.found(path))
@@ -215,7 +215,7 @@ def _check_owner(sock: socket.socket, endpoint: Endpoint, keys: _Keys) -> None:
     if keys.may_be_anothers:
         return
     owner = owner_of_peer(sock)
-    if owner not in {None, NOBODY, os.geteuid(), 0}:
+    if owner not in {None, NOBODY_UID, os.geteuid(), 0}:
         raise AuthenticationError(
             f"what listens on {endpoint.name} belongs to uid {owner}, and not to uid {os.geteuid()} who runs this, or"
             " root: to use another user's service give the key that you share (--key or ORCHA_KEY_FILE)"

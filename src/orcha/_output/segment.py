@@ -9,7 +9,7 @@ import stat
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from orcha._output.blocks import HEADER, MAGIC, Block, header, length_at, scan
+from orcha._output.blocks import BLOCK_HEADER, MAGIC, Block, header, length_at, scan
 from orcha._output.folder import Folder
 from orcha.exceptions.store import StoreBroken, StoreFull, no_room
 
@@ -78,7 +78,7 @@ class Segment:
         """
         self.recover()
         descriptor = self._open()
-        end = self.size + HEADER.size + len(data)
+        end = self.size + BLOCK_HEADER.size + len(data)
         self._write(descriptor, [header(self.channel, first, count, data), data], self.size)
         self._note(first, count, self.size, end)
         self.dirty = True

@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 
 from orcha.exceptions import ConfigurationError, EndpointInUseError
-from orcha.utils.holding import PATIENCE, described, take
+from orcha.utils.holding import EXIT_WAIT_SECONDS, described, take
 from orcha.utils.private import check_folder, open_file
 
 LOCK_FILE = "lock"
@@ -52,7 +52,7 @@ class EndpointLock:
         lock.release()
     """
 
-    def __init__(self, folder: Path, *, patience: float = PATIENCE) -> None:
+    def __init__(self, folder: Path, *, patience: float = EXIT_WAIT_SECONDS) -> None:
         """Make the folder (0700) where it is missing, look at what lies in it, and take its lock."""
         make_private_folder(folder)
         self.folder = folder

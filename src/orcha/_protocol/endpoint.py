@@ -19,7 +19,7 @@ SYSTEM_FOLDER = "/var/lib/orcha"
 """Where a service without a home keeps its folders."""
 KEY_VARIABLE = "ORCHA_KEY_FILE"
 """Names the key file, where it is not the user's own."""
-DEFAULT = "default"
+DEFAULT_FOLDER = "default"
 """Name of the folder of a user's default service."""
 _MAX_SOCKET_PATH_BYTES = 107
 """Longest path in a Unix socket's address: unix(7), sun_path without its last byte."""
@@ -166,7 +166,7 @@ def endpoint_folder(address: str, port: int) -> str:
 
 def default_folder() -> str:
     """Give the folder of this user's default service, which no option needs to name."""
-    return f"{state_home()}/{DEFAULT}"
+    return f"{state_home()}/{DEFAULT_FOLDER}"
 
 
 def with_system(folder: str) -> tuple[str, ...]:
@@ -211,7 +211,7 @@ def free_port(address: str) -> int:
 
 
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT))
-NO_ROOM = 75
+NO_ROOM_CODE = 75
 """Exit code where there is no room on a disk."""
 _CURES = {
     **dict.fromkeys(_FULL, "make room on that disk"),
@@ -274,5 +274,5 @@ def unusable(what: str, error: OSError) -> ConfigurationError:
     cure = _CURES.get(error.errno or 0, "see what lies there")
     made = ConfigurationError(f"{what}: {error.strerror or error}: {cure}, or set ORCHA_HOME to another folder")
     if error.errno in _FULL:
-        made.exit_code = NO_ROOM
+        made.exit_code = NO_ROOM_CODE
     return made

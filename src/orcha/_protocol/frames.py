@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 Body = bytes | memoryview
 """A frame's body; a memoryview lends the bytes that were fed to the reader."""
 
-HEADER = 4
+HEADER_BYTES = 4
 """Bytes of a frame's header."""
-MAX_FRAME = 8 * 1024 * 1024
+MAX_FRAME_BYTES = 8 * 1024 * 1024
 """Bytes of a frame's body after authentication."""
-MAX_FRAME_BEFORE_AUTHENTICATION = 64 * 1024
+MAX_FRAME_BYTES_BEFORE_AUTHENTICATION = 64 * 1024
 """Bytes of a frame's body before it."""
 
 
@@ -35,23 +35,23 @@ def frame(body: Body) -> bytes:
     >>> frame(b"abc")
     b'\x00\x00\x00\x03abc'
     """
-    return b"".join((len(body).to_bytes(HEADER, "big"), body))
+    return b"".join((len(body).to_bytes(HEADER_BYTES, "big"), body))
 
 
 def encode(message: ClientMessage | ServiceMessage) -> bytes:
     """Give the whole frame of a message.
 
-    Raises FrameError where the frame is longer than MAX_FRAME, or the message holds a value that msgpack has no form
-    for (an int beyond 64 bits, a lone surrogate).
+    Raises FrameError where the frame is longer than MAX_FRAME_BYTES, or the message holds a value that msgpack has no
+    form for (an int beyond 64 bits, a lone surrogate).
     """
     codec = _codec or _load_codec()
     try:
         body = codec.encode(message)
     except (OverflowError, ValueError) as error:
         raise FrameError(f"{type(message).__name__} cannot be sent: {error}") from None
-    if len(body) > MAX_FRAME:
-        raise FrameError(f"{type(message).__name__} of {len(body)} bytes is longer than a frame's {MAX_FRAME}")
-    return len(body).to_bytes(HEADER, "big") + body
+    if len(body) > MAX_FRAME_BYTES:
+        raise FrameError(f"{type(message).__name__} of {len(body)} bytes is longer than a frame's {MAX_FRAME_BYTES}")
+    return len(body).to_bytes(HEADER_BYTES, "big") + body
 
 
 def decode_client_message(body: Body) -> ClientMessage:
@@ -107,7 +107,7 @@ class FrameReader:
 
     Example::
 
-        reader = FrameReader(MAX_FRAME)
+        reader = FrameReader(MAX_FRAME_BYTES)
         for body in reader.feed(sock.recv(65536)):
             message = decode_service_message(body)
     """
@@ -117,7 +117,7 @@ class FrameReader:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._kept = bytearray()
-        self._need = HEADER
+        self._need = HEADER_BYTES
 
     @property
     def kept(self) -> int:
@@ -140,15 +140,15 @@ class FrameReader:
         bodies: list[Body] = []
         view = memoryview(data)
         at, end = 0, len(data)
-        while end - at >= HEADER:
-            stop = at + HEADER + self._length(view[at : at + HEADER])
+        while end - at >= HEADER_BYTES:
+            stop = at + HEADER_BYTES + self._length(view[at : at + HEADER_BYTES])
             if stop > end:
                 self._need = stop - at
                 break
-            bodies.append(view[at + HEADER : stop])
+            bodies.append(view[at + HEADER_BYTES : stop])
             at = stop
         else:
-            self._need = HEADER
+            self._need = HEADER_BYTES
         if at < end:
             kept += view[at:]
         return bodies

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from orcha._protocol.frames import HEADER, Body, frame
+from orcha._protocol.frames import HEADER_BYTES, Body, frame
 from orcha.exceptions import AuthenticationError, ManagerShutdownError, OrchaConnectionError, OrchaError
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ CLIENT_MAGIC = b"ORCHA?"
 SERVER_MAGIC = b"ORCHA!"
 LOWEST_VERSION = HIGHEST_VERSION = 1
 """Versions of the protocol that this build speaks."""
-NOBODY = 65534
+NOBODY_UID = 65534
 """The kernel's uid for every uid without a number in this user namespace: it proves nothing about a user."""
 
 UNIX, TLS = 1, 3
@@ -34,10 +34,10 @@ OK, VERSION, BUSY, TRANSPORT, STOPPING, ENDPOINT = range(6)
 """Status of a server's hello."""
 NO_PROOF, SCRAM_SHA_256 = 0, 1
 """What the server asks of the client after the hellos."""
-INSTANCE_SIZE = 16
+INSTANCE_BYTES = 16
 
 _CLIENT_FIXED = len(CLIENT_MAGIC) + 3
-_SERVER_SIZE = len(SERVER_MAGIC) + 3 + INSTANCE_SIZE
+_SERVER_SIZE = len(SERVER_MAGIC) + 3 + INSTANCE_BYTES
 
 
 class HandshakeError(Exception):
@@ -202,7 +202,7 @@ class ClientHandshake:
 def check_turned_away(data: bytes) -> None:
     """Raise the error of a hello in plain, by which a service without room turns a client away; else do nothing."""
     try:
-        _check_status(ServerHello.unpack(data[HEADER:]))
+        _check_status(ServerHello.unpack(data[HEADER_BYTES:]))
     except HandshakeError:
         return
 
@@ -276,7 +276,7 @@ class Door:
         from orcha._protocol.keys import Key, record_of
 
         self.keyring = keyring
-        self.instance = os.urandom(INSTANCE_SIZE) if instance is None else instance
+        self.instance = os.urandom(INSTANCE_BYTES) if instance is None else instance
         self._capability = capability
         self._uid_roles = dict(uid_roles or {})
         self._gid_roles = dict(gid_roles or {})
@@ -287,7 +287,7 @@ class Door:
 
     def admit_user(self, credentials: Credentials | None) -> AdmittedClient | None:
         """Admit a user that the kernel names: the service's own and root as owner, others by the tables of roles."""
-        if credentials is None or credentials.uid == NOBODY:
+        if credentials is None or credentials.uid == NOBODY_UID:
             return None
         if credentials.uid in (self._uid, 0):
             return AdmittedClient(f"uid:{credentials.uid}", "owner")
@@ -320,11 +320,11 @@ class Door:
         if record.id not in self.keyring:
             return AdmittedClient("attempt", "attempt", capability_of(record.id))
         user = uid()
-        if user in {self._uid, 0} and user != NOBODY:
+        if user in {self._uid, 0} and user != NOBODY_UID:
             return AdmittedClient(f"uid:{user}", record.role)
         if not self._share:
             return None
-        identity = f"key:{record.id}" if user is None or user == NOBODY else f"uid:{user}"
+        identity = f"key:{record.id}" if user is None or user == NOBODY_UID else f"uid:{user}"
         return AdmittedClient(identity, record.role if self._uid else OTHERS_OF_ROOT, is_other=True)
 
 

@@ -21,16 +21,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PREFIX = "orcha1."
-SECRET_SIZE = 32
-WEAK_BELOW = 16
+KEY_PREFIX = "orcha1."
+SECRET_BYTES = 32
+MIN_STRONG_KEY_CHARACTERS = 16
 """A text key of fewer characters is weak: an attacker that overhears one handshake can guess the key."""
-ITERATIONS = 4096
+PBKDF2_ITERATIONS = 4096
 """Rounds of PBKDF2: the least that SCRAM allows (RFC 7677), since all keys are 32 random or stretched bytes."""
 
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
-_SCRYPT = {"n": 1 << 15, "r": 8, "p": 1, "maxmem": 64 * 1024 * 1024, "dklen": SECRET_SIZE}
-_MAX_FILE = 4096
+_SCRYPT = {"n": 1 << 15, "r": 8, "p": 1, "maxmem": 64 * 1024 * 1024, "dklen": SECRET_BYTES}
+_MAX_KEY_FILE_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Key:
     @property
     def text(self) -> str:
         """As it stands in a key file."""
-        return f"{PREFIX}{self.id}.{_base64url(self.secret)}"
+        return f"{KEY_PREFIX}{self.id}.{_base64url(self.secret)}"
 
     @property
     def password(self) -> bytes:
@@ -90,14 +90,14 @@ def _parse(text: str | bytes) -> Key:
     text = text.strip()
     if not text:
         raise ValueError("it is empty")
-    if text.startswith(PREFIX):
+    if text.startswith(KEY_PREFIX):
         return _parse_made(text)
     return _stretch(text)
 
 
 def make_key() -> Key:
     """Make a new key."""
-    return Key("k" + _base64url(os.urandom(6)), os.urandom(SECRET_SIZE))
+    return Key("k" + _base64url(os.urandom(6)), os.urandom(SECRET_BYTES))
 
 
 def capability_id(seq: int, attempt: int) -> str:
@@ -122,8 +122,8 @@ def record_of(key: Key, role: str = "owner", salt: bytes | None = None) -> KeyRe
     from orcha._protocol.scram import keys_of
 
     salt = os.urandom(16) if salt is None else salt
-    client, server = keys_of(key.password, salt, ITERATIONS)
-    return KeyRecord(key.id, salt, ITERATIONS, sha256(client).digest(), server, role)
+    client, server = keys_of(key.password, salt, PBKDF2_ITERATIONS)
+    return KeyRecord(key.id, salt, PBKDF2_ITERATIONS, sha256(client).digest(), server, role)
 
 
 def hidden_salt(secret: bytes, key_id: str) -> bytes:
@@ -145,7 +145,7 @@ def check_strength(key: Key, *, loopback: bool, allow_weak: bool = False) -> str
     """
     if not key.weak:
         return None
-    weak = f"the key has fewer than {WEAK_BELOW} characters and can be guessed"
+    weak = f"the key has fewer than {MIN_STRONG_KEY_CHARACTERS} characters and can be guessed"
     better = f"without --key the one in {key_path()} is used, which is made at its first use and cannot"
     if not loopback and not allow_weak:
         raise ConfigurationError(
@@ -178,7 +178,7 @@ def _read_file(path: str) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         _check_file(path, os.fstat(descriptor))
-        return os.read(descriptor, _MAX_FILE)
+        return os.read(descriptor, _MAX_KEY_FILE_BYTES)
     finally:
         os.close(descriptor)
 
@@ -248,7 +248,7 @@ def _check_file(path: str, found: os.stat_result) -> None:
 def _parse_made(text: str) -> Key:
     import base64
 
-    key_id, _, secret = text.removeprefix(PREFIX).partition(".")
+    key_id, _, secret = text.removeprefix(KEY_PREFIX).partition(".")
     if not 0 < len(key_id) <= 32 or not _ID_CHARACTERS.issuperset(key_id):
         raise ValueError("its id is not 1 to 32 letters, digits, - and _")
     if len(secret) != 43 or not _ID_CHARACTERS.issuperset(secret):
@@ -265,7 +265,7 @@ def _stretch(text: str) -> Key:
 
     secret = hashlib.scrypt(text.encode(), salt=b"orcha text key 1", **_SCRYPT)
     name = hmac.digest(secret, b"orcha key id", "sha256")
-    return Key("t" + _base64url(name)[:12], secret, weak=len(text) < WEAK_BELOW)
+    return Key("t" + _base64url(name)[:12], secret, weak=len(text) < MIN_STRONG_KEY_CHARACTERS)
 
 
 def _base64url(data: bytes) -> str:

@@ -9,8 +9,8 @@ import ssl
 from typing import TYPE_CHECKING, Any, cast
 
 from orcha._protocol.frames import (
-    MAX_FRAME,
-    MAX_FRAME_BEFORE_AUTHENTICATION,
+    MAX_FRAME_BYTES,
+    MAX_FRAME_BYTES_BEFORE_AUTHENTICATION,
     Body,
     FrameError,
     FrameReader,
@@ -56,7 +56,7 @@ class ClientConnection(asyncio.Protocol):
         self._credentials = credentials
         self._reached_as = reached_as
         self._uid = uid
-        self._reader = FrameReader(MAX_FRAME_BEFORE_AUTHENTICATION)
+        self._reader = FrameReader(MAX_FRAME_BYTES_BEFORE_AUTHENTICATION)
         self._tls = self._session()
         self._handshake: ServerHandshake | None = None
         self._transport: asyncio.Transport | None = None
@@ -214,7 +214,7 @@ class ClientConnection(asyncio.Protocol):
         self.write(answer)
         if admission is not None:
             self._deadline.cancel()
-            self._reader.limit = MAX_FRAME
+            self._reader.limit = MAX_FRAME_BYTES
             self.peer = Peer(self, admission, TRANSPORTS[self._kind])
             table.authenticated(self, self.peer)
             self._handshake = None

@@ -13,7 +13,7 @@ from orcha._protocol.endpoint import with_short_path
 from orcha._protocol.handshake import TLS, UNIX
 from orcha._server import port_holders
 from orcha.exceptions import ConfigurationError, EndpointInUseError
-from orcha.utils.holding import PATIENCE, is_ending
+from orcha.utils.holding import EXIT_WAIT_SECONDS, is_ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _listen_patiently(family: int, address: tuple[str, int]) -> socket.socket:
             return _listen(family, address)
         except OSError as error:
             waited = time.monotonic() - start
-            if error.errno != errno.EADDRINUSE or waited > PATIENCE:
+            if error.errno != errno.EADDRINUSE or waited > EXIT_WAIT_SECONDS:
                 raise
             if waited > _SETTLED_SECONDS and not all(is_ending(pid) for pid in port_holders.holders(address[1])):
                 raise

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-LONGEST_WAIT = 86_400.0
+MAX_WAIT_SECONDS = 86_400.0
 """Seconds for which a thread is put to sleep at most: clocks of systems do not count to everything a float holds."""
 
 
@@ -35,7 +35,7 @@ class Timers:
 
     def wait(self, now: float) -> float | None:
         """Give the seconds after which to look for what is due; None where nothing is to come."""
-        return None if self.head is None else min(max(0.0, self.head - now), LONGEST_WAIT)
+        return None if self.head is None else min(max(0.0, self.head - now), MAX_WAIT_SECONDS)
 
     def take(self, now: float) -> list[Callable[[], None]]:
         """Take out all that is due, in order."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
-WIDEST = 80
+MAX_WIDTH_COLUMNS = 80
 """Columns that are used, however wide the terminal is."""
 GROUPS = (
     ("start here", ("serve", "run")),
@@ -28,7 +28,7 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         """Be as wide as the terminal, 80 columns at most."""
         from shutil import get_terminal_size
 
-        super().__init__(prog, width=min(WIDEST, get_terminal_size().columns) - 2)
+        super().__init__(prog, width=min(MAX_WIDTH_COLUMNS, get_terminal_size().columns) - 2)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         """Give a text with its paragraphs wrapped."""

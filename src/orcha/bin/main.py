@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from orcha.plugins.record import Plugin
 
-NOT_FOUND = 127
-INTERRUPTED = 130
-BROKEN_PIPE = 141
+NOT_FOUND_CODE = 127
+INTERRUPTED_BY_USER_CODE = 130
+BROKEN_PIPE_CODE = 141
 """128 + SIGPIPE, as a shell reports it."""
-_LONGEST_PORT = 6
+_MAX_PORT_CHARACTERS = 6
 
 _EPILOG = """\
 examples:
@@ -60,12 +60,12 @@ def main() -> int:
             sys.stdout.flush()
     except KeyboardInterrupt:
         _say("interrupted")
-        return INTERRUPTED
+        return INTERRUPTED_BY_USER_CODE
     except BrokenPipeError:
         from orcha.utils.streams import silence_stdout
 
         silence_stdout()
-        return BROKEN_PIPE
+        return BROKEN_PIPE_CODE
     except Exception as error:  # noqa: BLE001 - whatever it is: a line and a code, no traceback
         return _report(error)
     return code
@@ -80,7 +80,7 @@ def _run(arguments: Sequence[str]) -> int:
     command, owner = parser.commands.chosen, getattr(namespace, "owner", None)
     if command is None or not command.can_handle(owner):
         _say(f"nothing handles {' '.join(arguments)}: orcha --help lists the commands")
-        return NOT_FOUND
+        return NOT_FOUND_CODE
     return _code(command.handle(namespace))
 
 
@@ -308,7 +308,7 @@ def _unknown(word: str, plugins: list[Plugin]) -> None:
 def _refuse(line: str) -> None:
     """Leave with a line, as for a command that was not found."""
     _say(line)
-    raise SystemExit(NOT_FOUND)
+    raise SystemExit(NOT_FOUND_CODE)
 
 
 def _forget() -> None:
@@ -320,7 +320,7 @@ def _forget() -> None:
 
 def _port(text: str) -> int:
     """Read a port number."""
-    number = int(text) if text.isdecimal() and len(text) < _LONGEST_PORT else -1
+    number = int(text) if text.isdecimal() and len(text) < _MAX_PORT_CHARACTERS else -1
     if not 0 <= number <= 65_535:
         raise argparse.ArgumentTypeError(f"{text!a:.40} is not a port: give a number from 0 to 65535")
     return number

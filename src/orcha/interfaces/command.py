@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass, field
 
 from orcha.interfaces.petition import Petition
-from orcha.interfaces.policy import LONGEST, shortened
+from orcha.interfaces.policy import MAX_DURATION_SECONDS, shortened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ LEFTOVERS = ("end", "keep")
 OUTPUT_POLICIES = ("truncate", "kill", "rotate")
 """What happens beyond the output limit: the rest is dropped, the command is ended, or the oldest is dropped."""
 _SIGNALS = frozenset(int(number) for number in signal.Signals)
-_MOST_RETRIES = 1_000_000
-LONGEST_PATTERN = 4_096
+_MAX_RETRIES = 1_000_000
+MAX_PATTERN_CHARACTERS = 4_096
 """Characters of a regular expression, at most."""
-_MOST = (1 << 62) - 1
+_MAX_LIMIT = (1 << 62) - 1
 """Most bytes, processes or percent that can be asked for."""
 
 
@@ -71,7 +71,7 @@ class Retry:
 
     def __post_init__(self) -> None:
         """Check each field."""
-        _whole("retry.times", self.times, least=0, most=_MOST_RETRIES)
+        _whole("retry.times", self.times, least=0, most=_MAX_RETRIES)
         for name, numbers in (("codes", self.codes), ("signals", self.signals)):
             for number in numbers:
                 _whole(f"retry.{name}", number, least=0, most=255)
@@ -187,8 +187,8 @@ class CommandPetition(Petition):
                 _number(name, getattr(self, name), least=0.001)
         for name in ("memory", "pids", "cpu_share"):
             if getattr(self, name) is not None:
-                _whole(name, getattr(self, name), least=1, most=_MOST)
-        _whole("output_limit", self.output_limit, least=0, most=_MOST)
+                _whole(name, getattr(self, name), least=1, most=_MAX_LIMIT)
+        _whole("output_limit", self.output_limit, least=0, most=_MAX_LIMIT)
         if self.output_policy not in OUTPUT_POLICIES:
             raise ValueError(f"output_policy is one of {', '.join(OUTPUT_POLICIES)}, not {self.output_policy!r}")
         if self.retry is not None and not isinstance(self.retry, Retry):
@@ -253,8 +253,8 @@ def _check_pattern(pattern: object) -> None:
 
     if not isinstance(pattern, str):
         raise TypeError(f"retry.output is a str, not {type(pattern).__name__}")
-    if len(pattern) > LONGEST_PATTERN:
-        raise ValueError(f"retry.output has {LONGEST_PATTERN} characters at most, not {len(pattern)}")
+    if len(pattern) > MAX_PATTERN_CHARACTERS:
+        raise ValueError(f"retry.output has {MAX_PATTERN_CHARACTERS} characters at most, not {len(pattern)}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -275,9 +275,10 @@ def _whole(name: str, value: object, *, least: int, most: int) -> None:
 def _number(name: str, value: object, *, least: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} is a number, not {type(value).__name__}")
-    if not least <= value <= LONGEST:
+    if not least <= value <= MAX_DURATION_SECONDS:
         raise ValueError(
-            f"{name} is a finite number of at least {least:g} and at most {LONGEST}, not {shortened(value)}"
+            f"{name} is a finite number of at least {least:g} and at most {MAX_DURATION_SECONDS}, "
+            f"not {shortened(value)}"
         )
 
 

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 IF_EXISTS = ("reject", "attach", "replace")
 IF_DEPENDENCY_FAILS = ("cancel", "hold", "run")
-MOST_DEPENDENCIES = 10_000
+MAX_DEPENDENCIES = 10_000
 """Other petitions that one petition can wait for."""
-END_OF_TIME = 253_402_300_800
+MAX_MOMENT_SECONDS = 253_402_300_800
 """Seconds since 1970 at the end of the year 9999, beyond which there are no dates."""
-LONGEST_NAME = 200
-MOST_OF_ONE = 2**53
+MAX_NAME_CHARACTERS = 200
+MAX_NEED = 2**53
 """Most of one resource that can be asked for: every reader of numbers has that many exactly."""
-_LONGEST_NUMBER = 256
+_MAX_SHOWN_NUMBER_BITS = 256
 """Bits of a number that is written out where it is refused."""
-LONGEST = 100 * 365 * 86_400
+MAX_DURATION_SECONDS = 100 * 365 * 86_400
 """Seconds of the longest duration that can be asked for: a hundred years, which every clock here counts to."""
 ON_INTERRUPT = ("fail", "rerun", "ask")
 
@@ -184,7 +184,7 @@ def _checked_time(value: object) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         error = f"at is a datetime or a number of seconds since 1970, not {value!r:.80}"
         raise TypeError(error)
-    if not 0 <= seconds < END_OF_TIME:
+    if not 0 <= seconds < MAX_MOMENT_SECONDS:
         error = f"at is a time between the years 1970 and 9999, not {shortened(value)}"
         raise ValueError(error)
     return float(seconds)
@@ -201,8 +201,8 @@ def _checked_ids(name: str, given: object) -> tuple[str, ...]:
     if isinstance(given, str | bytes) or not isinstance(given, Collection):
         error = f"{name} is a collection of ids, not {given!r:.80}"
         raise TypeError(error)
-    if len(given) > MOST_DEPENDENCIES:
-        error = f"{name} names {len(given)} petitions: name {MOST_DEPENDENCIES} at most"
+    if len(given) > MAX_DEPENDENCIES:
+        error = f"{name} names {len(given)} petitions: name {MAX_DEPENDENCIES} at most"
         raise ValueError(error)
     for identity in given:
         if isinstance(identity, bool) or not isinstance(identity, str | int):
@@ -216,7 +216,7 @@ def _checked_ids(name: str, given: object) -> tuple[str, ...]:
 
 def shortened(value: object) -> str:
     """Write a number for people: one of thousands of digits is not written out."""
-    if isinstance(value, int) and value.bit_length() > _LONGEST_NUMBER:
+    if isinstance(value, int) and value.bit_length() > _MAX_SHOWN_NUMBER_BITS:
         return f"a number of {value.bit_length()} bits"
     return f"{value!r:.80}"
 
@@ -226,8 +226,8 @@ def _check_need(name: object, amount: object) -> None:
     if not isinstance(name, str):
         error = f"needs names resources by text, not by {type(name).__name__}"
         raise TypeError(error)
-    if not 0 < len(name) <= LONGEST_NAME:
-        error = f"needs names resources by 1 to {LONGEST_NAME} characters, not {name!r:.80}"
+    if not 0 < len(name) <= MAX_NAME_CHARACTERS:
+        error = f"needs names resources by 1 to {MAX_NAME_CHARACTERS} characters, not {name!r:.80}"
         raise ValueError(error)
     if not _is_text(name):
         error = f"needs names resources by text, and {name!a:.80} holds what is no character"
@@ -235,7 +235,7 @@ def _check_need(name: object, amount: object) -> None:
     if isinstance(amount, bool) or not isinstance(amount, int):
         error = f"needs[{name!r}] is a whole number, not {type(amount).__name__}"
         raise TypeError(error)
-    if not 0 < amount <= MOST_OF_ONE:
+    if not 0 < amount <= MAX_NEED:
         error = f"needs[{name!r}] is a whole number from 1 to 2**53, not {shortened(amount)}"
         raise ValueError(error)
 
@@ -251,13 +251,13 @@ def _check_retry(value: object) -> None:
 
 def is_name(value: str) -> bool:
     """Tell whether a text can be the name of a group, a resource or a key."""
-    return 0 < len(value) <= LONGEST_NAME and _is_text(value)
+    return 0 < len(value) <= MAX_NAME_CHARACTERS and _is_text(value)
 
 
 def _check_name(name: str, value: object) -> None:
     """Raise where `value` is neither None nor a name."""
-    if value is not None and (not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME):
-        error = f"{name} is a text of 1 to {LONGEST_NAME} characters, not {value!r:.80}"
+    if value is not None and (not isinstance(value, str) or not 0 < len(value) <= MAX_NAME_CHARACTERS):
+        error = f"{name} is a text of 1 to {MAX_NAME_CHARACTERS} characters, not {value!r:.80}"
         raise ValueError(error)
     if isinstance(value, str) and not _is_text(value):
         error = f"{name} is a text, and {value!a:.80} holds what is no character"
@@ -276,10 +276,10 @@ def _check_seconds(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         error = f"{name} is a number of seconds, not {value!r:.80}"
         raise TypeError(error)
-    if not 0 < value <= LONGEST:
+    if not 0 < value <= MAX_DURATION_SECONDS:
         error = (
-            f"{name} is a finite number of seconds above zero and at most {LONGEST} (100 years), or None for no limit, "
-            f"not {shortened(value)}"
+            f"{name} is a finite number of seconds above zero and at most {MAX_DURATION_SECONDS} (100 years), "
+            f"or None for no limit, not {shortened(value)}"
         )
         raise ValueError(error)
 

@@ -29,7 +29,7 @@ class ServiceWrapper:
 
 _TERMINATE = "terminate"
 """What python-daemon maps a signal to that shall end the daemon."""
-_CLOCKS_DIFFER = 2.0
+_CLOCK_TOLERANCE_SECONDS = 2.0
 """Seconds by which a process may seem to have begun after the pidfile that it wrote."""
 
 
@@ -209,7 +209,7 @@ def _lives(pid: int, path: str) -> bool:
         written = Path(path).stat().st_mtime
     except FileNotFoundError:  # let go of meanwhile
         return False
-    return fields[0] not in "ZX" and time.time() - running <= written + _CLOCKS_DIFFER
+    return fields[0] not in "ZX" and time.time() - running <= written + _CLOCK_TOLERANCE_SECONDS
 
 
 __all__ = ["ServiceWrapper", "register_service", "start_service"]

@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from orcha.interfaces.petition import Petition
     from orcha.interfaces.policy import Policy
 
-MOST = "ORCHA_COMMANDS"
+CONCURRENCY_VARIABLE = "ORCHA_COMMANDS"
 """Variable that says how many commands may run at once."""
-_MOST_DIGITS = 9
-LONGEST_LABEL = 200
-_COMMAND = frozenset(
+_MAX_CONCURRENCY_DIGITS = 9
+MAX_LABEL_CHARACTERS = 200
+_COMMAND_FIELDS = frozenset(
     (
         *("argv", "cwd", "env", "umask", "stdin", "tty", "merge", "stop_signal", "grace", "drain", "leftovers"),
         *("idle_timeout", "cpu_timeout", "memory", "pids", "cpu_share", "output_limit", "output_policy"),
     )
 )
 """Keys of a message that are fields of the petition."""
-_POLICY = frozenset(
+_POLICY_FIELDS = frozenset(
     (
         *("on_interrupt", "timeout", "queue_timeout", "group", "needs", "once", "if_exists", "at", "delay"),
         *("after", "after_ok", "if_dependency_fails"),
     )
 )
 """Keys that are fields of its policy."""
-_OTHERS = frozenset(("priority", "retry", "queue", "label"))
-_WITH_DEFAULTS = frozenset(
+_OTHER_FIELDS = frozenset(("priority", "retry", "queue", "label"))
+_FIELDS_WITH_DEFAULTS = frozenset(
     (
         *("cwd", "stdin", "merge", "stop_signal", "grace", "drain", "leftovers", "output_limit", "output_policy"),
         *("on_interrupt", "if_exists", "if_dependency_fails"),
@@ -106,15 +106,15 @@ def petition_of(m: Message, condition: Any) -> CommandPetition:
     from orcha.interfaces.policy import Policy
 
     extras = m.extras
-    unknown = sorted(set(extras) - _COMMAND - _POLICY - _OTHERS)
+    unknown = sorted(set(extras) - _COMMAND_FIELDS - _POLICY_FIELDS - _OTHER_FIELDS)
     if unknown:
         raise ValueError(f"a command has no field {', '.join(map(repr, unknown))}")
     if "argv" not in extras:
         raise ValueError("argv is missing: give the program and its arguments")
-    fields = _given(extras, _COMMAND)
+    fields = _given(extras, _COMMAND_FIELDS)
     if isinstance(fields.get("tty"), list):
         fields["tty"] = tuple(fields["tty"])
-    policy: Policy = Policy(**_given(extras, _POLICY))
+    policy: Policy = Policy(**_given(extras, _POLICY_FIELDS))
     petition = CommandPetition(
         m.id, extras.get("queue"), condition=condition, policy=policy, retry=_retry(extras.get("retry")), **fields
     )
@@ -125,15 +125,15 @@ def petition_of(m: Message, condition: Any) -> CommandPetition:
 
 
 def _check_label(label: object) -> None:
-    if label is not None and (not isinstance(label, str) or len(label) > LONGEST_LABEL):
-        raise ValueError(f"label is a text of at most {LONGEST_LABEL} characters, not {label!r:.80}")
+    if label is not None and (not isinstance(label, str) or len(label) > MAX_LABEL_CHARACTERS):
+        raise ValueError(f"label is a text of at most {MAX_LABEL_CHARACTERS} characters, not {label!r:.80}")
 
 
 def _given(extras: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]:
     return {
         name: value
         for name, value in extras.items()
-        if name in names and not (value is None and name in _WITH_DEFAULTS)
+        if name in names and not (value is None and name in _FIELDS_WITH_DEFAULTS)
     }
 
 
@@ -155,13 +155,15 @@ def _retry(given: object) -> Retry | None:
 
 
 def _most() -> int:
-    text = os.environ.get(MOST)
+    text = os.environ.get(CONCURRENCY_VARIABLE)
     if text is None:
         return len(os.sched_getaffinity(0))
-    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS or int(text) < 1:
+    if not text.isascii() or not text.isdigit() or len(text) > _MAX_CONCURRENCY_DIGITS or int(text) < 1:
         from orcha.exceptions import ConfigurationError
 
-        raise ConfigurationError(f"{MOST} is {text!r:.80}: set it to a whole number from 1 to 999999999")
+        raise ConfigurationError(
+            f"{CONCURRENCY_VARIABLE} is {text!r:.80}: set it to a whole number from 1 to 999999999"
+        )
     return int(text)
 
 

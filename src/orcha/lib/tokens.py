@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-REMEMBERED = 10_000
+MAX_REMEMBERED_TOKENS = 10_000
 """Ids whose token is remembered, so that `finish` means that very petition."""
 
 
@@ -70,5 +70,5 @@ class Tokens:
 
 def _forget(tokens: dict[str, bytes] | dict[str, list[bytes]]) -> None:
     """Drop the oldest beyond what is remembered."""
-    while len(tokens) > REMEMBERED:
+    while len(tokens) > MAX_REMEMBERED_TOKENS:
         del tokens[next(iter(tokens))]

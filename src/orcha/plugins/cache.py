@@ -13,11 +13,11 @@ from orcha.plugins.record import FIELD, RECORD, TOO_SLOW, Plugin, Stamp, clean
 from orcha.utils.paths import named_path
 
 _FORMAT = "orcha plugins 2"
-_KEPT = 32
-_SIZE = 1 << 20
-_SLOW_KEPT = 60_000_000_000
+_MAX_CACHE_FILES = 32
+_MAX_CACHE_BYTES = 1 << 20
+_SLOW_RETRY_NANOSECONDS = 60_000_000_000
 """Nanoseconds after which a plugin that was too slow to be imported is tried again: the machine may have been."""
-_SETTLED = 50_000_000
+_SETTLED_NANOSECONDS = 50_000_000
 """Nanoseconds: a file written this short before it was looked at may be written again without a new time."""
 
 
@@ -59,7 +59,7 @@ def read(path: list[str], *, versions: bool) -> list[Plugin] | None:
 
 def write(mark: Mark, plugins: list[Plugin], *, versions: bool) -> None:
     """Keep what was found, where that can be done, and where no folder was written a moment ago."""
-    if any(0 <= mark.taken - stamp.modified < _SETTLED for stamp in mark.stamps):
+    if any(0 <= mark.taken - stamp.modified < _SETTLED_NANOSECONDS for stamp in mark.stamps):
         return
     location = _location([stamp.path for stamp in mark.stamps])
     if location is None:
@@ -153,9 +153,14 @@ def _contents(location: str) -> str | None:
     try:
         status = os.fstat(descriptor)
         regular = status.st_mode & 0o170000 == 0o100000
-        if not regular or status.st_uid not in {os.geteuid(), 0} or status.st_mode & 0o022 or status.st_size > _SIZE:
+        if (
+            not regular
+            or status.st_uid not in {os.geteuid(), 0}
+            or status.st_mode & 0o022
+            or status.st_size > _MAX_CACHE_BYTES
+        ):
             return None
-        return os.read(descriptor, _SIZE).decode("utf-8", "surrogateescape")
+        return os.read(descriptor, _MAX_CACHE_BYTES).decode("utf-8", "surrogateescape")
     except (OSError, ValueError):
         return None
     finally:
@@ -164,7 +169,7 @@ def _contents(location: str) -> str | None:
 
 def _is_fresh(location: str) -> bool:
     """Whether a cache was written so lately that a plugin that was too slow then is not tried again."""
-    return _now() - Stamp.of(location).modified < _SLOW_KEPT
+    return _now() - Stamp.of(location).modified < _SLOW_RETRY_NANOSECONDS
 
 
 def _is_ours(folder: str) -> bool:
@@ -177,10 +182,10 @@ def _is_ours(folder: str) -> bool:
 def _prune(folder: str) -> None:
     """Keep the newest files only: each ``sys.path`` that was ever used made one."""
     names = [name for name in os.listdir(folder) if name.startswith("plugins-")]  # noqa: PTH208
-    if len(names) <= _KEPT:
+    if len(names) <= _MAX_CACHE_FILES:
         return
     stamps = sorted((Stamp.of(os.path.join(folder, name)) for name in names), key=lambda stamp: stamp.modified)  # noqa: PTH118
-    for stamp in stamps[:-_KEPT]:
+    for stamp in stamps[:-_MAX_CACHE_FILES]:
         _remove(stamp.path)
 
 

@@ -18,8 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PREFIX = "orcha_"
-GROUP = "orcha.plugins"
+PLUGIN_PREFIX = "orcha_"
+ENTRY_POINT_GROUP = "orcha.plugins"
 _STAMPS = 64
 
 
@@ -55,10 +55,10 @@ def candidates(folders: list[str]) -> list[Plugin]:
     for name, distribution in distributions:
         for module in _named_modules(name, distribution):
             owners.setdefault(module, name)
-        for entry in distribution.entry_points.select(group=GROUP):
+        for entry in distribution.entry_points.select(group=ENTRY_POINT_GROUP):
             plugin = Plugin(entry.module, entry.attr or "plugin", name)
             found.setdefault((plugin.module, plugin.attribute), plugin)
-    modules = {info.name for info in pkgutil.iter_modules(folders) if info.name.startswith(PREFIX)}
+    modules = {info.name for info in pkgutil.iter_modules(folders) if info.name.startswith(PLUGIN_PREFIX)}
     modules |= {module for module in owners if _exists(module)}
     for module in sorted(modules):
         owner = owners.get(module) or _recorded(module, distributions)
@@ -81,7 +81,9 @@ def _named_modules(name: str, distribution: importlib.metadata.Distribution) -> 
     listed = (distribution.read_text("top_level.txt") or "").split()
     promised = name.replace("-", "_")
     return (
-        module for module in dict.fromkeys([*listed, promised]) if module.startswith(PREFIX) and module.isidentifier()
+        module
+        for module in dict.fromkeys([*listed, promised])
+        if module.startswith(PLUGIN_PREFIX) and module.isidentifier()
     )
 
 

@@ -11,7 +11,7 @@ import sys
 from orcha.plugins.places import search_folders, with_orcha
 from orcha.plugins.record import FIELD, RECORD, TOO_SLOW, Plugin, clean
 
-DEADLINE = 10.0
+IMPORT_DEADLINE_SECONDS = 10.0
 """Seconds that one plugin may take to be imported and to say its version."""
 
 _BOOT = """
@@ -25,8 +25,8 @@ main()
 def survey(path: list[str], *, versions: bool) -> tuple[list[Plugin], bool]:
     """Import each plugin found on a safe path once, elsewhere, and give what is to be known of it.
 
-    One that ends its process, or does not come back within `DEADLINE`, is given with that as its problem, and the
-    others are imported by another process.
+    Where a plugin ends the process that imports it, or does not come back within `IMPORT_DEADLINE_SECONDS`, this is
+    given as the plugin's problem. The other plugins are then imported by another process.
 
     Returns:
         The plugins, and whether they are all: not so where the process failed without any plugin's help.
@@ -83,9 +83,9 @@ class _Scan:
             return self._failed(process)
         rest = b""
         while True:
-            ready, _, _ = select.select([reader], [], [], DEADLINE)
+            ready, _, _ = select.select([reader], [], [], IMPORT_DEADLINE_SECONDS)
             if not ready:
-                self.problem = f"{TOO_SLOW} {DEADLINE:g} s"
+                self.problem = f"{TOO_SLOW} {IMPORT_DEADLINE_SECONDS:g} s"
                 return False
             received = os.read(reader, 65536)
             if not received:

@@ -15,10 +15,10 @@ _LOCK = "hhqqi"
 """struct flock: type, whence, start, length, process."""
 _EXITING = 0x4  # PF_EXITING of <linux/sched.h>
 _KILLED = 1 << 8  # SIGKILL in a mask of pending signals
-_LONGEST_NAME = 60
-PATIENCE = 5.0
+_MAX_NAME_CHARACTERS = 60
+EXIT_WAIT_SECONDS = 5.0
 """Seconds that a process which is about to end is waited for."""
-LOOK_AGAIN = 0.01
+EXIT_LOOK_SECONDS = 0.01
 """Seconds between two looks."""
 
 
@@ -29,7 +29,7 @@ def holder(descriptor: int) -> int | None:
     return None if kind == fcntl.F_UNLCK else max(int(process), 0)
 
 
-def take(descriptor: int, patience: float = PATIENCE) -> int | None:
+def take(descriptor: int, patience: float = EXIT_WAIT_SECONDS) -> int | None:
     """Take the lock of an open file, and give None; give the process that holds it where that goes on to live.
 
     Raises OSError where locks cannot be had there at all.
@@ -44,14 +44,14 @@ def take(descriptor: int, patience: float = PATIENCE) -> int | None:
             return None
         if process is not None and (not is_ending(process) or time.monotonic() > until):
             return process
-        time.sleep(LOOK_AGAIN)
+        time.sleep(EXIT_LOOK_SECONDS)
 
 
-def lasting_holder(descriptor: int, patience: float = PATIENCE) -> int | None:
+def lasting_holder(descriptor: int, patience: float = EXIT_WAIT_SECONDS) -> int | None:
     """Give the process that holds the lock of an open file, None where nobody does or who did has ended meanwhile."""
     until = time.monotonic() + patience
     while (process := holder(descriptor)) is not None and is_ending(process) and time.monotonic() <= until:
-        time.sleep(LOOK_AGAIN)
+        time.sleep(EXIT_LOOK_SECONDS)
     return process
 
 
@@ -81,7 +81,7 @@ def described(process: int | None) -> str:
     except OSError:
         words = [""]
     program = _program(words)
-    program = "".join(sign if sign.isprintable() else "?" for sign in program)[:_LONGEST_NAME]
+    program = "".join(sign if sign.isprintable() else "?" for sign in program)[:_MAX_NAME_CHARACTERS]
     return f"pid {process}, {program}" if program else f"pid {process}"
 
 

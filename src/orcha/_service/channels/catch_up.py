@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from orcha._server.server import Peer
     from orcha._service.channels.channel_book import Channel, Follower
 
-MOST_AHEAD = 8 << 20
+MAX_AHEAD_BYTES = 8 << 20
 """Bytes of what is kept that wait for one client; what comes new is sent beside them."""
-SHORTEST, LONGEST = 0.01, 0.5
+MIN_DELAY_SECONDS, MAX_DELAY_SECONDS = 0.01, 0.5
 """Seconds after which a client that had to wait is looked at again; longer where it takes nothing."""
 
 
@@ -27,12 +27,12 @@ class CatchUpPace:
         self._again = again
         self._sent: dict[int, int] = {}
         self._behind: dict[tuple[int, bytes], tuple[Channel, Follower]] = {}
-        self._delay = SHORTEST
+        self._delay = MIN_DELAY_SECONDS
         self._waits = False
 
     def may_go_on(self, peer: Peer) -> bool:
         """Tell whether a client may be sent more of what is kept now."""
-        return self._sent.get(peer.id, 0) + peer.backlog < MOST_AHEAD
+        return self._sent.get(peer.id, 0) + peer.backlog < MAX_AHEAD_BYTES
 
     def note(self, peer: Peer, size: int) -> None:
         """Note what a client is sent in this batch."""
@@ -62,4 +62,4 @@ class CatchUpPace:
             if channel.followers.get(follower.peer.id) is follower:
                 self._again(channel, follower)
         stuck = len(self._behind) >= len(behind)
-        self._delay = min(self._delay * 2, LONGEST) if stuck else SHORTEST
+        self._delay = min(self._delay * 2, MAX_DELAY_SECONDS) if stuck else MIN_DELAY_SECONDS

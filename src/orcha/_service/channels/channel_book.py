@@ -13,7 +13,7 @@ import msgspec
 
 from orcha._core.changes import Append
 from orcha._protocol import losses
-from orcha._protocol.frames import MAX_FRAME, encode, frame
+from orcha._protocol.frames import MAX_FRAME_BYTES, encode, frame
 from orcha._protocol.messages import ChannelRecord, Gap, Gone, Kind, Reset
 from orcha._protocol.values import encode as encode_value
 from orcha._service import faults
@@ -35,24 +35,24 @@ if TYPE_CHECKING:
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _CLOSED, _FINAL, _NOTICE = Kind.CLOSED, Kind.FINAL, Kind.NOTICE
 
-IN_STORE = 64 * 1024
+MAX_BYTES_IN_STORE = 64 * 1024
 """Bytes of a channel kept in the store; what comes later goes to a file of its own, but finals never do."""
-KEPT_OPEN = 20_000
+MAX_CACHED_CHANNELS = 20_000
 """Channels known without asking the store, followed ones aside."""
-LONGEST_DATA = MAX_FRAME - 64 * 1024
+MAX_DATA_BYTES = MAX_FRAME_BYTES - 64 * 1024
 """Bytes of the records of one Data message."""
-READ_SIZE = 128 * 1024
+READ_BYTES = 128 * 1024
 """Bytes read at once for a follower that is behind."""
-MOST_CREDIT = 16 << 20
+MAX_CREDIT_BYTES = 16 << 20
 """Bytes that are sent to a follower, at most, before it says again that it has room, whatever room it says it has."""
-LONGEST = 1 << 30
+MAX_CHANNEL_BYTES = 1 << 30
 """Bytes of values a channel takes; what comes later is dropped and counted."""
 
 _records = msgspec.msgpack.Encoder()
 _blocks = msgspec.msgpack.Decoder(list[ChannelRecord])
-_OUTPUT = frozenset((Kind.VALUE, SPAN))
+_OUTPUT_KINDS = frozenset((Kind.VALUE, SPAN))
 """Kinds of records that may be kept in files, and left out where the disk is full."""
-_NOTHING = msgspec.msgpack.encode(None)
+_ENCODED_NONE = msgspec.msgpack.encode(None)
 
 
 class _RawData(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=35):
@@ -65,10 +65,10 @@ class _RawData(msgspec.Struct, array_like=True, frozen=True, gc=False, tag=35):
 
 def _data(channel: bytes, first: int, records: bytes) -> bytes:
     """Frame a Data message around records that are encoded already; several, where one does not hold them."""
-    if len(records) <= LONGEST_DATA:
+    if len(records) <= MAX_DATA_BYTES:
         return frame(_records.encode(_RawData(channel, first, msgspec.Raw(records))))
     frames = []
-    for part in parts(_blocks.decode(records), LONGEST_DATA):
+    for part in parts(_blocks.decode(records), MAX_DATA_BYTES):
         frames.append(frame(_records.encode(_RawData(channel, first, msgspec.Raw(_records.encode(part))))))
         first += len(part)
     return b"".join(frames)
@@ -196,12 +196,12 @@ class ChannelBook:
 
     def _keep(self, channel: Channel) -> None:
         self._channels[channel.id] = channel
-        if len(self._channels) > KEPT_OPEN:
+        if len(self._channels) > MAX_CACHED_CHANNELS:
             self._evict()
 
     def _evict(self) -> None:
         unused = [c for c in self._channels.values() if c.kept and not c.followers and not c.pending]
-        for channel in unused[: KEPT_OPEN // 4]:
+        for channel in unused[: MAX_CACHED_CHANNELS // 4]:
             del self._channels[channel.id]
 
     def forget(self, channel: bytes) -> None:
@@ -262,12 +262,12 @@ class ChannelBook:
         """Move all pending records into `changes` (or, beyond the store's share, to files) and give them places."""
         for channel in self._dirty:
             records, channel.pending = channel.pending, []
-            if self.scarce or channel.dropped or (channel.bounded and channel.size >= LONGEST):
+            if self.scarce or channel.dropped or (channel.bounded and channel.size >= MAX_CHANNEL_BYTES):
                 records = self._spared(channel, records)
                 if not records:
                     continue
-            if channel.stored >= IN_STORE and channel.bounded:
-                values = [r for r in records if r.kind in _OUTPUT]
+            if channel.stored >= MAX_BYTES_IN_STORE and channel.bounded:
+                values = [r for r in records if r.kind in _OUTPUT_KINDS]
                 if len(values) == len(records):
                     self._to_file(channel, records)
                     continue
@@ -282,13 +282,13 @@ class ChannelBook:
 
     def _spared(self, channel: Channel, records: list[ChannelRecord]) -> list[ChannelRecord]:
         """Give what is kept where values are not: reasons and finals. One line tells how many values were dropped."""
-        long = channel.bounded and channel.size >= LONGEST
+        long = channel.bounded and channel.size >= MAX_CHANNEL_BYTES
         if self.scarce or long:
-            left = [record for record in records if record.kind not in _OUTPUT]
+            left = [record for record in records if record.kind not in _OUTPUT_KINDS]
             channel.dropped += len(records) - len(left)
             records = left
         if records and channel.dropped:
-            why = f"a channel takes {LONGEST} bytes" if long else "the service's disk was full"
+            why = f"a channel takes {MAX_CHANNEL_BYTES} bytes" if long else "the service's disk was full"
             line = losses.VALUES.format(channel.dropped, why)
             records.insert(0, ChannelRecord(_NOTICE, records[0].seq, encode_value(line)))
             channel.dropped = 0
@@ -332,7 +332,7 @@ class ChannelBook:
             for record in _blocks.decode(data):
                 if keep(record):
                     self.append(channel, record.kind, record.seq, record.payload)
-                elif record.kind in _OUTPUT or record.kind == PASSED:
+                elif record.kind in _OUTPUT_KINDS or record.kind == PASSED:
                     channel.dropped += 1
         self.flush(changes)
 
@@ -368,7 +368,7 @@ class ChannelBook:
         if index > channel.next:
             self._send(peer, encode(Reset(channel.id, channel.next)))
             index = channel.next
-        follower = Follower(peer, index, min(credit, MOST_CREDIT))
+        follower = Follower(peer, index, min(credit, MAX_CREDIT_BYTES))
         channel.followers[peer.id] = follower
         self._followed.setdefault(peer.id, set()).add(channel.id)
         self._catch_up(channel, follower)
@@ -397,7 +397,7 @@ class ChannelBook:
         known = self._channels.get(channel)
         follower = known.followers.get(peer.id) if known is not None else None
         if known is not None and follower is not None:
-            follower.credit = min(follower.credit + size, MOST_CREDIT)
+            follower.credit = min(follower.credit + size, MAX_CREDIT_BYTES)
             if follower.next < known.next:
                 self._catch_up(known, follower)
                 self.unkept.settle()
@@ -408,7 +408,7 @@ class ChannelBook:
             if not self.pace.may_go_on(follower.peer):
                 self.pace.put_off(channel, follower)
                 return
-            blocks = self._read(channel, follower.next, min(follower.credit, READ_SIZE))
+            blocks = self._read(channel, follower.next, min(follower.credit, READ_BYTES))
             if not blocks or blocks[0][0] > follower.next:
                 self._skip(channel, follower, blocks[0][0] if blocks else kept)
                 return

@@ -10,7 +10,7 @@ from orcha._protocol.messages import ChannelRecord, Kind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_NUMBER = 16
+_RECORD_OVERHEAD_BYTES = 16
 """Bytes that a record's kind and sequence take in a frame, about."""
 
 
@@ -28,5 +28,5 @@ def parts(records: list[ChannelRecord], most: int) -> Iterator[list[ChannelRecor
             yield part
             part, size = [], 0
         part.append(record)
-        size += length + _NUMBER
+        size += length + _RECORD_OVERHEAD_BYTES
     yield part

@@ -17,7 +17,7 @@ SPAN = 4
 """Kind of a stored record that names a piece of a file. Followers get a VALUE in its place. Never renumber."""
 PASSED = 5
 """Kind of a stored record that names output which is not kept. Never renumber."""
-LONGEST = 128 * 1024
+MAX_PIECE_BYTES = 128 * 1024
 """Bytes of one piece: what a follower gets as one value."""
 _encode = msgspec.msgpack.Encoder().encode
 _records = msgspec.msgpack.Decoder(list[ChannelRecord]).decode
@@ -77,8 +77,8 @@ class Pieces:
         """Give the payloads of what was added since the last time, in order."""
         runs, self._runs = self._runs, []
         for stream, offset, length in runs:
-            for begin in range(offset, offset + length, LONGEST):
-                size = min(LONGEST, offset + length - begin)
+            for begin in range(offset, offset + length, MAX_PIECE_BYTES):
+                size = min(MAX_PIECE_BYTES, offset + length - begin)
                 yield _encode(Piece(*self._attempt, stream, begin, size))
 
 

@@ -21,7 +21,7 @@ from orcha._core.reasons import SAYS_NO, ConditionSaidNo
 from orcha._core.selection import Cost
 from orcha._core.tuples import new_tuple
 from orcha._protocol import values
-from orcha._protocol.frames import MAX_FRAME
+from orcha._protocol.frames import MAX_FRAME_BYTES
 from orcha._service.execution.action_threads import FORKED_AND_RETURNED
 from orcha._service.hooks.conversion import convert
 from orcha._service.hooks.starting import mark_started
@@ -50,7 +50,7 @@ LOOKS_AGAIN = 0.002
 SAMPLE_SECONDS = 0.002
 """Longest slice of asking petitions far from the head."""
 CANCELLED_BEFORE = "cancelled before it started"
-MOST_RESULT = MAX_FRAME - 1024
+MOST_RESULT = MAX_FRAME_BYTES - 1024
 """Bytes of what a registered function returns, encoded: it goes in one answer."""
 _getpid = os.getpid
 _monotonic = time.monotonic

@@ -59,22 +59,22 @@ PRELOADED = (
     "orcha._protocol.values",
 )
 """What a fork server imports once for all its children."""
-SWITCH_INTERVAL = 0.0005
+SWITCH_INTERVAL_SECONDS = 0.0005
 """Seconds a computing thread keeps the interpreter while others wait: Python's 5 ms would be felt by every client."""
 
 
-BREATH = 0.25
+SIGNAL_LOOK_SECONDS = 0.25
 """Seconds after which a waiting main thread looks whether a signal has come."""
-COLLECT_AFTER = 100_000
+YOUNG_COLLECTION_OBJECTS = 100_000
 """Objects that are made, and not gone again, between two garbage collections."""
-COLLECT_MIDDLE_AFTER, COLLECT_ALL_AFTER = 50, 100
+MIDDLE_COLLECTION_ROUNDS, FULL_COLLECTION_ROUNDS = 50, 100
 """The same for the older generations, in collections of the next younger one. Idle, the service collects all."""
 
-LEAST_FILES = 64
+MIN_OPEN_FILES = 64
 """Open files that a service needs to serve, with some room for clients and commands."""
-LEAST_PROCESSES = 32
+MIN_PROCESSES = 32
 """Processes and threads of a user that a service needs."""
-LAST_LINES = 1.0
+LOG_CLOSE_SECONDS = 1.0
 """Seconds that the log may take for what is still to be written when the service has stopped."""
 
 
@@ -126,7 +126,7 @@ class Service:
     def start(self) -> None:
         """Lock, sweep, recover, bind: in this order, so that nobody is served before everything is in a known place."""
         check_limits()
-        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
+        sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_SECONDS))
         if self.settings.durable:
             refuse_moved(Path(self.settings.endpoint.folder))
         folder = self.settings.endpoint.folder
@@ -153,7 +153,7 @@ class Service:
         """Be over without having stopped, as the thread that would do it died."""
         assert self._parts is not None
         self._unclosed = death
-        self._parts.engine.reporter.stop(LAST_LINES)
+        self._parts.engine.reporter.stop(LOG_CLOSE_SECONDS)
         self._done.set()
 
     def _stopped(self) -> None:
@@ -383,7 +383,7 @@ class _Parts:
         finally:
             self.log.close()
             self._lock.release()
-            self.engine.reporter.stop(LAST_LINES)
+            self.engine.reporter.stop(LOG_CLOSE_SECONDS)
 
 
 def _open_store(folder: Path) -> Store:
@@ -416,9 +416,9 @@ def check_limits() -> None:
     """Raise ConfigurationError where this process may have too few files open, or processes, to serve."""
     import resource
 
-    needed = [(resource.RLIMIT_NOFILE, LEAST_FILES, "open files", "-n")]
+    needed = [(resource.RLIMIT_NOFILE, MIN_OPEN_FILES, "open files", "-n")]
     if os.geteuid():  # root has as many processes as there can be
-        needed.append((resource.RLIMIT_NPROC, LEAST_PROCESSES, "processes", "-u"))
+        needed.append((resource.RLIMIT_NPROC, MIN_PROCESSES, "processes", "-u"))
     for limit, least, what, option in needed:
         soft = resource.getrlimit(limit)[0]
         if soft != resource.RLIM_INFINITY and soft < least:
@@ -439,7 +439,7 @@ def _wait(event: threading.Event) -> None:
 
     Python runs a signal's handler on the main thread only, once that runs at all.
     """
-    while not event.wait(BREATH):
+    while not event.wait(SIGNAL_LOOK_SECONDS):
         pass
 
 
@@ -447,4 +447,4 @@ def _tune_collector() -> None:
     """Keep what the service is made of out of garbage collections, and have these less often: each looks at all."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, COLLECT_MIDDLE_AFTER, COLLECT_ALL_AFTER)
+    gc.set_threshold(YOUNG_COLLECTION_OBJECTS, MIDDLE_COLLECTION_ROUNDS, FULL_COLLECTION_ROUNDS)

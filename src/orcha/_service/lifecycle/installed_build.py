@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from orcha.utils.packages import own_version
 
-LOOK_AGAIN = 2.0
+ANSWER_VALID_SECONDS = 2.0
 """Seconds for which an answer holds."""
 _FILE = Path(__file__).resolve().parents[2] / "__init__.py"
 
@@ -37,7 +37,7 @@ class Build:
 
     def other(self, now: float) -> str | None:
         """Tell what lies there instead; None where it is what runs. `now` is monotonic."""
-        if now - self._looked >= LOOK_AGAIN:
+        if now - self._looked >= ANSWER_VALID_SECONDS:
             self._looked = now
             seen = _mark()
             self._other = None if seen == self._mark else self._described(seen)

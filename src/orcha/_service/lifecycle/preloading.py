@@ -18,7 +18,7 @@ PACKAGES = (
 """Whose modules a service may need, all of them."""
 PROGRAMS = frozenset(("orcha._processes.watcher", "orcha._supervisor.main"))
 """Modules that are run by themselves, in processes of their own."""
-OTHERS = (
+STANDARD_MODULES = (
     *("base64", "concurrent.futures.thread", "ctypes", "encodings.idna", "faulthandler", "grp", "json", "linecache"),
     *("multiprocessing.connection", "multiprocessing.context", "multiprocessing.forkserver", "multiprocessing.util"),
     *("multiprocessing.popen_fork", "multiprocessing.popen_forkserver", "multiprocessing.popen_spawn_posix"),
@@ -37,5 +37,5 @@ def preload() -> None:
         for found in pkgutil.walk_packages(module.__path__, f"{package}."):
             if found.name not in PROGRAMS:
                 importlib.import_module(found.name)
-    for name in OTHERS:
+    for name in STANDARD_MODULES:
         importlib.import_module(name)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from orcha._store.contract import Row
     from orcha._supervisor.contract import FoundAttempt
 
-LIVE = (State.STARTING, State.RUNNING, State.CANCELLING)
+STARTED_STATES = (State.STARTING, State.RUNNING, State.CANCELLING)
 """States in which an attempt may live."""
 
 
@@ -77,7 +77,7 @@ class _Recovery:
 
     def take(self, rows: list[Row]) -> None:
         """Bring one manager's unfinished petitions to a known place."""
-        attempts = self._engine.store.attempts([row.seq for row in rows if row.state in LIVE])
+        attempts = self._engine.store.attempts([row.seq for row in rows if row.state in STARTED_STATES])
         commands = {seq: kept for seq, kept in attempts.items() if kept.is_command}
         groups = self._engine.store.groups([row.seq for row in rows])
         needs = self._engine.store.needs([row.seq for row in rows])
@@ -94,7 +94,7 @@ class _Recovery:
             )
             return
         losses, failure = 0, ""
-        if command is not None and command.attempt == row.attempt and row.state in LIVE:
+        if command is not None and command.attempt == row.attempt and row.state in STARTED_STATES:
             there = self._found.pop((row.seq, row.attempt), None)
             if there is not None and (there.phase != contract.LOST or there.ended is not None or there.survivors):
                 transitions.command.adopt(self._engine.petitions, record)
@@ -167,4 +167,4 @@ def _turn_away(engine: Engine, seq: int, attempt: int, *, over: bool) -> None:
 
 def _is_of(row: Row, attempt: int) -> bool:
     """Tell whether this is an attempt that the petition may have now."""
-    return row.attempt == attempt and row.state in LIVE
+    return row.attempt == attempt and row.state in STARTED_STATES

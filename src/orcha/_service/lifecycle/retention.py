@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from orcha._service.engine import Engine
 
-EVERY = 60.0
+ROUND_INTERVAL_SECONDS = 60.0
 """Seconds between rounds."""
-AT_ONCE = 500
+PETITIONS_PER_TRANSACTION = 500
 """Petitions forgotten in one transaction: more would keep submits waiting."""
 
 
@@ -30,7 +30,9 @@ class Retention:
 
     def start(self) -> None:
         """Begin: the first round is due soon, so that a restart prunes too."""
-        self._engine.timers.at(time.monotonic() + min(EVERY, max(1.0, self._engine.settings.keep_least)), self._round)
+        self._engine.timers.at(
+            time.monotonic() + min(ROUND_INTERVAL_SECONDS, max(1.0, self._engine.settings.keep_least)), self._round
+        )
 
     def _round(self) -> None:
         engine, settings = self._engine, self._engine.settings
@@ -41,15 +43,19 @@ class Retention:
             older_than=now - settings.keep_age,
             keep=settings.keep_count,
             younger_than=now - settings.keep_least,
-            limit=AT_ONCE + engine.channels.followed(),
+            limit=PETITIONS_PER_TRANSACTION + engine.channels.followed(),
         )
         forgotten = [
             seq
             for seq, channel in candidates
             if seq not in engine.petitions.records and not engine.channels.is_followed(channel)
-        ][:AT_ONCE]
+        ][:PETITIONS_PER_TRANSACTION]
         engine.petitions.forget_ended(forgotten)
-        pause = 0.05 if len(forgotten) == AT_ONCE else min(EVERY, max(1.0, settings.keep_least))
+        pause = (
+            0.05
+            if len(forgotten) == PETITIONS_PER_TRANSACTION
+            else min(ROUND_INTERVAL_SECONDS, max(1.0, settings.keep_least))
+        )
         for token in [token for token, until in engine.tombstones.items() if until < engine.petitions.now.steady]:
             del engine.tombstones[token]
         engine.timers.at(time.monotonic() + pause, self._round)

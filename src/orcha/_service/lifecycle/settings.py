@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Literal
 from orcha import properties
 from orcha._protocol.socket_ends import name_of
 from orcha.exceptions import ConfigurationError
-from orcha.interfaces.policy import LONGEST
+from orcha.interfaces.policy import MAX_DURATION_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from orcha._protocol.endpoint import Endpoint
 
-DAY = 86_400.0
-HOUR = 3_600.0
-MOST = 1_000_000_000
+DAY_SECONDS = 86_400.0
+HOUR_SECONDS = 3_600.0
+MAX_SLOTS = 1_000_000_000
 """Slots of a group, and of a resource, at most."""
 ANY_NUMBER, FORGET = "none", "forget"
 """What may be said in place of a number of slots."""
@@ -55,7 +55,7 @@ class Settings:
     """Whether the log has a line for what begins and one for what ends."""
     keep_input: int = 64 << 20
     """Bytes of standard input that are kept of a command that may be executed again."""
-    keep_age: float = 7 * DAY
+    keep_age: float = 7 * DAY_SECONDS
     """Age at which ended petitions and their outputs are forgotten."""
     keep_count: int = 10_000
     """How many ended petitions are kept at most."""
@@ -67,7 +67,7 @@ class Settings:
     """How much there is of each resource that petitions may need."""
     reached_as: frozenset[str] = frozenset()
     """Addresses and ports, beside its own, at which clients dial what passes their connections on to this service."""
-    keep_least: float = HOUR
+    keep_least: float = HOUR_SECONDS
     """Age below which nothing is forgotten."""
 
 
@@ -118,9 +118,9 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
         keep_commands=durable and bool(_number("ORCHA_KEEP_COMMANDS", 1)),
         log_runs=bool(_number("ORCHA_LOG_RUNS", properties.systemd or properties.in_background)),
         keep_input=int(_number("ORCHA_KEEP_INPUT", 64 << 20)),
-        keep_age=_number("ORCHA_KEEP_AGE", 7 * DAY),
+        keep_age=_number("ORCHA_KEEP_AGE", 7 * DAY_SECONDS),
         keep_count=int(_number("ORCHA_KEEP_COUNT", 10_000)),
-        keep_least=_number("ORCHA_KEEP_LEAST", HOUR),
+        keep_least=_number("ORCHA_KEEP_LEAST", HOUR_SECONDS),
         slots=slots,
         forgotten_groups=forgotten,
         resources={name: _amount(name, count, *_RESOURCE) for name, count in _named(*_RESOURCE)},
@@ -148,9 +148,9 @@ def _number(name: str, default: float, *, above_zero: bool = False) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value <= LONGEST or (above_zero and not value):
+    if not 0 <= value <= MAX_DURATION_SECONDS or (above_zero and not value):
         least = "larger than 0" if above_zero else "0 or larger"
-        message = f"{name} is {text!r:.80}: set it to a number, {least}, and at most {LONGEST}"
+        message = f"{name} is {text!r:.80}: set it to a number, {least}, and at most {MAX_DURATION_SECONDS}"
         raise ConfigurationError(message)
     return value
 
@@ -179,7 +179,7 @@ def _named(variable: str, form: str, option: str) -> Iterator[tuple[str, str]]:
 
 
 def _amount(name: str, count: str, variable: str, form: str, option: str) -> int:
-    if not (count.isascii() and count.isdecimal()) or len(count) > len(str(MOST)) or int(count) > MOST:
+    if not (count.isascii() and count.isdecimal()) or len(count) > len(str(MAX_SLOTS)) or int(count) > MAX_SLOTS:
         raise _unfit(f"{name}={count}", variable, form, option)
     return int(count)
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from orcha._service.engine import Engine
     from orcha.utils.threads import OnDeath
 
-INTERRUPTED = "interrupted: the service was stopped while it ran"
-LAST_WORDS = 15.0
+INTERRUPTED_BY_STOP = "interrupted: the service was stopped while it ran"
+RETURN_WAIT_SECONDS = 15.0
 """Seconds that ended actions have to return before the service leaves all the same."""
 
 
@@ -68,14 +68,14 @@ class Shutdown:
 
     def _interrupt(self) -> None:
         engine = self._engine
-        self._until = self._until or time.monotonic() + LAST_WORDS
+        self._until = self._until or time.monotonic() + RETURN_WAIT_SECONDS
         for record in list(engine.petitions.records.values()):
             if record.state in (State.STARTING, State.RUNNING) and not engine.commands.goes_on(record.seq):
                 requeue = on_interrupt_state(record.on_interrupt)
                 transitions.cancel.cancel(
                     engine.petitions,
                     record,
-                    Cancellation(Outcome.INTERRUPTED, INTERRUPTED_CODE, INTERRUPTED, requeue=requeue),
+                    Cancellation(Outcome.INTERRUPTED, INTERRUPTED_CODE, INTERRUPTED_BY_STOP, requeue=requeue),
                     engine.petitions.now,
                 )
 

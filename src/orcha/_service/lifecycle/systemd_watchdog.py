@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from orcha._service.timers import Timers
 
-FED = "WATCHDOG=1"
-PARTS = 3
+KEEP_ALIVE = "WATCHDOG=1"
+KEEP_ALIVES_PER_TIMEOUT = 3
 """How often within the time that systemd allows: sd_watchdog_enabled(3) asks for twice at least."""
 
 
@@ -29,7 +29,7 @@ def interval_of(environment: Mapping[str, str]) -> float | None:
         return None
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
-    return int(time_allowed) / 1_000_000 / PARTS
+    return int(time_allowed) / 1_000_000 / KEEP_ALIVES_PER_TIMEOUT
 
 
 class Feeding:
@@ -69,4 +69,4 @@ class Feeding:
 
     def _loop_goes_on(self) -> None:
         self._asked = False
-        self._tell(FED, wait=False)
+        self._tell(KEEP_ALIVE, wait=False)

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._store.contract import Row
 
-LONGEST = 500
+MAX_LISTED_CHARACTERS = 500
 """Characters of a command, and of a label, in a listing; `show` has all of them."""
-_LOOKED_AT = 1_000
+_MAX_REDACTED_CHARACTERS = 1_000
 """Characters of a command in which secrets are looked for: the engine's thread does it, for every row of a page."""
-_SHORT = 2_048
+_MAX_REMEMBERED_MESSAGE_BYTES = 2_048
 """Bytes of a message whose command is remembered: who watches asks for the same ones again and again."""
-_REMEMBERED = 2_048
-_CUT = "\N{HORIZONTAL ELLIPSIS}"
+_MAX_REMEMBERED_COMMANDS = 2_048
+_ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
 class Listed(NamedTuple):
@@ -36,7 +36,7 @@ class Listed(NamedTuple):
 def listed(row: Row, record: Record | None) -> Listed:
     """Give the command and the label of a petition; of a plugin's command only while it is live."""
     if row.manager == COMMAND_MANAGER:
-        return (_remembered if len(row.extras) <= _SHORT else _sent)(row.extras)
+        return (_remembered if len(row.extras) <= _MAX_REMEMBERED_MESSAGE_BYTES else _sent)(row.extras)
     petition = record.petition if record is not None and record.command else None
     return _listed(getattr(petition, "argv", None), getattr(petition, "label", None))
 
@@ -47,13 +47,13 @@ def _sent(extras: bytes) -> Listed:
     return _listed(fields.get("argv"), fields.get("label"))
 
 
-_remembered = lru_cache(_REMEMBERED)(_sent)
+_remembered = lru_cache(_MAX_REMEMBERED_COMMANDS)(_sent)
 
 
 def _listed(words: object, label: object) -> Listed:
     return Listed(
         in_words(words) if isinstance(words, list | tuple) else None,
-        shortened(_text(label), LONGEST) if isinstance(label, str) else None,
+        shortened(_text(label), MAX_LISTED_CHARACTERS) if isinstance(label, str) else None,
     )
 
 
@@ -76,19 +76,21 @@ def in_words(words: Iterable[Any]) -> str:
     ("make all 'TOKEN=***'", "'a\\xff'")
     """
     shown: list[str] = []
-    room = _LOOKED_AT
+    room = _MAX_REDACTED_CHARACTERS
     for word in words:
-        shown.append(_text(word[: _LOOKED_AT + 1]))
+        shown.append(_text(word[: _MAX_REDACTED_CHARACTERS + 1]))
         room -= len(shown[-1]) + 1
         if room < 0:
-            return _beginning(shlex.join(shown)[: _LOOKED_AT + len(_CUT)])
-    return shortened(shlex.join(redact.words(shown)), LONGEST)
+            return _beginning(shlex.join(shown)[: _MAX_REDACTED_CHARACTERS + len(_ELLIPSIS)])
+    return shortened(shlex.join(redact.words(shown)), MAX_LISTED_CHARACTERS)
 
 
 def _beginning(text: str) -> str:
     """Give the harmless beginning of a text that is cut anywhere, with a sign that it is cut."""
     sign = redact.SIGN.search(text)
-    return text[: LONGEST - 1 if sign is None else min(sign.start(), LONGEST - 1)] + _CUT
+    return (
+        text[: MAX_LISTED_CHARACTERS - 1 if sign is None else min(sign.start(), MAX_LISTED_CHARACTERS - 1)] + _ELLIPSIS
+    )
 
 
 def shortened(text: str, longest: int) -> str:
@@ -100,7 +102,7 @@ def shortened(text: str, longest: int) -> str:
     if len(text) <= longest:
         return text
     tail = (longest - 1) // 2
-    return text[: longest - 1 - tail] + _CUT + text[len(text) - tail :]
+    return text[: longest - 1 - tail] + _ELLIPSIS + text[len(text) - tail :]
 
 
 def _text(word: object) -> str:

@@ -9,10 +9,10 @@ from orcha._protocol.shown_reasons import OUTLIVED
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-LONGEST = 2_000
+MAX_EXPLANATION_CHARACTERS = 2_000
 """Characters of a text for people that are kept and passed on."""
-_CUT = " ..."
-_NONE = "(its text could not be had)"
+_CUT_MARK = " ..."
+_NO_TEXT = "(its text could not be had)"
 
 
 def describe(error: BaseException) -> str:
@@ -46,11 +46,11 @@ def cleaned(text: str) -> str:
     >>> cleaned("a\ud800b")
     'a\\ud800b'
     """
-    if len(text) > LONGEST:
-        text = text[: LONGEST - len(_CUT)] + _CUT
+    if len(text) > MAX_EXPLANATION_CHARACTERS:
+        text = text[: MAX_EXPLANATION_CHARACTERS - len(_CUT_MARK)] + _CUT_MARK
     if text.isascii() and "\0" not in text:
         return text
-    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")[:LONGEST]
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")[:MAX_EXPLANATION_CHARACTERS]
 
 
 def said(value: object) -> str:
@@ -62,7 +62,7 @@ def _text(value: object) -> str:
     try:
         return str.__str__(str(value))
     except BaseException:  # noqa: BLE001 - a plugin's object may raise in its __str__ too
-        return _NONE
+        return _NO_TEXT
 
 
 def outlived(pids: Collection[int]) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from orcha._core.effects import Final
     from orcha._core.record import Record
 
-LONGEST = 120
+MAX_LOGGED_COMMAND_CHARACTERS = 120
 """Characters of a command in a line."""
 _UID = "uid:"
 
@@ -69,7 +69,7 @@ class _What:
     def __str__(self) -> str:
         what = self._manager.rpartition(":")[2]
         if isinstance(self._words, list | tuple):
-            what = shortened(in_words(self._words), LONGEST)
+            what = shortened(in_words(self._words), MAX_LOGGED_COMMAND_CHARACTERS)
         return f"petition {_plain(self._key)} of {_plain(user(self._owner))} ({_plain(what)})"
 
 

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orcha.utils.threads import OnDeath
 
-MOST = 1_000
+MAX_WAITING_LINES = 1_000
 """Lines that may wait to be written; what comes meanwhile is left out, and counted."""
 
 
@@ -46,7 +46,7 @@ class Reporter:
         """Have a line of that level (`logging`) written soon, with the traceback of an error; it is formatted then."""
         if not self._log.isEnabledFor(level):
             return
-        if self._waiting.qsize() >= MOST:
+        if self._waiting.qsize() >= MAX_WAITING_LINES:
             self._left_out += 1
             return
         self._waiting.put(_Line(level, text, args, error))

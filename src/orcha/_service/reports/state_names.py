@@ -9,7 +9,7 @@ from orcha._core.state import State
 if TYPE_CHECKING:
     from orcha._core.record import Record
 
-BEGUN = (State.STARTING, State.RUNNING)
+BEGUN_STATES = (State.STARTING, State.RUNNING)
 """What is kept of a petition that runs, or is about to."""
 
 
@@ -35,4 +35,4 @@ def has_begun(record: Record) -> bool:
     return not record.command and run is not None and run.attempt == record.attempt and run.thread != 0
 
 
-__all__ = ["BEGUN", "has_begun", "state_of", "word"]
+__all__ = ["BEGUN_STATES", "has_begun", "state_of", "word"]

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _ENDED, _HELD, _QUEUED, _STARTING = State.ENDED, State.HELD, State.QUEUED, State.STARTING
 
-NEWEST = 1_000
+MAX_REMEMBERED_TIMES = 1_000
 """Waiting and running times that are remembered."""
-WINDOW = 60
+RATE_WINDOW_SECONDS = 60
 """Seconds over which rates are taken."""
 
 
@@ -47,13 +47,13 @@ class Rate:
             self._drop(now)
 
     def _drop(self, now: float) -> None:
-        while self._seconds and self._seconds[0][0] <= now - WINDOW:
+        while self._seconds and self._seconds[0][0] <= now - RATE_WINDOW_SECONDS:
             self._seconds.popleft()
 
     def a_second(self, now: float, since: float) -> float:
         """Give how many there were a second in the last minute, or since `since` where that is less long ago."""
         self._drop(now)
-        span = min(float(WINDOW), max(1.0, now - since))
+        span = min(float(RATE_WINDOW_SECONDS), max(1.0, now - since))
         return sum(count for _, count in self._seconds) / span
 
 
@@ -69,8 +69,8 @@ class Statistics:
         self.starts = 0
         self.ends = 0
         self.outcomes: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
-        self.waited: deque[float] = deque(maxlen=NEWEST)
-        self.ran: deque[float] = deque(maxlen=NEWEST)
+        self.waited: deque[float] = deque(maxlen=MAX_REMEMBERED_TIMES)
+        self.ran: deque[float] = deque(maxlen=MAX_REMEMBERED_TIMES)
         self._accepted, self._started, self._finished = Rate(), Rate(), Rate()
         self._running: dict[int, float] = {}
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from orcha._protocol.messages import Item
     from orcha._service.engine import Engine
 
-_LOOK_EVERY = 1.0
+_LOOK_INTERVAL_SECONDS = 1.0
 """Seconds between looks whether the engine is still there."""
 
 
@@ -129,6 +129,6 @@ class InProcessRequests:
 
     def _wait(self, gate: threading.Lock) -> None:
         """Wait until the engine has kept what was decided; it never waits for a hook."""
-        while not gate.acquire(timeout=_LOOK_EVERY):
+        while not gate.acquire(timeout=_LOOK_INTERVAL_SECONDS):
             if self._engine.stopped.is_set():
                 raise ManagerShutdownError("the service has stopped")

@@ -14,7 +14,7 @@ from orcha._protocol.messages import List, Reply, Rows, Verdict
 from orcha._protocol.shown_reasons import SILENT
 from orcha._service.reports.command_text import listed
 from orcha._service.reports.explanations import cleaned, outlived
-from orcha._service.reports.state_names import BEGUN, word
+from orcha._service.reports.state_names import BEGUN_STATES, word
 from orcha._service.verbs import answer_size as fitting
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from orcha._service.engine import Engine
     from orcha._store.contract import Row
 
-MOST = 1_000
+MAX_ROWS = 1_000
 """Rows of one answer."""
-MOST_OTHERS = 100
+MAX_NAMED_DEPENDENCIES = 100
 """Petitions that one petition waits for and that are named in its row."""
-MOST_PAUSED = 100
+MAX_NAMED_PAUSES = 100
 """Pauses that are named in one answer."""
 
 
@@ -47,14 +47,14 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
 def paused(engine: Engine, peer: Peer) -> list[str]:
     """Give what more than one petition waits for: `all` where everything is paused, and for owners each group."""
     names = sorted(cleaned(name) for name in engine.admission.paused if not is_petition_name(name))
-    return names[:MOST_PAUSED] if peer.role == "owner" else [name for name in names if name == ALL]
+    return names[:MAX_NAMED_PAUSES] if peer.role == "owner" else [name for name in names if name == ALL]
 
 
 def _rows(engine: Engine, message: List, owner: str | None) -> list[Row]:
     """Give what is listed: of those that are about to run or run, which are kept alike, the ones that are meant."""
-    states, limit, before = message.states, max(1, min(message.limit, MOST)), message.before
+    states, limit, before = message.states, max(1, min(message.limit, MAX_ROWS)), message.before
     meant = {state.name.lower() for state in State if states >> state & 1}
-    either = sum(1 << state for state in BEGUN)
+    either = sum(1 << state for state in BEGUN_STATES)
     narrows = bool(states & either) and states & either != either
     found: list[Row] = []
     while len(found) < limit:
@@ -80,7 +80,7 @@ def _others_first(engine: Engine, rows: list[Row]) -> dict[int, str]:
     found: dict[int, list[str]] = {}
     for kept in engine.store.dependencies([row.seq for row in rows]):
         found.setdefault(kept.petition, []).append(str(kept.after))
-    return {seq: " ".join(others[:MOST_OTHERS]) for seq, others in found.items()}
+    return {seq: " ".join(others[:MAX_NAMED_DEPENDENCIES]) for seq, others in found.items()}
 
 
 def _outlived(engine: Engine, message: List, owner: str | None) -> list[Row]:

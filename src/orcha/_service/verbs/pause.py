@@ -11,14 +11,14 @@ from orcha._core.state import State
 from orcha._protocol.messages import Pause, Reply, Resume, Verdict
 from orcha._service.reports.state_names import state_of
 from orcha._service.verbs.petition_lookup import find, is_owner, refuse
-from orcha.interfaces.policy import LONGEST_NAME, is_name
+from orcha.interfaces.policy import MAX_NAME_CHARACTERS, is_name
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
 
-_RUNS = (State.STARTING, State.RUNNING)
+_RUNNING_STATES = (State.STARTING, State.RUNNING)
 
 
 def pause(engine: Engine, peer: Peer, message: Pause) -> None:
@@ -36,7 +36,7 @@ def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool
     if message.id is None and message.seq is None:
         what = "everything" if message.group is None else "a group"
         if message.group is not None and not is_name(message.group):
-            unnamed = f"a group has a name of 1 to {LONGEST_NAME} characters"
+            unnamed = f"a group has a name of 1 to {MAX_NAME_CHARACTERS} characters"
             refuse(engine, peer, message.request, Verdict.REFUSED, unnamed)
         elif is_owner(engine, peer, message.request, f"{'pause' if paused else 'resume'} {what}"):
             refusal = None if message.group is None else engine.admission.unknown(message.group)
@@ -61,7 +61,7 @@ def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool
     change(petition_name(record.seq))
     if not paused:
         transitions.hold.release(engine.petitions, record, engine.petitions.now)
-    if record.state in _RUNS:
+    if record.state in _RUNNING_STATES:
         if paused:
             engine.after_batch(lambda: engine.running_commands.stand_still(record))
         else:  # at once: where this is not kept the next start stops it again
@@ -73,6 +73,6 @@ def _cannot(record: Record) -> str | None:
     """Tell why a petition cannot be paused or resumed, if that is so."""
     if record.state in (State.CANCELLING, State.ENDED):
         return f"{record.key!r} is {state_of(record)}"
-    if record.state in _RUNS and not record.command:
+    if record.state in _RUNNING_STATES and not record.command:
         return f"{record.key!r} runs in the service's own process, which cannot be stopped: cancel it, or let it run"
     return None

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from orcha._store.contract import Row
     from orcha.interfaces.command import Retry
 
-MOST_DEPENDENTS = 100
+MAX_NAMED_DEPENDENTS = 100
 """Petitions that wait for one and that are named in an answer."""
-_COMMAND = (
+_COMMAND_FIELDS = (
     *("argv", "cwd", "umask", "stdin", "tty", "merge", "stop_signal", "grace", "idle_timeout"),
     *("cpu_timeout", "memory", "pids", "cpu_share", "output_limit", "output_policy", "drain", "leftovers"),
     *("retry", "label", "once"),
@@ -82,7 +82,7 @@ def _others_first(engine: Engine, row: Row) -> list[dict[str, Any]] | None:
 
 def _dependents(engine: Engine, row: Row) -> list[str] | None:
     """Give the ids of petitions that wait for this one, or waited for it; of many the oldest."""
-    seqs = [kept.petition for kept in engine.store.dependents(row.seq, MOST_DEPENDENTS)]
+    seqs = [kept.petition for kept in engine.store.dependents(row.seq, MAX_NAMED_DEPENDENTS)]
     return [other.id for other in engine.store.rows(seqs)] or None
 
 
@@ -118,7 +118,7 @@ def _command(row: Row, record: Record | None) -> dict[str, Any] | None:
     petition = record.petition if record is not None else None
     if getattr(petition, "argv", None) is None or not record or not record.command:
         return None
-    known = {name: getattr(petition, name, None) for name in (*_COMMAND, "env")}
+    known = {name: getattr(petition, name, None) for name in (*_COMMAND_FIELDS, "env")}
     return _shown(known | {"retry": record.retry})
 
 
@@ -132,7 +132,7 @@ def _sent(extras: bytes) -> dict[str, Any] | None:
 
 
 def _shown(fields: dict[str, Any]) -> dict[str, Any]:
-    shown = {name: fields.get(name) for name in _COMMAND}
+    shown = {name: fields.get(name) for name in _COMMAND_FIELDS}
     retry = shown["retry"]
     if retry is not None and not isinstance(retry, dict):
         shown["retry"] = _fields(retry)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
 
-LONGEST = 1 << 20
+MAX_STDIN_BYTES = 1 << 20
 """Bytes of one message."""
 
 
@@ -23,8 +23,8 @@ def stdin(engine: Engine, peer: Peer, message: Stdin) -> None:
     record = _running(engine, peer, message)
     if record is None:
         return
-    if len(message.data) > LONGEST:
-        refuse(engine, peer, message.request, Verdict.REFUSED, f"at most {LONGEST} bytes at once")
+    if len(message.data) > MAX_STDIN_BYTES:
+        refuse(engine, peer, message.request, Verdict.REFUSED, f"at most {MAX_STDIN_BYTES} bytes at once")
     else:
         engine.standard_input.take(peer, message, record)
 

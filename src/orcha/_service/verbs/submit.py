@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _REFUSED = Verdict.REFUSED
 
-LONGEST_ID = 1024
+MAX_ID_BYTES = 1024
 ROOTS_ALONE = (
     "this service is root's, and runs commands for root alone: start a service of your own (orcha serve --background)"
 )
@@ -108,7 +108,7 @@ def _malformed(engine: Engine, peer: Peer, item: Item) -> str | None:
     if len(token) != 16 or (channel is not None and len(channel) != 16):
         return "tokens and channels are 16 bytes"
     if _is_long(identity):
-        return f"an id is at most {LONGEST_ID} bytes"
+        return f"an id is at most {MAX_ID_BYTES} bytes"
     if peer.role == "attempt":
         return "an attempt may only write to its own channel"
     if channel is not None:
@@ -121,4 +121,4 @@ def _malformed(engine: Engine, peer: Peer, item: Item) -> str | None:
 def _is_long(identity: str | int) -> bool:
     """Tell whether an id is too long; nothing of a quarter of the limit is, whatever its characters are."""
     text = str(identity)
-    return len(text) > LONGEST_ID // 4 and len(text.encode("utf-8", "surrogatepass")) > LONGEST_ID
+    return len(text) > MAX_ID_BYTES // 4 and len(text.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES

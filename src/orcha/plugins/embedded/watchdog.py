@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
 
-_LONGEST = 100 * 365 * 86_400
+_MAX_DURATION_SECONDS = 100 * 365 * 86_400
 
 
 class WatchdogPlugin(BasePlugin):
@@ -82,8 +82,8 @@ def _seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value <= _LONGEST:
-        raise argparse.ArgumentTypeError(f"{text[:80]!r} cannot be: give seconds, from 0 to {_LONGEST}")
+    if not 0 <= value <= _MAX_DURATION_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} cannot be: give seconds, from 0 to {_MAX_DURATION_SECONDS}")
     return value
 
 
