@@ -64,7 +64,7 @@ class Cancellation:
 
 
 class Record:
-    """One live petition. Only the engine changes it."""
+    """One live petition. Transitions alone change it, on the engine's thread."""
 
     __slots__ = (
         "after",
