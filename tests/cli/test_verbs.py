@@ -59,7 +59,9 @@ def test_each_verb_says_in_a_line_that_there_is_no_service(own_service):
     service = own_service
     service.stop()
     for verb in MINE:
-        arguments = {"priority": ["x", "1"], "ps": [], "stats": [], "run": ["true"]}.get(verb, ["x"])
+        arguments = {"priority": ["x", "1"], "signal": ["x", "HUP"], "ps": [], "stats": [], "run": ["true"]}.get(
+            verb, ["x"]
+        )
         done = service.run(verb, *arguments)
         assert done.returncode == (125 if verb in {"run", "attach"} else 69), verb
         assert done.stderr.count("\n") == 1, verb
@@ -71,7 +73,7 @@ def test_each_verb_says_in_a_line_that_there_is_no_such_petition(own_service):
     for verb in MINE:
         if verb in {"run", "ps", "stats"}:
             continue
-        done = service.run(verb, "nobody\x1b[2J", *(["1"] if verb == "priority" else []))
+        done = service.run(verb, "nobody\x1b[2J", *{"priority": ["1"], "signal": ["HUP"]}.get(verb, []))
         assert done.returncode == (125 if verb == "attach" else 1), verb
         assert "nobody" in done.stderr, verb
         assert "\x1b" not in done.stderr, verb
@@ -80,7 +82,7 @@ def test_each_verb_says_in_a_line_that_there_is_no_such_petition(own_service):
 
 def test_each_verb_refuses_what_it_does_not_know_with_its_own_usage(orcha):
     for verb in MINE:
-        arguments = {"ps": [], "stats": [], "priority": ["x", "1"]}.get(verb, ["x"])
+        arguments = {"ps": [], "stats": [], "priority": ["x", "1"], "signal": ["x", "HUP"]}.get(verb, ["x"])
         done = orcha.run(verb, "--nonsense", *arguments)
         assert done.returncode == 2, verb
         assert done.stderr.startswith(f"usage: orcha {verb} "), verb
@@ -99,7 +101,7 @@ def test_what_is_no_text_is_no_id(orcha):
     for verb in MINE:
         if verb in {"ps", "stats"}:
             continue
-        arguments = {"run": ["--name", odd, "true"], "priority": [odd, "1"]}.get(verb, [odd])
+        arguments = {"run": ["--name", odd, "true"], "priority": [odd, "1"], "signal": [odd, "HUP"]}.get(verb, [odd])
         done = orcha.run(verb, *arguments)
         assert done.returncode == 2, verb
         assert "'\\udcff' is no text" in done.stderr, verb

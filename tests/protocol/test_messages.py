@@ -58,6 +58,7 @@ FROM_CLIENT: dict[type, st.SearchStrategy[Any]] = {
     messages.Ping: st.builds(Ping, COUNT),
     messages.CloseChannel: st.builds(messages.CloseChannel, ID16),
     messages.Show: st.builds(messages.Show, COUNT, *WHICH),
+    messages.Signal: st.builds(messages.Signal, COUNT, *WHICH, st.integers(1, 64)),
     messages.Priority: st.builds(messages.Priority, COUNT, *WHICH, FINAL | st.floats(allow_nan=False)),
     messages.Pause: st.builds(messages.Pause, COUNT, *WHICH, st.none() | TEXT),
     messages.Resume: st.builds(messages.Resume, COUNT, *WHICH, st.none() | TEXT),

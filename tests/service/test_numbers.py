@@ -163,6 +163,7 @@ FIELDS = {
     "args": EXTRAS,
     "kwargs": EXTRAS,
     "priority": PRIORITIES,
+    "signal": st.integers(1, 64),
     "offset": COUNTS,
     "data": st.binary(max_size=50),
     "end": st.booleans(),

@@ -18,6 +18,7 @@ from orcha._protocol.messages import (
     Resume,
     Retry,
     Show,
+    Signal,
     Stats,
     Stdin,
     Stop,
@@ -29,6 +30,7 @@ from support.waiting import wait_for
 ABOUT_ONE = {
     "show": lambda seq: (Show, None, seq),
     "priority": lambda seq: (Priority, None, seq, 5),
+    "signal": lambda seq: (Signal, None, seq, 10),
     "pause": lambda seq: (Pause, None, seq),
     "resume": lambda seq: (Resume, None, seq),
     "remove": lambda seq: (Remove, None, seq),

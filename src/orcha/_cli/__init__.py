@@ -22,6 +22,7 @@ VERBS = {
     "retry": "run an ended petition once more",
     "pause": "let petitions rest",
     "resume": "let go on what was paused",
+    "signal": "send a signal to what a petition runs",
     "priority": "let a waiting petition start sooner or later",
     "rm": "forget ended petitions",
     "stop": "stop the service, and wait until it has",

@@ -380,6 +380,12 @@ class Client:
         chosen = token or new_identity()
         return self._ask(partial(Retry, token=chosen, id=id, seq=seq))
 
+    def send_signal(self, signal: int, id: str | None = None, *, seq: int | None = None) -> Reply:  # noqa: A002
+        """Send a signal to the processes of a running command; REFUSED for any other petition."""
+        from orcha._protocol.messages import Signal
+
+        return self._ask(partial(Signal, id=id, seq=seq, signal=signal))
+
     def stats(self) -> Reply:
         """Ask for counts, rates and waiting times: `client.decode(reply.value)` is a dict, as docs/wire.md says."""
         from orcha._protocol.messages import Stats

@@ -27,6 +27,8 @@ FinalValue = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 """An int that a store can keep."""
 Values = Annotated[list[bytes], msgspec.Meta(max_length=10_000)]
 """Values of a Put: their number is bounded, since each costs the service an object, however short."""
+SignalNumber = Annotated[int, msgspec.Meta(ge=1, le=64)]
+"""A signal of Linux (signal(7))."""
 Side = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 """Rows or columns of a terminal."""
 
@@ -262,6 +264,15 @@ class Stop(_Message, tag=21, frozen=True):
     """End commands. With neither this nor `keep_commands` nor `now` the service's own setting decides."""
 
 
+class Signal(_Message, tag=22, frozen=True):
+    """Send a signal to the processes of a running command. Answered by a Reply when the signal is on its way."""
+
+    request: Count
+    id: str | None
+    seq: Count | None
+    signal: SignalNumber
+
+
 # --- from the service ------------------------------------------------------------------------------------------------
 
 
@@ -354,6 +365,6 @@ class Error(_Message, tag=41, frozen=True):
 
 
 _First = Submit | Cancel | Follow | Unfollow | Credit | Put | Finish | List | Call | Ping | CloseChannel
-_Verbs = Show | Priority | Pause | Resume | Remove | Retry | Stats | Stdin | Resize | Stop
+_Verbs = Show | Priority | Pause | Resume | Remove | Retry | Stats | Stdin | Resize | Stop | Signal
 ClientMessage = _First | _Verbs
 ServiceMessage = Submitted | Reply | Data | Gap | Reset | Gone | Rows | Stopping | Error

@@ -17,6 +17,7 @@ from orcha._service.verbs.put import put
 from orcha._service.verbs.remove import remove
 from orcha._service.verbs.retry import retry
 from orcha._service.verbs.show import show
+from orcha._service.verbs.signal import send_signal
 from orcha._service.verbs.stats import stats
 from orcha._service.verbs.stdin import resize, stdin
 from orcha._service.verbs.stop import stop
@@ -46,5 +47,6 @@ HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
     messages.Stats: stats,
     messages.Stdin: stdin,
     messages.Resize: resize,
+    messages.Signal: send_signal,
     messages.Stop: stop,
 }
