@@ -41,7 +41,7 @@ def streams(values):
 
 def test_how_far_output_was_taken_is_not_kept_before_the_output(engine, monkeypatch):
     """A start that waits for a transaction to ride with is due when output comes: a kill would lose the output."""
-    monkeypatch.setattr(transaction, "FLAGS_WAIT", 3600)
+    monkeypatch.setattr(transaction, "FLAGS_WAIT_SECONDS", 3600)
     asked = engine.run()
     spec = engine.wait_for_spec()
     engine.commands.tell(started(spec))

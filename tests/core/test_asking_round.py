@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orcha._core.admission import Admission
-from orcha._core.asking_round import BROKEN, MOST_REPEATS, NO, PATIENCE, YES, Answered, Round, Said, in_order
+from orcha._core.asking_round import (
+    BROKEN,
+    MAX_REFUSALS_PER_ROUND,
+    MOST_REPEATS,
+    NO,
+    YES,
+    Answered,
+    Round,
+    Said,
+    in_order,
+)
 from orcha._core.converted import Converted
 from orcha._core.petitions import Petitions
 from orcha._core.reasons import SAYS_NO, ConditionSaidNo, GroupFull, StartsLater
@@ -108,7 +118,7 @@ def test_nobody_is_passed_who_could_run(places, needs, free, look_ahead, patienc
         return answer
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("orcha._core.asking_round.PATIENCE", patience)
+        patch.setattr("orcha._core.asking_round.MAX_REFUSALS_PER_ROUND", patience)
         asking = Asking(waiting, new, look_ahead=look_ahead)
         asking.run(said)
 
@@ -137,7 +147,7 @@ def test_a_blocked_petition_hides_nobody():
 
 def test_asking_stops_when_patience_is_over():
     asking = Asking([petition(seq) for seq in range(100)])
-    assert len(asking.run(Needing(0, dict.fromkeys(range(100), 1)))) == asking.round.noes == PATIENCE
+    assert len(asking.run(Needing(0, dict.fromkeys(range(100), 1)))) == asking.round.noes == MAX_REFUSALS_PER_ROUND
 
 
 def test_only_a_no_costs_patience():
@@ -204,9 +214,9 @@ def test_others_than_that_manager_are_asked_behind_it():
 
 
 def test_a_no_to_all_costs_patience():
-    asking = Asking([petition(seq) for seq in range(2 * PATIENCE)])
+    asking = Asking([petition(seq) for seq in range(2 * MAX_REFUSALS_PER_ROUND)])
     asking.run(closing(SAYS_NO))
-    assert (len(asking.asked), len(asking.round.answers)) == (1, PATIENCE)
+    assert (len(asking.asked), len(asking.round.answers)) == (1, MAX_REFUSALS_PER_ROUND)
 
 
 # --- something ends meanwhile -----------------------------------------------------------------------------------------
@@ -253,7 +263,7 @@ def test_not_more_often_than_so_many_times():
 
 
 def test_patience_is_whole_again_then(monkeypatch):
-    monkeypatch.setattr("orcha._core.asking_round.PATIENCE", 3)
+    monkeypatch.setattr("orcha._core.asking_round.MAX_REFUSALS_PER_ROUND", 3)
     asking = scripted(["no", "no", "ends, yes", "no", "no", "yes"], [1, 2, 3, 4])
     assert asking.asked == [1, 2, 3, 1, 2, 3, 4]
 
@@ -296,7 +306,7 @@ def test_a_no_that_depends_on_the_service_alone_is_not_opaque():
 
 
 def test_the_sample_is_asked_after_the_first_ones_whatever_they_say(monkeypatch):
-    monkeypatch.setattr("orcha._core.asking_round.PATIENCE", 1)
+    monkeypatch.setattr("orcha._core.asking_round.MAX_REFUSALS_PER_ROUND", 1)
     asking = Asking([petition(1), petition(2)], sample=[petition(seq) for seq in (5, 6, 7)])
     assert asking.run(lambda record: Said(YES) if record.seq == 7 else Said(NO, SAYS_NO)) == [1, 5, 6, 7]
     assert (asking.round.sampled, asking.started()) == (3, [7])

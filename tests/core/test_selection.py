@@ -6,8 +6,8 @@ import pytest
 
 from orcha._core import transitions
 from orcha._core.admission import Admission
-from orcha._core.asking import EVERY, FIRSTS, OTHERS_EVERY
-from orcha._core.asking_round import BROKEN, NO, PATIENCE, YES, Answered, Said
+from orcha._core.asking import FIRSTS, FIRSTS_INTERVAL_SECONDS, OTHERS_INTERVAL_SECONDS
+from orcha._core.asking_round import BROKEN, MAX_REFUSALS_PER_ROUND, NO, YES, Answered, Said
 from orcha._core.petitions import Petitions
 from orcha._core.reasons import SAYS_NO, ConditionSaidNo, GroupFull, ReplacesAnother
 from orcha._core.record import Cancellation, Record
@@ -157,7 +157,7 @@ def test_where_many_could_start_more_are_asked_at_once(world):
     world.yes = set(range(1, MOST_HEADS + 1))
     world.visit()
     assert (world.selection.heads, world.selection.are_news) == (MOST_HEADS, True)
-    assert world.visit() == list(range(MOST_HEADS + 1, MOST_HEADS + PATIENCE + 1))
+    assert world.visit() == list(range(MOST_HEADS + 1, MOST_HEADS + MAX_REFUSALS_PER_ROUND + 1))
     assert (world.selection.heads, world.selection.are_news) == (HEADS_WITHOUT_STARTS, False)
 
 
@@ -203,17 +203,17 @@ def test_those_behind_the_ready_ones_are_loaded_when_few_are_left():
 def test_where_a_plugins_condition_said_no_it_is_asked_again_a_second_later(world):
     world.waits(2)
     world.visit()
-    assert world.selection.due == world.time + EVERY
-    world.passes(EVERY / 2)
+    assert world.selection.due == world.time + FIRSTS_INTERVAL_SECONDS
+    world.passes(FIRSTS_INTERVAL_SECONDS / 2)
     assert world.visit() == []
-    world.passes(EVERY / 2)
+    world.passes(FIRSTS_INTERVAL_SECONDS / 2)
     assert world.visit() == [1, 2]
-    assert world.selection.due == world.time + EVERY
+    assert world.selection.due == world.time + FIRSTS_INTERVAL_SECONDS
 
 
 def test_where_the_services_own_conditions_say_no_nothing_is_due():
     world = AskedPetitions(own={"m"}, are_all_own=True)
-    world.waits(2 * PATIENCE)
+    world.waits(2 * MAX_REFUSALS_PER_ROUND)
     world.said = lambda record: Said(NO, SAYS_NO)
     world.visit()
     assert world.selection.due is None
@@ -266,11 +266,11 @@ def test_a_round_is_wanted_while_anybody_waits_or_is_parked_or_time_is_to_be_for
 def test_the_others_are_asked_part_by_part_from_the_first_ones_on_and_then_anew(world):
     world.waits(FIRSTS + 10)
     world.visit()
-    world.passes(EVERY)
+    world.passes(FIRSTS_INTERVAL_SECONDS)
     assert world.visit(samples=FIRSTS + 4) == list(range(1, FIRSTS + 5))
-    world.passes(OTHERS_EVERY)
+    world.passes(OTHERS_INTERVAL_SECONDS)
     assert world.visit() == list(range(FIRSTS + 5, FIRSTS + 11))
-    world.passes(OTHERS_EVERY)
+    world.passes(OTHERS_INTERVAL_SECONDS)
     assert world.visit() == list(range(FIRSTS + 1, FIRSTS + 11))
 
 
@@ -279,7 +279,7 @@ def test_a_turn_that_is_due_sooner_stays_due(world):
     world.visit()
     due = world.selection.due
     world.petitions.note_change()
-    world.passes(EVERY / 2)
+    world.passes(FIRSTS_INTERVAL_SECONDS / 2)
     world.visit()
     assert world.selection.due == due
 
@@ -287,7 +287,7 @@ def test_a_turn_that_is_due_sooner_stays_due(world):
 def test_where_the_others_are_hurried_they_are_asked_with_the_next_turn(world):
     world.waits(FIRSTS + 2)
     world.visit()
-    world.passes(EVERY)
+    world.passes(FIRSTS_INTERVAL_SECONDS)
     world.visit()
     world.selection.hurry(world.time)
     world.passes(LEAST_SECONDS)
@@ -300,9 +300,9 @@ def test_others_of_which_none_waits_for_a_plugin_cost_a_turn_and_no_question():
     world.waits(FIRSTS)
     world.waits(5, manager="own")
     world.visit()
-    world.passes(EVERY)
+    world.passes(FIRSTS_INTERVAL_SECONDS)
     assert world.visit() == list(range(1, FIRSTS + 1))
-    world.passes(OTHERS_EVERY)
+    world.passes(OTHERS_INTERVAL_SECONDS)
     assert world.visit() == []
     assert world.selection.due > world.time
 
@@ -310,16 +310,16 @@ def test_others_of_which_none_waits_for_a_plugin_cost_a_turn_and_no_question():
 def test_where_others_end_while_they_are_asked_by_time_the_cursor_begins_anew(world):
     world.waits(FIRSTS + 3)
     world.visit()
-    world.passes(EVERY)
+    world.passes(FIRSTS_INTERVAL_SECONDS)
     world.visit(samples=FIRSTS + 1)
     for record in list(world.petitions.records.values())[FIRSTS + 1 :]:
         transitions.cancel.cancel(
             world.petitions, record, Cancellation(Outcome.CANCELLED, 130, None), world.petitions.now
         )
     world.selection.handed_over()
-    world.passes(OTHERS_EVERY)
+    world.passes(OTHERS_INTERVAL_SECONDS)
     assert world.visit() == []
-    world.passes(OTHERS_EVERY)
+    world.passes(OTHERS_INTERVAL_SECONDS)
     assert world.visit() == [FIRSTS + 1]
 
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from orcha._core.asking import FIRSTS
-from orcha._core.asking_round import PATIENCE
+from orcha._core.asking_round import MAX_REFUSALS_PER_ROUND
 from orcha._core.selection import Selection
 from orcha._protocol.messages import Show
 from orcha._service.hooks import hook_thread
@@ -71,9 +71,9 @@ def test_what_has_become_free_outside_is_noticed_though_nothing_starts_or_ends(a
 
 
 def test_one_behind_many_that_are_blocked_is_noticed_too(asked):
-    asked.submit_all(asked.user, [(f"{number}", {}) for number in range(20 * PATIENCE)])
-    asked.manager.free.add(f"{20 * PATIENCE - 1}")
-    asked.wait_for(f"{20 * PATIENCE - 1}", "succeeded")
+    asked.submit_all(asked.user, [(f"{number}", {}) for number in range(20 * MAX_REFUSALS_PER_ROUND)])
+    asked.manager.free.add(f"{20 * MAX_REFUSALS_PER_ROUND - 1}")
+    asked.wait_for(f"{20 * MAX_REFUSALS_PER_ROUND - 1}", "succeeded")
 
 
 def test_where_one_of_those_behind_is_asked_in_a_turn_each_has_its_turn(asked, monkeypatch):
@@ -87,8 +87,8 @@ def test_where_one_of_those_behind_is_asked_in_a_turn_each_has_its_turn(asked, m
 
 def test_where_one_answers_for_all_one_is_asked(asked):
     asked.manager.reason, asked.manager.for_all = "no rig is free", True
-    asked.submit_all(asked.user, [(f"{number}", {}) for number in range(PATIENCE)])
-    wait_for(lambda: shown(asked, f"{PATIENCE - 1}")["why"] == "no rig is free", what="all are told")
+    asked.submit_all(asked.user, [(f"{number}", {}) for number in range(MAX_REFUSALS_PER_ROUND)])
+    wait_for(lambda: shown(asked, f"{MAX_REFUSALS_PER_ROUND - 1}")["why"] == "no rig is free", what="all are told")
     del asked.manager.asked[:]
     wait_for(lambda: len(asked.manager.asked) >= 2, what="it is asked again")
     assert set(asked.manager.asked) == {"0"}
@@ -159,17 +159,17 @@ def test_what_is_held_by_the_service_alone_is_never_asked_by_time(asked):
     from orcha._protocol.messages import Pause
 
     asked.ask(asked.owner, Pause, None, None, "rig")
-    asked.submit_all(asked.user, [(f"{number}", {"group": "rig"}) for number in range(PATIENCE + 1)])
-    wait_for(lambda: asked.engine.petitions.waiting.parked == PATIENCE + 1, what="all are held back")
+    asked.submit_all(asked.user, [(f"{number}", {"group": "rig"}) for number in range(MAX_REFUSALS_PER_ROUND + 1)])
+    wait_for(lambda: asked.engine.petitions.waiting.parked == MAX_REFUSALS_PER_ROUND + 1, what="all are held back")
     assert polls(asked) is None
     assert asked.manager.asked == []
 
 
 def test_wake_has_all_asked_soon(asked):
-    asked.submit_all(asked.user, [(f"{number}", {}) for number in range(PATIENCE)])
-    asked.manager.free.update(f"{number}" for number in range(PATIENCE))
+    asked.submit_all(asked.user, [(f"{number}", {}) for number in range(MAX_REFUSALS_PER_ROUND)])
+    asked.manager.free.update(f"{number}" for number in range(MAX_REFUSALS_PER_ROUND))
     asked.engine.post(asked.engine.visits.wake)
-    for number in range(PATIENCE):
+    for number in range(MAX_REFUSALS_PER_ROUND):
         asked.wait_for(f"{number}", "succeeded")
 
 

@@ -51,8 +51,8 @@ def start(tmp_path, monkeypatch):
     started = []
 
     def it(seconds):
-        monkeypatch.setattr(hooks, "LOOKS_AGAIN", seconds)
-        monkeypatch.setattr(transaction, "FLAGS_WAIT", 3600.0)
+        monkeypatch.setattr(hooks, "FINAL_VALUE_WAIT_SECONDS", seconds)
+        monkeypatch.setattr(transaction, "FLAGS_WAIT_SECONDS", 3600.0)
         (tmp_path / "output").mkdir()
         under_test = EngineUnderTest(tmp_path, manager=GoesOn())
         started.append(under_test)
@@ -90,7 +90,7 @@ def test_it_is_told_with_the_end_of_the_action(start):
 @pytest.mark.parametrize("comes", [True, False])
 def test_nothing_is_promised_any_more_when_it_looks(monkeypatch, comes):
     """A thread puts its value first, and asks afterwards: a value between the two is rung for, or seen."""
-    monkeypatch.setattr(hooks, "LOOKS_AGAIN", 3600.0 if comes else 0.0)
+    monkeypatch.setattr(hooks, "FINAL_VALUE_WAIT_SECONDS", 3600.0 if comes else 0.0)
     seen, inbox = [], SimpleQueue()
     threads = HookThreadState(lambda: seen.append(threads.looks_again) or inbox.put(None))
     it = Hooks(None, None, None, None, None, threads)

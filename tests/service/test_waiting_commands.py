@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orcha._core.asking_round import PATIENCE
+from orcha._core.asking_round import MAX_REFUSALS_PER_ROUND
 from orcha._core.state import State
 from orcha.interfaces import Message
 from support.commands import COMMANDS, run
@@ -18,7 +18,7 @@ def test_each_of_the_first_that_wait_says_why(serve, connect, tmp_path):
     opens.touch()
     running = run(client, "runs", "sh", "-c", f"while [ -e {opens} ]; do sleep 0.01; done")
     queue = client.manager.Queue()
-    names = [f"m{number}" for number in range(PATIENCE + 10)]
+    names = [f"m{number}" for number in range(MAX_REFUSALS_PER_ROUND + 10)]
     client.send_many([Message(name, {"argv": ["true"], "queue": queue}) for name in names])
     opened = run(client, "last", "true")
 
@@ -29,7 +29,7 @@ def test_each_of_the_first_that_wait_says_why(serve, connect, tmp_path):
     assert reasons() == dict.fromkeys([*names, "last"], FULL)
     service.kill()
     service.start()  # where nobody has been asked yet
-    wait_for(lambda: {name for name, why in reasons().items() if why == FULL} >= set(names[:PATIENCE]))
+    wait_for(lambda: {name for name, why in reasons().items() if why == FULL} >= set(names[:MAX_REFUSALS_PER_ROUND]))
     opens.unlink()
     assert running.get() == 0
     assert [queue.get() for _ in names] == [0] * len(names)

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from orcha._core.asking_round import PATIENCE
+from orcha._core.asking_round import MAX_REFUSALS_PER_ROUND
 from orcha._protocol.messages import Cancel, Pause, Priority, Resume, Show, Stats, Verdict
 from support.asking import asking
 from support.waiting import wait_for
@@ -33,18 +33,18 @@ def test_of_a_paused_group_nothing_starts_until_it_goes_on(asked):
 
 def test_a_paused_group_hides_nobody(asked):
     asked.ask(asked.owner, Pause, None, None, "rig")
-    for number in range(3 * PATIENCE):
+    for number in range(3 * MAX_REFUSALS_PER_ROUND):
         asked.submit(asked.user, f"held {number}", group="rig", waits=True)
     asked.submit(asked.user, "behind", waits=True)
     asked.allow("behind")
     asked.wait_for("behind", "succeeded")
-    assert asked.engine.petitions.waiting.parked == 3 * PATIENCE
+    assert asked.engine.petitions.waiting.parked == 3 * MAX_REFUSALS_PER_ROUND
     known = asked.value(asked.ask(asked.owner, Stats))
     assert known["groups"][1] == {"group": "rig", "slots": None, "running": 0, "waiting": 96, "paused": True}
     assert known["states"]["queued"] == 96
     asked.ask(asked.owner, Resume, None, None, "rig")
-    asked.allow(*(f"held {number}" for number in range(3 * PATIENCE)))
-    for number in range(3 * PATIENCE):
+    asked.allow(*(f"held {number}" for number in range(3 * MAX_REFUSALS_PER_ROUND)))
+    for number in range(3 * MAX_REFUSALS_PER_ROUND):
         asked.wait_for(f"held {number}", "succeeded")
 
 

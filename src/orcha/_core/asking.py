@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 FIRSTS = 32
 """How many are the first ones."""
-EVERY = 1.0
+FIRSTS_INTERVAL_SECONDS = 1.0
 """Seconds between two questions to one of the first."""
-OTHERS = 256
+MAX_OTHERS_PER_TURN = 256
 """How many of the others are asked in a turn, at most."""
-OTHERS_EVERY = 0.4
+OTHERS_INTERVAL_SECONDS = 0.4
 """Seconds between two turns of the others."""
-SHARE = 0.004
+PROCESSOR_SHARE = 0.004
 """Of a processor's time, for the first ones; and as much for the others."""
-OCCUPIED = 0.1
+HOOK_THREAD_SHARE = 0.1
 """Of the hook thread's time, be it that conditions wait for something: other hooks wait that long."""
 _SOON = 0.9
 """Of a second: asked that long ago is long enough, since a turn itself takes a moment."""
@@ -54,14 +54,14 @@ class AskingPace:
         """How many may be asked in a turn."""
         if self._cost <= 0:
             return self._most
-        return max(1, min(self._most, int(SHARE * self._every / self._cost)))
+        return max(1, min(self._most, int(PROCESSOR_SHARE * self._every / self._cost)))
 
     def took(self, *, now: float, asked: int, processor: float, elapsed: float) -> None:
         """Learn what a turn cost: seconds of a processor, and seconds that passed."""
         if asked:
             cost = processor / asked
             self._cost = (self._cost + cost) / 2 if self._cost else cost
-        self.due = now + max(self._every, processor / SHARE, elapsed / OCCUPIED)
+        self.due = now + max(self._every, processor / PROCESSOR_SHARE, elapsed / HOOK_THREAD_SHARE)
 
 
 class Asking:
@@ -69,17 +69,21 @@ class Asking:
 
     def __init__(self) -> None:
         """Know of nobody."""
-        self.firsts = AskingPace(every=EVERY, most=FIRSTS)
-        self.others = AskingPace(every=OTHERS_EVERY, most=OTHERS)
+        self.firsts = AskingPace(every=FIRSTS_INTERVAL_SECONDS, most=FIRSTS)
+        self.others = AskingPace(every=OTHERS_INTERVAL_SECONDS, most=MAX_OTHERS_PER_TURN)
 
     def whom(self, waiting: Iterable[Record], now: float) -> list[Record]:
         """Give those of the first ones that are to be asked now; `waiting` are those with a condition, in order."""
         if now < self.firsts.due:
             return []
         firsts = list(islice(waiting, self.firsts.count))
-        due = [record for record in firsts if record.asked is None or record.asked <= now - _SOON * EVERY]
+        due = [
+            record for record in firsts if record.asked is None or record.asked <= now - _SOON * FIRSTS_INTERVAL_SECONDS
+        ]
         if not due:
-            self.firsts.due = EVERY + min((record.asked for record in firsts if record.asked is not None), default=now)
+            self.firsts.due = FIRSTS_INTERVAL_SECONDS + min(
+                (record.asked for record in firsts if record.asked is not None), default=now
+            )
         return due
 
     def due(self, *, are_many: bool) -> float:
@@ -88,8 +92,8 @@ class Asking:
 
     def rest(self, now: float) -> None:
         """Note that those in line were just asked, since something had happened."""
-        self.firsts.due = max(self.firsts.due, now + EVERY)
-        self.others.due = max(self.others.due, now + OTHERS_EVERY)
+        self.firsts.due = max(self.firsts.due, now + FIRSTS_INTERVAL_SECONDS)
+        self.others.due = max(self.others.due, now + OTHERS_INTERVAL_SECONDS)
 
     def hurry(self, now: float) -> None:
         """Have the others asked too as soon as may be: something has happened elsewhere."""

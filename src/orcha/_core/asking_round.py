@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from orcha._core.reasons import Reason
     from orcha._core.record import Record
 
-PATIENCE = 32
+MAX_REFUSALS_PER_ROUND = 32
 """How many of the first waiting petitions may say no before a round ends."""
 MOST_REPEATS = 8
 """How often a round asks petitions that said no again, because something ended meanwhile."""
@@ -148,9 +148,9 @@ class Round:
     ) -> Generator[Candidate, Said, None]:
         """Yield each petition whose condition is to be asked, in order; each yes counts before the next is yielded.
 
-        Of the petitions that waited before, `PATIENCE` may say no; a petition that has just come is asked once in any
-        case, so that a queue of blocked petitions hides nobody. With `look_ahead` only the first so many of all
-        are considered.
+        Of the petitions that waited before, `MAX_REFUSALS_PER_ROUND` may say no. A petition that has just come is asked
+        once in any case, so that a queue of blocked petitions hides nobody. With `look_ahead` only the first so many
+        of all petitions are considered.
 
         A yes counts where nothing has ended since others said no. Else the others are asked once more first,
         from the first one on: otherwise a later petition would take what an earlier one waits for. `version` gives the
@@ -161,7 +161,7 @@ class Round:
         candidates = self._firsts(fresh)
         while candidates:
             refused: list[Candidate] = []
-            patience, again = PATIENCE, candidates[:0]
+            patience, again = MAX_REFUSALS_PER_ROUND, candidates[:0]
             for position, candidate in enumerate(candidates):
                 is_new = candidate.seq in fresh
                 if self.is_sampling:
@@ -265,9 +265,9 @@ _place = attrgetter("priority", "seq")
 
 __all__ = [
     "BROKEN",
+    "MAX_REFUSALS_PER_ROUND",
     "MOST_REPEATS",
     "NO",
-    "PATIENCE",
     "YES",
     "Answer",
     "Answered",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.asking import Asking
-from orcha._core.asking_round import BROKEN, PATIENCE, YES, Round
+from orcha._core.asking_round import BROKEN, MAX_REFUSALS_PER_ROUND, YES, Round
 from orcha._core.reasons import ReplacesAnother
 from orcha._core.transitions import finish, start, wait
 from orcha._core.tuples import new_tuple
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MOST_HEADS = 96
 """Waiting petitions of one round, at most."""
-HEADS_WITHOUT_STARTS = PATIENCE + 8
+HEADS_WITHOUT_STARTS = MAX_REFUSALS_PER_ROUND + 8
 """Waiting petitions of a round after one in which nobody could start."""
 SECONDS_AFTER_A_START = 0.05
 """After so long a start alone has blocked conditions asked again."""
@@ -227,14 +227,14 @@ class Selection:
             asking.rest(now)
         if asked.by_time or asked.opaque or self._leaves_some(asked):
             self._arm(max(asking.due(are_many=self._are_many), now + LEAST_SECONDS))
-        are_left = len(asked.waiting) >= self.heads and asked.noes < PATIENCE
+        are_left = len(asked.waiting) >= self.heads and asked.noes < MAX_REFUSALS_PER_ROUND
         self._more = are_left or asked.left_out  # petitions before the one left out may not have been kept
         if asked.waiting:
             self.heads = min(MOST_HEADS, HEADS_WITHOUT_STARTS + 2 * asked.yeses)
 
     def _leaves_some(self, asked: Round) -> bool:
         """Tell whether petitions behind those refused may never have been asked."""
-        return bool(asked.waiting) and len(self._petitions.waiting) > PATIENCE and not self._are_all_own
+        return bool(asked.waiting) and len(self._petitions.waiting) > MAX_REFUSALS_PER_ROUND and not self._are_all_own
 
     def _note_cost(self, asked: Round, now: float, firsts: Cost, others: Cost) -> None:
         asking = self._asking

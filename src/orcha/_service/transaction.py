@@ -27,9 +27,9 @@ _ENDED, _RUNNING = State.ENDED, State.RUNNING
 _BUSY, _KNOWN, _REFUSED = Verdict.BUSY, Verdict.KNOWN, Verdict.REFUSED
 _VALUE = Kind.VALUE
 
-FLAGS_WAIT = 0.05
+FLAGS_WAIT_SECONDS = 0.05
 """Seconds for which the end of an on_finish may wait for a transaction to ride with."""
-LOOK_AGAIN = 0.25
+DISK_ANSWER_SECONDS = 0.25
 """Seconds for which an answer about the room on the disk holds."""
 FULL = "the service's disk is full: try again when there is room"
 
@@ -63,7 +63,7 @@ class Transaction:
     def has_room(self) -> bool:
         """Tell whether there is room for new petitions; the disk is asked a few times a second at most."""
         now = time.monotonic()
-        if now - self._looked >= LOOK_AGAIN or (self._has_room and not self._store.has_reserve):
+        if now - self._looked >= DISK_ANSWER_SECONDS or (self._has_room and not self._store.has_reserve):
             self._looked = now
             self._has_room = self._store.space()
         return self._has_room
@@ -159,7 +159,7 @@ class Transaction:
         self._petitions.postpone(changes, steps=_may_wait(changes))
         if not self._flags_due:
             self._flags_due = True
-            self._timers.at(time.monotonic() + FLAGS_WAIT, self._flush)
+            self._timers.at(time.monotonic() + FLAGS_WAIT_SECONDS, self._flush)
 
     def _flush(self) -> None:
         self._flags_due = False

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FORKED_AND_RETURNED = 70
 """Exit code of a copy of the service that plugin code made by forking and returning."""
-IDLE_KEPT = 64
+MAX_IDLE_THREADS = 64
 """Idle threads kept for the next actions."""
 
 
@@ -159,7 +159,7 @@ class ActionPool:
             self._ended(run, self._perform(run))  # before it is idle: it may have to wait for the disk
             del run
             with self._lock:
-                stay = self._idle < IDLE_KEPT
+                stay = self._idle < MAX_IDLE_THREADS
                 if stay:
                     self._idle += 1
             if not stay:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from orcha._supervisor.contract import CommandEnded, OutputChunk
     from orcha.interfaces.command import CommandPetition
 
-TAIL = 64 * 1024
+TAIL_BYTES = 64 * 1024
 """Bytes of each stream in which a retry's pattern is looked for."""
 _LIMITS = {"timeout": "ran longer than {}", "idle": "wrote nothing for {}", "cpu": "used more processor time than {}"}
 CUT = (
@@ -89,7 +89,7 @@ class Attempt:
         for chunk in chunks:
             data = chunk.data.data if isinstance(chunk.data, UnkeptPiece) else chunk.data
             if isinstance(data, bytes):
-                self.tails[chunk.stream] = (self.tails.get(chunk.stream, b"") + data)[-TAIL:]
+                self.tails[chunk.stream] = (self.tails.get(chunk.stream, b"") + data)[-TAIL_BYTES:]
 
     def note_end(self, at: float, what: dict[str, Any]) -> str:
         """Add this attempt to the history; give that as it is kept."""

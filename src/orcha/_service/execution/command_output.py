@@ -178,8 +178,10 @@ class CommandsOutput:
         if not attempt.pattern or self._raw is None:
             return ()
         place = record.channel, record.seq, record.attempt
-        tails = (attempt.tails.get(stream, b"") + self._raw.tail(*place, stream, attempts.TAIL) for stream in (1, 2))
-        return tuple(tail[-attempts.TAIL :] for tail in tails)
+        tails = (
+            attempt.tails.get(stream, b"") + self._raw.tail(*place, stream, attempts.TAIL_BYTES) for stream in (1, 2)
+        )
+        return tuple(tail[-attempts.TAIL_BYTES :] for tail in tails)
 
     # --- what a dead shim left ----------------------------------------------------------------------------------
 

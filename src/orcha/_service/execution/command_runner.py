@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 CANCELLED, SHUTDOWN, HURRIED = "cancelled", "shutdown", "cancelled at once"
 """Why a command is ended from here."""
-CANNOT = 125
+NOT_HANDED_OVER_CODE = 125
 """Code of a command that could not be handed over."""
 
 
@@ -69,7 +69,9 @@ class CommandRunner:
             self._shims.reach().start(attempts.spec_of(record, outlives=self._outlives))
         except Exception as error:  # noqa: BLE001 - whatever it is: the petition ends with it, and nobody waits for ever
             why = f"its start failed: {explain(error)}"
-            self._mailbox.post(self._reports.take, CommandNotStarted(record.seq, record.attempt, CANNOT, why))
+            self._mailbox.post(
+                self._reports.take, CommandNotStarted(record.seq, record.attempt, NOT_HANDED_OVER_CODE, why)
+            )
 
     def end(self, record: Record) -> None:
         """Send the signals of a cancel; the end is told as any other."""

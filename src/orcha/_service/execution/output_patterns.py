@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from orcha.utils.threads import OnDeath
 
-PROCESSOR = 1
+MAX_PROCESSOR_SECONDS = 1
 """Seconds of a processor for one question."""
-SECONDS = 20
+MAX_ELAPSED_SECONDS = 20
 """Seconds that may pass: the processor may have much else to do."""
-AT_ONCE = 2
+CONCURRENT_QUESTIONS = 2
 """Questions that are answered at the same time."""
 _SPECIAL = frozenset(b".^$*+?{}[]\\|()")
 _PROGRAM = os.path.abspath(matcher.__file__)  # noqa: PTH100 - as the other programs of this package
@@ -60,7 +60,7 @@ class Matching:
             return
         with self._lock:
             self._questions.append(Question(pattern, texts, told))
-            starts = self._threads < AT_ONCE
+            starts = self._threads < CONCURRENT_QUESTIONS
             self._threads += starts
         if starts:
             self._start()
@@ -100,14 +100,24 @@ def found(pattern: bytes, texts: Sequence[bytes]) -> bool | None:
 
     """
     lengths = [str(len(part)) for part in (pattern, *texts)]
-    command = [sys.executable, "-I", "-S", "-W", "ignore", _PROGRAM, str(PROCESSOR), str(SECONDS), *lengths]
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-W",
+        "ignore",
+        _PROGRAM,
+        str(MAX_PROCESSOR_SECONDS),
+        str(MAX_ELAPSED_SECONDS),
+        *lengths,
+    ]
     with apart():
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, close_fds=True
         )
     with process:
         try:
-            process.communicate(b"".join((pattern, *texts)), timeout=2 * SECONDS)
+            process.communicate(b"".join((pattern, *texts)), timeout=2 * MAX_ELAPSED_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
     return {matcher.FOUND: True, matcher.NOT_FOUND: False}.get(process.returncode)

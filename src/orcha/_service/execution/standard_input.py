@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from orcha._service.execution.shims import Shims
     from orcha._service.outbox import Outbox
 
-WINDOW = 256 * 1024
+MAX_UNACKNOWLEDGED_BYTES = 256 * 1024
 """Bytes that may be on their way to one command before its clients have to wait."""
-AT_ONCE = 64 * 1024
+REPLAY_PIECE_BYTES = 64 * 1024
 """Bytes of a kept input that are handed over at once."""
 LOST = "input"
 """Why a command is killed that would not get what an earlier attempt got."""
@@ -214,8 +214,8 @@ class StandardInput:
     def _pump(self, pipe: Pipe, record: Record) -> None:
         """Hand over what is kept and was not handed to this attempt yet, as far as there is room, and the end."""
         kept = pipe.kept
-        while kept is not None and pipe.sent < kept.size and pipe.sent - pipe.got.taken <= WINDOW:
-            data = kept.read(pipe.sent, AT_ONCE)
+        while kept is not None and pipe.sent < kept.size and pipe.sent - pipe.got.taken <= MAX_UNACKNOWLEDGED_BYTES:
+            data = kept.read(pipe.sent, REPLAY_PIECE_BYTES)
             if not data:  # it cannot be read: the attempt must not take what it has got for all
                 self._shims.kill(record, LOST)
                 return
@@ -250,7 +250,7 @@ class StandardInput:
     def _answer(self, pipe: Pipe) -> None:
         """Answer those whose bytes have arrived, where there is room for more."""
         got = pipe.got
-        if pipe.sent - got.taken > WINDOW:
+        if pipe.sent - got.taken > MAX_UNACKNOWLEDGED_BYTES:
             return
         waiting, pipe.waiting = pipe.waiting, []
         for brought in waiting:

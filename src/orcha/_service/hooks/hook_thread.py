@@ -45,12 +45,12 @@ if TYPE_CHECKING:
     from orcha._service.hooks.visit import Visit
     from orcha.utils.threads import DeadThreadError, OnDeath
 
-LOOKS_AGAIN = 0.002
+FINAL_VALUE_WAIT_SECONDS = 0.002
 """Seconds for which the final value of an action may lie there while that action goes on."""
 SAMPLE_SECONDS = 0.002
 """Longest slice of asking petitions far from the head."""
 CANCELLED_BEFORE = "cancelled before it started"
-MOST_RESULT = MAX_FRAME_BYTES - 1024
+MAX_RESULT_BYTES = MAX_FRAME_BYTES - 1024
 """Bytes of what a registered function returns, encoded: it goes in one answer."""
 _getpid = os.getpid
 _monotonic = time.monotonic
@@ -212,7 +212,7 @@ class Hooks:
         """
         self.threads.looks_again = True
         try:
-            return inbox.get(timeout=LOOKS_AGAIN)
+            return inbox.get(timeout=FINAL_VALUE_WAIT_SECONDS)
         except Empty:
             pass
         finally:
@@ -340,8 +340,10 @@ class Hooks:
             args, kwargs = values.decode(call.args, channel=bytes), values.decode(call.kwargs, channel=bytes)
             value = self.functions[call.name](*args, **kwargs)
             encoded = values.encode(value, "its result")
-            if len(encoded) > MOST_RESULT:
-                error = f"its result has {len(encoded)} bytes, where {MOST_RESULT} are allowed: put it on a channel"
+            if len(encoded) > MAX_RESULT_BYTES:
+                error = (
+                    f"its result has {len(encoded)} bytes, where {MAX_RESULT_BYTES} are allowed: put it on a channel"
+                )
                 raise ValueError(error)  # noqa: TRY301 - told as whatever the function itself raises
             return Returned(call, None, encoded)
         except StaleCall:

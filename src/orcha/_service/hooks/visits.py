@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from orcha._service.mailbox import Mailbox
     from orcha._service.timers import Timers
 
-CONVERT_AT_ONCE = 256
+CONVERSIONS_PER_IDLE_VISIT = 256
 """Conversions of one visit while nothing runs."""
-CONVERT_MEANWHILE = 24
+CONVERSIONS_PER_BUSY_VISIT = 24
 """Conversions of one visit while something runs: more would keep those that wait from being asked."""
-FEW = 16
+MAX_QUICK_CALLS = 16
 """Calls of a visit that is over sooner than a transaction."""
 _HELD_FOR = 0.02
 
@@ -183,7 +183,7 @@ class Visits:
     def is_choosing(self) -> bool:
         """Whether the hook thread asks those that wait, found one the last time, and has little else to do."""
         visit = self._visit
-        return visit is not None and self._finds and bool(visit.round.waiting) and len(visit.calls) <= FEW
+        return visit is not None and self._finds and bool(visit.round.waiting) and len(visit.calls) <= MAX_QUICK_CALLS
 
     @property
     def is_free(self) -> bool:
@@ -278,7 +278,7 @@ class Visits:
 
     def _take_converts(self) -> list[Record]:
         begin = self._converts_from
-        most = CONVERT_MEANWHILE if self._petitions.granted else CONVERT_AT_ONCE
+        most = CONVERSIONS_PER_BUSY_VISIT if self._petitions.granted else CONVERSIONS_PER_IDLE_VISIT
         taken = self._converts[begin : begin + most]
         if begin + len(taken) >= len(self._converts):
             self._converts = []
