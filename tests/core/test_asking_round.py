@@ -22,7 +22,7 @@ from orcha._core.asking_round import (
 )
 from orcha._core.converted import Converted
 from orcha._core.petitions import Petitions
-from orcha._core.reasons import SAYS_NO, ConditionSaidNo, GroupFull, StartsLater
+from orcha._core.reasons import SAYS_NO, BehindAnother, ConditionSaidNo, GroupFull, NeedsShort, StartsLater
 from orcha._core.record import Record
 
 
@@ -366,3 +366,21 @@ def test_a_new_petition_that_names_others_or_a_time_is_held_back_though_nobody_k
     asking = Asking([], [*named, converted(unread(4))])
     assert asking.run(lambda _: Said(YES)) == [4]
     assert [answered.why for answered in asking.round.answers[1:3]] == [StartsLater(50.0), StartsLater(7.0)]
+
+
+def test_a_new_petition_stands_in_line_with_the_priority_that_its_conversion_found_out():
+    petitions = Petitions()
+    runs, large, small = (unread(seq) for seq in (1, 2, 3))
+    runs.needs = {"gpu": 1}
+    petitions.hold(runs)
+    petitions.enter(large)
+    petitions.enter(small)
+    asking = Asking(
+        [], [converted(large, priority=5, needs={"gpu": 2}), converted(small, priority=6, needs={"gpu": 1})]
+    )
+    asking.petitions, asking.admission = petitions, Admission(petitions, resources={"gpu": 2})
+    assert asking.run(lambda _: Said(YES)) == []
+    assert [answered.why for answered in asking.round.answers] == [
+        NeedsShort("gpu", 2, 1, 2),
+        BehindAnother("gpu", 1, 1, 2),
+    ]

@@ -153,10 +153,11 @@ class Resources:
 
     def _is_there(self, waiter: Waiter) -> bool:
         known = self._petitions.live.get(waiter.place[2])
-        if isinstance(known, Record):
-            waits = known.state is State.QUEUED and known.phase in {Phase.CONVERTING, Phase.WAITING}
-            known = known.place if waits else None
-        return known == waiter.place
+        if not isinstance(known, Record):
+            return known == waiter.place
+        if known.phase is Phase.CONVERTING:  # its record does not say yet which priority its conversion found out
+            return known.seq == waiter.place[1]
+        return known.state is State.QUEUED and known.phase is Phase.WAITING and known.place == waiter.place
 
     # --- lots ---------------------------------------------------------------------------------------------------
 
