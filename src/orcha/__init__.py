@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         ServiceWrapper,
         SignalingPetition,
         WatchdogPetition,
+        When,
         register_service,
         start_service,
     )
@@ -83,6 +84,7 @@ _HOMES = {
         "ServiceWrapper",
         "SignalingPetition",
         "WatchdogPetition",
+        "When",
         "register_service",
         "start_service",
     ),
@@ -148,6 +150,7 @@ __all__ = [
     "WatchdogManager",
     "WatchdogPetition",
     "WatchdogPlugin",
+    "When",
     "authkey",
     "extras",
     "get_logger",

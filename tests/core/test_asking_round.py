@@ -36,7 +36,19 @@ def petition(seq, priority=0, manager="m", **declared):
 
 def converted(record, *, is_new=True, priority=0, **found):
     """Give what a conversion found out about a petition whose record does not say it yet."""
-    names = ("retry", "on_interrupt", "timeout", "queue_timeout", "group", "needs", "once", "after", "at", "delay")
+    names = (
+        "retry",
+        "on_interrupt",
+        "timeout",
+        "queue_timeout",
+        "group",
+        "needs",
+        "once",
+        "after",
+        "at",
+        "delay",
+        "when",
+    )
     known = {"is_command": False, **dict.fromkeys(names), **found}
     place = {"seq": record.seq, "key": record.key, "manager": record.manager, "priority": priority}
     return Converted(record, is_new, petition=object(), **place, **known)

@@ -10,7 +10,7 @@ import pytest
 
 import orcha._core
 
-MODULES = sorted(f"orcha._core.{module.name}" for module in pkgutil.iter_modules(orcha._core.__path__))
+MODULES = sorted(module.name for module in pkgutil.walk_packages(orcha._core.__path__, "orcha._core."))
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -37,6 +37,7 @@ RETRIES = [
     Retry(times=3, delay=150, codes=(7,)),
     Retry(times=2, delay=150, timeout=True),
 ]
+CONDITIONS = ["load(1) < 4", "load(5) >= 4 or running == 0", 'running_in("pair") < 1', "queued > 0 and load(1) < 9"]
 PLANS = st.builds(
     Plan,
     priority=st.sampled_from([0, 0, 0, 1, -1.5, math.inf, -math.inf]),
@@ -52,6 +53,7 @@ PLANS = st.builds(
     needs=st.sampled_from([{}, {}, {}, {"gpu": 1}, {"gpu": 2}, {"gpu": 1, "ram": 2}, {"ram": 3}]),
     once=st.sampled_from([None, None, None, "nightly"]),
     if_exists=st.sampled_from(["replace", "replace", "reject", "attach"]),
+    when=st.sampled_from([None, None, None, *CONDITIONS]),
 )
 ANY = st.integers(0, 1000)
 
@@ -163,6 +165,10 @@ class AnythingHappens(RuleBasedStateMachine):
     def flag_changes(self, flag):
         self.world.flags ^= {flag}
         self.world.petitions.note_change()
+
+    @rule(load=st.sampled_from([0.0, 4.0, 9.0]))
+    def looks(self, load):
+        self.world.sample(load)
 
     # --- actions
 
@@ -339,6 +345,7 @@ class AnythingHappens(RuleBasedStateMachine):
                 if command.lost and command.told:
                     world.command_lost(key)
             world.time_passes()
+            world.sample(0.0)
             while world.stuck:
                 world.stuck_returns(0)
             world.dispatch()

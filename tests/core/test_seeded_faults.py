@@ -7,6 +7,7 @@ import pytest
 from orcha._core import transitions
 from orcha._core.admission import Admission, petition_name
 from orcha._core.asking_round import Round
+from orcha._core.conditions.book import ConditionBook
 from orcha._core.granted import GrantedSlots
 from orcha._core.lines import Lines
 from orcha._core.once import OnceKeys
@@ -111,6 +112,19 @@ def one_is_tried_again_in_a_while(story):
     story.rests()
 
 
+def a_condition_in_text_comes_to_hold(story):
+    story.world.load = 9.0
+    story.comes_and_rests(when="load(1) < 4")
+    story.world.sample(0.0)
+    story.rests()
+    nobody_runnable_is_left(story.world)
+
+
+def a_condition_in_text_is_false(story):
+    story.world.load = 9.0
+    story.comes_and_rests(when="load(1) < 4")
+
+
 def leak_a_slot(patch):
     uncount = GrantedSlots._uncount
 
@@ -163,6 +177,14 @@ FAULTS = {
     "a key let in twice": (
         one_replaces_another_that_runs,
         lambda patch: patch.setattr(OnceKeys, "replaces", lambda *_: False),
+    ),
+    "a condition that nobody looks at": (
+        a_condition_in_text_comes_to_hold,
+        lambda patch: patch.setattr(ConditionBook, "take_true", lambda _: []),
+    ),
+    "a false condition that lets start": (
+        a_condition_in_text_is_false,
+        lambda patch: patch.setattr(ConditionBook, "blocked_by", lambda *_: None),
     ),
     "a rest that ends early": (one_is_tried_again_in_a_while, end_a_rest_early),
 }

@@ -90,7 +90,7 @@ class GateManager:
 
 _POLICY = (
     *("group", "needs", "once", "if_exists", "queue_timeout"),
-    *("after", "after_ok", "if_dependency_fails", "at", "delay"),
+    *("after", "after_ok", "if_dependency_fails", "at", "delay", "when"),
 )
 """Extras that are fields of a policy."""
 
@@ -121,6 +121,7 @@ class Asked:
         assert self.engine.stopped.wait(30)
         self.engine.visits.hooks.stop()
         self.engine.ending.stop()
+        self.engine.sampling.stop(10)
         for thread in self.engine.actions.stop():
             thread.join(30)
         self.engine.reporter.stop(5.0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from orcha._core.admission import group_name, petition_name
 from orcha._core.asking_round import MOST_REPEATS, in_order
+from orcha._core.conditions.terms import Reading
 from orcha._core.converted import Converted
 from orcha._core.reasons import BehindAnother, NeedsShort
 from orcha._core.record import Phase
@@ -35,6 +36,7 @@ def may_be_asked(world: HookSide, candidate: Candidate) -> None:
     assert not is_paused(world, candidate), f"{record} is paused, and asked"
     assert not is_group_full(world, candidate), f"{record} is asked, and its group has no slot"
     assert fits(world, candidate), f"{record} is asked, and what it needs is not there"
+    assert text_holds(world, candidate), f"{record} is asked, and its condition in text is false"
     due = world.resting.get(record.seq)
     was_called = world.on_starts[record.seq, record.attempt]  # else nothing failed, and it waits again at once
     assert due is None or due <= world.clock or not was_called, f"{record} is asked, and rests until {due}"
@@ -65,7 +67,27 @@ def could_start(world: HookSide, candidate: Candidate) -> bool:
         return False
     if world.plans[record_behind(candidate).token].condition_breaks or not world.says_yes(candidate):
         return False
-    return not _is_held(world, candidate) and fits(world, candidate) and not _stands_behind(world, candidate)
+    if _is_held(world, candidate) or not text_holds(world, candidate):
+        return False
+    return fits(world, candidate) and not _stands_behind(world, candidate)
+
+
+def text_holds(world: HookSide, candidate: Candidate) -> bool:
+    """Tell whether a petition's condition in text holds, as Python says, with what was looked at."""
+    text = world.plan_of[candidate.seq].when
+    if text is None:
+        return True
+    waiting, plans = world.petitions.waiting, _granted_plans(world)
+    names = {
+        "load": lambda minutes: world.admission.conditions.get(Reading("load", (minutes,))),
+        "running": len(plans),
+        "running_in": lambda group: sum(plan.group == group for plan in plans),
+        "queued": len(waiting) + waiting.parked,
+    }
+    try:
+        return bool(eval(text, {"__builtins__": {}}, names))
+    except TypeError:  # nobody has looked yet
+        return False
 
 
 def waits(world: HookSide, candidate: Candidate) -> bool:
@@ -131,7 +153,7 @@ def _is_starved(world: HookSide, candidate: Candidate, starts: Candidate) -> boo
     if world.visit is None or candidate.seq in world.visit.asked:
         return False  # its own condition said no
     was_paused = bool(world.were_paused & {petition_name(candidate.seq), group_name(candidate.group or "")})
-    return not _is_held(world, candidate) and not was_paused
+    return not _is_held(world, candidate) and not was_paused and text_holds(world, candidate)
 
 
 def no_more_lives_than_groups_and_resources_allow(world: World, _: Seen) -> None:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from orcha._core import transitions
-from orcha._core.admission import ALL, Admission
+from orcha._core.admission import ALL, Admission, text_name
 from orcha._core.asking_round import BROKEN, NO, YES, Answered, Round, Said
 from orcha._core.converted import Candidate, Converted
 from orcha._core.petitions import Petitions
@@ -53,6 +53,8 @@ class Plan(NamedTuple):
     needs: Mapping[str, int] = MappingProxyType({})
     once: str | None = None
     if_exists: str = "replace"
+    when: str | None = None
+    """A condition in text."""
 
     @property
     def policy(self) -> Plan:
@@ -141,6 +143,8 @@ class HookSide:
         """When petitions that were kept as resting may be tried again, by sequence."""
         self.clock = 0.0
         self.flags: set[str] = set()
+        self.load = 0.0
+        """Of the machine, as conditions in text see it."""
         # What really happened, over all starts of the service.
         self.on_starts: Counter[Attempt] = Counter()
         self.on_finishes: dict[Attempt, list[int]] = {}
@@ -199,8 +203,21 @@ class HookSide:
         self.visit = Visit(calls, asked)
         self.selection.handed_over()
 
+    def sample(self, load: float) -> None:
+        """Have what conditions in text name looked at."""
+        self.load = load
+        self._look()
+
+    def _look(self) -> None:
+        conditions, waiting = self.admission.conditions, self.petitions.waiting
+        conditions.look(lambda text: bool(waiting.parked_in(text_name(text))))
+        if conditions.take(dict.fromkeys(conditions.to_look_at(), self.load)):
+            self.petitions.note_change()
+
     def _next_round(self) -> Round:
         self.seconds += 1
+        if self.admission.conditions.is_news:
+            self._look()
         if self._is_stopped():
             self.selection.stand_still()
             return Round([], version=self.petitions.version)
@@ -355,6 +372,7 @@ class HookSide:
             after=None,
             at=None,
             delay=None,
+            when=None if plan.when is None else self.admission.conditions.read(plan.when),
         )
         return Result(call, converted=converted)
 

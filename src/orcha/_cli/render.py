@@ -97,6 +97,12 @@ def note(text: str) -> None:
         sys.stderr.write(f"orcha: {plain(text)}\n")
 
 
+def quote(text: str) -> None:
+    """Print a line on stderr that shows what the note before it is about."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"{plain(text)}\n")
+
+
 def plain(text: object) -> str:
     """Give text in which nothing moves a terminal's cursor: what is not printable stands as its escape."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in str(text))

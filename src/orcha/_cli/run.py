@@ -9,7 +9,7 @@ from orcha._cli import options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from orcha._cli.attached import Attached
@@ -24,6 +24,7 @@ examples:
   orcha run --retry 3 --retry-on 75 -- rsync -a src/ host:dst/
   orcha run --after-ok build --name test -- make check
   orcha run --at 'tomorrow 6:30' -- ./report.sh
+  orcha run --when 'memory.available > 8G and hour in (22, 23, 0, 1)' -- ./train.sh
 
 Ctrl+C cancels, a second one kills at once; Ctrl+] d leaves it running. The exit code is the command's, 128 + n after
 signal n; 124 timed out, 125 Orcha could not, 126 not executable, 127 not found, 130 cancelled.
@@ -83,6 +84,13 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     when = parser.add_mutually_exclusive_group()
     when.add_argument("--at", metavar="TIME", type=_moment, help="start then at the earliest: 22:00, mon 8:00, a date")
     when.add_argument("--in", metavar="T", type=options.duration, dest="delay", help="start after this long: 90, 2h")
+    add(
+        "--when",
+        metavar="CONDITION",
+        type=options.written,
+        action=_When,
+        help="start only while this holds, as in 'load(1) < 4'; 'help' says what it may hold",
+    )
     add("-C", "--cwd", metavar="D", type=options.folder, help="folder to run in (default: this one)")
     variables = "set a variable; K alone: as it is here, which no other user of the machine can read, as they can K=V"
     add("-e", "--env", metavar="K=V", type=options.variable, help=variables, **_REPEATABLE)
@@ -110,6 +118,22 @@ def _moment(text: str) -> float:
     from orcha._cli import moments  # which few clients need
 
     return moments.moment(text)
+
+
+class _When(argparse.Action):
+    """Takes a condition, or says what conditions are."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Keep it; print and leave where help is asked for."""
+        del option
+        if values == "help":
+            from orcha._core.conditions.terms import help_text
+
+            print(help_text(), end="")
+            parser.exit(0)
+        namespace.when = values
 
 
 def _add_after(parser: argparse.ArgumentParser) -> None:
@@ -155,6 +179,9 @@ def run(namespace: argparse.Namespace) -> int:
     if not command or not command[0]:
         render.note("there is no command to run: orcha run -- COMMAND")
         return _USAGE_ERROR_CODE
+    if namespace.when is not None and (wrong := _wrong_condition(namespace.when)) is not None:
+        _say_pointed(render.note, f"--when cannot be read, {wrong}")
+        return _USAGE_ERROR_CODE
     try:
         message = extras(namespace, command)
         return _run(namespace, message)
@@ -166,6 +193,31 @@ def run(namespace: argparse.Namespace) -> int:
     except (OrchaError, OSError, ValueError) as error:
         render.note(" ".join(str(error).split()))
         return _OWN_FAILURE_CODE
+
+
+def _wrong_condition(text: str) -> str | None:
+    """Give what is wrong with a condition, as far as that is known here: a name may be that of a plugin."""
+    from orcha._core.conditions.condition import Condition
+    from orcha._core.conditions.errors import ConditionTextError, UnknownNameError
+    from orcha._core.conditions.terms import BUILT_IN
+
+    try:
+        Condition(text, BUILT_IN)
+    except UnknownNameError:
+        return None
+    except ConditionTextError as error:
+        return str(error)
+    return None
+
+
+def _say_pointed(tell: Callable[[str], None], text: str) -> None:
+    """Say what is wrong, and show below it where."""
+    from orcha._cli import render
+
+    line, *shown = text.split("\n")
+    tell(line)
+    for each in shown:
+        render.quote(each)
 
 
 def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
@@ -185,7 +237,7 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
         "retry": _retry(namespace),
     }
     names = [name.replace("-", "_") for name, *_ in _LIMIT_OPTIONS]
-    names += ["at", "delay", "label", "group", "output_policy", "leftovers", "on_interrupt", "once"]
+    names += ["at", "delay", "label", "group", "output_policy", "leftovers", "on_interrupt", "once", "when"]
     made |= {name: getattr(namespace, name) for name in names}
     made["needs"] = _needs(namespace.need or ())
     made |= _others_first(namespace)
@@ -342,7 +394,7 @@ def _detached(service: Session, name: str, token: bytes, message: dict[str, Any]
     result = service.one(Item(token, name, values.encode(message), None))
     if not _taken(result):
         line, code = _refused(result, name, message)
-        render.note(line)
+        _say_pointed(render.note, line)
         return code
     render.line(result.reason or name)
     return 0
@@ -369,7 +421,7 @@ def _attached(
     result = service.one(Item(token, name, values.encode(message), channel.__orcha_channel__))
     if not _taken(result):
         line, code = _refused(result, name, message)
-        streams.tell(line)
+        _say_pointed(streams.tell, line)
         return code
     if result.channel is not None and result.channel != channel.__orcha_channel__:
         from orcha._cli.attach import follow
@@ -388,6 +440,7 @@ def _taken(result: Result) -> bool:
 
 def _refused(result: Result, name: str, message: dict[str, Any]) -> tuple[str, int]:
     """Say why the service does not take it, and give the code: another one where an option was wrong."""
+    from orcha._protocol.shown_reasons import UNREADABLE
     from orcha.interfaces.message import Message
     from orcha.lib.commands import petition_of
 
@@ -397,7 +450,10 @@ def _refused(result: Result, name: str, message: dict[str, Any]) -> tuple[str, i
         field, _, rest = str(error).partition(" ")
         option = _OPTION_NAMES.get(field) or "--" + field.replace(".", "-").replace("_", "-")
         return f"{option} {rest}", _USAGE_ERROR_CODE
-    return result.reason or "the service refuses it, and does not say why", _OWN_FAILURE_CODE
+    reason = result.reason or "the service refuses it, and does not say why"
+    if "when" in message and reason.startswith(UNREADABLE):
+        return f"--when cannot be read{reason.removeprefix(UNREADABLE)}", _USAGE_ERROR_CODE
+    return reason.replace("\n", "\\n"), _OWN_FAILURE_CODE
 
 
 def made_up(program: str | bytes) -> str:

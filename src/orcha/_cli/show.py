@@ -11,7 +11,21 @@ if TYPE_CHECKING:
     from typing import Any
 
 _FIRST = (
-    *("id", "state", "why", "reason", "place", "priority", "group", "needs", "paused", "label", "once", "owner"),
+    *(
+        "id",
+        "state",
+        "why",
+        "reason",
+        "place",
+        "priority",
+        "group",
+        "needs",
+        "when",
+        "paused",
+        "label",
+        "once",
+        "owner",
+    ),
     *("manager", "after", "dependents"),
 )
 _EPILOG = """\

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from orcha._core.conditions.book import ConditionBook
+from orcha._core.conditions.kinds import Unknown
+from orcha._core.conditions.terms import BUILT_IN
 from orcha._core.dependencies import Dependencies, waits_for
 from orcha._core.once import OnceKeys
 from orcha._core.reasons import (
@@ -20,16 +23,20 @@ from orcha._core.reasons import (
     PetitionPaused,
     ReplacesAnother,
     StartsLater,
+    TextIsFalse,
 )
 from orcha._core.record import Phase
 from orcha._core.resources import Resources
 from orcha._core.state import State
 from orcha._core.transitions import hold
+from orcha._core.waiting_queue import MOST_READY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
 
+    from orcha._core.conditions.book import ServiceValues
+    from orcha._core.conditions.terms import Vocabulary
     from orcha._core.converted import Candidate
     from orcha._core.dependencies import FailedDependency
     from orcha._core.petitions import Petitions
@@ -44,8 +51,11 @@ ALL = "all"
 """The name under which the pause of the whole service is kept."""
 _GROUP = "group:"
 _PETITION = "petition:"
+_TEXT = "when:"
 UNPARKED_AT_ONCE = 1_000
 """Petitions that leave a lot in one batch when a pause ends: a million may wait there."""
+MIN_READY_PETITIONS_OF_A_TEXT = 96
+"""Petitions of one condition that has come to hold, and that wait with the others, at least: a round asks so many."""
 LOOKED_AT = 1_000
 """Ready petitions that are looked at for others of the same group, to tell how many are before one."""
 
@@ -68,6 +78,11 @@ def _replacing_name(seq: int) -> str:
 def _after_name(seq: int) -> str:
     """Give the lot of petitions that wait for the end of another one."""
     return f"after:{seq}"
+
+
+def text_name(text: str) -> str:
+    """Give the lot of petitions that wait until a condition in text holds."""
+    return f"{_TEXT}{text}"
 
 
 def is_petition_name(name: str) -> bool:
@@ -104,8 +119,12 @@ class Admission:
         *,
         resources: Mapping[str, int] | None = None,
         lock: AbstractContextManager[object] | None = None,
+        vocabulary: Vocabulary = BUILT_IN,
     ) -> None:
-        """Pause nothing, and know no group; there is so much of each of the `resources`."""
+        """Pause nothing, and know no group; there is so much of each of the `resources`.
+
+        Conditions in text are read with the `vocabulary`.
+        """
         self._petitions = petitions
         self.groups: Mapping[str, int | None] = {}
         """How many petitions of each group may run at once; None for any number."""
@@ -114,6 +133,10 @@ class Admission:
         self.keys = OnceKeys(petitions.granted)
         self.dependencies = Dependencies()
         self.resources = Resources(petitions, resources or {}, self._is_paused, lock)
+        self.conditions = ConditionBook(self._service_values(), vocabulary)
+        self._holding: set[str] = set()
+        """Conditions that hold, and for which petitions are parked still."""
+        self._seen_counts = (-1, -1)
         self._opening: set[str] = set()
         """Lots whose pause has ended."""
         self._replacing: set[int] = set()
@@ -145,6 +168,7 @@ class Admission:
             and not self.paused
             and record.after is None
             and record.at is record.delay is None
+            and record.when is None
         ):
             return None
         blocked = self._before_needs(record)
@@ -159,6 +183,7 @@ class Admission:
             self._paused_by(record.seq, record.group)
             or _starts_later(record)
             or (self._others_first(record) if record.after else None)
+            or (None if record.when is None else self.conditions.blocked_by(record.when))
             or self._group_blocks(record.group, record.place)
         )
 
@@ -170,8 +195,26 @@ class Admission:
 
     def held_by(self, seq: int, group: str | None) -> Reason | None:
         """Give what holds back a petition now, whose record need not be in memory: it enters no line for that."""
-        declared = self._paused_by(seq, group) or self.dependencies.blocks(seq) or self._group_blocks(group)
-        return declared or self.resources.held_by(seq)
+        return (
+            self._paused_by(seq, group)
+            or self.dependencies.blocks(seq)
+            or self._text_blocks(seq)
+            or self._group_blocks(group)
+            or self.resources.held_by(seq)
+        )
+
+    def _text_blocks(self, seq: int) -> TextIsFalse | None:
+        """Give what is false in the condition that a petition is parked for; None where that holds, or it has none."""
+        text = self.text_of(seq)
+        if text is None:
+            return None
+        reason = self.conditions.reason(self.conditions.read_again(text))
+        return reason if reason.parts else None
+
+    def text_of(self, seq: int) -> str | None:
+        """Give the condition that a petition is parked for, if it is."""
+        lot = self._petitions.waiting.lot_of((0, seq, ""))
+        return lot.removeprefix(_TEXT) if lot is not None and lot.startswith(_TEXT) else None
 
     def reasons(self, record: Record) -> list[Reason]:
         """Give all that blocks a waiting petition now, whatever its condition says; it enters no line for that."""
@@ -181,7 +224,10 @@ class Admission:
             found.append(GroupPaused(group))
         if self.keys.replaces(seq):
             found.append(ReplacesAnother())
-        found += [self.dependencies.blocks(seq), self._group_blocks(group)]
+        found.append(self.dependencies.blocks(seq))
+        if record.when is not None and (reason := self.conditions.reason(record.when)).parts:
+            found.append(reason)
+        found.append(self._group_blocks(group))
         if record.needs:
             found += self.resources.reasons(record.place, record.needs)
         return [reason for reason in found if reason is not None]
@@ -222,16 +268,8 @@ class Admission:
         whose records are to be loaded.
         """
         petitions = self._petitions
-        name = petition_name(record.seq)
         freed: list[Key] = []
-        if record.once is not None and self.keys.replaces(record.seq):
-            hold.park(petitions, record, _replacing_name(record.seq))
-            self._replacing.add(record.seq)
-        elif name in self.paused:
-            hold.park(petitions, record, name)
-        elif (other := self.dependencies.first(record.seq)) is not None:
-            hold.park(petitions, record, _after_name(other))
-        elif record.group is not None:
+        if not self._park_apart(record) and record.group is not None:
             name = group_name(record.group)
             if self._before_needs(record) is not None:
                 hold.park(petitions, record, name)
@@ -241,15 +279,42 @@ class Admission:
             self.resources.park(record)
         return freed
 
+    def _park_apart(self, record: Record) -> bool:
+        """Park a petition that waits for neither group nor resource; tell whether it does not."""
+        petitions, seq = self._petitions, record.seq
+        if record.once is not None and self.keys.replaces(seq):
+            self._replacing.add(seq)
+            name = _replacing_name(seq)
+        elif petition_name(seq) in self.paused:
+            name = petition_name(seq)
+        elif (other := self.dependencies.first(seq)) is not None:
+            name = _after_name(other)
+        elif record.when is not None and isinstance(record.why, TextIsFalse):
+            self.conditions.waits(record.when)
+            name = text_name(record.when.text)
+        else:
+            return False
+        hold.park(petitions, record, name)
+        if petitions.waiting.parked > MOST_READY:  # each of a million may wait for a text of its own
+            petitions.unload([record.place])
+        return True
+
     def unpark(self) -> list[Key]:
         """Let as many wait with the others again as there are slots and resources for; called often.
 
         Gives the keys of the petitions whose records are to be loaded.
         """
         petitions = self._petitions
-        if petitions.version == self._seen_version or not petitions.waiting.parked:
+        if not petitions.waiting.parked:
             return []
-        unloaded = self.resources.unpark()
+        counts = (petitions.starts, len(petitions.waiting))
+        if petitions.version == self._seen_version and counts == self._seen_counts:
+            return []
+        self._seen_counts = counts
+        unloaded = self._unpark_true()
+        if petitions.version == self._seen_version:
+            return unloaded
+        unloaded += self.resources.unpark()
         for seq in [seq for seq in self._replacing if not self.keys.replaces(seq)]:
             self._replacing.discard(seq)
             unloaded += hold.unpark(petitions, _replacing_name(seq), 1)
@@ -262,6 +327,28 @@ class Admission:
             if free > 0:
                 unloaded += hold.unpark(petitions, name, free)
         self._seen_version = petitions.version
+        return unloaded
+
+    def _unpark_true(self) -> list[Key]:
+        """Let the first petitions wait with the others again whose conditions in text have come to hold.
+
+        Of many that are parked for one text not all do at once, since the start of one may make it false for the
+        others; but none that is parked for a text that holds is among the first that a round asks.
+        """
+        petitions, conditions = self._petitions, self.conditions
+        waiting, unloaded = petitions.waiting, []
+        self._holding |= set(conditions.take_true())
+        for text in list(self._holding):
+            name, condition = text_name(text), conditions.read_again(text)
+            first = waiting.first_parked(name)
+            if first is not None and not condition.holds(conditions):
+                conditions.waits(condition)
+                first = None
+            if first is not None and (missing := MIN_READY_PETITIONS_OF_A_TEXT - waiting.index(first)) > 0:
+                unloaded += hold.unpark(petitions, name, missing)
+                first = waiting.first_parked(name)
+            if first is None:
+                self._holding.discard(text)
         return unloaded
 
     def park_stored(self, keys: Iterable[Key]) -> None:
@@ -318,6 +405,31 @@ class Admission:
                 self._opening.discard(name)
         return unloaded, bool(self._opening)
 
+    # --- what conditions in text know of the service ------------------------------------------------------------
+
+    def _service_values(self) -> ServiceValues:
+        """Give what looks up the names of conditions whose values the service itself knows."""
+        waiting, granted = self._petitions.waiting, self._petitions.granted
+        return {
+            "queued": lambda: len(waiting) + waiting.parked,
+            "running": lambda: len(granted),
+            "running_in": lambda group: granted.in_group(group) if group in self.groups else _no_group(group),
+            "slots.free": self._free_slots,
+            "resource.free": self._free_of,
+        }
+
+    def _free_slots(self, group: str) -> int | Unknown:
+        if group not in self.groups:
+            return _no_group(group)
+        slots = self.groups[group]
+        if slots is None:
+            return Unknown(f"the group {group} has any number of slots")
+        return max(0, slots - self._petitions.granted.in_group(group))
+
+    def _free_of(self, resource: str) -> int | Unknown:
+        free = self.resources.free(resource)
+        return Unknown(f"the service has no {resource}") if free is None else free
+
     # --- for people ---------------------------------------------------------------------------------------------
 
     def before(self, record: Record, group: str | None) -> int | None:
@@ -326,7 +438,7 @@ class Admission:
         lot = waiting.lot_of(record.place)
         if petition_name(record.seq) in self.paused or lot == _replacing_name(record.seq):
             return None
-        if self.dependencies.first(record.seq) is not None:
+        if self.dependencies.first(record.seq) is not None or self.text_of(record.seq) is not None:
             return None
         if lot is None or group is None or lot != group_name(group):
             in_line = self.resources.before(record.seq)
@@ -365,4 +477,8 @@ class Admission:
         ]
 
 
-__all__ = ["ALL", "Admission", "GroupUse", "group_name", "is_petition_name", "petition_name"]
+def _no_group(group: str) -> Unknown:
+    return Unknown(f"there is no group {group}")
+
+
+__all__ = ["ALL", "Admission", "GroupUse", "group_name", "is_petition_name", "petition_name", "text_name"]

@@ -9,6 +9,7 @@ from orcha._core.record import starts_after
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orcha._core.conditions.condition import Condition
     from orcha._core.reasons import Reason
     from orcha._core.record import Key, Phase, Record
     from orcha._core.state import OnInterrupt
@@ -42,6 +43,7 @@ class Converted(NamedTuple):
     after: Mapping[str, bool] | None
     at: float | None
     delay: float | None
+    when: Condition | None
 
     @property
     def place(self) -> Key:

@@ -262,6 +262,25 @@ SAYS_NO = ConditionSaidNo(None)
 
 
 @dataclass(frozen=True, slots=True)
+class TextIsFalse(Reason):
+    """The petition's condition in text is not true."""
+
+    remedy: ClassVar[str] = "the condition holds: what it names is looked at once a second, or when it changes"
+
+    condition: str
+    parts: tuple[str, ...]
+    """What of it is false, with the values that were seen."""
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> TextIsFalse("hour > 6 and load(1) < 4", ("hour > 6 is false: 3", "load(1) < 4 is false: 5.2")).text()
+        'hour > 6 is false: 3; load(1) < 4 is false: 5.2'
+        """
+        return "; ".join(self.parts)
+
+
+@dataclass(frozen=True, slots=True)
 class RestingUntil(Reason):
     """An attempt failed, and the next one begins at a time that is set."""
 
@@ -427,5 +446,6 @@ __all__ = [
     "RestingUntil",
     "ServiceStops",
     "StartsLater",
+    "TextIsFalse",
     "machine_is_full",
 ]

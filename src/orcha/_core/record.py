@@ -10,6 +10,7 @@ from orcha._core.state import OnInterrupt, Outcome, State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orcha._core.conditions.condition import Condition
     from orcha._core.reasons import Reason
     from orcha._core.retry import Tries
     from orcha.interfaces.command import Retry
@@ -108,6 +109,7 @@ class Record:
         "token",
         "tries",
         "waiters",
+        "when",
         "why",
     )
 
@@ -163,6 +165,8 @@ class Record:
         """Wall-clock time before which it does not start, which a person named."""
         self.delay: float | None = None
         """Seconds after its acceptance before which it does not start."""
+        self.when: Condition | None = None
+        """Its condition in text; None where it has none."""
         self.timeout: float | None = None
         self.queue_timeout: float | None = None
         self.retry: Retry | None = None

@@ -107,6 +107,10 @@ class Resources:
             names = self._lacking(waiter.place, waiter.needs)
             return self._reason(waiter.needs, names[0]) if names else None
 
+    def free(self, resource: str) -> int | None:
+        """Give how much of a resource is free; None where there is none of it."""
+        return max(0, self._free(resource)) if resource in self._capacities else None
+
     @staticmethod
     def is_lot(name: str | None) -> bool:
         """Tell whether a lot is a resource's."""

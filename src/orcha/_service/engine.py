@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orcha._core.admission import Admission
+from orcha._core.admission import Admission, text_name
+from orcha._core.conditions.terms import BUILT_IN, Origin
 from orcha._core.effects import Do
 from orcha._core.granted import GrantedSlots
 from orcha._core.petitions import Petitions
@@ -24,6 +25,9 @@ from orcha._protocol.messages import Stopping, Submit, Verdict
 from orcha._service import faults
 from orcha._service.batch import Batch, Listeners
 from orcha._service.channels.channel_book import ChannelBook
+from orcha._service.conditions.looker import Looker
+from orcha._service.conditions.machine import FUNCTIONS, look
+from orcha._service.conditions.sampling import Sampling
 from orcha._service.execution.action_threads import ActionPool
 from orcha._service.execution.attempt_ending import Ending
 from orcha._service.execution.attempt_port import AttemptPort
@@ -65,9 +69,10 @@ from orcha.exceptions.store import StoreError
 from orcha.interfaces.built_in import BUILT_IN_MANAGERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from orcha._core.changes import Changes
+    from orcha._core.conditions.terms import Vocabulary
     from orcha._core.effects import Final
     from orcha._output.log import MemoryLog, OutputLog
     from orcha._protocol.messages import ClientMessage
@@ -134,7 +139,12 @@ class Engine:
         self.after_batch = self.outbox.after
         self.channels = ChannelBook(store, log, self.outbox.reply_frame, self.report, self._later)
         self.paused = False
-        self.admission = Admission(self.petitions, resources=settings.resources, lock=threading.Lock())
+        terms, functions = self.managers.named_values()
+        vocabulary = BUILT_IN.extended(terms)
+        self.admission = Admission(
+            self.petitions, resources=settings.resources, lock=threading.Lock(), vocabulary=vocabulary
+        )
+        self.sampling = self._sampling(vocabulary, functions)
         self.admitting = Admitting(
             self.admission, self.petitions, self.stored, store, self.mailbox, settings, self.report, self.pause
         )
@@ -263,6 +273,7 @@ class Engine:
             starter=starter,
             resting=self.resting,
             stored=self.stored,
+            sampling=self.sampling,
             deadline=Deadline(hooks, self.timers, settings.hook_deadline, report, self.degrade),
             mailbox=self.mailbox,
             timers=self.timers,
@@ -271,6 +282,23 @@ class Engine:
 
     def _wake_visits(self) -> None:
         self.visits.wake()
+
+    def _sampling(self, vocabulary: Vocabulary, functions: Mapping[str, Callable[..., Any]]) -> Sampling:
+        """Give what has looked up what conditions in text name; `functions` look up what plugins name."""
+        petitions, known = self.petitions, {**FUNCTIONS, **functions}
+        looker = Looker(
+            lambda reading: look(reading, vocabulary, known),
+            lambda reading: vocabulary[reading.name].origin is Origin.MACHINE,
+            lambda values: self.post(self.sampling.take, values),
+            self.end_with,
+        )
+        return Sampling(
+            self.admission.conditions,
+            looker,
+            self.timers,
+            lambda text: bool(petitions.waiting.parked_in(text_name(text))),
+            petitions.note_change,
+        )
 
     # --- from any thread ----------------------------------------------------------------------------------------
 

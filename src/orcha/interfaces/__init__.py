@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from orcha.interfaces.policy import Policy
     from orcha.interfaces.service import ServiceWrapper, register_service, start_service
     from orcha.interfaces.state import BROKEN_STATES, RUNNING_STATES, STOPPED_STATES, PetitionState
+    from orcha.interfaces.when import When
 
 _HOMES = {
     "ActionCallbackT": "petition",
@@ -32,6 +33,7 @@ _HOMES = {
     "ServiceWrapper": "service",
     "SignalingPetition": "kin",
     "WatchdogPetition": "kin",
+    "When": "when",
     "register_service": "service",
     "start_service": "service",
 }
@@ -71,6 +73,7 @@ __all__ = [
     "ServiceWrapper",
     "SignalingPetition",
     "WatchdogPetition",
+    "When",
     "register_service",
     "start_service",
 ]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from orcha.interfaces.command import Retry
+    from orcha.interfaces.when import When
 
 IF_EXISTS = ("reject", "attach", "replace")
 IF_DEPENDENCY_FAILS = ("cancel", "hold", "run")
@@ -39,8 +40,8 @@ class Policy:
 
     Raises:
         ValueError: a limit or a need is not above zero, or `on_interrupt` is none of its words.
-        TypeError: a limit is not a number, `needs` is not a mapping of names to whole numbers, or `retry` no
-            :class:`~orcha.interfaces.Retry`.
+        TypeError: a limit is not a number, `needs` is not a mapping of names to whole numbers, `retry` no
+            :class:`~orcha.interfaces.Retry`, or `when` no text.
 
     """
 
@@ -88,6 +89,10 @@ class Policy:
     """What becomes of the petition when one of `after_ok` ends otherwise: the petition is cancelled, or paused until
     somebody decides, or it starts all the same."""
 
+    when: When | str | None = None
+    """A condition in text that has to be true for each of its attempts to start, beside its own `condition`; None for
+    none. See :class:`~orcha.interfaces.When`."""
+
     def __post_init__(self) -> None:
         """Check each field."""
         _check_choice("on_interrupt", self.on_interrupt, ON_INTERRUPT)
@@ -110,6 +115,8 @@ class Policy:
             object.__setattr__(self, "needs", Needs(self.needs))
         if self.retry is not None:
             _check_retry(self.retry)
+        if self.when is not None:
+            object.__setattr__(self, "when", _condition(self.when))
 
 
 class Needs(Mapping[str, int]):
@@ -238,6 +245,16 @@ def _check_need(name: object, amount: object) -> None:
     if not 0 < amount <= MAX_NEED:
         error = f"needs[{name!r}] is a whole number from 1 to 2**53, not {shortened(amount)}"
         raise ValueError(error)
+
+
+def _condition(value: object) -> When:
+    """Give a condition in text; raise where `value` is none."""
+    from orcha.interfaces.when import When
+
+    if not isinstance(value, When | str):
+        error = f"when is a When, a text or None, not {type(value).__name__}"
+        raise TypeError(error)
+    return value if isinstance(value, When) else When(value)
 
 
 def _check_retry(value: object) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from typing import Any, Literal, TypeVar
 
+    from orcha._core.conditions.terms import Term
     from orcha._service.lifecycle.compose import Service
     from orcha._service.lifecycle.shared_service import Share
     from orcha.interfaces.message import Message
@@ -90,6 +91,7 @@ class Manager(abc.ABC):
         self.look_ahead = look_ahead
         self.notify_watchdog = notify_watchdog
         self._functions: dict[str, Callable[..., Any]] = {}
+        self._named_values: dict[str, tuple[Term, Callable[..., Any]]] = {}
         self._service: Service | Share | None = None
         self._remote: Remote | None = None
         self._processor: Processor | None = None
@@ -150,6 +152,41 @@ class Manager(abc.ABC):
 
         call.__name__ = name
         setattr(self, name, call)
+
+    def register_value(
+        self,
+        name: str,
+        func: Callable[..., Any],
+        *,
+        kind: Literal["number", "size", "duration", "text", "truth"] = "number",
+        sentence: str,
+        example: str,
+    ) -> None:
+        """Add a name to what conditions in text may hold; call it before the service starts, as in `setup`.
+
+        The function is called once a second while a petition waits that names it, on a thread of its own. It may take
+        texts and numbers, which stand between the brackets of the name, before its first dot. Where it raises, or does
+        not return, the value is not known, and what names it does not start.
+
+        Args:
+            name: how it is written in a condition.
+            func: gives the value.
+            kind: what it gives; a size is a number of bytes, a duration one of seconds.
+            sentence: what it is, for people.
+            example: a condition that names it.
+
+        Raises:
+            TypeError: the function takes something that a condition cannot give.
+            ValueError: the name cannot be one, there is one already, or the example is no condition.
+
+        Example::
+
+            self.register_value("rig.heat", read_heat, sentence="How warm a rig is.", example='rig("a").heat < 60')
+
+        """
+        from orcha.lib.named_values import term
+
+        self._named_values[name] = (term(name, func, kind, sentence, example), func)
 
     @staticmethod
     def wire_type(kind: C) -> C:

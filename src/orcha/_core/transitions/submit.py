@@ -57,6 +57,7 @@ def enter_converted(record: Record, converted: Converted) -> None:
     record.after = converted.after
     record.at = converted.at
     record.delay = converted.delay
+    record.when = converted.when
 
 
 # --- accepted -----------------------------------------------------------------------------------------------------

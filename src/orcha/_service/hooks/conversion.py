@@ -6,11 +6,13 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from orcha._client.attempt_channel import AttemptChannel
+from orcha._core.conditions.errors import ConditionTextError
 from orcha._core.converted import Converted
 from orcha._core.priority import checked_priority
 from orcha._core.state import OnInterrupt
 from orcha._core.tuples import new_tuple
 from orcha._protocol import values
+from orcha._protocol.shown_reasons import UNREADABLE
 from orcha._service.execution.retries import retry_of
 from orcha._service.reports.explanations import cleaned, explain
 from orcha._store.checksums import DAMAGED
@@ -23,6 +25,7 @@ from orcha.interfaces.policy import Policy
 
 if TYPE_CHECKING:
     from orcha._core.admission import Admission
+    from orcha._core.conditions.condition import Condition
     from orcha._core.record import Record
     from orcha._service.execution.attempt_port import AttemptPort
 
@@ -54,6 +57,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         policy = _checked_policy(record, petition)
         if is_new and policy is not None and (policy.needs or policy.group is not None):
             _check_policy(policy, admission)
+        when = _condition(policy, admission, is_new=is_new) if policy is not None and policy.when is not None else None
         retry = retry_of(petition, policy) if is_command or policy is not None else None
     except StaleCall:
         raise
@@ -85,6 +89,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
             record.after if policy is None else _others(policy) if policy.after or policy.after_ok else None,
             source.at,
             source.delay,
+            record.when if policy is None else when,
         ),
     )
 
@@ -137,6 +142,18 @@ def _check_policy(policy: Policy, admission: Admission) -> None:
     refusal = admission.refusal(policy.group, policy.needs)
     if refusal is not None:
         raise _NotConverted(refusal.text())
+
+
+def _condition(policy: Policy, admission: Admission, *, is_new: bool) -> Condition:
+    """Give the condition in text; what was read once is taken as it is, though a name in it may be gone."""
+    text = str(policy.when)
+    if not is_new:
+        return admission.conditions.read_again(text)
+    try:
+        return admission.conditions.read(text)
+    except ConditionTextError as error:
+        message = f"{UNREADABLE}, {error}"
+        raise _NotConverted(message) from None
 
 
 class _NotConverted(Exception):  # noqa: N818 - never leaves this module

@@ -8,8 +8,9 @@ from orcha._service.hooks.visit import FunctionCall
 from orcha.interfaces.built_in import BUILT_IN_MANAGERS, COMMAND_MANAGER, COMMANDS, WATCHDOG
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from orcha._core.conditions.terms import Term
     from orcha._core.record import Record
     from orcha._service.hooks.visit import Visit
 
@@ -63,6 +64,13 @@ class Managers:
     def names(self) -> list[str]:
         """``module:qualname`` of each."""
         return list(self._by_name)
+
+    def named_values(self) -> tuple[list[Term], dict[str, Callable[..., Any]]]:
+        """Give the names that plugins add to conditions in text, and their functions; of two the first one counts."""
+        named: dict[str, tuple[Term, Callable[..., Any]]] = {}
+        for each in reversed(self.served):
+            named |= getattr(each.manager, "_named_values", {})
+        return [term for term, _ in named.values()], {name: function for name, (_, function) in named.items()}
 
     def serves(self, name: str) -> bool:
         """Tell whether petitions of this ``module:qualname`` are served here."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orcha._core.petitions import Petitions
     from orcha._core.record import Record
     from orcha._core.selection import Selection
+    from orcha._service.conditions.sampling import Sampling
     from orcha._service.execution.retries import Resting
     from orcha._service.hooks.deadlines import Deadline
     from orcha._service.hooks.hook_thread import Hooks
@@ -54,6 +55,7 @@ class Visits:
         starter: Starter,
         resting: Resting,
         stored: StoredPetitions,
+        sampling: Sampling,
         deadline: Deadline,
         mailbox: Mailbox,
         timers: Timers,
@@ -70,6 +72,7 @@ class Visits:
             starter: begins an attempt whose start is kept.
             resting: has a petition that rests wait again.
             stored: loads the records of waiting petitions.
+            sampling: looks at what conditions in text name.
             deadline: watches over calls that do not return.
             mailbox: brings the end of a visit to the engine.
             timers: wake the engine when a round is due.
@@ -85,6 +88,8 @@ class Visits:
         self._starter = starter
         self._resting = resting
         self._stored = stored
+        self._sampling = sampling
+        self._conditions = sampling.book
         self._deadline = deadline
         self._mailbox = mailbox
         self._timers = timers
@@ -230,6 +235,8 @@ class Visits:
             selection.stand_still()
         if not self.may_start or selection.is_idle:
             return Round([], look_ahead=selection.look_ahead, version=self._petitions.version)
+        if self._conditions.is_news:
+            self._sampling.look_soon()
         if unloaded := selection.make_ready():
             self._stored.load(unloaded)
         asked = selection.next_round(time.monotonic(), converting=bool(self._converts))
@@ -313,6 +320,8 @@ class Visits:
         if asked.waiting or asked.new or asked.sample or asked.by_time:
             self.selection.note(asked, time.monotonic(), firsts=visit.firsts_cost, others=visit.others_cost)
             self._arm()
+        if self._conditions.is_news:
+            self._sampling.look_soon()
 
     # --- calls that do not come back ----------------------------------------------------------------------------
 

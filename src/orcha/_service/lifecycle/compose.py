@@ -74,6 +74,8 @@ MIN_OPEN_FILES = 64
 """Open files that a service needs to serve, with some room for clients and commands."""
 MIN_PROCESSES = 32
 """Processes and threads of a user that a service needs."""
+LAST_LOOK_SECONDS = 1.0
+"""Seconds that a look at the machine may take still when the service has stopped."""
 LOG_CLOSE_SECONDS = 1.0
 """Seconds that the log may take for what is still to be written when the service has stopped."""
 
@@ -371,6 +373,7 @@ class _Parts:
 
     def _close(self) -> None:
         self.engine.ending.stop()
+        self.engine.sampling.stop(LAST_LOOK_SECONDS)
         self.engine.actions.stop()
         self.engine.commands.close(failed=self.engine.failure is not None)
         self.engine.commands_output.close()

@@ -19,6 +19,7 @@ from orcha._core.reasons import (
     RestingUntil,
     ServiceStops,
     StartsLater,
+    TextIsFalse,
 )
 from orcha._core.record import Phase
 from orcha._core.state import State
@@ -78,6 +79,8 @@ def _described(engine: Engine, reason: Reason, record: Record | None) -> dict[st
     known |= {"remedy": reason.remedy.format_map(names) or None, **given}
     if isinstance(reason, ConditionSaidNo) and record is not None and record.asked is not None:
         known["asked_ago"] = round(time.monotonic() - record.asked, 3)
+    if isinstance(reason, TextIsFalse) and (age := engine.sampling.age_of(reason)) is not None:
+        known["asked_ago"] = round(age, 3)
     granted = engine.petitions.granted
     if isinstance(reason, GroupFull):
         known["holders"] = granted.holders(group=reason.group)[:MOST_HOLDERS]

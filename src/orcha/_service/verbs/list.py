@@ -6,7 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 from orcha._core.admission import ALL, is_petition_name
-from orcha._core.reasons import EverythingPaused, HeldAfterInterruption, InOrder, ManagerNotServed, ServiceStops
+from orcha._core.reasons import (
+    EverythingPaused,
+    HeldAfterInterruption,
+    InOrder,
+    ManagerNotServed,
+    ServiceStops,
+    TextIsFalse,
+)
 from orcha._core.record import Phase, Record
 from orcha._core.state import State
 from orcha._core.transitions.retry import is_decided
@@ -127,8 +134,8 @@ def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str |
 def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, float | None]:
     """Tell people why a petition waits, or what keeps an ended one from going.
 
-    Where a petition waits for what its condition said when it was asked last, given is also how many seconds ago that
-    was.
+    Where a petition waits for what its condition said when it was asked last, or for what the machine was like when it
+    was looked at last, given is also how many seconds ago that was.
     """
     record = engine.petitions.records.get(row.seq)
     survivors = record.survivors if record is not None else ()
@@ -139,6 +146,9 @@ def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, fl
     reason = reason_of(engine, row, group)
     if reason is None:
         return None, None
+    if isinstance(reason, TextIsFalse):
+        age = engine.sampling.age_of(reason)
+        return reason.text(), None if age is None else round(age, 3)
     asked = record.asked if record is not None and reason is record.why else None
     return reason.text(), None if asked is None else round(time.monotonic() - asked, 3)
 
@@ -153,7 +163,7 @@ def reason_of(engine: Engine, row: Row, group: str | None) -> Reason | None:
     if record is not None and record.state is State.HELD:
         return HeldAfterInterruption()
     held = _everything_waits(engine) or engine.admission.held_by(row.seq, group)
-    if held is None and record is not None and record.why is not None:
+    if held is None and record is not None and record.why is not None and not isinstance(record.why, TextIsFalse):
         return record.why
     return held or _in_order(engine, record)
 

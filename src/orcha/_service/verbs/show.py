@@ -57,6 +57,7 @@ def describe(engine: Engine, found: Found) -> dict[str, Any]:
         "blocked": blocking(engine, row, record) or None,
         "on_interrupt": row.on_interrupt.name.lower(),
         "needs": engine.store.needs([row.seq]).get(row.seq),
+        "when": _when(engine, row, record),
         "after": _others_first(engine, row),
         "dependents": _dependents(engine, row),
         "timeout": record.timeout if record is not None else None,
@@ -65,6 +66,16 @@ def describe(engine: Engine, found: Found) -> dict[str, Any]:
         "retry": _retry(record),
         "command": _command(row, record),
     }
+
+
+def _when(engine: Engine, row: Row, record: Record | None) -> str | None:
+    """Give a petition's condition in text; that of a plugin's petition is known while it waits or runs."""
+    if record is not None and record.when is not None:
+        return record.when.text
+    if row.manager == COMMAND_MANAGER:
+        text = _fields_sent(row.extras).get("when")
+        return text if isinstance(text, str) else None
+    return engine.admission.text_of(row.seq)
 
 
 def _others_first(engine: Engine, row: Row) -> list[dict[str, Any]] | None:
@@ -124,11 +135,16 @@ def _command(row: Row, record: Record | None) -> dict[str, Any] | None:
 
 def _sent(extras: bytes) -> dict[str, Any] | None:
     """Give what a message to the built-in manager holds; None for one that is no command's."""
+    fields = _fields_sent(extras)
+    return _shown(fields) if isinstance(fields.get("argv"), list | tuple) else None
+
+
+def _fields_sent(extras: bytes) -> dict[str, Any]:
     try:
         fields = values.decode(extras, channel=bytes)
     except ValueError:
-        return None
-    return _shown(fields) if isinstance(fields, dict) and isinstance(fields.get("argv"), list | tuple) else None
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def _shown(fields: dict[str, Any]) -> dict[str, Any]:

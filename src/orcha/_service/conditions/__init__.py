@@ -1,0 +1,1 @@
+"""What conditions in text say of the machine, and who looks at it."""

@@ -1,0 +1,119 @@
+"""Has looked up what conditions in text name, as long as petitions wait for them; the engine thread's.
+
+What has to be looked at is looked at once a second for all of them together. The time of day is taken when it changes
+what one of them says.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from orcha._core.conditions.times import LocalTime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from orcha._core.conditions.book import ConditionBook
+    from orcha._core.conditions.kinds import Unknown, Value
+    from orcha._core.conditions.terms import Reading
+    from orcha._core.reasons import TextIsFalse
+    from orcha._service.conditions.looker import Looker
+    from orcha._service.timers import Timers
+
+SECONDS_BETWEEN_LOOKS = 1.0
+MAX_SECONDS_WITHOUT_A_LOOK = 60.0
+"""Seconds after which the time of day is taken again in any case: clocks are set, and machines sleep."""
+_REST_LOOKS = 20
+"""So many times as long as a look took nothing new has another one made: thousands may come one by one."""
+
+
+class Sampling:
+    """Looks when something new is named, then once a second, and at all only while something is named."""
+
+    def __init__(
+        self,
+        book: ConditionBook,
+        looker: Looker,
+        timers: Timers,
+        is_parked_for: Callable[[str], bool],
+        note_change: Callable[[], None],
+    ) -> None:
+        """Look at nothing.
+
+        Args:
+            book: knows what is named.
+            looker: looks at the machine.
+            timers: wakes the engine.
+            is_parked_for: tells whether petitions are parked for a text.
+            note_change: has petitions that wait considered again.
+
+        """
+        self.book = book
+        self._looker = looker
+        self._timers = timers
+        self._is_parked_for = is_parked_for
+        self._note_change = note_change
+        self._due: float | None = None
+        self._rests_until = 0.0
+        self._looked: float | None = None
+
+    def look_soon(self) -> None:
+        """Look, since something is named that was not named before."""
+        if self._due is None or self._due > self._rests_until:
+            if time.monotonic() >= self._rests_until:
+                self._look()
+            else:
+                self._wake_at(self._rests_until)
+
+    def take(self, values: Mapping[Reading, Value | Unknown]) -> None:
+        """Take what was found."""
+        self._looked = time.monotonic()
+        if self.book.take(values):
+            self._note_change()
+
+    def stop(self, timeout: float) -> None:
+        """Look at nothing more, and end the thread that does, unless it is stuck."""
+        self._looker.stop(timeout)
+
+    def age_of(self, reason: TextIsFalse) -> float | None:
+        """Give the seconds since what a reason names was looked at; None where nothing of it has to be looked at."""
+        is_looked_at = self._looked is not None and self.book.is_looked_at(reason.condition)
+        return time.monotonic() - self._looked if is_looked_at and self._looked is not None else None
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        is_any = self.book.look(self._is_parked_for)
+        self._due = None
+        if is_any:
+            self._ask(now)
+        ended = time.monotonic()
+        self._rests_until = ended + _REST_LOOKS * (ended - now)
+
+    def _ask(self, now: float) -> None:
+        readings = self.book.to_look_at()
+        change = self.book.take_time(_local_time())
+        if self.book.are_due:
+            self._note_change()
+        if readings:
+            self._looker.ask(readings, now)
+        wait = MAX_SECONDS_WITHOUT_A_LOOK if change is None else min(change, MAX_SECONDS_WITHOUT_A_LOOK)
+        self._wake_at(now + (SECONDS_BETWEEN_LOOKS if readings else wait))
+
+    def _wake_at(self, due: float) -> None:
+        self._due = due
+        self._timers.at(due, lambda: self._woken(due))
+
+    def _woken(self, due: float) -> None:
+        if due == self._due:
+            self._look()
+
+
+def _local_time() -> LocalTime:
+    now = time.time()
+    local = time.localtime(now)
+    seconds = local.tm_hour * 3_600 + local.tm_min * 60 + min(local.tm_sec, 59) + now % 1
+    return LocalTime(local.tm_mday, local.tm_wday, seconds)
+
+
+__all__ = ["MAX_SECONDS_WITHOUT_A_LOOK", "SECONDS_BETWEEN_LOOKS", "Sampling"]
