@@ -7,6 +7,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,7 @@ All else is about decisions, texts, disks, the kernel and this repository: no in
 """
 
 
+@cache
 def _is_once(path: Path) -> bool:
     """Tell whether a file's tests give the same on every interpreter."""
     area, *_, name = path.relative_to(Path(__file__).parent).with_suffix("").parts

@@ -45,9 +45,12 @@ def every() -> list[Message]:
 
 
 def _of(path: Path) -> Iterator[Message]:
-    tree = ast.parse(path.read_text("utf-8"))
-    named = _assigned(tree)
-    for node in ast.walk(tree):
+    source = path.read_text("utf-8")
+    if not any(name in source for name in EVERY):  # each process of a test run reads all of them
+        return
+    nodes = list(ast.walk(ast.parse(source)))
+    named = _assigned(nodes)
+    for node in nodes:
         if not isinstance(node, ast.Call):
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -60,10 +63,10 @@ def _of(path: Path) -> Iterator[Message]:
                     yield Message(where, name, text)
 
 
-def _assigned(tree: ast.AST) -> dict[str, list[ast.expr]]:
+def _assigned(nodes: list[ast.AST]) -> dict[str, list[ast.expr]]:
     """Give what is assigned to the names that messages wait in until they are raised."""
     named: dict[str, list[ast.expr]] = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 if isinstance(target, ast.Name) and target.id in {"message", "error", "reason", "why", "line", "text"}:
