@@ -180,7 +180,7 @@ FAULTS = {
     ),
     "a condition that nobody looks at": (
         a_condition_in_text_comes_to_hold,
-        lambda patch: patch.setattr(ConditionBook, "take_true", lambda _: []),
+        lambda patch: patch.setattr(ConditionBook, "take_true", lambda _: set()),
     ),
     "a false condition that lets start": (
         a_condition_in_text_is_false,

@@ -46,7 +46,8 @@ class TextPetitions:
     def look(self, load):
         waiting = self.petitions.waiting
         self.conditions.look(lambda text: bool(waiting.parked_in(text_name(text))))
-        if self.conditions.take({LOAD: load}):
+        self.conditions.take({LOAD: load})
+        if self.conditions.are_true:
             self.petitions.note_change()
         return self.admission.unpark()
 

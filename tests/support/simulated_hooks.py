@@ -211,7 +211,8 @@ class HookSide:
     def _look(self) -> None:
         conditions, waiting = self.admission.conditions, self.petitions.waiting
         conditions.look(lambda text: bool(waiting.parked_in(text_name(text))))
-        if conditions.take(dict.fromkeys(conditions.to_look_at(), self.load)):
+        conditions.take(dict.fromkeys(conditions.to_look_at(), self.load))
+        if conditions.are_true:
             self.petitions.note_change()
 
     def _next_round(self) -> Round:

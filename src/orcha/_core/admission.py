@@ -337,7 +337,7 @@ class Admission:
         """
         petitions, conditions = self._petitions, self.conditions
         waiting, unloaded = petitions.waiting, []
-        self._holding |= set(conditions.take_true())
+        self._holding |= conditions.take_true()
         for text in list(self._holding):
             name, condition = text_name(text), conditions.read_again(text)
             first = waiting.first_parked(name)

@@ -47,6 +47,8 @@ class ConditionBook:
         """The texts that petitions are parked for, by what they name."""
         self._due: set[str] = set()
         """Texts that are to be asked."""
+        self._true: set[str] = set()
+        """Texts that held when they were asked."""
         self._serviced: dict[Reading, Value | Unknown | None] = {}
         """What the service's own values were when the texts that name them were asked last."""
         self.is_news = False
@@ -108,19 +110,24 @@ class ConditionBook:
                 self._serviced.setdefault(reading, None)
 
     @property
-    def are_due(self) -> bool:
-        """Whether a value has changed that petitions are parked for."""
-        return bool(self._due)
+    def are_true(self) -> bool:
+        """Whether a text for which petitions are parked has come to hold."""
+        return bool(self._true)
 
-    def take_true(self) -> list[str]:
+    def take_true(self) -> set[str]:
         """Give those of the texts for which petitions are parked that have come to hold; nobody waits for them then."""
         self._look_at_service()
+        self._ask_due()
+        true, self._true = self._true, set()
+        return true
+
+    def _ask_due(self) -> None:
         due, self._due = self._due, set()
         known = self._conditions
-        true = [text for text in due if text in known and known[text].holds(self)]
-        for text in true:
-            self._left(text)
-        return true
+        for text in due:
+            if text in known and known[text].holds(self):
+                self._true.add(text)
+                self._left(text)
 
     def _left(self, text: str) -> None:
         """Note that no petition is parked for a text any more."""
@@ -149,11 +156,10 @@ class ConditionBook:
             condition.was_asked = False
             if self._idle[text] > IDLE_LOOKS:
                 del self._conditions[text], self._idle[text]
-        self._wanted = frozenset(
-            reading for condition in list(self._conditions.values()) for reading in condition.readings
-        )
+        conditions = list(self._conditions.values())
+        self._wanted = frozenset().union(*[condition.readings for condition in conditions])
         self._values = {reading: value for reading, value in self._values.items() if reading in self._wanted}
-        return bool(self._conditions)
+        return bool(conditions)
 
     def to_look_at(self) -> list[Reading]:
         """Give what has to be looked at, since nobody tells when it changes."""
@@ -171,8 +177,8 @@ class ConditionBook:
         self.take({reading: value_at(reading, now) for reading in clocks})
         return seconds_until_change(clocks, now)
 
-    def take(self, values: Mapping[Reading, Value | Unknown]) -> bool:
-        """Take what was looked up, and is wanted still; tell whether petitions that are parked are to be looked at."""
+    def take(self, values: Mapping[Reading, Value | Unknown]) -> None:
+        """Take what was looked up, and is wanted still, and ask the texts that it changes something for."""
         before = self._values
         news = {
             reading: value
@@ -183,7 +189,7 @@ class ConditionBook:
             self._values = {**before, **news}
         for reading in news:
             self._due |= self._naming.get(reading, set())
-        return bool(self._due)
+        self._ask_due()
 
     def _look_at_service(self) -> None:
         """Have the texts asked that name a value of the service that is another one than before."""

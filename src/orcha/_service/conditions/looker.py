@@ -66,6 +66,7 @@ class Looker:
         self._worker: _Worker | None = None
         self._given_up: dict[Reading, _Worker] = {}
         self._lock = threading.Lock()
+        self._spent = 0.0
 
     def ask(self, readings: Sequence[Reading], now: float) -> None:
         """Have these looked at soon, unless the last ones still are; `now` is on the steady clock."""
@@ -83,6 +84,12 @@ class Looker:
             self._deliver(unknown)
         if asked and (worker is None or not worker.is_busy):
             self._hand_over(sorted(asked, key=self._never_blocks, reverse=True))
+
+    def take_spent(self) -> float:
+        """Give the processor seconds that looks took since this was asked last."""
+        with self._lock:
+            spent, self._spent = self._spent, 0.0
+        return spent
 
     def stop(self, timeout: float) -> None:
         """End the thread that is not stuck."""
@@ -120,6 +127,7 @@ class Looker:
 
     def _run(self, worker: _Worker) -> None:
         while (readings := worker.tasks.get()) is not None:
+            began = time.thread_time()
             for reading in readings:
                 if worker.found and not self._never_blocks(reading) and self._never_blocks(next(iter(worker.found))):
                     self._hand_in(worker)  # what is known must not wait for what may not come back
@@ -133,6 +141,8 @@ class Looker:
                         return
                     worker.found[reading] = value
             self._hand_in(worker)
+            with self._lock:
+                self._spent += time.thread_time() - began
             worker.is_busy = False
 
     def _hand_in(self, worker: _Worker) -> None:

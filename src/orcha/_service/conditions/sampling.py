@@ -1,7 +1,7 @@
 """Has looked up what conditions in text name, as long as petitions wait for them; the engine thread's.
 
-What has to be looked at is looked at once a second for all of them together. The time of day is taken when it changes
-what one of them says.
+What has to be looked at is looked at once a second for all of them together, and less often where that would take more
+than a small share of a processor. The time of day is taken when it changes what one of them says.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LOOKS = 1.0
 MAX_SECONDS_WITHOUT_A_LOOK = 60.0
 """Seconds after which the time of day is taken again in any case: clocks are set, and machines sleep."""
+MAX_PROCESSOR_SHARE = 0.02
+"""Of one processor, for looks and for asking what they change; where that is not enough, looks are further apart."""
 _REST_LOOKS = 20
 """So many times as long as a look took nothing new has another one made: thousands may come one by one."""
 
@@ -57,6 +59,8 @@ class Sampling:
         self._due: float | None = None
         self._rests_until = 0.0
         self._looked: float | None = None
+        self._spent = 0.0
+        """Processor seconds since the last look."""
 
     def look_soon(self) -> None:
         """Look, since something is named that was not named before."""
@@ -69,8 +73,10 @@ class Sampling:
     def take(self, values: Mapping[Reading, Value | Unknown]) -> None:
         """Take what was found."""
         self._looked = time.monotonic()
-        if self.book.take(values):
-            self._note_change()
+        began = time.thread_time()
+        self.book.take(values)
+        self._note_true()
+        self._spent += time.thread_time() - began
 
     def stop(self, timeout: float) -> None:
         """Look at nothing more, and end the thread that does, unless it is stuck."""
@@ -82,23 +88,28 @@ class Sampling:
         return time.monotonic() - self._looked if is_looked_at and self._looked is not None else None
 
     def _look(self) -> None:
-        now = time.monotonic()
+        now, began = time.monotonic(), time.thread_time()
+        spent = self._spent + self._looker.take_spent()
         is_any = self.book.look(self._is_parked_for)
         self._due = None
         if is_any:
-            self._ask(now)
-        ended = time.monotonic()
-        self._rests_until = ended + _REST_LOOKS * (ended - now)
+            self._ask(now, max(SECONDS_BETWEEN_LOOKS, spent / MAX_PROCESSOR_SHARE))
+        self._spent = time.thread_time() - began
+        self._rests_until = time.monotonic() + _REST_LOOKS * self._spent
 
-    def _ask(self, now: float) -> None:
+    def _ask(self, now: float, seconds_between_looks: float) -> None:
         readings = self.book.to_look_at()
         change = self.book.take_time(_local_time())
-        if self.book.are_due:
-            self._note_change()
+        self._note_true()
+        wait = MAX_SECONDS_WITHOUT_A_LOOK if change is None else min(change, MAX_SECONDS_WITHOUT_A_LOOK)
         if readings:
             self._looker.ask(readings, now)
-        wait = MAX_SECONDS_WITHOUT_A_LOOK if change is None else min(change, MAX_SECONDS_WITHOUT_A_LOOK)
-        self._wake_at(now + (SECONDS_BETWEEN_LOOKS if readings else wait))
+            wait = min(wait, seconds_between_looks)
+        self._wake_at(now + wait)
+
+    def _note_true(self) -> None:
+        if self.book.are_true:
+            self._note_change()
 
     def _wake_at(self, due: float) -> None:
         self._due = due
@@ -116,4 +127,4 @@ def _local_time() -> LocalTime:
     return LocalTime(local.tm_mday, local.tm_wday, seconds)
 
 
-__all__ = ["MAX_SECONDS_WITHOUT_A_LOOK", "SECONDS_BETWEEN_LOOKS", "Sampling"]
+__all__ = ["MAX_PROCESSOR_SHARE", "MAX_SECONDS_WITHOUT_A_LOOK", "SECONDS_BETWEEN_LOOKS", "Sampling"]

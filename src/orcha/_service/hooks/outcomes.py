@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
-from orcha._core.reasons import SAYS_NO
+from orcha._core.reasons import SAYS_NO, TextIsFalse
 from orcha._core.record import Phase
 from orcha._core.state import State
 from orcha._protocol.messages import Reply, Verdict
@@ -171,7 +171,8 @@ class Outcomes:
         """Tell the log of a new reason why a petition waits; each new number in a reason is worth a line to few."""
         why = record.why
         if why is not None and why is not SAYS_NO and why != SAYS_NO:
-            level = logging.INFO if is_first and record.manager not in BUILT_IN_MANAGERS else logging.DEBUG
+            is_worth = is_first and record.manager not in BUILT_IN_MANAGERS and not isinstance(why, TextIsFalse)
+            level = logging.INFO if is_worth else logging.DEBUG
             self._report(level, "petition %s waits: %s", record.key, why.text())
 
 
