@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,10 @@ def test_what_the_pages_name_of_a_manager_exists():
     named = {name for page in PAGES for name in re.findall(r"`Manager\.(\w+)", page.read_text())}
     assert named
     assert {name for name in named if not hasattr(Manager, name)} == set()
+
+
+def test_the_tables_of_situations_are_written_by_their_script():
+    checked = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "write-states", "--check"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, f"{checked.stderr}: run scripts/write-states"

@@ -6,6 +6,7 @@ from collections import Counter
 
 from orcha._core.asking_round import YES
 from orcha._core.record import Phase, Record
+from orcha._core.situations import situation
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._core.transitions.retry import is_decided
 from orcha._store.contract import Row
@@ -223,7 +224,13 @@ def the_queue_holds_what_is_queued(world: World, _: Seen) -> None:
     assert all(key[1] in petitions.records for key in ready), "a ready petition cannot be asked"
 
 
+def everyone_is_in_a_legal_situation(world: World, _: Seen) -> None:
+    for record in world.petitions.records.values():
+        situation(world.petitions, record)
+
+
 ALWAYS = [
+    everyone_is_in_a_legal_situation,
     every_acknowledged_token_has_its_row,
     one_row_a_token_and_one_live_row_an_id,
     an_attempt_starts_at_most_once,

@@ -73,8 +73,15 @@ def enter_starting(petitions: Petitions, record: Record, now: Moment) -> None:
     petitions.starts += 1
     if record.command:
         petitions.keep_attempt(AttemptStep(record.seq, record.attempt))
-    elif record.retry is not None and record.attempt > 1:  # its time has come
+    elif _had_a_time(record):  # kept no longer: the next start of the service would take it for the next attempt's
         petitions.keep_attempt(AttemptStep(record.seq, record.attempt, is_command=False))
+
+
+def _had_a_time(record: Record) -> bool:
+    """Tell whether the time of this attempt was kept, since people named it or since it is tried again."""
+    if record.attempt > 1:
+        return record.retry is not None
+    return record.at is not None or record.delay is not None
 
 
 def started(record: Record, tries: Tries | None, run: Any) -> None:

@@ -91,7 +91,7 @@ def due_of(store: Store, petitions: Petitions, row: Row) -> float | None:
     if row.state is not State.CANCELLING or row.outcome is not Outcome.TIMED_OUT:
         return None
     kept = store.attempts([row.seq]).get(row.seq)
-    if kept is None or kept.due is None:
+    if kept is None or kept.due is None or kept.attempt != row.attempt:
         return None
     known: dict[str, Any] = {"started": row.started, "ended": petitions.now.wall, "outcome": "timed_out"}
     history = remembered(kept.history, row.attempt, **known, code=row.code, reason=row.reason)
