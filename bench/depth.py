@@ -32,6 +32,24 @@ def fill(manager: ClientManager, first: int, last: int) -> None:
         manager.send_many([Message(f"deep-{number}", {"queue": queue, "blocked": True}) for number in numbers])
 
 
+def fill_with_texts(manager: ClientManager, name: str, texts: int) -> None:
+    """Queue petitions that wait for what a machine never has, each in one of so many texts."""
+    queue = manager.manager.Queue()
+    free = (f"memory.free > {900_000 + number % texts}G and hour >= 0" for number in range(HOT))
+    manager.send_many([Message(f"{name}-{at}", {"queue": queue, "when": text}) for at, text in enumerate(free)])
+
+
+def idle_with_texts(texts: int) -> float:
+    """Give the share of a processor that a service uses while many petitions wait for conditions in text."""
+    with service("64") as running:
+        manager = connect(running)
+        fill_with_texts(manager, "text", texts)
+        time.sleep(IDLE_SECONDS / 2)  # all of them have been asked, and parked
+        share = idle(running)
+        manager.shutdown()
+    return share
+
+
 def probe(manager: ClientManager, name: str, *, blocked: bool) -> float:
     """Submit one petition; give the seconds until it was accepted (blocked) or done."""
     queue = manager.manager.Queue()
@@ -102,6 +120,9 @@ def main() -> None:
             row(f"restart after kill -9 with {queued:,} queued", f"{restart(deep_service):.1f} s", "≤ 15 s")
         shallow.shutdown()
         deep.shutdown()
+    for texts in (1, HOT):
+        what = f"idle processor time, {HOT:,} blocked by conditions in {texts:,} text{'s' if texts > 1 else ''}"
+        row(what, f"{idle_with_texts(texts):.2%} of a core", "≤ 3 %")
 
 
 if __name__ == "__main__":

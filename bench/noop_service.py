@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from orcha.interfaces import Message, Petition, ServiceWrapper, start_service
+from orcha.interfaces import Message, Petition, Policy, ServiceWrapper, start_service
 from orcha.lib import Manager
 
 if TYPE_CHECKING:
@@ -21,14 +21,19 @@ def finish_at_once(_: ActionCallbackT, petition: Petition) -> None:
 
 
 class NoopManager(Manager):
-    """Runs up to `limit` petitions at once; with `blocked` in the extras a petition waits for ever."""
+    """Runs up to `limit` petitions at once; with `blocked` in the extras a petition waits for ever.
+
+    With `when` in the extras it waits for that condition in text.
+    """
 
     limit = 64
 
     def convert_to_petition(self, m: Message) -> Petition:
         """Make the petition."""
         condition = self.never if m.extras.get("blocked") else self.has_room
-        return Petition(m.id, m.extras.get("queue"), finish_at_once, condition)
+        when = m.extras.get("when")
+        policy = None if when is None else Policy(when=when)
+        return Petition(m.id, m.extras.get("queue"), finish_at_once, condition, policy=policy)
 
     def has_room(self, _: Petition) -> bool:
         """Allow it while fewer than the limit run."""

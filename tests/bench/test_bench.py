@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "bench"
-LINES = {"noop": 6, "first_line": 6, "commands": 11, "start_up": 5, "depth": 8, "peers": 12, "peer_commands": 9}
+LINES = {"noop": 6, "first_line": 6, "commands": 11, "start_up": 5, "depth": 10, "peers": 12, "peer_commands": 9}
 """How many each one's table has."""
 
 

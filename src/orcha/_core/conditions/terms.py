@@ -251,6 +251,7 @@ HELP = """\
 A condition is one expression in Python's syntax: and, or, not, comparisons (also chained), in, + - * / // %, brackets,
 numbers, texts, sizes as 8G (K, M, G, T and P are powers of 1024) and durations as 30s, 10m, 2h, 1d.
 It is asked when something that it names changes; what has to be looked at is looked at once a second.
+A plugin may add names of its own, which its documentation tells.
 """
 
 
