@@ -267,7 +267,8 @@ def test_further_names_can_be_added():
 def test_each_name_is_told_with_an_example_that_can_be_read(term):
     told = help_text()
     assert f"  {term.written}  " in told
-    assert term.sentence in told
+    assert term.sentence in " ".join(told.split())
+    assert max(map(len, told.splitlines())) < 80
     assert term.example in told
     assert term.name in {reading.name for reading in Condition(term.example, BUILT_IN).readings}
 

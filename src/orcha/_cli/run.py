@@ -24,7 +24,7 @@ examples:
   orcha run --retry 3 --retry-on 75 -- rsync -a src/ host:dst/
   orcha run --after-ok build --name test -- make check
   orcha run --at 'tomorrow 6:30' -- ./report.sh
-  orcha run --when 'memory.available > 8G and hour in (22, 23, 0, 1)' -- ./train.sh
+  orcha run --when 'load(1) < 4 and memory.available > 8G' -- ./train.sh
 
 Ctrl+C cancels, a second one kills at once; Ctrl+] d leaves it running. The exit code is the command's, 128 + n after
 signal n; 124 timed out, 125 Orcha could not, 126 not executable, 127 not found, 130 cancelled.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from enum import Enum
+from textwrap import wrap
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.conditions.kinds import ValueKind
@@ -117,9 +118,12 @@ class Vocabulary:
         return self._terms[near[0]].written if near else None
 
     def help(self) -> str:
-        """Tell all of them to people."""
+        """Tell all of them to people, in lines that fit a narrow terminal."""
         width = max(len(term.written) for term in self)
-        lines = [f"  {term.written:{width}}  {term.sentence}\n  {'':{width}}  {term.example}" for term in self]
+        lines = []
+        for term in self:
+            lines.append(f"  {term.written:{width}}  {term.example}")
+            lines += wrap(term.sentence, HELP_COLUMNS, initial_indent="      ", subsequent_indent="      ")
         return "\n".join(lines)
 
 
@@ -248,11 +252,15 @@ BUILT_IN = Vocabulary(
 """What each service knows."""
 
 HELP = """\
-A condition is one expression in Python's syntax: and, or, not, comparisons (also chained), in, + - * / // %, brackets,
-numbers, texts, sizes as 8G (K, M, G, T and P are powers of 1024) and durations as 30s, 10m, 2h, 1d.
-It is asked when something that it names changes; what has to be looked at is looked at once a second.
-A plugin may add names of its own, which its documentation tells.
+A condition is one expression in Python's syntax: and, or, not, comparisons
+(also chained), in, + - * / // %, brackets, numbers, texts, sizes as 8G (K, M,
+G, T and P are powers of 1024) and durations as 30s, 10m, 2h, 1d.
+It is asked when something that it names changes; what has to be looked at is
+looked at once a second. A plugin may add names of its own, which its
+documentation tells.
 """
+HELP_COLUMNS = 79
+"""Columns of a line of the help."""
 
 
 def help_text(vocabulary: Vocabulary = BUILT_IN) -> str:
