@@ -22,7 +22,7 @@ def keys(table):
 
 
 def test_rows_show_and_stats_hold_what_is_told():
-    rows, rest = SECTION.partition("A row of **Rows**:")[2].split("**Show** has those")
+    rows, rest = SECTION.partition("A row of **Rows**:")[2].split("**Show** has")
     show, stats = rest.split("**Stats**:")
     with asking(slots={"rig": 1}) as asked:
         asked.submit(asked.user, "a", waits=True)
