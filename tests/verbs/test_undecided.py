@@ -7,7 +7,9 @@ import threading
 
 from orcha._protocol import values
 from orcha._protocol.messages import Item, Submit, Verdict
-from support.asking import GateManager, asking
+from orcha._service.engine import Engine
+from support.asking import GateManager, Person, asking
+from support.waiting import wait_for
 
 
 class SlowReader(GateManager):
@@ -35,3 +37,20 @@ def test_a_token_in_flight_is_its_user_s_own_whoever_sends_it_too():
         assert (accepted.verdict, known.verdict) == (Verdict.ACCEPTED, Verdict.KNOWN)
         assert accepted.channel == known.channel == token
         assert list(asked.rows()) == ["mine"]
+
+
+def test_a_message_that_comes_while_the_service_starts_is_answered(monkeypatch):
+    """The server takes connections before the engine's threads run: a client that was away may be there at once."""
+    person, start = Person("user", "uid:7"), Engine.start
+
+    def start_late(engine):
+        engine.receive(
+            person, Submit(1, None, 0, [Item(os.urandom(16), "early", values.encode({"queue": None}), None)])
+        )
+        start(engine)
+
+    monkeypatch.setattr(Engine, "start", start_late)
+    with asking() as asked:
+        (submitted,) = wait_for(lambda: list(person.heard), what="an answer")
+        assert [result.verdict for result in submitted.results] == [Verdict.ACCEPTED]
+        asked.wait_for("early", "succeeded")

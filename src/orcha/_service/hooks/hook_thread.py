@@ -129,19 +129,20 @@ class Hooks:
         """A thread that waits to take the place of the hook thread."""
 
     def start(self) -> None:
-        """Start the hook thread."""
-        self._inbox, self._thread = self._started()
+        """Start the hook thread; a client may have come before that, so the thread begins with the visits there are."""
+        self._thread = self._thread_for(self._inbox)
+        start(self._thread)
 
-    def _started(self) -> tuple[SimpleQueue[Visit | None], threading.Thread]:
-        inbox: SimpleQueue[Visit | None] = SimpleQueue()
-        thread = guarded("orcha-hooks", partial(self._run, inbox), self._died)
-        start(thread)
-        return inbox, thread
+    def _thread_for(self, inbox: SimpleQueue[Visit | None]) -> threading.Thread:
+        return guarded("orcha-hooks", partial(self._run, inbox), self._died)
 
     def prepare_another(self) -> None:
         """Have a thread that `give_up` puts in place of the hook thread; raise NoThreadError where there is no room."""
         if self._other is None:
-            self._other = self._started()
+            inbox: SimpleQueue[Visit | None] = SimpleQueue()
+            thread = self._thread_for(inbox)
+            start(thread)
+            self._other = inbox, thread
 
     def give_up(self) -> int:
         """Leave the thread to its call, and go on with the other one; give the identity of the old one."""
