@@ -88,6 +88,21 @@ def test_it_may_be_held_or_run_all_the_same(service, gate):
     assert service.run("wait", "hold").returncode == 0
 
 
+def test_a_held_command_names_what_failed_after_a_restart_and_not_what_succeeded(own_service, gate):
+    build(own_service, gate, code=3)
+    detach(own_service, "later", "true")
+    options = ("--after-ok", "build", "--after-ok", "later", "--if-dependency-fails", "hold")
+    detach(own_service, "hold", "true", options=options)
+    assert own_service.run("wait", "later").returncode == 0
+    gate.touch()
+    wait_for(lambda: "resume it" in (rows(own_service)["hold"]["why"] or ""))
+    told = rows(own_service)["hold"]["why"]
+    assert told.startswith("it comes after build,")
+    own_service.kill()
+    own_service.start()
+    assert rows(own_service)["hold"]["why"] == told
+
+
 def test_wrong_options_are_named_with_the_cure(service):
     unknown = service.run("run", "--after", "nobody\x1b", "--", "true")
     assert (unknown.returncode, unknown.stdout) == (125, "")

@@ -12,7 +12,7 @@ from orcha._core.admission import petition_name
 from orcha._core.changes import NewDependency
 from orcha._core.dependencies import Dependency
 from orcha._core.record import Phase, Record
-from orcha._core.state import IfFails, State
+from orcha._core.state import IfFails, Outcome, State
 from orcha._protocol.messages import Verdict
 from orcha._service.verbs.cancel import cancelled_before
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from orcha._core.dependencies import FailedDependency
     from orcha._core.effects import Final
     from orcha._core.petitions import Petitions
-    from orcha._core.state import Outcome
     from orcha._service.hooks.admitting import Admitting
     from orcha._service.lifecycle.stored_records import StoredPetitions
     from orcha._service.mailbox import Mailbox
@@ -171,7 +170,8 @@ class Dependents:
         over: dict[int, Outcome | None] = {}
         for kept in self._store.dependencies_of_live():
             policies[kept.petition] = kept.if_fails
-            if kept.has_ended and kept.must_succeed and kept.if_fails is IfFails.HELD:
+            has_failed = kept.has_ended and kept.must_succeed and kept.outcome is not Outcome.SUCCEEDED
+            if has_failed and kept.if_fails is IfFails.HELD:
                 dependencies.hold(kept.petition, kept.id)
             if not kept.has_ended or kept.must_succeed:
                 unmet.setdefault(kept.petition, []).append(Dependency(kept.after, kept.id, kept.must_succeed))
