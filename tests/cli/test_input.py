@@ -13,7 +13,7 @@ from itertools import pairwise
 import pytest
 
 from orcha._cli.streams import Streams
-from orcha._cli.typing_in import Typing
+from orcha._cli.terminal_input import Typing
 from orcha._protocol import values
 from orcha._protocol.messages import Reply, Verdict
 from orcha._supervisor import black_box

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from orcha._core import admission as admission_module
-from orcha._core import once as once_module
+from orcha._core import once_keys as once_module
 from orcha._core import transitions
 from orcha._core.admission import ALL, Admission, GroupUse, group_name, is_petition_name, petition_name
 from orcha._core.petitions import Petitions

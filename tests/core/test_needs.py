@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from orcha._core import lines as lines_module
 from orcha._core import needs
-from orcha._core.lines import Lines
+from orcha._core import resource_lines as lines_module
 from orcha._core.reasons import BehindAnother, NeedsShort, NeverEnough
+from orcha._core.resource_lines import Lines
 
 FIRST, SECOND, THIRD = (0, 1, "first"), (0, 2, "second"), (0, 3, "third")
 

@@ -9,8 +9,8 @@ from orcha._core.admission import Admission, petition_name
 from orcha._core.asking_round import Round
 from orcha._core.conditions.book import ConditionBook
 from orcha._core.granted import GrantedSlots
-from orcha._core.lines import Lines
-from orcha._core.once import OnceKeys
+from orcha._core.once_keys import OnceKeys
+from orcha._core.resource_lines import Lines
 from orcha.interfaces import Retry
 from support.invariants import ALWAYS, Seen, nobody_runnable_is_left
 from support.simulated import World, settle

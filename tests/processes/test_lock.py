@@ -12,7 +12,7 @@ import pytest
 
 from orcha._processes.lock import AlreadyServingError, EndpointLock, UnsafeFolderError
 from orcha.exceptions import OrchaError
-from orcha.utils.holding import described, is_ending
+from orcha.utils.lock_holders import described, is_ending
 from orcha.utils.private import UnsafeStateError
 from support.waiting import wait_for
 
@@ -86,8 +86,8 @@ def test_the_lock_of_one_that_was_killed_and_has_not_gone_yet_is_waited_for(fold
             holder.kill()
             holder.wait()
 
-    monkeypatch.setattr("orcha.utils.holding.is_ending", lambda process: process == holder.pid)
-    monkeypatch.setattr("orcha.utils.holding.time.sleep", look_again)
+    monkeypatch.setattr("orcha.utils.lock_holders.is_ending", lambda process: process == holder.pid)
+    monkeypatch.setattr("orcha.utils.lock_holders.time.sleep", look_again)
     lock = EndpointLock(folder)
     assert (folder / "lock").read_text() == f"{os.getpid()}\n"
     assert len(looks) == 3
@@ -95,8 +95,8 @@ def test_the_lock_of_one_that_was_killed_and_has_not_gone_yet_is_waited_for(fold
 
 
 def test_one_that_does_not_go_is_named_after_a_while(folder, holder, monkeypatch) -> None:
-    monkeypatch.setattr("orcha.utils.holding.is_ending", lambda _: True)
-    monkeypatch.setattr("orcha.utils.holding.time.sleep", lambda _: None)
+    monkeypatch.setattr("orcha.utils.lock_holders.is_ending", lambda _: True)
+    monkeypatch.setattr("orcha.utils.lock_holders.time.sleep", lambda _: None)
     with pytest.raises(AlreadyServingError, match=f"pid {holder.pid}, python"):
         EndpointLock(folder, patience=0.1)
 

@@ -64,7 +64,7 @@ def follow(
 
     """
     from orcha._cli.attached import Attached, Detached, Left
-    from orcha._cli.typing_in import Typing
+    from orcha._cli.terminal_input import Typing
 
     details = service.details(name)
     command = details.get("command") or {}

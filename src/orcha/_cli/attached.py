@@ -10,7 +10,7 @@ import signal
 
 from orcha._cli import keys
 from orcha._cli.streams import is_hung_up
-from orcha._cli.typing_in import Typing
+from orcha._cli.terminal_input import Typing
 from orcha._protocol import losses
 from orcha.exceptions import OrchaError
 

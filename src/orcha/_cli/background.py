@@ -140,7 +140,7 @@ def _check_folder(endpoint: Endpoint) -> None:
 def _check_free(endpoint: Endpoint) -> None:
     """Raise EndpointInUseError, before any forks, where a service holds the endpoint's lock."""
     from orcha.exceptions import EndpointInUseError
-    from orcha.utils.holding import described
+    from orcha.utils.lock_holders import described
     from orcha.utils.pidfile import holder_of
 
     process = holder_of(endpoint.lock_path)

@@ -409,7 +409,7 @@ def _attached(
 ) -> int:
     """Have it run, and follow it."""
     from orcha._cli.attached import Detached
-    from orcha._cli.typing_in import Typing
+    from orcha._cli.terminal_input import Typing
     from orcha._protocol import values
     from orcha._protocol.messages import Item
 

@@ -13,7 +13,7 @@ from orcha._core.conditions.book import ConditionBook
 from orcha._core.conditions.kinds import Unknown
 from orcha._core.conditions.terms import BUILT_IN
 from orcha._core.dependencies import Dependencies, waits_for
-from orcha._core.once import OnceKeys
+from orcha._core.once_keys import OnceKeys
 from orcha._core.reasons import (
     DependencyFailed,
     GroupFull,

@@ -10,10 +10,10 @@ from collections import Counter
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
-from orcha._core.lines import Lines, Waiter
 from orcha._core.needs import beyond, lacking
 from orcha._core.reasons import BehindAnother, NeedsShort, NeverEnough
 from orcha._core.record import Phase, Record
+from orcha._core.resource_lines import Lines, Waiter
 from orcha._core.state import State
 from orcha._core.transitions import hold
 

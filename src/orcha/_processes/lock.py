@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 
 from orcha.exceptions import ConfigurationError, EndpointInUseError
-from orcha.utils.holding import EXIT_WAIT_SECONDS, described, take
+from orcha.utils.lock_holders import EXIT_WAIT_SECONDS, described, take
 from orcha.utils.private import check_folder, open_file
 
 LOCK_FILE = "lock"

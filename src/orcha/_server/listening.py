@@ -13,7 +13,7 @@ from orcha._protocol.endpoint import with_short_path
 from orcha._protocol.handshake import TLS, UNIX
 from orcha._server import port_holders
 from orcha.exceptions import ConfigurationError, EndpointInUseError
-from orcha.utils.holding import EXIT_WAIT_SECONDS, is_ending
+from orcha.utils.lock_holders import EXIT_WAIT_SECONDS, is_ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from orcha.utils import holding
+from orcha.utils import lock_holders
 
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTENS = b"0A"
@@ -29,7 +29,7 @@ def described(port: int) -> str:
     """Say which program has a port, as well as that can be known."""
     processes = holders(port)
     if processes:
-        return f"another program ({holding.described(processes[0])})"
+        return f"another program ({lock_holders.described(processes[0])})"
     if _sockets(port):
         return "another user's program"
     return "a connection that has just ended, for up to a minute, or by a program that cannot be seen from here"

@@ -8,10 +8,10 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orcha.interfaces.command import CommandPetition, Retry
-    from orcha.interfaces.kin import EmptyPetition, SignalingPetition, WatchdogPetition
     from orcha.interfaces.message import Message
     from orcha.interfaces.petition import ActionCallbackT, P, Petition, ProcT
     from orcha.interfaces.policy import Policy
+    from orcha.interfaces.ready_made import EmptyPetition, SignalingPetition, WatchdogPetition
     from orcha.interfaces.service import ServiceWrapper, register_service, start_service
     from orcha.interfaces.state import BROKEN_STATES, RUNNING_STATES, STOPPED_STATES, PetitionState
     from orcha.interfaces.when import When
@@ -20,7 +20,7 @@ _HOMES = {
     "ActionCallbackT": "petition",
     "BROKEN_STATES": "state",
     "CommandPetition": "command",
-    "EmptyPetition": "kin",
+    "EmptyPetition": "ready_made",
     "Message": "message",
     "P": "petition",
     "Petition": "petition",
@@ -31,8 +31,8 @@ _HOMES = {
     "Retry": "command",
     "STOPPED_STATES": "state",
     "ServiceWrapper": "service",
-    "SignalingPetition": "kin",
-    "WatchdogPetition": "kin",
+    "SignalingPetition": "ready_made",
+    "WatchdogPetition": "ready_made",
     "When": "when",
     "register_service": "service",
     "start_service": "service",

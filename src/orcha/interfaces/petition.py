@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from typing import Protocol, Self
 
     from orcha.exceptions import ConditionFailed
-    from orcha.interfaces.kin import EmptyPetition, SignalingPetition, WatchdogPetition
     from orcha.interfaces.policy import Policy
+    from orcha.interfaces.ready_made import EmptyPetition, SignalingPetition, WatchdogPetition
 
     class _Queue(Protocol):
         """What a petition needs of the queue it is given."""
@@ -239,9 +239,9 @@ def __getattr__(name: str) -> object:
     """Import the ready-made petitions when they are asked for: a client and most plugins have no use for them."""
     if name not in {"EmptyPetition", "SignalingPetition", "WatchdogPetition"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from orcha.interfaces import kin
+    from orcha.interfaces import ready_made
 
-    return getattr(kin, name)
+    return getattr(ready_made, name)
 
 
 __all__ = [

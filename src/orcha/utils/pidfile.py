@@ -13,7 +13,7 @@ import os
 import stat
 
 from orcha.exceptions import ConfigurationError, EndpointInUseError
-from orcha.utils.holding import described, lasting_holder, take
+from orcha.utils.lock_holders import described, lasting_holder, take
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from orcha._service.verbs.cancel import cancelled_before
 
 if TYPE_CHECKING:
     from orcha._core.admission import Admission
-    from orcha._core.once import OnceKey
+    from orcha._core.once_keys import OnceKey
     from orcha._core.petitions import Petitions
     from orcha._service.lifecycle.stored_records import StoredPetitions
     from orcha._store.contract import Store
