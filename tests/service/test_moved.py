@@ -94,7 +94,7 @@ def exercise(service):
         ("cancel", "there"),
         ("wait", "told"),
         ("retry", "told"),
-        ("rm", "told"),
+        ("wait", "told"),
         ("pause", "-a"),
         ("run", "-d", "--name", "later", "--", "true"),
         ("priority", "later", "-3"),
@@ -103,6 +103,7 @@ def exercise(service):
     for command in commands:
         done = service.run(*command)
         assert done.returncode in ({0} if command[0] != "wait" else {0, 1}), (command, done.stderr)
+    wait_for(lambda: not service.run("rm", "told").returncode, what="nothing of it is there, so that it is forgotten")
     assert service.run("run", "-i", "--", "cat", input="typed\n").stdout == "typed\n"
     assert service.run("run", "--", "no-such-program-anywhere").returncode == 127
     assert service.run("run", "--timeout", "0.1", "--", "sleep", "600").returncode == 124
