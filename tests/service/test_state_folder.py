@@ -229,8 +229,10 @@ def test_a_database_that_is_taken_away_while_it_is_used_ends_what_would_be_lost(
     client = connect(service)
     client.send(Message("before", {}))
     database = service.home / f"{service.address}-{service.port}" / "orcha.db"
-    database.rename(f"{database}.moved")
-    os.mkfifo(database)
+    pipe = database.with_name("pipe")
+    os.mkfifo(pipe)
+    os.link(database, f"{database}.moved")
+    pipe.rename(database)  # in one step: the end of the first petition may be kept at any moment
     with pytest.raises(OrchaError):
         client.send(Message("after", {}))
     assert service.wait_for_end() == 75
