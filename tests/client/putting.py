@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,14 @@ def put_while_forking(channel: AttemptChannel, count: int) -> None:
         os.waitpid(pid, 0)
     stop.set()
     thread.join()
+
+
+def put_what_is_imported(channel: AttemptChannel) -> None:
+    """Put the names of the modules that are imported by a put, beyond those that were prepared."""
+    attempt_channel.preload()
+    before = set(sys.modules)
+    channel.put("a line")
+    channel.put(sorted(set(sys.modules) - before))
 
 
 def finish(channel: AttemptChannel, value: int | None) -> None:

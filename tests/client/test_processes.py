@@ -108,6 +108,12 @@ def test_a_fork_of_a_process_with_a_connection_makes_its_own(bound, method):
     assert len(bound.identities) == 2
 
 
+def test_a_put_imports_nothing_that_was_not_prepared(bound):
+    """A fork would wait for ever for a module that another thread imports at that moment."""
+    run("spawn", putting.put_what_is_imported, bound.channel)
+    assert bound.values_of(CHANNEL) == ["a line", []]
+
+
 def test_forks_while_other_threads_put_do_not_hang(bound):
     run("spawn", putting.put_while_forking, bound.channel, 10)
     kept = bound.values_of(CHANNEL)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
+from binascii import a2b_base64, b2a_base64
 from dataclasses import dataclass, field
 
 from orcha._protocol.endpoint import KEY_VARIABLE, key_path, make_private_folder, unusable
@@ -29,6 +30,8 @@ PBKDF2_ITERATIONS = 4096
 """Rounds of PBKDF2: the least that SCRAM allows (RFC 7677), since all keys are 32 random or stretched bytes."""
 
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+_TO_URL, _FROM_URL = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b"+/")
+"""From base64 to base64url and back (RFC 4648, 4 and 5)."""
 _SCRYPT = {"n": 1 << 15, "r": 8, "p": 1, "maxmem": 64 * 1024 * 1024, "dklen": SECRET_BYTES}
 _MAX_KEY_FILE_BYTES = 4096
 
@@ -107,11 +110,9 @@ def capability_id(seq: int, attempt: int) -> str:
 
 def capability_of(key_id: str) -> tuple[int, int] | None:
     """Give the sequence and attempt number that a capability's id names; None for another id."""
-    import base64
-
     if len(key_id) != 17 or not key_id.startswith("c") or not _ID_CHARACTERS.issuperset(key_id):
         return None
-    numbers = base64.urlsafe_b64decode(key_id[1:])
+    numbers = _from_base64url(key_id[1:])
     return int.from_bytes(numbers[:8], "big"), int.from_bytes(numbers[8:], "big")
 
 
@@ -246,14 +247,12 @@ def _check_file(path: str, found: os.stat_result) -> None:
 
 
 def _parse_made(text: str) -> Key:
-    import base64
-
     key_id, _, secret = text.removeprefix(KEY_PREFIX).partition(".")
     if not 0 < len(key_id) <= 32 or not _ID_CHARACTERS.issuperset(key_id):
         raise ValueError("its id is not 1 to 32 letters, digits, - and _")
     if len(secret) != 43 or not _ID_CHARACTERS.issuperset(secret):
         raise ValueError("its secret is not 43 characters of base64url")
-    key = Key(key_id, base64.urlsafe_b64decode(secret + "="))
+    key = Key(key_id, _from_base64url(secret + "="))
     if key.text != text:
         raise ValueError("its secret has bits beyond 256")
     return key
@@ -269,6 +268,9 @@ def _stretch(text: str) -> Key:
 
 
 def _base64url(data: bytes) -> str:
-    import base64
+    """Encode without the module base64: a child of an attempt may be forked while another thread imports that."""
+    return b2a_base64(data, newline=False).rstrip(b"=").translate(_TO_URL).decode("ascii")
 
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+def _from_base64url(text: str) -> bytes:
+    return a2b_base64(text.encode("ascii").translate(_FROM_URL))

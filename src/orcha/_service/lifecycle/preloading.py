@@ -19,7 +19,7 @@ PACKAGES = (
 PROGRAMS = frozenset(("orcha._processes.watcher", "orcha._supervisor.main"))
 """Modules that are run by themselves, in processes of their own."""
 STANDARD_MODULES = (
-    *("base64", "concurrent.futures.thread", "ctypes", "encodings.idna", "faulthandler", "grp", "json", "linecache"),
+    *("concurrent.futures.thread", "ctypes", "encodings.idna", "faulthandler", "grp", "json", "linecache"),
     *("multiprocessing.connection", "multiprocessing.context", "multiprocessing.forkserver", "multiprocessing.util"),
     *("multiprocessing.popen_fork", "multiprocessing.popen_forkserver", "multiprocessing.popen_spawn_posix"),
     *("multiprocessing.queues", "multiprocessing.reduction", "multiprocessing.resource_sharer"),
