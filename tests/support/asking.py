@@ -166,7 +166,7 @@ class Asked:
         items = []
         for identity, extras in asked:
             chosen = token or os.urandom(16)
-            items.append(Item(chosen, identity, values.encode({"queue": _Channel(chosen), **extras}), None))
+            items.append(item(identity, chosen, **extras))
         said = self.ask(person, Submit, None, 1 << 20, items)
         assert isinstance(said, Submitted)
         return said.results  # type: ignore[return-value]
@@ -199,6 +199,12 @@ class Asked:
         assert reply.verdict == Verdict.OK, reply
         assert reply.value is not None
         return values.decode(reply.value, channel=bytes)
+
+
+def item(identity: str, token: bytes | None = None, **extras: Any) -> Item:
+    """Give one message of a submit."""
+    chosen = token or os.urandom(16)
+    return Item(chosen, identity, values.encode({"queue": _Channel(chosen), **extras}), None)
 
 
 class _Channel:

@@ -68,12 +68,12 @@ class Dependencies:
 
     def add(self, seq: int, unmet: Iterable[Dependency], if_fails: IfFails) -> None:
         """Have a petition wait for others that have not ended."""
-        waits_for = {dependency.seq: dependency for dependency in unmet}
-        if not waits_for:
+        others = {dependency.seq: dependency for dependency in unmet}
+        if not others:
             return
-        self._unmet[seq] = waits_for
+        self._unmet[seq] = others
         self._if_fails[seq] = if_fails
-        for other in waits_for:
+        for other in others:
             self._dependents.setdefault(other, {})[seq] = None
 
     def blocks(self, seq: int) -> AfterOthers | None:

@@ -393,16 +393,7 @@ class MachineFull(Reason):
         >>> MachineFull(4).text()
         '4 of 4 slots of the machine are in use'
         """
-        return machine_is_full(self.slots)
-
-
-def machine_is_full(slots: int) -> str:
-    """Say that as many commands run as may run.
-
-    >>> machine_is_full(4)
-    '4 of 4 slots of the machine are in use'
-    """
-    return _in_use(slots, "the machine")
+        return _in_use(self.slots, "the machine")
 
 
 def _clock(seconds: float) -> str:
@@ -447,5 +438,4 @@ __all__ = [
     "ServiceStops",
     "StartsLater",
     "TextIsFalse",
-    "machine_is_full",
 ]

@@ -81,10 +81,10 @@ class CommandManager(Manager):
         """Tell whether one more may run now."""
         if self.running_processes < self.most:
             return True
-        from orcha._core.reasons import machine_is_full
+        from orcha._core.reasons import MachineFull
         from orcha.exceptions import ConditionFailed
 
-        return ConditionFailed(machine_is_full(self.most), for_all=True)
+        return ConditionFailed(MachineFull(self.most).text(), for_all=True)
 
     def on_start(self, petition: Petition) -> bool | None:
         """Do nothing more."""

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orcha._core.codes import CANCELLED_CODE
 from orcha._core.petitions import CANCELLING, QUEUED, RUNNING, STARTING
 from orcha._core.record import Cancellation, Phase, Record
-from orcha._core.state import State
+from orcha._core.state import Outcome, State
 from orcha._core.transitions import retry
 from orcha._core.transitions.finish import end_waiting
 
 if TYPE_CHECKING:
     from orcha._core.moment import Moment
     from orcha._core.petitions import Petitions
+
+
+def cancelled(reason: str | None = None) -> Cancellation:
+    """Give what becomes of a petition that is cancelled; the reason is kept with it, and is no line of its output."""
+    return Cancellation(Outcome.CANCELLED, CANCELLED_CODE, reason)
 
 
 def cancel(petitions: Petitions, record: Record, cancellation: Cancellation, now: Moment, waiter: Any = None) -> None:

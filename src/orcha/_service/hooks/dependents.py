@@ -14,7 +14,6 @@ from orcha._core.dependencies import Dependency
 from orcha._core.record import Phase, Record
 from orcha._core.state import IfFails, Outcome, State
 from orcha._protocol.messages import Verdict
-from orcha._service.verbs.cancel import cancelled_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -139,16 +138,18 @@ class Dependents:
 
     def _go_on(self) -> None:
         """End or pause a part of what fails; after the last part let what is free wait with the others."""
-        for _ in range(min(len(self._failed), FAILED_IN_ONE_BATCH)):
-            self._fail(self._failed.popleft())
+        part = [self._failed.popleft() for _ in range(min(len(self._failed), FAILED_IN_ONE_BATCH))]
+        names = {row.seq: row.id for row in self._store.rows([failed.petition for failed in part])}
+        for failed in part:
+            if failed.petition in names:
+                self._fail(failed, names[failed.petition])
         if self._failed:
             self._mailbox.post(self._go_on)
         else:
             self._admitting.go_on()
 
-    def _fail(self, failed: FailedDependency) -> None:
-        rows = self._store.rows([failed.petition])
-        record = self._stored.find(rows[0].id) if rows else None
+    def _fail(self, failed: FailedDependency, name: str) -> None:
+        record = self._stored.find(name)
         if record is None or record.seq != failed.petition or record.state not in {State.QUEUED, State.HELD}:
             return
         if failed.if_fails is IfFails.HOLD:
@@ -158,7 +159,7 @@ class Dependents:
             self._report(logging.INFO, "petition %s is paused: %s did not succeed", record.key, failed.on.id)
             return
         reason = f"cancelled: it comes after {failed.on.id!r}, which did not succeed"
-        transitions.cancel.cancel(self._petitions, record, cancelled_before(reason), self._petitions.now)
+        transitions.cancel.cancel(self._petitions, record, transitions.cancel.cancelled(reason), self._petitions.now)
 
     # --- the start of a service ---------------------------------------------------------------------------------
 

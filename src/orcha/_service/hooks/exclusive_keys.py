@@ -9,7 +9,6 @@ from orcha._core.record import Record
 from orcha._core.state import State
 from orcha._protocol.messages import Verdict
 from orcha._service.reports.state_names import state_of
-from orcha._service.verbs.cancel import cancelled_before
 
 if TYPE_CHECKING:
     from orcha._core.admission import Admission
@@ -49,7 +48,9 @@ class Once:
             return False
         if holder is not None:
             reason = f"cancelled: {record.key!r} has the same key, {record.once!r}, and replaces it"
-            transitions.cancel.cancel(self._petitions, holder, cancelled_before(reason), self._petitions.now)
+            transitions.cancel.cancel(
+                self._petitions, holder, transitions.cancel.cancelled(reason), self._petitions.now
+            )
         self._keys.take(record, holder, lambda key: self._live(key) is not None)
         return True
 

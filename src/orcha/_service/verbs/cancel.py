@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
-from orcha._core.codes import CANCELLED_CODE
-from orcha._core.record import Cancellation
 from orcha._core.state import Outcome, State
 from orcha._protocol import values
 from orcha._protocol.messages import Cancel, Reply, Verdict
@@ -24,11 +22,6 @@ TOMBSTONE_SECONDS = 600.0
 
 
 BEFORE_IT_CAME = "cancelled before it came"
-
-
-def cancelled_before(reason: str | None = None) -> Cancellation:
-    """Give what becomes of a petition that was cancelled; the reason is kept with it, and is no line of its output."""
-    return Cancellation(Outcome.CANCELLED, CANCELLED_CODE, reason)
 
 
 def _reason(peer: Peer, why: str) -> str:
@@ -56,7 +49,7 @@ def cancel(engine: Engine, peer: Peer, message: Cancel) -> None:
         _answer(engine, peer, message.request, ended.outcome)
 
     transitions.cancel.cancel(
-        engine.petitions, record, cancelled_before(_reason(peer, message.why)), engine.petitions.now, answer
+        engine.petitions, record, transitions.cancel.cancelled(_reason(peer, message.why)), engine.petitions.now, answer
     )
     if message.at_once:
         engine.after_batch(lambda: _hurry(engine, record))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from orcha._core import transitions
 from orcha._protocol.messages import Result, Verdict
-from orcha._service.verbs.cancel import cancelled_before
 from orcha._service.verbs.submit import take_all
 from orcha.exceptions import ManagerShutdownError
 
@@ -119,7 +118,10 @@ class InProcessRequests:
             record = None
         if record is not None:
             transitions.cancel.cancel(
-                self._engine.petitions, record, cancelled_before("cancelled by its manager"), self._engine.petitions.now
+                self._engine.petitions,
+                record,
+                transitions.cancel.cancelled("cancelled by its manager"),
+                self._engine.petitions.now,
             )
         answer.append(record is not None)
         self._engine.after_batch(gate.release)

@@ -13,7 +13,7 @@ from orcha._service.channels.channel_book import may_follow
 from orcha._service.reports.explanations import outlived
 from orcha._service.reports.state_names import state_of
 from orcha._service.submissions import Asked, Submission
-from orcha._service.verbs.cancel import BEFORE_IT_CAME, cancelled_before
+from orcha._service.verbs.cancel import BEFORE_IT_CAME
 from orcha.interfaces.built_in import COMMAND_MANAGER
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def enter(engine: Engine, asked: Asked, item: Item, whose: tuple[str, str]) -> N
     manager, owner = whose
     mine = token if channel is None else channel
     record = Record(petitions.take_seq(), token, identity, manager, owner, mine, extras, petitions.now.wall)
-    cancellation = cancelled_before(BEFORE_IT_CAME) if token in engine.tombstones else None
+    cancellation = transitions.cancel.cancelled(BEFORE_IT_CAME) if token in engine.tombstones else None
     known = transitions.submit.receive(petitions, record, cancellation)
     if known is None:
         engine.submissions.add(record, asked)
