@@ -139,26 +139,7 @@ class Engine:
         self.after_batch = self.outbox.after
         self.channels = ChannelBook(store, log, self.outbox.reply_frame, self.report, self._later)
         self.paused = False
-        terms, functions = self.managers.named_values()
-        vocabulary = BUILT_IN.extended(terms)
-        self.admission = Admission(
-            self.petitions, resources=settings.resources, lock=threading.Lock(), vocabulary=vocabulary
-        )
-        self.sampling = self._sampling(vocabulary, functions)
-        self.admitting = Admitting(
-            self.admission, self.petitions, self.stored, store, self.mailbox, settings, self.report, self.pause
-        )
-        self.once = Once(self.petitions, self.admission, self.stored, store)
-        self.dependents = Dependents(
-            self.petitions,
-            self.admission,
-            self.admitting,
-            self.stored,
-            store,
-            self.mailbox,
-            self.after_batch,
-            self.report,
-        )
+        self._make_admission()
         self.statistics = Statistics(time.time(), time.monotonic())
         self.shims = Shims()
         self.resting = Resting(self.petitions, store, self.timers)
@@ -207,6 +188,36 @@ class Engine:
             Do.END_PROCESSES: lambda record, _: (self.commands if record.command else self.ending).end(record),
             Do.SWEEP: lambda record, _: self.ending.sweep(record),
         }
+
+    def _make_admission(self) -> None:
+        """Make what blocks petitions whatever their own conditions say."""
+        terms, functions = self.managers.named_values()
+        vocabulary = BUILT_IN.extended(terms)
+        self.admission = Admission(
+            self.petitions, resources=self.settings.resources, lock=threading.Lock(), vocabulary=vocabulary
+        )
+        self.sampling = self._sampling(vocabulary, functions)
+        self.admitting = Admitting(
+            self.admission,
+            self.petitions,
+            self.stored,
+            self.store,
+            self.mailbox,
+            self.settings,
+            self.report,
+            self.pause,
+        )
+        self.once = Once(self.petitions, self.admission, self.stored, self.store)
+        self.dependents = Dependents(
+            self.petitions,
+            self.admission,
+            self.admitting,
+            self.stored,
+            self.store,
+            self.mailbox,
+            self.after_batch,
+            self.report,
+        )
 
     def _make_commands(self) -> None:
         """Make what has to do with commands."""
