@@ -131,3 +131,14 @@ def test_every_kind_of_reason_has_a_name_of_its_own_and_a_remedy_or_a_text_with_
     for kind in every.values():
         assert re.fullmatch("[a-z_]+", kind.kind())
         assert kind.remedy.format(id="a", group="b") or "text" in vars(kind)
+
+
+def test_petitions_of_others_are_named_to_owners_alone(asked):
+    assert asked.submit(asked.stranger, "theirs", group="rig").verdict == Verdict.ACCEPTED
+    asked.wait_for("theirs", "running")
+    assert asked.submit(asked.user, "mine", group="rig").verdict == Verdict.ACCEPTED
+    assert asked.submit(asked.owner, "after", after=["mine"]).verdict == Verdict.ACCEPTED
+    for person, holders, dependents in ((asked.user, [], None), (asked.owner, ["theirs"], ["after"])):
+        shown = asked.value(asked.ask(person, Show, "mine"))
+        (reason,) = shown["blocked"]
+        assert (reason["kind"], reason["holders"], shown["dependents"]) == ("group_full", holders, dependents)

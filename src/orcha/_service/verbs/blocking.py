@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import fields
+from itertools import islice
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
@@ -21,23 +22,37 @@ from orcha._core.reasons import (
     StartsLater,
     TextIsFalse,
 )
-from orcha._core.record import Phase
+from orcha._core.record import Phase, Record
 from orcha._core.state import State
 from orcha.interfaces.built_in import COMMAND_MANAGER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orcha._core.reasons import Reason
-    from orcha._core.record import Record
     from orcha._service.engine import Engine
     from orcha._store.contract import Row
 
-MOST_HOLDERS = 20
+MAX_HOLDERS = 20
 """Petitions that are named as holders of what another one waits for."""
 
 
-def blocking(engine: Engine, row: Row, record: Record | None) -> list[dict[str, Any]]:
-    """Give all reasons why a live petition does not start, as maps of the keys that `docs/wire.md` names."""
-    return [_described(engine, reason, record) for reason in reasons_of(engine, row, record)]
+def blocking(engine: Engine, row: Row, record: Record | None, may_see: Callable[[str], bool]) -> list[dict[str, Any]]:
+    """Give all reasons why a live petition does not start, as maps of the keys that `docs/wire.md` names.
+
+    Petitions that hold what this one waits for are named as far as `may_see` allows it, which is asked of their owners.
+    """
+    found = [_described(engine, reason, record) for reason in reasons_of(engine, row, record)]
+    for known in found:
+        if "holders" in known:
+            known["holders"] = _named(engine, known["holders"], may_see)
+    return found
+
+
+def _named(engine: Engine, names: list[str], may_see: Callable[[str], bool]) -> list[str]:
+    live = engine.petitions.live
+    seen = (name for name in names if isinstance(live.get(name), Record) and may_see(live[name].owner))  # type: ignore[union-attr]
+    return list(islice(seen, MAX_HOLDERS))
 
 
 def reasons_of(engine: Engine, row: Row, record: Record | None) -> list[Reason]:
@@ -83,9 +98,9 @@ def _described(engine: Engine, reason: Reason, record: Record | None) -> dict[st
         known["asked_ago"] = round(age, 3)
     granted = engine.petitions.granted
     if isinstance(reason, GroupFull):
-        known["holders"] = granted.holders(group=reason.group)[:MOST_HOLDERS]
+        known["holders"] = granted.holders(group=reason.group)
     elif isinstance(reason, NeedsShort):
-        known["holders"] = granted.holders(resource=reason.resource)[:MOST_HOLDERS]
+        known["holders"] = granted.holders(resource=reason.resource)
     elif isinstance(reason, MachineFull):
-        known["holders"] = list(granted.of_manager(COMMAND_MANAGER))[:MOST_HOLDERS]
+        known["holders"] = list(granted.of_manager(COMMAND_MANAGER))
     return known

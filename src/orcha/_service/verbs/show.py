@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.record import Phase
 from orcha._core.state import State
 from orcha._protocol import values
 from orcha._protocol.messages import Reply, Show, Verdict
+from orcha._service.channels.channel_book import may_follow
 from orcha._service.reports.state_names import word
 from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs.blocking import blocking
@@ -19,6 +21,8 @@ from orcha._supervisor.protocol import to_bytes
 from orcha.interfaces.built_in import COMMAND_MANAGER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orcha._core.record import Record
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
@@ -40,12 +44,12 @@ def show(engine: Engine, peer: Peer, message: Show) -> None:
     """Answer with a map; when this batch is kept, so that it is not older than what was answered before."""
     found = find(engine, peer, message, "look at others")
     if found is not None:
-        known = fitting.answer(describe(engine, found))
+        known = fitting.answer(describe(engine, found, partial(may_follow, peer)))
         engine.reply(peer, Reply(message.request, Verdict.OK, known))
 
 
-def describe(engine: Engine, found: Found) -> dict[str, Any]:
-    """Give what is known of a petition, by the names of `docs/wire.md`."""
+def describe(engine: Engine, found: Found, may_see: Callable[[str], bool]) -> dict[str, Any]:
+    """Give what is known of a petition, by the names of `docs/wire.md`; of others only those of owners one may see."""
     row, record = found
     kept = engine.store.attempts([row.seq]).get(row.seq)
     history = json.loads(kept.history or "[]") if kept is not None else []
@@ -54,12 +58,12 @@ def describe(engine: Engine, found: Found) -> dict[str, Any]:
     return describe_row(engine, row, group) | {
         "channel": row.channel,
         "place": engine.admission.before(record, group) if record is not None and waits else None,
-        "blocked": blocking(engine, row, record) or None,
+        "blocked": blocking(engine, row, record, may_see) or None,
         "on_interrupt": row.on_interrupt.name.lower(),
         "needs": engine.store.needs([row.seq]).get(row.seq),
         "when": _when(engine, row, record),
         "after": _others_first(engine, row),
-        "dependents": _dependents(engine, row),
+        "dependents": _dependents(engine, row, may_see),
         "timeout": record.timeout if record is not None else None,
         "queue_timeout": record.queue_timeout if record is not None else None,
         "attempts": _attempts(row, history, kept.pid if kept is not None else None),
@@ -91,10 +95,10 @@ def _others_first(engine: Engine, row: Row) -> list[dict[str, Any]] | None:
     return found or None
 
 
-def _dependents(engine: Engine, row: Row) -> list[str] | None:
+def _dependents(engine: Engine, row: Row, may_see: Callable[[str], bool]) -> list[str] | None:
     """Give the ids of petitions that wait for this one, or waited for it; of many the oldest."""
     seqs = [kept.petition for kept in engine.store.dependents(row.seq, MAX_NAMED_DEPENDENTS)]
-    return [other.id for other in engine.store.rows(seqs)] or None
+    return [other.id for other in engine.store.rows(seqs) if may_see(other.owner)] or None
 
 
 def _attempts(row: Row, history: list[dict[str, Any]], pid: int | None) -> list[dict[str, Any]]:
