@@ -30,7 +30,7 @@ def put_lines_later(channel: AttemptChannel, lines: Iterable[str]) -> None:
 
 def put_tag(channel: AttemptChannel) -> None:
     """Put the soft limit that marks this process."""
-    channel.put(resource.getrlimit(attempt_channel.TAG_LIMIT)[0])
+    channel.put(resource.getrlimit(attempt_channel.TAG_LIMIT_NUMBER)[0])
 
 
 def put_and_fork(channel: AttemptChannel, lines: list[str]) -> None:

@@ -11,7 +11,7 @@ from orcha._client import read_turn
 from orcha._client.adaptive_spin import (
     CYCLE_ANSWERS,
     MAX_NOTED_SECONDS,
-    MIN_SLEPT,
+    MIN_SLEEPS_COUNT,
     SPIN_SECONDS,
     TRIED_ANSWERS,
     AdaptiveSpin,
@@ -43,9 +43,9 @@ def chosen(answers, spun, slept, times=10 * CYCLE_ANSWERS):
     ("times", "expected"),
     [
         ([], False),
-        ([SPIN_SECONDS / 2] * (MIN_SLEPT - 1), False),
-        ([SPIN_SECONDS / 2] * MIN_SLEPT, True),
-        ([SLOW] * MIN_SLEPT, False),
+        ([SPIN_SECONDS / 2] * (MIN_SLEEPS_COUNT - 1), False),
+        ([SPIN_SECONDS / 2] * MIN_SLEEPS_COUNT, True),
+        ([SLOW] * MIN_SLEEPS_COUNT, False),
         (
             [SPIN_SECONDS / 2, 60.0] * CYCLE_ANSWERS,
             False,
@@ -72,7 +72,7 @@ def test_where_that_changes_the_other_is_done():
 
 
 def test_one_processor_has_better_things_to_do():
-    assert not after([(SPIN_SECONDS / 2, False)] * MIN_SLEPT, processors=1).pays
+    assert not after([(SPIN_SECONDS / 2, False)] * MIN_SLEEPS_COUNT, processors=1).pays
 
 
 class Watched:

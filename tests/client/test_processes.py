@@ -95,10 +95,10 @@ def test_a_child_may_finish(bound, method):
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_a_process_that_unpickles_the_channel_bears_its_tag(bound, method):
-    before = resource.getrlimit(attempt_channel.TAG_LIMIT)
+    before = resource.getrlimit(attempt_channel.TAG_LIMIT_NUMBER)
     run(method, putting.put_tag, bound.channel)
     assert bound.values_of(CHANNEL) == [12345]
-    assert resource.getrlimit(attempt_channel.TAG_LIMIT) == before
+    assert resource.getrlimit(attempt_channel.TAG_LIMIT_NUMBER) == before
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -124,7 +124,7 @@ def test_where_the_condition_of_one_says_no_another_of_its_group_is_asked(world)
 def test_a_record_that_was_only_a_key_in_its_lot_is_to_be_loaded(world, monkeypatch):
     from orcha._core.transitions import hold
 
-    monkeypatch.setattr(hold, "MOST_LOADED", 0)
+    monkeypatch.setattr(hold, "MAX_LOADED_PETITIONS", 0)
     first, second = world.runs(1, group="rig"), world.waits(2, group="rig")
     world.blocked(second)
     world.petitions.take()
@@ -161,7 +161,7 @@ def test_a_pause_of_everything_holds_back_what_waits_and_parks_nothing(world):
 
 
 def test_what_goes_on_leaves_its_lot_in_parts(world, monkeypatch):
-    monkeypatch.setattr(admission_module, "UNPARKED_AT_ONCE", 2)
+    monkeypatch.setattr(admission_module, "MAX_UNPARKED_PETITIONS", 2)
     world.admission.pause(group_name("any"))
     for number in range(1, 4):
         assert world.blocked(world.waits(number, group="any")) == GroupPaused("any")
@@ -312,7 +312,7 @@ def test_a_slot_that_has_become_free_is_the_first_ones_of_its_group(world):
 
 
 def test_keys_of_what_has_ended_are_dropped_when_there_are_many(world, monkeypatch):
-    monkeypatch.setattr(once_module, "MOST_KEYS", 1)
+    monkeypatch.setattr(once_module, "MAX_KEYS", 1)
     world.admission.__init__(world.petitions)
     keys = world.admission.keys
     for number in (1, 2):

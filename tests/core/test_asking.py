@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orcha._core.asking import (
-    FIRSTS,
     FIRSTS_INTERVAL_SECONDS,
     HOOK_THREAD_SHARE,
+    MAX_FIRST_PETITIONS,
     OTHERS_INTERVAL_SECONDS,
     PROCESSOR_SHARE,
     Asking,
@@ -47,7 +47,7 @@ def test_those_that_were_asked_meanwhile_are_left_out_and_those_that_never_were_
 
 def test_only_the_first_ones_are_asked_however_many_there_are():
     asking = Asking()
-    assert seqs(asking.whom(iter(records(*[None] * 1000)), 1.0)) == list(range(1, FIRSTS + 1))
+    assert seqs(asking.whom(iter(records(*[None] * 1000)), 1.0)) == list(range(1, MAX_FIRST_PETITIONS + 1))
 
 
 def test_nobody_is_asked_before_the_next_turn():
@@ -84,7 +84,7 @@ def test_the_others_come_sooner_than_the_first_ones_and_only_where_there_are_any
 @given(st.floats(1e-7, 10.0), st.integers(1, 10_000))
 def test_whatever_a_condition_costs_the_share_is_kept(cost, blocked):
     """Over an hour neither half has more than its share, but for one question at a time, which cannot be divided."""
-    pace = AskingPace(every=FIRSTS_INTERVAL_SECONDS, most=FIRSTS)
+    pace = AskingPace(every=FIRSTS_INTERVAL_SECONDS, most=MAX_FIRST_PETITIONS)
     now, spent = 0.0, 0.0
     while now < 3_600:
         asked = min(blocked, pace.count)
@@ -97,9 +97,9 @@ def test_whatever_a_condition_costs_the_share_is_kept(cost, blocked):
 
 @pytest.mark.parametrize("cost", [1e-6, 1e-5])
 def test_cheap_ones_are_all_asked_each_second(cost):
-    pace = AskingPace(every=FIRSTS_INTERVAL_SECONDS, most=FIRSTS)
+    pace = AskingPace(every=FIRSTS_INTERVAL_SECONDS, most=MAX_FIRST_PETITIONS)
     pace.took(now=0.0, asked=32, processor=32 * cost, elapsed=32 * cost)
-    assert (pace.count, pace.due) == (FIRSTS, FIRSTS_INTERVAL_SECONDS)
+    assert (pace.count, pace.due) == (MAX_FIRST_PETITIONS, FIRSTS_INTERVAL_SECONDS)
 
 
 def test_a_turn_that_asked_nobody_teaches_no_cost():

@@ -12,7 +12,7 @@ from orcha._core.admission import Admission
 from orcha._core.asking_round import (
     BROKEN,
     MAX_REFUSALS_PER_ROUND,
-    MOST_REPEATS,
+    MAX_REPEATS_PER_ROUND,
     NO,
     YES,
     Answered,
@@ -270,7 +270,7 @@ def test_they_are_asked_again_as_often_as_something_ends():
 
 def test_not_more_often_than_so_many_times():
     asking = scripted(["no", "ends, yes"] * 20, [1, 2])
-    assert asking.asked == [1, 2] * (MOST_REPEATS + 1)
+    assert asking.asked == [1, 2] * (MAX_REPEATS_PER_ROUND + 1)
     assert asking.started() == [2]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orcha._core.conditions.condition import Condition
 from orcha._core.conditions.errors import ConditionTextError
-from orcha._core.conditions.kinds import LARGEST_NUMBER, Unknown
+from orcha._core.conditions.kinds import MAX_NUMBER, Unknown
 from orcha._core.conditions.nodes import NoAnswerError
 from orcha._core.conditions.parsing import parse
 from orcha._core.conditions.terms import BUILT_IN, Reading
@@ -185,4 +185,4 @@ def test_numbers_stay_within_bounds(count, grows):
     expected = 23
     for _ in range(count):
         expected = grows(expected, 9e17)
-    assert ("too large" in said[0]) is (expected > LARGEST_NUMBER)
+    assert ("too large" in said[0]) is (expected > MAX_NUMBER)

@@ -6,7 +6,7 @@ import pytest
 
 from orcha._core.conditions.condition import Condition
 from orcha._core.conditions.errors import ConditionTextError
-from orcha._core.conditions.kinds import LONGEST_TEXT_CHARACTERS, Unknown, ValueKind, checked
+from orcha._core.conditions.kinds import MAX_TEXT_CHARACTERS, Unknown, ValueKind, checked
 from orcha._core.conditions.terms import BUILT_IN, Origin, Reading, Term, help_text
 
 GIB = 1 << 30
@@ -279,7 +279,7 @@ def test_each_name_is_told_with_an_example_that_can_be_read(term):
         (ValueKind.NUMBER, True, True),
         (ValueKind.DURATION, 2.5, 2.5),
         (ValueKind.TRUTH, 0, False),
-        (ValueKind.TEXT, "x" * (LONGEST_TEXT_CHARACTERS + 1), Unknown("what was found is a text that is too long")),
+        (ValueKind.TEXT, "x" * (MAX_TEXT_CHARACTERS + 1), Unknown("what was found is a text that is too long")),
         (ValueKind.NUMBER, 2**64, Unknown("what was found is a number out of bounds")),
         (ValueKind.NUMBER, None, Unknown("what was found is no number but 'NoneType'")),
         (ValueKind.TRUTH, "yes", Unknown("what was found is no yes or no but 'str'")),

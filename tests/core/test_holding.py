@@ -95,7 +95,7 @@ def test_what_runs_is_not_parked(petitions):
 
 
 def test_a_long_lot_holds_keys_only(petitions, monkeypatch):
-    monkeypatch.setattr(transitions.hold, "MOST_LOADED", 1)
+    monkeypatch.setattr(transitions.hold, "MAX_LOADED_PETITIONS", 1)
     first, second = waiting(petitions, 1), waiting(petitions, 2)
     third = waiting(petitions, 3)
     transitions.hold.park(petitions, first, "s")
@@ -122,7 +122,7 @@ def test_what_leaves_a_lot_may_be_spilled():
 
 
 def test_some_leave_a_lot_whichever_they_are(petitions, monkeypatch):
-    monkeypatch.setattr(transitions.hold, "MOST_LOADED", 1)
+    monkeypatch.setattr(transitions.hold, "MAX_LOADED_PETITIONS", 1)
     first, second, third = (waiting(petitions, number) for number in range(1, 4))
     for record in (first, second, third):
         transitions.hold.park(petitions, record, "s")

@@ -153,7 +153,7 @@ def test_those_before_a_place_are_counted_as_the_caller_says_and_all_of_them_whe
     for place in places:
         wait(lines, place, gpu=1)
     assert lines.before(places[3], "gpu", lambda waiter: waiter.place != places[0]) == 2
-    monkeypatch.setattr(lines_module, "MOST_COUNTED", 2)
+    monkeypatch.setattr(lines_module, "MAX_COUNTED_PETITIONS", 2)
     assert lines.before(places[3], "gpu", lambda _: False) == 3
 
 

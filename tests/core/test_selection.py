@@ -6,15 +6,15 @@ import pytest
 
 from orcha._core import transitions
 from orcha._core.admission import Admission
-from orcha._core.asking import FIRSTS, FIRSTS_INTERVAL_SECONDS, OTHERS_INTERVAL_SECONDS
+from orcha._core.asking import FIRSTS_INTERVAL_SECONDS, MAX_FIRST_PETITIONS, OTHERS_INTERVAL_SECONDS
 from orcha._core.asking_round import BROKEN, MAX_REFUSALS_PER_ROUND, NO, YES, Answered, Said
 from orcha._core.petitions import Petitions
 from orcha._core.reasons import SAYS_NO, ConditionSaidNo, GroupFull, ReplacesAnother
 from orcha._core.record import Cancellation, Record
 from orcha._core.selection import (
-    HEADS_WITHOUT_STARTS,
-    LEAST_SECONDS,
-    MOST_HEADS,
+    MAX_HEADS,
+    MAX_HEADS_WITHOUT_STARTS,
+    MIN_ASKING_PAUSE_SECONDS,
     SECONDS_AFTER_A_START,
     Cost,
     Selection,
@@ -153,12 +153,12 @@ def test_a_start_alone_has_the_others_asked_after_a_moment(world):
 
 
 def test_where_many_could_start_more_are_asked_at_once(world):
-    world.waits(2 * MOST_HEADS)
-    world.yes = set(range(1, MOST_HEADS + 1))
+    world.waits(2 * MAX_HEADS)
+    world.yes = set(range(1, MAX_HEADS + 1))
     world.visit()
-    assert (world.selection.heads, world.selection.are_news) == (MOST_HEADS, True)
-    assert world.visit() == list(range(MOST_HEADS + 1, MOST_HEADS + MAX_REFUSALS_PER_ROUND + 1))
-    assert (world.selection.heads, world.selection.are_news) == (HEADS_WITHOUT_STARTS, False)
+    assert (world.selection.heads, world.selection.are_news) == (MAX_HEADS, True)
+    assert world.visit() == list(range(MAX_HEADS + 1, MAX_HEADS + MAX_REFUSALS_PER_ROUND + 1))
+    assert (world.selection.heads, world.selection.are_news) == (MAX_HEADS_WITHOUT_STARTS, False)
 
 
 def test_who_is_new_counts_among_the_first_so_many():
@@ -264,14 +264,14 @@ def test_a_round_is_wanted_while_anybody_waits_or_is_parked_or_time_is_to_be_for
 
 
 def test_the_others_are_asked_part_by_part_from_the_first_ones_on_and_then_anew(world):
-    world.waits(FIRSTS + 10)
+    world.waits(MAX_FIRST_PETITIONS + 10)
     world.visit()
     world.passes(FIRSTS_INTERVAL_SECONDS)
-    assert world.visit(samples=FIRSTS + 4) == list(range(1, FIRSTS + 5))
+    assert world.visit(samples=MAX_FIRST_PETITIONS + 4) == list(range(1, MAX_FIRST_PETITIONS + 5))
     world.passes(OTHERS_INTERVAL_SECONDS)
-    assert world.visit() == list(range(FIRSTS + 5, FIRSTS + 11))
+    assert world.visit() == list(range(MAX_FIRST_PETITIONS + 5, MAX_FIRST_PETITIONS + 11))
     world.passes(OTHERS_INTERVAL_SECONDS)
-    assert world.visit() == list(range(FIRSTS + 1, FIRSTS + 11))
+    assert world.visit() == list(range(MAX_FIRST_PETITIONS + 1, MAX_FIRST_PETITIONS + 11))
 
 
 def test_a_turn_that_is_due_sooner_stays_due(world):
@@ -285,34 +285,34 @@ def test_a_turn_that_is_due_sooner_stays_due(world):
 
 
 def test_where_the_others_are_hurried_they_are_asked_with_the_next_turn(world):
-    world.waits(FIRSTS + 2)
+    world.waits(MAX_FIRST_PETITIONS + 2)
     world.visit()
     world.passes(FIRSTS_INTERVAL_SECONDS)
     world.visit()
     world.selection.hurry(world.time)
-    world.passes(LEAST_SECONDS)
+    world.passes(MIN_ASKING_PAUSE_SECONDS)
     world.selection._arm(world.time)
-    assert world.visit() == [FIRSTS + 1, FIRSTS + 2]
+    assert world.visit() == [MAX_FIRST_PETITIONS + 1, MAX_FIRST_PETITIONS + 2]
 
 
 def test_others_of_which_none_waits_for_a_plugin_cost_a_turn_and_no_question():
     world = AskedPetitions(own={"own"})
-    world.waits(FIRSTS)
+    world.waits(MAX_FIRST_PETITIONS)
     world.waits(5, manager="own")
     world.visit()
     world.passes(FIRSTS_INTERVAL_SECONDS)
-    assert world.visit() == list(range(1, FIRSTS + 1))
+    assert world.visit() == list(range(1, MAX_FIRST_PETITIONS + 1))
     world.passes(OTHERS_INTERVAL_SECONDS)
     assert world.visit() == []
     assert world.selection.due > world.time
 
 
 def test_where_others_end_while_they_are_asked_by_time_the_cursor_begins_anew(world):
-    world.waits(FIRSTS + 3)
+    world.waits(MAX_FIRST_PETITIONS + 3)
     world.visit()
     world.passes(FIRSTS_INTERVAL_SECONDS)
-    world.visit(samples=FIRSTS + 1)
-    for record in list(world.petitions.records.values())[FIRSTS + 1 :]:
+    world.visit(samples=MAX_FIRST_PETITIONS + 1)
+    for record in list(world.petitions.records.values())[MAX_FIRST_PETITIONS + 1 :]:
         transitions.cancel.cancel(
             world.petitions, record, Cancellation(Outcome.CANCELLED, 130, None), world.petitions.now
         )
@@ -320,7 +320,7 @@ def test_where_others_end_while_they_are_asked_by_time_the_cursor_begins_anew(wo
     world.passes(OTHERS_INTERVAL_SECONDS)
     assert world.visit() == []
     world.passes(OTHERS_INTERVAL_SECONDS)
-    assert world.visit() == [FIRSTS + 1]
+    assert world.visit() == [MAX_FIRST_PETITIONS + 1]
 
 
 # --- a yes of a petition that has just come ---------------------------------------------------------------------------

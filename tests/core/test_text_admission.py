@@ -130,7 +130,7 @@ def test_it_takes_no_place_in_the_line_for_what_it_needs(there):
 
 
 def test_each_of_very_many_may_have_a_text_of_its_own(there, monkeypatch):
-    monkeypatch.setattr(admission_module, "MOST_READY", 2)
+    monkeypatch.setattr(admission_module, "MAX_READY_PETITIONS", 2)
     records = [there.waits(f"load(1) < {number}") for number in range(4)]
     for record in records:
         there.ask(record)

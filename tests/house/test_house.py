@@ -49,6 +49,51 @@ def test_a_class_name_is_unique_in_the_package():
     assert {name: {*where} for name, where in files.items() if len(where) > 1} == _CLASSES_OF_ONE_NAME
 
 
+_BOUND = re.compile(r"_?(MOST|LEAST|LARGEST|SMALLEST|LONGEST|SHORTEST|HIGHEST|LOWEST|BIGGEST)_")
+_UNITLESS = {
+    *("_KIBIBYTE", "GIBIBYTE"),  # units themselves
+    *("SPAN", "PASSED", "_NEWLINE", "_GONE_VERDICT", "_NOBODY", "APPLICATION", "_VERSION"),  # marks of a format
+    *(
+        "_OWN_THREAD_ONLY",
+        "_SUBREAPER",
+        "_PUNCH_AND_KEEP_SIZE",
+        "_SET_PIPE_SIZE",
+        "_EXITING",
+        "_KILLED",
+    ),  # the kernel's
+}
+"""Numbers that measure nothing."""
+_UNITS = re.compile(
+    r"(?:^|_)(SECONDS|MILLISECONDS|MICROSECONDS|NANOSECONDS|DAYS|BYTES|BITS|CHARACTERS|COLUMNS|COLUMN|ROWS|CODES?|RATIO|SHARE|FACTOR"
+    r"|COUNT|UID|INDEX|STATES?|FLAGS?|NUMBER|INDEX|DEPTH|[A-Z]+S)(?:_|$)"
+)
+"""A unit, or a plural that says what is counted, anywhere in the name of a constant."""
+
+
+def numeric_constants() -> list[tuple[str, str]]:
+    found = []
+    for path in PYTHON:
+        for node in ast.parse(path.read_text()).body:
+            value = getattr(node, "value", None)
+            if not isinstance(value, ast.Constant | ast.BinOp):
+                continue
+            parts = {type(part.value) for part in ast.walk(value) if isinstance(part, ast.Constant)}
+            is_computed = any(isinstance(part, ast.Call | ast.Attribute | ast.Name) for part in ast.walk(value))
+            if parts <= {int, float} and not is_computed:
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                found += [(path.relative_to(SOURCE).as_posix(), ast.unparse(target)) for target in targets]
+    return [(where, name) for where, name in found if name.isupper()]
+
+
+def test_a_number_says_in_its_name_what_it_measures_and_in_which_unit():
+    """A bound is called MAX or MIN; the name holds a unit, or the plural of what is counted."""
+    constants = numeric_constants()
+    assert len(constants) > 100
+    named_otherwise = [found for found in constants if _BOUND.match(found[1])]
+    assert named_otherwise == []
+    assert [found for found in constants if not _UNITS.search(found[1]) and found[1] not in _UNITLESS] == []
+
+
 def test_no_exception_is_swallowed_whole():
     def swallows(handler: ast.ExceptHandler) -> bool:
         broad = handler.type is None or ast.unparse(handler.type) in {"Exception", "BaseException"}

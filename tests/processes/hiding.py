@@ -140,7 +140,7 @@ def serve(port: int) -> None:
     from orcha.interfaces import ServiceWrapper, start_service
 
     if os.environ.get("TEST_TOO_LATE"):
-        sweep._MOST_HIDDEN_PIDS = 1
+        sweep._MAX_HIDDEN_PIDS = 1
     start_service(ServiceWrapper(Hiding(listen_address="127.0.0.1", port=port)))
 
 

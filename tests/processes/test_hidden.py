@@ -121,7 +121,7 @@ def test_pids_that_may_have_come_round_are_all_looked_at_where_they_are_few(
     monkeypatch.setattr(sweep, "_pid_limit", lambda: 400)
     assert sweep.hidden_since(pid, started_before) == since
     monkeypatch.setattr(sweep, "_pid_limit", lambda: 1 << 22)
-    monkeypatch.setattr(sweep, "_MOST_HIDDEN_PIDS", 400)
+    monkeypatch.setattr(sweep, "_MAX_HIDDEN_PIDS", 400)
     assert sweep.hidden_since(pid, started_before) == (since if since == pid else None)
 
 

@@ -113,7 +113,7 @@ def test_where_processes_begin_all_the_time_twenty_empty_rounds_are_enough(own, 
     monkeypatch.setattr(sweeping, "newest_pid", lambda: next(newest))
     monkeypatch.setattr(sweeping, "_all_pids", lambda _newest, _since: rounds.append(1) or iter(()))
     assert sweep(tag.exactly(own)) == ((), ())
-    assert len(rounds) == sweeping.MOST_EMPTY_ROUNDS
+    assert len(rounds) == sweeping.MAX_EMPTY_ROUNDS
 
 
 def test_pids_that_a_sweep_takes_itself_are_no_news(own, monkeypatch) -> None:
@@ -135,4 +135,4 @@ def test_where_no_thread_can_be_started_twenty_empty_rounds_are_enough(own, monk
     monkeypatch.setattr(sweeping._thread, "start_new_thread", refuse)
     monkeypatch.setattr(sweeping, "_all_pids", lambda _newest, _since: rounds.append(1) or iter(()))
     assert sweep(tag.exactly(own)) == ((), ())
-    assert len(rounds) == sweeping.MOST_EMPTY_ROUNDS
+    assert len(rounds) == sweeping.MAX_EMPTY_ROUNDS

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from orcha._core.asking import FIRSTS
+from orcha._core.asking import MAX_FIRST_PETITIONS
 from orcha._core.asking_round import MAX_REFUSALS_PER_ROUND
 from orcha._core.selection import Selection
 from orcha._protocol.messages import Show
@@ -78,11 +78,11 @@ def test_one_behind_many_that_are_blocked_is_noticed_too(asked):
 
 def test_where_one_of_those_behind_is_asked_in_a_turn_each_has_its_turn(asked, monkeypatch):
     monkeypatch.setattr(hook_thread, "SAMPLE_SECONDS", -1.0)
-    names = [f"{number}" for number in range(FIRSTS + 4)]
+    names = [f"{number}" for number in range(MAX_FIRST_PETITIONS + 4)]
     asked.submit_all(asked.user, [(name, {}) for name in names])
     wait_for(lambda: set(asked.manager.asked) == set(names), what="each is asked as it comes")
     del asked.manager.asked[:]
-    wait_for(lambda: set(names[FIRSTS:]) <= set(asked.manager.asked), what="each is asked by time")
+    wait_for(lambda: set(names[MAX_FIRST_PETITIONS:]) <= set(asked.manager.asked), what="each is asked by time")
 
 
 def test_where_one_answers_for_all_one_is_asked(asked):

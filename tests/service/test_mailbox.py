@@ -8,7 +8,7 @@ import pytest
 
 from orcha._core.petitions import Petitions
 from orcha._service.batch import Batch, Listeners
-from orcha._service.mailbox import MOST_EVENTS_OF_ANOTHER_THREAD, Mailbox
+from orcha._service.mailbox import MAX_EVENTS_OF_ANOTHER_THREAD, Mailbox
 from orcha._service.timers import Timers
 from support.waiting import wait_for
 
@@ -184,10 +184,10 @@ def test_what_has_come_since_is_kept_in_the_same_transaction(engine):
 
 def test_where_much_has_come_the_engine_s_thread_does_it():
     engine = Parts()  # its thread does not run: what it has not taken lies there
-    for number in range(MOST_EVENTS_OF_ANOTHER_THREAD):
+    for number in range(MAX_EVENTS_OF_ANOTHER_THREAD):
         engine.mailbox.post(engine.note, number)
-    engine.mailbox.run_or_post(engine.note, MOST_EVENTS_OF_ANOTHER_THREAD, may_keep=True)
-    assert len(engine.mailbox) == MOST_EVENTS_OF_ANOTHER_THREAD + 1
+    engine.mailbox.run_or_post(engine.note, MAX_EVENTS_OF_ANOTHER_THREAD, may_keep=True)
+    assert len(engine.mailbox) == MAX_EVENTS_OF_ANOTHER_THREAD + 1
     assert engine.done == []
 
 

@@ -99,7 +99,7 @@ def test_after_a_hand_over_that_could_not_be_noted_nothing_is_known_of_this_star
 
 
 def test_they_do_not_grow_for_ever(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(handover_log, "LARGEST_LOG_BYTES", 200)
+    monkeypatch.setattr(handover_log, "MAX_LOG_BYTES", 200)
     notes = HandoverLog(tmp_path, 1)
     for seq in range(50):
         notes.note((seq, 1), SHIM)

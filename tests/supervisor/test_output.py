@@ -11,7 +11,7 @@ import pytest
 from service_start import Start, box_path, boxes
 
 from orcha._supervisor import black_box
-from orcha._supervisor.attempt_output import FILES_AFTER_BYTES, LARGEST_CHUNK_BYTES, MEMORY_BYTES
+from orcha._supervisor.attempt_output import FILES_AFTER_BYTES, MAX_CHUNK_BYTES, MEMORY_BYTES
 from orcha._supervisor.contract import KILL, ROTATE, TRUNCATE, CommandEnded, CommandOutput, FileSpan, UnkeptPiece
 from support.waiting import wait_for
 
@@ -38,7 +38,7 @@ def test_much_output_goes_to_files_and_not_a_byte_is_lost(world: Start) -> None:
     ended = world.end(key)
     assert numbered(world, key) == list(range(1, ended.last_chunk + 1))
     assert ended.dropped == 0
-    assert max(span.length for span in spans(world, key)) <= LARGEST_CHUNK_BYTES
+    assert max(span.length for span in spans(world, key)) <= MAX_CHUNK_BYTES
     assert sum(span.length for span in spans(world, key)) >= 320 * len(block()) - FILES_AFTER_BYTES - 2 * MEMORY_BYTES
 
 
@@ -170,7 +170,7 @@ def test_the_oldest_output_goes_where_that_is_the_policy(world: Start) -> None:
         kept = file.read()
     assert kept.endswith(b"1999998\n1999999\n")
     assert (
-        limit - 2 * LARGEST_CHUNK_BYTES <= len(kept) <= limit + LARGEST_CHUNK_BYTES + 4096
+        limit - 2 * MAX_CHUNK_BYTES <= len(kept) <= limit + MAX_CHUNK_BYTES + 4096
     )  # whole chunks go, whole blocks of them
     assert ended.dropped + len(kept) == pytest.approx(16_000_000, abs=4096 + 2 * MEMORY_BYTES)
     assert world.file(key, 1).stat().st_blocks * 512 <= limit + (1 << 20)

@@ -22,14 +22,14 @@ from orcha._supervisor.contract import FOREIGN, CommandEnded, CommandLost, Comma
 from orcha._supervisor.foreign_shims import ForeignShims
 from orcha._supervisor.shim_heartbeats import (
     ENDS_WITHIN_SECONDS,
-    LOOKS,
+    LOOKS_PER_SILENCE,
     SILENCE_SECONDS,
 )
 from orcha.exceptions import ConfigurationError
 from support.waiting import wait_for
 
 NEVER = float("inf")
-INTERVAL = SILENCE_SECONDS / LOOKS
+INTERVAL = SILENCE_SECONDS / LOOKS_PER_SILENCE
 HOUR = 3600.0
 
 
@@ -104,7 +104,7 @@ def test_a_look_lets_it_go_on_so_that_its_limits_hold(world: Start, nap: str) ->
 
 def test_one_that_is_stopped_again_and_again_is_killed_with_its_command(world: Start, nap: str, clock: Clock) -> None:
     key, pid = stopped(world, nap)
-    for _ in range(LOOKS):
+    for _ in range(LOOKS_PER_SILENCE):
         os.kill(pid, signal.SIGSTOP)
         wait_for(lambda: is_stopped(pid), what="a stopped shim")
         clock.look(INTERVAL)
@@ -252,7 +252,7 @@ def test_a_stop_ends_a_command_whose_shim_hangs(
 ) -> None:
     key = hang()
     word = world.shim_of(key)
-    monkeypatch.setattr(shim_executor, "LONGEST_END_SECONDS", 0.05)
+    monkeypatch.setattr(shim_executor, "MAX_END_SECONDS", 0.05)
     world.close()
     assert not executing(nap)
     assert not is_alive(shim_identity(word))

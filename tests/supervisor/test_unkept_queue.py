@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from orcha._supervisor import unkept_queue
-from orcha._supervisor.unkept_queue import FULL_QUEUE_BYTES, LARGEST_CHUNK_BYTES, LONGEST_WAIT_SECONDS, UnkeptQueue
+from orcha._supervisor.unkept_queue import FULL_QUEUE_BYTES, MAX_CHUNK_BYTES, MAX_WAIT_SECONDS, UnkeptQueue
 
-FILLING = FULL_QUEUE_BYTES // LARGEST_CHUNK_BYTES
+FILLING = FULL_QUEUE_BYTES // MAX_CHUNK_BYTES
 """Chunks that make the queue full."""
 
 
@@ -22,7 +22,7 @@ def clock(monkeypatch):
 def filled() -> UnkeptQueue:
     queue = UnkeptQueue()
     for number in range(1, FILLING + 1):
-        assert queue.add(number, 1, b"x" * LARGEST_CHUNK_BYTES, given=number - 1) == number
+        assert queue.add(number, 1, b"x" * MAX_CHUNK_BYTES, given=number - 1) == number
     return queue
 
 
@@ -45,14 +45,14 @@ def test_small_writes_grow_into_one_chunk_until_it_is_given():
 def test_a_full_queue_makes_the_command_wait_until_something_is_passed_on(clock):
     queue = filled()
     assert queue.is_full
-    assert queue.due == clock[0] + LONGEST_WAIT_SECONDS
+    assert queue.due == clock[0] + MAX_WAIT_SECONDS
     queue.acknowledge(1)
     assert not queue.is_full
 
 
 def test_a_command_that_has_waited_long_enough_goes_on_and_its_output_is_dropped(clock):
     queue = filled()
-    clock[0] += LONGEST_WAIT_SECONDS
+    clock[0] += MAX_WAIT_SECONDS
     assert not queue.is_full
     assert queue.add(FILLING + 1, 1, b"lost", given=FILLING) == FILLING + 1
     assert queue.add(FILLING + 2, 2, b"too", given=FILLING) == FILLING + 1

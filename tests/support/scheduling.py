@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from orcha._core.admission import group_name, petition_name
-from orcha._core.asking_round import MOST_REPEATS, in_order
+from orcha._core.asking_round import MAX_REPEATS_PER_ROUND, in_order
 from orcha._core.conditions.terms import Reading
 from orcha._core.converted import Converted
 from orcha._core.reasons import BehindAnother, NeedsShort
@@ -48,7 +48,7 @@ def passed_by(world: HookSide, asked: Round, starts: Candidate) -> list[Candidat
     A petition that came back into the queue after the round began, since its pause or its rest ended, is asked in the
     next round: it is in this round neither asked nor parked.
     """
-    if asked.repeats >= MOST_REPEATS:
+    if asked.repeats >= MAX_REPEATS_PER_ROUND:
         return []
     waiting = [asked.again.get(record.seq, record) for record in asked.waiting]
     considered = in_order([candidate for candidate in waiting if candidate.petition is not None], asked.new)

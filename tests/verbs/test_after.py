@@ -65,7 +65,7 @@ def test_a_failure_cancels_all_that_come_after_it_and_is_named(asked):
 
 
 def test_a_failure_of_many_is_followed_up_in_parts(asked, monkeypatch):
-    monkeypatch.setattr(dependents_module, "FAILED_IN_ONE_BATCH", 3)
+    monkeypatch.setattr(dependents_module, "MAX_FAILED_DEPENDENTS_PER_BATCH", 3)
     asked.submit(asked.user, "build", waits=True, code=3)
     names = [f"test{number}" for number in range(20)]
     asked.submit_all(asked.user, [(name, {"after_ok": ["build"]}) for name in names])

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from orcha._client.pending import Request
 
 INTERRUPTED_CODE = 75
-LEAST_CODE_OF_ANOTHER_CAUSE = 124
+MIN_CODE_OF_ANOTHER_CAUSE = 124
 """From here on codes say that something else has ended the command: a limit, Orcha, a signal."""
 OWN_FAILURE_CODE = 125
 CANCELLED_CODE = 130
@@ -224,7 +224,7 @@ class Attached:
         try:
             code = self._follow(channel)
         finally:
-            if code == INTERRUPTED_CODE or code >= LEAST_CODE_OF_ANOTHER_CAUSE:
+            if code == INTERRUPTED_CODE or code >= MIN_CODE_OF_ANOTHER_CAUSE:
                 self._streams.leave()
         return code
 

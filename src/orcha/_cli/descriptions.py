@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 TIMES = ("submitted", "started", "ended")
 _BY = "cancelled by "
 _SIZES = ("memory", "output_limit", "read", "written", "dropped", "size")
-_BEFORE_EXEC = 16 << 20
+_MAX_SHIM_BYTES = 16 << 20
 """Bytes that no shim has more than."""
 _SPANS = (
     *(
@@ -38,7 +38,7 @@ def _moment(seconds: float) -> str:
 
 def _peak(size: float) -> str:
     """Give a peak of memory: Linux counts what a process had before its exec, so a small one is a bound."""
-    return f"at most {render.size(size)}" if size < _BEFORE_EXEC else render.size(size)
+    return f"at most {render.size(size)}" if size < _MAX_SHIM_BYTES else render.size(size)
 
 
 _FORMATS = (

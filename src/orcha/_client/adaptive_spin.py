@@ -20,11 +20,11 @@ SPIN_SECONDS = 0.001
 """A thread spins for so long at most, and only where answers take less on average."""
 MAX_NOTED_SECONDS = 2 * SPIN_SECONDS
 """A longer wait counts as this one."""
-MIN_SLEPT = 2
+MIN_SLEEPS_COUNT = 2
 """So many answers are slept for before the client spins for one."""
 CYCLE_ANSWERS, TRIED_ANSWERS = 64, 4
 """Of so many answers so many are awaited the other way, in a row: each way leaves the processors in its own state."""
-_WEIGHT = 1 / 16
+_NEWEST_WEIGHT_RATIO = 1 / 16
 """Of one answer in the average."""
 
 
@@ -63,7 +63,7 @@ class AdaptiveSpin:
 
     def _may_pay(self) -> bool:
         """Tell whether spinning was quicker of late, or is to be tried."""
-        if self._processors < 2 or self._count < MIN_SLEPT or self._slept is None or self._slept > SPIN_SECONDS:
+        if self._processors < 2 or self._count < MIN_SLEEPS_COUNT or self._slept is None or self._slept > SPIN_SECONDS:
             return False
         if self._spun is None:
             return True
@@ -74,4 +74,4 @@ class AdaptiveSpin:
 def _mean(before: float | None, seconds: float) -> float:
     if before is None:
         return seconds
-    return before + (seconds - before) * _WEIGHT
+    return before + (seconds - before) * _NEWEST_WEIGHT_RATIO

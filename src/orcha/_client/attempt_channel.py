@@ -21,7 +21,7 @@ MAX_VALUE_BYTES = 4 * 1024 * 1024
 """Of one value, encoded."""
 MIN_FINAL, MAX_FINAL = -(1 << 63), (1 << 63) - 1
 """Bounds of a final value: a store keeps 64 bits."""
-TAG_LIMIT = 10
+TAG_LIMIT_NUMBER = 10
 """RLIMIT_LOCKS bears the attempt's tag: Linux ignores it since 2.4.25 (getrlimit(2)), and children inherit it."""
 
 on_unpickled: list[Callable[[int, int], None]] = []
@@ -281,6 +281,6 @@ def _tag(tag: int) -> None:
     import resource
 
     try:
-        resource.setrlimit(TAG_LIMIT, (tag, resource.getrlimit(TAG_LIMIT)[1]))
+        resource.setrlimit(TAG_LIMIT_NUMBER, (tag, resource.getrlimit(TAG_LIMIT_NUMBER)[1]))
     except (OSError, ValueError) as error:
         note(f"this process cannot be marked as its attempt's: {error}")

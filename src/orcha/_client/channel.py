@@ -37,9 +37,9 @@ _CREDIT_BYTES = WINDOW_BYTES // 4
 ENCODED_NONE = b"\xc0"
 """None as a value's bytes: the final value of most petitions."""
 
-UNREACHABLE = 69
+UNREACHABLE_CODE = 69
 """Final value where the service cannot be reached (sysexits.h EX_UNAVAILABLE)."""
-FORGOTTEN = 75
+FORGOTTEN_CODE = 75
 """Final value where the service does not know the channel any more (sysexits.h EX_TEMPFAIL)."""
 
 
@@ -415,7 +415,7 @@ class ClientChannel:
         if deadline is not None and time.monotonic() >= deadline:
             raise queue.Empty
         if self._turn.patience is not None:
-            self.end("orcha: not connected to a service\n", UNREACHABLE)
+            self.end("orcha: not connected to a service\n", UNREACHABLE_CODE)
 
     def _wake(self) -> None:
         """Let every waiting `get` look again."""

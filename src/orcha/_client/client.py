@@ -10,7 +10,7 @@ import os
 import weakref
 from functools import partial
 
-from orcha._client.channel import UNREACHABLE, ClientChannel, new_identity
+from orcha._client.channel import UNREACHABLE_CODE, ClientChannel, new_identity
 from orcha._client.incoming import Incoming
 from orcha._client.pending import PendingSubmit, Request, Withdrawal
 from orcha._client.reader import DIAL_TIMEOUT_SECONDS, ClientReader, reconnect_seconds, tell_on_stderr
@@ -144,9 +144,9 @@ class Client:
         self._reader.turn.patience = 0.0
         error = OrchaConnectionError("this client was closed")
         if not self._connected:
-            self._sender.surrender(error, UNREACHABLE)
+            self._sender.surrender(error, UNREACHABLE_CODE)
             return
-        self._sender.post(self._sender.surrender, error, UNREACHABLE)
+        self._sender.post(self._sender.surrender, error, UNREACHABLE_CODE)
         ended = self._sender.stop(_CLOSE_SECONDS)
         self._reader.stop(_CLOSE_SECONDS)
         if not ended:

@@ -9,7 +9,7 @@ import threading
 import time
 from functools import partial
 
-from orcha._client.channel import UNREACHABLE
+from orcha._client.channel import UNREACHABLE_CODE
 from orcha._client.read_turn import ReadTurn
 from orcha._protocol.frames import FrameError
 from orcha.exceptions import AuthenticationError, ConfigurationError, OrchaConnectionError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DIAL_TIMEOUT_SECONDS = 5.0
 """For a connection and its handshake."""
-NOT_ACCEPTED = 77
+NOT_ACCEPTED_CODE = 77
 """Final value where the service does not accept the key (sysexits.h EX_NOPERM)."""
 RECONNECT_SECONDS = 30.0
 """How long to wait for a service that is away, where ORCHA_RECONNECT says nothing else."""
@@ -118,7 +118,7 @@ class ClientReader:
                 try:
                     self._start(None)
                 except threads.NoThreadError as error:  # on the sending thread: waiting threads are told
-                    self.sender.surrender(error, UNREACHABLE)
+                    self.sender.surrender(error, UNREACHABLE_CODE)
 
     def _start(self, connection: ServiceConnection | None) -> None:
         """Start the reading thread; the caller has the lock."""
@@ -215,7 +215,7 @@ class ClientReader:
                 connection = self._dial(DIAL_TIMEOUT_SECONDS)
             except AuthenticationError as error:
                 self._told = False
-                self.sender.post(self.sender.surrender, error, NOT_ACCEPTED)
+                self.sender.post(self.sender.surrender, error, NOT_ACCEPTED_CODE)
                 return None
             except Exception as error:  # noqa: BLE001 - whatever a service says that ends: it may be back the next time
                 self._cause = self._cause or str(error)
@@ -244,7 +244,7 @@ class ClientReader:
         advice = "orcha ps tells more when it is back"
         error = OrchaConnectionError(f"no service for {self._reconnect:g} s{cause}: {advice}")
         self._told = False
-        self.sender.post(self.sender.surrender, error, UNREACHABLE)
+        self.sender.post(self.sender.surrender, error, UNREACHABLE_CODE)
 
     def _tell_gone(self, what: str) -> None:
         """Say once that the service is away."""

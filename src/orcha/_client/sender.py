@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from orcha._client.channel import FORGOTTEN, WINDOW_BYTES
+from orcha._client.channel import FORGOTTEN_CODE, WINDOW_BYTES
 from orcha._client.pending import Pending, Request, SubmitFrame, WithdrawOne
 from orcha._client.send_turn import SendTurn
 from orcha.utils import threads
@@ -28,7 +28,7 @@ MAX_ITEMS_BY_CALLER = 8
 """A submit of more items is left to the sending thread."""
 MAX_DISCARDED_CHANNELS = 64
 """So many channels without a reader are kept at most before the service is told."""
-CANCELLED = 130
+CANCELLED_CODE = 130
 """Final value of a petition that was cancelled."""
 _MAX_FRAME_ITEMS = 512
 """Of a Submit."""
@@ -229,7 +229,7 @@ class ClientSender:
         if not submission.taken:  # nothing of it was sent, and nothing will be
             for item in submission.items:
                 if (channel := self._channel_of(item)) is not None:
-                    channel.fail("", CANCELLED)
+                    channel.fail("", CANCELLED_CODE)
             withdrawal.finish()
             return
         requests = []
@@ -288,7 +288,7 @@ class ClientSender:
     def forgotten(self, channel: ClientChannel, reason: str) -> None:
         """Note that the service does not know a channel any more, or not yet."""
         if channel.unknown():
-            channel.end(f"orcha: {reason}\n", FORGOTTEN)
+            channel.end(f"orcha: {reason}\n", FORGOTTEN_CODE)
 
     def unfollow(self, identity: bytes) -> None:
         """Stop the records of a channel without a reader."""

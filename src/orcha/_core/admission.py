@@ -29,7 +29,7 @@ from orcha._core.record import Phase
 from orcha._core.resources import Resources
 from orcha._core.state import State
 from orcha._core.transitions import hold
-from orcha._core.waiting_queue import MOST_READY
+from orcha._core.waiting_queue import MAX_READY_PETITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -52,11 +52,11 @@ ALL = "all"
 _GROUP = "group:"
 _PETITION = "petition:"
 _TEXT = "when:"
-UNPARKED_AT_ONCE = 1_000
+MAX_UNPARKED_PETITIONS = 1_000
 """Petitions that leave a lot in one batch when a pause ends: a million may wait there."""
 MIN_READY_PETITIONS_OF_A_TEXT = 96
 """Petitions of one condition that has come to hold, and that wait with the others, at least: a round asks so many."""
-LOOKED_AT = 1_000
+MAX_LOOKED_AT_PETITIONS = 1_000
 """Ready petitions that are looked at for others of the same group, to tell how many are before one."""
 
 
@@ -295,7 +295,7 @@ class Admission:
         else:
             return False
         hold.park(petitions, record, name)
-        if petitions.waiting.parked > MOST_READY:  # each of a million may wait for a text of its own
+        if petitions.waiting.parked > MAX_READY_PETITIONS:  # each of a million may wait for a text of its own
             petitions.unload([record.place])
         return True
 
@@ -400,7 +400,7 @@ class Admission:
         """
         unloaded = []
         for name in list(self._opening):
-            unloaded += hold.unpark(self._petitions, name, UNPARKED_AT_ONCE)
+            unloaded += hold.unpark(self._petitions, name, MAX_UNPARKED_PETITIONS)
             if name in self.paused or not self._petitions.waiting.parked_in(name):
                 self._opening.discard(name)
         return unloaded, bool(self._opening)
@@ -445,7 +445,7 @@ class Admission:
             never = in_line is None and self.resources.is_lot(lot)
             return waiting.place(record.place) if in_line is None and not never else in_line
         records = self._petitions.records
-        others = (records.get(key[1]) for key in waiting.before(record.place, LOOKED_AT))
+        others = (records.get(key[1]) for key in waiting.before(record.place, MAX_LOOKED_AT_PETITIONS))
         return waiting.place(record.place) + sum(1 for each in others if each is not None and each.group == group)
 
     def is_paused(self, seq: int, group: str | None, state: State) -> bool:

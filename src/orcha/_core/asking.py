@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from orcha._core.record import Record
 
-FIRSTS = 32
+MAX_FIRST_PETITIONS = 32
 """How many are the first ones."""
 FIRSTS_INTERVAL_SECONDS = 1.0
 """Seconds between two questions to one of the first."""
@@ -28,7 +28,7 @@ PROCESSOR_SHARE = 0.004
 """Of a processor's time, for the first ones; and as much for the others."""
 HOOK_THREAD_SHARE = 0.1
 """Of the hook thread's time, be it that conditions wait for something: other hooks wait that long."""
-_SOON = 0.9
+_SOON_RATIO = 0.9
 """Of a second: asked that long ago is long enough, since a turn itself takes a moment."""
 
 
@@ -69,7 +69,7 @@ class Asking:
 
     def __init__(self) -> None:
         """Know of nobody."""
-        self.firsts = AskingPace(every=FIRSTS_INTERVAL_SECONDS, most=FIRSTS)
+        self.firsts = AskingPace(every=FIRSTS_INTERVAL_SECONDS, most=MAX_FIRST_PETITIONS)
         self.others = AskingPace(every=OTHERS_INTERVAL_SECONDS, most=MAX_OTHERS_PER_TURN)
 
     def whom(self, waiting: Iterable[Record], now: float) -> list[Record]:
@@ -78,7 +78,9 @@ class Asking:
             return []
         firsts = list(islice(waiting, self.firsts.count))
         due = [
-            record for record in firsts if record.asked is None or record.asked <= now - _SOON * FIRSTS_INTERVAL_SECONDS
+            record
+            for record in firsts
+            if record.asked is None or record.asked <= now - _SOON_RATIO * FIRSTS_INTERVAL_SECONDS
         ]
         if not due:
             self.firsts.due = FIRSTS_INTERVAL_SECONDS + min(

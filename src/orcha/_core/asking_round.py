@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_REFUSALS_PER_ROUND = 32
 """How many of the first waiting petitions may say no before a round ends."""
-MOST_REPEATS = 8
+MAX_REPEATS_PER_ROUND = 8
 """How often a round asks petitions that said no again, because something ended meanwhile."""
 
 
@@ -246,7 +246,7 @@ class Round:
         That happens a few times only. A yes is never lost: a petition that has just come would not be asked again
         behind many that are blocked.
         """
-        if version == self.version or self.repeats >= MOST_REPEATS:
+        if version == self.version or self.repeats >= MAX_REPEATS_PER_ROUND:
             return False
         self.version = version
         self.repeats += 1
@@ -266,7 +266,7 @@ _place = attrgetter("priority", "seq")
 __all__ = [
     "BROKEN",
     "MAX_REFUSALS_PER_ROUND",
-    "MOST_REPEATS",
+    "MAX_REPEATS_PER_ROUND",
     "NO",
     "YES",
     "Answer",

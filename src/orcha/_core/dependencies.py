@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _SUCCEEDED = Outcome.SUCCEEDED
 
-MOST_NAMED = 3
+MAX_NAMED_DEPENDENCIES = 3
 """Ids that a reason names; it counts the others."""
 
 
@@ -138,8 +138,8 @@ def waits_for(others: Mapping[str, bool]) -> AfterOthers:
     >>> waits_for({"a": False, "b": False, "c": False, "d": True}).text()
     'it waits for a, b, c and 1 more to end'
     """
-    named = tuple(others)[:MOST_NAMED]
+    named = tuple(others)[:MAX_NAMED_DEPENDENCIES]
     return AfterOthers(named, len(others) - len(named), must_succeed=all(others.values()))
 
 
-__all__ = ["MOST_NAMED", "Dependencies", "Dependency", "FailedDependency", "waits_for"]
+__all__ = ["MAX_NAMED_DEPENDENCIES", "Dependencies", "Dependency", "FailedDependency", "waits_for"]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     OnceKey = tuple[str, str, str]
     """Manager, owner, and the key they chose: nobody meets another's keys."""
 
-MOST_KEYS = 10_000
+MAX_KEYS = 10_000
 """Keys beyond which those of ended petitions are dropped."""
 
 
@@ -29,7 +29,7 @@ class OnceKeys:
         self._holders: dict[OnceKey, int] = {}
         self._replaced: dict[int, set[int]] = {}
         """The petitions that a petition replaces, by its own sequence."""
-        self._prune_at = MOST_KEYS
+        self._prune_at = MAX_KEYS
 
     def load(self, kept: Iterable[tuple[int, str, str, str]]) -> None:
         """Take over the keys of petitions that are kept and have not ended: sequence, manager, owner, key.
@@ -54,7 +54,7 @@ class OnceKeys:
         self._holders[record.manager, record.owner, record.once] = record.seq
         if len(self._holders) > self._prune_at:
             self._holders = {key: seq for key, seq in self._holders.items() if is_live(key)}
-            self._prune_at = max(MOST_KEYS, 2 * len(self._holders))
+            self._prune_at = max(MAX_KEYS, 2 * len(self._holders))
 
     def replaces(self, seq: int) -> bool:
         """Tell whether something of what a petition replaces is still there."""
@@ -71,4 +71,4 @@ class OnceKeys:
         self._replaced[seq] = {holder} | self._replaced.get(holder, set())
 
 
-__all__ = ["MOST_KEYS", "OnceKeys"]
+__all__ = ["MAX_KEYS", "OnceKeys"]

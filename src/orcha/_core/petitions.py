@@ -16,7 +16,7 @@ from orcha._core.moment import Moment
 from orcha._core.record import Key, Phase, Record
 from orcha._core.state import Outcome, State
 from orcha._core.tuples import new_tuple
-from orcha._core.waiting_queue import MOST_READY, WaitingQueue
+from orcha._core.waiting_queue import MAX_READY_PETITIONS, WaitingQueue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,7 +42,7 @@ class Petitions:
         self,
         *,
         next_seq: int = 1,
-        most_ready: int = MOST_READY,
+        most_ready: int = MAX_READY_PETITIONS,
         granted: GrantedSlots | None = None,
     ) -> None:
         """Start empty.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ENTRIES_BEFORE_PRUNING = 10_000
 """Entries after which those are dropped that are of no use any more."""
-MOST_COUNTED = 1_000
+MAX_COUNTED_PETITIONS = 1_000
 """Entries before one's own that are looked at to tell how many are before it; of a longer line all are counted."""
 
 
@@ -108,7 +108,7 @@ class Lines:
         """Give how many that count stand in a line before this place."""
         line = self._lines.get(name, [])
         at = bisect_left(line, place)
-        if at > MOST_COUNTED:
+        if at > MAX_COUNTED_PETITIONS:
             return at
         standing = (self._standing(each, name) for each in line[:at])
         return sum(1 for waiter in standing if waiter is not None and counts(waiter))

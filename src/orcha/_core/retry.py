@@ -19,7 +19,7 @@ TIME_LIMITS = frozenset({"timeout", "idle", "cpu"})
 """Why a command was ended that took too long."""
 SIZE_LIMITS = frozenset({"memory", "output", "input"})
 """Why a command was ended that used or wrote too much, or would not get what an earlier attempt got."""
-MOST_HISTORY = 50
+MAX_HISTORY_ATTEMPTS = 50
 """Ended attempts that are remembered of one petition."""
 
 
@@ -160,4 +160,4 @@ def remembered(history: str | None, attempt: int, encode: Callable[[object], str
     '[{"attempt": 1, "code": 3}, {"attempt": 2, "code": 4}]'
     """
     earlier = [each for each in json.loads(history) if each["attempt"] != attempt] if history else []
-    return encode([*earlier[1 - MOST_HISTORY :], {"attempt": attempt, **known}])
+    return encode([*earlier[1 - MAX_HISTORY_ATTEMPTS :], {"attempt": attempt, **known}])

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from orcha._core.petitions import Petitions
     from orcha._core.record import Key, Record
 
-MOST_HEADS = 96
+MAX_HEADS = 96
 """Waiting petitions of one round, at most."""
-HEADS_WITHOUT_STARTS = MAX_REFUSALS_PER_ROUND + 8
+MAX_HEADS_WITHOUT_STARTS = MAX_REFUSALS_PER_ROUND + 8
 """Waiting petitions of a round after one in which nobody could start."""
 SECONDS_AFTER_A_START = 0.05
 """After so long a start alone has blocked conditions asked again."""
-LEAST_SECONDS = 0.05
+MIN_ASKING_PAUSE_SECONDS = 0.05
 """So long it takes at least until time alone has somebody asked."""
 
 
@@ -81,7 +81,7 @@ class Selection:
         self.look_ahead = look_ahead
         self._own = own
         self._are_all_own = are_all_own
-        self.heads = MOST_HEADS
+        self.heads = MAX_HEADS
         """How many of the first ones are asked: more where many of the last ones could start."""
         self._more = False
         """Whether more of the first ones are to be asked, though nothing has changed."""
@@ -190,7 +190,7 @@ class Selection:
                 asking.others.took(now=now, asked=0, processor=0.0, elapsed=0.0)
                 self._cursor = _after(part[-1]) if part else None
         if not firsts and not others:
-            self._arm(max(asking.due(are_many=self._are_many), now + LEAST_SECONDS))
+            self._arm(max(asking.due(are_many=self._are_many), now + MIN_ASKING_PAUSE_SECONDS))
         return firsts, others
 
     @property
@@ -212,7 +212,7 @@ class Selection:
 
     def _arm(self, at: float) -> None:
         """Be back at that time, unless that is sooner already."""
-        if self._time_due is None or at < self._time_due - LEAST_SECONDS:
+        if self._time_due is None or at < self._time_due - MIN_ASKING_PAUSE_SECONDS:
             self._time_due = at
 
     # --- what came of it ----------------------------------------------------------------------------------------
@@ -226,11 +226,11 @@ class Selection:
         elif asked.opaque:
             asking.rest(now)
         if asked.by_time or asked.opaque or self._leaves_some(asked):
-            self._arm(max(asking.due(are_many=self._are_many), now + LEAST_SECONDS))
+            self._arm(max(asking.due(are_many=self._are_many), now + MIN_ASKING_PAUSE_SECONDS))
         are_left = len(asked.waiting) >= self.heads and asked.noes < MAX_REFUSALS_PER_ROUND
         self._more = are_left or asked.left_out  # petitions before the one left out may not have been kept
         if asked.waiting:
-            self.heads = min(MOST_HEADS, HEADS_WITHOUT_STARTS + 2 * asked.yeses)
+            self.heads = min(MAX_HEADS, MAX_HEADS_WITHOUT_STARTS + 2 * asked.yeses)
 
     def _leaves_some(self, asked: Round) -> bool:
         """Tell whether petitions behind those refused may never have been asked."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from orcha._core.record import Key
 
-MOST_READY = 10_000
+MAX_READY_PETITIONS = 10_000
 """Petitions that are kept ready."""
 
 
@@ -36,7 +36,7 @@ class WaitingQueue:
     ([(0, 3, '')], [(0, 2, ''), (0, 3, '')])
     """
 
-    def __init__(self, most_ready: int = MOST_READY) -> None:
+    def __init__(self, most_ready: int = MAX_READY_PETITIONS) -> None:
         """Keep about `most_ready` keys in the list."""
         self._most_ready = most_ready
         self._ready: list[Key] = []

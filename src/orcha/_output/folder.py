@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orcha.utils.private import make_folder, open_in
 
-MOST_OPEN_FILES = 64
+MAX_OPEN_FILES = 64
 """The most files that are held open: many channels must not use up the process's descriptors."""
 _TRASH = "trash."
 
@@ -17,7 +17,7 @@ _TRASH = "trash."
 class Folder:
     """Opens files by name and never through a link, so that nobody but the folder's owner decides what is opened."""
 
-    def __init__(self, path: Path, *, open_at_once: int = MOST_OPEN_FILES) -> None:
+    def __init__(self, path: Path, *, open_at_once: int = MAX_OPEN_FILES) -> None:
         """Make the folder where it is missing; finish deletions that the last process has begun."""
         self.path = path
         self._descriptor = make_folder(str(path))

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from orcha._output.folder import MOST_OPEN_FILES, Folder
+from orcha._output.folder import MAX_OPEN_FILES, Folder
 from orcha._output.segment import Segment
 from orcha.exceptions.store import StoreBroken
 from orcha.utils.private import UnsafeStateError
@@ -28,7 +28,7 @@ class OutputLog:
     which nothing of that block is kept.
     """
 
-    def __init__(self, folder: Path, *, segment: int = SEGMENT_BYTES, open_at_once: int = MOST_OPEN_FILES) -> None:
+    def __init__(self, folder: Path, *, segment: int = SEGMENT_BYTES, open_at_once: int = MAX_OPEN_FILES) -> None:
         """Open the logs in `folder`, which is made where it is missing.
 
         Raises:

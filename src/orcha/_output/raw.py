@@ -17,7 +17,7 @@ from orcha._output.folder import Folder
 from orcha.exceptions.store import StoreBroken
 from orcha.utils.private import UnsafeStateError
 
-MOST_OPEN_FILES = 32
+MAX_OPEN_FILES = 32
 """The most files that are held open for reading."""
 _NAME = re.compile(r"((?:[0-9a-f]{2})+)\.([0-9]+)\.([0-9]+)\.(1|2|index|sums|in)")
 
@@ -40,7 +40,7 @@ class RawFiles:
         """
         self._attempts: dict[bytes, set[tuple[int, int]]] = {}
         try:
-            self._folder = Folder(folder, open_at_once=MOST_OPEN_FILES)
+            self._folder = Folder(folder, open_at_once=MAX_OPEN_FILES)
             names = self._folder.names()
         except OSError as error:
             raise StoreBroken(f"{folder} cannot be used: {error.strerror}") from error

@@ -41,12 +41,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-MOST_EMPTY_ROUNDS = 20
+MAX_EMPTY_ROUNDS = 20
 """So many empty rounds in a row are enough where other programs start processes all the time."""
-LONGEST_PAUSE_SECONDS = 0.01
-_MOST_PIDS_SINCE = 500
+MAX_PAUSE_SECONDS = 0.01
+_MAX_PIDS_SINCE = 500
 """The most pids that are looked at one by one; more would take as long as a look at all processes."""
-_MOST_HIDDEN_PIDS = 1 << 18
+_MAX_HIDDEN_PIDS = 1 << 18
 """The most pids that are looked at by number where /proc hides processes; one look takes about 0.2 s."""
 
 
@@ -81,9 +81,9 @@ def tagged_since(match: range, first: int) -> bool | None:
     where the newest pid is unknown.
     """
     begin, own = first + 1, os.getpid()
-    for _ in range(MOST_EMPTY_ROUNDS):
+    for _ in range(MAX_EMPTY_ROUNDS):
         newest = newest_pid()
-        if newest is None or not begin - 1 <= newest < first + _MOST_PIDS_SINCE:
+        if newest is None or not begin - 1 <= newest < first + _MAX_PIDS_SINCE:
             return None
         if newest == begin - 1:
             return False
@@ -157,13 +157,13 @@ class _Sweep:
             before, newest = newest, self.newest.of_others()
             empty = 0 if left else empty + 1
             still = 0 if left or newest is None else (still + 1 if newest == before else 0)
-            if still >= 2 or empty >= MOST_EMPTY_ROUNDS:
+            if still >= 2 or empty >= MAX_EMPTY_ROUNDS:
                 return Swept(tuple(sorted(self.signalled)), ())
             if left and time.monotonic() >= until:
                 return Swept(tuple(sorted(self.signalled - left)), tuple(sorted(left)))
             if left and len(self.signalled) == known:
                 time.sleep(pause)  # every process has got the signal, and needs the processor to exit
-                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                pause = min(pause * 2, MAX_PAUSE_SECONDS)
 
     def _round(self) -> set[int]:
         """Signal every process that one look finds; return the pids of the processes that lived."""
@@ -215,7 +215,7 @@ def _all_pids(newest: _Newest, since: int = 0) -> Iterator[int]:
 def _handed_out(since: int, last: int) -> Iterator[int]:
     """Yield the pids from `since` to `last` in the order of handing out; none where they are too many to look at."""
     ranges = [range(since, last + 1)] if since <= last else [range(since, _pid_limit()), range(2, last + 1)]
-    if sum(map(len, ranges)) <= _MOST_HIDDEN_PIDS:
+    if sum(map(len, ranges)) <= _MAX_HIDDEN_PIDS:
         for pids in ranges:
             yield from pids
 
@@ -238,9 +238,9 @@ def hidden_since(pid: int, tasks: int) -> int | None:
     if not pid or not tasks or newest is None:
         return None
     limit, started = _pid_limit(), started_tasks() - tasks
-    if 0 <= started < min(_MOST_HIDDEN_PIDS, limit):
+    if 0 <= started < min(_MAX_HIDDEN_PIDS, limit):
         return pid
-    return newest + 1 if limit <= _MOST_HIDDEN_PIDS else None  # they may have come round: all of them
+    return newest + 1 if limit <= _MAX_HIDDEN_PIDS else None  # they may have come round: all of them
 
 
 def _pid_limit() -> int:

@@ -24,7 +24,7 @@ SWEEP_SECONDS = 0.2
 """The longest sweep for one attempt while others wait."""
 RECHECK_SECONDS = 0.05
 """After this time the thread looks again at killed processes, and at those without a pidfd."""
-LONGEST_WAIT_SECONDS = 3600.0
+MAX_WAIT_SECONDS = 3600.0
 """The longest wait; a grace may be infinite."""
 
 _log = logging.getLogger("orcha")
@@ -134,7 +134,7 @@ class AttemptTerminator:
     def _wait(self, poller: select.poll) -> None:
         """Sleep until an attempt is to be ended, a process has ended, or a step is due."""
         due = min((escalation.due for escalation in self._escalations.values()), default=None)
-        timeout = None if due is None else min(max(0.0, due - time.monotonic()), LONGEST_WAIT_SECONDS) * 1000 + 1
+        timeout = None if due is None else min(max(0.0, due - time.monotonic()), MAX_WAIT_SECONDS) * 1000 + 1
         for descriptor, _ in poller.poll(timeout):
             if descriptor == self._wake:
                 with contextlib.suppress(BlockingIOError):

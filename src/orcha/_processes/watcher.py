@@ -14,7 +14,7 @@ import time
 
 HELPERS_GRACE_SECONDS = 0.04
 """For so long the resource tracker may clean up behind the attempts and exit by itself, before it is killed."""
-LONGEST_SWEEP_SECONDS = 30.0
+MAX_SWEEP_SECONDS = 30.0
 """After so long, processes that cannot be killed are left to the next start of the service."""
 
 
@@ -48,11 +48,11 @@ def _sweep(nonce: int, since: int) -> None:
     from orcha._processes.sweep import living, sweep
     from orcha._processes.tag import all_of, attempts_of
 
-    sweep(attempts_of(nonce), deadline=LONGEST_SWEEP_SECONDS / 60, since=since)
+    sweep(attempts_of(nonce), deadline=MAX_SWEEP_SECONDS / 60, since=since)
     until = time.monotonic() + HELPERS_GRACE_SECONDS
     while living(all_of(nonce), since=since) and time.monotonic() < until:
         time.sleep(0.004)
-    sweep(all_of(nonce), deadline=LONGEST_SWEEP_SECONDS, since=since)
+    sweep(all_of(nonce), deadline=MAX_SWEEP_SECONDS, since=since)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CLIENT_MAGIC = b"ORCHA?"
 SERVER_MAGIC = b"ORCHA!"
-LOWEST_VERSION = HIGHEST_VERSION = 1
+MIN_VERSION_NUMBER = MAX_VERSION_NUMBER = 1
 """Versions of the protocol that this build speaks."""
 NOBODY_UID = 65534
 """The kernel's uid for every uid without a number in this user namespace: it proves nothing about a user."""
@@ -129,7 +129,7 @@ class ClientHandshake:
     ) -> None:
         """Take the key to prove; with None the user's key is loaded where the service asks for a key."""
         self._hello = ClientHello(
-            LOWEST_VERSION, HIGHEST_VERSION, transport, "" if key is None else key.id, endpoint
+            MIN_VERSION_NUMBER, MAX_VERSION_NUMBER, transport, "" if key is None else key.id, endpoint
         ).pack()
         self._transport = transport
         self._key = key
@@ -219,10 +219,10 @@ def _check_status(server: ServerHello) -> None:
             "what listens there passes connections on to a service that does not listen there: dial that service's own"
             " address and port; where a tunnel is meant to pass them on, ORCHA_REACHED_AS names it to the service"
         )
-    if server.status == VERSION or not LOWEST_VERSION <= server.version <= HIGHEST_VERSION:
+    if server.status == VERSION or not MIN_VERSION_NUMBER <= server.version <= MAX_VERSION_NUMBER:
         raise OrchaError(
-            f"the service speaks version {server.version} of the protocol, this client {LOWEST_VERSION} to "
-            f"{HIGHEST_VERSION}: both need releases of Orcha that fit"
+            f"the service speaks version {server.version} of the protocol, this client {MIN_VERSION_NUMBER} to "
+            f"{MAX_VERSION_NUMBER}: both need releases of Orcha that fit"
         )
     if server.status != OK:
         raise HandshakeError("the service answers with a status that is not known here")
@@ -395,9 +395,9 @@ class ServerHandshake:
 
     def _receive_hello(self, body: bytes, status: int) -> bytes:
         hello = ClientHello.unpack(body)
-        version = min(hello.highest, HIGHEST_VERSION)
-        if status == OK and not max(hello.lowest, LOWEST_VERSION) <= version:
-            status, version = VERSION, HIGHEST_VERSION
+        version = min(hello.highest, MAX_VERSION_NUMBER)
+        if status == OK and not max(hello.lowest, MIN_VERSION_NUMBER) <= version:
+            status, version = VERSION, MAX_VERSION_NUMBER
         if status == OK and hello.transport != self._transport:
             status = TRANSPORT
         if status == OK and self._reached_as is not None and hello.endpoint not in self._reached_as:

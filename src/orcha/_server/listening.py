@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from orcha._protocol.endpoint import Endpoint
 
-_ACCEPT_QUEUE = 1024
+_ACCEPT_BACKLOG_CONNECTIONS = 1024
 """Of listen(2): connections that nobody has accepted yet."""
 _SETTLED_SECONDS = 1.0
 """A process that has the port and lives after so long is not being ended."""
@@ -147,7 +147,7 @@ def _listen(family: int, address: tuple[str, int]) -> socket.socket:
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind(address)
-        listener.listen(_ACCEPT_QUEUE)
+        listener.listen(_ACCEPT_BACKLOG_CONNECTIONS)
         listener.setblocking(False)
     except BaseException:
         listener.close()
@@ -170,7 +170,7 @@ def listen_unix(path: str, *, others: bool) -> socket.socket:
     try:
         with_short_path(path, listener.bind)
         os.chmod(path, 0o666 if others else 0o600)  # noqa: PTH101 - the folder keeps others out in between
-        listener.listen(_ACCEPT_QUEUE)
+        listener.listen(_ACCEPT_BACKLOG_CONNECTIONS)
         listener.setblocking(False)
     except BaseException:
         listener.close()

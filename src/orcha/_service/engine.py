@@ -85,7 +85,7 @@ if TYPE_CHECKING:
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _BUSY, _STOPPING = Verdict.BUSY, Verdict.STOPPING
 
-FEW_ITEMS = 8
+FEW_EVENTS_COUNT = 8
 """A submit of more is left to the engine's thread."""
 
 
@@ -323,7 +323,7 @@ class Engine:
 
     def receive(self, peer: Peer, message: ClientMessage) -> None:
         """Take a message from the wire."""
-        if type(message) is Submit and len(message.items) <= FEW_ITEMS:
+        if type(message) is Submit and len(message.items) <= FEW_EVENTS_COUNT:
             self.mailbox.run_or_post(self._on_message, peer, message, may_keep=False)
         else:
             self.mailbox.post(self._on_message, peer, message)

@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     Event = tuple[Any, ...]
     """A handler and its arguments."""
 
-MOST_EVENTS_OF_A_BATCH = 2_000
-MOST_EVENTS_OF_ANOTHER_THREAD = 3
+MAX_EVENTS_OF_A_BATCH = 2_000
+MAX_EVENTS_OF_ANOTHER_THREAD = 3
 """Where more than these wait, the engine's thread handles them in one transaction, and others go on working."""
 GATHER_SECONDS = 0.0005
 """How long an outcome may wait for what starts in its place: about as long as a transaction takes."""
@@ -186,7 +186,7 @@ class Mailbox:
         work = self._work
         assert work is not None
         self._events.append((handler, *args))
-        busy = len(self._events) > MOST_EVENTS_OF_ANOTHER_THREAD or work.next_step(_LISTEN, ends=ends) is _ASK
+        busy = len(self._events) > MAX_EVENTS_OF_ANOTHER_THREAD or work.next_step(_LISTEN, ends=ends) is _ASK
         if busy or not self.turn.acquire(blocking=False):
             self.wake()
             return
@@ -246,7 +246,7 @@ class Mailbox:
 
     def _handle(self) -> None:
         events = self._events
-        for _ in range(min(len(events), MOST_EVENTS_OF_A_BATCH)):
+        for _ in range(min(len(events), MAX_EVENTS_OF_A_BATCH)):
             handler, *args = events.popleft()
             handler(*args)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".last-start"
 _FIRST_LINE = "What orcha knows of its last start in {}. Without this file a start takes what it finds there.\n"
-_MOST_BYTES = 8192
+_MAX_BYTES = 8192
 _STOPPED = b"\nstopped "
 """Stands before `1` once the service was stopped in good order, before `0` until then."""
 
@@ -82,7 +82,7 @@ class Witness:
         except OSError as error:
             raise StoreBroken(f"{self.path} cannot be read: {error.strerror}: see who may use it") from error
         try:
-            text = os.read(descriptor, _MOST_BYTES).decode("utf-8", "replace")
+            text = os.read(descriptor, _MAX_BYTES).decode("utf-8", "replace")
         finally:
             os.close(descriptor)
         words = dict(line.split(" ", 1) for line in text.splitlines()[1:] if " " in line)
@@ -137,7 +137,7 @@ class Witness:
             with self._above() as above:
                 descriptor = open_in(above, self.path.name, os.O_RDWR)
             try:
-                place = os.read(descriptor, _MOST_BYTES).find(_STOPPED)
+                place = os.read(descriptor, _MAX_BYTES).find(_STOPPED)
                 if place >= 0:
                     os.pwrite(descriptor, b"%d" % stopped, place + len(_STOPPED))
                     os.fsync(descriptor)

@@ -21,7 +21,7 @@ _SUMMED_BYTES = _HEADER.size - 8
 LOG_HEADER_BYTES = 32
 """Bytes at the beginning of the log."""
 _LOG_SALTS = slice(16, 24)
-_MOST_NEWER = 8
+_MAX_NEWER_FRAMES = 8
 """The first salt grows by one each time the log starts over; an older log, or another one, is not a few ahead."""
 HEADER_BYTES = _HEADER.size
 INDEX_BYTES = 2 * _HEADER.size
@@ -72,4 +72,4 @@ def has_started_over(log_header: bytes, written: Written) -> bool:
     if len(log_header) < LOG_HEADER_BYTES:
         return False
     first, before = (int.from_bytes(salts[:4], "big") for salts in (log_header[_LOG_SALTS], written.salts))
-    return 0 < (first - before) % (1 << 32) <= _MOST_NEWER
+    return 0 < (first - before) % (1 << 32) <= _MAX_NEWER_FRAMES

@@ -13,7 +13,7 @@ from orcha._store.contract import AttemptRow, Incarnation, KeptDependency, Row, 
 from orcha.exceptions.store import ChannelKnown, FencedError, TokenKnown
 
 _ACTIVE_STATES = frozenset({State.HELD, State.STARTING, State.RUNNING, State.CANCELLING})
-_INTEGER_BOUND = 1 << 63
+_INTEGER_BOUND_NUMBER = 1 << 63
 _REPLACED = frozenset(AttemptStep._fields[:8])
 """Fields of a step that replace what is kept also where they are None."""
 
@@ -415,7 +415,7 @@ class MemoryStore:
 
 def _check_numbers(*numbers: float) -> None:
     for number in numbers:
-        if isinstance(number, int) and not -_INTEGER_BOUND <= number < _INTEGER_BOUND:
+        if isinstance(number, int) and not -_INTEGER_BOUND_NUMBER <= number < _INTEGER_BOUND_NUMBER:
             raise ValueError(f"{number} does not fit into 64 bits")
         if math.isnan(number):
             raise ValueError("not a number")

@@ -16,11 +16,11 @@ PAGE_SECONDS = 5.0
 """Longest time that a page may take."""
 _ACTIVE_STATES = sum(1 << state for state in (State.HELD, State.STARTING, State.RUNNING, State.CANCELLING))
 _FIRST_SPAN_ROWS = 1_000
-_LONGEST_SPAN_ROWS = 50_000
-_ROWS_A_QUERY = 50
+_MAX_SPAN_ROWS = 50_000
+_MAX_ROWS_PER_QUERY = 50
 _PAGE_BYTES = 16 << 20  # as in queries.sql
 """Bytes of messages and reasons from which on a page has no further row."""
-_HIGHEST_SEQ = (1 << 63) - 1
+_MAX_SEQ_NUMBER = (1 << 63) - 1
 
 _Which = tuple[int, int, int | None]
 """States, limit and before."""
@@ -69,10 +69,10 @@ class PageReader:
     def _of_group(connection: apsw.Connection, which: _Which, of: tuple[str, str | None]) -> list[Row]:
         """Read by the index of groups, a few rows at a time: their extras have to fit into one text."""
         states, limit, before = which
-        upper = _HIGHEST_SEQ if before is None else before
+        upper = _MAX_SEQ_NUMBER if before is None else before
         found: list[Row] = []
         while len(found) < limit:
-            step = min(limit - len(found), _ROWS_A_QUERY)
+            step = min(limit - len(found), _MAX_ROWS_PER_QUERY)
             parameters = (0, upper, states, step, *of)
             rows = decode_rows(connection.execute(queries()["page_of_group"], parameters).get)
             found += sorted(rows, key=_seq, reverse=True)
@@ -96,13 +96,13 @@ class PageReader:
         while len(found) < limit and upper > lowest and not _are_large(found):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not done after {PAGE_SECONDS:g} s")
-            step = min(limit - len(found), _ROWS_A_QUERY)
+            step = min(limit - len(found), _MAX_ROWS_PER_QUERY)
             lower = max(upper - span, 0)
             parameters = (lower, upper, states, step, *of)
             rows = sorted(decode_rows(connection.execute(query, parameters).get), key=_seq, reverse=True)
             found += rows
             upper = rows[-1].seq if rows else lower
-            span = span if active else min(span * 4, _LONGEST_SPAN_ROWS)
+            span = span if active else min(span * 4, _MAX_SPAN_ROWS)
         return found
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreFull, no_room
 
 _CHECKPOINT_RETRY_PAGES = 256
 """Pages that are written after an unfinished checkpoint before the next checkpoint."""
-_ROWS_A_QUERY = 50
+_MAX_ROWS_PER_QUERY = 50
 """Rows that one query gives: their extras, up to 8 MiB each, have to fit into one text of SQLite."""
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -319,8 +319,8 @@ class SqliteStore:
 
     def _rows(self, query: str, wanted: Sequence[Any]) -> list[Row]:
         found: list[Row] = []
-        for start in range(0, len(wanted), _ROWS_A_QUERY):
-            found += decode_rows(self._ask(query, json.dumps(list(wanted[start : start + _ROWS_A_QUERY]))))
+        for start in range(0, len(wanted), _MAX_ROWS_PER_QUERY):
+            found += decode_rows(self._ask(query, json.dumps(list(wanted[start : start + _MAX_ROWS_PER_QUERY]))))
         return found
 
     @_guarded

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orcha._supervisor.usage import UsageAccount
 
 _NEVER = float("inf")
-_SHORTEST_LOOK_SECONDS = 0.02
+_MIN_LOOK_SECONDS = 0.02
 
 
 class AttemptLimits:
@@ -88,4 +88,4 @@ class AttemptLimits:
     @staticmethod
     def _soonest(seconds: float) -> float:
         """Return the least time in which a command can use so much processor time: on all processors at once."""
-        return max(_SHORTEST_LOOK_SECONDS, seconds / (os.cpu_count() or 1))
+        return max(_MIN_LOOK_SECONDS, seconds / (os.cpu_count() or 1))

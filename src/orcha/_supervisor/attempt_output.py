@@ -24,8 +24,8 @@ MEMORY_BYTES = 64 << 10
 """So many bytes wait in memory for the service's acknowledgement; further output goes to files."""
 FILES_AFTER_BYTES = 64 << 10
 """After so many bytes the output goes to files, however quick the service is."""
-LARGEST_CHUNK_BYTES = 128 << 10
-TAKEN_AT_ONCE_BYTES = 1 << 20
+MAX_CHUNK_BYTES = 128 << 10
+MAX_TAKEN_BYTES = 1 << 20
 """So many bytes are taken from one pipe before the other pipe gets its turn."""
 ENTRY = struct.Struct("!QQQ")
 """An entry of the index file for each chunk: stream, offset, length. The number of the first chunk precedes them."""
@@ -73,7 +73,7 @@ class OutputFiles:
         """
         entries = []
         if self._tail[0] == stream and self.first + self.count - 1 > told:
-            grown = min(length, LARGEST_CHUNK_BYTES - self._tail[2])
+            grown = min(length, MAX_CHUNK_BYTES - self._tail[2])
             tail = (stream, self._tail[1], self._tail[2] + grown)
             os.pwrite(self.descriptors[0], ENTRY.pack(*tail), place_of(self.count - 1))
             self._tail = tail
@@ -81,7 +81,7 @@ class OutputFiles:
             length -= grown
         tail, size = self._tail, self.sizes[stream]
         while length:
-            piece = min(length, LARGEST_CHUNK_BYTES)
+            piece = min(length, MAX_CHUNK_BYTES)
             tail = (stream, size, piece)
             entries.append(ENTRY.pack(*tail))
             size += piece
@@ -172,7 +172,7 @@ class AttemptOutput:
         self._connected = self.unkept.connected = connected
 
     def take(self, stream: int, pipe: int) -> int:
-        """Take what a pipe holds, at most `TAKEN_AT_ONCE_BYTES`; return END, EMPTY or MORE."""
+        """Take what a pipe holds, at most `MAX_TAKEN_BYTES`; return END, EMPTY or MORE."""
         if self.unkept.size or (self._policy == TRUNCATE and self._room() <= 0):
             return self._past_the_limit(stream, pipe)
         if self.files is None and (
@@ -181,7 +181,7 @@ class AttemptOutput:
             self._open_files()
         if self.files is not None and not self._refused:
             return self._into_file(self.files, stream, pipe)
-        data = _read(pipe, LARGEST_CHUNK_BYTES // 2)
+        data = _read(pipe, MAX_CHUNK_BYTES // 2)
         if not data:
             return EMPTY if data is None else END
         self._keep(stream, data)
@@ -280,13 +280,13 @@ class AttemptOutput:
             self._not_kept(stream, rest)
 
     def _room(self) -> int:
-        return TAKEN_AT_ONCE_BYTES if self._policy == ROTATE else self._limit - self.kept
+        return MAX_TAKEN_BYTES if self._policy == ROTATE else self._limit - self.kept
 
     def _past_the_limit(self, stream: int, pipe: int) -> int:
         """Take output that is not kept, for attached readers."""
         done = 0
-        while done < TAKEN_AT_ONCE_BYTES and not self.unkept.is_full:
-            data = _read(pipe, LARGEST_CHUNK_BYTES)
+        while done < MAX_TAKEN_BYTES and not self.unkept.is_full:
+            data = _read(pipe, MAX_CHUNK_BYTES)
             if not data:
                 return EMPTY if data is None else END
             self._not_kept(stream, data)
@@ -304,8 +304,8 @@ class AttemptOutput:
 
     def _into_file(self, files: OutputFiles, stream: int, pipe: int) -> int:
         done = 0
-        while done < TAKEN_AT_ONCE_BYTES:
-            room = min(self._room(), TAKEN_AT_ONCE_BYTES - done)
+        while done < MAX_TAKEN_BYTES:
+            room = min(self._room(), MAX_TAKEN_BYTES - done)
             if room <= 0 and self._policy == TRUNCATE:
                 return MORE
             try:
@@ -320,7 +320,7 @@ class AttemptOutput:
         return MORE
 
     def _discard(self, pipe: int) -> int:
-        count = len(os.read(pipe, LARGEST_CHUNK_BYTES))
+        count = len(os.read(pipe, MAX_CHUNK_BYTES))
         if count:
             self._drop(count)
         return count
@@ -329,13 +329,13 @@ class AttemptOutput:
         """Move bytes from the pipe into the file without copying them through this process; return how many."""
         raw = files.descriptors[stream]
         if self._is_terminal:
-            data = os.read(pipe, min(room, LARGEST_CHUNK_BYTES))
+            data = os.read(pipe, min(room, MAX_CHUNK_BYTES))
             count = self._write(raw, data, files.sizes[stream])
         else:
             count = self._splice(pipe, raw, room, files.sizes[stream])
         if count:
             self._note(files, stream, count)
-            if self._policy == ROTATE and self.kept > self._limit + TAKEN_AT_ONCE_BYTES:
+            if self._policy == ROTATE and self.kept > self._limit + MAX_TAKEN_BYTES:
                 self._rotate(files)
         if self._past:
             rest, self._past = self._past, b""
@@ -361,7 +361,7 @@ class AttemptOutput:
         except BlockingIOError:
             raise
         except OSError:  # a file system without it, or a full one: the bytes are in the pipe still
-            data = os.read(pipe, min(room, LARGEST_CHUNK_BYTES))
+            data = os.read(pipe, min(room, MAX_CHUNK_BYTES))
             return self._write(raw, data, offset)
 
     def _write(self, raw: int, data: bytes, offset: int) -> int:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Key = tuple[int, int]
 
 FILE_NAME = "handed"
-LARGEST_LOG_BYTES = 1 << 20
+MAX_LOG_BYTES = 1 << 20
 """At this size the log is begun anew with the notes that still matter."""
 _MAGIC = b"OHD1"
 _HEAD = struct.Struct("!4sQI")
@@ -88,7 +88,7 @@ class HandoverLog:
     @property
     def is_large(self) -> bool:
         """Whether the log should be begun anew."""
-        return self._size > LARGEST_LOG_BYTES
+        return self._size > MAX_LOG_BYTES
 
     def begin(self, notes: Iterable[tuple[Key, str]]) -> None:
         """Begin a new log with the hand-overs that still matter: of attempts whose end is not kept yet."""

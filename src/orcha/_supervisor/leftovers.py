@@ -19,8 +19,8 @@ SETTLE_SECONDS = 0.2
 """For so long leftovers that hold no output open may go on."""
 EXITING_LOOK_SECONDS = 0.02
 """Time between two looks at processes that are exiting."""
-MOST_NAMED_PROCESSES = 10
-LONGEST_EXIT_SECONDS = 30.0
+MAX_NAMED_PROCESSES = 10
+MAX_EXIT_SECONDS = 30.0
 """A process that takes longer to exit, as one with a large core file does, counts as a leftover."""
 _FLAG_EXITING = 0x4  # PF_EXITING of <linux/sched.h>, in the field `flags` of proc_pid_stat(5)
 _NEVER = float("inf")
@@ -62,13 +62,13 @@ class Leftovers:
     def are_gone(self, now: float, *, asked: bool) -> bool:
         """Name the living leftovers, and let them live on where that is wanted; True where all are exiting already."""
         living = [child.pid for child in self._tree.members() if not _is_exiting(child.pid)]
-        if not living and now < self._since + LONGEST_EXIT_SECONDS:
+        if not living and now < self._since + MAX_EXIT_SECONDS:
             self.due = now + EXITING_LOOK_SECONDS
             return True
         self.due = _NEVER
         if not asked:
             self.count = len(living)
-            self.named = [(pid, _name(pid)) for pid in living[:MOST_NAMED_PROCESSES]]
+            self.named = [(pid, _name(pid)) for pid in living[:MAX_NAMED_PROCESSES]]
             self.kept = self._spec.leftovers == KEEP and bool(living)
             if self.kept:
                 self._tree.let_go()

@@ -19,7 +19,7 @@ _IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 HOME_SIGNAL = signal.SIGUSR1
 """Tells a shim that no service has connected to, and that none will. SIGTERM comes from outside only."""
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of <linux/prctl.h>
-_LISTEN_BACKLOG = 8
+_LISTEN_BACKLOG_CONNECTIONS = 8
 """So many connections may wait until a shim accepts them."""
 
 
@@ -123,7 +123,7 @@ class Supervisor:
         try:
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             listener.bind(f"{name}.sock")  # relative to the shims' folder, since the whole path may be too long
-            listener.listen(_LISTEN_BACKLOG)
+            listener.listen(_LISTEN_BACKLOG_CONNECTIONS)
             box = os.open(f"{name}.box", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         finally:
             os.umask(before)

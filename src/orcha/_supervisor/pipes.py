@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BIG_PIPE_BYTES = 1 << 20
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of <linux/fcntl.h>
 _END_OF_FILE = b"\x04"  # what a terminal takes for it
-_MOST_LAST_READS = 64
+_MAX_LAST_READS = 64
 
 
 class Pipes:
@@ -117,7 +117,7 @@ class Pipes:
         if self._terminal >= 0:
             self._streams[self._terminal] = 1
         for descriptor, stream in list(self._streams.items()):
-            for _ in range(_MOST_LAST_READS):
+            for _ in range(_MAX_LAST_READS):
                 if self._output.take(stream, descriptor) != MORE:
                     break
 

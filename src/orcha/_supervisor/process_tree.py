@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _PID_ROUND_SECONDS = 0.2
 """Within this time the pids of a system do not come round."""
-_MOST_LOOKS = 5
+_MAX_LOOKS = 5
 """The most looks for processes that were started while others were signalled."""
 
 
@@ -72,14 +72,14 @@ class ProcessTree:
 
     def let_go(self) -> None:
         """Remove the tag from every process, so that no sweep ends them."""
-        for _ in range(_MOST_LOOKS):
+        for _ in range(_MAX_LOOKS):
             if not [child for child in self.members() if read_tag(child.pid) == self._tag and untag(child.pid)]:
                 return
 
     def signal(self, number: int) -> int:
         """Send a signal to each process once; return how many got it."""
         done: set[int] = set()
-        for _ in range(_MOST_LOOKS):
+        for _ in range(_MAX_LOOKS):
             new = [child for child in self.members() if child.pid not in done]
             done.update(child.pid for child in new if self.send(child, number))
             if not new:

@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 VERSIONS = (1, 1)
 """The oldest and the newest version of the protocol that this build speaks."""
-LARGEST_FRAME_BYTES = 16 << 20
-_LONGEST_ESCAPE_BYTES = 12
+MAX_FRAME_BYTES = 16 << 20
+_MAX_ESCAPE_BYTES = 12
 """The most bytes that stand for one character in JSON."""
 _FIELDS_BYTES = 64 << 10
 """More bytes than all short fields of a specification have."""
 
 Head: TypeAlias = dict[str, Any]
 
-_LARGEST_NUMBER = 1 << 62
+_MAX_NUMBER = 1 << 62
 _NUMBERS = {
     "umask": 0o777,
     "stop_signal": 64,
-    "grace": _LARGEST_NUMBER,
-    "timeout": _LARGEST_NUMBER,
-    "idle_timeout": _LARGEST_NUMBER,
-    "cpu_timeout": _LARGEST_NUMBER,
-    "memory": _LARGEST_NUMBER,
-    "pids": _LARGEST_NUMBER,
-    "cpu_share": _LARGEST_NUMBER,
-    "output_limit": _LARGEST_NUMBER,
-    "drain": _LARGEST_NUMBER,
+    "grace": _MAX_NUMBER,
+    "timeout": _MAX_NUMBER,
+    "idle_timeout": _MAX_NUMBER,
+    "cpu_timeout": _MAX_NUMBER,
+    "memory": _MAX_NUMBER,
+    "pids": _MAX_NUMBER,
+    "cpu_share": _MAX_NUMBER,
+    "output_limit": _MAX_NUMBER,
+    "drain": _MAX_NUMBER,
 }
 """The fields of a specification that are numbers, with the largest value of each."""
 _NEVER_NONE = frozenset({"stop_signal", "grace", "output_limit", "output_policy", "outlives", "drain", "leftovers"})
@@ -97,7 +97,7 @@ class Decoder:
         buffer += data
         while len(buffer) >= 8:
             length, head = _LENGTHS.unpack_from(buffer)
-            if length > LARGEST_FRAME_BYTES or head > length:
+            if length > MAX_FRAME_BYTES or head > length:
                 raise ProtocolError(f"a frame of {length} bytes with a head of {head}")
             if len(buffer) < 8 + length:
                 return
@@ -167,9 +167,9 @@ def pack_spec(spec: CommandSpec) -> Head:
 def fits(spec: CommandSpec) -> bool:
     """Return whether a specification fits into a frame; Linux would not execute a larger one either (execve(2))."""
     size = sum(map(len, spec.argv)) + sum(map(len, spec.env)) + sum(map(len, spec.env.values()))
-    if size * _LONGEST_ESCAPE_BYTES + _FIELDS_BYTES < LARGEST_FRAME_BYTES:
+    if size * _MAX_ESCAPE_BYTES + _FIELDS_BYTES < MAX_FRAME_BYTES:
         return True
-    return len(STANDARD_CODEC.encode(pack_spec(spec))) + _FIELDS_BYTES < LARGEST_FRAME_BYTES
+    return len(STANDARD_CODEC.encode(pack_spec(spec))) + _FIELDS_BYTES < MAX_FRAME_BYTES
 
 
 def unpack_spec(found: Head) -> CommandSpec:

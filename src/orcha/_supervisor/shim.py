@@ -36,7 +36,7 @@ SOCKET_LOOK_SECONDS = 60.0
 """So often a shim that keeps an attempt's end for an absent service looks whether a service can still find it."""
 HOLD_SECONDS = 0.001
 """For so long the report of a start waits, to be sent together with the first output or the end."""
-LONGEST_WAIT_SECONDS = 86_400.0
+MAX_WAIT_SECONDS = 86_400.0
 """The longest sleep: poll(2) counts milliseconds in 31 bits, which is less than 25 days."""
 _NEVER = float("inf")
 _TERM = int(signal.SIGTERM)
@@ -146,7 +146,7 @@ class Shim:
             due = min(due, time.monotonic() + HOLD_SECONDS)
         if due == _NEVER:
             return None
-        return max(0, int(min(due - time.monotonic(), LONGEST_WAIT_SECONDS) * 1000) + 1)
+        return max(0, int(min(due - time.monotonic(), MAX_WAIT_SECONDS) * 1000) + 1)
 
     def _is_needed(self) -> bool:
         attempt = self._attempt

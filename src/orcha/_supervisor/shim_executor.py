@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from orcha._supervisor.protocol import Frame
     from orcha.utils.threads import OnDeath
 
-MOST_FAILED_SUPERVISORS = 3
+MAX_FAILED_SUPERVISORS = 3
 """After so many supervisors in a row that ended without having forked, the waiting attempts are lost."""
-LONGEST_END_SECONDS = 10.0
+MAX_END_SECONDS = 10.0
 """For so long :meth:`ShimExecutor.close` waits at most for the ends of commands that are not kept."""
 
 
@@ -341,7 +341,7 @@ class ShimExecutor:
             supervisor.close(wait=True)
             self._failures += 1
             if self._waiting and not self._closing:
-                if self._failures >= MOST_FAILED_SUPERVISORS:
+                if self._failures >= MAX_FAILED_SUPERVISORS:
                     self._no_supervisor("the supervisor of commands ends as soon as it is started")
                 else:
                     self._ask()
@@ -513,7 +513,7 @@ class ShimExecutor:
             self._tell(*key, {"t": "kill", "why": "shutdown"})
             self._heartbeats.hasten(shim)
             shim.link.send({"t": "leave"})
-        until = time.monotonic() + LONGEST_END_SECONDS
+        until = time.monotonic() + MAX_END_SECONDS
         while self._registry.by_key and (left := until - time.monotonic()) > 0:
             self._quiet.wait(left)
         for shim in list(self._registry.by_key.values()):

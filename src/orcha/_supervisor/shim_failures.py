@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 
-LONGEST_TEXT_CHARACTERS = 200
+MAX_TEXT_CHARACTERS = 200
 """The most characters of an error that are told."""
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def described(error: BaseException) -> str:
     """Return the kind and the text of an error in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_TEXT_CHARACTERS]
+    return " ".join(f"{type(error).__name__}: {error}".split())[:MAX_TEXT_CHARACTERS]
 
 
 def note(folder: str, shim: str, error: BaseException) -> None:
@@ -33,7 +33,7 @@ def take(folder: str, shim: str) -> str:
     except OSError:
         return ""
     try:
-        text = os.read(descriptor, 4 * LONGEST_TEXT_CHARACTERS).decode("utf-8", "replace")
+        text = os.read(descriptor, 4 * MAX_TEXT_CHARACTERS).decode("utf-8", "replace")
     except OSError:
         text = ""
     finally:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SILENCE_SECONDS = 30.0
 """So long a shim may owe an answer until it is told to go on; a busy machine or disk may delay an answer for less."""
-LOOKS = 3
+LOOKS_PER_SILENCE = 3
 """So many looks are taken in that time. A shim that so many looks in a row have found stopped is killed."""
 LAST_LOOKS = 1
 """So many looks more a shim has to answer after it was told to go on; then it is killed with its command."""
@@ -32,7 +32,7 @@ ENDS_WITHIN_SECONDS = 10.0
 """A shim that was told to end its command, and sends nothing for so long, is killed with the command."""
 LATE_SECONDS = 1.0
 """A look that comes so much later than it was due is late."""
-LONGEST_WAIT_SECONDS = 86_400.0
+MAX_WAIT_SECONDS = 86_400.0
 """epoll_wait(2) takes milliseconds in 31 bits, which is less than 25 days."""
 NO_END = "it did not answer when its command was to end"
 KILLED = "{}, so Orcha killed it and ended the command"
@@ -63,7 +63,7 @@ class ShimHeartbeats:
         self._folder = folder
         self._report = report
         self._silence = silence
-        self._interval = silence / LOOKS
+        self._interval = silence / LOOKS_PER_SILENCE
         self._stopped: dict[str, int] = {}
         self._looked = 0.0
         """When the last look at all shims was."""
@@ -73,7 +73,7 @@ class ShimHeartbeats:
 
     def wait(self, now: float) -> float:
         """Return the seconds until the next look."""
-        return min(self._interval, max(0.0, min(self._due, self._deadline) - now), LONGEST_WAIT_SECONDS)
+        return min(self._interval, max(0.0, min(self._due, self._deadline) - now), MAX_WAIT_SECONDS)
 
     def look(self, shims: Iterable[ShimConnection], now: float | None = None) -> SilentShims:
         """Where a look is due: continue stopped shims, and send pings to the others."""
@@ -127,7 +127,7 @@ class ShimHeartbeats:
         stopped = [shim for shim in shims if self.rouse(shim)]
         self._stopped = {shim.name: self._stopped.get(shim.name, 0) + 1 for shim in stopped}
         for shim in stopped:
-            if self._stopped[shim.name] >= LOOKS:
+            if self._stopped[shim.name] >= LOOKS_PER_SILENCE:
                 self._lose(shim, "a signal stopped it again and again", looked)
         return [shim for shim in shims if shim.name not in self._stopped]
 

@@ -13,9 +13,9 @@ FULL_QUEUE_BYTES = 1 << 20
 """From this size on the command has to wait until the service has passed something on."""
 RESERVE_BYTES = 4 << 20
 """More bytes that a full queue takes once the command has ended: what its pipes hold."""
-LONGEST_WAIT_SECONDS = 30.0
+MAX_WAIT_SECONDS = 30.0
 """For so long the command waits at most while nothing is passed on."""
-LARGEST_CHUNK_BYTES = 128 << 10
+MAX_CHUNK_BYTES = 128 << 10
 CHUNK_OVERHEAD_BYTES = 256
 """What a chunk costs beside its data."""
 _NEVER = float("inf")
@@ -81,7 +81,7 @@ class UnkeptQueue:
             last is not None
             and last.data is not None
             and last.stream == stream
-            and last.length + size <= LARGEST_CHUNK_BYTES
+            and last.length + size <= MAX_CHUNK_BYTES
         ):
             last.data, last.length, number = last.data + data, last.length + size, number - 1
             self._held += size
@@ -90,7 +90,7 @@ class UnkeptQueue:
             self._held += size + CHUNK_OVERHEAD_BYTES
         self.size += size
         if self._held >= FULL_QUEUE_BYTES and self._gives_up == _NEVER:
-            self._gives_up = time.monotonic() + LONGEST_WAIT_SECONDS
+            self._gives_up = time.monotonic() + MAX_WAIT_SECONDS
         return number
 
     def acknowledge(self, number: int) -> None:
@@ -101,7 +101,7 @@ class UnkeptQueue:
             self._free(chunks.popleft())
         now = time.monotonic()
         if self._held < before and (not self._held or now < self._gives_up):
-            self._gives_up = now + LONGEST_WAIT_SECONDS if self._held >= FULL_QUEUE_BYTES else _NEVER
+            self._gives_up = now + MAX_WAIT_SECONDS if self._held >= FULL_QUEUE_BYTES else _NEVER
 
     def read_by(self, *, anybody: bool) -> None:
         """Note whether anybody reads along; while nobody does, new data is dropped."""

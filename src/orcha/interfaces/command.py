@@ -24,7 +24,7 @@ _SIGNALS = frozenset(int(number) for number in signal.Signals)
 _MAX_RETRIES = 1_000_000
 MAX_PATTERN_CHARACTERS = 4_096
 """Characters of a regular expression, at most."""
-_MAX_LIMIT = (1 << 62) - 1
+_MAX_LIMIT_NUMBER = (1 << 62) - 1
 """Most bytes, processes or percent that can be asked for."""
 
 
@@ -187,8 +187,8 @@ class CommandPetition(Petition):
                 _number(name, getattr(self, name), least=0.001)
         for name in ("memory", "pids", "cpu_share"):
             if getattr(self, name) is not None:
-                _whole(name, getattr(self, name), least=1, most=_MAX_LIMIT)
-        _whole("output_limit", self.output_limit, least=0, most=_MAX_LIMIT)
+                _whole(name, getattr(self, name), least=1, most=_MAX_LIMIT_NUMBER)
+        _whole("output_limit", self.output_limit, least=0, most=_MAX_LIMIT_NUMBER)
         if self.output_policy not in OUTPUT_POLICIES:
             raise ValueError(f"output_policy is one of {', '.join(OUTPUT_POLICIES)}, not {self.output_policy!r}")
         if self.retry is not None and not isinstance(self.retry, Retry):

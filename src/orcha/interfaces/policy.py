@@ -21,7 +21,7 @@ MAX_DEPENDENCIES = 10_000
 MAX_MOMENT_SECONDS = 253_402_300_800
 """Seconds since 1970 at the end of the year 9999, beyond which there are no dates."""
 MAX_NAME_CHARACTERS = 200
-MAX_NEED = 2**53
+MAX_NEED_COUNT = 2**53
 """Most of one resource that can be asked for: every reader of numbers has that many exactly."""
 _MAX_SHOWN_NUMBER_BITS = 256
 """Bits of a number that is written out where it is refused."""
@@ -242,7 +242,7 @@ def _check_need(name: object, amount: object) -> None:
     if isinstance(amount, bool) or not isinstance(amount, int):
         error = f"needs[{name!r}] is a whole number, not {type(amount).__name__}"
         raise TypeError(error)
-    if not 0 < amount <= MAX_NEED:
+    if not 0 < amount <= MAX_NEED_COUNT:
         error = f"needs[{name!r}] is a whole number from 1 to 2**53, not {shortened(amount)}"
         raise ValueError(error)
 

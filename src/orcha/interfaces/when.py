@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LONGEST_CONDITION_CHARACTERS = 1_000
+MAX_CONDITION_CHARACTERS = 1_000
 """Characters of a condition."""
 
 
@@ -38,8 +38,8 @@ class When:
         if not isinstance(text, str):
             error = f"a condition is a text, not {type(text).__name__}"
             raise TypeError(error)
-        if not text.strip() or len(text) > LONGEST_CONDITION_CHARACTERS:
-            error = f"a condition is a text of 1 to {LONGEST_CONDITION_CHARACTERS} characters, not {text!r:.80}"
+        if not text.strip() or len(text) > MAX_CONDITION_CHARACTERS:
+            error = f"a condition is a text of 1 to {MAX_CONDITION_CHARACTERS} characters, not {text!r:.80}"
             raise ValueError(error)
 
     def __str__(self) -> str:

@@ -7,9 +7,9 @@ from math import isfinite
 
 Value = bool | int | float | str
 
-LARGEST_NUMBER = 2**63
+MAX_NUMBER = 2**63
 """Numbers of conditions lie between this and its negative."""
-LONGEST_TEXT_CHARACTERS = 1_000
+MAX_TEXT_CHARACTERS = 1_000
 """Characters of a text in a condition, and of a condition."""
 
 
@@ -117,17 +117,17 @@ def checked(kind: ValueKind, value: object) -> Value | Unknown:
     if kind is ValueKind.TRUTH and isinstance(value, bool | int):
         return bool(value)
     if kind is ValueKind.TEXT and isinstance(value, str):
-        return value if len(value) <= LONGEST_TEXT_CHARACTERS else Unknown("what was found is a text that is too long")
+        return value if len(value) <= MAX_TEXT_CHARACTERS else Unknown("what was found is a text that is too long")
     if kind in {ValueKind.NUMBER, ValueKind.SIZE, ValueKind.DURATION} and isinstance(value, int | float):
-        is_bounded = isfinite(value) and -LARGEST_NUMBER <= value <= LARGEST_NUMBER
+        is_bounded = isfinite(value) and -MAX_NUMBER <= value <= MAX_NUMBER
         return value if is_bounded else Unknown("what was found is a number out of bounds")
     return Unknown(f"what was found is no {kind.value.removeprefix('a ')} but {type(value).__name__!r}")
 
 
 __all__ = [
     "DURATIONS",
-    "LARGEST_NUMBER",
-    "LONGEST_TEXT_CHARACTERS",
+    "MAX_NUMBER",
+    "MAX_TEXT_CHARACTERS",
     "SIZES",
     "Unknown",
     "Value",

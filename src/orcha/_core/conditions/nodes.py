@@ -9,7 +9,7 @@ import operator
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from orcha._core.conditions.kinds import LARGEST_NUMBER, Unknown, ValueKind, told
+from orcha._core.conditions.kinds import MAX_NUMBER, Unknown, ValueKind, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -273,7 +273,7 @@ class Reckoning(Node):
             value = self._reckon(left, right)
         except ZeroDivisionError:
             raise NoAnswerError(self, "it divides by zero") from None
-        if not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+        if not -MAX_NUMBER <= value <= MAX_NUMBER:
             raise NoAnswerError(self, "its value is too large")
         return value
 

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from typing import NamedTuple
 
 from orcha._core.conditions.errors import ConditionTextError
-from orcha._core.conditions.kinds import DURATIONS, LARGEST_NUMBER, LONGEST_TEXT_CHARACTERS, ValueKind, unit
+from orcha._core.conditions.kinds import DURATIONS, MAX_NUMBER, MAX_TEXT_CHARACTERS, ValueKind, unit
 
 MAX_BRACKETS_DEPTH = 20
 MAX_TOKENS = 400
@@ -80,9 +80,9 @@ def scan(text: str) -> Scanned:
         ConditionTextError: something stands there that no condition holds.
 
     """
-    if len(text) > LONGEST_TEXT_CHARACTERS:
-        what = f"a condition has at most {LONGEST_TEXT_CHARACTERS} characters, and this one has {len(text)}"
-        raise ConditionTextError(text, LONGEST_TEXT_CHARACTERS, LONGEST_TEXT_CHARACTERS + 1, what)
+    if len(text) > MAX_TEXT_CHARACTERS:
+        what = f"a condition has at most {MAX_TEXT_CHARACTERS} characters, and this one has {len(text)}"
+        raise ConditionTextError(text, MAX_TEXT_CHARACTERS, MAX_TEXT_CHARACTERS + 1, what)
     if not text.strip():
         raise ConditionTextError(text, 0, 1, "nothing is written: write a condition, as in load(1) < 4")
     return _Scanner(text).scan()
@@ -145,8 +145,8 @@ class _Scanner:
         kind, factor = counted
         value = number * factor
         if kind is ValueKind.SIZE:
-            value = round(value) if value <= LARGEST_NUMBER else value
-        if value > LARGEST_NUMBER:
+            value = round(value) if value <= MAX_NUMBER else value
+        if value > MAX_NUMBER:
             raise self._wrong(match.start(), end, "this number is too large")
         self._found.numbers[self._length] = Quantity(kind, value)
         self._add(repr(value))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 
-_NEAR = 0.7
+_NEAR_NAME_RATIO = 0.7
 """How alike two names are of which one may be meant: from 0, for nothing in common, to 1."""
 
 
@@ -109,12 +109,12 @@ class Vocabulary:
         >>> BUILT_IN.nearest("memory.fre"), BUILT_IN.nearest("ours"), BUILT_IN.nearest("xyz")
         ('memory.free', 'hour', None)
         """
-        near = get_close_matches(name, self._terms, 1, _NEAR) or [
+        near = get_close_matches(name, self._terms, 1, _NEAR_NAME_RATIO) or [
             each for each in self._terms if each.partition(".")[0] == name
         ]
         if not near:
             firsts = {each.partition(".")[0]: each for each in reversed(self._terms)}
-            near = [firsts[each] for each in get_close_matches(name.partition(".")[0], firsts, 1, _NEAR)]
+            near = [firsts[each] for each in get_close_matches(name.partition(".")[0], firsts, 1, _NEAR_NAME_RATIO)]
         return self._terms[near[0]].written if near else None
 
     def help(self) -> str:

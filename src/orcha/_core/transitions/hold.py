@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from orcha._core.moment import Moment
     from orcha._core.petitions import Petitions
 
-MOST_LOADED = 1_000
+MAX_LOADED_PETITIONS = 1_000
 """Petitions of a lot whose records stay in memory; of the others only the keys do."""
 
 
@@ -51,7 +51,7 @@ def park(petitions: Petitions, record: Record, lot: str) -> bool:
     if not petitions.waits(record) or petitions.waiting.is_parked(record.place):
         return False
     petitions.waiting.park(record.place, lot)
-    if petitions.waiting.parked_in(lot) > MOST_LOADED:
+    if petitions.waiting.parked_in(lot) > MAX_LOADED_PETITIONS:
         petitions.unload([record.place])
     petitions.note_change()
     return True

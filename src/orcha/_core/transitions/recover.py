@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 INTERRUPTED = "interrupted: the service ended while it ran"
 WATCHER_FAILED = "interrupted: what watched over the command failed: {}"
 NEVER_EXECUTED = "it could not be executed: what was to start it died, several times in a row"
-MOST_LOSSES = 3
+MAX_LOSSES = 3
 """Attempts at a command in a row that may be lost before they are executed."""
 _WAITS_AGAIN = {OnInterrupt.RERUN: State.QUEUED, OnInterrupt.ASK: State.HELD}
 
@@ -81,7 +81,7 @@ def never_executed(losses: int) -> Recovered:
     >>> never_executed(1).state
     <State.QUEUED: 1>
     """
-    if losses < MOST_LOSSES:
+    if losses < MAX_LOSSES:
         return Recovered(State.QUEUED)
     return Recovered(State.ENDED, Outcome.BROKEN, BROKEN_CODE, NEVER_EXECUTED)
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 LOOK_INTERVAL_SECONDS = 5.0
 """Seconds between two looks at followers that are behind: no command waits for a follower that got nothing."""
 WHY = "they are beyond its output limit, or the service's disk is full, and this reader was not there or too slow"
-_ALL = 1 << 62
+_ALL_BYTES = 1 << 62
 
 
 class UnkeptAttempt:
@@ -99,7 +99,7 @@ class UnkeptOutput:
         """Note that the end of an attempt is kept."""
         found = self.attempts.get(channel, {}).get((seq, attempt))
         if found is not None:
-            found.is_over, found.committed = True, _ALL
+            found.is_over, found.committed = True, _ALL_BYTES
 
     def followed(self, channel: bytes) -> None:
         """Note that somebody begins to read."""
@@ -142,7 +142,7 @@ class UnkeptOutput:
         if piece.offset < follower.lost_to(piece.seq, piece.attempt):
             return ChannelRecord(Kind.VALUE, record.seq, values.encode((piece.stream, b"")))
         end = self._end_of_loss(piece, attempt)
-        follower.told_lost = (piece.seq, piece.attempt, _ALL if end is None else end)
+        follower.told_lost = (piece.seq, piece.attempt, _ALL_BYTES if end is None else end)
         line = losses.MISSING if end is None else losses.NOT_KEPT.format(end - piece.offset, WHY)
         return ChannelRecord(Kind.NOTICE, record.seq, values.encode(line))
 

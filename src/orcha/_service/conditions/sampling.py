@@ -26,7 +26,7 @@ MAX_SECONDS_WITHOUT_A_LOOK = 60.0
 """Seconds after which the time of day is taken again in any case: clocks are set, and machines sleep."""
 MAX_PROCESSOR_SHARE = 0.02
 """Of one processor, for looks and for asking what they change; where that is not enough, looks are further apart."""
-_REST_LOOKS = 20
+_REST_PER_LOOK_RATIO = 20
 """So many times as long as a look took nothing new has another one made: thousands may come one by one."""
 
 
@@ -95,7 +95,7 @@ class Sampling:
         if is_any:
             self._ask(now, max(SECONDS_BETWEEN_LOOKS, spent / MAX_PROCESSOR_SHARE))
         self._spent = time.thread_time() - began
-        self._rests_until = time.monotonic() + _REST_LOOKS * self._spent
+        self._rests_until = time.monotonic() + _REST_PER_LOOK_RATIO * self._spent
 
     def _ask(self, now: float, seconds_between_looks: float) -> None:
         readings = self.book.to_look_at()

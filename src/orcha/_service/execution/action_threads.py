@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orcha.interfaces.petition import Petition
     from orcha.utils.threads import OnDeath
 
-FORKED_AND_RETURNED = 70
+FORKED_AND_RETURNED_CODE = 70
 """Exit code of a copy of the service that plugin code made by forking and returning."""
 MAX_IDLE_THREADS = 64
 """Idle threads kept for the next actions."""
@@ -187,5 +187,5 @@ class ActionPool:
             return describe(error)
         finally:
             if os.getpid() != self._pid:
-                os._exit(FORKED_AND_RETURNED)
+                os._exit(FORKED_AND_RETURNED_CODE)
         return None

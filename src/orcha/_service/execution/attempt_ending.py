@@ -22,7 +22,7 @@ from orcha._processes.attempt_processes import processes_for
 from orcha._processes.escalation_plan import KILL_STEPS, POLITE_STEPS, EscalationStep
 from orcha._processes.tag import tag_of
 from orcha._processes.terminator import AttemptTerminator as Processes
-from orcha._service.execution.action_threads import FORKED_AND_RETURNED
+from orcha._service.execution.action_threads import FORKED_AND_RETURNED_CODE
 from orcha._service.reports.explanations import describe
 from orcha.interfaces.petition import Petition
 from orcha.utils.threads import NoThreadError, guarded, start
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from orcha._service.mailbox import Mailbox
     from orcha._service.timers import Timers
 
-ABANDON_AFTER = 10.0
+ABANDON_AFTER_SECONDS = 10.0
 """Seconds after its processes are gone in which a cancelled action's thread may still return."""
-OVERRIDE_DEADLINE = 5.0
+OVERRIDE_DEADLINE_SECONDS = 5.0
 """Seconds a petition's own terminate() may take before the signals go out all the same."""
 AFTER_OVERRIDE = (EscalationStep(0, 2.0), *POLITE_STEPS)
 """What follows on a petition's own terminate(): a signal that does nothing (kill(2)), so that its own may work."""
@@ -158,7 +158,7 @@ class Ending:
                 self._begin(run, steps)
 
         steps: Sequence[EscalationStep] = POLITE_STEPS
-        self._mailbox.post(self._timers.at, time.monotonic() + OVERRIDE_DEADLINE, lambda: go_on(POLITE_STEPS))
+        self._mailbox.post(self._timers.at, time.monotonic() + OVERRIDE_DEADLINE_SECONDS, lambda: go_on(POLITE_STEPS))
         try:
             run.petition.terminate(run.pids[-1] if run.pids else None)
             steps = AFTER_OVERRIDE
@@ -166,7 +166,7 @@ class Ending:
             self._report(logging.ERROR, "petition %s: terminate: %s", run.record.key, describe(error))
         finally:
             if os.getpid() != self._pid:
-                os._exit(FORKED_AND_RETURNED)
+                os._exit(FORKED_AND_RETURNED_CODE)
         self._mailbox.post(go_on, steps)
 
     def sweep(self, record: Record) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orcha._service.timers import Timers
 
 WEDGED = "the plugin does not answer: try again later"
-STALE_ALLOWED = 3
+MAX_STALE_THREADS = 3
 """Given-up hook threads with which the service goes on."""
 NO_THREAD_SECONDS = 1.0
 """Time until a call is given up that hangs while no other hook thread can be started."""
@@ -98,7 +98,7 @@ class Deadline:
         text = "%s: %s did not return in %g s; it is at:\n%s"
         self._report(logging.ERROR, text, what, call.hook.name.lower(), self._seconds, self._hooks.stack())
         self.given_up(visit, call, told(call.hook, self._seconds), self._hooks.give_up())
-        if len(self._hooks.threads.given_up) > STALE_ALLOWED:
+        if len(self._hooks.threads.given_up) > MAX_STALE_THREADS:
             self._degrade("too many hooks that do not return")
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from orcha._service.mailbox import Mailbox
     from orcha._store.contract import Store
 
-FAILED_IN_ONE_BATCH = 500
+MAX_FAILED_DEPENDENTS_PER_BATCH = 500
 """Petitions that end or are paused in one batch, since another one failed: any number may wait for that one."""
 
 _ANY_STATE = sum(1 << state for state in State)
@@ -138,7 +138,7 @@ class Dependents:
 
     def _go_on(self) -> None:
         """End or pause a part of what fails; after the last part let what is free wait with the others."""
-        part = [self._failed.popleft() for _ in range(min(len(self._failed), FAILED_IN_ONE_BATCH))]
+        part = [self._failed.popleft() for _ in range(min(len(self._failed), MAX_FAILED_DEPENDENTS_PER_BATCH))]
         names = {row.seq: row.id for row in self._store.rows([failed.petition for failed in part])}
         for failed in part:
             if failed.petition in names:

@@ -22,7 +22,7 @@ from orcha._core.selection import Cost
 from orcha._core.tuples import new_tuple
 from orcha._protocol import values
 from orcha._protocol.frames import MAX_FRAME_BYTES
-from orcha._service.execution.action_threads import FORKED_AND_RETURNED
+from orcha._service.execution.action_threads import FORKED_AND_RETURNED_CODE
 from orcha._service.hooks.conversion import convert
 from orcha._service.hooks.starting import mark_started
 from orcha._service.hooks.visit import CONVERT, ON_FINISH, ON_START, FunctionCall, HookResult, Returned
@@ -255,7 +255,7 @@ class Hooks:
     ) -> Candidate | None:
         """Have the round take what the last petition said, and give the next one, which counts as in flight then."""
         if _getpid() != self._pid:
-            os._exit(FORKED_AND_RETURNED)
+            os._exit(FORKED_AND_RETURNED_CODE)
         with visit.lock:
             if visit.abandoned:
                 raise StaleCall
@@ -285,7 +285,7 @@ class Hooks:
             else:
                 result = self._convert(call.record, visit.round, is_new=not call.is_again)
             if _getpid() != self._pid:
-                os._exit(FORKED_AND_RETURNED)
+                os._exit(FORKED_AND_RETURNED_CODE)
             with visit.lock:
                 if visit.abandoned:
                     raise StaleCall

@@ -38,7 +38,7 @@ CONVERSIONS_PER_BUSY_VISIT = 24
 """Conversions of one visit while something runs: more would keep those that wait from being asked."""
 MAX_QUICK_CALLS = 16
 """Calls of a visit that is over sooner than a transaction."""
-_HELD_FOR = 0.02
+_HELD_FOR_SECONDS = 0.02
 
 
 class Visits:
@@ -131,7 +131,7 @@ class Visits:
     def on_start(self, record: Record, _: object = None) -> None:
         """Have on_start called, and the action after it."""
         if faults.is_held() and record.may_start:
-            self._timers.at(time.monotonic() + _HELD_FOR, lambda: self.on_start(record))
+            self._timers.at(time.monotonic() + _HELD_FOR_SECONDS, lambda: self.on_start(record))
             return
         self._starter.begin(record)
         self._starts.append(record)
