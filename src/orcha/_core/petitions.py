@@ -200,8 +200,10 @@ class Petitions:
         self.changes.tombstones.append((token, until))
 
     def forget_ended(self, seqs: Iterable[int]) -> None:
-        """Have ended petitions deleted with the next transaction."""
-        self.changes.deleted.extend(seqs)
+        """Have ended petitions deleted with the next transaction, in place of any flags of theirs."""
+        for seq in seqs:
+            self.changes.flags.pop(seq, None)
+            self.changes.deleted.append(seq)
 
     def keep_pause(self, what: str, *, paused: bool) -> None:
         """Keep that `all`, `group:<name>` or `petition:<seq>` is paused, or goes on."""

@@ -19,11 +19,12 @@ def remove(engine: Engine, peer: Peer, message: Remove) -> None:
     found = find(engine, peer, message, "remove")
     if found is None:
         return
-    row = found.row
+    row, changes = found.row, engine.petitions.changes
+    owes, holds = changes.flags.get(row.seq, (row.hook_pending, row.slot_held))  # newer than the row
     if row.state is not State.ENDED:
         reason = f"{row.id!r} is {word(row.state, found.record)}: cancel it first"
         refuse(engine, peer, message.request, Verdict.REFUSED, reason)
-    elif row.hook_pending or row.slot_held or row.seq in engine.petitions.records:
+    elif owes or holds or row.seq in engine.petitions.records:
         refuse(
             engine,
             peer,
@@ -32,6 +33,6 @@ def remove(engine: Engine, peer: Peer, message: Remove) -> None:
             f"{row.id!r} has ended, but something of it is still there: try again when that has gone",
         )
     else:
-        if row.seq not in engine.petitions.changes.deleted:
+        if row.seq not in changes.deleted:
             engine.petitions.forget_ended([row.seq])
         engine.reply(peer, Reply(message.request, Verdict.OK))
