@@ -202,8 +202,8 @@ def test_a_wrong_setting_is_named_with_what_it_takes(orcha, free_port, environme
 # --- what a service refuses ------------------------------------------------------------------------------------------
 
 REFUSED = [
-    ("show nobody", 1, "there is no petition with the id 'nobody': orcha ps --all shows those that are kept"),
-    ("cancel nobody", 1, "no petition with the id 'nobody' waits or runs: orcha ps shows those that do"),
+    ("show nobody", 1, "there is no petition with the id 'nobody': orcha ps --all shows the petitions that are kept"),
+    ("cancel nobody", 1, "no petition with the id 'nobody' waits or runs: orcha ps shows the petitions that do"),
     ("priority busy 1", 1, "'busy' is running: only what waits has a place to change"),
     ("rm busy", 1, "'busy' is running: cancel it first"),
     (

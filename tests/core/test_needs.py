@@ -62,7 +62,7 @@ def test_all_that_is_lacking_is_named():
         (NeedsShort("gpu", 1, 0, 2), "it needs 1 gpu, 0 of 2 are free"),
         (
             BehindAnother("gpu", 1, 2, 2),
-            "it needs 1 gpu, 2 of 2 are free, and another one that waits for it is first",
+            "it needs 1 gpu, 2 of 2 are free, and another petition that waits for it is first",
         ),
         (NeverEnough("gpu", 1, 0), "it needs 1 gpu, and the service has no gpu: serve with --resource gpu=1"),
         (

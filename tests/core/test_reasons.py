@@ -26,7 +26,7 @@ from orcha._core.reasons import (
         (PetitionPaused(), "it is paused"),
         (GroupPaused("rig"), "its group rig is paused"),
         (EverythingPaused(), "everything is paused"),
-        (ReplacesAnother(), "the one that it replaces has not gone yet"),
+        (ReplacesAnother(), "the petition that it replaces has not gone yet"),
         (
             HeldAfterInterruption(),
             "it was interrupted, and waits for a decision: resume it to run it again, or cancel it",

@@ -120,7 +120,7 @@ def test_who_is_held_back_by_another_one_says_so_and_goes_when_that_is_cancelled
     asked.wait_for("runs", "running")
     asked.submit(asked.user, "large", needs={"gpu": 2})
     asked.submit(asked.user, "small", needs={"gpu": 1})
-    assert why(asked, "small") == "it needs 1 gpu, 1 of 2 is free, and another one that waits for it is first"
+    assert why(asked, "small") == "it needs 1 gpu, 1 of 2 is free, and another petition that waits for it is first"
     assert asked.ask(asked.user, Cancel, None, "large").verdict == Verdict.OK
     asked.wait_for("small", "running")
 
@@ -203,7 +203,7 @@ def test_one_that_came_to_lack_another_resource_is_passed_by_nobody(asked):
     wait_for(lambda: why(asked, "both") == text, what="it stands in the other line too")
     asked.submit(asked.user, "ram 1", needs={"ram": 4}, holds=True)
     settled(asked, 2)
-    assert why(asked, "ram 1") == "it needs 4 ram, 4 of 8 are free, and another one that waits for it is first"
+    assert why(asked, "ram 1") == "it needs 4 ram, 4 of 8 are free, and another petition that waits for it is first"
     ends(asked, "ram 0")
     run_all(asked, "both")
     ends(asked, "ram 1")

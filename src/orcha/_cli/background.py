@@ -1,4 +1,4 @@
-"""A service as a daemon: whoever starts it waits until it serves, and is told why where it does not."""
+"""A service as a daemon: its starter waits until the service serves, and is told why where it does not."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Announced:
                 os.write(self._writer, what)
 
     def _obey(self) -> None:
-        """Go on when that is wanted; where whoever started it was interrupted or has gone, stop in good order."""
+        """Go on when that is wanted; where its starter was interrupted or has gone, stop in good order."""
         if os.read(self._wanted, 1):
             os.close(self._writer)
         else:
@@ -75,7 +75,7 @@ class Announced:
 
 
 def _stamp() -> None:
-    """Have each line of the log begin with its time, whoever prints it."""
+    """Have each line of the log begin with its time, whichever part prints it."""
     from orcha import properties
     from orcha._cli.stamped import Stamped
 

@@ -115,7 +115,7 @@ def as_json(found: Any, name: str = "", *, times: Container[str] = TIMES) -> Any
     if isinstance(found, dict):
         return {str(key): as_json(each, str(key), times=times) for key, each in found.items()}
     if name == "signals" and isinstance(found, list | tuple) and all(isinstance(each, list | tuple) for each in found):
-        found = [[render.iso(when), *rest] for when, *rest in found]  # those that were sent; other ones are numbers
+        found = [[render.iso(when), *rest] for when, *rest in found]  # signals that were sent; the others are numbers
     if isinstance(found, list | tuple | set | frozenset):
         return [as_json(each, times=times) for each in found]
     if isinstance(found, bytes):

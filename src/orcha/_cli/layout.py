@@ -23,7 +23,7 @@ class Column(NamedTuple):
     middle: bool = False
     """Whether its middle is left out where it is cut, and not its end."""
     given_up: int | None = None
-    """Where it stands among those that are given up, from 0; None where it always stays."""
+    """Where the column stands among the columns that are given up, from 0; None where it always stays."""
     at_last: int | None = None
     """How narrow it may be made when all others have been given up; None for no narrower than before."""
 

@@ -25,7 +25,7 @@ Ctrl+C ends the showing, and leaves them running.
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
-        "Show what petitions wrote, byte for byte; with several, each line after the id of the one that wrote it."
+        "Show what petitions wrote, byte for byte; with several, each line after the id of the petition that wrote it."
     )
     parser.epilog = _EPILOG
     parser.add_argument("ids", nargs="+", type=options.written, metavar="ID", help="an id")

@@ -224,7 +224,7 @@ def _popped(flags: list[bytes]) -> bytes:
 
 
 def _numbers(text: bytes) -> list[int]:
-    """Give a sequence's numbers; one that no terminal has counts as none."""
+    """Give a sequence's numbers; a sequence that no terminal has counts as none."""
     return [int(each) for each in text.split(b";") if each.isdigit() and len(each) < 6]
 
 

@@ -39,7 +39,7 @@ class Printer:
 
 
 class Prefixing(Printer):
-    """Shows whole lines on standard output, each after the id of the one that wrote it."""
+    """Shows whole lines on standard output, each after the id of the petition that wrote it."""
 
     def __init__(self, stream: int | None, identities: Sequence[str]) -> None:
         """Give each id its colour, on a terminal."""

@@ -78,9 +78,9 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         metavar="STATE",
         help=f"show those in this state only: {', '.join(_STATES)}; may be given repeatedly",
     )
-    parser.add_argument("-g", "--group", type=options.name, metavar="G", help="show those of this group only")
+    parser.add_argument("-g", "--group", type=options.name, metavar="G", help="show petitions of this group only")
     parser.add_argument(
-        "--tree", action="store_true", help="draw which wait for which: each below the one that it comes after"
+        "--tree", action="store_true", help="draw which wait for which: each below the petition that it comes after"
     )
     parser.add_argument(
         "-w",
@@ -244,7 +244,7 @@ def listing(
         ask: asks the service for a page.
         names: the states.
         limit: how many rows at most; None for all that have not ended.
-        group: only those of this group.
+        group: only petitions of this group.
 
     """
     names = frozenset(names)
@@ -272,7 +272,7 @@ def _first(limit: int | None, rows: Iterable[Row]) -> tuple[list[Row], int]:
 
 
 def _order(row: Row) -> tuple[float, ...]:
-    """Give what rows are sorted by: of those that wait, the one that starts first is first."""
+    """Give what rows are sorted by: of waiting petitions, the petition that starts first is first."""
     return _RANK.get(row["state"], 9), row["priority"] if row["state"] == "queued" else 0, row["seq"]
 
 

@@ -18,7 +18,7 @@ examples:
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.description = "Undo what orcha pause did with the same arguments; one that an interruption held runs again."
+    parser.description = "Undo orcha pause with the same arguments; a petition that an interruption held runs again."
     parser.epilog = _EPILOG
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("ids", nargs="*", default=[], type=options.written, metavar="ID", help="an id")

@@ -62,7 +62,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         "--name",
         type=options.identity,
         metavar="ID",
-        help="its id, of which only one may wait or run at a time (default: made up)",
+        help="its id; only one petition of an id may wait or run at a time (default: made up)",
     )
     add("--label", type=options.label, metavar="TEXT", help="a text shown with it, of at most 200 characters")
     add("-p", "--priority", metavar="N", type=options.number, default=0, help="the lower starts first (default: 0)")
@@ -94,7 +94,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     add("-C", "--cwd", metavar="D", type=options.folder, help="folder to run in (default: this one)")
     variables = "set a variable; K alone: as it is here, which no other user of the machine can read, as they can K=V"
     add("-e", "--env", metavar="K=V", type=options.variable, help=variables, **_REPEATABLE)
-    add("--all-env", action="store_true", help="pass all variables, not only those that are allowed")
+    add("--all-env", action="store_true", help="pass all variables, not only the variables that are allowed")
     add("-i", "--stdin", action="store_true", help="pass standard input; with --detach who attaches does")
     add(
         "--streams",
@@ -266,7 +266,7 @@ def _others_first(namespace: argparse.Namespace) -> dict[str, Any]:
 
 
 def _needs(given: Iterable[tuple[str, int]]) -> dict[str, int] | None:
-    """Give how much of which resource is needed.
+    """Give the units of each resource that are needed.
 
     Raises:
         WrongOptionError: one is named twice.
@@ -281,7 +281,7 @@ def _needs(given: Iterable[tuple[str, int]]) -> dict[str, int] | None:
 
 
 def _folder(chosen: str | None) -> str:
-    """Give the absolute path of the folder to run in, of which the system makes what it makes of the caller's.
+    """Give the absolute path of the folder to run in, resolved as the system resolves the caller's.
 
     Raises:
         ValueError: the current folder is gone.

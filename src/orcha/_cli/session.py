@@ -48,7 +48,7 @@ class Session(Client):
     """
 
     def details(self, identity: str) -> Row:
-        """Give everything about a petition: of this id the one that has not ended, else the newest.
+        """Give everything about a petition: the petition of this id that has not ended, else the newest.
 
         Raises:
             NoSuchPetitionError: there is none.

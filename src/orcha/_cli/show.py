@@ -40,7 +40,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.description = "Show everything that is known of a petition. Of the environment only names are shown."
     parser.epilog = _EPILOG
     parser.add_argument(
-        "id", type=options.written, metavar="ID", help="its id: the one that has not ended, else the newest"
+        "id", type=options.written, metavar="ID", help="its id: the petition that has not ended, else the newest"
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object; times are ISO 8601, in UTC")
 
@@ -129,7 +129,7 @@ def _command(command: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _attempt(attempt: dict[str, Any], state: str = "running") -> str:
-    """Give one attempt in a line; one that has not ended is where its petition is."""
+    """Give one attempt in a line; an attempt that has not ended has the state of its petition."""
     from orcha._cli import descriptions, ps, render
 
     known = {"state": state, "outcome": None, "code": None} | attempt

@@ -81,7 +81,7 @@ class Counter:
         self._shown: int | None = None
 
     def show(self, passed: float) -> None:
-        """Show the seconds that are left, where they are others than those that stand there."""
+        """Show the seconds that are left, where they differ from the seconds shown."""
         left = max(0, -int(passed - self._seconds))
         if self._what and left != self._shown:
             self._shown = left

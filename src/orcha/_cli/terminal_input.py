@@ -301,7 +301,7 @@ class Typing:
         return self.undelivered <= 0 or self._over.is_set()
 
     def _move(self, count: int) -> None:
-        """Count bytes that are on their way, below zero those that arrived."""
+        """Count bytes that are on their way; a negative number for bytes that arrived."""
         with self._moved:
             self.undelivered += count
             self._moved.notify_all()

@@ -56,7 +56,7 @@ def is_alone() -> bool:
 
 
 class KeySignals:
-    r"""Follows the keys of a sequence, of which each one, when it is typed, comes as a signal.
+    r"""Follows the keys of a sequence; each key, when it is typed, comes as a signal.
 
     Only the next one does, so that all others stay where they are. Where that does not follow soon, the first one is
     waited for again.

@@ -29,7 +29,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = _EPILOG
     parser.add_argument(
-        "id", type=options.written, metavar="ID", help="its id: the one that has not ended, else the newest"
+        "id", type=options.written, metavar="ID", help="its id: the petition that has not ended, else the newest"
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object")
 

@@ -116,7 +116,7 @@ class ClientChannel:
             decode: gives a value of its bytes.
             index: of the first record to hand out.
             ends: False where only the service's word ends the channel, since others submit to it.
-            expected: petitions submitted to the channel already, each of which has a final to come.
+            expected: petitions that were submitted to the channel already; the final value of each is still to come.
 
         """
         self.__orcha_channel__ = identity

@@ -88,7 +88,7 @@ class Incoming:
     def take_plain(self, body: Body) -> bool:
         """Handle a message that any thread may handle, interrupted or not: records, and that petitions were accepted.
 
-        False for every other message, of which nothing was handled.
+        False for every other message; nothing of it was handled.
         """
         loaded = self._loaded
         try:

@@ -73,7 +73,7 @@ class Asking:
         self.others = AskingPace(every=OTHERS_INTERVAL_SECONDS, most=MAX_OTHERS_PER_TURN)
 
     def whom(self, waiting: Iterable[Record], now: float) -> list[Record]:
-        """Give those of the first ones that are to be asked now; `waiting` are those with a condition, in order."""
+        """Give the first petitions that are to be asked now; `waiting` are the petitions with a condition, in order."""
         if now < self.firsts.due:
             return []
         firsts = list(islice(waiting, self.firsts.count))

@@ -195,7 +195,7 @@ class Round:
             candidates = again or self._next_sample()
 
     def _firsts(self, fresh: set[int]) -> Sequence[Candidate]:
-        """Give the first waiting petitions, and with them in order those that have just come."""
+        """Give the first waiting petitions, merged in order with the petitions that have just come."""
         waiting = self._as_converted(self.waiting) if self.again else self.waiting
         candidates = in_order([candidate for candidate in waiting if candidate.petition is not None], self.new)
         if self.look_ahead is not None:

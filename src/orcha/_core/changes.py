@@ -134,15 +134,15 @@ class Changes:
     groups: dict[int, str] = field(default_factory=dict)
     """The group of each new petition that is in one, by seq."""
     needs: dict[int, Mapping[str, int]] = field(default_factory=dict)
-    """How much of which resource each new petition needs that needs any, by seq."""
+    """The needs of each new petition that has any (units of each resource), by seq."""
     once: dict[int, str] = field(default_factory=dict)
-    """The key of each new petition of which only one waits or runs at a time, by seq."""
+    """The key of each new petition that has one (only one petition of a key waits or runs at a time), by seq."""
     dependencies: dict[int, list[NewDependency]] = field(default_factory=dict)
     """What each new petition waits for that names others, by seq."""
     held_for: list[int] = field(default_factory=list)
     """seqs of petitions that are paused since a dependency failed: from then on no failure counts."""
     priorities: dict[int, int | float] = field(default_factory=dict)
-    """Other priorities of petitions that wait, by seq; of one that does not, nothing changes."""
+    """New priorities of waiting petitions, by seq; a petition that does not wait keeps its priority."""
     pauses: dict[str, bool] = field(default_factory=dict)
     """What is paused (True) or goes on (False): `all`, `group:<name>` or `petition:<seq>`."""
     slots: Mapping[str, int | None] | None = None

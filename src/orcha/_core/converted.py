@@ -26,7 +26,7 @@ class Converted(NamedTuple):
 
     record: Record
     is_new: bool
-    """Whether the message has just come; the petition of one that was kept keeps its priority."""
+    """Whether the message has just come; a petition that is made again from a kept message keeps its priority."""
     seq: int
     key: str
     manager: str

@@ -13,11 +13,11 @@ class Do(IntEnum):
     """The kinds of effects."""
 
     ACCEPT = 1
-    """Tell whoever submitted that it is kept."""
+    """Tell the client that submitted the petition that it is kept."""
     REFUSE = 2
-    """Tell whoever submitted that it is not kept; `detail` is (verdict of the refusal, reason)."""
+    """Tell the client that submitted the petition that it is not kept; `detail` is (verdict of the refusal, reason)."""
     KNOWN = 3
-    """Tell whoever submitted again that this petition is there already."""
+    """Tell the client that submitted the petition again that it is there already."""
     ON_START = 4
     """Call the manager's on_start, then the action."""
     ON_FINISH = 5
@@ -27,7 +27,7 @@ class Do(IntEnum):
     SWEEP = 7
     """KILL what the action left behind, then report."""
     ANSWER = 8
-    """Tell whoever cancelled how it ended; `detail` is the waiter."""
+    """Tell the client that cancelled how the petition ended; `detail` is the waiter."""
 
 
 class Effect(NamedTuple):

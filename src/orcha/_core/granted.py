@@ -118,17 +118,17 @@ class GrantedSlots:
         return list(self._key_of)
 
     def of_manager(self, manager: str) -> Collection[str]:
-        """Give the str(id) of those of one manager, as they are at any time."""
+        """Give the str(id) of the granted petitions of one manager; the set changes with them."""
         return self._of_manager.setdefault(manager, {})
 
     # --- what is in use -----------------------------------------------------------------------------------------
 
     def in_group(self, group: str) -> int:
-        """Count those of one group."""
+        """Count the granted petitions of one group."""
         return self._in_group.get(group, 0)
 
     def holders(self, *, group: str | None = None, resource: str | None = None) -> list[str]:
-        """Give the str(id) of those of a group, or of those that hold something of a resource, in order of grants."""
+        """Give the str(id) of petitions that hold a slot of a group, or units of a resource, in order of grants."""
         grants = list(self._grants.items())
         if group is not None:
             return [key for key, grant in grants if grant.group == group]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def declared(kept: Slots, given: Slots, forgotten: Collection[str]) -> dict[str, int | None]:
-    """Give the groups there are: those that were set before, as they are set now where they are.
+    """Give the groups that exist: the groups that were set before, each with what is set now where the two differ.
 
     >>> declared({"rig": 1, "nightly": 2}, {"rig": 3}, ["nightly"])
     {'rig': 3}

@@ -1,4 +1,4 @@
-"""Whether what a petition needs is there: of the service's resources, and before whoever came first."""
+"""Whether what a petition needs is free, and whether another petition that waits for it comes first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def beyond(needs: Mapping[str, int], capacities: Mapping[str, int]) -> str | None:
-    """Name the first resource of which there is never as much as is needed.
+    """Name the first resource whose whole capacity is less than what is needed.
 
     >>> beyond({"gpu": 1, "ram_gb": 65}, {"gpu": 2, "ram_gb": 64}), beyond({"gpu": 1}, {"gpu": 1})
     ('ram_gb', None)
@@ -25,7 +25,7 @@ def lacking(
     """Name the resources for which a petition at `place` has to wait.
 
     Args:
-        needs: how much of which it needs.
+        needs: the units of each resource that the petition needs.
         free: how much of each of those is free.
         firsts: who waits for each of those at the head of its line: later ones may not pass.
         place: its place in the order of the waiting.

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     """Manager, owner, and the key they chose: nobody meets another's keys."""
 
 MAX_KEYS = 10_000
-"""Keys beyond which those of ended petitions are dropped."""
+"""With more keys than this, the keys of ended petitions are dropped."""
 
 
 class OnceKeys:
-    """Which petition has which key, and which petitions have to wait for the one that they replace.
+    """Which petition has which key, and which petitions wait for the end of the petition that they replace.
 
     The hook thread asks `replaces`; all else is the engine's.
     """

@@ -159,10 +159,10 @@ class BehindAnother(Reason):
         """Say it to people.
 
         >>> BehindAnother("gpu", 1, 1, 2).text()
-        'it needs 1 gpu, 1 of 2 is free, and another one that waits for it is first'
+        'it needs 1 gpu, 1 of 2 is free, and another petition that waits for it is first'
         """
         needs = _needs(self.resource, self.amount, self.free, self.capacity)
-        return f"{needs}, and another one that waits for it is first"
+        return f"{needs}, and another petition that waits for it is first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ class ReplacesAnother(Reason):
 
     def text(self) -> str:
         """Say it to people."""
-        return "the one that it replaces has not gone yet"
+        return "the petition that it replaces has not gone yet"
 
 
 @dataclass(frozen=True, slots=True)

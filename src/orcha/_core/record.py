@@ -157,7 +157,7 @@ class Record:
         self.petition: Petition | None = None
         self.group: str | None = None
         self.needs: Mapping[str, int] | None = None
-        """How much of which resource it holds while it runs; None where it needs nothing."""
+        """The units of each resource that the petition holds while it runs; None where it needs nothing."""
         self.once: str | None = None
         self.after: Mapping[str, bool] | None = None
         """The ids of the petitions that it waits for, and whether each must succeed; None where it names none."""

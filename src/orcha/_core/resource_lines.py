@@ -1,7 +1,7 @@
-"""The lines of those that wait for resources: one a resource, each in the order of the waiting.
+"""The lines of petitions that wait for resources: one line a resource, each in the order of the queue.
 
 Whoever waited for a resource stays in its line until it starts, or waits for something else, also while it lacks only
-another resource; so what needs two of them cannot be starved by those that need one.
+another resource; so a petition that needs two resources cannot be starved by petitions that need one.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Lines:
             self._prune()
 
     def stand(self, waiter: Waiter, names: Iterable[str]) -> None:
-        """Have one that waits stand in the lines of these resources too."""
+        """Have a waiting petition stand in the lines of these resources too."""
         for name in names:
             if name not in waiter.names:
                 waiter.names.add(name)

@@ -95,7 +95,7 @@ class Selection:
         self._cursor: Key | None = None
         """Where the others were asked up to."""
 
-    # --- whom a round asks --------------------------------------------------------------------------------------
+    # --- which petitions a round asks --------------------------------------------------------------------------------
 
     @property
     def are_news(self) -> bool:
@@ -199,7 +199,7 @@ class Selection:
         return self.look_ahead is None and len(self._petitions.waiting) > self._asking.firsts.count
 
     def _opaque(self, keys: Iterable[Key]) -> Iterator[Record]:
-        """Give those of them that wait for a plugin's condition, as far as is known."""
+        """Give the petitions among these that wait for a plugin's condition, as far as is known."""
         records, replaces = self._petitions.records, self._admission.keys.replaces
         for key in keys:
             record = records.get(key[1])

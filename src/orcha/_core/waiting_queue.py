@@ -181,7 +181,7 @@ class WaitingQueue:
         return self._ready[start : start + count]
 
     def place(self, key: Key) -> int:
-        """Give how many keys are before this one, among the ready ones or those of its lot."""
+        """Count the keys before this one, among the ready keys or the keys of its lot."""
         lot = self._lot_of.get(key[1])
         return bisect_left(self._ready if lot is None else self._lots[lot], key)
 

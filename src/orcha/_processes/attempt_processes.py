@@ -82,7 +82,7 @@ class TaggedProcesses:
     def __init__(self, nonce: int) -> None:
         self.nonce = nonce
         self._first_pids: dict[int, int] = {}
-        """By ordinal: a pid before those of the attempt's processes; only where /proc hides processes."""
+        """By ordinal: a pid lower than every pid of the attempt's processes; only where /proc hides processes."""
 
     def expect(self, ordinal: int) -> None:
         """See :class:`AttemptProcesses`."""

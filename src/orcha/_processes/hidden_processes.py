@@ -11,7 +11,7 @@ _SHOWS = frozenset(("0", "off", "1", "noaccess"))
 def hidden(mounts: str = "/proc/self/mounts", uid: int | None = None) -> str | None:
     """Tell people how /proc hides processes, and the cure; None where it hides none.
 
-    With hidepid=2 a user does not see those of its own processes that cannot be traced, as programs that guard secrets.
+    With hidepid=2 a user does not see its own processes that cannot be traced, such as programs that guard secrets.
     """
     if (os.geteuid() if uid is None else uid) == 0:
         return None

@@ -77,7 +77,7 @@ class EndpointLock:
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder that only this user may enter (0700), or check the one that is there.
+    """Make a folder that only this user may enter (0700), or check the folder that is there.
 
     Raises :class:`UnsafeFolderError` with the cure when it belongs to another user or is open to group or others.
     """

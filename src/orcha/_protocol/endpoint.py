@@ -105,7 +105,7 @@ class Endpoint:
         return [self.socket_path, *(f"{folder}/orcha.sock" for folder in self.elsewhere or ())]
 
     def found(self, path: str) -> Endpoint:
-        """Give the endpoint of the service that answered on this Unix socket, one of those that were tried.
+        """Give the endpoint of the service that answered on this Unix socket, one of the sockets that were tried.
 
         A client stays with it: another service that comes up elsewhere meanwhile knows nothing of what was asked.
         """

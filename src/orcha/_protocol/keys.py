@@ -72,7 +72,7 @@ class KeyRecord:
 def parse_key(text: str | bytes) -> Key:
     """Read a key's text; a text that Orcha did not make costs about 0.1 s.
 
-    Raises ConfigurationError for an empty text, one that is no UTF-8, and one that begins like Orcha's and goes on
+    Raises ConfigurationError for an empty text, for no UTF-8, and for a text that begins like Orcha's and goes on
     otherwise.
     """
     try:

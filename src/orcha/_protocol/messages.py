@@ -16,7 +16,7 @@ Kind = codes.Kind
 Verdict = codes.Verdict
 
 Token = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
-"""Names a petition for its client: 16 bytes, of which the first six are milliseconds since 1970."""
+"""Names a petition for its client: 16 bytes; the first six are milliseconds since 1970."""
 ChannelId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 """Names a channel: bytes as a Token's."""
 Writer = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
@@ -131,7 +131,7 @@ class List(_Message, tag=8, frozen=True):
     before: Count | None = None
     id: str | None = None
     group: str | None = None
-    """Only those of this group; None for all."""
+    """Only petitions of this group; None for all."""
 
 
 class Call(_Message, tag=9, frozen=True):
@@ -313,7 +313,7 @@ class ChannelRecord(NamedTuple):
 
 
 class Data(_Message, tag=35, frozen=True):
-    """Records of a channel, consecutive, the first of which has this index."""
+    """Consecutive records of a channel; this is the index of the first."""
 
     channel: bytes
     index: int

@@ -167,7 +167,7 @@ def _key(key: Any, left: int) -> Any:
 
 
 def _prepare_other(value: Any, left: int) -> Any:
-    """Prepare a value whose exact type is not one that values have, but which can arrive as such a type."""
+    """Prepare a value whose exact type the format does not have, but which can arrive as a type that the format has."""
     channel = getattr(value, "__orcha_channel__", None)
     if type(channel) is bytes and len(channel) == _ID_BYTES:
         return Ext(Code.CHANNEL, channel)

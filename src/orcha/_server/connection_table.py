@@ -68,7 +68,7 @@ class ConnectionTable:
             self.abort_oldest_unauthenticated()
 
     def authenticated(self, connection: ClientConnection, peer: Peer) -> None:
-        """Note that a client was let in; tell, once for each other user, as whom its petitions run."""
+        """Note that a client was let in; tell, once for each other user, as which user its petitions run."""
         self.unauthenticated.pop(connection, None)
         if peer.is_other and peer.identity not in self._told_of:
             self._told_of.add(peer.identity)

@@ -7,7 +7,7 @@ Gain on a quiet machine: `send` until the final value takes 1.16 ms instead of 1
 both processors busy, the way by the loop is the quicker one (1.4 ms instead of 2.2 ms): the client that is woken takes
 the processor from the thread that is the engine.
 
-The seam is `DirectWriter.send`. If `open` did nothing every frame would go by `loop_writer.py`, as those of TLS
+The seam is `DirectWriter.send`. If `open` did nothing every frame would go by `loop_writer.py`, as the frames of TLS
 connections do, and the service would work the same, only slower.
 """
 

@@ -13,7 +13,7 @@ _LISTENS = b"0A"
 
 
 def holders(port: int) -> list[int]:
-    """Give the processes with a socket at a port, listening ones first; those of other users may be hidden."""
+    """Give the processes with a socket at a port, listeners first; the kernel may hide other users' processes."""
     inodes = _sockets(port)
     found: dict[int, bool] = {}
     for process in filter(str.isdecimal, os.listdir("/proc")) if inodes else ():  # noqa: PTH208

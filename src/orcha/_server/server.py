@@ -56,7 +56,7 @@ def _report(what: str, error: BaseException | None) -> None:
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Where a server listens, and whom it lets in."""
+    """Where a server listens, and which users it lets in."""
 
     endpoint: Endpoint
     key: str | bytes | Key | None = None

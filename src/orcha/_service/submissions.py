@@ -55,7 +55,7 @@ class Submission:
         self._due = False
 
     def answer(self, position: int, verdict: int, channel: bytes | None, reason: str | None) -> None:
-        """Add an answer; those of one batch go out together."""
+        """Add an answer; the answers of one batch go out together."""
         self._results.append(Result(position, verdict, channel, reason))
         if not self._due:
             self._due = True

@@ -1,6 +1,6 @@
 """Checksums of what was accepted: what the disk has changed since must not be executed in its place.
 
-SQLite has none for its pages: a flipped bit within a value is one that it reads.
+SQLite has none for its pages: it reads a value with a flipped bit as if the value were right.
 """
 
 from __future__ import annotations

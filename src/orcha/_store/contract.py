@@ -165,7 +165,7 @@ class Store(Protocol):
         ...
 
     def rows(self, seqs: Sequence[int]) -> list[Row]:
-        """Give these rows, in the order asked, without those that do not exist."""
+        """Give these rows, in the order asked, without the missing rows."""
         ...
 
     def all_tombstones(self, now: float) -> dict[bytes, float]:
@@ -224,7 +224,7 @@ class Store(Protocol):
         ...
 
     def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int]]:
-        """Give how much of which resource these petitions need, for each petition that needs any."""
+        """Give the needs of these petitions (units of each resource), for each petition that has any."""
         ...
 
     def once(self) -> list[tuple[int, str, str, str]]:

@@ -63,7 +63,7 @@ def _checksum(data: bytes) -> list[int]:
 
 
 def belongs(log_header: bytes, written: Written) -> bool:
-    """Tell whether a log that begins so is the one that an index tells of."""
+    """Tell whether an index describes the log that begins with these bytes."""
     return len(log_header) >= LOG_HEADER_BYTES and log_header[_LOG_SALTS] == written.salts
 
 

@@ -261,7 +261,7 @@ class MemoryStore:
         return self._tombstones.keys() & set(tokens)
 
     def rows(self, seqs: Sequence[int]) -> list[Row]:
-        """Give these rows, in the order asked, without those that do not exist."""
+        """Give these rows, in the order asked, without the missing rows."""
         return [self._rows[seq] for seq in seqs if seq in self._rows]
 
     def all_tombstones(self, now: float) -> dict[bytes, float]:
@@ -344,7 +344,7 @@ class MemoryStore:
         return {seq: self._groups[seq] for seq in seqs if seq in self._groups}
 
     def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int]]:
-        """Give how much of which resource those petitions need that need any."""
+        """Give the needs of these petitions (units of each resource), for each petition that has any."""
         return {seq: dict(self._needs[seq]) for seq in seqs if seq in self._needs}
 
     def once(self) -> list[tuple[int, str, str, str]]:

@@ -229,7 +229,7 @@ def _prepare_log(files: StoreFiles) -> int:
     nobody knows: the end of the log may be torn, and it was told to nobody.
 
     Raises:
-        StoreBroken: the log is not the one that was written.
+        StoreBroken: the log differs from what was written.
     """
     if files.exists(files.clean):
         files.remove(files.frames.name)
@@ -252,7 +252,7 @@ def _prepare_log(files: StoreFiles) -> int:
         return 0
     files.mark(files.frames, f"{written.frames} {written.salts.hex()}\n")
     if not log_index.belongs(header, written):
-        files.remove(files.index.name)  # from here on the note alone says it, and whoever removes that goes on
+        files.remove(files.index.name)  # from here on the note alone says it; removing the note lets the service start
         raise _log_damaged(files, 0, written.frames)
     return written.frames
 
@@ -281,7 +281,7 @@ def _noted(files: StoreFiles) -> log_index.Written | None:
 
 
 def _compare_log(connection: apsw.Connection, files: StoreFiles, committed: int) -> None:
-    """Refuse a log of which SQLite reads less than was committed; the note is there until all of it was read."""
+    """Refuse a log if SQLite reads less of it than was committed; the note stays until all of the log was read."""
     connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     found = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0] if committed else 0
     if found < committed:

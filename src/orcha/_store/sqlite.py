@@ -314,7 +314,7 @@ class SqliteStore:
 
     @_guarded
     def rows(self, seqs: Sequence[int]) -> list[Row]:
-        """Give these rows, in the order asked, without those that do not exist."""
+        """Give these rows, in the order asked, without the missing rows."""
         return self._rows("rows", seqs)
 
     def _rows(self, query: str, wanted: Sequence[Any]) -> list[Row]:

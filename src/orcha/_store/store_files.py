@@ -25,7 +25,7 @@ class StoreFiles:
         """
         self.folder = folder
         self.real = Path(os.path.realpath(folder))
-        """The same without the links above it, of which SQLite follows none."""
+        """The same path without the links above it, since SQLite follows no link."""
         try:
             self.descriptor = os.open(self.real, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
@@ -88,7 +88,7 @@ class StoreFiles:
             raise StoreBroken(str(error)) from None
 
     def read(self, path: Path, size: int) -> bytes:
-        """Give the first bytes of a file, none where it is missing. Not for one that SQLite has open: see `opening`."""
+        """Give the first bytes of a file, none if it is missing. Not for a file that SQLite has open: see `opening`."""
         try:
             descriptor = open_in(self.descriptor, path.name, os.O_RDONLY)
         except FileNotFoundError:

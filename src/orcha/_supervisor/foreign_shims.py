@@ -1,6 +1,7 @@
 """Attempts under shims that this service cannot talk to, such as shims of a build with another protocol.
 
-These attempts go on. Their black boxes, which are the same in every build, tell how they end, and whom to kill.
+These attempts go on. Their black boxes, which are the same in every build, tell how the attempts end, and
+which processes to kill.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What ``--help`` shows: no wider than 80 columns, and the commands in groups, those that come first at the top."""
+"""What ``--help`` shows: no wider than 80 columns, and the commands in groups, the most used at the top."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _blocks(text: str) -> Iterator[tuple[bool, str]]:
 
 
 def grouped(lines: Mapping[str, tuple[tuple[str, ...], str]]) -> Iterable[tuple[str, list[str]]]:
-    """Give commands by groups, those of plugins last.
+    """Give commands by groups, the commands of plugins last.
 
     >>> list(grouped({"run": ((), "run a command"), "hello": ((), "say hello")}))
     [('start here', ['run']), ('plugins', ['hello'])]

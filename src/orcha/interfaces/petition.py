@@ -77,7 +77,7 @@ class Petition:
     """What it asks of the service beside running once; None for the defaults."""
 
     def communicate(self, message: Any, blocking: bool = True) -> None:
-        """Put a value on the channel, for whoever follows.
+        """Put a value on the channel, for the clients that follow it.
 
         Returns when the service has it, so nothing put or finished later overtakes it. Nothing happens where there is
         no queue, where it is closed, and after the petition was cancelled.

@@ -69,13 +69,13 @@ class Policy:
     """The group it belongs to, which has slots of its own and can be paused; None for none. A group has to be there: a
     service was once started with ``orcha serve --slots GROUP=N`` or ``ORCHA_SLOTS`` for it."""
     needs: Mapping[str, int] | None = None
-    """How much of which resource it holds from its start until nothing of it is left: names to whole numbers above
+    """The units of each resource that it holds from its start until nothing of it is left: names to whole numbers above
     zero, as in ``{"gpu": 1, "ram_gb": 16}``. It starts when that much of each is free of what the service has (``orcha
     serve --resource gpu=2``), and is refused where the service never has that much. None, or an empty one, for none.
     The mapping is copied, and cannot be changed afterwards."""
 
     once: str | None = None
-    """A key of which only one petition of the same user and manager waits or runs at a time; None for none."""
+    """A key: only one petition with this key, of the same user and manager, waits or runs at a time; None for none."""
     if_exists: Literal["reject", "attach", "replace"] = "reject"
     """What becomes of it where there is another one of its `once` key: it is refused; or the other one is meant, and
     followed instead; or the other one is cancelled, and it starts when that has gone."""

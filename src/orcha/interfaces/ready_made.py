@@ -59,7 +59,7 @@ class WatchdogPetition(Petition):
 
 
 def _answer_watchdog(_: ActionCallbackT, petition: WatchdogPetition) -> None:
-    """Tell systemd, and whoever asked."""
+    """Tell systemd, and the client that asked."""
     if not petition.notify_watchdog:
         petition.finish(errno.EPERM)
         return

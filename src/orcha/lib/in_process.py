@@ -54,7 +54,7 @@ class InProcessClient:
 
 
 def _channel_of(message: Message) -> Any:
-    """Give the first channel in a message, whoever reads it."""
+    """Give the first channel in a message, whichever client reads it."""
     for value in message.extras.values():
         if hasattr(value, "__orcha_channel__"):
             return value

@@ -73,7 +73,7 @@ class Processor:
         return self._stopped.wait(n)
 
     def is_running(self, m: Message | Petition | int | str) -> bool:
-        """Tell whether it is among those that run."""
+        """Tell whether the petition is running."""
         return self.manager.is_running(m)
 
     exists = is_running

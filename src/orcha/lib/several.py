@@ -1,4 +1,4 @@
-"""Several managers served on one endpoint: the built-in one, and those that plugins offer."""
+"""Several managers served on one endpoint: the built-in manager, and the managers that plugins offer."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Several:
     Where neither an option nor the environment names an address or a port, it is the user's default service: it has its
     Unix socket alone.
 
-    Their hooks and conditions are called one at a time, from one thread, as those of a single manager are. Petitions
-    wait in one queue, and an id is one petition's at a time, whoever's it is.
+    Their hooks and conditions are called one at a time, from one thread, as for a single manager. Petitions
+    wait in one queue, and an id belongs to one petition at a time, of whichever user.
 
     Args:
         managers: the managers by the name of their plugin; at least one.
-        broken: why other plugins are not served, by name; for whoever asks for them.
+        broken: why other plugins are not served, by name; told to clients that ask for these plugins.
 
     Example::
 
@@ -66,7 +66,7 @@ class Several:
 
     @property
     def on_hook_timeout(self) -> Literal["replace", "stop"]:
-        """Call no further hook until one that hangs has returned, where one of the managers wants that."""
+        """Call no further hook until a hook that hangs has returned, where one of the managers wants that."""
         stops = any(manager.on_hook_timeout == "stop" for manager in self._managers.values())
         return "stop" if stops else "replace"
 

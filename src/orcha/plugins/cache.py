@@ -108,7 +108,7 @@ def _hold(path: list[str], lines: list[str]) -> bool:
 
 
 def _names(folder: str) -> str:
-    """Give a number for what is in a folder, but for bytecode; nothing for one that is not there.
+    """Give a text that changes with the names in a folder, but for bytecode; nothing for a folder that does not exist.
 
     Of what has a dot in its name, as modules and what describes a distribution have, it tells a later writing, too.
     """

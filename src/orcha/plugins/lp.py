@@ -18,7 +18,7 @@ class ListPlugin(BasePlugin):
 
     def create_parser(self, parser: argparse.ArgumentParser) -> None:
         """Take no arguments."""
-        parser.description = "List the installed plugins, and what is wrong with those that cannot be used."
+        parser.description = "List the installed plugins, and what is wrong with plugins that cannot be used."
         parser.epilog = "example:\n  orcha ls\n"
 
     def handle(self, namespace: argparse.Namespace) -> int:  # noqa: ARG002 - it has no arguments

@@ -21,7 +21,7 @@ class Stamp:
 
     @classmethod
     def of(cls, path: str) -> Stamp:
-        """Look at a path now; one that is not there has the time -1. A folder's size says nothing and is 0."""
+        """Look at a path now; a path that does not exist has the time -1. A folder's size says nothing and is 0."""
         try:
             status = os.stat(path)  # noqa: PTH116 - pathlib is heavy
         except (OSError, ValueError):

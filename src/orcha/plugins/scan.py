@@ -77,7 +77,7 @@ def _distributions(folders: list[str]) -> list[tuple[str, importlib.metadata.Dis
 
 
 def _named_modules(name: str, distribution: importlib.metadata.Distribution) -> Iterator[str]:
-    """Give the top-level modules that a distribution says it has, and the one that its own name promises."""
+    """Give the top-level modules that a distribution says it has, and the module that its own name promises."""
     listed = (distribution.read_text("top_level.txt") or "").split()
     promised = name.replace("-", "_")
     return (
@@ -151,7 +151,7 @@ def _stamps(module: str) -> list[Stamp]:
 
 
 def _stamps_of_broken(module: str, before: set[str]) -> list[Stamp]:
-    """Stamp what a repair may change: its files and folder, and those that were imported by the way."""
+    """Stamp what a repair may change: the plugin's files and folder, and the files of modules that it imported."""
     spec = _spec(module.partition(".")[0])
     paths = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or ())]
     for folder in paths[1:]:

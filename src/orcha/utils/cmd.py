@@ -125,7 +125,7 @@ def kill_proc_tree(pid: int, including_parent: bool = True, sig: int = signal.SI
 
 
 def _check_pid(pid: object) -> None:
-    """Raise for what psutil would take for the caller, and for whom nobody means."""
+    """Raise for a value that psutil would take for the caller itself, and for pids that no caller can mean."""
     if not isinstance(pid, int) or pid <= 1 or pid == os.getpid():
         raise ValueError(f"not a process to signal: {pid!r}")
 

@@ -1,7 +1,7 @@
 """Who holds the lock of a file (fcntl(2)), and whether that process is about to end.
 
 A process that was killed lets go of its locks and ports a moment later than kill(2) returns, under load much later:
-whoever starts meanwhile waits for it. A process that lives on is named at once.
+a service that starts meanwhile waits for it. A process that lives on is named at once.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def described(process: int | None) -> str:
 
 
 def _program(words: list[str]) -> str:
-    """Give the name of a program; of one that an interpreter of Python runs the name of that."""
+    """Give the name of a program; for an interpreter of Python, the name of the program that it runs."""
     program = os.path.basename(words[0])  # noqa: PTH119
     if not program.startswith("python"):
         return program

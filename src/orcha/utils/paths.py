@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 NAMES = ("ORCHA_HOME", "ORCHA_KEY_FILE")
-"""Variables that hold a path of Orcha's, each of which may be relative to the folder that Orcha is started in."""
+"""Variables that hold a path of Orcha's; each may be relative to the folder that Orcha is started in."""
 
 
 def named_path(variable: str) -> str | None:

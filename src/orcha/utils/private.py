@@ -92,7 +92,7 @@ def _problem(found: os.stat_result, kind: int, path: str) -> str:
     if found.st_uid != own:
         return f"{path} belongs to user {found.st_uid}, and the service runs as user {own}: chown {own} {path}"
     if kind == SOCKET:
-        return ""  # whom the service lets in by it, it has said by the mode
+        return ""  # the mode says already which users the service lets in by this file
     wanted = 0o700 if kind == FOLDER else 0o600
     if mode & 0o022 or mode & wanted != wanted:
         whose = "others may write to it" if mode & 0o022 else "its owner may not use it"

@@ -115,7 +115,7 @@ class ConditionBook:
         return bool(self._true)
 
     def take_true(self) -> set[str]:
-        """Give those of the texts for which petitions are parked that have come to hold; nobody waits for them then."""
+        """Give the texts that have come to hold and for which petitions are parked; then none waits for them."""
         self._look_at_service()
         self._ask_due()
         true, self._true = self._true, set()

@@ -107,7 +107,7 @@ class Name(Node):
 
 
 class AllOf(Node):
-    """Parts of which each has to be true."""
+    """Parts that all have to be true."""
 
     __slots__ = ("_parts",)
 
@@ -135,7 +135,7 @@ class Links(AllOf):
 
 
 class AnyOf(Node):
-    """Parts of which one has to be true."""
+    """Parts; at least one of them has to be true."""
 
     __slots__ = ("_parts",)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 _NEAR_NAME_RATIO = 0.7
-"""How alike two names are of which one may be meant: from 0, for nothing in common, to 1."""
+"""How alike a misspelt name and the name that may be meant are: from 0, for nothing in common, to 1."""
 
 
 class Origin(Enum):

@@ -169,7 +169,7 @@ class ChannelBook:
         return self._channels.get(channel)
 
     def adopt(self, channel: bytes, changes: Changes) -> bool:
-        """Make of a channel that was thought new the one that is kept; False where that is somebody else's.
+        """Replace a channel that was thought new by the kept channel; False where the kept channel is another user's.
 
         What the transaction in the making appends to it moves behind what is there.
         """
@@ -231,7 +231,7 @@ class ChannelBook:
         return known is not None and bool(known.followers)
 
     def followed(self) -> int:
-        """Count the channels that peers follow, one that several follow several times."""
+        """Count the follows of all peers: a channel that three peers follow counts three times."""
         return sum(map(len, self._followed.values()))
 
     # --- writing ------------------------------------------------------------------------------------------------
@@ -426,7 +426,7 @@ class ChannelBook:
                 follower.credit -= len(data)
 
     def _send_pieces(self, channel: Channel, follower: Follower, first: int, data: bytes) -> None:
-        """Send a follower records of which some stand for output in files, one by one, as far as it has room."""
+        """Send a follower records, some of them output in files, one by one, as far as it has room."""
         for record in _blocks.decode(data)[follower.next - first :]:
             if follower.credit <= 0:
                 return
@@ -448,7 +448,7 @@ class ChannelBook:
         self._send(follower.peer, encode(Gap(channel.id, first)))
 
     def _read(self, channel: Channel, index: int, limit: int) -> list[tuple[int, int, bytes]]:
-        """Give consecutive blocks from the one that holds `index` on; where none does, the first of the later ones."""
+        """Give consecutive blocks from the block with `index` on; where no block has it, from the first later block."""
         stored = self._store.records(channel.id, index, limit)
         if stored and stored[0][0] <= index:
             consecutive = [stored[0]]

@@ -114,7 +114,7 @@ class ActionPool:
         self._inbox.put(run)
 
     def stop(self) -> list[threading.Thread]:
-        """Let each thread end once its action, if it has one, came back; give those that are there."""
+        """Let each thread end once its action, if it has one, came back; give the threads that still live."""
         with self._lock:
             threads = list(self._threads)
         for _ in threads:

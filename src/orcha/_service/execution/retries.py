@@ -84,7 +84,7 @@ class Resting:
 
 
 def due_of(store: Store, petitions: Petitions, row: Row) -> float | None:
-    """Give the time of the next attempt of one that was being ended because it took too long; None where there is none.
+    """Give the time of the next attempt after a timeout that was being carried out; None for no further attempt.
 
     Nothing of that attempt lives any more, so it is among those that are known.
     """

@@ -109,7 +109,7 @@ class StandardInput:
                 self._shims.kill(record, LOST)
 
     def over(self, seq: int) -> None:
-        """Note that an attempt has ended: whoever waits for room waits for nothing."""
+        """Note that an attempt has ended: a client that waits for room is answered."""
         pipe = self._pipes.pop(seq, None)
         if pipe is None:
             return
@@ -131,7 +131,7 @@ class StandardInput:
                 kept.note_reboot()
 
     def why_not_again(self, record: Record) -> str | None:
-        """Tell why no other attempt may follow on the one that has ended: it would not get all that this one got."""
+        """Tell why no other attempt may follow the ended one: it would not get all the input that this one got."""
         kept = self._kept(record)
         return None if kept is None else kept.why_not_again
 
@@ -146,7 +146,7 @@ class StandardInput:
         return find(self._files, channel, seq, self._keep_most)
 
     def _begin_to_keep(self, record: Record) -> KeptInput | None:
-        """Keep the input of a command of which another attempt may follow; a terminal's is typed anew."""
+        """Keep the input of a command that may have another attempt; what is typed at a terminal is not kept."""
         may_follow = record.retry is not None or record.on_interrupt is not OnInterrupt.FAIL
         if self._files is None or not may_follow or getattr(record.petition, "tty", None):
             return None

@@ -41,7 +41,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         manager: makes the petition of it.
         port: the engine, as channels in this process see it.
         admission: knows the groups and resources that there are.
-        is_new: whether it has just come; one that was kept keeps its priority.
+        is_new: whether the message has just come; a petition made from a kept message keeps its priority.
 
     Returns:
         What was found out, or why no petition can be made of the message.
@@ -65,7 +65,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         return cleaned(str(error))
     except BaseException as error:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
         if record.manager == COMMAND_MANAGER and isinstance(error, ValueError | TypeError):
-            return cleaned(str(error))  # written for whoever gave the field that it names
+            return cleaned(str(error))  # written for the author of the field that it names
         return f"the message is refused: {explain(error)}"
     source: Record | Policy = record if policy is None else policy
     return new_tuple(

@@ -185,4 +185,4 @@ class Dependents:
 
 
 def _unknown(name: str) -> str:
-    return f"there is no petition {name!r} to wait for: orcha ps --all shows those that wait, run or are kept"
+    return f"there is no petition {name!r} to wait for: orcha ps --all shows the petitions that wait, run or are kept"

@@ -207,7 +207,7 @@ class Hooks:
             self.on_death(death)
 
     def _next(self, inbox: SimpleQueue[Visit | None]) -> Visit | None:
-        """Wait for the visit after one that started an action; the engine looks in a moment, or as soon as it comes.
+        """Wait for the visit that follows the start of an action; the engine looks in a moment, or as soon as it comes.
 
         An action that is over at once brings its own thread to the engine, which need not be woken for its value.
         """

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 CONVERSIONS_PER_IDLE_VISIT = 256
 """Conversions of one visit while nothing runs."""
 CONVERSIONS_PER_BUSY_VISIT = 24
-"""Conversions of one visit while something runs: more would keep those that wait from being asked."""
+"""Conversions of one visit while something runs: with more, waiting petitions would be asked late."""
 MAX_QUICK_CALLS = 16
 """Calls of a visit that is over sooner than a transaction."""
 _HELD_FOR_SECONDS = 0.02
@@ -76,7 +76,7 @@ class Visits:
             deadline: watches over calls that do not return.
             mailbox: brings the end of a visit to the engine.
             timers: wake the engine when a round is due.
-            stops_on_timeout: whether no hook is called while one that was given up has not returned.
+            stops_on_timeout: whether no hook is called while a hook that was given up has not returned.
 
         """
         self._petitions = petitions

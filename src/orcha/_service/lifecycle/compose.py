@@ -104,7 +104,7 @@ class Service:
             manager: says where it listens, and how it treats hooks; whose hooks are called where it is the only one.
             functions: what clients may call by name.
             key: what clients have to prove.
-            managers: those that are served, where there are several.
+            managers: the managers that are served, where there are several.
             endpoint: where it serves; None for the manager's address and port.
 
         """
@@ -159,7 +159,7 @@ class Service:
         self._done.set()
 
     def _stopped(self) -> None:
-        """Stop all parts; whoever waits for the end hears of it also where a part cannot be stopped in good order."""
+        """Stop all parts; a thread that waits for the end hears of it even if a part cannot be stopped well."""
         assert self._parts is not None
         try:
             self._parts.stop()

@@ -148,7 +148,7 @@ class _Recovery:
                 self.resting.add(row.seq)
 
     def turn_away(self) -> None:
-        """Forget attempts that are over or that nobody knows; those of managers that do not run here now go on."""
+        """Forget attempts that are over or unknown; attempts of managers that do not run here now go on."""
         for (seq, attempt), there in self._found.items():
             rows = self._engine.store.rows([seq])
             if rows and _is_of(rows[0], attempt) and not self._engine.managers.serves(rows[0].manager):

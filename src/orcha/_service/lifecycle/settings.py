@@ -81,7 +81,7 @@ def is_durable() -> bool:
 
 
 def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | None, on_hook_timeout: str) -> Settings:
-    """Give the settings of a service at `endpoint`, those of the environment included.
+    """Give the settings of a service at `endpoint`, settings from the environment included.
 
     ``ORCHA_STORE`` (``sqlite`` or ``memory``), ``ORCHA_HOOK_DEADLINE``, ``ORCHA_STOP_GRACE``, ``ORCHA_ABANDON_AFTER``,
     ``ORCHA_SHIM_SILENCE``, ``ORCHA_KEEP_COMMANDS``, and ``ORCHA_LOG_RUNS`` (1 or 0),

@@ -1,4 +1,4 @@
-"""What a service says to people, from threads that must not wait for whoever reads it."""
+"""What a service says to people, from threads that must not wait for the reader of a pipe or terminal."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def _find(engine: Engine, message: Cancel) -> Record | None:
 
 def _not_live(engine: Engine, peer: Peer, message: Cancel) -> None:
     if message.token is None:
-        reason = f"no petition with the id {message.id!r} waits or runs: orcha ps shows those that do"
+        reason = f"no petition with the id {message.id!r} waits or runs: orcha ps shows the petitions that do"
         engine.reply(peer, Reply(message.request, Verdict.UNKNOWN, None, reason))
         return
     row = engine.store.tokens([message.token]).get(message.token)

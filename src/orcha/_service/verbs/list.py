@@ -91,7 +91,7 @@ def _others_first(engine: Engine, rows: list[Row]) -> dict[int, str]:
 
 
 def _outlived(engine: Engine, message: List, owner: str | None) -> list[Row]:
-    """Give those that have ended and are outlived by a process: they hold a slot as what runs does."""
+    """Give the ended petitions that a process has outlived: each holds a slot as a running petition does."""
     seqs = [record.seq for record in list(engine.petitions.records.values()) if record.survivors]
     rows = engine.store.rows([seq for seq in seqs if engine.petitions.records[seq].state is State.ENDED])
     groups = engine.store.groups([row.seq for row in rows])

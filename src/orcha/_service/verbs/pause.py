@@ -27,7 +27,7 @@ def pause(engine: Engine, peer: Peer, message: Pause) -> None:
 
 
 def resume(engine: Engine, peer: Peer, message: Resume) -> None:
-    """Go on with what is named; one that was interrupted and is held waits for another attempt."""
+    """Go on with what is named; a petition that was interrupted and is held waits for another attempt."""
     _change(engine, peer, message, paused=False)
 
 

@@ -66,7 +66,7 @@ def find(engine: Engine, peer: Peer, message: Naming, what: str) -> Found | None
             peer,
             message.request,
             Verdict.UNKNOWN,
-            f"there is no petition {which}: orcha ps --all shows those that are kept",
+            f"there is no petition {which}: orcha ps --all shows the petitions that are kept",
         )
         return None
     if peer.role != "owner" and row.owner != peer.identity:

@@ -49,7 +49,7 @@ def show(engine: Engine, peer: Peer, message: Show) -> None:
 
 
 def describe(engine: Engine, found: Found, may_see: Callable[[str], bool]) -> dict[str, Any]:
-    """Give what is known of a petition, by the names of `docs/wire.md`; of others only those of owners one may see."""
+    """Give what is known of a petition, by the names of `docs/wire.md`; other petitions if the client may see them."""
     row, record = found
     kept = engine.store.attempts([row.seq]).get(row.seq)
     history = json.loads(kept.history or "[]") if kept is not None else []
@@ -138,7 +138,7 @@ def _command(row: Row, record: Record | None) -> dict[str, Any] | None:
 
 
 def _sent(extras: bytes) -> dict[str, Any] | None:
-    """Give what a message to the built-in manager holds; None for one that is no command's."""
+    """Give what a message to the built-in manager holds; None for a message of another manager."""
     fields = _fields_sent(extras)
     return _shown(fields) if isinstance(fields.get("argv"), list | tuple) else None
 
