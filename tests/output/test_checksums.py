@@ -105,6 +105,22 @@ def test_a_flipped_bit_of_raw_output_is_not_passed_on(attempt, seed):
     assert all(attempt.read(other, *piece) is not None for piece in attempt.pieces(other))
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_flipped_bit_is_not_passed_on_either_where_the_shim_has_not_finished(attempt, seed):
+    """As while a command writes, and after the death of its shim; what is left of 64 KiB has no checksum yet."""
+    fill(attempt, seed)
+    source = random.Random(seed)
+    stream = source.choice([1, 2])
+    full = len(attempt.written[stream]) // BLOCK_BYTES * BLOCK_BYTES
+    place = source.randrange(full)
+    attempt.flip(str(stream), place)
+    block = place // BLOCK_BYTES
+    for offset, length in attempt.pieces(stream):
+        touched = offset // BLOCK_BYTES <= block <= (offset + length - 1) // BLOCK_BYTES
+        expected = None if touched else attempt.written[stream][offset : offset + length]
+        assert attempt.read(stream, offset, length) == expected
+
+
 def test_where_the_checksums_are_damaged_or_cut_what_they_are_for_is_told_missing(attempt):
     attempt.write(1, os.urandom(5 * BLOCK_BYTES))
     attempt.files.finish()
@@ -184,6 +200,23 @@ def rotated_output(folder, seed, *, limit=700_000):
             rotated.write(source.choice([1, 2]), source.randbytes(size))
         rotated.output.finish()
         yield rotated
+
+
+def test_what_was_not_dropped_yet_is_read_while_the_command_writes(tmp_path):
+    folder = tmp_path / "output"
+    folder.mkdir(mode=0o700)
+    source = random.Random(1)
+    with contextlib.closing(Rotated(folder, 300_000)) as rotated:
+        for _ in range(60):
+            rotated.write(1, source.randbytes(BLOCK_BYTES - 100))
+            size, begin = len(rotated.written[1]), rotated.begin(1)
+            for offset in (begin, source.randrange(begin, size)):
+                end = min(offset + PIECE, size)
+                assert rotated.read(1, offset, end - offset) == rotated.written[1][offset:end]
+        assert rotated.begin(1)
+        place = rotated.begin(1) // BLOCK_BYTES * BLOCK_BYTES + BLOCK_BYTES + 5
+        flip(f"{rotated.stem}.1", place)
+        assert rotated.read(1, place, 10) is None
 
 
 @pytest.mark.parametrize("seed", range(10))

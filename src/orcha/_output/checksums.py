@@ -1,9 +1,10 @@
 """Checksums of an attempt's raw output, in a file beside it: output that the disk has changed is not passed on.
 
-Each block of 64 KiB of each stream has a CRC-32 (ISO 3309), written by the process that writes the output. Checksums
-hold from the moment on at which the attempt's output is whole: before that nothing is compared, and nobody waits for
-checksums. Where the oldest output was dropped, the file begins with a hole: blocks within the hole are not compared,
-and the block in which the hole ends has the checksum of what is left.
+Each block of 64 KiB of each stream has a CRC-32 (ISO 3309), written by the process that writes the output, as soon as
+the block is full. The last block has its checksum once the attempt's output is whole. Nobody waits for checksums.
+
+Where the oldest output was dropped, the file begins with a hole: blocks within the hole are not compared. The block in
+which the hole ends is compared once the output is whole: then that block has the checksum of what is left.
 """
 
 from __future__ import annotations
@@ -63,21 +64,28 @@ class Checksums:
 def holds(sums: int, raw: int, stream: int, offset: int, data: bytes) -> bool:
     """Tell whether a piece of output, just read from a raw file, is what was written; True where nobody knows."""
     header = os.pread(sums, _HEADER.size, 0)
-    if header != _HEADER.pack(_MAGIC, 1):
+    is_whole = header == _HEADER.pack(_MAGIC, 1)
+    if not is_whole and header != _HEADER.pack(_MAGIC, 0):
         return True
     first, end = offset // BLOCK_BYTES, -(-(offset + len(data)) // BLOCK_BYTES)
     known = os.pread(sums, (end - first) * _STREAM_COUNT * _SUM.size, _place(stream, first))
     for block in range(first, end):
         place = (block - first) * _STREAM_COUNT * _SUM.size
-        if len(known) < place + _SUM.size:
-            return False
+        noted = known[place : place + _SUM.size]
+        if not is_whole and len(noted) == noted.count(0):
+            continue
         begin = block * BLOCK_BYTES - offset
         whole = data[begin : begin + BLOCK_BYTES] if begin >= 0 else b""
         if len(whole) < BLOCK_BYTES:
             whole = os.pread(raw, BLOCK_BYTES, block * BLOCK_BYTES)
-        if _SUM.unpack_from(known, place)[0] != crc32(whole):
+        if noted != _SUM.pack(crc32(whole)) and (is_whole or not _begins_in_hole(raw, block)):
             return False
     return True
+
+
+def _begins_in_hole(raw: int, block: int) -> bool:
+    """Return whether a block's beginning was dropped; asked after the block was read, since the file may change."""
+    return os.lseek(raw, block * BLOCK_BYTES, os.SEEK_DATA) > block * BLOCK_BYTES
 
 
 def _place(stream: int, block: int) -> int:

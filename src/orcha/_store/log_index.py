@@ -1,4 +1,4 @@
-"""How much of the write-ahead log was committed, as the processes that wrote it saw it last.
+"""How much of the write-ahead log was committed, and which pages lie in it, as the processes that wrote it saw it last.
 
 SQLite keeps an index of the log in shared memory, the file `orcha.db-shm`: its header counts the frames of the log.
 What was written there outlives a killed process, though not the machine. After a crash SQLite reads the log up to the
@@ -10,7 +10,9 @@ The format: https://www.sqlite.org/walformat.html
 
 from __future__ import annotations
 
+import os
 import struct
+from array import array
 from typing import NamedTuple
 
 _HEADER = struct.Struct("=IIIBBHII2I8s2I")
@@ -26,6 +28,10 @@ _MAX_NEWER_FRAMES = 8
 HEADER_BYTES = _HEADER.size
 INDEX_BYTES = 2 * _HEADER.size
 """Bytes at the beginning of the index that are looked at: the header stands there twice."""
+_BEFORE_PAGES_BYTES = INDEX_BYTES + 40
+_BLOCK_BYTES = 32768
+"""The index consists of such blocks; the first half of each tells the pages of consecutive frames, by four bytes."""
+_FRAME_HEADER_BYTES = 24
 
 
 class Written(NamedTuple):
@@ -60,6 +66,26 @@ def _checksum(data: bytes) -> list[int]:
         first = (first + one + second) & 0xFFFFFFFF
         second = (second + other + first) & 0xFFFFFFFF
     return [first, second]
+
+
+def pages(index: int, frames: int) -> array[int]:
+    """Give the numbers of the pages that lie in the first frames of the log, from the index; fewer where it is cut."""
+    found = array("I")
+    begin, end = _BEFORE_PAGES_BYTES, _BLOCK_BYTES // 2
+    while len(found) < frames:
+        wanted = min(end - begin, (frames - len(found)) * found.itemsize)
+        part = os.pread(index, wanted, begin)
+        found.frombytes(part[: len(part) - len(part) % found.itemsize])
+        if len(part) < wanted:
+            break
+        begin = end + _BLOCK_BYTES // 2
+        end += _BLOCK_BYTES
+    return found
+
+
+def place_of_page(frame: int, page_bytes: int) -> int:
+    """Give where in the log the page of a frame begins; the first frame is 0."""
+    return LOG_HEADER_BYTES + frame * (_FRAME_HEADER_BYTES + page_bytes) + _FRAME_HEADER_BYTES
 
 
 def belongs(log_header: bytes, written: Written) -> bool:

@@ -19,21 +19,23 @@ def migrations() -> list[str]:
     return [path.read_text("utf-8") for path in steps]
 
 
+def refuse_newer(connection: apsw.Connection, database: Path) -> None:
+    """Raise StoreBroken where the schema is newer than all that this Orcha knows."""
+    newest, version = len(migrations()), int(connection.pragma("user_version"))
+    if version > newest:
+        raise StoreBroken(
+            f"{database} has schema {version}, from a newer Orcha; this one knows schemas up to {newest}: "
+            "start the newer Orcha, or give this one another folder"
+        )
+
+
 def migrate(connection: apsw.Connection, database: Path) -> None:
     """Bring the schema forward, each step in a transaction of its own; what holds petitions is copied before.
 
     The copy `orcha.db.schema-N` is what an older Orcha can go back to; nobody but a person deletes it.
-
-    Raises:
-        StoreBroken: the schema is newer than all that this Orcha knows.
     """
     steps = migrations()
     version = int(connection.pragma("user_version"))
-    if version > len(steps):
-        raise StoreBroken(
-            f"{database} has schema {version}, from a newer Orcha; this one knows schemas up to {len(steps)}: "
-            "start the newer Orcha, or give this one another folder"
-        )
     if 0 < version < len(steps):
         _copy(connection, Path(f"{database}.schema-{version}"))
     for number, step in enumerate(steps[version:], version + 1):

@@ -16,7 +16,8 @@ import apsw
 from orcha._store import last_commit, log_index
 from orcha._store.disk_reserve import DiskReserve, Limits
 from orcha._store.last_start import this_boot
-from orcha._store.migrating import migrate
+from orcha._store.migrating import migrate, refuse_newer
+from orcha._store.page_sums import PageSums
 from orcha._store.store_files import StoreFiles
 from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreError, StoreFull, no_room
 from orcha.utils.private import open_in
@@ -43,8 +44,12 @@ _NETWORK = {
 """statfs(2): what f_type says of file systems whose locks and fsync other machines have a say in."""
 
 
-def open_database(files: StoreFiles, limits: Limits, space: DiskReserve, vfs: str | None = None) -> apsw.Connection:
+def open_database(
+    files: StoreFiles, limits: Limits, space: DiskReserve, vfs: str | None = None
+) -> tuple[apsw.Connection, PageSums]:
     """Give a connection to the folder's database, made where there is none, verified and of the current schema.
+
+    With it come the checksums of the pages of the database's file, to be closed after the connection.
 
     Raises:
         StoreBroken: what is there is not whole, not Orcha's, or of a newer Orcha; or it lies on a network.
@@ -60,7 +65,7 @@ def open_database(files: StoreFiles, limits: Limits, space: DiskReserve, vfs: st
             _create(files)
         _look_at_header(files)
         committed = _prepare_log(files)
-        is_as_left = _is_as_left(files)
+        sums = PageSums(files)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise StoreFull(no_room(error.filename or files.database)) from error
@@ -75,11 +80,13 @@ def open_database(files: StoreFiles, limits: Limits, space: DiskReserve, vfs: st
             _compare_log(connection, files, committed)
             _verify(connection, files)
             _compare_start(connection, files)
+            refuse_newer(connection, files.database)
+            _compare_file(files, sums)
             migrate(connection, files.real / files.database.name)
-            _refuse_changed(files, is_as_left=is_as_left)
             _extend_log(connection, files, limits, space)
         except BaseException:
             connection.close()
+            sums.close()
             raise
     except apsw.FullError as error:
         raise StoreFull(no_room(files.database)) from error
@@ -87,7 +94,7 @@ def open_database(files: StoreFiles, limits: Limits, space: DiskReserve, vfs: st
         raise StoreDamaged(f"{files.database} cannot be used: {error}") from error
     except (apsw.Error, OSError) as error:
         raise StoreBroken(f"{files.database} cannot be used: {error}") from error
-    return connection
+    return connection, sums
 
 
 def connect(database: Path, limits: Limits, *, vfs: str | None = None, reading: bool = False) -> apsw.Connection:
@@ -257,14 +264,13 @@ def _prepare_log(files: StoreFiles) -> int:
     return written.frames
 
 
-def _is_as_left(files: StoreFiles) -> bool:
-    """Tell whether the database's file is what the last stop left; true where nobody knows, as after a crash."""
+def _compare_file(files: StoreFiles, sums: PageSums) -> None:
+    """Refuse a file of the database that is not what the last stop, or a killed process, left."""
+    if not files.exists(files.clean):
+        sums.refuse_changed()
+        return
     left = files.read(files.clean, 64).decode("ascii", "replace").strip()
-    return not left or left == files.fingerprint()
-
-
-def _refuse_changed(files: StoreFiles, *, is_as_left: bool) -> None:
-    if not is_as_left:
+    if left and left != sums.fingerprint:
         raise StoreBroken(
             f"{files.database} is not what it was when the service stopped, so somebody or the disk has changed it. Put"
             f" a copy of it back; or, to go on with what is there, make {files.clean} an empty file"

@@ -86,7 +86,7 @@ class SqliteStore:
         self._last_commit: LastCommit | None = None
         self._space = DiskReserve(self._files.descriptor, self._limits)
         try:
-            self._connection = open_database(self._files, self._limits, self._space, vfs)
+            self._connection, self._page_sums = open_database(self._files, self._limits, self._space, vfs)
         except BaseException:
             self._files.close()
             raise
@@ -137,6 +137,7 @@ class SqliteStore:
         epoch = self._with_reserve(write)
         self._files.witness.write(LastStart(epoch, nonce, boot_id))
         self._last_commit = LastCommit(self._files, nonce)
+        self._page_sums.begin(nonce)
         self._prepare(epoch)
         self._now = now
         earlier: list[Any] = self._connection.execute(self._queries["earlier_incarnations"], (epoch,)).fetchall()
@@ -240,7 +241,7 @@ class SqliteStore:
                 raise
         try:
             if self._space.release():
-                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+                self._checkpoint()
                 return write()
         except apsw.Error as error:
             if not self._is_full(error):
@@ -289,12 +290,20 @@ class SqliteStore:
         if (written - self._pages_at_checkpoint) * self._page_size < self._limits.checkpoint:
             return
         try:
-            in_log, moved = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            is_moved = self._checkpoint()
         except apsw.FullError:
             self._space.release()
-            in_log, moved = 1, 0
-        later = 0 if moved >= in_log else _CHECKPOINT_RETRY_PAGES * self._page_size - self._limits.checkpoint
+            is_moved = False
+        later = 0 if is_moved else _CHECKPOINT_RETRY_PAGES * self._page_size - self._limits.checkpoint
         self._pages_at_checkpoint = written + later // self._page_size
+
+    def _checkpoint(self) -> bool:
+        """Move the log into the database, as far as readers let it; tell whether all of the log was moved."""
+        in_log, moved = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        if moved < in_log:
+            return False
+        self._page_sums.note_moved(in_log)
+        return True
 
     # --- asking -------------------------------------------------------------------------------------------------
 
@@ -455,14 +464,14 @@ class SqliteStore:
             raise self._broken from error  # the log stays: nothing says that it is not needed
         finally:
             self._connection.close()
+            self._page_sums.close()
             if self._last_commit is not None:
                 self._last_commit.close()
             self._files.close()
 
     def _close_in_order(self) -> None:
         """Say that all is in the database before the log is cut: a crash in between must find the one or the other."""
-        in_log, moved = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        if moved >= in_log:
+        if self._checkpoint():
             left = ""  # where the file cannot be read now, the next start compares nothing
             with contextlib.suppress(OSError):
                 left = self._files.fingerprint()

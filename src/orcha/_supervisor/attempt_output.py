@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import struct
 from collections import deque
 
 from orcha._output.checksums import Checksums
 from orcha._supervisor.contract import KILL, ROTATE, TRUNCATE
+from orcha._supervisor.output_index import ENTRY, NOWHERE, checked, place_of, sealed
 from orcha._supervisor.output_rotation import drop_oldest
 from orcha._supervisor.unkept_queue import UnkeptQueue
 from orcha.utils.private import open_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from orcha._supervisor.protocol import Head
 
 MEMORY_BYTES = 64 << 10
@@ -27,8 +25,6 @@ FILES_AFTER_BYTES = 64 << 10
 MAX_CHUNK_BYTES = 128 << 10
 MAX_TAKEN_BYTES = 1 << 20
 """So many bytes are taken from one pipe before the other pipe gets its turn."""
-ENTRY = struct.Struct("!QQQ")
-"""An entry of the index file for each chunk: stream, offset, length. The number of the first chunk precedes them."""
 BATCH_CHUNKS = 2048
 """The most entries of the index that one message carries."""
 
@@ -36,11 +32,6 @@ END, EMPTY, MORE = range(3)
 """The pipe's other end is closed; the pipe is empty now; the pipe may hold more."""
 
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_TRUNC
-
-
-def place_of(entry: int) -> int:
-    """Return the position of an entry in the index file."""
-    return (entry + 1) * ENTRY.size
 
 
 class OutputFiles:
@@ -59,7 +50,7 @@ class OutputFiles:
         self._tail = (0, 0, 0)
         """The last entry of the index."""
         self.descriptors = [open_file(f"{stem}.{suffix}", _NEW_FILE) for suffix in ("index", "1", "2")]
-        os.pwrite(self.descriptors[0], ENTRY.pack(0, first, 0), 0)
+        os.pwrite(self.descriptors[0], sealed(0, first, 0), 0)
         self._sums: Checksums | None = None
         with contextlib.suppress(OSError):  # no room: the output is worth more than its checksums
             descriptor = open_file(f"{stem}.sums", _NEW_FILE)
@@ -75,7 +66,7 @@ class OutputFiles:
         if self._tail[0] == stream and self.first + self.count - 1 > told:
             grown = min(length, MAX_CHUNK_BYTES - self._tail[2])
             tail = (stream, self._tail[1], self._tail[2] + grown)
-            os.pwrite(self.descriptors[0], ENTRY.pack(*tail), place_of(self.count - 1))
+            os.pwrite(self.descriptors[0], sealed(*tail), place_of(self.count - 1))
             self._tail = tail
             self.sizes[stream] += grown
             length -= grown
@@ -83,7 +74,7 @@ class OutputFiles:
         while length:
             piece = min(length, MAX_CHUNK_BYTES)
             tail = (stream, size, piece)
-            entries.append(ENTRY.pack(*tail))
+            entries.append(sealed(*tail))
             size += piece
             length -= piece
         if entries:
@@ -115,8 +106,9 @@ class OutputFiles:
                 self._sums.finish(self.sizes, self.holes)
 
     def entries(self, number: int) -> bytes:
-        """Return the entries from the chunk of this number on, at most one batch."""
-        return os.pread(self.descriptors[0], BATCH_CHUNKS * ENTRY.size, place_of(number - self.first))
+        """Return the entries from the chunk of this number on, at most one batch, as messages carry them."""
+        raw = os.pread(self.descriptors[0], BATCH_CHUNKS * ENTRY.size, place_of(number - self.first))
+        return b"".join(ENTRY.pack(*(entry or NOWHERE)) for entry in checked(raw))
 
     def sync(self) -> None:
         """Make the files durable."""
@@ -378,12 +370,6 @@ class AttemptOutput:
         dropped = drop_oldest(files, self.kept - self._limit)
         self.kept -= dropped
         self.dropped += dropped
-
-
-def parse_entries(raw: bytes) -> list[tuple[int, int, int]]:
-    """Return (stream, offset, length) of each entry."""
-    found: list[Any] = list(ENTRY.iter_unpack(raw))
-    return found
 
 
 def _read(pipe: int, most_bytes: int) -> bytes | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import struct
+
+from orcha._supervisor.output_index import ENTRY, checked, place_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orcha._supervisor.attempt_output import OutputFiles
 
-_ENTRY = struct.Struct("!QQQ")
 _PUNCH_AND_KEEP_SIZE = 3  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE of <linux/falloc.h>
 _BATCH_ENTRIES = 1024
 _BLOCK_BYTES = 4096  # only whole blocks become a hole: data that lseek(2) finds is unchanged
@@ -23,10 +23,11 @@ def drop_oldest(files: OutputFiles, surplus: int) -> int:
     dropped, ends = 0, [0, 0, 0]
     oldest = files.oldest
     while (left := files.count - 1 - oldest) > 0:
-        batch = os.pread(files.descriptors[0], min(left, _BATCH_ENTRIES) * _ENTRY.size, (oldest + 1) * _ENTRY.size)
-        for stream, offset, length in _ENTRY.iter_unpack(batch):
-            if dropped + length > surplus:
+        batch = os.pread(files.descriptors[0], min(left, _BATCH_ENTRIES) * ENTRY.size, place_of(oldest))
+        for entry in checked(batch):
+            if entry is None or dropped + entry[2] > surplus:
                 break
+            stream, offset, length = entry
             dropped += length
             ends[stream] = offset + length
             oldest += 1

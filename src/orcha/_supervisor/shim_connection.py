@@ -9,7 +9,6 @@ import time
 import msgspec
 
 from orcha._processes.identity import boot_id
-from orcha._supervisor.attempt_output import parse_entries
 from orcha._supervisor.contract import (
     CommandEnded,
     CommandNotStarted,
@@ -22,6 +21,7 @@ from orcha._supervisor.contract import (
     UnkeptPiece,
 )
 from orcha._supervisor.link import ShimLink
+from orcha._supervisor.output_index import parse
 from orcha._supervisor.protocol import VERSIONS, Codec
 
 TYPE_CHECKING = False
@@ -123,7 +123,7 @@ def exited(seq: int, attempt: int, why: str) -> CommandEnded:
 
 
 def _spans(frame: Frame) -> list[OutputChunk]:
-    entries = enumerate(parse_entries(frame.raw), frame.head["n"])
+    entries = enumerate(parse(frame.raw), frame.head["n"])
     return [OutputChunk(number, stream, FileSpan(offset, length)) for number, (stream, offset, length) in entries]
 
 

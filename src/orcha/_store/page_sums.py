@@ -1,0 +1,182 @@
+"""Checksums of the pages of the database's file, in `orcha.db.sums`: a bit that the disk has changed is noticed.
+
+SQLite has no checksums for pages, so it reads a flipped bit within a value. The file changes only where the log is
+moved into it. Then the store sums each page that was moved, before the log starts over. So after a crash each page of
+the file has the checksum that was noted, or lies in the log, whose frames have checksums of their own.
+
+The checksums are never fsynced: what a killed process wrote there stays, and after a crash of the system they mean
+nothing. They belong to one start of the service, since an older build that ran meanwhile wrote none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from array import array
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from orcha._store import log_index
+from orcha._store.last_start import this_boot
+from orcha.exceptions.store import StoreDamaged
+from orcha.utils.private import open_in
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from orcha._store.store_files import StoreFiles
+
+_HEAD = struct.Struct("=8sQII")
+"""The magic, the nonce of the start, the size of a page, and the CRC-32 of the rest of the head."""
+_MAGIC = b"orchaPS1"
+_PAGES_AT_ONCE = 256
+_WORD = "I"
+
+
+class PageSums:
+    """The checksums of a store's pages; where they cannot be noted, there are none."""
+
+    def __init__(self, files: StoreFiles) -> None:
+        """Sum the pages of the database's file.
+
+        Reading the file is safe only while no connection of this process has it open: see `opening`.
+        """
+        self._files = files
+        self._path = files.folder / "orcha.db.sums"
+        self._descriptor = self._index = -1
+        self._page_bytes = 0
+        self._sums = array(_WORD)
+        self.fingerprint = self._read()
+        """The size and the CRC-32 of the file."""
+
+    def _read(self) -> str:
+        size = checksum = 0
+        descriptor = open_in(self._files.descriptor, self._files.database.name, os.O_RDONLY)
+        try:
+            page = self._page_bytes = _page_bytes(os.pread(descriptor, 18, 0))
+            while part := os.pread(descriptor, page * _PAGES_AT_ONCE, size):
+                size, checksum = size + len(part), crc32(part, checksum)
+                view = memoryview(part)
+                self._sums.extend(crc32(view[begin : begin + page]) for begin in range(0, len(part), page))
+        finally:
+            os.close(descriptor)
+        return f"{size} {checksum:08x}"
+
+    def refuse_changed(self) -> None:
+        """Raise StoreDamaged where the file is not what a killed process left; called once the log was read."""
+        noted, in_log = self._noted(), self._in_log()
+        if noted is None or in_log is None:
+            return
+        changed = _differing(noted, self._sums, frozenset(in_log))
+        if changed:
+            raise StoreDamaged(
+                f"{self._files.database} is not what the service left: {len(changed)} of its pages were changed by the"
+                f" disk or by somebody since, page {changed[0]} first. Put a copy of it back; or, to go on with what is"
+                f" there, remove {self._path}"
+            )
+
+    def _noted(self) -> array[int] | None:
+        """Give the checksums that the last start of the service noted in this boot; None where it noted none."""
+        last = self._files.witness.read()
+        if last is None or not last.boot_id or last.boot_id != this_boot():
+            return None
+        content = self._files.read(self._path, self._files.size(self._path) or 0)
+        if content[: _HEAD.size] != _head(last.nonce, self._page_bytes):
+            return None
+        noted = array(_WORD)
+        noted.frombytes(content[_HEAD.size : len(content) - (len(content) - _HEAD.size) % noted.itemsize])
+        return noted
+
+    def _in_log(self) -> array[int] | None:
+        """Give the page of each frame of the log; None where the log's index does not tell."""
+        if self._index < 0:
+            # Closed after SQLite has closed the index: that would drop SQLite's locks on it (fcntl(2)).
+            self._index = open_in(self._files.descriptor, self._files.index.name, os.O_RDONLY)
+        written = log_index.parse(os.pread(self._index, log_index.INDEX_BYTES, 0))
+        return None if written is None else log_index.pages(self._index, written.frames)
+
+    def begin(self, nonce: int) -> None:
+        """Note the checksums, for one start of the service."""
+        self.end()
+        try:
+            self._descriptor = open_in(self._files.descriptor, self._path.name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            self._write(self._sums.tobytes(), _HEAD.size)
+            self._write(_head(nonce, self._page_bytes), 0)
+        except OSError:
+            self.end()
+
+    def note_moved(self, frames: int) -> None:
+        """Sum the pages that lie in so many frames of the log, now that all of them were moved into the file.
+
+        Called before the log is written to again. Where the checksums cannot be noted, none are left.
+        """
+        try:
+            pages = self._in_log()
+            if pages is None or len(pages) != frames:
+                self.end()
+            elif frames:
+                self._sum(pages)
+        except OSError:
+            self.end()
+
+    def _sum(self, pages: array[int]) -> None:
+        sums, size = self._sums, self._page_bytes
+        last = dict(zip(pages, range(len(pages)), strict=True))
+        highest, lowest = max(last), min(last)
+        sums.extend([0] * (highest - len(sums)))
+        log = open_in(self._files.descriptor, self._files.log.name, os.O_RDONLY)
+        try:
+            for page, frame in last.items():
+                sums[page - 1] = crc32(os.pread(log, size, log_index.place_of_page(frame, size)))
+        finally:
+            os.close(log)
+        if self._descriptor < 0:
+            self.end()  # a file that is there is of an earlier start, and does not hold any more
+            return
+        self._write(memoryview(sums)[lowest - 1 : highest].tobytes(), _HEAD.size + (lowest - 1) * sums.itemsize)
+
+    def _write(self, data: bytes, offset: int) -> None:
+        if os.pwrite(self._descriptor, data, offset) < len(data):
+            raise OSError
+
+    def end(self) -> None:
+        """Note nothing any more, and leave no checksums that do not hold."""
+        descriptor, self._descriptor = self._descriptor, -1
+        with contextlib.suppress(OSError):
+            self._files.remove(self._path.name)
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+    def close(self) -> None:
+        """Close the files; called when the database is closed."""
+        descriptors = self._descriptor, self._index
+        self._descriptor = self._index = -1
+        for descriptor in descriptors:
+            if descriptor >= 0:
+                with contextlib.suppress(OSError):  # what is lost of checksums is not compared
+                    os.close(descriptor)
+
+    def __del__(self) -> None:
+        """Close the files of a store that nobody closes."""
+        self.close()
+
+
+def _head(nonce: int, page_bytes: int) -> bytes:
+    return _HEAD.pack(_MAGIC, nonce, page_bytes, crc32(b"%d %d" % (nonce, page_bytes)))
+
+
+def _page_bytes(head: bytes) -> int:
+    """Give the size of a page from the beginning of the database's file, where 1 stands for 65,536."""
+    size = int.from_bytes(head[16:18], "big")
+    return size if size > 1 else 65536
+
+
+def _differing(noted: array[int], found: array[int], in_log: Container[int]) -> list[int]:
+    """Give the numbers of the pages of which both differ, without those in the log."""
+    if noted == found:
+        return []
+    longer = max(len(noted), len(found))
+    pages = range(1, longer + 1)
+    return [page for page in pages if noted[page - 1 : page] != found[page - 1 : page] and page not in in_log]
