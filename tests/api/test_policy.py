@@ -32,14 +32,14 @@ def test_on_interrupt_is_nothing_else(word):
         Policy(on_interrupt=word)
 
 
-@pytest.mark.parametrize("field", ["timeout", "queue_timeout"])
+@pytest.mark.parametrize("field", ["timeout", "queue_timeout", "expect"])
 @pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan")])
 def test_a_limit_is_finite_and_above_zero(field, seconds):
     with pytest.raises(ValueError, match=field):
         Policy(**{field: seconds})
 
 
-@pytest.mark.parametrize("field", ["timeout", "queue_timeout"])
+@pytest.mark.parametrize("field", ["timeout", "queue_timeout", "expect"])
 @pytest.mark.parametrize("seconds", ["1", True, [1]])
 def test_a_limit_is_a_number(field, seconds):
     with pytest.raises(TypeError, match=field):

@@ -112,6 +112,7 @@ def test_what_is_no_text_is_no_id(orcha):
 
 def test_show_tells_how_it_went_and_nothing_secret(service, tmp_path):
     options = ("--env", "MY_TOKEN=s3cr3t-1", "--label", "a \x1b[2J label", "--memory", "512M", "--cwd", str(tmp_path))
+    options = (*options, "--expect", "30m")
     detach(service, "it", "sh", "-c", "exit 3", "x", "--password=s3cr3t-2", options=options)
     assert service.run("wait", "it").returncode == 3
     text = service.run("show", "it").stdout
@@ -121,6 +122,8 @@ def test_show_tells_how_it_went_and_nothing_secret(service, tmp_path):
     assert fields["command"] == "sh -c 'exit 3' x '--password=***'"
     assert fields["label"] == "a \\x1b[2J label"
     assert fields["memory"] == "512 MiB"
+    assert fields["expect"] == "30 min"
+    assert shown(service, "it")["expect"] == 1800
     assert fields["cwd"] == str(tmp_path)
     assert "MY_TOKEN" in fields["env"].split()
     assert "ago" in fields["ended"] or "now" in fields["ended"]

@@ -33,6 +33,7 @@ FIELDS = [
     # name, what works, what is refused
     ("timeout", DURATIONS, (0, *NO_DURATIONS)),
     ("queue_timeout", DURATIONS, (0, *NO_DURATIONS)),
+    ("expect", DURATIONS, (0, *NO_DURATIONS)),
     ("idle_timeout", DURATIONS, (0, 0.0001, *NO_DURATIONS)),
     ("cpu_timeout", DURATIONS, (0, 0.0001, *NO_DURATIONS)),
     ("grace", (0, *DURATIONS), NO_DURATIONS),

@@ -41,6 +41,7 @@ def converted(record, *, is_new=True, priority=0, **found):
         "on_interrupt",
         "timeout",
         "queue_timeout",
+        "expect",
         "group",
         "needs",
         "once",

@@ -10,9 +10,10 @@ from orcha._core.record import Cancellation, Record
 from orcha._core.state import Outcome, State
 
 
-def waiting(petitions, number, priority=0, group=None, once=None, needs=None):
+def waiting(petitions, number, priority=0, group=None, once=None, needs=None, expect=None):
     record = Record(petitions.take_seq(), number.to_bytes(16, "big"), f"p{number}", "m", "o", bytes(16), b"", 0.0)
     record.priority, record.group, record.once, record.needs = priority, group, once, needs
+    record.expect = expect
     assert transitions.submit.receive(petitions, record) is None
     transitions.submit.accept(petitions, record, petitions.now, start=False, new_channel=False)
     return record
@@ -133,13 +134,15 @@ def test_some_leave_a_lot_whichever_they_are(petitions, monkeypatch):
 
 
 def test_group_needs_and_key_of_a_new_one_are_kept_unless_it_is_taken_back(petitions):
-    record = waiting(petitions, 1, group="rig", once="key", needs={"gpu": 1})
+    record = waiting(petitions, 1, group="rig", once="key", needs={"gpu": 1}, expect=30.0)
     transitions.hold.reprioritize(petitions, record, 4)
     changes, effects, _ = petitions.take()
     assert (changes.groups, changes.once) == ({record.seq: "rig"}, {record.seq: "key"})
+    assert changes.expected == {record.seq: 30.0}
     assert changes.needs == {record.seq: {"gpu": 1}}
     transitions.submit.take_back(petitions, changes, effects, {record.token}, 3, "no")
     assert (changes.groups, changes.needs, changes.once, changes.priorities) == ({}, {}, {}, {})
+    assert changes.expected == {}
 
 
 def test_who_cancelled_is_kept_and_no_line_of_its_output_but_a_limit_is(petitions):

@@ -115,6 +115,19 @@ def test_after_its_time_it_waits_for_others_as_well(clock):
         asked.wait_for("test", "succeeded")
 
 
+def test_how_long_it_will_probably_take_is_kept_and_limits_nothing(tmp_path):
+    with asking(tmp_path) as asked:
+        asked.submit(asked.user, "ends", expect=0.001, holds=True)
+        asked.submit(asked.user, "waits", expect=1800, waits=True)
+        asked.submit(asked.user, "unknown", waits=True)
+        passes(asked)
+        asked.manager.free("ends")
+        asked.wait_for("ends", "succeeded")
+    with asking(tmp_path) as asked:
+        told = {name: asked.value(asked.ask(asked.user, Show, name))["expect"] for name in ("ends", "waits", "unknown")}
+        assert told == {"ends": 0.001, "waits": 1800, "unknown": None}
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -96,6 +96,19 @@ def test_needs_come_back_and_go_with_their_petitions(open_store):
     assert store.needs([1, 3]) == {1: {"gpu": 1, "o'ther \U0001f600": 2**53}}
 
 
+def test_how_long_petitions_will_probably_take_is_kept_as_long_as_they_are(open_store):
+    store = open_store()
+    changes = accept(*(petition(seq) for seq in range(1, 4)))
+    changes.expected = {1: 1800.0, 3: 0.25}
+    store.commit(changes)
+    store.close()
+    store = open_store()
+    assert (store.expected([1, 2, 3]), store.expected([])) == ({1: 1800.0, 3: 0.25}, {})
+    store.commit(steps(end(3)))
+    store.commit(Changes(deleted=[3]))
+    assert store.expected([1, 3]) == {1: 1800.0}
+
+
 def test_slots_are_kept_until_others_are(store):
     assert store.slots() == {}
     store.commit(Changes(slots={"rig": 1, "nightly": None}))

@@ -23,6 +23,8 @@ RETRIES_SINCE = 1 + next(number for number, step in enumerate(migrating.migratio
 """The first schema that keeps retries of actions."""
 DEPENDENCIES_SINCE = 11
 """The first schema that keeps what petitions wait for."""
+EXPECTED_SINCE = 13
+"""The first schema that keeps how long petitions will probably take."""
 SLOTS_SINCE = 7
 """The first schema that keeps slots of groups."""
 
@@ -72,6 +74,7 @@ def test_what_an_older_orcha_kept_is_all_there(open_store, folder, number):
     assert store.resting() == [row for row in expected.resting() if row.seq in kept]
     assert store.slots() == (expected.slots() if number >= SLOTS_SINCE else {})
     assert store.dependencies([6]) == (expected.dependencies([6]) if number >= DEPENDENCIES_SINCE else [])
+    assert store.expected([5, 6]) == (expected.expected([6]) if number >= EXPECTED_SINCE else {})
     store.commit(accept(petition(7)))
     store.close()
     assert version(folder) == len(migrating.migrations())

@@ -367,6 +367,7 @@ class HookSide:
             on_interrupt=plan.on_interrupt,
             timeout=None,
             queue_timeout=None,
+            expect=None,
             group=plan.group,
             needs=plan.needs or None,
             once=plan.once,

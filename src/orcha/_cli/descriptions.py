@@ -19,6 +19,7 @@ _SPANS = (
         "timeout",
         "idle_timeout",
         "queue_timeout",
+        "expect",
         "cpu_timeout",
         "grace",
         "drain",

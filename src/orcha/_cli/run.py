@@ -31,6 +31,7 @@ signal n; 124 timed out, 125 Orcha could not, 126 not executable, 127 not found,
 """
 _LIMIT_OPTIONS = (
     ("timeout", options.duration, "T", "end an attempt after this long: 90, 90s, 5m, 2h"),
+    ("expect", options.duration, "T", "how long it will probably take; limits nothing"),
     ("idle-timeout", options.duration, "T", "end it when it has written nothing for this long"),
     ("queue-timeout", options.duration, "T", "give up when it has waited this long"),
     ("cpu-timeout", options.duration, "T", "end it after this much processor time"),

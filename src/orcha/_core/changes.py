@@ -137,6 +137,8 @@ class Changes:
     """The needs of each new petition that has any (units of each resource), by seq."""
     once: dict[int, str] = field(default_factory=dict)
     """The key of each new petition that has one (only one petition of a key waits or runs at a time), by seq."""
+    expected: dict[int, float] = field(default_factory=dict)
+    """Seconds that an attempt of each new petition will probably take, where that was said, by seq."""
     dependencies: dict[int, list[NewDependency]] = field(default_factory=dict)
     """What each new petition waits for that names others, by seq."""
     held_for: list[int] = field(default_factory=list)
@@ -162,6 +164,7 @@ class Changes:
             or self.groups
             or self.needs
             or self.once
+            or self.expected
             or self.dependencies
             or self.held_for
             or self.priorities

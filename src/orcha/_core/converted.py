@@ -37,6 +37,7 @@ class Converted(NamedTuple):
     on_interrupt: OnInterrupt
     timeout: float | None
     queue_timeout: float | None
+    expect: float | None
     group: str | None
     needs: Mapping[str, int] | None
     once: str | None

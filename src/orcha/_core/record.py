@@ -78,6 +78,7 @@ class Record:
         "command",
         "delay",
         "due",
+        "expect",
         "extras",
         "group",
         "hook_owed",
@@ -169,6 +170,8 @@ class Record:
         """Its condition in text; None where it has none."""
         self.timeout: float | None = None
         self.queue_timeout: float | None = None
+        self.expect: float | None = None
+        """Seconds that an attempt will probably take, as who asked for it said."""
         self.retry: Retry | None = None
         """When it is tried again; None for never."""
         self.tries: Tries | None = None

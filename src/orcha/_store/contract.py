@@ -223,6 +223,10 @@ class Store(Protocol):
         """Give the groups of these petitions, for each petition that is in a group."""
         ...
 
+    def expected(self, seqs: Sequence[int]) -> dict[int, float]:
+        """Give how many seconds an attempt of each of these petitions will probably take, where that was said."""
+        ...
+
     def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int]]:
         """Give the needs of these petitions (units of each resource), for each petition that has any."""
         ...

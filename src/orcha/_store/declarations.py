@@ -1,4 +1,7 @@
-"""What petitions declare, and what people decide: groups, needs, keys, dependencies, priorities, pauses, slots."""
+"""What petitions declare (groups, needs, keys, expectations, dependencies), and what people decide.
+
+The latter are priorities, pauses and slots.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 def any_in(changes: Changes) -> bool:
     """Tell whether a transaction holds any declaration or decision."""
     declared = changes.groups or changes.needs or changes.once or changes.dependencies or changes.held_for
-    return bool(declared or changes.priorities or changes.pauses or changes.slots is not None)
+    return bool(declared or changes.expected or changes.priorities or changes.pauses or changes.slots is not None)
 
 
 def write(changes: Changes, ask: Callable[..., Any]) -> None:
@@ -31,6 +34,8 @@ def write(changes: Changes, ask: Callable[..., Any]) -> None:
         ask("insert_needs", json.dumps(needs))
     if changes.once:
         ask("insert_once", json.dumps(list(changes.once.items())))
+    if changes.expected:
+        ask("insert_expected", json.dumps(list(changes.expected.items())))
     if changes.dependencies:
         rows = [(seq, *dependency) for seq, dependencies in changes.dependencies.items() for dependency in dependencies]
         ask("insert_dependencies", json.dumps(rows))

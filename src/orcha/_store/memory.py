@@ -48,6 +48,7 @@ class MemoryStore:
         self._groups: dict[int, str] = {}
         self._needs: dict[int, dict[str, int]] = {}
         self._once: dict[int, str] = {}
+        self._expected: dict[int, float] = {}
         self._dependencies: dict[int, list[NewDependency]] = {}
         self._outcomes_of_forgotten: dict[int, Outcome | None] = {}
         self._pauses: set[str] = set()
@@ -179,6 +180,7 @@ class MemoryStore:
 
     def _keep_declarations(self, changes: Changes) -> None:
         self._groups.update(changes.groups)
+        self._expected.update(changes.expected)
         self._needs.update({seq: dict(needs) for seq, needs in changes.needs.items()})
         self._once.update(changes.once)
         self._dependencies.update({seq: list(named) for seq, named in changes.dependencies.items()})
@@ -231,6 +233,7 @@ class MemoryStore:
                 continue
             del self._tokens[row.token]
             self._groups.pop(seq, None)
+            self._expected.pop(seq, None)
             self._needs.pop(seq, None)
             self._once.pop(seq, None)
             self._dependencies.pop(seq, None)
@@ -338,6 +341,10 @@ class MemoryStore:
             and (owner is None or row.owner == owner)
         )
         return [row for row, _ in zip(fitting, range(limit), strict=False)]
+
+    def expected(self, seqs: Sequence[int]) -> dict[int, float]:
+        """Give how many seconds an attempt of each of those petitions will probably take, where that was said."""
+        return {seq: self._expected[seq] for seq in seqs if seq in self._expected}
 
     def groups(self, seqs: Sequence[int]) -> dict[int, str]:
         """Give the groups of those petitions that are in one."""

@@ -149,6 +149,13 @@ SELECT group_concat({dependency}, ',')
 FROM (SELECT * FROM dependency WHERE after = ?1 ORDER BY petition LIMIT ?2) AS dependency
 LEFT JOIN petition AS other ON other.seq = dependency.after;
 
+-- name: insert_expected
+INSERT INTO expected (petition, seconds) SELECT value ->> 0, value ->> 1 FROM json_each(?1);
+
+-- name: expected
+SELECT group_concat(json_array(petition, seconds), ',')
+FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN expected ON expected.petition = wanted.value;
+
 -- name: groups
 SELECT group_concat(json_array(petition, name), ',')
 FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN grouping ON grouping.petition = wanted.value;

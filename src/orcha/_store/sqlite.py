@@ -397,6 +397,11 @@ class SqliteStore:
         return dict(decode_list(self._ask("groups", json.dumps(list(seqs)))))
 
     @_guarded
+    def expected(self, seqs: Sequence[int]) -> dict[int, float]:
+        """Give how many seconds an attempt of each of those petitions will probably take, where that was said."""
+        return dict(decode_list(self._ask("expected", json.dumps(list(seqs)))))
+
+    @_guarded
     def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int]]:
         """Give what is needed by those petitions that need a resource."""
         found: dict[int, dict[str, int]] = {}

@@ -54,6 +54,9 @@ class Policy:
     queue_timeout: float | None = None
     """Seconds it may wait to start, above zero and at most a hundred years; None for no limit. It ends timed out, with
     code 124."""
+    expect: float | None = None
+    """Seconds that an attempt will probably take, above zero and at most a hundred years; None where nobody knows. It
+    limits nothing."""
     retry: Retry | None = None
     """When it is tried again after it failed, as a new attempt; None for never. Of an action `codes` are its final
     values, and there are no `signals` and no `output`. No attempt begins before the action of the last one has returned
@@ -98,7 +101,11 @@ class Policy:
         _check_choice("on_interrupt", self.on_interrupt, ON_INTERRUPT)
         _check_choice("if_exists", self.if_exists, IF_EXISTS)
         _check_choice("if_dependency_fails", self.if_dependency_fails, IF_DEPENDENCY_FAILS)
-        for name, value in (("timeout", self.timeout), ("queue_timeout", self.queue_timeout)):
+        for name, value in (
+            ("timeout", self.timeout),
+            ("queue_timeout", self.queue_timeout),
+            ("expect", self.expect),
+        ):
             _check_seconds(name, value)
         if self.at is not None:
             object.__setattr__(self, "at", _checked_time(self.at))

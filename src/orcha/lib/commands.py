@@ -32,7 +32,7 @@ _COMMAND_FIELDS = frozenset(
 _POLICY_FIELDS = frozenset(
     (
         *("on_interrupt", "timeout", "queue_timeout", "group", "needs", "once", "if_exists", "at", "delay"),
-        *("after", "after_ok", "if_dependency_fails", "when"),
+        *("after", "after_ok", "if_dependency_fails", "when", "expect"),
     )
 )
 """Keys that are fields of its policy."""

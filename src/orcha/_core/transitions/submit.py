@@ -51,6 +51,7 @@ def enter_converted(record: Record, converted: Converted) -> None:
     record.on_interrupt = converted.on_interrupt
     record.timeout = converted.timeout
     record.queue_timeout = converted.queue_timeout
+    record.expect = converted.expect
     record.group = converted.group
     record.needs = converted.needs
     record.once = converted.once
@@ -121,6 +122,8 @@ def _keep(petitions: Petitions, record: Record) -> None:
         changes.needs[record.seq] = record.needs
     if record.once is not None:
         changes.once[record.seq] = record.once
+    if record.expect is not None:
+        changes.expected[record.seq] = record.expect
 
 
 def _row(record: Record) -> NewPetition:
@@ -194,6 +197,7 @@ def take_back(
         changes.groups.pop(seq, None)
         changes.needs.pop(seq, None)
         changes.once.pop(seq, None)
+        changes.expected.pop(seq, None)
         changes.dependencies.pop(seq, None)
         changes.priorities.pop(seq, None)
     due = []

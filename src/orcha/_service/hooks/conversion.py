@@ -83,6 +83,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
             record.on_interrupt if policy is None else _POLICIES[policy.on_interrupt],
             source.timeout,
             source.queue_timeout,
+            source.expect,
             source.group,
             source.needs or None,
             source.once,

@@ -66,6 +66,7 @@ def describe(engine: Engine, found: Found, may_see: Callable[[str], bool]) -> di
         "dependents": _dependents(engine, row, may_see),
         "timeout": record.timeout if record is not None else None,
         "queue_timeout": record.queue_timeout if record is not None else None,
+        "expect": engine.store.expected([row.seq]).get(row.seq),
         "attempts": _attempts(row, history, kept.pid if kept is not None else None),
         "retry": _retry(record),
         "command": _command(row, record),
