@@ -54,6 +54,7 @@ OF_AUTHORS = re.compile(r"(?:look_ahead|on_hook_timeout) is|(?:\{\}[: ]*)+$")
 NOTHING_TO_DO = {
     "this client was closed",
     "no service for {} s{}: {}",  # the last of these says what to do
+    "line {} of the script, {}: {}",  # the last of these says what to do
     "the service closed the connection",
     "the service gives no list",
     "the service was started anew, and the attempt is over",

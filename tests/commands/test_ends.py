@@ -50,6 +50,25 @@ def test_the_end_is_told_with_its_reason_and_code(engine, end, lines, outcome, c
     assert engine.row(asked).outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("end", "outcome", "code"),
+    [
+        ({"code": 3}, Outcome.SUCCEEDED, 3),
+        ({"code": 0}, Outcome.FAILED, 0),
+        ({"code": 5}, Outcome.FAILED, 5),
+        ({"code": None, "signal": 9}, Outcome.FAILED, 137),
+    ],
+)
+def test_the_codes_that_count_as_success_are_the_petitions(engine, end, outcome, code):
+    asked = engine.run(ok_codes=[3, 137], policy={"retry": {"times": 1, "codes": [3]}})
+    spec = engine.wait_for_spec()
+    engine.commands.tell(started(spec))
+    engine.commands.tell(ended(spec, end.pop("code"), **end))
+    engine.settle(asked)
+    assert (engine.row(asked).outcome, engine.row(asked).code) == (outcome, code)
+    assert engine.values(asked)[-1] == code
+
+
 def test_a_command_that_cannot_be_handed_over_ends_with_why(open_engine):
     def broken(on_events):
         commands = FakeCommands(on_events)

@@ -253,6 +253,19 @@ def after(text: str) -> tuple[str, int]:
         raise argparse.ArgumentTypeError(error) from None
 
 
+def codes(text: str) -> list[int]:
+    """Read exit codes, divided by commas.
+
+    >>> codes("0,3")
+    [0, 3]
+    """
+    try:
+        return [whole(each, least=0, most=255) for each in text.split(",")]
+    except argparse.ArgumentTypeError:
+        error = f"{_quoted(text)} are no exit codes: give numbers from 0 to 255, as 0,3"
+        raise argparse.ArgumentTypeError(error) from None
+
+
 def number(text: str) -> int | float:
     """Read a priority: any number but not-a-number, an int where it is one."""
     try:

@@ -25,6 +25,7 @@ examples:
   orcha run --after-ok build --name test -- make check
   orcha run --at 'tomorrow 6:30' -- ./report.sh
   orcha run --when 'load(1) < 4 and memory.available > 8G' -- ./train.sh
+  orcha run - < job.sh
 
 Ctrl+C cancels, a second one kills at once; Ctrl+] d leaves it running. The exit code is the command's, 128 + n after
 signal n; 124 timed out, 125 Orcha could not, 126 not executable, 127 not found, 130 cancelled.
@@ -47,7 +48,13 @@ _REPEATABLE: dict[str, Any] = {"action": "append", "default": []}
 """Of an option that may be given several times; argparse copies the list before it adds to it."""
 _OWN_FAILURE_CODE = 125
 _USAGE_ERROR_CODE = 2
-_OPTION_NAMES = {"argv": "the command", "argv[0]": "the command", "retry.times": "--retry", "retry.codes": "--retry-on"}
+_OPTION_NAMES = {
+    "argv": "the command",
+    "argv[0]": "the command",
+    "retry.times": "--retry",
+    "retry.codes": "--retry-on",
+    "ok_codes": "--ok",
+}
 """What a field of a command is called on the command line, where it is not the option of its name."""
 
 
@@ -66,7 +73,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         help="its id; only one petition of an id may wait or run at a time (default: made up)",
     )
     add("--label", type=options.label, metavar="TEXT", help="a text shown with it, of at most 200 characters")
-    add("-p", "--priority", metavar="N", type=options.number, default=0, help="the lower starts first (default: 0)")
+    add("-p", "--priority", metavar="N", type=options.number, help="the lower starts first (default: 0)")
     add(
         "-g",
         "--group",
@@ -108,11 +115,18 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         add(f"--{name}", metavar=metavar, type=read, help=text)
     add("--output-policy", choices=("truncate", "kill", "rotate"), help="what happens beyond that")
     add("--leftovers", choices=("end", "keep"), help="end what it leaves behind (default), or let it go")
+    codes = "exit codes that count as success: 0,3 (default: 0)"
+    add("--ok", dest="ok_codes", type=options.codes, metavar="CODES", help=codes)
     add("--on-interrupt", choices=("fail", "rerun", "ask"), help="what to do when a crash interrupted it")
     _add_retry(parser)
     add("--once", type=options.name, metavar="KEY", help="only one petition of this key waits or runs at a time")
     add("--if-exists", choices=("attach", "reject", "replace"), help="where there is one (default: reject)")
-    add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command and its arguments")
+    add(
+        "command",
+        nargs=argparse.REMAINDER,
+        metavar="COMMAND",
+        help="the command and its arguments; - for a script on standard input",
+    )
 
 
 def _moment(text: str) -> float:
@@ -180,10 +194,14 @@ def run(namespace: argparse.Namespace) -> int:
     if not command or not command[0]:
         render.note("there is no command to run: orcha run -- COMMAND")
         return _USAGE_ERROR_CODE
-    if namespace.when is not None and (wrong := _wrong_condition(namespace.when)) is not None:
-        _say_pointed(render.note, f"--when cannot be read, {wrong}")
-        return _USAGE_ERROR_CODE
     try:
+        if "/" in command[0] or command[0] == "-":
+            from orcha._cli import script
+
+            command = script.prepare(namespace, command, create_parser, folder)
+        if namespace.when is not None and (wrong := _wrong_condition(namespace.when)) is not None:
+            _say_pointed(render.note, f"--when cannot be read, {wrong}")
+            return _USAGE_ERROR_CODE
         message = extras(namespace, command)
         return _run(namespace, message)
     except options.WrongOptionError as error:
@@ -231,14 +249,14 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
     """
     made: dict[str, Any] = {
         "argv": [options.sent(word) for word in command],
-        "cwd": options.sent(_folder(namespace.cwd)),
+        "cwd": options.sent(folder(namespace.cwd)),
         "env": options.environment(options.inherited(), namespace.env, everything=namespace.all_env),
         "umask": _umask(),
         "priority": namespace.priority,
         "retry": _retry(namespace),
     }
     names = [name.replace("-", "_") for name, *_ in _LIMIT_OPTIONS]
-    names += ["at", "delay", "label", "group", "output_policy", "leftovers", "on_interrupt", "once", "when"]
+    names += ["at", "delay", "label", "group", "output_policy", "leftovers", "ok_codes", "on_interrupt", "once", "when"]
     made |= {name: getattr(namespace, name) for name in names}
     made["needs"] = _needs(namespace.need or ())
     made |= _others_first(namespace)
@@ -281,7 +299,7 @@ def _needs(given: Iterable[tuple[str, int]]) -> dict[str, int] | None:
     return needs or None
 
 
-def _folder(chosen: str | None) -> str:
+def folder(chosen: str | None) -> str:
     """Give the absolute path of the folder to run in, resolved as the system resolves the caller's.
 
     Raises:

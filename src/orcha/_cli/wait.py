@@ -49,7 +49,7 @@ def run(namespace: argparse.Namespace) -> int:
             code = code or int(bool(failed))
     if namespace.json:
         render.json(ends)
-    return code or next((end["code"] for end in ends if end["code"]), 0)
+    return code or next((end["code"] for end in ends if end["code"] and end["outcome"] != "succeeded"), 0)
 
 
 def _all(service: Session) -> list[str]:

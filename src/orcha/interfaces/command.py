@@ -153,6 +153,8 @@ class CommandPetition(Petition):
     leftovers: Literal["end", "keep"] = field(default="end", kw_only=True, compare=False)
     """What becomes of the processes that it leaves behind then: they get SIGTERM, and after `grace` SIGKILL; or they
     are let go, and are out of Orcha's hands from then on. After a cancel or a limit they are ended in any case."""
+    ok_codes: Collection[int] = field(default=(0,), kw_only=True, compare=False)
+    """Exit codes that count as success; the final value stays the code that it ended with."""
     retry: Retry | None = field(default=None, kw_only=True, compare=False)
     """When it is run again after it failed; None for never, or as its policy says."""
 
@@ -179,6 +181,7 @@ class CommandPetition(Petition):
         _number("drain", self.drain, least=0.0)
         if self.leftovers not in LEFTOVERS:
             raise ValueError(f"leftovers is one of {', '.join(LEFTOVERS)}, not {self.leftovers!r:.80}")
+        _check_ok(self.ok_codes)
         self._check_limits()
 
     def _check_limits(self) -> None:
@@ -238,6 +241,15 @@ def _bytes(name: str, word: str | bytes) -> bytes:
         return word if isinstance(word, bytes) else word.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
         raise ValueError(f"{name} holds a lone surrogate, which is no text and no byte: {word!r}") from error
+
+
+def _check_ok(codes: object) -> None:
+    if not isinstance(codes, (list, tuple, set, frozenset, range)):
+        raise TypeError(f"ok_codes is a collection of exit codes, not {type(codes).__name__}")
+    if not codes:
+        raise ValueError("ok_codes is empty: name the exit codes that count as success, as in (0,)")
+    for code in codes:
+        _whole("ok_codes", code, least=0, most=255)
 
 
 def _check_size(size: object) -> None:

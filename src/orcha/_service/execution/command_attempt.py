@@ -43,6 +43,8 @@ _FAILED = {
     "input": "what an earlier attempt read of its standard input is lost",
 }
 _FIELDS = {"idle": "idle_timeout", "cpu": "cpu_timeout"}
+_OK_CODES = (0,)
+"""Codes of success where the petition of a command could not be made again."""
 _decode = msgspec.json.Decoder(list[dict[str, Any]]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -159,7 +161,8 @@ def end_of(record: Record, ended: CommandEnded) -> tuple[Outcome, int, str | Non
             return Outcome.INTERRUPTED, INTERRUPTED_CODE, "interrupted: the service was stopped while it ran"
         return Outcome.CANCELLED, CANCELLED_CODE, None
     if ended.why is None:
-        return (Outcome.SUCCEEDED if value == 0 else Outcome.FAILED), value, None
+        succeeded = ended.signal is None and value in getattr(record.petition, "ok_codes", _OK_CODES)
+        return (Outcome.SUCCEEDED if succeeded else Outcome.FAILED), value, None
     if ended.why in _LIMITS:
         return Outcome.TIMED_OUT, value, _LIMITS[ended.why].format(_limit(record, ended.why))
     if ended.why == "memory":
