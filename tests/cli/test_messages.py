@@ -129,6 +129,10 @@ WRONG = [
     Wrong("run --cwd '' true", "argument -C/--cwd: the folder has no name: give a path, or leave the option out"),
     Wrong("run --retry 0 true", "argument --retry: '0' cannot be: give a whole number from 1 to 1000000"),
     Wrong("run --retry 9999999 true", "argument --retry: '9999999' cannot be: give a whole number from 1 to 1000000"),
+    Wrong("run --warn USR1 true", "argument --warn: 'USR1' is no warning: write it as USR1@5m, signal and time before"),
+    Wrong("run --warn X@5m true", "argument --warn: 'X' is no signal: write it as INT, TERM or 15"),
+    Wrong("run --warn USR1@x true", f"argument --warn: 'x' {DURATION}"),
+    Wrong("run --warn USR1@5m true", "orcha: --warn comes before the time limit of --timeout: give --timeout T too"),
     Wrong(
         "run --retry 1 --retry-on 300 true",
         "argument --retry-on: '300' is no end of a command: "

@@ -21,13 +21,14 @@ def test_what_a_command_prints_arrives_and_then_its_code(open_engine):
 def test_the_attempt_and_its_fields_reach_those_who_execute_it(engine):
     asked = engine.run(
         "job", argv=["a", b"\xff"], cwd="/tmp", env={"A": "b"}, umask=0o77, tty=(24, 80), stdin=True, stop_signal=15,
-        grace=1.5, idle_timeout=2, memory=1 << 20, policy={"timeout": 9},
+        grace=1.5, idle_timeout=2, memory=1 << 20, warn=[10, 4], policy={"timeout": 9},
     )  # fmt: skip
     spec = engine.wait_for_spec()
     assert (spec.seq, spec.attempt, spec.channel) == (1, 1, asked.token)
     assert (spec.argv, spec.cwd, spec.umask, spec.tty, spec.stdin) == (("a", b"\xff"), "/tmp", 0o77, (24, 80), "pipe")
     assert spec.env == {"A": "b", "ORCHA_ID": "job", "ORCHA_ATTEMPT": "1"}
     assert (spec.stop_signal, spec.grace, spec.timeout, spec.idle_timeout, spec.memory) == (15, 1.5, 9, 2, 1 << 20)
+    assert (spec.warn_signal, spec.warn_seconds) == (10, 4.0)
 
 
 def test_its_start_is_durable_before_it_is_handed_over_and_it_runs_once_it_is_said_to(engine):

@@ -99,6 +99,40 @@ def test_wall_time_and_silence_stand_still_in_a_pause_and_go_on_after_it(limit: 
     assert limits.exceeded(1006.0, account, tree) == limit.removesuffix("_timeout")
 
 
+def test_a_warning_comes_once_before_the_wall_time_is_over_and_a_pause_delays_it() -> None:
+    spec = CommandSpec(1, 1, b"", ("true",), "/", {}, timeout=10.0, warn_signal=signal.SIGUSR1, warn_seconds=3.0)
+    limits = AttemptLimits(spec)
+    limits.begin(100.0)
+    assert limits.due == 107.0
+    assert limits.warning(106.9) is None
+    limits.note(signal.SIGSTOP, 105.0)
+    assert limits.warning(200.0) is None
+    limits.note(signal.SIGCONT, 205.0)
+    assert limits.due == 207.0
+    assert limits.exceeded(207.0, UsageAccount(), ProcessTree(0)) is None
+    assert [limits.warning(207.0), limits.warning(207.0)] == [signal.SIGUSR1, None]
+    assert limits.due == 210.0
+
+
+@pytest.mark.parametrize(("timeout", "due"), [(2.0, 100.0), (None, float("inf"))])
+def test_a_warning_before_the_start_comes_at_the_start_and_without_a_limit_never(
+    timeout: float | None, due: float
+) -> None:
+    spec = CommandSpec(1, 1, b"", ("true",), "/", {}, timeout=timeout, warn_signal=10, warn_seconds=3.0)
+    limits = AttemptLimits(spec)
+    limits.begin(100.0)
+    assert limits.due == due
+
+
+def test_a_command_that_is_warned_can_end_in_good_order(world: Start) -> None:
+    key = world.start("sh", "-c", "trap 'echo saved; exit 0' USR1; echo a; while :; do sleep 0.02; done",
+                      timeout=600.0, warn_signal=signal.SIGUSR1, warn_seconds=599.5)  # fmt: skip
+    ended = world.end(key)
+    assert (ended.why, ended.code) == (None, 0)
+    assert world.output(key) == b"a\nsaved\n"
+    assert [number for _, number, _ in ended.signals] == [signal.SIGUSR1]
+
+
 def test_processor_time_is_looked_at_in_a_pause_too() -> None:
     limits = AttemptLimits(CommandSpec(1, 1, b"", ("true",), "/", {}, timeout=10.0, cpu_timeout=0.5))
     limits.begin(100.0)

@@ -111,6 +111,18 @@ def signal_number(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{_quoted(text)} is no signal: write it as INT, TERM or 15") from None
 
 
+def warning(text: str) -> tuple[int, float]:
+    """Read a signal, and how long before a limit it is sent.
+
+    >>> warning("USR1@5m")
+    (10, 300.0)
+    """
+    name, at, before = text.partition("@")
+    if not at:
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no warning: write it as USR1@5m, signal and time before")
+    return signal_number(name), duration_from_zero(before)
+
+
 def _quoted(text: str) -> str:
     """Give what was written, as far as it says what is meant."""
     return ascii(text) if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]!a}..."

@@ -33,6 +33,7 @@ signal n; 124 timed out, 125 Orcha could not, 126 not executable, 127 not found,
 _LIMIT_OPTIONS = (
     ("timeout", options.duration, "T", "end an attempt after this long: 90, 90s, 5m, 2h"),
     ("expect", options.duration, "T", "how long it will probably take; limits nothing"),
+    ("warn", options.warning, "SIGNAL@T", "a signal to send this long before the timeout: USR1@5m"),
     ("idle-timeout", options.duration, "T", "end it when it has written nothing for this long"),
     ("queue-timeout", options.duration, "T", "give up when it has waited this long"),
     ("cpu-timeout", options.duration, "T", "end it after this much processor time"),
@@ -258,6 +259,8 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
     names = [name.replace("-", "_") for name, *_ in _LIMIT_OPTIONS]
     names += ["at", "delay", "label", "group", "output_policy", "leftovers", "ok_codes", "on_interrupt", "once", "when"]
     made |= {name: getattr(namespace, name) for name in names}
+    if namespace.warn is not None and namespace.timeout is None and namespace.group is None:
+        raise options.WrongOptionError("--warn comes before the time limit of --timeout: give --timeout T too")
     made["needs"] = _needs(namespace.need or ())
     made |= _others_first(namespace)
     if namespace.once is not None:

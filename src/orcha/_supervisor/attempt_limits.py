@@ -24,12 +24,12 @@ class AttemptLimits:
         """Take the limits of a specification; the command does not run yet."""
         self._spec = spec
         self._any = spec.timeout is not None or spec.idle_timeout is not None or spec.cpu_timeout is not None
-        self._wall = self._cpu = _NEVER
+        self._wall = self._cpu = self._warning = _NEVER
         self._heard = 0.0
         self._paused: float | None = None
         """Since when the command is stopped; None while it runs."""
         self.due = _NEVER
-        """When :meth:`exceeded` has to be called next."""
+        """When :meth:`warning` and :meth:`exceeded` have to be called next."""
 
     def begin(self, now: float) -> None:
         """Begin to count: the command runs from now on."""
@@ -38,6 +38,7 @@ class AttemptLimits:
         spec = self._spec
         self._heard = now
         self._wall = _NEVER if spec.timeout is None else now + spec.timeout
+        self._warning = _NEVER if spec.warn_signal is None else max(now, self._wall - spec.warn_seconds)
         self._cpu = _NEVER if spec.cpu_timeout is None else now + self._soonest(spec.cpu_timeout)
         self._schedule()
 
@@ -52,9 +53,18 @@ class AttemptLimits:
             self._schedule()
         elif number == signal.SIGCONT and self._paused is not None:
             self._wall += now - self._paused
+            self._warning += now - self._paused
             self._heard = min(now, self._heard + now - self._paused)
             self._paused = None
             self._schedule()
+
+    def warning(self, now: float) -> int | None:
+        """Return the signal that tells the command of its end, once, when it is due."""
+        if self._paused is not None or now < self._warning:
+            return None
+        self._warning = _NEVER
+        self._schedule()
+        return self._spec.warn_signal
 
     def exceeded(self, now: float, account: UsageAccount, tree: ProcessTree) -> str | None:
         """Return the name of the limit that is exceeded; None where none is."""
@@ -70,7 +80,7 @@ class AttemptLimits:
             else:
                 self._cpu = now + self._soonest(self._spec.cpu_timeout - used)
         if why is not None:
-            self._wall = self._cpu = self.due = _NEVER
+            self._wall = self._cpu = self._warning = self.due = _NEVER
             self._any = False
         else:
             self._schedule()
@@ -78,7 +88,9 @@ class AttemptLimits:
 
     def _schedule(self) -> None:
         if self._any:
-            self.due = self._cpu if self._paused is not None else min(self._wall, self._cpu, self._silent)
+            self.due = (
+                self._cpu if self._paused is not None else min(self._wall, self._warning, self._cpu, self._silent)
+            )
 
     @property
     def _silent(self) -> float:

@@ -58,6 +58,10 @@ class CommandSpec(NamedTuple):
     """Seconds after the end of the first process in which processes that hold the output open may go on."""
     leftovers: str = END
     """What happens to the processes that still live after these seconds: `end` or `keep`."""
+    warn_signal: int | None = None
+    """The signal that every process gets before `timeout` ends the command; builds without this field send none."""
+    warn_seconds: float = 0.0
+    """Seconds before `timeout` at which that signal is sent; at the start where the timeout is shorter."""
 
 
 class FileSpan(NamedTuple):

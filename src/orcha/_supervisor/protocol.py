@@ -39,9 +39,13 @@ _NUMBERS = {
     "cpu_share": _MAX_NUMBER,
     "output_limit": _MAX_NUMBER,
     "drain": _MAX_NUMBER,
+    "warn_signal": 64,
+    "warn_seconds": _MAX_NUMBER,
 }
 """The fields of a specification that are numbers, with the largest value of each."""
-_NEVER_NONE = frozenset({"stop_signal", "grace", "output_limit", "output_policy", "outlives", "drain", "leftovers"})
+_NEVER_NONE = frozenset(
+    {"stop_signal", "grace", "output_limit", "output_policy", "outlives", "drain", "leftovers", "warn_seconds"}
+)
 
 _LENGTHS = struct.Struct("!II")
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode

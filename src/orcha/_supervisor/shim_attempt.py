@@ -248,6 +248,9 @@ class ShimAttempt:
         if self.output.over:
             self.cancel("output")
         if now >= self._limits.due:
+            warning = self._limits.warning(now)
+            if warning is not None:
+                self.signal(warning)
             why = self._limits.exceeded(now, self.account, self.tree)
             if why is not None:
                 self.cancel(why)

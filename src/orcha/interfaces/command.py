@@ -134,6 +134,9 @@ class CommandPetition(Petition):
     """The signal a cancel begins with; TERM and KILL follow."""
     grace: float = field(default=5.0, kw_only=True, compare=False)
     """Seconds from that signal to KILL; TERM goes to all its processes after half of them."""
+    warn: tuple[int, float] | None = field(default=None, kw_only=True, compare=False)
+    """A signal, and how many seconds before `Policy.timeout` ends the attempt every process of it gets that signal; at
+    the start where the time limit is shorter. None for no warning."""
     idle_timeout: float | None = field(default=None, kw_only=True, compare=False)
     """Seconds it may write nothing; None for no limit."""
     cpu_timeout: float | None = field(default=None, kw_only=True, compare=False)
@@ -182,6 +185,8 @@ class CommandPetition(Petition):
         if self.leftovers not in LEFTOVERS:
             raise ValueError(f"leftovers is one of {', '.join(LEFTOVERS)}, not {self.leftovers!r:.80}")
         _check_ok(self.ok_codes)
+        if self.warn is not None:
+            _check_warning(self.warn)
         self._check_limits()
 
     def _check_limits(self) -> None:
@@ -250,6 +255,17 @@ def _check_ok(codes: object) -> None:
         raise ValueError("ok_codes is empty: name the exit codes that count as success, as in (0,)")
     for code in codes:
         _whole("ok_codes", code, least=0, most=255)
+
+
+def _check_warning(warning: object) -> None:
+    if not isinstance(warning, (list, tuple)) or len(warning) != 2:
+        raise TypeError("warn is (number of a signal, seconds before the time limit)")
+    number, seconds = warning
+    if isinstance(number, bool) or number not in _SIGNALS:
+        raise ValueError(f"warn begins with the number of a signal, not {shortened(number)}")
+    if number in (signal.SIGKILL, signal.SIGSTOP):
+        raise ValueError(f"warn cannot be {signal.Signals(number).name}, which no program can take: give USR1 or TERM")
+    _number("warn", seconds, least=0.0)
 
 
 def _check_size(size: object) -> None:

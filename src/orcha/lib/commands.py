@@ -26,6 +26,7 @@ _COMMAND_FIELDS = frozenset(
     (
         *("argv", "cwd", "env", "umask", "stdin", "tty", "merge", "stop_signal", "grace", "drain", "leftovers"),
         *("idle_timeout", "cpu_timeout", "memory", "pids", "cpu_share", "output_limit", "output_policy", "ok_codes"),
+        "warn",
     )
 )
 """Keys of a message that are fields of the petition."""

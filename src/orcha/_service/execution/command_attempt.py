@@ -150,6 +150,7 @@ def spec_of(record: Record, *, outlives: bool = True) -> CommandSpec:
         petition.merge,
         float(petition.drain),
         petition.leftovers,
+        *((int(petition.warn[0]), float(petition.warn[1])) if petition.warn is not None else ()),
     )
 
 

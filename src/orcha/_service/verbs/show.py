@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 MAX_NAMED_DEPENDENTS = 100
 """Petitions that wait for one and that are named in an answer."""
 _COMMAND_FIELDS = (
-    *("argv", "cwd", "umask", "stdin", "tty", "merge", "stop_signal", "grace", "idle_timeout"),
-    *("cpu_timeout", "memory", "pids", "cpu_share", "output_limit", "output_policy", "drain", "leftovers", "ok_codes"),
-    *("retry", "label", "once"),
+    *("argv", "cwd", "umask", "stdin", "tty", "merge", "stop_signal", "grace", "idle_timeout", "warn"),
+    *("cpu_timeout", "memory", "pids", "cpu_share", "output_limit", "output_policy", "drain", "leftovers"),
+    *("ok_codes", "retry", "label", "once"),
 )
 """What is shown of a command; of its environment only the names."""
 
