@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from service_start import Start, executing, kill_shim, shim_identity
 
+from orcha._processes import sweep as sweeping
 from orcha._processes.identity import Stat, is_alive, read_stat
-from orcha._processes.sweep import Swept
 from orcha._service.lifecycle.compose import check_limits
 from orcha._supervisor import black_box, dead_shims, main, shim_executor, shim_heartbeats, supervisor_process
 from orcha._supervisor.contract import FOREIGN, CommandEnded, CommandLost, CommandStarted, FoundAttempt, Silent
@@ -277,9 +277,9 @@ def test_what_survives_a_shim_is_waited_for_once_a_thread_can_be_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = [(17,)]
-    monkeypatch.setattr(dead_shims, "SURVIVOR_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(sweeping, "SURVIVOR_LOOK_SECONDS", 0.01)
     monkeypatch.setattr(dead_shims, "clean_up", lambda *_: dead_shims.DeadShim("0a", (1, 1), None, 1 << 32, (17,)))
-    monkeypatch.setattr(dead_shims, "sweep", lambda *_, **__: Swept((), left.pop() if left else ()))
+    monkeypatch.setattr(sweeping, "sweep", lambda *_, **__: sweeping.Swept((), left.pop() if left else ()))
     told: list[str] = []
     gone = threading.Event()
     cleaner = dead_shims.DeadShimCleaner(tmp_path, lambda _, line: told.append(line))

@@ -61,6 +61,16 @@ class Move(NamedTuple):
     after: Situation
 
 
+MAY_HAVE_PROCESSES = frozenset(
+    (
+        *(Situation.STARTING, Situation.EXECUTING, Situation.RETRY_UNRETURNED, Situation.RETRY_SWEEPING),
+        *(Situation.CANCELLING_ON_START, Situation.CANCELLING, Situation.CANCELLING_UNRETURNED),
+        *(Situation.CANCELLING_SWEEPING, Situation.ENDED_UNRETURNED, Situation.ENDED_SWEEPING),
+    )
+)
+"""Situations of an action in which a process of the attempt may outlive the service."""
+
+
 class Walker:
     """One petition and those around it: its hooks, its action or shim, its store, and people."""
 
@@ -110,6 +120,8 @@ class Walker:
             yield Event.CRASH, partial(self._crash)
             yield Event.CRASH, partial(self._crash, executed=False)
             yield Event.CRASH, partial(self._crash, lives=True)
+            if not self.kind.command and self.situation in MAY_HAVE_PROCESSES:
+                yield Event.CRASH, self._crash_with_left
         if not live:
             return
         yield from self._from_people()
@@ -119,6 +131,10 @@ class Walker:
         yield Event.YES, self._yes
         yield Event.BREAKS, self._on_break
         yield Event.TIME_CAME, lambda: transitions.retry.time_came(self.petitions, SEQ, LATER)
+        if self.record.survivors and self.record.run is None:
+            yield Event.SURVIVORS_GONE, self._survivors_gone
+            survive = partial(transitions.command.outlived, self.petitions, SEQ, self.record.attempt)
+            yield Event.PROCESSES_SURVIVE, partial(survive, SURVIVOR, "died", NOW)
         if self.record.run is not None and self.petitions.owing.get(SEQ, self.record) is not None:
             yield from self._from_on_start()
             yield from self._from_shim() if self.kind.command else self._from_action()
@@ -259,6 +275,13 @@ class Walker:
             self.record.run = SEQ, row.attempt
         else:
             self._recover(losses=int(runs and not executed))
+
+    def _crash_with_left(self) -> None:
+        (row,) = self.store.rows([SEQ])
+        self.petitions = Petitions(next_seq=SEQ + 1)
+        self.record, self.owed, self.called = record_of(row), 0, False
+        transitions.command.adopt_left(self.petitions, self.record, SURVIVOR, "died", NOW, hook_owed=row.hook_pending)
+        self._convert()
 
     def _forget(self) -> None:
         self.petitions = Petitions()

@@ -82,6 +82,12 @@ class Users:
         _, said = process.communicate(timeout=2 * DEADLINE)
         return said
 
+    def kill(self) -> None:
+        """Kill the service that was started last, as with kill -9."""
+        process = self._services.pop()
+        process.kill()
+        process.communicate(timeout=2 * DEADLINE)
+
     def close(self) -> None:
         """Stop every service, and wait until nothing that was started lives."""
         while self._services:

@@ -135,6 +135,7 @@ MOVES: Mapping[Situation, Mapping[Event, tuple[Situation, ...]]] = {
             Situation.HELD,
             Situation.EXECUTING,
             Situation.ENDED,
+            Situation.ENDED_SWEEPING,
         ),
     },
     Situation.EXECUTING: {
@@ -173,6 +174,7 @@ MOVES: Mapping[Situation, Mapping[Event, tuple[Situation, ...]]] = {
             Situation.HELD,
             Situation.ENDED,
             Situation.EXECUTING,
+            Situation.ENDED_SWEEPING,
         ),
     },
     Situation.RUNNING: {
@@ -212,14 +214,20 @@ MOVES: Mapping[Situation, Mapping[Event, tuple[Situation, ...]]] = {
             Situation.ENDED_UNRETURNED,
             Situation.RETRY_UNRETURNED,
         ),
-        Event.CRASH: (Situation.OWING_ON_FINISH,),
+        Event.CRASH: (
+            Situation.OWING_ON_FINISH,
+            Situation.ENDED_SWEEPING,
+        ),
     },
     Situation.RETRY_SWEEPING: {
         Event.CANCEL: (Situation.CANCELLING_SWEEPING,),
         Event.LIMIT: (Situation.CANCELLING_SWEEPING,),
         Event.PROCESSES_GONE: (Situation.OWING_ON_FINISH,),
         Event.PROCESSES_SURVIVE: (Situation.ENDED_SWEEPING,),
-        Event.CRASH: (Situation.OWING_ON_FINISH,),
+        Event.CRASH: (
+            Situation.OWING_ON_FINISH,
+            Situation.ENDED_SWEEPING,
+        ),
     },
     Situation.CANCELLING_ON_START: {
         Event.ACTION_GOING: (Situation.CANCELLING,),
@@ -261,12 +269,17 @@ MOVES: Mapping[Situation, Mapping[Event, tuple[Situation, ...]]] = {
             Situation.HELD,
             Situation.CANCELLING,
             Situation.ENDED,
+            Situation.ENDED_SWEEPING,
         ),
     },
     Situation.CANCELLING: {
         Event.RETURNED: (Situation.CANCELLING_SWEEPING,),
         Event.PROCESSES_GONE: (Situation.CANCELLING_UNRETURNED,),
-        Event.PROCESSES_SURVIVE: (Situation.ENDED_UNRETURNED,),
+        Event.PROCESSES_SURVIVE: (
+            Situation.ENDED_UNRETURNED,
+            Situation.ENDED_SWEEPING,
+            Situation.CANCELLING,
+        ),
         Event.COMMAND_ENDED: (
             Situation.LEAVING,
             Situation.ENDED_OUTLIVED,
@@ -288,6 +301,7 @@ MOVES: Mapping[Situation, Mapping[Event, tuple[Situation, ...]]] = {
             Situation.HELD,
             Situation.ENDED,
             Situation.CANCELLING,
+            Situation.ENDED_SWEEPING,
         ),
     },
     Situation.CANCELLING_UNRETURNED: {
@@ -307,6 +321,8 @@ MOVES: Mapping[Situation, Mapping[Event, tuple[Situation, ...]]] = {
             Situation.OWING_ON_FINISH,
             Situation.HELD,
             Situation.ENDED,
+            Situation.CANCELLING,
+            Situation.ENDED_SWEEPING,
         ),
     },
     Situation.CANCELLING_SWEEPING: {
@@ -321,6 +337,8 @@ MOVES: Mapping[Situation, Mapping[Event, tuple[Situation, ...]]] = {
             Situation.OWING_ON_FINISH,
             Situation.HELD,
             Situation.ENDED,
+            Situation.CANCELLING,
+            Situation.ENDED_SWEEPING,
         ),
     },
     Situation.LEAVING: {
@@ -340,11 +358,18 @@ MOVES: Mapping[Situation, Mapping[Event, tuple[Situation, ...]]] = {
             Situation.ENDED_SWEEPING,
             Situation.ENDED,
         ),
-        Event.CRASH: (Situation.ENDED,),
+        Event.CRASH: (
+            Situation.ENDED,
+            Situation.ENDED_SWEEPING,
+        ),
     },
     Situation.ENDED_SWEEPING: {
         Event.PROCESSES_GONE: (Situation.ENDED,),
-        Event.CRASH: (Situation.ENDED,),
+        Event.SURVIVORS_GONE: (Situation.ENDED,),
+        Event.CRASH: (
+            Situation.ENDED,
+            Situation.ENDED_SWEEPING,
+        ),
     },
     Situation.ENDED_OUTLIVED: {
         Event.SURVIVORS_GONE: (Situation.ENDED,),

@@ -17,6 +17,7 @@ Ids of the sweep's own threads are counted out.
 from __future__ import annotations
 
 import _thread
+import contextlib
 import functools
 import os
 import signal
@@ -39,11 +40,14 @@ from orcha._processes.tag import read_tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Collection, Iterator
 
 MAX_EMPTY_ROUNDS = 20
 """So many empty rounds in a row are enough where other programs start processes all the time."""
 MAX_PAUSE_SECONDS = 0.01
+SURVIVOR_LOOK_SECONDS = 1.0
+"""Time between two looks at processes that nothing can kill."""
 _MAX_PIDS_SINCE = 500
 """The most pids that are looked at one by one; more would take as long as a look at all processes."""
 _MAX_HIDDEN_PIDS = 1 << 18
@@ -134,6 +138,15 @@ def sweep(
         gone, left = sweep(exactly(tag_of(nonce, ordinal)))
     """
     return _Sweep(match, frozenset(spare) | {os.getpid()}, signal, since).run(time.monotonic() + deadline)
+
+
+def outlast(match: range, closed: threading.Event, *, since: int = 0) -> bool:
+    """Wait until no process whose tag matches is left, and kill what can be killed; False where `closed` came first."""
+    left = True
+    while left and not closed.wait(SURVIVOR_LOOK_SECONDS):
+        with contextlib.suppress(OSError):  # no descriptor is free: the next look may have one
+            left = bool(sweep(match, deadline=0.1, since=since).survivors)
+    return not left
 
 
 class _Sweep:

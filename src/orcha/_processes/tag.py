@@ -52,6 +52,14 @@ def ordinal_of(tag: int) -> int:
     return tag & ((1 << ORDINAL_BITS) - 1)
 
 
+def ordinal_of_attempt(seq: int, attempt: int) -> int:
+    """Return the ordinal of a petition's attempt, never 0.
+
+    A later start of the service knows by it whose a process is. Ordinals come round after 268 million petitions.
+    """
+    return (seq * 16 + attempt % 16) % ((1 << ORDINAL_BITS) - 1) + 1
+
+
 def exactly(tag: int) -> range:
     """Return the range that matches the tag of one attempt alone."""
     return range(tag, tag + 1)

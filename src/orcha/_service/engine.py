@@ -20,7 +20,6 @@ from orcha._core.granted import GrantedSlots
 from orcha._core.petitions import Petitions
 from orcha._core.record import Record
 from orcha._core.selection import Selection
-from orcha._core.state import State
 from orcha._protocol.messages import Stopping, Submit, Verdict
 from orcha._service import faults
 from orcha._service.batch import Batch, Listeners
@@ -38,6 +37,7 @@ from orcha._service.execution.command_losses import CommandLosses
 from orcha._service.execution.command_output import CommandsOutput
 from orcha._service.execution.command_reports import CommandReports
 from orcha._service.execution.command_runner import CommandRunner
+from orcha._service.execution.left_by_actions import LeftByActions
 from orcha._service.execution.retries import Resting
 from orcha._service.execution.running_commands import RunningCommands
 from orcha._service.execution.shims import Shims
@@ -148,6 +148,7 @@ class Engine:
         self.ending = Ending(
             self.petitions, self.stored, self.mailbox, self.timers, settings, incarnation.nonce, self.report
         )
+        self.left_by_actions = LeftByActions(self.petitions, self.mailbox, self.report, self._wake_visits)
         self.hook_state = HookThreadState(self.mailbox.wake_for_events)
         self.port = AttemptPort(self.mailbox, self.petitions, self.channels, self.outbox, self.hook_state, self.ending)
         self.actions = ActionPool(self.port.returned, self.end_with)
@@ -185,9 +186,14 @@ class Engine:
             Do.ANSWER: lambda record, waiter: waiter(record),
             Do.ON_START: self.visits.on_start,
             Do.ON_FINISH: self.visits.on_finish,
-            Do.END_PROCESSES: lambda record, _: (self.commands if record.command else self.ending).end(record),
+            Do.END_PROCESSES: lambda record, _: self._ends_processes_of(record).end(record),
             Do.SWEEP: lambda record, _: self.ending.sweep(record),
         }
+
+    def _ends_processes_of(self, record: Record) -> CommandRunner | Ending | LeftByActions:
+        if record.command:
+            return self.commands
+        return self.left_by_actions if record.run is None else self.ending
 
     def _make_admission(self) -> None:
         """Make what blocks petitions whatever their own conditions say."""
@@ -426,7 +432,7 @@ class Engine:
     def _is_waited_for(self, seq: int) -> bool:
         """Tell whether a stop waits for what this petition holds."""
         record = self.petitions.records.get(seq)
-        is_outlived = record is not None and record.state is State.ENDED and bool(record.survivors)
+        is_outlived = record is not None and bool(record.survivors)
         return not is_outlived and not self.commands.goes_on(seq)
 
     def pause(self, paused: bool) -> None:

@@ -11,7 +11,7 @@ import threading
 from typing import NamedTuple
 
 from orcha._processes.identity import Identity, boot_id, open_pidfd, read_stat
-from orcha._processes.sweep import sweep
+from orcha._processes.sweep import outlast, sweep
 from orcha._processes.tag import exactly, ordinal_of, read_tag, tag_of
 from orcha._supervisor import black_box as boxes
 from orcha._supervisor import shim_failures
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 KILLED_SHIM_SECONDS = 5.0
 """For so long the end of a killed shim is waited for."""
-SURVIVOR_LOOK_SECONDS = 1.0
-"""Time between two looks at processes that cannot be killed."""
 _SWEEP_SECONDS = 5.0
 _START_TOLERANCE_SECONDS = 2.0
 """The most by which a start as the shim noted it differs from the start in the kernel, which counts ticks."""
@@ -226,13 +224,7 @@ class DeadShimCleaner:
             self.outlast(dead, gone)
 
     def _outlast(self, dead: DeadShim, gone: Callable[[], None]) -> None:
-        left = dead.survivors
-        while left and not self._closed.wait(SURVIVOR_LOOK_SECONDS):
-            try:
-                left = sweep(exactly(dead.tag), deadline=0.1, since=dead.pid).survivors
-            except OSError:  # no descriptor is free: the next look may have one
-                continue
-        if dead.survivors and not left:
+        if dead.survivors and outlast(exactly(dead.tag), self._closed, since=dead.pid):
             gone()
 
     def _go(self, target: Callable[[], None]) -> None:

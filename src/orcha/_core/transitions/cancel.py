@@ -74,5 +74,5 @@ def _answer_when_gone(petitions: Petitions, record: Record) -> None:
     """End what an ended petition has left; the client that cancels is answered when that is gone."""
     if record.processes_gone:
         petitions.end_processes(record)
-    elif record.command and record.survivors:
+    elif record.survivors:
         petitions.answer(record)  # nothing could kill them: the outcome is all that there is to tell

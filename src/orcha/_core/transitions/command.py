@@ -1,8 +1,10 @@
 """How commands run and end: what those who watch over their processes report.
 
-A command's attempt ends with one report, when nothing of it lives any more. Where an attempt is followed by another
-attempt, that is decided in the same transaction, and the petition waits again when the on_finish of the attempt is
-back. A report that does not name the petition's current attempt changes nothing.
+A command's attempt ends with one report, when nothing of the attempt lives any more. Where an attempt is followed by
+another attempt, that is decided in the same transaction, and the petition waits again when the on_finish of the attempt
+is back. A report that does not name the petition's current attempt changes nothing.
+
+What an action of an earlier start of the service left, and what nothing can kill, is treated in the same way.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.codes import BROKEN_CODE, INTERRUPTED_CODE
-from orcha._core.petitions import CANCELLING, RUNNING, STARTING
+from orcha._core.petitions import CANCELLING, QUEUED, RUNNING, STARTING
 from orcha._core.reasons import RestingUntil
 from orcha._core.record import Cancellation, Phase, Record
 from orcha._core.state import OnInterrupt, Outcome, State
@@ -82,24 +84,28 @@ def ended(petitions: Petitions, seq: int, attempt: int, end: CommandEnd, now: Mo
     return False
 
 
-def _outlive(petitions: Petitions, record: Record, end: CommandEnd, now: Moment) -> None:
+def _outlive(
+    petitions: Petitions, record: Record, end: CommandEnd, now: Moment, states: int = _GOES | CANCELLING
+) -> None:
     """Give a petition its outcome, and let it keep id, slot and needs: what nothing can kill lives on."""
     _over(record)
     record.hook_owed = True
     record.processes_gone = False
     record.survivors = end.survivors
-    states = _GOES | CANCELLING
     if record.state is State.CANCELLING:
-        reason = f"cannot be killed: process {', '.join(map(str, end.survivors))}"
-        petitions.end(record, Outcome.BROKEN, BROKEN_CODE, reason, states, now, slot_held=True)
+        petitions.end(record, Outcome.BROKEN, BROKEN_CODE, _unkillable(end.survivors), states, now, slot_held=True)
     else:
         petitions.end(record, end.outcome, end.code, end.reason, states, now, slot_held=True)
+
+
+def _unkillable(survivors: tuple[int, ...]) -> str:
+    return f"cannot be killed: process {', '.join(map(str, survivors))}"
 
 
 def outlived(
     petitions: Petitions, seq: int, attempt: int, survivors: tuple[int, ...], reason: str, now: Moment
 ) -> bool:
-    """Note that a command was interrupted, and that something of it lives that nothing can kill.
+    """Note that an attempt was interrupted, and that something of it lives that nothing can kill.
 
     False where no outcome can be given now: the petition runs again, or is held, and that only when nothing of it
     lives. That is told by `lost` then.
@@ -186,6 +192,12 @@ def _go_again(petitions: Petitions, record: Record, state: State, due: float | N
 def adopt(petitions: Petitions, record: Record) -> None:
     """Take a stored petition whose command lives on, or whose end is about to be told."""
     record.command = True
+    _take_live(petitions, record)
+    if record.state is State.CANCELLING:
+        petitions.end_processes(record)
+
+
+def _take_live(petitions: Petitions, record: Record) -> None:
     record.phase = Phase.ACTION
     petitions.hold(record)
     if record.state is not State.CANCELLING:
@@ -195,7 +207,26 @@ def adopt(petitions: Petitions, record: Record) -> None:
     assert record.code is not None
     record.cancellation = Cancellation(record.outcome, record.code, record.reason, requeue=requeue)
     record.may_start = False
-    petitions.end_processes(record)
+
+
+def adopt_left(
+    petitions: Petitions, record: Record, survivors: tuple[int, ...], reason: str, now: Moment, *, hook_owed: bool
+) -> None:
+    """Take a stored petition of whose action processes live on that nothing can kill.
+
+    The petition keeps what it holds until these have ended, which `gone` notes. `reason` is why the action was
+    interrupted.
+    """
+    if record.state is State.ENDED:
+        _take_outlived(petitions, record, survivors, hook_owed=hook_owed)
+    elif record.state is State.QUEUED:  # it was to be tried again: beside these processes no other attempt begins
+        petitions.hold(record)
+        end = CommandEnd(Outcome.BROKEN, BROKEN_CODE, _unkillable(survivors), survivors=survivors)
+        _outlive(petitions, record, end, now, QUEUED)
+    else:
+        _take_live(petitions, record)
+        record.processes_gone = record.state is not State.CANCELLING
+        outlived(petitions, record.seq, record.attempt, survivors, reason, now)
 
 
 def adopt_outlived(petitions: Petitions, record: Record, survivors: tuple[int, ...], *, hook_owed: bool) -> None:
@@ -203,8 +234,12 @@ def adopt_outlived(petitions: Petitions, record: Record, survivors: tuple[int, .
 
     Where its on_finish is owed, that is called when these processes have ended.
     """
-    _over(record)
     record.command = True
+    _take_outlived(petitions, record, survivors, hook_owed=hook_owed)
+
+
+def _take_outlived(petitions: Petitions, record: Record, survivors: tuple[int, ...], *, hook_owed: bool) -> None:
+    _over(record)
     record.hook_owed = hook_owed
     record.processes_gone = False
     record.survivors = survivors

@@ -9,7 +9,6 @@ import threading
 import time
 from functools import partial
 from hashlib import blake2b
-from itertools import count
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
@@ -78,7 +77,6 @@ class Ending:
         self._settings = settings
         self._report = report
         self._nonce = nonce
-        self._ordinals = count(1)
         self._secret = os.urandom(32)
         self._pid = os.getpid()
         self.population = processes_for(self._nonce)
@@ -98,10 +96,6 @@ class Ending:
         self._processes.stop()
 
     # --- start --------------------------------------------------------------------------------------------------
-
-    def take_ordinal(self) -> int:
-        """Give the number the next attempt's processes are tagged with; from any thread."""
-        return next(self._ordinals)
 
     def capability(self, channel: bytes, seq: int, attempt: int) -> bytes:
         """Give the key with which a process of this attempt may write to its channel, and nothing else."""

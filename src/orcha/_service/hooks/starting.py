@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from orcha._client.attempt_channel import AttemptChannel
 from orcha._core import transitions
 from orcha._core.state import Outcome, State
+from orcha._processes.tag import ordinal_of_attempt
 from orcha._service.execution.action_threads import ActionRun
 from orcha._service.execution.retries import tries_of
 from orcha._service.reports.explanations import describe
@@ -72,7 +73,7 @@ class Starter:
     def begin(self, record: Record) -> None:
         """Note that a start is kept, and limit how long the attempt runs; on the engine's thread."""
         assert record.petition is not None
-        run = ActionRun(self._port, record, record.petition, self._ending.take_ordinal())
+        run = ActionRun(self._port, record, record.petition, ordinal_of_attempt(record.seq, record.attempt))
         transitions.start.started(record, None if record.retry is None else tries_of(self._store, record), run)
         if record.timeout is not None and not record.command:
             self._ending.limit_run(record)

@@ -140,7 +140,7 @@ class Visits:
     def on_finish(self, record: Record, _: object = None) -> None:
         """Have on_finish called, unless its on_start is stuck: then after that came back."""
         if record.petition is None:
-            if record.command:
+            if record.command or record.hook_owed:
                 self.owe_on_finish(record)
         elif not self._owed or not any(record in owed for owed in self._owed.values()):
             self._finishes.append(record)

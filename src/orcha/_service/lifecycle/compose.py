@@ -20,7 +20,7 @@ from orcha._processes.hidden_processes import hidden, hides_processes
 from orcha._processes.identity import boot_id
 from orcha._processes.lock import EndpointLock
 from orcha._processes.sweep import hidden_since, started_tasks, sweep
-from orcha._processes.tag import all_of, attempts_of, new_nonce, tag_of, tag_self
+from orcha._processes.tag import all_of, attempts_of, new_nonce, ordinal_of, read_tag, tag_of, tag_self
 from orcha._processes.watcher_process import Watcher
 from orcha._protocol.endpoint import Endpoint, free_port, unusable
 from orcha._server.server import Server, ServerSettings
@@ -267,6 +267,8 @@ class _Parts:
         _, name, manager = managers.served[0]
         self.engine = Engine(manager, name, self.store, self.log, incarnation, settings, managers=managers)
         self.engine.hooks.functions.update(functions)
+        for old, left in self._left:
+            self.engine.left_by_actions.found(old, left)
         raw = RawFiles(folder / "output")
         self.engine.shims.connect(self._commands)
         self.engine.commands_output.keep_in(raw)
@@ -313,11 +315,11 @@ class _Parts:
         incarnation, earlier = self.store.begin(boot_id=boot, uid=os.getuid(), now=time.time(), **own)
         faults.reach("begin.after-commit")
         self._rebooted = any(old.boot_id != boot for old in earlier)
-        for old in earlier:
-            if old.boot_id == boot:
-                _sweep_left(old)
+        left = {old: _sweep_left(old) for old in earlier if old.boot_id == boot}
+        self._left = [(old.nonce, pids) for old, pids in left.items()]
+        """What earlier starts left of each attempt, by its ordinal, and cannot be killed."""
         faults.reach("begin.after-sweep")
-        self.store.forget_incarnations(old.epoch for old in earlier)
+        self.store.forget_incarnations(old.epoch for old in earlier if not left.get(old))
         faults.reach("begin.after-forget")
         return incarnation
 
@@ -374,6 +376,7 @@ class _Parts:
     def _close(self) -> None:
         self.engine.ending.stop()
         self.engine.sampling.stop(LAST_LOOK_SECONDS)
+        self.engine.left_by_actions.stop()
         self.engine.actions.stop()
         self.engine.commands.close(failed=self.engine.failure is not None)
         self.engine.commands_output.close()
@@ -401,18 +404,24 @@ def _open_store(folder: Path) -> Store:
         ) from error
 
 
-def _sweep_left(old: Incarnation) -> None:
-    """Kill what an earlier start of the service left, and say what may live on."""
+def _sweep_left(old: Incarnation) -> dict[int, tuple[int, ...]]:
+    """Kill what an earlier start of the service left, and say what may live on; give that by the ordinal of its tag."""
     since = hidden_since(old.pid, old.tasks) if hides_processes() else 0
     left = sweep(all_of(old.nonce), spare=helper_pids(), since=since or 0).survivors
     if left:
         pids = ", ".join(map(str, left))
         sys.stderr.write(f"orcha: an earlier start left processes that cannot be killed: {pids}\n")
+    living: dict[int, tuple[int, ...]] = {}
+    for pid in left:
+        tag = read_tag(pid)
+        if tag in all_of(old.nonce):
+            living[ordinal_of(tag)] = (*living.get(ordinal_of(tag), ()), pid)
     if since is None:
         sys.stderr.write(
             "orcha: processes of an earlier start may live on unseen: /proc hides them, and too many others have been"
             " started since to look for them by number\n"
         )
+    return living
 
 
 def check_limits() -> None:

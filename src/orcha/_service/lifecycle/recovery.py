@@ -93,6 +93,10 @@ class _Recovery:
                 self._engine.petitions, record, ended.survivors, hook_owed=row.hook_pending
             )
             return
+        if self._engine.left_by_actions.adopt(record, row):
+            if row.state in STARTED_STATES:
+                self._engine.visits.convert_again(record)
+            return
         losses, failure = 0, ""
         if command is not None and command.attempt == row.attempt and row.state in STARTED_STATES:
             there = self._found.pop((row.seq, row.attempt), None)

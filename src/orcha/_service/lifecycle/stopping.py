@@ -70,7 +70,9 @@ class Shutdown:
         engine = self._engine
         self._until = self._until or time.monotonic() + RETURN_WAIT_SECONDS
         for record in list(engine.petitions.records.values()):
-            if record.state in (State.STARTING, State.RUNNING) and not engine.commands.goes_on(record.seq):
+            if record.survivors or engine.commands.goes_on(record.seq):
+                continue
+            if record.state in (State.STARTING, State.RUNNING):
                 requeue = on_interrupt_state(record.on_interrupt)
                 transitions.cancel.cancel(
                     engine.petitions,
