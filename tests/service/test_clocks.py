@@ -183,6 +183,9 @@ def test_a_command_is_tried_again_and_limited_however_the_clock_is_set(serve, tm
     clock.write_text(str(seconds))
     assert service.run("wait", "soon").returncode == 1
     assert service.run("run", "--", "true").returncode == 0
-    states = {line.split()[0]: line.split()[1] for line in service.run("ps").stdout.splitlines()[1:]}
-    assert states == {"late": "queued", "long": "running"}
+
+    def states():
+        return {line.split()[0]: line.split()[1] for line in service.run("ps").stdout.splitlines()[1:]}
+
+    wait_for(lambda: states() == {"late": "queued", "long": "running"}, what="each is where it should be")
     assert service.run("cancel", "--now", "late", "long").returncode == 0

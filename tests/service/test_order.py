@@ -59,8 +59,8 @@ def test_exactly_cpu_count_run_at_once_however_many_arrive_together(variant, obs
     client = observer(document)
     sent = [message(client, f"gated-{number}") for number in range(burst)]
     client.send_many(sent)
-    wait_for(lambda: len([line for line in ledger() if line.startswith("on_start")]) == CORES)
-    assert sorted(states(client).values()) == sorted(["running"] * CORES + ["queued"] * (burst - CORES))
+    expected = {f"gated-{n}": "running" if n < CORES else "queued" for n in range(burst)}
+    wait_for(lambda: states(client) == expected, what="the first ones run and all others wait")
     assert [line for line in ledger() if line.startswith("on_start")] == [f"on_start gated-{n}" for n in range(CORES)]
     for number in range(CORES, burst):
         assert client.finish(f"gated-{number}")

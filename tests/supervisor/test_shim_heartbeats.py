@@ -43,7 +43,7 @@ class Clock:
     """The time for looks: goes on when a test says so."""
 
     def __init__(self, world: Start) -> None:
-        self._heartbeats, self._registry = world.commands._heartbeats, world.commands._registry
+        self._heartbeats, self._lock = world.commands._heartbeats, world.commands._lock
         self._wakes = partial(os.eventfd_write, world.commands._wake, 1)
         self.now = 0.0
 
@@ -52,16 +52,23 @@ class Clock:
 
     def look(self, seconds: float, *, late: float = 0.0) -> None:
         """Have the reader take a look that is due after so many seconds, and comes so many seconds late."""
-        self._heartbeats._due = self.now + seconds
-        self.now += seconds + late
+        with self._lock:
+            self._heartbeats._due = self.now + seconds
+            self.now += seconds + late
         self._wakes()
-        wait_for(lambda: self._heartbeats._due > self.now, what="a look")
+        wait_for(self._has_looked, what="a look")
+
+    def _has_looked(self) -> bool:
+        """Tell whether the look is over: the reader holds the lock until it has roused the last shim."""
+        with self._lock:
+            return self._heartbeats._due > self.now
 
 
 @pytest.fixture
 def clock(world: Start, monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock(world)
     monkeypatch.setattr(shim_heartbeats, "time", clock)
+    monkeypatch.setattr(shim_executor, "time", clock)  # by another clock each look would seem to be due: it would spin
     return clock
 
 

@@ -232,7 +232,7 @@ def test_thousands_that_are_held_back_are_asked_no_more_and_hide_nobody(asked, m
     monkeypatch.setattr(resources, "blocked_by", lambda *which: (next(count), ask(*which))[1])
     for number in range(20):
         asked.submit(asked.user, f"beside {number}", needs={"ram": 1} if number % 2 else {})
-    assert asked.state("beside 4") == "running"
+    asked.wait_for("beside 4", "running")
     settled(asked, 1502)
     assert next(count) < 40
     asked.manager.let_go.set()
