@@ -29,7 +29,7 @@ def running(engine, **fields):
 
 
 def is_held(engine, asked):
-    return engine.engine.petitions.granted.holds("a", engine.row(asked).seq) and engine.row(asked).slot_held
+    return engine.engine.petitions.granted.has(engine.row(asked).seq) and engine.row(asked).slot_held
 
 
 def outlive(engine, asked):
@@ -90,7 +90,7 @@ def test_one_that_is_lost_waits_with_its_next_attempt(engine, policy):
     wait_for(lambda: "(pid 1)" in (why(engine, asked) or ""), what="why it waits")
     engine.settle_engine()
     assert engine.row(asked).state is State.RUNNING
-    assert is_held(engine, asked) or engine.engine.petitions.granted.holds("a", 1)
+    assert is_held(engine, asked) or engine.engine.petitions.granted.has(1)
     assert len(engine.commands.specs) == 1
     engine.commands.tell(SurvivorsGone(1, 1))
     if policy == "rerun":
@@ -148,7 +148,7 @@ def outlived_over_a_restart(engine, asked, spec):
 def test_one_that_had_ended_keeps_its_place_over_a_restart(engine):
     asked, spec = running(engine)
     later = outlived_over_a_restart(engine, asked, spec)
-    assert later.engine.petitions.granted.holds("a", 1)
+    assert later.engine.petitions.granted.has(1)
     outlive(later, asked)
 
 

@@ -240,7 +240,7 @@ def test_never_executed_after_a_crash_is_not_counted_with_those_before(world):
 def test_a_command_that_lives_is_adopted_and_its_end_counts(world, begin):
     begin(world)
     world.restart()
-    assert world.petitions.granted.holds("a", 1)
+    assert world.petitions.granted.has(1)
     settle(world)
     world.command_ends(FIRST, 3)
     settle(world)

@@ -94,7 +94,7 @@ def test_the_next_attempt_begins_when_the_action_is_back_its_on_finish_too_and_i
     settle(world)
     world.time_passes()
     settle(world)
-    assert world.petitions.granted.holds("a", 1), "its action goes on"
+    assert world.petitions.granted.has(1), "its action goes on"
     assert not world.on_finishes
     world.returns(FIRST, None)
     world.commit()
@@ -221,7 +221,7 @@ def test_with_one_that_nothing_can_kill_it_is_not_tried_again(world):
     world.ladder_done(FIRST, [42])
     settle(world)
     assert ended(world) == (Outcome.FAILED, 3, None)
-    assert world.petitions.granted.holds("a", 1)
+    assert world.petitions.granted.has(1)
     world.ladder_done(FIRST, [])
     settle(world)
     assert not world.petitions.granted

@@ -338,7 +338,7 @@ def test_a_yes_counts_unless_something_was_decided_meanwhile(world, why):
         newer.cancellation = Cancellation(Outcome.CANCELLED, 130, None)
     version = world.petitions.version
     assert world.selection.counts(newer, are_stopped=why == "stopped") is (why is None)
-    assert world.petitions.granted.holds("2", 2) is (why is None)
+    assert world.petitions.granted.has(2) is (why is None)
     assert (world.petitions.version > version) is (why is not None)
     assert newer.why == (ReplacesAnother() if why == "replaces" else None)
 

@@ -331,7 +331,7 @@ def test_a_yes_that_comes_after_the_cancel_starts_nothing_and_frees_the_slot(wor
 def test_a_yes_of_one_that_runs_already_does_not_free_its_slot(world):
     running(world)
     assert transitions.start.start(world.petitions, record(world), world.petitions.now) is False
-    assert world.petitions.granted.holds("a", 1)
+    assert world.petitions.granted.has(1)
 
 
 def test_a_yes_for_an_object_that_is_not_the_live_one_starts_nothing(world):
@@ -507,7 +507,7 @@ def test_finish_ends_it_and_keeps_the_slot(world, value, outcome):
     assert row(world).slot_held
     assert row(world).hook_pending
     assert log(world) == [("final", value)]
-    assert world.petitions.granted.holds("a", 1)
+    assert world.petitions.granted.has(1)
     assert not world.on_finishes
     assert not world.finish(FIRST, 9)
 
@@ -721,7 +721,7 @@ def test_cancelling_and_the_thread_stays_it_is_abandoned_with_id_and_slot(world)
     assert ended(world) == CANCELLED
     assert world.answers == {1: Outcome.CANCELLED}
     assert row(world).slot_held
-    assert world.petitions.granted.holds("a", 1)
+    assert world.petitions.granted.has(1)
     assert not world.on_finishes
     submitted(world, token=OTHER)
     assert world.verdicts[2] == "duplicate"

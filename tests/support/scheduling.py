@@ -131,7 +131,7 @@ def _granted_plans(world: HookSide) -> list[Plan]:
 
 
 def _is_granted(world: HookSide, candidate: Candidate) -> bool:
-    return world.petitions.granted.holds(candidate.key, candidate.seq)
+    return world.petitions.granted.has(candidate.seq)
 
 
 def _stands_behind(world: HookSide, candidate: Candidate) -> bool:

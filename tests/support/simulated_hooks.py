@@ -272,7 +272,7 @@ class HookSide:
             visit.asked.add(visit.in_flight.seq)
         except StopIteration:
             visit.in_flight = None
-        if answered is not None and self.petitions.granted.holds(answered.key, answered.seq):
+        if answered is not None and self.petitions.granted.has(answered.seq):
             assert not passed, f"{answered} starts before {passed}"
         if visit.in_flight is None:
             self.visit = None

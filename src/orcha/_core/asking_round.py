@@ -178,17 +178,17 @@ class Round:
                 elif (blocked := blocked_by(candidate)) is not None:
                     self.answers.append(new_tuple(Answered, (record, NO, blocked, None, None)))
                 else:
-                    said = yield candidate
-                    if said.answer is YES:
+                    answer, why, error, for_all, at = yield candidate
+                    if answer is YES:
                         if self.noes and self._something_ended(version()):
                             again = [*refused, *candidates[position:]]
                             break
                         granted.take(candidate)
                         self.yeses += 1
-                    if said.answer is not NO:
-                        self.answers.append(new_tuple(Answered, (record, said.answer, None, said.error, said.at)))
+                    if answer is not NO:
+                        self.answers.append(new_tuple(Answered, (record, answer, None, error, at)))
                         continue
-                    self._note_no(candidate, record, said)
+                    self._note_no(candidate, record, why, at, for_all=for_all)
                 self.noes += 1
                 refused.append(candidate)
                 patience -= not is_new
@@ -228,17 +228,18 @@ class Round:
             self.answers.append(new_tuple(Answered, (record, NO, closed, None, self._asked_at)))
         return True
 
-    def _note_no(self, candidate: Candidate, record: Record, said: Said) -> None:
-        why = said.why
-        self.opaque |= said.at is not None
-        if said.for_all and why is not None:
+    def _note_no(
+        self, candidate: Candidate, record: Record, why: Reason | None, at: float | None, *, for_all: bool
+    ) -> None:
+        self.opaque |= at is not None
+        if for_all and why is not None:
             self._closed[record.manager] = why
-            self._asked_at = said.at
+            self._asked_at = at
         known = record.why
         if known is not None and candidate.group is None and not candidate.needs and (known is why or known == why):
-            self.unchanged.append((record, said.at))
+            self.unchanged.append((record, at))
         else:
-            self.answers.append(new_tuple(Answered, (record, NO, why, None, said.at)))
+            self.answers.append(new_tuple(Answered, (record, NO, why, None, at)))
 
     def _something_ended(self, version: int) -> bool:
         """Tell whether petitions that said no may say yes by now; then they are asked anew.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 from orcha._core.record import starts_after
 
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from orcha.interfaces.petition import Petition
 
 
-class Converted(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Converted:
     """What a conversion found out about one petition.
 
     The hook thread makes it and changes nothing of the record. The condition is asked in the same visit, so asking
-    reads it here; the engine enters it into the record when it takes the result of the conversion.
+    reads it here; the engine enters it into the record when it takes the result of the conversion. It is no named
+    tuple, since asking reads a field of it some thirty times.
     """
 
     record: Record

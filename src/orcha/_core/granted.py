@@ -53,42 +53,48 @@ class GrantedSlots:
 
     def take(self, candidate: Candidate) -> None:
         """Grant a petition its slot in its group, and what it needs."""
-        key = candidate.key
-        grant = new_tuple(Grant, (candidate.seq, candidate.manager, candidate.group, candidate.needs))
+        key, seq, manager, group, needs = (
+            candidate.key,
+            candidate.seq,
+            candidate.manager,
+            candidate.group,
+            candidate.needs,
+        )
         with self._lock:
             earlier = self._grants.get(key)
             if earlier is not None:
                 self._uncount(key, earlier)
-            self._grants[key] = grant
-            self._key_of[grant.seq] = key
-            self._of_manager.setdefault(grant.manager, {})[key] = grant.seq
-            if grant.group is not None:
-                self._in_group[grant.group] = self._in_group.get(grant.group, 0) + 1
-            for name, amount in (grant.needs or {}).items():
-                self._held[name] = self._held.get(name, 0) + amount
+            self._grants[key] = new_tuple(Grant, (seq, manager, group, needs))
+            self._key_of[seq] = key
+            self._of_manager.setdefault(manager, {})[key] = seq
+            if group is not None:
+                self._in_group[group] = self._in_group.get(group, 0) + 1
+            if needs:
+                for name, amount in needs.items():
+                    self._held[name] = self._held.get(name, 0) + amount
 
     def give_back(self, record: Record) -> bool:
         """Free what a petition was granted; False where it was granted nothing."""
-        key = record.key
         with self._lock:
-            grant = self._grants.get(key)
-            if grant is None or grant.seq != record.seq:
+            key = self._key_of.get(record.seq)
+            if key is None:
                 return False
-            del self._grants[key]
-            self._uncount(key, grant)
+            self._uncount(key, self._grants.pop(key))
         return True
 
     def _uncount(self, key: str, grant: Grant) -> None:
-        del self._key_of[grant.seq]
-        del self._of_manager[grant.manager][key]
-        if grant.group is not None:
-            self._in_group[grant.group] -= 1
-            if not self._in_group[grant.group]:
-                del self._in_group[grant.group]
-        for name, amount in (grant.needs or {}).items():
-            self._held[name] -= amount
-            if not self._held[name]:
-                del self._held[name]
+        seq, manager, group, needs = grant
+        del self._key_of[seq]
+        del self._of_manager[manager][key]
+        if group is not None:
+            self._in_group[group] -= 1
+            if not self._in_group[group]:
+                del self._in_group[group]
+        if needs:
+            for name, amount in needs.items():
+                self._held[name] -= amount
+                if not self._held[name]:
+                    del self._held[name]
 
     # --- who has a slot -----------------------------------------------------------------------------------------
 
@@ -104,13 +110,8 @@ class GrantedSlots:
         """Tell whether the petition of this str(id) may run."""
         return key in self._grants
 
-    def holds(self, key: str, seq: int) -> bool:
-        """Tell whether this very petition has a slot, and not an earlier one with its id."""
-        grant = self._grants.get(key)
-        return grant is not None and grant.seq == seq
-
     def has(self, seq: int) -> bool:
-        """Tell whether the petition of this sequence has a slot."""
+        """Tell whether the petition of this sequence has a slot, and not an earlier one with its id."""
         return seq in self._key_of
 
     def seqs(self) -> list[int]:

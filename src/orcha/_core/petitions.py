@@ -259,12 +259,12 @@ class Petitions:
     def hold(self, record: Record) -> None:
         """Give a petition its slot, and take its id."""
         self.enter(record)
-        if not self.granted.holds(record.key, record.seq):
+        if not self.granted.has(record.seq):
             self.granted.take(record)
 
     def ungrant(self, record: Record) -> None:
         """Take a petition's slot back, where it has one."""
-        if self.granted.holds(record.key, record.seq):
+        if self.granted.has(record.seq):
             self.version += 1  # before a condition can see that there is room
             self.granted.give_back(record)
 

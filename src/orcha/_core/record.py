@@ -37,6 +37,10 @@ class Phase(IntEnum):
     """It is to wait again, but not yet: the on_finish of its last attempt is not back, or its time has not come."""
 
 
+# Looked up once: an attribute of an enumeration costs ten times a global name.
+_CONVERTING, _FAIL, _QUEUED = Phase.CONVERTING, OnInterrupt.FAIL, State.QUEUED
+
+
 class Cancellation:
     """A cancel, a limit or a shutdown that has been decided for a petition."""
 
@@ -143,10 +147,10 @@ class Record:
         self.rests_until: float | None = None
         """The same on the monotonic clock, which nobody sets: before that it does not wait again. None where people
         named a time of the clock on the wall, which is looked at then."""
-        self.state = State.QUEUED
-        self.phase = Phase.CONVERTING
+        self.state = _QUEUED
+        self.phase = _CONVERTING
         self.attempt = 0
-        self.on_interrupt = OnInterrupt.FAIL
+        self.on_interrupt = _FAIL
         self.started: float | None = None
         self.outcome: Outcome | None = None
         self.code: int | None = None

@@ -128,7 +128,7 @@ _BY_PHASE = {
 
 def situation(petitions: Petitions, record: Record) -> Situation:
     """Give the situation of a petition; an AssertionError tells of a combination of fields that is none."""
-    owes, has_slot = record.seq in petitions.owing, petitions.granted.holds(record.key, record.seq)
+    owes, has_slot = record.seq in petitions.owing, petitions.granted.has(record.seq)
     if not petitions.is_live(record):
         assert not has_slot, f"{record} is live no more, and has a slot"
         assert record.outcome is not None, f"{record} is live no more, and has no outcome"

@@ -10,7 +10,6 @@ from orcha._core.conditions.errors import ConditionTextError
 from orcha._core.converted import Converted
 from orcha._core.priority import checked_priority
 from orcha._core.state import OnInterrupt
-from orcha._core.tuples import new_tuple
 from orcha._protocol import values
 from orcha._protocol.shown_reasons import UNREADABLE
 from orcha._service.execution.retries import retry_of
@@ -68,30 +67,27 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
             return cleaned(str(error))  # written for the author of the field that it names
         return f"the message is refused: {explain(error)}"
     source: Record | Policy = record if policy is None else policy
-    return new_tuple(
-        Converted,
-        (
-            record,
-            is_new,
-            record.seq,
-            record.key,
-            record.manager,
-            petition,
-            is_command,
-            priority if is_new else record.priority,
-            retry,
-            record.on_interrupt if policy is None else _POLICIES[policy.on_interrupt],
-            source.timeout,
-            source.queue_timeout,
-            source.expect,
-            source.group,
-            source.needs or None,
-            source.once,
-            record.after if policy is None else _others(policy) if policy.after or policy.after_ok else None,
-            source.at,
-            source.delay,
-            record.when if policy is None else when,
-        ),
+    return Converted(
+        record,
+        is_new,
+        record.seq,
+        record.key,
+        record.manager,
+        petition,
+        is_command,
+        priority if is_new else record.priority,
+        retry,
+        record.on_interrupt if policy is None else _POLICIES[policy.on_interrupt],
+        source.timeout,
+        source.queue_timeout,
+        source.expect,
+        source.group,
+        source.needs or None,
+        source.once,
+        record.after if policy is None else _others(policy) if policy.after or policy.after_ok else None,
+        source.at,  # type: ignore[arg-type]  # a policy keeps a date as a number
+        source.delay,
+        record.when if policy is None else when,
     )
 
 

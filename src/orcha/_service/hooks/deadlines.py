@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from orcha._service.hooks.visit import FunctionCall, Hook
+from orcha._service.hooks.visit import FunctionCall, Hook, hook_of
 from orcha.utils.threads import NoThreadError
 
 if TYPE_CHECKING:
@@ -94,10 +94,11 @@ class Deadline:
         self._give_up(visit, call)
 
     def _give_up(self, visit: Visit, call: HookCall | FunctionCall) -> None:
-        what = call.name if isinstance(call, FunctionCall) else f"petition {call.record.key}"
+        what = call.name if isinstance(call, FunctionCall) else f"petition {call[1].key}"
+        hook = hook_of(call)
         text = "%s: %s did not return in %g s; it is at:\n%s"
-        self._report(logging.ERROR, text, what, call.hook.name.lower(), self._seconds, self._hooks.stack())
-        self.given_up(visit, call, told(call.hook, self._seconds), self._hooks.give_up())
+        self._report(logging.ERROR, text, what, hook.name.lower(), self._seconds, self._hooks.stack())
+        self.given_up(visit, call, told(hook, self._seconds), self._hooks.give_up())
         if len(self._hooks.threads.given_up) > MAX_STALE_THREADS:
             self._degrade("too many hooks that do not return")
 

@@ -276,55 +276,61 @@ class Hooks:
             visit.since = _monotonic()
             visit.current = call
             result: HookResult | Returned
+            starting: Record | None = None
             if isinstance(call, FunctionCall):
                 result = self._call_function(call)
-            elif call.hook is ON_START:
-                result = self._on_start(call.record)
-            elif call.hook is ON_FINISH:
-                result = self._on_finish(call.record, visit.round.again.get(call.record.seq))
+                error = result.error
             else:
-                result = self._convert(call.record, visit.round, is_new=not call.is_again)
+                hook, record, is_again = call
+                if hook is ON_START:
+                    result = self._on_start(record)
+                    starting = record
+                elif hook is ON_FINISH:
+                    result = self._on_finish(record, visit.round.again.get(record.seq))
+                else:
+                    result = self._convert(record, visit.round, is_new=not is_again)
+                error = result[2]
             if _getpid() != self._pid:
                 os._exit(FORKED_AND_RETURNED_CODE)
             with visit.lock:
                 if visit.abandoned:
                     raise StaleCall
-                if result.error is not None:
+                if error is not None:
                     visit.awaited = True
-                elif isinstance(result, HookResult) and result.hook is ON_START:
-                    result = self._go(result.record, result)
+                elif starting is not None:
+                    result = self._go(starting, result)
                     visit.started = True
                 visit.results.append(result)
                 visit.current = None
 
     def _on_start(self, record: Record) -> HookResult:
         if not record.may_start:
-            return HookResult(ON_START, record, CANCELLED_BEFORE, value=False)
+            return ON_START, record, CANCELLED_BEFORE, False
         try:
             self._steps.prepare(record)
             answer = self._manager_of(record).on_start(record.petition)
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
-            return HookResult(ON_START, record, f"its start failed: {explain(error)}")
+            return ON_START, record, f"its start failed: {explain(error)}", None
         if answer is False:
-            return HookResult(ON_START, record, "its plugin does not let it start")
+            return ON_START, record, "its plugin does not let it start", None
         if _is_cancelled(record):  # meanwhile
-            return HookResult(ON_START, record, CANCELLED_BEFORE)
-        return new_tuple(HookResult, (ON_START, record, None, None))
+            return ON_START, record, CANCELLED_BEFORE, None
+        return ON_START, record, None, None
 
-    def _go(self, record: Record, result: HookResult) -> HookResult:
+    def _go(self, record: Record, result: HookResult | Returned) -> HookResult | Returned:
         """Have the action called; where no thread can be started for it, the petition ends with that."""
         try:
             self._steps.go(record)
         except NoThreadError as error:
-            return HookResult(ON_START, record, f"its action could not be started: {error}")
+            return ON_START, record, f"its action could not be started: {error}", None
         return result
 
     def _on_finish(self, record: Record, again: Converted | None) -> HookResult:
         petition = record.petition if again is None else again.petition
         if petition is None:
-            return HookResult(ON_FINISH, record, "the petition could not be made again")
+            return ON_FINISH, record, "the petition could not be made again", None
         try:
             mark_started(petition)
             self._steps.mark(record, petition)
@@ -332,8 +338,8 @@ class Hooks:
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
-            return HookResult(ON_FINISH, record, f"on_finish: {describe(error)}")
-        return new_tuple(HookResult, (ON_FINISH, record, None, None))
+            return ON_FINISH, record, f"on_finish: {describe(error)}", None
+        return ON_FINISH, record, None, None
 
     def _call_function(self, call: FunctionCall) -> Returned:
         """Call a function that the manager registered."""
@@ -355,13 +361,13 @@ class Hooks:
     def _convert(self, record: Record, asked: Round, *, is_new: bool) -> HookResult:
         converted = convert(record, self._manager_of(record), self._port, self._admission, is_new=is_new)
         if isinstance(converted, str):
-            return HookResult(CONVERT, record, converted)
+            return CONVERT, record, converted, None
         self._steps.mark(record, converted.petition)
         if is_new:
             asked.new.append(converted)
         else:
             asked.again[converted.seq] = converted
-        return new_tuple(HookResult, (CONVERT, record, None, converted))
+        return CONVERT, record, None, converted
 
 
 def _times() -> tuple[float, float]:

@@ -90,7 +90,7 @@ class Managers:
         if not ours:
             return False
         are_all = self.are_ours
-        if any(isinstance(call, FunctionCall) or not (are_all or call.record.manager in ours) for call in visit.calls):
+        if any(isinstance(call, FunctionCall) or not (are_all or call[1].manager in ours) for call in visit.calls):
             return False
         return are_all or (
             all(record.manager in ours for record in visit.round.waiting)

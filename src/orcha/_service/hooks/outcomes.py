@@ -96,29 +96,29 @@ class Outcomes:
         for result in results:
             if isinstance(result, Returned):
                 self._answer(result)
-            elif result.hook is ON_START:
-                self._take_start(result)
-            elif result.hook is ON_FINISH:
-                if result.error is not None:
-                    self._report(logging.ERROR, "petition %s: %s", result.record.key, result.error)
-                transitions.finish.hook_done(petitions, result.record.seq, petitions.now)
-            elif result.error is not None:
-                self.not_converted(result.record, result.error)
+                continue
+            hook, record, error, value = result
+            if hook is ON_START:
+                self._take_start(record, error, called=value is not False)
+            elif hook is ON_FINISH:
+                if error is not None:
+                    self._report(logging.ERROR, "petition %s: %s", record.key, error)
+                transitions.finish.hook_done(petitions, record.seq, petitions.now)
+            elif error is not None:
+                self.not_converted(record, error)
             else:
-                record = result.record
-                transitions.submit.enter_converted(record, result.value)
+                transitions.submit.enter_converted(record, value)
                 if record.phase is _CONVERTING:
                     converted.append(record)
                 else:
                     self._converted_again(record)
         return converted
 
-    def _take_start(self, result: HookResult) -> None:
-        record, error, petitions = result.record, result.error, self._petitions
+    def _take_start(self, record: Record, error: str | None, *, called: bool) -> None:
+        petitions = self._petitions
         if error is None:
             transitions.finish.action_going(petitions, record.seq, record.attempt)
         else:
-            called = result.value is not False
             transitions.finish.start_failed(petitions, record.seq, record.attempt, error, petitions.now, called=called)
 
     def _answer(self, result: Returned) -> None:
@@ -151,7 +151,7 @@ class Outcomes:
         if isinstance(call, FunctionCall):
             self._outbox.reply(call.peer, Reply(call.request, _RAISED, None, reason))
             return
-        hook, record = call.hook, call.record
+        hook, record, _ = call
         if hook is CONVERT:
             self.not_converted(record, reason)
         elif hook is ON_START:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from orcha._core.converted import Converted
 
@@ -37,20 +37,10 @@ CALL, CONDITION, CONVERT, ON_FINISH, ON_START = (
 )
 
 
-class HookCall(NamedTuple):
-    """One call to make about a petition."""
-
-    hook: Hook
-    record: Record
-    is_again: bool = False
-    """Whether a message is converted that was converted before; its petition is kept."""
-
-
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
     """The call of a function that the manager registered; a client waits for what it returns."""
 
-    hook: ClassVar[Hook] = CALL
     peer: Peer
     request: int
     """The number under which the client waits for the answer."""
@@ -59,14 +49,17 @@ class FunctionCall:
     kwargs: bytes
 
 
-class HookResult(NamedTuple):
-    """What came of one call about a petition."""
+# Plain tuples, taken apart where they are read: there are three of each for every petition, and a field of a named
+# tuple costs ten times an item that is unpacked.
+HookCall: TypeAlias = "tuple[Hook, Record, bool]"
+"""One call to make about a petition; True where a message is converted that was converted before and is kept."""
+HookResult: TypeAlias = "tuple[Hook, Record, str | None, Any]"
+"""What came of one call about a petition: what went wrong, for people (None where nothing did), and what it gave."""
 
-    hook: Hook
-    record: Record
-    error: str | None
-    """What went wrong, for people; None where nothing did."""
-    value: Any = None
+
+def hook_of(call: HookCall | FunctionCall) -> Hook:
+    """Tell which hook is called."""
+    return call[0] if isinstance(call, tuple) else CALL
 
 
 class Returned(NamedTuple):
@@ -113,7 +106,7 @@ class Visit:
         self.choosing = False
         """Whether the calls have been made."""
         self.abandoned = False
-        self.awaited = bool(asked.waiting or asked.sample or any(call.hook is not ON_START for call in calls))
+        self.awaited = bool(asked.waiting or asked.sample or any(hook_of(call) is not ON_START for call in calls))
         """The engine is to be woken when it is over; of starts that went well it learns at its next event."""
         self.started = False
         """Whether an action was started in it."""
@@ -127,9 +120,9 @@ class Visit:
                 return None
             self.abandoned = True
             current = self.current
-            if isinstance(current, HookCall | FunctionCall):
+            if isinstance(current, tuple | FunctionCall):
                 return current
-            return HookCall(CONDITION, current.record if isinstance(current, Converted) else current)
+            return CONDITION, current.record if isinstance(current, Converted) else current, False
 
     def is_overdue(self, seconds: float, now: float) -> bool:
         """Tell whether the call in flight began more than so many seconds ago; it may come back at any time."""

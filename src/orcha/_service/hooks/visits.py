@@ -12,10 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeGuard
 
 from orcha._core.asking_round import Round
-from orcha._core.tuples import new_tuple
 from orcha._service import faults
 from orcha._service.hooks.deadlines import WEDGED
-from orcha._service.hooks.visit import CONVERT, ON_FINISH, ON_START, FunctionCall, HookCall, Visit
+from orcha._service.hooks.visit import CONVERT, ON_FINISH, ON_START, FunctionCall, Visit
 
 if TYPE_CHECKING:
     from orcha._core.petitions import Petitions
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from orcha._service.hooks.managers import Managers
     from orcha._service.hooks.outcomes import Outcomes
     from orcha._service.hooks.starting import Starter
+    from orcha._service.hooks.visit import HookCall
     from orcha._service.lifecycle.stored_records import StoredPetitions
     from orcha._service.mailbox import Mailbox
     from orcha._service.timers import Timers
@@ -151,11 +151,11 @@ class Visits:
     def owe_on_finish(self, record: Record) -> None:
         """Have on_finish called for an attempt of an earlier start of the service: converted again first."""
         self.convert_again(record)
-        self._again.append(HookCall(ON_FINISH, record))
+        self._again.append((ON_FINISH, record, False))
 
     def convert_again(self, record: Record) -> None:
         """Have the petition of a command that lives on made again."""
-        self._again.append(HookCall(CONVERT, record, is_again=True))
+        self._again.append((CONVERT, record, True))
         self.has_calls = True
 
     def call(self, function: FunctionCall) -> None:
@@ -266,20 +266,18 @@ class Visits:
         """Take the calls that have gathered, in the order in which they are made."""
         calls, self._again = self._again, []
         if self._finishes:
-            calls += [new_tuple(HookCall, (ON_FINISH, record, False)) for record in self._finishes]
+            calls += [(ON_FINISH, record, False) for record in self._finishes]
             self._finishes = []
         if self._starts:
-            calls += [new_tuple(HookCall, (ON_START, record, False)) for record in self._starts]
+            calls += [(ON_START, record, False) for record in self._starts]
             self._starts = []
         if self._functions:
             calls += self._functions
             self._functions = []
         if asked.waiting or asked.sample:
-            calls += [
-                HookCall(CONVERT, r, is_again=True) for r in (*asked.waiting, *asked.sample) if r.petition is None
-            ]
+            calls += [(CONVERT, record, True) for record in (*asked.waiting, *asked.sample) if record.petition is None]
         if self._converts:
-            calls += [new_tuple(HookCall, (CONVERT, record, False)) for record in self._take_converts()]
+            calls += [(CONVERT, record, False) for record in self._take_converts()]
         self.has_calls = bool(self._converts)
         return calls
 
@@ -335,8 +333,8 @@ class Visits:
             self._stopped_by, self.wedged = thread, WEDGED
             self._turn_away()
         self._note_calls()
-        if isinstance(call, HookCall) and call.hook is ON_START:
-            self._owed.setdefault(thread, []).append(call.record)
+        if not isinstance(call, FunctionCall) and call[0] is ON_START:
+            self._owed.setdefault(thread, []).append(call[1])
         self._outcomes.not_returned(call, reason)
 
     def _note_calls(self) -> None:
@@ -344,7 +342,7 @@ class Visits:
 
     def _turn_away(self) -> None:
         """Refuse what waits to be converted: nobody knows when that can be."""
-        left = [call.record for call in self._again if _is_new(call)]
+        left = [call[1] for call in self._again if _is_new(call)]
         self._again = [call for call in self._again if not _is_new(call)]
         self._outcomes.turn_away([*left, *self._converts[self._converts_from :]])
         self._converts, self._converts_from = [], 0
@@ -358,4 +356,7 @@ class Visits:
 
 def _is_new(call: HookCall | FunctionCall) -> TypeGuard[HookCall]:
     """Tell whether a call converts a message for the first time."""
-    return isinstance(call, HookCall) and call.hook is CONVERT and not call.is_again
+    if isinstance(call, FunctionCall):
+        return False
+    hook, _, is_again = call
+    return hook is CONVERT and not is_again
