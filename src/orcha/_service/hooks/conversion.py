@@ -23,6 +23,8 @@ from orcha.interfaces.petition import Petition
 from orcha.interfaces.policy import Policy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orcha._core.admission import Admission
     from orcha._core.conditions.condition import Condition
     from orcha._core.record import Record
@@ -82,7 +84,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         source.queue_timeout,
         source.expect,
         source.group,
-        source.needs or None,
+        _needs(source) or None,
         source.once,
         record.after if policy is None else _others(policy) if policy.after or policy.after_ok else None,
         source.at,  # type: ignore[arg-type]  # a policy keeps a date as a number
@@ -136,9 +138,14 @@ def _checked_policy(record: Record, petition: Petition) -> Policy | None:
 
 
 def _check_policy(policy: Policy, admission: Admission) -> None:
-    refusal = admission.refusal(policy.group, policy.needs)
+    refusal = admission.refusal(policy.group, _needs(policy))
     if refusal is not None:
         raise _NotConverted(refusal.text())
+
+
+def _needs(source: Record | Policy) -> Mapping[str, int | str] | None:
+    """Give what is needed: a policy has checked it, and holds whole numbers and texts."""
+    return source.needs  # type: ignore[return-value]  # that is what the line above says
 
 
 def _condition(policy: Policy, admission: Admission, *, is_new: bool) -> Condition:
