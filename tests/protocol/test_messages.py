@@ -58,6 +58,12 @@ FROM_CLIENT: dict[type, st.SearchStrategy[Any]] = {
     messages.Ping: st.builds(Ping, COUNT),
     messages.CloseChannel: st.builds(messages.CloseChannel, ID16),
     messages.Show: st.builds(messages.Show, COUNT, *WHICH),
+    messages.AddSchedule: st.builds(
+        messages.AddSchedule, COUNT, TEXT, TEXT, st.binary(max_size=20), st.none() | TEXT, st.none() | TEXT, TEXT, TEXT
+    ),
+    messages.ListSchedules: st.builds(messages.ListSchedules, COUNT, st.none() | TEXT),
+    messages.ChangeSchedule: st.builds(messages.ChangeSchedule, COUNT, TEXT, TEXT),
+    messages.FireSchedule: st.builds(messages.FireSchedule, COUNT, ID16, TEXT),
     messages.Signal: st.builds(messages.Signal, COUNT, *WHICH, st.integers(1, 64)),
     messages.Priority: st.builds(messages.Priority, COUNT, *WHICH, FINAL | st.floats(allow_nan=False)),
     messages.Pause: st.builds(messages.Pause, COUNT, *WHICH, st.none() | TEXT),

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from orcha._protocol.messages import Cancel, Pause, Resume, Show, Verdict
-from orcha._service.hooks import appointments as appointments_module
+from orcha._service import clock_looks
 from support.asking import asking
 from support.clocks import DAY, HOUR, WallClock
 from support.waiting import wait_for
@@ -15,7 +15,7 @@ from support.waiting import wait_for
 
 @pytest.fixture
 def clock(monkeypatch):
-    monkeypatch.setattr(appointments_module, "CLOCK_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(clock_looks, "CLOCK_LOOK_SECONDS", 0.01)
     return WallClock(monkeypatch)
 
 

@@ -99,6 +99,13 @@ def exercise(service):
         ("run", "-d", "--name", "later", "--", "true"),
         ("priority", "later", "-3"),
         ("resume", "-a"),
+        ("cron", "add", "tick", "@daily", "--tz", "Europe/Berlin", "--", "true"),
+        ("cron", "now", "tick"),
+        ("cron", "show", "tick"),
+        ("cron", "pause", "tick"),
+        ("cron", "resume", "tick"),
+        ("cron", "ls"),
+        ("cron", "rm", "tick"),
     ]
     for command in commands:
         done = service.run(*command)

@@ -25,6 +25,8 @@ DEPENDENCIES_SINCE = 11
 """The first schema that keeps what petitions wait for."""
 EXPECTED_SINCE = 13
 """The first schema that keeps how long petitions will probably take."""
+SCHEDULES_SINCE = 14
+"""The first schema that keeps schedules and their firings."""
 SLOTS_SINCE = 7
 """The first schema that keeps slots of groups."""
 
@@ -75,6 +77,8 @@ def test_what_an_older_orcha_kept_is_all_there(open_store, folder, number):
     assert store.slots() == (expected.slots() if number >= SLOTS_SINCE else {})
     assert store.dependencies([6]) == (expected.dependencies([6]) if number >= DEPENDENCIES_SINCE else [])
     assert store.expected([5, 6]) == (expected.expected([6]) if number >= EXPECTED_SINCE else {})
+    assert store.schedules() == (expected.schedules() if number >= SCHEDULES_SINCE else [])
+    assert store.firings("nightly", 9) == (expected.firings("nightly", 9) if number >= SCHEDULES_SINCE else [])
     store.commit(accept(petition(7)))
     store.close()
     assert version(folder) == len(migrating.migrations())

@@ -75,7 +75,7 @@ class GateManager:
         given: dict[str, Any] = {name: extras[name] for name in _POLICY if name in extras}
         if "retry" in extras:
             given["retry"] = Retry(**extras["retry"])
-        petition = Petition(m.id, extras["queue"], act, may_run, policy=Policy(**given))
+        petition = Petition(m.id, extras.get("queue"), act, may_run, policy=Policy(**given))
         petition.priority = extras.get("priority", 0)
         return petition
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -19,3 +20,7 @@ class WallClock:
         real, real_ns = time.time, time.time_ns
         monkeypatch.setattr(time, "time", lambda: real() + self.set_by)
         monkeypatch.setattr(time, "time_ns", lambda: real_ns() + int(self.set_by * 1e9))
+
+    def show(self, moment: str) -> None:
+        """Show a time of UTC, as ``2026-06-01T12:05``, and go on from there."""
+        self.set_by += datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp() - time.time()

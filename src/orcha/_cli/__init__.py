@@ -20,6 +20,7 @@ VERBS = {
     "stats": "show what the service has done",
     "cancel": "end petitions",
     "retry": "run an ended petition once more",
+    "cron": "run a command again and again, at times that a line of cron tells",
     "pause": "let petitions rest",
     "resume": "let go on what was paused",
     "signal": "send a signal to what a petition runs",

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from orcha import properties
+from orcha._client.channel import new_identity
 from orcha._client.client import Client
 from orcha._client.pending import Request
 from orcha._protocol.endpoint import client_place
-from orcha._protocol.messages import Cancel, Item, Resize, Verdict
+from orcha._protocol.messages import (
+    AddSchedule,
+    Cancel,
+    ChangeSchedule,
+    FireSchedule,
+    Item,
+    ListSchedules,
+    Resize,
+    Verdict,
+)
 from orcha.exceptions import OrchaError
 from orcha.utils.place import place_of
 
@@ -74,6 +86,43 @@ class Session(Client):
         if reply.verdict == Verdict.UNKNOWN:
             raise NoSuchPetitionError(reply.reason or f"no petition with the id {identity!r} is known")
         raise VerbRefusedError(reason)
+
+    def add_schedule(self, name: str, expression: str, extras: bytes, **how: Any) -> Row:
+        """Have a command run again and again; give what is known of the schedule.
+
+        Raises:
+            VerbRefusedError: there can be no such schedule.
+
+        """
+        return self._of_schedule(partial(AddSchedule, name=name, expression=expression, extras=extras, **how))
+
+    def schedules(self) -> list[Row]:
+        """Give the schedules that one may see."""
+        found: list[Row] = self._of_schedule(ListSchedules)["schedules"]
+        return found
+
+    def schedule(self, name: str) -> Row:
+        """Give a schedule, with its last firings.
+
+        Raises:
+            NoSuchPetitionError: there is none.
+            VerbRefusedError: it is somebody else's.
+
+        """
+        return self._of_schedule(partial(ListSchedules, name=name))
+
+    def change_schedule(self, name: str, change: str) -> None:
+        """Have a schedule paused, resumed or removed; errors as of `schedule`."""
+        self.done(self._ask(partial(ChangeSchedule, name=name, change=change)), name)
+
+    def fire_schedule(self, name: str) -> Row:
+        """Have a schedule's command run now; give the petition's seq, id and channel. Errors as of `schedule`."""
+        return self._of_schedule(partial(FireSchedule, token=new_identity(), name=name))
+
+    def _of_schedule(self, build: Callable[[int], Any]) -> Row:
+        found = self.done(self._ask(build))
+        assert isinstance(found, dict)
+        return found
 
     def look(self, identity: str) -> Row | None:
         """Give the row of the petition of this id that has not ended, None where there is none."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from orcha._core.state import OnInterrupt, Outcome, State
+from orcha._core.state import Missed, OnInterrupt, Outcome, Overlap, State
 from orcha._core.tuples import new_tuple
 
 if TYPE_CHECKING:
@@ -67,6 +67,43 @@ class NewDependency(NamedTuple):
     must_succeed: bool
     if_fails: int
     """An :class:`~orcha._core.dependencies.IfFails`; the same for all dependencies of one petition."""
+
+
+class Schedule(NamedTuple):
+    """A message that is asked for again and again, at the instants of a cron expression."""
+
+    name: str
+    owner: str
+    manager: str
+    """Whose petitions its firings are."""
+    expression: str
+    zone: str | None
+    """The name of the zone that the expression is meant in; None for that of the machine."""
+    overlap: Overlap
+    missed: Missed
+    extras: bytes
+    """The message's extras, encoded."""
+    made: float
+    """Wall-clock time at which it was added."""
+    fired_until: float
+    """The last instant that was fired or passed over."""
+    is_paused: bool = False
+
+
+class NewFiring(NamedTuple):
+    """What became of one instant of a schedule."""
+
+    schedule: str
+    instant: float
+    decided: float
+    """Wall-clock time at which that was decided."""
+    petition: int | None = None
+    """The sequence number of its petition, which is kept with it; None where it has none."""
+    id: str | None = None
+    note: str | None = None
+    """Why it has no petition."""
+    fired_until: float | None = None
+    """The schedule's from then on; None where the instant is none of the schedule's."""
 
 
 class NewChannel(NamedTuple):
@@ -133,10 +170,8 @@ class Changes:
     """seqs of ended petitions to forget; channels no row names any more go with them."""
     groups: dict[int, str] = field(default_factory=dict)
     """The group of each new petition that is in one, by seq."""
-    needs: dict[int, Mapping[str, int | str]] = field(default_factory=dict)
-    """The needs of each new petition that has any (an amount of each resource), by seq."""
-    devices: dict[tuple[int, int], Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
-    """The devices that attempts have got, by resource; by seq and attempt."""
+    needs: dict[int, Mapping[str, int]] = field(default_factory=dict)
+    """The needs of each new petition that has any (units of each resource), by seq."""
     once: dict[int, str] = field(default_factory=dict)
     """The key of each new petition that has one (only one petition of a key waits or runs at a time), by seq."""
     expected: dict[int, float] = field(default_factory=dict)
@@ -149,6 +184,10 @@ class Changes:
     """New priorities of waiting petitions, by seq; a petition that does not wait keeps its priority."""
     pauses: dict[str, bool] = field(default_factory=dict)
     """What is paused (True) or goes on (False): `all`, `group:<name>` or `petition:<seq>`."""
+    schedules: dict[str, Schedule | None] = field(default_factory=dict)
+    """Schedules that are new or changed, by name; None for one that is forgotten, with its firings."""
+    firings: list[NewFiring] = field(default_factory=list)
+    """What became of instants of schedules, kept after these. That of a schedule that is not there is not kept."""
     slots: Mapping[str, int | None] | None = None
     """All groups that there are now, and how many of each may run at once (None: any number); None for as before."""
 
@@ -165,12 +204,13 @@ class Changes:
             or self.deleted
             or self.groups
             or self.needs
-            or self.devices
             or self.once
             or self.expected
             or self.dependencies
             or self.held_for
             or self.priorities
             or self.pauses
+            or self.schedules
+            or self.firings
             or self.slots is not None
         )

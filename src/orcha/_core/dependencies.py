@@ -81,8 +81,12 @@ class Dependencies:
         failing = self._failing.get(seq)
         if failing is not None:  # it is blocked until it is cancelled or held
             return waits_for({failing.id: True})
-        unmet = self._unmet.get(seq)
-        return None if not unmet else waits_for({each.id: each.must_succeed for each in list(unmet.values())})
+        unmet = self.unmet(seq)
+        return waits_for(unmet) if unmet else None
+
+    def unmet(self, seq: int) -> dict[str, bool]:
+        """Give the ids of the petitions that this one waits for, and whether each must succeed."""
+        return {each.id: each.must_succeed for each in list(self._unmet.get(seq, {}).values())}
 
     def first(self, seq: int) -> int | None:
         """Give the sequence number of a petition that this one waits for; None where it waits for none."""

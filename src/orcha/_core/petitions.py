@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orcha._core.changes import AttemptStep, Changes, NewDependency, Transition
+from orcha._core.changes import AttemptStep, Changes, NewDependency, NewFiring, Schedule, Transition
 from orcha._core.effects import Do, Effect, Final
 from orcha._core.granted import GrantedSlots
 from orcha._core.moment import Moment
@@ -195,12 +195,6 @@ class Petitions:
         """Keep what is known of a petition's attempts with the next transaction."""
         self.changes.attempts[step.seq] = step
 
-    def keep_devices(self, record: Record) -> None:
-        """Enter which devices an attempt has got, and keep that with the next transaction."""
-        record.devices = self.granted.devices(record.key)
-        if record.devices:
-            self.changes.devices[record.seq, record.attempt] = record.devices
-
     def keep_tombstone(self, token: bytes, until: float) -> None:
         """Keep that the submit of a token is cancelled when it comes, `until` a wall-clock time."""
         self.changes.tombstones.append((token, until))
@@ -222,6 +216,14 @@ class Petitions:
     def keep_held(self, seq: int) -> None:
         """Keep that a petition is paused since a dependency failed, and that no failure counts any more."""
         self.changes.held_for.append(seq)
+
+    def keep_schedule(self, name: str, schedule: Schedule | None) -> None:
+        """Keep a new or changed schedule; None forgets it, with its firings."""
+        self.changes.schedules[name] = schedule
+
+    def keep_firing(self, firing: NewFiring) -> None:
+        """Keep what became of an instant of a schedule, with the petition where one is accepted for it."""
+        self.changes.firings.append(firing)
 
     def keep_slots(self, slots: Mapping[str, int | None]) -> None:
         """Keep which groups there are, and how many of each may run at once."""
@@ -273,7 +275,6 @@ class Petitions:
         if self.granted.has(record.seq):
             self.version += 1  # before a condition can see that there is room
             self.granted.give_back(record)
-            record.devices = None
 
     def release(self, record: Record, *, hook: bool = True) -> None:
         """Free slot and id: nothing of the attempt lives any more. With `hook`, its on_finish is owed."""

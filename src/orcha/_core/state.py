@@ -53,3 +53,25 @@ class IfFails(IntEnum):
     """The petition starts all the same."""
     HELD = 4
     """The petition was paused for that: only people let it start, and no failure counts any more."""
+
+
+class Overlap(IntEnum):
+    """What becomes of a schedule's firing while an earlier one waits or runs. The numbers are kept."""
+
+    SKIP = 1
+    """There is no such firing."""
+    QUEUE = 2
+    """It waits for the end of the earlier one."""
+    REPLACE = 3
+    """It cancels the earlier one, and starts after the end of that."""
+
+
+class Missed(IntEnum):
+    """What becomes of a schedule's instants that came while nobody could fire them. The numbers are kept."""
+
+    SKIP = 1
+    """They are passed over."""
+    LAST = 2
+    """The last one is made up for."""
+    ALL = 3
+    """All are made up for, one after the other."""

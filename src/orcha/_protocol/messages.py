@@ -273,6 +273,54 @@ class Signal(_Message, tag=22, frozen=True):
     signal: SignalNumber
 
 
+class AddSchedule(_Message, tag=23, frozen=True):
+    """Ask for petitions again and again, at the instants of a cron expression.
+
+    Answered by a Reply when that is kept; its value is a map with the keys of ListSchedules. The same schedule again
+    changes nothing.
+    """
+
+    request: Count
+    name: str
+    expression: str
+    extras: bytes
+    """Of the message, encoded by `values.encode`."""
+    manager: str | None = None
+    """As in a Submit."""
+    zone: str | None = None
+    """The zone that the expression is meant in, as `Europe/Berlin`; None for that of the service's machine."""
+    overlap: str = "skip"
+    """What becomes of a firing while an earlier one waits or runs: `skip`, `queue` or `replace`."""
+    missed: str = "skip"
+    """What is made up for of the instants that came while the service was away: `skip`, `last` or `all`."""
+
+
+class ListSchedules(_Message, tag=24, frozen=True):
+    """Which schedules are there? Answered by a Reply whose value is a map, as `docs/wire.md` names its keys.
+
+    With a name only that one, with its last firings.
+    """
+
+    request: Count
+    name: str | None = None
+
+
+class ChangeSchedule(_Message, tag=25, frozen=True):
+    """Pause, resume or remove a schedule. Answered by a Reply when that is kept."""
+
+    request: Count
+    name: str
+    change: str
+
+
+class FireSchedule(_Message, tag=26, frozen=True):
+    """Ask for a petition of a schedule now. Answered as a Retry; the same token is the same petition."""
+
+    request: Count
+    token: Token
+    name: str
+
+
 # --- from the service ------------------------------------------------------------------------------------------------
 
 
@@ -365,6 +413,7 @@ class Error(_Message, tag=41, frozen=True):
 
 
 _First = Submit | Cancel | Follow | Unfollow | Credit | Put | Finish | List | Call | Ping | CloseChannel
+_Plans = AddSchedule | ListSchedules | ChangeSchedule | FireSchedule
 _Verbs = Show | Priority | Pause | Resume | Remove | Retry | Stats | Stdin | Resize | Stop | Signal
-ClientMessage = _First | _Verbs
+ClientMessage = _First | _Verbs | _Plans
 ServiceMessage = Submitted | Reply | Data | Gap | Reset | Gone | Rows | Stopping | Error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ from orcha._service.hooks.exclusive_keys import Once
 from orcha._service.hooks.hook_thread import Hooks, HookThreadState
 from orcha._service.hooks.managers import Managers, Served
 from orcha._service.hooks.outcomes import Outcomes
+from orcha._service.hooks.schedules import Schedules
 from orcha._service.hooks.starting import Starter
 from orcha._service.hooks.visits import Visits
 from orcha._service.lifecycle.retention import Retention
@@ -65,6 +67,7 @@ from orcha._service.submissions import Submissions
 from orcha._service.timers import Timers
 from orcha._service.transaction import FULL, Transaction
 from orcha._service.verbs import HANDLERS
+from orcha._service.verbs.submit import enter
 from orcha.exceptions.store import StoreError
 from orcha.interfaces.built_in import BUILT_IN_MANAGERS
 
@@ -153,6 +156,16 @@ class Engine:
         self.port = AttemptPort(self.mailbox, self.petitions, self.channels, self.outbox, self.hook_state, self.ending)
         self.actions = ActionPool(self.port.returned, self.end_with)
         self.appointments = Appointments(self.petitions, self.timers, self.ending.limit_wait)
+        self.schedules = Schedules(
+            self.petitions,
+            self.stored,
+            store,
+            self.managers,
+            self.mailbox,
+            self.timers,
+            partial(enter, self),
+            self.refuses,
+        )
         self._make_visits()
         self.retention = Retention(self)
         self.transaction = Transaction(self.petitions, store, self.channels, self.timers, self._forget_output)
@@ -267,9 +280,9 @@ class Engine:
             self.channels,
             self.once,
             lambda record: self.dependents.admits(record, self.submissions.may_name(record)),
+            self.schedules,
             self.admitting,
             self.appointments,
-            self.ending.limit_wait,
         )
         outcomes = Outcomes(
             petitions,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from orcha._core.changes import Changes
+from orcha._core.changes import Changes, Schedule
 from orcha._core.state import IfFails, OnInterrupt, Outcome, State
 
 
@@ -103,6 +103,22 @@ class KeptDependency(NamedTuple):
     """How the other petition ended; None where it has not ended, or where nothing is known of it any more."""
     has_ended: bool
     """Whether the other petition has ended, or is not known any more."""
+
+
+class KeptFiring(NamedTuple):
+    """What became of one instant of a schedule."""
+
+    instant: float
+    decided: float
+    petition: int | None
+    id: str | None
+    note: str | None
+    state: State | None
+    """Where its petition is; None where it has none, or where that is forgotten."""
+    outcome: Outcome | None
+    """How its petition ended; that stays known when the petition is forgotten."""
+    code: int | None
+    ended: float | None
 
 
 class Store(Protocol):
@@ -227,12 +243,8 @@ class Store(Protocol):
         """Give how many seconds an attempt of each of these petitions will probably take, where that was said."""
         ...
 
-    def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int | str]]:
-        """Give the needs of these petitions (an amount of each resource), for each petition that has any."""
-        ...
-
-    def devices(self, seqs: Sequence[int]) -> dict[int, dict[int, dict[str, tuple[str, ...]]]]:
-        """Give the devices that attempts of these petitions got, by seq, attempt and resource."""
+    def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int]]:
+        """Give the needs of these petitions (units of each resource), for each petition that has any."""
         ...
 
     def once(self) -> list[tuple[int, str, str, str]]:
@@ -249,6 +261,18 @@ class Store(Protocol):
 
     def dependents(self, seq: int, limit: int) -> list[KeptDependency]:
         """Give up to `limit` dependencies of petitions, the oldest first, that name this petition."""
+        ...
+
+    def schedules(self) -> list[Schedule]:
+        """Give all schedules, by name."""
+        ...
+
+    def firings(self, schedule: str, limit: int) -> list[KeptFiring]:
+        """Give the last firings of a schedule, the latest instant first; a hundred of each schedule are kept."""
+        ...
+
+    def has_firing(self, schedule: str, instant: float) -> bool:
+        """Tell whether it is known what became of an instant of a schedule."""
         ...
 
     def pauses(self) -> set[str]:

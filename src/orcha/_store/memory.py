@@ -7,13 +7,15 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from orcha._core.changes import Append, AttemptStep, Changes, NewDependency, NewPetition, Transition
+from orcha._core.changes import Append, AttemptStep, Changes, NewDependency, NewPetition, Schedule, Transition
 from orcha._core.state import IfFails, Outcome, State
-from orcha._store.contract import AttemptRow, Incarnation, KeptDependency, Row, StoredChannel, Waiting
+from orcha._store.contract import AttemptRow, Incarnation, KeptDependency, KeptFiring, Row, StoredChannel, Waiting
 from orcha.exceptions.store import ChannelKnown, FencedError, TokenKnown
 
 _ACTIVE_STATES = frozenset({State.HELD, State.STARTING, State.RUNNING, State.CANCELLING})
 _INTEGER_BOUND_NUMBER = 1 << 63
+MAX_FIRINGS = 100
+"""Firings of one schedule that are kept."""
 _REPLACED = frozenset(AttemptStep._fields[:8])
 """Fields of a step that replace what is kept also where they are None."""
 
@@ -46,14 +48,15 @@ class MemoryStore:
         self._tombstones: dict[bytes, float] = {}
         self._incarnations: dict[int, Incarnation] = {}
         self._groups: dict[int, str] = {}
-        self._needs: dict[int, dict[str, int | str]] = {}
-        self._devices: dict[int, dict[int, dict[str, tuple[str, ...]]]] = {}
+        self._needs: dict[int, dict[str, int]] = {}
         self._once: dict[int, str] = {}
         self._expected: dict[int, float] = {}
         self._dependencies: dict[int, list[NewDependency]] = {}
         self._outcomes_of_forgotten: dict[int, Outcome | None] = {}
         self._pauses: set[str] = set()
         self._slots: dict[str, int | None] = {}
+        self._schedules: dict[str, Schedule] = {}
+        self._firings: dict[str, dict[float, KeptFiring]] = {}
         self._epoch = 0
         self._next_seq = 1
 
@@ -92,6 +95,9 @@ class MemoryStore:
         self._check_new(changes)
         self._check_steps(changes)
         self._check_records(changes)
+        for firing in changes.firings:
+            if firing.instant in self._firings.get(firing.schedule, {}):
+                raise ValueError(f"there is a firing of {firing.schedule} at {firing.instant} already")
         with self._lock:
             return self._apply(changes)
 
@@ -183,8 +189,6 @@ class MemoryStore:
         self._groups.update(changes.groups)
         self._expected.update(changes.expected)
         self._needs.update({seq: dict(needs) for seq, needs in changes.needs.items()})
-        for (seq, attempt), devices in changes.devices.items():
-            self._devices.setdefault(seq, {})[attempt] = dict(devices)
         self._once.update(changes.once)
         self._dependencies.update({seq: list(named) for seq, named in changes.dependencies.items()})
         for seq in changes.held_for:
@@ -196,8 +200,28 @@ class MemoryStore:
                 self._rows[seq] = row._replace(priority=priority)
         for name, paused in changes.pauses.items():
             (self._pauses.add if paused else self._pauses.discard)(name)
+        self._keep_schedules(changes)
         if changes.slots is not None:
             self._slots = dict(changes.slots)
+
+    def _keep_schedules(self, changes: Changes) -> None:
+        for name, schedule in changes.schedules.items():
+            if schedule is None:
+                self._schedules.pop(name, None)
+                self._firings.pop(name, None)
+            else:
+                self._schedules[name] = schedule
+        for new in changes.firings:
+            known = self._schedules.get(new.schedule)
+            if known is None:
+                continue
+            firings = self._firings.setdefault(new.schedule, {})
+            kept = (new.instant, new.decided, new.petition, new.id, new.note, None, None, None, None)
+            firings[new.instant] = KeptFiring(*kept)
+            for instant in sorted(firings)[:-MAX_FIRINGS]:
+                del firings[instant]
+            if new.fired_until is not None:
+                self._schedules[new.schedule] = known._replace(fired_until=new.fired_until)
 
     def _accept(self, petition: NewPetition) -> None:
         seq = petition.seq
@@ -238,10 +262,14 @@ class MemoryStore:
             self._groups.pop(seq, None)
             self._expected.pop(seq, None)
             self._needs.pop(seq, None)
-            self._devices.pop(seq, None)
             self._once.pop(seq, None)
             self._dependencies.pop(seq, None)
             self._outcomes_of_forgotten[seq] = row.outcome
+            for firings in self._firings.values():
+                for instant, firing in firings.items():
+                    if firing.petition == seq:
+                        known = {"outcome": row.outcome, "code": row.code, "ended": row.ended}
+                        firings[instant] = firing._replace(**known)  # type: ignore[arg-type]  # as they are called
             self._pauses.discard(f"petition:{seq}")
             self._attempts.pop(seq, None)
             naming = self._naming[row.channel]
@@ -354,13 +382,9 @@ class MemoryStore:
         """Give the groups of those petitions that are in one."""
         return {seq: self._groups[seq] for seq in seqs if seq in self._groups}
 
-    def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int | str]]:
-        """Give the needs of these petitions (an amount of each resource), for each petition that has any."""
+    def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int]]:
+        """Give the needs of these petitions (units of each resource), for each petition that has any."""
         return {seq: dict(self._needs[seq]) for seq in seqs if seq in self._needs}
-
-    def devices(self, seqs: Sequence[int]) -> dict[int, dict[int, dict[str, tuple[str, ...]]]]:
-        """Give the devices of attempts that got any."""
-        return {seq: {at: dict(got) for at, got in self._devices[seq].items()} for seq in seqs if seq in self._devices}
 
     def once(self) -> list[tuple[int, str, str, str]]:
         """Give seq, manager, owner and key of petitions that have a key and have not ended."""
@@ -393,6 +417,25 @@ class MemoryStore:
             outcome,
             row is None or row.state is State.ENDED,
         )
+
+    def schedules(self) -> list[Schedule]:
+        """Give all schedules, by name."""
+        return [schedule for _, schedule in sorted(self._schedules.items())]
+
+    def firings(self, schedule: str, limit: int) -> list[KeptFiring]:
+        """Give the last firings of a schedule, the latest instant first."""
+        kept = sorted(self._firings.get(schedule, {}).values(), reverse=True)[:limit]
+        return [self._firing(firing) for firing in kept]
+
+    def _firing(self, firing: KeptFiring) -> KeptFiring:
+        row = self._rows.get(firing.petition or 0)
+        if row is None:
+            return firing
+        return firing._replace(state=row.state, outcome=row.outcome, code=row.code, ended=row.ended)
+
+    def has_firing(self, schedule: str, instant: float) -> bool:
+        """Tell whether it is known what became of an instant of a schedule."""
+        return instant in self._firings.get(schedule, {})
 
     def pauses(self) -> set[str]:
         """Give what is paused."""

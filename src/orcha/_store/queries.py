@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from orcha._core.state import IfFails, OnInterrupt, Outcome, State
+from orcha._core.changes import Schedule
+from orcha._core.state import IfFails, Missed, OnInterrupt, Outcome, Overlap, State
 from orcha._store.checksums import DAMAGED, checksum
-from orcha._store.contract import AttemptRow, KeptDependency, Row
+from orcha._store.contract import AttemptRow, KeptDependency, KeptFiring, Row
 from orcha.exceptions.store import StoreDamaged
 
 _HERE = Path(__file__).parent
@@ -82,22 +83,6 @@ def decode_attempts(text: str | None) -> list[AttemptRow]:
     ]
 
 
-def decode_needs(text: str | None) -> dict[int, dict[str, int | str]]:
-    """Read what petitions need of each resource."""
-    found: dict[int, dict[str, int | str]] = {}
-    for seq, name, amount in decode_list(text):
-        found.setdefault(seq, {})[name] = amount
-    return found
-
-
-def decode_devices(text: str | None) -> dict[int, dict[int, dict[str, tuple[str, ...]]]]:
-    """Read the devices of attempts."""
-    found: dict[int, dict[int, dict[str, tuple[str, ...]]]] = {}
-    for seq, attempt, resource, names in decode_list(text):
-        found.setdefault(seq, {}).setdefault(attempt, {})[resource] = tuple(names.split(","))
-    return found
-
-
 def decode_dependencies(text: str | None) -> list[KeptDependency]:
     """Give the rows of a query for dependencies."""
     return [
@@ -106,6 +91,20 @@ def decode_dependencies(text: str | None) -> list[KeptDependency]:
         )
         for petition, after, name, must_succeed, if_fails, outcome, state in decode_list(text)
     ]
+
+
+def decode_schedule(row: Any) -> Schedule:
+    """Give a row of the query for schedules."""
+    name, owner, manager, expression, zone, overlap, missed, extras, made, fired_until, is_paused = row
+    kinds = Overlap(overlap), Missed(missed)
+    return Schedule(name, owner, manager, expression, zone, *kinds, extras, made, fired_until, bool(is_paused))
+
+
+def decode_firing(row: Any) -> KeptFiring:
+    """Give a row of the query for firings."""
+    instant, decided, petition, identity, note, state, outcome, code, ended = row
+    kept = _STATES[state] if state is not None else None
+    return KeptFiring(instant, decided, petition, identity, note, kept, _OUTCOMES[outcome], code, ended)
 
 
 def number(literal: str) -> int | float:

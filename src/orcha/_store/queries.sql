@@ -111,14 +111,6 @@ INSERT INTO need (petition, resource, amount) SELECT value ->> 0, value ->> 1, v
 SELECT group_concat(json_array(petition, resource, amount), ',')
 FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN need ON need.petition = wanted.value;
 
--- name: insert_devices
-INSERT INTO device (petition, attempt, resource, names)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1);
-
--- name: devices
-SELECT group_concat(json_array(petition, attempt, resource, names), ',')
-FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN device ON device.petition = wanted.value;
-
 -- name: insert_once
 INSERT INTO once (petition, key) SELECT value ->> 0, value ->> 1 FROM json_each(?1);
 
@@ -156,6 +148,45 @@ LEFT JOIN petition AS other ON other.seq = dependency.after;
 SELECT group_concat({dependency}, ',')
 FROM (SELECT * FROM dependency WHERE after = ?1 ORDER BY petition LIMIT ?2) AS dependency
 LEFT JOIN petition AS other ON other.seq = dependency.after;
+
+-- name: keep_schedule
+INSERT INTO schedule (name, owner, manager, expression, zone, overlap, missed, extras, made, fired_until, is_paused)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+ON CONFLICT (name) DO UPDATE SET
+    owner = excluded.owner,
+    manager = excluded.manager,
+    expression = excluded.expression,
+    zone = excluded.zone,
+    overlap = excluded.overlap,
+    missed = excluded.missed,
+    extras = excluded.extras,
+    made = excluded.made,
+    fired_until = excluded.fired_until,
+    is_paused = excluded.is_paused;
+
+-- name: forget_schedule
+DELETE FROM schedule WHERE name = ?1;
+
+-- name: insert_firing
+INSERT INTO firing (schedule, instant, decided, petition, id, note)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM schedule WHERE name = ?1);
+
+-- name: note_fired
+UPDATE schedule SET fired_until = ?2 WHERE name = ?1;
+
+-- name: schedules
+SELECT name, owner, manager, expression, zone, overlap, missed, extras, made, fired_until, is_paused
+FROM schedule ORDER BY name;
+
+-- name: firings
+SELECT
+    instant, decided, firing.petition, firing.id, note, mine.state, coalesce(mine.outcome, firing.outcome),
+    coalesce(mine.code, firing.code), coalesce(mine.ended, firing.ended)
+FROM firing LEFT JOIN petition AS mine ON mine.seq = firing.petition
+WHERE schedule = ?1 ORDER BY instant DESC LIMIT ?2;
+
+-- name: has_firing
+SELECT EXISTS (SELECT 1 FROM firing WHERE schedule = ?1 AND instant = ?2);
 
 -- name: insert_expected
 INSERT INTO expected (petition, seconds) SELECT value ->> 0, value ->> 1 FROM json_each(?1);

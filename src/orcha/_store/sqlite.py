@@ -1,6 +1,6 @@
 """The durable store: SQLite in write-ahead mode, one connection for writing and checkpoints.
 
-One file, since every query goes over one connection, whose first error ends all use of the store.
+One file, since it is one class: each method is a question to the same database, or a part of one commit.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import apsw
 
-from orcha._core.changes import Changes
+from orcha._core.changes import Changes, Schedule
 from orcha._store import commit_rows, declarations, page_reader
 from orcha._store.commit_errors import explained, result_code
-from orcha._store.contract import AttemptRow, Incarnation, KeptDependency, Row, StoredChannel, Waiting
+from orcha._store.contract import AttemptRow, Incarnation, KeptDependency, KeptFiring, Row, StoredChannel, Waiting
 from orcha._store.deleting import delete
 from orcha._store.disk_reserve import DiskReserve, Limits
 from orcha._store.last_commit import LastCommit
@@ -29,10 +29,10 @@ from orcha._store.queries import (
     commit_statements,
     decode_attempts,
     decode_dependencies,
-    decode_devices,
+    decode_firing,
     decode_list,
-    decode_needs,
     decode_rows,
+    decode_schedule,
     queries,
 )
 from orcha._store.store_files import StoreFiles
@@ -407,14 +407,12 @@ class SqliteStore:
         return dict(decode_list(self._ask("expected", json.dumps(list(seqs)))))
 
     @_guarded
-    def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int | str]]:
+    def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int]]:
         """Give what is needed by those petitions that need a resource."""
-        return decode_needs(self._ask("needs", json.dumps(list(seqs))))
-
-    @_guarded
-    def devices(self, seqs: Sequence[int]) -> dict[int, dict[int, dict[str, tuple[str, ...]]]]:
-        """Give the devices of attempts that got any."""
-        return decode_devices(self._ask("devices", json.dumps(list(seqs))))
+        found: dict[int, dict[str, int]] = {}
+        for seq, name, amount in decode_list(self._ask("needs", json.dumps(list(seqs)))):
+            found.setdefault(seq, {})[name] = amount
+        return found
 
     @_guarded
     def once(self) -> list[tuple[int, str, str, str]]:
@@ -435,6 +433,23 @@ class SqliteStore:
     def dependents(self, seq: int, limit: int) -> list[KeptDependency]:
         """Give up to `limit` dependencies of petitions, the oldest first, that name this petition."""
         return decode_dependencies(self._ask("dependents", seq, limit))
+
+    @_guarded
+    def schedules(self) -> list[Schedule]:
+        """Give all schedules, by name."""
+        found: list[Any] = self._connection.execute(self._queries["schedules"]).fetchall()
+        return [decode_schedule(row) for row in found]
+
+    @_guarded
+    def firings(self, schedule: str, limit: int) -> list[KeptFiring]:
+        """Give the last firings of a schedule, the latest instant first."""
+        found: list[Any] = self._connection.execute(self._queries["firings"], (schedule, limit)).fetchall()
+        return [decode_firing(row) for row in found]
+
+    @_guarded
+    def has_firing(self, schedule: str, instant: float) -> bool:
+        """Tell whether it is known what became of an instant of a schedule."""
+        return bool(self._ask("has_firing", schedule, instant))
 
     @_guarded
     def pauses(self) -> set[str]:

@@ -14,7 +14,7 @@ MAX_WIDTH_COLUMNS = 80
 GROUPS = (
     ("start here", ("serve", "run")),
     ("look at what waits, runs and has ended", ("ps", "why", "show", "logs", "attach", "wait", "stats")),
-    ("decide about it", ("cancel", "retry", "pause", "resume", "signal", "priority", "rm")),
+    ("decide about it", ("cron", "cancel", "retry", "pause", "resume", "signal", "priority", "rm")),
     ("the service itself", ("stop", "watchdog", "list-plugins")),
 )
 """The built-in commands, in the order in which a newcomer meets them."""

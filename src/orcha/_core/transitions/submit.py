@@ -13,7 +13,7 @@ from orcha._core.transitions.start import enter_starting
 from orcha._core.tuples import new_tuple
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Mapping
 
     from orcha._core.converted import Converted
     from orcha._core.moment import Moment
@@ -27,15 +27,22 @@ _REJECTED = Outcome.REJECTED
 _ENDED, _QUEUED = State.ENDED, State.QUEUED
 
 
-def receive(petitions: Petitions, record: Record, cancellation: Cancellation | None = None) -> Record | Key | None:
+def receive(
+    petitions: Petitions,
+    record: Record,
+    cancellation: Cancellation | None = None,
+    after: Mapping[str, bool] | None = None,
+) -> Record | Key | None:
     """Take a message that is to be converted; give the live petition that has its id already, if any.
 
+    The petition waits for those that are named in `after`, beside those that it names itself.
     With a `cancellation` it was cancelled before it came, and ends as soon as it is accepted.
     """
     known = petitions.live.get(record.key)
     if known is not None:
         return known
     record.cancellation = cancellation
+    record.after = after
     petitions.enter(record)
     return None
 
@@ -189,6 +196,7 @@ def take_back(
     """
     gone = {new.seq for new in changes.petitions if new.token in tokens}
     changes.petitions = [new for new in changes.petitions if new.seq not in gone]
+    changes.firings = [firing for firing in changes.firings if firing.petition not in gone]
     named = {new.channel for new in changes.petitions}
     changes.channels = [channel for channel in changes.channels if channel.id in named]
     for seq in gone:
@@ -196,7 +204,6 @@ def take_back(
         changes.attempts.pop(seq, None)
         changes.groups.pop(seq, None)
         changes.needs.pop(seq, None)
-        changes.devices.pop((seq, 1), None)
         changes.once.pop(seq, None)
         changes.expected.pop(seq, None)
         changes.dependencies.pop(seq, None)

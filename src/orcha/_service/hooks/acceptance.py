@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orcha._service.hooks.admitting import Admitting
     from orcha._service.hooks.appointments import Appointments
     from orcha._service.hooks.exclusive_keys import Once
+    from orcha._service.hooks.schedules import Schedules
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _QUEUED, _REFUSED, _RESTING = State.QUEUED, Verdict.REFUSED, Phase.RESTING
@@ -36,9 +37,9 @@ class Acceptance:
         channels: ChannelBook,
         once: Once,
         may_depend: Callable[[Record], bool],
+        schedules: Schedules,
         admitting: Admitting,
         appointments: Appointments,
-        limit_wait: Callable[[Record], None],
     ) -> None:
         """Prepare.
 
@@ -48,9 +49,9 @@ class Acceptance:
             channels: have the channel of each petition.
             once: decides where another petition has the same key.
             may_depend: finds the petitions that a new one waits for; refuses the new one where it cannot.
+            schedules: keep what they fired with its petition.
             admitting: parks petitions that may not start.
-            appointments: keep petitions until their time.
-            limit_wait: ends a petition that waits for its turn too long.
+            appointments: keep petitions until their time, and end those that wait for their turn too long.
 
         """
         self._petitions = petitions
@@ -58,9 +59,9 @@ class Acceptance:
         self._channels = channels
         self._once = once
         self._may_depend = may_depend
+        self._schedules = schedules
         self._admitting = admitting
         self._appointments = appointments
-        self._limit_wait = limit_wait
 
     def take(self, record: Record, answered: Answered | None, *, may_start: bool) -> bool | None:
         """Accept a petition with what its condition said, where it was asked.
@@ -75,6 +76,7 @@ class Acceptance:
             return None
         if record.after and not self._may_depend(record):
             return None
+        self._schedules.note_accepted(record)
         start, is_first = False, None
         if answered is not None:
             if answered.answer is YES:
@@ -95,7 +97,7 @@ class Acceptance:
             self._appointments.wait(record)
             return
         if record.state is _QUEUED and record.queue_timeout is not None:
-            self._limit_wait(record)
+            self._appointments.limit_wait(record)
         if was_asked:
             self._admitting.park(record)
 

@@ -84,19 +84,27 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         source.queue_timeout,
         source.expect,
         source.group,
-        _needs(source) or None,
+        source.needs or None,
         source.once,
-        record.after if policy is None else _others(policy) if policy.after or policy.after_ok else None,
+        _others_first(record, policy, admission, is_new=is_new),
         source.at,  # type: ignore[arg-type]  # a policy keeps a date as a number
         source.delay,
         record.when if policy is None else when,
     )
 
 
-def _others(policy: Policy) -> dict[str, bool]:
-    """Give the ids of the petitions that have to end first, and whether each must succeed."""
-    named = dict.fromkeys(map(str, policy.after or ()), False)
-    return named | dict.fromkeys(map(str, policy.after_ok or ()), True)
+def _others_first(
+    record: Record, policy: Policy | None, admission: Admission, *, is_new: bool
+) -> Mapping[str, bool] | None:
+    """Give the ids of the petitions that have to end first, and whether each must succeed; None for none.
+
+    Beside the policy a schedule may name some, when it asks for the petition.
+    """
+    named = (record.after if is_new else admission.dependencies.unmet(record.seq)) or {}
+    if policy is not None and (policy.after or policy.after_ok):
+        named = {**named, **dict.fromkeys(map(str, policy.after or ()), False)}
+        named |= dict.fromkeys(map(str, policy.after_ok or ()), True)
+    return named or None
 
 
 def _converted(record: Record, manager: Any, port: AttemptPort) -> Petition:
@@ -138,14 +146,9 @@ def _checked_policy(record: Record, petition: Petition) -> Policy | None:
 
 
 def _check_policy(policy: Policy, admission: Admission) -> None:
-    refusal = admission.refusal(policy.group, _needs(policy))
+    refusal = admission.refusal(policy.group, policy.needs)
     if refusal is not None:
         raise _NotConverted(refusal.text())
-
-
-def _needs(source: Record | Policy) -> Mapping[str, int | str] | None:
-    """Give what is needed: a policy has checked it, and holds whole numbers and texts."""
-    return source.needs  # type: ignore[return-value]  # that is what the line above says
 
 
 def _condition(policy: Policy, admission: Admission, *, is_new: bool) -> Condition:

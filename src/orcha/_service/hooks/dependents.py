@@ -79,9 +79,9 @@ class Dependents:
         `may_name` tells whether the petitions of an owner may be named by the client.
         """
         policy = getattr(record.petition, "policy", None)
-        if not record.after or policy is None or record.cancellation is not None:
+        if not record.after or record.cancellation is not None:
             return True
-        if_fails = _WHEN_FAILS[policy.if_dependency_fails]
+        if_fails = IfFails.CANCEL if policy is None else _WHEN_FAILS[policy.if_dependency_fails]
         unmet: list[Dependency] = []
         kept: dict[int, NewDependency] = {}
         for name, must_succeed in record.after.items():

@@ -80,6 +80,10 @@ class Managers:
         """Give the ``module:qualname`` of a plugin's manager."""
         return self._by_plugin.get(plugin)
 
+    def named(self, name: str) -> Any:
+        """Give the manager of this ``module:qualname``, which is served here."""
+        return self._by_name[name]
+
     def of(self, record: Record) -> Any:
         """Give the manager of a petition that is served here."""
         return self._by_name[record.manager]

@@ -41,6 +41,10 @@ def recover_all(engine: Engine) -> None:
     for name in engine.managers.names:
         recovery.take(engine.store.unfinished(name))
     recovery.rest()
+    engine.schedules.load()
+    for name, planned in engine.schedules.planned.items():
+        if planned.problem is not None:
+            engine.report(logging.ERROR, "schedule %s fires nothing: %s", name, planned.problem)
     recovery.turn_away()
     engine.after_batch(engine.shims.recovered)
     engine.commit_recovery()
@@ -81,14 +85,8 @@ class _Recovery:
         commands = {seq: kept for seq, kept in attempts.items() if kept.is_command}
         groups = self._engine.store.groups([row.seq for row in rows])
         needs = self._engine.store.needs([row.seq for row in rows])
-        devices = self._engine.store.devices(list(needs))
         for row in rows:
-            record = record_of(
-                row,
-                group=groups.get(row.seq),
-                needs=needs.get(row.seq),
-                devices=devices.get(row.seq, {}).get(row.attempt),
-            )
+            record = record_of(row, group=groups.get(row.seq), needs=needs.get(row.seq))
             self._bring(record, row, commands.get(row.seq))
 
     def _bring(self, record: Record, row: Row, command: AttemptRow | None) -> None:

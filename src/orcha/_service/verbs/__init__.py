@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from orcha._protocol import messages
+from orcha._service.verbs.add_schedule import add_schedule
 from orcha._service.verbs.call import call
 from orcha._service.verbs.cancel import cancel
 from orcha._service.verbs.finish import finish
@@ -16,6 +17,7 @@ from orcha._service.verbs.priority import set_priority
 from orcha._service.verbs.put import put
 from orcha._service.verbs.remove import remove
 from orcha._service.verbs.retry import retry
+from orcha._service.verbs.schedules import change_schedule, fire_schedule, list_schedules
 from orcha._service.verbs.show import show
 from orcha._service.verbs.signal import send_signal
 from orcha._service.verbs.stats import stats
@@ -48,5 +50,9 @@ HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
     messages.Stdin: stdin,
     messages.Resize: resize,
     messages.Signal: send_signal,
+    messages.AddSchedule: add_schedule,
+    messages.ListSchedules: list_schedules,
+    messages.ChangeSchedule: change_schedule,
+    messages.FireSchedule: fire_schedule,
     messages.Stop: stop,
 }

@@ -19,7 +19,6 @@ from orcha._core.reasons import (
     NeedsShort,
     RestingUntil,
     ServiceStops,
-    ShareShort,
     StartsLater,
     TextIsFalse,
 )
@@ -100,7 +99,7 @@ def _described(engine: Engine, reason: Reason, record: Record | None) -> dict[st
     granted = engine.petitions.granted
     if isinstance(reason, GroupFull):
         known["holders"] = granted.holders(group=reason.group)
-    elif isinstance(reason, NeedsShort | ShareShort):
+    elif isinstance(reason, NeedsShort):
         known["holders"] = granted.holders(resource=reason.resource)
     elif isinstance(reason, MachineFull):
         known["holders"] = list(granted.of_manager(COMMAND_MANAGER))

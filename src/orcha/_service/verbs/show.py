@@ -67,7 +67,7 @@ def describe(engine: Engine, found: Found, may_see: Callable[[str], bool]) -> di
         "timeout": record.timeout if record is not None else None,
         "queue_timeout": record.queue_timeout if record is not None else None,
         "expect": engine.store.expected([row.seq]).get(row.seq),
-        "attempts": _with_devices(engine, row, _attempts(row, history, kept.pid if kept is not None else None)),
+        "attempts": _attempts(row, history, kept.pid if kept is not None else None),
         "retry": _retry(record),
         "command": _command(row, record),
     }
@@ -116,13 +116,6 @@ def _attempts(row: Row, history: list[dict[str, Any]], pid: int | None) -> list[
     return [*earlier, *([last | known] if row.attempt else [])]
 
 
-def _with_devices(engine: Engine, row: Row, attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add the devices of attempts that got any."""
-    got = engine.store.devices([row.seq]).get(row.seq, {})
-    named = {attempt: {name: list(each) for name, each in devices.items()} for attempt, devices in got.items()}
-    return [{**each, "devices": named[each["attempt"]]} if each.get("attempt") in named else each for each in attempts]
-
-
 def _retry(record: Record | None) -> dict[str, Any] | None:
     """Give when a live petition is tried again, where its attempts are actions."""
     return None if record is None or record.retry is None or record.command else _fields(record.retry)
@@ -137,7 +130,7 @@ def _fields(retry: Retry) -> dict[str, Any]:
 def _command(row: Row, record: Record | None) -> dict[str, Any] | None:
     """Give what is executed, where it is a command."""
     if row.manager == COMMAND_MANAGER:
-        return _sent(row.extras)
+        return sent(row.extras)
     petition = record.petition if record is not None else None
     if getattr(petition, "argv", None) is None or not record or not record.command:
         return None
@@ -145,7 +138,7 @@ def _command(row: Row, record: Record | None) -> dict[str, Any] | None:
     return _shown(known | {"retry": record.retry})
 
 
-def _sent(extras: bytes) -> dict[str, Any] | None:
+def sent(extras: bytes) -> dict[str, Any] | None:
     """Give what a message to the built-in manager holds; None for a message of another manager."""
     fields = _fields_sent(extras)
     return _shown(fields) if isinstance(fields.get("argv"), list | tuple) else None

@@ -17,7 +17,7 @@ from orcha._service.verbs.cancel import BEFORE_IT_CAME
 from orcha.interfaces.built_in import COMMAND_MANAGER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from orcha._protocol.messages import Item, Submit
     from orcha._server.server import Peer
@@ -73,15 +73,20 @@ def _take(engine: Engine, asked: Asked, item: Item, plugin: str | None, refusal:
     enter(engine, asked, item, (manager, peer.identity))
 
 
-def enter(engine: Engine, asked: Asked, item: Item, whose: tuple[str, str]) -> None:
-    """Have a message converted by a manager, as a petition of an owner, unless its id is taken."""
+def enter(
+    engine: Engine, asked: Asked, item: Item, whose: tuple[str, str], after: Mapping[str, bool] | None = None
+) -> None:
+    """Have a message converted by a manager, as a petition of an owner, unless its id is taken.
+
+    It waits for the petitions whose ids are in `after`, beside those that it names itself.
+    """
     token, identity, extras, channel = item
     petitions = engine.petitions
     manager, owner = whose
     mine = token if channel is None else channel
     record = Record(petitions.take_seq(), token, identity, manager, owner, mine, extras, petitions.now.wall)
     cancellation = transitions.cancel.cancelled(BEFORE_IT_CAME) if token in engine.tombstones else None
-    known = transitions.submit.receive(petitions, record, cancellation)
+    known = transitions.submit.receive(petitions, record, cancellation, after)
     if known is None:
         engine.submissions.add(record, asked)
         engine.visits.convert(record)
