@@ -75,8 +75,8 @@ def test_no_needs_are_none_or_empty():
     assert not Policy(needs={}).needs
 
 
-@pytest.mark.parametrize("needs", ["gpu", ["gpu"], 1, {1: 1}, {b"gpu": 1}, {"gpu": "1"}, {"gpu": 1.0}, {"gpu": True}])
-def test_needs_are_names_and_whole_numbers(needs):
+@pytest.mark.parametrize("needs", ["gpu", ["gpu"], 1, {1: 1}, {b"gpu": 1}, {"gpu": None}, {"gpu": 1j}, {"gpu": True}])
+def test_needs_are_names_and_amounts(needs):
     with pytest.raises(TypeError, match="needs"):
         Policy(needs=needs)
 
@@ -85,6 +85,41 @@ def test_needs_are_names_and_whole_numbers(needs):
 def test_needs_are_above_zero_and_have_names(needs):
     with pytest.raises(ValueError, match="needs"):
         Policy(needs=needs)
+
+
+@pytest.mark.parametrize(
+    ("needed", "kept"),
+    [
+        (0.5, "0.5"),
+        (2.0, 2),
+        ("2", 2),
+        ("0.50", "0.5"),
+        ("0.000001", "0.000001"),
+        ("4G", 4 << 30),
+        ("1.5GiB", 3 << 29),
+        ("1@mem>=20G", "1@mem>=20G"),
+        (" 0.5 @ model = a100 @ mem > 1K", "0.5@model = a100@mem > 1K"),
+    ],
+)
+def test_needs_may_be_parts_sizes_and_say_what_the_devices_must_have(needed, kept):
+    policy = Policy(needs={"gpu": needed})
+    assert policy.needs["gpu"] == kept
+    assert type(policy.needs["gpu"]) is type(kept)
+    assert dataclasses.replace(policy, timeout=1).needs == policy.needs
+
+
+@pytest.mark.parametrize(
+    "needed",
+    ["", "much", "-1", "0", "0.0", "1e3", "1/3", "1@", "1@mem", "1@mem>=", "1@20G", "1@mem=\x1b", "9" * 16, 1e-9],
+)
+def test_needs_that_cannot_be_read_are_refused_with_what_can_be(needed):
+    with pytest.raises(ValueError, match="needs"):
+        Policy(needs={"gpu": needed})
+
+
+def test_a_need_is_no_endless_text():
+    with pytest.raises(ValueError, match="is no need"):
+        Policy(needs={"gpu": "1@model=" + "x" * 200})
 
 
 def test_a_retry_is_a_retry():

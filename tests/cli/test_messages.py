@@ -119,8 +119,13 @@ WRONG = [
     Wrong("run --stop-signal FOO true", "argument --stop-signal: 'FOO' is no signal: write it as INT, TERM or 15"),
     Wrong("run --priority high true", "argument -p/--priority: 'high' is no priority: give a number, as 5, -5 or 0.5"),
     Wrong("run --priority nan true", "argument -p/--priority: 'nan' is no priority: give a number, as 5, -5 or 0.5"),
-    Wrong("run --need gpu true", "argument --need: 'gpu' is no need: write it as gpu=1 or ram_gb=16"),
-    Wrong("run --need gpu=x true", "argument --need: 'x' cannot be: give a whole number of at least 1"),
+    Wrong("run --need gpu true", "argument --need: 'gpu' is no need: write it as gpu=1, gpu=0.5 or gpu=1@mem>=20G"),
+    Wrong("run --need gpu=0 true", "argument --need: '0' cannot be: give a whole number of at least 1"),
+    Wrong(
+        "run --need gpu=x true",
+        "argument --need: 'x' is no need: give an amount above zero, as in 1, 0.5 or 4G, and what a device must have,"
+        " as in 1@mem>=20G",
+    ),
     Wrong("run --need a=1 --need a=2 true", "orcha: --need a is given twice: give it once, with the sum"),
     Wrong(
         "run --env =x true",
@@ -162,7 +167,10 @@ WRONG = [
         "serve --slots rig=many",
         "argument --slots: 'rig=many' is no name with a number: write it as nightly=2, nightly=none or nightly=forget",
     ),
-    Wrong("serve --resource gpu", "argument --resource: 'gpu' is no name with a number: write it as gpu=2"),
+    Wrong(
+        "serve --resource gpu",
+        "argument --resource: 'gpu' is no resource: write it as gpu=2, or gpu=0,1 for devices (one: gpu=0,)",
+    ),
     Wrong("serve --pidfile x", "orcha: --pidfile is for a daemon: give --background too"),
     Wrong("--port 99999 ps", "argument --port: '99999' is not a port: give a number from 0 to 65535"),
     Wrong("--port x ps", "argument --port: 'x' is not a port: give a number from 0 to 65535"),

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from orcha._client.pending import Pending, PendingSubmit, SubmitFrame
 from orcha._protocol import messages, values
 from orcha._protocol.messages import Verdict
 from orcha.exceptions import OrchaConnectionError
@@ -239,3 +240,22 @@ def test_one_that_is_attached_to_another_has_nothing_to_come_on_its_own_channel(
     channel.fail("there is one already\n", 1)
     assert read(channel) == ["there is one already\n", 1]
     assert channel.get(timeout=30) == 1
+
+
+def test_an_answer_costs_the_same_however_many_items_of_its_frame_have_theirs():
+    class Counted(list):
+        reads = 0
+
+        def __getitem__(self, at):
+            Counted.reads += 1
+            return super().__getitem__(at)
+
+    count = 64
+    submission, pending = PendingSubmit([object()] * count, None), Pending()
+    submission.results = Counted(submission.results)
+    number = pending.add(SubmitFrame(submission, list(range(count)), follows=False))
+    for position in range(count):
+        pending.note(number, [messages.Result(position, Verdict.ACCEPTED, None, None)])
+        assert submission.finished is (position == count - 1)
+    assert Counted.reads == count
+    assert not pending

@@ -121,7 +121,19 @@ def test_no_test_sleeps():
 
 _WRITTEN_ELSEWHERE = {
     "_service/lifecycle/stored_records.py": {  # it makes records of rows, before anybody else has them
-        *("attempt", "code", "group", "needs", "on_interrupt", "outcome", "phase", "priority", "reason", "started"),
+        *(
+            "attempt",
+            "code",
+            "devices",
+            "group",
+            "needs",
+            "on_interrupt",
+            "outcome",
+            "phase",
+            "priority",
+            "reason",
+            "started",
+        ),
         "state",
     },
 }

@@ -11,7 +11,7 @@ import pytest
 from orcha._service.lifecycle.systemd_watchdog import KEEP_ALIVE, Feeding
 from orcha._service.timers import Timers
 from orcha.interfaces import Message
-from orcha.lib.remote import item_of
+from orcha.lib.remote import items_of
 from support.gates import Gate
 
 
@@ -66,7 +66,7 @@ def test_a_service_that_goes_on_is_fed_also_while_a_hook_hangs(serve, connect, s
     client = connect(service)
     item = Message("m1", {"gate": gate.path})
     sending = client.manager.client
-    thread = threading.Thread(target=lambda: sending.submit([item_of(item, None)], None))
+    thread = threading.Thread(target=lambda: sending.submit(items_of([item], [None]), None))
     thread.start()
     gate.wait_until_reached()
     drain(systemd)

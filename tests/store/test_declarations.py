@@ -109,6 +109,25 @@ def test_how_long_petitions_will_probably_take_is_kept_as_long_as_they_are(open_
     assert store.expected([1, 3]) == {1: 1800.0}
 
 
+def test_parts_and_devices_come_back_and_go_with_their_petitions(open_store):
+    store = open_store()
+    changes = accept(*(petition(seq) for seq in range(1, 4)))
+    changes.needs = {1: {"gpu": "0.5", "rig": "1@mem>=20G"}, 2: {"gpu": 1}}
+    changes.devices = {(1, 1): {"gpu": ("0",), "rig": ("a", "b")}, (2, 1): {"gpu": ("1",)}}
+    store.commit(changes)
+    store.commit(Changes(devices={(1, 2): {"gpu": ("10", "9")}}))
+    store.close()
+    store = open_store()
+    assert store.needs([1, 2]) == {1: {"gpu": "0.5", "rig": "1@mem>=20G"}, 2: {"gpu": 1}}
+    assert store.devices([1, 2, 3, 4]) == {
+        1: {1: {"gpu": ("0",), "rig": ("a", "b")}, 2: {"gpu": ("10", "9")}},
+        2: {1: {"gpu": ("1",)}},
+    }
+    store.commit(steps(end(1)))
+    store.commit(Changes(deleted=[1]))
+    assert store.devices([1, 2]) == {2: {1: {"gpu": ("1",)}}}
+
+
 def test_slots_are_kept_until_others_are(store):
     assert store.slots() == {}
     store.commit(Changes(slots={"rig": 1, "nightly": None}))

@@ -123,7 +123,7 @@ def fits(world: HookSide, candidate: Candidate) -> bool:
     held: Counter[str] = Counter()
     for plan in _granted_plans(world):
         held.update(plan.needs)
-    return all(amount + held[name] <= RESOURCES[name] for name, amount in (candidate.needs or {}).items())
+    return all(int(amount) + held[name] <= RESOURCES[name] for name, amount in (candidate.needs or {}).items())
 
 
 def _granted_plans(world: HookSide) -> list[Plan]:

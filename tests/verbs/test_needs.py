@@ -7,7 +7,12 @@ import random
 
 import pytest
 
+from orcha._core.devices import Device
+from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.messages import Cancel, Pause, Priority, Resume, Show, Stats, Verdict
+from orcha._service.lifecycle.settings import from_environment
+from orcha.exceptions import ConfigurationError
+from orcha.interfaces import devices_of
 from support.asking import asking
 from support.waiting import wait_for
 
@@ -261,3 +266,106 @@ def test_what_waits_outlives_a_restart_and_goes_in_order(tmp_path):
         wait_for(lambda: why(asked, "b") == text, what="it says that there is nothing of it")
     with asking(tmp_path, resources={"gpu": 4}) as asked:
         run_all(asked, "b")
+
+
+# --- devices --------------------------------------------------------------------------------------------------------
+
+
+def settings():
+    return from_environment(Endpoint("127.0.0.1", 1, "/x"), key=None, look_ahead=None, on_hook_timeout="replace")
+
+
+@pytest.mark.parametrize(
+    ("text", "resources"),
+    [
+        ("gpu=2,ram_gb=64", {"gpu": 2, "ram_gb": 64}),
+        ("memory=64G", {"memory": 64 << 30}),
+        ("gpu=0,1,2", {"gpu": (Device("0"), Device("1"), Device("2"))}),
+        ("gpu=0,", {"gpu": (Device("0"),)}),
+        ("gpu=0,,rig=a,b,ram=8", {"gpu": (Device("0"),), "rig": (Device("a"), Device("b")), "ram": 8}),
+        (
+            "gpu=0@mem=24G,1@mem=80G@model=a100",
+            {"gpu": (Device("0", {"mem": 24 << 30}), Device("1", {"mem": 80 << 30, "model": "a100"}))},
+        ),
+        ("gpu=4,gpu=0,1", {"gpu": (Device("0"), Device("1"))}),
+    ],
+)
+def test_resources_are_amounts_or_devices_with_names(monkeypatch, text, resources):
+    monkeypatch.setenv("ORCHA_RESOURCES", text)
+    assert settings().resources == resources
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("gpu=0,0", "gpu=0,0"),
+        ("gpu=,", "gpu=,"),
+        ("gpu=0@mem", "gpu=0@mem"),
+        ("gpu=0@mem=", "gpu=0@mem="),
+        ("gpu=@mem=1", "gpu=@mem=1"),
+        ("0,gpu=1", "not '0'"),
+        ("id=a,b", "ORCHA_ID"),
+    ],
+)
+def test_what_are_no_devices_is_refused(monkeypatch, text, said):
+    monkeypatch.setenv("ORCHA_RESOURCES", text)
+    with pytest.raises(ConfigurationError) as caught:
+        settings()
+    assert said in str(caught.value)
+
+
+GPUS = (Device("0"), Device("1"))
+
+
+def attempts(asked, identity):
+    return asked.value(asked.ask(asked.owner, Show, identity))["attempts"]
+
+
+def test_an_action_reads_which_devices_it_has(monkeypatch):
+    seen = {}
+    with asking(resources={"gpu": GPUS}) as asked:
+        convert = asked.manager.convert_to_petition
+
+        def watched(message):
+            petition = convert(message)
+            act = petition.action
+
+            def action(callback, petition):
+                seen[petition.id] = devices_of(petition)
+                act(callback, petition)
+
+            petition.action = action
+            assert devices_of(petition) == {}
+            return petition
+
+        monkeypatch.setattr(asked.manager, "convert_to_petition", watched)
+        asked.manager.let_go.clear()
+        asked.submit(asked.user, "a", needs={"gpu": 1})
+        asked.wait_for("a", "running")
+        asked.submit(asked.user, "b", needs={"gpu": "0.5"})
+        asked.submit(asked.user, "without")
+        for name in ("b", "without"):
+            asked.wait_for(name, "running")
+        wait_for(lambda: len(seen) == 3, what="all actions were called")
+        assert seen == {"a": {"gpu": ("0",)}, "b": {"gpu": ("1",)}, "without": {}}
+        assert [each["devices"] for each in attempts(asked, "a")] == [{"gpu": ["0"]}]
+        assert "devices" not in attempts(asked, "without")[0]
+        run_all(asked, "a", "b", "without")
+
+
+def test_which_devices_an_attempt_had_is_known_after_its_end_and_after_a_restart(tmp_path):
+    with asking(tmp_path, resources={"gpu": GPUS}) as asked:
+        asked.submit(asked.user, "a", needs={"gpu": 2}, code=3, retry={"times": 1, "codes": [3], "delay": 0.001})
+        asked.wait_for("a", "failed")
+    with asking(tmp_path) as asked:
+        assert [each["devices"] for each in attempts(asked, "a")] == [{"gpu": ["0", "1"]}] * 2
+
+
+def test_what_can_never_be_got_of_devices_is_refused():
+    with asking(resources={"gpu": GPUS}) as asked:
+        result = asked.submit(asked.user, "a", needs={"gpu": "1.5"})
+        text = "it needs 1.5 gpu, which are devices: need a whole number of them, or less than one"
+        assert (result.verdict, result.reason) == (Verdict.REFUSED, text)
+        result = asked.submit(asked.user, "a", needs={"gpu": "1@mem>=20G"})
+        text = "it needs 1 gpu with mem>=20G, and the service has no such: need less, or something else"
+        assert (result.verdict, result.reason) == (Verdict.REFUSED, text)

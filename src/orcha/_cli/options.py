@@ -136,9 +136,18 @@ def slots(text: str) -> str:
 
 
 def resources(text: str) -> str:
-    """Read how much there is of a resource: ``NAME=N``, several divided by commas."""
-    for part in text.split(","):
-        _pair(part, "gpu=2")
+    """Read what there is of resources: ``NAME=N``, or ``NAME=DEVICE,DEVICE``; the service reads it closely."""
+    name, sign, what = text.partition(",")[0].partition("@")[0].rpartition("=")
+    is_list = "," in text or "@" in text
+    if (
+        not 0 < len(written(name)) <= _MAX_NAME_CHARACTERS
+        or not sign
+        or not what
+        or not (is_list or what[0].isdecimal())
+    ):
+        raise argparse.ArgumentTypeError(
+            f"{_quoted(text)} is no resource: write it as gpu=2, or gpu=0,1 for devices (one: gpu=0,)"
+        )
     return text
 
 
@@ -225,16 +234,23 @@ def whole(text: str, *, least: int, most: int = _MAX_EXACT_NUMBER) -> int:
     return number
 
 
-def amount(text: str) -> tuple[str, int]:
-    """Read how much of a resource is needed: its name, and a number above zero.
+def amount(text: str) -> tuple[str, int | str]:
+    """Read how much of a resource is needed: its name and a number above zero, and what the devices must have.
 
-    >>> amount("gpu=1")
-    ('gpu', 1)
+    >>> amount("gpu=1"), amount("gpu=0.5"), amount("gpu=1@mem>=20G")
+    (('gpu', 1), ('gpu', '0.5'), ('gpu', '1@mem>=20G'))
     """
-    resource, _, number = text.rpartition("=")
-    if not 0 < len(resource) <= _MAX_NAME_CHARACTERS or not is_text(resource):
-        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no need: write it as gpu=1 or ram_gb=16")
-    return resource, whole(number, least=1)
+    resource, _, number = text.partition("@")[0].rpartition("=")
+    if not 0 < len(resource) <= _MAX_NAME_CHARACTERS or not is_text(text):
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no need: write it as gpu=1, gpu=0.5 or gpu=1@mem>=20G")
+    if number.isascii() and number.isdecimal() and "@" not in text:
+        return resource, whole(number, least=1)
+    from orcha.interfaces.needs import kept
+
+    try:
+        return resource, kept(text[len(resource) + 1 :])
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def factor(text: str) -> float:

@@ -57,7 +57,7 @@ def add_place(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=options.amount,
         metavar="NAME=N",
-        help="hold this much of a resource while it runs; may be given repeatedly",
+        help="hold this much of a resource while it runs: gpu=1, gpu=0.5, gpu=1@mem>=20G; may be given repeatedly",
     )
     add(
         "--when",
@@ -241,14 +241,14 @@ def _others_first(namespace: argparse.Namespace) -> dict[str, Any]:
     return {name: ids for name, ids in given.items() if ids} | {"if_dependency_fails": namespace.if_dependency_fails}
 
 
-def _needs(given: Iterable[tuple[str, int]]) -> dict[str, int] | None:
+def _needs(given: Iterable[tuple[str, int | str]]) -> dict[str, int | str] | None:
     """Give the units of each resource that are needed.
 
     Raises:
         WrongOptionError: one is named twice.
 
     """
-    needs: dict[str, int] = {}
+    needs: dict[str, int | str] = {}
     for resource, amount in given:
         if resource in needs:
             raise options.WrongOptionError(f"--need {resource} is given twice: give it once, with the sum")

@@ -17,6 +17,7 @@ _EPILOG = """\
 examples:
   orcha serve
   orcha serve commands hello-world
+  orcha serve --resource gpu=0,1 --resource ram_gb=64
   orcha --port 50001 serve --background
 
 With no PLUGIN named, commands and the manager of every installed plugin that offers one are served. A plugin that
@@ -44,7 +45,8 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         type=options.resources,
         default=[],
         metavar="NAME=N",
-        help="have N of a resource that petitions may need; may be given repeatedly",
+        help="have N of a resource that petitions may need, or devices of these names, as in gpu=0,1 or "
+        "gpu=0@mem=24G,1@mem=80G (one device: gpu=0,); may be given repeatedly",
     )
     parser.add_argument(
         "--share",

@@ -90,12 +90,6 @@ class PendingSubmit(Ticket):
         self.taken = False
         """The sender has begun to send it."""
 
-    def note(self, result: Result) -> None:
-        """Note what became of an item; of two answers the first counts."""
-        if self.results[result.position] is None:
-            self.results[result.position] = result
-            self.left -= 1
-
     def unanswered(self) -> list[int]:
         """Give the positions without an answer."""
         return [position for position, result in enumerate(self.results) if result is None]
@@ -104,11 +98,13 @@ class PendingSubmit(Ticket):
 class SubmitFrame:
     """The items of a submit that went in one frame."""
 
-    __slots__ = ("follows", "positions", "submission")
+    __slots__ = ("follows", "left", "positions", "submission")
 
     def __init__(self, submission: PendingSubmit, positions: list[int], *, follows: bool) -> None:
         self.submission = submission
         self.positions = positions
+        self.left = len(positions)
+        """How many of them have no answer."""
         self.follows = follows
         """The frame asks the service to follow the channels of the items that are accepted."""
 
@@ -155,18 +151,26 @@ class Pending:
             ]
 
     def note(self, number: int, results: Iterable[Result]) -> None:
-        """Note results of a submit, and wake the thread that waits for the last of them; twice changes nothing."""
+        """Note results of a submit, and wake the thread that waits for the last of them; twice changes nothing.
+
+        Of two answers the first counts.
+        """
         with self._lock:
             frame = self._entries.get(number)
             if not isinstance(frame, SubmitFrame):
                 return
-            submission = frame.submission
+            submission, positions = frame.submission, frame.positions
+            noted = submission.results
             for result in results:
-                submission.note(result._replace(position=frame.positions[result.position]))
+                position = positions[result.position]
+                if noted[position] is None:
+                    noted[position] = result if position == result.position else result._replace(position=position)
+                    submission.left -= 1  # from the line before to the next one nothing can interrupt
+                    frame.left -= 1
             if not submission.left:
                 submission.finish()
-            if all(submission.results[position] is not None for position in frame.positions):
-                del self._entries[number]
+            if not frame.left:
+                self._entries.pop(number, None)
 
     def take_all(self) -> list[SubmitFrame | Request]:
         """Give everything, in the order asked, and forget it."""

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from orcha._core.conditions.terms import Vocabulary
     from orcha._core.converted import Candidate
     from orcha._core.dependencies import FailedDependency
+    from orcha._core.inventory import Stock
     from orcha._core.petitions import Petitions
     from orcha._core.reasons import Reason
     from orcha._core.record import Key, Record
@@ -117,11 +118,11 @@ class Admission:
         self,
         petitions: Petitions,
         *,
-        resources: Mapping[str, int] | None = None,
+        resources: Mapping[str, Stock] | None = None,
         lock: AbstractContextManager[object] | None = None,
         vocabulary: Vocabulary = BUILT_IN,
     ) -> None:
-        """Pause nothing, and know no group; there is so much of each of the `resources`.
+        """Pause nothing, and know no group; there is so much of each of the `resources`, or there are these devices.
 
         Conditions in text are read with the `vocabulary`.
         """
@@ -150,7 +151,7 @@ class Admission:
 
     # --- may it start? ------------------------------------------------------------------------------------------
 
-    def refusal(self, group: str | None, needs: Mapping[str, int] | None) -> Reason | None:
+    def refusal(self, group: str | None, needs: Mapping[str, int | str] | None) -> Reason | None:
         """Give why a petition that declares this can never start, if that is so."""
         never = self.resources.refusal(needs) if needs else None
         return self.unknown(group) if never is None and group is not None else never
@@ -426,7 +427,7 @@ class Admission:
             return Unknown(f"the group {group} has any number of slots")
         return max(0, slots - self._petitions.granted.in_group(group))
 
-    def _free_of(self, resource: str) -> int | Unknown:
+    def _free_of(self, resource: str) -> int | float | Unknown:
         free = self.resources.free(resource)
         return Unknown(f"the service has no {resource}") if free is None else free
 

@@ -170,8 +170,10 @@ class Changes:
     """seqs of ended petitions to forget; channels no row names any more go with them."""
     groups: dict[int, str] = field(default_factory=dict)
     """The group of each new petition that is in one, by seq."""
-    needs: dict[int, Mapping[str, int]] = field(default_factory=dict)
-    """The needs of each new petition that has any (units of each resource), by seq."""
+    needs: dict[int, Mapping[str, int | str]] = field(default_factory=dict)
+    """The needs of each new petition that has any (an amount of each resource), by seq."""
+    devices: dict[tuple[int, int], Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    """The devices that attempts have got, by resource; by seq and attempt."""
     once: dict[int, str] = field(default_factory=dict)
     """The key of each new petition that has one (only one petition of a key waits or runs at a time), by seq."""
     expected: dict[int, float] = field(default_factory=dict)
@@ -204,6 +206,7 @@ class Changes:
             or self.deleted
             or self.groups
             or self.needs
+            or self.devices
             or self.once
             or self.expected
             or self.dependencies

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orcha._core.conditions.condition import Condition
+    from orcha._core.devices import Devices
     from orcha._core.reasons import Reason
     from orcha._core.record import Key, Phase, Record
     from orcha._core.state import OnInterrupt
@@ -42,7 +43,7 @@ class Converted:
     queue_timeout: float | None
     expect: float | None
     group: str | None
-    needs: Mapping[str, int] | None
+    needs: Mapping[str, int | str] | None
     once: str | None
     after: Mapping[str, bool] | None
     at: float | None
@@ -63,6 +64,11 @@ class Converted:
     def phase(self) -> Phase:
         """What is going on with the petition."""
         return self.record.phase
+
+    @property
+    def devices(self) -> Devices | None:
+        """The devices that it has already: none."""
+        return None
 
     @property
     def why(self) -> Reason | None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
+from orcha._core.inventory import Inventory
 from orcha._core.tuples import new_tuple
+from orcha.interfaces.needs import read
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from orcha._core.converted import Candidate
+    from orcha._core.devices import Devices
     from orcha._core.record import Record
+    from orcha.interfaces.needs import Amount
 
 
 class Grant(NamedTuple):
@@ -21,7 +25,9 @@ class Grant(NamedTuple):
     seq: int
     manager: str
     group: str | None
-    needs: Mapping[str, int] | None
+    needs: Mapping[str, int | str] | None
+    devices: Devices | None = None
+    """What it got of the resources that are devices."""
 
 
 class GrantedSlots:
@@ -49,10 +55,14 @@ class GrantedSlots:
         self._key_of: dict[int, str] = {}
         self._of_manager: dict[str, dict[str, int]] = {}
         self._in_group: dict[str, int] = {}
-        self._held: dict[str, int] = {}
+        self._held: dict[str, Amount] = {}
+        self._used: dict[str, dict[str, Amount]] = {}
+        """Which share of each device is in use, by resource and name."""
+        self.inventory = Inventory({})
+        """The resources of which devices are chosen."""
 
     def take(self, candidate: Candidate) -> None:
-        """Grant a petition its slot in its group, and what it needs."""
+        """Grant a petition its slot in its group, and what it needs: the devices that it has already, or others."""
         key, seq, manager, group, needs = (
             candidate.key,
             candidate.seq,
@@ -64,14 +74,14 @@ class GrantedSlots:
             earlier = self._grants.get(key)
             if earlier is not None:
                 self._uncount(key, earlier)
-            self._grants[key] = new_tuple(Grant, (seq, manager, group, needs))
+            devices = (candidate.devices or self.inventory.choose(needs, self._used)) if needs else None
+            self._grants[key] = grant = new_tuple(Grant, (seq, manager, group, needs, devices))
             self._key_of[seq] = key
             self._of_manager.setdefault(manager, {})[key] = seq
             if group is not None:
                 self._in_group[group] = self._in_group.get(group, 0) + 1
             if needs:
-                for name, amount in needs.items():
-                    self._held[name] = self._held.get(name, 0) + amount
+                self._count_needs(grant, 1)
 
     def give_back(self, record: Record) -> bool:
         """Free what a petition was granted; False where it was granted nothing."""
@@ -83,7 +93,7 @@ class GrantedSlots:
         return True
 
     def _uncount(self, key: str, grant: Grant) -> None:
-        seq, manager, group, needs = grant
+        seq, manager, group, needs, _ = grant
         del self._key_of[seq]
         del self._of_manager[manager][key]
         if group is not None:
@@ -91,10 +101,17 @@ class GrantedSlots:
             if not self._in_group[group]:
                 del self._in_group[group]
         if needs:
-            for name, amount in needs.items():
-                self._held[name] -= amount
-                if not self._held[name]:
-                    del self._held[name]
+            self._count_needs(grant, -1)
+
+    def _count_needs(self, grant: Grant, sign: int) -> None:
+        """Count what a grant holds as in use, or with the sign -1 as in use no more."""
+        for name, wanted in (grant.needs or {}).items():
+            amount = sign * read(wanted).amount
+            _add(self._held, name, amount)
+            if grant.devices and name in grant.devices:
+                used = self._used.setdefault(name, {})
+                for device in grant.devices[name]:
+                    _add(used, device, max(-1, min(1, amount)))
 
     # --- who has a slot -----------------------------------------------------------------------------------------
 
@@ -139,13 +156,31 @@ class GrantedSlots:
         """Give the groups that have granted slots."""
         return list(self._in_group)
 
-    def held(self, resource: str) -> int:
+    def held(self, resource: str) -> Amount:
         """Give how much of a resource they hold."""
         return self._held.get(resource, 0)
+
+    def used(self, resource: str) -> Mapping[str, Amount]:
+        """Give which share of each device of a resource they hold, of those of which they hold any."""
+        return self._used.get(resource, {})
+
+    def devices(self, key: str) -> Devices | None:
+        """Give the devices that a petition holds."""
+        grant = self._grants.get(key)
+        return None if grant is None else grant.devices
 
     def resources(self) -> list[str]:
         """Give the resources that granted petitions hold."""
         return list(self._held)
+
+
+def _add(sums: dict[str, Amount], name: str, amount: Amount) -> None:
+    """Add to one of several sums, of which none is kept that is zero."""
+    total = sums.get(name, 0) + amount
+    if total:
+        sums[name] = total
+    else:
+        del sums[name]
 
 
 __all__ = ["Grant", "GrantedSlots"]

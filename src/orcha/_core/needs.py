@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orcha._core.record import Key
+    from orcha.interfaces.needs import Amount
 
 
-def beyond(needs: Mapping[str, int], capacities: Mapping[str, int]) -> str | None:
+def beyond(needs: Mapping[str, Amount], capacities: Mapping[str, Amount]) -> str | None:
     """Name the first resource whose whole capacity is less than what is needed.
 
     >>> beyond({"gpu": 1, "ram_gb": 65}, {"gpu": 2, "ram_gb": 64}), beyond({"gpu": 1}, {"gpu": 1})
@@ -20,7 +21,7 @@ def beyond(needs: Mapping[str, int], capacities: Mapping[str, int]) -> str | Non
 
 
 def lacking(
-    needs: Mapping[str, int], free: Mapping[str, int], firsts: Mapping[str, Key | None], place: Key
+    needs: Mapping[str, Amount], free: Mapping[str, Amount], firsts: Mapping[str, Key | None], place: Key
 ) -> list[str]:
     """Name the resources for which a petition at `place` has to wait.
 

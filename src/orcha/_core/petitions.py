@@ -195,6 +195,12 @@ class Petitions:
         """Keep what is known of a petition's attempts with the next transaction."""
         self.changes.attempts[step.seq] = step
 
+    def keep_devices(self, record: Record) -> None:
+        """Enter which devices an attempt has got, and keep that with the next transaction."""
+        record.devices = self.granted.devices(record.key)
+        if record.devices:
+            self.changes.devices[record.seq, record.attempt] = record.devices
+
     def keep_tombstone(self, token: bytes, until: float) -> None:
         """Keep that the submit of a token is cancelled when it comes, `until` a wall-clock time."""
         self.changes.tombstones.append((token, until))
@@ -275,6 +281,7 @@ class Petitions:
         if self.granted.has(record.seq):
             self.version += 1  # before a condition can see that there is room
             self.granted.give_back(record)
+            record.devices = None
 
     def release(self, record: Record, *, hook: bool = True) -> None:
         """Free slot and id: nothing of the attempt lives any more. With `hook`, its on_finish is owed."""

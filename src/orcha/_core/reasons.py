@@ -131,17 +131,42 @@ class NeedsShort(Reason):
     remedy: ClassVar[str] = "petitions that hold enough of the resource end"
 
     resource: str
-    amount: int
-    free: int
-    capacity: int
+    amount: int | float
+    free: int | float
+    capacity: int | float
+    where: str = ""
+    """What the devices must have; there are `capacity` such devices."""
 
     def text(self) -> str:
         """Say it to people.
 
-        >>> NeedsShort("gpu", 2, 1, 2).text(), NeedsShort("gpu", 1, 0, 4).text()
-        ('it needs 2 gpu, 1 of 2 is free', 'it needs 1 gpu, 0 of 4 are free')
+        >>> NeedsShort("gpu", 2, 1, 2).text(), NeedsShort("gpu", 1, 0, 4, "mem>=20G").text()
+        ('it needs 2 gpu, 1 of 2 is free', 'it needs 1 gpu with mem>=20G, 0 of 4 are free')
         """
-        return _needs(self.resource, self.amount, self.free, self.capacity)
+        return _needs(self.resource, self.amount, self.free, self.capacity, self.where)
+
+
+@dataclass(frozen=True, slots=True)
+class ShareShort(Reason):
+    """Of no device of a resource is so much free as the petition needs of one."""
+
+    remedy: ClassVar[str] = "petitions that hold enough of one device end"
+
+    resource: str
+    amount: int | float
+    free: int | float
+    """The most that is free of any of them."""
+    where: str = ""
+    """What the device must have."""
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> ShareShort("gpu", 0.75, 0.5).text()
+        'it needs 0.75 of one gpu, and at most 0.5 of any is free'
+        """
+        one = _with(self.resource, self.where)
+        return f"it needs {self.amount} of one {one}, and at most {self.free} of any is free"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +176,11 @@ class BehindAnother(Reason):
     remedy: ClassVar[str] = "the petitions before it in line get what they need, and enough is left"
 
     resource: str
-    amount: int
-    free: int
-    capacity: int
+    amount: int | float
+    free: int | float
+    capacity: int | float
+    where: str = ""
+    """What the devices must have; there are `capacity` such devices."""
 
     def text(self) -> str:
         """Say it to people.
@@ -161,7 +188,7 @@ class BehindAnother(Reason):
         >>> BehindAnother("gpu", 1, 1, 2).text()
         'it needs 1 gpu, 1 of 2 is free, and another petition that waits for it is first'
         """
-        needs = _needs(self.resource, self.amount, self.free, self.capacity)
+        needs = _needs(self.resource, self.amount, self.free, self.capacity, self.where)
         return f"{needs}, and another petition that waits for it is first"
 
 
@@ -170,22 +197,46 @@ class NeverEnough(Reason):
     """The service never has as much of a resource as the petition needs."""
 
     resource: str
-    amount: int
-    capacity: int
+    amount: int | float
+    capacity: int | float
+    where: str = ""
+    """What the devices must have; there are `capacity` such devices."""
 
     def text(self) -> str:
         """Say it to people, and what helps.
 
+        >>> NeverEnough("gpu", 2, 1, "mem>=20G").text()
+        'it needs 2 gpu with mem>=20G, and the service has 1 such: need less, or something else'
         >>> NeverEnough("gpu", 4, 2).text()
         'it needs 4 gpu, and the service has 2: need less of it, or serve with --resource gpu=4'
         >>> NeverEnough("gpu", 1, 0).text()
         'it needs 1 gpu, and the service has no gpu: serve with --resource gpu=1'
         """
         name, amount = self.resource, self.amount
+        if self.where:
+            such = f"the service has {self.capacity or 'no'} such"
+            return f"it needs {amount} {name} with {self.where}, and {such}: need less, or something else"
         serve = f"serve with --resource {name}={amount}"
         if not self.capacity:
             return f"it needs {amount} {name}, and the service has no {name}: {serve}"
         return f"it needs {amount} {name}, and the service has {self.capacity}: need less of it, or {serve}"
+
+
+@dataclass(frozen=True, slots=True)
+class NoSuchShare(Reason):
+    """The petition needs some whole devices and a part of one, which it can never get."""
+
+    resource: str
+    amount: int | float
+
+    def text(self) -> str:
+        """Say it to people, and what helps.
+
+        >>> NoSuchShare("gpu", 1.5).text()
+        'it needs 1.5 gpu, which are devices: need a whole number of them, or less than one'
+        """
+        needs = f"it needs {self.amount} {self.resource}, which are devices"
+        return f"{needs}: need a whole number of them, or less than one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,8 +461,12 @@ def _in_use(slots: int, whose: str) -> str:
     return f"{slots} of {slots} slots of {whose} {'is' if slots == 1 else 'are'} in use"
 
 
-def _needs(resource: str, amount: int, free: int, capacity: int) -> str:
-    return f"it needs {amount} {resource}, {free} of {capacity} {'is' if free == 1 else 'are'} free"
+def _with(resource: str, where: str) -> str:
+    return f"{resource} with {where}" if where else resource
+
+
+def _needs(resource: str, amount: float, free: float, capacity: float, where: str) -> str:
+    return f"it needs {amount} {_with(resource, where)}, {free} of {capacity} {'is' if free == 1 else 'are'} free"
 
 
 __all__ = [
@@ -431,11 +486,13 @@ __all__ = [
     "ManagerNotServed",
     "NeedsShort",
     "NeverEnough",
+    "NoSuchShare",
     "PetitionPaused",
     "Reason",
     "ReplacesAnother",
     "RestingUntil",
     "ServiceStops",
+    "ShareShort",
     "StartsLater",
     "TextIsFalse",
 ]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from orcha._core.conditions.condition import Condition
+    from orcha._core.devices import Devices
     from orcha._core.reasons import Reason
     from orcha._core.retry import Tries
     from orcha.interfaces.command import Retry
@@ -81,6 +82,7 @@ class Record:
         "code",
         "command",
         "delay",
+        "devices",
         "due",
         "expect",
         "extras",
@@ -118,7 +120,7 @@ class Record:
         "why",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - one statement a field
         self,
         seq: int,
         token: bytes,
@@ -161,8 +163,10 @@ class Record:
         """Monotonic time at which its condition was asked last; None where it was not, or what is declared holds it."""
         self.petition: Petition | None = None
         self.group: str | None = None
-        self.needs: Mapping[str, int] | None = None
-        """The units of each resource that the petition holds while it runs; None where it needs nothing."""
+        self.needs: Mapping[str, int | str] | None = None
+        """The amount of each resource that the petition holds while it runs; None where it needs nothing."""
+        self.devices: Devices | None = None
+        """The devices that its attempt has, of resources that are devices; None where it has none."""
         self.once: str | None = None
         self.after: Mapping[str, bool] | None = None
         """The ids of the petitions that it waits for, and whether each must succeed; None where it names none."""

@@ -25,7 +25,7 @@ class Waiter:
 
     __slots__ = ("asked", "at", "group", "names", "needs", "place")
 
-    def __init__(self, place: Key, needs: Mapping[str, int], group: str | None) -> None:
+    def __init__(self, place: Key, needs: Mapping[str, int | str], group: str | None) -> None:
         """Be in no line yet."""
         self.place = place
         self.needs = needs
@@ -61,7 +61,9 @@ class Lines:
         """Give the resources for which somebody waits."""
         return [name for name, line in self._lines.items() if line]
 
-    def enter(self, place: Key, needs: Mapping[str, int], group: str | None, names: Iterable[str], at: str) -> None:
+    def enter(
+        self, place: Key, needs: Mapping[str, int | str], group: str | None, names: Iterable[str], at: str
+    ) -> None:
         """Have one wait in the lines of these resources too, parked in the lot of the resource `at`."""
         waiter = self.waiters.get(place[1])
         if waiter is None or waiter.place != place:

@@ -6,24 +6,29 @@ that come later may not take what it waits for, so that small ones never starve 
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
+from orcha._core.inventory import Inventory
 from orcha._core.needs import beyond, lacking
-from orcha._core.reasons import BehindAnother, NeedsShort, NeverEnough
+from orcha._core.reasons import BehindAnother, NeedsShort, NeverEnough, NoSuchShare, ShareShort
 from orcha._core.record import Phase, Record
 from orcha._core.resource_lines import Lines, Waiter
 from orcha._core.state import State
 from orcha._core.transitions import hold
+from orcha.interfaces.needs import read, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
+    from orcha._core.inventory import Stock
     from orcha._core.petitions import Petitions
     from orcha._core.reasons import Reason
     from orcha._core.record import Key
+    from orcha.interfaces.needs import Amount, Need
+
+    Needs = Mapping[str, int | str]
 
 _LOT = "resource:"
 
@@ -38,7 +43,7 @@ class ResourceUse(NamedTuple):
 
     resource: str
     capacity: int
-    held: int
+    held: int | float
     waiting: int
 
 
@@ -52,13 +57,13 @@ class Resources:
     def __init__(
         self,
         petitions: Petitions,
-        capacities: Mapping[str, int],
+        stock: Mapping[str, Stock],
         is_paused: Callable[[int, str | None], bool],
         lock: AbstractContextManager[object] | None = None,
     ) -> None:
         """Have nobody wait; `is_paused` tells of a sequence and a group whether people hold the petition back."""
         self._petitions = petitions
-        self._capacities = capacities
+        self.inventory = petitions.granted.inventory = Inventory(stock)
         self._is_paused = is_paused
         self._lock = lock if lock is not None else nullcontext()
         self._lines = Lines(self._waits)
@@ -68,12 +73,20 @@ class Resources:
 
     # --- may it start? ------------------------------------------------------------------------------------------
 
-    def refusal(self, needs: Mapping[str, int]) -> NeverEnough | None:
+    def refusal(self, needs: Needs) -> NeverEnough | NoSuchShare | None:
         """Give why nothing that needs this can ever start, if that is so."""
-        name = beyond(needs, self._capacities)
-        return None if name is None else NeverEnough(name, needs[name], self._capacities.get(name, 0))
+        wanted = {name: read(need) for name, need in needs.items()}
+        for resource, need in wanted.items():
+            if self.inventory.devices(resource) is not None and need.amount > 1 and need.amount.denominator != 1:
+                return NoSuchShare(resource, shown(need.amount))
+        most = {name: self.inventory.most(name, need) for name, need in wanted.items()}
+        name = beyond({name: need.amount for name, need in wanted.items()}, most)
+        if name is None:
+            return None
+        capacity = most[name] if wanted[name].where else self.inventory.capacity(name)
+        return NeverEnough(name, shown(wanted[name].amount), shown(capacity), _where(needs[name]))
 
-    def blocked_by(self, place: Key, needs: Mapping[str, int], group: str | None) -> Reason | None:
+    def blocked_by(self, place: Key, needs: Needs, group: str | None) -> Reason | None:
         """Give for what a petition that may start otherwise has to wait; if it has to, it is in line from now on."""
         never = self.refusal(needs)
         with self._lock:
@@ -87,7 +100,7 @@ class Resources:
             self._left |= self._lines.leave(place[1])
         return None
 
-    def reasons(self, place: Key, needs: Mapping[str, int]) -> list[Reason]:
+    def reasons(self, place: Key, needs: Needs) -> list[Reason]:
         """Give all that a petition has to wait for; it enters no line for that."""
         never = self.refusal(needs)
         if never is not None:
@@ -107,9 +120,9 @@ class Resources:
             names = self._lacking(waiter.place, waiter.needs)
             return self._reason(waiter.needs, names[0]) if names else None
 
-    def free(self, resource: str) -> int | None:
+    def free(self, resource: str) -> int | float | None:
         """Give how much of a resource is free; None where there is none of it."""
-        return max(0, self._free(resource)) if resource in self._capacities else None
+        return shown(self._room(resource, read(1))) if resource in self.inventory.names() else None
 
     @staticmethod
     def is_lot(name: str | None) -> bool:
@@ -125,22 +138,29 @@ class Resources:
             names = self._lacking(waiter.place, waiter.needs)
             return self._lines.before(waiter.place, names[0], self._stands) if names else None
 
-    def _lacking(self, place: Key, needs: Mapping[str, int], taken: Mapping[str, int] | None = None) -> list[str]:
+    def _lacking(self, place: Key, needs: Needs, taken: Mapping[str, Amount] | None = None) -> list[str]:
         """Name what a petition has to wait for, where so much is taken beside what is held."""
-        firsts = {}
-        for name in needs:
+        firsts, amounts, free = {}, {}, {}
+        for name, wanted in needs.items():
+            need = read(wanted)
             first = self._lines.first(name)
             firsts[name] = None if first is None else first.place
-        free = {name: self._free(name) - (taken or {}).get(name, 0) for name in needs}
-        return lacking(needs, free, firsts, place)
+            amounts[name] = need.amount
+            free[name] = self._room(name, need) - (taken or {}).get(name, 0)
+        return lacking(amounts, free, firsts, place)
 
-    def _free(self, name: str) -> int:
-        return self._capacities[name] - self._petitions.granted.held(name)
+    def _room(self, name: str, need: Need) -> Amount:
+        granted = self._petitions.granted
+        return self.inventory.room(name, need, granted.held(name), granted.used(name))
 
-    def _reason(self, needs: Mapping[str, int], name: str) -> NeedsShort | BehindAnother:
-        free = max(0, self._free(name))  # more is held where there was more before a restart
-        kind = NeedsShort if free < needs[name] else BehindAnother
-        return kind(name, needs[name], free, self._capacities[name])
+    def _reason(self, needs: Needs, name: str) -> NeedsShort | ShareShort | BehindAnother:
+        need, where = read(needs[name]), _where(needs[name])
+        free, amount = self._room(name, need), shown(need.amount)
+        if free < need.amount and need.is_share and self.inventory.devices(name) is not None:
+            return ShareShort(name, amount, shown(free), where)
+        kind = NeedsShort if free < need.amount else BehindAnother
+        capacity = self.inventory.most(name, need) if where else self.inventory.capacity(name)
+        return kind(name, amount, shown(free), shown(capacity), where)
 
     def _waits(self, waiter: Waiter) -> bool:
         """Tell whether a petition waits still, for resources and not for people; called with the lock."""
@@ -197,14 +217,15 @@ class Resources:
         return hold.unpark_these(petitions, sorted({key for key in keys if self.is_lot(petitions.waiting.lot_of(key))}))
 
     def _forward(self) -> list[Waiter]:
-        taken: Counter[str] = Counter()
+        taken: dict[str, Amount] = {}
 
         def goes(waiter: Waiter) -> bool:
             names = self._lacking(waiter.place, waiter.needs, taken)
             if names:  # by now perhaps another one than that for which it came
                 self._lines.stand(waiter, names)
             else:
-                taken.update(waiter.needs)
+                for name, wanted in waiter.needs.items():
+                    taken[name] = taken.get(name, 0) + read(wanted).amount
             return not names
 
         return [waiter for name in self._lines.names() for waiter in self._lines.come_forward(name, goes)]
@@ -216,9 +237,19 @@ class Resources:
         waiting, granted = self._petitions.waiting, self._petitions.granted
         wanted = (name.removeprefix(_LOT) for name in waiting.lots() if self.is_lot(name))
         return [
-            ResourceUse(name, self._capacities.get(name, 0), granted.held(name), waiting.parked_in(resource_lot(name)))
-            for name in sorted({*self._capacities, *wanted, *granted.resources()})
+            ResourceUse(
+                name,
+                self.inventory.capacity(name),
+                shown(granted.held(name)),
+                waiting.parked_in(resource_lot(name)),
+            )
+            for name in sorted({*self.inventory.names(), *wanted, *granted.resources()})
         ]
+
+
+def _where(need: int | str) -> str:
+    """Give what a need says of the devices."""
+    return need.partition("@")[2].replace("@", " and ") if isinstance(need, str) else ""
 
 
 __all__ = ["ResourceUse", "Resources", "resource_lot"]

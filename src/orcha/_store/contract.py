@@ -243,8 +243,12 @@ class Store(Protocol):
         """Give how many seconds an attempt of each of these petitions will probably take, where that was said."""
         ...
 
-    def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int]]:
-        """Give the needs of these petitions (units of each resource), for each petition that has any."""
+    def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int | str]]:
+        """Give the needs of these petitions (an amount of each resource), for each petition that has any."""
+        ...
+
+    def devices(self, seqs: Sequence[int]) -> dict[int, dict[int, dict[str, tuple[str, ...]]]]:
+        """Give the devices that attempts of these petitions got, by seq, attempt and resource."""
         ...
 
     def once(self) -> list[tuple[int, str, str, str]]:

@@ -1,6 +1,7 @@
-"""What petitions declare (groups, needs, keys, expectations, dependencies), and what people decide.
+"""What petitions declare and get, and what people decide.
 
-The latter are priorities, pauses, slots and schedules, with what came of these.
+Declared are groups, needs, keys, expectations and dependencies, got are devices. People decide about
+priorities, pauses, slots and schedules, with what came of these.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 def any_in(changes: Changes) -> bool:
     """Tell whether a transaction holds any declaration or decision."""
-    declared = changes.groups or changes.needs or changes.once or changes.dependencies or changes.held_for
-    planned = changes.expected or changes.schedules or changes.firings
-    return bool(declared or planned or changes.priorities or changes.pauses or changes.slots is not None)
+    declared = changes.groups or changes.needs or changes.once or changes.expected or changes.dependencies
+    decided = changes.held_for or changes.priorities or changes.pauses or changes.slots is not None
+    return bool(declared or changes.devices or decided or changes.schedules or changes.firings)
 
 
 def write(changes: Changes, ask: Callable[..., Any]) -> None:
@@ -28,24 +29,9 @@ def write(changes: Changes, ask: Callable[..., Any]) -> None:
 
     `ask` runs a named query with its parameters.
     """
-    if changes.groups:
-        ask("insert_groups", json.dumps(list(changes.groups.items())))
-    if changes.needs:
-        needs = [(seq, *need) for seq, needs in changes.needs.items() for need in needs.items()]
-        ask("insert_needs", json.dumps(needs))
-    if changes.once:
-        ask("insert_once", json.dumps(list(changes.once.items())))
-    if changes.expected:
-        ask("insert_expected", json.dumps(list(changes.expected.items())))
-    if changes.dependencies:
-        rows = [(seq, *dependency) for seq, dependencies in changes.dependencies.items() for dependency in dependencies]
-        ask("insert_dependencies", json.dumps(rows))
+    _write_declarations(changes, ask)
     if changes.schedules or changes.firings:
         _write_schedules(changes, ask)
-    _write_decisions(changes, ask)
-
-
-def _write_decisions(changes: Changes, ask: Callable[..., Any]) -> None:
     if changes.held_for:
         ask("hold_dependents", json.dumps(changes.held_for), IfFails.HELD)
     for seq, priority in changes.priorities.items():
@@ -55,6 +41,28 @@ def _write_decisions(changes: Changes, ask: Callable[..., Any]) -> None:
     if changes.slots is not None:
         ask("forget_slots")
         ask("insert_slots", json.dumps(list(changes.slots.items())))
+
+
+def _write_declarations(changes: Changes, ask: Callable[..., Any]) -> None:
+    if changes.groups:
+        ask("insert_groups", json.dumps(list(changes.groups.items())))
+    if changes.needs:
+        needs = [(seq, *need) for seq, needs in changes.needs.items() for need in needs.items()]
+        ask("insert_needs", json.dumps(needs))
+    if changes.devices:
+        devices = [
+            (*attempt, resource, ",".join(names))
+            for attempt, granted in changes.devices.items()
+            for resource, names in granted.items()
+        ]
+        ask("insert_devices", json.dumps(devices))
+    if changes.once:
+        ask("insert_once", json.dumps(list(changes.once.items())))
+    if changes.expected:
+        ask("insert_expected", json.dumps(list(changes.expected.items())))
+    if changes.dependencies:
+        rows = [(seq, *dependency) for seq, dependencies in changes.dependencies.items() for dependency in dependencies]
+        ask("insert_dependencies", json.dumps(rows))
 
 
 def _write_schedules(changes: Changes, ask: Callable[..., Any]) -> None:

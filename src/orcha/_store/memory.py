@@ -48,7 +48,8 @@ class MemoryStore:
         self._tombstones: dict[bytes, float] = {}
         self._incarnations: dict[int, Incarnation] = {}
         self._groups: dict[int, str] = {}
-        self._needs: dict[int, dict[str, int]] = {}
+        self._needs: dict[int, dict[str, int | str]] = {}
+        self._devices: dict[int, dict[int, dict[str, tuple[str, ...]]]] = {}
         self._once: dict[int, str] = {}
         self._expected: dict[int, float] = {}
         self._dependencies: dict[int, list[NewDependency]] = {}
@@ -189,6 +190,8 @@ class MemoryStore:
         self._groups.update(changes.groups)
         self._expected.update(changes.expected)
         self._needs.update({seq: dict(needs) for seq, needs in changes.needs.items()})
+        for (seq, attempt), devices in changes.devices.items():
+            self._devices.setdefault(seq, {})[attempt] = dict(devices)
         self._once.update(changes.once)
         self._dependencies.update({seq: list(named) for seq, named in changes.dependencies.items()})
         for seq in changes.held_for:
@@ -262,6 +265,7 @@ class MemoryStore:
             self._groups.pop(seq, None)
             self._expected.pop(seq, None)
             self._needs.pop(seq, None)
+            self._devices.pop(seq, None)
             self._once.pop(seq, None)
             self._dependencies.pop(seq, None)
             self._outcomes_of_forgotten[seq] = row.outcome
@@ -382,9 +386,13 @@ class MemoryStore:
         """Give the groups of those petitions that are in one."""
         return {seq: self._groups[seq] for seq in seqs if seq in self._groups}
 
-    def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int]]:
-        """Give the needs of these petitions (units of each resource), for each petition that has any."""
+    def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int | str]]:
+        """Give the needs of these petitions (an amount of each resource), for each petition that has any."""
         return {seq: dict(self._needs[seq]) for seq in seqs if seq in self._needs}
+
+    def devices(self, seqs: Sequence[int]) -> dict[int, dict[int, dict[str, tuple[str, ...]]]]:
+        """Give the devices of attempts that got any."""
+        return {seq: {at: dict(got) for at, got in self._devices[seq].items()} for seq in seqs if seq in self._devices}
 
     def once(self) -> list[tuple[int, str, str, str]]:
         """Give seq, manager, owner and key of petitions that have a key and have not ended."""

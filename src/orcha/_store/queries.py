@@ -83,6 +83,22 @@ def decode_attempts(text: str | None) -> list[AttemptRow]:
     ]
 
 
+def decode_needs(text: str | None) -> dict[int, dict[str, int | str]]:
+    """Read what petitions need of each resource."""
+    found: dict[int, dict[str, int | str]] = {}
+    for seq, name, amount in decode_list(text):
+        found.setdefault(seq, {})[name] = amount
+    return found
+
+
+def decode_devices(text: str | None) -> dict[int, dict[int, dict[str, tuple[str, ...]]]]:
+    """Read the devices of attempts."""
+    found: dict[int, dict[int, dict[str, tuple[str, ...]]]] = {}
+    for seq, attempt, resource, names in decode_list(text):
+        found.setdefault(seq, {}).setdefault(attempt, {})[resource] = tuple(names.split(","))
+    return found
+
+
 def decode_dependencies(text: str | None) -> list[KeptDependency]:
     """Give the rows of a query for dependencies."""
     return [

@@ -111,6 +111,14 @@ INSERT INTO need (petition, resource, amount) SELECT value ->> 0, value ->> 1, v
 SELECT group_concat(json_array(petition, resource, amount), ',')
 FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN need ON need.petition = wanted.value;
 
+-- name: insert_devices
+INSERT INTO device (petition, attempt, resource, names)
+SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1);
+
+-- name: devices
+SELECT group_concat(json_array(petition, attempt, resource, names), ',')
+FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN device ON device.petition = wanted.value;
+
 -- name: insert_once
 INSERT INTO once (petition, key) SELECT value ->> 0, value ->> 1 FROM json_each(?1);
 

@@ -29,8 +29,10 @@ from orcha._store.queries import (
     commit_statements,
     decode_attempts,
     decode_dependencies,
+    decode_devices,
     decode_firing,
     decode_list,
+    decode_needs,
     decode_rows,
     decode_schedule,
     queries,
@@ -407,12 +409,14 @@ class SqliteStore:
         return dict(decode_list(self._ask("expected", json.dumps(list(seqs)))))
 
     @_guarded
-    def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int]]:
+    def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int | str]]:
         """Give what is needed by those petitions that need a resource."""
-        found: dict[int, dict[str, int]] = {}
-        for seq, name, amount in decode_list(self._ask("needs", json.dumps(list(seqs)))):
-            found.setdefault(seq, {})[name] = amount
-        return found
+        return decode_needs(self._ask("needs", json.dumps(list(seqs))))
+
+    @_guarded
+    def devices(self, seqs: Sequence[int]) -> dict[int, dict[int, dict[str, tuple[str, ...]]]]:
+        """Give the devices of attempts that got any."""
+        return decode_devices(self._ask("devices", json.dumps(list(seqs))))
 
     @_guarded
     def once(self) -> list[tuple[int, str, str, str]]:

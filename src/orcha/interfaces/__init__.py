@@ -8,6 +8,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from orcha.interfaces.command import CommandPetition, Retry
+    from orcha.interfaces.devices import devices_of
     from orcha.interfaces.message import Message
     from orcha.interfaces.petition import ActionCallbackT, P, Petition, ProcT
     from orcha.interfaces.policy import Policy
@@ -34,6 +35,7 @@ _HOMES = {
     "SignalingPetition": "ready_made",
     "WatchdogPetition": "ready_made",
     "When": "when",
+    "devices_of": "devices",
     "register_service": "service",
     "start_service": "service",
 }
@@ -74,6 +76,7 @@ __all__ = [
     "SignalingPetition",
     "WatchdogPetition",
     "When",
+    "devices_of",
     "register_service",
     "start_service",
 ]

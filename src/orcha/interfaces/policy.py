@@ -21,12 +21,12 @@ MAX_DEPENDENCIES = 10_000
 MAX_MOMENT_SECONDS = 253_402_300_800
 """Seconds since 1970 at the end of the year 9999, beyond which there are no dates."""
 MAX_NAME_CHARACTERS = 200
-MAX_NEED_COUNT = 2**53
-"""Most of one resource that can be asked for: every reader of numbers has that many exactly."""
 _MAX_SHOWN_NUMBER_BITS = 256
 """Bits of a number that is written out where it is refused."""
 MAX_DURATION_SECONDS = 100 * 365 * 86_400
 """Seconds of the longest duration that can be asked for: a hundred years, which every clock here counts to."""
+MAX_NEED_COUNT = 2**53
+"""Most of one resource that can be asked for: every reader of numbers has that many exactly."""
 ON_INTERRUPT = ("fail", "rerun", "ask")
 
 
@@ -40,7 +40,7 @@ class Policy:
 
     Raises:
         ValueError: a limit or a need is not above zero, or `on_interrupt` is none of its words.
-        TypeError: a limit is not a number, `needs` is not a mapping of names to whole numbers, `retry` no
+        TypeError: a limit is not a number, `needs` is not a mapping of names to amounts, `retry` no
             :class:`~orcha.interfaces.Retry`, or `when` no text.
 
     """
@@ -71,11 +71,12 @@ class Policy:
     group: str | None = None
     """The group it belongs to, which has slots of its own and can be paused; None for none. A group has to be there: a
     service was once started with ``orcha serve --slots GROUP=N`` or ``ORCHA_SLOTS`` for it."""
-    needs: Mapping[str, int] | None = None
-    """The units of each resource that it holds from its start until nothing of it is left: names to whole numbers above
-    zero, as in ``{"gpu": 1, "ram_gb": 16}``. It starts when that much of each is free of what the service has (``orcha
-    serve --resource gpu=2``), and is refused where the service never has that much. None, or an empty one, for none.
-    The mapping is copied, and cannot be changed afterwards."""
+    needs: Mapping[str, int | float | str] | None = None
+    """How much of which resource it holds from its start until nothing of it is left: names to amounts above zero, as
+    in ``{"gpu": 1, "ram_gb": 16}``. It starts when that much of each is free of what the service has (``orcha serve
+    --resource gpu=2``), and is refused where the service never has that much. An amount may have decimals, as in
+    ``{"gpu": 0.5}``, which are counted exactly; and a text may say what the devices must have, as in ``{"gpu":
+    "1@mem>=20G"}``. None, or an empty one, for none. The mapping is copied, and cannot be changed afterwards."""
 
     once: str | None = None
     """A key: only one petition with this key, of the same user and manager, waits or runs at a time; None for none."""
@@ -126,15 +127,15 @@ class Policy:
             object.__setattr__(self, "when", _condition(self.when))
 
 
-class Needs(Mapping[str, int]):
+class Needs(Mapping[str, int | str]):
     """Names of resources, and how much of each: checked, and as fixed as a tuple.
 
     Args:
         given: a mapping, which is copied.
 
     Raises:
-        TypeError: it is no mapping, a name is no text, or an amount no whole number.
-        ValueError: a name is empty or too long, or an amount is not from 1 to 2**53.
+        TypeError: it is no mapping, a name is no text, or an amount neither a number nor a text.
+        ValueError: a name is empty or too long, or an amount is not above zero and at most 2**53.
 
     Example::
 
@@ -147,13 +148,11 @@ class Needs(Mapping[str, int]):
     def __init__(self, given: object) -> None:
         """Check and copy it."""
         if not isinstance(given, Mapping):
-            error = f"needs is a mapping of resources to whole numbers or None, not {type(given).__name__}"
+            error = f"needs is a mapping of resources to amounts or None, not {type(given).__name__}"
             raise TypeError(error)
-        for name, amount in given.items():
-            _check_need(name, amount)
-        self._amounts = {str.__str__(name): int.__int__(amount) for name, amount in given.items()}
+        self._amounts = {_checked_resource(name): _checked_need(name, amount) for name, amount in given.items()}
 
-    def __getitem__(self, name: str) -> int:
+    def __getitem__(self, name: str) -> int | str:
         """Give how much of a resource."""
         return self._amounts[name]
 
@@ -235,8 +234,8 @@ def shortened(value: object) -> str:
     return f"{value!r:.80}"
 
 
-def _check_need(name: object, amount: object) -> None:
-    """Raise where this is no resource, or no amount of it."""
+def _checked_resource(name: object) -> str:
+    """Give the name of a resource; raise where it is none."""
     if not isinstance(name, str):
         error = f"needs names resources by text, not by {type(name).__name__}"
         raise TypeError(error)
@@ -246,12 +245,30 @@ def _check_need(name: object, amount: object) -> None:
     if not _is_text(name):
         error = f"needs names resources by text, and {name!a:.80} holds what is no character"
         raise ValueError(error)
-    if isinstance(amount, bool) or not isinstance(amount, int):
-        error = f"needs[{name!r}] is a whole number, not {type(amount).__name__}"
+    return str.__str__(name)
+
+
+def _checked_need(name: object, amount: object) -> int | str:
+    """Give how much of a resource is needed; raise where that is no amount."""
+    if isinstance(amount, bool) or not isinstance(amount, int | float | str):
+        error = f"needs[{name!r}] is a number or a text, not {type(amount).__name__}"
         raise TypeError(error)
+    if isinstance(amount, str):
+        return _need_of(name, str.__str__(amount))
     if not 0 < amount <= MAX_NEED_COUNT:
-        error = f"needs[{name!r}] is a whole number from 1 to 2**53, not {shortened(amount)}"
+        error = f"needs[{name!r}] is a number above 0 and at most 2**53, not {shortened(amount)}"
         raise ValueError(error)
+    return int.__int__(amount) if isinstance(amount, int) else _need_of(name, float.__float__(amount))
+
+
+def _need_of(name: object, amount: float | str) -> int | str:
+    from orcha.interfaces.needs import kept
+
+    try:
+        return kept(amount)
+    except ValueError as error:
+        message = f"needs[{name!r}]: {error}"
+        raise ValueError(message) from None
 
 
 def _condition(value: object) -> When:

@@ -28,13 +28,13 @@ class InProcessClient:
     def send_many(self, messages: Sequence[Message]) -> None:
         """Submit messages; in a hook return at once, and leave a refusal to the log."""
         from orcha._client.channel import ClientChannel
-        from orcha.lib.remote import item_of, report
+        from orcha.lib.remote import items_of, report
 
         channels = [_channel_of(message) for message in messages]
         if any(isinstance(channel, ClientChannel) for channel in channels):
             self._around().send_many(messages)
             return
-        results = self._service.submit([item_of(*pair) for pair in zip(messages, channels, strict=True)])
+        results = self._service.submit(items_of(messages, channels))
         if results is not None:
             report(messages, [None] * len(messages), results)
 

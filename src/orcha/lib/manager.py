@@ -225,7 +225,7 @@ class Manager(abc.ABC):
             ValueError: the id is too long, no valid text, or reserved.
 
         """
-        self._check_id(message)
+        self._check_ids([message])
         self._way().send(message)
 
     def send_many(self, messages: Iterable[Message]) -> None:
@@ -237,8 +237,7 @@ class Manager(abc.ABC):
 
         """
         batch = list(messages)
-        for message in batch:
-            self._check_id(message)
+        self._check_ids(batch)
         self._way().send_many(batch)
 
     def finish(self, message: Message | int | str) -> bool:
@@ -255,13 +254,14 @@ class Manager(abc.ABC):
         """
         return self._way().finish(message)
 
-    def _check_id(self, message: Message) -> None:
+    @staticmethod
+    def _check_ids(messages: list[Message]) -> None:
         from orcha.interfaces.message import check_id
 
-        check_id(message.id)
-        if message.id == _RESERVED_ID:
-            error = f"the id {_RESERVED_ID!r} is reserved: choose another, or use send_watchdog()"
-            raise ValueError(error)
+        for message in messages:
+            if check_id(message.id) == _RESERVED_ID:
+                error = f"the id {_RESERVED_ID!r} is reserved: choose another, or use send_watchdog()"
+                raise ValueError(error)
 
     def _way(self) -> Remote | InProcessClient:
         """Give what messages go through: the connection, or in the service itself the engine."""

@@ -89,14 +89,13 @@ class Remote:
         from orcha._client.channel import ClientChannel
 
         channels = [_channel_of(message, ClientChannel) for message in messages]
-        items = [item_of(message, channel) for message, channel in zip(messages, channels, strict=True)]
+        items = items_of(messages, channels)
         client = self._usable()
         self._tokens.ask((str(item.id), item.token) for item in items)
         try:
             results = client.submit(items, self._plugin)
         except ValueError:  # one is too large, and nothing was sent
-            for item in items:
-                self._tokens.refuse(str(item.id), item.token)
+            self._tokens.refuse((str(item.id), item.token) for item in items)
             raise
         self._note(items, results)
         report(messages, channels, results)
@@ -105,12 +104,16 @@ class Remote:
         """Note which tokens stand for a petition of their own."""
         from orcha._protocol.messages import Verdict
 
+        accepted, known = Verdict.ACCEPTED, Verdict.KNOWN
+        taken: list[tuple[str, bytes]] = []
+        refused: list[tuple[str, bytes]] = []
         for item, result in zip(items, results, strict=True):
-            is_another = result.verdict == Verdict.KNOWN and result.reason is not None  # it has the same key
-            if result.verdict in {Verdict.ACCEPTED, Verdict.KNOWN} and not is_another:
-                self._tokens.accept(str(item.id), item.token)
-            else:
-                self._tokens.refuse(str(item.id), item.token)
+            verdict = result.verdict
+            is_ours = verdict == accepted or (verdict == known and result.reason is None)  # else one of the same key
+            (taken if is_ours else refused).append((str(item.id), item.token))
+        self._tokens.accept(taken)
+        if refused:
+            self._tokens.refuse(refused)
 
     def finish(self, message: Message | int | str) -> bool:
         """Cancel by message or id."""
@@ -140,14 +143,21 @@ def _channel_of(message: Message, kind: type[ClientChannel]) -> ClientChannel | 
     return None
 
 
-def item_of(message: Message, channel: Any) -> Item:
-    """Make what is sent of a message that holds this channel, or None."""
+def items_of(messages: Sequence[Message], channels: Sequence[Any]) -> list[Item]:
+    """Make what is sent of messages, each of which holds its channel, or None."""
     from orcha._client.channel import new_identity
     from orcha._protocol.messages import Item
     from orcha._protocol.values import encode
 
-    identity = None if channel is None else channel.__orcha_channel__
-    return Item(new_identity(), message.id, encode(message.extras), identity)
+    return [
+        Item(
+            new_identity(),
+            message.id,
+            encode(message.extras),
+            None if channel is None else channel.__orcha_channel__,
+        )
+        for message, channel in zip(messages, channels, strict=True)
+    ]
 
 
 def id_of(message: Message | int | str) -> int | str:

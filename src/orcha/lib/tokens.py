@@ -22,7 +22,7 @@ class Tokens:
 
         tokens.ask([("m", token)])
         ...                             # the submit, and its answer
-        tokens.accept("m", token)
+        tokens.accept([("m", token)])
         tokens.of("m")                  # [token]
 
     """
@@ -40,18 +40,20 @@ class Tokens:
                 self._asked.setdefault(key, []).append(token)
             _forget(self._asked)
 
-    def accept(self, key: str, token: bytes) -> None:
-        """Note that the service has a petition of this token: an older one of that id has ended."""
+    def accept(self, accepted: Iterable[tuple[str, bytes]]) -> None:
+        """Note that the service has petitions of these tokens: an older one of such an id has ended."""
         with self._lock:
-            self._answered(key, token)
-            self._accepted.pop(key, None)  # the newest stand at the end
-            self._accepted[key] = token
+            for key, token in accepted:
+                self._answered(key, token)
+                self._accepted.pop(key, None)  # the newest stand at the end
+                self._accepted[key] = token
             _forget(self._accepted)
 
-    def refuse(self, key: str, token: bytes) -> None:
-        """Note that the service has no petition of this token: what was accepted before is meant as ever."""
+    def refuse(self, refused: Iterable[tuple[str, bytes]]) -> None:
+        """Note that the service has no petitions of these tokens: what was accepted before is meant as ever."""
         with self._lock:
-            self._answered(key, token)
+            for key, token in refused:
+                self._answered(key, token)
 
     def of(self, key: str) -> list[bytes]:
         """Give the token that was accepted last for this id, and those without an answer."""

@@ -70,6 +70,8 @@ def enter_starting(petitions: Petitions, record: Record, now: Moment) -> None:
     record.may_start = True
     record.why = record.asked = None
     petitions.hold(record)
+    if record.needs:
+        petitions.keep_devices(record)
     petitions.starts += 1
     if record.command:
         petitions.keep_attempt(AttemptStep(record.seq, record.attempt))

@@ -204,6 +204,7 @@ def take_back(
         changes.attempts.pop(seq, None)
         changes.groups.pop(seq, None)
         changes.needs.pop(seq, None)
+        changes.devices.pop((seq, 1), None)
         changes.once.pop(seq, None)
         changes.expected.pop(seq, None)
         changes.dependencies.pop(seq, None)

@@ -33,6 +33,7 @@ class ActionRun:
     __slots__ = (
         "_port",
         "attempt",
+        "devices",
         "is_told",
         "ordinal",
         "petition",
@@ -50,6 +51,8 @@ class ActionRun:
         self.record = record
         self.seq = record.seq
         self.attempt = record.attempt
+        self.devices = record.devices
+        """What `devices_of` gives the action."""
         self.petition = petition
         self.ordinal = ordinal
         self.pids: list[int] = []

@@ -16,6 +16,7 @@ from orcha._core.state import Outcome
 from orcha._core.transitions.command import LOST
 from orcha._core.transitions.recover import WATCHER_FAILED
 from orcha._protocol import losses
+from orcha._service.execution.device_variables import variables
 from orcha._service.reports.explanations import cleaned
 from orcha._supervisor.contract import OUTSIDE, ROTATE, TRUNCATE, CommandSpec, UnkeptPiece
 from orcha._supervisor.protocol import readable, to_text
@@ -126,6 +127,8 @@ def spec_of(record: Record, *, outlives: bool = True) -> CommandSpec:
     petition: CommandPetition = record.petition  # type: ignore[assignment]
     environment = dict(_environment()) if petition.env is None else _as_text(petition.env)
     environment |= {"ORCHA_ID": record.key.replace("\0", ""), "ORCHA_ATTEMPT": str(record.attempt)}
+    if record.devices:
+        environment |= variables(record.devices)
     return CommandSpec(
         record.seq,
         record.attempt,

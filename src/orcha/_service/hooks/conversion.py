@@ -84,7 +84,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         source.queue_timeout,
         source.expect,
         source.group,
-        source.needs or None,
+        _needs(source) or None,
         source.once,
         _others_first(record, policy, admission, is_new=is_new),
         source.at,  # type: ignore[arg-type]  # a policy keeps a date as a number
@@ -146,9 +146,14 @@ def _checked_policy(record: Record, petition: Petition) -> Policy | None:
 
 
 def _check_policy(policy: Policy, admission: Admission) -> None:
-    refusal = admission.refusal(policy.group, policy.needs)
+    refusal = admission.refusal(policy.group, _needs(policy))
     if refusal is not None:
         raise _NotConverted(refusal.text())
+
+
+def _needs(source: Record | Policy) -> Mapping[str, int | str] | None:
+    """Give what is needed: a policy has checked it, and holds whole numbers and texts."""
+    return source.needs  # type: ignore[return-value]  # that is what the line above says
 
 
 def _condition(policy: Policy, admission: Admission, *, is_new: bool) -> Condition:

@@ -85,8 +85,14 @@ class _Recovery:
         commands = {seq: kept for seq, kept in attempts.items() if kept.is_command}
         groups = self._engine.store.groups([row.seq for row in rows])
         needs = self._engine.store.needs([row.seq for row in rows])
+        devices = self._engine.store.devices(list(needs))
         for row in rows:
-            record = record_of(row, group=groups.get(row.seq), needs=needs.get(row.seq))
+            record = record_of(
+                row,
+                group=groups.get(row.seq),
+                needs=needs.get(row.seq),
+                devices=devices.get(row.seq, {}).get(row.attempt),
+            )
             self._bring(record, row, commands.get(row.seq))
 
     def _bring(self, record: Record, row: Row, command: AttemptRow | None) -> None:

@@ -9,13 +9,23 @@ from orcha._core.record import Phase, Record
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orcha._core.devices import Devices
     from orcha._core.petitions import Petitions
     from orcha._core.record import Key
     from orcha._store.contract import Row, Store
 
 
-def record_of(row: Row, *, group: str | None = None, needs: Mapping[str, int] | None = None) -> Record:
-    """Make the live record of a stored petition, not yet converted; its group and needs, where these are looked up."""
+def record_of(
+    row: Row,
+    *,
+    group: str | None = None,
+    needs: Mapping[str, int | str] | None = None,
+    devices: Devices | None = None,
+) -> Record:
+    """Make the live record of a stored petition, not yet converted.
+
+    Its group and needs, and the devices of its attempt, are given where these are looked up.
+    """
     identity: str | int = int(row.id) if row.id_is_int else row.id
     record = Record(row.seq, row.token, identity, row.manager, row.owner, row.channel, row.extras, row.submitted)
     record.priority = row.priority
@@ -29,6 +39,7 @@ def record_of(row: Row, *, group: str | None = None, needs: Mapping[str, int] | 
     record.reason = row.reason
     record.group = group
     record.needs = needs
+    record.devices = devices
     return record
 
 

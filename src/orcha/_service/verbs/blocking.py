@@ -19,6 +19,7 @@ from orcha._core.reasons import (
     NeedsShort,
     RestingUntil,
     ServiceStops,
+    ShareShort,
     StartsLater,
     TextIsFalse,
 )
@@ -99,7 +100,7 @@ def _described(engine: Engine, reason: Reason, record: Record | None) -> dict[st
     granted = engine.petitions.granted
     if isinstance(reason, GroupFull):
         known["holders"] = granted.holders(group=reason.group)
-    elif isinstance(reason, NeedsShort):
+    elif isinstance(reason, NeedsShort | ShareShort):
         known["holders"] = granted.holders(resource=reason.resource)
     elif isinstance(reason, MachineFull):
         known["holders"] = list(granted.of_manager(COMMAND_MANAGER))

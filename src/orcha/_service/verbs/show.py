@@ -67,7 +67,7 @@ def describe(engine: Engine, found: Found, may_see: Callable[[str], bool]) -> di
         "timeout": record.timeout if record is not None else None,
         "queue_timeout": record.queue_timeout if record is not None else None,
         "expect": engine.store.expected([row.seq]).get(row.seq),
-        "attempts": _attempts(row, history, kept.pid if kept is not None else None),
+        "attempts": _with_devices(engine, row, _attempts(row, history, kept.pid if kept is not None else None)),
         "retry": _retry(record),
         "command": _command(row, record),
     }
@@ -114,6 +114,13 @@ def _attempts(row: Row, history: list[dict[str, Any]], pid: int | None) -> list[
     earlier = [each for each in history if each.get("attempt") != row.attempt]
     known = next((each for each in history if each.get("attempt") == row.attempt), {})
     return [*earlier, *([last | known] if row.attempt else [])]
+
+
+def _with_devices(engine: Engine, row: Row, attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add the devices of attempts that got any."""
+    got = engine.store.devices([row.seq]).get(row.seq, {})
+    named = {attempt: {name: list(each) for name, each in devices.items()} for attempt, devices in got.items()}
+    return [{**each, "devices": named[each["attempt"]]} if each.get("attempt") in named else each for each in attempts]
 
 
 def _retry(record: Record | None) -> dict[str, Any] | None:

@@ -1,0 +1,75 @@
+"""Which devices of a resource a petition gets: those that fit, with as little left over as can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
+
+    from orcha.interfaces.needs import Amount, Need
+
+Devices = Mapping[str, tuple[str, ...]]
+"""The names of devices, by resource."""
+
+
+class Device(NamedTuple):
+    """One device of a resource."""
+
+    name: str
+    properties: Mapping[str, Amount | str] = {}
+
+    def meets(self, need: Need) -> bool:
+        """Tell whether it is as the need says."""
+        return all(each.is_met_by(self.properties.get(each.name)) for each in need.where)
+
+
+def fitting(devices: Iterable[Device], need: Need, without: Container[str] = ()) -> list[str]:
+    """Name the devices that are as the need says, in order."""
+    return [device.name for device in devices if device.name not in without and device.meets(need)]
+
+
+def most(names: list[str], need: Need) -> Amount:
+    """Give how much of these devices a petition with such a need could get, if nothing of them were in use."""
+    return min(len(names), 1) if need.is_share else len(names)
+
+
+def room(names: list[str], used: Mapping[str, Amount], need: Need) -> Amount:
+    """Give how much of these devices a petition with such a need could get now.
+
+    A share is one of one device. More than a share are whole devices, of which nobody has a share.
+
+    >>> from fractions import Fraction
+    >>> from orcha.interfaces.needs import read
+    >>> room(["0", "1"], {"0": Fraction(1, 2)}, read(2)), room(["0", "1"], {"0": Fraction(1, 2), "1": 1}, read("0.5"))
+    (1, Fraction(1, 2))
+    """
+    if need.is_share:
+        return max((1 - used.get(name, 0) for name in names), default=0)
+    return sum(1 for name in names if not used.get(name))
+
+
+def choose(names: list[str], used: Mapping[str, Amount], need: Need) -> tuple[str, ...] | None:
+    """Choose devices; None where there are not enough.
+
+    A share goes where the least is left over, so that whole devices stay free.
+
+    >>> from fractions import Fraction
+    >>> from orcha.interfaces.needs import read
+    >>> choose(["0", "1", "2"], {"1": Fraction(1, 2)}, read("0.5")), choose(["0", "1", "2"], {"1": 1}, read(2))
+    (('1',), ('0', '2'))
+    >>> choose(["0"], {"0": 1}, read(1)), choose(["0"], {"0": 1}, read("0.1")), choose(["0", "1"], {}, read("1.5"))
+    (None, None, None)
+    """
+    if need.is_share:
+        left = [(1 - used.get(name, 0), place, name) for place, name in enumerate(names)]
+        enough = [each for each in left if each[0] >= need.amount]
+        return (min(enough)[2],) if enough else None
+    free = [name for name in names if not used.get(name)]
+    if need.amount.denominator != 1 or len(free) < need.amount:
+        return None
+    return tuple(free[: int(need.amount)])
+
+
+__all__ = ["Device", "Devices", "choose", "fitting", "most", "room"]

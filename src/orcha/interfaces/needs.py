@@ -1,0 +1,150 @@
+"""What a petition needs of one resource, as people write it: ``1``, ``0.5``, ``4G``, ``1@mem>=20G``."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
+
+from orcha.interfaces.policy import MAX_NEED_COUNT
+
+Amount = int | Fraction
+"""How much of a resource: a whole number, or exactly a part."""
+
+MAX_NEED_CHARACTERS = 200
+"""Characters of a need."""
+_MAX_DECIMALS = 6
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_AMOUNT = re.compile(rf"(\d{{1,16}}(?:\.\d{{1,{_MAX_DECIMALS}}})?)(?:([KMGT])(?:i?B)?)?", re.ASCII | re.IGNORECASE)
+_REQUIREMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*(>=|<=|!=|=|>|<)\s*([^\s=<>!].*)")
+_FORM = "give an amount above zero, as in 1, 0.5 or 4G, and what a device must have, as in 1@mem>=20G"
+
+
+class Requirement(NamedTuple):
+    """What a property of a device must be."""
+
+    name: str
+    sign: str
+    value: Amount | str
+
+    def is_met_by(self, value: Amount | str | None) -> bool:
+        """Tell whether a device with this value will do; text and numbers are never the same, and never in order.
+
+        >>> [Requirement("mem", ">=", 20).is_met_by(each) for each in (24, 16, "much", None)]
+        [True, False, False, False]
+        >>> Requirement("model", "!=", "a100").is_met_by("h100")
+        True
+        """
+        if value is None:
+            return False
+        if self.sign in {"=", "!="}:
+            return (value == self.value) == (self.sign == "=")
+        if isinstance(value, str) or isinstance(self.value, str):
+            return False
+        return {">=": value >= self.value, "<=": value <= self.value, ">": value > self.value, "<": value < self.value}[
+            self.sign
+        ]
+
+
+class Need(NamedTuple):
+    """How much of a resource a petition needs, and of which of its devices."""
+
+    amount: Amount
+    where: tuple[Requirement, ...] = ()
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a part of one device."""
+        return self.amount < 1
+
+
+@lru_cache(1024)
+def read(need: int | str) -> Need:
+    """Read a need.
+
+    >>> read(2), read("0.5").amount, read("1@mem>=20G").where[0].name
+    (Need(amount=2, where=()), Fraction(1, 2), 'mem')
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    if isinstance(need, int):
+        return Need(need)
+    text, *conditions = need.split("@")
+    amount = read_amount(text)
+    if amount is None or not 0 < amount <= MAX_NEED_COUNT or len(need) > MAX_NEED_CHARACTERS:
+        message = f"{need!a:.60} is no need: {_FORM}"
+        raise ValueError(message)
+    return Need(amount, tuple(_requirement(need, each) for each in conditions))
+
+
+def _requirement(need: str, text: str) -> Requirement:
+    found = _REQUIREMENT.fullmatch(text.strip())
+    if found is None or not found[3].isprintable():
+        message = f"{need!a:.60} is no need: {_FORM}"
+        raise ValueError(message)
+    return Requirement(found[1], found[2], read_value(found[3]))
+
+
+def read_amount(text: str) -> Amount | None:
+    """Read a number with at most six decimals, in powers of 1024 where K, M, G or T follows; None where it is none.
+
+    >>> read_amount("2"), read_amount("0.5"), read_amount("1.5G"), read_amount("much")
+    (2, Fraction(1, 2), 1610612736, None)
+    """
+    found = _AMOUNT.fullmatch(text.strip())
+    if found is None:
+        return None
+    amount = Fraction(found[1]) * _UNITS[(found[2] or "").upper()]
+    return int(amount) if amount.denominator == 1 else amount
+
+
+def read_value(text: str) -> Amount | str:
+    """Read the value of a property: a number where it looks like one, else the text."""
+    amount = read_amount(text)
+    return text.strip() if amount is None else amount
+
+
+def kept(need: float | str) -> int | str:
+    """Give a need as it is kept and sent: a whole number, else its text.
+
+    >>> kept(2), kept("2"), kept(0.5), kept("4K"), kept("1 @ mem >= 20G")
+    (2, 2, '0.5', 4096, '1@mem >= 20G')
+
+    Raises:
+        ValueError: it is none.
+
+    """
+    if isinstance(need, int):
+        return need
+    text = f"{need:.{_MAX_DECIMALS}f}" if isinstance(need, float) else need
+    amount, where = read(text)
+    if isinstance(need, float) and float(amount) != need:
+        message = f"{need!r} is no need: give a number with at most {_MAX_DECIMALS} decimals"
+        raise ValueError(message)
+    if not where:
+        return amount if isinstance(amount, int) else spelled(amount)
+    conditions = [each.strip() for each in text.split("@")[1:]]
+    return "@".join((spelled(amount), *conditions))
+
+
+def spelled(amount: Amount) -> str:
+    """Write an amount as a decimal number.
+
+    >>> spelled(3), spelled(Fraction(1, 2)), spelled(Fraction(5, 4))
+    ('3', '0.5', '1.25')
+    """
+    if amount.denominator == 1:
+        return str(int(amount))
+    whole, rest = divmod(round(amount * 10**_MAX_DECIMALS), 10**_MAX_DECIMALS)
+    return f"{whole}.{rest:0{_MAX_DECIMALS}d}".rstrip("0")
+
+
+def shown(amount: Amount) -> int | float:
+    """Give an amount as a number for programs that show it."""
+    return int(amount) if amount.denominator == 1 else float(amount)
+
+
+__all__ = ["Amount", "Need", "Requirement", "kept", "read", "read_amount", "read_value", "shown", "spelled"]

@@ -1,0 +1,189 @@
+"""Devices: which a petition gets, and that nobody gets what another one has."""
+
+from __future__ import annotations
+
+import threading
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orcha._core import transitions
+from orcha._core.admission import Admission
+from orcha._core.devices import Device
+from orcha._core.petitions import Petitions
+from orcha._core.reasons import BehindAnother, NeedsShort, NeverEnough, NoSuchShare, ShareShort
+from orcha._core.record import Record
+from orcha.interfaces.needs import read, shown, spelled
+
+GPUS = (Device("0", {"mem": 24 << 30}), Device("1", {"mem": 80 << 30, "model": "a100"}), Device("2"))
+
+
+class Machine:
+    """Petitions that wait and run, and their admission over some devices."""
+
+    def __init__(self, **resources):
+        self.petitions = Petitions()
+        self.admission = Admission(self.petitions, resources=resources, lock=threading.Lock())
+        self.admission.load([], {})
+        self.now = self.petitions.now
+
+    def waits(self, **needs):
+        seq = self.petitions.take_seq()
+        record = Record(seq, seq.to_bytes(16, "big"), f"p{seq}", "m", "me", b"", b"", 0.0)
+        record.needs = needs
+        assert transitions.submit.receive(self.petitions, record) is None
+        transitions.submit.accept(self.petitions, record, self.now, start=False, new_channel=False)
+        return record
+
+    def starts(self, record):
+        assert self.admission.blocked_by(record) is None
+        self.petitions.granted.take(record)
+        assert transitions.start.start(self.petitions, record, self.now)
+        return record.devices
+
+    def runs(self, **needs):
+        record = self.waits(**needs)
+        self.starts(record)
+        return record
+
+    def ends(self, record):
+        transitions.finish.action_going(self.petitions, record.seq, record.attempt)
+        transitions.finish.returned(self.petitions, record.seq, record.attempt, None, self.now, processes=False)
+
+    def cancels(self, record):
+        transitions.cancel.cancel(self.petitions, record, transitions.cancel.cancelled(), self.now)
+
+    def blocked(self, **needs):
+        """Give why a petition with these needs would wait; it waits no more afterwards."""
+        record = self.waits(**needs)
+        reason = self.admission.blocked_by(record)
+        assert self.admission.reasons(record) == [reason]
+        self.cancels(record)
+        return reason
+
+
+def test_each_gets_devices_of_its_own_which_are_kept_with_the_attempt():
+    machine = Machine(gpu=GPUS, ram=8)
+    first, second = machine.runs(gpu=2, ram=4), machine.runs(gpu=1)
+    assert (first.devices, second.devices) == ({"gpu": ("0", "1")}, {"gpu": ("2",)})
+    assert machine.petitions.changes.devices == {(1, 1): first.devices, (2, 1): second.devices}
+    assert machine.blocked(gpu=1) == NeedsShort("gpu", 1, 0, 3)
+    machine.ends(first)
+    assert first.devices is None
+    assert machine.runs(gpu=1).devices == {"gpu": ("0",)}
+
+
+def test_what_is_a_count_gives_no_names():
+    machine = Machine(gpu=2)
+    assert machine.runs(gpu=1).devices is None
+    assert not machine.petitions.changes.devices
+    assert machine.blocked(gpu="1@mem>1") == NeverEnough("gpu", 1, 0, "mem>1")
+
+
+def test_parts_share_one_device_and_leave_the_others_whole():
+    machine = Machine(gpu=GPUS)
+    assert [machine.runs(gpu="0.5").devices["gpu"] for _ in range(2)] == [("0",), ("0",)]
+    assert machine.runs(gpu="0.3").devices == {"gpu": ("1",)}
+    assert machine.runs(gpu=1).devices == {"gpu": ("2",)}
+    assert machine.blocked(gpu="0.75") == ShareShort("gpu", 0.75, 0.7)
+    assert machine.admission.blocked_by(machine.waits(gpu=1)) == NeedsShort("gpu", 1, 0, 3)
+    assert machine.admission.blocked_by(machine.waits(gpu="0.7")) == BehindAnother("gpu", 0.7, 0.7, 3)
+
+
+def test_ten_tenths_are_one():
+    machine = Machine(gpu=(Device("0"),))
+    tenths = [machine.runs(gpu="0.1") for _ in range(10)]
+    assert machine.blocked(gpu="0.000001") == ShareShort("gpu", 0.000001, 0)
+    for record in tenths:
+        machine.ends(record)
+    assert not machine.petitions.granted.used("gpu")
+    assert machine.petitions.granted.held("gpu") == 0
+
+
+def test_only_devices_that_are_as_wanted_are_given():
+    machine = Machine(gpu=GPUS)
+    assert machine.runs(gpu="1@mem>=40G").devices == {"gpu": ("1",)}
+    assert machine.blocked(gpu="1@model=a100") == NeedsShort("gpu", 1, 0, 1, "model=a100")
+    assert machine.admission.refusal(None, {"gpu": "2@mem>=40G"}) == NeverEnough("gpu", 2, 1, "mem>=40G")
+    assert machine.admission.refusal(None, {"gpu": "0.5@mem>=1T"}) == NeverEnough("gpu", 0.5, 0, "mem>=1T")
+    assert machine.admission.refusal(None, {"gpu": "1.5"}) == NoSuchShare("gpu", 1.5)
+    assert machine.admission.refusal(None, {"gpu": 4}) == NeverEnough("gpu", 4, 3)
+
+
+@pytest.mark.parametrize("sign", [">=", ">", "=", "!=", "<=", "<"])
+def test_a_property_is_compared_as_it_says(sign):
+    need = read(f"1@mem{sign}24")
+    met = [Device("a", {"mem": value}).meets(need) for value in (23, 24, 25, "24 or so")]
+    numbers = {
+        ">=": [False, True, True],
+        ">": [False, False, True],
+        "=": [False, True, False],
+        "!=": [True, False, True],
+        "<=": [True, True, False],
+        "<": [True, False, False],
+    }
+    assert met == [*numbers[sign], sign == "!="]
+    assert not Device("a").meets(need)
+
+
+def test_what_an_attempt_has_stays_its_own_after_a_restart():
+    machine = Machine(gpu=GPUS)
+    record = Record(7, b"", "old", "m", "me", b"", None, 0.0)
+    record.needs, record.devices = {"gpu": 1}, {"gpu": ("1",)}
+    machine.petitions.hold(record)
+    assert machine.runs(gpu=2).devices == {"gpu": ("0", "2")}
+
+
+def test_what_was_granted_without_names_counts_all_the_same():
+    machine = Machine(gpu=GPUS)
+    record = Record(7, b"", "old", "m", "me", b"", None, 0.0)
+    record.needs, record.devices = {"gpu": 1}, {"gpu": ("none of these",)}
+    machine.petitions.hold(record)
+    assert machine.blocked(gpu=3) == NeedsShort("gpu", 3, 2, 3)
+
+
+def test_a_condition_sees_what_is_wholly_free():
+    machine = Machine(gpu=GPUS)
+    machine.runs(gpu="0.5")
+    assert machine.admission.resources.free("gpu") == 2
+    assert machine.admission.resources.in_use()[0][:3] == ("gpu", 3, 0.5)
+
+
+NEEDS = st.sampled_from([1, 2, 3, "0.1", "0.5", "0.7", "1@mem>=20G", "0.5@model=a100"])
+
+
+@given(st.lists(st.one_of(NEEDS, st.integers(0, 20)), max_size=40))
+def test_no_device_is_ever_given_beyond_what_it_is(steps):
+    machine, running = Machine(gpu=GPUS), []
+    for step in steps:
+        if isinstance(step, int) and step > 3:
+            if running:
+                machine.ends(running.pop(step % len(running)))
+            continue
+        need = step or 1
+        record = machine.waits(gpu=need)
+        if machine.admission.blocked_by(record) is not None:
+            machine.cancels(record)
+            continue
+        machine.starts(record)
+        running.append(record)
+        used = {device.name: Fraction(0) for device in GPUS}
+        for each in running:
+            wanted = read(each.needs["gpu"])
+            names = each.devices["gpu"]
+            assert len(set(names)) == (1 if wanted.is_share else wanted.amount)
+            for name in names:
+                used[name] += min(1, wanted.amount)
+                assert next(device for device in GPUS if device.name == name).meets(wanted)
+        assert max(used.values()) <= 1
+        assert {name: share for name, share in used.items() if share} == machine.petitions.granted.used("gpu")
+
+
+@given(st.fractions(0, 1000, max_denominator=1000))
+def test_an_amount_is_written_as_it_is_read(amount):
+    exact = Fraction(round(amount * 1000), 1000)
+    if exact:
+        assert read(spelled(exact)).amount == exact
+    assert shown(exact) == float(exact)
