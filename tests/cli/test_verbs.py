@@ -14,7 +14,8 @@ from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
 MINE = [verb for verb in VERBS if verb not in {"serve", "stop"}]
-READING = ["ps", "why", "show", "logs", "wait", "stats"]
+READING = ["ps", "why", "show", "logs", "wait", "stats", "history", "simulate"]
+WITHOUT_ID = ("ps", "stats", "history")
 
 
 AT_ONCE = 1
@@ -59,9 +60,10 @@ def test_each_verb_says_in_a_line_that_there_is_no_service(own_service):
     service = own_service
     service.stop()
     for verb in MINE:
-        arguments = {"priority": ["x", "1"], "signal": ["x", "HUP"], "ps": [], "stats": [], "run": ["true"]}.get(
-            verb, ["x"]
-        )
+        if verb == "simulate":  # it asks no service
+            continue
+        known = {"priority": ["x", "1"], "signal": ["x", "HUP"], "run": ["true"], **dict.fromkeys(WITHOUT_ID, ())}
+        arguments = known.get(verb, ["x"])
         done = service.run(verb, *arguments)
         assert done.returncode == (125 if verb in {"run", "attach"} else 69), verb
         assert done.stderr.count("\n") == 1, verb
@@ -71,7 +73,7 @@ def test_each_verb_says_in_a_line_that_there_is_no_service(own_service):
 def test_each_verb_says_in_a_line_that_there_is_no_such_petition(own_service):
     service = own_service
     for verb in MINE:
-        if verb in {"run", "ps", "stats"}:
+        if verb in {"run", "simulate", *WITHOUT_ID}:
             continue
         done = service.run(verb, "nobody\x1b[2J", *{"priority": ["1"], "signal": ["HUP"]}.get(verb, []))
         assert done.returncode == (125 if verb == "attach" else 1), verb
@@ -82,7 +84,8 @@ def test_each_verb_says_in_a_line_that_there_is_no_such_petition(own_service):
 
 def test_each_verb_refuses_what_it_does_not_know_with_its_own_usage(orcha):
     for verb in MINE:
-        arguments = {"ps": [], "stats": [], "priority": ["x", "1"], "signal": ["x", "HUP"]}.get(verb, ["x"])
+        known = {"priority": ["x", "1"], "signal": ["x", "HUP"], **dict.fromkeys(WITHOUT_ID, ())}
+        arguments = known.get(verb, ["x"])
         done = orcha.run(verb, "--nonsense", *arguments)
         assert done.returncode == 2, verb
         assert done.stderr.startswith(f"usage: orcha {verb} "), verb
@@ -99,7 +102,7 @@ def test_what_goes_before_the_command_is_said(orcha, verb):
 def test_what_is_no_text_is_no_id(orcha):
     odd = os.fsdecode(b"\xff")
     for verb in MINE:
-        if verb in {"ps", "stats"}:
+        if verb in {"simulate", *WITHOUT_ID}:
             continue
         arguments = {"run": ["--name", odd, "true"], "priority": [odd, "1"], "signal": [odd, "HUP"]}.get(verb, [odd])
         done = orcha.run(verb, *arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 
 import pytest
 
@@ -38,6 +39,23 @@ def test_it_starts_after_the_other_one_has_ended_however(asked, code):
     asked.allow("build")
     asked.wait_for("report", "succeeded")
     assert asked.manager.order == ["build", "report"]
+
+
+def test_it_starts_before_others_of_lower_urgency_that_wait_for_the_same_slot():
+    with asking(slots={"rig": 1}) as asked:
+        asked.submit(asked.user, "build", group="rig", holds=True)
+        asked.submit(asked.user, "idle", group="rig", priority=5)
+        asked.submit(asked.user, "test", group="rig", after=["build"])
+        asked.manager.let_go.set()
+        wait_for(lambda: asked.manager.order == ["build"], what="the build runs")
+        busy, go_on = threading.Event(), threading.Event()
+        asked.engine.post(lambda: busy.set() or go_on.wait(30))
+        assert busy.wait(30)
+        asked.manager.freed.add("build")  # its end, and that nothing of it lives, come in one batch
+        wait_for(lambda: len(asked.engine.mailbox._events) > 1, what="both are posted")
+        go_on.set()
+        asked.wait_for("idle", "succeeded")
+        assert asked.manager.order == ["build", "test", "idle"]
 
 
 def test_it_starts_after_all_of_them(asked):

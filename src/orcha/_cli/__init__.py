@@ -18,6 +18,8 @@ VERBS = {
     "attach": "follow a petition, and end as it ends",
     "wait": "wait until petitions have ended",
     "stats": "show what the service has done",
+    "history": "show what has ended, as a workload",
+    "simulate": "tell who would run when",
     "cancel": "end petitions",
     "retry": "run an ended petition once more",
     "cron": "run a command again and again, at times that a line of cron tells",

@@ -398,10 +398,13 @@ def state(row: Row) -> str:
 
 def as_json(row: Row, now: float) -> Row:
     """Give a row with its times in ISO 8601, numbers that JSON has, and what is reckoned here: user and elapsed."""
+    from json import loads
+
     from orcha._cli import render
 
     took = elapsed(row, now)
     reckoned = {"user": user(row), "elapsed": None if took is None else round(took, 3)}
     after = [int(seq) for seq in (row.get("after") or "").split()]
+    needs = loads(row["needs"]) if row.get("needs") else {}
     times = {name: render.iso(row[name]) for name in ("submitted", "started", "ended")}
-    return row | times | {"priority": render.number(row["priority"]), "after": after} | reckoned
+    return row | times | {"priority": render.number(row["priority"]), "after": after, "needs": needs} | reckoned

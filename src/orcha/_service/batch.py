@@ -36,8 +36,10 @@ _LISTEN, _HANDLE, _ASK, _GATHER, _KEEP = Step.LISTEN, Step.HANDLE, Step.ASK, Ste
 class Listeners(NamedTuple):
     """Who hears of batches."""
 
+    ends: Callable[[Sequence[Final]], None]
+    """Of what ended, before petitions are asked for what that left free; that is not kept yet."""
     ended: Callable[[Sequence[Final], float], None]
-    """Of what ended, with the time."""
+    """Of what ended, with the time, once that is kept."""
     kept: Callable[[Changes], None]
     """Of what a transaction kept."""
     over: Callable[[], None]
@@ -131,6 +133,8 @@ class Batch:
 
     def ask(self) -> None:
         """Hand over the manager's calls that have gathered."""
+        if self._petitions.finals:
+            self._listeners.ends(self._petitions.finals)
         self._visits.dispatch()
 
     def keep(self) -> None:

@@ -187,7 +187,7 @@ class Engine:
             self.transaction,
             self.outbox,
             self._effects(),
-            Listeners(self._note_ends, self._count, self.shims.settle, self._say_failed),
+            Listeners(self._note_ending, self._note_ends, self._count, self.shims.settle, self._say_failed),
         )
         self.mailbox.serve(self.batch)
 
@@ -398,6 +398,9 @@ class Engine:
 
     def _count(self, changes: Changes) -> None:
         self.statistics.note(changes, self.petitions.records, self.petitions.now.wall, self.petitions.now.steady)
+
+    def _note_ending(self, finals: Sequence[Final]) -> None:
+        self.dependents.ended(finals)
 
     def _note_ends(self, finals: Sequence[Final], wall: float) -> None:
         self.journal.ended(finals, wall)

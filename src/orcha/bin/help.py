@@ -13,7 +13,10 @@ MAX_WIDTH_COLUMNS = 80
 """Columns that are used, however wide the terminal is."""
 GROUPS = (
     ("start here", ("serve", "run")),
-    ("look at what waits, runs and has ended", ("ps", "why", "show", "logs", "attach", "wait", "stats")),
+    (
+        "look at what waits, runs and has ended",
+        ("ps", "why", "show", "logs", "attach", "wait", "stats", "history", "simulate"),
+    ),
     ("decide about it", ("cron", "cancel", "retry", "pause", "resume", "signal", "priority", "rm")),
     ("the service itself", ("stop", "watchdog", "list-plugins")),
 )

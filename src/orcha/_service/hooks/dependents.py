@@ -115,7 +115,10 @@ class Dependents:
     # --- an end -------------------------------------------------------------------------------------------------
 
     def ended(self, finals: Iterable[Final]) -> None:
-        """Note which petitions ended, once that is kept."""
+        """Note which petitions ended, so that others wait with those that are asked for what that left free.
+
+        What these become is kept with the ends, or later.
+        """
         dependencies = self._admission.dependencies
         if not dependencies:
             return

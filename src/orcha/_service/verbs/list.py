@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -44,9 +45,18 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
         engine.reply(peer, Reply(message.request, Verdict.DENIED, None, "an attempt may not list"))
         return
     rows = _rows(engine, message, None if peer.role == "owner" else peer.identity)
-    groups = engine.store.groups([row.seq for row in rows])
+    seqs = [row.seq for row in rows]
+    groups, needs, expected = engine.store.groups(seqs), engine.store.needs(seqs), engine.store.expected(seqs)
     after = _others_first(engine, rows)
-    described = [describe_row(engine, row, groups.get(row.seq)) | {"after": after.get(row.seq)} for row in rows]
+    described = [
+        describe_row(engine, row, groups.get(row.seq))
+        | {
+            "after": after.get(row.seq),
+            "needs": json.dumps(needs[row.seq]) if row.seq in needs else None,
+            "expect": expected.get(row.seq),
+        }
+        for row in rows
+    ]
     other = engine.statistics.build.other(time.monotonic())
     engine.reply(peer, Rows(message.request, fitting.rows(described), paused(engine, peer), other))
 

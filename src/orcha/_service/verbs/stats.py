@@ -15,7 +15,7 @@ from orcha._service.reports.state_names import state_of
 from orcha._service.reports.statistics import percentiles
 from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs.petition_lookup import is_owner
-from orcha.interfaces.built_in import WATCHDOG
+from orcha.interfaces.built_in import COMMAND_MANAGER, WATCHDOG
 
 if TYPE_CHECKING:
     from orcha._server.server import Peer
@@ -51,6 +51,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "rates": known.rates(steady),
         "waited": percentiles(known.waited),
         "ran": percentiles(known.ran),
+        "slots": {each.name: each.manager.most for each in engine.managers.served if each.name == COMMAND_MANAGER},
         "groups": [use._asdict() for use in engine.admission.groups_in_use()],
         "resources": [use._asdict() for use in engine.admission.resources.in_use()],
         "paused": engine.paused,

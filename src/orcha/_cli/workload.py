@@ -1,0 +1,170 @@
+"""Workloads for a forecast, read from a file: what `orcha history --json` wrote, or people."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from orcha._core.forecast.workload import Capacity, Job
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+_MAX_SECONDS = 100 * 365 * 86_400.0
+
+
+class WorkloadError(ValueError):
+    """A file holds no workload; the message names the petition, the field and the cure."""
+
+
+class Workload(NamedTuple):
+    """What a file holds."""
+
+    jobs: list[Job]
+    """In the order of the file."""
+    capacity: Capacity
+    recorded: list[str]
+    """The ids of petitions in the order in which they really started, where the file says when."""
+
+
+def read(text: str) -> Workload:
+    """Read a workload: a JSON object with `petitions` and `capacity`, an array of petitions, or one petition a line.
+
+    >>> read('[{"id": "a", "seconds": 60, "needs": {"gpu": 1}}]').jobs[0].seconds
+    60.0
+
+    Raises:
+        WorkloadError: it is none.
+
+    """
+    found = _parsed(text)
+    if isinstance(found, dict) and "id" in found:
+        found = [found]  # one petition in a line
+    entries = found.get("petitions") if isinstance(found, dict) else found
+    if not isinstance(entries, list):
+        raise WorkloadError('the file has no petitions: write a JSON array of them, or an object with "petitions"')
+    known = found.get("capacity") or {} if isinstance(found, dict) else {}
+    jobs: list[Job] = []
+    begun: list[tuple[float, int, str]] = []
+    for number, entry in enumerate(entries, 1):
+        name = f"petition {number}"
+        if not isinstance(entry, dict):
+            raise WorkloadError(f'{name} is no JSON object: write it as {{"id": "a", "seconds": 60}}')
+        job = _job(entry, name, number)
+        started = _time(entry, "started", name)
+        if started is None and entry.get("ended") is not None:
+            continue  # it was cancelled while it waited, and took nothing
+        jobs.append(job)
+        if started is not None:
+            begun.append((started, len(begun), job.id))
+    return Workload(jobs, _capacity(known), [each[2] for each in sorted(begun)])
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        whole = error
+    try:
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    except ValueError:
+        line = f"the file is no JSON, nor JSON in lines: {whole}: write it with orcha history --json"
+        raise WorkloadError(line) from None
+
+
+def _job(entry: dict[str, Any], name: str, number: int) -> Job:
+    identity = entry.get("id", number)
+    if not isinstance(identity, str | int):
+        raise WorkloadError(f"{name}: id is {identity!r:.80}: give a text")
+    name = f"{name} ({identity!s:.80})"
+    started, ended = _time(entry, "started", name), _time(entry, "ended", name)
+    seconds = _number(entry, "seconds", name)
+    if seconds is None and started is not None and ended is not None:
+        seconds = max(0.0, ended - started)
+    if seconds is None:
+        seconds = _number(entry, "expect", name)
+    if seconds is None and (started is not None or ended is None):
+        raise WorkloadError(
+            f'{name} does not say how long it takes: give "seconds", "expect", or "started" and "ended"'
+        )
+    priority = entry.get("priority") or 0
+    if isinstance(priority, bool) or not isinstance(priority, int | float):
+        raise WorkloadError(f"{name}: priority is {priority!r:.80}: give a number")
+    return Job(
+        str(identity),
+        _time(entry, "submitted", name) or 0.0,
+        seconds or 0.0,
+        priority,
+        _text(entry, "group", name),
+        _needs(entry, name),
+        dict(_after(entry, name)),
+        _time(entry, "not_before", name),
+        _text(entry, "manager", name) or "",
+        _text(entry, "owner", name) or "",
+        entry.get("outcome") in {None, "succeeded"},
+    )
+
+
+def _capacity(known: object) -> Capacity:
+    if not isinstance(known, dict):
+        raise WorkloadError('"capacity" is no JSON object: give "slots", "groups" and "resources"')
+    limits: dict[str, dict[str, Any]] = {}
+    for what in ("slots", "groups", "resources"):
+        found = known.get(what) or {}
+        if not isinstance(found, dict) or not all(_is_count(number) for number in found.values()):
+            raise WorkloadError(f'"{what}" of "capacity" is {found!r:.80}: give numbers by name, null for any number')
+        limits[what] = found
+    return Capacity(limits["slots"], limits["groups"], {name: most or 0 for name, most in limits["resources"].items()})
+
+
+def _is_count(number: object) -> bool:
+    return number is None or (isinstance(number, int) and not isinstance(number, bool) and number >= 0)
+
+
+def _number(entry: dict[str, Any], field: str, name: str) -> float | None:
+    value = entry.get(field)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_SECONDS:
+        raise WorkloadError(f"{name}: {field} is {value!r:.80}: give seconds from 0 on")
+    return float(value)
+
+
+def _time(entry: dict[str, Any], field: str, name: str) -> float | None:
+    value = entry.get(field)
+    if not isinstance(value, str):
+        return _number(entry, field, name)
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(value).timestamp()
+    except (ValueError, OverflowError):
+        line = f"{name}: {field} is {value!r:.80}: give seconds, or a time as 2030-01-31T12:00:00Z"
+        raise WorkloadError(line) from None
+
+
+def _text(entry: dict[str, Any], field: str, name: str) -> str | None:
+    value = entry.get(field)
+    if value is not None and not isinstance(value, str):
+        raise WorkloadError(f"{name}: {field} is {value!r:.80}: give a text")
+    return value
+
+
+def _needs(entry: dict[str, Any], name: str) -> dict[str, int]:
+    needs = entry.get("needs") or {}
+    if not isinstance(needs, dict) or not all(amount is not None and _is_count(amount) for amount in needs.values()):
+        raise WorkloadError(f'{name}: needs is {needs!r:.80}: give units by resource, as {{"gpu": 1}}')
+    return {resource: amount for resource, amount in needs.items() if amount}
+
+
+def _after(entry: dict[str, Any], name: str) -> Iterator[tuple[str, bool]]:
+    for field in ("after", "after_ok"):
+        others = entry.get(field) or []
+        if not isinstance(others, list) or not all(isinstance(other, str | int) for other in others):
+            raise WorkloadError(f"{name}: {field} is {others!r:.80}: give an array of ids")
+        yield from ((str(other), field == "after_ok") for other in others)
+
+
+__all__ = ["Workload", "WorkloadError", "read"]

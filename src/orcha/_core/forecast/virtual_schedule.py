@@ -1,0 +1,320 @@
+"""The decisions of a service in virtual time: the same rounds, groups, resources and dependencies, and no processes.
+
+Each step of the schedule happens at the next moment at which something is due: a petition ends, is asked for, or has
+come to its time. Then rounds of asking are made as in a service, until nothing more starts at that moment.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+from orcha._core import transitions
+from orcha._core.admission import ALL, Admission, group_name, petition_name
+from orcha._core.asking_round import NO, YES, Said
+from orcha._core.codes import FAILED_CODE
+from orcha._core.converted import Converted
+from orcha._core.dependencies import Dependency
+from orcha._core.effects import Do
+from orcha._core.forecast.workload import Planned
+from orcha._core.moment import Moment
+from orcha._core.petitions import Petitions
+from orcha._core.reasons import EverythingPaused, MachineFull
+from orcha._core.record import Phase, Record
+from orcha._core.selection import Selection
+from orcha._core.state import IfFails, OnInterrupt, Outcome, State
+from orcha._core.transitions.command import CommandEnd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from orcha._core.asking_round import Answered
+    from orcha._core.converted import Candidate
+    from orcha._core.effects import Final
+    from orcha._core.forecast.workload import Capacity, Job
+    from orcha._core.record import Key
+
+MAX_NEW_PETITIONS_PER_ROUND = 1_000
+"""Petitions that are asked for at one moment and come into one round, at most."""
+_YES = Said(YES)
+_SUCCEEDED = CommandEnd(Outcome.SUCCEEDED, 0)
+_FAILED = CommandEnd(Outcome.FAILED, FAILED_CODE)
+
+
+class VirtualSchedule:
+    """Finds out when each of some petitions starts.
+
+    >>> from orcha._core.forecast.workload import Capacity, Job
+    >>> jobs = [Job("a", 0.0, 10.0), Job("b", 1.0, 5.0), Job("c", 2.0, 1.0, priority=-1)]
+    >>> [(each.job.id, each.started) for each in VirtualSchedule(jobs, Capacity(slots={"": 1})).run()]
+    [('a', 0.0), ('c', 10.0), ('b', 11.0)]
+    """
+
+    def __init__(self, jobs: Iterable[Job], capacity: Capacity, *, look_ahead: int | None = None) -> None:
+        """Take what is to run, in any order, and what there is for it.
+
+        `look_ahead` is how many of the first waiting petitions may be considered; None for any number.
+        """
+        self._capacity = capacity
+        self._jobs: dict[int, Job] = dict(enumerate(sorted(jobs, key=_came), 1))
+        """By the sequence number of the petition."""
+        self._records: dict[int, Record] = {}
+        self._newest: dict[str, int] = {}
+        """The sequence number of the newest petition of each id."""
+        self._ended: dict[int, Outcome] = {}
+        self._ends: list[tuple[float, int]] = []
+        self._appointments: list[tuple[float, int]] = []
+        groups = {job.group: None for job in self._jobs.values() if job.group is not None}
+        self._petitions = Petitions()
+        self._admission = Admission(self._petitions, resources=capacity.resources)
+        self._admission.load(
+            {group_name(group) for group in capacity.paused_groups}
+            | {petition_name(seq) for seq, job in self._jobs.items() if job.paused},
+            {**groups, **capacity.groups},
+        )
+        self._selection = Selection(self._petitions, self._admission, look_ahead=look_ahead, are_all_own=True)
+        self._planned: list[Planned] = []
+        """What was found out in this step."""
+
+    def run(self) -> Iterator[Planned]:
+        """Give the petitions as they start; then the petitions that do not start, each with the reason."""
+        coming = iter(self._jobs.items())
+        following = next(coming, None)
+        while following is not None or self._ends or self._appointments:
+            due = [queue[0][0] for queue in (self._ends, self._appointments) if queue]
+            if following is not None:
+                due.append(_came(following[1]))
+            now = Moment(min(due), min(due))
+            self._end_due(now)
+            self._rise_due(now)
+            new: list[int] = []
+            while following is not None and _came(following[1]) <= now.wall:
+                if self._may_ever_start(*following):
+                    new.append(following[0])
+                following = next(coming, None)
+            self._decide(new, now)
+            yield from self._planned
+            self._planned = []
+        yield from self._left_over()
+
+    # --- what happens -------------------------------------------------------------------------------------------
+
+    def _may_ever_start(self, seq: int, job: Job) -> bool:
+        """Tell whether a new petition is accepted; it is not where it needs more than there is."""
+        self._newest[job.id] = seq
+        refused = self._admission.refusal(job.group, job.needs or None)
+        if refused is None or job.started is not None:
+            return True
+        self._ended[seq] = Outcome.REJECTED
+        self._planned.append(Planned(job, None, None, refused.text()))
+        return False
+
+    def _end_due(self, now: Moment) -> None:
+        """End what has run for its time."""
+        while self._ends and self._ends[0][0] <= now.wall:
+            _, seq = heapq.heappop(self._ends)
+            end = _SUCCEEDED if self._jobs[seq].succeeds else _FAILED
+            record = self._records[seq]
+            transitions.command.ended(self._petitions, seq, record.attempt, end, now)
+            transitions.finish.hook_done(self._petitions, seq, now)
+            self._take(now)
+
+    def _rise_due(self, now: Moment) -> None:
+        """Let petitions wait for their turn whose time has come."""
+        while self._appointments and self._appointments[0][0] <= now.wall:
+            _, seq = heapq.heappop(self._appointments)
+            transitions.retry.time_came(self._petitions, seq, now)
+
+    def _take(self, now: Moment) -> None:
+        """Follow up what transitions left: starts and ends; nothing is kept."""
+        _, effects, finals = self._petitions.take()
+        for effect in effects:
+            if effect.do is Do.ON_START:
+                seq, job = effect.record.seq, self._jobs[effect.record.seq]
+                ends = now.wall + max(0.0, job.seconds)
+                heapq.heappush(self._ends, (ends, seq))
+                self._planned.append(Planned(job, now.wall, ends))
+        self._follow_up(finals, now)
+
+    def _follow_up(self, finals: Sequence[Final], now: Moment) -> None:
+        """Let what waited for the ends go on, and cancel what must not go on without them."""
+        admission = self._admission
+        for record, *_ in finals:
+            assert record.outcome is not None
+            self._ended[record.seq] = record.outcome
+            self._records.pop(record.seq, None)
+            admission.dependencies.drop(record.seq)
+            if not admission.dependencies.has_dependents(record.seq):
+                continue
+            for failed in admission.note_end(record.seq, record.outcome):
+                reason = f"cancelled: it comes after {failed.on.id!r}, which did not succeed"
+                cancellation = transitions.cancel.cancelled(reason)
+                transitions.cancel.cancel(self._petitions, self._records[failed.petition], cancellation, now)
+                self._planned.append(Planned(self._jobs[failed.petition], None, now.wall, reason))
+        self._unpark()
+        if self._petitions.finals:
+            self._take(now)
+
+    def _unpark(self) -> None:
+        are_more = True
+        while are_more:
+            unloaded, are_more = self._admission.unpark_resumed()
+            self._load(unloaded)
+
+    # --- rounds of asking ---------------------------------------------------------------------------------------
+
+    def _decide(self, new: list[int], now: Moment) -> None:
+        """Make rounds until nothing more starts at this moment."""
+        for seq in [seq for seq in new if self._jobs[seq].started is not None]:
+            self._go_on(self._enter(seq), now)
+            new.remove(seq)
+        if self._capacity.is_paused:
+            for seq in new:
+                record = self._enter(seq)
+                self._accept(record, self._convert(record, seq), None, now)
+            self._take(now)
+            return
+        while True:
+            part, new = new[:MAX_NEW_PETITIONS_PER_ROUND], new[MAX_NEW_PETITIONS_PER_ROUND:]
+            if not self._round([self._convert(self._enter(seq), seq) for seq in part], now) and not new:
+                return
+
+    def _round(self, new: list[Converted], now: Moment) -> bool:
+        """Ask once; tell whether another round may start more."""
+        selection, petitions = self._selection, self._petitions
+        self._load(selection.make_ready())
+        asked = selection.next_round(now.steady, converting=bool(new))
+        asked.new = new
+        selection.handed_over()
+        if not new and not asked.waiting:
+            return False
+        asking = asked.ask(self._admission, petitions.granted, lambda: petitions.version)
+        candidate = next(asking, None)
+        while candidate is not None:
+            try:
+                candidate = asking.send(self._said(candidate))
+            except StopIteration:
+                candidate = None
+        fresh = {converted.seq: converted for converted in new}
+        answers = {answered.record.seq: answered for answered in asked.answers if answered.record.seq in fresh}
+        for seq, converted in fresh.items():
+            self._accept(converted.record, converted, answers.get(seq), now)
+        settled = selection.settle(
+            [answered for answered in asked.answers if answered.record.seq not in fresh], asked.unchanged, now
+        )
+        self._load(settled.unloaded)
+        selection.note(asked, now.steady)
+        self._take(now)
+        return selection.are_news
+
+    def _said(self, candidate: Candidate) -> Said:
+        """Answer as the condition of its manager does: as many run as may."""
+        slots = self._capacity.slots.get(candidate.manager)
+        if slots is None or len(self._petitions.granted.of_manager(candidate.manager)) < slots:
+            return _YES
+        return Said(NO, MachineFull(slots), for_all=True)
+
+    # --- petitions ----------------------------------------------------------------------------------------------
+
+    def _enter(self, seq: int) -> Record:
+        """Take a petition that comes."""
+        job = self._jobs[seq]
+        # The id may be in use still, where a history has it twice: the name in the forecast is the number.
+        record = Record(seq, b"", str(seq), job.manager, job.owner, b"", None, job.submitted)
+        self._records[seq] = record
+        transitions.submit.receive(self._petitions, record)
+        return record
+
+    def _convert(self, record: Record, seq: int) -> Converted:
+        job = self._jobs[seq]
+        return Converted(
+            record,
+            is_new=True,
+            seq=seq,
+            key=record.key,
+            manager=job.manager,
+            petition=job,  # type: ignore[arg-type]  # nothing looks into it
+            is_command=True,
+            priority=job.priority,
+            retry=None,
+            on_interrupt=OnInterrupt.FAIL,
+            timeout=None,
+            queue_timeout=None,
+            expect=job.seconds,
+            group=job.group,
+            needs=job.needs or None,
+            once=None,
+            after={name: must for name, must in job.after.items() if name in self._newest} or None,
+            at=job.not_before,
+            delay=None,
+            when=None,
+        )
+
+    def _accept(self, record: Record, converted: Converted, answered: Answered | None, now: Moment) -> None:
+        """Have a new petition start, wait, or rest until its time."""
+        transitions.submit.enter_converted(record, converted)
+        failed = self._others_first(record, converted.after) if converted.after else None
+        start = False
+        if answered is not None and answered.answer is YES:
+            start = self._selection.counts(record, are_stopped=False)
+        elif answered is not None:
+            transitions.wait.note_no(record, answered.why, None)
+        transitions.submit.accept(self._petitions, record, now, start=start, new_channel=False)
+        if record.phase is Phase.RESTING:
+            assert record.due is not None
+            heapq.heappush(self._appointments, (record.due, record.seq))
+        elif not start and answered is not None:
+            self._load(self._admission.park(record))
+        if failed is not None:
+            self._planned.append(Planned(self._jobs[record.seq], None, now.wall, failed))
+            transitions.cancel.cancel(self._petitions, record, transitions.cancel.cancelled(failed), now)
+
+    def _others_first(self, record: Record, after: Mapping[str, bool]) -> str | None:
+        """Have a petition wait for others; give why it cannot start any more, where one of them has failed."""
+        unmet = []
+        for name, must_succeed in after.items():
+            seq = self._newest[name]
+            outcome = self._ended.get(seq)
+            if outcome is None:
+                unmet.append(Dependency(seq, name, must_succeed))
+            elif must_succeed and outcome is not Outcome.SUCCEEDED:
+                return f"cancelled: it comes after {name!r}, which did not succeed"
+        self._admission.dependencies.add(record.seq, unmet, IfFails.CANCEL)
+        self._petitions.note_change()
+        return None
+
+    def _go_on(self, record: Record, now: Moment) -> None:
+        """Take a petition that runs already."""
+        job = self._jobs[record.seq]
+        assert job.started is not None
+        transitions.submit.enter_converted(record, self._convert(record, record.seq))
+        self._petitions.granted.take(record)
+        transitions.submit.accept(self._petitions, record, now, start=True, new_channel=False)
+        self._petitions.take()
+        ends = max(now.wall, job.started + job.seconds)
+        heapq.heappush(self._ends, (ends, record.seq))
+        self._planned.append(Planned(job, job.started, ends))
+
+    def _load(self, keys: Iterable[Key]) -> None:
+        """Take back the records of petitions that were only keys."""
+        for key in keys:
+            self._petitions.load(self._records[key[1]])
+
+    # --- the end ------------------------------------------------------------------------------------------------
+
+    def _left_over(self) -> Iterator[Planned]:
+        """Give what waits still, and why."""
+        if self._capacity.is_paused:
+            self._admission.pause(ALL)
+        for seq, record in sorted(self._records.items()):
+            if record.state is State.QUEUED:
+                reasons = self._admission.reasons(record) or [record.why or EverythingPaused()]
+                yield Planned(self._jobs[seq], None, None, reasons[0].text())
+
+
+def _came(job: Job) -> float:
+    """Give when a petition comes into the forecast."""
+    return job.submitted if job.started is None else max(job.submitted, job.started)
+
+
+__all__ = ["VirtualSchedule"]

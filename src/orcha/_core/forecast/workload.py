@@ -1,0 +1,64 @@
+"""What a forecast is made of: petitions with the time that each takes, and what there is for them to use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+_NOTHING: Mapping[str, int] = MappingProxyType({})
+_NOBODY: Mapping[str, bool] = MappingProxyType({})
+
+
+class Job(NamedTuple):
+    """A petition, as far as it matters for when others start. Times are seconds of one clock."""
+
+    id: str
+    submitted: float
+    """When the petition is asked for."""
+    seconds: float
+    """How long it runs."""
+    priority: int | float = 0
+    group: str | None = None
+    needs: Mapping[str, int] = _NOTHING
+    after: Mapping[str, bool] = _NOBODY
+    """The ids of the petitions that it waits for, and whether each must succeed."""
+    not_before: float | None = None
+    """The time that it was asked for; None for none."""
+    manager: str = ""
+    """The manager whose slots it takes."""
+    owner: str = ""
+    succeeds: bool = True
+    started: float | None = None
+    """When it started, where it runs when the forecast begins; None for a petition that waits."""
+    paused: bool = False
+    """Whether people hold back this one."""
+
+
+class Capacity(NamedTuple):
+    """What petitions may use."""
+
+    slots: Mapping[str, int | None] = MappingProxyType({})
+    """How many petitions of each manager may run at once; None, and a manager that is not named, for any number."""
+    groups: Mapping[str, int | None] = MappingProxyType({})
+    """How many petitions of each group may run at once; None for any number."""
+    resources: Mapping[str, int] = _NOTHING
+    """Units of each resource."""
+    paused_groups: frozenset[str] = frozenset()
+    is_paused: bool = False
+    """Whether nothing starts at all."""
+
+
+class Planned(NamedTuple):
+    """When a petition starts and ends by the forecast."""
+
+    job: Job
+    started: float | None
+    """None where it does not start."""
+    ended: float | None
+    """None where it does not start; when it was cancelled where a petition failed that it waits for."""
+    reason: str | None = None
+    """Why it does not start, for people."""
+
+
+__all__ = ["Capacity", "Job", "Planned"]

@@ -1,0 +1,131 @@
+"""What ended is a workload, and a workload is foretold as the service ran it."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from orcha._cli import gantt, workload
+from orcha._core.forecast.workload import Capacity, Job
+from support.waiting import wait_for
+
+AT_ONCE = 2
+
+
+def simulate(service, given, *options):
+    """Give what is reckoned of a workload."""
+    done = service.run("simulate", "-", "--json", *options, input=json.dumps(given))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def recorded(serve, tmp_path):
+    """Give a service that ran several petitions one at a time, all asked for while the first one ran."""
+    service = serve(
+        arguments=("serve", "commands", "--slots", "g=1", "--resource", "gpu=2"), environment={"ORCHA_COMMANDS": "1"}
+    )
+    gate = tmp_path / "gate"
+    options = {
+        "first": (),
+        "second": ("-g", "g"),
+        "urgent": ("-p", "-1"),
+        "needs": ("--need", "gpu=2"),
+        "follows": ("--after", "second", "-p", "-2"),
+        "never": ("-p", "9"),
+    }
+    for name, more in options.items():
+        script = f"while [ ! -e {gate} ]; do sleep 0.01; done" if name == "first" else "true"
+        assert service.run("run", "--detach", "--name", name, *more, "--", "sh", "-c", script).returncode == 0
+    assert service.run("cancel", "never").returncode == 0
+    gate.touch()
+    assert service.run("wait", "--all").returncode == 0
+    wait_for(lambda: service.run("ps").stdout == "nothing waits or runs\n", what="all have ended")
+    return service
+
+
+def test_a_recorded_run_is_foretold_in_its_order(recorded):
+    written = json.loads(recorded.run("history", "--json").stdout)
+    assert [each["id"] for each in written["petitions"]] == ["first", "urgent", "second", "follows", "needs", "never"]
+    assert written["capacity"]["groups"] == {"g": 1}
+    assert written["capacity"]["resources"] == {"gpu": 2}
+    assert list(written["capacity"]["slots"].values()) == [1]
+    assert written["petitions"][3]["after"] == ["second"]
+    assert written["petitions"][4]["needs"] == {"gpu": 2}
+    found = simulate(recorded, written)
+    assert [each["id"] for each in found["petitions"]] == ["first", "urgent", "second", "follows", "needs"]
+    assert (found["count"], found["never"], found["other_order"]) == (5, 0, 0)
+    table = recorded.run("history").stdout.splitlines()
+    assert table[0].split() == ["ID", "STARTED", "WAITED", "RAN", "STATE", "COMMAND"]
+    assert [line.split()[0] for line in table[1:]] == [each["id"] for each in written["petitions"]]
+
+
+def test_what_would_be_with_more_of_something(service):
+    jobs = [{"id": str(number), "seconds": 60, "needs": {"gpu": 1}} for number in range(6)]
+    assert simulate(service, jobs, "--resource", "gpu=2")["length"] == 180
+    found = simulate(service, jobs, "--resource", "gpu=3")
+    assert (found["length"], found["mean_wait"], found["mean_in_use"]) == (120, 30, {"gpu": 3})
+    assert simulate(service, jobs, "--resource", "gpu=6", "--at-once", "1")["length"] == 360
+    grouped = [{"seconds": 60, "group": "g"}, {"seconds": 60, "group": "g"}]
+    assert simulate(service, grouped, "--slots", "g=1")["length"] == 120
+    assert simulate(service, grouped, "--slots", "g=none")["length"] == 60
+
+
+def test_people_are_shown_a_table_and_a_picture(service, tmp_path):
+    lines = '{"id": "a", "seconds": 90}\n{"id": "b", "seconds": 30, "needs": {"gpu": 1}}\n{"id": "c", "seconds": 1}\n'
+    (tmp_path / "work.jsonl").write_text(lines)
+    picture = tmp_path / "picture.svg"
+    done = service.run(
+        "simulate", str(tmp_path / "work.jsonl"), "--at-once", "1", "--svg", str(picture), "--limit", "2"
+    )
+    assert done.stdout.splitlines() == [
+        "ID  STARTS  WAITS  RUNS        WHY",
+        "b   never   -      -           it needs 1 gpu, and the service has no gpu: serve with --resource gpu=1",
+        "a   +0 s    0 s    1 min 30 s",
+        "... and 1 more: --limit N, --json",
+        "3 petitions, 1 of them never start",
+        "all take 1 min 31 s; they wait 45 s on average, 1 min 30 s at most; 1 run at a time on average",
+    ]
+    bars = [each for each in ET.parse(picture).iter() if each.tag.endswith("rect")]
+    assert [bar[0].text for bar in bars] == ["a: waited 0 s, ran 1 min 30 s", "c: waited 1 min 30 s, ran 1 s"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("nonsense", "the file is no JSON, nor JSON in lines"),
+        ("{}", "the file has no petitions: write a JSON array"),
+        ("[1]", "petition 1 is no JSON object"),
+        ('[{"id": 1.5}]', "petition 1: id is 1.5: give a text"),
+        ('[{"id": "x"}]', "petition 1 (x) does not say how long it takes"),
+        ('[{"id": "x", "seconds": -1}]', "petition 1 (x): seconds is -1: give seconds from 0 on"),
+        ('[{"id": "x", "seconds": NaN}]', "petition 1 (x): seconds is nan: give seconds from 0 on"),
+        ('[{"id": "x", "seconds": 1, "submitted": "soon"}]', "submitted is 'soon': give seconds, or a time"),
+        ('[{"id": "x", "seconds": 1, "priority": "high"}]', "priority is 'high': give a number"),
+        ('[{"id": "x", "seconds": 1, "group": 3}]', "group is 3: give a text"),
+        ('[{"id": "x", "seconds": 1, "needs": {"gpu": null}}]', "give units by resource"),
+        ('[{"id": "x", "seconds": 1, "after": "y"}]', "after is 'y': give an array of ids"),
+        ('{"petitions": [], "capacity": 3}', '"capacity" is no JSON object'),
+        ('{"petitions": [], "capacity": {"groups": {"g": -1}}}', '"groups" of "capacity" is'),
+    ],
+)
+def test_what_is_no_workload_is_refused_by_its_place(text, said):
+    with pytest.raises(workload.WorkloadError) as raised:
+        workload.read(text)
+    assert said in str(raised.value)
+
+
+def test_a_file_that_cannot_be_read_or_written_is_named(service, tmp_path):
+    done = service.run("simulate", str(tmp_path / "none.json"))
+    assert (done.returncode, "none.json cannot be read: No such file" in done.stderr) == (2, True)
+    done = service.run("simulate", "-", "--svg", str(tmp_path / "no" / "picture.svg"), input="[]")
+    assert (done.returncode, "picture.svg cannot be written: No such file" in done.stderr) == (1, True)
+
+
+def test_an_empty_workload_is_one():
+    assert workload.read("[]") == workload.Workload([], Capacity(), [])
+    assert "<title>nothing</title>" in gantt.svg([], "nothing")
+    entry = '{"id": "x", "seconds": 1, "submitted": "1970-01-01T00:01:00Z", "after_ok": ["y"], "outcome": "failed"}'
+    assert workload.read(entry + "\n").jobs == [Job("x", 60.0, 1.0, after={"y": True}, succeeds=False)]

@@ -1,0 +1,162 @@
+"""A forecast starts what the service would start, when it would start it."""
+
+from __future__ import annotations
+
+import heapq
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orcha._core.forecast.virtual_schedule import VirtualSchedule
+from orcha._core.forecast.workload import Capacity, Job
+
+ONE = Capacity(slots={"": 1})
+
+
+def starts(jobs, capacity=ONE, **options):
+    """Give what starts, in order, with the time."""
+    return [(each.job.id, each.started) for each in VirtualSchedule(jobs, capacity, **options).run()]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "capacity", "expected"),
+    [
+        ([], ONE, []),
+        ([Job("a", 5.0, 1.0)], ONE, [("a", 5.0)]),
+        ([Job("a", 0.0, 0.0), Job("b", 0.0, 0.0)], ONE, [("a", 0.0), ("b", 0.0)]),
+        ([Job("a", 0, 10), Job("b", 0, 10), Job("c", 1, 1, priority=-1)], ONE, [("a", 0), ("c", 10), ("b", 11)]),
+        ([Job("a", 0, 10), Job("b", 1, 10)], Capacity(), [("a", 0), ("b", 1)]),
+        (
+            [Job("a", 0, 10, group="g"), Job("b", 0, 10, group="g"), Job("c", 0, 10)],
+            Capacity(groups={"g": 1}),
+            [("a", 0), ("c", 0), ("b", 10)],
+        ),
+        (
+            [
+                Job("small", 0, 10, needs={"gpu": 1}),
+                Job("large", 1, 10, needs={"gpu": 2}),
+                Job("next", 2, 1, needs={"gpu": 1}),
+            ],
+            Capacity(resources={"gpu": 2}),
+            [("small", 0), ("large", 10), ("next", 20)],
+        ),
+        ([Job("late", 0, 1, not_before=30.0), Job("b", 1, 1)], ONE, [("b", 1), ("late", 30)]),
+        ([Job("past", 5, 1, not_before=3.0)], ONE, [("past", 5)]),
+        (
+            [Job("a", 0, 10), Job("after", 0, 1, after={"a": True}, priority=-9), Job("b", 0, 10)],
+            Capacity(slots={"": 2}),
+            [("a", 0), ("b", 0), ("after", 10)],
+        ),
+        ([Job("a", 0, 1), Job("after", 5, 1, after={"a": True})], ONE, [("a", 0), ("after", 5)]),
+        ([Job("after", 0, 1, after={"unknown": True})], ONE, [("after", 0)]),
+        ([Job("runs", 0, 100, started=-60.0), Job("b", 0, 1)], ONE, [("runs", -60), ("b", 40)]),
+        ([Job("over", 0, 10, started=-60.0), Job("b", 0, 1)], ONE, [("over", -60), ("b", 0)]),
+        (
+            [Job("x", 0, 5, manager="x"), Job("y", 0, 5, manager="y")],
+            Capacity(slots={"x": 1, "y": 1}),
+            [("x", 0), ("y", 0)],
+        ),
+        ([Job("same", 0, 5), Job("same", 1, 5)], ONE, [("same", 0), ("same", 5)]),
+    ],
+)
+def test_who_starts_when(jobs, capacity, expected):
+    assert starts(jobs, capacity) == expected
+
+
+def test_with_a_look_ahead_only_the_first_ones_are_considered():
+    jobs = [Job("a", 0, 10, group="g"), Job("b", 0, 10, group="g"), Job("c", 1, 10)]
+    assert starts(jobs, Capacity(slots={"": 1}, groups={"g": 1}), look_ahead=1) == [("a", 0), ("b", 10), ("c", 20)]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "capacity", "reasons"),
+    [
+        (
+            [Job("a", 0, 1, needs={"gpu": 3})],
+            Capacity(resources={"gpu": 2}),
+            ["it needs 3 gpu, and the service has 2: need less of it, or serve with --resource gpu=3"],
+        ),
+        ([Job("a", 0, 1, paused=True)], ONE, ["it is paused"]),
+        ([Job("a", 0, 1, group="g")], Capacity(paused_groups=frozenset("g")), ["its group g is paused"]),
+        ([Job("a", 0, 1)], Capacity(is_paused=True), ["everything is paused"]),
+        (
+            [Job("a", 0, 1, succeeds=False), Job("b", 0, 1, after={"a": True}), Job("c", 0, 1, after={"b": True})],
+            ONE,
+            [
+                "cancelled: it comes after 'a', which did not succeed",
+                "cancelled: it comes after 'b', which did not succeed",
+            ],
+        ),
+        (
+            [Job("a", 0, 1, succeeds=False), Job("b", 9, 1, after={"a": True})],
+            ONE,
+            ["cancelled: it comes after 'a', which did not succeed"],
+        ),
+        (
+            [Job("a", 0, 1, paused=True), Job("b", 0, 1, after={"a": False})],
+            ONE,
+            ["it is paused", "it waits for a to end"],
+        ),
+    ],
+)
+def test_what_does_not_start_has_a_reason(jobs, capacity, reasons):
+    found = [each for each in VirtualSchedule(jobs, capacity).run() if each.started is None]
+    assert [each.reason for each in found] == reasons
+
+
+JOBS = st.lists(
+    st.tuples(
+        st.integers(0, 20).map(float),
+        st.integers(0, 9).map(float),
+        st.integers(-1, 1),
+        st.sampled_from([None, "g", "h"]),
+        st.sampled_from([{}, {"gpu": 1}, {"gpu": 2}, {"gpu": 1, "ram": 2}, {"ram": 3}]),
+    ),
+    max_size=40,
+).map(lambda found: [Job(str(number), *fields) for number, fields in enumerate(found)])
+CAPACITY = Capacity(slots={"": 3}, groups={"g": 1, "h": None}, resources={"gpu": 2, "ram": 3})
+
+
+@settings(max_examples=150)
+@given(JOBS)
+def test_nothing_exceeds_what_there_is_and_all_start(jobs):
+    planned = list(VirtualSchedule(jobs, CAPACITY).run())
+    assert sorted(each.job.id for each in planned) == sorted(job.id for job in jobs)
+    for moment in {each.started for each in planned}:
+        lives = [each.job for each in planned if each.started <= moment < each.ended]
+        assert len(lives) <= 3
+        assert sum(job.group == "g" for job in lives) <= 1
+        for resource, amount in CAPACITY.resources.items():
+            assert sum(job.needs.get(resource, 0) for job in lives) <= amount
+    assert all(each.started >= each.job.submitted for each in planned)
+
+
+@settings(max_examples=150)
+@given(JOBS, st.integers(1, 4))
+def test_without_groups_and_needs_it_is_a_queue_by_priority(jobs, slots):
+    """A list of free slots, each with the time at which it is free, gives the same times."""
+    jobs = [job._replace(group=None, needs={}) for job in jobs]
+    found = {each.job.id: each.started for each in VirtualSchedule(jobs, Capacity(slots={"": slots})).run()}
+    assert found == queued(jobs, slots)
+
+
+def queued(jobs, slots):
+    """Give the start of each of the jobs in one queue, the lowest priority first."""
+    coming = sorted(jobs, key=lambda job: job.submitted)
+    free, waiting, found = [0.0] * slots, [], {}
+    place = {job.id: number for number, job in enumerate(coming)}
+    while coming or waiting:
+        now = max(free[0], coming[0].submitted if not waiting else 0.0)
+        while coming and coming[0].submitted <= now:
+            job = coming.pop(0)
+            heapq.heappush(waiting, (job.priority, place[job.id], job))
+        _, _, job = heapq.heappop(waiting)
+        found[job.id] = max(now, job.submitted)
+        heapq.heapreplace(free, found[job.id] + job.seconds)
+    return found
+
+
+def test_more_come_at_once_than_a_round_takes():
+    jobs = [Job(str(number), 0.0, 1.0) for number in range(2_500)]
+    assert starts(jobs, Capacity(slots={"": 100})) == [(str(number), number // 100) for number in range(2_500)]
