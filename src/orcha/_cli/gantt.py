@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from orcha._core.forecast.workload import Planned
+    from orcha._core.forecast.workload import Foretold
 
 _WIDTH_PIXELS = 1_200
 _LANE_PIXELS = 18
@@ -21,7 +21,7 @@ _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#
 """Colours that people who confuse red and green can tell apart (Paul Tol's bright scheme)."""
 
 
-def svg(planned: Sequence[Planned], title: str) -> str:
+def svg(planned: Sequence[Foretold], title: str) -> str:
     """Draw the petitions that start, each in the first lane that is free, coloured by their groups."""
     begun = [each for each in planned if each.started is not None and each.ended is not None]
     first = min((each.started or 0.0 for each in begun), default=0.0)
@@ -40,12 +40,12 @@ def svg(planned: Sequence[Planned], title: str) -> str:
     return tostring(root, encoding="unicode") + "\n"
 
 
-def in_lanes(begun: Iterable[Planned]) -> Iterator[int]:
+def in_lanes(begun: Iterable[Foretold]) -> Iterator[int]:
     """Give the lane of each petition, in the order of their starts: the lowest lane that is free by then.
 
-    >>> from orcha._core.forecast.workload import Job, Planned
+    >>> from orcha._core.forecast.workload import Job, Foretold
     >>> times = [(0, 10), (0, 5), (5, 8), (10, 11)]
-    >>> list(in_lanes([Planned(Job("a", 0, 1), start, end) for start, end in times]))
+    >>> list(in_lanes([Foretold(Job("a", 0, 1), start, end) for start, end in times]))
     [0, 1, 1, 0]
     """
     free: list[int] = []
@@ -72,7 +72,7 @@ def _tick(root: Element, seconds: float, scale: float, height: int) -> None:
     SubElement(root, "text", label).text = render.elapsed(seconds)
 
 
-def _bar(root: Element, each: Planned, lane: int, view: tuple[float, float], colour: str) -> None:
+def _bar(root: Element, each: Foretold, lane: int, view: tuple[float, float], colour: str) -> None:
     from orcha._cli import render
 
     first, scale = view

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from orcha._cli.workload import Workload
-    from orcha._core.forecast.workload import Capacity, Planned
+    from orcha._core.forecast.workload import Capacity, Foretold
 
 _USAGE_ERROR_CODE = 2
 _DEFAULT_LIMIT_ROWS = 100
@@ -104,12 +104,12 @@ def _pairs(given: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield name.strip(), number.strip()
 
 
-def _planned(found: Workload, capacity: Capacity) -> list[Planned]:
+def _planned(found: Workload, capacity: Capacity) -> list[Foretold]:
     """Reckon, and say on a terminal how far that is: it may take a while."""
     from orcha._cli import render
     from orcha._core.forecast.virtual_schedule import VirtualSchedule
 
-    planned: list[Planned] = []
+    planned: list[Foretold] = []
     tells = len(found.jobs) > _MIN_TOLD_PETITIONS and sys.stderr.isatty()
     for each in VirtualSchedule(found.jobs, capacity).run():
         planned.append(each)
@@ -118,7 +118,7 @@ def _planned(found: Workload, capacity: Capacity) -> list[Planned]:
     return planned
 
 
-def _reckoned(planned: Sequence[Planned], recorded: Sequence[str]) -> Iterator[tuple[str, Any]]:
+def _reckoned(planned: Sequence[Foretold], recorded: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """Give what is said of all together; `recorded` is in which order they started, where that can be compared."""
     begun = [(each, each.started, each.ended or each.started) for each in planned if each.started is not None]
     yield "count", len(planned)
@@ -151,14 +151,14 @@ def mismatches(recorded: Sequence[str], foretold: Sequence[str]) -> int:
     return sum(one != other for one, other in zip_longest(recorded, foretold))
 
 
-def _draw(name: str, planned: Sequence[Planned]) -> None:
+def _draw(name: str, planned: Sequence[Foretold]) -> None:
     from orcha._cli import gantt
 
     with open(name, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs a client 5 ms
         file.write(gantt.svg(planned, "who runs when"))
 
 
-def _as_json(each: Planned) -> dict[str, Any]:
+def _as_json(each: Foretold) -> dict[str, Any]:
     return {
         "id": each.job.id,
         "submitted": each.job.submitted,
@@ -169,7 +169,7 @@ def _as_json(each: Planned) -> dict[str, Any]:
     }
 
 
-def _show(planned: Sequence[Planned], reckoned: dict[str, Any], limit: int) -> None:
+def _show(planned: Sequence[Foretold], reckoned: dict[str, Any], limit: int) -> None:
     """Print a table, and below it what is said of all together."""
     from orcha._cli import render
     from orcha._cli.layout import Column
@@ -196,7 +196,7 @@ def _show(planned: Sequence[Planned], reckoned: dict[str, Any], limit: int) -> N
         render.line(f"{other} start in another order than the recorded one" if other else same)
 
 
-def _cells(each: Planned, begin: float) -> tuple[str, ...]:
+def _cells(each: Foretold, begin: float) -> tuple[str, ...]:
     from orcha._cli import render
 
     name, why = render.plain(each.job.id), render.plain(each.reason or "")

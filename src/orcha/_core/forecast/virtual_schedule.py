@@ -16,7 +16,7 @@ from orcha._core.codes import FAILED_CODE
 from orcha._core.converted import Converted
 from orcha._core.dependencies import Dependency
 from orcha._core.effects import Do
-from orcha._core.forecast.workload import Planned
+from orcha._core.forecast.workload import Foretold
 from orcha._core.moment import Moment
 from orcha._core.petitions import Petitions
 from orcha._core.reasons import EverythingPaused, MachineFull
@@ -73,10 +73,10 @@ class VirtualSchedule:
             {**groups, **capacity.groups},
         )
         self._selection = Selection(self._petitions, self._admission, look_ahead=look_ahead, are_all_own=True)
-        self._planned: list[Planned] = []
+        self._planned: list[Foretold] = []
         """What was found out in this step."""
 
-    def run(self) -> Iterator[Planned]:
+    def run(self) -> Iterator[Foretold]:
         """Give the petitions as they start; then the petitions that do not start, each with the reason."""
         coming = iter(self._jobs.items())
         following = next(coming, None)
@@ -106,7 +106,7 @@ class VirtualSchedule:
         if refused is None or job.started is not None:
             return True
         self._ended[seq] = Outcome.REJECTED
-        self._planned.append(Planned(job, None, None, refused.text()))
+        self._planned.append(Foretold(job, None, None, refused.text()))
         return False
 
     def _end_due(self, now: Moment) -> None:
@@ -133,7 +133,7 @@ class VirtualSchedule:
                 seq, job = effect.record.seq, self._jobs[effect.record.seq]
                 ends = now.wall + max(0.0, job.seconds)
                 heapq.heappush(self._ends, (ends, seq))
-                self._planned.append(Planned(job, now.wall, ends))
+                self._planned.append(Foretold(job, now.wall, ends))
         self._follow_up(finals, now)
 
     def _follow_up(self, finals: Sequence[Final], now: Moment) -> None:
@@ -150,7 +150,7 @@ class VirtualSchedule:
                 reason = f"cancelled: it comes after {failed.on.id!r}, which did not succeed"
                 cancellation = transitions.cancel.cancelled(reason)
                 transitions.cancel.cancel(self._petitions, self._records[failed.petition], cancellation, now)
-                self._planned.append(Planned(self._jobs[failed.petition], None, now.wall, reason))
+                self._planned.append(Foretold(self._jobs[failed.petition], None, now.wall, reason))
         self._unpark()
         if self._petitions.finals:
             self._take(now)
@@ -266,7 +266,7 @@ class VirtualSchedule:
         elif not start and answered is not None:
             self._load(self._admission.park(record))
         if failed is not None:
-            self._planned.append(Planned(self._jobs[record.seq], None, now.wall, failed))
+            self._planned.append(Foretold(self._jobs[record.seq], None, now.wall, failed))
             transitions.cancel.cancel(self._petitions, record, transitions.cancel.cancelled(failed), now)
 
     def _others_first(self, record: Record, after: Mapping[str, bool]) -> str | None:
@@ -293,7 +293,7 @@ class VirtualSchedule:
         self._petitions.take()
         ends = max(now.wall, job.started + job.seconds)
         heapq.heappush(self._ends, (ends, record.seq))
-        self._planned.append(Planned(job, job.started, ends))
+        self._planned.append(Foretold(job, job.started, ends))
 
     def _load(self, keys: Iterable[Key]) -> None:
         """Take back the records of petitions that were only keys."""
@@ -302,14 +302,14 @@ class VirtualSchedule:
 
     # --- the end ------------------------------------------------------------------------------------------------
 
-    def _left_over(self) -> Iterator[Planned]:
+    def _left_over(self) -> Iterator[Foretold]:
         """Give what waits still, and why."""
         if self._capacity.is_paused:
             self._admission.pause(ALL)
         for seq, record in sorted(self._records.items()):
             if record.state is State.QUEUED:
                 reasons = self._admission.reasons(record) or [record.why or EverythingPaused()]
-                yield Planned(self._jobs[seq], None, None, reasons[0].text())
+                yield Foretold(self._jobs[seq], None, None, reasons[0].text())
 
 
 def _came(job: Job) -> float:

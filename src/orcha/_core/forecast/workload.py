@@ -49,7 +49,7 @@ class Capacity(NamedTuple):
     """Whether nothing starts at all."""
 
 
-class Planned(NamedTuple):
+class Foretold(NamedTuple):
     """When a petition starts and ends by the forecast."""
 
     job: Job
@@ -61,4 +61,4 @@ class Planned(NamedTuple):
     """Why it does not start, for people."""
 
 
-__all__ = ["Capacity", "Job", "Planned"]
+__all__ = ["Capacity", "Foretold", "Job"]
