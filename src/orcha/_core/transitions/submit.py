@@ -42,7 +42,8 @@ def receive(
     if known is not None:
         return known
     record.cancellation = cancellation
-    record.after = after
+    if after is not None:
+        record.after = after
     petitions.enter(record)
     return None
 
