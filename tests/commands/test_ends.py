@@ -10,7 +10,8 @@ import pytest
 from orcha._core.retry import SIZE_LIMITS, TIME_LIMITS
 from orcha._core.state import Outcome, State
 from orcha._service.execution import command_attempt
-from orcha._supervisor.contract import CommandLost, ResourceUsage
+from orcha._service.execution.command_reports import CommandReports
+from orcha._supervisor.contract import CommandEnded, CommandLost, ResourceUsage
 from support.fake_commands import FakeCommands, ended, output, started
 from support.waiting import wait_for
 
@@ -166,3 +167,40 @@ def test_what_is_kept_of_an_attempt_may_hold_what_is_no_text():
 def test_each_limit_that_has_words_has_a_final_value():
     assert set(command_attempt._LIMITS) == TIME_LIMITS
     assert {"memory", *command_attempt._FAILED} == SIZE_LIMITS
+
+
+class OneBatch:
+    """A mailbox that has one batch made at once."""
+
+    def __init__(self):
+        self.batch = []
+
+    def run_or_post(self, handler, *args, may_keep, ends, more):
+        assert may_keep
+        assert ends
+        handler(*args)
+        while more():
+            self.batch.append("asked")  # what starts in the place of what ended
+
+
+@pytest.mark.parametrize(
+    ("seconds", "waiting", "batch"),
+    [(0.001, ["c"], [1, 2, "asked", 3, "asked"]), (1.0, ["c"], [1]), (0.001, [], [1])],
+    ids=["short", "long", "nobody waits"],
+)
+def test_while_petitions_wait_one_batch_takes_the_ends_of_short_commands(seconds, waiting, batch):
+    first, *later = (
+        CommandEnded(seq, 1, 0, None, None, [], ResourceUsage(wall=seconds), 0, 0, []) for seq in (1, 2, 3)
+    )
+
+    def more(timeout, age):
+        return [later.pop(0)] if timeout > 0 and age > 0 and later else []
+
+    mailbox = OneBatch()
+    shims = SimpleNamespace(reached=lambda: SimpleNamespace(more=more))
+    running = SimpleNamespace(live=lambda event: (event.seq, None))
+    ends = SimpleNamespace(ended=lambda seq, *_: mailbox.batch.append(seq), not_started=None)
+    others = SimpleNamespace(take=None, wrote=None, lost=None, gone=None)
+    CommandReports(shims, mailbox, running, SimpleNamespace(waiting=waiting), others, ends, others, others)
+    shims.on_events([first])
+    assert mailbox.batch == batch

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from service_start import Start
 
-from orcha._supervisor.contract import CommandEnded, CommandNotStarted, CommandOutput, CommandStarted, InputTaken
+from orcha._supervisor.contract import CommandEnded, CommandNotStarted, CommandOutput, CommandStarted, Event, InputTaken
 from support.waiting import wait_for
 
 
@@ -213,3 +213,26 @@ def test_a_pause_holds_every_process_and_a_resume_lets_them_go_on(world: Start, 
     wait_for(lambda: "T" not in states())
     world.commands.kill(*key, "test")
     assert world.end(key).why == "test"
+
+
+def test_who_delivers_an_end_can_wait_for_the_end_of_a_command_that_began_a_moment_ago(world: Start) -> None:
+    longer = world.start("sh", "-c", "echo up; read x", stdin="pipe")
+    world.said(longer, b"up\n")
+    came: list[list[object]] = []
+    hear = world.commands._on_events
+
+    def hear_and_wait(events: list[Event]) -> None:
+        if any(isinstance(event, CommandEnded) and (event.seq, event.attempt) != longer for event in events):
+            came.append(list(world.commands.more(60.0, 0.0)))  # the other command began longer ago
+            world.commands.close_stdin(*longer, 0)
+            while not any(isinstance(event, CommandEnded) for event in came[-1]):
+                came.append(list(world.commands.more(60.0, 3600.0)))
+            events = [*events, *(event for more in came for event in more)]  # type: ignore[list-item]
+        hear(events)
+
+    world.commands._on_events = hear_and_wait
+    short = world.run("true")
+    assert world.end(longer).code == 1
+    assert came[0] == []
+    assert all(came[1:])
+    assert world.end(short).code == 0

@@ -46,7 +46,7 @@ class FakeCommands:
         """Start."""
         self.specs.append(spec)
 
-    def more(self) -> list[Event]:
+    def more(self, timeout: float = 0.0, age: float = 0.0) -> list[Event]:
         """Have told all."""
         return []
 

@@ -344,10 +344,11 @@ class CommandExecutor(Protocol):
         """Start what executes commands before the first command comes; where that fails, the log says so."""
         ...
 
-    def more(self) -> list[Event]:
+    def more(self, timeout: float = 0.0, age: float = 0.0) -> list[Event]:
         """Return the events that have arrived since the last ones.
 
-        May only be called on the reader thread, while it delivers events.
+        Where there is none, wait `timeout` seconds for events, while an attempt that was started less than `age`
+        seconds ago has not ended. May only be called on the reader thread, while it delivers events.
         """
         ...
 

@@ -43,6 +43,8 @@ class ShimConnection:
         self.link = link
         self.key: tuple[int, int] | None = None
         """The shim's attempt: sequence and number."""
+        self.handed = 0.0
+        """When that attempt was handed over, by the monotonic clock; 0 for an attempt of an earlier service."""
         self.is_over = False
         """Whether the end of that attempt was reported."""
         self.survivors = False

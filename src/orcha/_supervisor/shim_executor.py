@@ -276,6 +276,7 @@ class ShimExecutor:
 
     def _hand(self, shim: ShimConnection, spec: CommandSpec) -> None:
         shim.key = (spec.seq, spec.attempt)
+        shim.handed = time.monotonic()
         self._registry.by_key[shim.key] = shim
         self._handover.note(shim.key, shim.name)
         if self._handover.is_large:
@@ -405,9 +406,20 @@ class ShimExecutor:
         if self._foreign.shims:
             self._foreign.go_on()
 
-    def more(self) -> list[Event]:
+    def more(self, timeout: float = 0.0, age: float = 0.0) -> list[Event]:
         """See the contract."""
-        return self._listen(0.0)
+        return self._listen(timeout if timeout and self._is_younger_under_way(age) else 0.0)
+
+    def _is_younger_under_way(self, age: float) -> bool:
+        """Return whether an attempt that was handed to its shim less than `age` seconds ago has not ended."""
+        oldest = time.monotonic() - age
+        with self._lock:
+            for shim in reversed(self._registry.by_key.values()):  # in the order in which they were handed over
+                if shim.handed < oldest:
+                    return False
+                if not shim.is_over:
+                    return True
+        return False
 
     def _listen(self, timeout: float | None) -> list[Event]:
         ready = self._epoll.poll(timeout)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orcha._core import transitions
@@ -33,6 +35,12 @@ if TYPE_CHECKING:
     from orcha._service.mailbox import Mailbox
     from orcha._supervisor.contract import Event
 
+GATHER_SECONDS = 0.003
+"""How long the end of a short command may wait for the ends of other short commands: about a transaction's time on a
+busy disk. One transaction keeps all of them, and what starts in their places."""
+MAX_SHORT_SECONDS = 0.02
+"""A command that ran no longer than this is short."""
+
 
 class CommandReports:
     """Brings reports to the mailbox, and each one there to the part that it is about."""
@@ -55,8 +63,6 @@ class CommandReports:
         self._petitions = petitions
         self._output = output
         self._standard_input = standard_input
-        self._looked = False
-        """Whether this batch has what shims had said when it began."""
         self._of_attempts: dict[type[Any], Callable[[Record, Attempt, Any], None]] = {
             CommandStarted: self.started,
             CommandOutput: output.take,
@@ -74,18 +80,21 @@ class CommandReports:
 
     def _take(self, events: list[Event]) -> None:
         """Take events, on the thread that reads them."""
-        self._looked = False
-        self._mailbox.run_or_post(self._handle, events, may_keep=True, ends=True, more=self._more)
+        until = None
+        if any(isinstance(event, CommandEnded) and event.usage.wall <= MAX_SHORT_SECONDS for event in events):
+            until = time.monotonic() + GATHER_SECONDS
+        self._mailbox.run_or_post(self._handle, events, may_keep=True, ends=True, more=partial(self._more, until))
 
-    def _more(self) -> bool:
-        """Handle what shims have said since, so that it goes into the same transaction; False for nothing."""
-        if self._looked:
-            return False
-        self._looked = True
+    def _more(self, until: float | None) -> bool:
+        """Handle what shims have said since, so that it goes into the same transaction; False for nothing.
+
+        Where petitions wait for the places of short commands, this waits for other ends of short commands until then.
+        """
         commands = self._shims.reached()
-        events = [] if commands is None else commands.more()
+        wait = 0.0 if until is None or not self._petitions.waiting else until - time.monotonic()
+        events = [] if commands is None else commands.more(max(0.0, wait), MAX_SHORT_SECONDS)
         self._handle(events)
-        return bool(events)
+        return bool(events) and wait > 0.0
 
     def _handle(self, events: list[Event]) -> None:
         for event in events:
