@@ -130,7 +130,7 @@ class FakeService:
         raise AssertionError(role)
 
     def watcher(self) -> Identity:
-        """Wait until the watcher runs and holds the service, which its ignoring SIGTERM shows."""
+        """Wait until the watcher runs and holds the service, which its ignoring SIGINT shows."""
 
         def ready() -> Identity | None:
             self.say("ping")
@@ -144,7 +144,7 @@ class FakeService:
             except OSError:  # it opens and closes files, or has ended
                 return None
             ignored = int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigIgn")), 16)
-            return identity if holds and ignored & 1 << (signal.SIGTERM - 1) else None
+            return identity if holds and ignored & 1 << (signal.SIGINT - 1) else None
 
         return some(wait_for(ready, what="the watcher"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -128,3 +129,57 @@ def test_what_reads_from_the_terminal_fails_and_does_not_stand_still(serve, conn
     queue = client.manager.Queue()
     client.send(Message("reads", {"queue": queue, "how": "Popen"}))
     assert [queue.get(), queue.get()] == ["3 of 100", None]
+
+
+# --- SIGTERM to each process, as where systemd stops a unit ---------------------------------------------------------
+
+
+def terminate_all(service):
+    """Send SIGTERM to the service first, as to a unit's main process, then to all others."""
+    everything = [service.pid, *(pid for pid in service.processes() if pid != service.pid)]
+    for pid in everything:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+
+def begin_two(serve, connect, how):
+    """Give a service whose action waits for a process of its own, and the queues of that petition and of the next."""
+    service = serve("one:One", source=SOURCE)
+    client = connect(service)
+    queue, waiting = client.manager.Queue(), client.manager.Queue()
+    client.send(Message("runs", {"queue": queue, "how": how}))
+    client.send(Message("waits", {"queue": waiting, "how": how}))
+    assert queue.get() == "3 of 100"
+    wait_for(lambda: sleeps(service), what="what the action waits for")
+    wait_for(lambda: any("watcher.py" in command_line(pid) for pid in service.processes()), what="the watcher")
+    return service, queue, waiting
+
+
+def until_final(queue):
+    values = [queue.get()]
+    while isinstance(values[-1], str):
+        values.append(queue.get())
+    return values
+
+
+@pytest.mark.parametrize("how", ["plain fork", "spawn", "Popen", "system", "posix_spawn", "fork"])
+def test_an_action_whose_child_died_by_a_sigterm_to_each_process_is_interrupted(serve, connect, how):
+    service, queue, waiting = begin_two(serve, connect, how)
+    terminate_all(service)
+    *lines, final = until_final(queue)
+    assert final == 75
+    assert "SIGTERM was sent to each process of the service" in "".join(lines)
+    assert service.wait_for_end() == 0
+    service.start()
+    assert waiting.get() == "3 of 100"
+
+
+@pytest.mark.parametrize("how", ["Popen", "plain fork"])
+def test_an_action_whose_child_ends_after_a_sigterm_to_the_service_alone_ends_as_it_ends(serve, connect, how):
+    service, queue, _ = begin_two(serve, connect, how)
+    service.process.terminate()
+    wait_for(lambda: "stopping" in service.run("show", "waits").stdout, what="that the service stops")
+    for pid in sleeps(service):
+        os.kill(pid, signal.SIGUSR1)
+    assert until_final(queue)[-1] in (None, 0)
+    assert service.wait_for_end() == 0

@@ -11,6 +11,7 @@ from service_start import Start, executing
 
 from orcha._supervisor import main, supervisor_process
 from orcha._supervisor.contract import OUTSIDE, CommandEnded, CommandLost
+from orcha._supervisor.outside_shutdown import OutsideShutdown
 from support.waiting import wait_for
 
 SLOW_SHIM = Path(__file__).parent.parent / "support" / "patient_shim.py"
@@ -57,6 +58,30 @@ def test_a_shim_that_is_killed_meanwhile_says_nothing_of_the_end(patient: None, 
     os.kill(shim, signal.SIGKILL)
     lost = world.end(key)
     assert (type(lost), lost.ended) == (CommandLost, None)
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"), [("exit 0", False), ("exit 3", False), ("exit 143", True), ("kill -TERM $$", True)]
+)
+def test_what_had_ended_by_itself_when_the_shutdown_came_ends_as_it_ended(script: str, expected: bool) -> None:
+    ended = os.posix_spawn("/bin/sh", ["sh", "-c", script], os.environ)
+    os.waitid(os.P_PID, ended, os.WEXITED | os.WNOWAIT)  # it stays to be reaped
+    shutdown = OutsideShutdown(1.0)
+    shutdown.begin(ended, 100.0)
+    _, status = os.waitpid(ended, 0)
+    assert shutdown.explains(status, 100.1) is expected
+
+
+def test_a_command_that_handles_it_and_exits_with_0_is_interrupted(tmp_path: Path) -> None:
+    script = f"trap 'exit 0' TERM; touch {tmp_path}/waits; while :; do sleep 0.02; done"
+    runs = os.posix_spawn("/bin/sh", ["sh", "-c", script], os.environ)
+    wait_for((tmp_path / "waits").exists, what="the command's handler")
+    shutdown = OutsideShutdown(1.0)
+    shutdown.begin(runs, 100.0)
+    os.kill(runs, signal.SIGTERM)
+    _, status = os.waitpid(runs, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert shutdown.explains(status, 100.1)
 
 
 def test_a_sigterm_to_the_command_alone_is_its_end(world: Start, nap: str) -> None:

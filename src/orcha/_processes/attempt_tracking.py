@@ -176,6 +176,12 @@ def claim_children(ordinal: int) -> list[int]:
     return [] if attempt is None else _claim_children(attempt)
 
 
+def may_have_processes(ordinal: int) -> bool:
+    """Return whether an attempt that a thread works for may have started a process."""
+    attempt = _working.get(ordinal)
+    return attempt is not None and attempt.may_have_processes
+
+
 def current_ordinal() -> int:
     """Return the ordinal of the attempt that the current thread works for; 0 for none."""
     return 0 if _this_thread.attempt is None else _this_thread.attempt.ordinal

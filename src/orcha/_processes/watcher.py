@@ -28,7 +28,7 @@ def main(pid: int, start_time: int, nonce: int) -> None:
     from orcha._processes.tag import new_nonce, tag_of, tag_self
 
     tag_self(tag_of(new_nonce(), 0))
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):  # SIGTERM is blocked, and stays to be seen
         signal.signal(number, signal.SIG_IGN)
 
     from orcha._processes.identity import Identity, is_alive, open_pidfd_of

@@ -11,6 +11,7 @@ import threading
 
 from orcha._processes.attempt_tracking import apart
 from orcha._processes.identity import identify
+from orcha._processes.system import read_small
 from orcha._processes.tag import new_nonce, tag_of, tag_process
 from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 
@@ -58,6 +59,21 @@ class Watcher:
         else:
             self._thread = thread
 
+    def got_sigterm(self) -> bool:
+        """Return whether the watcher has got SIGTERM, which waits there for ever (proc_pid_status(5))."""
+        pid = self.pid
+        if pid is None:
+            return False
+        try:
+            text = read_small(f"/proc/{pid}/status")
+        except OSError:
+            return False
+        return any(
+            int(line.split()[1], 16) >> (signal.SIGTERM - 1) & 1
+            for line in text.splitlines()
+            if line.startswith((b"SigPnd:", b"ShdPnd:"))
+        )
+
     def stop(self) -> None:
         """End the watcher without a sweep; afterwards nobody ends the processes that the service leaves."""
         thread = self._thread
@@ -97,6 +113,7 @@ class Watcher:
         command = [sys.executable, "-I", "-S", _PROGRAM, str(own.pid), str(own.start_time), str(self.nonce)]
         null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
         with apart():
-            pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=null, setsigmask=())
+            blocked = (signal.SIGTERM,)
+            pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=null, setsigmask=blocked)
         tag_process(pid, tag_of(new_nonce(), 0))
         return pid

@@ -7,8 +7,10 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Never, Protocol
 
+from orcha.utils.stop_signal import stop_signal
 from orcha.utils.threads import guarded, start
 
 if TYPE_CHECKING:
@@ -102,6 +104,7 @@ class ServiceRun:
                 signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
                 return
+            stop_signal.note(time.monotonic())
             try:
                 os.write(writer, bytes((number,)))
             except BlockingIOError:

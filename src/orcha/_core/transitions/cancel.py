@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from orcha._core.codes import CANCELLED_CODE
+from orcha._core.codes import CANCELLED_CODE, INTERRUPTED_CODE
 from orcha._core.petitions import CANCELLING, QUEUED, RUNNING, STARTING
 from orcha._core.record import Cancellation, Phase, Record
 from orcha._core.state import Outcome, State
 from orcha._core.transitions import retry
 from orcha._core.transitions.finish import end_waiting
+from orcha._core.transitions.recover import on_interrupt_state
 
 if TYPE_CHECKING:
     from orcha._core.moment import Moment
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 def cancelled(reason: str | None = None) -> Cancellation:
     """Give what becomes of a petition that is cancelled; the reason is kept with it, and is no line of its output."""
     return Cancellation(Outcome.CANCELLED, CANCELLED_CODE, reason)
+
+
+def interrupt(petitions: Petitions, record: Record, reason: str, now: Moment) -> None:
+    """End what runs of a petition because the service ends; its policy decides what becomes of it."""
+    requeue = on_interrupt_state(record.on_interrupt)
+    cancel(petitions, record, Cancellation(Outcome.INTERRUPTED, INTERRUPTED_CODE, reason, requeue=requeue), now)
 
 
 def cancel(petitions: Petitions, record: Record, cancellation: Cancellation, now: Moment, waiter: Any = None) -> None:

@@ -6,9 +6,14 @@ import threading
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
+from orcha._core.state import State
+from orcha._processes import attempt_tracking
+from orcha._processes.tag import ordinal_of_attempt
 from orcha._protocol.messages import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orcha._core.petitions import Petitions
     from orcha._service.channels.channel_book import ChannelBook
     from orcha._service.execution.action_threads import ActionRun
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _VALUE = Kind.VALUE
+STOPPED_OUTSIDE = "interrupted: SIGTERM was sent to each process of the service, as when a machine shuts down"
 LOOK_SECONDS = 1.0
 """How long a thread waits for its values to be kept before it looks whether the engine is there."""
 
@@ -42,6 +48,10 @@ class AttemptPort:
         self._outbox = outbox
         self._hook_state = hook_state
         self._ending = ending
+        self.is_stopped_outside: Callable[[], bool] = lambda: False
+        """Tells whether SIGTERM was sent to each process of the service."""
+        self.stop_starting: Callable[[], None] = lambda: None
+        """Has nothing start any more."""
 
     # --- from threads of plugins --------------------------------------------------------------------------------
 
@@ -63,6 +73,8 @@ class AttemptPort:
     def finish(self, seq: int, attempt: int, value: int | None) -> None:
         """Take an attempt's final value."""
         self._hook_state.check()
+        if attempt_tracking.may_have_processes(ordinal_of_attempt(seq, attempt)):
+            self._look_outside(seq, attempt)
         self._mailbox.post_without_waking(self._on_finish, seq, attempt, value)
         if not self._hook_state.looks_again:  # read after the event lies there, since the hook thread clears it first
             self._mailbox.wake()
@@ -73,7 +85,14 @@ class AttemptPort:
 
     def returned(self, run: ActionRun, error: str | None) -> None:
         """Take word that an action returned, with the reason where it raised."""
+        if run.processes:
+            self._look_outside(run.seq, run.attempt)
         self._mailbox.run_or_post(self._on_returned, run, error, may_keep=True, ends=True)
+
+    def _look_outside(self, seq: int, attempt: int) -> None:
+        """Interrupt an attempt that is about to end, where a SIGTERM to each process explains that end."""
+        if self.is_stopped_outside():
+            self._mailbox.post(self._on_stop_outside, seq, attempt)
 
     # --- as the engine ------------------------------------------------------------------------------------------
 
@@ -90,6 +109,12 @@ class AttemptPort:
     def _on_put(self, seq: int, attempt: int, payloads: list[bytes], answer: list[bool], gate: threading.Lock) -> None:
         answer.append(self.append(seq, attempt, payloads))
         self._outbox.after(gate.release)
+
+    def _on_stop_outside(self, seq: int, attempt: int) -> None:
+        self.stop_starting()
+        record = self._petitions.current(seq, attempt)
+        if record is not None and record.state is State.STARTING:
+            transitions.cancel.interrupt(self._petitions, record, STOPPED_OUTSIDE, self._petitions.now)
 
     def _on_returned(self, run: ActionRun, error: str | None) -> None:
         transitions.finish.returned(

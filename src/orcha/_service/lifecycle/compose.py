@@ -7,7 +7,6 @@ import gc
 import logging
 import os
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +25,11 @@ from orcha._protocol.endpoint import Endpoint, free_port, unusable
 from orcha._server.server import Server, ServerSettings
 from orcha._service import faults
 from orcha._service.engine import Engine
+from orcha._service.execution.attempt_port import STOPPED_OUTSIDE
+from orcha._service.execution.outside_stop import OutsideStop
 from orcha._service.hooks.managers import Managers, alone
 from orcha._service.hooks.starting import is_marked
+from orcha._service.lifecycle.main_thread import MainThread
 from orcha._service.lifecycle.preloading import preload
 from orcha._service.lifecycle.recovery import recover_all
 from orcha._service.lifecycle.settings import Settings, checked_look_ahead, from_environment
@@ -41,6 +43,7 @@ from orcha._store.sqlite import SqliteStore
 from orcha.exceptions import ConfigurationError, OrchaError
 from orcha.exceptions.store import StoreDamaged
 from orcha.interfaces.built_in import COMMAND_MANAGER
+from orcha.utils.stop_signal import stop_signal
 from orcha.utils.threads import DeadThreadError, NoThreadError
 
 if TYPE_CHECKING:
@@ -63,8 +66,6 @@ SWITCH_INTERVAL_SECONDS = 0.0005
 """Seconds a computing thread keeps the interpreter while others wait: Python's 5 ms would be felt by every client."""
 
 
-SIGNAL_LOOK_SECONDS = 0.25
-"""Seconds after which a waiting main thread looks whether a signal has come."""
 YOUNG_COLLECTION_OBJECTS = 100_000
 """Objects that are made, and not gone again, between two garbage collections."""
 MIDDLE_COLLECTION_ROUNDS, FULL_COLLECTION_ROUNDS = 50, 100
@@ -120,7 +121,8 @@ class Service:
         self._managers = managers or Managers([alone(manager)])
         self._functions = functions
         self._stopping: Shutdown | None = None
-        self._done = threading.Event()
+        self.main_thread = MainThread()
+        """Where callers wait for the end of the service."""
         self._unclosed: Exception | None = None
         """Why the service could not be stopped in good order."""
         self._parts: _Parts | None = None
@@ -156,7 +158,7 @@ class Service:
         assert self._parts is not None
         self._unclosed = death
         self._parts.engine.reporter.stop(LOG_CLOSE_SECONDS)
-        self._done.set()
+        self.main_thread.end()
 
     def _stopped(self) -> None:
         """Stop all parts; a thread that waits for the end hears of it even if a part cannot be stopped well."""
@@ -166,19 +168,19 @@ class Service:
         except Exception as error:  # noqa: BLE001 - whatever it is, the service is over
             self._unclosed = error
         finally:
-            self._done.set()
+            self.main_thread.end()
 
     def stop(self, *, now: bool = False) -> None:
         """Stop in good order, and return when it has; the same from several threads."""
         assert self._stopping is not None
         self._stopping.stop("the service is stopping", now=now)
-        self._done.wait()
+        self.main_thread.wait()
 
     def join(self) -> None:
         """Wait until it has stopped; ServiceFailedError where it had to."""
         assert self._parts is not None
         engine = self._parts.engine
-        _wait(self._done)
+        self.main_thread.wait()
         if engine.failure is not None:
             raise ServiceFailedError(f"the service failed: {_what_failed(engine.failure)}")
         if engine.degraded is not None:
@@ -278,6 +280,9 @@ class _Parts:
         self.log.recover(lambda channel: self.store.channel(channel) is not None)
         recover_all(self.engine)
         self._watcher = Watcher(nonce, self.engine.end_with)
+        outside = OutsideStop(self._watcher, service.main_thread.run_handlers, stop_signal)
+        self.engine.port.is_stopped_outside = outside.explains
+        self.engine.port.stop_starting = lambda: self.engine.drain(STOPPED_OUTSIDE)
         self.server = Server(
             ServerSettings(
                 settings.endpoint,
@@ -444,15 +449,6 @@ def _what_failed(failure: BaseException) -> str:
     if not isinstance(failure, OrchaError):
         failure = DeadThreadError("orcha-engine", failure)
     return str(failure) if isinstance(failure, DeadThreadError) else explain(failure)
-
-
-def _wait(event: threading.Event) -> None:
-    """Wait, and come up for air: the kernel may hand a signal to another thread, which does not wake the main thread.
-
-    Python runs a signal's handler on the main thread only, once that runs at all.
-    """
-    while not event.wait(SIGNAL_LOOK_SECONDS):
-        pass
 
 
 def _tune_collector() -> None:

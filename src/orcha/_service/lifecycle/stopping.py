@@ -7,10 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
-from orcha._core.codes import INTERRUPTED_CODE
-from orcha._core.record import Cancellation
-from orcha._core.state import Outcome, State
-from orcha._core.transitions.recover import on_interrupt_state
+from orcha._core.state import State
 from orcha._service import faults
 from orcha.utils.threads import guarded, start
 
@@ -73,13 +70,7 @@ class Shutdown:
             if record.survivors or engine.commands.goes_on(record.seq):
                 continue
             if record.state in (State.STARTING, State.RUNNING):
-                requeue = on_interrupt_state(record.on_interrupt)
-                transitions.cancel.cancel(
-                    engine.petitions,
-                    record,
-                    Cancellation(Outcome.INTERRUPTED, INTERRUPTED_CODE, INTERRUPTED_BY_STOP, requeue=requeue),
-                    engine.petitions.now,
-                )
+                transitions.cancel.interrupt(engine.petitions, record, INTERRUPTED_BY_STOP, engine.petitions.now)
 
     def _finish(self) -> None:
         self._engine.stopped.wait()
