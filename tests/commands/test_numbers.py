@@ -9,8 +9,8 @@ import pytest
 
 from orcha._cli import options
 from orcha._client.client import Client
-from orcha._core.priority import checked_priority
 from orcha._core.record import Record
+from orcha._core.waiting_queue import checked_priority
 from orcha._protocol.endpoint import Endpoint
 from orcha._service.execution.command_attempt import spec_of
 from orcha._service.lifecycle.settings import from_environment

@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import pytest
 
-from orcha._core.priority import checked_priority
+from orcha._core.waiting_queue import checked_priority
 
 
 class Level(IntEnum):

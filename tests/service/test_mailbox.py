@@ -31,7 +31,7 @@ class Visits:
 class Parts:
     """What a batch touches; notes who keeps a transaction."""
 
-    is_dirty = False
+    dirty = ()
 
     def __init__(self):
         self.petitions = Petitions()

@@ -204,7 +204,14 @@ class Changes:
             or self.flags
             or self.tombstones
             or self.deleted
-            or self.groups
+            or self.declares
+        )
+
+    @property
+    def declares(self) -> bool:
+        """Whether there is anything that petitions declare, or that people decide."""
+        return bool(
+            self.groups
             or self.needs
             or self.devices
             or self.once

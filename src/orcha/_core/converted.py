@@ -49,6 +49,8 @@ class Converted:
     at: float | None
     delay: float | None
     when: Condition | None
+    has_policy: bool = True
+    """Whether the petition says any of this itself; else the record says the same already."""
 
     @property
     def place(self) -> Key:

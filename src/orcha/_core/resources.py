@@ -68,7 +68,7 @@ class Resources:
         self._lock = lock if lock is not None else nullcontext()
         self._lines = Lines(self._waits)
         self._paused: list[Key] = []
-        self._left = False
+        self.has_left = False
         """Whether a petition has left its line, so that those behind it are to be looked at."""
 
     # --- may it start? ------------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ class Resources:
             if names:
                 self._lines.enter(place, needs, group, names, names[0])
                 return self._reason(needs, names[0])
-            self._left |= self._lines.leave(place[1])
+            self.has_left |= self._lines.leave(place[1])
         return None
 
     def reasons(self, place: Key, needs: Needs) -> list[Reason]:
@@ -198,8 +198,8 @@ class Resources:
 
     def note_left(self) -> None:
         """Have the petitions behind looked at, where one has left its line."""
-        if self._left:
-            self._left = False
+        if self.has_left:
+            self.has_left = False
             self._petitions.note_change()
 
     def unpark(self) -> list[Key]:

@@ -219,7 +219,8 @@ class Selection:
 
     def note(self, asked: Round, now: float, *, firsts: Cost | None = None, others: Cost | None = None) -> None:
         """Learn from a round whose answers are settled, and from what it cost where time alone had it made."""
-        self._admission.resources.note_left()
+        if self._admission.resources.has_left:
+            self._admission.resources.note_left()
         asking = self._asking
         if asked.by_time:
             self._note_cost(asked, now, firsts or Cost(), others or Cost())
@@ -274,7 +275,7 @@ class Selection:
 
         What it says of itself may have decided otherwise meanwhile, and so may people.
         """
-        replaces = self._admission.keys.replaces(record.seq)
+        replaces = record.once is not None and self._admission.keys.replaces(record.seq)
         if replaces:
             wait.note_no(record, ReplacesAnother(), None)
         if not (are_stopped or replaces or record.cancellation is not None):

@@ -9,6 +9,7 @@ nobody asks its condition, and it costs nothing. A lot is named by what its peti
 from __future__ import annotations
 
 import heapq
+import math
 from bisect import bisect_left, insort
 from typing import TYPE_CHECKING
 
@@ -218,3 +219,25 @@ class WaitingQueue:
         for key in moved:
             heapq.heappush(self._spilled, key)
         return moved
+
+
+def checked_priority(priority: object) -> int | float:
+    """Give a priority as it is kept: any number, integers clamped to 64 bits.
+
+    Raises:
+        TypeError: it is not an int or a float.
+        ValueError: it is not a number (NaN).
+
+    >>> checked_priority(2**70) == 2**63 - 1, checked_priority(-3.5), checked_priority(float("-inf"))
+    (True, -3.5, -inf)
+
+    """
+    if isinstance(priority, int):
+        return max(-(2**63), min(2**63 - 1, int(priority)))
+    if isinstance(priority, float):
+        if math.isnan(priority):
+            message = "its priority is not a number (NaN)"
+            raise ValueError(message)
+        return float(priority)
+    message = f"its priority is a {type(priority).__name__}, not an int or a float"
+    raise TypeError(message)

@@ -120,7 +120,7 @@ class Batch:
             petitions.effects
             or petitions.finals
             or self._outbox.waiting
-            or self._channels.is_dirty
+            or self._channels.dirty
             or (petitions.changes and (self._mailbox.is_over or not self._transaction.flags_wait(petitions.changes)))
         )
 
@@ -176,7 +176,7 @@ class Batch:
 
     def send(self) -> None:
         """Send the replies that have gathered."""
-        if self._outbox.send():
+        if self._outbox.send() and self._channels.pace.sent:
             self._channels.pace.batch_is_sent()
 
     def finish(self) -> None:

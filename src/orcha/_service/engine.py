@@ -194,7 +194,7 @@ class Engine:
     def _effects(self) -> Effects:
         """Give what happens for each kind of effect, once what it follows from is kept."""
         return {
-            Do.ACCEPT: lambda record, _: self.submissions.accepted(record),
+            Do.ACCEPT: self.submissions.accepted,
             Do.REFUSE: lambda record, why: self._refused(record, *why),
             Do.ANSWER: lambda record, waiter: waiter(record),
             Do.ON_START: self.visits.on_start,
@@ -265,7 +265,9 @@ class Engine:
         self.starter = starter = Starter(
             self.port, self.ending, self.actions, self.commands, self.store, self.journal, report
         )
-        self.hooks = hooks = Hooks(self.managers.of, petitions, self.admission, starter, self.port, self.hook_state)
+        self.hooks = hooks = Hooks(
+            self.managers.by_name, petitions, self.admission, starter, self.port, self.hook_state
+        )
         hooks.on_death = self.end_with
         selection = Selection(
             petitions,

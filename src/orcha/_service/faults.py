@@ -33,6 +33,7 @@ _left = int(_count or 1)
 CRASHES = bool(_point)
 """Whether a crash is asked for: asked before anything is computed for it."""
 HOLD = named_path("ORCHA_HOLD_STARTING")
+"""The file that holds petitions in STARTING, where one is named: asked before the file is looked for."""
 
 
 def reach(point: str) -> None:
@@ -68,6 +69,6 @@ def kinds_of(changes: Changes) -> list[str]:
     return [kind for kind, there in found.items() if there]
 
 
-def is_held() -> bool:
-    """Tell whether petitions are to be held in STARTING."""
-    return HOLD is not None and os.path.exists(HOLD)  # noqa: PTH110 - a test's switch, asked often
+def is_held(hold: str) -> bool:
+    """Tell whether petitions are to be held in STARTING, by the file that `HOLD` names."""
+    return os.path.exists(hold)  # noqa: PTH110 - a test's switch, asked often

@@ -123,7 +123,7 @@ class Submissions:
 
     # --- what became of it --------------------------------------------------------------------------------------
 
-    def accepted(self, record: Record) -> None:
+    def accepted(self, record: Record, _: object = None) -> None:
         """Tell who asked that a petition is kept, and send what comes on its channel."""
         (asker, position, named), *others = self.undecided.pop(record.token).asked
         self._follow(asker, record.channel)

@@ -164,7 +164,7 @@ class Transaction:
     def _flush(self) -> None:
         self._flags_due = False
         petitions = self._petitions
-        if self._channels.is_dirty:  # output came: how far it was taken is kept with it, never before it
+        if self._channels.dirty:  # output came: how far it was taken is kept with it, never before it
             return
         if _may_wait(petitions.changes):
             self.keep(petitions.take_changes(), [])

@@ -44,16 +44,16 @@ def accepted(changes: Changes) -> tuple[list[Any], list[NewChannel]]:
     if len(channels) != len(changes.channels):
         raise ValueError("a channel stands twice among the new ones")
     for petition in changes.petitions:
-        brought = channels.get(petition.channel)
+        token, name, is_int, manager, owner, channel = petition[1:7]
         values.append(1)
         values.extend(petition)
-        if brought is not None and brought.owner == petition.owner:
-            del channels[petition.channel]
+        brought = channels.get(channel)
+        if brought is not None and brought.owner == owner:
+            del channels[channel]
             values.append(brought.own)
         else:
             values.append(None)
-        _, token, name, is_int, manager, owner, channel, _, _, _, extras, *_ = petition
-        values.append(checksum(token, name, is_int, manager, owner, channel, extras))
+        values.append(checksum(token, name, is_int, manager, owner, channel, petition.extras))
     return values, list(channels.values())
 
 

@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from orcha._core.changes import Changes
 
 
-def any_in(changes: Changes) -> bool:
-    """Tell whether a transaction holds any declaration or decision."""
-    declared = changes.groups or changes.needs or changes.once or changes.expected or changes.dependencies
-    decided = changes.held_for or changes.priorities or changes.pauses or changes.slots is not None
-    return bool(declared or changes.devices or decided or changes.schedules or changes.firings)
-
-
 def write(changes: Changes, ask: Callable[..., Any]) -> None:
     """Keep declarations and decisions, in a transaction that holds the new petitions and the steps already.
 

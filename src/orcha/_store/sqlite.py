@@ -193,7 +193,7 @@ class SqliteStore:
         return dropped
 
     def _write(self, changes: Changes, statements: list[tuple[str, list[Any]]], channels: list[Any]) -> list[bytes]:
-        declared = declarations.any_in(changes)
+        declared = changes.declares
         if len(statements) == 1 and not (channels or changes.tombstones or changes.deleted or declared):
             self._connection.execute(*statements[0])
             return []

@@ -56,6 +56,8 @@ def enter_converted(record: Record, converted: Converted) -> None:
     if converted.is_new:
         record.priority = converted.priority
     record.retry = converted.retry
+    if not converted.has_policy:
+        return
     record.on_interrupt = converted.on_interrupt
     record.timeout = converted.timeout
     record.queue_timeout = converted.queue_timeout

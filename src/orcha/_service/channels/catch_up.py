@@ -25,23 +25,23 @@ class CatchUpPace:
         """Have calls made `later`, after so many seconds, and followers be caught up `again`."""
         self._later = later
         self._again = again
-        self._sent: dict[int, int] = {}
+        self.sent: dict[int, int] = {}
+        """Bytes of what is kept that each client, by number, is sent in this batch."""
         self._behind: dict[tuple[int, bytes], tuple[Channel, Follower]] = {}
         self._delay = MIN_DELAY_SECONDS
         self._waits = False
 
     def may_go_on(self, peer: Peer) -> bool:
         """Tell whether a client may be sent more of what is kept now."""
-        return self._sent.get(peer.id, 0) + peer.backlog < MAX_AHEAD_BYTES
+        return self.sent.get(peer.id, 0) + peer.backlog < MAX_AHEAD_BYTES
 
     def note(self, peer: Peer, size: int) -> None:
         """Note what a client is sent in this batch."""
-        self._sent[peer.id] = self._sent.get(peer.id, 0) + size
+        self.sent[peer.id] = self.sent.get(peer.id, 0) + size
 
     def batch_is_sent(self) -> None:
         """Note that what clients were sent in this batch is in their connections' backlogs."""
-        if self._sent:
-            self._sent = {}
+        self.sent = {}
 
     def put_off(self, channel: Channel, follower: Follower) -> None:
         """Have a follower go on later."""

@@ -143,7 +143,8 @@ class ChannelBook:
         self.unkept = UnkeptOutput(self.known, later, lambda _seq, _attempt: None)
         """Output that is passed on and not kept."""
         self._channels: dict[bytes, Channel] = {}
-        self._dirty: list[Channel] = []
+        self.dirty: list[Channel] = []
+        """The channels to which the transaction in the making appends."""
         self._delivery: list[tuple[Channel, int, int, bytes]] = []
         self._followed: dict[int, set[bytes]] = {}
         self.pace = CatchUpPace(later, self._catch_up)
@@ -236,15 +237,10 @@ class ChannelBook:
 
     # --- writing ------------------------------------------------------------------------------------------------
 
-    @property
-    def is_dirty(self) -> bool:
-        """Whether anything is to be appended by the transaction in the making."""
-        return bool(self._dirty)
-
     def append(self, channel: Channel, kind: int, seq: int, payload: bytes) -> None:
         """Add a record to the transaction in the making."""
         if not channel.pending:
-            self._dirty.append(channel)
+            self.dirty.append(channel)
         channel.pending.append(ChannelRecord(kind, seq, payload))
 
     def append_final(self, final: Final) -> None:
@@ -260,7 +256,7 @@ class ChannelBook:
 
     def flush(self, changes: Changes) -> None:
         """Move all pending records into `changes` (or, beyond the store's share, to files) and give them places."""
-        for channel in self._dirty:
+        for channel in self.dirty:
             records, channel.pending = channel.pending, []
             if self.scarce or channel.dropped or (channel.bounded and channel.size >= MAX_CHANNEL_BYTES):
                 records = self._spared(channel, records)
@@ -278,7 +274,7 @@ class ChannelBook:
             changes.appends.append(Append(channel.id, channel.next, len(records), data))
             channel.stored += len(data)
             self._note(channel, records, data)
-        self._dirty.clear()
+        self.dirty.clear()
 
     def _spared(self, channel: Channel, records: list[ChannelRecord]) -> list[ChannelRecord]:
         """Give what is kept where values are not: reasons and finals. One line tells how many values were dropped."""
@@ -373,7 +369,8 @@ class ChannelBook:
         self._followed.setdefault(peer.id, set()).add(channel.id)
         self._catch_up(channel, follower)
         follower.reads_along = follower.next >= channel.next
-        self.unkept.followed(channel.id)
+        if self.unkept.attempts:
+            self.unkept.followed(channel.id)
 
     def unfollow(self, peer: Peer, channel: bytes) -> None:
         """Send no more of it."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from orcha._client.attempt_channel import AttemptChannel
 from orcha._core.conditions.errors import ConditionTextError
 from orcha._core.converted import Converted
-from orcha._core.priority import checked_priority
 from orcha._core.state import OnInterrupt
+from orcha._core.waiting_queue import checked_priority
 from orcha._protocol import values
 from orcha._protocol.shown_reasons import UNREADABLE
 from orcha._service.execution.retries import retry_of
@@ -84,12 +84,13 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         source.queue_timeout,
         source.expect,
         source.group,
-        _needs(source) or None,
+        record.needs if policy is None else _needs(policy) or None,
         source.once,
         _others_first(record, policy, admission, is_new=is_new),
         source.at,  # type: ignore[arg-type]  # a policy keeps a date as a number
         source.delay,
         record.when if policy is None else when,
+        policy is not None,
     )
 
 
@@ -151,9 +152,9 @@ def _check_policy(policy: Policy, admission: Admission) -> None:
         raise _NotConverted(refusal.text())
 
 
-def _needs(source: Record | Policy) -> Mapping[str, int | str] | None:
+def _needs(policy: Policy) -> Mapping[str, int | str] | None:
     """Give what is needed: a policy has checked it, and holds whole numbers and texts."""
-    return source.needs  # type: ignore[return-value]  # that is what the line above says
+    return policy.needs  # type: ignore[return-value]  # that is what the line above says
 
 
 def _condition(policy: Policy, admission: Admission, *, is_new: bool) -> Condition:

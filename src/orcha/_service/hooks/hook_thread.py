@@ -33,7 +33,7 @@ from orcha.interfaces.built_in import BUILT_IN_MANAGERS
 from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Mapping
 
     from orcha._core.admission import Admission
     from orcha._core.asking_round import Round
@@ -90,7 +90,7 @@ class Hooks:
 
     def __init__(
         self,
-        manager_of: Callable[[Record], Any],
+        managers: Mapping[str, Any],
         petitions: Petitions,
         admission: Admission,
         steps: Starter,
@@ -100,7 +100,7 @@ class Hooks:
         """Prepare; no thread runs before `start`.
 
         Args:
-            manager_of: gives whose hooks are called for a petition.
+            managers: whose hooks are called, by the name that is stored with their petitions.
             petitions: have the book of granted slots, in which a yes is entered at once, and a version.
             admission: says what blocks a petition whatever its condition says.
             steps: what is to be done for a petition between the calls.
@@ -108,7 +108,7 @@ class Hooks:
             threads: which threads were given up, and what this one is about to do.
 
         """
-        self._manager_of = manager_of
+        self._managers = managers
         self._petitions = petitions
         self._admission = admission
         self._steps = steps
@@ -235,38 +235,30 @@ class Hooks:
         begun = _times() if asked.by_time else (0.0, 0.0)
         begun_others: tuple[float, float] | None = None
         said: Said | None = None
-        while (candidate := self._next_asked(visit, asking, said)) is not None:
-            if asked.is_sampling and begun_others is None:
+        while True:
+            if _getpid() != self._pid:
+                os._exit(FORKED_AND_RETURNED_CODE)
+            with visit.lock:
+                if visit.abandoned:
+                    raise StaleCall
+                visit.current = None
+                try:  # the round takes what the last petition said, and gives the next one
+                    candidate = asking.send(said)  # type: ignore[arg-type]  # None begins it
+                except StopIteration:
+                    break
+                if begun_others is not None and _monotonic() - begun_others[1] > SAMPLE_SECONDS:
+                    asked.stop_sampling()
+                    break
+                visit.since = asked_at = _monotonic()
+                visit.current = candidate
+            if begun_others is None and asked.is_sampling:
                 visit.firsts_cost = Cost(len(asked.waiting), *_since(begun))
                 begun_others = _times()
-            said = _said(candidate, None if candidate.manager in BUILT_IN_MANAGERS else visit.since)
-            if begun_others is not None and _monotonic() - begun_others[1] > SAMPLE_SECONDS:
-                if self._next_asked(visit, asking, said) is not None:
-                    asked.stop_sampling()
-                    visit.current = None
-                break
+            said = _said(candidate, None if candidate.manager in BUILT_IN_MANAGERS else asked_at)
         if asked.by_time and begun_others is None:
             visit.firsts_cost = Cost(len(asked.waiting), *_since(begun))
         elif begun_others is not None:
             visit.others_cost = Cost(asked.sampled, *_since(begun_others))
-
-    def _next_asked(
-        self, visit: Visit, asking: Generator[Candidate, Said, None], said: Said | None
-    ) -> Candidate | None:
-        """Have the round take what the last petition said, and give the next one, which counts as in flight then."""
-        if _getpid() != self._pid:
-            os._exit(FORKED_AND_RETURNED_CODE)
-        with visit.lock:
-            if visit.abandoned:
-                raise StaleCall
-            visit.current = None
-            try:
-                candidate = asking.send(said)  # type: ignore[arg-type]  # None begins it
-            except StopIteration:
-                return None
-            visit.since = _monotonic()
-            visit.current = candidate
-        return candidate
 
     def _version(self) -> int:
         return self._petitions.version
@@ -308,7 +300,7 @@ class Hooks:
             return ON_START, record, CANCELLED_BEFORE, False
         try:
             self._steps.prepare(record)
-            answer = self._manager_of(record).on_start(record.petition)
+            answer = self._managers[record.manager].on_start(record.petition)
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
@@ -334,7 +326,7 @@ class Hooks:
         try:
             mark_started(petition)
             self._steps.mark(record, petition)
-            self._manager_of(record).on_finish(petition)
+            self._managers[record.manager].on_finish(petition)
         except StaleCall:
             raise
         except BaseException as error:  # noqa: BLE001 - as above
@@ -359,7 +351,7 @@ class Hooks:
             return Returned(call, describe(error))
 
     def _convert(self, record: Record, asked: Round, *, is_new: bool) -> HookResult:
-        converted = convert(record, self._manager_of(record), self._port, self._admission, is_new=is_new)
+        converted = convert(record, self._managers[record.manager], self._port, self._admission, is_new=is_new)
         if isinstance(converted, str):
             return CONVERT, record, converted, None
         self._steps.mark(record, converted.petition)

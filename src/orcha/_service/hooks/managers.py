@@ -44,13 +44,14 @@ class Managers:
     def __init__(self, served: Sequence[Served]) -> None:
         """Take at least one; one alone takes all messages."""
         self.served = tuple(served)
-        self._by_name = {each.name: each.manager for each in served}
+        self.by_name = {each.name: each.manager for each in served}
+        """The managers, by the ``module:qualname`` that is stored with their petitions."""
         self._by_plugin = {each.plugin: each.name for each in served}
         self._by_its_name = WATCHDOG in self._by_plugin
-        self._ours = BUILT_IN_MANAGERS & self._by_name.keys()
+        self._ours = BUILT_IN_MANAGERS & self.by_name.keys()
         self.have_ours = bool(self._ours)
         """Whether there is a built-in manager."""
-        self.are_ours = len(self._ours) == len(self._by_name)
+        self.are_ours = len(self._ours) == len(self.by_name)
         """Whether the built-in managers are the only ones."""
         self.broken: Mapping[str, str] = {}
         """Why a plugin's manager is not served, by its name."""
@@ -58,12 +59,12 @@ class Managers:
     @property
     def are_several(self) -> bool:
         """Whether messages have to say whose they are."""
-        return len(self._by_name.keys() - {self._by_plugin.get(WATCHDOG)}) > 1
+        return len(self.by_name.keys() - {self._by_plugin.get(WATCHDOG)}) > 1
 
     @property
     def names(self) -> list[str]:
         """``module:qualname`` of each."""
-        return list(self._by_name)
+        return list(self.by_name)
 
     def named_values(self) -> tuple[list[Term], dict[str, Callable[..., Any]]]:
         """Give the names that plugins add to conditions in text, and their functions; of two the first one counts."""
@@ -74,7 +75,7 @@ class Managers:
 
     def serves(self, name: str) -> bool:
         """Tell whether petitions of this ``module:qualname`` are served here."""
-        return name in self._by_name
+        return name in self.by_name
 
     def name_of(self, plugin: str) -> str | None:
         """Give the ``module:qualname`` of a plugin's manager."""
@@ -82,11 +83,11 @@ class Managers:
 
     def named(self, name: str) -> Any:
         """Give the manager of this ``module:qualname``, which is served here."""
-        return self._by_name[name]
+        return self.by_name[name]
 
     def of(self, record: Record) -> Any:
         """Give the manager of a petition that is served here."""
-        return self._by_name[record.manager]
+        return self.by_name[record.manager]
 
     def answer_at_once(self, visit: Visit) -> bool:
         """Tell whether a visit is about petitions of the built-in managers alone, whose hooks never take long."""

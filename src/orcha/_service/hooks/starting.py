@@ -95,7 +95,8 @@ class Starter:
         """Hand it to an action thread, or a command to those who execute it."""
         assert record.petition is not None
         set_state(record, record.petition, self._report)
-        self._journal.began(record)
+        if self._journal.writes:
+            self._journal.began(record)
         if record.command:
             self._commands.go(record)
         else:

@@ -130,7 +130,7 @@ class Visits:
 
     def on_start(self, record: Record, _: object = None) -> None:
         """Have on_start called, and the action after it."""
-        if faults.is_held() and record.may_start:
+        if faults.HOLD is not None and record.may_start and faults.is_held(faults.HOLD):
             self._timers.at(time.monotonic() + _HELD_FOR_SECONDS, lambda: self.on_start(record))
             return
         self._starter.begin(record)

@@ -29,27 +29,27 @@ class Journal:
     def __init__(self, report: Callable[..., None], *, writes: bool) -> None:
         """Write by `report`, or nothing at all."""
         self._report = report
-        self._writes = writes
+        self.writes = writes
+        """Whether the lines are wanted."""
 
     def began(self, record: Record) -> None:
-        """Tell that an attempt begins."""
-        if self._writes:
-            again = f", attempt {record.attempt}" if record.attempt > 1 else ""
-            self._report(logging.INFO, "%s begins%s", _What(record), again)
+        """Tell that an attempt begins, where lines are wanted."""
+        again = f", attempt {record.attempt}" if record.attempt > 1 else ""
+        self._report(logging.INFO, "%s begins%s", _What(record), again)
 
     def found(self, record: Record) -> None:
         """Tell that a command of an earlier start of the service goes on."""
-        if self._writes:
+        if self.writes:
             self._report(logging.INFO, "%s goes on", _What(record))
 
     def stops(self, reason: str) -> None:
         """Tell that the service stops, and why."""
-        if self._writes:
+        if self.writes:
             self._report(logging.INFO, "%s", reason)
 
     def ended(self, finals: Sequence[Final], now: float) -> None:
         """Tell that petitions have ended."""
-        if not self._writes:
+        if not self.writes:
             return
         for record, _, _ in finals:
             self._report(logging.INFO, "%s %s", _What(record), _End(record, now))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
-from orcha._core.priority import checked_priority
+from orcha._core.waiting_queue import checked_priority
 from orcha._protocol.messages import Priority, Reply, Verdict
 from orcha._service.reports.state_names import word
 from orcha._service.verbs.petition_lookup import find, refuse
