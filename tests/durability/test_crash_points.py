@@ -61,7 +61,7 @@ def test_killed_where_something_is_kept_it_goes_on_from_there(scenario, point):
 def test_killed_while_it_recovers_it_recovers_again(scenario, tmp_path, point):
     service, client = scenario
     service.start()
-    client.start()
+    client.start(interrupts=True)
     wait_for_rerun(tmp_path)
     service.kill()
     service.start(environment={"ORCHA_CRASH": point}, ready=False)
@@ -74,7 +74,7 @@ def test_killed_while_it_recovers_it_recovers_again(scenario, tmp_path, point):
 def test_killed_while_it_stops_nothing_is_lost(scenario, tmp_path, point):
     service, client = scenario
     service.start(environment={"ORCHA_CRASH": point})
-    client.start()
+    client.start(interrupts=True)
     wait_for_rerun(tmp_path)
     service.process.terminate()
     assert died(service), point
@@ -85,7 +85,7 @@ def test_killed_while_it_stops_nothing_is_lost(scenario, tmp_path, point):
 def test_stopped_in_good_order_while_clients_work_nothing_is_lost(scenario, tmp_path):
     service, client = scenario
     service.start()
-    client.start()
+    client.start(interrupts=True)
     wait_for_rerun(tmp_path)
     assert service.stop() == 0
     service.start()

@@ -46,6 +46,11 @@ def line_of(identity: object, attempt: int, number: int, width: int = 0) -> str:
     return f"{identity}/{attempt}/{number}" + "." * width
 
 
+def _nap() -> subprocess.Popen[bytes]:
+    """Start a process that stays until it is ended."""
+    return subprocess.Popen(["sleep", "1000"], stdin=subprocess.DEVNULL)
+
+
 def perform(callback: Any, petition: LedgerPetition) -> None:
     """Follow the script."""
     script = petition.script
@@ -53,12 +58,17 @@ def perform(callback: Any, petition: LedgerPetition) -> None:
     ledger = script["ledger"]
     note(ledger, "start", petition.id, attempt, secrets.token_hex(4), os.getpid())
     if script.get("child"):
-        callback(subprocess.Popen(["sleep", "1000"], stdin=subprocess.DEVNULL))
+        callback(_nap())
+    stays = _nap() if script.get("stays") and attempt == 1 else None
+    if stays is not None:
+        callback(stays)
     if "gate" in script:
         pass_gate(script["gate"])
     for number in range(script.get("lines", 0)):
         petition.communicate(line_of(petition.id, attempt, number, script.get("width", 0)))
         note(ledger, "put", petition.id, attempt, number)
+        if stays is not None and number == 0:
+            stays.wait()
         if script.get("pause"):
             time.sleep(script["pause"])
     note(ledger, "end", petition.id, attempt)
@@ -69,8 +79,8 @@ class LedgerManager(Manager):
     """Runs at most `limit` petitions at once (environment ``TEST_LIMIT``, default 4).
 
     Extras: ``ledger`` (path), ``lines`` (how many), ``width`` (bytes more a line), ``pause`` (seconds after each),
-    ``code``, ``policy`` (on_interrupt), ``child`` (True: starts a process that it leaves behind), ``gate`` (path),
-    ``priority``, ``queue``.
+    ``stays`` (True: after its first line the first attempt waits until it is interrupted), ``code``, ``policy``
+    (on_interrupt), ``child`` (True: starts a process that it leaves behind), ``gate`` (path), ``priority``, ``queue``.
     """
 
     limit = int(os.environ.get("TEST_LIMIT", "4"))

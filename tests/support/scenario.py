@@ -22,14 +22,19 @@ class Scenario:
 
     def __init__(self, service: RunningService, folder: Path) -> None:
         """Prepare; the service need not run yet."""
+        self._interrupts = False
         self._service = service
         self._journal_path = folder / "journal"
         self._ledger = folder / "ledger"
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="scenario")
 
-    def start(self) -> None:
-        """Begin, with a service that serves."""
+    def start(self, *, interrupts: bool = False) -> None:
+        """Begin, with a service that serves.
+
+        Where the test `interrupts` the petition that may run again, its first attempt waits until the test does so.
+        """
+        self._interrupts = interrupts
         endpoint = Endpoint(self._service.address, self._service.port)
         self._client = Client(endpoint, None, reconnect=60, notify=lambda _: None)
         self._client.connect()
@@ -66,7 +71,9 @@ class Scenario:
         channel = self._client.channel
         plain = {"lines": 2, "pause": 0, "child": False, "code": 0, "priority": 1, "policy": "fail"}
         working = worker.item(channel(), **plain | {"lines": 4, "pause": 0.03, "child": True})
-        again = worker.item(channel(), **plain | {"lines": 3, "pause": 0.1, "policy": "rerun"})
+        again = worker.item(
+            channel(), **plain | {"lines": 3, "pause": 0.1, "policy": "rerun", "stays": self._interrupts}
+        )
         large = worker.item(channel(), **plain | {"lines": 4, "width": 40_000})
         ahead = worker.item(channel(), **plain | {"priority": 0})
         queued = worker.item(channel(), **plain | {"priority": 9})

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
 
 from orcha._core.transitions.command import OUTSIDE
 from orcha._processes.identity import read_stat
-from orcha.interfaces import Message
+from orcha.interfaces import Message, Petition
+from support.asking import asking
 from support.commands import COMMANDS, everything, run
 from support.terminals import OnTerminal
 from support.waiting import wait_for
@@ -133,7 +135,9 @@ def descendants(pid):
     return sorted(found)
 
 
-CATCHES = "trap 'kill $! 2>/dev/null; exit 0' TERM; echo before; sleep 600 & wait; exit 1"
+CATCHES = "exec 2>/dev/null; trap 'kill $!; exit 0' TERM; echo before; sleep 600 & wait; exit 1"
+PASSES_ON = "exec 2>/dev/null; echo before; sleep 600; exit $?"
+"""A shell that learns of the end of `sleep` before its own SIGTERM would write about that to stderr."""
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["parents first", "children first"])
@@ -144,7 +148,7 @@ def test_a_sigterm_to_each_process_interrupts_those_commands_that_it_ends(served
     queues = {
         "shielded": run(client, "shielded", "sh", "-c", ignores),
         "plain": run(client, "plain", "sh", "-c", "echo before; exec sleep 600"),
-        "shell": run(client, "shell", "sh", "-c", "echo before; sleep 600; exit $?"),
+        "shell": run(client, "shell", "sh", "-c", PASSES_ON),
         "catches": run(client, "catches", "sh", "-c", CATCHES),
         "again": run(client, "again", "sh", "-c", again, on_interrupt="rerun"),
     }
@@ -176,3 +180,37 @@ def test_a_sigterm_to_each_process_interrupts_those_commands_that_it_ends(served
     (tmp_path / "end").touch()
     assert everything(queues["shielded"]) == (b"after\n", b"", [], 3)
     assert len(client.manager.client.decode(client.manager.client.show("shielded").value)["attempts"]) == 1
+
+
+class ReturningManager:
+    """The manager of a petition whose action returns when the test says so."""
+
+    def __init__(self):
+        self.may_return = threading.Event()
+        self.are_back = []
+
+    def convert_to_petition(self, m):
+        return Petition(m.id, m.extras["queue"], lambda *_: self.may_return.wait(60), lambda _: True)
+
+    def on_start(self, petition):
+        return True
+
+    def on_finish(self, petition):
+        self.are_back.append(petition.id)
+        return True
+
+
+def test_a_stop_waits_for_an_on_finish_that_has_just_come_to_be_owed():
+    manager = ReturningManager()
+    with asking(manager=manager) as asked:
+        asked.submit(asked.user, "a")
+        asked.wait_for("a", "running")
+        engine, is_held, goes_on, is_quiet = asked.engine, threading.Event(), threading.Event(), []
+        engine.post(lambda: (is_held.set(), goes_on.wait(60)))
+        assert is_held.wait(60)
+        manager.may_return.set()
+        wait_for(lambda: len(engine.mailbox) == 1, what="the return of its action")
+        engine.post(lambda: is_quiet.append(engine.is_quiet()))
+        goes_on.set()
+        wait_for(lambda: manager.are_back == ["a"], what="its on_finish")
+        assert is_quiet == [False]

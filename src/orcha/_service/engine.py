@@ -443,9 +443,12 @@ class Engine:
         return [r for r in self.petitions.records.values() if r.run is not None and not r.returned and not r.command]
 
     def is_quiet(self) -> bool:
-        """Tell whether nothing runs, nothing is being converted, and no hook is owed."""
+        """Tell whether nothing runs, nothing is being converted, and no hook is owed.
+
+        A hook of a petition that has ended in this batch is among the effects until the end is kept.
+        """
         holding = [seq for seq in self.granted.seqs() if self._is_waited_for(seq)]
-        return not holding and not self.visits.is_busy and not self.running()
+        return not (holding or self.petitions.effects or self.visits.is_busy or self.running())
 
     def _is_waited_for(self, seq: int) -> bool:
         """Tell whether a stop waits for what this petition holds."""
