@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import _thread
+import asyncio
+import contextvars
 import ctypes
 import multiprocessing
 import os
@@ -314,6 +316,99 @@ def test_a_thread_of_a_pool_works_for_each_attempt_that_submits_to_it_and_then_f
             with working_for(ordinal):
                 assert pool.submit(attempt_tracking.current_ordinal).result() == ordinal
         assert pool.submit(attempt_tracking.current_ordinal).result() == 0
+
+
+@pytest.fixture
+def loop_of_another(tagged):
+    """Give an event loop whose thread the attempt 7 has started, which goes on."""
+    loop = asyncio.new_event_loop()
+    with working_for(7):
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        yield loop
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+    loop.close()
+
+
+async def ordinal_here() -> int:
+    await asyncio.sleep(0)
+    return attempt_tracking.current_ordinal()
+
+
+async def ordinal_in_an_executor() -> int:
+    return await asyncio.get_running_loop().run_in_executor(None, attempt_tracking.current_ordinal)
+
+
+async def ordinal_in_a_thread() -> int:
+    return await asyncio.to_thread(attempt_tracking.current_ordinal)
+
+
+async def ordinal_of_a_task() -> int:
+    return await asyncio.create_task(ordinal_here())
+
+
+@pytest.mark.parametrize("work", [ordinal_here, ordinal_in_an_executor, ordinal_in_a_thread, ordinal_of_a_task])
+def test_what_an_event_loop_of_another_attempt_is_given_belongs_to_the_attempt_that_gives_it(loop_of_another, work):
+    def ordinal() -> int:
+        return asyncio.run_coroutine_threadsafe(work(), loop_of_another).result()
+
+    found: SimpleQueue[int] = SimpleQueue()
+
+    def attempt(number: int) -> None:
+        with working_for(number):
+            found.put(ordinal())
+
+    for number in (1, 2):
+        thread = threading.Thread(target=attempt, args=(number,))
+        thread.start()
+        thread.join()
+        assert found.get() == number
+
+
+def test_what_a_loop_still_does_for_an_attempt_that_is_over_belongs_to_none(loop_of_another):
+    goes_on, runs, asked = threading.Event(), threading.Event(), SimpleQueue()
+
+    async def later() -> int:
+        runs.set()
+        await asyncio.get_running_loop().run_in_executor(None, goes_on.wait)
+        return attempt_tracking.current_ordinal()
+
+    def attempt() -> None:
+        with working_for(1):
+            asked.put(asyncio.run_coroutine_threadsafe(later(), loop_of_another))
+            assert runs.wait(60)
+
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    thread.join()
+    goes_on.set()
+    assert asked.get().result() == 0
+
+
+def test_work_of_a_queue_belongs_to_the_attempt_whose_context_it_is_given_with(tagged):
+    works: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+    found: SimpleQueue[int] = SimpleQueue()
+
+    def serve() -> None:
+        while (work := works.get()) is not None:
+            work()
+
+    def attempt(number: int) -> None:
+        with working_for(number):
+            context = contextvars.copy_context()
+            works.put(lambda: found.put(context.run(attempt_tracking.current_ordinal)))
+            assert found.get() == number
+
+    with working_for(7):
+        worker = threading.Thread(target=serve)
+        worker.start()
+        for number in (1, 2):
+            thread = threading.Thread(target=attempt, args=(number,))
+            thread.start()
+            thread.join()
+        works.put(None)
+        worker.join()
 
 
 def ordinal_of(*_: object) -> int:

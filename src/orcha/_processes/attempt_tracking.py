@@ -31,6 +31,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from multiprocessing import process
 from typing import Any, Self, TypeVar
@@ -84,12 +85,14 @@ class TrackedAttempt:
     def __enter__(self) -> Self:
         self.thread = _this_thread.thread
         _this_thread.own = _working[self.ordinal] = self
+        _in_context.set(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         if not system.thread_has_no_children():
             _claim_children(self)
         _this_thread.own = None
+        _in_context.set(None)
         _working.pop(self.ordinal, None)
 
 
@@ -108,10 +111,12 @@ class _ThreadState(threading.local):
         """The attempt that the thread works for; None where that attempt is over."""
         if self.own is not None:
             return self.own
-        follows = self.follows
+        follows = _in_context.get() or self.follows
         return follows if follows is not None and _working.get(follows.ordinal) is follows else None
 
 
+_in_context: ContextVar[TrackedAttempt | None] = ContextVar("orcha-attempt", default=None)
+"""The attempt whose thread made the current context: event loops run what they are given in a copy of that."""
 _this_thread = _ThreadState()
 _working: dict[int, TrackedAttempt] = {}
 _state: ServiceState | None = None
