@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from orcha._core.changes import Changes, NewDependency
+from orcha._core.changes import PART_BYTES, ArrayStop, Changes, NewArray, NewDependency
 from orcha._core.state import IfFails, Outcome, State
-from orcha._store.contract import KeptDependency, Waiting
+from orcha._store.contract import ArrayRow, Element, KeptDependency, Waiting
 from support.changes import ANY_STATE, MANAGER, accept, end, petition, step, steps
 
 
@@ -188,3 +188,44 @@ def test_a_petition_that_is_held_for_a_failure_stays_so(store):
         3: IfFails.CANCEL,
         4: IfFails.HELD,
     }
+
+
+def test_arrays_come_back_with_their_items_their_elements_and_how_these_ended(store):
+    changes = accept(*(petition(seq) for seq in (1, 2, 3, 4)))
+    changes.arrays = {1: NewArray(300, '{"a": 1}', [b"\0items", b"more"]), 2: NewArray(1, "x", [])}
+    changes.elements = {3: (1, 0), 4: (1, 299)}
+    store.commit(changes)
+    assert store.live_arrays() == [ArrayRow(1, 300, '{"a": 1}', None), ArrayRow(2, 1, "x", None)]
+    assert store.arrays([2, 3]) == {2: ArrayRow(2, 1, "x", None)}
+    assert [store.array_items(1, part) for part in (0, 1, 2)] == [b"\0items", b"more", None]
+    assert store.live_elements() == [Element(3, 1, 0), Element(4, 1, 299)]
+    assert store.elements([1, 4]) == {4: Element(4, 1, 299)}
+    assert store.array_ends(1) == b""
+    ended = steps(end(4), end(2))
+    ended.array_ends = {(1, 1): b"\1\0"}
+    ended.array_stops = {1: ArrayStop(Outcome.CANCELLED, 130, "why")}
+    store.commit(ended)
+    store.commit(Changes(array_ends={(1, 1): b"\2\7"}))
+    assert store.array_ends(1) == bytes(PART_BYTES) + b"\2\7"
+    assert store.live_arrays() == [ArrayRow(1, 300, '{"a": 1}', ArrayStop(Outcome.CANCELLED, 130, "why"))]
+    assert store.live_elements() == [Element(3, 1, 0)]
+    store.commit(steps(end(1)))
+    store.commit(Changes(deleted=[1, 4]))
+    assert (store.arrays([1]), store.array_ends(1), store.array_items(1, 0)) == ({}, b"", None)
+    assert store.elements([3, 4]) == {3: Element(3, 1, 0)}
+
+
+def test_a_page_has_elements_where_they_are_asked_for(store):
+    changes = accept(*(petition(seq) for seq in (1, 2, 3, 4)))
+    changes.arrays, changes.elements, changes.groups = {1: NewArray(9, "x", [])}, {2: (1, 0), 4: (1, 1)}, {2: "rig"}
+    changes.groups[3] = "rig"
+    store.commit(changes)
+
+    def seqs(**which):
+        return [row.seq for row in store.page(**({"states": ANY_STATE, "limit": 9} | which))]
+
+    assert (seqs(), seqs(array=1), seqs(group="rig"), seqs(id="job-4")) == ([3, 1], [4, 2], [3], [4])
+    assert (seqs(array=1, before=4), seqs(array=1, owner="uid:1"), seqs(array=1, limit=1)) == ([2], [], [4])
+    store.commit(steps(step(2, State.STARTING, to_attempt=1), step(3, State.STARTING, to_attempt=1)))
+    started = 1 << State.STARTING
+    assert (seqs(states=started), seqs(states=started, array=1), seqs(states=started, id="job-2")) == ([3], [2], [2])

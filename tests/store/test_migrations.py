@@ -27,6 +27,8 @@ EXPECTED_SINCE = 13
 """The first schema that keeps how long petitions will probably take."""
 SCHEDULES_SINCE = 14
 """The first schema that keeps schedules and their firings."""
+ARRAYS_SINCE = 1 + next(number for number, step in enumerate(migrating.migrations()) if "CREATE TABLE array" in step)
+"""The first schema that keeps arrays."""
 SLOTS_SINCE = 7
 """The first schema that keeps slots of groups."""
 
@@ -79,6 +81,9 @@ def test_what_an_older_orcha_kept_is_all_there(open_store, folder, number):
     assert store.expected([5, 6]) == (expected.expected([6]) if number >= EXPECTED_SINCE else {})
     assert store.schedules() == (expected.schedules() if number >= SCHEDULES_SINCE else [])
     assert store.firings("nightly", 9) == (expected.firings("nightly", 9) if number >= SCHEDULES_SINCE else [])
+    knows_arrays = number >= ARRAYS_SINCE
+    assert store.live_arrays() == (expected.live_arrays() if knows_arrays else [])
+    assert store.array_ends(6) == (expected.array_ends(6) if knows_arrays else b"")
     store.commit(accept(petition(7)))
     store.close()
     assert version(folder) == len(migrating.migrations())

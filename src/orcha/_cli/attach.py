@@ -78,7 +78,12 @@ def follow(
     )
     try:
         with attached.signals():
-            return attached.follow(service.output(details), typing)
+            channel = service.output(details)
+            if (last := details.get("last_element")) is None:
+                return attached.follow(channel, typing)
+            from orcha._cli.array_output import ArrayChannel
+
+            return attached.follow(ArrayChannel(service, channel, f"{name}.{last}"))
     except Left as left:
         if left.line:
             streams.tell(left.line)

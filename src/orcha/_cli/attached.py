@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from orcha._cli.array_output import ArrayChannel
     from orcha._cli.session import Session
     from orcha._cli.streams import Streams
     from orcha._client.channel import ClientChannel
@@ -176,7 +177,7 @@ class Attached:
 
     # --- following ------------------------------------------------------------------------------------------------
 
-    def follow(self, channel: ClientChannel, typing: Typing | None = None) -> int:
+    def follow(self, channel: ClientChannel | ArrayChannel, typing: Typing | None = None) -> int:
         """Write what comes until the end; give the exit code.
 
         Raises:
@@ -206,7 +207,7 @@ class Attached:
         finally:
             self._streams.erase()
 
-    def _tell_who(self, channel: ClientChannel) -> None:
+    def _tell_who(self, channel: ClientChannel | ArrayChannel) -> None:
         """Tell who cancelled it, and why: it was nobody here."""
         from orcha._cli import descriptions
 
@@ -218,7 +219,7 @@ class Attached:
         if line is not None:
             self._streams.tell(line)
 
-    def _to_the_end(self, channel: ClientChannel) -> int:
+    def _to_the_end(self, channel: ClientChannel | ArrayChannel) -> int:
         """Follow it; where it did not end by itself take the terminal out of what the command had made of it."""
         code = OWN_FAILURE_CODE
         try:
@@ -228,7 +229,7 @@ class Attached:
                 self._streams.leave()
         return code
 
-    def _follow(self, channel: ClientChannel) -> int:
+    def _follow(self, channel: ClientChannel | ArrayChannel) -> int:
         while True:
             try:
                 value = channel.get(timeout=self._until_look())

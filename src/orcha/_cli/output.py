@@ -76,6 +76,11 @@ def _who_cancelled(service: Session, identity: str, channel: ClientChannel) -> I
         yield ShownOutput(0, f"orcha: {line}\n".encode("utf-8", "replace"))
 
 
+def of_channel(channel: ClientChannel) -> Iterator[ShownOutput]:
+    """Give what a command writes to a channel until its end."""
+    return _chosen(_values(channel, None), None, is_command=True)
+
+
 def _chosen(values: Iterator[Any], stream: int | None, *, is_command: bool) -> Iterator[ShownOutput]:
     """Give values as pieces, of one stream or all."""
     for value in values:

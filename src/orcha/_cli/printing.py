@@ -47,30 +47,39 @@ class Prefixing(Printer):
         width = max(len(render.plain(identity)) for identity in identities)
         colourful = render.is_terminal() and render.takes_escapes() and not os.environ.get("NO_COLOR")
         self._begun: dict[tuple[str, int], bytes] = {}
-        self._prefixes = {}
-        for place, identity in enumerate(identities):
-            text = f"{render.plain(identity):<{width}} |"
-            text = f"\x1b[{_COLOURS[place % len(_COLOURS)]}m{text}\x1b[0m" if colourful else text
-            self._prefixes[identity] = f"{text} ".encode("utf-8", "backslashreplace")
+        self._width, self._colourful = width, colourful
+        self._prefixes: dict[str, bytes] = {}
+        self._known = 0
+
+    def _prefix(self, identity: str) -> bytes:
+        """Give what stands before the lines of a petition, in a colour of its own."""
+        prefix = self._prefixes.get(identity)
+        if prefix is None:
+            text = f"{render.plain(identity):<{self._width}} |"
+            text = f"\x1b[{_COLOURS[self._known % len(_COLOURS)]}m{text}\x1b[0m" if self._colourful else text
+            prefix = self._prefixes[identity] = f"{text} ".encode("utf-8", "backslashreplace")
+            self._known += 1
+        return prefix
 
     def show(self, identity: str, piece: ShownOutput) -> None:
         """Show the lines that are whole now."""
         if piece.stream == 0:
             line = f"orcha: {render.plain(piece.data.decode('utf-8', 'replace').strip().removeprefix('orcha: '))}\n"
-            streams.write_all(1, self._prefixes[identity] + line.encode("utf-8", "backslashreplace"))
+            streams.write_all(1, self._prefix(identity) + line.encode("utf-8", "backslashreplace"))
             return
         key = identity, piece.stream
         *whole, rest = (self._begun.pop(key, b"") + piece.data).split(b"\n")
         if rest:
             self._begun[key] = rest
         if whole:
-            prefix = self._prefixes[identity]
+            prefix = self._prefix(identity)
             streams.write_all(1, b"".join(prefix + line + b"\n" for line in whole))
 
     def end(self, identity: str) -> None:
         """Show what was begun."""
         for key in [key for key in self._begun if key[0] == identity]:
-            streams.write_all(1, self._prefixes[identity] + self._begun.pop(key) + b"\n")
+            streams.write_all(1, self._prefix(identity) + self._begun.pop(key) + b"\n")
+        self._prefixes.pop(identity, None)
 
 
 class ForPrograms(Printer):

@@ -24,6 +24,8 @@ examples:
   orcha run --retry 3 --retry-on 75 -- rsync -a src/ host:dst/
   orcha run --after-ok build --name test -- make check
   orcha run --at 'tomorrow 6:30' -- ./report.sh
+  orcha run --array 1-100%4 --name train -- ./train.sh --fold {}
+  orcha run --sweep lr=0.1,0.01 --sweep seed=1-5 -- ./train.sh {lr} {seed}
   orcha run --when 'load(1) < 4 and memory.available > 8G' -- ./train.sh
   orcha run - < job.sh
 
@@ -57,6 +59,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         help="its id; only one petition of an id may wait or run at a time (default: made up)",
     )
     run_options.add_place(parser)
+    _add_array(parser)
     run_options.add_after(parser)
     when = parser.add_mutually_exclusive_group()
     when.add_argument("--at", metavar="TIME", type=_moment, help="start then at the earliest: 22:00, mon 8:00, a date")
@@ -65,6 +68,41 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     add("-t", "--tty", action="store_true", help="give it a terminal, for interactive programs; implies --stdin")
     options.add_on_disconnect(parser)
     run_options.add_execution(parser)
+
+
+def _add_array(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that ask for many petitions at once."""
+    many = parser.add_mutually_exclusive_group()
+    add = many.add_argument
+    for_number = "run it for each number, {} in its words: 1-100, 1-100%%4"
+    add("--array", metavar="A-B[:STEP][%N]", type=_array, help=for_number)
+    add("--each-line", metavar="FILE", help="run it for each line of a file ('-': standard input), {} in its words")
+    for_value = "run it for each value of a JSON array, or of JSON lines; {key} in its words"
+    add("--each-json", metavar="FILE", help=for_value)
+    for_combination = "run it for each combination of values, {lr} in its words: lr=0.1,0.01, seed=1-5"
+    repeatable: dict[str, Any] = {"action": "append", "default": []}
+    add("--sweep", metavar="NAME=V,V", type=_swept, help=f"{for_combination}; may be given repeatedly", **repeatable)
+    parser.add_argument("--at-most", metavar="N", type=options.count, help="run at most N of these many at once")
+    stop = "start no more of them after N have failed"
+    parser.add_argument("--max-fails", metavar="N", type=options.count, help=stop)
+
+
+def _array(text: str) -> dict[str, Any]:
+    from orcha._cli import arrays  # which few clients need
+
+    return arrays.range_of(text)
+
+
+def _swept(text: str) -> tuple[str, list[str]]:
+    from orcha._cli import arrays
+
+    return arrays.swept(text)
+
+
+def _asks_for_many(namespace: argparse.Namespace) -> bool:
+    """Tell whether anything is said about many petitions."""
+    names = ("array", "each_line", "each_json", "at_most", "max_fails")
+    return bool(namespace.sweep) or any(getattr(namespace, name) is not None for name in names)
 
 
 def _moment(text: str) -> float:
@@ -80,7 +118,12 @@ def run(namespace: argparse.Namespace) -> int:
 
     try:
         command = run_options.command_of(namespace, "orcha run -- COMMAND", create_parser)
-        return _run(namespace, run_options.extras(namespace, command))
+        message = run_options.extras(namespace, command)
+        if _asks_for_many(namespace):
+            from orcha._cli import arrays
+
+            message["array"] = arrays.of(namespace, command)
+        return _run(namespace, message)
     except options.WrongOptionError as error:
         run_options.say_pointed(render.note, str(error))
         return _USAGE_ERROR_CODE
@@ -193,7 +236,12 @@ def _attached(
 
         streams.tell(f"attached to {result.reason}")
         return follow(service, streams, result.reason or "")
-    return attached.follow(channel, typing)
+    if "array" not in message:
+        return attached.follow(channel, typing)
+    from orcha._cli.array_output import ArrayChannel
+    from orcha._cli.arrays import widest_id
+
+    return attached.follow(ArrayChannel(service, channel, widest_id(name, message["array"])))
 
 
 def _taken(result: Result) -> bool:
@@ -210,7 +258,9 @@ def _refused(result: Result, name: str, message: dict[str, Any]) -> tuple[str, i
     from orcha.lib.commands import petition_of
 
     try:
-        petition_of(Message(name, {key: value for key, value in message.items() if key != "queue"}), None)
+        petition_of(
+            Message(name, {key: value for key, value in message.items() if key not in {"queue", "array"}}), None
+        )
     except (ValueError, TypeError) as error:
         field, _, rest = str(error).partition(" ")
         option = _OPTION_NAMES.get(field) or "--" + field.replace(".", "-").replace("_", "-")

@@ -319,14 +319,17 @@ class Client:
         before: int | None = None,
         id: str | None = None,  # noqa: A002
         group: str | None = None,
+        array: str | None = None,
     ) -> Rows:
         """Give petitions in the states of the bit mask, and pauses, as `orcha._protocol.messages.Rows` says.
 
-        The newest petitions come first: those below the sequence number `before`, with this `id`, of this `group`.
+        The newest petitions come first: those below the sequence number `before`, with this `id`, of this `group`,
+        or the elements of this `array`.
         """
         from orcha._protocol.messages import List, Rows
 
-        answer = self._answer(Request(partial(List, states=states, limit=limit, before=before, id=id, group=group)))
+        asked = partial(List, states=states, limit=limit, before=before, id=id, group=group, array=array)
+        answer = self._answer(Request(asked))
         if isinstance(answer, Rows):
             return answer
         raise OrchaConnectionError(answer.reason or "the service gives no list")

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+ELEMENTS_PER_PART = 256
+"""Elements of an array whose ends are kept together: the end of one writes those of so many."""
+PART_BYTES = 2 * ELEMENTS_PER_PART
+"""Bytes of such a part: an element's outcome, and its code."""
+
+
 class NewPetition(NamedTuple):
     """A petition's row at its acceptance (or, cancelled beforehand, at its end)."""
 
@@ -106,6 +112,25 @@ class NewFiring(NamedTuple):
     """The schedule's from then on; None where the instant is none of the schedule's."""
 
 
+class NewArray(NamedTuple):
+    """What a new array consists of, beside its petition's row."""
+
+    total: int
+    """How many elements it has."""
+    spec: str
+    """What its elements are, and its bounds, as JSON."""
+    items: list[bytes]
+    """The items of its elements, where they were listed, in packed parts."""
+
+
+class ArrayStop(NamedTuple):
+    """Why no more elements of an array start, and how it ends for that."""
+
+    outcome: Outcome
+    code: int
+    reason: str | None
+
+
 class NewChannel(NamedTuple):
     """A channel that the first submit naming it creates."""
 
@@ -180,6 +205,14 @@ class Changes:
     """Seconds that an attempt of each new petition will probably take, where that was said, by seq."""
     dependencies: dict[int, list[NewDependency]] = field(default_factory=dict)
     """What each new petition waits for that names others, by seq."""
+    arrays: dict[int, NewArray] = field(default_factory=dict)
+    """What each new petition that is an array consists of, by seq."""
+    elements: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """The array (its seq) and the position in it of each new petition that is an element of one, by seq."""
+    array_ends: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    """How elements of arrays have ended, by (seq of the array, number of the part): they replace what is kept."""
+    array_stops: dict[int, ArrayStop] = field(default_factory=dict)
+    """Arrays of which no more elements start, by seq."""
     held_for: list[int] = field(default_factory=list)
     """seqs of petitions that are paused since a dependency failed: from then on no failure counts."""
     priorities: dict[int, int | float] = field(default_factory=dict)
@@ -222,5 +255,9 @@ class Changes:
             or self.pauses
             or self.schedules
             or self.firings
+            or self.arrays
+            or self.elements
+            or self.array_ends
+            or self.array_stops
             or self.slots is not None
         )

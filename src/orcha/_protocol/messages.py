@@ -132,6 +132,8 @@ class List(_Message, tag=8, frozen=True):
     id: str | None = None
     group: str | None = None
     """Only petitions of this group; None for all."""
+    array: str | None = None
+    """Only the elements of the array of this id; None for all petitions that are no elements."""
 
 
 class Call(_Message, tag=9, frozen=True):

@@ -40,6 +40,8 @@ class Listeners(NamedTuple):
     """Of what ended, before petitions are asked for what that left free; that is not kept yet."""
     ended: Callable[[Sequence[Final], float], None]
     """Of what ended, with the time, once that is kept."""
+    about_to_keep: Callable[[], None]
+    """Of each transaction before it is made, so that more can go with it."""
     kept: Callable[[Changes], None]
     """Of what a transaction kept."""
     over: Callable[[], None]
@@ -149,6 +151,7 @@ class Batch:
     def commit(self) -> None:
         """Keep what changed, in one transaction, then have the effects."""
         petitions, channels, transaction = self._petitions, self._channels, self._transaction
+        self._listeners.about_to_keep()
         changes, effects, finals = petitions.take()
         for final in finals:
             channels.append_final(final)

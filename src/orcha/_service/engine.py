@@ -2,7 +2,7 @@
 
 Events change the petitions, one transaction keeps what changed, then the effects happen: replies, starts, cancels.
 While a transaction waits for the disk the next batch gathers; that is the group commit. `mailbox` says which thread
-acts when, `batch` what a batch does.
+acts when, `batch` what a batch does. One file, since here alone each part is seen beside all others.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from orcha._core.record import Record
 from orcha._core.selection import Selection
 from orcha._protocol.messages import Stopping, Submit, Verdict
 from orcha._service import faults
+from orcha._service.arrays.array_book import ArrayBook
+from orcha._service.arrays.new_arrays import NewArrays
 from orcha._service.batch import Batch, Listeners
 from orcha._service.channels.channel_book import ChannelBook
 from orcha._service.conditions.looker import Looker
@@ -69,7 +71,7 @@ from orcha._service.transaction import FULL, Transaction
 from orcha._service.verbs import HANDLERS
 from orcha._service.verbs.submit import enter
 from orcha.exceptions.store import StoreError
-from orcha.interfaces.built_in import BUILT_IN_MANAGERS
+from orcha.interfaces.built_in import BUILT_IN_MANAGERS, COMMAND_MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -172,6 +174,7 @@ class Engine:
         self.tombstones: dict[bytes, float] = {}
         """Tokens of submits that are cancelled when they come, with the monotonic time until which that is known."""
         self.submissions = Submissions(self.channels, self.outbox, store, self.once)
+        self._make_arrays()
         self.born = (time.time_ns() // 1_000_000).to_bytes(6, "big")
         """Tokens begin with the time they were made: one from before this start may be a petition that is kept."""
         self.draining: str | None = None
@@ -187,7 +190,14 @@ class Engine:
             self.transaction,
             self.outbox,
             self._effects(),
-            Listeners(self._note_ending, self._note_ends, self._count, self.shims.settle, self._say_failed),
+            Listeners(
+                self._note_ending,
+                self._note_ends,
+                self.arrays.about_to_keep,
+                self._count,
+                self.shims.settle,
+                self._say_failed,
+            ),
         )
         self.mailbox.serve(self.batch)
 
@@ -312,6 +322,32 @@ class Engine:
             stops_on_timeout=settings.on_hook_timeout == "stop",
         )
 
+    def _make_arrays(self) -> None:
+        """Make what has to do with arrays."""
+        self.arrays = ArrayBook(
+            petitions=self.petitions,
+            admission=self.admission,
+            store=self.store,
+            stored=self.stored,
+            channels=self.channels,
+            submissions=self.submissions,
+            timers=self.timers,
+            convert=self.visits.convert,
+            takes_any=lambda: COMMAND_MANAGER in self.managers.names and self.refuses() is None,
+        )
+        self.dependents.freed = self.arrays.fill_all
+        self.new_arrays = NewArrays(
+            petitions=self.petitions,
+            admission=self.admission,
+            channels=self.channels,
+            submissions=self.submissions,
+            book=self.arrays,
+            manager_of=self.managers.of,
+            port=self.port,
+            may_depend=lambda record: self.dependents.admits(record, self.submissions.may_name(record)),
+            after_batch=self.after_batch,
+        )
+
     def _wake_visits(self) -> None:
         self.visits.wake()
 
@@ -339,6 +375,7 @@ class Engine:
         self.reporter.start()
         self.ending.start()
         self.visits.start()
+        self.post(self.arrays.fill_all)
         self.post(self.visits.wake)  # what waits from before must not wait for the first client too
         self.mailbox.start()
 
@@ -400,6 +437,7 @@ class Engine:
 
     def _count(self, changes: Changes) -> None:
         self.statistics.note(changes, self.petitions.records, self.petitions.now.wall, self.petitions.now.steady)
+        self.arrays.fill_due()
 
     def _note_ending(self, finals: Sequence[Final]) -> None:
         self.dependents.ended(finals)

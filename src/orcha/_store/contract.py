@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from orcha._core.changes import Changes, Schedule
+from orcha._core.changes import ArrayStop, Changes, Schedule
 from orcha._core.state import IfFails, OnInterrupt, Outcome, State
 
 
@@ -121,6 +121,25 @@ class KeptFiring(NamedTuple):
     ended: float | None
 
 
+class ArrayRow(NamedTuple):
+    """What is kept of an array beside its petition's row."""
+
+    petition: int
+    """The sequence number of the array's own petition."""
+    total: int
+    spec: str
+    stop: ArrayStop | None
+    """Why no more of its elements start; None where they do."""
+
+
+class Element(NamedTuple):
+    """Of which array a petition is an element, and where it stands in that."""
+
+    petition: int
+    array: int
+    position: int
+
+
 class Store(Protocol):
     """A store. Only one thread calls it, except `page`, which any thread may call.
 
@@ -224,11 +243,13 @@ class Store(Protocol):
         id: str | None = None,  # noqa: A002 - the word of the wire
         group: str | None = None,
         owner: str | None = None,
+        array: int | None = None,
     ) -> list[Row]:
         """Give up to `limit` rows in the states of the bit mask, highest seq first, below `before`; from any thread.
 
-        With `id`, or else `group`, only those; with `owner` only what is theirs. Where rows are large there may be
-        fewer than `limit`; there is at least one where there is any.
+        With `id`, or else `array` (its seq), or else `group`, only those; with `owner` only what is theirs. With
+        neither `id` nor `array` no elements of arrays. Where rows are large there may be fewer than `limit`; there is
+        at least one where there is any.
 
         Raises:
             TimeoutError: it was not done in a few seconds.
@@ -277,6 +298,30 @@ class Store(Protocol):
 
     def has_firing(self, schedule: str, instant: float) -> bool:
         """Tell whether it is known what became of an instant of a schedule."""
+        ...
+
+    def live_arrays(self) -> list[ArrayRow]:
+        """Give the arrays that have not ended, the oldest first."""
+        ...
+
+    def arrays(self, seqs: Sequence[int]) -> dict[int, ArrayRow]:
+        """Give what these petitions consist of, for each petition that is an array."""
+        ...
+
+    def array_ends(self, seq: int) -> bytes:
+        """Give how the elements of an array ended, two bytes an element; parts in which none ended are missing or 0."""
+        ...
+
+    def array_items(self, seq: int, part: int) -> bytes | None:
+        """Give a packed part of an array's items; None where there is none."""
+        ...
+
+    def live_elements(self) -> list[Element]:
+        """Give the elements of arrays that are petitions and have not ended, the oldest first."""
+        ...
+
+    def elements(self, seqs: Sequence[int]) -> dict[int, Element]:
+        """Give of which array each of these petitions is an element, for each petition that is one."""
         ...
 
     def pauses(self) -> set[str]:

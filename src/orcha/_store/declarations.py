@@ -1,6 +1,6 @@
 """What petitions declare and get, and what people decide.
 
-Declared are groups, needs, keys, expectations and dependencies, got are devices. People decide about
+Declared are groups, needs, keys, expectations, dependencies and arrays, got are devices. People decide about
 priorities, pauses, slots and schedules, with what came of these.
 """
 
@@ -25,6 +25,7 @@ def write(changes: Changes, ask: Callable[..., Any]) -> None:
     _write_declarations(changes, ask)
     if changes.schedules or changes.firings:
         _write_schedules(changes, ask)
+    _write_arrays(changes, ask)
     if changes.held_for:
         ask("hold_dependents", json.dumps(changes.held_for), IfFails.HELD)
     for seq, priority in changes.priorities.items():
@@ -68,3 +69,17 @@ def _write_schedules(changes: Changes, ask: Callable[..., Any]) -> None:
         ask("insert_firing", *firing[:-1])
         if firing.fired_until is not None:
             ask("note_fired", firing.schedule, firing.fired_until)
+
+
+def _write_arrays(changes: Changes, ask: Callable[..., Any]) -> None:
+    """Keep what there is of arrays and their elements."""
+    for seq, array in changes.arrays.items():
+        ask("insert_array", seq, array.total, array.spec)
+        for part, data in enumerate(array.items):
+            ask("insert_array_items", seq, part, data)
+    if changes.elements:
+        ask("insert_elements", json.dumps([(seq, *element) for seq, element in changes.elements.items()]))
+    for (seq, part), ends in changes.array_ends.items():
+        ask("keep_array_end", seq, part, ends)
+    for seq, stop in changes.array_stops.items():
+        ask("stop_array", seq, *stop)

@@ -1,4 +1,7 @@
-"""The store that keeps nothing beyond the process: for tests, and for `ORCHA_STORE=memory`."""
+"""The store that keeps nothing beyond the process: for tests, and for `ORCHA_STORE=memory`.
+
+One file, since it is one class, as the store on the disk is.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,30 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from orcha._core.changes import Append, AttemptStep, Changes, NewDependency, NewPetition, Schedule, Transition
+from orcha._core.changes import (
+    PART_BYTES,
+    Append,
+    ArrayStop,
+    AttemptStep,
+    Changes,
+    NewArray,
+    NewDependency,
+    NewPetition,
+    Schedule,
+    Transition,
+)
 from orcha._core.state import IfFails, Outcome, State
-from orcha._store.contract import AttemptRow, Incarnation, KeptDependency, KeptFiring, Row, StoredChannel, Waiting
+from orcha._store.contract import (
+    ArrayRow,
+    AttemptRow,
+    Element,
+    Incarnation,
+    KeptDependency,
+    KeptFiring,
+    Row,
+    StoredChannel,
+    Waiting,
+)
 from orcha.exceptions.store import ChannelKnown, FencedError, TokenKnown
 
 _ACTIVE_STATES = frozenset({State.HELD, State.STARTING, State.RUNNING, State.CANCELLING})
@@ -54,6 +78,10 @@ class MemoryStore:
         self._expected: dict[int, float] = {}
         self._dependencies: dict[int, list[NewDependency]] = {}
         self._outcomes_of_forgotten: dict[int, Outcome | None] = {}
+        self._arrays: dict[int, NewArray] = {}
+        self._array_ends: dict[int, dict[int, bytes]] = {}
+        self._array_stops: dict[int, ArrayStop] = {}
+        self._elements: dict[int, Element] = {}
         self._pauses: set[str] = set()
         self._slots: dict[str, int | None] = {}
         self._schedules: dict[str, Schedule] = {}
@@ -194,6 +222,11 @@ class MemoryStore:
             self._devices.setdefault(seq, {})[attempt] = dict(devices)
         self._once.update(changes.once)
         self._dependencies.update({seq: list(named) for seq, named in changes.dependencies.items()})
+        self._arrays.update(changes.arrays)
+        self._array_stops.update(changes.array_stops)
+        self._elements.update({seq: Element(seq, *element) for seq, element in changes.elements.items()})
+        for (seq, part), ends in changes.array_ends.items():
+            self._array_ends.setdefault(seq, {})[part] = ends
         for seq in changes.held_for:
             held = [each._replace(if_fails=IfFails.HELD) for each in self._dependencies.get(seq, ())]
             self._dependencies[seq] = held
@@ -274,6 +307,8 @@ class MemoryStore:
                     if firing.petition == seq:
                         known = {"outcome": row.outcome, "code": row.code, "ended": row.ended}
                         firings[instant] = firing._replace(**known)  # type: ignore[arg-type]  # as they are called
+            for kept in (self._arrays, self._array_ends, self._array_stops, self._elements):
+                kept.pop(seq, None)
             self._pauses.discard(f"petition:{seq}")
             self._attempts.pop(seq, None)
             naming = self._naming[row.channel]
@@ -363,6 +398,7 @@ class MemoryStore:
         id: str | None = None,  # noqa: A002 - the contract's name
         group: str | None = None,
         owner: str | None = None,
+        array: int | None = None,
     ) -> list[Row]:
         """Give up to `limit` rows in the states of the bit mask, highest seq first, below `before`; from any thread."""
         with self._lock:
@@ -373,10 +409,44 @@ class MemoryStore:
             if states >> row.state & 1
             and (before is None or row.seq < before)
             and (id is None or row.id == id)
-            and (group is None or self._groups.get(row.seq) == group)
+            and (id is not None or self._is_listed(row.seq, group, array))
             and (owner is None or row.owner == owner)
         )
         return [row for row, _ in zip(fitting, range(limit), strict=False)]
+
+    def _is_listed(self, seq: int, group: str | None, array: int | None) -> bool:
+        """Tell whether a page that names no id shows a petition, whatever its state."""
+        element = self._elements.get(seq)
+        if array is not None or element is not None:
+            return element is not None and element.array == array
+        return group is None or self._groups.get(seq) == group
+
+    def live_arrays(self) -> list[ArrayRow]:
+        """Give the arrays that have not ended, the oldest first."""
+        return [row for seq, row in self.arrays(sorted(self._arrays)).items() if self._rows[seq].state != State.ENDED]
+
+    def arrays(self, seqs: Sequence[int]) -> dict[int, ArrayRow]:
+        """Give what those petitions consist of that are arrays."""
+        known = {seq: self._arrays[seq] for seq in seqs if seq in self._arrays}
+        return {seq: ArrayRow(seq, new.total, new.spec, self._array_stops.get(seq)) for seq, new in known.items()}
+
+    def array_ends(self, seq: int) -> bytes:
+        """Give how the elements of an array ended, two bytes an element."""
+        parts = self._array_ends.get(seq, {})
+        return b"".join(parts.get(part, bytes(PART_BYTES)) for part in range(max(parts, default=-1) + 1))
+
+    def array_items(self, seq: int, part: int) -> bytes | None:
+        """Give a packed part of an array's items."""
+        items = self._arrays[seq].items if seq in self._arrays else []
+        return items[part] if part < len(items) else None
+
+    def live_elements(self) -> list[Element]:
+        """Give the elements of arrays that are petitions and have not ended, the oldest first."""
+        return [each for seq, each in sorted(self._elements.items()) if self._rows[seq].state != State.ENDED]
+
+    def elements(self, seqs: Sequence[int]) -> dict[int, Element]:
+        """Give of which arrays those petitions are elements that are any."""
+        return {seq: self._elements[seq] for seq in seqs if seq in self._elements}
 
     def expected(self, seqs: Sequence[int]) -> dict[int, float]:
         """Give how many seconds an attempt of each of those petitions will probably take, where that was said."""

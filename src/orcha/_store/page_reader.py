@@ -45,6 +45,7 @@ class PageReader:
         id: str | None = None,  # noqa: A002 - the contract's name
         group: str | None = None,
         owner: str | None = None,
+        array: int | None = None,
     ) -> list[Row]:
         """Give up to `limit` rows, highest seq first, fewer where they are large: see the contract.
 
@@ -59,22 +60,26 @@ class PageReader:
                 return []
             if self._connection is None:
                 self._connection = self._connect()
-            if group is not None:
-                return self._of_group(self._connection, (states, limit, before), (group, owner))
+            if id is None and array is not None:
+                return self._by_index(self._connection, "page_of_array", (states, limit, before), (array, owner))
+            if id is None and group is not None:
+                return self._by_index(self._connection, "page_of_group", (states, limit, before), (group, owner))
             return self._read(self._connection, deadline, (states, limit, before), (id, owner))
         finally:
             self._lock.release()
 
     @staticmethod
-    def _of_group(connection: apsw.Connection, which: _Which, of: tuple[str, str | None]) -> list[Row]:
-        """Read by the index of groups, a few rows at a time: their extras have to fit into one text."""
+    def _by_index(
+        connection: apsw.Connection, query: str, which: _Which, of: tuple[str | int, str | None]
+    ) -> list[Row]:
+        """Read by the index of groups or arrays, a few rows at a time: their extras have to fit into one text."""
         states, limit, before = which
         upper = _MAX_SEQ_NUMBER if before is None else before
         found: list[Row] = []
         while len(found) < limit:
             step = min(limit - len(found), _MAX_ROWS_PER_QUERY)
             parameters = (0, upper, states, step, *of)
-            rows = decode_rows(connection.execute(queries()["page_of_group"], parameters).get)
+            rows = decode_rows(connection.execute(queries()[query], parameters).get)
             found += sorted(rows, key=_seq, reverse=True)
             if not rows or _are_large(found):
                 break

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from orcha._core.changes import Schedule
+from orcha._core.changes import ArrayStop, Schedule
 from orcha._core.state import IfFails, Missed, OnInterrupt, Outcome, Overlap, State
 from orcha._store.checksums import DAMAGED, checksum
-from orcha._store.contract import AttemptRow, KeptDependency, KeptFiring, Row
+from orcha._store.contract import ArrayRow, AttemptRow, Element, KeptDependency, KeptFiring, Row
 from orcha.exceptions.store import StoreDamaged
 
 _HERE = Path(__file__).parent
@@ -121,6 +121,25 @@ def decode_firing(row: Any) -> KeptFiring:
     instant, decided, petition, identity, note, state, outcome, code, ended = row
     kept = _STATES[state] if state is not None else None
     return KeptFiring(instant, decided, petition, identity, note, kept, _OUTCOMES[outcome], code, ended)
+
+
+def decode_arrays(text: str | None) -> list[ArrayRow]:
+    """Give the rows of a query for arrays."""
+    return [
+        ArrayRow(petition, total, spec, None if outcome is None else ArrayStop(Outcome(outcome), code, reason))
+        for petition, total, spec, outcome, code, reason in decode_list(text)
+    ]
+
+
+def decode_elements(text: str | None) -> list[Element]:
+    """Give the rows of a query for elements of arrays."""
+    return [Element(*values) for values in decode_list(text)]
+
+
+def decode_ends(text: str | None, size: int) -> bytes:
+    """Give the ends of an array's elements whose parts have `size` bytes each, a part in which none ended as zeros."""
+    parts = {number: bytes.fromhex(data) for number, data in decode_list(text)}
+    return b"".join(parts.get(number, bytes(size)) for number in range(max(parts, default=-1) + 1))
 
 
 def number(literal: str) -> int | float:

@@ -71,7 +71,17 @@ SELECT coalesce((SELECT min(seq) FROM petition), 1), coalesce((SELECT max(seq) F
 WITH page AS MATERIALIZED (
     SELECT {sized} FROM petition
     WHERE seq >= ?1 AND seq < ?2 AND (?3 >> state) & 1 AND (?6 IS NULL OR owner = ?6)
+      AND NOT EXISTS (SELECT 1 FROM element WHERE element.petition = petition.seq)
     ORDER BY seq DESC LIMIT ?4
+)
+SELECT group_concat({row}, ',') FROM petition WHERE {first};
+
+-- name: page_of_array
+WITH page AS MATERIALIZED (
+    SELECT {sized} FROM element CROSS JOIN petition ON petition.seq = element.petition
+    WHERE element.array = ?5 AND element.petition >= ?1 AND element.petition < ?2 AND (?3 >> state) & 1
+      AND (?6 IS NULL OR owner = ?6)
+    ORDER BY element.petition DESC LIMIT ?4
 )
 SELECT group_concat({row}, ',') FROM petition WHERE {first};
 
@@ -88,6 +98,7 @@ WITH page AS MATERIALIZED (
     SELECT {sized} FROM petition INDEXED BY petition_active
     WHERE (state BETWEEN 2 AND 5 OR hook_pending OR slot_held)
       AND seq >= ?1 AND seq < ?2 AND (?3 >> state) & 1 AND (?5 IS NULL OR id = ?5) AND (?6 IS NULL OR owner = ?6)
+      AND (?5 NOT NULL OR NOT EXISTS (SELECT 1 FROM element WHERE element.petition = petition.seq))
     ORDER BY seq DESC LIMIT ?4
 )
 SELECT group_concat({row}, ',') FROM petition WHERE {first};
@@ -96,7 +107,7 @@ SELECT group_concat({row}, ',') FROM petition WHERE {first};
 WITH page AS MATERIALIZED (
     SELECT {sized} FROM grouping CROSS JOIN petition ON petition.seq = grouping.petition
     WHERE grouping.name = ?5 AND grouping.petition >= ?1 AND grouping.petition < ?2 AND (?3 >> state) & 1
-      AND (?6 IS NULL OR owner = ?6)
+      AND (?6 IS NULL OR owner = ?6) AND NOT EXISTS (SELECT 1 FROM element WHERE element.petition = grouping.petition)
     ORDER BY grouping.petition DESC LIMIT ?4
 )
 SELECT group_concat({row}, ',') FROM petition WHERE {first};
@@ -202,6 +213,46 @@ INSERT INTO expected (petition, seconds) SELECT value ->> 0, value ->> 1 FROM js
 -- name: expected
 SELECT group_concat(json_array(petition, seconds), ',')
 FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN expected ON expected.petition = wanted.value;
+
+-- name: insert_array
+INSERT INTO array (petition, total, spec) VALUES (?1, ?2, ?3);
+
+-- name: insert_array_items
+INSERT INTO array_items (array, part, data) VALUES (?1, ?2, ?3);
+
+-- name: insert_elements
+INSERT INTO element (petition, array, position) SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1);
+
+-- name: keep_array_end
+INSERT INTO array_end (array, part, data) VALUES (?1, ?2, ?3)
+ON CONFLICT (array, part) DO UPDATE SET data = excluded.data;
+
+-- name: stop_array
+UPDATE array SET outcome = ?2, code = ?3, reason = ?4 WHERE petition = ?1;
+
+-- name: live_arrays
+SELECT group_concat(json_array(petition, total, spec, array.outcome, array.code, array.reason), ',')
+FROM (SELECT * FROM array ORDER BY petition) AS array CROSS JOIN petition ON petition.seq = array.petition
+WHERE petition.state != 6;
+
+-- name: arrays
+SELECT group_concat(json_array(petition, total, spec, outcome, code, reason), ',')
+FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN array ON array.petition = wanted.value;
+
+-- name: array_ends
+SELECT group_concat(json_array(part, hex(data)), ',') FROM array_end WHERE array = ?1;
+
+-- name: array_items
+SELECT data FROM array_items WHERE array = ?1 AND part = ?2;
+
+-- name: live_elements
+SELECT group_concat(json_array(element.petition, array, position), ',')
+FROM (SELECT * FROM element ORDER BY petition) AS element CROSS JOIN petition ON petition.seq = element.petition
+WHERE petition.state != 6;
+
+-- name: elements
+SELECT group_concat(json_array(petition, array, position), ',')
+FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN element ON element.petition = wanted.value;
 
 -- name: groups
 SELECT group_concat(json_array(petition, name), ',')

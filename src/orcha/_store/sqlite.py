@@ -16,10 +16,20 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import apsw
 
-from orcha._core.changes import Changes, Schedule
+from orcha._core.changes import PART_BYTES, Changes, Schedule
 from orcha._store import commit_rows, declarations, page_reader
 from orcha._store.commit_errors import explained, result_code
-from orcha._store.contract import AttemptRow, Incarnation, KeptDependency, KeptFiring, Row, StoredChannel, Waiting
+from orcha._store.contract import (
+    ArrayRow,
+    AttemptRow,
+    Element,
+    Incarnation,
+    KeptDependency,
+    KeptFiring,
+    Row,
+    StoredChannel,
+    Waiting,
+)
 from orcha._store.deleting import delete
 from orcha._store.disk_reserve import DiskReserve, Limits
 from orcha._store.last_commit import LastCommit
@@ -27,9 +37,12 @@ from orcha._store.last_start import LastStart
 from orcha._store.opening import connect, open_database
 from orcha._store.queries import (
     commit_statements,
+    decode_arrays,
     decode_attempts,
     decode_dependencies,
     decode_devices,
+    decode_elements,
+    decode_ends,
     decode_firing,
     decode_list,
     decode_needs,
@@ -390,11 +403,13 @@ class SqliteStore:
         id: str | None = None,  # noqa: A002 - the contract's name
         group: str | None = None,
         owner: str | None = None,
+        array: int | None = None,
     ) -> list[Row]:
         """Give up to `limit` rows in the states of the bit mask, highest seq first, below `before`; from any thread."""
         self._refuse_broken()
         try:
-            return self._reader.page(states=states, limit=limit, before=before, id=id, group=group, owner=owner)
+            which = {"id": id, "group": group, "owner": owner, "array": array}
+            return self._reader.page(states=states, limit=limit, before=before, **which)  # type: ignore[arg-type]
         except apsw.Error as error:
             raise self._broken_by(error) from error
 
@@ -454,6 +469,37 @@ class SqliteStore:
     def has_firing(self, schedule: str, instant: float) -> bool:
         """Tell whether it is known what became of an instant of a schedule."""
         return bool(self._ask("has_firing", schedule, instant))
+
+    @_guarded
+    def live_arrays(self) -> list[ArrayRow]:
+        """Give the arrays that have not ended, the oldest first."""
+        return decode_arrays(self._ask("live_arrays"))
+
+    @_guarded
+    def arrays(self, seqs: Sequence[int]) -> dict[int, ArrayRow]:
+        """Give what those petitions consist of that are arrays."""
+        return {row.petition: row for row in decode_arrays(self._ask("arrays", json.dumps(list(seqs))))}
+
+    @_guarded
+    def array_ends(self, seq: int) -> bytes:
+        """Give how the elements of an array ended, two bytes an element."""
+        return decode_ends(self._ask("array_ends", seq), PART_BYTES)
+
+    @_guarded
+    def array_items(self, seq: int, part: int) -> bytes | None:
+        """Give a packed part of an array's items."""
+        found: bytes | None = self._ask("array_items", seq, part)
+        return found
+
+    @_guarded
+    def live_elements(self) -> list[Element]:
+        """Give the elements of arrays that are petitions and have not ended, the oldest first."""
+        return decode_elements(self._ask("live_elements"))
+
+    @_guarded
+    def elements(self, seqs: Sequence[int]) -> dict[int, Element]:
+        """Give of which arrays those petitions are elements that are any."""
+        return {each.petition: each for each in decode_elements(self._ask("elements", json.dumps(list(seqs))))}
 
     @_guarded
     def pauses(self) -> set[str]:

@@ -14,7 +14,9 @@ WATCHDOG = "watchdog"
 """The id of what shows that the whole service is alive; where there are several managers, its manager's plugin name."""
 WATCHDOG_MANAGER = "orcha.lib.watchdog:WatchdogManager"
 """The manager of watchdog petitions as it is stored."""
+ARRAY_MANAGER = "orcha.arrays"
+"""Whose petitions arrays are: no manager's, since only their elements are executed."""
 BUILT_IN_MANAGERS = frozenset((COMMAND_MANAGER, WATCHDOG_MANAGER))
 """The managers whose hooks are none of a plugin's."""
 
-__all__ = ["BUILT_IN_MANAGERS", "COMMANDS", "COMMAND_MANAGER", "WATCHDOG", "WATCHDOG_MANAGER"]
+__all__ = ["ARRAY_MANAGER", "BUILT_IN_MANAGERS", "COMMANDS", "COMMAND_MANAGER", "WATCHDOG", "WATCHDOG_MANAGER"]

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from orcha._core.transitions import cancel, command, finish, hold, recover, retry, start, submit, wait
+from orcha._core.transitions import array, cancel, command, finish, hold, recover, retry, start, submit, wait
 
-__all__ = ["cancel", "command", "finish", "hold", "recover", "retry", "start", "submit", "wait"]
+__all__ = ["array", "cancel", "command", "finish", "hold", "recover", "retry", "start", "submit", "wait"]

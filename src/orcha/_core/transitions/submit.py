@@ -90,7 +90,7 @@ def accept(petitions: Petitions, record: Record, now: Moment, *, start: bool, ne
     else:
         record.phase = _WAITING
         petitions.enqueue(record)
-    _keep(petitions, record)
+    keep(petitions, record)
     petitions.effects.append(new_tuple(Effect, (_ACCEPT, record, None)))
     if start:
         petitions.effects.append(new_tuple(Effect, (_DO_ON_START, record, None)))
@@ -117,12 +117,13 @@ def _starts_later(petitions: Petitions, record: Record, now: Moment) -> bool:
 def _accept_ended(petitions: Petitions, record: Record, cancellation: Cancellation) -> None:
     petitions.ungrant(record)
     petitions.set_outcome(record, cancellation.outcome, cancellation.code, cancellation.reason)
-    _keep(petitions, record)
+    keep(petitions, record)
     petitions.effects.append(Effect(_ACCEPT, record))
     petitions.forget(record)
 
 
-def _keep(petitions: Petitions, record: Record) -> None:
+def keep(petitions: Petitions, record: Record) -> None:
+    """Keep a new petition with the next transaction, and what it declares."""
     changes = petitions.changes
     changes.petitions.append(_row(record))
     record.extras = None  # the row has it
@@ -210,6 +211,8 @@ def take_back(
         changes.devices.pop((seq, 1), None)
         changes.once.pop(seq, None)
         changes.expected.pop(seq, None)
+        changes.arrays.pop(seq, None)
+        changes.elements.pop(seq, None)
         changes.dependencies.pop(seq, None)
         changes.priorities.pop(seq, None)
     due = []

@@ -69,6 +69,8 @@ class Dependents:
         self._mailbox = mailbox
         self._after_batch = after_batch
         self._report = report
+        self.freed: Callable[[], None] = lambda: None
+        """Told when petitions may go on that waited for others."""
         self._failed: deque[FailedDependency] = deque()
 
     # --- a new petition -----------------------------------------------------------------------------------------
@@ -150,6 +152,7 @@ class Dependents:
             self._mailbox.post(self._go_on)
         else:
             self._admitting.go_on()
+            self.freed()
 
     def _fail(self, failed: FailedDependency, name: str) -> None:
         record = self._stored.find(name)

@@ -37,6 +37,7 @@ def recover_all(engine: Engine) -> None:
     petitions.now = now = Moment(time.time(), time.monotonic())
     engine.admitting.load()
     engine.dependents.load()
+    engine.arrays.load()
     recovery = _Recovery(engine)
     for name in engine.managers.names:
         recovery.take(engine.store.unfinished(name))

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcha._protocol import values
-from orcha.interfaces.built_in import COMMAND_MANAGER
+from orcha.interfaces.built_in import ARRAY_MANAGER, COMMAND_MANAGER
 from orcha.utils import redact
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Listed(NamedTuple):
 
 def listed(row: Row, record: Record | None) -> Listed:
     """Give the command and the label of a petition; of a plugin's command only while it is live."""
-    if row.manager == COMMAND_MANAGER:
+    if row.manager in {ARRAY_MANAGER, COMMAND_MANAGER}:
         return (_remembered if len(row.extras) <= _MAX_REMEMBERED_MESSAGE_BYTES else _sent)(row.extras)
     petition = record.petition if record is not None and record.command else None
     return _listed(getattr(petition, "argv", None), getattr(petition, "label", None))

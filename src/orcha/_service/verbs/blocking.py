@@ -25,6 +25,7 @@ from orcha._core.reasons import (
 )
 from orcha._core.record import Phase, Record
 from orcha._core.state import State
+from orcha._service.verbs import array_rows
 from orcha.interfaces.built_in import COMMAND_MANAGER
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ def reasons_of(engine: Engine, row: Row, record: Record | None) -> list[Reason]:
     """Give all reasons why a petition does not start; none where it does not wait."""
     if row.state not in {State.QUEUED, State.HELD}:
         return []
+    if (entry := engine.arrays.get(row.seq)) is not None:
+        reason = array_rows.why(engine, entry)
+        return [] if reason is None else [reason]
     if not engine.managers.serves(row.manager):
         return [ManagerNotServed(row.manager)]
     if record is None or record.phase not in {Phase.WAITING, Phase.RESTING}:

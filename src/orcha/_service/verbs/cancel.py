@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
@@ -14,6 +15,7 @@ from orcha._service.verbs.petition_lookup import refuse
 if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._server.server import Peer
+    from orcha._service.arrays.array_book import LiveArray
     from orcha._service.engine import Engine
     from orcha._store.contract import Row
 
@@ -48,6 +50,11 @@ def cancel(engine: Engine, peer: Peer, message: Cancel) -> None:
     def answer(ended: Record) -> None:
         _answer(engine, peer, message.request, ended.outcome)
 
+    entry = engine.arrays.get(record.seq)
+    if entry is not None:
+        at_once = (lambda each: engine.after_batch(partial(_hurry, engine, each))) if message.at_once else None
+        engine.arrays.cancel(entry, _reason(peer, message.why), answer, at_once)
+        return
     transitions.cancel.cancel(
         engine.petitions, record, transitions.cancel.cancelled(_reason(peer, message.why)), engine.petitions.now, answer
     )
@@ -80,6 +87,9 @@ def _find(engine: Engine, message: Cancel) -> Record | None:
 
 def _not_live(engine: Engine, peer: Peer, message: Cancel) -> None:
     if message.token is None:
+        element = engine.arrays.element(message.id or "")
+        if element is not None and _cancel_element(engine, peer, message, *element):
+            return
         reason = f"no petition with the id {message.id!r} waits or runs: orcha ps shows the petitions that do"
         engine.reply(peer, Reply(message.request, Verdict.UNKNOWN, None, reason))
         return
@@ -90,6 +100,18 @@ def _not_live(engine: Engine, peer: Peer, message: Cancel) -> None:
     engine.tombstones[message.token] = engine.petitions.now.steady + TOMBSTONE_SECONDS
     engine.petitions.keep_tombstone(message.token, engine.petitions.now.wall + TOMBSTONE_SECONDS)
     engine.reply(peer, Reply(message.request, Verdict.OK, values.encode("cancelled"), None))
+
+
+def _cancel_element(engine: Engine, peer: Peer, message: Cancel, entry: LiveArray, position: int) -> bool:
+    """Cancel an element that is no petition yet; False where it has ended."""
+    if peer.role != "owner" and entry.record.owner != peer.identity:
+        reason = f"{message.id!r} is somebody else's petition"
+        engine.reply(peer, Reply(message.request, Verdict.DENIED, None, reason))
+        return True
+    if not engine.arrays.cancel_element(entry, position):
+        return False
+    engine.reply(peer, Reply(message.request, Verdict.OK, values.encode("cancelled"), None))
+    return True
 
 
 def _answer_kept(engine: Engine, peer: Peer, message: Cancel, row: Row) -> None:

@@ -24,6 +24,7 @@ from orcha._service.reports.command_text import listed
 from orcha._service.reports.explanations import cleaned, outlived
 from orcha._service.reports.state_names import BEGUN_STATES, word
 from orcha._service.verbs import answer_size as fitting
+from orcha._service.verbs import array_rows
 
 if TYPE_CHECKING:
     from orcha._core.reasons import Reason
@@ -57,6 +58,10 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
         }
         for row in rows
     ]
+    if message.id is not None or message.array is not None:
+        elements = engine.store.elements(seqs)
+        for row, known in zip(rows, described, strict=True):
+            known["array"] = array_rows.array_of(row) if row.seq in elements else None
     other = engine.statistics.build.other(time.monotonic())
     engine.reply(peer, Rows(message.request, fitting.rows(described), paused(engine, peer), other))
 
@@ -72,6 +77,9 @@ def _rows(engine: Engine, message: List, owner: str | None) -> list[Row]:
     states, limit, before = message.states, max(1, min(message.limit, MAX_ROWS)), message.before
     meant = {state.name.lower() for state in State if states >> state & 1}
     either = sum(1 << state for state in BEGUN_STATES)
+    array = None if message.array is None else array_rows.seq_of(engine, message.array)
+    if message.array is not None and array is None:
+        return []
     narrows = bool(states & either) and states & either != either
     found: list[Row] = []
     while len(found) < limit:
@@ -82,6 +90,7 @@ def _rows(engine: Engine, message: List, owner: str | None) -> list[Row]:
             id=message.id,
             group=message.group,
             owner=owner,
+            array=array,
         )
         found += (row for row in rows if not narrows or word(row.state, engine.petitions.records.get(row.seq)) in meant)
         if not rows or not narrows:
@@ -89,6 +98,9 @@ def _rows(engine: Engine, message: List, owner: str | None) -> list[Row]:
         before = rows[-1].seq
     if message.before is None and either & states and not states >> State.ENDED & 1:
         found = _outlived(engine, message, owner) + found
+    if message.before is None and array is None:
+        arrays = engine.store.rows(array_rows.that_run(engine, states))
+        found = [row for row in arrays if _is_asked_for(engine, row, message, owner)] + found
     return found
 
 
@@ -104,14 +116,16 @@ def _outlived(engine: Engine, message: List, owner: str | None) -> list[Row]:
     """Give the ended petitions that a process has outlived: each holds a slot as a running petition does."""
     seqs = [record.seq for record in list(engine.petitions.records.values()) if record.survivors]
     rows = engine.store.rows([seq for seq in seqs if engine.petitions.records[seq].state is State.ENDED])
-    groups = engine.store.groups([row.seq for row in rows])
-    return [
-        row
-        for row in rows
-        if (owner is None or row.owner == owner)
+    return [row for row in rows if _is_asked_for(engine, row, message, owner)]
+
+
+def _is_asked_for(engine: Engine, row: Row, message: List, owner: str | None) -> bool:
+    """Tell whether a row is one that is asked for, whatever its state."""
+    return (
+        (owner is None or row.owner == owner)
         and (message.id is None or row.id == message.id)
-        and (message.group is None or groups.get(row.seq) == message.group)
-    ]
+        and (message.group is None or engine.store.groups([row.seq]).get(row.seq) == message.group)
+    )
 
 
 def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str | int | float | bool | None]:
@@ -138,6 +152,7 @@ def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str |
         "paused": engine.admission.is_paused(row.seq, group, row.state),
         "command": command,
         "label": label,
+        **array_rows.described(engine, row),
     }
 
 
@@ -166,6 +181,8 @@ def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, fl
 def reason_of(engine: Engine, row: Row, group: str | None) -> Reason | None:
     """Give why a live petition waits; None where it does not wait."""
     record = engine.petitions.records.get(row.seq)
+    if (entry := engine.arrays.get(row.seq)) is not None:
+        return array_rows.why(engine, entry)
     if not engine.managers.serves(row.manager):
         return ManagerNotServed(row.manager)
     if record is not None and record.phase not in {Phase.WAITING, Phase.RESTING} and not is_decided(record):

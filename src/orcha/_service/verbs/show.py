@@ -14,11 +14,12 @@ from orcha._protocol.messages import Reply, Show, Verdict
 from orcha._service.channels.channel_book import may_follow
 from orcha._service.reports.state_names import word
 from orcha._service.verbs import answer_size as fitting
+from orcha._service.verbs import array_rows
 from orcha._service.verbs.blocking import blocking
 from orcha._service.verbs.list import describe_row
 from orcha._service.verbs.petition_lookup import find
 from orcha._supervisor.protocol import to_bytes
-from orcha.interfaces.built_in import COMMAND_MANAGER
+from orcha.interfaces.built_in import ARRAY_MANAGER, COMMAND_MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 MAX_NAMED_DEPENDENTS = 100
 """Petitions that wait for one and that are named in an answer."""
+_COMMAND_MANAGERS = frozenset((ARRAY_MANAGER, COMMAND_MANAGER))
 _COMMAND_FIELDS = (
     *("argv", "cwd", "umask", "stdin", "tty", "merge", "stop_signal", "grace", "idle_timeout", "warn"),
     *("cpu_timeout", "memory", "pids", "cpu_share", "output_limit", "output_policy", "drain", "leftovers"),
@@ -57,6 +59,7 @@ def describe(engine: Engine, found: Found, may_see: Callable[[str], bool]) -> di
     group = engine.store.groups([row.seq]).get(row.seq)
     return describe_row(engine, row, group) | {
         "channel": row.channel,
+        "array": array_rows.array_of(row) if engine.store.elements([row.seq]) else None,
         "place": engine.admission.before(record, group) if record is not None and waits else None,
         "blocked": blocking(engine, row, record, may_see) or None,
         "on_interrupt": row.on_interrupt.name.lower(),
@@ -77,7 +80,7 @@ def _when(engine: Engine, row: Row, record: Record | None) -> str | None:
     """Give a petition's condition in text; that of a plugin's petition is known while it waits or runs."""
     if record is not None and record.when is not None:
         return record.when.text
-    if row.manager == COMMAND_MANAGER:
+    if row.manager in _COMMAND_MANAGERS:
         text = _fields_sent(row.extras).get("when")
         return text if isinstance(text, str) else None
     return engine.admission.text_of(row.seq)
@@ -136,7 +139,7 @@ def _fields(retry: Retry) -> dict[str, Any]:
 
 def _command(row: Row, record: Record | None) -> dict[str, Any] | None:
     """Give what is executed, where it is a command."""
-    if row.manager == COMMAND_MANAGER:
+    if row.manager in _COMMAND_MANAGERS:
         return sent(row.extras)
     petition = record.petition if record is not None else None
     if getattr(petition, "argv", None) is None or not record or not record.command:

@@ -70,7 +70,21 @@ def _take(engine: Engine, asked: Asked, item: Item, plugin: str | None, refusal:
     if manager == COMMAND_MANAGER and peer.is_other and not geteuid():
         _refuse(engine, asked, item, _REFUSED, ROOTS_ALONE)
         return
-    enter(engine, asked, item, (manager, peer.identity))
+    if engine.arrays.reserves(str(item.id)):
+        _refuse(engine, asked, item, _REFUSED, f"the id {item.id!r} is that of an element of an array: choose another")
+    elif manager != COMMAND_MANAGER or not _take_array(engine, asked, item):
+        enter(engine, asked, item, (manager, peer.identity))
+
+
+def _take_array(engine: Engine, asked: Asked, item: Item) -> bool:
+    """Take a message that asks for an array; False where it does not."""
+    fields = engine.new_arrays.fields_of(item.extras)
+    if fields is None:
+        return False
+    wrong = _taken(engine, str(item.id)) or engine.new_arrays.take(asked, item, asked.asker.peer.identity, fields)
+    if wrong is not None:
+        _refuse(engine, asked, item, _REFUSED, wrong)
+    return True
 
 
 def enter(
@@ -91,12 +105,18 @@ def enter(
         engine.submissions.add(record, asked)
         engine.visits.convert(record)
         return
-    other = engine.find(record.key)
+    _refuse(engine, asked, item, _REFUSED, _taken(engine, record.key) or "")
+
+
+def _taken(engine: Engine, key: str) -> str | None:
+    """Say that an id is taken, where it is."""
+    if key not in engine.petitions.live:
+        return None
+    other = engine.find(key)
     state = state_of(other) if other is not None else "live"
     if other is not None and other.survivors:
         state = f"outlived by a process: {outlived(other.survivors)}"
-    reason = f"the id {record.key!r} is taken by a petition that is {state}: wait for it, cancel it, or choose another"
-    _refuse(engine, asked, item, _REFUSED, reason)
+    return f"the id {key!r} is taken by a petition that is {state}: wait for it, cancel it, or choose another"
 
 
 def _refuse(engine: Engine, asked: Asked, item: Item, verdict: int, reason: str) -> None:

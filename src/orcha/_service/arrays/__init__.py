@@ -1,0 +1,1 @@
+"""Arrays: petitions that stand for many alike."""

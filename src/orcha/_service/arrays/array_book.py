@@ -1,0 +1,403 @@
+"""The arrays that have not ended: which of their elements become petitions when, and what follows from their ends."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from orcha._core import transitions
+from orcha._core.array_items import ITEMS_PER_PART, Spec, item_at, message_of, spec_of, unpacked
+from orcha._core.arrays import WINDOW_ELEMENTS, Array
+from orcha._core.changes import ArrayStop
+from orcha._core.codes import CANCELLED_CODE
+from orcha._core.record import Record
+from orcha._core.state import Outcome, State
+from orcha._protocol import values
+from orcha._protocol.messages import Kind, Verdict
+from orcha._service.lifecycle.stored_records import record_of
+from orcha._service.submissions import Asked
+from orcha.interfaces.built_in import COMMAND_MANAGER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from orcha._core.admission import Admission
+    from orcha._core.petitions import Petitions
+    from orcha._service.channels.channel_book import ChannelBook
+    from orcha._service.lifecycle.stored_records import StoredPetitions
+    from orcha._service.submissions import Submissions
+    from orcha._service.timers import Timers
+    from orcha._store.contract import Store
+
+BUSY_SECONDS = 1.0
+"""Seconds after which elements are made that could not be made at once."""
+_TEMPORARY = frozenset((Verdict.BUSY, Verdict.STOPPING))
+_MILLISECOND_BYTES, _TOKEN_BYTES = 6, 16
+
+
+class LiveArray(NamedTuple):
+    """One array that has not ended, and what its elements are made of."""
+
+    array: Array
+    record: Record
+    """The array's own petition."""
+    spec: Spec
+
+
+class _ArrayOwner:
+    """Who asks for elements: the owner of their array, without a connection."""
+
+    id = 0
+    role = "user"
+    is_other = False
+
+    def __init__(self, identity: str) -> None:
+        self.identity = identity
+
+
+class _ElementAsker:
+    """Who is answered about the petition of an element."""
+
+    credit = 0
+
+    def __init__(self, book: ArrayBook, entry: LiveArray, position: int) -> None:
+        self.peer = _ArrayOwner(entry.record.owner)
+        self._book = book
+        self._entry = entry
+        self._position = position
+
+    def answer(self, position: int, verdict: int, channel: bytes | None, reason: str | None) -> None:
+        """Take what became of it."""
+        del position, channel
+        if verdict not in {Verdict.ACCEPTED, Verdict.KNOWN}:
+            self._book.refused(self._entry, self._position, verdict, reason)
+
+
+class ArrayBook:
+    """Has elements become petitions, a few at a time, and arrays end with their last elements; the engine thread's."""
+
+    def __init__(  # noqa: PLR0913 - each is one neighbour
+        self,
+        *,
+        petitions: Petitions,
+        admission: Admission,
+        store: Store,
+        stored: StoredPetitions,
+        channels: ChannelBook,
+        submissions: Submissions,
+        timers: Timers,
+        convert: Callable[[Record], None],
+        takes_any: Callable[[], bool],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            petitions: the petitions.
+            admission: tells whether an array waits for others or is paused.
+            store: what is kept of arrays.
+            stored: brings back the records of elements that are only kept.
+            channels: have the channel of each array, which names its elements.
+            submissions: the elements that are not decided yet.
+            timers: have elements made later that could not be made at once.
+            convert: has the message of an element converted.
+            takes_any: tells whether messages are taken now.
+
+        """
+        self._petitions = petitions
+        self._admission = admission
+        self._store = store
+        self._stored = stored
+        self._channels = channels
+        self._submissions = submissions
+        self._timers = timers
+        self._convert = convert
+        self._takes_any = takes_any
+        self._entries: dict[int, LiveArray] = {}
+        self._elements: dict[int, tuple[LiveArray, int]] = {}
+        """The array and the position of each element that is a petition which has not ended, by seq."""
+        self._due: dict[int, LiveArray] = {}
+        """Arrays of which elements started or ended, so that others may become petitions."""
+        self._templates: dict[int, dict[str, Any]] = {}
+        """The fields of the message of each array of which elements became petitions."""
+        self._parts: dict[int, tuple[int, list[Any]]] = {}
+        """The part of each array's items that was looked at last."""
+        self._is_later = False
+
+    # --- who asks -----------------------------------------------------------------------------------------------
+
+    def get(self, seq: int) -> LiveArray | None:
+        """Give an array that has not ended."""
+        return self._entries.get(seq)
+
+    def all(self) -> list[LiveArray]:
+        """Give all arrays that have not ended, the oldest first."""
+        return list(self._entries.values())
+
+    def running(self, entry: LiveArray) -> list[int]:
+        """Give the elements of an array that run, by seq."""
+        return [seq for seq in entry.array.live.values() if not self._waits(seq)]
+
+    def reserves(self, key: str) -> bool:
+        """Tell whether an id is that of an element of an array that has not ended."""
+        return bool(self._entries) and self.element(key) is not None
+
+    def element(self, key: str) -> tuple[LiveArray, int] | None:
+        """Give the array that has not ended, and the position in it, of an element's id."""
+        head, _, number = key.rpartition(".")
+        known = self._petitions.live.get(head)
+        entry = self._entries.get(known.seq) if isinstance(known, Record) else None
+        position = None if entry is None else position_of(entry.spec, number)
+        return None if entry is None or position is None else (entry, position)
+
+    # --- an array begins ----------------------------------------------------------------------------------------
+
+    def enter(self, record: Record, spec: Spec, ends: bytes = b"") -> None:
+        """Have the elements of a new array become petitions, once the array is kept."""
+        array = Array(record.seq, record.key, spec.total, spec.bounds, ends)
+        self._entries[record.seq] = LiveArray(array, record, spec)
+
+    def kept(self, record: Record) -> None:
+        """Begin with an array that is kept, or forget it where it is not."""
+        entry = self._entries.get(record.seq)
+        if entry is None:
+            return
+        if self._petitions.is_live(record):
+            self._fill(entry)
+        else:
+            self._forget(entry.array)
+
+    def load(self) -> None:
+        """Take over the arrays that are kept, and their elements."""
+        for row in self._store.live_arrays():
+            record = record_of(self._store.rows([row.petition])[0])
+            transitions.array.load(self._petitions, record)
+            self.enter(record, spec_of(row.spec), self._store.array_ends(record.seq))
+            self._entries[record.seq].array.stop = row.stop
+        for element in self._store.live_elements():
+            entry = self._entries.get(element.array)
+            if entry is not None:
+                entry.array.live[element.position] = element.petition
+                self._elements[element.petition] = entry, element.position
+
+    # --- elements become petitions ------------------------------------------------------------------------------
+
+    def fill_all(self) -> None:
+        """Have more elements become petitions wherever they may."""
+        for entry in list(self._entries.values()):
+            self._fill(entry)
+
+    def fill_due(self) -> None:
+        """Have more elements become petitions in place of those that started or ended."""
+        if not self._due:
+            return
+        due, self._due = self._due, {}
+        for seq, entry in due.items():
+            if seq in self._entries:
+                self._fill(entry)
+
+    def _fill(self, entry: LiveArray) -> None:
+        array = entry.array
+        if array.stop is not None or not array.has_room or self._admission.held_by(array.seq, None) is not None:
+            return
+        waiting = len(array.live) - len(self.running(entry))
+        if waiting > WINDOW_ELEMENTS // 2:
+            return
+        if not self._takes_any():
+            self._later()
+            return
+        for position in array.take(WINDOW_ELEMENTS - waiting):
+            self._make(entry, position)
+
+    def _later(self) -> None:
+        if not self._is_later:
+            self._is_later = True
+            self._timers.at(time.monotonic() + BUSY_SECONDS, self._try_again)
+
+    def _try_again(self) -> None:
+        self._is_later = False
+        self.fill_all()
+
+    def _make(self, entry: LiveArray, position: int) -> None:
+        """Have an element become a petition: its message is made, and goes the way of all messages."""
+        array, record, spec = entry
+        try:
+            item = item_at(spec, position, self._part(entry, position))
+            message = values.encode(message_of(self._template(record), item))
+        except (ValueError, TypeError) as error:
+            self.refused(entry, position, Verdict.REFUSED, str(error))
+            return
+        petitions, token = self._petitions, _new_token()
+        seq, identity, now = petitions.take_seq(), f"{array.key}.{item.number}", petitions.now.wall
+        element = Record(seq, token, identity, COMMAND_MANAGER, record.owner, token, message, now)
+        array.live[position] = seq
+        self._elements[seq] = entry, position
+        self._submissions.add(element, Asked(_ElementAsker(self, entry, position), 0, None))
+        if transitions.submit.receive(petitions, element) is None:
+            self._convert(element)
+        else:  # a petition of an earlier array of this id has not gone
+            self._submissions.undecided.pop(token)
+            self.refused(entry, position, Verdict.BUSY, None)
+
+    def _template(self, record: Record) -> dict[str, Any]:
+        """Give the fields of an array's message."""
+        fields = self._templates.get(record.seq)
+        if fields is None:
+            fields = values.decode(self._store.rows([record.seq])[0].extras, channel=bytes)
+            if not isinstance(fields, dict):
+                raise ValueError("what was kept of its array is damaged")
+            self._templates[record.seq] = fields
+        return fields | {"priority": record.priority}
+
+    def _part(self, entry: LiveArray, position: int) -> list[Any] | None:
+        """Give the items that are packed with that of an element; the last ones are remembered."""
+        if not entry.spec.are_listed:
+            return None
+        number, seq = position // ITEMS_PER_PART, entry.array.seq
+        known = self._parts.get(seq)
+        if known is None or known[0] != number:
+            kept = self._store.array_items(seq, number)
+            known = self._parts[seq] = number, [] if kept is None else unpacked(kept)
+        return known[1]
+
+    def refused(self, entry: LiveArray, position: int, verdict: int, reason: str | None) -> None:
+        """Note that an element became no petition: it is tried again later, or has ended as rejected."""
+        array = entry.array
+        self._elements.pop(array.live.get(position, 0), None)
+        if array.has_ended(position) or array.seq not in self._entries:
+            array.live.pop(position, None)
+        elif verdict in _TEMPORARY:
+            array.put_back(position)
+            self._later()
+        else:
+            self._tell(entry, array.seq, {"index": entry.spec.number_of(position), "refused": reason or "refused"})
+            self._note_end(entry, position, Outcome.REJECTED, 1)
+            self._timers.at(time.monotonic(), self.fill_due)
+
+    # --- what gathers for a transaction -------------------------------------------------------------------------
+
+    def about_to_keep(self) -> None:
+        """Have all that follows from what happened to elements kept in the transaction that keeps that."""
+        if not self._entries and not self._elements:
+            return
+        petitions, elements = self._petitions, self._elements
+        changes = petitions.changes
+        for new in changes.petitions:
+            if new.seq in elements:
+                entry, position = elements[new.seq]
+                changes.elements[new.seq] = entry.array.seq, position
+                self._tell(entry, new.seq, {"index": entry.spec.number_of(position), "seq": new.seq, "id": new.id})
+                self._due[entry.array.seq] = entry
+        for seq in elements.keys() & changes.transitions.keys():
+            self._due[elements[seq][0].array.seq] = elements[seq][0]
+        for final in petitions.finals:  # which grow: an end may bring others about
+            record = final.record
+            if record.seq in elements:
+                entry, position = elements.pop(record.seq)
+                self._note_end(entry, position, record.outcome or Outcome.BROKEN, record.code)
+            elif record.seq in self._entries:
+                self._ended_as_a_whole(self._entries[record.seq])
+
+    def _tell(self, entry: LiveArray, seq: int, what: dict[str, Any]) -> None:
+        """Tell who follows an array of an element."""
+        channel = self._channels.get(entry.record.channel)
+        if channel is not None:
+            self._channels.append(channel, Kind.VALUE, seq, values.encode(what))
+
+    def _note_end(self, entry: LiveArray, position: int, outcome: Outcome, code: int | None) -> None:
+        array = entry.array
+        self._keep_ends(array, [array.note_end(position, outcome, code)])
+        if array.seq not in self._entries:
+            return
+        self._due[array.seq] = entry
+        if array.has_failed_too_often:
+            failed = array.counts().failed
+            reason = f"cancelled: {failed} element{'s' * (failed > 1)} of {array.key!r} failed, as many as may"
+            self._stop(entry, ArrayStop(Outcome.FAILED, 1, reason))
+            self._cancel_elements(entry, [seq for seq in array.live.values() if self._waits(seq)], reason)
+        self._end_if_over(entry)
+
+    def _waits(self, seq: int) -> bool:
+        record = self._petitions.records.get(seq)
+        return record is None or record.state in {State.QUEUED, State.HELD}
+
+    def _end_if_over(self, entry: LiveArray) -> None:
+        array = entry.array
+        if array.is_over and array.seq in self._entries:
+            self._forget(array)
+            transitions.array.end(self._petitions, entry.record, array.ending(), self._petitions.now)
+
+    def _forget(self, array: Array) -> None:
+        for known in (self._entries, self._due, self._parts, self._templates):
+            known.pop(array.seq, None)
+
+    def _keep_ends(self, array: Array, parts: Iterable[int]) -> None:
+        for part in parts:
+            self._petitions.changes.array_ends[array.seq, part] = array.part(part)
+
+    def _stop(self, entry: LiveArray, stop: ArrayStop) -> None:
+        """Have no more elements become petitions: those that are none are cancelled."""
+        array = entry.array
+        array.stop = stop
+        transitions.array.stop(self._petitions, entry.record, stop)
+        self._keep_ends(array, array.cancel_rest())
+
+    # --- cancelled ----------------------------------------------------------------------------------------------
+
+    def cancel(
+        self,
+        entry: LiveArray,
+        reason: str,
+        waiter: Callable[[Record], None],
+        at_once: Callable[[Record], None] | None = None,
+    ) -> None:
+        """End an array and all its elements; the waiter is answered when nothing of them lives.
+
+        `at_once` kills what an element runs without asking it to end first.
+        """
+        entry.record.waiters.append(waiter)
+        if entry.array.stop is None or entry.array.stop.outcome is not Outcome.CANCELLED:
+            self._stop(entry, ArrayStop(Outcome.CANCELLED, CANCELLED_CODE, reason))
+        self._cancel_elements(entry, list(entry.array.live.values()), reason, at_once)
+        self._end_if_over(entry)
+
+    def cancel_element(self, entry: LiveArray, position: int) -> bool:
+        """Cancel an element that is no petition yet; False where it is one, or was one."""
+        array = entry.array
+        if position in array.live or array.has_ended(position):
+            return False
+        self._keep_ends(array, [array.note_end(position, Outcome.CANCELLED, CANCELLED_CODE)])
+        self._end_if_over(entry)
+        return True
+
+    def _cancel_elements(
+        self, entry: LiveArray, seqs: Iterable[int], reason: str, at_once: Callable[[Record], None] | None = None
+    ) -> None:
+        petitions = self._petitions
+        for seq in seqs:
+            known = self._elements.get(seq)
+            record = known and self._stored.find(f"{entry.array.key}.{entry.spec.number_of(known[1])}")
+            if record is None or record.seq != seq:
+                continue
+            transitions.cancel.cancel(petitions, record, transitions.cancel.cancelled(reason), petitions.now)
+            if at_once is not None:
+                at_once(record)
+
+    def _ended_as_a_whole(self, entry: LiveArray) -> None:
+        """Follow up that an array was ended by something else than its elements: these end, too."""
+        array, record = entry.array, entry.record
+        self._forget(array)
+        self._stop(entry, ArrayStop(record.outcome or Outcome.CANCELLED, record.code or 1, record.reason))
+        self._cancel_elements(entry, list(array.live.values()), record.reason or "its array was cancelled")
+
+
+def position_of(spec: Spec, number: str) -> int | None:
+    """Give the position of an element by the end of its id; None where that is no element's."""
+    is_number = number.isascii() and number.isdecimal() and len(number) < 17 and str(int(number)) == number
+    return spec.position_of(int(number)) if is_number else None
+
+
+def _new_token() -> bytes:
+    """Make a token: the time, and chance."""
+    milliseconds = (time.time_ns() // 1_000_000).to_bytes(_MILLISECOND_BYTES, "big")
+    return milliseconds + os.urandom(_TOKEN_BYTES - _MILLISECOND_BYTES)

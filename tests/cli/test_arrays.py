@@ -1,0 +1,186 @@
+"""Arrays through the real command and a real service: many petitions under one id."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from support.waiting import wait_for
+
+AT_ONCE = 2
+"""Commands that the service runs."""
+SAYS = 'echo "$ORCHA_ID $ORCHA_INDEX $ORCHA_ITEM"'
+
+
+def run(service, *words):
+    return service.run("run", *map(str, words))
+
+
+def detach(service, *words):
+    done = run(service, "--detach", *words)
+    assert (done.stderr, done.returncode) == ("", 0)
+    return done.stdout.strip()
+
+
+def row(service, name):
+    return next(row for row in json.loads(service.run("ps", "--all", "--json").stdout) if row["id"] == name)
+
+
+@pytest.fixture
+def gate(tmp_path):
+    return tmp_path / "gate"
+
+
+def waits_for(gate):
+    return f"while ! test -e {gate}; do sleep 0.02; done"
+
+
+def test_each_number_is_a_command_of_its_own_and_the_array_ends_with_the_last(service):
+    assert detach(service, "--array", "1-3", "--name", "train", "--", "sh", "-c", f"{SAYS}; exit {{}}") == "train"
+    assert service.run("wait", "train").returncode == 1
+    known = row(service, "train")
+    assert (known["outcome"], known["code"], known["elements"], known["elements_failed"]) == ("failed", 1, 3, 3)
+    assert service.run("logs", "train.2").stdout == "train.2 2 2\n"
+    assert service.run("wait", "train.3").returncode == 3
+
+
+def test_who_runs_it_attached_gets_the_lines_after_their_ids_and_the_code_of_the_first_that_failed(service):
+    done = run(service, "--array", "9-11", "--name", "a", "--", "sh", "-c", "echo {}; exit $((({} - 9) * 2))")
+    assert sorted(done.stdout.splitlines()) == ["a.10 | 10", "a.11 | 11", "a.9  | 9"]
+    assert (done.returncode, done.stderr) == (2, "orcha: 2 of 3 elements failed\n")
+    again = service.run("attach", "a")
+    assert (sorted(again.stdout.splitlines()), again.returncode) == (sorted(done.stdout.splitlines()), 2)
+
+
+def test_items_are_lines_values_of_json_and_all_combinations(service, tmp_path):
+    lines = tmp_path / "lines"
+    lines.write_bytes(b"a b\n{lr}\n\xff\n")
+    done = service.run(
+        "run", "--each-line", str(lines), "--name", "l", "--", "printf", "%s|%s\\n", "{}", "{index}", text=False
+    )
+    assert sorted(done.stdout.splitlines()) == [b"l.1 | a b|1", b"l.2 | {lr}|2", b"l.3 | \xff|3"]
+    values = tmp_path / "values"
+    values.write_text('[{"lr": 0.5}, {"lr": "x", "more": null}]')
+    done = run(service, "--each-json", values, "--name", "j", "--", "sh", "-c", "echo {lr} $ORCHA_ITEM_LR {{}}")
+    assert sorted(done.stdout.splitlines()) == ["j.1 | 0.5 0.5 {}", "j.2 | x x {}"]
+    done = run(service, "--sweep", "lr=0.1,a", "--sweep", "seed=1-3:2", "--name", "s", "--", "echo", "{lr}", "{seed}")
+    assert sorted(done.stdout.splitlines()) == ["s.1 | 0.1 1", "s.2 | 0.1 3", "s.3 | a 1", "s.4 | a 3"]
+
+
+def test_standard_input_is_read_where_that_is_asked_for(service):
+    client = service.spawn(*service.orcha("run", "--each-line", "-", "--", "echo", "{}"), stdin=-1, stdout=-1)
+    out, _ = client.communicate(b"one\r\ntwo")
+    assert (sorted(line.partition(b" | ")[2] for line in out.splitlines()), client.returncode) == ([b"one", b"two"], 0)
+
+
+def test_no_more_run_at_once_than_may(service, gate):
+    detach(service, "--array", "1-5%1", "--name", "one", "--", "sh", "-c", waits_for(gate))
+    wait_for(lambda: row(service, "one")["elements_running"] == 1, what="the first runs")
+    known = row(service, "one")
+    assert (known["state"], known["elements_waiting"]) == ("running", 4)
+    gate.touch()
+    assert service.run("wait", "one").returncode == 0
+    assert row(service, "one")["elements_succeeded"] == 5
+
+
+def test_no_more_start_after_as_many_failed_as_may(service):
+    detach(service, "--array", "1-1000%1", "--max-fails", "2", "--name", "m", "--", "sh", "-c", "exit 4")
+    assert service.run("wait", "m").returncode == 4
+    known = row(service, "m")
+    assert (known["elements_failed"], known["elements_cancelled"]) == (2, 998)
+    assert known["reason"] == "cancelled: 2 elements of 'm' failed, as many as may"
+
+
+def test_a_cancel_ends_all_of_it(service, gate):
+    detach(service, "--array", "1-100000", "--name", "big", "--", "sh", "-c", waits_for(gate))
+    wait_for(lambda: row(service, "big")["elements_running"] == AT_ONCE, what="as many run as may")
+    assert service.run("cancel", "big.99999").returncode == 0
+    assert service.run("cancel", "big", "--why", "enough").returncode == 0
+    known = row(service, "big")
+    assert (known["outcome"], known["elements_cancelled"], known["reason"]) == (
+        "cancelled",
+        100_000,
+        f"cancelled by {known['owner']}: enough",
+    )
+    assert service.run("ps").stdout == "nothing waits or runs\n"
+
+
+def test_an_array_waits_for_others_and_others_wait_for_all_of_it(service, gate, tmp_path):
+    order = tmp_path / "order"
+    detach(service, "--name", "first", "--", "sh", "-c", f"{waits_for(gate)}; echo first >> {order}")
+    detach(service, "--after-ok", "first", "--array", "1-3", "--name", "many", "--", "sh", "-c", f"echo x >> {order}")
+    detach(service, "--after-ok", "many", "--name", "last", "--", "sh", "-c", f"echo last >> {order}")
+    assert row(service, "many")["why"] == "it waits for first to succeed"
+    gate.touch()
+    assert service.run("wait", "last").returncode == 0
+    assert order.read_text().split() == ["first", "x", "x", "x", "last"]
+
+
+def test_an_array_is_cancelled_where_what_it_waits_for_fails(service, gate):
+    detach(service, "--name", "first", "--", "sh", "-c", f"{waits_for(gate)}; exit 3")
+    detach(service, "--after-ok", "first", "--array", "1-3", "--name", "many", "--", "true")
+    gate.touch()
+    assert service.run("wait", "many").returncode == 130
+    known = row(service, "many")
+    assert (known["outcome"], known["elements_cancelled"]) == ("cancelled", 3)
+
+
+def test_the_ids_of_elements_belong_to_the_array(service, gate):
+    detach(service, "--name", "b.2", "--", "sh", "-c", waits_for(gate))
+    refused = run(service, "--detach", "--array", "1-3", "--name", "b", "--", "true")
+    assert (refused.returncode, "the id 'b.2' of an element is taken" in refused.stderr) == (125, True)
+    detach(service, "--array", "1-3%1", "--name", "c", "--", "sh", "-c", waits_for(gate))
+    refused = run(service, "--detach", "--name", "c.3", "--", "true")
+    assert (refused.returncode, "'c.3' is that of an element of an array" in refused.stderr) == (125, True)
+    assert run(service, "--detach", "--name", "c.4", "--", "true").returncode == 0
+    refused = run(service, "--detach", "--array", "1-3", "--name", "c", "--", "true")
+    assert (refused.returncode, "the id 'c' is taken" in refused.stderr) == (125, True)
+    gate.touch()
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--array", "3-1"), "goes upwards"),
+        (("--array", "x"), "is no range: write it as 1-100"),
+        (("--array", "1-2", "--sweep", "a=1"), "not allowed with"),
+        (("--max-fails", "2"), "--max-fails is about many: give --array"),
+        (("--array", "1-3%2", "--at-most", "3"), "say the same"),
+        (("--sweep", "a"), "is no name with values"),
+        (("--sweep", "a=1", "--sweep", "a=2"), "--sweep a is given twice"),
+        (("--sweep", "a=5-1"), "goes upwards"),
+    ],
+)
+def test_wrong_options_are_named_with_the_cure(service, words, why):
+    done = run(service, *words, "--", "true")
+    assert (done.returncode, why in done.stderr) == (2, True)
+
+
+def test_items_that_do_not_fit_are_named(service, tmp_path):
+    given = tmp_path / "given"
+    for option, content, why in (
+        ("--each-line", b"", "there is no item in it"),
+        ("--each-line", b"a\0b", "holds a byte 0"),
+        ("--each-json", b'{"a": 1}\n{', "line 2 of"),
+        ("--each-json", b'[{"b": 1}]', "item 1 has no {a}: it has {}, {index}, {b}; {{a}} is literal"),
+    ):
+        given.write_bytes(content)
+        done = run(service, option, given, "--", "echo", "{a}")
+        assert (done.returncode, why in done.stderr) == (2, True), done.stderr
+    done = run(service, "--each-line", tmp_path / "nothing", "--", "true")
+    assert (done.returncode, "nothing" in done.stderr) == (125, True)
+    for more, why in ((("--once", "k"), "leave out --once"), (("--stdin",), "leave out --stdin")):
+        done = run(service, "--array", "1-2", *more, "--", "true")
+        assert (done.returncode, why in done.stderr) == (125, True)
+
+
+def test_each_element_runs_once_over_a_kill_of_the_service(own_service, gate, tmp_path):
+    service, ran = own_service, tmp_path / "ran"
+    detach(service, "--array", "1-40", "--name", "k", "--", "sh", "-c", f"{waits_for(gate)}; echo {{}} >> {ran}")
+    wait_for(lambda: row(service, "k")["elements_running"] == AT_ONCE, what="as many run as may")
+    service.kill()
+    service.start()
+    gate.touch()
+    assert service.run("wait", "k").returncode == 0
+    assert sorted(map(int, ran.read_text().split())) == list(range(1, 41))
