@@ -1,6 +1,21 @@
 """Killed at random moments while clients do everything they may: what must not run again is executed once.
 
 ``TEST_SEED`` repeats a run as far as chance allows; ``TEST_MIXED_KILLS`` sets how many kills there are.
+
+An attempt could be executed beside a later attempt in six ways. A directed test closes each of them:
+
+- An order of the dead service still lies in the socket of a shim that tells the next service that it is idle:
+  `test_an_order_of_the_service_before_is_carried_out_only_where_the_next_one_is_told` (supervisor/test_shim.py).
+- A shim does not answer the next service, and carries out such an order later:
+  `test_a_shim_that_does_not_answer_carries_out_no_order_of_the_service_before` (supervisor/test_surviving.py).
+- A shim forgets an end, or its box is used again or removed, before a service has kept that end:
+  `test_nothing_is_forgotten_or_killed_before_what_was_found_out_is_kept` (test_recovery.py),
+  `test_what_a_shim_was_told_to_forget_may_have_run_all_the_same` and
+  `test_what_ran_and_left_no_trace_may_have_run` (supervisor/test_surviving.py).
+- A petition that still waits in the store is executed:
+  `test_where_the_service_dies_before_a_start_is_kept_nothing_of_it_was_executed` (test_short_commands.py).
+- The supervisor or the shims die, alone or with the service: test_supervisor_gone.py.
+- A cancel, a retry or a stop meets a report of another attempt: `AnythingHappens` (core/test_machine_properties.py).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -62,3 +63,60 @@ def test_it_keeps_an_end_as_long_as_a_service_can_come_for_it(folder, shim):
     assert shim.poll() is None
     (folder / "shims" / "one.sock").unlink()
     assert shim.wait(20) == 0
+
+
+def connected(folder, epoch):
+    shims = os.open(folder / "shims", os.O_RDONLY)
+    try:
+        return ShimConnection("one", connect(shims, "one"), epoch)
+    finally:
+        os.close(shims)
+
+
+def order(known, seq, *argv):
+    spec = CommandSpec(seq, 1, b"c" * 16, argv, "/", dict(os.environ))
+    known.link.send({"t": "start", "spec": pack_spec(spec)})
+
+
+def heads(known):
+    """Give what the shim has said, up to now."""
+    return [frame.head for frame in known.link.receive()]
+
+
+def state_of(known):
+    return wait_for(lambda: [head for head in heads(known) if head["t"] == "state"], what="the shim's state")[0]
+
+
+def wait_for_end(folder, seq):
+    box = str(folder / "shims" / "one.box")
+    wait_for(lambda: (found := boxes.read(box)) and (found.seq, found.phase) == (seq, boxes.DONE), what="an end")
+
+
+@pytest.mark.parametrize("comes", ["with the next service", "after the next service"])
+def test_an_order_of_the_service_before_is_carried_out_only_where_the_next_one_is_told(folder, shim, tmp_path, comes):
+    """Where the next service hears that the shim is idle, it runs the petition again: then nothing else may run it."""
+    mark = tmp_path / "mark"
+    before = connected(folder, 1)
+    assert state_of(before)["phase"] == "idle"
+    if comes == "with the next service":
+        os.kill(shim.pid, signal.SIGSTOP)
+        order(before, 1, "touch", str(mark))
+        later = connected(folder, 2)
+        os.kill(shim.pid, signal.SIGCONT)
+        state = state_of(later)
+    else:
+        later = connected(folder, 2)
+        state = state_of(later)
+        order(before, 1, "touch", str(mark))
+        assert state["phase"] == "idle"
+    if state["phase"] == "idle":
+        order(later, 2, "true")
+        wait_for_end(folder, 2)
+        assert not mark.exists()
+    else:
+        assert (state["s"], state["a"]) == (1, 1)
+        wait_for_end(folder, 1)
+        assert mark.exists()
+    for known in (before, later):
+        known.link.close()
+    (folder / "shims" / "one.sock").unlink()
