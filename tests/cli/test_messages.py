@@ -52,6 +52,7 @@ WITH_A_CURE = (
 OF_AUTHORS = re.compile(r"(?:look_ahead|on_hook_timeout) is|(?:\{\}[: ]*)+$")
 """Arguments of a plugin's author, and texts that others have written."""
 NOTHING_TO_DO = {
+    "--when cannot be read, {}",  # what follows points at the place
     "this client was closed",
     "no service for {} s{}: {}",  # the last of these says what to do
     "line {} of the script, {}: {}",  # the last of these says what to do

@@ -105,7 +105,7 @@ def test_people_are_shown_a_table_and_a_picture(service, tmp_path):
         ('[{"id": "x", "seconds": 1, "submitted": "soon"}]', "submitted is 'soon': give seconds, or a time"),
         ('[{"id": "x", "seconds": 1, "priority": "high"}]', "priority is 'high': give a number"),
         ('[{"id": "x", "seconds": 1, "group": 3}]', "group is 3: give a text"),
-        ('[{"id": "x", "seconds": 1, "needs": {"gpu": null}}]', "give units by resource"),
+        ('[{"id": "x", "seconds": 1, "needs": {"gpu": null}}]', "give amounts by resource"),
         ('[{"id": "x", "seconds": 1, "after": "y"}]', "after is 'y': give an array of ids"),
         ('{"petitions": [], "capacity": 3}', '"capacity" is no JSON object'),
         ('{"petitions": [], "capacity": {"groups": {"g": -1}}}', '"groups" of "capacity" is'),

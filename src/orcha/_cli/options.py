@@ -135,6 +135,13 @@ def slots(text: str) -> str:
     return text
 
 
+def counts(text: str) -> str:
+    """Read amounts by name: ``NAME=N``, several divided by commas."""
+    for part in text.split(","):
+        _pair(part, "gpu=2")
+    return text
+
+
 def resources(text: str) -> str:
     """Read what there is of resources: ``NAME=N``, or ``NAME=DEVICE,DEVICE``; the service reads it closely."""
     name, sign, what = text.partition(",")[0].partition("@")[0].rpartition("=")

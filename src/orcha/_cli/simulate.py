@@ -41,7 +41,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     many: dict[str, Any] = {"action": "append", "default": []}
     add("file", metavar="FILE", help="a workload in JSON; - for standard input")
     add("--slots", type=options.slots, metavar="GROUP=N", help="slots of a group, or none for any number", **many)
-    add("--resource", type=options.resources, metavar="NAME=N", help="units of a resource", **many)
+    add("--resource", type=options.counts, metavar="NAME=N", help="how much there is of a resource", **many)
     add("--at-once", type=options.count, metavar="N", help="how many petitions of each manager run at once, at most")
     add("--svg", metavar="PICTURE", help="draw a bar for each petition into this file")
     limit = f"show the first N in the table (default: {_DEFAULT_LIMIT_ROWS})"
@@ -86,6 +86,8 @@ def _text(name: str) -> str:
 
 def _changed(found: Workload, namespace: argparse.Namespace) -> Capacity:
     """Give what there is to use, as the options say, else as the file does."""
+    from orcha._cli import workload
+
     known = found.capacity
     slots: dict[str, int | None] = dict(known.slots)
     if namespace.at_once is not None:
@@ -93,7 +95,9 @@ def _changed(found: Workload, namespace: argparse.Namespace) -> Capacity:
     groups: dict[str, int | None] = dict(known.groups)
     for name, number in _pairs(namespace.slots):
         groups[name] = int(number) if number.isdecimal() else None
-    resources = dict(known.resources) | {name: int(number) for name, number in _pairs(namespace.resource)}
+    resources = dict(known.resources)
+    for name, number in _pairs(namespace.resource):
+        resources[name] = workload.stock(int(number), name, found.jobs)
     return known._replace(slots=slots, groups=groups, resources=resources)
 
 
@@ -120,6 +124,8 @@ def _planned(found: Workload, capacity: Capacity) -> list[Foretold]:
 
 def _reckoned(planned: Sequence[Foretold], recorded: Sequence[str]) -> Iterator[tuple[str, Any]]:
     """Give what is said of all together; `recorded` is in which order they started, where that can be compared."""
+    from orcha.interfaces.needs import read
+
     begun = [(each, each.started, each.ended or each.started) for each in planned if each.started is not None]
     yield "count", len(planned)
     yield "never", len(planned) - len(begun)
@@ -134,7 +140,7 @@ def _reckoned(planned: Sequence[Foretold], recorded: Sequence[str]) -> Iterator[
     ran = [(each.job.needs, ended - started) for each, started, ended in begun]
     yield "mean_running", sum(seconds for _, seconds in ran) / length if length else float(len(ran))
     names = sorted({name for needs, _ in ran for name in needs})
-    held = {name: sum(needs.get(name, 0) * seconds for needs, seconds in ran) for name in names}
+    held = {name: sum(float(read(needs.get(name, 0)).amount) * seconds for needs, seconds in ran) for name in names}
     yield "mean_in_use", {name: amount / length if length else 0.0 for name, amount in held.items()}
     if recorded:
         yield "other_order", mismatches(recorded, [each.job.id for each, *_ in begun])

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from orcha._cli.estimate import Estimate
+    from orcha._cli.session import Session
+
 _EPILOG = """\
 examples:
   orcha why make-k3x9qz
@@ -41,13 +44,46 @@ def run(namespace: argparse.Namespace) -> int:
 
     with connected() as service:
         details = service.details(namespace.id)
+        foretold = _estimate(service, details)
     if namespace.json:
         known = {name: details.get(name) for name in (*_SHOWN, "attempts", *descriptions.TIMES)}
-        render.json(descriptions.as_json(known))
+        render.json(descriptions.as_json(known) | {"estimate": _estimate_as_json(foretold)})
         return 0
     for line in lines(details):
         render.line(render.plain(line))
+    if details["state"] == "queued":
+        render.line(foretold_line(foretold, render.now()))
     return 0
+
+
+def _estimate(service: Session, details: dict[str, Any]) -> Estimate | None:
+    """Give when a petition that waits will probably start."""
+    from orcha._cli import estimate, render
+
+    return estimate.estimate(service, details, render.now()) if estimate.foreseeable(details) else None
+
+
+def _estimate_as_json(foretold: Estimate | None) -> dict[str, Any] | None:
+    from orcha._cli import render
+
+    if foretold is None:
+        return None
+    known: dict[str, Any] = foretold._asdict()
+    return known | {name: render.iso(known[name]) for name in ("earliest", "likely", "latest")}
+
+
+def foretold_line(foretold: Estimate | None, now: float) -> str:
+    """Tell people when a petition will probably start, and what that was reckoned from."""
+    from orcha._cli import render
+
+    if foretold is None:
+        return "when it starts cannot be foretold"
+    earliest, likely, latest = (max(0.0, time - now) for time in foretold[:3])
+    between = f"between {render.elapsed(earliest)} and {render.elapsed(latest)}"
+    about = f"in about {render.elapsed(likely)}" if latest >= 1 else "in a moment"
+    when = about + (f" ({between})" if latest - earliest >= 1 else "")
+    guessed = f"; nothing like {foretold.guessed} of these has ended" if foretold.guessed else ""
+    return f"it probably starts {when}, by how long the like of {foretold.reckoned} petitions took{guessed}"
 
 
 def lines(details: dict[str, Any]) -> Iterator[str]:

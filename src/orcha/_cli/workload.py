@@ -9,8 +9,10 @@ from orcha._core.forecast.workload import Capacity, Job
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
+
+    from orcha._core.inventory import Stock
 
 _MAX_SECONDS = 100 * 365 * 86_400.0
 
@@ -59,7 +61,7 @@ def read(text: str) -> Workload:
         jobs.append(job)
         if started is not None:
             begun.append((started, len(begun), job.id))
-    return Workload(jobs, _capacity(known), [each[2] for each in sorted(begun)])
+    return Workload(jobs, _capacity(known, jobs), [each[2] for each in sorted(begun)])
 
 
 def _parsed(text: str) -> Any:
@@ -107,7 +109,7 @@ def _job(entry: dict[str, Any], name: str, number: int) -> Job:
     )
 
 
-def _capacity(known: object) -> Capacity:
+def _capacity(known: object, jobs: list[Job]) -> Capacity:
     if not isinstance(known, dict):
         raise WorkloadError('"capacity" is no JSON object: give "slots", "groups" and "resources"')
     limits: dict[str, dict[str, Any]] = {}
@@ -116,7 +118,18 @@ def _capacity(known: object) -> Capacity:
         if not isinstance(found, dict) or not all(_is_count(number) for number in found.values()):
             raise WorkloadError(f'"{what}" of "capacity" is {found!r:.80}: give numbers by name, null for any number')
         limits[what] = found
-    return Capacity(limits["slots"], limits["groups"], {name: most or 0 for name, most in limits["resources"].items()})
+    resources = {name: stock(most or 0, name, jobs) for name, most in limits["resources"].items()}
+    return Capacity(limits["slots"], limits["groups"], resources)
+
+
+def stock(count: int, resource: str, jobs: Iterable[Job]) -> Stock:
+    """Give an amount of a resource; as many devices where a petition needs a part of one."""
+    from orcha._core.devices import Device
+    from orcha.interfaces.needs import read
+
+    if any(read(job.needs[resource]).is_share for job in jobs if resource in job.needs):
+        return tuple(Device(str(number)) for number in range(count))
+    return count
 
 
 def _is_count(number: object) -> bool:
@@ -152,11 +165,16 @@ def _text(entry: dict[str, Any], field: str, name: str) -> str | None:
     return value
 
 
-def _needs(entry: dict[str, Any], name: str) -> dict[str, int]:
+def _needs(entry: dict[str, Any], name: str) -> dict[str, int | str]:
+    from orcha.interfaces.needs import kept
+
     needs = entry.get("needs") or {}
-    if not isinstance(needs, dict) or not all(amount is not None and _is_count(amount) for amount in needs.values()):
-        raise WorkloadError(f'{name}: needs is {needs!r:.80}: give units by resource, as {{"gpu": 1}}')
-    return {resource: amount for resource, amount in needs.items() if amount}
+    if isinstance(needs, dict) and all(type(amount) in {int, float, str} for amount in needs.values()):
+        try:
+            return {resource: kept(amount) for resource, amount in needs.items() if amount}
+        except ValueError:
+            pass
+    raise WorkloadError(f'{name}: needs is {needs!r:.80}: give amounts by resource, as {{"gpu": 1}}')
 
 
 def _after(entry: dict[str, Any], name: str) -> Iterator[tuple[str, bool]]:
@@ -167,4 +185,4 @@ def _after(entry: dict[str, Any], name: str) -> Iterator[tuple[str, bool]]:
         yield from ((str(other), field == "after_ok") for other in others)
 
 
-__all__ = ["Workload", "WorkloadError", "read"]
+__all__ = ["Workload", "WorkloadError", "read", "stock"]

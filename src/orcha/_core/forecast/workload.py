@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-_NOTHING: Mapping[str, int] = MappingProxyType({})
+if TYPE_CHECKING:
+    from orcha._core.inventory import Stock
+
+_NOTHING: Mapping[str, int | str] = MappingProxyType({})
 _NOBODY: Mapping[str, bool] = MappingProxyType({})
 
 
@@ -20,7 +23,7 @@ class Job(NamedTuple):
     """How long it runs."""
     priority: int | float = 0
     group: str | None = None
-    needs: Mapping[str, int] = _NOTHING
+    needs: Mapping[str, int | str] = _NOTHING
     after: Mapping[str, bool] = _NOBODY
     """The ids of the petitions that it waits for, and whether each must succeed."""
     not_before: float | None = None
@@ -42,8 +45,8 @@ class Capacity(NamedTuple):
     """How many petitions of each manager may run at once; None, and a manager that is not named, for any number."""
     groups: Mapping[str, int | None] = MappingProxyType({})
     """How many petitions of each group may run at once; None for any number."""
-    resources: Mapping[str, int] = _NOTHING
-    """Units of each resource."""
+    resources: Mapping[str, Stock] = MappingProxyType({})
+    """How much there is of each resource, or its devices."""
     paused_groups: frozenset[str] = frozenset()
     is_paused: bool = False
     """Whether nothing starts at all."""

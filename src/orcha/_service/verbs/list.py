@@ -55,6 +55,7 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
             "after": after.get(row.seq),
             "needs": json.dumps(needs[row.seq]) if row.seq in needs else None,
             "expect": expected.get(row.seq),
+            "due": _due(engine, row.seq),
         }
         for row in rows
     ]
@@ -64,6 +65,12 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
             known["array"] = array_rows.array_of(row) if row.seq in elements else None
     other = engine.statistics.build.other(time.monotonic())
     engine.reply(peer, Rows(message.request, fitting.rows(described), paused(engine, peer), other))
+
+
+def _due(engine: Engine, seq: int) -> float | None:
+    """Give when a petition begins to wait for its turn; None where it does already, or does not wait."""
+    record = engine.petitions.records.get(seq)
+    return record.due if record is not None and record.state is State.QUEUED else None
 
 
 def paused(engine: Engine, peer: Peer) -> list[str]:

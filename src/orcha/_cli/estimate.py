@@ -1,0 +1,189 @@
+"""When a waiting petition will probably start: the service's decisions in virtual time, with durations of its like."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from orcha._cli.workload import stock
+from orcha._core.forecast.virtual_schedule import VirtualSchedule
+from orcha._core.forecast.workload import Capacity, Job
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
+
+    from orcha._cli.session import Session
+
+    Row = dict[str, Any]
+
+MAX_RECKONED_PETITIONS = 5_000
+"""Petitions that wait or run, at most: with more of them an estimate would cost the service more than it is worth."""
+MAX_REMEMBERED_PETITIONS = 500
+"""Ended petitions that durations are learnt from, the newest."""
+_SHARES = (0.1, 0.5, 0.9)
+"""Which of the known durations is taken, from the shortest to the longest, for the three forecasts."""
+_OVERDUE_SHARE = 0.1
+"""A petition that has run longer than any of its like goes on for so much of its time."""
+_FORESEEABLE = frozenset(
+    (
+        *("group_full", "needs_short", "share_short", "behind_another", "after_others", "resting_until"),
+        *("starts_later", "in_order", "machine_full", "replaces_another"),
+    )
+)
+"""Reasons that end by themselves when others end, or with time."""
+
+
+class Durations(NamedTuple):
+    """How long a petition may take, in seconds."""
+
+    short: float
+    likely: float
+    long: float
+    source: str
+    """What that was learnt from: `expect`, `command`, `program` or `all`."""
+
+
+class Estimate(NamedTuple):
+    """When a petition starts, in seconds since 1970."""
+
+    earliest: float
+    likely: float
+    latest: float
+    reckoned: int
+    """How many petitions the forecast was made of."""
+    guessed: int
+    """Of how many of them nothing like them has ended, and no length was said."""
+
+
+class History:
+    """How long petitions took that have ended.
+
+    >>> history = History([{"manager": "m", "command": "make", "started": 0.0, "ended": 60.0, "outcome": "succeeded"}])
+    >>> history.durations({"manager": "m", "command": "make", "expect": None})
+    Durations(short=60.0, likely=60.0, long=60.0, source='command')
+    """
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        """Learn from rows of ended petitions; what was cancelled says nothing."""
+        self._known: dict[tuple[str, ...], list[float]] = {}
+        for row in rows:
+            if row["started"] is None or row["outcome"] not in {"succeeded", "failed"}:
+                continue
+            for likeness in _likenesses(row):
+                self._known.setdefault(likeness, []).append(max(0.0, row["ended"] - row["started"]))
+
+    def durations(self, row: Row) -> Durations | None:
+        """Give how long a petition may take; None where nothing like it is known."""
+        if row.get("expect") is not None:
+            return Durations(row["expect"], row["expect"], row["expect"], "expect")
+        for likeness in _likenesses(row):
+            if known := sorted(self._known.get(likeness, ())):
+                short, likely, long = (known[round(share * (len(known) - 1))] for share in _SHARES)
+                return Durations(short, likely, long, likeness[0])
+        return None
+
+
+def _likenesses(row: Row) -> list[tuple[str, ...]]:
+    """Give what a petition has in common with its like, the closest first."""
+    manager, command = row["manager"], row.get("command")
+    if not command:
+        return [("all", manager)]
+    return [("command", manager, command), ("program", manager, command.split(maxsplit=1)[0]), ("all", manager)]
+
+
+def foreseeable(details: Row) -> bool:
+    """Tell whether all that keeps a petition from starting ends by itself."""
+    blocked = details.get("blocked") or ()
+    return details["state"] == "queued" and all(each["kind"] in _FORESEEABLE for each in blocked)
+
+
+def estimate(service: Session, details: Row, now: float) -> Estimate | None:
+    """Ask a service for what a forecast needs, and give when a petition starts.
+
+    None where that cannot be foretold: it waits for people or for a condition, more wait than are reckoned with, or
+    nobody may see what others do.
+    """
+    from itertools import islice
+
+    from orcha._cli import history, ps
+    from orcha.exceptions import OrchaError
+
+    if not foreseeable(details):
+        return None
+
+    def ask(*which: Any, **more: Any) -> list[Row]:
+        return service.page(*which, **more).rows
+
+    live = list(islice(ps.pages(ask, ps.LIVE_STATE_NAMES), MAX_RECKONED_PETITIONS + 1))
+    if len(live) > MAX_RECKONED_PETITIONS:
+        return None
+    try:
+        there_is = history.capacity(service)
+    except OrchaError:
+        return None
+    ended = History(islice(ps.pages(ask, ("ended",)), MAX_REMEMBERED_PETITIONS))
+    return reckon(details["seq"], live, there_is, ended, now)
+
+
+def reckon(seq: int, live: Sequence[Row], capacity: Row, history: History, now: float) -> Estimate | None:
+    """Give when a petition starts, by its sequence number; None where it does not.
+
+    Args:
+        seq: the petition.
+        live: rows of all petitions that have not ended.
+        capacity: what there is to use: `slots` by manager, `groups` and `resources`.
+        history: how long others took.
+        now: seconds since 1970.
+
+    """
+    known = {row["seq"]: history.durations(row) for row in live}
+    guess = Durations(0.0, 0.0, 0.0, "nothing")
+    slots, groups, resources = (capacity[name] for name in ("slots", "groups", "resources"))
+    found = []
+    for pick in (_short, _likely, _long):
+        jobs = [_job(row, pick(known[row["seq"]] or guess), now) for row in sorted(live, key=_place)]
+        stocks = {name: stock(most, name, jobs) for name, most in resources.items()}
+        planned = VirtualSchedule(jobs, Capacity(slots, groups, stocks)).run()
+        start = next((each.started for each in planned if each.job.id == str(seq)), None)
+        if start is None:
+            return None
+        found.append(start)
+    guessed = sum(each is None for each in known.values())
+    return Estimate(min(found), found[1], max(found), len(live), guessed)
+
+
+_short: Callable[[Durations], float] = lambda found: found.short  # noqa: E731 - three columns of one table
+_likely: Callable[[Durations], float] = lambda found: found.likely  # noqa: E731
+_long: Callable[[Durations], float] = lambda found: found.long  # noqa: E731
+
+
+def _place(row: Row) -> int:
+    return int(row["seq"])
+
+
+def _job(row: Row, seconds: float, now: float) -> Job:
+    """Give a row as a forecast takes it; its id there is its sequence number, since that is what others name it by."""
+    from json import loads
+
+    started = row["started"] if row["state"] in {"starting", "running", "cancelling"} else None
+    if started is not None:
+        ran = max(0.0, now - started)
+        seconds = seconds if seconds > ran else ran * (1 + _OVERDUE_SHARE)
+    return Job(
+        str(row["seq"]),
+        now,
+        seconds,
+        row["priority"],
+        row["group"],
+        loads(row["needs"]) if row.get("needs") else {},
+        dict.fromkeys((row.get("after") or "").split(), False),
+        row.get("due"),
+        row["manager"],
+        row["owner"],
+        started=started,
+        paused=started is None and (row["state"] == "held" or bool(row["paused"])),
+    )
+
+
+__all__ = ["Durations", "Estimate", "History", "estimate", "foreseeable", "reckon"]

@@ -1,0 +1,130 @@
+"""When a waiting petition will probably start."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from orcha._cli.estimate import Durations, Estimate, History, foreseeable, reckon
+from orcha._cli.why import foretold_line
+from support.waiting import wait_for
+
+AT_ONCE = 1
+MANAGER = "m"
+ONE_SLOT = {"slots": {MANAGER: 1}, "groups": {"g": 1}, "resources": {"gpu": 1}}
+
+
+def row(seq, **known):
+    """Give a row of a petition that waits."""
+    given = {"seq": seq, "id": f"p{seq}", "manager": MANAGER, "owner": "uid:0", "state": "queued", "priority": 0}
+    given |= {
+        "group": None,
+        "needs": None,
+        "after": None,
+        "due": None,
+        "expect": None,
+        "started": None,
+        "paused": False,
+    }
+    return given | {"command": "make"} | known
+
+
+def ended(seconds, command="make", outcome="succeeded"):
+    return row(0, state="ended", command=command, started=0.0, ended=float(seconds), outcome=outcome)
+
+
+def test_durations_are_those_of_the_closest_like():
+    history = History(
+        [*(ended(seconds) for seconds in range(1, 12)), ended(100, "make all"), ended(7, "ls", "cancelled")]
+    )
+    assert history.durations(row(1)) == Durations(2.0, 6.0, 10.0, "command")
+    assert history.durations(row(1, command="make all")) == Durations(100.0, 100.0, 100.0, "command")
+    assert history.durations(row(1, command="make test")) == Durations(2.0, 7.0, 11.0, "program")
+    assert history.durations(row(1, command="ls")) == Durations(2.0, 7.0, 11.0, "all")
+    assert history.durations(row(1, command=None)).source == "all"
+    assert history.durations(row(1, expect=5.0)) == Durations(5.0, 5.0, 5.0, "expect")
+    assert history.durations(row(1, manager="other")) is None
+
+
+@pytest.mark.parametrize(
+    ("live", "seq", "expected"),
+    [
+        ([row(1)], 1, (0, 0, 0, 1, 0)),
+        ([row(1), row(2)], 2, (10, 20, 30, 2, 0)),
+        ([row(1, state="running", started=-15.0), row(2)], 2, (1.5, 5, 15, 2, 0)),
+        ([row(1), row(2), row(3, priority=-1)], 2, (20, 40, 60, 3, 0)),
+        ([row(1, expect=100.0), row(2)], 2, (100, 100, 100, 2, 0)),
+        ([row(1, due=500.0), row(2)], 1, (500, 500, 500, 2, 0)),
+        ([row(1), row(2, after="1", priority=-1), row(3)], 3, (20, 40, 60, 3, 0)),
+        ([row(1, paused=True), row(2)], 2, (0, 0, 0, 2, 0)),
+        ([row(1, manager="other", command=None), row(2)], 2, (0, 0, 0, 2, 1)),
+        (
+            [row(1, needs='{"gpu": "0.5"}', manager="x"), row(2, needs='{"gpu": "0.5"}', manager="x")],
+            2,
+            (0, 0, 0, 2, 2),
+        ),
+    ],
+)
+def test_what_runs_and_waits_before_it_is_reckoned_with(live, seq, expected):
+    history = History([ended(10), ended(20), ended(30)])
+    assert reckon(seq, live, ONE_SLOT, history, 0.0) == Estimate(*expected)
+
+
+@pytest.mark.parametrize("known", [{"paused": True}, {"state": "held"}, {"needs": '{"gpu": 2}'}, {"after": "2"}])
+def test_what_nobody_can_foretell_is_not_foretold(known):
+    live = [row(1, **known), row(2, paused=True)]
+    assert reckon(1, live, ONE_SLOT, History([]), 0.0) is None
+
+
+def test_a_condition_of_a_plugin_cannot_be_foretold():
+    assert foreseeable({"state": "queued", "blocked": [{"kind": "group_full"}, {"kind": "starts_later"}]})
+    assert not foreseeable({"state": "queued", "blocked": [{"kind": "group_full"}, {"kind": "condition_said_no"}]})
+    assert not foreseeable({"state": "held", "blocked": None})
+
+
+@pytest.mark.parametrize(
+    ("foretold", "line"),
+    [
+        (None, "when it starts cannot be foretold"),
+        (
+            Estimate(60.0, 120.0, 180.0, 4, 0),
+            "it probably starts in about 2 min (between 1 min and 3 min), by how long the like of 4 petitions took",
+        ),
+        (
+            Estimate(60.0, 60.0, 60.0, 4, 1),
+            (
+                "it probably starts in about 1 min, by how long the like of 4 petitions took"
+                "; nothing like 1 of these has ended"
+            ),
+        ),
+        (Estimate(-5.0, 0.0, 0.5, 1, 0), "it probably starts in a moment, by how long the like of 1 petitions took"),
+    ],
+)
+def test_people_are_told_in_words(foretold, line):
+    assert foretold_line(foretold, 0.0) == line
+
+
+def test_why_tells_when_a_petition_will_start(own_service, tmp_path):
+    service = own_service
+    assert service.run("run", "--name", "before", "--", "sleep", "0.01").returncode == 0
+    gate = tmp_path / "gate"
+    script = f"while [ ! -e {gate} ]; do sleep 0.01; done"
+    asked = ("run", "--detach", "--name")
+    assert service.run(*asked, "runs", "--expect", "1h", "--", "sh", "-c", script).returncode == 0
+    wait_for(lambda: "running" in service.run("ps").stdout, what="it runs")
+    assert service.run(*asked, "waits", "--expect", "30m", "--", "true").returncode == 0
+    assert service.run(*asked, "last", "--", "sleep", "0.01").returncode == 0
+    text = service.run("why", "last").stdout.splitlines()[-1]
+    assert text.startswith("it probably starts in about 1 h 29 min")
+    assert text.endswith(", by how long the like of 3 petitions took")
+    found = json.loads(service.run("why", "last", "--json").stdout)["estimate"]
+    assert (found["reckoned"], found["guessed"]) == (3, 0)
+    assert found["likely"].startswith(time.strftime("%Y-", time.gmtime(time.time() + 5_400)))
+    assert service.run("pause", "waits").returncode == 0
+    assert service.run("why", "waits").stdout.splitlines()[-1] == "when it starts cannot be foretold"
+    assert "in about 59 min" in service.run("why", "last").stdout
+    gate.touch()
+    assert service.run("wait", "last").returncode == 0
+    assert "foretold" not in service.run("why", "last").stdout
