@@ -38,7 +38,7 @@ def test_a_command_learns_its_devices_and_keeps_them_over_a_kill_of_the_service(
     text = "it needs 1 rig, 0 of 2 are free"
     wait_for(lambda: shown(service, "rig")["why"] == text, what="it waits")
     said = service.run("why", "rig").stdout
-    assert f"  - {text}\n    held by large\n" in said
+    assert f"  - {text}\n    held by large (rig:a, rig:b)\n" in said
     gate.touch()
     lines = {"large": "2 2 2 a,b", "half": "0 0 0 ", "other half": "0 0 0 ", "one": "1 1 1 ", "rig": "   a"}
     for name, line in lines.items():
@@ -54,3 +54,65 @@ def test_what_cannot_be_needed_is_said_at_once(serve):
     refused = service.run("run", "--need", "gpu=1@mem>=20G", "--", "true")
     text = "it needs 1 gpu with mem>=20G, and the service has no such"
     assert (refused.returncode, text in refused.stderr) == (125, True), refused.stderr
+
+
+def resources(service):
+    return {each["resource"]: each for each in json.loads(service.run("resource", "ls", "--json").stdout)}
+
+
+def test_what_is_drained_gets_nothing_more_over_a_restart_until_it_is_undrained(serve, tmp_path):
+    gate = tmp_path / "gate"
+    wait = ("sh", "-c", f"until [ -e {gate} ]; do sleep 0.02; done")
+    service = serve(
+        arguments=("serve", "commands", "--resource", "gpu=0,1", "--resource", "ram=8"),
+        environment={"ORCHA_COMMANDS": "9"},
+    )
+    detach(service, "runs", *wait, needs=["gpu=1"])
+    wait_for(lambda: shown(service, "runs")["state"] == "running", what="it runs")
+    assert service.run("resource", "drain", "gpu:0", "gpu:1", "--why", "fan").returncode == 0
+    detach(service, "waits", *wait, needs=["gpu=1"])
+    text = "it needs 1 gpu, and beside what is drained there is 0: gpu:0 (fan), gpu:1 (fan)"
+    wait_for(lambda: shown(service, "waits")["why"] == text, what="it waits")
+    service.kill()
+    service.start()
+    wait_for(lambda: shown(service, "waits")["why"] == text, what="it waits after the restart, too")
+    assert f"  - {text}\n    until an owner" in service.run("why", "waits").stdout
+    assert shown(service, "runs")["state"] == "running"
+    lines = service.run("resource", "ls").stdout.splitlines()
+    assert [line.split() for line in lines] == [
+        ["RESOURCE", "IN", "USE", "HELD", "BY", "STATE"],
+        ["gpu", "1", "of", "2", "1", "waits"],
+        ["gpu:0", "runs", "drained:", "fan"],
+        ["gpu:1", "drained:", "fan"],
+        ["ram", "0", "of", "8"],
+    ]
+    assert service.run("resource", "undrain", "gpu:1").returncode == 0
+    wait_for(lambda: shown(service, "waits")["state"] == "running", what="it runs on the other device")
+    assert shown(service, "waits")["attempts"][0]["devices"] == {"gpu": ["1"]}
+    gate.touch()
+    assert service.run("wait", "runs", "waits").returncode == 0
+    refused = service.run("resource", "undrain", "gpu:1")
+    assert (refused.returncode, "gpu:1 is not drained" in refused.stderr) == (1, True), refused.stderr
+    refused = service.run("resource", "drain", "gpu:7")
+    assert (refused.returncode, "there is no 'gpu:7'" in refused.stderr) == (1, True), refused.stderr
+
+
+def test_what_was_set_at_run_time_stays_until_a_start_says_something_new(serve, tmp_path):
+    service = serve(arguments=("serve", "commands"), environment={"ORCHA_RESOURCES": "gpu=0,1,ram=8"})
+    assert service.run("resource", "set", "gpu=0@mem=24G,1,2").returncode == 0
+    assert service.run("resource", "set", "ram=forget", "tape=2").returncode == 0
+    refused = service.run("resource", "set", "gpu=many")
+    assert (refused.returncode, "gpu=many" in refused.stderr) == (1, True), refused.stderr
+    service.kill()
+    service.start()
+    known = resources(service)
+    assert {name: each["capacity"] for name, each in known.items()} == {"gpu": 3, "tape": 2}
+    assert known["gpu"]["devices"][0]["properties"] == {"mem": 24 << 30}
+    service.stop()
+    service.start(environment={"ORCHA_RESOURCES": "gpu=0,,ram=8"})
+    known = resources(service)
+    assert {name: each["capacity"] for name, each in known.items()} == {"gpu": 1, "tape": 2}
+    assert service.run("resource", "set", "tape=forget").returncode == 0
+    service.stop()
+    service.start(environment={"ORCHA_RESOURCES": "gpu=0,,ram=9"})
+    assert {name: each["capacity"] for name, each in resources(service).items()} == {"gpu": 1, "ram": 9}

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from orcha._core import transitions
 from orcha._core.admission import Admission
 from orcha._core.devices import Device
+from orcha._core.inventory import Drain
 from orcha._core.petitions import Petitions
-from orcha._core.reasons import BehindAnother, NeedsShort, NeverEnough, NoSuchShare, ShareShort
+from orcha._core.reasons import BehindAnother, Drained, NeedsShort, NeverEnough, NoSuchShare, ShareShort
 from orcha._core.record import Record
 from orcha.interfaces.needs import read, shown, spelled
 
@@ -149,6 +150,73 @@ def test_a_condition_sees_what_is_wholly_free():
     machine.runs(gpu="0.5")
     assert machine.admission.resources.free("gpu") == 2
     assert machine.admission.resources.in_use()[0][:3] == ("gpu", 3, 0.5)
+
+
+def fan(why="fan"):
+    return Drain(why, "uid:0", 1.0)
+
+
+def test_nothing_is_placed_on_what_is_drained_and_what_it_cannot_do_without_holds_nobody_back():
+    machine = Machine(gpu=GPUS, ram=8)
+    inventory, resources = machine.admission.resources.inventory, machine.admission.resources
+    inventory.drain("gpu", "0", fan())
+    assert machine.runs(gpu=1).devices == {"gpu": ("1",)}
+    assert machine.blocked(gpu=3) == Drained("gpu", 3, 2, (("gpu:0", "fan"),))
+    large = machine.waits(gpu=3)
+    assert machine.admission.blocked_by(large) == machine.admission.held_by(large.seq, None) == machine.blocked(gpu=3)
+    machine.admission.park(large)
+    assert machine.admission.before(large, None) is None
+    assert machine.runs(gpu=1).devices == {"gpu": ("2",)}
+    inventory.drain("gpu", "0", None)
+    resources.rearrange()
+    assert machine.admission.blocked_by(machine.waits(gpu=1)) == BehindAnother("gpu", 1, 1, 3)
+    inventory.drain("gpu", None, fan("")), inventory.drain("ram", None, fan())
+    resources.rearrange()
+    assert machine.blocked(gpu="0.5") == Drained("gpu", 0.5, 0, (("gpu", ""),))
+    assert machine.blocked(ram=1) == Drained("ram", 1, 0, (("ram", "fan"),))
+    assert inventory.room("ram", read(1), 0, {}) == 0
+
+
+def test_what_waits_for_what_is_drained_goes_when_that_is_over_in_its_order():
+    machine = Machine(gpu=GPUS[:1])
+    first = machine.runs(gpu=1)
+    waiting = [machine.waits(gpu=1) for _ in range(3)]
+    for record in waiting:
+        assert machine.admission.blocked_by(record) is not None
+        machine.admission.park(record)
+    inventory = machine.admission.resources.inventory
+    inventory.drain("gpu", "0", fan())
+    machine.admission.resources.rearrange()
+    machine.ends(first)
+    machine.admission.unpark()
+    assert machine.petitions.waiting.head(9) == []
+    inventory.drain("gpu", "0", None)
+    machine.admission.resources.rearrange()
+    machine.admission.unpark()
+    assert machine.petitions.waiting.head(9) == [waiting[0].place]
+
+
+def test_a_device_that_is_drained_between_the_yes_and_the_grant_is_still_given():
+    machine = Machine(gpu=GPUS[:1])
+    record = machine.waits(gpu=1)
+    assert machine.admission.blocked_by(record) is None
+    machine.admission.resources.inventory.drain("gpu", "0", fan())
+    machine.petitions.granted.take(record)
+    assert machine.petitions.granted.devices(record.key) == {"gpu": ("0",)}
+
+
+def test_there_is_as_much_as_was_set_and_what_runs_keeps_what_it_has():
+    machine = Machine(gpu=2)
+    machine.runs(gpu=2)
+    inventory = machine.admission.resources.inventory
+    inventory.set("gpu", GPUS)
+    machine.admission.resources.rearrange()
+    assert machine.runs(gpu=1).devices == {"gpu": ("0",)}
+    assert machine.blocked(gpu=1) == NeedsShort("gpu", 1, 0, 3)
+    inventory.set("gpu", None)
+    assert machine.blocked(gpu=1) == NeverEnough("gpu", 1, 0)
+    inventory.set("gpu", 4)
+    assert machine.runs(gpu=1).devices is None
 
 
 NEEDS = st.sampled_from([1, 2, 3, "0.1", "0.5", "0.7", "1@mem>=20G", "0.5@model=a100"])

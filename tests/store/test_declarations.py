@@ -128,6 +128,17 @@ def test_parts_and_devices_come_back_and_go_with_their_petitions(open_store):
     assert store.devices([1, 2]) == {2: {1: {"gpu": ("1",)}}}
 
 
+def test_what_people_decided_is_kept_until_they_decide_otherwise(open_store):
+    store = open_store()
+    store.commit(Changes(decided={("drained", "gpu:0"): "fan", ("resource", "gpu"): "2"}))
+    store.commit(Changes(decided={("resource", "gpu"): "3", ("drained", "gpu:1"): None}))
+    store.close()
+    store = open_store()
+    assert (store.decided("drained"), store.decided("resource")) == ({"gpu:0": "fan"}, {"gpu": "3"})
+    store.commit(Changes(decided={("drained", "gpu:0"): None}))
+    assert store.decided("drained") == {}
+
+
 def test_slots_are_kept_until_others_are(store):
     assert store.slots() == {}
     store.commit(Changes(slots={"rig": 1, "nightly": None}))

@@ -9,7 +9,18 @@ import pytest
 
 from orcha._core.devices import Device
 from orcha._protocol.endpoint import Endpoint
-from orcha._protocol.messages import Cancel, Pause, Priority, Resume, Show, Stats, Verdict
+from orcha._protocol.messages import (
+    Cancel,
+    DrainResource,
+    ListResources,
+    Pause,
+    Priority,
+    Resume,
+    SetResource,
+    Show,
+    Stats,
+    Verdict,
+)
 from orcha._service.lifecycle.settings import from_environment
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces import devices_of
@@ -369,3 +380,18 @@ def test_what_can_never_be_got_of_devices_is_refused():
         result = asked.submit(asked.user, "a", needs={"gpu": "1@mem>=20G"})
         text = "it needs 1 gpu with mem>=20G, and the service has no such: need less, or something else"
         assert (result.verdict, result.reason) == (Verdict.REFUSED, text)
+
+
+def test_only_owners_decide_about_resources_and_others_see_no_ids_that_are_not_theirs():
+    with asking(resources={"gpu": GPUS}) as asked:
+        asked.manager.let_go.clear()
+        asked.submit(asked.user, "a", needs={"gpu": 1})
+        asked.wait_for("a", "running")
+        for message in ((SetResource, "gpu=9"), (DrainResource, "gpu:0", True), (DrainResource, "gpu:0", False)):
+            assert asked.ask(asked.user, *message).verdict == Verdict.DENIED
+        assert asked.ask(asked.attempt, ListResources).verdict == Verdict.DENIED
+        for person, name in ((asked.user, "a"), (asked.stranger, None), (asked.owner, "a")):
+            (gpu,) = asked.value(asked.ask(person, ListResources))["resources"]
+            holder = {"id": name, "amount": 1, "devices": ["0"], "until": None}
+            assert [device["holders"] for device in gpu["devices"]] == [[holder], []]
+        run_all(asked, "a")

@@ -20,6 +20,7 @@ VERBS = {
     "stats": "show what the service has done",
     "history": "show what has ended, as a workload",
     "simulate": "tell who would run when",
+    "resource": "show what there is for petitions that need it, or change that",
     "cancel": "end petitions",
     "retry": "run an ended petition once more",
     "cron": "run a command again and again, at times that a line of cron tells",

@@ -13,10 +13,13 @@ from orcha._protocol.messages import (
     AddSchedule,
     Cancel,
     ChangeSchedule,
+    DrainResource,
     FireSchedule,
     Item,
+    ListResources,
     ListSchedules,
     Resize,
+    SetResource,
     Verdict,
 )
 from orcha.exceptions import OrchaError
@@ -153,6 +156,18 @@ class Session(Client):
         while (details := self.details(identity)) and channel.position >= INDEX_BEYOND_END - 1:
             pass  # the connection was lost before the service said where the end is; now the service was asked again
         return channel, details
+
+    def resources(self) -> Reply:
+        """Ask what there is of each resource, and who has what."""
+        return self._ask(ListResources)
+
+    def set_resource(self, resources: str) -> Reply:
+        """Have other amounts of resources, or other devices."""
+        return self._ask(partial(SetResource, resources=resources))
+
+    def drain_resource(self, name: str, why: str | None) -> Reply:
+        """Have nothing placed on a device or a resource; where `why` is None have things placed there again."""
+        return self._ask(partial(DrainResource, name=name, drained=why is not None, why=why or ""))
 
     def ask_to_cancel(
         self, *, token: bytes | None, identity: str | None, why: str, at_once: bool, tell: Callable[[str], None]

@@ -101,11 +101,29 @@ def lines(details: dict[str, Any]) -> Iterator[str]:
     for reason in blocked:
         yield f"  - {reason['text']}{_age(reason)}"
         if reason.get("holders"):
-            yield f"    held by {', '.join(map(str, reason['holders']))}"
+            yield f"    held by {', '.join(_held(reason))}"
         if reason.get("remedy"):
             yield f"    until {reason['remedy']}"
     if details.get("place"):
         yield f"{details['place']} before it in line"
+
+
+def _held(reason: dict[str, Any]) -> Iterator[str]:
+    """Name who holds what a petition waits for: with the devices, and until when, as far as that is known.
+
+    >>> held = [{"id": "train", "devices": ["0", "1"], "until": None}, {"id": "b", "devices": [], "until": None}]
+    >>> list(_held({"holders": ["train", "b"], "held": held, "resource": "gpu"})), list(_held({"holders": ["make"]}))
+    (['train (gpu:0, gpu:1)', 'b'], ['make'])
+    """
+    from orcha._cli import render
+
+    known = {each["id"]: each for each in reason.get("held") or ()}
+    for name in reason["holders"]:
+        held = known.get(name) or {"devices": (), "until": None}
+        told = [f"{reason.get('resource')}:{device}" for device in held["devices"]]
+        if held["until"] is not None:
+            told.append(f"until {render.clock(held['until'])} at the latest")
+        yield f"{name} ({', '.join(told)})" if told else str(name)
 
 
 def _age(reason: dict[str, Any]) -> str:

@@ -223,6 +223,8 @@ class Changes:
     """Schedules that are new or changed, by name; None for one that is forgotten, with its firings."""
     firings: list[NewFiring] = field(default_factory=list)
     """What became of instants of schedules, kept after these. That of a schedule that is not there is not kept."""
+    decided: dict[tuple[str, str], str | None] = field(default_factory=dict)
+    """What people decided while the service ran, as text, by kind and name; None for what is decided no more."""
     slots: Mapping[str, int | None] | None = None
     """All groups that there are now, and how many of each may run at once (None: any number); None for as before."""
 
@@ -259,5 +261,6 @@ class Changes:
             or self.elements
             or self.array_ends
             or self.array_stops
+            or self.decided
             or self.slots is not None
         )

@@ -25,7 +25,7 @@ class Device(NamedTuple):
         return all(each.is_met_by(self.properties.get(each.name)) for each in need.where)
 
 
-def fitting(devices: Iterable[Device], need: Need, without: Container[str] = ()) -> list[str]:
+def fitting(devices: Iterable[Device], need: Need, without: Container[str | None] = ()) -> list[str]:
     """Name the devices that are as the need says, in order."""
     return [device.name for device in devices if device.name not in without and device.meets(need)]
 

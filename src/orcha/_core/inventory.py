@@ -1,23 +1,33 @@
-"""What there is of each resource: an amount, or devices with names."""
+"""What there is of each resource: an amount, or devices with names; and where nothing is placed for now."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.devices import Device, choose, fitting, most, room
 from orcha.interfaces.needs import read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from orcha.interfaces.needs import Amount, Need
 
     Stock = int | tuple[Device, ...]
     """How much there is of a resource, or its devices."""
 
 
+class Drain(NamedTuple):
+    """Why nothing is placed on a device, or on anything of a resource, and since when."""
+
+    why: str
+    who: str
+    since: float
+    """Wall-clock time."""
+
+
 class Inventory:
     """The resources of a service.
+
+    The hook thread reads it; what the engine changes is replaced, and never changed in place.
 
     >>> inventory = Inventory({"ram": 8, "gpu": (Device("0"), Device("1", {"mem": 24}))})
     >>> inventory.capacity("ram"), inventory.capacity("gpu"), inventory.capacity("tape")
@@ -30,6 +40,27 @@ class Inventory:
         """Have so much of each, or these devices."""
         self._counts = {name: stock for name, stock in resources.items() if isinstance(stock, int)}
         self._devices = {name: stock for name, stock in resources.items() if not isinstance(stock, int)}
+        self.drains: Mapping[str, Mapping[str | None, Drain]] = {}
+        """By resource and device; None stands for all of a resource."""
+
+    def set(self, resource: str, stock: Stock | None) -> None:
+        """Have so much of a resource from now on, or these devices; None for nothing of it."""
+        counts = {name: count for name, count in self._counts.items() if name != resource}
+        devices = {name: each for name, each in self._devices.items() if name != resource}
+        if isinstance(stock, int):
+            counts[resource] = stock
+        elif stock is not None:
+            devices[resource] = stock
+        self._counts, self._devices = counts, devices
+
+    def drain(self, resource: str, device: str | None, drain: Drain | None) -> None:
+        """Have nothing placed on a device, or on anything of a resource; or with None, things placed there again."""
+        drains = {name: dict(each) for name, each in self.drains.items()}
+        of_one = drains.setdefault(resource, {})
+        of_one.pop(device, None)
+        if drain is not None:
+            of_one[device] = drain
+        self.drains = {name: each for name, each in drains.items() if each}
 
     def names(self) -> list[str]:
         """Give the resources that there are."""
@@ -62,10 +93,22 @@ class Inventory:
 
         """
         free = max(0, self.capacity(resource) - held)  # more is held where there was more before a restart
+        drains = self.drains.get(resource, _NONE)
         devices = self._devices.get(resource)
+        if None in drains or (devices is None and need.where):
+            return 0
         if devices is None:
-            return 0 if need.where else free
-        return min(free, room(fitting(devices, need), used, need))
+            return free
+        found: Amount = room(fitting(devices, need, drains), used, need)
+        return min(free, found)
+
+    def placeable(self, resource: str, need: Need) -> Amount:
+        """Give how much of a resource a petition with such a need could get while all stays drained that is."""
+        drains = self.drains.get(resource, _NONE)
+        if None in drains:
+            return 0
+        devices = self._devices.get(resource)
+        return self.most(resource, need) if devices is None else most(fitting(devices, need, drains), need)
 
     def choose(
         self, needs: Mapping[str, int | str], used: Mapping[str, Mapping[str, Amount]]
@@ -79,10 +122,15 @@ class Inventory:
             devices = self._devices.get(resource)
             if devices is not None:
                 need = read(wanted)
-                names = choose(fitting(devices, need), used.get(resource, {}), need)
+                drains, in_use = self.drains.get(resource, _NONE), used.get(resource, {})
+                names = choose(fitting(devices, need, drains), in_use, need)
+                if names is None and drains:  # it was drained after the petition had been let go
+                    names = choose(fitting(devices, need), in_use, need)
                 if names is not None:
                     chosen[resource] = names
         return chosen or None
 
 
-__all__ = ["Inventory"]
+_NONE: Mapping[str | None, Drain] = {}
+
+__all__ = ["Drain", "Inventory"]

@@ -231,6 +231,10 @@ class Petitions:
         """Keep what became of an instant of a schedule, with the petition where one is accepted for it."""
         self.changes.firings.append(firing)
 
+    def keep_decided(self, kind: str, name: str, text: str | None) -> None:
+        """Keep what people decided of something; None where they decided nothing of it any more."""
+        self.changes.decided[kind, name] = text
+
     def keep_slots(self, slots: Mapping[str, int | None]) -> None:
         """Keep which groups there are, and how many of each may run at once."""
         self.changes.slots = slots

@@ -2,6 +2,7 @@
 
 Inside the service a reason stays what it is, so that other code can compare it, count it and look into it. It becomes
 text where it leaves the service: in an answer, a refusal or the log.
+One file, since it is the table of all reasons, each with its words and what ends it.
 """
 
 from __future__ import annotations
@@ -237,6 +238,29 @@ class NoSuchShare(Reason):
         """
         needs = f"it needs {self.amount} {self.resource}, which are devices"
         return f"{needs}: need a whole number of them, or less than one"
+
+
+@dataclass(frozen=True, slots=True)
+class Drained(Reason):
+    """People have nothing placed on so many devices that the petition does not find what it needs."""
+
+    remedy: ClassVar[str] = "an owner of the service lets things be placed there again: orcha resource undrain"
+
+    resource: str
+    amount: int | float
+    left: int | float
+    """How much a petition with this need could get of the others."""
+    drained: tuple[tuple[str, str], ...]
+    """What is drained, as people name it, and why."""
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> Drained("gpu", 2, 1, (("gpu:2", "fan"), ("gpu:3", ""))).text()
+        'it needs 2 gpu, and beside what is drained there is 1: gpu:2 (fan), gpu:3'
+        """
+        named = ", ".join(f"{name} ({why})" if why else name for name, why in self.drained)
+        return f"it needs {self.amount} {self.resource}, and beside what is drained there is {self.left}: {named}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -476,6 +500,7 @@ __all__ = [
     "BehindAnother",
     "ConditionSaidNo",
     "DependencyFailed",
+    "Drained",
     "EverythingPaused",
     "GroupFull",
     "GroupPaused",

@@ -74,7 +74,7 @@ class Lines:
         self.stand(waiter, names)
         self._entered += 1
         if self._entered > self._prune_at:
-            self._prune()
+            self.rebuild()
 
     def stand(self, waiter: Waiter, names: Iterable[str]) -> None:
         """Have a waiting petition stand in the lines of these resources too."""
@@ -131,7 +131,8 @@ class Lines:
             self._lines[name][:0] = [waiter.place for waiter in forward]
         return forward
 
-    def _prune(self) -> None:
+    def rebuild(self) -> None:
+        """Drop what is of no use any more, and put each into the lines that it names."""
         self.waiters = {seq: waiter for seq, waiter in self.waiters.items() if self._waits(waiter)}
         self._lines = {}
         for waiter in self.waiters.values():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.inventory import Inventory
 from orcha._core.needs import beyond, lacking
-from orcha._core.reasons import BehindAnother, NeedsShort, NeverEnough, NoSuchShare, ShareShort
+from orcha._core.reasons import BehindAnother, Drained, NeedsShort, NeverEnough, NoSuchShare, ShareShort
 from orcha._core.record import Phase, Record
 from orcha._core.resource_lines import Lines, Waiter
 from orcha._core.state import State
@@ -88,9 +88,9 @@ class Resources:
 
     def blocked_by(self, place: Key, needs: Needs, group: str | None) -> Reason | None:
         """Give for what a petition that may start otherwise has to wait; if it has to, it is in line from now on."""
-        never = self.refusal(needs)
+        never = self.refusal(needs) or self._drained(needs)
         with self._lock:
-            if never is not None:  # nobody has to wait behind what never goes
+            if never is not None:  # nobody has to wait behind what does not go, however much ends
                 self._lines.enter(place, needs, group, (), never.resource)
                 return never
             names = self._lacking(place, needs)
@@ -100,9 +100,31 @@ class Resources:
             self.has_left |= self._lines.leave(place[1])
         return None
 
+    def _drained(self, needs: Needs) -> Drained | None:
+        """Give why a petition with these needs cannot be placed, however much ends, since people do not want it."""
+        for name, wanted in needs.items() if self.inventory.drains else ():
+            need = read(wanted)
+            left = self.inventory.placeable(name, need)
+            if left < need.amount:
+                drains = self.inventory.drains.get(name, {})
+                named = tuple((name if device is None else f"{name}:{device}", drains[device].why) for device in drains)
+                return Drained(name, shown(need.amount), shown(left), named)
+        return None
+
+    def rearrange(self) -> None:
+        """Have those stand in line that can be placed, and no others: what there is, or may be used, has changed."""
+        with self._lock:
+            for waiter in self._lines.waiters.values():
+                if self.refusal(waiter.needs) is not None or self._drained(waiter.needs) is not None:
+                    waiter.names = set()
+                elif not waiter.names:
+                    waiter.names = {waiter.at}
+            self._lines.rebuild()
+        self._petitions.note_change()
+
     def reasons(self, place: Key, needs: Needs) -> list[Reason]:
         """Give all that a petition has to wait for; it enters no line for that."""
-        never = self.refusal(needs)
+        never = self.refusal(needs) or self._drained(needs)
         if never is not None:
             return [never]
         with self._lock:
@@ -114,7 +136,7 @@ class Resources:
             waiter = self._lines.waiters.get(seq)
             if waiter is None or not self._waits(waiter):
                 return None
-            never = self.refusal(waiter.needs)
+            never = self.refusal(waiter.needs) or self._drained(waiter.needs)
             if never is not None:
                 return never
             names = self._lacking(waiter.place, waiter.needs)
@@ -133,7 +155,9 @@ class Resources:
         """Give how many a petition has before it in the line for what it lacks; None where it waits for nothing."""
         with self._lock:
             waiter = self._lines.waiters.get(seq)
-            if waiter is None or not self._stands(waiter) or self.refusal(waiter.needs) is not None:
+            if waiter is None or not self._stands(waiter):
+                return None
+            if self.refusal(waiter.needs) is not None or self._drained(waiter.needs) is not None:
                 return None
             names = self._lacking(waiter.place, waiter.needs)
             return self._lines.before(waiter.place, names[0], self._stands) if names else None

@@ -323,6 +323,31 @@ class FireSchedule(_Message, tag=26, frozen=True):
     name: str
 
 
+class ListResources(_Message, tag=27, frozen=True):
+    """What there is of each resource, and who has what of it. Answered by a Reply."""
+
+    request: Count
+
+
+class SetResource(_Message, tag=28, frozen=True):
+    """Have other amounts of resources, or other devices. Answered by a Reply."""
+
+    request: Count
+    resources: str
+    """As ``orcha serve --resource`` takes it; ``NAME=forget`` for nothing of it any more."""
+
+
+class DrainResource(_Message, tag=29, frozen=True):
+    """Have nothing placed on a device or a resource, or have things placed there again. Answered by a Reply."""
+
+    request: Count
+    name: str
+    """A resource, or a device as ``NAME:DEVICE``."""
+    drained: bool
+    why: str = ""
+    """Shown to those who wait for it."""
+
+
 # --- from the service ------------------------------------------------------------------------------------------------
 
 
@@ -417,5 +442,6 @@ class Error(_Message, tag=41, frozen=True):
 _First = Submit | Cancel | Follow | Unfollow | Credit | Put | Finish | List | Call | Ping | CloseChannel
 _Plans = AddSchedule | ListSchedules | ChangeSchedule | FireSchedule
 _Verbs = Show | Priority | Pause | Resume | Remove | Retry | Stats | Stdin | Resize | Stop | Signal
-ClientMessage = _First | _Verbs | _Plans
+_Resources = ListResources | SetResource | DrainResource
+ClientMessage = _First | _Verbs | _Plans | _Resources
 ServiceMessage = Submitted | Reply | Data | Gap | Reset | Gone | Rows | Stopping | Error

@@ -56,6 +56,7 @@ from orcha._service.hooks.managers import Managers, Served
 from orcha._service.hooks.outcomes import Outcomes
 from orcha._service.hooks.schedules import Schedules
 from orcha._service.hooks.starting import Starter
+from orcha._service.hooks.stocktaking import Stocktaking
 from orcha._service.hooks.visits import Visits
 from orcha._service.lifecycle.retention import Retention
 from orcha._service.lifecycle.stored_records import StoredPetitions
@@ -236,6 +237,7 @@ class Engine:
             self.report,
             self.pause,
         )
+        self.stocktaking = Stocktaking(self.admission, self.petitions, self.store, self.settings.resources)
         self.once = Once(self.petitions, self.admission, self.stored, self.store)
         self.dependents = Dependents(
             self.petitions,

@@ -328,6 +328,10 @@ class Store(Protocol):
         """Give what is paused, by the names of `Changes.pauses`."""
         ...
 
+    def decided(self, kind: str) -> dict[str, str]:
+        """Give what people decided of things of one kind, by their names."""
+        ...
+
     def slots(self) -> dict[str, int | None]:
         """Give the groups there are, with how many of each may run at once; None for any number."""
         ...

@@ -32,6 +32,10 @@ def write(changes: Changes, ask: Callable[..., Any]) -> None:
         ask("set_priority", seq, priority)
     for name, paused in changes.pauses.items():
         ask("pause" if paused else "unpause", name)
+    for decided, text in changes.decided.items():
+        ask("forget_decided", *decided)
+        if text is not None:
+            ask("insert_decided", *decided, text)
     if changes.slots is not None:
         ask("forget_slots")
         ask("insert_slots", json.dumps(list(changes.slots.items())))

@@ -74,6 +74,7 @@ class MemoryStore:
         self._groups: dict[int, str] = {}
         self._needs: dict[int, dict[str, int | str]] = {}
         self._devices: dict[int, dict[int, dict[str, tuple[str, ...]]]] = {}
+        self._decided: dict[tuple[str, str], str] = {}
         self._once: dict[int, str] = {}
         self._expected: dict[int, float] = {}
         self._dependencies: dict[int, list[NewDependency]] = {}
@@ -237,6 +238,10 @@ class MemoryStore:
         for name, paused in changes.pauses.items():
             (self._pauses.add if paused else self._pauses.discard)(name)
         self._keep_schedules(changes)
+        for decided, text in changes.decided.items():
+            self._decided.pop(decided, None)
+            if text is not None:
+                self._decided[decided] = text
         if changes.slots is not None:
             self._slots = dict(changes.slots)
 
@@ -518,6 +523,10 @@ class MemoryStore:
     def pauses(self) -> set[str]:
         """Give what is paused."""
         return set(self._pauses)
+
+    def decided(self, kind: str) -> dict[str, str]:
+        """Give what people decided of things of one kind, by their names."""
+        return {name: text for (each, name), text in self._decided.items() if each == kind}
 
     def slots(self) -> dict[str, int | None]:
         """Give the groups there are, with how many of each may run at once."""

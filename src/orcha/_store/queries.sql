@@ -270,6 +270,15 @@ DELETE FROM pause WHERE name = ?1;
 -- name: pauses
 SELECT group_concat(json_quote(name), ',') FROM pause;
 
+-- name: forget_decided
+DELETE FROM decided WHERE kind = ?1 AND name = ?2;
+
+-- name: insert_decided
+INSERT INTO decided (kind, name, what) VALUES (?1, ?2, ?3);
+
+-- name: decided
+SELECT group_concat(json_array(name, what), ',') FROM decided WHERE kind = ?1;
+
 -- name: forget_slots
 DELETE FROM slots;
 

@@ -507,6 +507,11 @@ class SqliteStore:
         return set(decode_list(self._ask("pauses")))
 
     @_guarded
+    def decided(self, kind: str) -> dict[str, str]:
+        """Give what people decided of things of one kind, by their names."""
+        return dict(decode_list(self._ask("decided", kind)))
+
+    @_guarded
     def slots(self) -> dict[str, int | None]:
         """Give the groups there are, with how many petitions of each may run at once."""
         return dict(decode_list(self._ask("slots")))

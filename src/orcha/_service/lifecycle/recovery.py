@@ -36,6 +36,7 @@ def recover_all(engine: Engine) -> None:
     petitions = engine.petitions
     petitions.now = now = Moment(time.time(), time.monotonic())
     engine.admitting.load()
+    engine.stocktaking.load()
     engine.dependents.load()
     engine.arrays.load()
     recovery = _Recovery(engine)

@@ -8,12 +8,10 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
 
 from orcha import properties
-from orcha._core.devices import Device
 from orcha._protocol.socket_ends import name_of
-from orcha._service.execution.device_variables import TAKEN, variable
+from orcha._service.lifecycle.resource_texts import read_resources
 from orcha.exceptions import ConfigurationError
-from orcha.interfaces.needs import read_amount, read_value
-from orcha.interfaces.policy import MAX_DURATION_SECONDS, MAX_NAME_CHARACTERS, MAX_NEED_COUNT
+from orcha.interfaces.policy import MAX_DURATION_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,17 +22,10 @@ if TYPE_CHECKING:
 DAY_SECONDS = 86_400.0
 HOUR_SECONDS = 3_600.0
 MAX_SLOTS = 1_000_000_000
-"""Slots of a group, and of a resource, at most."""
+"""Slots of a group at most."""
 ANY_NUMBER, FORGET = "none", "forget"
 """What may be said in place of a number of slots."""
 _SLOTS = ("ORCHA_SLOTS", f"slots of a group are GROUP=N, GROUP={ANY_NUMBER} or GROUP={FORGET}", "--slots")
-_RESOURCE = (
-    "ORCHA_RESOURCES",
-    "a resource is NAME=N, or NAME=DEVICE,DEVICE (of one device NAME=DEVICE,)",
-    "--resource",
-)
-MAX_DEVICES = 10_000
-"""Devices of a resource at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,50 +187,10 @@ def _amount(name: str, count: str, variable: str, form: str, option: str) -> int
 
 
 def _resources() -> dict[str, Stock]:
-    """Read how much there is of each resource, or which devices; of one named twice the last counts."""
-    given: dict[str, list[str]] = {}
-    name = None
-    for part in os.environ.get(_RESOURCE[0], "").split(","):
-        named, is_new = part.partition("@")[0].rpartition("=")[:2]
-        if is_new:
-            name, part = named, part[len(named) + 1 :]  # noqa: PLW2901 - the rest of it is its first device
-            given[name] = []
-        if name is not None:
-            given[name].append(part)
-        elif part:
-            raise _unfit(part, *_RESOURCE)
-    return {name: _stock(name, parts) for name, parts in given.items()}
-
-
-def _stock(name: str, parts: list[str]) -> Stock:
-    """Give a resource as it was written: one number is an amount, several names or one with properties are devices."""
-    if not name or not name.isprintable():
-        raise _unfit(f"{name}={','.join(parts)}", *_RESOURCE)
-    if len(parts) == 1 and "@" not in parts[0]:
-        amount = None if parts[0].isdecimal() else read_amount(parts[0])
-        return amount if isinstance(amount, int) and amount <= MAX_NEED_COUNT else _amount(name, parts[0], *_RESOURCE)
-    devices = tuple(_device(name, part) for part in parts if part)
-    names = [device.name for device in devices]
-    if variable(name) in TAKEN:
-        told = variable(name)
-        raise ConfigurationError(f"devices called {name} cannot be: {told} means something else; give another name")
-    if not devices or len(devices) > MAX_DEVICES or len(set(names)) < len(names):
-        raise _unfit(f"{name}={','.join(parts)}", *_RESOURCE)
-    return devices
-
-
-def _device(resource: str, text: str) -> Device:
-    """Read a device: ``NAME``, or ``NAME@PROPERTY=VALUE``, several of which stand behind each other."""
-    name, *properties = (each.strip() for each in text.split("@"))
-    found = {}
-    for each in properties:
-        key, sign, value = each.partition("=")
-        if not (sign and key.strip().isidentifier() and value.strip()):
-            raise _unfit(f"{resource}={text}", *_RESOURCE)
-        found[key.strip()] = read_value(value)
-    if not name.isprintable() or not name or len(name) > MAX_NAME_CHARACTERS:
-        raise _unfit(f"{resource}={text}", *_RESOURCE)
-    return Device(name, found)
+    try:
+        return read_resources(os.environ.get("ORCHA_RESOURCES", ""))
+    except ValueError as error:
+        raise ConfigurationError(f"{error}: see ORCHA_RESOURCES and orcha serve --resource") from None
 
 
 def _unfit(part: str, variable: str, form: str, option: str) -> ConfigurationError:

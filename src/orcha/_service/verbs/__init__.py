@@ -16,6 +16,7 @@ from orcha._service.verbs.ping import ping
 from orcha._service.verbs.priority import set_priority
 from orcha._service.verbs.put import put
 from orcha._service.verbs.remove import remove
+from orcha._service.verbs.resources import drain_resource, list_resources, set_resource
 from orcha._service.verbs.retry import retry
 from orcha._service.verbs.schedules import change_schedule, fire_schedule, list_schedules
 from orcha._service.verbs.show import show
@@ -55,4 +56,7 @@ HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
     messages.ChangeSchedule: change_schedule,
     messages.FireSchedule: fire_schedule,
     messages.Stop: stop,
+    messages.ListResources: list_resources,
+    messages.SetResource: set_resource,
+    messages.DrainResource: drain_resource,
 }

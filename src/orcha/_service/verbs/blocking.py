@@ -48,6 +48,8 @@ def blocking(engine: Engine, row: Row, record: Record | None, may_see: Callable[
     for known in found:
         if "holders" in known:
             known["holders"] = _named(engine, known["holders"], may_see)
+        if "resource" in known and "holders" in known:
+            known["held"] = [_held(engine, name, known["resource"]) for name in known["holders"]]
     return found
 
 
@@ -55,6 +57,14 @@ def _named(engine: Engine, names: list[str], may_see: Callable[[str], bool]) -> 
     live = engine.petitions.live
     seen = (name for name in names if isinstance(live.get(name), Record) and may_see(live[name].owner))  # type: ignore[union-attr]
     return list(islice(seen, MAX_HOLDERS))
+
+
+def _held(engine: Engine, name: str, resource: str) -> dict[str, Any]:
+    """Give which devices a petition holds, and until when at the latest, as far as that is known."""
+    record = engine.petitions.live[name]
+    assert isinstance(record, Record)
+    until = None if record.timeout is None or record.started is None else record.started + record.timeout
+    return {"id": name, "devices": list((record.devices or {}).get(resource, ())), "until": until}
 
 
 def reasons_of(engine: Engine, row: Row, record: Record | None) -> list[Reason]:

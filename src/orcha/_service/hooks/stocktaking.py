@@ -1,0 +1,71 @@
+"""What people decide of resources while the service runs, kept over its restarts."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from orcha._core.inventory import Drain
+from orcha._service.lifecycle.resource_texts import read_resources, written
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orcha._core.admission import Admission
+    from orcha._core.inventory import Stock
+    from orcha._core.petitions import Petitions
+    from orcha._store.contract import Store
+
+_SET, _GIVEN, _DRAINED = "resource", "resource at the start", "drained"
+"""Kinds of what is kept: a resource as it was set, as the service was started with it, and what is drained of it."""
+
+
+class Stocktaking:
+    """Changes what there is of resources, and keeps that; the engine thread's."""
+
+    def __init__(self, admission: Admission, petitions: Petitions, store: Store, given: Mapping[str, Stock]) -> None:
+        """Have `given` resources, as the service was started; `load` looks what was decided before."""
+        self._resources = admission.resources
+        self._petitions = petitions
+        self._store = store
+        self._given = given
+
+    def load(self) -> None:
+        """Take over what was set and drained.
+
+        A resource stays as it was set until it is set anew: by people, or by a start that says something else of it
+        than the start before.
+        """
+        given = {name: written(stock) for name, stock in self._given.items()}
+        before, was_set = self._store.decided(_GIVEN), self._store.decided(_SET)
+        for name in {*given, *before, *was_set}:
+            if given.get(name) != before.get(name):
+                self._petitions.keep_decided(_GIVEN, name, given.get(name))
+                if name in was_set:
+                    self._petitions.keep_decided(_SET, name, None)
+            elif name in was_set:
+                self._resources.inventory.set(name, _read(name, was_set[name]))
+        for text in self._store.decided(_DRAINED).values():
+            kept = json.loads(text)
+            drain = Drain(kept["why"], kept["who"], kept["since"])
+            self._resources.inventory.drain(kept["resource"], kept["device"], drain)
+
+    def set(self, resource: str, stock: Stock | None) -> None:
+        """Have so much of a resource from now on, or these devices; None for nothing of it."""
+        self._resources.inventory.set(resource, stock)
+        self._petitions.keep_decided(_SET, resource, "" if stock is None else written(stock))
+        self._resources.rearrange()
+
+    def drain(self, resource: str, device: str | None, drain: Drain | None) -> None:
+        """Have nothing placed on a device, or on anything of a resource; or with None, things placed there again."""
+        self._resources.inventory.drain(resource, device, drain)
+        kept = None if drain is None else json.dumps({"resource": resource, "device": device, **drain._asdict()})
+        self._petitions.keep_decided(_DRAINED, json.dumps([resource, device]), kept)
+        self._resources.rearrange()
+
+
+def _read(name: str, text: str) -> Stock | None:
+    return read_resources(f"{name}={text}")[name] if text else None
+
+
+__all__ = ["Stocktaking"]
