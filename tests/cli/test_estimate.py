@@ -9,6 +9,7 @@ import pytest
 
 from orcha._cli.estimate import Durations, Estimate, History, foreseeable, reckon
 from orcha._cli.why import foretold_line
+from orcha.interfaces.built_in import COMMAND_MANAGER
 from support.waiting import wait_for
 
 AT_ONCE = 1
@@ -70,6 +71,15 @@ def test_durations_are_those_of_the_closest_like():
 def test_what_runs_and_waits_before_it_is_reckoned_with(live, seq, expected):
     history = History([ended(10), ended(20), ended(30)])
     assert reckon(seq, live, ONE_SLOT, history, 0.0) == Estimate(*expected)
+
+
+def test_the_elements_of_an_array_wait_one_by_one():
+    array = {"manager": "orcha.arrays", "elements": 9, "elements_waiting": 3, "elements_running": 1}
+    live = [row(1, **array), row(2, manager=COMMAND_MANAGER), row(3, manager=COMMAND_MANAGER, after="1", priority=-1)]
+    history = History([row(0, manager=COMMAND_MANAGER, started=0.0, ended=10.0, outcome="succeeded")])
+    capacity = {"slots": {COMMAND_MANAGER: 1}, "groups": {}, "resources": {}}
+    assert reckon(2, live, capacity, history, 0.0) == Estimate(40.0, 40.0, 40.0, 6, 0)
+    assert reckon(3, live, capacity, history, 0.0) == Estimate(50.0, 50.0, 50.0, 6, 0)
 
 
 @pytest.mark.parametrize("known", [{"paused": True}, {"state": "held"}, {"needs": '{"gpu": 2}'}, {"after": "2"}])

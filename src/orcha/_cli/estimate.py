@@ -7,10 +7,11 @@ from typing import NamedTuple
 from orcha._cli.workload import stock
 from orcha._core.forecast.virtual_schedule import VirtualSchedule
 from orcha._core.forecast.workload import Capacity, Job
+from orcha.interfaces.built_in import COMMAND_MANAGER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     from orcha._cli.session import Session
@@ -86,7 +87,7 @@ class History:
 
 def _likenesses(row: Row) -> list[tuple[str, ...]]:
     """Give what a petition has in common with its like, the closest first."""
-    manager, command = row["manager"], row.get("command")
+    manager, command = COMMAND_MANAGER if "elements" in row else row["manager"], row.get("command")
     if not command:
         return [("all", manager)]
     return [("command", manager, command), ("program", manager, command.split(maxsplit=1)[0]), ("all", manager)]
@@ -116,7 +117,7 @@ def estimate(service: Session, details: Row, now: float) -> Estimate | None:
         return service.page(*which, **more).rows
 
     live = list(islice(ps.pages(ask, ps.LIVE_STATE_NAMES), MAX_RECKONED_PETITIONS + 1))
-    if len(live) > MAX_RECKONED_PETITIONS:
+    if len(live) + sum(map(_elements, live)) > MAX_RECKONED_PETITIONS:
         return None
     try:
         there_is = history.capacity(service)
@@ -142,15 +143,16 @@ def reckon(seq: int, live: Sequence[Row], capacity: Row, history: History, now: 
     slots, groups, resources = (capacity[name] for name in ("slots", "groups", "resources"))
     found = []
     for pick in (_short, _likely, _long):
-        jobs = [_job(row, pick(known[row["seq"]] or guess), now) for row in sorted(live, key=_place)]
+        jobs = [job for row in sorted(live, key=_place) for job in _jobs(row, pick(known[row["seq"]] or guess), now)]
         stocks = {name: stock(most, name, jobs) for name, most in resources.items()}
         planned = VirtualSchedule(jobs, Capacity(slots, groups, stocks)).run()
         start = next((each.started for each in planned if each.job.id == str(seq)), None)
         if start is None:
             return None
         found.append(start)
-    guessed = sum(each is None for each in known.values())
-    return Estimate(min(found), found[1], max(found), len(live), guessed)
+    counts = {row["seq"]: _elements(row) if "elements" in row else 1 for row in live}
+    guessed = sum(counts[seq] for seq, each in known.items() if each is None)
+    return Estimate(min(found), found[1], max(found), sum(counts.values()), guessed)
 
 
 _short: Callable[[Durations], float] = lambda found: found.short  # noqa: E731 - three columns of one table
@@ -160,6 +162,25 @@ _long: Callable[[Durations], float] = lambda found: found.long  # noqa: E731
 
 def _place(row: Row) -> int:
     return int(row["seq"])
+
+
+def _elements(row: Row) -> int:
+    """Count the elements of an array that have not ended; 0 for any other petition."""
+    return int(row.get("elements_waiting") or 0) + int(row.get("elements_running") or 0)
+
+
+def _jobs(row: Row, seconds: float, now: float) -> Iterator[Job]:
+    """Give a petition, or the elements of an array and the array itself, which ends after them."""
+    job = _job(row, seconds, now)
+    if "elements" not in row:
+        yield job
+        return
+    element = job._replace(manager=COMMAND_MANAGER)
+    names = [f"{job.id}.{number}" for number in range(_elements(row))]
+    for number, name in enumerate(names):
+        begun = now if number < (row.get("elements_running") or 0) else None  # when is not told
+        yield element._replace(id=name, started=begun)
+    yield Job(job.id, now, 0.0, after=dict.fromkeys(names, False))
 
 
 def _job(row: Row, seconds: float, now: float) -> Job:
