@@ -229,7 +229,7 @@ class Changes:
     """All groups that there are now, and how many of each may run at once (None: any number); None for as before."""
 
     def __bool__(self) -> bool:
-        """Tell whether there is anything to keep."""
+        """Tell whether there is anything to keep. What petitions declare comes with them, and need not be asked."""
         return bool(
             self.petitions
             or self.transitions
@@ -239,7 +239,12 @@ class Changes:
             or self.flags
             or self.tombstones
             or self.deleted
-            or self.declares
+            or self.held_for
+            or self.priorities
+            or self.pauses
+            or self.schedules
+            or self.firings
+            or self.slots is not None
         )
 
     @property

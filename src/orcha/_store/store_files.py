@@ -11,6 +11,7 @@ from orcha._store.last_start import Witness
 from orcha.exceptions.store import StoreBroken, StoreError
 from orcha.utils.private import FILE, UnsafeStateError, check, open_in
 
+_DATABASE_NAME = "orcha.db"
 _READ_BYTES = 1 << 20
 
 
@@ -31,7 +32,7 @@ class StoreFiles:
         except OSError as error:
             raise StoreError(f"{folder}: {error.strerror}") from error
         self._identity: tuple[int, int] | None = None
-        self.database = folder / "orcha.db"
+        self.database = folder / _DATABASE_NAME
         self.log = folder / "orcha.db-wal"
         self.new = folder / "orcha.db.new"
         self.clean = folder / "orcha.db.clean"
@@ -82,7 +83,7 @@ class StoreFiles:
         """Raise StoreBroken where one of the store's names is no file, or is not this user's alone to write."""
         try:
             for name in sorted(os.listdir(self.descriptor)):  # noqa: PTH208
-                if name.startswith(self.database.name):
+                if name.startswith(_DATABASE_NAME):
                     check(self.descriptor, name, FILE, str(self.folder))
         except UnsafeStateError as error:
             raise StoreBroken(str(error)) from None
@@ -104,7 +105,7 @@ class StoreFiles:
         Closing the file here drops this process's locks on it: for when no connection is open, or will write again.
         """
         size = checksum = 0
-        descriptor = open_in(self.descriptor, self.database.name, os.O_RDONLY)
+        descriptor = open_in(self.descriptor, _DATABASE_NAME, os.O_RDONLY)
         try:
             while part := os.read(descriptor, _READ_BYTES):
                 size, checksum = size + len(part), crc32(part, checksum)
@@ -119,7 +120,7 @@ class StoreFiles:
     def check_in_place(self) -> None:
         """Raise StoreBroken where the database is not the file any more that was opened: nobody would find it again."""
         try:
-            found = os.stat(self.database.name, dir_fd=self.descriptor, follow_symlinks=False)
+            found = os.stat(_DATABASE_NAME, dir_fd=self.descriptor, follow_symlinks=False)
         except FileNotFoundError:
             found = None
         if found is None or (found.st_dev, found.st_ino) != self._identity:
