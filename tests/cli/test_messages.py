@@ -230,6 +230,18 @@ REFUSED = [
 ]
 
 
+NAMED = ["show", "cancel", "why", "attach", "logs", "wait", "rm", "retry", "pause", "resume", "run true --after"]
+
+
+def test_a_name_of_any_length_is_not_repeated_whole(service):
+    for words in NAMED:
+        verb, *more = words.split()
+        done = service.run(verb, *more[1:], "x" * 70_000, *more[:1])
+        assert done.returncode != 0
+        assert "'xxx" in done.stderr
+        assert len(done.stderr) < 500, words
+
+
 def test_what_a_service_refuses_is_told_with_what_to_do(service):
     assert service.run("run", "--detach", "--name", "busy", "--", "sleep", "1000").returncode == 0
     wait_for(lambda: "busy  running" in service.run("ps").stdout)

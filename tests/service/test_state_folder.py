@@ -20,7 +20,10 @@ from support.commands import COMMANDS, everything, run
 from support.waiting import wait_for
 
 FOLDERS = ("output", "shims")
-FILES = ("lock", "orcha.db", "orcha.db-wal", "orcha.db-shm", "orcha.db.clean", "ballast", "service.pid", "service.log")
+FILES = (
+    *("lock", "orcha.db", "orcha.db-wal", "orcha.db-shm", "orcha.db.clean", "orcha.db.sums", "ballast"),
+    *("service.pid", "service.log"),
+)
 IN_THEM = ("shims/errors", "shims/0a1b.box", "output/00ff.0000000000000000")
 SOCKETS = ("orcha.sock", "shims/0a1b.sock")
 

@@ -14,6 +14,7 @@ from orcha._core.dependencies import Dependency
 from orcha._core.record import Phase, Record
 from orcha._core.state import IfFails, Outcome, State
 from orcha._protocol.messages import Verdict
+from orcha._service.reports.command_text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -191,4 +192,5 @@ class Dependents:
 
 
 def _unknown(name: str) -> str:
-    return f"there is no petition {name!r} to wait for: orcha ps --all shows the petitions that wait, run or are kept"
+    which = quoted(name)
+    return f"there is no petition {which} to wait for: orcha ps --all shows the petitions that wait, run or are kept"

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._store.contract import Row
 
+MAX_QUOTED_CHARACTERS = 200
+"""The most characters of a name that a message repeats: what a client asks for may be of any length."""
 MAX_LISTED_CHARACTERS = 500
 """Characters of a command, and of a label, in a listing; `show` has all of them."""
 _MAX_REDACTED_CHARACTERS = 1_000
@@ -103,6 +105,15 @@ def shortened(text: str, longest: int) -> str:
         return text
     tail = (longest - 1) // 2
     return text[: longest - 1 - tail] + _ELLIPSIS + text[len(text) - tail :]
+
+
+def quoted(name: str | None) -> str:
+    """Give a name that somebody has asked for, between quotes, and without its middle where it is long.
+
+    >>> quoted("night")
+    "'night'"
+    """
+    return repr(shortened(name or "", MAX_QUOTED_CHARACTERS))
 
 
 def _text(word: object) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orcha._protocol.messages import Call, Reply, Verdict
 from orcha._service.hooks.visit import FunctionCall
+from orcha._service.reports.command_text import quoted
 
 if TYPE_CHECKING:
     from orcha._server.server import Peer
@@ -19,7 +20,7 @@ def call(engine: Engine, peer: Peer, message: Call) -> None:
     name = own if own in functions else message.name
     if name not in functions:
         whose = message.manager or "the service"
-        reason = f"{whose}'s manager registered no function {message.name!r}"
+        reason = f"{whose}'s manager registered no function {quoted(message.name)}"
         engine.reply(peer, Reply(message.request, Verdict.UNKNOWN, None, reason))
         return
     engine.visits.call(FunctionCall(peer, message.request, name, message.args, message.kwargs))

@@ -9,6 +9,7 @@ from orcha._core import transitions
 from orcha._core.state import Outcome, State
 from orcha._protocol import values
 from orcha._protocol.messages import Cancel, Reply, Verdict
+from orcha._service.reports.command_text import quoted
 from orcha._service.reports.explanations import cleaned
 from orcha._service.verbs.petition_lookup import refuse
 
@@ -90,7 +91,7 @@ def _not_live(engine: Engine, peer: Peer, message: Cancel) -> None:
         element = engine.arrays.element(message.id or "")
         if element is not None and _cancel_element(engine, peer, message, *element):
             return
-        reason = f"no petition with the id {message.id!r} waits or runs: orcha ps shows the petitions that do"
+        reason = f"no petition with the id {quoted(message.id)} waits or runs: orcha ps shows the petitions that do"
         engine.reply(peer, Reply(message.request, Verdict.UNKNOWN, None, reason))
         return
     row = engine.store.tokens([message.token]).get(message.token)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from orcha._core.record import Record
 from orcha._protocol.messages import Reply, Verdict
+from orcha._service.reports.command_text import quoted
 
 if TYPE_CHECKING:
     from orcha._server.server import Peer
@@ -60,7 +61,7 @@ def find(engine: Engine, peer: Peer, message: Naming, what: str) -> Found | None
         return None
     row = _row(engine, message)
     if row is None:
-        which = f"with the id {message.id!r}" if message.seq is None else f"number {message.seq}"
+        which = f"with the id {quoted(message.id)}" if message.seq is None else f"number {message.seq}"
         refuse(
             engine,
             peer,

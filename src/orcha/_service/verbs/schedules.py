@@ -10,6 +10,7 @@ from orcha._core.schedules import known_until
 from orcha._core.state import State
 from orcha._protocol import values
 from orcha._protocol.messages import Reply, Verdict
+from orcha._service.reports.command_text import quoted
 from orcha._service.reports.explanations import cleaned
 from orcha._service.reports.state_names import word
 from orcha._service.submissions import SOMEBODY_ELSES, Asked
@@ -58,7 +59,7 @@ def _find(engine: Engine, peer: Peer, message: ListSchedules | ChangeSchedule | 
     if peer.role == "attempt":
         refuse(engine, peer, message.request, Verdict.DENIED, "an attempt may not change a schedule")
     elif planned is None:
-        reason = cleaned(f"there is no schedule {message.name!r}: orcha cron ls shows those that are there")
+        reason = cleaned(f"there is no schedule {quoted(message.name)}: orcha cron ls shows those that are there")
         refuse(engine, peer, message.request, Verdict.UNKNOWN, reason)
     elif peer.role != "owner" and planned.schedule.owner != peer.identity:
         reason = cleaned(f"{message.name!r} is somebody else's schedule")
