@@ -25,6 +25,8 @@ class CommandsManager:
     def __init__(self) -> None:
         self.hooks: list[tuple[str, str]] = []
         self.converts = True
+        self.blocked: set[str] = set()
+        """The ids of the petitions whose conditions say no."""
 
     def convert_to_petition(self, m: Message) -> CommandPetition | None:
         if not self.converts:
@@ -34,7 +36,7 @@ class CommandsManager:
         fields = {"argv": ["true"], **m.extras.get("fields", {})}
         if "retry" in fields:
             fields["retry"] = Retry(**fields["retry"])
-        return CommandPetition(m.id, m.extras["queue"], lambda _: True, policy=policy, **fields)
+        return CommandPetition(m.id, m.extras["queue"], lambda _: m.id not in self.blocked, policy=policy, **fields)
 
     def on_start(self, petition: Any) -> bool:
         self.hooks.append(("start", str(petition.id)))

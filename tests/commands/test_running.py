@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from orcha._core.state import Outcome, State
+from orcha._protocol import messages
+from orcha._service.hooks import visits
 from orcha._supervisor.contract import CommandNotStarted
 from support.fake_commands import RealProcesses, ended, output, started
 from support.waiting import wait_for
@@ -120,3 +124,44 @@ def test_a_limit_is_told_as_such(engine):
     engine.settle(asked)
     assert engine.values(asked) == ["ran longer than 5 s\n", 124]
     assert engine.row(asked).outcome is Outcome.TIMED_OUT
+
+
+@pytest.fixture
+def without_hooks(monkeypatch):
+    """Treat commands as those of the built-in manager."""
+    monkeypatch.setattr(visits, "has_no_hooks", lambda record: record.command)
+
+
+@pytest.mark.usefixtures("without_hooks")
+def test_a_command_of_the_built_in_manager_starts_and_ends_without_calls_of_hooks(engine):
+    asked = engine.run(retry={"times": 1, "delay": 0.0})
+    engine.commands.tell(ended(engine.wait_for_spec(), 1))
+    engine.commands.tell(ended(engine.wait_for_spec(2)))
+    engine.settle(asked)
+    assert engine.values(asked)[-1] == 0
+    assert engine.manager.hooks == []
+    wait_for(lambda: not engine.row(asked).hook_pending, what="the row that owes no on_finish")
+
+
+@pytest.mark.usefixtures("without_hooks")
+def test_a_command_of_the_built_in_manager_that_is_cancelled_while_its_start_is_kept_is_not_executed(
+    engine, monkeypatch
+):
+    keep = engine.store.commit
+    asked = None
+
+    def cancel_with_the_start(changes, **options):
+        if any(step.state is State.STARTING for step in changes.transitions.values()):
+            monkeypatch.setattr(engine.store, "commit", keep)
+            engine.engine._on_message(engine.peer, messages.Cancel(7, asked.token, None))
+        return keep(changes, **options)
+
+    engine.manager.blocked = {"a"}
+    asked = engine.run()
+    engine.settle_engine()
+    monkeypatch.setattr(engine.store, "commit", cancel_with_the_start)
+    engine.manager.blocked = set()
+    engine.engine.post(engine.engine.visits.wake)
+    engine.settle(asked)
+    assert engine.values(asked) == [130]
+    assert not engine.commands or not engine.commands.specs

@@ -66,6 +66,9 @@ class Parts:
     def flags_wait(self, _):
         return False
 
+    def let_flags_wait(self):
+        """Do nothing."""
+
     def keep(self, _, effects):
         self.done.append(("commit", threading.current_thread().name))
         return effects

@@ -146,6 +146,8 @@ class Batch:
             self._visits.dispatch()  # a shim starts a program while the client is told
         self.send()  # before a hook thread is woken: the two would wait for each other's turn
         self._visits.dispatch()
+        if not self._mailbox.is_over:
+            self._transaction.let_flags_wait()
         self.count()
 
     def commit(self) -> None:

@@ -320,6 +320,7 @@ class Engine:
             sampling=self.sampling,
             deadline=Deadline(hooks, self.timers, settings.hook_deadline, report, self.degrade),
             mailbox=self.mailbox,
+            outbox=self.outbox,
             timers=self.timers,
             stops_on_timeout=settings.on_hook_timeout == "stop",
         )

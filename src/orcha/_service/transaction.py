@@ -155,8 +155,17 @@ class Transaction:
         if _may_wait(changes):
             self._later(changes)
 
+    def let_flags_wait(self) -> None:
+        """Let flags that have gathered alone since the last transaction wait for one to ride with."""
+        changes = self._petitions.changes
+        if changes and _may_wait(changes):
+            self._flush_soon()
+
     def _later(self, changes: Changes) -> None:
         self._petitions.postpone(changes, steps=_may_wait(changes))
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
         if not self._flags_due:
             self._flags_due = True
             self._timers.at(time.monotonic() + FLAGS_WAIT_SECONDS, self._flush)

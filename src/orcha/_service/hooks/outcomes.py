@@ -92,18 +92,17 @@ class Outcomes:
     def _take_results(self, results: Iterable[HookResult | Returned]) -> list[Record]:
         """Take the results of the calls; give the petitions that are to be accepted."""
         converted: list[Record] = []
-        petitions = self._petitions
         for result in results:
             if isinstance(result, Returned):
                 self._answer(result)
                 continue
             hook, record, error, value = result
             if hook is ON_START:
-                self._take_start(record, error, called=value is not False)
+                self.take_start(record, error, called=value is not False)
             elif hook is ON_FINISH:
                 if error is not None:
                     self._report(logging.ERROR, "petition %s: %s", record.key, error)
-                transitions.finish.hook_done(petitions, record.seq, petitions.now)
+                self.take_finish(record)
             elif error is not None:
                 self.not_converted(record, error)
             else:
@@ -114,12 +113,17 @@ class Outcomes:
                     self._converted_again(record)
         return converted
 
-    def _take_start(self, record: Record, error: str | None, *, called: bool) -> None:
+    def take_start(self, record: Record, error: str | None, *, called: bool) -> None:
+        """Take that an attempt was handed over; or with an `error` that it was not, though on_start may be `called`."""
         petitions = self._petitions
         if error is None:
             transitions.finish.action_going(petitions, record.seq, record.attempt)
         else:
             transitions.finish.start_failed(petitions, record.seq, record.attempt, error, petitions.now, called=called)
+
+    def take_finish(self, record: Record) -> None:
+        """Take that the on_finish of an attempt is over."""
+        transitions.finish.hook_done(self._petitions, record.seq, self._petitions.now)
 
     def _answer(self, result: Returned) -> None:
         """Answer the client that called a function with what that returned, or what it raised."""

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, TypeGuard
 from orcha._core.asking_round import Round
 from orcha._service import faults
 from orcha._service.hooks.deadlines import WEDGED
+from orcha._service.hooks.hook_thread import CANCELLED_BEFORE
 from orcha._service.hooks.visit import CONVERT, ON_FINISH, ON_START, FunctionCall, Visit
+from orcha.interfaces.built_in import COMMAND_MANAGER
 
 if TYPE_CHECKING:
     from orcha._core.petitions import Petitions
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from orcha._service.hooks.visit import HookCall
     from orcha._service.lifecycle.stored_records import StoredPetitions
     from orcha._service.mailbox import Mailbox
+    from orcha._service.outbox import Outbox
     from orcha._service.timers import Timers
 
 CONVERSIONS_PER_IDLE_VISIT = 256
@@ -58,6 +61,7 @@ class Visits:
         sampling: Sampling,
         deadline: Deadline,
         mailbox: Mailbox,
+        outbox: Outbox,
         timers: Timers,
         stops_on_timeout: bool,
     ) -> None:
@@ -75,6 +79,7 @@ class Visits:
             sampling: looks at what conditions in text name.
             deadline: watches over calls that do not return.
             mailbox: brings the end of a visit to the engine.
+            outbox: calls what is to happen once this batch is kept.
             timers: wake the engine when a round is due.
             stops_on_timeout: whether no hook is called while a hook that was given up has not returned.
 
@@ -92,6 +97,7 @@ class Visits:
         self._conditions = sampling.book
         self._deadline = deadline
         self._mailbox = mailbox
+        self._outbox = outbox
         self._timers = timers
         self._stops_on_timeout = stops_on_timeout
         hooks.done = self._over
@@ -134,12 +140,24 @@ class Visits:
             self._timers.at(time.monotonic() + _HELD_FOR_SECONDS, lambda: self.on_start(record))
             return
         self._starter.begin(record)
+        if has_no_hooks(record):
+            self._outbox.after(partial(self._start_command, record))  # the shim of an ended command is free then
+            return
         self._starts.append(record)
         self.has_calls = True
 
+    def _start_command(self, record: Record) -> None:
+        if record.may_start:
+            self._starter.go(record)
+            self._outcomes.take_start(record, None, called=True)
+        else:
+            self._outcomes.take_start(record, CANCELLED_BEFORE, called=False)
+
     def on_finish(self, record: Record, _: object = None) -> None:
         """Have on_finish called, unless its on_start is stuck: then after that came back."""
-        if record.petition is None:
+        if has_no_hooks(record):
+            self._outcomes.take_finish(record)
+        elif record.petition is None:
             if record.command or record.hook_owed:
                 self.owe_on_finish(record)
         elif not self._owed or not any(record in owed for owed in self._owed.values()):
@@ -352,6 +370,11 @@ class Visits:
         self._note_calls()
         if self._stopped_by == thread:
             self._stopped_by = self.wedged = None
+
+
+def has_no_hooks(record: Record) -> bool:
+    """Tell whether this is a command of the built-in manager, whose on_start and on_finish do nothing."""
+    return record.command and record.manager == COMMAND_MANAGER
 
 
 def _is_new(call: HookCall | FunctionCall) -> TypeGuard[HookCall]:
