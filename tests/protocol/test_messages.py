@@ -58,6 +58,17 @@ FROM_CLIENT: dict[type, st.SearchStrategy[Any]] = {
     messages.Ping: st.builds(Ping, COUNT),
     messages.CloseChannel: st.builds(messages.CloseChannel, ID16),
     messages.Show: st.builds(messages.Show, COUNT, *WHICH),
+    messages.Select: st.builds(
+        messages.Select,
+        COUNT,
+        st.none() | TEXT,
+        st.lists(TEXT, max_size=3),
+        *[st.none() | TEXT] * 3,
+        st.lists(TEXT, max_size=3),
+        st.none() | st.binary(max_size=20),
+        st.booleans(),
+        st.none() | COUNT,
+    ),
     messages.AddSchedule: st.builds(
         messages.AddSchedule, COUNT, TEXT, TEXT, st.binary(max_size=20), st.none() | TEXT, st.none() | TEXT, TEXT, TEXT
     ),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from orcha._cli import options
+from orcha._cli import selecting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+_USAGE_ERROR_CODE = 2
 _EPILOG = """\
-example:
+examples:
   orcha cancel make-k3x9qz nightly
+  orcha cancel --group nightly --state queued
+  orcha cancel 'train-*' --dry-run
 """
 
 
@@ -18,14 +21,22 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "End petitions; returns when nothing of them runs any more."
     parser.epilog = _EPILOG
-    parser.add_argument("ids", nargs="+", type=options.written, metavar="ID", help="an id")
+    selecting.add_ids(parser)
     parser.add_argument("--now", action="store_true", help="kill at once, without asking it to end first")
     parser.add_argument("--why", default="", metavar="TEXT", help="a reason, kept with it")
+    selecting.add_options(parser)
 
 
 def run(namespace: argparse.Namespace) -> int:
     """Cancel each; 1 where one could not be."""
     from orcha._cli import per_petition, render
+
+    selector = selecting.selector_of(namespace)
+    if selecting.names_none(namespace, selector):
+        return _USAGE_ERROR_CODE
+    if selector is not None:
+        arguments = {"why": namespace.why, "at_once": namespace.now}
+        return selecting.apply(namespace, "cancel", selector, arguments)
 
     def cancel(service: per_petition.Session, identity: str) -> None:
         outcome = service.done(service.cancel(id=identity, why=namespace.why, at_once=namespace.now), identity)

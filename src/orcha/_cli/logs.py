@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orcha._cli import options
+from orcha._cli import options, selecting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from orcha._cli.printing import Printer
 
 BROKEN_PIPE_CODE = 141
+_USAGE_ERROR_CODE = 2
 _EPILOG = """\
 examples:
   orcha logs make-k3x9qz
   orcha logs --follow --tail 20 nightly make-k3x9qz
+  orcha logs --failed --group nightly
 
 Ctrl+C ends the showing, and leaves them running.
 """
@@ -28,13 +30,15 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         "Show what petitions wrote, byte for byte; with several, each line after the id of the petition that wrote it."
     )
     parser.epilog = _EPILOG
-    parser.add_argument("ids", nargs="+", type=options.written, metavar="ID", help="an id")
+    selecting.add_ids(parser)
     parser.add_argument("-f", "--follow", action="store_true", help="go on until they end")
     parser.add_argument("--stream", choices=("out", "err"), help="show standard output, or standard error, alone")
     parser.add_argument("-n", "--tail", type=options.not_negative, metavar="N", help="begin with the last N lines")
     parser.add_argument(
         "--json", action="store_true", help="print a JSON object a piece: id, stream, and text, or bytes as base64"
     )
+
+    selecting.add_options(parser, changes=False)
 
 
 def run(namespace: argparse.Namespace) -> int:
@@ -43,6 +47,14 @@ def run(namespace: argparse.Namespace) -> int:
     from orcha._cli.streams import fill_standard_descriptors
 
     fill_standard_descriptors()
+    selector = selecting.selector_of(namespace)
+    if selecting.names_none(namespace, selector):
+        return _USAGE_ERROR_CODE
+    if selector is not None:
+        from orcha._cli.connection import connected
+
+        with connected() as service:
+            namespace.ids = selecting.found(service, selector)
     shown = printer(namespace.ids, namespace.stream, as_json=namespace.json)
     try:
         if namespace.follow and len(namespace.ids) > 1:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from orcha._cli import options
+from orcha._cli import options, selecting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+_USAGE_ERROR_CODE = 2
 _EPILOG = """\
 examples:
   orcha pause make-k3x9qz
   orcha pause --group nightly
+  orcha pause --owner alice --state running
   orcha pause --all
 """
 
@@ -23,16 +25,27 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         "or start nothing more of a group, or of anything."
     )
     parser.epilog = _EPILOG
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("ids", nargs="*", default=[], type=options.written, metavar="ID", help="an id")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "ids", nargs="*", default=[], type=options.written, metavar="ID", help="an id; may hold wildcards: 'train-*'"
+    )
     what.add_argument("-g", "--group", type=options.name, metavar="G", help="a group")
     what.add_argument("-a", "--all", action="store_true", help="everything")
+    selecting.add_options(parser, group=False)
 
 
 def run(namespace: argparse.Namespace) -> int:
     """Do it; 1 where it could not be done to one."""
     from orcha._cli import per_petition
 
+    selector = selecting.selector_of(namespace, group=False)
+    if selector is not None and (namespace.group is not None or namespace.all):
+        selecting.refuse_both("--all" if namespace.all else "--group")
+        return _USAGE_ERROR_CODE
+    if not namespace.all and namespace.group is None and selecting.names_none(namespace, selector):
+        return _USAGE_ERROR_CODE
+    if selector is not None:
+        return selecting.apply(namespace, "pause", selector, {})
     if namespace.ids:
         return per_petition.do_for_each(namespace.ids, lambda service, name: service.done(service.pause(name), name))
     return per_petition.do_for_each([""], lambda service, _: service.done(service.pause(group=namespace.group)))

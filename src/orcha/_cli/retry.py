@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orcha._cli import options
+from orcha._cli import selecting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,9 +10,11 @@ if TYPE_CHECKING:
 
     from orcha._cli.session import Session
 
+_USAGE_ERROR_CODE = 2
 _EPILOG = """\
-example:
+examples:
   orcha retry make-k3x9qz --attach
+  orcha retry --failed --group nightly
 """
 
 
@@ -20,18 +22,27 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "Run an ended petition once more: the same message, under the same id."
     parser.epilog = _EPILOG
-    parser.add_argument("id", type=options.written, metavar="ID", help="its id")
+    selecting.add_ids(parser)
     parser.add_argument("-a", "--attach", action="store_true", help="follow it, and end with its exit code")
     parser.add_argument("-i", "--stdin", action="store_true", help="follow it, and pass standard input")
+    selecting.add_options(parser)
 
 
 def run(namespace: argparse.Namespace) -> int:
     """Ask, and follow it where that is wanted."""
-    from orcha._cli import attach, per_petition
+    from orcha._cli import attach, per_petition, render
 
     follows = namespace.attach or namespace.stdin
-    code = per_petition.do_for_each([namespace.id], _again if follows else _again_alone)
-    return attach.attach(namespace.id, stdin=namespace.stdin) if follows and not code else code
+    selector = selecting.selector_of(namespace)
+    if selecting.names_none(namespace, selector):
+        return _USAGE_ERROR_CODE
+    if follows and (selector is not None or len(namespace.ids) > 1):
+        render.note("--attach and --stdin follow one petition: give its id alone")
+        return _USAGE_ERROR_CODE
+    if selector is not None:
+        return selecting.apply(namespace, "retry", selector, {})
+    code = per_petition.do_for_each(namespace.ids, _again if follows else _again_alone)
+    return attach.attach(namespace.ids[0], stdin=namespace.stdin) if follows and not code else code
 
 
 def _again(service: Session, identity: str) -> None:

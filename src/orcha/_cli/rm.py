@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from orcha._cli import options
+from orcha._cli import selecting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+_USAGE_ERROR_CODE = 2
 _EPILOG = """\
-example:
+examples:
   orcha rm make-k3x9qz
+  orcha rm --group nightly --state succeeded
 """
 
 
@@ -18,11 +20,17 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "Forget petitions that have ended, and their output."
     parser.epilog = _EPILOG
-    parser.add_argument("ids", nargs="+", type=options.written, metavar="ID", help="an id")
+    selecting.add_ids(parser)
+    selecting.add_options(parser)
 
 
 def run(namespace: argparse.Namespace) -> int:
     """Forget each; 1 where one could not be."""
     from orcha._cli import per_petition
 
+    selector = selecting.selector_of(namespace)
+    if selecting.names_none(namespace, selector):
+        return _USAGE_ERROR_CODE
+    if selector is not None:
+        return selecting.apply(namespace, "rm", selector, {})
     return per_petition.do_for_each(namespace.ids, lambda service, name: service.done(service.remove(name), name))

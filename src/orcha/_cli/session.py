@@ -19,9 +19,11 @@ from orcha._protocol.messages import (
     ListResources,
     ListSchedules,
     Resize,
+    Select,
     SetResource,
     Verdict,
 )
+from orcha._protocol.values import encode
 from orcha.exceptions import OrchaError
 from orcha.utils.place import place_of
 
@@ -89,6 +91,21 @@ class Session(Client):
         if reply.verdict == Verdict.UNKNOWN:
             raise NoSuchPetitionError(reply.reason or f"no petition with the id {identity!r} is known")
         raise VerbRefusedError(reason)
+
+    def select(
+        self, verb: str | None, selector: Row, arguments: Row, *, dry_run: bool = False, before: int | None = None
+    ) -> Row:
+        """Have a verb done to petitions that meet a selector; give which these are, and what was refused.
+
+        Raises:
+            VerbRefusedError: nothing was done.
+
+        """
+        sent = encode(arguments)
+        build = partial(Select, verb=verb, **selector, arguments=sent, dry_run=dry_run, before=before)
+        found = self.done(self._ask(build))
+        assert isinstance(found, dict)
+        return found
 
     def add_schedule(self, name: str, expression: str, extras: bytes, **how: Any) -> Row:
         """Have a command run again and again; give what is known of the schedule.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orcha._cli import options
+from orcha._cli import options, selecting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from orcha._cli.session import Session
 
 TIMED_OUT_CODE = 124
+_USAGE_ERROR_CODE = 2
 _EPILOG = """\
-example:
+examples:
   orcha wait nightly make-k3x9qz --timeout 10m
+  orcha wait --group nightly
 """
 
 
@@ -22,9 +24,12 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "Wait until petitions have ended. The exit code is the first one, in the order given, above 0."
     parser.epilog = _EPILOG
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("ids", nargs="*", default=[], type=options.written, metavar="ID", help="an id")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "ids", nargs="*", default=[], type=options.written, metavar="ID", help="an id; may hold wildcards: 'train-*'"
+    )
     what.add_argument("-a", "--all", action="store_true", help="all that wait or run now")
+    selecting.add_options(parser, changes=False)
     parser.add_argument("--timeout", type=options.duration, metavar="T", help="end with 124 when it takes longer")
     parser.add_argument("--json", action="store_true", help="print a JSON array: id, outcome and code of each")
 
@@ -34,11 +39,20 @@ def run(namespace: argparse.Namespace) -> int:
     from orcha._cli import per_petition, render
     from orcha._cli.connection import connected
 
+    selector = selecting.selector_of(namespace)
+    if not namespace.all and selecting.names_none(namespace, selector):
+        return _USAGE_ERROR_CODE
+    if selector is not None and namespace.all:
+        selecting.refuse_both("--all")
+        return _USAGE_ERROR_CODE
+    if selector is not None and not selector["states"]:
+        selector["states"] = list(selecting.LIVE_STATES)
     until = None if namespace.timeout is None else render.steady() + namespace.timeout
     ends: list[dict[str, Any]] = []
     code = 0
     with connected() as service:
-        for identity in namespace.ids or _all(service):
+        chosen = namespace.ids if selector is None else selecting.found(service, selector)
+        for identity in _all(service) if namespace.all else chosen:
             with per_petition.errors_said() as failed:
                 end = for_end(service, identity, until)
                 if end is None:

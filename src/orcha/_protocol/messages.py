@@ -348,6 +348,33 @@ class DrainResource(_Message, tag=29, frozen=True):
     """Shown to those who wait for it."""
 
 
+Words = Annotated[list[str], msgspec.Meta(max_length=10_000)]
+
+
+class Select(_Message, tag=30, frozen=True):
+    """Do a verb to all petitions that meet a selector, in one transaction; or tell which these are.
+
+    Answered by a Reply whose value is a map, as `docs/wire.md` names its keys, when all is kept and what is cancelled
+    has ended.
+    """
+
+    request: Count
+    verb: str | None = None
+    """`cancel`, `pause`, `resume`, `priority`, `signal`, `rm` or `retry`; None to tell which petitions there are."""
+    ids: Words = []
+    """Ids with wildcards, one of which has to fit; none for any id."""
+    group: str | None = None
+    label: str | None = None
+    owner: str | None = None
+    states: Words = []
+    """States and outcomes, one of which has to be the petition's; none for the states that the verb is about."""
+    arguments: bytes | None = None
+    """Of the verb, an encoded map."""
+    dry_run: bool = False
+    before: Count | None = None
+    """Only petitions with a lower sequence number: where an answer said that there are more."""
+
+
 # --- from the service ------------------------------------------------------------------------------------------------
 
 
@@ -440,7 +467,7 @@ class Error(_Message, tag=41, frozen=True):
 
 
 _First = Submit | Cancel | Follow | Unfollow | Credit | Put | Finish | List | Call | Ping | CloseChannel
-_Plans = AddSchedule | ListSchedules | ChangeSchedule | FireSchedule
+_Plans = Select | AddSchedule | ListSchedules | ChangeSchedule | FireSchedule
 _Verbs = Show | Priority | Pause | Resume | Remove | Retry | Stats | Stdin | Resize | Stop | Signal
 _Resources = ListResources | SetResource | DrainResource
 ClientMessage = _First | _Verbs | _Plans | _Resources

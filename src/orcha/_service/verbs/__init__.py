@@ -19,6 +19,7 @@ from orcha._service.verbs.remove import remove
 from orcha._service.verbs.resources import drain_resource, list_resources, set_resource
 from orcha._service.verbs.retry import retry
 from orcha._service.verbs.schedules import change_schedule, fire_schedule, list_schedules
+from orcha._service.verbs.select import select
 from orcha._service.verbs.show import show
 from orcha._service.verbs.signal import send_signal
 from orcha._service.verbs.stats import stats
@@ -51,6 +52,7 @@ HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
     messages.Stdin: stdin,
     messages.Resize: resize,
     messages.Signal: send_signal,
+    messages.Select: select,
     messages.AddSchedule: add_schedule,
     messages.ListSchedules: list_schedules,
     messages.ChangeSchedule: change_schedule,

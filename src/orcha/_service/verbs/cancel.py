@@ -14,6 +14,8 @@ from orcha._service.reports.explanations import cleaned
 from orcha._service.verbs.petition_lookup import refuse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orcha._core.record import Record
     from orcha._server.server import Peer
     from orcha._service.arrays.array_book import LiveArray
@@ -51,15 +53,21 @@ def cancel(engine: Engine, peer: Peer, message: Cancel) -> None:
     def answer(ended: Record) -> None:
         _answer(engine, peer, message.request, ended.outcome)
 
+    end(engine, peer, record, message.why, answer, at_once=message.at_once)
+
+
+def end(
+    engine: Engine, peer: Peer, record: Record, why: str, answer: Callable[[Record], None], *, at_once: bool
+) -> None:
+    """Cancel a petition for a client; `answer` is called when its end is kept."""
     entry = engine.arrays.get(record.seq)
     if entry is not None:
-        at_once = (lambda each: engine.after_batch(partial(_hurry, engine, each))) if message.at_once else None
-        engine.arrays.cancel(entry, _reason(peer, message.why), answer, at_once)
+        hurry = (lambda each: engine.after_batch(partial(_hurry, engine, each))) if at_once else None
+        engine.arrays.cancel(entry, _reason(peer, why), answer, hurry)
         return
-    transitions.cancel.cancel(
-        engine.petitions, record, transitions.cancel.cancelled(_reason(peer, message.why)), engine.petitions.now, answer
-    )
-    if message.at_once:
+    cancellation = transitions.cancel.cancelled(_reason(peer, why))
+    transitions.cancel.cancel(engine.petitions, record, cancellation, engine.petitions.now, answer)
+    if at_once:
         engine.after_batch(lambda: _hurry(engine, record))
 
 

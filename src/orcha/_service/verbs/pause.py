@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
+    from orcha._store.contract import Row
 
 _RUNNING_STATES = (State.STARTING, State.RUNNING)
 
@@ -49,16 +50,21 @@ def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool
     found = find(engine, peer, message, "pause or resume")
     if found is None:
         return
-    record = found.record
+    reason = change_one(engine, found.row, found.record, paused=paused)
+    if reason is not None:
+        refuse(engine, peer, message.request, Verdict.REFUSED, reason)
+    else:
+        engine.reply(peer, Reply(message.request, Verdict.OK))
+
+
+def change_one(engine: Engine, row: Row, record: Record | None, *, paused: bool) -> str | None:
+    """Pause or resume one petition; give why not, where that cannot be."""
     reason = (
-        _cannot(record)
-        if record is not None
-        else f"{found.row.id!r} does not wait or run here: orcha ps shows what does"
+        _cannot(record) if record is not None else f"{row.id!r} does not wait or run here: orcha ps shows what does"
     )
     if reason is not None or record is None:
-        refuse(engine, peer, message.request, Verdict.REFUSED, reason or "")
-        return
-    change(petition_name(record.seq))
+        return reason
+    (engine.admitting.pause if paused else engine.admitting.resume)(petition_name(record.seq))
     if not paused:
         transitions.hold.release(engine.petitions, record, engine.petitions.now)
     if record.state in _RUNNING_STATES:
@@ -66,7 +72,7 @@ def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool
             engine.after_batch(lambda: engine.running_commands.stand_still(record))
         else:  # at once: where this is not kept the next start stops it again
             engine.commands.signal(record, signal.SIGCONT)
-    engine.reply(peer, Reply(message.request, Verdict.OK))
+    return None
 
 
 def _cannot(record: Record) -> str | None:

@@ -11,8 +11,10 @@ from orcha._service.reports.state_names import word
 from orcha._service.verbs.petition_lookup import find, refuse
 
 if TYPE_CHECKING:
+    from orcha._core.record import Record
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
+    from orcha._store.contract import Row
 
 
 def set_priority(engine: Engine, peer: Peer, message: Priority) -> None:
@@ -25,10 +27,16 @@ def set_priority(engine: Engine, peer: Peer, message: Priority) -> None:
     except ValueError:
         refuse(engine, peer, message.request, Verdict.REFUSED, "a priority is a number")
         return
-    record = found.record
-    if record is None or not transitions.hold.reprioritize(engine.petitions, record, priority):
-        state = word(found.row.state if record is None else record.state, record)
-        reason = f"{found.row.id!r} is {state}: only what waits has a place to change"
+    reason = move(engine, found.row, found.record, priority)
+    if reason is not None:
         refuse(engine, peer, message.request, Verdict.REFUSED, reason)
-        return
-    engine.reply(peer, Reply(message.request, Verdict.OK))
+    else:
+        engine.reply(peer, Reply(message.request, Verdict.OK))
+
+
+def move(engine: Engine, row: Row, record: Record | None, priority: float) -> str | None:
+    """Give a petition another priority; give why not, where it does not wait."""
+    if record is not None and transitions.hold.reprioritize(engine.petitions, record, priority):
+        return None
+    state = word(row.state if record is None else record.state, record)
+    return f"{row.id!r} is {state}: only what waits has a place to change"

@@ -10,8 +10,10 @@ from orcha._service.reports.state_names import word
 from orcha._service.verbs.petition_lookup import find, refuse
 
 if TYPE_CHECKING:
+    from orcha._core.record import Record
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
+    from orcha._store.contract import Row
 
 
 def remove(engine: Engine, peer: Peer, message: Remove) -> None:
@@ -19,20 +21,22 @@ def remove(engine: Engine, peer: Peer, message: Remove) -> None:
     found = find(engine, peer, message, "remove")
     if found is None:
         return
-    row, changes = found.row, engine.petitions.changes
+    refusal = forget(engine, found.row, found.record)
+    if refusal is not None:
+        refuse(engine, peer, message.request, *refusal)
+    else:
+        engine.reply(peer, Reply(message.request, Verdict.OK))
+
+
+def forget(engine: Engine, row: Row, record: Record | None) -> tuple[int, str] | None:
+    """Forget an ended petition, with its output; give why not, where something of it is there."""
+    changes = engine.petitions.changes
     owes, holds = changes.flags.get(row.seq, (row.hook_pending, row.slot_held))  # newer than the row
     if row.state is not State.ENDED:
-        reason = f"{row.id!r} is {word(row.state, found.record)}: cancel it first"
-        refuse(engine, peer, message.request, Verdict.REFUSED, reason)
-    elif owes or holds or row.seq in engine.petitions.records:
-        refuse(
-            engine,
-            peer,
-            message.request,
-            Verdict.BUSY,
-            f"{row.id!r} has ended, but something of it is still there: try again when that has gone",
-        )
-    else:
-        if row.seq not in changes.deleted:
-            engine.petitions.forget_ended([row.seq])
-        engine.reply(peer, Reply(message.request, Verdict.OK))
+        return Verdict.REFUSED, f"{row.id!r} is {word(row.state, record)}: cancel it first"
+    if owes or holds or row.seq in engine.petitions.records:
+        there = f"{row.id!r} has ended, but something of it is still there: try again when that has gone"
+        return Verdict.BUSY, there
+    if row.seq not in changes.deleted:
+        engine.petitions.forget_ended([row.seq])
+    return None

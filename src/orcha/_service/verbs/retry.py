@@ -71,16 +71,21 @@ def retry(engine: Engine, peer: Peer, message: Retry) -> None:
         _again(engine, again, message, row, known)
     elif row.state is not State.ENDED:
         refuse(engine, peer, message.request, Verdict.REFUSED, _has_not_ended(row, found.record))
-    elif not engine.managers.serves(row.manager):
+    elif (refusal := ask_again(engine, Asked(again, 0, None), row, message.token)) is not None:
+        refuse(engine, peer, message.request, *refusal)
+
+
+def ask_again(engine: Engine, asked: Asked, row: Row, token: bytes) -> tuple[int, str] | None:
+    """Ask for an ended petition once more; give why not, where no such message is taken now."""
+    if not engine.managers.serves(row.manager):
         reason = f"{row.id!r} belongs to {row.manager}, which is not served now: serve its plugin too"
-        refuse(engine, peer, message.request, Verdict.REFUSED, reason)
-    elif (refusal := engine.refuses()) is not None:
-        refuse(engine, peer, message.request, refusal[0], refusal[2])
-    else:
-        identity: str | int = int(row.id) if row.id_is_int else row.id
-        extras = _with_channel(row.extras, row.channel, message.token)
-        item = Item(message.token, identity, extras, None)
-        enter(engine, Asked(again, 0, None), item, (row.manager, row.owner))
+        return Verdict.REFUSED, reason
+    if (refusal := engine.refuses()) is not None:
+        return refusal[0], refusal[2]
+    identity: str | int = int(row.id) if row.id_is_int else row.id
+    item = Item(token, identity, _with_channel(row.extras, row.channel, token), None)
+    enter(engine, asked, item, (row.manager, row.owner))
+    return None
 
 
 def _has_not_ended(row: Row, record: Record | None) -> str:

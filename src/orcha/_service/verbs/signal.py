@@ -25,13 +25,19 @@ def send_signal(engine: Engine, peer: Peer, message: Signal) -> None:
     found = find(engine, peer, message, "send a signal")
     if found is None:
         return
-    record = found.record
-    reason = _cannot(found.row, record, message.signal)
-    if reason is not None or record is None:
-        refuse(engine, peer, message.request, Verdict.REFUSED, reason or "")
-        return
-    engine.commands.signal(record, message.signal)
-    engine.reply(peer, Reply(message.request, Verdict.OK))
+    reason = send(engine, found.row, found.record, message.signal)
+    if reason is not None:
+        refuse(engine, peer, message.request, Verdict.REFUSED, reason)
+    else:
+        engine.reply(peer, Reply(message.request, Verdict.OK))
+
+
+def send(engine: Engine, row: Row, record: Record | None, number: int) -> str | None:
+    """Send a signal to what a petition runs; give why not, where it gets none."""
+    reason = _cannot(row, record, number)
+    if reason is None and record is not None:
+        engine.commands.signal(record, number)
+    return reason
 
 
 def _cannot(row: Row, record: Record | None, number: int) -> str | None:

@@ -1,0 +1,225 @@
+"""A verb for all petitions that meet a selector: they are found and changed in one transaction."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from orcha._core.record import Record
+from orcha._core.selector import Described, Selector
+from orcha._core.state import State
+from orcha._core.waiting_queue import checked_priority
+from orcha._protocol import values
+from orcha._protocol.messages import Reply, Verdict
+from orcha._service.reports.command_text import listed
+from orcha._service.reports.explanations import cleaned
+from orcha._service.reports.state_names import word
+from orcha._service.submissions import Asked
+from orcha._service.verbs import answer_size as fitting
+from orcha._service.verbs.cancel import end
+from orcha._service.verbs.pause import change_one
+from orcha._service.verbs.petition_lookup import refuse
+from orcha._service.verbs.priority import move
+from orcha._service.verbs.remove import forget
+from orcha._service.verbs.retry import ask_again
+from orcha._service.verbs.signal import send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from orcha._protocol.messages import Select
+    from orcha._server.server import Peer
+    from orcha._service.engine import Engine
+    from orcha._store.contract import Row
+
+MAX_SELECTED_PETITIONS = 10_000
+"""Petitions that one message is about; the answer says from where a client goes on."""
+_LIVE = sum(1 << state for state in State if state is not State.ENDED)
+_ENDED = 1 << State.ENDED
+_STATES = {"cancel": _LIVE, "pause": _LIVE, "resume": _LIVE, "rm": _ENDED, "retry": _ENDED}
+_STATES |= {"priority": 1 << State.QUEUED, "signal": 1 << State.RUNNING}
+"""In which states a verb's petitions are looked for."""
+_PAGE_ROWS = 1_000
+
+
+class _Met(NamedTuple):
+    """A petition that meets a selector."""
+
+    row: Row
+    record: Record | None
+
+
+def select(engine: Engine, peer: Peer, message: Select) -> None:
+    """Find the petitions, and do the verb to each; answered when all is kept, and what is cancelled has ended."""
+    if peer.role == "attempt":
+        refuse(engine, peer, message.request, Verdict.DENIED, "an attempt may not select petitions")
+        return
+    if message.verb is not None and message.verb not in _STATES:
+        reason = cleaned(f"{message.verb!r:.80} is no verb for several petitions: there are {', '.join(_STATES)}")
+        refuse(engine, peer, message.request, Verdict.REFUSED, reason)
+        return
+    selector = Selector(tuple(message.ids), message.group, message.label, message.owner, tuple(message.states))
+    if selector.is_empty:
+        reason = "a selector that names nothing means every petition: name ids, a group, a label, an owner or states"
+        refuse(engine, peer, message.request, Verdict.REFUSED, reason)
+        return
+    try:
+        do = _verb(engine, peer, message)
+    except (ValueError, TypeError, KeyError) as error:
+        reason = cleaned(f"the arguments of {message.verb} cannot be used: {error}")
+        refuse(engine, peer, message.request, Verdict.REFUSED, reason)
+        return
+    met, last = _find(engine, peer, message, selector)
+    _Selection(engine, peer, message.request, met, last).run(do)
+
+
+def _find(engine: Engine, peer: Peer, message: Select, selector: Selector) -> tuple[list[_Met], int | None]:
+    """Give the petitions that are met, newest first, and below which one to go on; None where there are no more."""
+    owner = selector.owner if peer.role == "owner" else peer.identity
+    states = _STATES.get(message.verb or "", _LIVE | _ENDED)
+    met: list[_Met] = []
+    ids: set[str] = set()
+    before = message.before
+    while True:
+        rows = engine.store.page(states=states, limit=_PAGE_ROWS, before=before, group=selector.group, owner=owner)
+        if not rows:
+            return met, None
+        groups = engine.store.groups([row.seq for row in rows])
+        for row in rows:
+            before = row.seq
+            found = _look(engine, row)
+            if message.verb == "retry" and (row.id in ids or row.id in engine.petitions.live):
+                continue  # of an id the newest, unless that has not ended
+            ids.add(row.id)
+            if selector.meets(_described(found, groups.get(row.seq))):
+                met.append(found)
+                if len(met) == MAX_SELECTED_PETITIONS:
+                    return met, before
+
+
+def _look(engine: Engine, row: Row) -> _Met:
+    known = engine.petitions.live.get(row.id)
+    return _Met(row, known if isinstance(known, Record) and known.seq == row.seq else None)
+
+
+def _described(met: _Met, group: str | None) -> Described:
+    row, record = met
+    state = row.state if record is None else record.state
+    outcome = row.outcome if record is None else record.outcome
+    ended = None if state is not State.ENDED or outcome is None else outcome.name.lower()
+    return Described(row.id, group, listed(row, record).label, row.owner, word(state, record), ended)
+
+
+class _Selection:
+    """The petitions of one message, and what has become of them so far."""
+
+    def __init__(self, engine: Engine, peer: Peer, request: int, met: list[_Met], last: int | None) -> None:
+        self.peer = peer
+        self._engine = engine
+        self._request = request
+        self._met = met
+        self._last = last
+        self._refused: list[tuple[str, str]] = []
+        self._left = 1
+
+    def run(self, do: Callable[[_Selection, _Met], None] | None) -> None:
+        """Do the verb to each petition; answer when the last one is done."""
+        for met in self._met if do is not None else ():
+            record = met.record
+            if record is None and met.row.state is not State.ENDED:  # loaded only where something is done to it
+                live = self._engine.find(met.row.id)
+                record = live if live is not None and live.seq == met.row.seq else None
+            assert do is not None
+            do(self, _Met(met.row, record))
+        self.done()
+
+    def wait(self) -> None:
+        """Have the answer wait for one more petition, which is `done` later."""
+        self._left += 1
+
+    def refuse(self, identity: str, reason: str | None) -> None:
+        """Note why nothing was done to a petition; None where it was done."""
+        if reason is not None:
+            self._refused.append((identity, cleaned(reason)))
+
+    def done(self) -> None:
+        """Note that a petition which was waited for is done."""
+        self._left -= 1
+        if not self._left:
+            self._engine.after_batch(self._answer)
+
+    def _answer(self) -> None:
+        known = {
+            "met": [met.row.id for met in self._met],
+            "refused": [list(each) for each in self._refused],
+            "last": self._last,
+        }
+        self._engine.reply(self.peer, Reply(self._request, Verdict.OK, fitting.answer(known)))
+
+
+class _AskedAgain:
+    """Who waits for the answer of one retry among others."""
+
+    credit = 0
+
+    def __init__(self, selection: _Selection, identity: str) -> None:
+        self.peer = selection.peer
+        self._selection = selection
+        self._id = identity
+
+    def answer(self, position: int, verdict: int, channel: bytes | None, reason: str | None) -> None:
+        """Take what became of it."""
+        del position, channel
+        if verdict not in {Verdict.ACCEPTED, Verdict.KNOWN}:
+            self._selection.refuse(self._id, reason or "refused")
+        self._selection.done()
+
+
+def _verb(engine: Engine, peer: Peer, message: Select) -> Callable[[_Selection, _Met], None] | None:
+    """Give what is done to each petition; None where the client only asks which there are.
+
+    Raises:
+        ValueError, TypeError, KeyError: an argument is missing or wrong.
+
+    """
+    arguments: Mapping[str, Any] = values.decode(message.arguments or values.encode({}), channel=bytes)
+    verb = message.verb
+    if verb is None or message.dry_run:
+        return None
+    if verb in {"cancel", "retry"}:
+        return _lasting(engine, peer, verb, arguments)
+    if verb == "priority":
+        priority = checked_priority(arguments["priority"])
+        return lambda selection, met: selection.refuse(met.row.id, move(engine, *met, priority))
+    if verb == "signal":
+        number = int(arguments["signal"])
+        return lambda selection, met: selection.refuse(met.row.id, send(engine, *met, number))
+    if verb == "rm":
+        return lambda selection, met: selection.refuse(met.row.id, (forget(engine, *met) or (0, None))[1])
+    return lambda selection, met: selection.refuse(met.row.id, change_one(engine, *met, paused=verb == "pause"))
+
+
+def _lasting(engine: Engine, peer: Peer, verb: str, arguments: Mapping[str, Any]) -> Callable[[_Selection, _Met], None]:
+    """Give what is done to each petition, and is not decided at once."""
+    if verb == "cancel":
+        why, at_once = str(arguments.get("why", "")), bool(arguments.get("at_once"))
+        return lambda selection, met: _cancel(engine, peer, selection, met, why=why, at_once=at_once)
+    return lambda selection, met: _retry(engine, selection, met)
+
+
+def _cancel(engine: Engine, peer: Peer, selection: _Selection, met: _Met, *, why: str, at_once: bool) -> None:
+    if met.record is None:
+        selection.refuse(met.row.id, f"{met.row.id!r} belongs to {met.row.manager}, which is not served now")
+        return
+    selection.wait()
+    end(engine, peer, met.record, why, lambda _: selection.done(), at_once=at_once)
+
+
+def _retry(engine: Engine, selection: _Selection, met: _Met) -> None:
+    selection.wait()
+    asker = _AskedAgain(selection, met.row.id)
+    token = (time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10)
+    refusal = ask_again(engine, Asked(asker, 0, None), met.row, token)
+    if refusal is not None:
+        asker.answer(0, refusal[0], None, refusal[1])

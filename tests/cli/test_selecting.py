@@ -1,0 +1,117 @@
+"""Selectors on the command line, through the real command and a real service."""
+
+from __future__ import annotations
+
+import doctest
+import json
+
+import pytest
+
+from orcha._cli import selecting
+from support.waiting import wait_for
+
+AT_ONCE = 2
+"""Commands that the service runs."""
+
+
+def test_what_is_no_pattern_is_an_id():
+    assert doctest.testmod(selecting).failed == 0
+
+
+def detach(service, name, *words, options=()):
+    done = service.run("run", "--detach", "--name", name, *options, "--", *words)
+    assert done.returncode == 0, done.stderr
+
+
+def states(service):
+    rows = json.loads(service.run("ps", "--all", "--json").stdout)
+    return {row["id"]: row["outcome"] or row["state"] for row in rows}
+
+
+@pytest.fixture
+def several(service):
+    """Have petitions that wait, and some that have ended; give the service."""
+    assert service.run("pause", "--all").returncode == 0
+    for number in range(1, 4):
+        detach(service, f"t-{number}", "true", options=("--label", f"night {number}"))
+    detach(service, "other", "false")
+    yield service
+    service.run("resume", "--all")
+
+
+def test_ids_with_wildcards_and_labels_choose_what_is_cancelled(several):
+    dry = several.run("cancel", "t-[12]", "--dry-run")
+    assert (dry.returncode, sorted(dry.stdout.split())) == (0, ["t-1", "t-2"])
+    assert set(states(several).values()) >= {"queued"}
+    assert several.run("cancel", "--label", "night [12]", "--why", "late").returncode == 0
+    found = states(several)
+    assert {name: found[name] for name in ("t-1", "t-2", "t-3", "other")} == {
+        "t-1": "cancelled",
+        "t-2": "cancelled",
+        "t-3": "queued",
+        "other": "queued",
+    }
+
+
+def test_other_verbs_take_the_same_options(several):
+    assert several.run("priority", "t-*", "-3").returncode == 0
+    assert several.run("pause", "--label", "night *").returncode == 0
+    assert json.loads(several.run("show", "--json", "t-3").stdout)["priority"] == -3
+    assert several.run("resume", "--label", "night *", "--state", "queued").returncode == 0
+    assert several.run("resume", "--all").returncode == 0
+    wait_for(lambda: states(several)["other"] == "failed" and states(several)["t-3"] == "succeeded")
+    assert several.run("wait", "t-*", "other", "--state", "ended").returncode == 1
+    assert several.run("wait", "t-*").returncode == 0
+    assert several.run("logs", "--failed").returncode == 0
+    assert several.run("retry", "--failed").returncode == 0
+    assert several.run("wait", "other").returncode == 1
+    wait_for(lambda: several.run("rm", "t-*", "--state", "succeeded").returncode == 0, what="nothing of them is there")
+    assert not [name for name in states(several) if name.startswith("t-")]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("cancel",), 2, "which petitions? give ids, or --group, --label, --owner, --state or --failed"),
+        (("cancel", "--state", "dead"), 2, "'dead' is no state: write one of queued, held"),
+        (("cancel", "zz*"), 0, "there is no such petition: nothing was done"),
+        (("pause", "--all", "--label", "x"), 2, "--all is not about single petitions"),
+        (("retry", "a*", "--attach"), 2, "--attach and --stdin follow one petition: give its id alone"),
+    ],
+)
+def test_what_cannot_be_meant_is_said(service, words, code, said):
+    done = service.run(*words)
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+
+
+class OneSession:
+    """A service with so many petitions, and what it was asked."""
+
+    def __init__(self, number):
+        self.ids = [f"p{each}" for each in range(number)]
+        self.done = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def select(self, verb, selector, arguments, *, dry_run=False, before=None):
+        if not dry_run:
+            self.done.append(verb)
+        return {"met": self.ids, "refused": [], "last": None}
+
+
+@pytest.mark.parametrize(
+    ("number", "answer", "done"), [(10, None, ["cancel"]), (11, "y\n", ["cancel"]), (11, "\n", []), (11, "", [])]
+)
+def test_on_a_terminal_a_person_is_asked_above_ten(monkeypatch, capsys, number, answer, done):
+    session = OneSession(number)
+    monkeypatch.setattr("orcha._cli.connection.connected", lambda: session)
+    monkeypatch.setattr(selecting, "_may_ask", lambda: True)
+    monkeypatch.setattr("sys.stdin", type("Typed", (), {"readline": lambda _: answer})())
+    namespace = type("Namespace", (), {"dry_run": False, "yes": False})()
+    code = selecting.apply(namespace, "cancel", {"ids": ["p*"]}, {})
+    assert (session.done, code) == (done, 0 if done else 1)
+    assert ("cancel 11 petitions (p0, p1, p2, p3, p4, ...)? [y/N] " in capsys.readouterr().err) is (answer is not None)
