@@ -1,0 +1,71 @@
+"""The page on planning does what it says, command for command."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from orcha._core.reasons import Reason
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "planning.md").read_text()
+TRAIN = """\
+#!/bin/sh
+#ORCHA --need gpu=1 --expect 2h
+#ORCHA --timeout 8h --warn USR1@5m
+#ORCHA --ok 0,3
+exit 3
+"""
+
+
+def steps():
+    """Give the commands of the page in order, each with the lines that it prints."""
+    found = []
+    for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append((line.removeprefix("$ "), []))
+            else:
+                found[-1][1].append(line)
+    return found
+
+
+def test_each_command_does_what_the_page_says(tmp_path, orcha_home):
+    for name in ("notebook", "evaluate", "report", "frame"):
+        (tmp_path / f"{name}.sh").write_text("#!/bin/sh\n:\n")
+    (tmp_path / "train.sh").write_text(TRAIN)
+    for path in tmp_path.glob("*.sh"):
+        path.chmod(0o755)
+    commands = steps()
+    assert len(commands) > 25
+    script = "".join(f'{command}\necho "<$?>"\n' for command, _ in commands)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    try:
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, check=True,
+        )  # fmt: skip
+    finally:
+        subprocess.run(["orcha", "stop", "--now"], env=environment, capture_output=True, check=False)
+    ends = re.findall(r"(.*?)<(\d+)>\n", done.stdout, re.DOTALL)
+    assert len(ends) == len(commands), done.stderr
+    for (command, printed), (output, code) in zip(commands, ends, strict=True):
+        assert code == "0", (command, output, done.stderr)
+        assert output.splitlines() == printed, (command, done.stderr)
+
+
+def test_the_table_has_each_kind_of_reason():
+    kinds = {kind.kind(): kind for kind in Reason.__subclasses__()}  # a class with slots is made twice
+    rows = [f"| `{name}` | {kind.__doc__.splitlines()[0]} | {ends(kind)} |" for name, kind in kinds.items()]
+    table = re.search(r"^\| kind \|.*?\n\| --- .*?\n(.*?)\n\n", PAGE, re.MULTILINE | re.DOTALL)
+    assert table is not None
+    assert table[1] == "\n".join(rows)
+
+
+def ends(kind: type[Reason]) -> str:
+    """Give what ends a reason; where nothing is given the text of the reason says it."""
+    return (
+        re.sub(r"(orcha [a-z]+(?: (?:--)?[a-z{}]+)*|--slots \S+)", r"`\1`", kind.remedy) or "the reason's text says it"
+    )
