@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 from support.waiting import wait_for
 
@@ -116,3 +117,46 @@ def test_what_was_set_at_run_time_stays_until_a_start_says_something_new(serve, 
     service.stop()
     service.start(environment={"ORCHA_RESOURCES": "gpu=0,,ram=9"})
     assert {name: each["capacity"] for name, each in resources(service).items()} == {"gpu": 1, "ram": 9}
+
+
+LIBRARY = """
+import json, os
+from types import SimpleNamespace
+
+def nvmlInit(): pass
+def nvmlDeviceGetCount(): return 2
+def nvmlDeviceGetHandleByIndex(index): return index
+def nvmlDeviceGetName(handle): return "A100"
+def nvmlDeviceGetMemoryInfo(handle): return SimpleNamespace(total=24 << 30)
+def nvmlDeviceGetComputeRunningProcesses(handle):
+    with open(os.environ["FAKE_NVML"]) as file:
+        return [SimpleNamespace(pid=pid) for pid in json.load(file)[handle]]
+"""
+
+
+def test_a_gpu_that_somebody_else_computes_on_is_not_free_and_why_names_them(serve, tmp_path):
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "pynvml.py").write_text(LIBRARY)
+    pids = tmp_path / "pids"
+    pids.write_text(json.dumps([[], [os.getpid()]]))
+    path = os.pathsep.join(filter(None, (str(tmp_path / "library"), os.environ.get("PYTHONPATH"))))
+    service = serve(
+        arguments=("serve", "commands", "--detect", "--resource", "cpu=3"),
+        environment={"ORCHA_COMMANDS": "9", "PYTHONPATH": path, "FAKE_NVML": str(pids)},
+    )
+    known = resources(service)
+    assert (known["cpu"]["capacity"], known["gpu"]["capacity"]) == (3, 2)
+    assert known["gpu"]["devices"][0]["properties"] == {"mem": 24 << 30, "model": "A100"}
+    detach(service, "runs", "sleep", "1000", needs=["gpu=1@mem>=20G"])
+    wait_for(lambda: shown(service, "runs")["state"] == "running", what="it runs")
+    assert shown(service, "runs")["attempts"][0]["devices"] == {"gpu": ["0"]}
+    detach(service, "waits", "true", needs=["gpu=1"])
+    seen = f"(pid {os.getpid()}), of no petition"
+    wait_for(lambda: seen in (shown(service, "waits")["why"] or ""), what="the process is told")
+    said = service.run("why", "waits").stdout
+    assert "it needs 1 gpu, 0 of 2 are free; gpu:1 is used by " in said
+    assert "held by runs (gpu:0)" in said
+    pids.write_text("[[], []]")
+    assert service.run("wait", "waits").returncode == 0
+    assert shown(service, "waits")["attempts"][0]["devices"] == {"gpu": ["1"]}
+    service.run("cancel", "runs")

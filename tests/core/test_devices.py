@@ -219,6 +219,25 @@ def test_there_is_as_much_as_was_set_and_what_runs_keeps_what_it_has():
     assert machine.runs(gpu=1).devices is None
 
 
+def test_what_processes_of_no_petition_use_is_not_free_until_they_end():
+    machine = Machine(gpu=GPUS)
+    resources = machine.admission.resources
+    ours = machine.runs(gpu=1)
+    resources.see({"gpu": {"0": "train (pid 5)", "1": "python (pid 7)"}})
+    assert machine.runs(gpu=1).devices == {"gpu": ("2",)}
+    waits = machine.waits(gpu=1)
+    reason = NeedsShort("gpu", 1, 0, 3, foreign=(("gpu:1", "python (pid 7)"),))
+    assert machine.admission.blocked_by(waits) == machine.admission.held_by(waits.seq, None) == reason
+    machine.ends(ours)
+    reason = NeedsShort("gpu", 1, 0, 3, foreign=(("gpu:0", "train (pid 5)"), ("gpu:1", "python (pid 7)")))
+    assert machine.admission.blocked_by(waits) == reason
+    machine.admission.park(waits)
+    resources.see({})
+    assert machine.admission.unpark() == []
+    assert machine.petitions.waiting.head(9) == [waits.place]
+    assert machine.starts(waits) == {"gpu": ("0",)}
+
+
 NEEDS = st.sampled_from([1, 2, 3, "0.1", "0.5", "0.7", "1@mem>=20G", "0.5@model=a100"])
 
 

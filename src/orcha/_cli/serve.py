@@ -18,6 +18,7 @@ examples:
   orcha serve
   orcha serve commands hello-world
   orcha serve --resource gpu=0,1 --resource ram_gb=64
+  orcha serve --detect
   orcha --port 50001 serve --background
 
 With no PLUGIN named, commands and the manager of every installed plugin that offers one are served. A plugin that
@@ -49,6 +50,11 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         "gpu=0@mem=24G,1@mem=80G (one device: gpu=0,); may be given repeatedly",
     )
     parser.add_argument(
+        "--detect",
+        action="store_true",
+        help="have the processors (cpu), the bytes of memory and NVIDIA's GPUs (gpu) of this machine as resources, too",
+    )
+    parser.add_argument(
         "--share",
         action="store_true",
         help="let other users and machines in by the key; what they ask for runs as you. Needs a --port",
@@ -73,6 +79,8 @@ def run(namespace: argparse.Namespace) -> int:
     managers, broken = load_managers(namespace.plugins)
     _add_to("ORCHA_SLOTS", namespace.slots)
     _add_to("ORCHA_RESOURCES", namespace.resource)
+    if namespace.detect:
+        os.environ["ORCHA_DETECT"] = "1"
     several = Several(managers, broken)
     if namespace.share:
         if not several.endpoint.has_port:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.devices import Device, choose, fitting, most, room
-from orcha.interfaces.needs import read
+from orcha.interfaces.needs import Amount, read
 
 if TYPE_CHECKING:
-    from orcha.interfaces.needs import Amount, Need
+    from orcha.interfaces.needs import Need
 
     Stock = int | tuple[Device, ...]
     """How much there is of a resource, or its devices."""
@@ -42,6 +42,8 @@ class Inventory:
         self._devices = {name: stock for name, stock in resources.items() if not isinstance(stock, int)}
         self.drains: Mapping[str, Mapping[str | None, Drain]] = {}
         """By resource and device; None stands for all of a resource."""
+        self.occupied: Mapping[str, Mapping[str, str]] = {}
+        """Which processes are seen on devices, by resource and device: where no petition has it, they are not ours."""
 
     def set(self, resource: str, stock: Stock | None) -> None:
         """Have so much of a resource from now on, or these devices; None for nothing of it."""
@@ -99,7 +101,7 @@ class Inventory:
             return 0
         if devices is None:
             return free
-        found: Amount = room(fitting(devices, need, drains), used, need)
+        found: Amount = room(fitting(devices, need, self._closed(resource, used)), used, need)
         return min(free, found)
 
     def placeable(self, resource: str, need: Need) -> Amount:
@@ -109,6 +111,15 @@ class Inventory:
             return 0
         devices = self._devices.get(resource)
         return self.most(resource, need) if devices is None else most(fitting(devices, need, drains), need)
+
+    def foreign(self, resource: str, used: Mapping[str, Amount]) -> dict[str, str]:
+        """Give the devices that processes use which belong to no petition, and name these."""
+        return {name: who for name, who in self.occupied.get(resource, _EMPTY).items() if not used.get(name)}
+
+    def _closed(self, resource: str, used: Mapping[str, Amount]) -> Container[str | None]:
+        """Give the devices on which nothing is placed now."""
+        drains = self.drains.get(resource, _NONE)
+        return {*drains, *self.foreign(resource, used)} if resource in self.occupied else drains
 
     def choose(
         self, needs: Mapping[str, int | str], used: Mapping[str, Mapping[str, Amount]]
@@ -122,9 +133,9 @@ class Inventory:
             devices = self._devices.get(resource)
             if devices is not None:
                 need = read(wanted)
-                drains, in_use = self.drains.get(resource, _NONE), used.get(resource, {})
-                names = choose(fitting(devices, need, drains), in_use, need)
-                if names is None and drains:  # it was drained after the petition had been let go
+                in_use = used.get(resource, _UNUSED)
+                names = choose(fitting(devices, need, self._closed(resource, in_use)), in_use, need)
+                if names is None:  # it may have been drained after the petition had been let go
                     names = choose(fitting(devices, need), in_use, need)
                 if names is not None:
                     chosen[resource] = names
@@ -132,5 +143,7 @@ class Inventory:
 
 
 _NONE: Mapping[str | None, Drain] = {}
+_EMPTY: Mapping[str, str] = {}
+_UNUSED: Mapping[str, Amount] = {}
 
 __all__ = ["Drain", "Inventory"]

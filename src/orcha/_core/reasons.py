@@ -137,14 +137,20 @@ class NeedsShort(Reason):
     capacity: int | float
     where: str = ""
     """What the devices must have; there are `capacity` such devices."""
+    foreign: tuple[tuple[str, str], ...] = ()
+    """Devices on which processes are seen that belong to no petition, and these processes."""
 
     def text(self) -> str:
         """Say it to people.
 
         >>> NeedsShort("gpu", 2, 1, 2).text(), NeedsShort("gpu", 1, 0, 4, "mem>=20G").text()
         ('it needs 2 gpu, 1 of 2 is free', 'it needs 1 gpu with mem>=20G, 0 of 4 are free')
+        >>> NeedsShort("gpu", 1, 0, 1, foreign=(("gpu:0", "python (pid 7)"),)).text()
+        'it needs 1 gpu, 0 of 1 are free; gpu:0 is used by python (pid 7), of no petition'
         """
-        return _needs(self.resource, self.amount, self.free, self.capacity, self.where)
+        needs = _needs(self.resource, self.amount, self.free, self.capacity, self.where)
+        seen = "".join(f"; {device} is used by {who}, of no petition" for device, who in self.foreign)
+        return f"{needs}{seen}"
 
 
 @dataclass(frozen=True, slots=True)

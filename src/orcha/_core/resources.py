@@ -122,6 +122,11 @@ class Resources:
             self._lines.rebuild()
         self._petitions.note_change()
 
+    def see(self, occupied: Mapping[str, Mapping[str, str]]) -> None:
+        """Take which processes are seen on devices, by resource and device."""
+        self.inventory.occupied = occupied
+        self._petitions.note_change()
+
     def reasons(self, place: Key, needs: Needs) -> list[Reason]:
         """Give all that a petition has to wait for; it enters no line for that."""
         never = self.refusal(needs) or self._drained(needs)
@@ -182,9 +187,12 @@ class Resources:
         free, amount = self._room(name, need), shown(need.amount)
         if free < need.amount and need.is_share and self.inventory.devices(name) is not None:
             return ShareShort(name, amount, shown(free), where)
-        kind = NeedsShort if free < need.amount else BehindAnother
-        capacity = self.inventory.most(name, need) if where else self.inventory.capacity(name)
-        return kind(name, amount, shown(free), shown(capacity), where)
+        capacity = shown(self.inventory.most(name, need) if where else self.inventory.capacity(name))
+        if free >= need.amount:
+            return BehindAnother(name, amount, shown(free), capacity, where)
+        foreign = self.inventory.foreign(name, self._petitions.granted.used(name))
+        seen = tuple((f"{name}:{device}", who) for device, who in sorted(foreign.items()))
+        return NeedsShort(name, amount, shown(free), capacity, where, seen)
 
     def _waits(self, waiter: Waiter) -> bool:
         """Tell whether a petition waits still, for resources and not for people; called with the lock."""

@@ -45,6 +45,7 @@ from orcha._service.execution.retries import Resting
 from orcha._service.execution.running_commands import RunningCommands
 from orcha._service.execution.shims import Shims
 from orcha._service.execution.standard_input import StandardInput
+from orcha._service.gpus import GpuWatch
 from orcha._service.hooks.acceptance import Acceptance
 from orcha._service.hooks.admitting import Admitting
 from orcha._service.hooks.appointments import Appointments
@@ -237,6 +238,8 @@ class Engine:
             self.report,
             self.pause,
         )
+        see = self.admission.resources.see
+        self.gpu_watch = GpuWatch(lambda occupied: self.post(see, occupied), self.end_with)
         self.stocktaking = Stocktaking(self.admission, self.petitions, self.store, self.settings.resources)
         self.once = Once(self.petitions, self.admission, self.stored, self.store)
         self.dependents = Dependents(
@@ -376,6 +379,8 @@ class Engine:
     def start(self) -> None:
         """Start the threads."""
         self.reporter.start()
+        if self.settings.detect:
+            self.gpu_watch.start()
         self.ending.start()
         self.visits.start()
         self.post(self.arrays.fill_all)

@@ -11,10 +11,22 @@ if TYPE_CHECKING:
 GPU = "gpu"
 """The resource whose devices are also told to what computes on them."""
 _OF_GPUS = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+_ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+"""The order in which the driver's tools count the devices; by itself CUDA counts the fastest device first."""
 TAKEN = frozenset(
     f"ORCHA_{name}"
     for name in (
-        *("ABANDON_AFTER", "ATTEMPT", "COMMANDS", "CRASH", "DETACH_KEYS", "ENV_ALLOW", "HOLD_STARTING", "HOME"),
+        *(
+            "ABANDON_AFTER",
+            "ATTEMPT",
+            "COMMANDS",
+            "CRASH",
+            "DETACH_KEYS",
+            "DETECT",
+            "ENV_ALLOW",
+            "HOLD_STARTING",
+            "HOME",
+        ),
         *("HOOK_DEADLINE", "ID", "INDEX", "ITEM", "KEEP_AGE", "KEEP_COMMANDS", "KEEP_COUNT", "KEEP_INPUT"),
         *("KEEP_LEAST", "KEY_FILE", "LISTEN_ADDRESS", "LOG_RUNS", "PORT", "REACHED_AS", "RECONNECT", "RESOURCES"),
         *("SHARE", "SHIM_SILENCE", "SLOTS", "STOP_GRACE", "STORE"),
@@ -35,11 +47,15 @@ def variable(resource: str) -> str:
 def variables(devices: Devices) -> dict[str, str]:
     """Give the variables of a command that has these devices.
 
-    >>> variables({"gpu": ("0", "2")})
-    {'ORCHA_GPU': '0,2', 'CUDA_VISIBLE_DEVICES': '0,2', 'ROCR_VISIBLE_DEVICES': '0,2'}
+    >>> for name, value in variables({"gpu": ("0", "2")}).items():
+    ...     print(name, value)
+    ORCHA_GPU 0,2
+    CUDA_VISIBLE_DEVICES 0,2
+    ROCR_VISIBLE_DEVICES 0,2
+    CUDA_DEVICE_ORDER PCI_BUS_ID
     """
     found = {variable(resource): ",".join(names) for resource, names in devices.items()}
-    return found | dict.fromkeys(_OF_GPUS, found["ORCHA_GPU"]) if GPU in devices else found
+    return found | dict.fromkeys(_OF_GPUS, found["ORCHA_GPU"]) | _ORDER if GPU in devices else found
 
 
 __all__ = ["TAKEN", "variable", "variables"]

@@ -381,6 +381,7 @@ class _Parts:
     def _close(self) -> None:
         self.engine.ending.stop()
         self.engine.sampling.stop(LAST_LOOK_SECONDS)
+        self.engine.gpu_watch.stop(LAST_LOOK_SECONDS)
         self.engine.left_by_actions.stop()
         self.engine.actions.stop()
         self.engine.commands.close(failed=self.engine.failure is not None)

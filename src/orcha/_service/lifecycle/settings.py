@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from orcha import properties
 from orcha._protocol.socket_ends import name_of
+from orcha._service.lifecycle.detection import detected
 from orcha._service.lifecycle.resource_texts import read_resources
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces.policy import MAX_DURATION_SECONDS
@@ -66,6 +67,8 @@ class Settings:
     """Groups that are not to be there any more."""
     resources: Mapping[str, Stock] = field(default_factory=dict)
     """How much there is of each resource that petitions may need, or which devices."""
+    detect: bool = False
+    """Whether what the machine has by itself is among these, and it is looked who uses its graphics processors."""
     reached_as: frozenset[str] = frozenset()
     """Addresses and ports, beside its own, at which clients dial what passes their connections on to this service."""
     keep_least: float = HOUR_SECONDS
@@ -105,6 +108,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
     except (TypeError, ValueError) as error:
         raise ConfigurationError(str(error)) from None
     slots, forgotten = _slots()
+    detect = bool(_number("ORCHA_DETECT", 0))
     return Settings(
         endpoint,
         key=key,
@@ -125,7 +129,8 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
         keep_least=_number("ORCHA_KEEP_LEAST", HOUR_SECONDS),
         slots=slots,
         forgotten_groups=forgotten,
-        resources=_resources(),
+        resources=_resources(detect=detect),
+        detect=detect,
         reached_as=_ends("ORCHA_REACHED_AS"),
     )
 
@@ -186,9 +191,9 @@ def _amount(name: str, count: str, variable: str, form: str, option: str) -> int
     return int(count)
 
 
-def _resources() -> dict[str, Stock]:
+def _resources(*, detect: bool) -> dict[str, Stock]:
     try:
-        return read_resources(os.environ.get("ORCHA_RESOURCES", ""))
+        return (detected() if detect else {}) | read_resources(os.environ.get("ORCHA_RESOURCES", ""))
     except ValueError as error:
         raise ConfigurationError(f"{error}: see ORCHA_RESOURCES and orcha serve --resource") from None
 
