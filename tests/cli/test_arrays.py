@@ -184,3 +184,33 @@ def test_each_element_runs_once_over_a_kill_of_the_service(own_service, gate, tm
     gate.touch()
     assert service.run("wait", "k").returncode == 0
     assert sorted(map(int, ran.read_text().split())) == list(range(1, 41))
+
+
+def test_ps_has_one_line_for_an_array_and_lists_its_elements_where_they_are_asked_for(service, gate):
+    detach(
+        service, "--array", "1-9%1", "--name", "p", "--", "sh", "-c", f"test {{}} = 1 || {waits_for(gate)}; exit {{}}"
+    )
+    wait_for(lambda: row(service, "p")["elements_failed"] == 1, what="the first one failed")
+    wait_for(lambda: row(service, "p")["elements_running"] == 1, what="the second one runs")
+    (line,) = service.run("ps").stdout.splitlines()[1:]
+    assert line.split()[:2] == ["p", "running"]
+    assert "[#.........] 1/9, 1 run, 1 failed" in line
+    assert [each["id"] for each in json.loads(service.run("ps", "--json", "--state", "running").stdout)] == ["p"]
+    assert service.run("ps", "--state", "queued").stdout == "no petitions\n"
+    first, second, rest = service.run("ps", "p").stdout.splitlines()[1:]
+    assert (first.split()[0], second.split()[:2], rest) == (
+        "p.2",
+        ["p.1", "failed"],
+        "p: [#.........] 1/9, 1 run, 1 failed, 7 wait",
+    )
+    assert [each["array"] for each in json.loads(service.run("ps", "p", "--json").stdout)] == ["p", "p"]
+    assert "array:         p\n" in service.run("show", "p.1").stdout
+    assert "p.1 is no array" in service.run("ps", "p.1").stderr
+    gate.touch()
+
+
+def test_the_logs_of_an_array_are_those_of_its_elements_in_their_order(service):
+    run(service, "--array", "9-11", "--name", "o", "--", "sh", "-c", "echo {}")
+    assert service.run("logs", "o").stdout == "o.9  | 9\no.10 | 10\no.11 | 11\n"
+    assert sorted(service.run("logs", "-f", "o").stdout.splitlines()) == ["o.10 | 10", "o.11 | 11", "o.9  | 9"]
+    assert service.run("logs", "nothing").returncode == 1

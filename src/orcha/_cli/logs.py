@@ -55,21 +55,42 @@ def run(namespace: argparse.Namespace) -> int:
 
         with connected() as service:
             namespace.ids = selecting.found(service, selector)
-    shown = printer(namespace.ids, namespace.stream, as_json=namespace.json)
+    ids = list(_with_elements(namespace.ids))
+    if not ids:
+        return 0
+    shown = printer(ids, namespace.stream, as_json=namespace.json)
     try:
-        if namespace.follow and len(namespace.ids) > 1:
-            return _together(namespace.ids, shown, tail=namespace.tail)
-        return _in_turn(namespace, shown)
+        if namespace.follow and len(ids) > 1:
+            return _together(ids, shown, tail=namespace.tail)
+        return _in_turn(namespace, ids, shown)
     except BrokenPipeError:
         return BROKEN_PIPE_CODE
 
 
-def _in_turn(namespace: argparse.Namespace, shown: Printer) -> int:
+def _with_elements(identities: Sequence[str]) -> Iterator[str]:
+    """Give the ids, those of its elements that have begun in place of an array's."""
+    from orcha._cli import ps
+    from orcha._cli.connection import connected
+    from orcha.exceptions import OrchaError
+
+    with connected() as service:
+        for identity in identities:
+            try:
+                is_array = "elements" in service.details(identity)
+            except OrchaError:  # it is told where its output is asked for
+                is_array = False
+            if is_array:
+                yield from ps.elements(service, identity)
+            else:
+                yield identity
+
+
+def _in_turn(namespace: argparse.Namespace, ids: Sequence[str], shown: Printer) -> int:
     """Show one after another; 1 where one could not be."""
     from orcha._cli import per_petition
 
     code = 0
-    for identity in namespace.ids:
+    for identity in ids:
         with per_petition.errors_said() as failed:
             for piece in _pieces(identity, shown.stream, tail=namespace.tail, follow=namespace.follow):
                 shown.show(identity, piece)

@@ -48,13 +48,15 @@ _COLUMNS = {
     "ELAPSED": Column("ELAPSED", given_up=7),
     "ENDED": Column("ENDED", given_up=1),
     "LABEL": Column("LABEL", 8, given_up=4),
+    "ELEMENTS": Column("ELEMENTS"),
     "COMMAND": Column("COMMAND", 12, middle=True, given_up=6),
     "WHY": Column("WHY", 12, given_up=5),
 }
-_OPTIONAL_COLUMNS = frozenset(("GROUP", "ENDED", "LABEL", "WHY"))
+_OPTIONAL_COLUMNS = frozenset(("GROUP", "ENDED", "LABEL", "ELEMENTS", "WHY"))
 """Columns that are shown where there is something in them."""
 _MAX_COMMAND_COLUMNS = 60
 """Places that a command takes at most in the table."""
+_BAR_CHARACTERS = 10
 _ALL, _GROUP = "all", "group:"
 """What `orcha._protocol.messages.Rows` calls pauses."""
 _EPILOG = """\
@@ -63,6 +65,7 @@ examples:
   orcha ps --state failed --limit 20
   orcha ps --all --json
   orcha ps --tree
+  orcha ps train
 """
 
 
@@ -70,6 +73,13 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = "Show the petitions of the service: what waits, and why, and what runs."
     parser.epilog = _EPILOG
+    parser.add_argument(
+        "array",
+        nargs="?",
+        type=options.written,
+        metavar="ARRAY",
+        help="show the elements of this array, ended ones too",
+    )
     parser.add_argument("-a", "--all", action="store_true", help="show ended ones too, as long as they are kept")
     parser.add_argument(
         "--state",
@@ -114,14 +124,15 @@ def _state(text: str) -> str:
 class _RowSource:
     """Asks for rows, and remembers what is paused, and whether another build lies where the service's did."""
 
-    def __init__(self, service: Session) -> None:
+    def __init__(self, service: Session, array: str | None = None) -> None:
         self._service = service
+        self._more: dict[str, Any] = {} if array is None else {"array": array}
         self.paused: list[str] = []
         self.other_build: str | None = None
 
     def __call__(self, *which: Any, **more: Any) -> list[Row]:
         """Give a page of rows."""
-        answer = self._service.page(*which, **more)
+        answer = self._service.page(*which, **(more | self._more))
         self.paused = answer.paused
         self.other_build = answer.other_build
         return answer.rows
@@ -132,8 +143,15 @@ def run(namespace: argparse.Namespace) -> int:
     from orcha._cli.connection import connected
 
     with connected() as service:
+        if namespace.array is not None and "elements" not in service.details(namespace.array):
+            from orcha._cli import render
+
+            render.note(f"{render.plain(namespace.array)} is no array: orcha show tells of one petition")
+            return 1
         if namespace.watch is None:
-            found = _show(namespace, _RowSource(service))
+            found = _show(namespace, _RowSource(service, namespace.array))
+            if namespace.array is not None and not namespace.json:
+                _say_the_rest(service, namespace.array)
             why = None if found or namespace.group is None else _no_group(service, namespace.group)
             if why is not None:
                 from orcha._cli import render
@@ -144,10 +162,46 @@ def run(namespace: argparse.Namespace) -> int:
 
         try:
             while True:
-                _show(namespace, _RowSource(service))
+                _show(namespace, _RowSource(service, namespace.array))
                 sleep(namespace.watch)
         except KeyboardInterrupt:
             return 0
+
+
+def _say_the_rest(service: Session, array: str) -> None:
+    """Say how far an array is, since elements that have not begun have no row."""
+    from orcha._cli import render
+
+    known = service.details(array)
+    render.line(f"{render.plain(array)}: {progress(known)}, {known['elements_waiting']} wait")
+
+
+def elements(service: Session, array: str) -> list[str]:
+    """Give the ids of the elements of an array that are petitions or were some, in their order."""
+
+    def page(states: int, limit: int, before: int | None = None) -> list[Row]:
+        return service.page(states, limit, before, array=array).rows
+
+    found = {row["id"] for row in pages(page, (*LIVE_STATE_NAMES, "ended"))}
+    return sorted(found, key=lambda identity: int(identity.rpartition(".")[2]))
+
+
+def progress(row: Row) -> str:
+    """Give how far an array is; nothing for other petitions.
+
+    >>> counts = {"elements_succeeded": 40, "elements_failed": 3, "elements_cancelled": 0, "elements_running": 4}
+    >>> progress({"elements": 100} | counts)
+    '[####......] 43/100, 4 run, 3 failed'
+    """
+    total = row.get("elements")
+    if not total:
+        return ""
+    failed, cancelled, running = (row[f"elements_{name}"] for name in ("failed", "cancelled", "running"))
+    ended = row["elements_succeeded"] + failed + cancelled
+    bar = "#" * (ended * _BAR_CHARACTERS // total)
+    told = [(running, "run"), (failed, "failed"), (cancelled, "cancelled")]
+    parts = [f"[{bar:.<{_BAR_CHARACTERS}}] {ended}/{total}", *(f"{count} {word}" for count, word in told if count)]
+    return ", ".join(parts)
 
 
 def _no_group(service: Session, group: str) -> str | None:
@@ -169,7 +223,8 @@ def _show(namespace: argparse.Namespace, ask: _RowSource) -> bool:
     """Ask and print; tell whether there was any petition."""
     from orcha._cli import render
 
-    names = namespace.state or ((*LIVE_STATE_NAMES, "ended") if namespace.all else LIVE_STATE_NAMES)
+    shows_all = namespace.all or namespace.array is not None
+    names = namespace.state or ((*LIVE_STATE_NAMES, "ended") if shows_all else LIVE_STATE_NAMES)
     limit = namespace.limit or (None if namespace.json else _DEFAULT_LIMIT_ROWS)
     found = listing(ask, names, limit, namespace.group)
     paused = list(_paused(ask.paused))
@@ -205,7 +260,7 @@ def _for_people(namespace: argparse.Namespace, rows: list[Row]) -> None:
         table = [tuple(row[title] or "-" * (title == "GROUP") for title in shown) for row in cells]
         render.table([_COLUMNS[title] for title in shown], table)
     else:
-        narrowed = namespace.all or namespace.state or namespace.group
+        narrowed = namespace.all or namespace.state or namespace.group or namespace.array
         render.line("no petitions" if narrowed else "nothing waits or runs")
 
 
@@ -345,6 +400,7 @@ def columns(row: Row, now: float, branch: str = "") -> tuple[str, ...]:
             "-" if took is None else render.elapsed(took),
             "" if row["ended"] is None else render.ago(now - row["ended"]),
             row.get("label") or "",
+            progress(row),
             cut(_command(row), _MAX_COMMAND_COLUMNS, _COLUMNS["COMMAND"]),
             row["why"] or row["reason"] or "",
         )
