@@ -213,6 +213,32 @@ def test_more_than_is_kept_is_not_run_again_when_it_is_interrupted(serve, tmp_pa
     assert b"does not run again" in err
 
 
+@pytest.mark.parametrize("dies", [False, True], ids=["while the service goes on", "while no service runs"])
+def test_input_that_the_disk_has_changed_reaches_no_second_attempt(serve, tmp_path, dies):
+    service = serve(arguments=("serve", "commands"))
+    mark, go_on = tmp_path / "mark", tmp_path / "go-on"
+    happens = f"cat; touch {mark}; while [ ! -e {go_on} ]; do sleep 0.02; done; exit 3"
+    client, thread = attempts_of(service, b"x" * 9_000, happens, "--retry", "2", "--on-interrupt", "rerun")
+    wait_for(mark.exists, what="the first attempt")
+    [kept] = (service.home / f"{service.address}-{service.port}" / "output").glob("*.in")
+    wait_for(lambda: kept.read_bytes()[4] == 1, what="that the input has ended")
+    if dies:
+        service.kill()
+        kill_the_shim(service)
+    content = bytearray(kept.read_bytes())
+    content[5_000] ^= 1
+    kept.write_bytes(content)
+    go_on.touch()
+    if dies:
+        service.start()
+    thread.join()
+    out, err = client.stdout.read(), client.stderr.read()
+    client.wait(DEADLINE)
+    assert out == b"x" * 8_000, "the first attempt has read 1,000 bytes before"
+    assert client.returncode == (75 if dies else 3)
+    assert b"not all of its standard input is known to be kept" in err
+
+
 POINTS = ["before-keep", "after-keep", "after-write", "before-end", "after-end", "after-close"]
 
 

@@ -102,3 +102,28 @@ def test_it_is_deleted_alone_and_with_its_channel(files, tmp_path):
     kept(files, b"one")
     files.delete(CHANNEL)
     assert not list((tmp_path / "output").iterdir())
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("place", [0, 5, 899])
+def test_bytes_that_were_changed_are_given_to_nobody(files, later, place):
+    one = kept(files, b"a" * 500, b"b" * 400, ended=later)
+    one = found(files) if later else one
+    one.compare()
+    assert one.why_not_again is None
+    descriptor = files.open_input(CHANNEL, SEQ)
+    byte = os.pread(descriptor, 1, kept_input._HEAD_BYTES + place)[0]
+    os.pwrite(descriptor, bytes([byte ^ 4]), kept_input._HEAD_BYTES + place)
+    one.compare()
+    assert "not all of its standard input" in one.why_not_again
+    assert found(files).why_not_again is not None
+
+
+def test_where_the_checksum_is_unknown_nothing_is_compared(files):
+    kept(files, b"one", ended=True)
+    descriptor = files.open_input(CHANNEL, SEQ)
+    os.pwrite(descriptor, bytes(5), 17)  # as an older build left it
+    os.pwrite(descriptor, b"two", kept_input._HEAD_BYTES)
+    again = found(files)
+    again.compare()
+    assert again.why_not_again is None

@@ -2,7 +2,8 @@
 
 Each such petition has a file, `<channel>.<seq>.0.in`, beside its raw output, and is deleted with it. The file begins
 with a head that tells the state of the input; the bytes follow. Written bytes survive a crash of processes. An input
-that has ended is on the disk before anybody hears of its end.
+that has ended is on the disk before anybody hears of its end. Before another attempt gets the input, the bytes are
+compared with their checksum: the head of an ended input has the checksum, and this process knows what it kept itself.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ OPEN, ENDED, TOO_LONG, NO_ROOM, CUT = range(5)
 """More input may come; the input has ended; it is longer than what is kept; the disk had no room for all of it; it may
 have been cut when the system went down, or is damaged."""
 _HEAD = struct.Struct("!4sBQ")
+_SUMMED = struct.Struct("!BI")
+"""Stands behind the head and the checksum of the head: 1 and the CRC-32 of the bytes, 0 and 0 where that is unknown."""
+_READ_BYTES = 1 << 20
 _MAGIC = b"OIN1"
 _HEAD_BYTES = 32
 """Where the bytes begin."""
@@ -47,6 +51,8 @@ class KeptInput:
         self._files = files
         self._place = _Place(channel, seq)
         self._most = most
+        self._checksum: int | None = None
+        """The CRC-32 (ISO 3309) of the bytes; None where nobody knows it."""
 
     @property
     def has_ended(self) -> bool:
@@ -75,6 +81,8 @@ class KeptInput:
             self._become(NO_ROOM)
             return False
         self.size += len(data)
+        if self._checksum is not None:
+            self._checksum = crc32(data, self._checksum)
         return True
 
     def end(self) -> None:
@@ -95,15 +103,30 @@ class KeptInput:
         except OSError:
             return b""
 
+    def compare(self) -> None:
+        """Compare the bytes with their checksum, where that is known: changed bytes reach no attempt."""
+        if self._checksum is None or self.state not in {OPEN, ENDED}:
+            return
+        offset = found = 0
+        while part := self.read(offset, _READ_BYTES):
+            offset, found = offset + len(part), crc32(part, found)
+        if (offset, found) != (self.size, self._checksum):
+            self._become(CUT)
+
     def begin(self) -> bool:
         """Create the file; False where that fails."""
+        self._checksum = 0
         try:
             descriptor = self._files.open_input(*self._place, create=True)
-            os.pwrite(descriptor, _head(OPEN, 0).ljust(_HEAD_BYTES, b"\0"), 0)
+            os.pwrite(descriptor, _head(OPEN, 0, None).ljust(_HEAD_BYTES, b"\0"), 0)
         except OSError:
             self.state = NO_ROOM
             return False
         return True
+
+    def note(self, checksum: int | None) -> None:
+        """Note what the head says of the bytes' checksum."""
+        self._checksum = checksum
 
     def note_reboot(self) -> None:
         """Note a reboot: afterwards only an input that has ended is known to be whole."""
@@ -114,7 +137,7 @@ class KeptInput:
         self.state = state
         with contextlib.suppress(OSError):  # it overwrites the head, and takes no room
             descriptor = self._files.open_input(*self._place)
-            os.pwrite(descriptor, _head(state, self.size), 0)
+            os.pwrite(descriptor, _head(state, self.size, self._checksum), 0)
             os.fsync(descriptor)
 
 
@@ -136,12 +159,14 @@ def find(files: RawFiles, channel: bytes, seq: int, most: int) -> KeptInput | No
     if kept.state == ENDED:
         kept.state = ENDED if kept.size >= total else CUT
         kept.size = total
+        is_known, checksum = _SUMMED.unpack_from(content, _HEAD.size + 4)
+        kept.note(checksum if is_known else None)
     return kept
 
 
-def _head(state: int, size: int) -> bytes:
+def _head(state: int, size: int, checksum: int | None) -> bytes:
     head = _HEAD.pack(_MAGIC, state, size)
-    return head + _sum(head)
+    return head + _sum(head) + _SUMMED.pack(checksum is not None, checksum or 0)
 
 
 def _sum(head: bytes) -> bytes:

@@ -133,7 +133,10 @@ class StandardInput:
     def why_not_again(self, record: Record) -> str | None:
         """Tell why no other attempt may follow the ended one: it would not get all the input that this one got."""
         kept = self._kept(record)
-        return None if kept is None else kept.why_not_again
+        if kept is None:
+            return None
+        kept.compare()
+        return kept.why_not_again
 
     def _kept(self, record: Record) -> KeptInput | None:
         if record.seq not in self._inputs and (kept := self._find(record.channel, record.seq)) is not None:
