@@ -142,8 +142,6 @@ class Batch:
     def keep(self) -> None:
         """Keep what changed, have the effects, send the replies, and hand over the calls that follow."""
         self.commit()
-        if self._visits.are_inline:
-            self._visits.dispatch()  # a shim starts a program while the client is told
         self.send()  # before a hook thread is woken: the two would wait for each other's turn
         self._visits.dispatch()
         if not self._mailbox.is_over:

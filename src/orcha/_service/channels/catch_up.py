@@ -26,6 +26,7 @@ class CatchUpPace:
         self._later = later
         self._again = again
         self.sent: dict[int, int] = {}
+        """The bytes that each client was sent in this batch of what is kept."""
         """Bytes of what is kept that each client, by number, is sent in this batch."""
         self._behind: dict[tuple[int, bytes], tuple[Channel, Follower]] = {}
         self._delay = MIN_DELAY_SECONDS

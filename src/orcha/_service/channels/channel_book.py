@@ -312,7 +312,9 @@ class ChannelBook:
     def sync(self, channels: Iterable[bytes]) -> None:
         """Make what these channels have in files durable, before an outcome that promises all of it."""
         for channel in channels:
-            self._log.sync(channel)
+            known = self._channels.get(channel)
+            if known is None or known.stored >= MAX_BYTES_IN_STORE:  # else it has no file
+                self._log.sync(channel)
 
     def redo(self, changes: Changes, keep: Callable[[ChannelRecord], bool]) -> None:
         """Give the records that `keep` lets be new places: the transaction that held them all was not kept."""
