@@ -64,6 +64,8 @@ class ShimConnection:
         """For so many seconds the shim has owed that answer while the service went on."""
         self.ends_by = math.inf
         """When the shim is killed unless it has sent anything before: it was told to end its command."""
+        self.rouse_by = math.inf
+        """When the shim is continued where it is stopped, unless its attempt is forgotten before."""
         self.is_silent = False
         """Whether people have been told that the shim does not answer."""
         link.send({"t": "hello", "epoch": epoch, "versions": VERSIONS})
@@ -87,7 +89,7 @@ class ShimConnection:
 
     def free(self) -> None:
         """Note that the shim has no attempt any more."""
-        self.key, self.is_over, self.discarded = None, False, False
+        self.key, self.is_over, self.discarded, self.rouse_by = None, False, False, math.inf
 
 
 def connect(shims: int, name: str) -> ShimLink:

@@ -525,6 +525,7 @@ class ShimExecutor:
             self._tell(*key, {"t": "kill", "why": "shutdown"})
             self._heartbeats.hasten(shim)
             shim.link.send({"t": "leave"})
+        os.eventfd_write(self._wake, 1)  # as in _end
         until = time.monotonic() + MAX_END_SECONDS
         while self._registry.by_key and (left := until - time.monotonic()) > 0:
             self._quiet.wait(left)

@@ -30,6 +30,8 @@ LAST_LOOKS = 1
 """So many looks more a shim has to answer after it was told to go on; then it is killed with its command."""
 ENDS_WITHIN_SECONDS = 10.0
 """A shim that was told to end its command, and sends nothing for so long, is killed with the command."""
+ROUSED_AFTER_SECONDS = 0.2
+"""So long after a shim was told to end its command, it is continued where it is stopped: most have ended by then."""
 LATE_SECONDS = 1.0
 """A look that comes so much later than it was due is late."""
 MAX_WAIT_SECONDS = 86_400.0
@@ -85,11 +87,16 @@ class ShimHeartbeats:
         shims = list(shims)
         is_late = now - due > LATE_SECONDS
         for shim in shims:
+            if now >= shim.rouse_by:
+                shim.rouse_by = math.inf
+                self.rouse(shim)
             if is_late and shim.ends_by < math.inf:
                 shim.ends_by = now + ENDS_WITHIN_SECONDS
             elif now >= shim.ends_by:
                 self._lose(shim, NO_END, looked)
-        self._deadline = min((shim.ends_by for shim in shims if shim not in looked.lost), default=math.inf)
+        self._deadline = min(
+            (min(shim.ends_by, shim.rouse_by) for shim in shims if shim not in looked.lost), default=math.inf
+        )
         if now >= self._due:
             counted = 0.0 if is_late else max(0.0, self._due - self._looked)
             self._looked, self._due = now, now + self._interval
@@ -108,13 +115,16 @@ class ShimHeartbeats:
         return True
 
     def hasten(self, shim: ShimConnection, now: float | None = None) -> None:
-        """Continue a shim that was told to end its command, and set the time by which it has to answer."""
+        """Set the times by which a shim has to answer that was told to end its command."""
         now = time.monotonic() if now is None else now
-        self.rouse(shim)
         shim.ask(now)
-        if shim.asked is not None and shim.ends_by == math.inf:
+        if shim.asked is None:  # it knows no pings: nobody waits for an answer
+            self.rouse(shim)
+            return
+        shim.rouse_by = min(shim.rouse_by, now + ROUSED_AFTER_SECONDS)
+        if shim.ends_by == math.inf:
             shim.ends_by = now + ENDS_WITHIN_SECONDS
-            self._deadline = min(self._deadline, shim.ends_by)
+        self._deadline = min(self._deadline, shim.rouse_by, shim.ends_by)
 
     def kill(self, name: str) -> None:
         """Kill a shim; its connection ends then, and the processes that it left are ended."""
