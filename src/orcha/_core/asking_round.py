@@ -143,7 +143,7 @@ class Round:
         """Managers whose petitions may not start now, with the reason."""
         self._asked_at: float | None = None
 
-    def ask(  # noqa: C901 - one loop, since each call for a petition costs as much as its condition
+    def ask(  # noqa: C901, PLR0912 - one loop, since each call for a petition costs as much as its condition
         self, admission: Admission, granted: GrantedSlots, version: Callable[[], int]
     ) -> Generator[Candidate, Said, None]:
         """Yield each petition whose condition is to be asked, in order; each yes counts before the next is yielded.
@@ -188,7 +188,21 @@ class Round:
                     if answer is not NO:
                         self.answers.append(new_tuple(Answered, (record, answer, None, error, at)))
                         continue
-                    self._note_no(candidate, record, why, at, for_all=for_all)
+                    if at is not None:
+                        self.opaque = True
+                    if for_all and why is not None:
+                        self._closed[record.manager] = why
+                        self._asked_at = at
+                    known = record.why
+                    if (
+                        known is not None
+                        and (known is why or known == why)
+                        and candidate.group is None
+                        and not candidate.needs
+                    ):
+                        self.unchanged.append((record, at))
+                    else:
+                        self.answers.append(new_tuple(Answered, (record, NO, why, None, at)))
                 self.noes += 1
                 refused.append(candidate)
                 patience -= not is_new
@@ -227,19 +241,6 @@ class Round:
         else:
             self.answers.append(new_tuple(Answered, (record, NO, closed, None, self._asked_at)))
         return True
-
-    def _note_no(
-        self, candidate: Candidate, record: Record, why: Reason | None, at: float | None, *, for_all: bool
-    ) -> None:
-        self.opaque |= at is not None
-        if for_all and why is not None:
-            self._closed[record.manager] = why
-            self._asked_at = at
-        known = record.why
-        if known is not None and candidate.group is None and not candidate.needs and (known is why or known == why):
-            self.unchanged.append((record, at))
-        else:
-            self.answers.append(new_tuple(Answered, (record, NO, why, None, at)))
 
     def _something_ended(self, version: int) -> bool:
         """Tell whether petitions that said no may say yes by now; then they are asked anew.
