@@ -117,6 +117,12 @@ def test_before_it_is_accepted_it_waits_for_all_that_it_names(world):
     assert world.admission.blocked_by(record) == AfterOthers(("a", "b"))
 
 
+def test_a_petition_waits_too_for_others_that_it_is_received_with(world):
+    record = world.record(1)
+    assert transitions.submit.receive(world.petitions, record, after={"a": False}) is None
+    assert world.admission.blocked_by(record) == AfterOthers(("a",))
+
+
 def test_it_is_parked_until_the_other_one_has_ended(world):
     build = world.waits(1)
     test = world.waits(2, build)

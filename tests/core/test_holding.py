@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from orcha._core import transitions
+from orcha._core.changes import NewFiring, Schedule
 from orcha._core.petitions import Petitions
 from orcha._core.record import Cancellation, Record
-from orcha._core.state import Outcome, State
+from orcha._core.state import Missed, Outcome, Overlap, State
 
 
 def waiting(petitions, number, priority=0, group=None, once=None, needs=None, expect=None):
@@ -143,6 +144,19 @@ def test_group_needs_and_key_of_a_new_one_are_kept_unless_it_is_taken_back(petit
     transitions.submit.take_back(petitions, changes, effects, {record.token}, 3, "no")
     assert (changes.groups, changes.needs, changes.once, changes.priorities) == ({}, {}, {}, {})
     assert changes.expected == {}
+
+
+def test_a_firing_is_kept_with_its_petition_and_taken_back_with_it(petitions):
+    record, other = waiting(petitions, 1), waiting(petitions, 2)
+    schedule = Schedule("tick", "me", "m", "* * * * *", None, Overlap.SKIP, Missed.SKIP, b"", 0.0, 0.0)
+    firings = [NewFiring("tick", 60.0, 60.0, record.seq, "a"), NewFiring("tick", 120.0, 120.0, other.seq, "b")]
+    petitions.keep_schedule("tick", schedule)
+    for firing in [*firings, NewFiring("tick", 180.0, 180.0, note="skipped")]:
+        petitions.keep_firing(firing)
+    changes, effects, _ = petitions.take()
+    assert changes.schedules == {"tick": schedule}
+    transitions.submit.take_back(petitions, changes, effects, {record.token}, 3, "no")
+    assert [firing.instant for firing in changes.firings] == [120.0, 180.0]
 
 
 def test_who_cancelled_is_kept_and_no_line_of_its_output_but_a_limit_is(petitions):
