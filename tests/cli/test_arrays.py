@@ -214,3 +214,32 @@ def test_the_logs_of_an_array_are_those_of_its_elements_in_their_order(service):
     assert service.run("logs", "o").stdout == "o.9  | 9\no.10 | 10\no.11 | 11\n"
     assert sorted(service.run("logs", "-f", "o").stdout.splitlines()) == ["o.10 | 10", "o.11 | 11", "o.9  | 9"]
     assert service.run("logs", "nothing").returncode == 1
+
+
+def test_what_failed_runs_once_more_and_the_rest_stays_as_it_ended(service, tmp_path):
+    mended, ran = tmp_path / "mended", tmp_path / "ran"
+    lines = tmp_path / "lines"
+    lines.write_text("a\nb\nc\n")
+    script = f"echo {{}} >> {ran}; test {{}} != b || test -e {mended}"
+    done = run(service, "--each-line", lines, "--name", "r", "--", "sh", "-c", script)
+    assert done.returncode == 1
+    mended.touch()
+    assert service.run("retry", "--failed", "r", "--attach").returncode == 0
+    known = json.loads(service.run("show", "r", "--json").stdout)
+    assert (sorted(ran.read_text().split()), known["elements_succeeded"]) == (["a", "b", "b", "c"], 3)
+    refused = service.run("retry", "--failed", "r")
+    assert (refused.returncode, refused.stderr) == (1, "orcha: no element of 'r' ended without success\n")
+    assert service.run("retry", "r", "--attach").returncode == 0
+    assert len(ran.read_text().split()) == 7
+
+
+def test_what_failed_runs_once_more_while_the_array_runs(service, gate, tmp_path):
+    mended = tmp_path / "mended"
+    script = f"test {{}} = 1 && {{ test -e {mended}; exit; }}; {waits_for(gate)}"
+    detach(service, "--array", "1-2", "--name", "w", "--", "sh", "-c", script)
+    wait_for(lambda: row(service, "w")["elements_failed"] == 1, what="the first one failed")
+    mended.touch()
+    assert service.run("retry", "--failed", "w").returncode == 0
+    wait_for(lambda: row(service, "w")["elements_succeeded"] == 1, what="it succeeded")
+    gate.touch()
+    assert service.run("wait", "w").returncode == 0

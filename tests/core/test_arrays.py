@@ -149,7 +149,7 @@ def test_ends_are_kept_in_parts_of_two_bytes_an_element():
 
 def items(given):
     spec, parts = read(given)
-    assert spec_of(spec.text()) == spec
+    assert (spec_of(spec.text()), read(spec.sent(parts))) == (spec, (spec, parts))
     return [
         item_at(spec, each, unpacked(parts[each // ITEMS_PER_PART]) if parts else None) for each in range(spec.total)
     ]

@@ -15,6 +15,7 @@ _EPILOG = """\
 examples:
   orcha retry make-k3x9qz --attach
   orcha retry --failed --group nightly
+  orcha retry --failed train
 """
 
 
@@ -33,6 +34,9 @@ def run(namespace: argparse.Namespace) -> int:
     from orcha._cli import attach, per_petition, render
 
     follows = namespace.attach or namespace.stdin
+    if namespace.failed and (array := _array_of(namespace)) is not None:
+        code = per_petition.do_for_each([array], _failed_again)
+        return attach.attach(array) if follows and not code else code
     selector = selecting.selector_of(namespace)
     if selecting.names_none(namespace, selector):
         return _USAGE_ERROR_CODE
@@ -43,6 +47,24 @@ def run(namespace: argparse.Namespace) -> int:
         return selecting.apply(namespace, "retry", selector, {})
     code = per_petition.do_for_each(namespace.ids, _again if follows else _again_alone)
     return attach.attach(namespace.ids[0], stdin=namespace.stdin) if follows and not code else code
+
+
+def _array_of(namespace: argparse.Namespace) -> str | None:
+    """Give the array that is named alone; None where petitions are chosen that failed."""
+    from orcha._cli.connection import connected
+    from orcha.exceptions import OrchaError
+
+    if len(namespace.ids) != 1 or namespace.dry_run:
+        return None
+    with connected() as service:
+        try:
+            return namespace.ids[0] if "elements" in service.details(namespace.ids[0]) else None
+        except OrchaError:  # it may hold wildcards; else that is told where it is asked for
+            return None
+
+
+def _failed_again(service: Session, identity: str) -> None:
+    service.done(service.retry(identity, failed=True), identity)
 
 
 def _again(service: Session, identity: str) -> None:

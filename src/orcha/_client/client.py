@@ -373,15 +373,23 @@ class Client:
 
         return self._ask(partial(Remove, id=id, seq=seq))
 
-    def retry(self, id: str | None = None, *, seq: int | None = None, token: bytes | None = None) -> Reply:  # noqa: A002
+    def retry(
+        self,
+        id: str | None = None,  # noqa: A002
+        *,
+        seq: int | None = None,
+        token: bytes | None = None,
+        failed: bool = False,
+    ) -> Reply:
         """Ask for an ended petition once more, as a new one; `client.decode(reply.value)` has its seq, id and channel.
 
-        The same token is the same new petition; None for a new token.
+        The same token is the same new petition; None for a new token. With `failed` only the elements of an array are
+        run again that ended without success.
         """
         from orcha._protocol.messages import Retry
 
         chosen = token or new_identity()
-        return self._ask(partial(Retry, token=chosen, id=id, seq=seq))
+        return self._ask(partial(Retry, token=chosen, id=id, seq=seq, failed=failed))
 
     def send_signal(self, signal: int, id: str | None = None, *, seq: int | None = None) -> Reply:  # noqa: A002
         """Send a signal to the processes of a running command; REFUSED for any other petition."""

@@ -50,6 +50,15 @@ class Spec(NamedTuple):
         """Give it as it is kept."""
         return json.dumps(self)
 
+    def sent(self, parts: list[bytes]) -> dict[str, Any]:
+        """Give what is sent to ask for the same array once more; `parts` are its listed items."""
+        given: dict[str, Any] = {name: value for name, value in self.bounds._asdict().items() if value is not None}
+        if self.sweep is not None:
+            return given | {"sweep": self.sweep}
+        if self.are_listed:
+            return given | {"packed": parts, "total": self.total}
+        return given | {"range": [self.first, self.number_of(self.total - 1), self.step]}
+
     def number_of(self, position: int) -> int:
         """Give the number by which people know an element."""
         return self.first + self.step * position

@@ -192,6 +192,18 @@ def counts_of(ends: bytes | bytearray, total: int, live: int) -> Counts:
     return Counts(total, live, succeeded, ended - succeeded - cancelled, cancelled)
 
 
+def without_failures(ends: bytes) -> bytes:
+    r"""Give what is kept of ends with those alone that succeeded: the other elements wait once more.
+
+    >>> without_failures(bytes((1, 0, 2, 7, 3, 130, 0, 0)))
+    b'\x01\x00\x00\x00\x00\x00\x00\x00'
+    """
+    left = bytearray(ends)
+    for position in not_succeeded(ends):
+        left[position * _BYTES_PER_ELEMENT : (position + 1) * _BYTES_PER_ELEMENT] = b"\0\0"
+    return bytes(left)
+
+
 def not_succeeded(ends: bytes | bytearray) -> list[int]:
     """Give the positions of elements that ended without success."""
     outcomes = ends[::_BYTES_PER_ELEMENT]
@@ -222,4 +234,5 @@ __all__ = [
     "counts_of",
     "first_not_succeeded",
     "not_succeeded",
+    "without_failures",
 ]

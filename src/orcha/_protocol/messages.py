@@ -219,6 +219,8 @@ class Retry(_Message, tag=17, frozen=True):
     token: Token
     id: str | None
     seq: Count | None = None
+    failed: bool = False
+    """Of an array only the elements that ended without success, also while the array has not ended."""
 
 
 class Stats(_Message, tag=18, frozen=True):

@@ -215,6 +215,7 @@ def take_back(
         changes.elements.pop(seq, None)
         changes.dependencies.pop(seq, None)
         changes.priorities.pop(seq, None)
+    changes.array_ends = {place: ends for place, ends in changes.array_ends.items() if place[0] not in gone}
     due = []
     for effect in effects:
         record = effect.record

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from orcha._core import transitions
 from orcha._core.array_items import ITEMS_PER_PART, Spec, item_at, message_of, spec_of, unpacked
 from orcha._core.arrays import WINDOW_ELEMENTS, Array
-from orcha._core.changes import ArrayStop
+from orcha._core.changes import PART_BYTES, ArrayStop
 from orcha._core.codes import CANCELLED_CODE
 from orcha._core.record import Record
 from orcha._core.state import Outcome, State
@@ -153,9 +153,14 @@ class ArrayBook:
     # --- an array begins ----------------------------------------------------------------------------------------
 
     def enter(self, record: Record, spec: Spec, ends: bytes = b"") -> None:
-        """Have the elements of a new array become petitions, once the array is kept."""
+        """Have the elements of a new array become petitions once the array is kept, but for those that have ended."""
+        array = self._enter(record, spec, ends)
+        self._keep_ends(array, range(-(-len(ends) // PART_BYTES)))
+
+    def _enter(self, record: Record, spec: Spec, ends: bytes) -> Array:
         array = Array(record.seq, record.key, spec.total, spec.bounds, ends)
         self._entries[record.seq] = LiveArray(array, record, spec)
+        return array
 
     def kept(self, record: Record) -> None:
         """Begin with an array that is kept, or forget it where it is not."""
@@ -172,8 +177,7 @@ class ArrayBook:
         for row in self._store.live_arrays():
             record = record_of(self._store.rows([row.petition])[0])
             transitions.array.load(self._petitions, record)
-            self.enter(record, spec_of(row.spec), self._store.array_ends(record.seq))
-            self._entries[record.seq].array.stop = row.stop
+            self._enter(record, spec_of(row.spec), self._store.array_ends(record.seq)).stop = row.stop
         for element in self._store.live_elements():
             entry = self._entries.get(element.array)
             if entry is not None:
@@ -341,6 +345,14 @@ class ArrayBook:
         array.stop = stop
         transitions.array.stop(self._petitions, entry.record, stop)
         self._keep_ends(array, array.cancel_rest())
+
+    def again(self, entry: LiveArray) -> bool:
+        """Have the elements wait once more that ended without success; False where there is none."""
+        array = entry.array
+        positions = array.ended_otherwise()
+        self._keep_ends(array, array.again(positions))
+        self._fill(entry)
+        return bool(positions)
 
     # --- cancelled ----------------------------------------------------------------------------------------------
 

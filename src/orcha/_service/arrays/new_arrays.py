@@ -85,8 +85,8 @@ class NewArrays:
             return None
         return fields if isinstance(fields, dict) and fields.get("array") is not None else None
 
-    def take(self, asked: Asked, item: Item, owner: str, fields: dict[str, Any]) -> str | None:
-        """Accept an array; give why it cannot be."""
+    def take(self, asked: Asked, item: Item, owner: str, fields: dict[str, Any], ends: bytes = b"") -> str | None:
+        """Accept an array, of which some elements may have ended before; give why it cannot be."""
         petitions, (token, identity, _, channel) = self._petitions, item
         try:
             spec, parts = read(fields["array"])
@@ -115,7 +115,7 @@ class NewArrays:
             new = NewArray(spec.total, spec.text(), parts)
             transitions.array.accept(petitions, record, new, new_channel=not known.kept)
             known.kept = True
-            self._book.enter(record, spec)
+            self._book.enter(record, spec, ends)
         self._after_batch(lambda: self._book.kept(record))
         return None
 

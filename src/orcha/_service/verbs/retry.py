@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orcha._core.array_items import ITEMS_PER_PART, spec_of
+from orcha._core.arrays import without_failures
 from orcha._core.reasons import DECIDE
 from orcha._core.state import State
 from orcha._protocol import values
@@ -12,14 +14,17 @@ from orcha._protocol.wire_types import Code
 from orcha._service.reports.state_names import word
 from orcha._service.submissions import SOMEBODY_ELSES, Asked
 from orcha._service.verbs.petition_lookup import find, refuse
-from orcha._service.verbs.submit import enter
+from orcha._service.verbs.submit import enter, taken_by
+from orcha.interfaces.built_in import ARRAY_MANAGER, COMMAND_MANAGER
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._server.server import Peer
+    from orcha._service.arrays.array_book import LiveArray
     from orcha._service.engine import Engine
     from orcha._store.contract import Row
 
+_NONE_FAILED = "no element of {!r} ended without success"
 _FIXEXT16 = b"\xd8"
 """How msgpack begins an extension of 16 bytes: then come its code and the bytes."""
 
@@ -69,23 +74,63 @@ def retry(engine: Engine, peer: Peer, message: Retry) -> None:
     known = engine.store.tokens([message.token]).get(message.token)
     if known is not None or message.token in engine.submissions.undecided:
         _again(engine, again, message, row, known)
+    elif message.failed and row.manager != ARRAY_MANAGER:
+        refuse(engine, peer, message.request, Verdict.REFUSED, f"{row.id!r} is no array: only those have elements")
+    elif message.failed and (entry := engine.arrays.get(row.seq)) is not None:
+        _failed_of(engine, peer, message, entry)
     elif row.state is not State.ENDED:
         refuse(engine, peer, message.request, Verdict.REFUSED, _has_not_ended(row, found.record))
-    elif (refusal := ask_again(engine, Asked(again, 0, None), row, message.token)) is not None:
+    elif (refusal := ask_again(engine, Asked(again, 0, None), row, message.token, failed=message.failed)) is not None:
         refuse(engine, peer, message.request, *refusal)
 
 
-def ask_again(engine: Engine, asked: Asked, row: Row, token: bytes) -> tuple[int, str] | None:
-    """Ask for an ended petition once more; give why not, where no such message is taken now."""
-    if not engine.managers.serves(row.manager):
+def ask_again(engine: Engine, asked: Asked, row: Row, token: bytes, *, failed: bool = False) -> tuple[int, str] | None:
+    """Ask for an ended petition once more; give why not, where no such message is taken now.
+
+    With `failed` an array runs only those of its elements once more that did not succeed.
+    """
+    if not engine.managers.serves(COMMAND_MANAGER if row.manager == ARRAY_MANAGER else row.manager):
         reason = f"{row.id!r} belongs to {row.manager}, which is not served now: serve its plugin too"
         return Verdict.REFUSED, reason
     if (refusal := engine.refuses()) is not None:
         return refusal[0], refusal[2]
+    if row.manager == ARRAY_MANAGER:
+        return _array_again(engine, asked, row, token, failed=failed)
     identity: str | int = int(row.id) if row.id_is_int else row.id
     item = Item(token, identity, _with_channel(row.extras, row.channel, token), None)
     enter(engine, asked, item, (row.manager, row.owner))
     return None
+
+
+def _failed_of(engine: Engine, peer: Peer, message: Retry, entry: LiveArray) -> None:
+    """Have the elements of an array that has not ended run once more that failed."""
+    record = entry.record
+    if entry.array.stop is not None:
+        reason = f"{record.key!r} starts no more elements, and has not ended: wait for its end"
+        refuse(engine, peer, message.request, Verdict.REFUSED, reason)
+    elif not engine.arrays.again(entry):
+        refuse(engine, peer, message.request, Verdict.REFUSED, _NONE_FAILED.format(record.key))
+    else:
+        known = {"seq": record.seq, "id": record.key, "channel": record.channel, "retried": record.seq}
+        engine.reply(peer, Reply(message.request, Verdict.OK, values.encode(known)))
+
+
+def _array_again(engine: Engine, asked: Asked, row: Row, token: bytes, *, failed: bool) -> tuple[int, str] | None:
+    """Make a new array of an ended one, with all its elements or those that did not succeed."""
+    if (taken := taken_by(engine, row.id)) is not None:
+        return Verdict.REFUSED, taken
+    spec, ends = spec_of(engine.store.arrays([row.seq])[row.seq].spec), b""
+    if failed:
+        before = engine.store.array_ends(row.seq)
+        ends = without_failures(before)
+        if ends == before:
+            return Verdict.REFUSED, _NONE_FAILED.format(row.id)
+    count = -(-spec.total // ITEMS_PER_PART) if spec.are_listed else 0
+    parts = [engine.store.array_items(row.seq, part) or b"" for part in range(count)]
+    fields = values.decode(row.extras, channel=bytes) | {"array": spec.sent(parts)}
+    item = Item(token, row.id, row.extras, None)
+    wrong = engine.new_arrays.take(asked, item, row.owner, fields, ends)
+    return None if wrong is None else (Verdict.REFUSED, wrong)
 
 
 def _has_not_ended(row: Row, record: Record | None) -> str:

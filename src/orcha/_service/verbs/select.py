@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcha._core.record import Record
 from orcha._core.selector import Described, Selector
-from orcha._core.state import State
+from orcha._core.state import Outcome, State
 from orcha._core.waiting_queue import checked_priority
 from orcha._protocol import values
 from orcha._protocol.messages import Reply, Verdict
@@ -220,6 +220,7 @@ def _retry(engine: Engine, selection: _Selection, met: _Met) -> None:
     selection.wait()
     asker = _AskedAgain(selection, met.row.id)
     token = (time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10)
-    refusal = ask_again(engine, Asked(asker, 0, None), met.row, token)
+    fails = met.row.outcome is not Outcome.SUCCEEDED
+    refusal = ask_again(engine, Asked(asker, 0, None), met.row, token, failed=fails)
     if refusal is not None:
         asker.answer(0, refusal[0], None, refusal[1])

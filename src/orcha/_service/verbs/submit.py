@@ -81,7 +81,7 @@ def _take_array(engine: Engine, asked: Asked, item: Item) -> bool:
     fields = engine.new_arrays.fields_of(item.extras)
     if fields is None:
         return False
-    wrong = _taken(engine, str(item.id)) or engine.new_arrays.take(asked, item, asked.asker.peer.identity, fields)
+    wrong = taken_by(engine, str(item.id)) or engine.new_arrays.take(asked, item, asked.asker.peer.identity, fields)
     if wrong is not None:
         _refuse(engine, asked, item, _REFUSED, wrong)
     return True
@@ -105,10 +105,10 @@ def enter(
         engine.submissions.add(record, asked)
         engine.visits.convert(record)
         return
-    _refuse(engine, asked, item, _REFUSED, _taken(engine, record.key) or "")
+    _refuse(engine, asked, item, _REFUSED, taken_by(engine, record.key) or "")
 
 
-def _taken(engine: Engine, key: str) -> str | None:
+def taken_by(engine: Engine, key: str) -> str | None:
     """Say that an id is taken, where it is."""
     if key not in engine.petitions.live:
         return None
