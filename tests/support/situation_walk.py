@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core import transitions
 from orcha._core.changes import AttemptStep
-from orcha._core.codes import CANCELLED_CODE, INTERRUPTED_CODE, TIMED_OUT_CODE
+from orcha._core.codes import CANCELLED_CODE, TIMED_OUT_CODE
 from orcha._core.effects import Do
 from orcha._core.moment import Moment
 from orcha._core.moves import Event
@@ -20,7 +20,6 @@ from orcha._core.retry import Tries
 from orcha._core.situations import Situation, situation
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._core.transitions.command import CommandEnd
-from orcha._core.transitions.recover import on_interrupt_state
 from orcha._service.lifecycle.stored_records import record_of
 from orcha._store.memory import MemoryStore
 from orcha.interfaces import Retry
@@ -147,9 +146,7 @@ class Walker:
         if waits or runs or transitions.retry.is_decided(record):
             yield Event.LIMIT, lambda: transitions.cancel.cancel(petitions, record, TIMED_OUT, NOW)
         if record.state in (State.STARTING, State.RUNNING):
-            requeue = on_interrupt_state(record.on_interrupt)
-            stopped = Cancellation(Outcome.INTERRUPTED, INTERRUPTED_CODE, "stopped", requeue=requeue)
-            yield Event.SHUTDOWN, lambda: transitions.cancel.cancel(petitions, record, stopped, NOW)
+            yield Event.SHUTDOWN, lambda: transitions.cancel.interrupt(petitions, record, "stopped", NOW)
         yield Event.RELEASED, lambda: transitions.hold.release(petitions, record, NOW)
         yield Event.REPRIORITIZED, lambda: transitions.hold.reprioritize(petitions, record, 0)
         yield Event.PARKED, lambda: transitions.hold.park(petitions, record, "lot")
