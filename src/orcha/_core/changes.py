@@ -244,6 +244,9 @@ class Changes:
             or self.pauses
             or self.schedules
             or self.firings
+            or self.array_ends
+            or self.array_stops
+            or self.decided
             or self.slots is not None
         )
 
