@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orcha._core.changes import ArrayStop, Changes, NewFiring, Schedule
-from orcha._core.state import Missed, Overlap
+from orcha._core.state import Missed, Outcome, Overlap
 from orcha._service import transaction
 
 SCHEDULE = Schedule("tick", "me", "m", "* * * * *", None, Overlap.SKIP, Missed.SKIP, b"", 0.0, 0.0)
@@ -16,7 +16,7 @@ DECISIONS = {
     "schedules": {"tick": SCHEDULE},
     "firings": [NewFiring("tick", 60.0, 60.0, note="skipped")],
     "array_ends": {(1, 0): b"\x01"},
-    "array_stops": {1: next(iter(ArrayStop))},
+    "array_stops": {1: ArrayStop(Outcome.CANCELLED, 130, "no more")},
     "decided": {("drained", "gpu"): "broken"},
 }
 
