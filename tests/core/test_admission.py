@@ -256,7 +256,7 @@ def test_one_that_replaces_another_waits_until_that_has_gone(world):
     keys.load([(older.seq, "m", "me", "nightly")])
     newer = world.waits(2, once="nightly")
     assert keys.holder(("m", "me", "nightly")) == older.seq
-    keys.take(newer, older, lambda _: True)
+    keys.take(newer, lambda _: True)
     assert keys.holder(("m", "me", "nightly")) == newer.seq
     assert world.blocked(newer) == ReplacesAnother()
     assert (world.asked(), world.admission.before(newer, None)) == ([], None)
@@ -270,7 +270,8 @@ def test_one_that_replaces_another_waits_until_that_has_gone(world):
 def test_one_that_replaces_another_keeps_no_slot_of_its_group_from_others(world, group):
     older = world.runs(1, once="nightly")
     newer, other = world.waits(2, once="nightly", group=group), world.waits(3, group=group)
-    world.admission.keys.take(newer, older, lambda _: True)
+    world.admission.keys.take(older, lambda _: True)
+    world.admission.keys.take(newer, lambda _: True)
     assert world.blocked(newer) == ReplacesAnother()
     version = world.petitions.version
     assert world.asked() == [other.seq]
@@ -284,9 +285,34 @@ def test_one_that_replaces_another_that_replaces_one_that_lives_waits_for_both(w
     oldest = world.runs(1, once="nightly")
     older, newer = world.waits(2, once="nightly"), world.waits(3, once="nightly")
     keys = world.admission.keys
-    keys.take(older, oldest, lambda _: True)
-    keys.take(newer, older, lambda _: True)
+    for record in (oldest, older):
+        keys.take(record, lambda _: True)
+    keys.take(newer, lambda _: True)
     transitions.cancel.cancel(world.petitions, older, Cancellation(Outcome.CANCELLED, 130, None), world.petitions.now)
+    assert world.admission.blocked_by(newer) == ReplacesAnother()
+    world.ends(oldest)
+    assert world.admission.blocked_by(newer) is None
+
+
+def test_the_next_one_of_a_key_waits_for_one_that_has_its_outcome_and_runs_still(world):
+    older, newer = world.runs(1, once="nightly"), world.waits(2, once="nightly")
+    keys = world.admission.keys
+    keys.take(older, lambda _: True)
+    transitions.finish.finish(world.petitions, older.seq, older.attempt, 0, world.petitions.now)
+    assert (older.state, world.petitions.granted.has(older.seq)) == (State.ENDED, True)
+    keys.take(newer, lambda _: False)
+    assert world.admission.blocked_by(newer) == ReplacesAnother()
+    world.petitions.release(older)
+    assert world.admission.blocked_by(newer) is None
+
+
+def test_the_next_one_of_a_key_waits_for_what_a_cancelled_one_waited_for(world):
+    oldest, older, newer = world.runs(1, once="nightly"), *(world.waits(seq, once="nightly") for seq in (2, 3))
+    keys = world.admission.keys
+    keys.take(oldest, lambda _: True)
+    keys.take(older, lambda _: True)
+    transitions.cancel.cancel(world.petitions, older, Cancellation(Outcome.CANCELLED, 130, None), world.petitions.now)
+    keys.take(newer, lambda _: False)
     assert world.admission.blocked_by(newer) == ReplacesAnother()
     world.ends(oldest)
     assert world.admission.blocked_by(newer) is None
@@ -316,7 +342,7 @@ def test_keys_of_what_has_ended_are_dropped_when_there_are_many(world, monkeypat
     world.admission.__init__(world.petitions)
     keys = world.admission.keys
     for number in (1, 2):
-        keys.take(world.waits(number, once=f"k{number}"), None, lambda key: key[2] == "k2")
+        keys.take(world.waits(number, once=f"k{number}"), lambda key: key[2] == "k2")
     assert (keys.holder(("m", "me", "k1")), keys.holder(("m", "me", "k2"))) == (None, 2)
 
 
@@ -359,8 +385,8 @@ def test_all_that_blocks_is_given_and_nobody_enters_a_line_for_that(world):
     assert world.admission.reasons(world.waits(4, needs={"gpu": 3})) == [NeverEnough("gpu", 3, 2)]
     older = world.runs(5, once="other")
     newer = world.waits(6, once="other")
-    world.admission.keys.take(older, None, lambda _: True)
-    world.admission.keys.take(newer, older, lambda _: True)
+    world.admission.keys.take(older, lambda _: True)
+    world.admission.keys.take(newer, lambda _: True)
     assert world.admission.reasons(newer) == [ReplacesAnother()]
 
 

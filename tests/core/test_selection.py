@@ -231,7 +231,8 @@ def test_time_asks_none_of_those_that_wait_for_the_service_alone():
 def test_who_waits_for_the_one_that_it_replaces_is_not_asked_by_time(world):
     older, newer = world.waits(2, once="key")
     world.petitions.granted.take(older)
-    world.admission.keys.take(newer, older, lambda _: True)
+    for record in (older, newer):
+        world.admission.keys.take(record, lambda _: True)
     world.petitions.waiting.remove(older.place)
     world.selection.handed_over()
     world.selection._arm(world.time)
@@ -323,17 +324,29 @@ def test_where_others_end_while_they_are_asked_by_time_the_cursor_begins_anew(wo
     assert world.visit() == [MAX_FIRST_PETITIONS + 1]
 
 
+def test_it_is_known_that_parked_petitions_may_leave_their_lots(world):
+    (record,) = world.waits(1)
+    world.selection.handed_over()
+    world.petitions.note_change()
+    assert not world.selection.may_unpark, "no petition is parked"
+    transitions.hold.park(world.petitions, record, "rig")
+    assert world.selection.may_unpark
+    world.selection.handed_over()
+    assert not world.selection.may_unpark, "nothing has happened since"
+
+
 # --- a yes of a petition that has just come ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("why", ["stopped", "cancelled", "replaces", None])
 def test_a_yes_counts_unless_something_was_decided_meanwhile(world, why):
     older, newer = world.waits(2)
-    newer.once = "key"
+    older.once = newer.once = "key"
     world.petitions.granted.take(newer)
     if why == "replaces":
         world.petitions.granted.take(older)
-        world.admission.keys.take(newer, older, lambda _: True)
+        for record in (older, newer):
+            world.admission.keys.take(record, lambda _: True)
     if why == "cancelled":
         newer.cancellation = Cancellation(Outcome.CANCELLED, 130, None)
     version = world.petitions.version

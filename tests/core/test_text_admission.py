@@ -78,6 +78,16 @@ def test_it_is_parked_and_leaves_when_its_condition_holds(there):
     assert there.admission.reasons(record) == []
 
 
+def test_it_is_not_parked_where_its_condition_has_come_to_hold_since_it_was_asked(there):
+    record = there.waits(LOW)
+    record.why = there.admission.blocked_by(record)
+    there.look(1)
+    version = there.petitions.version
+    assert there.admission.park(record) == []
+    assert there.ready() == [record.seq]
+    assert there.petitions.version > version, "it is to be asked again"
+
+
 def test_of_many_with_one_condition_so_many_leave_as_a_round_asks(there):
     records = [there.waits(LOW) for _ in range(MIN_READY_PETITIONS_OF_A_TEXT * 2 + 9)]
     for record in records:

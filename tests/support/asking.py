@@ -204,10 +204,10 @@ class Asked:
 def item(identity: str, token: bytes | None = None, **extras: Any) -> Item:
     """Give one message of a submit."""
     chosen = token or os.urandom(16)
-    return Item(chosen, identity, values.encode({"queue": _Channel(chosen), **extras}), None)
+    return Item(chosen, identity, values.encode({"queue": ExtrasChannel(chosen), **extras}), None)
 
 
-class _Channel:
+class ExtrasChannel:
     """What `values.encode` takes for a channel."""
 
     def __init__(self, identity: bytes) -> None:

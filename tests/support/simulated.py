@@ -224,8 +224,6 @@ class World(HookSide):
         action = self.actions.get(key)
         if action is not None and not survivors:
             action.processes = 0
-        if survivors:
-            self.survived.add(key[0])
         self.report(transitions.finish.processes_gone, *key, survivors, self.petitions.now)
 
     def abandon(self, key: Attempt) -> None:
@@ -253,8 +251,6 @@ class World(HookSide):
         else:
             outcome = Outcome.FAILED if code else Outcome.SUCCEEDED
             command.end = CommandEnd(outcome, code, None, due=due, survivors=survivors)
-            if command.record.state is State.CANCELLING:
-                self.by_itself.add(key[0])
         self.tell_end(key)
 
     def tell_end(self, key: Attempt) -> None:
@@ -268,9 +264,6 @@ class World(HookSide):
         record = transitions.command.unfinished(self.petitions, *key)
         again = end.due is not None and record is not None and record.state is not State.CANCELLING
         again = again and not end.survivors
-        if record is not None and record.state is State.CANCELLING and end.by_itself:
-            self.by_itself.add(key[0])
-        self.again_after_failure[key[0]] += again
         self.report(transitions.command.ended, *key, end, self.petitions.now)
         if record is not None:
             self.petitions.keep_attempt(AttemptStep(*key, due=end.due if again else None, losses=0))
@@ -346,19 +339,11 @@ class World(HookSide):
     def _keep(self, changes: Changes, effects: list[Effect]) -> list[Effect]:
         try:
             self.store.commit(changes)
-            self._note_rests(changes)
         except TokenKnown as error:
             return self._without(changes, effects, set(error.tokens), KNOWN)
         except StoreFull:
             return self._without(changes, effects, {new.token for new in changes.petitions}, BUSY)
         return effects
-
-    def _note_rests(self, changes: Changes) -> None:
-        for step in changes.attempts.values():
-            if step.due is None:
-                self.resting.pop(step.seq, None)
-            else:
-                self.resting[step.seq] = step.due
 
     def _without(self, changes: Changes, effects: list[Effect], tokens: set[bytes], verdict: int) -> list[Effect]:
         gone = {new.seq for new in changes.petitions if new.token in tokens}

@@ -23,7 +23,6 @@ from orcha._service.hooks.exclusive_keys import Once
 from orcha._service.lifecycle.stored_records import StoredPetitions, record_of
 from orcha._store.memory import MemoryStore
 from orcha.interfaces import Retry
-from support.scheduling import may_be_asked, passed_by, record_behind
 
 CAPACITY = 2
 """How many petitions of a manager its conditions let run."""
@@ -124,8 +123,6 @@ class Visit:
     asking: Generator[Candidate, Said, None] | None = None
     in_flight: Candidate | None = None
     """The petition whose condition is being asked."""
-    asked: set[int] = field(default_factory=set)
-    """The petitions whose condition was asked, by sequence."""
 
 
 class HookSide:
@@ -137,10 +134,6 @@ class HookSide:
         self.plans: dict[bytes, Plan] = {}
         self.plan_of: dict[int, Plan] = {}
         """The same by sequence."""
-        self.were_paused: set[str] = set()
-        """What was paused at any time."""
-        self.resting: dict[int, float] = {}
-        """When petitions that were kept as resting may be tried again, by sequence."""
         self.clock = 0.0
         self.flags: set[str] = set()
         self.load = 0.0
@@ -153,12 +146,6 @@ class HookSide:
         self.crashes = 0
         self.commands: dict[Attempt, Command] = {}
         self.executed: Counter[Attempt] = Counter()
-        self.again_after_failure: Counter[int] = Counter()
-        """How often a command failed and was to be tried again, by sequence."""
-        self.survived: set[int] = set()
-        """Petitions of which some process could not be killed."""
-        self.by_itself: set[int] = set()
-        """Petitions whose command ended before the first signal of a cancel that was kept."""
         self.begin(petitions)
 
     def begin(self, petitions: Petitions) -> None:
@@ -231,7 +218,6 @@ class HookSide:
     def pause(self, name: str) -> None:
         """People hold back what this names."""
         self.paused |= {name}
-        self.were_paused.add(name)
         self.admission.pause(name)
 
     def resume(self, name: str) -> None:
@@ -263,17 +249,12 @@ class HookSide:
             return
         answered = visit.in_flight
         said = None if answered is None else self._said(answered)
-        passed = passed_by(self, visit.round, answered) if answered is not None and said == Said(YES) else []
         if visit.asking is None:
             visit.asking = visit.round.ask(self.admission, self.petitions.granted, lambda: self.petitions.version)
         try:
             visit.in_flight = visit.asking.send(said)  # type: ignore[arg-type]  # None begins it
-            may_be_asked(self, visit.in_flight)
-            visit.asked.add(visit.in_flight.seq)
         except StopIteration:
             visit.in_flight = None
-        if answered is not None and self.petitions.granted.has(answered.seq):
-            assert not passed, f"{answered} starts before {passed}"
         if visit.in_flight is None:
             self.visit = None
             self._apply(visit)
@@ -287,7 +268,7 @@ class HookSide:
             if visit.in_flight is None:
                 self.hook_step()
             if visit.in_flight is not None:
-                self._condition_hangs(visit, record_behind(visit.in_flight))
+                self._condition_hangs(visit, _record_behind(visit.in_flight))
             return
         call = visit.calls[made]
         owed: list[Record] = []
@@ -405,12 +386,12 @@ class HookSide:
 
     def says_yes(self, candidate: Candidate) -> bool:
         """What its condition answers now."""
-        plan = self.plans[record_behind(candidate).token]
+        plan = self.plans[_record_behind(candidate).token]
         room = len(self.petitions.granted.of_manager(candidate.manager)) < CAPACITY
         return room and (plan.flag is None or plan.flag in self.flags)
 
     def _said(self, candidate: Candidate) -> Said:
-        if self.plans[record_behind(candidate).token].condition_breaks:
+        if self.plans[_record_behind(candidate).token].condition_breaks:
             return Said(BROKEN, error="condition breaks")
         return Said(YES) if self.says_yes(candidate) else Said(NO, SAYS_NO, at=self.seconds)
 
@@ -477,3 +458,7 @@ class HookSide:
         """Have a transition take a report of an attempt, and remember that."""
         self.delivered.append((transition, args, named))
         return transition(self.petitions, *args, **named)
+
+
+def _record_behind(candidate: Candidate) -> Record:
+    return candidate.record if isinstance(candidate, Converted) else candidate

@@ -9,7 +9,7 @@ import pytest
 
 from orcha._protocol.messages import Cancel, Priority, Remove, Resume, Retry, Show, Verdict
 from orcha._service.hooks import dependents as dependents_module
-from support.asking import asking
+from support.asking import GateManager, asking
 from support.waiting import wait_for
 
 
@@ -211,6 +211,23 @@ def test_a_restart_keeps_what_waits_and_follows_up_what_ended(tmp_path):
         assert why(asked, "held").startswith("it comes after build, which did not succeed")
         assert asked.ask(asked.owner, Resume, "held").verdict == Verdict.OK
         asked.wait_for("held", "succeeded")
+
+
+def test_an_end_by_the_death_of_the_service_is_followed_up_at_the_next_start(tmp_path):
+    manager = GateManager()
+    with asking(tmp_path, manager) as asked:
+        manager.let_go.clear()
+        asked.submit(asked.user, "build")
+        asked.wait_for("build", "starting")
+        for name, policy in (("test", "cancel"), ("held", "hold"), ("all the same", "run")):
+            asked.submit(asked.user, name, after_ok=["build"], if_dependency_fails=policy)
+        asked.engine.post(asked.engine.halt)
+        assert asked.engine.stopped.wait(30)  # as if it died: nobody hears of the action's return
+    with asking(tmp_path) as asked:
+        asked.wait_for("build", "interrupted")
+        asked.wait_for("test", "cancelled")
+        asked.wait_for("all the same", "succeeded")
+        assert asked.rows()["held"]["paused"]
 
 
 def test_an_end_that_nobody_followed_up_is_found_at_the_next_start(tmp_path, monkeypatch):

@@ -39,21 +39,29 @@ class OnceKeys:
         for seq, manager, owner, key in sorted(kept):
             earlier = self._holders.get((manager, owner, key))
             if earlier is not None:
-                self._replace(seq, earlier)
+                self._replaced[seq] = {earlier} | self._replaced.get(earlier, set())
             self._holders[manager, owner, key] = seq
 
     def holder(self, key: OnceKey) -> int | None:
         """Give the sequence of the petition that took this key last; it may have ended."""
         return self._holders.get(key)
 
-    def take(self, record: Record, holder: Record | None, is_live: Callable[[OnceKey], bool]) -> None:
-        """Give a petition its key, instead of a live `holder`, for whose end it waits then."""
+    def take(self, record: Record, is_live: Callable[[OnceKey], bool]) -> None:
+        """Give a petition its key; it waits for what runs still of the petitions that had the key before.
+
+        Such a petition may have its outcome already, or it was itself cancelled while it waited for another one.
+        """
         assert record.once is not None
-        if holder is not None:
-            self._replace(record.seq, holder.seq)
-        self._holders[record.manager, record.owner, record.once] = record.seq
+        key = record.manager, record.owner, record.once
+        earlier = self._holders.get(key)
+        if earlier is not None:
+            left = set(filter(self._granted.has, {earlier, *self._replaced.get(earlier, ())}))
+            if left:
+                self._replaced[record.seq] = left
+        self._holders[key] = record.seq
         if len(self._holders) > self._prune_at:
-            self._holders = {key: seq for key, seq in self._holders.items() if is_live(key)}
+            holders, runs = self._holders.items(), self._granted.has
+            self._holders = {key: seq for key, seq in holders if is_live(key) or runs(seq) or self.replaces(seq)}
             self._prune_at = max(MAX_KEYS, 2 * len(self._holders))
 
     def replaces(self, seq: int) -> bool:
@@ -65,10 +73,6 @@ class OnceKeys:
             return True
         self._replaced.pop(seq, None)
         return False
-
-    def _replace(self, seq: int, holder: int) -> None:
-        """Have a petition wait for the holder of its key, and for what that one waits for."""
-        self._replaced[seq] = {holder} | self._replaced.get(holder, set())
 
 
 __all__ = ["MAX_KEYS", "OnceKeys"]

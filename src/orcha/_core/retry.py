@@ -103,10 +103,18 @@ def decided_at(history: str | None) -> float | None:
 
     >>> decided_at('[{"attempt": 1, "started": 5.0, "ended": 7.0}]'), decided_at(None)
     (7.0, None)
+
+    The clock may have been set back while the attempt ran:
+
+    >>> decided_at('[{"attempt": 1, "started": 5.0, "ended": 2.0}]'), decided_at('[{"attempt": 1, "started": 5.0}]')
+    (2.0, 5.0)
     """
     attempts = json.loads(history or "[]")
-    known = [attempts[-1].get("started"), attempts[-1].get("ended")] if attempts else []
-    return max((time for time in known if time is not None), default=None)
+    if not attempts:
+        return None
+    ended: float | None = attempts[-1].get("ended")
+    started: float | None = attempts[-1].get("started")
+    return started if ended is None else ended
 
 
 def ended_value(code: int | None, signal: int | None, why: str | None) -> int | None:

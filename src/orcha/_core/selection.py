@@ -104,6 +104,11 @@ class Selection:
         return (self._more or petitions.version != self._asked_version) and bool(petitions.waiting)
 
     @property
+    def may_unpark(self) -> bool:
+        """Whether something has happened since parked petitions were looked at."""
+        return self._petitions.version != self._asked_version and bool(self._petitions.waiting.parked)
+
+    @property
     def is_idle(self) -> bool:
         """Whether nobody waits and nothing is due: a round would ask nobody."""
         return self._time_due is None and self._starts_due is None and self._petitions.waiting.is_empty

@@ -51,7 +51,7 @@ class Once:
             transitions.cancel.cancel(
                 self._petitions, holder, transitions.cancel.cancelled(reason), self._petitions.now
             )
-        self._keys.take(record, holder, lambda key: self._live(key) is not None)
+        self._keys.take(record, lambda key: self._live(key) is not None)
         return True
 
     def _live(self, key: OnceKey) -> Record | None:

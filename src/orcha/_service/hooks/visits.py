@@ -224,7 +224,7 @@ class Visits:
         """Hand over what has gathered, if the hook thread is free."""
         visit = self._visit
         if visit is not None:
-            if not visit.awaited and (self.has_calls or self._waiting):
+            if not visit.awaited and (self.has_calls or self._waiting or self.selection.may_unpark):
                 visit.awaited = True  # before `over` is looked at: the hook thread sets that, and looks at this then
             if not visit.over:
                 return

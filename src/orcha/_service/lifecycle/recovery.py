@@ -37,7 +37,6 @@ def recover_all(engine: Engine) -> None:
     petitions.now = now = Moment(time.time(), time.monotonic())
     engine.admitting.load()
     engine.stocktaking.load()
-    engine.dependents.load()
     engine.arrays.load()
     recovery = _Recovery(engine)
     for name in engine.managers.names:
@@ -50,6 +49,7 @@ def recover_all(engine: Engine) -> None:
     recovery.turn_away()
     engine.after_batch(engine.shims.recovered)
     engine.commit_recovery()
+    engine.dependents.load()  # with what has just ended: petitions that wait for that are not in memory before
     for record in recovery.owed:
         engine.visits.owe_on_finish(record)
     waiting = merge(*(engine.store.waiting(name) for name in engine.managers.names))

@@ -1,0 +1,80 @@
+"""A whole service in virtual time, with everything that may happen to it: `support.simulation` says how."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from support.simulation import Broken, play
+from support.simulation.faults import OF_SCHEDULERS, OF_SERVICES
+from support.simulation.story import SEEDS
+
+SEEDS_OF_A_TEST = 100
+FAULTS = {**OF_SCHEDULERS, **OF_SERVICES}
+FIRST_SEEDS = {
+    "an overtake": 551,
+    "a lost wake-up": 23,
+    "a leaked slot": 0,
+    "a starved large need": 2,
+    "a double start": 1,
+    "a paused one started": 29,
+    "a key let in twice": 95,
+    "a rest that ends early": 56,
+    "a condition that nobody looks at": 3,
+    "a false condition that lets start": 3,
+    "dependencies that a restart forgets": 293,
+    "a failed dependency that counts": 129,
+    "a start that is not on the disk": 0,
+    "an interrupted one that runs again": 4,
+    "one that is tried again too often": 3,
+    "a cancel that nobody answers": 0,
+    "an appointment that is missed": 11,
+    "calls that are lost with one that hangs": 4,
+    "an event that wakes nobody": 6,
+    "one that stays parked when it goes on": 11,
+    "a command that goes on without its slot": 0,
+    "a queue that a restart forgets": 0,
+}
+"""The first of the seeds that finds each fault: `python -m support.simulation faults` writes them."""
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("first", SEEDS[::SEEDS_OF_A_TEST])
+def test_what_a_service_promises_holds_whatever_happens(first):
+    for seed in range(first, first + SEEDS_OF_A_TEST):
+        play(seed)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_fault_is_found(fault, monkeypatch):
+    FAULTS[fault](monkeypatch)
+    with pytest.raises(Broken) as found:
+        play(FIRST_SEEDS[fault])
+    assert not isinstance(found.value.__cause__, AttributeError | TypeError), "the switch of the test is what is broken"
+
+
+def test_each_fault_has_a_seed_of_those_that_are_played():
+    assert FIRST_SEEDS.keys() == FAULTS.keys()
+    assert all(seed in SEEDS for seed in FIRST_SEEDS.values())
+
+
+def test_a_story_that_breaks_says_how_it_is_played_again(monkeypatch):
+    FAULTS["a leaked slot"](monkeypatch)
+    seed = FIRST_SEEDS["a leaked slot"]
+    texts = []
+    for _ in range(2):
+        with pytest.raises(Broken) as found:
+            play(seed)
+        texts.append(str(found.value))
+    assert texts[0] == texts[1]
+    assert texts[0].endswith(f"python -m support.simulation {seed}")
+
+
+def test_another_process_plays_the_same_story():
+    environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "support.simulation", "6"]
+    told = subprocess.run(command, env=environment, capture_output=True, check=True, text=True)
+    assert told.stdout == f"{play(6).text()}\n"

@@ -1,0 +1,140 @@
+"""Known faults of services like this one, each put into the real code by a switch of a test alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from orcha._core import transitions
+from orcha._core.admission import Admission, group_name
+from orcha._core.asking_round import Round
+from orcha._core.conditions.book import ConditionBook
+from orcha._core.dependencies import Dependencies
+from orcha._core.granted import GrantedSlots
+from orcha._core.once_keys import OnceKeys
+from orcha._core.petitions import Petitions
+from orcha._core.resource_lines import Lines
+from orcha._core.state import Outcome, State
+from orcha._service import transaction
+from orcha._service.hooks.admitting import Admitting
+from orcha._service.hooks.appointments import Appointments
+from orcha._service.hooks.dependents import Dependents
+from orcha._service.hooks.visit import Visit
+from orcha._service.mailbox import Mailbox
+from support.simulation.story import Broken, play
+
+Fault = Callable[[pytest.MonkeyPatch], object]
+"""Puts a fault into the code."""
+
+
+def _leak_a_slot(patch: pytest.MonkeyPatch) -> None:
+    give_back = GrantedSlots.give_back
+
+    def forgets_the_group(book: GrantedSlots, record: Any) -> bool:
+        if record.group is not None and book.has(record.seq):
+            book._in_group[record.group] += 1
+        return give_back(book, record)
+
+    patch.setattr(GrantedSlots, "give_back", forgets_the_group)
+
+
+def _start_twice(patch: pytest.MonkeyPatch) -> None:
+    start_all = transitions.start.start_all
+
+    def starts_them_again(petitions: Petitions, records: list[Any], now: Any) -> None:
+        start_all(petitions, records, now)
+        for record in records:
+            transitions.start._start_dequeued(petitions, record, now)
+
+    patch.setattr(transitions.start, "start_all", starts_them_again)
+
+
+def _end_a_rest_early(patch: pytest.MonkeyPatch) -> None:
+    rise = transitions.retry.rise
+
+    def rises_at_once(petitions: Petitions, record: Any, now: Any) -> None:
+        record.rests_until = None
+        rise(petitions, record, now)
+
+    patch.setattr(transitions.retry, "rise", rises_at_once)
+
+
+def _open_no_lot_of_a_group(patch: pytest.MonkeyPatch) -> None:
+    unpark = transitions.hold.unpark
+
+    def leaves_groups(petitions: Petitions, name: str, count: int) -> Any:
+        return [] if name.startswith(group_name("")) else unpark(petitions, name, count)
+
+    patch.setattr(transitions.hold, "unpark", leaves_groups)
+
+
+def _fail_no_dependent(patch: pytest.MonkeyPatch) -> None:
+    ended = Dependencies.ended
+
+    def forgives(dependencies: Dependencies, seq: int, _: object) -> Any:
+        return ended(dependencies, seq, Outcome.SUCCEEDED)
+
+    patch.setattr(Dependencies, "ended", forgives)
+
+
+def _adopt_without_a_slot(patch: pytest.MonkeyPatch) -> None:
+    adopt = transitions.command.adopt
+
+    def adopts(petitions: Petitions, record: Any) -> None:
+        adopt(petitions, record)
+        petitions.granted.give_back(record)
+
+    patch.setattr(transitions.command, "adopt", adopts)
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """Do not do what is to be done."""
+
+
+OF_SCHEDULERS: dict[str, Fault] = {
+    "an overtake": lambda patch: patch.setattr(Round, "_something_ended", lambda *_: False),
+    "a lost wake-up": _open_no_lot_of_a_group,
+    "a leaked slot": _leak_a_slot,
+    "a starved large need": lambda patch: patch.setattr(Lines, "first", _nothing),
+    "a double start": _start_twice,
+    "a paused one started": lambda patch: patch.setattr(Admission, "_paused_by", _nothing),
+    "a key let in twice": lambda patch: patch.setattr(OnceKeys, "replaces", lambda *_: False),
+    "a rest that ends early": _end_a_rest_early,
+    "a condition that nobody looks at": lambda patch: patch.setattr(ConditionBook, "take_true", lambda _: set()),
+    "a false condition that lets start": lambda patch: patch.setattr(ConditionBook, "blocked_by", _nothing),
+}
+OF_SERVICES: dict[str, Fault] = {
+    "dependencies that a restart forgets": lambda patch: patch.setattr(Dependents, "load", _nothing),
+    "a failed dependency that counts": _fail_no_dependent,
+    "a start that is not on the disk": lambda patch: patch.setattr(transaction, "_only_running", lambda _: True),
+    "an interrupted one that runs again": lambda patch: patch.setattr(
+        transitions.recover, "on_interrupt_state", lambda _: State.QUEUED
+    ),
+    "one that is tried again too often": lambda patch: patch.setattr(
+        transitions.retry, "next_due", lambda record, _, now: now.wall if record.tries is not None else None
+    ),
+    "a cancel that nobody answers": lambda patch: patch.setattr(Petitions, "answer", _nothing),
+    "an appointment that is missed": lambda patch: patch.setattr(Appointments, "_look", _nothing),
+    "calls that are lost with one that hangs": lambda patch: patch.setattr(Visit, "left", lambda _: []),
+    "an event that wakes nobody": lambda patch: patch.setattr(Mailbox, "post", Mailbox.post_without_waking),
+    "one that stays parked when it goes on": lambda patch: patch.setattr(Admitting, "go_on", _nothing),
+    "a command that goes on without its slot": _adopt_without_a_slot,
+    "a queue that a restart forgets": lambda patch: patch.setattr(Petitions, "load_waiting", _nothing),
+}
+
+
+def first_seed(fault: Fault, seeds: range) -> int | None:
+    """Give the first seed whose story finds a fault; None where none of these does."""
+    with pytest.MonkeyPatch.context() as patch:
+        fault(patch)
+        return next((seed for seed in seeds if _finds(seed)), None)
+
+
+def _finds(seed: int) -> bool:
+    try:
+        play(seed)
+    except Broken:
+        return True
+    return False

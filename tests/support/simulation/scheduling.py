@@ -1,0 +1,238 @@
+"""What holds of each question and each start, whatever code decides about them: an oracle of the simulated service.
+
+It looks at what was planned and at what really runs, and knows nothing of lots and lines.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from orcha._core.admission import ALL, group_name, petition_name
+from orcha._core.asking_round import MAX_REFUSALS_PER_ROUND, MAX_REPEATS_PER_ROUND, in_order
+from orcha._core.conditions.terms import Reading
+from orcha._core.converted import Converted
+from orcha._core.reasons import BehindAnother, NeedsShort
+from orcha._core.record import Phase, Record
+from orcha._core.state import Outcome, State
+
+if TYPE_CHECKING:
+    from orcha._core.asking_round import Round
+    from orcha._core.converted import Candidate
+    from support.simulation.plans import Plan
+    from support.simulation.service import Service
+
+BATCH_SECONDS = 0.01
+"""What is kept at a time was decided so much earlier, at most."""
+
+
+def record_behind(candidate: Candidate) -> Record:
+    """Give the record of a petition that may be asked."""
+    return candidate.record if isinstance(candidate, Converted) else candidate
+
+
+class Scheduling:
+    """Says of one service what may be asked, what may start, and who goes first."""
+
+    def __init__(self, service: Service) -> None:
+        """Look at a service that is about to recover."""
+        self._service = service
+        self._world = service.world
+        self._petitions = service.engine.petitions
+        self._admission = service.engine.admission
+
+    def plan(self, candidate: Candidate) -> Plan:
+        """Give what a petition was planned to be."""
+        return self._world.plans[record_behind(candidate).token]
+
+    # --- who may be asked ---------------------------------------------------------------------------------------
+
+    def may_be_asked(self, candidate: Candidate) -> None:
+        """Hold that a petition is asked only where nobody and nothing holds it back."""
+        record = record_behind(candidate)
+        if record.state is State.ENDED:
+            return  # since the round was made: its answer counts no more
+        assert not self._is_paused(candidate), f"{record} is paused, and asked"
+        assert not self._is_group_full(candidate), f"{record} is asked, and its group has no slot"
+        assert self._fits(candidate), f"{record} is asked, and what it needs is not there"
+        assert self._text_holds(candidate), f"{record} is asked, and its condition in text is false"
+        assert self._others_have_ended(candidate), f"{record} is asked, and waits for others"
+        assert self._time_has_come(candidate), f"{record} is asked before its time"
+
+    def _time_has_come(self, candidate: Candidate) -> bool:
+        """Tell whether a petition may start by now: by the time it named, and the pause after a failure."""
+        record, plan, now = record_behind(candidate), self.plan(candidate), self._world.time
+        if record.phase is Phase.CONVERTING:
+            return plan.at is None and plan.delay is None
+        due = self._world.dues.get(record.seq) if not record.attempt else None
+        if due is not None and now.highest < due:
+            return False
+        key = record.seq, record.attempt
+        until = self._world.rests.get(key)
+        has_failed = not record.attempt or self._world.on_starts[key]  # else it was never started, and waits at once
+        return until is None or now.steady >= until - BATCH_SECONDS or not has_failed
+
+    def _others_have_ended(self, candidate: Candidate) -> bool:
+        """Tell whether the petitions that this one names have ended as it wants."""
+        plan = self.plan(candidate)
+        if not (plan.after or plan.after_ok):
+            return True
+        if record_behind(candidate).phase is Phase.CONVERTING:
+            return False
+        may_fail = plan.if_dependency_fails != "cancel"
+        ends = {final.record.seq: final.record.outcome for final in self._petitions.finals}  # kept with its start
+        return all(
+            (each.has_ended or each.after in ends)
+            and (may_fail or not each.must_succeed or ends.get(each.after, each.outcome) is Outcome.SUCCEEDED)
+            for each in self._world.store.dependencies([candidate.seq])
+        )
+
+    # --- who may start ------------------------------------------------------------------------------------------
+
+    def passed_by(self, asked: Round, starts: Candidate) -> list[Candidate]:
+        """Give the petitions before this one that could start too, at the moment when this one says yes.
+
+        A petition that came back into the queue after the round began, since its pause or its rest ended, is asked in
+        the next round: it is in this round neither asked nor parked.
+        """
+        if asked.repeats >= MAX_REPEATS_PER_ROUND or asked.is_sampling:
+            return []
+        waiting = [asked.again.get(record.seq, record) for record in asked.waiting]
+        considered = in_order([each for each in waiting if each.petition is not None], asked.new)
+        before = [each for each in considered[: asked.look_ahead] if self._was_before(each, starts)]
+        if len(before) >= MAX_REFUSALS_PER_ROUND:
+            return []
+        others = list(before)
+        if starts.group is not None:  # of its group also those that wait for a slot
+            lot, queue = group_name(starts.group), self._petitions.waiting
+            parked = [record for record in self._petitions.records.values() if record.petition is not None]
+            others += [each for each in parked if each.place < starts.place and queue.lot_of(each.place) == lot]
+        passed = [each for each in others if self.could_start(each) and not self._is_behind_in_group(each)]
+        if self._petitions.version == asked.version:
+            passed += [each for each in before if self._is_starved(each, starts)]
+        return passed
+
+    def _was_before(self, candidate: Candidate, starts: Candidate) -> bool:
+        """Tell whether a petition's turn was before that of another one, with the values that are known now."""
+        places = self._service.places_at_begin
+        if any(places.get(each.seq, each.place) != each.place for each in (candidate, starts)):
+            return False  # people gave it another priority meanwhile
+        are_same = self._service.values_at_begin is self._admission.conditions._values
+        return candidate.place < starts.place and (are_same or self.plan(candidate).when is None)
+
+    def _is_behind_in_group(self, candidate: Candidate) -> bool:
+        """Tell whether one of the same group goes first, which waits for a slot, and is asked in the next round."""
+        group, queue = self.plan(candidate).group, self._petitions.waiting
+        if group is None:
+            return False
+        parked = (each for each in self._petitions.records.values() if queue.lot_of(each.place) == group_name(group))
+        return any(each.place < candidate.place for each in parked)
+
+    def could_start(self, candidate: Candidate) -> bool:
+        """Tell whether a petition would start if it were asked now."""
+        record, plan = record_behind(candidate), self.plan(candidate)
+        if not self._waits(candidate) or record.cancellation is not None or candidate.petition is None:
+            return False
+        if plan.condition_breaks or not self._service.says_yes(plan, record.manager):
+            return False
+        return self._nothing_blocks(candidate) and self._fits(candidate) and not self._stands_behind(candidate)
+
+    def _nothing_blocks(self, candidate: Candidate) -> bool:
+        """Tell whether neither people nor other petitions hold a petition back, resources aside."""
+        return (
+            not self._admission.keys.replaces(candidate.seq)
+            and not self._is_paused(candidate)
+            and not self._is_group_full(candidate)
+            and self._others_have_ended(candidate)
+            and self._time_has_come(candidate)
+            and self._text_holds(candidate)
+        )
+
+    def _text_holds(self, candidate: Candidate) -> bool:
+        """Tell whether a petition's condition in text holds, as Python says, with what was looked at."""
+        text = self.plan(candidate).when
+        if text is None:
+            return True
+        waiting, plans = self._petitions.waiting, self.granted_plans()
+        names = {
+            "load": lambda minutes: self._admission.conditions.get(Reading("load", (minutes,))),
+            "running": len(plans),
+            "running_in": lambda group: sum(plan.group == group for plan in plans),
+            "queued": len(waiting) + waiting.parked,
+        }
+        try:
+            return bool(eval(text, {"__builtins__": {}}, names))
+        except TypeError:  # nobody has looked yet
+            return False
+
+    def _waits(self, candidate: Candidate) -> bool:
+        """Tell whether a petition waits, or has just come, and has no slot."""
+        record = record_behind(candidate)
+        is_waiting = record.state is State.QUEUED and record.phase in (Phase.WAITING, Phase.CONVERTING)
+        is_live = self._petitions.live.get(record.key) is record
+        return is_waiting and is_live and not self._petitions.granted.has(record.seq)
+
+    def _is_paused(self, candidate: Candidate) -> bool:
+        """Tell whether people hold back a petition, or its group."""
+        group = self.plan(candidate).group
+        names = {petition_name(candidate.seq), *([] if group is None else [group_name(group)])}
+        return not names.isdisjoint(self._admission.paused)
+
+    def is_stopped(self) -> bool:
+        """Tell whether nothing starts at all."""
+        return ALL in self._admission.paused or self._service.engine.draining is not None
+
+    def _is_group_full(self, candidate: Candidate) -> bool:
+        """Tell whether as many of its group run as may."""
+        group = self.plan(candidate).group
+        slots = self._world.groups[group] if group is not None else None
+        return slots is not None and sum(plan.group == group for plan in self.granted_plans()) >= slots
+
+    def _fits(self, candidate: Candidate) -> bool:
+        """Tell whether what a petition needs is free."""
+        held, there = self._held(), self._world.resources
+        return all(amount + held[name] <= there[name] for name, amount in self.plan(candidate).needs.items())
+
+    def _held(self) -> Counter[str]:
+        held: Counter[str] = Counter()
+        for plan in self.granted_plans():
+            held.update(plan.needs)
+        return held
+
+    def granted_plans(self) -> list[Plan]:
+        """Give the plans of all that have a slot."""
+        records = self._petitions.records
+        return [
+            self.plan(records[seq]) if seq in records else self._world.plan_of(seq)
+            for seq in self._petitions.granted.seqs()
+        ]
+
+    def _stands_behind(self, candidate: Candidate) -> bool:
+        """Tell whether an earlier petition may stand in a line for something that this one needs."""
+        needs = self.plan(candidate).needs.keys()
+        return any(
+            other.place < candidate.place and self._waits(other) and self.plan(other).needs.keys() & needs
+            for other in self._petitions.records.values()
+        )
+
+    def _is_starved(self, candidate: Candidate, starts: Candidate) -> bool:
+        """Tell whether a later petition takes what an earlier one stands in line for.
+
+        Nothing has ended since the round began, so what blocks the earlier petition now has blocked it when its turn
+        came, also where that was its first turn. With two needs it may have lacked the other one alone then.
+        """
+        needs, why = self.plan(candidate).needs, candidate.why
+        shared = needs.keys() & self.plan(starts).needs.keys()
+        if isinstance(why, NeedsShort | BehindAnother):
+            shared &= {why.resource}
+        elif len(needs) > 1:
+            return False
+        held, there = self._held(), self._world.resources
+        return (
+            any(needs[name] + held[name] > there[name] for name in shared)
+            and all(amount <= there[name] for name, amount in needs.items())
+            and self._waits(candidate)
+            and record_behind(candidate).cancellation is None
+            and candidate.seq not in self._service.asked_now  # else its own condition said no
+            and self._nothing_blocks(candidate)
+        )

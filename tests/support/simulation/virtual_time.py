@@ -1,0 +1,56 @@
+"""The two clocks of a simulated machine: one that nobody sets, and the one on the wall."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
+
+from orcha._service.hooks import hook_thread
+
+BEGIN = 1_700_000_000.0
+
+
+class VirtualTime:
+    """Time that passes where the story says so."""
+
+    def __init__(self) -> None:
+        """Begin at some moment of the year 2023."""
+        self.steady = 1_000.0
+        self._set_by = 0.0
+        self._highest = 0.0
+
+    @property
+    def wall(self) -> float:
+        """What the clock on the wall shows."""
+        return BEGIN + self.steady + self._set_by
+
+    @property
+    def highest(self) -> float:
+        """The latest time that the clock on the wall has shown."""
+        return max(self._highest, self.wall)
+
+    def is_set_by(self, seconds: float) -> None:
+        """Set the clock on the wall."""
+        self._highest = self.highest
+        self._set_by += seconds
+
+    def passes(self, seconds: float) -> None:
+        """Let time pass."""
+        self.steady += max(0.0, seconds)
+
+    @contextmanager
+    def is_shown(self) -> Iterator[None]:
+        """Have all clocks of this process show this time."""
+        clocks = {
+            "time": lambda: self.wall,
+            "time_ns": lambda: int(self.wall * 1e9),
+            "monotonic": lambda: self.steady,
+            "thread_time": lambda: 0.0,
+        }
+        with ExitStack() as stack:
+            for name, clock in clocks.items():
+                stack.enter_context(patch.object(time, name, clock))
+            stack.enter_context(patch.object(hook_thread, "_monotonic", clocks["monotonic"]))
+            yield

@@ -1,0 +1,214 @@
+"""What outlives a service: the disk, the shims and their commands, the clocks, and what really happened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from orcha._core.changes import Changes
+from orcha._core.state import Outcome, State
+from orcha._protocol.messages import Submitted, Verdict
+from orcha._store.contract import Row
+from support.simulation.plans import GROUPS, RESOURCES, Plan
+from support.simulation.service import VERDICTS, Service
+from support.simulation.shims import Attempt, SimulatedShims
+from support.simulation.store import SimulatedStore
+from support.simulation.virtual_time import VirtualTime
+
+RUNS = (State.STARTING, State.RUNNING, State.CANCELLING)
+_KEPT_OF_AN_END = ("state", "outcome", "code", "reason", "ended", "attempt")
+
+
+class World:
+    """The machine, its users, and what was seen of the service by now."""
+
+    def __init__(self, random: Random) -> None:
+        """Have nothing happen yet."""
+        self.random = random
+        self.time = VirtualTime()
+        self.lines: list[tuple[float, str, tuple[Any, ...]]] = []
+        """The story so far."""
+        self.store = SimulatedStore(self._kept)
+        self.shims = SimulatedShims(lambda seq: self.store.rows_by_seq[seq].state is State.ENDED)
+        self.service: Service | None = None
+        self.interleave: Callable[[Service], None] = lambda _: None
+        self.groups = dict(GROUPS)
+        self.resources = dict(RESOURCES)
+        self.look_ahead: int | None = None
+        self.flags: set[str] = set()
+        self.load = 0.0
+        self.plans: dict[bytes, Plan] = {}
+        self.asked: dict[int, Plan] = {}
+        """Plans of petitions that were asked, by sequence: these may not be kept in the end."""
+        self.converted: set[bytes] = set()
+        self.sent: dict[int, list[bytes]] = {}
+        """Tokens of each submit, by request."""
+        # What really happened, over all starts of the service.
+        self.acked: dict[bytes, None] = {}
+        """Tokens of petitions that clients were told are accepted."""
+        self.forgotten: set[bytes] = set()
+        self.on_starts: Counter[Attempt] = Counter()
+        self.begun: Counter[Attempt] = Counter()
+        """Actions that were called."""
+        self.survived: set[int] = set()
+        """Petitions of which something could not be killed."""
+        self.cancelled: set[int] = set()
+        """Petitions that were being cancelled."""
+        self.rests: dict[Attempt, float] = {}
+        """When petitions that rest may start again, on the clock that nobody sets."""
+        self.dues: dict[int, float] = {}
+        """The same for first attempts, on the clock on the wall."""
+
+    def note(self, text: str, *args: Any) -> None:
+        """Tell what happens."""
+        self.lines.append((self.time.steady, text, args))
+
+    def plan_of(self, seq: int) -> Plan:
+        """Give the plan of a petition that is kept, or was asked once."""
+        return self.asked.get(seq) or self.plans[self.store.rows_by_seq[seq].token]
+
+    # --- what the service does ----------------------------------------------------------------------------------
+
+    def starts_again(self) -> None:
+        """Note that a service starts: what rests goes by the clock on the wall, where that is earlier."""
+        self.service = None
+        self.sent.clear()
+        for row in self.store.resting():
+            key = row.seq, row.attempt
+            if not row.attempt:
+                self.rests.pop(key, None)
+                self.dues[row.seq] = row.due or 0.0
+            elif key in self.rests:
+                self.rests[key] = min(self.rests[key], self.time.steady + (row.due or 0.0) - self.time.wall)
+
+    def on_start(self, key: Attempt) -> None:
+        """Note that on_start is called."""
+        self.on_starts[key] += 1
+        assert self.on_starts[key] == 1, f"on_start is called twice for attempt {key}"
+        row = self.store.rows_by_seq[key[0]]
+        assert row.attempt == key[1], f"on_start of attempt {key} is called, and {row} is kept"
+        assert row.state in RUNS, f"on_start of attempt {key} is called, and {row} is kept"
+
+    def begins(self, key: Attempt) -> None:
+        """Note that an action is called."""
+        self.begun[key] += 1
+        assert self.begun[key] == 1, f"the action of attempt {key} is called twice"
+
+    def answered(self, said: Submitted) -> None:
+        """Take what a client hears of its submit."""
+        tokens = self.sent[said.request]
+        for result in said.results:
+            self.note("answer to {}: {} {}", said.request, VERDICTS[result.verdict], result.reason or "")
+            token, is_attached = tokens[result.position], result.reason is not None
+            if result.verdict in {Verdict.ACCEPTED, Verdict.KNOWN} and not is_attached:
+                self.acked[token] = None
+                assert self.is_kept(token), f"petition {token!r} is acknowledged and not kept"
+
+    def is_kept(self, token: bytes) -> bool:
+        """Tell whether a petition is kept, or was and is forgotten since."""
+        return token in self.forgotten or bool(self.store.tokens([token]))
+
+    # --- what is kept -------------------------------------------------------------------------------------------
+
+    def _kept(self, changes: Changes, before: dict[int, Row | None]) -> None:
+        rows = self.store.rows_by_seq
+        for seq, earlier in before.items():
+            now = rows.get(seq)
+            if now is None:
+                assert earlier is not None
+                assert earlier.state is State.ENDED, f"{earlier} is forgotten, and has not ended"
+                self.forgotten.add(earlier.token)
+                continue
+            self.note("kept: {}", _Shown(earlier, now))
+            self._hold_of(earlier, now)
+            if self.service is not None and now.state is State.STARTING and not _is_same_attempt(earlier, now):
+                self._hold_of_start(self.service, now)
+        self._note_times(changes)
+
+    def _note_times(self, changes: Changes) -> None:
+        for step in changes.attempts.values():
+            if step.due is None:
+                self.rests.pop((step.seq, step.attempt), None)
+                continue
+            plan = self.plan_of(step.seq)
+            if step.attempt:
+                self.rests[step.seq, step.attempt] = self.time.steady + step.due - self.time.wall
+            elif plan.delay is not None:
+                self.rests[step.seq, 0] = self.time.steady + plan.delay
+            else:
+                self.dues[step.seq] = step.due
+
+    def _hold_of(self, earlier: Row | None, now: Row) -> None:
+        if earlier is not None:
+            assert now.attempt >= earlier.attempt, f"{earlier} became {now}"
+            if earlier.state is State.ENDED:
+                was, is_now = ([getattr(row, name) for name in _KEPT_OF_AN_END] for row in (earlier, now))
+                assert was == is_now, f"{earlier} ended, and became {now}"
+        if now.state is State.CANCELLING:
+            self.cancelled.add(now.seq)
+        if now.state is State.QUEUED:
+            following = now.seq, now.attempt + 1
+            assert not self.on_starts[following], f"{now} waits, and attempt {following[1]} was started"
+            assert not self.shims.executed[following], f"{now} waits, and attempt {following[1]} was executed"
+        action = None if self.service is None else self.service.actions.get((now.seq, now.attempt))
+        if now.state is State.ENDED and action is not None and action.alive:
+            assert now.slot_held, f"the action of {now} goes on, and that is not kept"
+
+    def _hold_of_start(self, service: Service, row: Row) -> None:
+        """Hold what is to be so where an attempt is kept as started."""
+        plan = self.plan_of(row.seq)
+        for (seq, attempt), action in service.actions.items():
+            assert seq != row.seq or not (action.alive or action.processes), f"{row} starts while {attempt} lives"
+        for (seq, attempt), command in self.shims.commands.items():
+            assert seq != row.seq or not command.lives, f"{row} starts while {attempt} lives"
+        for kept in self.store.dependencies([row.seq]):
+            assert kept.has_ended, f"{row.id} starts before {kept.id} has ended"
+            must_succeed = kept.must_succeed and plan.if_dependency_fails == "cancel"
+            assert not must_succeed or kept.outcome is Outcome.SUCCEEDED, f"{row.id} starts, and {kept.id} failed"
+        self._hold_of_attempts(row, plan)
+        self._hold_of_capacities(service, row, plan)
+
+    def _hold_of_attempts(self, row: Row, plan: Plan) -> None:
+        kept = self.store.attempts([row.seq]).get(row.seq)
+        tried = kept.retries if kept is not None else 0
+        most = plan.retry.times if plan.retry is not None else 0
+        assert tried <= most, f"{row.id} was tried again {tried} times, and may be {most} times"
+        if plan.on_interrupt == "fail":
+            ran = sum(seq == row.seq for seq, _ in {*self.begun, *self.shims.executed})
+            assert ran <= tried, f"{row.id} runs again, though its policy says that it fails"
+
+    def _hold_of_capacities(self, service: Service, row: Row, plan: Plan) -> None:
+        """Hold that nothing starts beyond what there is."""
+        rows = self.store.rows_by_seq
+        running = {seq for seq, each in rows.items() if each.state in RUNS or each.slot_held}
+        running |= {seq for (seq, _), action in service.actions.items() if action.alive or action.processes}
+        running |= {seq for (seq, _), command in self.shims.commands.items() if command.lives}
+        plans = [(rows[seq].manager, self.plan_of(seq)) for seq in running if seq in rows]
+        slots = self.groups.get(plan.group) if plan.group is not None else None
+        in_group = sum(each.group == plan.group for _, each in plans)
+        assert slots is None or in_group <= slots, f"{in_group} run of group {plan.group}"
+        for name in plan.needs:
+            held = sum(each.needs.get(name, 0) for _, each in plans)
+            assert held <= self.resources[name], f"{held} of {name} is held"
+        same = sum(manager == row.manager and each.once == plan.once for manager, each in plans)
+        assert plan.once is None or same == 1, f"{same} with the key {plan.once} run"
+
+
+def _is_same_attempt(earlier: Row | None, now: Row) -> bool:
+    return earlier is not None and earlier.attempt == now.attempt
+
+
+class _Shown:
+    """What became of a row, spelled where the story is printed."""
+
+    def __init__(self, earlier: Row | None, now: Row) -> None:
+        self._earlier, self._now = earlier, now
+
+    def __str__(self) -> str:
+        earlier, now = self._earlier, self._now
+        was = "new" if earlier is None else earlier.state.name
+        end = f" {now.outcome.name} {now.code} {now.reason or ''}" if now.outcome is not None else ""
+        flags = f"{' slot held' if now.slot_held else ''}{' on_finish owed' if now.hook_pending else ''}"
+        return f"{now.id} (#{now.seq}) {was} -> {now.state.name}, attempt {now.attempt}{end}{flags}"
