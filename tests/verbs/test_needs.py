@@ -313,6 +313,7 @@ def test_resources_are_amounts_or_devices_with_names(monkeypatch, text, resource
         ("gpu=,", "gpu=,"),
         ("gpu=0@mem", "gpu=0@mem"),
         ("gpu=0@mem=", "gpu=0@mem="),
+        ("gpu=0@name=a", "gpu=0@name=a"),
         ("gpu=@mem=1", "gpu=@mem=1"),
         ("0,gpu=1", "not '0'"),
         ("id=a,b", "ORCHA_ID"),

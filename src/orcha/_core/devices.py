@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from orcha.interfaces.needs import read_value
+
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
 
@@ -21,8 +23,16 @@ class Device(NamedTuple):
     properties: Mapping[str, Amount | str] = {}
 
     def meets(self, need: Need) -> bool:
-        """Tell whether it is as the need says."""
-        return all(each.is_met_by(self.properties.get(each.name)) for each in need.where)
+        """Tell whether it is as the need says; its name counts as the property `name`.
+
+        >>> from orcha.interfaces.needs import read
+        >>> [Device(name).meets(read("1@name=2")) for name in ("1", "2")]
+        [False, True]
+        """
+        return all(each.is_met_by(self._property(each.name)) for each in need.where)
+
+    def _property(self, name: str) -> Amount | str | None:
+        return read_value(self.name) if name == "name" else self.properties.get(name)
 
 
 def fitting(devices: Iterable[Device], need: Need, without: Container[str | None] = ()) -> list[str]:

@@ -17,6 +17,7 @@ from orcha._core.transitions.command import LOST
 from orcha._core.transitions.recover import WATCHER_FAILED
 from orcha._protocol import losses
 from orcha._service.execution.device_variables import variables
+from orcha._service.execution.needed_limits import NO_LIMITS, limits_of
 from orcha._service.reports.explanations import cleaned
 from orcha._supervisor.contract import OUTSIDE, ROTATE, TRUNCATE, CommandSpec, UnkeptPiece
 from orcha._supervisor.protocol import readable, to_text
@@ -129,6 +130,7 @@ def spec_of(record: Record, *, outlives: bool = True) -> CommandSpec:
     environment |= {"ORCHA_ID": record.key.replace("\0", ""), "ORCHA_ATTEMPT": str(record.attempt)}
     if record.devices:
         environment |= variables(record.devices)
+    needed = limits_of(record.needs) if record.needs else NO_LIMITS
     return CommandSpec(
         record.seq,
         record.attempt,
@@ -144,9 +146,9 @@ def spec_of(record: Record, *, outlives: bool = True) -> CommandSpec:
         record.timeout,
         petition.idle_timeout,
         petition.cpu_timeout,
-        petition.memory,
+        needed.memory if petition.memory is None else petition.memory,
         petition.pids,
-        petition.cpu_share,
+        needed.cpu_share if petition.cpu_share is None else petition.cpu_share,
         petition.output_limit,
         petition.output_policy,
         outlives,

@@ -74,7 +74,7 @@ def _device(resource: str, text: str) -> Device:
     found = {}
     for each in properties:
         key, sign, value = each.partition("=")
-        if not (sign and key.strip().isidentifier() and value.strip()):
+        if not (sign and key.strip().isidentifier() and key.strip() != "name" and value.strip()):
             raise _unfit(f"{resource}={text}")
         found[key.strip()] = read_value(value)
     if not name.isprintable() or not 0 < len(name) <= MAX_NAME_CHARACTERS:
