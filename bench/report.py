@@ -72,6 +72,11 @@ BENCHMARKS = {
         "A service with many queued petitions, probed in turn with one that has next to none: p50 / p99 of both, and"
         " their ratios.",
     ),
+    "arrays": Benchmark(
+        "Arrays",
+        "An array is asked for at an idle service, and once more while another client submits one command after the"
+        " other: p50 / p99 of these submits, and the longest one.",
+    ),
     "peers": Benchmark(
         "Beside Celery and Huey",
         "No-op tasks with results, one client, two workers each (Celery: two processes; Huey: two threads; Orcha: two"

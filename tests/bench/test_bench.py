@@ -13,7 +13,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "bench"
-LINES = {"noop": 6, "first_line": 6, "commands": 11, "start_up": 5, "depth": 10, "peers": 12, "peer_commands": 9}
+LINES = {
+    "noop": 6,
+    "first_line": 6,
+    "commands": 11,
+    "start_up": 5,
+    "depth": 10,
+    "arrays": 10,
+    "peers": 12,
+    "peer_commands": 9,
+}
 """How many each one's table has."""
 
 
@@ -54,7 +63,8 @@ def check(done, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "arguments"), [("noop", ["20"]), ("first_line", ["5"]), ("commands", ["5"]), ("depth", ["200"])]
+    ("name", "arguments"),
+    [("noop", ["20"]), ("first_line", ["5"]), ("commands", ["5"]), ("depth", ["200"]), ("arrays", ["100"])],
 )
 def test_a_benchmark_of_the_service_prints_its_table(bench, name, arguments):
     check(bench(name, *arguments), name)

@@ -243,3 +243,15 @@ def test_what_failed_runs_once_more_while_the_array_runs(service, gate, tmp_path
     wait_for(lambda: row(service, "w")["elements_succeeded"] == 1, what="it succeeded")
     gate.touch()
     assert service.run("wait", "w").returncode == 0
+
+
+def test_a_paused_array_starts_no_more_elements_until_it_goes_on(service, gate):
+    detach(service, "--array", "1-3%1", "--name", "z", "--", "sh", "-c", waits_for(gate))
+    wait_for(lambda: row(service, "z")["elements_running"] == 1, what="the first one runs")
+    assert service.run("pause", "z").returncode == 0
+    gate.touch()
+    wait_for(lambda: row(service, "z")["elements_succeeded"] == 1, what="it has ended")
+    known = row(service, "z")
+    assert (known["elements_waiting"], known["why"]) == (2, "it is paused")
+    assert service.run("resume", "z").returncode == 0
+    assert service.run("wait", "z").returncode == 0

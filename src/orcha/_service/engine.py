@@ -341,7 +341,7 @@ class Engine:
             convert=self.visits.convert,
             takes_any=lambda: COMMAND_MANAGER in self.managers.names and self.refuses() is None,
         )
-        self.dependents.freed = self.arrays.fill_all
+        self.dependents.freed = self.admitting.resumed = self.arrays.fill_all
         self.new_arrays = NewArrays(
             petitions=self.petitions,
             admission=self.admission,

@@ -55,6 +55,8 @@ class Admitting:
         self._settings = settings
         self._report = report
         self._pause_all = pause_all
+        self.resumed: Callable[[], None] = lambda: None
+        """Told when something goes on that was paused."""
 
     def load(self) -> None:
         """Take over what is kept as paused, and the groups as they were set, where they are not set anew."""
@@ -83,6 +85,7 @@ class Admitting:
             self._pause_all(False)
         else:
             self.go_on()
+        self.resumed()
 
     def go_on(self) -> None:
         """Let what goes on wait with the others, a part at a time."""
