@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orcha._core import transitions
 from orcha._core.admission import Admission
 from orcha._core.asking_round import (
     BROKEN,
@@ -24,6 +25,7 @@ from orcha._core.converted import Converted
 from orcha._core.petitions import Petitions
 from orcha._core.reasons import SAYS_NO, BehindAnother, ConditionSaidNo, GroupFull, NeedsShort, StartsLater
 from orcha._core.record import Record
+from orcha._core.state import OnInterrupt
 
 
 def petition(seq, priority=0, manager="m", **declared):
@@ -397,3 +399,12 @@ def test_a_new_petition_stands_in_line_with_the_priority_that_its_conversion_fou
         NeedsShort("gpu", 2, 1, 2),
         BehindAnother("gpu", 1, 1, 2),
     ]
+
+
+def test_what_a_conversion_says_of_no_policy_leaves_that_of_the_record():
+    record = unread(1)
+    record.on_interrupt, record.timeout = OnInterrupt.RERUN, 9.0
+    found = converted(record, priority=4)
+    found.has_policy = False
+    transitions.submit.enter_converted(record, found)
+    assert (record.priority, record.on_interrupt, record.timeout) == (4, OnInterrupt.RERUN, 9.0)

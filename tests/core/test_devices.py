@@ -162,6 +162,8 @@ def test_nothing_is_placed_on_what_is_drained_and_what_it_cannot_do_without_hold
     inventory.drain("gpu", "0", fan())
     assert machine.runs(gpu=1).devices == {"gpu": ("1",)}
     assert machine.blocked(gpu=3) == Drained("gpu", 3, 2, (("gpu:0", "fan"),))
+    assert machine.blocked(ram=8, gpu=3) == Drained("gpu", 3, 2, (("gpu:0", "fan"),))
+    assert inventory.choose({"gpu": 3, "ram": 8}, {"gpu": {"1": 1, "2": 1}}) is None
     large = machine.waits(gpu=3)
     assert machine.admission.blocked_by(large) == machine.admission.held_by(large.seq, None) == machine.blocked(gpu=3)
     machine.admission.park(large)
@@ -194,6 +196,17 @@ def test_what_waits_for_what_is_drained_goes_when_that_is_over_in_its_order():
     machine.admission.resources.rearrange()
     machine.admission.unpark()
     assert machine.petitions.waiting.head(9) == [waiting[0].place]
+
+
+def test_what_can_be_placed_stays_in_line_whatever_else_is_drained():
+    machine = Machine(gpu=GPUS, ram=8)
+    machine.runs(ram=8)
+    first = machine.waits(ram=1)
+    assert machine.admission.blocked_by(first) == NeedsShort("ram", 1, 0, 8)
+    machine.admission.resources.inventory.drain("gpu", "0", fan())
+    machine.admission.resources.rearrange()
+    assert machine.admission.blocked_by(machine.waits(ram=1)) == NeedsShort("ram", 1, 0, 8)
+    assert machine.admission.blocked_by(first) == NeedsShort("ram", 1, 0, 8)
 
 
 def test_a_device_that_is_drained_between_the_yes_and_the_grant_is_still_given():

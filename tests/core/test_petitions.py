@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orcha._core import transitions
-from orcha._core.changes import AttemptStep, Changes
+from orcha._core.changes import AttemptStep, Changes, NewFiring
 from orcha._core.moment import Moment
 from orcha._core.petitions import Petitions
 from orcha._core.record import Record
@@ -14,6 +14,7 @@ from orcha._core.state import OnInterrupt, Outcome, State
 from orcha.interfaces import Retry
 
 NOW = Moment(wall=7.0, steady=3.0)
+FAIL, RERUN, ASK = OnInterrupt
 
 
 @pytest.fixture
@@ -42,6 +43,57 @@ def test_what_people_decide_is_kept_with_the_next_transaction(petitions):
     )
     assert (effects, finals) == ([], [])
     assert not petitions.take()[0]
+
+
+def test_schedules_their_firings_and_decisions_are_kept_with_the_next_transaction(petitions):
+    firing = NewFiring("nightly", 60.0, 61.0, note="it was missed")
+    petitions.keep_schedule("gone", None)
+    petitions.keep_firing(firing)
+    petitions.keep_decided("device", "gpu:0", "drained")
+    changes = petitions.take_changes()
+    assert changes == Changes(schedules={"gone": None}, firings=[firing], decided={("device", "gpu:0"): "drained"})
+    assert changes.declares
+    assert not petitions.changes.declares
+
+
+@pytest.mark.parametrize(("policy", "state"), [(FAIL, None), (RERUN, State.QUEUED), (ASK, State.HELD)])
+def test_the_end_of_the_service_interrupts_what_runs_as_its_policy_says(petitions, record, policy, state):
+    record.on_interrupt = policy
+    transitions.cancel.interrupt(petitions, record, "the service ended", NOW)
+    assert record.state is State.CANCELLING
+    decided = record.cancellation
+    assert (decided.outcome, decided.code, decided.reason) == (Outcome.INTERRUPTED, 75, "the service ended")
+    assert decided.requeue is state
+
+
+@pytest.mark.parametrize("state", [State.ENDED, State.QUEUED, State.STARTING, State.CANCELLING])
+def test_what_an_action_left_and_nothing_can_kill_keeps_the_place_of_its_petition(petitions, state):
+    left = Record(petitions.take_seq(), b"t" * 16, "a", "m", "o", b"c" * 16, b"extras", 0.0)
+    left.state, left.attempt, left.outcome, left.code = state, 1, Outcome.CANCELLED, 130
+    transitions.command.adopt_left(petitions, left, (17,), "died", NOW, hook_owed=True)
+    assert (left.state, left.survivors) == (State.ENDED, (17,))
+    assert left.key in petitions.granted
+    assert transitions.command.gone(petitions, left.seq, left.attempt)
+    assert left.survivors == ()
+    assert left.key not in petitions.granted
+
+
+def test_a_message_waits_for_those_who_are_named_beside_it(petitions):
+    made = Record(petitions.take_seq(), b"t" * 16, "a", "m", "o", b"c" * 16, b"extras", 0.0)
+    assert transitions.submit.receive(petitions, made, after={"b": True}) is None
+    assert made.after == {"b": True}
+
+
+@pytest.mark.parametrize("slot_held", [True, False])
+@pytest.mark.parametrize("hook_pending", [True, False])
+def test_what_ended_before_a_restart_owes_its_hook_and_gives_its_slot_back(petitions, slot_held, hook_pending):
+    ended = Record(7, b"t" * 16, "a", "m", "o", b"c" * 16, b"extras", 0.0)
+    ended.state = State.ENDED
+    assert (
+        transitions.recover.recovered(petitions, ended, NOW, hook_pending=hook_pending, slot_held=slot_held)
+        is hook_pending
+    )
+    assert petitions.changes.flags == ({7: (hook_pending, False)} if slot_held else {})
 
 
 def test_changes_are_handed_out_without_the_effects(petitions, record):
