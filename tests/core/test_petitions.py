@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
 from orcha._core import transitions
@@ -141,3 +143,14 @@ def test_what_must_not_run_again_is_not_interrupted_into_another_attempt(record)
     record.on_interrupt = OnInterrupt.RERUN
     transitions.command.never_again(record)
     assert record.on_interrupt is OnInterrupt.FAIL
+
+
+COMES_WITH_ITS_PETITION = {"groups", "needs", "devices", "once", "expected", "dependencies", "arrays", "elements"}
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Changes) if field.name not in COMES_WITH_ITS_PETITION])
+def test_whatever_may_come_alone_is_kept(name):
+    alone = Changes()
+    assert not alone
+    setattr(alone, name, {1: True})
+    assert alone
