@@ -218,7 +218,7 @@ def test_an_end_by_the_death_of_the_service_is_followed_up_at_the_next_start(tmp
     with asking(tmp_path, manager) as asked:
         manager.let_go.clear()
         asked.submit(asked.user, "build")
-        asked.wait_for("build", "starting")
+        wait_for(lambda: manager.order == ["build"], what="its action runs")
         for name, policy in (("test", "cancel"), ("held", "hold"), ("all the same", "run")):
             asked.submit(asked.user, name, after_ok=["build"], if_dependency_fails=policy)
         asked.engine.post(asked.engine.halt)
