@@ -78,6 +78,7 @@ FROM_CLIENT: dict[type, st.SearchStrategy[Any]] = {
     messages.Signal: st.builds(messages.Signal, COUNT, *WHICH, st.integers(1, 64)),
     messages.ListResources: st.builds(messages.ListResources, COUNT),
     messages.SetResource: st.builds(messages.SetResource, COUNT, st.text()),
+    messages.SetGroup: st.builds(messages.SetGroup, COUNT, st.text(), COUNT | st.none()),
     messages.DrainResource: st.builds(messages.DrainResource, COUNT, st.text(), st.booleans(), st.text()),
     messages.Priority: st.builds(messages.Priority, COUNT, *WHICH, FINAL | st.floats(allow_nan=False)),
     messages.Pause: st.builds(messages.Pause, COUNT, *WHICH, st.none() | TEXT),

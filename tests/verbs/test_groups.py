@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from orcha._protocol.endpoint import Endpoint
@@ -158,3 +160,24 @@ def test_a_group_that_was_set_once_is_none_that_nobody_knows(serve):
     service.start()
     known = service.run("ps", "--group", "rig")
     assert (known.returncode, known.stdout, known.stderr) == (0, "no petitions\n", "")
+
+
+def test_slots_that_are_set_at_run_time_stay_until_a_start_says_something_new(serve):
+    service = serve(arguments=("serve", "commands"), environment={"ORCHA_SLOTS": "rig=1"})
+
+    def slots():
+        return {each["group"]: each["slots"] for each in json.loads(service.run("group", "ls", "--json").stdout)}
+
+    assert service.run("run", "--detach", "--name", "a", "--group", "rig", "--", "sleep", "1000").returncode == 0
+    assert service.run("run", "--detach", "--name", "b", "--group", "rig", "--", "sleep", "1000").returncode == 0
+    assert service.run("group", "set", "rig", "--slots", "2").returncode == 0
+    wait_for(lambda: "b is running\n" in service.run("why", "b").stdout, what="it has a slot now")
+    assert service.run("group", "set", "any", "--slots", "none").returncode == 0
+    assert service.run("group", "ls").stdout.splitlines()[2].split() == ["rig", "2", "2", "0"]
+    service.kill()
+    service.start()
+    assert slots() == {"rig": 2, "any": None}
+    service.stop()
+    service.start(environment={"ORCHA_SLOTS": "rig=3"})
+    assert slots() == {"rig": 3, "any": None}
+    service.run("cancel", "a", "b")

@@ -16,6 +16,7 @@ from orcha._protocol.messages import (
     Pause,
     Priority,
     Resume,
+    SetGroup,
     SetResource,
     Show,
     Stats,
@@ -388,7 +389,12 @@ def test_only_owners_decide_about_resources_and_others_see_no_ids_that_are_not_t
         asked.manager.let_go.clear()
         asked.submit(asked.user, "a", needs={"gpu": 1})
         asked.wait_for("a", "running")
-        for message in ((SetResource, "gpu=9"), (DrainResource, "gpu:0", True), (DrainResource, "gpu:0", False)):
+        for message in (
+            (SetGroup, "rig", 2),
+            (SetResource, "gpu=9"),
+            (DrainResource, "gpu:0", True),
+            (DrainResource, "gpu:0", False),
+        ):
             assert asked.ask(asked.user, *message).verdict == Verdict.DENIED
         assert asked.ask(asked.attempt, ListResources).verdict == Verdict.DENIED
         for person, name in ((asked.user, "a"), (asked.stranger, None), (asked.owner, "a")):

@@ -20,6 +20,7 @@ VERBS = {
     "stats": "show what the service has done",
     "history": "show what has ended, as a workload",
     "simulate": "tell who would run when",
+    "group": "show groups, or set how many petitions of one run at once",
     "resource": "show what there is for petitions that need it, or change that",
     "cancel": "end petitions",
     "retry": "run an ended petition once more",

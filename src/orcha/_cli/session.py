@@ -20,6 +20,7 @@ from orcha._protocol.messages import (
     ListSchedules,
     Resize,
     Select,
+    SetGroup,
     SetResource,
     Verdict,
 )
@@ -177,6 +178,10 @@ class Session(Client):
     def resources(self) -> Reply:
         """Ask what there is of each resource, and who has what."""
         return self._ask(ListResources)
+
+    def set_group(self, name: str, slots: int | None) -> Reply:
+        """Have so many petitions of a group run at once; None for any number."""
+        return self._ask(partial(SetGroup, group=name, slots=slots))
 
     def set_resource(self, resources: str) -> Reply:
         """Have other amounts of resources, or other devices."""

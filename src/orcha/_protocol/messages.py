@@ -377,6 +377,14 @@ class Select(_Message, tag=30, frozen=True):
     """Only petitions with a lower sequence number: where an answer said that there are more."""
 
 
+class SetGroup(_Message, tag=31, frozen=True):
+    """Have so many petitions of a group run at once; None for any number. Answered by a Reply."""
+
+    request: Count
+    group: str
+    slots: Count | None
+
+
 # --- from the service ------------------------------------------------------------------------------------------------
 
 
@@ -471,6 +479,6 @@ class Error(_Message, tag=41, frozen=True):
 _First = Submit | Cancel | Follow | Unfollow | Credit | Put | Finish | List | Call | Ping | CloseChannel
 _Plans = Select | AddSchedule | ListSchedules | ChangeSchedule | FireSchedule
 _Verbs = Show | Priority | Pause | Resume | Remove | Retry | Stats | Stdin | Resize | Stop | Signal
-_Resources = ListResources | SetResource | DrainResource
+_Resources = ListResources | SetResource | DrainResource | SetGroup
 ClientMessage = _First | _Verbs | _Plans | _Resources
 ServiceMessage = Submitted | Reply | Data | Gap | Reset | Gone | Rows | Stopping | Error

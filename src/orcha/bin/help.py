@@ -17,7 +17,10 @@ GROUPS = (
         "look at what waits, runs and has ended",
         ("ps", "why", "show", "logs", "attach", "wait", "stats", "history", "simulate"),
     ),
-    ("decide about it", ("cron", "cancel", "retry", "pause", "resume", "signal", "priority", "rm", "resource")),
+    (
+        "decide about it",
+        ("cron", "cancel", "retry", "pause", "resume", "signal", "priority", "rm", "group", "resource"),
+    ),
     ("the service itself", ("stop", "watchdog", "list-plugins")),
 )
 """The built-in commands, in the order in which a newcomer meets them."""

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from orcha._service.mailbox import Mailbox
     from orcha._store.contract import Store
 
+_GIVEN = "slots at the start"
+"""Kind of what is kept of the groups that the service was started with."""
+
 
 class Admitting:
     """Keeps what people decide, and reads what the core needs of the store; the engine thread's."""
@@ -63,7 +66,12 @@ class Admitting:
         paused = self._store.pauses()
         self._pause_all(ALL in paused)
         kept, settings = self._store.slots(), self._settings
-        groups = core.declared(kept, settings.slots, settings.forgotten_groups)
+        given = self._set_anew()
+        groups = core.declared(
+            kept,
+            {name: count for name, count in settings.slots.items() if name in given},
+            settings.forgotten_groups & given,
+        )
         self._admission.load(paused, groups)
         if groups != kept:
             self._petitions.keep_slots(groups)
@@ -71,6 +79,23 @@ class Admitting:
         if before:
             self._report(logging.INFO, "groups are as they were set before: %s", core.spelled(before))
         self._admission.keys.load(self._store.once())
+
+    def _set_anew(self) -> set[str]:
+        """Give the groups of which this start of the service says something else than the start before; keep that."""
+        given = {name: "none" if count is None else str(count) for name, count in self._settings.slots.items()}
+        given |= dict.fromkeys(self._settings.forgotten_groups, "forget")
+        before = self._store.decided(_GIVEN)
+        changed = {name for name in {*given, *before} if given.get(name) != before.get(name)}
+        for name in changed:
+            self._petitions.keep_decided(_GIVEN, name, given.get(name))
+        return changed & {*given}
+
+    def set_slots(self, group: str, slots: int | None) -> None:
+        """Have so many petitions of a group run at once from now on, also after a restart; None for any number."""
+        groups = {**self._admission.groups, group: slots}
+        self._admission.groups = groups
+        self._petitions.keep_slots(groups)
+        self._petitions.note_change()
 
     def pause(self, name: str) -> None:
         """Hold back what this names, from now on, also after a restart of the service."""

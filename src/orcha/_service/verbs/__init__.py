@@ -10,6 +10,7 @@ from orcha._service.verbs.call import call
 from orcha._service.verbs.cancel import cancel
 from orcha._service.verbs.finish import finish
 from orcha._service.verbs.follow import close_channel, credit, follow, unfollow
+from orcha._service.verbs.groups import set_group
 from orcha._service.verbs.list import list_petitions
 from orcha._service.verbs.pause import pause, resume
 from orcha._service.verbs.ping import ping
@@ -61,4 +62,5 @@ HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
     messages.ListResources: list_resources,
     messages.SetResource: set_resource,
     messages.DrainResource: drain_resource,
+    messages.SetGroup: set_group,
 }
