@@ -41,6 +41,16 @@ def starts(jobs, capacity=ONE, **options):
             Capacity(resources={"gpu": 2}),
             [("small", 0), ("large", 10), ("next", 20)],
         ),
+        (  # what two resources are needed for is not kept from starting by the line for one of them
+            [
+                Job("half", 2, 7, priority=-1, needs={"gpu": 1}),
+                Job("whole", 2, 5, needs={"gpu": 2}),
+                Job("ram", 6, 3, needs={"ram": 3}),
+                Job("both", 7, 7, priority=-1, needs={"gpu": 1, "ram": 2}),
+            ],
+            Capacity(resources={"gpu": 2, "ram": 3}),
+            [("half", 2), ("ram", 6), ("both", 9), ("whole", 16)],
+        ),
         ([Job("late", 0, 1, not_before=30.0), Job("b", 1, 1)], ONE, [("b", 1), ("late", 30)]),
         ([Job("past", 5, 1, not_before=3.0)], ONE, [("past", 5)]),
         (

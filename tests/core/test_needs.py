@@ -125,12 +125,22 @@ def test_one_that_is_in_no_line_is_known_all_the_same(lines):
 def test_the_first_ones_come_forward_once_as_long_as_they_go(lines):
     for place in (FIRST, SECOND, THIRD):
         wait(lines, place, gpu=1)
-    forward = lines.come_forward("gpu", lambda waiter: waiter.place != THIRD)
+    forward = lines.come_forward(lambda waiter: waiter.place != THIRD)
     assert [waiter.place for waiter in forward] == [FIRST, SECOND]
     assert lines.first("gpu").place == FIRST
-    assert lines.come_forward("gpu", lambda _: True) == []
+    assert lines.come_forward(lambda _: True) == []
     wait(lines, FIRST, gpu=1)  # asked, and there was not enough
-    assert [waiter.place for waiter in lines.come_forward("gpu", lambda _: True)] == [FIRST]
+    assert [waiter.place for waiter in lines.come_forward(lambda _: True)] == [FIRST]
+
+
+def test_of_several_lines_the_earliest_head_comes_first(lines):
+    """Else the later one takes what the earlier one needs beside the resource for which it waits."""
+    wait(lines, SECOND, "gpu", gpu=2)
+    wait(lines, FIRST, "ram", gpu=1, ram=1)
+    asked = []
+    lines.come_forward(lambda waiter: asked.append(waiter.place) or len(asked) < 2)
+    assert asked == [FIRST, SECOND]
+    assert [lines.first(name).place for name in ("gpu", "ram")] == [SECOND, FIRST]
 
 
 def test_what_is_of_no_use_any_more_is_dropped(lines, gone, monkeypatch):

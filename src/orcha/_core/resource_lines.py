@@ -120,15 +120,27 @@ class Lines:
         waiter = self.waiters.get(place[1])
         return waiter if waiter is not None and waiter.place == place and name in waiter.names else None
 
-    def come_forward(self, name: str, goes: Callable[[Waiter], bool]) -> list[Waiter]:
-        """Give the first ones of a line, in order, as long as each goes; they stay in line until they are asked."""
+    def come_forward(self, goes: Callable[[Waiter], bool]) -> list[Waiter]:
+        """Give the first ones of all lines, in order, of each line as long as each goes.
+
+        They stay in line until they are asked. Of the heads of several lines the earliest is always the next: a later
+        one in another line would take what the earlier one needs beside the resource for which it waits.
+        """
         forward: list[Waiter] = []
-        while (waiter := self.first(name)) is not None and not waiter.asked and goes(waiter):
+        taken_out: dict[str, list[Key]] = {name: [] for name in self.names()}
+        still = set(taken_out)
+        while heads := [(waiter.place, name) for name in still if (waiter := self.first(name)) is not None]:
+            place, name = min(heads)
+            waiter = self.waiters[place[1]]
+            if waiter.asked or not goes(waiter):
+                still.discard(name)
+                continue
             waiter.asked = True
             del self._lines[name][0]
+            taken_out[name].append(place)
             forward.append(waiter)
-        if forward:
-            self._lines[name][:0] = [waiter.place for waiter in forward]
+        for name, places in taken_out.items():
+            self._lines[name][:0] = places
         return forward
 
     def rebuild(self) -> None:

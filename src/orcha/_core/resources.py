@@ -260,7 +260,7 @@ class Resources:
                     taken[name] = taken.get(name, 0) + read(wanted).amount
             return not names
 
-        return [waiter for name in self._lines.names() for waiter in self._lines.come_forward(name, goes)]
+        return self._lines.come_forward(goes)
 
     # --- for people ---------------------------------------------------------------------------------------------
 
