@@ -168,6 +168,7 @@ def test_nothing_is_placed_on_what_is_drained_and_what_it_cannot_do_without_hold
     assert machine.admission.blocked_by(large) == machine.admission.held_by(large.seq, None) == machine.blocked(gpu=3)
     machine.admission.park(large)
     assert machine.admission.before(large, None) is None
+    assert resources.before(large.seq) is None
     assert machine.runs(gpu=1).devices == {"gpu": ("2",)}
     inventory.drain("gpu", "0", None)
     resources.rearrange()
