@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import heapq
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orcha._core.forecast import virtual_schedule
 from orcha._core.forecast.virtual_schedule import VirtualSchedule
 from orcha._core.forecast.workload import Capacity, Job
+from orcha._core.petitions import Petitions
 
 ONE = Capacity(slots={"": 1})
 
@@ -99,6 +102,15 @@ def test_with_a_look_ahead_only_the_first_ones_are_considered():
             ],
         ),
         (
+            [
+                Job("a", 0, 1, succeeds=False),
+                Job("b", 0, 1, after={"a": True}),
+                Job("c", 0, 1, after={"a": True, "b": True}),
+            ],
+            ONE,
+            ["cancelled: it comes after 'a', which did not succeed"] * 2,
+        ),
+        (
             [Job("a", 0, 1, succeeds=False), Job("b", 9, 1, after={"a": True})],
             ONE,
             ["cancelled: it comes after 'a', which did not succeed"],
@@ -165,6 +177,13 @@ def queued(jobs, slots):
         found[job.id] = max(now, job.submitted)
         heapq.heapreplace(free, found[job.id] + job.seconds)
     return found
+
+
+def test_more_wait_than_are_kept_ready(monkeypatch):
+    monkeypatch.setattr(virtual_schedule, "Petitions", partial(Petitions, most_ready=8))
+    jobs = [Job(str(number), 0.0, 1.0, needs={"gpu": 1}) for number in range(100)]
+    capacity = Capacity(slots={"": 3}, resources={"gpu": 2})
+    assert starts(jobs, capacity) == [(str(number), number // 2) for number in range(100)]
 
 
 def test_more_come_at_once_than_a_round_takes():

@@ -147,9 +147,12 @@ class VirtualSchedule:
             if not admission.dependencies.has_dependents(record.seq):
                 continue
             for failed in admission.note_end(record.seq, record.outcome):
+                dependent = self._records[failed.petition]
+                if dependent.state is not State.QUEUED:
+                    continue  # another one that it comes after has failed at the same moment
                 reason = f"cancelled: it comes after {failed.on.id!r}, which did not succeed"
                 cancellation = transitions.cancel.cancelled(reason)
-                transitions.cancel.cancel(self._petitions, self._records[failed.petition], cancellation, now)
+                transitions.cancel.cancel(self._petitions, dependent, cancellation, now)
                 self._planned.append(Foretold(self._jobs[failed.petition], None, now.wall, reason))
         self._unpark()
         if self._petitions.finals:
@@ -307,9 +310,8 @@ class VirtualSchedule:
         if self._capacity.is_paused:
             self._admission.pause(ALL)
         for seq, record in sorted(self._records.items()):
-            if record.state is State.QUEUED:
-                reasons = self._admission.reasons(record) or [record.why or EverythingPaused()]
-                yield Foretold(self._jobs[seq], None, None, reasons[0].text())
+            reasons = self._admission.reasons(record) or [record.why or EverythingPaused()]
+            yield Foretold(self._jobs[seq], None, None, reasons[0].text())
 
 
 def _came(job: Job) -> float:
