@@ -195,6 +195,7 @@ def test_json_is_for_programs(show):
         "submitted": "1970-01-01T00:00:00.500000+00:00",
         "started": "1970-01-01T00:00:01.250000+00:00",
         "after": [],
+        "needs": {},
     }
     assert json.loads(show([], "--json").out) == []
 
