@@ -13,7 +13,7 @@ from orcha._cli import VERBS, show
 from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
-MINE = [verb for verb in VERBS if verb not in {"serve", "stop", "cron"}]  # cron has verbs of its own
+MINE = [verb for verb in VERBS if verb not in {"serve", "stop", "cron", "group", "resource"}]  # these have verbs
 READING = ["ps", "why", "show", "logs", "wait", "stats", "history", "simulate"]
 WITHOUT_ID = ("ps", "stats", "history")
 

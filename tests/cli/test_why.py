@@ -40,6 +40,7 @@ def test_what_waits_says_for_what_who_holds_it_and_what_ends_it(busy):
         "  - 1 of 1 slots of the machine is in use",
         "    held by busy",
         "    until a command ends, or the service is started with a higher ORCHA_COMMANDS",
+        "when it starts cannot be foretold",
     ]
     shown = json.loads(busy.run("why", "it", "--json").stdout)
     assert [reason["kind"] for reason in shown["blocked"]] == ["petition_paused", "after_others", "machine_full"]

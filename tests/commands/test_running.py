@@ -158,7 +158,7 @@ def test_a_command_of_the_built_in_manager_that_is_cancelled_while_its_start_is_
 
     engine.manager.blocked = {"a"}
     asked = engine.run()
-    engine.settle_engine()
+    wait_for(lambda: asked.token in engine.told.accepted, what="it waits")
     monkeypatch.setattr(engine.store, "commit", cancel_with_the_start)
     engine.manager.blocked = set()
     engine.engine.post(engine.engine.visits.wake)

@@ -181,9 +181,10 @@ def queued(jobs, slots):
 
 def test_more_wait_than_are_kept_ready(monkeypatch):
     monkeypatch.setattr(virtual_schedule, "Petitions", partial(Petitions, most_ready=8))
-    jobs = [Job(str(number), 0.0, 1.0, needs={"gpu": 1}) for number in range(100)]
-    capacity = Capacity(slots={"": 3}, resources={"gpu": 2})
-    assert starts(jobs, capacity) == [(str(number), number // 2) for number in range(100)]
+    jobs = [Job(str(number), 0.0, 1.0) for number in range(100)]
+    assert starts(jobs, Capacity(slots={"": 2})) == [(str(number), number // 2) for number in range(100)]
+    jobs = [job._replace(group="g") for job in jobs]
+    assert starts(jobs, Capacity(groups={"g": 2})) == [(str(number), number // 2) for number in range(100)]
 
 
 def test_more_come_at_once_than_a_round_takes():

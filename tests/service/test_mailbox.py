@@ -186,6 +186,19 @@ def test_what_has_come_since_is_kept_in_the_same_transaction(engine):
     assert engine.done == [(1, HERE), (2, HERE), ("commit", HERE)]
 
 
+@pytest.mark.parametrize("first", [False, True])
+def test_what_has_come_last_is_kept_although_nothing_more_comes(engine, first):
+    """What looks for more handles what it finds, and says then that it looks no more."""
+
+    def more():
+        engine.note(2)
+        return False
+
+    call = (engine.note, 1) if first else (list,)
+    engine.mailbox.run_or_post(*call, may_keep=True, more=more)
+    assert engine.done == [*[(1, HERE)] * first, (2, HERE), ("commit", HERE)]
+
+
 def test_where_much_has_come_the_engine_s_thread_does_it():
     engine = Parts()  # its thread does not run: what it has not taken lies there
     for number in range(MAX_EVENTS_OF_ANOTHER_THREAD):

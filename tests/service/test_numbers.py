@@ -169,7 +169,29 @@ FIELDS = {
     "end": st.booleans(),
     "rows": st.integers(0, 65_535),
     "columns": st.integers(0, 65_535),
+    "array": st.none() | TEXTS,
+    "failed": st.booleans(),
+    "verb": st.none() | st.sampled_from(["cancel", "pause", "resume", "priority", "signal", "rm", "retry"]) | TEXTS,
+    "ids": st.lists(st.sampled_from(["*", "x*", "[", "?"]) | TEXTS, max_size=3),
+    "label": st.none() | TEXTS,
+    "owner": st.none() | TEXTS,
+    "arguments": st.none() | EXTRAS,
+    "dry_run": st.booleans(),
+    "expression": st.sampled_from(["*/5 * * * *", "0 0 31 2 *", "* * * * * *", "@daily"]) | TEXTS,
+    "extras": EXTRAS,
+    "zone": st.none() | st.sampled_from(["Europe/Berlin", "UTC", "../etc/passwd"]) | TEXTS,
+    "overlap": st.sampled_from(["skip", "queue", "replace"]) | TEXTS,
+    "missed": st.sampled_from(["skip", "last", "all"]) | TEXTS,
+    "change": st.sampled_from(["pause", "resume", "remove", "rm"]) | TEXTS,
+    "resources": st.sampled_from(["gpu=2", "gpu=0,1", "gpu=forget", "gpu=0@mem=24G,1"]) | TEXTS,
+    "drained": st.booleans(),
+    "slots": st.none() | COUNTS,
 }
+OWN_FIELDS = {
+    (messages.Select, "states"): st.lists(st.sampled_from(["queued", "running", "failed"]) | TEXTS, max_size=3),
+    (messages.SetGroup, "group"): TEXTS,
+}
+"""Fields that one kind of message has with a type of its own."""
 KINDS = [kind for kind in messages.ClientMessage.__args__ if kind is not messages.Stop]
 NUMBERED = {messages.Put, messages.Finish, messages.Stdin, messages.Resize}
 """Those whose `seq` may not be left out."""
@@ -179,7 +201,7 @@ NUMBERED = {messages.Put, messages.Finish, messages.Stdin, messages.Resize}
 def typed(draw):
     """Give a message of the table, with fields of the right types."""
     kind = draw(st.sampled_from(KINDS))
-    fields = {name: draw(FIELDS[name]) for name in kind.__struct_fields__}
+    fields = {name: draw(OWN_FIELDS.get((kind, name), FIELDS[name])) for name in kind.__struct_fields__}
     if kind in NUMBERED:
         fields["seq"] = draw(COUNTS)
     return kind(**fields)

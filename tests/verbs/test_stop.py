@@ -135,9 +135,19 @@ def descendants(pid):
     return sorted(found)
 
 
-CATCHES = "exec 2>/dev/null; trap 'kill $!; exit 0' TERM; echo before; sleep 600 & wait; exit 1"
+CATCHES = (
+    "exec 2>/dev/null; trap 'kill $!; while [ ! -e {}/told ]; do sleep 0.02; done; exit 0' TERM; "
+    "echo before; sleep 600 & wait; exit 1"
+)
 PASSES_ON = "exec 2>/dev/null; echo before; sleep 600; exit $?"
 """A shell that learns of the end of `sleep` before its own SIGTERM would write about that to stderr."""
+
+
+def has_taken_sigterm(pid):
+    """Tell whether a process has handled its SIGTERM, and waits for the next event (proc_pid_status(5))."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    pending = int(status["SigPnd"], 16) | int(status["ShdPnd"], 16)
+    return not pending >> (signal.SIGTERM - 1) & 1 and status["State"].strip().startswith("S")
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["parents first", "children first"])
@@ -149,7 +159,7 @@ def test_a_sigterm_to_each_process_interrupts_those_commands_that_it_ends(served
         "shielded": run(client, "shielded", "sh", "-c", ignores),
         "plain": run(client, "plain", "sh", "-c", "echo before; exec sleep 600"),
         "shell": run(client, "shell", "sh", "-c", PASSES_ON),
-        "catches": run(client, "catches", "sh", "-c", CATCHES),
+        "catches": run(client, "catches", "sh", "-c", CATCHES.format(tmp_path)),
         "again": run(client, "again", "sh", "-c", again, on_interrupt="rerun"),
     }
     pids = {}
@@ -167,6 +177,8 @@ def test_a_sigterm_to_each_process_interrupts_those_commands_that_it_ends(served
             os.kill(pid, signal.SIGTERM)
     for shim in shims.values():
         os.kill(shim, signal.SIGCONT)
+        wait_for(lambda shim=shim: has_taken_sigterm(shim), what="a shim that knows of its SIGTERM")
+    (tmp_path / "told").touch()  # a command that had ended before is told as it ended
     assert served.wait_for_end() == 0
     wait_for(lambda: not any(lives(pids[name]) for name in ("plain", "shell", "again")), what="the ends by SIGTERM")
     assert lives(pids["shielded"])

@@ -33,7 +33,9 @@ def range_of(text: str) -> dict[str, Any]:
     first, last, step, at_most = (None if each is None else int(each) for each in match.groups())
     step = 1 if step is None else step
     if first is None or last is None or last < first or not step or at_most == 0:
-        raise argparse.ArgumentTypeError(f"{text!a} is no range that goes upwards, with a step and a count above 0")
+        raise argparse.ArgumentTypeError(
+            f"{text!a} is no range that goes upwards: write it as 1-100, 1-100:10 or 1-100%4"
+        )
     return {"range": [first, last, step]} | ({} if at_most is None else {"at_most": at_most})
 
 
@@ -53,7 +55,9 @@ def swept(text: str) -> tuple[str, list[str]]:
         return name, values.split(",")
     first, last, step = int(match[1]), int(match[2]), int(match[3] or 1)
     if last < first or not step or (last - first) // step >= _MAX_SWEPT_VALUES:
-        raise argparse.ArgumentTypeError(f"{text!a} is no range that goes upwards, of at most {_MAX_SWEPT_VALUES}")
+        raise argparse.ArgumentTypeError(
+            f"{text!a} is no range that goes upwards: give one of at most {_MAX_SWEPT_VALUES}"
+        )
     return name, [str(number) for number in range(first, last + 1, step)]
 
 
@@ -121,7 +125,7 @@ def _listed(items: Iterable[Any], option: str) -> dict[str, Any]:
                 " give numbers of lines with --array and have the command look up its line"
             )
     if not total:
-        raise WrongOptionError(f"{option}: there is no item in it")
+        raise WrongOptionError(f"{option}: there is no item in it: write one in each line")
     return {"packed": parts, "total": total}
 
 
@@ -138,7 +142,9 @@ def _lines(path: str) -> Iterator[str]:
     """Give the lines of a file, bytes that are no text as Python stands for them."""
     content = _read(path)
     if b"\0" in content:
-        raise WrongOptionError(f"--each-line: {path!a} holds a byte 0, which no argument and no variable can hold")
+        raise WrongOptionError(
+            f"--each-line: {path!a} holds a byte 0, which no argument and no variable can hold: remove it"
+        )
     for line in content.removesuffix(b"\n").split(b"\n") if content else ():
         yield line.removesuffix(b"\r").decode("utf-8", "surrogateescape")
 
@@ -159,7 +165,8 @@ def _json(path: str) -> Iterator[Any]:
             if line.strip():
                 yield json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise WrongOptionError(f"--each-json: line {number} of {path!a} is no JSON: {error}") from None
+            place = f"line {number} of {path!a}"
+            raise WrongOptionError(f"--each-json: {place} is no JSON: {error}: write one value in each line") from None
 
 
 def _checked(items: Iterable[Any], argv: list[str]) -> Iterator[Any]:

@@ -185,7 +185,7 @@ def _jobs(row: Row, seconds: float, now: float) -> Iterator[Job]:
 
 def _job(row: Row, seconds: float, now: float) -> Job:
     """Give a row as a forecast takes it; its id there is its sequence number, since that is what others name it by."""
-    from json import loads
+    from orcha._cli.ps import needs_of
 
     started = row["started"] if row["state"] in {"starting", "running", "cancelling"} else None
     if started is not None:
@@ -197,7 +197,7 @@ def _job(row: Row, seconds: float, now: float) -> Job:
         seconds,
         row["priority"],
         row["group"],
-        loads(row["needs"]) if row.get("needs") else {},
+        needs_of(row),
         dict.fromkeys((row.get("after") or "").split(), False),
         row.get("due"),
         row["manager"],

@@ -90,14 +90,13 @@ def names(rows: Iterable[Row]) -> dict[int, str]:
 
 def as_workload(row: Row, ids: dict[int, str]) -> Row:
     """Give a row as the workload has it; `ids` name the petitions that it came after."""
-    from json import loads
-
     from orcha._cli import render
+    from orcha._cli.ps import needs_of
 
     after = [ids[int(seq)] for seq in (row.get("after") or "").split() if int(seq) in ids]
     found = {name: row.get(name) for name in _KEPT}
     found |= {name: render.iso(row[name]) for name in ("submitted", "started", "ended")}
-    found |= {"priority": render.number(row["priority"]), "needs": loads(row["needs"]) if row.get("needs") else {}}
+    found |= {"priority": render.number(row["priority"]), "needs": needs_of(row)}
     return found | {"after": after}
 
 

@@ -452,15 +452,28 @@ def state(row: Row) -> str:
     return f"{name} ({row['code']})" if name == "failed" and row["code"] is not None else name
 
 
-def as_json(row: Row, now: float) -> Row:
-    """Give a row with its times in ISO 8601, numbers that JSON has, and what is reckoned here: user and elapsed."""
+def needs_of(row: Row) -> dict[str, Any]:
+    """Give what a petition needs, by resource; nothing where that text was too long for an answer and was cut.
+
+    >>> needs_of({"needs": '{"gpu": 1}'}), needs_of({"needs": '{"gp'}), needs_of({})
+    ({'gpu': 1}, {}, {})
+    """
     from json import loads
 
+    try:
+        found = loads(row.get("needs") or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def as_json(row: Row, now: float) -> Row:
+    """Give a row with its times in ISO 8601, numbers that JSON has, and what is reckoned here: user and elapsed."""
     from orcha._cli import render
 
     took = elapsed(row, now)
     reckoned = {"user": user(row), "elapsed": None if took is None else round(took, 3)}
     after = [int(seq) for seq in (row.get("after") or "").split()]
-    needs = loads(row["needs"]) if row.get("needs") else {}
+    needs = needs_of(row)
     times = {name: render.iso(row[name]) for name in ("submitted", "started", "ended")}
     return row | times | {"priority": render.number(row["priority"]), "after": after, "needs": needs} | reckoned

@@ -228,13 +228,11 @@ class Mailbox:
                 self.wake()
             for call in self._timers.take(time.monotonic()):
                 call()
-        step = work.next_step(_HANDLE, own=own)
-        if step is _ASK:  # else waiting petitions are asked when the answer has left
+        if work.next_step(_HANDLE, own=own) is _ASK:  # else waiting petitions are asked when the answer has left
             work.ask()
-            step = work.next_step(_ASK, own=own)
         while more is not None and more():
             work.ask()
-            step = work.next_step(_ASK, own=own)
+        step = work.next_step(_ASK, own=own)  # the last call of `more` may have handled events, too
         if step is _GATHER:
             step = self._gather(work)
         if step is _KEEP and may_keep:

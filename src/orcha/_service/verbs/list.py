@@ -55,7 +55,6 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
             "after": after.get(row.seq),
             "needs": json.dumps(needs[row.seq]) if row.seq in needs else None,
             "expect": expected.get(row.seq),
-            "due": _due(engine, row.seq),
         }
         for row in rows
     ]
@@ -157,6 +156,7 @@ def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str |
         "asked_ago": asked,
         "group": group,
         "paused": engine.admission.is_paused(row.seq, group, row.state),
+        "due": _due(engine, row.seq),
         "command": command,
         "label": label,
         **array_rows.described(engine, row),
