@@ -12,7 +12,7 @@ from service_start import Start, box_path, boxes
 
 from orcha._supervisor import black_box
 from orcha._supervisor.attempt_output import FILES_AFTER_BYTES, MAX_CHUNK_BYTES, MEMORY_BYTES
-from orcha._supervisor.contract import KILL, ROTATE, TRUNCATE, CommandEnded, CommandOutput, FileSpan, UnkeptPiece
+from orcha._supervisor.contract import KILL, ROTATE, TRUNCATE, CommandEnded, CommandOutput, Event, FileSpan, UnkeptPiece
 from support.waiting import wait_for
 
 BYTES = "import hashlib, os, sys; block = hashlib.sha512(b'x').digest() * 1024\n"
@@ -56,16 +56,21 @@ def test_output_without_an_end_of_line_streams(world: Start) -> None:
     world.end(key)
 
 
+def take_all(world, key) -> None:
+    """Acknowledge what has come, until the command's end has; an end between two looks is seen by the next one."""
+    seen: list[Event] = []
+    while not (seen and isinstance(seen[-1], CommandEnded)):
+        world.commands.took(*key, max(numbered(world, key), default=0))
+        world.until(lambda seen=seen: len(world.of(key)) > len(seen))
+        seen = world.of(key)
+
+
 def test_who_acknowledges_nothing_does_not_slow_the_command(open_world) -> None:
     world = open_world(acknowledge=False)
     key = world.start(sys.executable, "-c", BYTES + "for _ in range(160): os.write(1, block)")
     path = box_path(world.folder, key)
     wait_for(lambda: black_box.read(str(path)).phase == black_box.DONE, what="the command's end")
-    while not world.of(key) or not isinstance(world.of(key)[-1], CommandEnded):
-        seen = len(world.of(key))
-        last = max(numbered(world, key))
-        world.commands.took(*key, last)
-        world.until(lambda seen=seen: len(world.of(key)) > seen)
+    take_all(world, key)
     assert world.output(key) == block() * 160
     world.commands.forget(*key)
 
@@ -109,10 +114,7 @@ def test_what_is_beyond_the_limit_is_passed_on_and_the_command_waits_for_that(op
     size = 12 << 20
     script = BYTES + f"for _ in range({size >> 16}): os.write(1, block)"
     key = world.start(sys.executable, "-c", script, output_limit=1 << 20)
-    while not (world.of(key) and isinstance(world.of(key)[-1], CommandEnded)):
-        world.commands.took(*key, max(numbered(world, key), default=0))
-        seen = len(world.of(key))
-        world.until(lambda seen=seen: len(world.of(key)) > seen)
+    take_all(world, key)
     found = unkept_pieces(world, key)
     assert len(world.output(key)) == 1 << 20
     assert world.output(key) + b"".join(piece.data or b"" for piece in found) == block() * (size // len(block()))
