@@ -114,6 +114,8 @@ class ArrayBook:
         self._convert = convert
         self._takes_any = takes_any
         self._entries: dict[int, LiveArray] = {}
+        self._unkept: set[int] = set()
+        """New arrays whose transaction has not come yet, by seq: no element can be made of what is not kept."""
         self._elements: dict[int, tuple[LiveArray, int]] = {}
         """The array and the position of each element that is a petition which has not ended, by seq."""
         self._due: dict[int, LiveArray] = {}
@@ -155,6 +157,7 @@ class ArrayBook:
     def enter(self, record: Record, spec: Spec, ends: bytes = b"") -> None:
         """Have the elements of a new array become petitions once the array is kept, but for those that have ended."""
         array = self._enter(record, spec, ends)
+        self._unkept.add(record.seq)
         self._keep_ends(array, range(-(-len(ends) // PART_BYTES)))
 
     def _enter(self, record: Record, spec: Spec, ends: bytes) -> Array:
@@ -164,6 +167,7 @@ class ArrayBook:
 
     def kept(self, record: Record) -> None:
         """Begin with an array that is kept, or forget it where it is not."""
+        self._unkept.discard(record.seq)
         entry = self._entries.get(record.seq)
         if entry is None:
             return
@@ -202,6 +206,8 @@ class ArrayBook:
 
     def _fill(self, entry: LiveArray) -> None:
         array = entry.array
+        if array.seq in self._unkept:
+            return
         if array.stop is not None or not array.has_room or self._admission.held_by(array.seq, None) is not None:
             return
         waiting = len(array.live) - len(self.running(entry))
