@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from command_client import connect
 from orcha._cli.session import MANAGER, Session
-from orcha._client.channel import new_identity
 from orcha._core.array_items import packed
 from orcha._protocol import values
+from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Item, Verdict
 from peer_work import expect
 from support import SCALE, machine, milliseconds, row, scaled, service

@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from orcha._cli.session import MANAGER, Session
-from orcha._client.channel import new_identity
 from orcha._protocol import values
 from orcha._protocol.endpoint import Endpoint
+from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Item
 from peer_work import expect
 

@@ -75,7 +75,7 @@ def test_schedules_are_listed_paused_resumed_and_removed(service):
     assert service.run("cron", "rm", "other").returncode == 0
     done = service.run("cron", "rm", "other", "tick")
     assert done.returncode == 1
-    assert done.stderr == "orcha: there is no schedule 'other': orcha cron ls shows those that are there\n"
+    assert done.stderr == "orcha: there is no schedule 'other': orcha cron ls shows the schedules\n"
     assert service.run("cron", "ls", "--json").stdout == "[]\n"
 
 

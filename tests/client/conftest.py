@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from orcha._client.channel import new_identity
 from orcha._client.client import Client
 from orcha._protocol import values
+from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Item
 from support.scripted import ScriptedService
 

@@ -8,9 +8,10 @@ import threading
 import pytest
 
 from client.interrupts import interrupts
-from orcha._client.channel import ClientChannel, new_identity
+from orcha._client.channel import ClientChannel
 from orcha._client.send_turn import SendTurn
 from orcha._protocol import values
+from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Item
 from support.waiting import wait_for
 

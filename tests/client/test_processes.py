@@ -14,10 +14,10 @@ import pytest
 from client import putting
 from orcha._client import attempt_channel
 from orcha._client.attempt_channel import AttemptChannel
-from orcha._client.channel import new_identity
 from orcha._client.client import Client
 from orcha._client.dial import dial
 from orcha._protocol import values
+from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Item
 from support.scripted import ServedService
 

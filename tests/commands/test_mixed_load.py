@@ -31,10 +31,10 @@ from pathlib import Path
 
 import pytest
 
-from orcha._client.channel import new_identity
 from orcha._client.client import Client
 from orcha._protocol import values
 from orcha._protocol.endpoint import Endpoint
+from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Item
 from orcha._store.sqlite import SqliteStore
 from orcha.exceptions import OrchaConnectionError

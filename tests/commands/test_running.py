@@ -128,7 +128,7 @@ def test_a_limit_is_told_as_such(engine):
 
 @pytest.fixture
 def without_hooks(monkeypatch):
-    """Treat commands as those of the built-in manager."""
+    """Treat commands as commands of the built-in manager."""
     monkeypatch.setattr(visits, "has_no_hooks", lambda record: record.command)
 
 

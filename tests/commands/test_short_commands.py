@@ -11,10 +11,10 @@ from threading import Thread
 
 import pytest
 
-from orcha._client.channel import new_identity
 from orcha._core.codes import INTERRUPTED_CODE
 from orcha._core.state import State
 from orcha._protocol import values
+from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Item
 from orcha._store.sqlite import SqliteStore
 from orcha.interfaces import Message

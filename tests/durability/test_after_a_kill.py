@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
-from orcha._client.channel import new_identity
 from orcha._processes.tag import ORDINAL_BITS, read_tag
 from orcha._protocol import values
+from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Item, Verdict
 from orcha.interfaces import Message
 from orcha.lib import ClientManager

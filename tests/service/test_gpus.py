@@ -62,9 +62,9 @@ def test_processors_have_memory_and_a_model(library):
 
 def test_without_a_library_or_a_driver_there_are_none(monkeypatch, library):
     monkeypatch.setattr(library, "nvmlInit", lambda: 1 / 0, raising=False)
-    assert (gpus.find(), gpus.users()) == ((), {})
+    assert (gpus.find(), gpus.driver()) == ((), None)
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert (gpus.find(), gpus.users()) == ((), {})
+    assert (gpus.find(), gpus.driver()) == ((), None)
     assert "gpu" not in detected()
 
 
@@ -80,7 +80,7 @@ def test_a_driver_that_breaks_or_hangs_has_none(monkeypatch, library):
 def test_who_computes_is_named_while_it_lives(library):
     library.pids[1] = [os.getpid(), 2**22 + 1]
     name = Path("/proc/self/comm").read_text().strip()
-    assert gpus.users() == {"1": f"{name} (pid {os.getpid()})"}
+    assert gpus.users(gpus.driver()) == {"1": f"{name} (pid {os.getpid()})"}
 
 
 def test_a_change_is_told_once_and_what_breaks_is_nobody(monkeypatch, library):

@@ -204,7 +204,7 @@ def test_a_schedule_that_is_removed_fires_nothing_more_and_leaves_its_petitions(
         assert change(asked, "remove").verdict == Verdict.OK
         gone = asked.ask(asked.user, ListSchedules, "tick")
         assert gone.verdict == Verdict.UNKNOWN
-        assert gone.reason == "there is no schedule 'tick': orcha cron ls shows those that are there"
+        assert gone.reason == "there is no schedule 'tick': orcha cron ls shows the schedules"
         clock.show("2026-06-01T14:00:00")
     with asking(tmp_path) as asked:
         assert list(asked.rows()) == ["tick@2026-06-01T13:00"]

@@ -19,7 +19,7 @@ CHUNKS = 20
 
 @pytest.fixture
 def files(tmp_path):
-    """Give an attempt's files with chunks of both streams, the first of which has the number 5."""
+    """Give an attempt's files with chunks of both streams; the first chunk has the number 5."""
     folder = tmp_path / "output"
     folder.mkdir(mode=0o700)
     files = OutputFiles(f"{folder}/aa.7.1", 5)

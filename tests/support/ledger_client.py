@@ -13,10 +13,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from orcha._client.channel import ClientChannel, new_identity
+from orcha._client.channel import ClientChannel
 from orcha._client.client import Client
 from orcha._protocol import values
 from orcha._protocol.endpoint import Endpoint
+from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Item, Verdict
 from orcha.exceptions import OrchaConnectionError
 from support.history import Journal

@@ -1,4 +1,4 @@
-"""A verb for all petitions that meet a selector: for whom, in which states, and in one transaction."""
+"""A verb for all petitions that meet a selector: for which users, in which states, and in one transaction."""
 
 from __future__ import annotations
 

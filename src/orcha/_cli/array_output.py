@@ -65,7 +65,7 @@ class ArrayChannel:
     # --- on other threads ---------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        """Follow each element of which the channel tells; the array's final value comes after all that they wrote."""
+        """Follow each element that the channel names; the array's final value comes after all their output."""
         while True:
             value = self._channel.get()
             if isinstance(value, dict) and "index" in value:

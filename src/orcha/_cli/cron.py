@@ -44,7 +44,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     add = verbs.add_parser("add", help="add a schedule", formatter_class=parser.formatter_class)
     _create_add(add)
     ls = verbs.add_parser("ls", help="list schedules", formatter_class=parser.formatter_class)
-    ls.description = "List the schedules that are yours; as the service's user, those of everybody."
+    ls.description = "List your schedules; as the service's user, the schedules of everybody."
     ls.add_argument("--json", action="store_true", help="print a JSON array")
     ls.set_defaults(do=_list)
     show = verbs.add_parser("show", help="show a schedule and its last firings", formatter_class=parser.formatter_class)

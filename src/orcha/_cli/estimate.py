@@ -11,7 +11,7 @@ from orcha.interfaces.built_in import COMMAND_MANAGER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from orcha._cli.session import Session
@@ -139,11 +139,13 @@ def reckon(seq: int, live: Sequence[Row], capacity: Row, history: History, now: 
 
     """
     known = {row["seq"]: history.durations(row) for row in live}
-    guess = Durations(0.0, 0.0, 0.0, "nothing")
+    seconds = {
+        seq: (0.0, 0.0, 0.0) if each is None else (each.short, each.likely, each.long) for seq, each in known.items()
+    }
     slots, groups, resources = (capacity[name] for name in ("slots", "groups", "resources"))
     found = []
-    for pick in (_short, _likely, _long):
-        jobs = [job for row in sorted(live, key=_place) for job in _jobs(row, pick(known[row["seq"]] or guess), now)]
+    for which in range(len(_SHARES)):
+        jobs = [job for row in sorted(live, key=_place) for job in _jobs(row, seconds[row["seq"]][which], now)]
         stocks = {name: stock(most, name, jobs) for name, most in resources.items()}
         planned = VirtualSchedule(jobs, Capacity(slots, groups, stocks)).run()
         start = next((each.started for each in planned if each.job.id == str(seq)), None)
@@ -153,11 +155,6 @@ def reckon(seq: int, live: Sequence[Row], capacity: Row, history: History, now: 
     counts = {row["seq"]: _elements(row) if "elements" in row else 1 for row in live}
     guessed = sum(counts[seq] for seq, each in known.items() if each is None)
     return Estimate(min(found), found[1], max(found), sum(counts.values()), guessed)
-
-
-_short: Callable[[Durations], float] = lambda found: found.short  # noqa: E731 - three columns of one table
-_likely: Callable[[Durations], float] = lambda found: found.likely  # noqa: E731
-_long: Callable[[Durations], float] = lambda found: found.long  # noqa: E731
 
 
 def _place(row: Row) -> int:

@@ -64,7 +64,7 @@ def run(namespace: argparse.Namespace) -> int:
 
 
 def ended(service: Session, limit: int | None) -> list[Row]:
-    """Give the newest petitions that have ended, in the order of their starts; those that never started come last."""
+    """Give the newest petitions that have ended, in the order of their starts; without a start they come last."""
     from itertools import islice
 
     from orcha._cli.ps import pages

@@ -68,7 +68,7 @@ def run(namespace: argparse.Namespace) -> int:
 
 
 def _with_elements(identities: Sequence[str]) -> Iterator[str]:
-    """Give the ids, those of its elements that have begun in place of an array's."""
+    """Give the ids; for an array, the ids of its elements that have begun."""
     from orcha._cli import ps
     from orcha._cli.connection import connected
     from orcha.exceptions import OrchaError

@@ -8,7 +8,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-_USAGE_ERROR_CODE = 2
 _EPILOG = """\
 examples:
   orcha pause make-k3x9qz
@@ -36,16 +35,6 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Do it; 1 where it could not be done to one."""
-    from orcha._cli import per_petition
-
-    selector = selecting.selector_of(namespace, group=False)
-    if selector is not None and (namespace.group is not None or namespace.all):
-        selecting.refuse_both("--all" if namespace.all else "--group")
-        return _USAGE_ERROR_CODE
-    if not namespace.all and namespace.group is None and selecting.names_none(namespace, selector):
-        return _USAGE_ERROR_CODE
-    if selector is not None:
-        return selecting.apply(namespace, "pause", selector, {})
-    if namespace.ids:
-        return per_petition.do_for_each(namespace.ids, lambda service, name: service.done(service.pause(name), name))
-    return per_petition.do_for_each([""], lambda service, _: service.done(service.pause(group=namespace.group)))
+    return selecting.do_to_group_or_each(
+        namespace, "pause", lambda service, name, group: service.pause(name, group=group)
+    )

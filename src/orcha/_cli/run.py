@@ -138,7 +138,7 @@ def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
     """Send it, and follow it unless it is to be left."""
     from orcha._cli.connection import connected
     from orcha._cli.streams import Streams, are_one, fill_standard_descriptors, input_waits
-    from orcha._client.channel import new_identity
+    from orcha._protocol.identities import new_identity
 
     if namespace.streams == "together" or (namespace.streams is None and not namespace.detach and are_one()):
         message["merge"] = True

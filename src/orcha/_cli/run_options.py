@@ -32,7 +32,7 @@ _REPEATABLE: dict[str, Any] = {"action": "append", "default": []}
 
 
 def create_repeated_parser(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of a command that is run again and again: all but those that are about one petition."""
+    """Add the arguments of a command that is run again and again: all but the arguments about a single petition."""
     parser.allow_abbrev = False
     add_place(parser)
     add_execution(parser)

@@ -21,7 +21,7 @@ _MAX_HEAD_BYTES = 64 << 10
 _MAX_SCRIPT_BYTES = 120 << 10
 """Linux gives a program an argument of 128 KiB at most (MAX_ARG_STRLEN of execve(2))."""
 _EXCLUSIVE = {"at": "delay", "delay": "at"}
-"""Options of which a petition has one."""
+"""Options that exclude each other."""
 _INTERPRETERS = ("sh", "bash", "dash", "ksh", "zsh", "python")
 """Programs that run the text after ``-c``; a version may follow the name."""
 

@@ -8,10 +8,11 @@ from orcha._cli import options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from orcha._cli.session import Session
+    from orcha._protocol.messages import Reply
 
 ASKED_ABOVE_PETITIONS = 10
 """Petitions for which nobody is asked, also on a terminal."""
@@ -38,9 +39,9 @@ def add_options(parser: argparse.ArgumentParser, *, group: bool = True, changes:
     if group:
         add("-g", "--group", type=options.name, metavar="G", help="the petitions of a group")
     add("--label", type=options.label, metavar="TEXT", help="those with this label; may hold wildcards")
-    add("--owner", dest="user", type=options.written, metavar="USER", help="those of a user")
+    add("--owner", dest="user", type=options.written, metavar="USER", help="the petitions of a user")
     add("--state", action="append", type=_state, default=[], metavar="STATE", help="queued, running, timed_out, ...")
-    add("--failed", action="store_true", help="those that ended, neither well nor cancelled")
+    add("--failed", action="store_true", help="ended petitions that neither succeeded nor were cancelled")
     if changes:
         add("--dry-run", action="store_true", help="print the ids, and change nothing")
         add("-y", "--yes", action="store_true", help="do not ask, however many there are")
@@ -136,6 +137,30 @@ def apply(namespace: argparse.Namespace, verb: str, selector: dict[str, Any], ar
         if not number:
             render.note("there is no such petition: nothing was done")
     return code
+
+
+def do_to_group_or_each(
+    namespace: argparse.Namespace, verb: str, ask: Callable[[Session, str | None, str | None], Reply]
+) -> int:
+    """Do a verb to a group, to everything, to ids, or to all that meet a selector; 1 where one could not be met.
+
+    `ask` asks a service about an id and a group; with neither, about everything.
+    """
+    from orcha._cli import per_petition
+
+    selector, group = selector_of(namespace, group=False), namespace.group
+    if selector is not None and (group is not None or namespace.all):
+        refuse_both("--all" if namespace.all else "--group")
+        return _USAGE_ERROR_CODE
+    if not namespace.all and group is None and names_none(namespace, selector):
+        return _USAGE_ERROR_CODE
+    if selector is not None:
+        return apply(namespace, verb, selector, {})
+    if namespace.ids:
+        return per_petition.do_for_each(
+            namespace.ids, lambda service, name: service.done(ask(service, name, None), name)
+        )
+    return per_petition.do_for_each([""], lambda service, _: service.done(ask(service, None, group)))
 
 
 def _answers(

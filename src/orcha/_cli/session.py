@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from orcha import properties
-from orcha._client.channel import new_identity
 from orcha._client.client import Client
 from orcha._client.pending import Request
 from orcha._protocol.endpoint import client_place
+from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import (
     AddSchedule,
     Cancel,

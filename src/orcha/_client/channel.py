@@ -12,7 +12,6 @@ next interruption is seen.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import threading
 import time
@@ -426,12 +425,3 @@ class ClientChannel:
                 waiter.release()
             self._waiters.discard(waiter)
         self._turn.nudge()
-
-
-def new_identity() -> bytes:
-    """Give 16 bytes for a channel or a token: milliseconds since 1970, then chance, so that indexes grow at one edge.
-
-    >>> len(new_identity())
-    16
-    """
-    return (time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10)

@@ -10,11 +10,12 @@ import os
 import weakref
 from functools import partial
 
-from orcha._client.channel import UNREACHABLE_CODE, ClientChannel, new_identity
+from orcha._client.channel import UNREACHABLE_CODE, ClientChannel
 from orcha._client.incoming import Incoming
 from orcha._client.pending import PendingSubmit, Request, Withdrawal
 from orcha._client.reader import DIAL_TIMEOUT_SECONDS, ClientReader, reconnect_seconds, tell_on_stderr
 from orcha._client.sender import ClientSender
+from orcha._protocol.identities import new_identity
 from orcha.exceptions import OrchaConnectionError
 from orcha.utils.threads import NoThreadError
 

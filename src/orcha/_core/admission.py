@@ -365,7 +365,7 @@ class Admission:
     def note_end(self, seq: int, outcome: Outcome | None) -> list[FailedDependency]:
         """Note that a petition ended, for which others wait; give the petitions that fail by that.
 
-        `unpark_resumed` lets the others wait with those that may start. The outcome is None where it is unknown.
+        `unpark_resumed` lets the others wait with petitions that may start. The outcome is None where it is unknown.
         """
         failed = self.dependencies.ended(seq, outcome)
         self._opening.add(_after_name(seq))

@@ -41,7 +41,7 @@ class Spec(NamedTuple):
     first: int
     step: int
     sweep: dict[str, list[Any]] | None
-    """The values of each name, all combinations of which are the items; the last name changes fastest."""
+    """The values of each name; the items are all combinations, and the last name changes fastest."""
     are_listed: bool
     """Whether the items were listed, and are kept in parts."""
     bounds: Bounds
@@ -125,7 +125,7 @@ def _listed(given: Mapping[str, Any]) -> tuple[int, list[bytes]]:
     if not isinstance(parts, list) or not all(isinstance(part, bytes) for part in parts):
         raise ValueError("array.packed is a list of bytes")
     if len(parts) != -(-total // ITEMS_PER_PART):
-        raise ValueError(f"array.packed has {len(parts)} parts, which are not those of {total} items")
+        raise ValueError(f"array.packed has {len(parts)} parts, which do not hold {total} items")
     return total, parts
 
 
@@ -288,7 +288,7 @@ def variables(item: ArrayItem) -> dict[str, str]:
 
 
 def message_of(template: Mapping[str, Any], item: ArrayItem) -> dict[str, Any]:
-    """Give the fields of an element's message, of those of its array.
+    """Give the fields of an element's message, made from its array's message.
 
     Raises:
         ValueError, TypeError: the item does not fit the command.

@@ -1,4 +1,4 @@
-"""Arrays: one petition that stands for many alike, its elements, of which only a few are petitions at a time.
+"""Arrays: a petition that stands for many alike, its elements; only a few elements are petitions at a time.
 
 An element is known by its position, from 0. It becomes a petition of its own when it is about to be considered, and
 is a byte for its outcome and one for its code after its end, so that an array of 100,000 costs little.
@@ -159,7 +159,7 @@ class Array:
         return not self._left
 
     def ending(self) -> ArrayStop:
-        """Give how the array ends, once all elements have: as the first one that failed, unless it was cancelled."""
+        """Give how the array ends, once all elements have: as its first failed element, unless it was cancelled."""
         if self.stop is not None and self.stop.outcome is Outcome.CANCELLED:
             return self.stop
         found = first_not_succeeded(self._ends)

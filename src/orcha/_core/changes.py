@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 ELEMENTS_PER_PART = 256
-"""Elements of an array whose ends are kept together: the end of one writes those of so many."""
+"""Elements of an array whose ends are kept together: an end writes the ends of so many elements."""
 PART_BYTES = 2 * ELEMENTS_PER_PART
 """Bytes of such a part: an element's outcome, and its code."""
 
@@ -212,7 +212,7 @@ class Changes:
     array_ends: dict[tuple[int, int], bytes] = field(default_factory=dict)
     """How elements of arrays have ended, by (seq of the array, number of the part): they replace what is kept."""
     array_stops: dict[int, ArrayStop] = field(default_factory=dict)
-    """Arrays of which no more elements start, by seq."""
+    """Arrays that start no more elements, by seq."""
     held_for: list[int] = field(default_factory=list)
     """seqs of petitions that are paused since a dependency failed: from then on no failure counts."""
     priorities: dict[int, int | float] = field(default_factory=dict)
@@ -220,7 +220,7 @@ class Changes:
     pauses: dict[str, bool] = field(default_factory=dict)
     """What is paused (True) or goes on (False): `all`, `group:<name>` or `petition:<seq>`."""
     schedules: dict[str, Schedule | None] = field(default_factory=dict)
-    """Schedules that are new or changed, by name; None for one that is forgotten, with its firings."""
+    """Schedules that are new or changed, by name; None for a schedule that is forgotten, with its firings."""
     firings: list[NewFiring] = field(default_factory=list)
     """What became of instants of schedules, kept after these. That of a schedule that is not there is not kept."""
     decided: dict[tuple[str, str], str | None] = field(default_factory=dict)

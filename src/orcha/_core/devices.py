@@ -1,4 +1,4 @@
-"""Which devices of a resource a petition gets: those that fit, with as little left over as can be."""
+"""Which devices of a resource a petition gets: devices that fit, with as little left over as can be."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def most(names: list[str], need: Need) -> Amount:
 def room(names: list[str], used: Mapping[str, Amount], need: Need) -> Amount:
     """Give how much of these devices a petition with such a need could get now.
 
-    A share is one of one device. More than a share are whole devices, of which nobody has a share.
+    A share is a part of one device. A larger amount is whole devices that nobody shares.
 
     >>> from fractions import Fraction
     >>> from orcha.interfaces.needs import read

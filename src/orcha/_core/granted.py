@@ -59,7 +59,7 @@ class GrantedSlots:
         self._used: dict[str, dict[str, Amount]] = {}
         """Which share of each device is in use, by resource and name."""
         self.inventory = Inventory({})
-        """The resources of which devices are chosen."""
+        """The resources whose devices are chosen."""
 
     def take(self, candidate: Candidate) -> None:
         """Grant a petition its slot in its group, and what it needs: the devices that it has already, or others."""
@@ -161,7 +161,7 @@ class GrantedSlots:
         return self._held.get(resource, 0)
 
     def used(self, resource: str) -> Mapping[str, Amount]:
-        """Give which share of each device of a resource they hold, of those of which they hold any."""
+        """Give the share that petitions hold of each device of a resource, for devices that any petition holds."""
         return self._used.get(resource, {})
 
     def devices(self, key: str) -> Devices | None:
@@ -175,7 +175,7 @@ class GrantedSlots:
 
 
 def _add(sums: dict[str, Amount], name: str, amount: Amount) -> None:
-    """Add to one of several sums, of which none is kept that is zero."""
+    """Add to one of several sums; a sum of zero is not kept."""
     total = sums.get(name, 0) + amount
     if total:
         sums[name] = total

@@ -126,7 +126,7 @@ class Inventory:
     ) -> dict[str, tuple[str, ...]] | None:
         """Choose the devices of a petition; None where it gets none.
 
-        Of a resource of which too little is free, none is named.
+        Where too little of a resource is free, no device is named.
         """
         chosen = {}
         for resource, wanted in needs.items():

@@ -211,7 +211,7 @@ def due(timetable: Timetable, missed: Missed, fired_until: float, now: float) ->
 
 
 def _passed_over(timetable: Timetable, begin: float, end: float, *, excluded: float | None) -> PassedOver | None:
-    """Give the instants after `begin` and up to `end`, or before it where that is the one that is fired."""
+    """Give the instants after `begin` and up to `end`, or before `end` where that instant is the fired one."""
     count = timetable.count_between(begin, end)
     if excluded is not None and count < MAX_COUNTED_INSTANTS:
         count -= 1

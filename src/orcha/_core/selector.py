@@ -28,13 +28,13 @@ class Selector(NamedTuple):
     """
 
     ids: tuple[str, ...] = ()
-    """Ids, one of which has to fit: `*` stands for any characters, `?` for one, `[ab]` for one of these."""
+    """Ids; one has to fit: `*` stands for any characters, `?` for one, `[ab]` for one of these."""
     group: str | None = None
     label: str | None = None
     """Of a label wildcards are read, too."""
     owner: str | None = None
     states: tuple[str, ...] = ()
-    """States and outcomes, one of which has to be the petition's."""
+    """States and outcomes; one has to be the petition's."""
 
     @property
     def is_empty(self) -> bool:

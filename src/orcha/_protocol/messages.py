@@ -364,12 +364,12 @@ class Select(_Message, tag=30, frozen=True):
     verb: str | None = None
     """`cancel`, `pause`, `resume`, `priority`, `signal`, `rm` or `retry`; None to tell which petitions there are."""
     ids: Words = []
-    """Ids with wildcards, one of which has to fit; none for any id."""
+    """Ids with wildcards; one has to fit. None for any id."""
     group: str | None = None
     label: str | None = None
     owner: str | None = None
     states: Words = []
-    """States and outcomes, one of which has to be the petition's; none for the states that the verb is about."""
+    """States and outcomes; one has to be the petition's. None for the states that the verb is about."""
     arguments: bytes | None = None
     """Of the verb, an encoded map."""
     dry_run: bool = False

@@ -35,7 +35,7 @@ def find(within: float = FIRST_LOOK_SECONDS) -> tuple[Device, ...]:
     return () if thread.is_alive() else tuple(found)
 
 
-def _library() -> Any:
+def driver() -> Any:
     """Give the library, ready to be asked; None where there is none, or no driver."""
     try:
         library: Any = importlib.import_module("pynvml")
@@ -46,7 +46,7 @@ def _library() -> Any:
 
 
 def _devices() -> list[Device]:
-    library = _library()
+    library = driver()
     if library is None:
         return []
     return [_device(library, index) for index in range(library.nvmlDeviceGetCount())]
@@ -60,11 +60,10 @@ def _device(library: Any, index: int) -> Device:
     return Device(str(index), {"mem": memory, "model": "".join(each if each.isalnum() else "-" for each in model)})
 
 
-def users() -> dict[str, str]:
-    """Name the processes that live and compute on each processor, by its name."""
-    library = _library()
+def users(library: Any) -> dict[str, str]:
+    """Name the processes that live and compute on each processor, by its name; `library` is ready to be asked."""
     found: dict[str, str] = {}
-    for index in range(library.nvmlDeviceGetCount()) if library is not None else ():
+    for index in range(library.nvmlDeviceGetCount()):
         handle = library.nvmlDeviceGetHandleByIndex(index)
         pids = sorted({int(each.pid) for each in library.nvmlDeviceGetComputeRunningProcesses(handle)})
         names = [f"{name} (pid {pid})" for pid in pids if (name := _name_of(pid)) is not None]
@@ -103,9 +102,10 @@ class GpuWatch:
 
     def _run(self) -> None:
         told: dict[str, str] = {}
-        while not self._stopped.is_set():
+        library = driver()
+        while library is not None and not self._stopped.is_set():
             try:
-                found = users()
+                found = users(library)
             except Exception:  # noqa: BLE001 - the library's own errors: nothing is known of the processors then
                 found = {}
             if found != told:
@@ -114,4 +114,4 @@ class GpuWatch:
             self._stopped.wait(LOOK_SECONDS)
 
 
-__all__ = ["GpuWatch", "find", "users"]
+__all__ = ["GpuWatch", "driver", "find", "users"]

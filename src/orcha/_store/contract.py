@@ -321,7 +321,7 @@ class Store(Protocol):
         ...
 
     def elements(self, seqs: Sequence[int]) -> dict[int, Element]:
-        """Give of which array each of these petitions is an element, for each petition that is one."""
+        """Give the array of each of these petitions that is an element."""
         ...
 
     def pauses(self) -> set[str]:

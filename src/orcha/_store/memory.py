@@ -450,7 +450,7 @@ class MemoryStore:
         return [each for seq, each in sorted(self._elements.items()) if self._rows[seq].state != State.ENDED]
 
     def elements(self, seqs: Sequence[int]) -> dict[int, Element]:
-        """Give of which arrays those petitions are elements that are any."""
+        """Give the array of each of these petitions that is an element."""
         return {seq: self._elements[seq] for seq in seqs if seq in self._elements}
 
     def expected(self, seqs: Sequence[int]) -> dict[int, float]:

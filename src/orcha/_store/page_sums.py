@@ -174,7 +174,7 @@ def _page_bytes(head: bytes) -> int:
 
 
 def _differing(noted: array[int], found: array[int], in_log: Container[int]) -> list[int]:
-    """Give the numbers of the pages of which both differ, without those in the log."""
+    """Give the numbers of the pages whose checksums differ, without pages in the log."""
     if noted == found:
         return []
     longer = max(len(noted), len(found))

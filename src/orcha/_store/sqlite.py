@@ -498,7 +498,7 @@ class SqliteStore:
 
     @_guarded
     def elements(self, seqs: Sequence[int]) -> dict[int, Element]:
-        """Give of which arrays those petitions are elements that are any."""
+        """Give the array of each of these petitions that is an element."""
         return {each.petition: each for each in decode_elements(self._ask("elements", json.dumps(list(seqs))))}
 
     @_guarded

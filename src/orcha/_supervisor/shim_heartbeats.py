@@ -142,7 +142,7 @@ class ShimHeartbeats:
         return [shim for shim in shims if shim.name not in self._stopped]
 
     def _look_at(self, shim: ShimConnection, now: float, counted: float, looked: SilentShims) -> None:
-        """Send a ping to a shim; note a shim that has not answered in its time, of which `counted` has passed."""
+        """Send a ping to a shim; note a shim that has not answered in its time; `counted` has passed of that time."""
         if shim.asked is not None and not self._waits_for_disk(shim):
             shim.silence += min(counted, now - shim.asked)
         if shim.silence >= self._silence + LAST_LOOKS * self._interval:

@@ -48,7 +48,7 @@ class Requirement(NamedTuple):
 
 
 class Need(NamedTuple):
-    """How much of a resource a petition needs, and of which of its devices."""
+    """How much of a resource a petition needs, and what its devices must be."""
 
     amount: Amount
     where: tuple[Requirement, ...] = ()

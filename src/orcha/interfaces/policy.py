@@ -72,7 +72,7 @@ class Policy:
     """The group it belongs to, which has slots of its own and can be paused; None for none. A group has to be there: a
     service was once started with ``orcha serve --slots GROUP=N`` or ``ORCHA_SLOTS`` for it."""
     needs: Mapping[str, int | float | str] | None = None
-    """How much of which resource it holds from its start until nothing of it is left: names to amounts above zero, as
+    """The amounts it holds from its start until nothing of it is left: names of resources to amounts above zero, as
     in ``{"gpu": 1, "ram_gb": 16}``. It starts when that much of each is free of what the service has (``orcha serve
     --resource gpu=2``), and is refused where the service never has that much. An amount may have decimals, as in
     ``{"gpu": 0.5}``, which are counted exactly; and a text may say what the devices must have, as in ``{"gpu":

@@ -144,8 +144,8 @@ def _channel_of(message: Message, kind: type[ClientChannel]) -> ClientChannel | 
 
 
 def items_of(messages: Sequence[Message], channels: Sequence[Any]) -> list[Item]:
-    """Make what is sent of messages, each of which holds its channel, or None."""
-    from orcha._client.channel import new_identity
+    """Make what is sent of messages; each holds its channel, or None."""
+    from orcha._protocol.identities import new_identity
     from orcha._protocol.messages import Item
     from orcha._protocol.values import encode
 

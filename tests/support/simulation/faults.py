@@ -109,17 +109,17 @@ OF_SERVICES: dict[str, Fault] = {
     "dependencies that a restart forgets": lambda patch: patch.setattr(Dependents, "load", _nothing),
     "a failed dependency that counts": _fail_no_dependent,
     "a start that is not on the disk": lambda patch: patch.setattr(transaction, "_only_running", lambda _: True),
-    "an interrupted one that runs again": lambda patch: patch.setattr(
+    "an interrupted petition that runs again": lambda patch: patch.setattr(
         transitions.recover, "on_interrupt_state", lambda _: State.QUEUED
     ),
-    "one that is tried again too often": lambda patch: patch.setattr(
+    "a petition that is tried again too often": lambda patch: patch.setattr(
         transitions.retry, "next_due", lambda record, _, now: now.wall if record.tries is not None else None
     ),
     "a cancel that nobody answers": lambda patch: patch.setattr(Petitions, "answer", _nothing),
     "an appointment that is missed": lambda patch: patch.setattr(Appointments, "_look", _nothing),
-    "calls that are lost with one that hangs": lambda patch: patch.setattr(Visit, "left", lambda _: []),
+    "calls that are lost with a call that hangs": lambda patch: patch.setattr(Visit, "left", lambda _: []),
     "an event that wakes nobody": lambda patch: patch.setattr(Mailbox, "post", Mailbox.post_without_waking),
-    "one that stays parked when it goes on": lambda patch: patch.setattr(Admitting, "go_on", _nothing),
+    "a petition that stays parked when it goes on": lambda patch: patch.setattr(Admitting, "go_on", _nothing),
     "a command that goes on without its slot": _adopt_without_a_slot,
     "a queue that a restart forgets": lambda patch: patch.setattr(Petitions, "load_waiting", _nothing),
 }

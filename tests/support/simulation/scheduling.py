@@ -90,7 +90,7 @@ class Scheduling:
     # --- who may start ------------------------------------------------------------------------------------------
 
     def passed_by(self, asked: Round, starts: Candidate) -> list[Candidate]:
-        """Give the petitions before this one that could start too, at the moment when this one says yes.
+        """Give the petitions before this one that could start too, at the moment when this petition says yes.
 
         A petition that came back into the queue after the round began, since its pause or its rest ended, is asked in
         the next round: it is in this round neither asked nor parked.
@@ -103,7 +103,7 @@ class Scheduling:
         if len(before) >= MAX_REFUSALS_PER_ROUND:
             return []
         others = list(before)
-        if starts.group is not None:  # of its group also those that wait for a slot
+        if starts.group is not None:  # of its group also petitions that wait for a slot
             lot, queue = group_name(starts.group), self._petitions.waiting
             parked = [record for record in self._petitions.records.values() if record.petition is not None]
             others += [each for each in parked if each.place < starts.place and queue.lot_of(each.place) == lot]

@@ -37,7 +37,7 @@ class Command:
     untold: list[Event] = field(default_factory=list)
     """What the service has not heard of."""
     is_told: bool = True
-    """Whether events reach the service: those of an adopted attempt do once the service asks for them."""
+    """Whether events reach the service: the events of an adopted attempt do once the service asks for them."""
 
     @property
     def lives(self) -> bool:

@@ -1,4 +1,4 @@
-"""The two clocks of a simulated machine: one that nobody sets, and the one on the wall."""
+"""The two clocks of a simulated machine: the steady clock, which nobody sets, and the clock on the wall."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class World:
         self.begun: Counter[Attempt] = Counter()
         """Actions that were called."""
         self.survived: set[int] = set()
-        """Petitions of which something could not be killed."""
+        """Petitions that left something which could not be killed."""
         self.cancelled: set[int] = set()
         """Petitions that were being cancelled."""
         self.rests: dict[Attempt, float] = {}

@@ -149,7 +149,7 @@ class VirtualSchedule:
             for failed in admission.note_end(record.seq, record.outcome):
                 dependent = self._records[failed.petition]
                 if dependent.state is not State.QUEUED:
-                    continue  # another one that it comes after has failed at the same moment
+                    continue  # another petition that it comes after has failed at the same moment
                 reason = f"cancelled: it comes after {failed.on.id!r}, which did not succeed"
                 cancellation = transitions.cancel.cancelled(reason)
                 transitions.cancel.cancel(self._petitions, dependent, cancellation, now)

@@ -23,7 +23,7 @@ def accept(petitions: Petitions, record: Record, new: NewArray, *, new_channel: 
         own = record.token == record.channel
         petitions.changes.channels.append(NewChannel(record.channel, record.owner, own=own))
     record.phase = Phase.RESTING
-    record.petition, record.command = None, False  # those of its first element, which said what all declare
+    record.petition, record.command = None, False  # of its first element, which said what all declare
     petitions.changes.arrays[record.seq] = new
     keep(petitions, record)
     petitions.effects.append(Effect(Do.ACCEPT, record))

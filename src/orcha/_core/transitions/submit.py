@@ -35,7 +35,7 @@ def receive(
 ) -> Record | Key | None:
     """Take a message that is to be converted; give the live petition that has its id already, if any.
 
-    The petition waits for those that are named in `after`, beside those that it names itself.
+    The petition waits for the petitions in `after`, beside the petitions that it names itself.
     With a `cancellation` it was cancelled before it came, and ends as soon as it is accepted.
     """
     known = petitions.live.get(record.key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +13,7 @@ from orcha._core.codes import CANCELLED_CODE
 from orcha._core.record import Record
 from orcha._core.state import Outcome, State
 from orcha._protocol import values
+from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Kind, Verdict
 from orcha._service.lifecycle.stored_records import record_of
 from orcha._service.submissions import Asked
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 BUSY_SECONDS = 1.0
 """Seconds after which elements are made that could not be made at once."""
 _TEMPORARY = frozenset((Verdict.BUSY, Verdict.STOPPING))
-_MILLISECOND_BYTES, _TOKEN_BYTES = 6, 16
 
 
 class LiveArray(NamedTuple):
@@ -119,9 +118,9 @@ class ArrayBook:
         self._elements: dict[int, tuple[LiveArray, int]] = {}
         """The array and the position of each element that is a petition which has not ended, by seq."""
         self._due: dict[int, LiveArray] = {}
-        """Arrays of which elements started or ended, so that others may become petitions."""
+        """Arrays whose elements started or ended, so that other elements may become petitions."""
         self._templates: dict[int, dict[str, Any]] = {}
-        """The fields of the message of each array of which elements became petitions."""
+        """The fields of the message of each array whose elements have become petitions."""
         self._parts: dict[int, tuple[int, list[Any]]] = {}
         """The part of each array's items that was looked at last."""
         self._is_later = False
@@ -155,7 +154,7 @@ class ArrayBook:
     # --- an array begins ----------------------------------------------------------------------------------------
 
     def enter(self, record: Record, spec: Spec, ends: bytes = b"") -> None:
-        """Have the elements of a new array become petitions once the array is kept, but for those that have ended."""
+        """Have the elements of a new array become petitions once the array is kept, except ended elements."""
         array = self._enter(record, spec, ends)
         self._unkept.add(record.seq)
         self._keep_ends(array, range(-(-len(ends) // PART_BYTES)))
@@ -196,7 +195,7 @@ class ArrayBook:
             self._fill(entry)
 
     def fill_due(self) -> None:
-        """Have more elements become petitions in place of those that started or ended."""
+        """Have more elements become petitions in place of elements that started or ended."""
         if not self._due:
             return
         due, self._due = self._due, {}
@@ -237,7 +236,7 @@ class ArrayBook:
         except (ValueError, TypeError) as error:
             self.refused(entry, position, Verdict.REFUSED, str(error))
             return
-        petitions, token = self._petitions, _new_token()
+        petitions, token = self._petitions, new_identity()
         seq, identity, now = petitions.take_seq(), f"{array.key}.{item.number}", petitions.now.wall
         element = Record(seq, token, identity, COMMAND_MANAGER, record.owner, token, message, now)
         array.live[position] = seq
@@ -346,7 +345,7 @@ class ArrayBook:
             self._petitions.changes.array_ends[array.seq, part] = array.part(part)
 
     def _stop(self, entry: LiveArray, stop: ArrayStop) -> None:
-        """Have no more elements become petitions: those that are none are cancelled."""
+        """Have no more elements become petitions: elements that are no petitions are cancelled."""
         array = entry.array
         array.stop = stop
         transitions.array.stop(self._petitions, entry.record, stop)
@@ -413,9 +412,3 @@ def position_of(spec: Spec, number: str) -> int | None:
     """Give the position of an element by the end of its id; None where that is no element's."""
     is_number = number.isascii() and number.isdecimal() and len(number) < 17 and str(int(number)) == number
     return spec.position_of(int(number)) if is_number else None
-
-
-def _new_token() -> bytes:
-    """Make a token: the time, and chance."""
-    milliseconds = (time.time_ns() // 1_000_000).to_bytes(_MILLISECOND_BYTES, "big")
-    return milliseconds + os.urandom(_TOKEN_BYTES - _MILLISECOND_BYTES)

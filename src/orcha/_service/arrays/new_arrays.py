@@ -86,7 +86,7 @@ class NewArrays:
         return fields if isinstance(fields, dict) and fields.get("array") is not None else None
 
     def take(self, asked: Asked, item: Item, owner: str, fields: dict[str, Any], ends: bytes = b"") -> str | None:
-        """Accept an array, of which some elements may have ended before; give why it cannot be."""
+        """Accept an array, some of whose elements may have ended before; give why it cannot be accepted."""
         petitions, (token, identity, _, channel) = self._petitions, item
         try:
             spec, parts = read(fields["array"])

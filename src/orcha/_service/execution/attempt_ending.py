@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from orcha._service.mailbox import Mailbox
     from orcha._service.timers import Timers
 
-ABANDON_AFTER_SECONDS = 10.0
-"""Seconds after its processes are gone in which a cancelled action's thread may still return."""
 OVERRIDE_DEADLINE_SECONDS = 5.0
 """Seconds a petition's own terminate() may take before the signals go out all the same."""
 AFTER_OVERRIDE = (EscalationStep(0, 2.0), *POLITE_STEPS)

@@ -51,7 +51,7 @@ class Acceptance:
             may_depend: finds the petitions that a new one waits for; refuses the new one where it cannot.
             schedules: keep what they fired with its petition.
             admitting: parks petitions that may not start.
-            appointments: keep petitions until their time, and end those that wait for their turn too long.
+            appointments: keep petitions until their time, and end petitions that wait for their turn too long.
 
         """
         self._petitions = petitions

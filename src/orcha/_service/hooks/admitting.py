@@ -81,7 +81,7 @@ class Admitting:
         self._admission.keys.load(self._store.once())
 
     def _set_anew(self) -> set[str]:
-        """Give the groups of which this start of the service says something else than the start before; keep that."""
+        """Give the groups that this start of the service sets otherwise than the start before; keep that."""
         given = {name: "none" if count is None else str(count) for name, count in self._settings.slots.items()}
         given |= dict.fromkeys(self._settings.forgotten_groups, "forget")
         before = self._store.decided(_GIVEN)

@@ -118,7 +118,7 @@ class Dependents:
     # --- an end -------------------------------------------------------------------------------------------------
 
     def ended(self, finals: Iterable[Final]) -> None:
-        """Note which petitions ended, so that others wait with those that are asked for what that left free.
+        """Note which petitions ended, so that dependents are asked together with others for what that left free.
 
         What these become is kept with the ends, or later.
         """

@@ -6,7 +6,6 @@ the next instant of the schedule is looked at when that is done.
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +14,7 @@ from orcha._core.changes import NewFiring
 from orcha._core.record import Record
 from orcha._core.schedules import MAX_COUNTED_INSTANTS, ON_TIME_SECONDS, ExpressionError, Timetable, due
 from orcha._core.state import Overlap, State
+from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Item, Verdict
 from orcha._service.clock_looks import ClockLooks
 from orcha._service.reports.explanations import cleaned
@@ -231,7 +231,7 @@ class Schedules:
                 self._note(planned, found.instant, _skipped(others))
                 continue
             planned.undecided = firing = Firing(planned, found.instant, others, self._decided, is_planned=True)
-            self._fire(firing, _new_token())
+            self._fire(firing, new_identity())
             return
 
     def fire(self, planned: Planned, token: bytes, then: Callable[[Firing, int, str | None], None]) -> str | None:
@@ -331,11 +331,6 @@ def _missed(passed: PassedOver) -> str:
 
 def _skipped(others: Mapping[str, int]) -> str:
     return f"skipped: {next(iter(others))} has not ended"
-
-
-def _new_token() -> bytes:
-    """Make a token as a client does: the time, then chance."""
-    return (time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10)
 
 
 __all__ = ["Firing", "Planned", "Schedules"]

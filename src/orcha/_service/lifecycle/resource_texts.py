@@ -69,7 +69,7 @@ def _count(whole: str, text: str) -> int:
 
 
 def _device(resource: str, text: str) -> Device:
-    """Read a device: ``NAME``, or ``NAME@PROPERTY=VALUE``, several of which stand behind each other."""
+    """Read a device: ``NAME``, or ``NAME@PROPERTY=VALUE``; several properties stand behind each other."""
     name, *properties = (each.strip() for each in text.split("@"))
     found = {}
     for each in properties:

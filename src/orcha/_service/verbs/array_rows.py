@@ -63,7 +63,7 @@ def why(engine: Engine, entry: LiveArray) -> Reason | None:
 
 
 def seq_of(engine: Engine, name: str) -> int | None:
-    """Give the sequence number of the array of an id: the one that has not ended, else the newest; None for none."""
+    """Give the sequence number of the array of an id: the array that has not ended, else the newest; None for none."""
     known = engine.petitions.live.get(name)
     if isinstance(known, Record) and known.manager == ARRAY_MANAGER:
         return known.seq
@@ -72,7 +72,7 @@ def seq_of(engine: Engine, name: str) -> int | None:
 
 
 def that_run(engine: Engine, states: int) -> list[int]:
-    """Give the arrays of which something runs, where what runs is asked for and what waits is not."""
+    """Give the arrays with running elements, where what runs is asked for and what waits is not."""
     if not states & _BEGUN_STATES or states & _QUEUED_STATE:
         return []
     return [entry.array.seq for entry in engine.arrays.all() if engine.arrays.running(entry)]

@@ -126,7 +126,7 @@ def _outlived(engine: Engine, message: List, owner: str | None) -> list[Row]:
 
 
 def _is_asked_for(engine: Engine, row: Row, message: List, owner: str | None) -> bool:
-    """Tell whether a row is one that is asked for, whatever its state."""
+    """Tell whether a row is asked for, whatever its state."""
     return (
         (owner is None or row.owner == owner)
         and (message.id is None or row.id == message.id)

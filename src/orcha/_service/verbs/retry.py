@@ -87,7 +87,7 @@ def retry(engine: Engine, peer: Peer, message: Retry) -> None:
 def ask_again(engine: Engine, asked: Asked, row: Row, token: bytes, *, failed: bool = False) -> tuple[int, str] | None:
     """Ask for an ended petition once more; give why not, where no such message is taken now.
 
-    With `failed` an array runs only those of its elements once more that did not succeed.
+    With `failed` an array runs only its elements once more that did not succeed.
     """
     if not engine.managers.serves(COMMAND_MANAGER if row.manager == ARRAY_MANAGER else row.manager):
         reason = f"{row.id!r} belongs to {row.manager}, which is not served now: serve its plugin too"
@@ -116,7 +116,7 @@ def _failed_of(engine: Engine, peer: Peer, message: Retry, entry: LiveArray) -> 
 
 
 def _array_again(engine: Engine, asked: Asked, row: Row, token: bytes, *, failed: bool) -> tuple[int, str] | None:
-    """Make a new array of an ended one, with all its elements or those that did not succeed."""
+    """Make a new array of an ended one, with all its elements, or the elements that did not succeed."""
     if (taken := taken_by(engine, row.id)) is not None:
         return Verdict.REFUSED, taken
     spec, ends = spec_of(engine.store.arrays([row.seq])[row.seq].spec), b""

@@ -59,7 +59,7 @@ def _find(engine: Engine, peer: Peer, message: ListSchedules | ChangeSchedule | 
     if peer.role == "attempt":
         refuse(engine, peer, message.request, Verdict.DENIED, "an attempt may not change a schedule")
     elif planned is None:
-        reason = cleaned(f"there is no schedule {quoted(message.name)}: orcha cron ls shows those that are there")
+        reason = cleaned(f"there is no schedule {quoted(message.name)}: orcha cron ls shows the schedules")
         refuse(engine, peer, message.request, Verdict.UNKNOWN, reason)
     elif peer.role != "owner" and planned.schedule.owner != peer.identity:
         reason = cleaned(f"{message.name!r} is somebody else's schedule")

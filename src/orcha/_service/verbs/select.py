@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcha._core.record import Record
@@ -11,6 +9,7 @@ from orcha._core.selector import Described, Selector
 from orcha._core.state import Outcome, State
 from orcha._core.waiting_queue import checked_priority
 from orcha._protocol import values
+from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import Reply, Verdict
 from orcha._service.reports.command_text import listed
 from orcha._service.reports.explanations import cleaned
@@ -219,8 +218,7 @@ def _cancel(engine: Engine, peer: Peer, selection: _Selection, met: _Met, *, why
 def _retry(engine: Engine, selection: _Selection, met: _Met) -> None:
     selection.wait()
     asker = _AskedAgain(selection, met.row.id)
-    token = (time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10)
     fails = met.row.outcome is not Outcome.SUCCEEDED
-    refusal = ask_again(engine, Asked(asker, 0, None), met.row, token, failed=fails)
+    refusal = ask_again(engine, Asked(asker, 0, None), met.row, new_identity(), failed=fails)
     if refusal is not None:
         asker.answer(0, refusal[0], None, refusal[1])

@@ -92,7 +92,7 @@ def enter(
 ) -> None:
     """Have a message converted by a manager, as a petition of an owner, unless its id is taken.
 
-    It waits for the petitions whose ids are in `after`, beside those that it names itself.
+    It waits for the petitions whose ids are in `after`, beside the petitions that it names itself.
     """
     token, identity, extras, channel = item
     petitions = engine.petitions

@@ -1,0 +1,67 @@
+"""When the elements of an array become petitions."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from orcha._core.admission import Admission
+from orcha._core.array_items import read
+from orcha._core.petitions import Petitions
+from orcha._core.record import Record
+from orcha._protocol import values
+from orcha._service.arrays.array_book import ArrayBook
+from orcha._service.submissions import Submissions
+from orcha.interfaces.built_in import ARRAY_MANAGER
+
+
+class Rows:
+    """A store that has what was kept: nothing, until the test says so."""
+
+    def __init__(self):
+        self.kept = []
+
+    def rows(self, seqs):
+        return [row for row in self.kept if row.seq in seqs]
+
+
+@pytest.fixture
+def world():
+    petitions, store, made = Petitions(next_seq=2), Rows(), []
+    book = ArrayBook(
+        petitions=petitions,
+        admission=Admission(petitions),
+        store=store,
+        stored=None,
+        channels=None,
+        submissions=Submissions(None, None, store, None),
+        timers=None,
+        convert=made.append,
+        takes_any=lambda: True,
+    )
+    return SimpleNamespace(petitions=petitions, store=store, book=book, made=made)
+
+
+def test_no_element_is_made_of_an_array_that_is_not_kept_yet(world):
+    """Something else may have all arrays looked at in the batch that accepts one."""
+    array = Record(1, b"", "many", ARRAY_MANAGER, "me", b"", None, 0.0)
+    world.petitions.enter(array)
+    world.book.enter(array, read({"range": [1, 3, 1]})[0])
+    world.book.fill_all()
+    assert world.made == []
+    world.store.kept.append(SimpleNamespace(seq=1, extras=values.encode({"argv": ["true"], "env": {}})))
+    world.book.kept(array)
+    assert [element.key for element in world.made] == ["many.1", "many.2", "many.3"]
+    world.book.fill_all()
+    assert len(world.made) == 3
+
+
+def test_an_array_that_was_not_kept_after_all_is_forgotten(world):
+    array = Record(1, b"", "many", ARRAY_MANAGER, "me", b"", None, 0.0)
+    world.petitions.enter(array)
+    world.book.enter(array, read({"range": [1, 3, 1]})[0])
+    world.petitions.forget(array)
+    world.book.kept(array)
+    world.book.fill_all()
+    assert (world.made, world.book.all()) == ([], [])
