@@ -239,9 +239,9 @@ def test_what_is_parked_for_its_group_leaves_the_lines_it_stood_in(world):
     second = world.waits(2, group="rig", needs={"gpu": 1})
     transitions.hold.reprioritize(world.petitions, second, -1)
     other = world.waits(3, needs={"gpu": 1})
-    world.admission.groups = {"rig": None}
+    world.admission.of_groups.slots = {"rig": None}
     assert world.blocked(second) == NeedsShort("gpu", 1, 0, 2)
-    world.admission.groups = {"rig": 1}
+    world.admission.of_groups.slots = {"rig": 1}
     transitions.hold.reprioritize(world.petitions, second, -2)
     assert world.blocked(second) == GroupFull("rig", 1)
     assert world.admission.resources.before(second.seq) is None

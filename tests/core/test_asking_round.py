@@ -353,7 +353,7 @@ def unread(seq):
 def test_a_new_petition_is_asked_with_what_its_conversion_found_out_and_its_record_is_left_alone():
     first, second, third = (unread(seq) for seq in (1, 2, 3))
     asking = Asking([], [converted(first, priority=9), converted(second, group="rig"), converted(third, group="rig")])
-    asking.admission.groups = {"rig": 1}
+    asking.admission.of_groups.slots = {"rig": 1}
     assert asking.run(lambda _: Said(YES)) == [2, 1]
     assert asking.started() == [2, 1]
     assert {id(answered.record) for answered in asking.round.answers} == {id(first), id(second), id(third)}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from orcha._core.forecast import virtual_schedule
 from orcha._core.forecast.virtual_schedule import VirtualSchedule
 from orcha._core.forecast.workload import Capacity, Job
+from orcha._core.groups import GroupRules
 from orcha._core.petitions import Petitions
 
 ONE = Capacity(slots={"": 1})
@@ -53,6 +54,11 @@ def starts(jobs, capacity=ONE, **options):
             ],
             Capacity(resources={"gpu": 2, "ram": 3}),
             [("half", 2), ("ram", 6), ("both", 9), ("whole", 16)],
+        ),
+        (
+            [Job(name, 0, 10, group="g", owner=name[0]) for name in ("a1", "a2", "b1")],
+            Capacity(groups={"g": 2}, rules={"g": GroupRules(per_user=1)}),
+            [("a1", 0), ("b1", 0), ("a2", 10)],
         ),
         ([Job("late", 0, 1, not_before=30.0), Job("b", 1, 1)], ONE, [("b", 1), ("late", 30)]),
         ([Job("past", 5, 1, not_before=3.0)], ONE, [("past", 5)]),

@@ -67,5 +67,6 @@ def test_the_table_has_each_kind_of_reason():
 def ends(kind: type[Reason]) -> str:
     """Give what ends a reason; where nothing is given the text of the reason says it."""
     return (
-        re.sub(r"(orcha [a-z]+(?: (?:--)?[a-z{}]+)*|--slots \S+)", r"`\1`", kind.remedy) or "the reason's text says it"
+        re.sub(r"(orcha [a-z]+(?: (?:--)?[a-zN{}-]+)*|--slots \S+)", r"`\1`", kind.remedy)
+        or "the reason's text says it"
     )

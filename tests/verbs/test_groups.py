@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from orcha._protocol import values
 from orcha._protocol.endpoint import Endpoint
-from orcha._protocol.messages import Pause, Resume, Retry, Show, Stats, Verdict
+from orcha._protocol.messages import Pause, Resume, Retry, SetGroup, Show, Stats, Verdict
 from orcha._service.lifecycle.settings import from_environment
 from orcha.exceptions import ConfigurationError
 from support.asking import asking
@@ -123,6 +124,82 @@ def test_what_is_no_number_of_slots_is_refused(monkeypatch, variable, text):
     with pytest.raises(ConfigurationError, match=variable) as caught:
         from_environment(Endpoint("127.0.0.1", 1, "/x"), key=None, look_ahead=None, on_hook_timeout="replace")
     assert str(caught.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("rules", "why"),
+    [
+        ({"per_user": -1}, "per_user is a whole number from 0 to"),
+        ({"per_user": 1.5}, "per_user is a whole number from 0 to"),
+        ({"longest": 0}, "longest is a number of seconds above 0"),
+        ({"longest": "1h"}, "longest is a number of seconds above 0"),
+        ({"default_timeout": 90, "longest": 60}, "its default timeout is 90 s, and its longest 60 s: give"),
+        ({"colour": "red"}, "the rules of a group are per_user, default_timeout, longest"),
+        ([1], "the rules of a group are"),
+    ],
+)
+def test_what_is_no_rule_of_a_group_is_refused_and_nothing_changes(tmp_path, rules, why):
+    with asking(tmp_path, slots={"rig": 1}) as asked:
+        reply = asked.ask(asked.owner, SetGroup, "rig", 5, values.encode(rules))
+        assert (reply.verdict, why in reply.reason) == (Verdict.REFUSED, True), reply.reason
+        assert groups(asked) == {"rig": 1}
+        assert asked.ask(asked.user, SetGroup, "rig", 5).verdict == Verdict.DENIED
+
+
+def test_rules_outlive_a_crash_change_one_by_one_and_go_with_their_group(tmp_path):
+    def known(asked):
+        (found,) = asked.value(asked.ask(asked.owner, Stats))["groups"]
+        return found["slots"], found["per_user"], found["longest"]
+
+    with asking(tmp_path, slots={"rig": 1}) as asked:
+        asked.ask(asked.owner, SetGroup, "rig", None, values.encode({"per_user": 1, "longest": 60}), True)
+        assert known(asked) == (1, 1, 60)
+    with asking(tmp_path) as asked:
+        assert known(asked) == (1, 1, 60)
+        asked.ask(asked.owner, SetGroup, "rig", 3, values.encode({"longest": None}))
+        assert known(asked) == (3, 1, None)
+    with asking(tmp_path, forgotten_groups=frozenset({"rig"})):
+        pass
+    with asking(tmp_path, slots={"rig": 2}) as asked:
+        assert known(asked) == (2, None, None)
+
+
+def test_a_petition_without_a_limit_gets_that_of_its_group_and_a_longer_one_is_refused(tmp_path):
+    with asking(tmp_path, slots={"rig": 1, "any": None}) as asked:
+        asked.manager.let_go.clear()
+        asked.ask(asked.owner, SetGroup, "rig", 0, values.encode({"default_timeout": 50, "longest": 60}))
+        refused = asked.submit(asked.user, "long", group="rig", timeout=61.0)
+        assert (refused.verdict, refused.reason) == (
+            Verdict.REFUSED,
+            "it asks for 1m1s, and its group rig gives 1m at most: give --timeout 1m or less, or another group",
+        )
+        for name, given in (("own", {"timeout": 60.0}), ("default", {})):
+            assert asked.submit(asked.user, name, group="rig", **given).verdict == Verdict.ACCEPTED
+        asked.submit(asked.user, "free", group="any")
+        limits = {
+            name: asked.value(asked.ask(asked.user, Show, name))["timeout"] for name in ("own", "default", "free")
+        }
+        assert limits == {"own": 60.0, "default": 50.0, "free": None}
+        asked.ask(asked.owner, SetGroup, "rig", 0, values.encode({"default_timeout": None}))
+        asked.submit(asked.user, "longest", group="rig")
+        assert asked.value(asked.ask(asked.user, Show, "longest"))["timeout"] == 60.0
+
+
+def test_a_command_is_ended_by_the_limit_of_its_group(serve):
+    service = serve(arguments=("serve", "commands"))
+    assert service.run("group", "set", "short", "--default-timeout", "0.2s", "--longest", "1h").returncode == 0
+    done = service.run("run", "--group", "short", "--", "sleep", "1000")
+    assert (done.returncode, "ran longer than 0.2 s" in done.stderr) == (124, True), done.stderr
+    long = service.run("run", "--group", "short", "--timeout", "2h", "--", "true")
+    assert (long.returncode, "its group short gives 1h at most" in long.stderr) == (125, True), long.stderr
+    rules = service.run("group", "ls").stdout.splitlines()[-1]
+    assert "default-timeout 0.2s, longest 1h" in rules
+    (group,) = json.loads(service.run("group", "ls", "--json").stdout)
+    assert (group["default_timeout"], group["longest"], group["per_user"]) == (0.2, 3600.0, None)
+    assert service.run("group", "set", "short", "--longest", "none").returncode == 0
+    assert service.run("run", "--group", "short", "--timeout", "2h", "--", "true").returncode == 0
+    nothing = service.run("group", "set", "short")
+    assert (nothing.returncode, "say what is to hold for the group" in nothing.stderr) == (2, True)
 
 
 def test_as_a_person_meets_it(serve):

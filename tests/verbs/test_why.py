@@ -8,12 +8,14 @@ import re
 import pytest
 
 from orcha._core.reasons import Reason
-from orcha._protocol.messages import Cancel, Pause, Resume, Show, Verdict
+from orcha._protocol import values
+from orcha._protocol.messages import Cancel, Pause, Resume, SetGroup, Show, Verdict
 from support.asking import asking
 from support.waiting import wait_for
 
 DECLARED = {
     "group_full": {"group": "rig"},
+    "user_full": {"group": "rig"},
     "group_paused": {"group": "rig"},
     "needs_short": {"needs": {"gpu": 1}},
     "after_others": {"after": ["other"]},
@@ -44,12 +46,17 @@ def holds(asked, name, **declared):
     asked.wait_for(name, "running")
 
 
-def block(asked, causes):
-    """Have `it` blocked by these causes."""
-    declared = {}
-    for cause in causes:
-        declared |= DECLARED.get(cause, {})
-    if "group_full" in causes:
+def sets(asked, slots, **rules):
+    """Have this hold for the group."""
+    reply = asked.ask(asked.owner, SetGroup, "rig", slots, values.encode(rules))
+    assert reply.verdict == Verdict.OK, reply
+
+
+def occupy(asked, causes):
+    """Have what others hold and do block a petition that declares this."""
+    if "user_full" in causes:
+        sets(asked, slots=1 if "group_full" in causes else 2, per_user=1)
+    if {"group_full", "user_full"} & {*causes}:
         holds(asked, "of the group", group="rig")
     if "needs_short" in causes:
         holds(asked, "with the gpu", needs={"gpu": 1})
@@ -57,6 +64,14 @@ def block(asked, causes):
         asked.submit(asked.user, "other", waits=True)
     if "replaces_another" in causes:
         holds(asked, "replaced", once="key")
+
+
+def block(asked, causes):
+    """Have `it` blocked by these causes."""
+    declared = {}
+    for cause in causes:
+        declared |= DECLARED.get(cause, {})
+    occupy(asked, causes)
     if "group_paused" in causes:
         assert asked.ask(asked.owner, Pause, group="rig").verdict == Verdict.OK
     if "petition_paused" in causes or ("everything_paused" in causes and ASKED_AFTER_ALL_ELSE not in causes):

@@ -20,7 +20,7 @@ VERBS = {
     "stats": "show what the service has done",
     "history": "show what has ended, as a workload",
     "simulate": "tell who would run when",
-    "group": "show groups, or set how many petitions of one run at once",
+    "group": "show groups, or set what holds for the petitions of one",
     "resource": "show what there is for petitions that need it, or change that",
     "cancel": "end petitions",
     "retry": "run an ended petition once more",

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from orcha._cli.workload import stock
 from orcha._core.forecast.virtual_schedule import VirtualSchedule
 from orcha._core.forecast.workload import Capacity, Job
+from orcha._core.groups import GroupRules
 from orcha.interfaces.built_in import COMMAND_MANAGER
 
 TYPE_CHECKING = False
@@ -28,7 +29,7 @@ _OVERDUE_SHARE = 0.1
 """A petition that has run longer than any of its like goes on for so much of its time."""
 _FORESEEABLE = frozenset(
     (
-        *("group_full", "needs_short", "share_short", "behind_another", "after_others", "resting_until"),
+        *("group_full", "user_full", "needs_short", "share_short", "behind_another", "after_others", "resting_until"),
         *("starts_later", "in_order", "machine_full", "replaces_another"),
     )
 )
@@ -133,7 +134,7 @@ def reckon(seq: int, live: Sequence[Row], capacity: Row, history: History, now: 
     Args:
         seq: the petition.
         live: rows of all petitions that have not ended.
-        capacity: what there is to use: `slots` by manager, `groups` and `resources`.
+        capacity: what there is to use: `slots` by manager, `groups` with their `rules`, and `resources`.
         history: how long others took.
         now: seconds since 1970.
 
@@ -143,11 +144,12 @@ def reckon(seq: int, live: Sequence[Row], capacity: Row, history: History, now: 
         seq: (0.0, 0.0, 0.0) if each is None else (each.short, each.likely, each.long) for seq, each in known.items()
     }
     slots, groups, resources = (capacity[name] for name in ("slots", "groups", "resources"))
+    rules = {name: GroupRules(**each) for name, each in capacity.get("rules", {}).items()}
     found = []
     for which in range(len(_SHARES)):
         jobs = [job for row in sorted(live, key=_place) for job in _jobs(row, seconds[row["seq"]][which], now)]
         stocks = {name: stock(most, name, jobs) for name, most in resources.items()}
-        planned = VirtualSchedule(jobs, Capacity(slots, groups, stocks)).run()
+        planned = VirtualSchedule(jobs, Capacity(slots, groups, stocks, rules=rules)).run()
         start = next((each.started for each in planned if each.job.id == str(seq)), None)
         if start is None:
             return None

@@ -7,41 +7,66 @@ from orcha._cli import options
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Iterator
     from typing import Any
 
+NONE = "none"
+"""What is said to have no such rule any more."""
+_UNSET: Any = object()
 _EPILOG = """\
 examples:
   orcha group ls
-  orcha group set nightly --slots 2
-  orcha group set nightly --slots none
+  orcha group set nightly --slots 2 --per-user 1
+  orcha group set nightly --default-timeout 4h --longest 24h
+  orcha group set nightly --slots none --longest none
 """
 
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.description = "Show the groups of petitions, or set how many of a group run at once."
+    parser.description = "Show the groups of petitions, or set what holds for the petitions of a group."
     parser.epilog = _EPILOG
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     add = verbs.add_parser("ls", help="show groups, and how many of each run and wait").add_argument
     add("--json", action="store_true", help="print a JSON array")
-    add = verbs.add_parser("set", help="have so many of a group run at once, over restarts too").add_argument
-    add("name", type=options.name, metavar="NAME", help="a group, which need not be there yet")
-    add("--slots", required=True, type=_slots, metavar="N", help="how many run at once: a number, or none for any")
+    setter = verbs.add_parser(
+        "set",
+        help="have something hold for the petitions of a group, over restarts too",
+        description="Have something hold for the petitions of a group from now on, over restarts too. What is not"
+        " named stays as it is; `none` takes it away.",
+    )
+    setter.set_defaults(refuse=setter.error)
+    setter.add_argument("name", type=options.name, metavar="NAME", help="a group, which need not be there yet")
+    _add_rule(setter, "--slots", "N", options.not_negative, "how many run at once; none for any number")
+    _add_rule(setter, "--per-user", "N", options.not_negative, "how many of one owner run at once")
+    _add_rule(setter, "--default-timeout", "T", options.duration, "how long a petition runs that has no --timeout")
+    _add_rule(setter, "--longest", "T", options.duration, "how long any may run; a longer --timeout is refused")
 
 
-def _slots(text: str) -> int | None:
-    return None if text == "none" else options.not_negative(text)
+def _add_rule(
+    parser: argparse.ArgumentParser, option: str, metavar: str, read: Callable[[str], Any], about: str
+) -> None:
+    def read_or_none(text: str) -> Any:
+        return None if text == NONE else read(text)
+
+    parser.add_argument(option, type=read_or_none, default=_UNSET, metavar=metavar, help=about)
 
 
 def run(namespace: argparse.Namespace) -> int:
     """Ask and print, or have it done."""
+    if namespace.verb == "ls":
+        return _show(as_json=namespace.json)
     from orcha._cli import per_petition
 
-    if namespace.verb == "set":
-        return per_petition.do_for_each(
-            [namespace.name], lambda service, name: service.done(service.set_group(name, namespace.slots), name)
-        )
-    return _show(as_json=namespace.json)
+    given = {name: getattr(namespace, name) for name in ("slots", *_RULES)}
+    rules = {name: value for name, value in given.items() if value is not _UNSET}
+    if not rules:
+        namespace.refuse("say what is to hold for the group: one of the options, as --slots 2")
+    keeps_slots, slots = "slots" not in rules, rules.pop("slots", None)
+    return per_petition.do_for_each(
+        [namespace.name],
+        lambda service, name: service.done(service.set_group(name, slots, keeps_slots=keeps_slots, rules=rules), name),
+    )
 
 
 def _show(*, as_json: bool) -> int:
@@ -56,7 +81,7 @@ def _show(*, as_json: bool) -> int:
     elif not found:
         render.line("there are no groups: orcha group set NAME --slots N makes one")
     else:
-        titles = ("GROUP", "SLOTS", "RUNNING", "WAITING", "STATE")
+        titles = ("GROUP", "SLOTS", "RUNNING", "WAITING", "STATE", "RULES")
         rows = [[_cell(each, title) for title in titles] for each in found]
         render.table([Column(title) for title in titles], rows)
     return 0
@@ -65,5 +90,26 @@ def _show(*, as_json: bool) -> int:
 def _cell(group: dict[str, Any], title: str) -> str:
     if title == "STATE":
         return "paused" if group["paused"] else ""
+    if title == "RULES":
+        return ", ".join(rules_of(group))
     value = group[title.lower()]
-    return "none" if value is None else str(value)
+    return NONE if value is None else str(value)
+
+
+def rules_of(group: dict[str, Any]) -> Iterator[str]:
+    """Give the rules of a group as options name them.
+
+    >>> list(rules_of({"group": "a", "per_user": 1, "longest": 5400.0, "default_timeout": None}))
+    ['per-user 1', 'longest 1h30m']
+    """
+    for name, shown in _RULES.items():
+        if group.get(name) is not None:
+            yield f"{name.replace('_', '-')} {shown(group[name])}"
+
+
+_RULES: dict[str, Callable[[Any], str]] = {
+    "per_user": str,
+    "default_timeout": options.spelled_duration,
+    "longest": options.spelled_duration,
+}
+"""How each rule is written."""

@@ -79,8 +79,16 @@ def capacity(service: Session) -> Row:
     return {
         "slots": known.get("slots") or {},
         "groups": {use["group"]: use["slots"] for use in known["groups"]},
+        "rules": {use["group"]: rules for use in known["groups"] if (rules := _rules(use))},
         "resources": {use["resource"]: use["capacity"] for use in known["resources"]},
     }
+
+
+def _rules(use: Row) -> Row:
+    """Give what else was set for a group."""
+    from orcha._core.groups import GroupRules
+
+    return {name: use[name] for name in GroupRules._fields if use.get(name) is not None}
 
 
 def names(rows: Iterable[Row]) -> dict[int, str]:

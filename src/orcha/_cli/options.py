@@ -74,6 +74,19 @@ def duration_from_zero(text: str) -> float:
     return total
 
 
+def spelled_duration(seconds: float) -> str:
+    """Write a duration as `duration` reads it.
+
+    >>> spelled_duration(90_061.5), spelled_duration(60), spelled_duration(0.5)
+    ('1d1h1m1.5s', '1m', '0.5s')
+    """
+    left, found = seconds, ""
+    for unit in ("d", "h", "m"):
+        count, left = divmod(left, _SECONDS[unit])
+        found += f"{count:.0f}{unit}" if count else ""
+    return found + (f"{left:g}s" if left or not found else "")
+
+
 def size(text: str) -> int:
     """Read a number of bytes; K, M, G and T are powers of 1024.
 

@@ -179,9 +179,10 @@ class Session(Client):
         """Ask what there is of each resource, and who has what."""
         return self._ask(ListResources)
 
-    def set_group(self, name: str, slots: int | None) -> Reply:
-        """Have so many petitions of a group run at once; None for any number."""
-        return self._ask(partial(SetGroup, group=name, slots=slots))
+    def set_group(self, name: str, slots: int | None = None, *, keeps_slots: bool, rules: dict[str, Any]) -> Reply:
+        """Have so many petitions of a group run at once, None for any number, and other rules hold for them."""
+        sent = encode(rules) if rules else None
+        return self._ask(partial(SetGroup, group=name, slots=slots, rules=sent, keeps_slots=keeps_slots))
 
     def set_resource(self, resources: str) -> Reply:
         """Have other amounts of resources, or other devices."""

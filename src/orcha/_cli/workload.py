@@ -6,12 +6,14 @@ import json
 from typing import NamedTuple
 
 from orcha._core.forecast.workload import Capacity, Job
+from orcha._core.groups import rules_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
+    from orcha._core.groups import GroupRules
     from orcha._core.inventory import Stock
 
 _MAX_SECONDS = 100 * 365 * 86_400.0
@@ -119,7 +121,17 @@ def _capacity(known: object, jobs: list[Job]) -> Capacity:
             raise WorkloadError(f'"{what}" of "capacity" is {found!r:.80}: give numbers by name, null for any number')
         limits[what] = found
     resources = {name: stock(most or 0, name, jobs) for name, most in limits["resources"].items()}
-    return Capacity(limits["slots"], limits["groups"], resources)
+    return Capacity(limits["slots"], limits["groups"], resources, rules=_rules(known))
+
+
+def _rules(known: dict[str, Any]) -> dict[str, GroupRules]:
+    """Give what else holds for each group."""
+    rules = known.get("rules") or {}
+    try:
+        return {name: rules_of(json.dumps(each)) for name, each in rules.items()}
+    except (AttributeError, TypeError):
+        line = f'"rules" of "capacity" is {rules!r:.80}: give rules by group, as {{"rig": {{"per_user": 1}}}}'
+        raise WorkloadError(line) from None
 
 
 def stock(count: int, resource: str, jobs: Iterable[Job]) -> Stock:

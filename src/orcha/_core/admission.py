@@ -7,19 +7,19 @@ that is gone.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from orcha._core.conditions.book import ConditionBook
 from orcha._core.conditions.kinds import Unknown
 from orcha._core.conditions.terms import BUILT_IN
 from orcha._core.dependencies import Dependencies, waits_for
+from orcha._core.group_admission import GroupAdmission, GroupUse, Known, group_name, group_of
+from orcha._core.groups import NO_RULES
 from orcha._core.once_keys import OnceKeys
 from orcha._core.reasons import (
     DependencyFailed,
-    GroupFull,
     GroupPaused,
-    GroupUnknown,
-    InOrder,
     PetitionPaused,
     ReplacesAnother,
     StartsLater,
@@ -32,16 +32,17 @@ from orcha._core.transitions import hold
 from orcha._core.waiting_queue import MAX_READY_PETITIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
 
     from orcha._core.conditions.book import ServiceValues
     from orcha._core.conditions.terms import Vocabulary
     from orcha._core.converted import Candidate
     from orcha._core.dependencies import FailedDependency
+    from orcha._core.groups import GroupRules, Slots
     from orcha._core.inventory import Stock
     from orcha._core.petitions import Petitions
-    from orcha._core.reasons import Reason
+    from orcha._core.reasons import GroupUnknown, Reason
     from orcha._core.record import Key, Record
     from orcha._core.state import Outcome
 
@@ -50,7 +51,6 @@ _CONVERTING = Phase.CONVERTING
 
 ALL = "all"
 """The name under which the pause of the whole service is kept."""
-_GROUP = "group:"
 _PETITION = "petition:"
 _TEXT = "when:"
 MAX_UNPARKED_PETITIONS = 1_000
@@ -59,11 +59,6 @@ MIN_READY_PETITIONS_OF_A_TEXT = 96
 """Petitions of one condition that has come to hold, and that wait with the others, at least: a round asks so many."""
 MAX_LOOKED_AT_PETITIONS = 1_000
 """Ready petitions that are looked at for others of the same group, to tell how many are before one."""
-
-
-def group_name(group: str) -> str:
-    """Give the name under which the pause of a group is kept, and of its lot."""
-    return f"{_GROUP}{group}"
 
 
 def petition_name(seq: int) -> str:
@@ -91,21 +86,11 @@ def is_petition_name(name: str) -> bool:
     return name.startswith(_PETITION)
 
 
-def _starts_later(record: Candidate) -> Reason | None:
+def _starts_later(petition: Candidate | Known) -> Reason | None:
     """Give why a new petition may not start that names a time; whether that has come is known once it is accepted."""
-    if record.phase is not _CONVERTING or (record.at is None and record.delay is None):
+    if petition.phase is not _CONVERTING or isinstance(petition, Known) or petition.at is petition.delay is None:
         return None
-    return StartsLater(record.starts_after)
-
-
-class GroupUse(NamedTuple):
-    """What people are told of one group."""
-
-    group: str
-    slots: int | None
-    running: int
-    waiting: int
-    paused: bool
+    return StartsLater(petition.starts_after)
 
 
 class Admission:
@@ -127,10 +112,9 @@ class Admission:
         Conditions in text are read with the `vocabulary`.
         """
         self._petitions = petitions
-        self.groups: Mapping[str, int | None] = {}
-        """How many petitions of each group may run at once; None for any number."""
         self.paused: frozenset[str] = frozenset()
         """What is paused: `all`, `group:<name>`, `petition:<seq>`."""
+        self.of_groups = GroupAdmission(petitions, lambda name: name in self.paused)
         self.keys = OnceKeys(petitions.granted)
         self.dependencies = Dependencies()
         self.resources = Resources(petitions, resources or {}, self._is_paused, lock)
@@ -143,23 +127,46 @@ class Admission:
         self._replacing: set[int] = set()
         """Petitions that are parked until what they replace has gone, by sequence."""
         self._seen_version = -1
+        self._terms: tuple[Callable[[Candidate | Known], Reason | None], ...] = (
+            self._replaces,
+            self._petition_paused,
+            self._group_paused,
+            _starts_later,
+            self._others_first,
+            self._text_blocks,
+            self.of_groups.user_full,
+            self.of_groups.full,
+        )
+        """All that can block a petition before what it needs is looked at, in the order in which people are told."""
+        self._group_terms = self._terms[-2:]
+        """The last ones, of a petition that declares its group alone."""
 
-    def load(self, paused: Iterable[str], groups: Mapping[str, int | None]) -> None:
-        """Take over what is paused, and which groups there are."""
+    def load(
+        self, paused: Iterable[str], groups: Slots, rules: Mapping[str, GroupRules] = MappingProxyType({})
+    ) -> None:
+        """Take over what is paused, which groups there are, and what people set for them."""
         self.paused = frozenset(paused)
-        self.groups = groups
+        self.of_groups.slots, self.of_groups.rules = groups, rules
+
+    @property
+    def groups(self) -> Slots:
+        """How many petitions of each group may run at once; None for any number."""
+        return self.of_groups.slots
 
     # --- may it start? ------------------------------------------------------------------------------------------
 
-    def refusal(self, group: str | None, needs: Mapping[str, int | str] | None) -> Reason | None:
+    def refusal(
+        self, group: str | None, needs: Mapping[str, int | str] | None, timeout: float | None = None
+    ) -> Reason | None:
         """Give why a petition that declares this can never start, if that is so."""
         never = self.resources.refusal(needs) if needs else None
-        return self.unknown(group) if never is None and group is not None else never
+        if never is not None or group is None:
+            return never
+        return self.unknown(group) or self.of_groups.too_long(group, timeout)
 
     def unknown(self, group: str) -> GroupUnknown | None:
         """Give why nothing of a group can start, where there is no such group."""
-        known = group in self.groups or group_name(group) in self.paused
-        return None if known else GroupUnknown.among(group, self.groups)
+        return self.of_groups.unknown(group)
 
     def blocked_by(self, record: Candidate) -> Reason | None:
         """Give why a petition may not start, whatever its condition says; None where its condition decides."""
@@ -178,87 +185,67 @@ class Admission:
         return blocked
 
     def _before_needs(self, record: Candidate) -> Reason | None:
-        if record.once is not None and self.keys.replaces(record.seq):
-            return ReplacesAnother()
-        return (
-            self._paused_by(record.seq, record.group)
-            or _starts_later(record)
-            or (self._others_first(record) if record.after else None)
-            or (None if record.when is None else self.conditions.blocked_by(record.when))
-            or self._group_blocks(record.group, record.place)
-        )
+        terms = self._terms
+        if (
+            not self.paused
+            and record.once is None
+            and record.when is None
+            and record.after is None
+            and record.at is record.delay is None
+        ):
+            terms = self._group_terms
+        for term in terms:
+            if (reason := term(record)) is not None:
+                return reason
+        return self.of_groups.in_line(record)
 
-    def _others_first(self, record: Candidate) -> Reason | None:
-        """Give why a petition that names others may not start; what these have come to is known once it is accepted."""
-        if record.phase is _CONVERTING and record.after:
-            return waits_for(record.after)
-        return self.dependencies.blocks(record.seq)
-
-    def held_by(self, seq: int, group: str | None) -> Reason | None:
+    def held_by(self, seq: int, group: str | None, owner: str = "") -> Reason | None:
         """Give what holds back a petition now, whose record need not be in memory: it enters no line for that."""
-        return (
-            self._paused_by(seq, group)
-            or self.dependencies.blocks(seq)
-            or self._text_blocks(seq)
-            or self._group_blocks(group)
-            or self.resources.held_by(seq)
-        )
-
-    def _text_blocks(self, seq: int) -> TextIsFalse | None:
-        """Give what is false in the condition that a petition is parked for; None where that holds, or it has none."""
         text = self.text_of(seq)
-        if text is None:
+        known = Known(seq, owner, group, None if text is None else self.conditions.read_again(text))
+        found = (reason for term in self._terms if (reason := term(known)) is not None)
+        return next(found, None) or self.resources.held_by(seq)
+
+    def reasons(self, record: Record) -> list[Reason]:
+        """Give all that blocks a waiting petition now, whatever its condition says; it enters no line for that."""
+        found = [reason for term in self._terms if (reason := term(record)) is not None]
+        return found + (self.resources.reasons(record.place, record.needs) if record.needs else [])
+
+    # Each of these gives one reason why a petition may not start, or None; a petition that declares nothing of the
+    # kind costs one look.
+
+    def _replaces(self, petition: Candidate | Known) -> Reason | None:
+        is_blocked = petition.once is not None and self.keys.replaces(petition.seq)
+        return ReplacesAnother() if is_blocked else None
+
+    def _petition_paused(self, petition: Candidate | Known) -> Reason | None:
+        if not self.paused or petition_name(petition.seq) not in self.paused:
             return None
-        reason = self.conditions.reason(self.conditions.read_again(text))
-        return reason if reason.parts else None
+        failed = self.dependencies.held.get(petition.seq)
+        return PetitionPaused() if failed is None else DependencyFailed(failed)
+
+    def _group_paused(self, petition: Candidate | Known) -> Reason | None:
+        group = petition.group
+        is_paused = self.paused and group is not None and group_name(group) in self.paused
+        return GroupPaused(group) if is_paused and group is not None else None
+
+    def _others_first(self, petition: Candidate | Known) -> Reason | None:
+        """Look at what others have come to; of a new petition that is known once it is accepted."""
+        if petition.phase is _CONVERTING:
+            return waits_for(petition.after) if petition.after else None
+        return self.dependencies.blocks(petition.seq) if self.dependencies else None
+
+    def _text_blocks(self, petition: Candidate | Known) -> Reason | None:
+        return None if petition.when is None else self.conditions.blocked_by(petition.when)
 
     def text_of(self, seq: int) -> str | None:
         """Give the condition that a petition is parked for, if it is."""
         lot = self._petitions.waiting.lot_of((0, seq, ""))
         return lot.removeprefix(_TEXT) if lot is not None and lot.startswith(_TEXT) else None
 
-    def reasons(self, record: Record) -> list[Reason]:
-        """Give all that blocks a waiting petition now, whatever its condition says; it enters no line for that."""
-        seq, group = record.seq, record.group
-        found: list[Reason | None] = [self._paused_by(seq, None)]
-        if group is not None and group_name(group) in self.paused:
-            found.append(GroupPaused(group))
-        if self.keys.replaces(seq):
-            found.append(ReplacesAnother())
-        found.append(self.dependencies.blocks(seq))
-        if record.when is not None and (reason := self.conditions.reason(record.when)).parts:
-            found.append(reason)
-        found.append(self._group_blocks(group))
-        if record.needs:
-            found += self.resources.reasons(record.place, record.needs)
-        return [reason for reason in found if reason is not None]
-
-    def _paused_by(self, seq: int, group: str | None) -> Reason | None:
-        paused = self.paused
-        if not paused:
-            return None
-        if petition_name(seq) in paused:
-            failed = self.dependencies.held.get(seq)
-            return PetitionPaused() if failed is None else DependencyFailed(failed)
-        return GroupPaused(group) if group is not None and group_name(group) in paused else None
-
     def _is_paused(self, seq: int, group: str | None) -> bool:
-        return self._paused_by(seq, group) is not None
-
-    def _group_blocks(self, group: str | None, place: Key | None = None) -> Reason | None:
-        if group is None:
-            return None
-        if group not in self.groups:
-            return self.unknown(group)
-        slots = self.groups[group]
-        if slots is None:
-            return None
-        if self._petitions.granted.in_group(group) >= slots:
-            return GroupFull(group, slots)
-        first = None if place is None else self._petitions.waiting.first_parked(group_name(group))
-        if place is not None and first is not None and first < place:
-            return InOrder(1)  # its slot has become free since the round began, and it is asked in the next one
-        return None
+        paused = self.paused
+        return bool(paused) and (petition_name(seq) in paused or (group is not None and group_name(group) in paused))
 
     # --- lots ---------------------------------------------------------------------------------------------------
 
@@ -271,11 +258,10 @@ class Admission:
         petitions = self._petitions
         freed: list[Key] = []
         if not self._park_apart(record) and record.group is not None:
-            name = group_name(record.group)
             if self._before_needs(record) is not None:
-                hold.park(petitions, record, name)
-            elif petitions.waiting.parked_in(name):
-                freed = hold.unpark(petitions, name, 1)
+                hold.park(petitions, record, self.of_groups.lot(record.group, record.owner))
+            else:
+                freed = self.of_groups.unpark_one(record.group)
         if record.needs:
             self.resources.park(record)
         return freed
@@ -322,15 +308,10 @@ class Admission:
         for seq in [seq for seq in self._replacing if not self.keys.replaces(seq)]:
             self._replacing.discard(seq)
             unloaded += hold.unpark(petitions, _replacing_name(seq), 1)
-        for group, slots in self.groups.items():
-            name = group_name(group)
-            parked = petitions.waiting.parked_in(name)
-            if not parked or name in self.paused:
-                continue
-            free = parked if slots is None else slots - petitions.granted.in_group(group)
-            if free > 0:
-                unloaded += hold.unpark(petitions, name, free)
+        unloaded += self.of_groups.unpark()
         self._seen_version = petitions.version
+        if self.of_groups.are_more:
+            petitions.note_change()
         return unloaded
 
     def _unpark_true(self) -> list[Key]:
@@ -390,8 +371,18 @@ class Admission:
         if is_petition_name(name):
             self.dependencies.held.pop(int(name.removeprefix(_PETITION)), None)
         self._note_pause(name, paused=False)
-        if name != ALL:
+        if (group := group_of(name)) is not None:
+            self._opening.update(self.of_groups.lots(group))
+        elif name != ALL:
             self._opening.add(name)
+
+    def set_group(self, group: str, slots: int | None, rules: GroupRules) -> None:
+        """Have this hold for the petitions of a group from now on; None for any number at once."""
+        known = self.of_groups
+        self._opening.update(known.lots(group))  # where they wait depends on the rules
+        known.slots = {**known.slots, group: slots}
+        known.rules = {name: each for name, each in {**known.rules, group: rules}.items() if each != NO_RULES}
+        self._petitions.note_change()
 
     def _note_pause(self, name: str, *, paused: bool) -> None:
         self._petitions.keep_pause(name, paused=paused)
@@ -444,7 +435,7 @@ class Admission:
             return None
         if self.dependencies.first(record.seq) is not None or self.text_of(record.seq) is not None:
             return None
-        if lot is None or group is None or lot != group_name(group):
+        if lot is None or group is None or group_of(lot) != group:
             in_line = self.resources.before(record.seq)
             never = in_line is None and self.resources.is_lot(lot)
             return waiting.place(record.place) if in_line is None and not never else in_line
@@ -466,19 +457,7 @@ class Admission:
 
     def groups_in_use(self) -> list[GroupUse]:
         """Give each group that has slots, is paused, or has petitions that run or are held back."""
-        granted, waiting = self._petitions.granted, self._petitions.waiting
-        paused = {name.removeprefix(_GROUP) for name in self.paused if name.startswith(_GROUP)}
-        parked = {name.removeprefix(_GROUP) for name in waiting.lots() if name.startswith(_GROUP)}
-        return [
-            GroupUse(
-                group,
-                self.groups.get(group),
-                granted.in_group(group),
-                waiting.parked_in(group_name(group)),
-                group in paused,
-            )
-            for group in sorted({*self.groups, *paused, *parked, *granted.groups()})
-        ]
+        return self.of_groups.in_use(self.paused)
 
 
 def _no_group(group: str) -> Unknown:

@@ -28,6 +28,7 @@ class Grant(NamedTuple):
     needs: Mapping[str, int | str] | None
     devices: Devices | None = None
     """What it got of the resources that are devices."""
+    owner: str = ""
 
 
 class GrantedSlots:
@@ -55,6 +56,8 @@ class GrantedSlots:
         self._key_of: dict[int, str] = {}
         self._of_manager: dict[str, dict[str, int]] = {}
         self._in_group: dict[str, int] = {}
+        self._in_group_of: dict[tuple[str, str], int] = {}
+        """The same by group and owner."""
         self._held: dict[str, Amount] = {}
         self._used: dict[str, dict[str, Amount]] = {}
         """Which share of each device is in use, by resource and name."""
@@ -75,11 +78,13 @@ class GrantedSlots:
             if earlier is not None:
                 self._uncount(key, earlier)
             devices = (candidate.devices or self.inventory.choose(needs, self._used)) if needs else None
-            self._grants[key] = grant = new_tuple(Grant, (seq, manager, group, needs, devices))
+            self._grants[key] = grant = new_tuple(Grant, (seq, manager, group, needs, devices, candidate.owner))
             self._key_of[seq] = key
             self._of_manager.setdefault(manager, {})[key] = seq
             if group is not None:
                 self._in_group[group] = self._in_group.get(group, 0) + 1
+                line = group, candidate.owner
+                self._in_group_of[line] = self._in_group_of.get(line, 0) + 1
             if needs:
                 self._count_needs(grant, 1)
 
@@ -93,13 +98,17 @@ class GrantedSlots:
         return True
 
     def _uncount(self, key: str, grant: Grant) -> None:
-        seq, manager, group, needs, _ = grant
+        seq, manager, group, needs, _, owner = grant
         del self._key_of[seq]
         del self._of_manager[manager][key]
         if group is not None:
             self._in_group[group] -= 1
             if not self._in_group[group]:
                 del self._in_group[group]
+            line = group, owner
+            self._in_group_of[line] -= 1
+            if not self._in_group_of[line]:
+                del self._in_group_of[line]
         if needs:
             self._count_needs(grant, -1)
 
@@ -145,9 +154,16 @@ class GrantedSlots:
         """Count the granted petitions of one group."""
         return self._in_group.get(group, 0)
 
-    def holders(self, *, group: str | None = None, resource: str | None = None) -> list[str]:
-        """Give the str(id) of petitions that hold a slot of a group, or units of a resource, in order of grants."""
-        grants = list(self._grants.items())
+    def in_group_of(self, group: str, owner: str) -> int:
+        """Count the granted petitions of one owner in one group."""
+        return self._in_group_of.get((group, owner), 0)
+
+    def holders(self, *, group: str | None = None, resource: str | None = None, owner: str | None = None) -> list[str]:
+        """Give the str(id) of petitions that hold a slot of a group, or units of a resource, in order of grants.
+
+        With `owner` only those of one owner.
+        """
+        grants = [(key, grant) for key, grant in list(self._grants.items()) if owner is None or grant.owner == owner]
         if group is not None:
             return [key for key, grant in grants if grant.group == group]
         return [key for key, grant in grants if resource in (grant.needs or ())]

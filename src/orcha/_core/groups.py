@@ -1,14 +1,67 @@
-"""Which groups there are."""
+"""Which groups there are, and what holds for the petitions of each beside its slots."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     Slots = Mapping[str, int | None]
     """How many petitions of each group may run at once; None for any number."""
+
+
+class GroupRules(NamedTuple):
+    """What people set for a group beside its slots; None where they set nothing."""
+
+    per_user: int | None = None
+    """How many petitions of one owner may run in the group at once."""
+    default_timeout: float | None = None
+    """Seconds that an attempt may run of a petition which names no limit itself."""
+    longest: float | None = None
+    """Seconds that an attempt may run at most, whatever its petition names."""
+
+    def timeout_of(self, asked: float | None) -> float | None:
+        """Give the seconds that an attempt may run of a petition that asked for so many, or for no limit.
+
+        >>> GroupRules(default_timeout=60.0).timeout_of(None), GroupRules(longest=90.0).timeout_of(None)
+        (60.0, 90.0)
+        >>> GroupRules(default_timeout=60.0, longest=90.0).timeout_of(30.0)
+        30.0
+        """
+        if asked is not None:
+            return asked
+        return self.longest if self.default_timeout is None else self.default_timeout
+
+    def is_too_long(self, asked: float | None) -> bool:
+        """Tell whether a petition asks for more seconds than the group gives.
+
+        >>> GroupRules(longest=60.0).is_too_long(61.0), GroupRules(longest=60.0).is_too_long(None)
+        (True, False)
+        """
+        return asked is not None and self.longest is not None and asked > self.longest
+
+    def text(self) -> str | None:
+        """Give the rules as they are kept; None where nothing is set.
+
+        >>> GroupRules(per_user=1).text(), GroupRules().text()
+        ('{"per_user": 1}', None)
+        """
+        known = {name: value for name, value in self._asdict().items() if value is not None}
+        return json.dumps(known) if known else None
+
+
+NO_RULES = GroupRules()
+
+
+def rules_of(text: str) -> GroupRules:
+    """Give rules as `GroupRules.text` wrote them; what another build added is passed over.
+
+    >>> rules_of('{"per_user": 2, "colour": "red"}')
+    GroupRules(per_user=2, default_timeout=None, longest=None)
+    """
+    return GroupRules(**{name: value for name, value in json.loads(text).items() if name in GroupRules._fields})
 
 
 def declared(kept: Slots, given: Slots, forgotten: Collection[str]) -> dict[str, int | None]:
@@ -29,4 +82,4 @@ def spelled(slots: Slots) -> str:
     return ", ".join(f"{name}={'none' if count is None else count}" for name, count in sorted(slots.items()))
 
 
-__all__ = ["declared", "spelled"]
+__all__ = ["NO_RULES", "GroupRules", "declared", "rules_of", "spelled"]

@@ -85,7 +85,9 @@ class EverythingPaused(Reason):
 class GroupFull(Reason):
     """All slots of the petition's group are in use."""
 
-    remedy: ClassVar[str] = "a petition of the group ends, or the service is started with more slots: --slots {group}=N"
+    remedy: ClassVar[str] = (
+        "a petition of the group ends, or the group gets more slots: orcha group set {group} --slots N"
+    )
 
     group: str
     slots: int
@@ -97,6 +99,47 @@ class GroupFull(Reason):
         ('1 of 1 slots of its group rig is in use', 'its group rig has no slots')
         """
         return _in_use(self.slots, f"its group {self.group}")
+
+
+@dataclass(frozen=True, slots=True)
+class UserFull(Reason):
+    """The petition's owner runs as many petitions in the group as one owner may."""
+
+    remedy: ClassVar[str] = (
+        "a petition of the same owner in the group ends, or each may run more: orcha group set {group} --per-user N"
+    )
+
+    group: str
+    owner: str
+    most: int
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> UserFull("rig", "uid:7", 1).text()
+        'its owner runs 1 petition of its group rig, as many as one owner may'
+        """
+        count = f"{self.most or 'no'} petition{'s' * (self.most != 1)}"
+        return f"its owner runs {count} of its group {self.group}, as many as one owner may"
+
+
+@dataclass(frozen=True, slots=True)
+class LongerThanAllowed(Reason):
+    """The petition asks for more time than its group gives to any."""
+
+    group: str
+    seconds: float
+    longest: float
+
+    def text(self) -> str:
+        """Say it to people, and what helps.
+
+        >>> LongerThanAllowed("short", 172_800.0, 5_400.0).text()
+        'it asks for 2d, and its group short gives 1h30m at most: give --timeout 1h30m or less, or another group'
+        """
+        longest = _seconds(self.longest)
+        asks = f"it asks for {_seconds(self.seconds)}, and its group {self.group} gives {longest} at most"
+        return f"{asks}: give --timeout {longest} or less, or another group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -485,6 +528,19 @@ def _clock(seconds: float) -> str:
         return ""
 
 
+def _seconds(seconds: float) -> str:
+    """Give a duration as options take it.
+
+    >>> _seconds(90_061.5), _seconds(60), _seconds(0.5)
+    ('1d1h1m1.5s', '1m', '0.5s')
+    """
+    left, found = seconds, ""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        count, left = divmod(left, length)
+        found += f"{count:.0f}{unit}" if count else ""
+    return found + (f"{left:g}s" if left or not found else "")
+
+
 def _in_use(slots: int, whose: str) -> str:
     if not slots:
         return f"{whose} has no slots"
@@ -513,6 +569,7 @@ __all__ = [
     "GroupUnknown",
     "HeldAfterInterruption",
     "InOrder",
+    "LongerThanAllowed",
     "MachineFull",
     "ManagerNotServed",
     "NeedsShort",
@@ -526,4 +583,5 @@ __all__ = [
     "ShareShort",
     "StartsLater",
     "TextIsFalse",
+    "UserFull",
 ]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_READY_PETITIONS = 10_000
 """Petitions that are kept ready."""
+_NONE: list[Key] = []
 
 
 class WaitingQueue:
@@ -140,6 +141,10 @@ class WaitingQueue:
     def first_parked(self, lot: str) -> Key | None:
         """Give the first key of a lot; any thread may ask."""
         return next(iter(self._lots.get(lot, ())), None)
+
+    def first_parked_in(self, lot: str, most: int) -> list[Key]:
+        """Give the first keys of a lot, `most` at most; any thread may ask."""
+        return self._lots.get(lot, _NONE)[:most]
 
     def park(self, key: Key, lot: str) -> None:
         """Park a waiting key in a lot."""

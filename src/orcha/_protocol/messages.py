@@ -378,11 +378,16 @@ class Select(_Message, tag=30, frozen=True):
 
 
 class SetGroup(_Message, tag=31, frozen=True):
-    """Have so many petitions of a group run at once; None for any number. Answered by a Reply."""
+    """Have so many petitions of a group run at once, and other rules hold for them. Answered by a Reply."""
 
     request: Count
     group: str
     slots: Count | None
+    """None for any number."""
+    rules: bytes | None = None
+    """An encoded map of the rules that change, as `docs/wire.md` names its keys; None for none."""
+    keeps_slots: bool = False
+    """Whether the slots stay as they are, whatever `slots` says."""
 
 
 # --- from the service ------------------------------------------------------------------------------------------------

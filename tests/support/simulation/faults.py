@@ -99,7 +99,7 @@ OF_SCHEDULERS: dict[str, Fault] = {
     "a leaked slot": _leak_a_slot,
     "a starved large need": lambda patch: patch.setattr(Lines, "first", _nothing),
     "a double start": _start_twice,
-    "a paused one started": lambda patch: patch.setattr(Admission, "_paused_by", _nothing),
+    "a paused one started": lambda patch: patch.setattr(Admission, "_petition_paused", _nothing),
     "a key let in twice": lambda patch: patch.setattr(OnceKeys, "replaces", lambda *_: False),
     "a rest that ends early": _end_a_rest_early,
     "a condition that nobody looks at": lambda patch: patch.setattr(ConditionBook, "take_true", lambda _: set()),

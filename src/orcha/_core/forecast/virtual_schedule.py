@@ -71,6 +71,7 @@ class VirtualSchedule:
             {group_name(group) for group in capacity.paused_groups}
             | {petition_name(seq) for seq, job in self._jobs.items() if job.paused},
             {**groups, **capacity.groups},
+            capacity.rules,
         )
         self._selection = Selection(self._petitions, self._admission, look_ahead=look_ahead, are_all_own=True)
         self._planned: list[Foretold] = []

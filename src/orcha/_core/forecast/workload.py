@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from orcha._core.groups import GroupRules
     from orcha._core.inventory import Stock
 
 _NOTHING: Mapping[str, int | str] = MappingProxyType({})
@@ -50,6 +51,8 @@ class Capacity(NamedTuple):
     paused_groups: frozenset[str] = frozenset()
     is_paused: bool = False
     """Whether nothing starts at all."""
+    rules: Mapping[str, GroupRules] = MappingProxyType({})
+    """What else holds for the petitions of each group."""
 
 
 class Foretold(NamedTuple):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from orcha._core.admission import Admission
+    from orcha._core.groups import GroupRules
     from orcha._core.petitions import Petitions
     from orcha._core.record import Record
     from orcha._service.lifecycle.settings import Settings
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _GIVEN = "slots at the start"
 """Kind of what is kept of the groups that the service was started with."""
+_RULES = "rules of a group"
+"""Kind of what people set for a group beside its slots."""
 
 
 class Admitting:
@@ -72,7 +75,10 @@ class Admitting:
             {name: count for name, count in settings.slots.items() if name in given},
             settings.forgotten_groups & given,
         )
-        self._admission.load(paused, groups)
+        rules = {name: core.rules_of(text) for name, text in self._store.decided(_RULES).items()}
+        for name in rules.keys() - groups.keys():
+            self._petitions.keep_decided(_RULES, name, None)
+        self._admission.load(paused, groups, {name: each for name, each in rules.items() if name in groups})
         if groups != kept:
             self._petitions.keep_slots(groups)
         before = {name: count for name, count in groups.items() if name not in settings.slots}
@@ -90,12 +96,12 @@ class Admitting:
             self._petitions.keep_decided(_GIVEN, name, given.get(name))
         return changed & {*given}
 
-    def set_slots(self, group: str, slots: int | None) -> None:
-        """Have so many petitions of a group run at once from now on, also after a restart; None for any number."""
-        groups = {**self._admission.groups, group: slots}
-        self._admission.groups = groups
-        self._petitions.keep_slots(groups)
-        self._petitions.note_change()
+    def set_group(self, group: str, slots: int | None, rules: GroupRules) -> None:
+        """Have this hold for the petitions of a group from now on, also after a restart; None for any number."""
+        self._admission.set_group(group, slots, rules)
+        self._petitions.keep_slots(self._admission.groups)
+        self._petitions.keep_decided(_RULES, group, rules.text())
+        self.go_on()
 
     def pause(self, name: str) -> None:
         """Hold back what this names, from now on, also after a restart of the service."""

@@ -80,7 +80,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         priority if is_new else record.priority,
         retry,
         record.on_interrupt if policy is None else _POLICIES[policy.on_interrupt],
-        source.timeout,
+        _timeout(source, admission),
         source.queue_timeout,
         source.expect,
         source.group,
@@ -147,9 +147,17 @@ def _checked_policy(record: Record, petition: Petition) -> Policy | None:
 
 
 def _check_policy(policy: Policy, admission: Admission) -> None:
-    refusal = admission.refusal(policy.group, _needs(policy))
+    refusal = admission.refusal(policy.group, _needs(policy), policy.timeout)
     if refusal is not None:
         raise _NotConverted(refusal.text())
+
+
+def _timeout(source: Record | Policy, admission: Admission) -> float | None:
+    """Give the seconds that an attempt may run: what the petition says, else what its group gives."""
+    rules = admission.of_groups.rules
+    if not rules or source.group is None or source.group not in rules:
+        return source.timeout
+    return rules[source.group].timeout_of(source.timeout)
 
 
 def _needs(policy: Policy) -> Mapping[str, int | str] | None:

@@ -141,6 +141,6 @@ def _check_command(engine: Engine, name: str, extras: object) -> None:
     except (ValueError, TypeError) as error:
         _refuse(str(error))
     else:
-        never = engine.admission.refusal(policy.group, policy.needs)
+        never = engine.admission.refusal(policy.group, policy.needs, policy.timeout)
         if never is not None:
             _refuse(never.text())

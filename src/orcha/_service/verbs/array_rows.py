@@ -55,7 +55,7 @@ def why(engine: Engine, entry: LiveArray) -> Reason | None:
     """Give why nothing of an array runs; None where something does."""
     if engine.arrays.running(entry):
         return None
-    held = engine.admission.held_by(entry.array.seq, entry.record.group)
+    held = engine.admission.held_by(entry.array.seq, entry.record.group, entry.record.owner)
     if held is not None:
         return held
     records = (engine.petitions.records.get(seq) for seq in entry.array.live.values())

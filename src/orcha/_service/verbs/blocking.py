@@ -22,6 +22,7 @@ from orcha._core.reasons import (
     ShareShort,
     StartsLater,
     TextIsFalse,
+    UserFull,
 )
 from orcha._core.record import Phase, Record
 from orcha._core.state import State
@@ -114,6 +115,8 @@ def _described(engine: Engine, reason: Reason, record: Record | None) -> dict[st
     granted = engine.petitions.granted
     if isinstance(reason, GroupFull):
         known["holders"] = granted.holders(group=reason.group)
+    elif isinstance(reason, UserFull):
+        known["holders"] = granted.holders(group=reason.group, owner=reason.owner)
     elif isinstance(reason, NeedsShort | ShareShort):
         known["holders"] = granted.holders(resource=reason.resource)
     elif isinstance(reason, MachineFull):

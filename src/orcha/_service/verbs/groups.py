@@ -1,29 +1,78 @@
-"""How many petitions of a group may run at once, as people set it while the service runs."""
+"""What holds for the petitions of a group, as people set it while the service runs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from orcha._core.groups import NO_RULES, GroupRules
+from orcha._protocol import values
 from orcha._protocol.messages import Reply, SetGroup, Verdict
 from orcha._service.lifecycle.settings import MAX_SLOTS
 from orcha._service.verbs.petition_lookup import is_owner, refuse
-from orcha.interfaces.policy import MAX_NAME_CHARACTERS, is_name
+from orcha.interfaces.policy import MAX_DURATION_SECONDS, MAX_NAME_CHARACTERS, is_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
 
 
 def set_group(engine: Engine, peer: Peer, message: SetGroup) -> None:
-    """Have so many petitions of a group run at once from now on, over restarts too; what runs goes on."""
+    """Have this hold for the petitions of a group from now on, over restarts too; what runs goes on."""
     if not is_owner(engine, peer, message.request, "set groups"):
         return
-    if not is_name(message.group) or (message.slots or 0) > MAX_SLOTS:
-        text = f"give a group a name of 1 to {MAX_NAME_CHARACTERS} characters, and at most {MAX_SLOTS} slots"
-        refuse(engine, peer, message.request, Verdict.REFUSED, text)
+    groups, name = engine.admission.of_groups, message.group
+    slots = groups.slots.get(name) if message.keeps_slots else message.slots
+    try:
+        if not is_name(name) or (slots or 0) > MAX_SLOTS:
+            error = f"give a group a name of 1 to {MAX_NAME_CHARACTERS} characters, and at most {MAX_SLOTS} slots"
+            raise ValueError(error)  # noqa: TRY301 - it is answered as what `_changed` raises
+        rules = _changed(groups.rules.get(name, NO_RULES), message.rules)
+    except ValueError as error:
+        refuse(engine, peer, message.request, Verdict.REFUSED, str(error))
         return
-    engine.admitting.set_slots(message.group, message.slots)
+    engine.admitting.set_group(name, slots, rules)
     engine.reply(peer, Reply(message.request, Verdict.OK))
 
+
+def _changed(rules: GroupRules, sent: bytes | None) -> GroupRules:
+    """Give the rules with what a message changes.
+
+    Raises:
+        ValueError: the message names what is no rule, or a value that a rule cannot have.
+
+    """
+    given = {} if sent is None else values.decode(sent, channel=bytes)
+    if not isinstance(given, dict) or not given.keys() <= _CHECKS.keys():
+        error = f"the rules of a group are {', '.join(_CHECKS)}"
+        raise ValueError(error)
+    for name, value in given.items():
+        if value is not None:
+            _CHECKS[name](name, value)
+    changed = rules._replace(**given)
+    if changed.is_too_long(changed.default_timeout):
+        error = f"its default timeout is {changed.default_timeout:g} s, and its longest {changed.longest:g} s"
+        raise ValueError(f"{error}: give a default timeout that is not longer")
+    return changed
+
+
+def _check_count(name: str, value: Any) -> None:
+    if type(value) is not int or not 0 <= value <= MAX_SLOTS:
+        error = f"{name} is a whole number from 0 to {MAX_SLOTS}, not {value!r:.80}"
+        raise ValueError(error)
+
+
+def _check_seconds(name: str, value: Any) -> None:
+    if type(value) not in {int, float} or not 0 < value <= MAX_DURATION_SECONDS:
+        error = f"{name} is a number of seconds above 0 and at most {MAX_DURATION_SECONDS}, not {value!r:.80}"
+        raise ValueError(error)
+
+
+_CHECKS: Mapping[str, Any] = {
+    "per_user": _check_count,
+    "default_timeout": _check_seconds,
+    "longest": _check_seconds,
+}
 
 __all__ = ["set_group"]

@@ -196,7 +196,7 @@ def reason_of(engine: Engine, row: Row, group: str | None) -> Reason | None:
         return None
     if record is not None and record.state is State.HELD:
         return HeldAfterInterruption()
-    held = _everything_waits(engine) or engine.admission.held_by(row.seq, group)
+    held = _everything_waits(engine) or engine.admission.held_by(row.seq, group, row.owner)
     if held is None and record is not None and record.why is not None and not isinstance(record.why, TextIsFalse):
         return record.why
     return held or _in_order(engine, record)

@@ -18,6 +18,7 @@ from orcha._service.verbs.petition_lookup import is_owner
 from orcha.interfaces.built_in import COMMAND_MANAGER, WATCHDOG
 
 if TYPE_CHECKING:
+    from orcha._core.group_admission import GroupUse
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
 
@@ -52,13 +53,19 @@ def describe(engine: Engine) -> dict[str, Any]:
         "waited": percentiles(known.waited),
         "ran": percentiles(known.ran),
         "slots": {each.name: each.manager.most for each in engine.managers.served if each.name == COMMAND_MANAGER},
-        "groups": [use._asdict() for use in engine.admission.groups_in_use()],
+        "groups": [_group(use) for use in engine.admission.groups_in_use()],
         "resources": [use._asdict() for use in engine.admission.resources.in_use()],
         "paused": engine.paused,
         "connections": len(engine.outbox.peers),
         "stop": {"grace": engine.settings.stop_grace, "keeps_commands": engine.commands.keep},
         "store": {"durable": engine.store.durable, "size": _size(engine)},
     }
+
+
+def _group(use: GroupUse) -> dict[str, Any]:
+    """Give a group with its rules, each by its own name."""
+    known = {name: value for name, value in use._asdict().items() if name != "rules"}
+    return known | use.rules._asdict()
 
 
 def _states(engine: Engine) -> dict[str, int]:

@@ -1,0 +1,242 @@
+"""Groups: how many petitions of each may run at once, what else people set for each, and which petitions wait for that.
+
+A petition that waits for its group is parked in the group's lot. Where only so many petitions of one owner may run in
+the group at once, each owner has a lot: so the petitions of an owner who runs as many as may hide nobody else's.
+"""
+
+from __future__ import annotations
+
+import heapq
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from orcha._core.groups import NO_RULES, GroupRules
+from orcha._core.reasons import GroupFull, GroupUnknown, InOrder, LongerThanAllowed, UserFull
+from orcha._core.record import Key, Phase
+from orcha._core.transitions import hold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from orcha._core.conditions.condition import Condition
+    from orcha._core.converted import Candidate
+    from orcha._core.groups import Slots
+    from orcha._core.petitions import Petitions
+
+_GROUP = "group:"
+_OWNER = "\0"
+"""Parts a group from an owner in the name of a lot: no name of a group holds it."""
+MAX_UNPARKED_PETITIONS = 100
+"""Petitions of a group with rules that leave its lots in one batch, at most: a million may wait there."""
+
+
+def group_name(group: str) -> str:
+    """Give the name under which the pause of a group is kept, and of its lot."""
+    return f"{_GROUP}{group}"
+
+
+def group_of(name: str) -> str | None:
+    r"""Give the group of a pause or a lot; None for a pause or a lot of something else.
+
+    >>> group_of(group_name("rig")), group_of("group:rig\0uid:7"), group_of("petition:7")
+    ('rig', 'rig', None)
+    """
+    return name.removeprefix(_GROUP).partition(_OWNER)[0] if name.startswith(_GROUP) else None
+
+
+def _owners_lot(group: str, owner: str) -> str:
+    """Give the name of the lot of one owner in a group."""
+    return f"{_GROUP}{group}{_OWNER}{owner}"
+
+
+class Known(NamedTuple):
+    """What is known of a petition whose record need not be in memory: as much as decides whether it may start."""
+
+    seq: int
+    owner: str
+    group: str | None
+    when: Condition | None
+    once: str | None = ""
+    """It may have a key."""
+    after: Mapping[str, bool] | None = None
+    phase: Phase = Phase.WAITING
+
+
+class GroupUse(NamedTuple):
+    """What people are told of one group."""
+
+    group: str
+    slots: int | None
+    running: int
+    waiting: int
+    paused: bool
+    rules: GroupRules = NO_RULES
+
+
+class GroupAdmission:
+    """The groups there are, and the lots of their petitions.
+
+    The hook thread asks `full`, `user_full` and `in_line`; all else is the engine's. What the two share is replaced,
+    or changed in one step.
+    """
+
+    def __init__(self, petitions: Petitions, is_paused: Callable[[str], bool]) -> None:
+        """Know no group; `is_paused` tells that of the name of a group's pause."""
+        self._petitions = petitions
+        self._is_paused = is_paused
+        self.slots: Slots = {}
+        """How many petitions of each group may run at once; None for any number."""
+        self.rules: Mapping[str, GroupRules] = {}
+        """What else people set, for each group for which they set anything."""
+        self.are_more = False
+        """Whether more petitions may leave the lots at once than have left them."""
+        self._owners: dict[str, dict[str, None]] = {}
+        """The owners who have a lot in a group."""
+
+    # --- may it start? ------------------------------------------------------------------------------------------
+
+    def unknown(self, group: str) -> GroupUnknown | None:
+        """Give why nothing of a group can start, where there is no such group."""
+        known = group in self.slots or self._is_paused(group_name(group))
+        return None if known else GroupUnknown.among(group, self.slots)
+
+    def too_long(self, group: str, timeout: float | None) -> LongerThanAllowed | None:
+        """Give why a petition of a group can never start that may run for so many seconds, if that is so."""
+        rules = self.rules.get(group, NO_RULES)
+        if not rules.is_too_long(timeout):
+            return None
+        assert timeout is not None
+        assert rules.longest is not None
+        return LongerThanAllowed(group, timeout, rules.longest)
+
+    def full(self, petition: Candidate | Known) -> GroupFull | GroupUnknown | None:
+        """Give why a petition may not start, as far as its group has no slot."""
+        group = petition.group
+        if group is None:
+            return None
+        if group not in self.slots:
+            return self.unknown(group)
+        slots = self.slots[group]
+        if slots is not None and self._petitions.granted.in_group(group) >= slots:
+            return GroupFull(group, slots)
+        return None
+
+    def user_full(self, petition: Candidate | Known) -> UserFull | None:
+        """Give why a petition may not start, as far as its owner runs as many petitions in its group as may."""
+        group = petition.group
+        if not self.rules or group is None or (rules := self.rules.get(group)) is None or rules.per_user is None:
+            return None
+        if self._petitions.granted.in_group_of(group, petition.owner) >= rules.per_user:
+            return UserFull(group, petition.owner, rules.per_user)
+        return None
+
+    def in_line(self, petition: Candidate) -> InOrder | None:
+        """Tell of a petition that would take what has become free for another one since the round began.
+
+        That one is asked in the next round.
+        """
+        group = petition.group
+        if group is None or not self._petitions.waiting.parked:
+            return None
+        if self.rules and group in self.rules:
+            first = next(self._first_of(group, 1), None)
+        else:
+            is_limited = self.slots.get(group) is not None
+            first = self._petitions.waiting.first_parked(group_name(group)) if is_limited else None
+        return InOrder(1) if first is not None and first < petition.place else None
+
+    # --- lots ---------------------------------------------------------------------------------------------------
+
+    def lot(self, group: str, owner: str) -> str:
+        """Give the lot in which a petition waits for its group."""
+        if self.rules and self.rules.get(group, NO_RULES).per_user is not None:
+            self._owners.setdefault(group, {})[owner] = None
+            return _owners_lot(group, owner)
+        return group_name(group)
+
+    def lots(self, group: str) -> list[str]:
+        """Give the lots in which petitions may be parked for a group."""
+        return [group_name(group), *(_owners_lot(group, owner) for owner in list(self._owners.get(group, ())))]
+
+    def unpark(self) -> list[Key]:
+        """Let as many wait with the others again as may start; give the keys whose records are to be loaded."""
+        petitions, unloaded = self._petitions, []
+        waiting, granted, rules = petitions.waiting, petitions.granted, self.rules
+        self.are_more = False
+        for group, slots in self.slots.items():
+            name = group_name(group)
+            if rules and group in rules:
+                unloaded += self.unpark_some(group, MAX_UNPARKED_PETITIONS)
+                continue
+            parked = waiting.parked_in(name)
+            if not parked or self._is_paused(name):
+                continue
+            free = parked if slots is None else slots - granted.in_group(group)
+            if free > 0:
+                unloaded += hold.unpark(petitions, name, free)
+        return unloaded
+
+    def unpark_one(self, group: str) -> list[Key]:
+        """Let another petition of a group wait with the others, where the condition of one says no that could go."""
+        if self.rules and group in self.rules:
+            return self.unpark_some(group, 1)
+        is_any = self._petitions.waiting.parked_in(group_name(group))
+        return hold.unpark(self._petitions, group_name(group), 1) if is_any else []
+
+    def unpark_some(self, group: str, most: int) -> list[Key]:
+        """Let up to `most` petitions of a group wait with the others again, as far as they may start."""
+        petitions = self._petitions
+        if not self.parked_in(group) or self._is_paused(group_name(group)):
+            return []
+        slots = self.slots.get(group, 0)
+        free = most if slots is None else min(most, slots - petitions.granted.in_group(group))
+        if free <= 0:
+            return []
+        keys = list(self._first_of(group, free))
+        self.are_more |= len(keys) == MAX_UNPARKED_PETITIONS
+        unloaded = hold.unpark_these(petitions, keys)
+        self._forget_empty(group)
+        return unloaded
+
+    def parked_in(self, group: str) -> int:
+        """Count the petitions that are parked for a group."""
+        return sum(map(self._petitions.waiting.parked_in, self.lots(group)))
+
+    def _first_of(self, group: str, most: int) -> Iterator[Key]:
+        """Give the first petitions that are parked for a group, and whose owners may run them."""
+        waiting, granted = self._petitions.waiting, self._petitions.granted
+        per_user = self.rules[group].per_user
+        lines = [waiting.first_parked_in(group_name(group), most)]
+        for owner in list(self._owners.get(group, ())):
+            room = most if per_user is None else min(most, per_user - granted.in_group_of(group, owner))
+            if room > 0:
+                lines.append(waiting.first_parked_in(_owners_lot(group, owner), room))
+        return islice(heapq.merge(*lines), most)
+
+    def _forget_empty(self, group: str) -> None:
+        """Forget the owners none of whose petitions is parked for a group."""
+        waiting, owners = self._petitions.waiting, self._owners.get(group)
+        if owners:
+            left = [owner for owner in owners if waiting.parked_in(_owners_lot(group, owner))]
+            self._owners[group] = dict.fromkeys(left)
+
+    # --- for people ---------------------------------------------------------------------------------------------
+
+    def in_use(self, paused: frozenset[str]) -> list[GroupUse]:
+        """Give each group that has slots, is paused, or has petitions that run or are held back."""
+        granted, waiting = self._petitions.granted, self._petitions.waiting
+        named = {group for name in (*paused, *waiting.lots()) if (group := group_of(name)) is not None}
+        return [
+            GroupUse(
+                group,
+                self.slots.get(group),
+                granted.in_group(group),
+                self.parked_in(group),
+                group_name(group) in paused,
+                self.rules.get(group, NO_RULES),
+            )
+            for group in sorted({*self.slots, *named, *granted.groups()})
+        ]
+
+
+__all__ = ["GroupAdmission", "GroupUse", "Known", "group_name", "group_of"]

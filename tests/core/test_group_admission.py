@@ -1,0 +1,188 @@
+"""What people set for a group beside its slots: which petitions that holds back, and which go past these."""
+
+from __future__ import annotations
+
+import pytest
+
+from orcha._core import group_admission
+from orcha._core import transitions as change
+from orcha._core.admission import Admission
+from orcha._core.group_admission import GroupUse, group_name
+from orcha._core.groups import NO_RULES, GroupRules, rules_of
+from orcha._core.petitions import Petitions
+from orcha._core.reasons import GroupFull, GroupPaused, InOrder, LongerThanAllowed, UserFull
+from orcha._core.record import Record
+
+
+class World:
+    """Petitions of a group, and their admission."""
+
+    def __init__(self, slots=None, **rules):
+        self.petitions = Petitions()
+        self.admission = Admission(self.petitions)
+        self.admission.load([], {"rig": slots, "other": None}, {"rig": GroupRules(**rules)})
+
+    def waits(self, owner="ann", group="rig", priority=0):
+        seq = self.petitions.take_seq()
+        record = Record(seq, seq.to_bytes(16, "big"), f"p{seq}", "m", owner, b"", b"", 0.0)
+        record.group, record.priority = group, priority
+        assert change.submit.receive(self.petitions, record) is None
+        change.submit.accept(self.petitions, record, self.petitions.now, start=False, new_channel=False)
+        return record
+
+    def starts(self, record):
+        assert self.admission.blocked_by(record) is None
+        self.petitions.granted.take(record)
+        assert change.start.start(self.petitions, record, self.petitions.now)
+        return record
+
+    def runs(self, owner="ann", **declared):
+        return self.starts(self.waits(owner, **declared))
+
+    def ends(self, record):
+        change.finish.action_going(self.petitions, record.seq, record.attempt)
+        change.finish.returned(self.petitions, record.seq, record.attempt, None, self.petitions.now, processes=False)
+
+    def parks(self, record):
+        """Ask, park what is blocked, and give the reason."""
+        reason = self.admission.blocked_by(record)
+        assert reason is not None
+        assert self.admission.park(record) == []
+        return reason
+
+    def asked(self):
+        """Give the sequences of those whose conditions are asked next."""
+        assert self.admission.unpark() == []
+        return [key[1] for key in self.petitions.waiting.head(99)]
+
+
+def test_so_many_of_one_owner_run_and_those_of_others_go_past():
+    world = World(slots=3, per_user=1)
+    first = world.runs("ann")
+    second, third = world.waits("ann"), world.waits("ann")
+    assert world.parks(second) == world.parks(third) == UserFull("rig", "ann", 1)
+    assert world.admission.held_by(second.seq, "rig", "ann") == UserFull("rig", "ann", 1)
+    assert world.admission.reasons(second) == [UserFull("rig", "ann", 1)]
+    bobs = world.runs("bob")
+    assert world.asked() == []
+    assert world.admission.before(third, "rig") == 1
+    world.ends(bobs)
+    assert world.asked() == [], "what another owner gives back is nothing to her"
+    world.ends(first)
+    assert world.asked() == [second.seq]
+    world.runs("ann", group="other")
+
+
+def test_where_slots_and_share_are_short_both_are_named_and_the_first_that_may_goes():
+    world = World(slots=2, per_user=1)
+    anns, bobs = world.runs("ann"), world.runs("bob")
+    waiting = [world.waits(owner) for owner in ("ann", "ann", "bob", "cid")]
+    assert world.admission.reasons(waiting[0]) == [UserFull("rig", "ann", 1), GroupFull("rig", 2)]
+    assert [world.parks(record) for record in waiting] == [
+        UserFull("rig", "ann", 1), UserFull("rig", "ann", 1), UserFull("rig", "bob", 1), GroupFull("rig", 2)
+    ]  # fmt: skip
+    assert world.admission.groups_in_use()[-1] == GroupUse("rig", 2, 2, 4, paused=False, rules=GroupRules(per_user=1))
+    world.ends(bobs)
+    assert world.asked() == [waiting[2].seq]
+    world.starts(waiting[2])
+    world.ends(anns)
+    assert world.asked() == [waiting[0].seq]
+
+
+def test_what_has_become_free_since_the_round_began_is_the_first_ones():
+    world = World(slots=2, per_user=1)
+    anns, bobs = world.runs("ann"), world.runs("bob")
+    first = world.waits("ann")
+    world.parks(first)
+    world.ends(anns)
+    later = world.waits("cid")
+    assert world.parks(later) == InOrder(1)
+    assert world.asked() == [first.seq]
+    world.ends(bobs)
+    assert world.asked() == [first.seq, later.seq]
+
+
+def test_where_the_condition_of_one_says_no_another_one_is_asked():
+    world = World(slots=1, per_user=1)
+    running = world.runs("ann")
+    no, another = world.waits("bob"), world.waits("cid")
+    for record in (no, another):
+        world.parks(record)
+    world.ends(running)
+    assert world.asked() == [no.seq]
+    assert world.admission.park(no) == []
+    assert world.asked() == [no.seq, another.seq]
+    assert world.admission.park(no) == [], "nobody else waits"
+
+
+def test_rules_are_changed_while_petitions_wait():
+    world = World(slots=3, per_user=1)
+    world.runs("ann")
+    second, third = world.waits("ann"), world.waits("ann")
+    for record in (second, third):
+        world.parks(record)
+    world.admission.set_group("rig", 3, GroupRules(per_user=2))
+    assert world.admission.unpark_resumed() == ([], False)
+    assert world.asked() == [second.seq, third.seq]
+    world.starts(second)
+    assert world.parks(third) == UserFull("rig", "ann", 2)
+    world.admission.set_group("rig", 3, NO_RULES)
+    assert dict(world.admission.of_groups.rules) == {}
+    assert world.admission.unpark_resumed() == ([], False)
+    world.starts(third)
+    fourth = world.waits("ann")
+    assert world.parks(fourth) == GroupFull("rig", 3)
+    world.admission.set_group("rig", 3, GroupRules(per_user=4))
+    world.admission.set_group("rig", 4, GroupRules(per_user=4))
+    assert world.asked() == [fourth.seq], "what was parked before there was a rule goes all the same"
+    assert world.admission.unpark_resumed() == ([], False)
+
+
+def test_where_no_rule_is_about_owners_all_wait_in_one_lot():
+    world = World(slots=1, longest=60.0)
+    first, second, third = world.runs("ann"), world.waits("bob"), world.waits("ann")
+    assert world.parks(second) == world.parks(third) == GroupFull("rig", 1)
+    world.petitions.note_change()
+    assert world.asked() == []
+    world.ends(first)
+    assert world.asked() == [second.seq]
+
+
+def test_a_pause_holds_the_lots_of_owners_too():
+    world = World(per_user=1)
+    running, second = world.runs("ann"), world.waits("ann")
+    world.parks(second)
+    world.admission.pause(group_name("rig"))
+    world.ends(running)
+    assert world.asked() == []
+    assert world.admission.reasons(second) == [GroupPaused("rig")]
+    world.admission.resume(group_name("rig"))
+    assert world.admission.unpark_resumed() == ([], False)
+    assert world.asked() == [second.seq]
+
+
+def test_of_many_that_may_go_some_leave_the_lot_at_a_time_and_all_in_the_end(monkeypatch):
+    monkeypatch.setattr(group_admission, "MAX_UNPARKED_PETITIONS", 2)
+    world = World(slots=0, per_user=9)
+    waiting = [world.waits("ann") for _ in range(5)]
+    for record in waiting:
+        assert world.parks(record) == GroupFull("rig", 0)
+    world.admission.of_groups.slots = {"rig": None}
+    world.petitions.note_change()
+    assert world.asked() == [record.seq for record in waiting[:2]]
+    assert world.asked() == [record.seq for record in waiting[:4]]
+    assert world.asked() == [record.seq for record in waiting]
+
+
+def test_a_petition_that_asks_for_more_time_than_its_group_gives_never_starts():
+    world = World(longest=60.0)
+    assert world.admission.refusal("rig", None, 61.0) == LongerThanAllowed("rig", 61.0, 60.0)
+    for timeout in (None, 60.0):
+        assert world.admission.refusal("rig", None, timeout) is None
+    assert world.admission.refusal("other", None, 1e9) is None
+
+
+@pytest.mark.parametrize("rules", [NO_RULES, GroupRules(2, 3.5, 60.0)])
+def test_rules_are_read_as_they_were_kept(rules):
+    assert rules.text() is None or rules_of(rules.text()) == rules
+    assert rules_of("{}") == NO_RULES
