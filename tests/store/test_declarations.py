@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from orcha._core.changes import PART_BYTES, ArrayStop, Changes, NewArray, NewDependency
+import pytest
+
+from orcha._core.changes import PART_BYTES, Altered, ArrayStop, Changes, NewAlteration, NewArray, NewDependency
 from orcha._core.state import IfFails, Outcome, State
 from orcha._store.contract import ArrayRow, Element, KeptDependency, Waiting
+from orcha._store.memory import MemoryStore
 from support.changes import ANY_STATE, MANAGER, accept, end, petition, step, steps
 
 
@@ -53,6 +56,32 @@ def test_another_priority_is_kept_of_what_waits(store):
     changes.priorities = {3: 7}
     store.commit(changes)
     assert store.rows([3])[0].priority == -1.5
+
+
+def test_what_people_change_is_kept_in_place_of_what_was_and_remembered(open_store):
+    both = open_store(), MemoryStore()
+    for store in both:
+        five(store)
+        store.commit(Changes(needs={2: {"gpu": 1}}, expected={2: 9.5}))
+        store.commit(Changes(dependencies={2: [NewDependency(1, "job-1", must_succeed=True, if_fails=1)]}))
+        altered = Altered(
+            b"\x81", -2, "new", {"rig": 2}, 7.5, [NewDependency(3, "job-3", must_succeed=False, if_fails=2)]
+        )
+        notes = [NewAlteration(2, 1.5 + number, "me", "{}") for number in range(30)]
+        store.commit(Changes(altered={2: altered}, alterations=notes))
+        store.commit(Changes(altered={4: Altered(b"\x80", 0, None, None, None)}))
+        with pytest.raises(ValueError, match="no petition 9"):
+            store.commit(Changes(altered={9: altered}))
+    both[0].close()
+    for store in (open_store(), both[1]):
+        (row,) = store.rows([2])
+        assert (row.extras, row.priority) == (b"\x81", -2)
+        assert (store.groups([2, 4]), store.needs([2]), store.expected([2])) == ({2: "new"}, {2: {"rig": 2}}, {2: 7.5})
+        assert [(kept.after, kept.must_succeed) for kept in store.dependencies([2])] == [(3, False)]
+        assert [kept.at for kept in store.alterations(2)] == [1.5 + number for number in range(10, 30)]
+        store.commit(steps(end(2)))
+        store.commit(Changes(deleted=[2]))
+        assert store.alterations(2) == []
 
 
 def test_pauses_are_kept_until_they_are_taken_back(store):

@@ -29,6 +29,10 @@ SCHEDULES_SINCE = 14
 """The first schema that keeps schedules and their firings."""
 ARRAYS_SINCE = 1 + next(number for number, step in enumerate(migrating.migrations()) if "CREATE TABLE array" in step)
 """The first schema that keeps arrays."""
+ALTERATIONS_SINCE = 1 + next(
+    number for number, step in enumerate(migrating.migrations()) if "CREATE TABLE alteration" in step
+)
+"""The first schema that keeps what people changed of petitions."""
 SLOTS_SINCE = 7
 """The first schema that keeps slots of groups."""
 
@@ -84,6 +88,7 @@ def test_what_an_older_orcha_kept_is_all_there(open_store, folder, number):
     knows_arrays = number >= ARRAYS_SINCE
     assert store.live_arrays() == (expected.live_arrays() if knows_arrays else [])
     assert store.array_ends(6) == (expected.array_ends(6) if knows_arrays else b"")
+    assert store.alterations(3) == (expected.alterations(3) if number >= ALTERATIONS_SINCE else [])
     store.commit(accept(petition(7)))
     store.close()
     assert version(folder) == len(migrating.migrations())

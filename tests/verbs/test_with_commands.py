@@ -52,6 +52,9 @@ def test_a_paused_command_stands_still_until_it_goes_on(client, tmp_path):
     assert wire.pause("m1").verdict == Verdict.OK
     wait_for(lambda: is_stopped(pid), what="it is stopped")
     assert details(client, "m1")["paused"]
+    assert wire.set("m1", timeout=3600, label="a").verdict == Verdict.OK
+    assert wire.set("m1", argv=["true"]).reason == "'argv' cannot be changed after a command was accepted"
+    assert (details(client, "m1")["timeout"], details(client, "m1")["label"]) == (3600, "a")
     assert wire.resume("m1").verdict == Verdict.OK
     end.write_text("\n")
     assert everything(queue)[-1] == 0

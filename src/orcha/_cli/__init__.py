@@ -29,6 +29,7 @@ VERBS = {
     "resume": "let go on what was paused",
     "signal": "send a signal to what a petition runs",
     "priority": "let a waiting petition start sooner or later",
+    "set": "change petitions that wait, or the time limit of what runs",
     "rm": "forget ended petitions",
     "stop": "stop the service, and wait until it has",
 }

@@ -47,7 +47,7 @@ _FORMATS = (
     | dict.fromkeys(_SIZES, render.size)
     | dict.fromkeys(_SPANS, render.span)
     | {"peak": _peak}
-    | {"umask": lambda mask: f"{int(mask):04o}"}
+    | {"at": render.clock, "umask": lambda mask: f"{int(mask):04o}"}
 )
 
 
@@ -74,6 +74,23 @@ def cancelled(details: dict[str, Any]) -> str | None:
     who = reason.partition(_BY)[2].partition(": ")[0] if reason.startswith(_BY) else ""
     name = ps.user({"owner": who})
     return f"{details['id']} was {reason if name is None else reason.replace(who, name, 1)}"
+
+
+def change(known: dict[str, Any]) -> str:
+    """Give in words who changed what of a petition.
+
+    >>> change({"who": "uid:0", "what": {"timeout": [60, 3600], "group": ["gpu", None]}})
+    'by root: timeout 1 min \N{RIGHTWARDS ARROW} 1 h, group gpu \N{RIGHTWARDS ARROW} none'
+    """
+    from orcha._cli import ps
+
+    who = ps.user({"owner": known["who"]}) or known["who"]
+    pairs = (
+        (name.replace("_", " "), *("none" if is_nothing(each) else value(name, each) for each in both))
+        for name, both in known["what"].items()
+    )
+    changed = ", ".join(f"{name} {was} \N{RIGHTWARDS ARROW} {now}" for name, was, now in pairs)
+    return f"by {render.plain(who)}: {changed or 'nothing that was not so already'}"
 
 
 def is_nothing(value: object) -> bool:

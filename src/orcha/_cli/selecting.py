@@ -33,12 +33,27 @@ def add_ids(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ids", nargs="*", type=options.written, metavar="ID", help=help_text)
 
 
-def add_options(parser: argparse.ArgumentParser, *, group: bool = True, changes: bool = True) -> None:
-    """Add the options of a selector; `group` unless the verb has such an option, `changes` where it changes them."""
+def add_options(
+    parser: argparse.ArgumentParser, *, group: bool = True, changes: bool = True, prefixed: bool = False
+) -> None:
+    """Add the options of a selector.
+
+    Args:
+        parser: of the verb.
+        group: whether the verb has no option `--group` of its own.
+        changes: whether the verb changes petitions.
+        prefixed: whether the verb's own `--group` and `--label` are what it gives to the petitions.
+
+    """
     add = parser.add_argument_group("or which ones; all that are given have to be met").add_argument
-    if group:
+    if prefixed:
+        add("--in-group", dest="of_group", type=options.name, metavar="G", help="the petitions of a group")
+        labelled = "those with this label; may hold wildcards"
+        add("--with-label", dest="of_label", type=options.label, metavar="TEXT", help=labelled)
+    elif group:
         add("-g", "--group", type=options.name, metavar="G", help="the petitions of a group")
-    add("--label", type=options.label, metavar="TEXT", help="those with this label; may hold wildcards")
+    if not prefixed:
+        add("--label", type=options.label, metavar="TEXT", help="those with this label; may hold wildcards")
     add("--owner", dest="user", type=options.written, metavar="USER", help="the petitions of a user")
     add("--state", action="append", type=_state, default=[], metavar="STATE", help="queued, running, timed_out, ...")
     add("--failed", action="store_true", help="ended petitions that neither succeeded nor were cancelled")
@@ -56,11 +71,11 @@ def _state(text: str) -> str:
     return word
 
 
-def selector_of(namespace: argparse.Namespace, *, group: bool = True) -> dict[str, Any] | None:
+def selector_of(namespace: argparse.Namespace, *, group: bool = True, prefixed: bool = False) -> dict[str, Any] | None:
     """Give the selector of a command line; None where it names petitions by their ids alone."""
     chosen = {
-        "group": namespace.group if group else None,
-        "label": namespace.label,
+        "group": namespace.of_group if prefixed else namespace.group if group else None,
+        "label": namespace.of_label if prefixed else namespace.label,
         "owner": None if namespace.user is None else _identity(namespace.user),
         "states": [*namespace.state, *(_FAILED if namespace.failed else ())],
     }
@@ -88,13 +103,14 @@ def _identity(user: str) -> str:
         return user
 
 
-def names_none(namespace: argparse.Namespace, selector: dict[str, Any] | None) -> bool:
+def names_none(namespace: argparse.Namespace, selector: dict[str, Any] | None, *, prefixed: bool = False) -> bool:
     """Tell whether a command line names no petition at all, and say so."""
     from orcha._cli import render
 
     if namespace.ids or selector is not None:
         return False
-    render.note("which petitions? give ids, or --group, --label, --owner, --state or --failed")
+    options_of = "--in-group, --with-label" if prefixed else "--group, --label"
+    render.note(f"which petitions? give ids, or {options_of}, --owner, --state or --failed")
     return True
 
 

@@ -101,10 +101,13 @@ def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, descriptions.value(name, known[name])
     yield from _command(command)
     skipped = {*_FIRST, *descriptions.TIMES, "command", "attempts", "channel", "seq", "outcome", "attempt", "code"}
-    skipped.add("blocked")  # `orcha why` tells that
+    skipped |= {"blocked", "changes"}  # `orcha why` tells the first
     for name, value in sorted(known.items()):
         if name not in skipped and not descriptions.is_nothing(value):
             yield name.replace("_", " "), descriptions.value(name, value)
+    for change in details.get("changes") or ():
+        when = descriptions.value("started", change["at"])
+        yield "changed", f"{when}: {descriptions.change(change)}"
     for attempt in details.get("attempts") or ():
         yield f"attempt {attempt.get('attempt', '?')}", _attempt(attempt, details["state"])
 

@@ -138,18 +138,34 @@ def story(details: dict[str, Any]) -> Iterator[str]:
     from orcha._cli import ps, render
 
     yield f"{details['id']} is {ps.state(details)}"
-    yield f"  {render.clock(details['submitted'])}  asked for by {ps.user(details) or details['owner']}"
+    for at, text in sorted([*_events(details), *_changes(details)], key=lambda event: event[0]):
+        yield f"  {render.clock(at)}  {text}"
+
+
+def _changes(details: dict[str, Any]) -> Iterator[tuple[float, str]]:
+    """Give when people changed the petition, and what."""
+    from orcha._cli import descriptions
+
+    for change in details.get("changes") or ():
+        yield change["at"], f"changed {descriptions.change(change)}"
+
+
+def _events(details: dict[str, Any]) -> Iterator[tuple[float, str]]:
+    """Give what became of a petition, with the times, in order."""
+    from orcha._cli import ps, render
+
+    yield details["submitted"], f"asked for by {ps.user(details) or details['owner']}"
     before = details["submitted"]
     for attempt in details.get("attempts") or ():
         if attempt.get("started") is not None:
             waited = render.elapsed(max(0.0, attempt["started"] - before))
             number = attempt.get("attempt", "?")
-            yield f"  {render.clock(attempt['started'])}  attempt {number} started, after it had waited {waited}"
+            yield attempt["started"], f"attempt {number} started, after it had waited {waited}"
         if attempt.get("ended") is not None:
             before = attempt["ended"]
-            yield f"  {render.clock(attempt['ended'])}  {_end(attempt)}"
+            yield attempt["ended"], _end(attempt)
     if details.get("ended") is not None and not details.get("attempts"):
-        yield f"  {render.clock(details['ended'])}  {details.get('reason') or ps.state(details)}"
+        yield details["ended"], details.get("reason") or ps.state(details)
 
 
 def _end(attempt: dict[str, Any]) -> str:

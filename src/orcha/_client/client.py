@@ -347,6 +347,13 @@ class Client:
 
         return self._ask(partial(Show, id=id, seq=seq))
 
+    def set(self, id: str | None = None, *, seq: int | None = None, **changes: Any) -> Reply:  # noqa: A002
+        """Change a command that waits, or what can be changed of one that runs, by the fields of Set (docs/wire.md)."""
+        from orcha._protocol.messages import Set
+        from orcha._protocol.values import encode
+
+        return self._ask(partial(Set, id=id, seq=seq, arguments=encode(changes)))
+
     def set_priority(self, priority: float, id: str | None = None, *, seq: int | None = None) -> Reply:  # noqa: A002
         """Give a waiting petition another priority; REFUSED for a petition that does not wait."""
         from orcha._protocol.messages import Priority

@@ -131,6 +131,29 @@ class ArrayStop(NamedTuple):
     reason: str | None
 
 
+class Altered(NamedTuple):
+    """What is kept of a petition from now on, since people changed it after it was accepted; all of it replaces."""
+
+    extras: bytes
+    priority: int | float
+    group: str | None
+    needs: Mapping[str, int | str] | None
+    expect: float | None
+    dependencies: list[NewDependency] | None = None
+    """None where these stay as they are."""
+
+
+class NewAlteration(NamedTuple):
+    """Who changed what of a petition, for people."""
+
+    petition: int
+    at: float
+    """Wall-clock time."""
+    who: str
+    what: str
+    """A JSON object of each field that changed, with what it was and what it is."""
+
+
 class NewChannel(NamedTuple):
     """A channel that the first submit naming it creates."""
 
@@ -217,6 +240,10 @@ class Changes:
     """seqs of petitions that are paused since a dependency failed: from then on no failure counts."""
     priorities: dict[int, int | float] = field(default_factory=dict)
     """New priorities of waiting petitions, by seq; a petition that does not wait keeps its priority."""
+    altered: dict[int, Altered] = field(default_factory=dict)
+    """What people changed of petitions that have not ended, by seq."""
+    alterations: list[NewAlteration] = field(default_factory=list)
+    """Who changed that, and what it was before."""
     pauses: dict[str, bool] = field(default_factory=dict)
     """What is paused (True) or goes on (False): `all`, `group:<name>` or `petition:<seq>`."""
     schedules: dict[str, Schedule | None] = field(default_factory=dict)
@@ -241,6 +268,7 @@ class Changes:
             or self.deleted
             or self.held_for
             or self.priorities
+            or self.altered
             or self.pauses
             or self.schedules
             or self.firings
@@ -262,6 +290,7 @@ class Changes:
             or self.dependencies
             or self.held_for
             or self.priorities
+            or self.altered
             or self.pauses
             or self.schedules
             or self.firings

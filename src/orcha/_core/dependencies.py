@@ -1,7 +1,8 @@
 """Which petitions wait for the end of which others, and what becomes of them when a petition that must succeed fails.
 
 A petition names others when it is accepted, and each of those is live or has ended then: so no two petitions wait for
-each other. A dependency is met when the other petition has ended; where that must succeed, only by that outcome.
+each other. Where people change later what a petition waits for, `way` tells whether that would make a circle. A
+dependency is met when the other petition has ended; where that must succeed, only by that outcome.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from orcha._core.reasons import AfterOthers
 from orcha._core.state import IfFails, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _SUCCEEDED = Outcome.SUCCEEDED
@@ -112,6 +113,31 @@ class Dependencies:
             if not self._unmet[dependent]:
                 self._forget(dependent)
         return failed
+
+    def way(self, begin: int, end: int, elements_of: Callable[[int], Iterable[int]]) -> list[str] | None:
+        """Give the ids over which a petition waits for another one in the end; None where it does not.
+
+        An array also waits for its elements, which `elements_of` gives.
+
+        >>> dependencies = Dependencies()
+        >>> dependencies.add(2, [Dependency(1, "build", must_succeed=True)], IfFails.CANCEL)
+        >>> dependencies.add(3, [Dependency(2, "test", must_succeed=True)], IfFails.CANCEL)
+        >>> dependencies.way(3, 1, lambda array: ()), dependencies.way(1, 3, lambda array: ())
+        (['test', 'build'], None)
+        """
+        reached: dict[int, list[str]] = {begin: []}
+        left = [begin]
+        while left:
+            seq = left.pop()
+            if seq == end:
+                return reached[seq]
+            others = {dependency.seq: [dependency.id] for dependency in self._unmet.get(seq, {}).values()}
+            others |= {element: [] for element in elements_of(seq)}
+            for other, step in others.items():
+                if other not in reached:
+                    reached[other] = [*reached[seq], *step]
+                    left.append(other)
+        return None
 
     def hold(self, seq: int, failed: str) -> None:
         """Note that a petition is paused since another one, of the id `failed`, did not succeed."""

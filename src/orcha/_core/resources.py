@@ -228,6 +228,11 @@ class Resources:
         if waiter is not None and not waiter.asked:
             hold.park(petitions, record, resource_lot(waiter.at))
 
+    def leave(self, seq: int) -> None:
+        """Have a petition stand in no line any more: what it needs has changed, and it is asked anew."""
+        with self._lock:
+            self.has_left |= self._lines.leave(seq)
+
     def note_left(self) -> None:
         """Have the petitions behind looked at, where one has left its line."""
         if self.has_left:

@@ -362,7 +362,7 @@ class Select(_Message, tag=30, frozen=True):
 
     request: Count
     verb: str | None = None
-    """`cancel`, `pause`, `resume`, `priority`, `signal`, `rm` or `retry`; None to tell which petitions there are."""
+    """`cancel`, `pause`, `resume`, `priority`, `set`, `signal`, `rm` or `retry`; None to tell which there are."""
     ids: Words = []
     """Ids with wildcards; one has to fit. None for any id."""
     group: str | None = None
@@ -388,6 +388,16 @@ class SetGroup(_Message, tag=31, frozen=True):
     """An encoded map of the rules that change, as `docs/wire.md` names its keys; None for none."""
     keeps_slots: bool = False
     """Whether the slots stay as they are, whatever `slots` says."""
+
+
+class Set(_Message, tag=32, frozen=True):
+    """Change a command that waits, or what can be changed of one that runs. Answered by a Reply when that is kept."""
+
+    request: Count
+    id: str | None
+    seq: Count | None
+    arguments: bytes
+    """An encoded map of fields to their new values, as `docs/wire.md` names them."""
 
 
 # --- from the service ------------------------------------------------------------------------------------------------
@@ -483,7 +493,7 @@ class Error(_Message, tag=41, frozen=True):
 
 _First = Submit | Cancel | Follow | Unfollow | Credit | Put | Finish | List | Call | Ping | CloseChannel
 _Plans = Select | AddSchedule | ListSchedules | ChangeSchedule | FireSchedule
-_Verbs = Show | Priority | Pause | Resume | Remove | Retry | Stats | Stdin | Resize | Stop | Signal
+_Verbs = Show | Set | Priority | Pause | Resume | Remove | Retry | Stats | Stdin | Resize | Stop | Signal
 _Resources = ListResources | SetResource | DrainResource | SetGroup
 ClientMessage = _First | _Verbs | _Plans | _Resources
 ServiceMessage = Submitted | Reply | Data | Gap | Reset | Gone | Rows | Stopping | Error

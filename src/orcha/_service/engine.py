@@ -404,8 +404,15 @@ class Engine:
         if peer.is_lost:
             return
         self.outbox.peers[peer.id] = peer
+        self._handle(HANDLERS[type(message)], peer, message)
+
+    def handle_when_free(self, handler: Callable[[Any, Any, Any], None], peer: Peer, message: ClientMessage) -> None:
+        """Handle a message that changes what petitions declare, once no hook thread reads that."""
+        self.visits.when_free(partial(self._handle, handler, peer, message))
+
+    def _handle(self, handler: Callable[[Any, Any, Any], None], peer: Peer, message: ClientMessage) -> None:
         try:
-            HANDLERS[type(message)](self, peer, message)
+            handler(self, peer, message)
         except StoreError:  # it ends the engine: nothing may be acknowledged after it
             raise
         except Exception as error:  # noqa: BLE001 - what fails for one client must not end the service for all

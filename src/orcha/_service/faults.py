@@ -7,7 +7,7 @@
 
 The points are ``<kind>.before-commit`` and ``<kind>.after-commit`` of a transaction that keeps something of a kind:
 ``accept``, ``start``, ``cancel``, ``end``, ``again`` (an interrupted one waits again), ``put``, ``hook``,
-``tombstone``, ``prune``, ``recover``, ``begin`` (a start of the service).
+``tombstone``, ``prune``, ``alter``, ``recover``, ``begin`` (a start of the service).
 Beside them: ``begin.after-sweep``, ``begin.after-forget``;
 ``output.before-write`` and ``output.after-write`` of output beyond the store's share; ``prune.before-unlink``;
 ``stdin.`` with ``before-keep``, ``after-keep``, ``after-write``, ``before-end``, ``after-end`` and ``after-close``, of
@@ -65,6 +65,7 @@ def kinds_of(changes: Changes) -> list[str]:
         "hook": bool(changes.flags),
         "tombstone": bool(changes.tombstones),
         "prune": bool(changes.deleted),
+        "alter": bool(changes.altered),
     }
     return [kind for kind, there in found.items() if there]
 

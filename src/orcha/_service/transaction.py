@@ -187,6 +187,6 @@ def _may_wait(changes: Changes) -> bool:
 
 
 def _only_running(changes: Changes) -> bool:
-    decided = changes.priorities or changes.pauses or changes.decided or changes.slots is not None
+    decided = changes.priorities or changes.altered or changes.pauses or changes.decided or changes.slots is not None
     planned = changes.schedules or changes.firings or changes.array_ends or changes.array_stops
     return not (decided or planned) and all(step.state is _RUNNING for step in changes.transitions.values())

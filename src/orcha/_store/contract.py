@@ -8,6 +8,9 @@ from typing import NamedTuple, Protocol
 from orcha._core.changes import ArrayStop, Changes, Schedule
 from orcha._core.state import IfFails, OnInterrupt, Outcome, State
 
+MAX_ALTERATIONS = 20
+"""Changes of one petition that are remembered."""
+
 
 class Row(NamedTuple):
     """Everything kept of one petition."""
@@ -103,6 +106,15 @@ class KeptDependency(NamedTuple):
     """How the other petition ended; None where it has not ended, or where nothing is known of it any more."""
     has_ended: bool
     """Whether the other petition has ended, or is not known any more."""
+
+
+class KeptAlteration(NamedTuple):
+    """What somebody changed of a petition after it was accepted."""
+
+    at: float
+    who: str
+    what: str
+    """A JSON object of each field that changed, with what it was and what it became."""
 
 
 class KeptFiring(NamedTuple):
@@ -286,6 +298,10 @@ class Store(Protocol):
 
     def dependents(self, seq: int, limit: int) -> list[KeptDependency]:
         """Give up to `limit` dependencies of petitions, the oldest first, that name this petition."""
+        ...
+
+    def alterations(self, seq: int) -> list[KeptAlteration]:
+        """Give what people changed of a petition, the oldest change first; the last twenty are kept."""
         ...
 
     def schedules(self) -> list[Schedule]:

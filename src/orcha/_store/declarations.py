@@ -10,6 +10,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from orcha._core.state import IfFails
+from orcha._store.checksums import checksum
+from orcha._store.contract import MAX_ALTERATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +32,8 @@ def write(changes: Changes, ask: Callable[..., Any]) -> None:
         ask("hold_dependents", json.dumps(changes.held_for), IfFails.HELD)
     for seq, priority in changes.priorities.items():
         ask("set_priority", seq, priority)
+    if changes.altered:
+        _write_alterations(changes, ask)
     for name, paused in changes.pauses.items():
         ask("pause" if paused else "unpause", name)
     for decided, text in changes.decided.items():
@@ -61,6 +65,31 @@ def _write_declarations(changes: Changes, ask: Callable[..., Any]) -> None:
     if changes.dependencies:
         rows = [(seq, *dependency) for seq, dependencies in changes.dependencies.items() for dependency in dependencies]
         ask("insert_dependencies", json.dumps(rows))
+
+
+def _write_alterations(changes: Changes, ask: Callable[..., Any]) -> None:
+    """Keep what people changed of petitions, with a checksum anew, and who did that."""
+    for seq, new in changes.altered.items():
+        identity = ask("identity", seq)
+        if identity is None:
+            raise ValueError(f"there is no petition {seq} to change")
+        token, name, is_int, manager, owner, channel = identity
+        anew = checksum(token, name, is_int, manager, owner, channel, new.extras)
+        ask("alter_petition", seq, new.extras, anew, new.priority)
+        for forget in ("forget_group", "forget_needs", "forget_expected"):
+            ask(forget, seq)
+        if new.group is not None:
+            ask("insert_groups", json.dumps([(seq, new.group)]))
+        if new.needs:
+            ask("insert_needs", json.dumps([(seq, *need) for need in new.needs.items()]))
+        if new.expect is not None:
+            ask("insert_expected", json.dumps([(seq, new.expect)]))
+        if new.dependencies is not None:
+            ask("forget_dependencies", seq)
+            ask("insert_dependencies", json.dumps([(seq, *dependency) for dependency in new.dependencies]))
+    for alteration in changes.alterations:
+        ask("insert_alteration", *alteration)
+        ask("forget_alterations", alteration.petition, MAX_ALTERATIONS)
 
 
 def _write_schedules(changes: Changes, ask: Callable[..., Any]) -> None:

@@ -24,10 +24,12 @@ from orcha._core.changes import (
 )
 from orcha._core.state import IfFails, Outcome, State
 from orcha._store.contract import (
+    MAX_ALTERATIONS,
     ArrayRow,
     AttemptRow,
     Element,
     Incarnation,
+    KeptAlteration,
     KeptDependency,
     KeptFiring,
     Row,
@@ -83,6 +85,7 @@ class MemoryStore:
         self._array_ends: dict[int, dict[int, bytes]] = {}
         self._array_stops: dict[int, ArrayStop] = {}
         self._elements: dict[int, Element] = {}
+        self._alterations: dict[int, list[KeptAlteration]] = {}
         self._pauses: set[str] = set()
         self._slots: dict[str, int | None] = {}
         self._schedules: dict[str, Schedule] = {}
@@ -128,6 +131,8 @@ class MemoryStore:
         for firing in changes.firings:
             if firing.instant in self._firings.get(firing.schedule, {}):
                 raise ValueError(f"there is a firing of {firing.schedule} at {firing.instant} already")
+        if unknown := changes.altered.keys() - self._rows.keys() - {new.seq for new in changes.petitions}:
+            raise ValueError(f"there is no petition {min(unknown)} to change")
         with self._lock:
             return self._apply(changes)
 
@@ -235,6 +240,7 @@ class MemoryStore:
             row = self._rows.get(seq)
             if row is not None and row.state == State.QUEUED:
                 self._rows[seq] = row._replace(priority=priority)
+        self._alter(changes)
         for name, paused in changes.pauses.items():
             (self._pauses.add if paused else self._pauses.discard)(name)
         self._keep_schedules(changes)
@@ -244,6 +250,23 @@ class MemoryStore:
                 self._decided[decided] = text
         if changes.slots is not None:
             self._slots = dict(changes.slots)
+
+    def _alter(self, changes: Changes) -> None:
+        for seq, new in changes.altered.items():
+            self._rows[seq] = self._rows[seq]._replace(extras=new.extras, priority=new.priority)
+            for known in (self._groups, self._needs, self._expected):
+                known.pop(seq, None)
+            if new.group is not None:
+                self._groups[seq] = new.group
+            if new.needs:
+                self._needs[seq] = dict(new.needs)
+            if new.expect is not None:
+                self._expected[seq] = new.expect
+            if new.dependencies is not None:
+                self._dependencies[seq] = list(new.dependencies)
+        for seq, at, who, what in changes.alterations:
+            kept = [*self._alterations.get(seq, ()), KeptAlteration(at, who, what)]
+            self._alterations[seq] = kept[-MAX_ALTERATIONS:]
 
     def _keep_schedules(self, changes: Changes) -> None:
         for name, schedule in changes.schedules.items():
@@ -306,6 +329,7 @@ class MemoryStore:
             self._devices.pop(seq, None)
             self._once.pop(seq, None)
             self._dependencies.pop(seq, None)
+            self._alterations.pop(seq, None)
             self._outcomes_of_forgotten[seq] = row.outcome
             for firings in self._firings.values():
                 for instant, firing in firings.items():
@@ -500,6 +524,10 @@ class MemoryStore:
             outcome,
             row is None or row.state is State.ENDED,
         )
+
+    def alterations(self, seq: int) -> list[KeptAlteration]:
+        """Give what people changed of a petition, the oldest change first."""
+        return list(self._alterations.get(seq, ()))
 
     def schedules(self) -> list[Schedule]:
         """Give all schedules, by name."""

@@ -261,6 +261,35 @@ FROM (SELECT value FROM json_each(?1)) AS wanted CROSS JOIN grouping ON grouping
 -- name: set_priority
 UPDATE petition SET priority = ?2 WHERE seq = ?1 AND state = 1;
 
+-- name: identity
+SELECT token, id, id_is_int, manager, owner, channel FROM petition WHERE seq = ?1;
+
+-- name: alter_petition
+UPDATE petition SET extras = ?2, checksum = ?3, priority = ?4 WHERE seq = ?1;
+
+-- name: forget_group
+DELETE FROM grouping WHERE petition = ?1;
+
+-- name: forget_needs
+DELETE FROM need WHERE petition = ?1;
+
+-- name: forget_expected
+DELETE FROM expected WHERE petition = ?1;
+
+-- name: forget_dependencies
+DELETE FROM dependency WHERE petition = ?1;
+
+-- name: insert_alteration
+INSERT INTO alteration (petition, at, who, what) VALUES (?1, ?2, ?3, ?4);
+
+-- name: forget_alterations
+DELETE FROM alteration WHERE petition = ?1 AND number NOT IN
+(SELECT number FROM alteration WHERE petition = ?1 ORDER BY number DESC LIMIT ?2);
+
+-- name: alterations
+SELECT group_concat(json_array(at, who, what), ',')
+FROM (SELECT * FROM alteration WHERE petition = ?1 ORDER BY number);
+
 -- name: pause
 INSERT OR IGNORE INTO pause (name) VALUES (?1);
 

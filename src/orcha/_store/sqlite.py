@@ -24,6 +24,7 @@ from orcha._store.contract import (
     AttemptRow,
     Element,
     Incarnation,
+    KeptAlteration,
     KeptDependency,
     KeptFiring,
     Row,
@@ -452,6 +453,11 @@ class SqliteStore:
     def dependents(self, seq: int, limit: int) -> list[KeptDependency]:
         """Give up to `limit` dependencies of petitions, the oldest first, that name this petition."""
         return decode_dependencies(self._ask("dependents", seq, limit))
+
+    @_guarded
+    def alterations(self, seq: int) -> list[KeptAlteration]:
+        """Give what people changed of a petition, the oldest change first."""
+        return [KeptAlteration(*each) for each in decode_list(self._ask("alterations", seq))]
 
     @_guarded
     def schedules(self) -> list[Schedule]:

@@ -25,7 +25,9 @@ class AttemptLimits:
         self._spec = spec
         self._any = spec.timeout is not None or spec.idle_timeout is not None or spec.cpu_timeout is not None
         self._wall = self._cpu = self._warning = _NEVER
-        self._heard = 0.0
+        self._began = self._stood = self._heard = 0.0
+        self._is_over = False
+        """Whether a limit was exceeded."""
         self._paused: float | None = None
         """Since when the command is stopped; None while it runs."""
         self.due = _NEVER
@@ -33,14 +35,29 @@ class AttemptLimits:
 
     def begin(self, now: float) -> None:
         """Begin to count: the command runs from now on."""
+        spec = self._spec
+        self._began = self._heard = now
         if not self._any:
             return
-        spec = self._spec
-        self._heard = now
-        self._wall = _NEVER if spec.timeout is None else now + spec.timeout
-        self._warning = _NEVER if spec.warn_signal is None else max(now, self._wall - spec.warn_seconds)
+        self._count_from(now)
         self._cpu = _NEVER if spec.cpu_timeout is None else now + self._soonest(spec.cpu_timeout)
         self._schedule()
+
+    def change(self, timeout: float | None, now: float) -> None:
+        """Have another limit of wall time, counted from the beginning; None for no limit."""
+        if self._is_over:
+            return
+        self._spec = self._spec._replace(timeout=timeout)
+        self._any = not self._spec.timeout is self._spec.idle_timeout is self._spec.cpu_timeout is None
+        self._count_from(now)
+        self.due = _NEVER
+        self._schedule()
+
+    def _count_from(self, now: float) -> None:
+        """Reckon when the wall time is over, and when the command is warned of that."""
+        spec = self._spec
+        self._wall = _NEVER if spec.timeout is None else self._began + self._stood + spec.timeout
+        self._warning = _NEVER if spec.warn_signal is None else max(now, self._wall - spec.warn_seconds)
 
     def heard(self, now: float) -> None:
         """Note that the command wrote something. `due` may be too early afterwards, but never too late."""
@@ -52,6 +69,7 @@ class AttemptLimits:
             self._paused = now
             self._schedule()
         elif number == signal.SIGCONT and self._paused is not None:
+            self._stood += now - self._paused
             self._wall += now - self._paused
             self._warning += now - self._paused
             self._heard = min(now, self._heard + now - self._paused)
@@ -81,7 +99,7 @@ class AttemptLimits:
                 self._cpu = now + self._soonest(self._spec.cpu_timeout - used)
         if why is not None:
             self._wall = self._cpu = self._warning = self.due = _NEVER
-            self._any = False
+            self._any, self._is_over = False, True
         else:
             self._schedule()
         return why

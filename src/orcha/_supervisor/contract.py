@@ -312,6 +312,10 @@ class CommandExecutor(Protocol):
         """Send a signal to every process of the attempt, as SIGSTOP and SIGCONT to pause and resume it."""
         ...
 
+    def limit(self, seq: int, attempt: int, timeout: float | None) -> None:
+        """Have another limit of wall time, counted from the start of the command; None for no limit."""
+        ...
+
     def write(self, seq: int, attempt: int, offset: int, data: bytes) -> None:
         """Write data that belongs `offset` bytes after the beginning to standard input or the terminal.
 

@@ -328,6 +328,8 @@ class Shim:
                 attempt.kill(head["why"])
             case "signal":
                 attempt.signal(head["n"])
+            case "limit":
+                attempt.limit(head["timeout"])
             case "write":
                 attempt.pipes.write(head["n"], frame.raw)
             case "close":

@@ -164,6 +164,11 @@ class ShimAttempt:
             self.escalation.signals.append((time.time(), number, "signal"))
         self.tree.signal(number)
 
+    def limit(self, timeout: float | None) -> None:
+        """Have another limit of wall time, counted from the start of the command; None for no limit."""
+        if self.phase == boxes.STARTED:
+            self._limits.change(timeout, time.monotonic())
+
     def note_shutdown(self) -> None:
         """Note that somebody has sent SIGTERM to this shim, and then to the command as well, as systemd does."""
         now = time.monotonic()

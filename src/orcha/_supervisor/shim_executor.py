@@ -185,6 +185,15 @@ class ShimExecutor:
         """See the contract."""
         self._tell(seq, attempt, {"t": "signal", "n": int(signal)})
 
+    def limit(self, seq: int, attempt: int, timeout: float | None) -> None:
+        """See the contract."""
+        with self._lock:
+            if not self._tell(seq, attempt, {"t": "limit", "timeout": timeout}):
+                self._waiting = deque(
+                    spec._replace(timeout=timeout) if (spec.seq, spec.attempt) == (seq, attempt) else spec
+                    for spec in self._waiting
+                )
+
     def write(self, seq: int, attempt: int, offset: int, data: bytes) -> None:
         """See the contract."""
         self._tell(seq, attempt, {"t": "write", "n": offset}, data)

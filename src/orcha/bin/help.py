@@ -19,7 +19,7 @@ GROUPS = (
     ),
     (
         "decide about it",
-        ("cron", "cancel", "retry", "pause", "resume", "signal", "priority", "rm", "group", "resource"),
+        ("cron", "cancel", "retry", "pause", "resume", "signal", "set", "priority", "rm", "group", "resource"),
     ),
     ("the service itself", ("stop", "watchdog", "list-plugins")),
 )

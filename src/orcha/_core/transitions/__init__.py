@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from orcha._core.transitions import array, cancel, command, finish, hold, recover, retry, start, submit, wait
+from orcha._core.transitions import alter, array, cancel, command, finish, hold, recover, retry, start, submit, wait
 
-__all__ = ["array", "cancel", "command", "finish", "hold", "recover", "retry", "start", "submit", "wait"]
+__all__ = ["alter", "array", "cancel", "command", "finish", "hold", "recover", "retry", "start", "submit", "wait"]

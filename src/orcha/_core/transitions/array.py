@@ -35,6 +35,12 @@ def load(petitions: Petitions, record: Record) -> None:
     petitions.enter(record)
 
 
+def reprioritize(petitions: Petitions, record: Record, priority: int | float) -> None:  # noqa: PYI041 - an int stays one
+    """Have elements that become petitions later come with another priority."""
+    record.priority = priority
+    petitions.changes.priorities[record.seq] = priority
+
+
 def stop(petitions: Petitions, record: Record, why: ArrayStop) -> None:
     """Have no more elements of an array start."""
     petitions.changes.array_stops[record.seq] = why

@@ -215,6 +215,8 @@ def take_back(
         changes.elements.pop(seq, None)
         changes.dependencies.pop(seq, None)
         changes.priorities.pop(seq, None)
+        changes.altered.pop(seq, None)
+    changes.alterations = [note for note in changes.alterations if note.petition not in gone]
     changes.array_ends = {place: ends for place, ends in changes.array_ends.items() if place[0] not in gone}
     due = []
     for effect in effects:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcha._core import transitions
@@ -252,7 +253,9 @@ class ArrayBook:
         """Give the fields of an array's message."""
         fields = self._templates.get(record.seq)
         if fields is None:
-            fields = values.decode(self._store.rows([record.seq])[0].extras, channel=bytes)
+            gathered = self._petitions.changes.altered.get(record.seq)
+            extras = self._store.rows([record.seq])[0].extras if gathered is None else gathered.extras
+            fields = values.decode(extras, channel=bytes)
             if not isinstance(fields, dict):
                 raise ValueError("what was kept of its array is damaged")
             self._templates[record.seq] = fields
@@ -339,6 +342,37 @@ class ArrayBook:
     def _forget(self, array: Array) -> None:
         for known in (self._entries, self._due, self._parts, self._templates):
             known.pop(array.seq, None)
+
+    def elements_of(self, seq: int) -> list[int]:
+        """Give the elements of an array that are petitions which have not ended, by seq; none where it is no array."""
+        entry = self._entries.get(seq)
+        return [] if entry is None else [element for element in entry.array.live.values() if element]
+
+    def live_elements(self, entry: LiveArray) -> list[Record]:
+        """Give the records of the elements of an array that are petitions which have not ended."""
+        known = ((seq, self._elements.get(seq)) for seq in list(entry.array.live.values()))
+        found = (
+            (seq, self._stored.find(f"{entry.array.key}.{entry.spec.number_of(at[1])}")) for seq, at in known if at
+        )
+        return [record for seq, record in found if record is not None and record.seq == seq]
+
+    def changed(self, entry: LiveArray) -> None:
+        """Have elements that become petitions later made of the array's message as it is now."""
+        self._templates.pop(entry.array.seq, None)
+        self._petitions.note_change()
+        self._timers.at(time.monotonic(), partial(self._fill_if_there, entry.array.seq))
+
+    def make_anew(self, entry: LiveArray, element: Record) -> None:
+        """Make the message of an element anew that is not converted yet: its array's message has changed."""
+        known = self._elements.get(element.seq)
+        if known is not None:
+            item = item_at(entry.spec, known[1], self._part(entry, known[1]))
+            message = values.encode(message_of(self._template(entry.record), item))
+            transitions.retry.take_message(element, message)
+
+    def _fill_if_there(self, seq: int) -> None:
+        if seq in self._entries:
+            self._fill(self._entries[seq])
 
     def _keep_ends(self, array: Array, parts: Iterable[int]) -> None:
         for part in parts:

@@ -122,9 +122,12 @@ class NewArrays:
     def _converted(self, item: Item, owner: str, spec: Spec, first: dict[str, Any]) -> Converted | str:
         """Convert the message of the first element, to find out what the elements declare; or say what is wrong."""
         identity = f"{item.id}.{spec.number_of(0)}"
-        extras, now = values.encode(first), self._petitions.now.wall
-        record = Record(0, item.token, identity, COMMAND_MANAGER, owner, item.token, extras, now)
-        return convert(record, self._manager_of(record), self._port, self._admission, is_new=True)
+        return self.convert(identity, item.token, owner, values.encode(first), is_new=True)
+
+    def convert(self, identity: str | int, token: bytes, owner: str, extras: bytes, *, is_new: bool) -> Converted | str:
+        """Convert the message of a command that is no petition yet; or say what is wrong with the message."""
+        record = Record(0, token, identity, COMMAND_MANAGER, owner, token, extras, self._petitions.now.wall)
+        return convert(record, self._manager_of(record), self._port, self._admission, is_new=is_new)
 
     def _taken(self, key: str, spec: Spec) -> str | None:
         """Give an id of an element that a live petition has; None where all are free."""

@@ -210,11 +210,14 @@ class Ending:
         seq, key, limit = record.seq, record.key, record.queue_timeout or 0.0
         waited = max(0.0, self._petitions.now.wall - record.starts_after)
         due = time.monotonic() + max(0.0, limit - waited)
-        self._timers.at(due, lambda: self._waited(seq, key, f"waited longer than {limit:.12g} s"))
+        begun = record.starts_after
+        self._timers.at(due, lambda: self._waited(seq, key, begun, f"waited longer than {limit:.12g} s"))
 
-    def _waited(self, seq: int, key: str, reason: str) -> None:
+    def _waited(self, seq: int, key: str, begun: float, reason: str) -> None:
         record = self._stored.find(key)
-        if record is not None and record.seq == seq and record.phase is Phase.WAITING:
+        if record is None or record.seq != seq or record.phase is not Phase.WAITING:
+            return
+        if record.petition is None or record.starts_after == begun:  # else people put it off meanwhile
             transitions.cancel.cancel(
                 self._petitions, record, Cancellation(Outcome.TIMED_OUT, TIMED_OUT_CODE, reason), self._petitions.now
             )

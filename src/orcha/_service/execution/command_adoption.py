@@ -101,6 +101,8 @@ class CommandAdoption:
         else:
             self._shims.reach().resume(record.seq, record.attempt, after_chunk=row.last_chunk)
             self._running.stand_still(record)
+            if reason is None:
+                self._running.limit_anew(record)
 
 
 __all__ = ["CommandAdoption"]

@@ -91,6 +91,10 @@ class CommandRunner:
         """Send a signal to every process of a running command, as SIGSTOP and SIGCONT to pause and resume it."""
         self._shims.reach().signal(record.seq, record.attempt, number)
 
+    def limit(self, record: Record) -> None:
+        """Give a running command the time limit that its petition has now."""
+        self._shims.reach().limit(record.seq, record.attempt, record.timeout)
+
     def resize(self, record: Record, rows: int, columns: int) -> None:
         """Give its terminal another size."""
         self._shims.reach().resize(record.seq, record.attempt, rows, columns)

@@ -108,6 +108,14 @@ class RunningCommands:
         if paused and petition_name(record.seq) in paused:
             self._shims.reach().signal(record.seq, record.attempt, signal.SIGSTOP)
 
+    def limit_anew(self, record: Record) -> None:
+        """Tell the shim of an adopted command the time limit, where people changed the petition: that may not be known.
+
+        The service that kept the change may have died before it told the shim.
+        """
+        if self._store.alterations(record.seq):
+            self._shims.reach().limit(record.seq, record.attempt, record.timeout)
+
     # --- when an attempt is over ---------------------------------------------------------------------------------
 
     def let_go(self, record: Record) -> None:

@@ -33,7 +33,7 @@ class Appointments:
     def wait(self, record: Record) -> None:
         """Have a petition that rests wait for its turn when its time has come."""
         if record.rests_until is not None:
-            self._timers.at(record.rests_until, partial(self._rise, record.seq))
+            self._timers.at(record.rests_until, partial(self._rise, record.seq, record.rests_until, None))
         elif record.due is not None:
             heapq.heappush(self._named, (record.due, record.seq))
             self._looks.ask_for(self._named[0][0])
@@ -41,15 +41,16 @@ class Appointments:
     def _look(self) -> None:
         now = time.time()
         while self._named and self._named[0][0] <= now:
-            self._rise(heapq.heappop(self._named)[1])
+            due, seq = heapq.heappop(self._named)
+            self._rise(seq, None, due)
         if self._named:
             self._looks.ask_for(self._named[0][0])
 
-    def _rise(self, seq: int) -> None:
+    def _rise(self, seq: int, rests_until: float | None, due: float | None) -> None:
         petitions = self._petitions
         record = petitions.records.get(seq)
-        if record is None:
-            return
+        if record is None or record.rests_until != rests_until or due not in {None, record.due}:
+            return  # another time was named meanwhile
         now = petitions.now  # when the batch began: that may have been a moment before
         until = now.steady if record.rests_until is None else record.rests_until
         transitions.retry.time_came(petitions, seq, now._replace(steady=max(until, now.steady)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core import transitions
 from orcha._core.admission import petition_name
@@ -17,7 +17,7 @@ from orcha._protocol.messages import Verdict
 from orcha._service.reports.command_text import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from orcha._core.admission import Admission
     from orcha._core.dependencies import FailedDependency
@@ -33,6 +33,27 @@ MAX_FAILED_DEPENDENTS_PER_BATCH = 500
 
 _ANY_STATE = sum(1 << state for state in State)
 _WHEN_FAILS = {"cancel": IfFails.CANCEL, "hold": IfFails.HOLD, "run": IfFails.RUN}
+
+
+class Change(NamedTuple):
+    """What somebody wants of a petition's dependencies."""
+
+    keeps: bool
+    """Whether the petition goes on waiting for what it waited for before."""
+    may_name: Callable[[str], bool]
+    """Tells whether the petitions of an owner may be named by the client."""
+    elements_of: Callable[[int], Iterable[int]]
+    """Gives the elements of an array, for whose ends the array waits."""
+
+
+class ChangedDependencies(NamedTuple):
+    """What a petition waits for from now on."""
+
+    kept: list[NewDependency]
+    unmet: list[Dependency]
+    if_fails: IfFails
+    over: dict[int, Outcome | None]
+    """Petitions that must succeed and have ended, and how."""
 
 
 class Dependents:
@@ -102,6 +123,67 @@ class Dependents:
         self._admission.dependencies.add(record.seq, unmet, if_fails)
         self._petitions.note_change()  # where all have ended the petition is to be asked
         return True
+
+    # --- a petition that people change --------------------------------------------------------------------------
+
+    def plan(
+        self, seqs: Collection[int], named: Mapping[str, bool], policy: str | None, change: Change
+    ) -> ChangedDependencies | str:
+        """Give what a petition would wait for, or why it cannot wait for that; nothing is changed yet.
+
+        Args:
+            seqs: the petition, and where it is an array the elements that are petitions: none may come before itself.
+            named: the petitions that it is to wait for as well, by id, and whether each must succeed.
+            policy: what its policy says of a dependency that fails.
+            change: which of the petition's dependencies stay, and for whom this is.
+
+        """
+        seq = next(iter(seqs))
+        before = self._store.dependencies([seq]) if change.keeps else []
+        if_fails = _WHEN_FAILS.get(policy or "cancel", IfFails.CANCEL)
+        if any(each.if_fails is IfFails.HELD for each in before):
+            if_fails = IfFails.HELD  # it was paused since one failed: no failure counts any more
+        kept = {each.after: NewDependency(each.after, each.id, each.must_succeed, if_fails) for each in before}
+        unmet = {
+            each.after: Dependency(each.after, each.id, each.must_succeed) for each in before if not each.has_ended
+        }
+        over: dict[int, Outcome | None] = {}
+        for name, must_succeed in named.items():
+            found = self._find(name, change.may_name)
+            if found is None:
+                return _unknown(name)
+            other, has_ended, outcome = found
+            if (circle := self._circle(other, name, seqs, change)) is not None:
+                return circle
+            kept[other] = NewDependency(other, name, must_succeed, if_fails)
+            unmet.pop(other, None)
+            if not has_ended or must_succeed:
+                unmet[other] = Dependency(other, name, must_succeed)
+            if has_ended and must_succeed:
+                over[other] = outcome
+        return ChangedDependencies(list(kept.values()), list(unmet.values()), if_fails, over)
+
+    def _circle(self, other: int, name: str, seqs: Collection[int], change: Change) -> str | None:
+        """Give why a petition cannot wait for another one: that one waits for the petition, or is the petition."""
+        for seq in seqs:
+            way = self._admission.dependencies.way(other, seq, change.elements_of)
+            if way == [] and other == seq:
+                return f"{name!r} cannot wait for itself"
+            if way is not None:
+                over = " after ".join(map(repr, [name, *way]))
+                return f"it cannot wait for {name!r}, which waits for it already ({over}): take that back first"
+        return None
+
+    def change(self, seq: int, changed: ChangedDependencies) -> None:
+        """Have a petition wait for what was planned."""
+        dependencies = self._admission.dependencies
+        held = dependencies.held.get(seq)
+        dependencies.drop(seq)
+        dependencies.add(seq, changed.unmet, changed.if_fails)
+        if held is not None and changed.if_fails is IfFails.HELD:
+            dependencies.hold(seq, held)
+        for other, outcome in changed.over.items():  # told once that is kept
+            self._after_batch(partial(self.note_end, other, outcome))
 
     def _find(self, name: str, may_name: Callable[[str], bool]) -> tuple[int, bool, Outcome | None] | None:
         """Give a petition by its id, the live one or else the newest: its seq, and whether and how it has ended."""

@@ -19,6 +19,8 @@ from orcha._service.hooks.visit import CONVERT, ON_FINISH, ON_START, FunctionCal
 from orcha.interfaces.built_in import COMMAND_MANAGER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orcha._core.petitions import Petitions
     from orcha._core.record import Record
     from orcha._core.selection import Selection
@@ -118,6 +120,8 @@ class Visits:
         self._converts_from = 0
         self._again: list[HookCall | FunctionCall] = []
         self._visit: Visit | None = None
+        self._when_free: list[Callable[[], None]] = []
+        """What waits until the visit that is under way is over."""
         self._finds = True
         self._armed_for: float | None = None
         self._stopped_by: int | None = None
@@ -180,6 +184,17 @@ class Visits:
         """Have a registered function called for a client."""
         self._functions.append(function)
         self.has_calls = True
+
+    def when_free(self, call: Callable[[], None]) -> None:
+        """Call once no hook thread asks petitions: now, or when the visit that is under way is over."""
+        visit = self._visit
+        if visit is not None:
+            visit.awaited = True  # before `over` is looked at, as in `dispatch`
+            if not visit.over:
+                self._when_free.append(call)
+                return
+            self.end(visit)
+        call()
 
     def set_look_ahead(self, count: int | None) -> None:
         """Consider only the first `count` of the waiting; None for all."""
@@ -329,6 +344,11 @@ class Visits:
             self._take(visit)
 
     def _take(self, visit: Visit) -> None:
+        self._take_answers(visit)
+        while self._when_free and self._visit is None:
+            self._when_free.pop(0)()
+
+    def _take_answers(self, visit: Visit) -> None:
         asked = visit.round
         are_starting = self._outcomes.take(visit, may_start=self.may_start)
         if asked.waiting:

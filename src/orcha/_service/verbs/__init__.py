@@ -21,6 +21,7 @@ from orcha._service.verbs.resources import drain_resource, list_resources, set_r
 from orcha._service.verbs.retry import retry
 from orcha._service.verbs.schedules import change_schedule, fire_schedule, list_schedules
 from orcha._service.verbs.select import select
+from orcha._service.verbs.set import set_petition
 from orcha._service.verbs.show import show
 from orcha._service.verbs.signal import send_signal
 from orcha._service.verbs.stats import stats
@@ -44,6 +45,7 @@ HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
     messages.Ping: ping,
     messages.CloseChannel: close_channel,
     messages.Show: show,
+    messages.Set: set_petition,
     messages.Priority: set_priority,
     messages.Pause: pause,
     messages.Resume: resume,

@@ -35,7 +35,13 @@ def set_priority(engine: Engine, peer: Peer, message: Priority) -> None:
 
 
 def move(engine: Engine, row: Row, record: Record | None, priority: float) -> str | None:
-    """Give a petition another priority; give why not, where it does not wait."""
+    """Give a petition another priority, of an array all elements that wait; give why not, where it does not wait."""
+    entry = engine.arrays.get(row.seq)
+    if entry is not None:
+        transitions.array.reprioritize(engine.petitions, entry.record, priority)
+        for element in engine.arrays.live_elements(entry):
+            transitions.hold.reprioritize(engine.petitions, element, priority)
+        return None
     if record is not None and transitions.hold.reprioritize(engine.petitions, record, priority):
         return None
     state = word(row.state if record is None else record.state, record)

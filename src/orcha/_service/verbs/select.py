@@ -22,6 +22,7 @@ from orcha._service.verbs.petition_lookup import refuse
 from orcha._service.verbs.priority import move
 from orcha._service.verbs.remove import forget
 from orcha._service.verbs.retry import ask_again
+from orcha._service.verbs.set import changing
 from orcha._service.verbs.signal import send
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ MAX_SELECTED_PETITIONS = 10_000
 _LIVE = sum(1 << state for state in State if state is not State.ENDED)
 _ENDED = 1 << State.ENDED
 _STATES = {"cancel": _LIVE, "pause": _LIVE, "resume": _LIVE, "rm": _ENDED, "retry": _ENDED}
-_STATES |= {"priority": 1 << State.QUEUED, "signal": 1 << State.RUNNING}
+_STATES |= {"set": _LIVE, "priority": 1 << State.QUEUED, "signal": 1 << State.RUNNING}
 """In which states a verb's petitions are looked for."""
 _PAGE_ROWS = 1_000
 
@@ -188,9 +189,19 @@ def _verb(engine: Engine, peer: Peer, message: Select) -> Callable[[_Selection, 
         return None
     if verb in {"cancel", "retry"}:
         return _lasting(engine, peer, verb, arguments)
+    return _immediate(engine, peer, verb, arguments)
+
+
+def _immediate(
+    engine: Engine, peer: Peer, verb: str, arguments: Mapping[str, Any]
+) -> Callable[[_Selection, _Met], None]:
+    """Give what is done to each petition, and is decided at once."""
     if verb == "priority":
         priority = checked_priority(arguments["priority"])
         return lambda selection, met: selection.refuse(met.row.id, move(engine, *met, priority))
+    if verb == "set":
+        do = changing(peer, arguments)
+        return lambda selection, met: selection.refuse(met.row.id, do(engine, *met))
     if verb == "signal":
         number = int(arguments["signal"])
         return lambda selection, met: selection.refuse(met.row.id, send(engine, *met, number))

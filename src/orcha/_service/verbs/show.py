@@ -70,6 +70,7 @@ def describe(engine: Engine, found: Found, may_see: Callable[[str], bool]) -> di
         "timeout": record.timeout if record is not None else None,
         "queue_timeout": record.queue_timeout if record is not None else None,
         "expect": engine.store.expected([row.seq]).get(row.seq),
+        "changes": _changes(engine, row) or None,
         "attempts": _with_devices(engine, row, _attempts(row, history, kept.pid if kept is not None else None)),
         "retry": _retry(record),
         "command": _command(row, record),
@@ -103,6 +104,14 @@ def _dependents(engine: Engine, row: Row, may_see: Callable[[str], bool]) -> lis
     """Give the ids of petitions that wait for this one, or waited for it; of many the oldest."""
     seqs = [kept.petition for kept in engine.store.dependents(row.seq, MAX_NAMED_DEPENDENTS)]
     return [other.id for other in engine.store.rows(seqs) if may_see(other.owner)] or None
+
+
+def _changes(engine: Engine, row: Row) -> list[dict[str, Any]]:
+    """Give what people changed of a petition since it was accepted: when, who, and of each field what it was and is."""
+    return [
+        {"at": at, "who": who, "what": {name: list(pair) for name, pair in json.loads(what).items()}}
+        for at, who, what in engine.store.alterations(row.seq)
+    ]
 
 
 def _attempts(row: Row, history: list[dict[str, Any]], pid: int | None) -> list[dict[str, Any]]:

@@ -1,0 +1,92 @@
+"""``orcha set``: change petitions that wait, and what can be changed of petitions that run."""
+
+from __future__ import annotations
+
+import argparse
+
+from orcha._cli import options, selecting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_USAGE_ERROR_CODE = 2
+_UNSETTABLE = ("group", "need", "after", "at", "timeout", "expect", "retry", "label", "when")
+_EPILOG = """\
+examples:
+  orcha set train --timeout +2h
+  orcha set nightly --group gpu --need gpu=2 --at 22:00
+  orcha set --in-group gpu --state queued --priority 5
+"""
+
+
+def create_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = (
+        "Change petitions that wait. Of what runs the time limit, the expectation, the number of retries, the priority"
+        " and the label can be changed. Of an array the elements that wait are changed, and all that come later."
+    )
+    parser.epilog = _EPILOG
+    parser.allow_abbrev = False
+    selecting.add_ids(parser)
+    _add_changes(parser.add_argument_group("what is changed").add_argument)
+    selecting.add_options(parser, prefixed=True)
+
+
+def _add_changes(add: Any) -> None:
+    from orcha._cli.moments import moment
+
+    many: dict[str, Any] = {"action": "append", "default": []}
+    add("-p", "--priority", metavar="N", type=options.number, help="the lower starts first")
+    add("-g", "--group", type=options.name, metavar="G", help="the group whose slots it takes")
+    add("--need", type=options.amount, metavar="NAME=N", help="how much of a resource it needs", **many)
+    add("--after", metavar="ID", type=options.written, help="start after this petition, too, has ended", **many)
+    add("--after-ok", metavar="ID", type=options.written, help="start after this one, too, has succeeded", **many)
+    add("--if-dependency-fails", choices=("cancel", "hold", "run"), help="where one of --after-ok does not succeed")
+    add("--at", metavar="TIME", type=moment, help="do not start before: 22:00, tomorrow 6:30")
+    add("--in", dest="delay", metavar="T", type=options.duration, help="do not start before this long from now: 2h")
+    add("--timeout", metavar="T", type=_limit, help="end an attempt after: 2h; +2h is that much more than before")
+    add("--expect", metavar="T", type=options.duration, help="how long it will probably take")
+    add("--retry", metavar="N", type=options.retries, help="try again up to N times when it failed")
+    add("--label", type=options.label, metavar="TEXT", help="a text shown with it")
+    add("--when", metavar="CONDITION", type=options.written, help="start only while this holds")
+    add("--unset", choices=_UNSETTABLE, help="take back what was said; may be given repeatedly", **many)
+
+
+def _limit(text: str) -> tuple[str, float]:
+    """Read a time limit: a whole one, or with a sign how much longer or shorter than it is."""
+    if text[:1] in {"+", "-"}:
+        return "timeout_by", options.duration(text[1:]) * (-1 if text[0] == "-" else 1)
+    return "timeout", options.duration(text)
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Change them."""
+    from orcha._cli import per_petition, render
+
+    selector = selecting.selector_of(namespace, prefixed=True)
+    if selecting.names_none(namespace, selector, prefixed=True):
+        return _USAGE_ERROR_CODE
+    changes = changes_of(namespace)
+    if not changes:
+        render.note("what is to be changed? give --priority, --timeout, --need or another option: orcha set --help")
+        return _USAGE_ERROR_CODE
+    if selector is not None:
+        return selecting.apply(namespace, "set", selector, changes)
+    return per_petition.do_for_each(
+        namespace.ids, lambda service, identity: service.done(service.set(identity, **changes), identity)
+    )
+
+
+def changes_of(namespace: argparse.Namespace) -> dict[str, Any]:
+    """Give what is to be changed, as it is sent."""
+    names = ("priority", "group", "at", "delay", "expect", "retry", "label", "when", "if_dependency_fails")
+    changes = {name: getattr(namespace, name) for name in names if getattr(namespace, name) is not None}
+    changes |= {name: getattr(namespace, name) for name in ("after", "after_ok") if getattr(namespace, name)}
+    if namespace.need:
+        changes["needs"] = dict(namespace.need)
+    if namespace.timeout is not None:
+        changes |= dict([namespace.timeout])
+    if namespace.unset:
+        changes["unset"] = ["needs" if name == "need" else name for name in namespace.unset]
+    return changes
