@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orcha._supervisor import black_box
+from orcha._supervisor import black_box, leftovers
 from orcha._supervisor import shim_attempt as attempts
 from orcha._supervisor.contract import CommandSpec
 from orcha._supervisor.escalation import GIVE_UP_SECONDS
@@ -118,3 +119,42 @@ def test_it_is_killed_on_and_its_end_is_told(scene):
     assert scene.attempt.is_end_of_survivors_unreported
     assert scene.attempt.escalation.survivors == []
     assert scene.attempt.due() == float("inf")
+
+
+def leader_dies(scene, monkeypatch):
+    """Have the leader be reaped, and leave the other process."""
+    ended = iter([(LEADER, int(signal.SIGKILL), resource.getrusage(resource.RUSAGE_SELF))])
+    monkeypatch.setattr(os, "wait4", lambda *_: next(ended, (0, 0, None)))
+    scene.tree.pids.remove(LEADER)
+    scene.tree.sent.clear()
+    scene.attempt.reap()
+    assert scene.attempt.phase == black_box.ENDED
+
+
+@pytest.mark.parametrize("how", ["kill", "cancel"])
+def test_after_the_first_kill_what_the_leader_leaves_gets_no_grace(scene, monkeypatch, how):
+    monkeypatch.setattr(leftovers, "_is_exiting", lambda _pid: False)
+    getattr(scene.attempt, how)("cancelled")
+    scene.go_on(scene.now + 4.0)
+    leader_dies(scene, monkeypatch)
+    scene.go_on(scene.now + 1.0)
+    assert set(scene.tree.sent) == {signal.SIGKILL}
+    assert scene.attempt.report()["signals"][-1][1] == signal.SIGKILL
+    scene.attempt.alone = True
+    scene.go_on(scene.now + 0.2)
+    assert scene.attempt.phase == black_box.DONE
+
+
+def test_while_leftovers_exit_the_shim_sleeps(scene, monkeypatch):
+    monkeypatch.setattr(leftovers, "_is_exiting", lambda _pid: True)
+    scene.attempt.kill("cancelled")
+    leader_dies(scene, monkeypatch)
+    times = []
+    for _ in range(10):
+        scene.now = max(scene.now, scene.attempt.due())
+        times.append(scene.now)
+        scene.attempt.step()
+    assert len(set(times)) >= 9
+    scene.attempt.alone = True
+    scene.go_on(scene.now + 0.2)
+    assert scene.attempt.phase == black_box.DONE

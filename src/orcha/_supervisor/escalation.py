@@ -60,7 +60,14 @@ class SignalEscalation:
         self.due = 0.0
 
     def leave(self, now: float) -> None:
-        """End the leader's leftovers: SIGTERM now, SIGKILL after the grace, or when a cancel's grace is over."""
+        """End the leader's leftovers: SIGTERM now, SIGKILL after the grace, or when a cancel's grace is over.
+
+        Once SIGKILL has been sent no grace is left, and SIGKILL is sent again: the leader may have started a process
+        while the first SIGKILL was sent.
+        """
+        if self._kills:
+            self.kill(now)
+            return
         last = self._steps[-1][0] if self._steps else now + max(0.0, self._spec.grace)
         self._steps = [(now, int(signal.SIGTERM)), (max(now, last), int(signal.SIGKILL))]
         self._ahead = self._ahead or _get_ahead()

@@ -301,6 +301,7 @@ class ShimAttempt:
         """End the leftovers, or let them live on. The leader's status is written into the black box before."""
         self._write(self)
         if self.leftovers.are_gone(now, asked=asked):
+            self.escalation.due = max(self.escalation.due, self.leftovers.due)  # else the shim would never sleep
             self.reap()
             return
         if not self.leftovers.kept:
