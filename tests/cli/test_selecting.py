@@ -53,6 +53,46 @@ def test_ids_with_wildcards_and_labels_choose_what_is_cancelled(several):
     }
 
 
+def shown(service, name):
+    return json.loads(service.run("show", "--json", name).stdout)
+
+
+def test_elements_of_an_array_are_chosen_whether_they_are_petitions_yet_or_not(service):
+    detach(service, "train", "sleep", "600", options=("--array", "1-100%2"))
+    wait_for(lambda: shown(service, "train")["elements_running"] == 2, what="two elements run")
+    dry = service.run("cancel", "--array", "train", "--state", "queued", "--dry-run")
+    assert len(dry.stdout.split()) == 98
+    assert service.run("cancel", "train.[4-9]", "train.1?", "--yes").returncode == 0
+    assert shown(service, "train")["elements_cancelled"] == 16
+    assert service.run("signal", "t*n.1", "KILL", "--state", "running").returncode == 0
+    wait_for(lambda: shown(service, "train")["elements_failed"] == 1, what="an element failed")
+    assert service.run("cancel", "--array", "train", "--state", "queued", "--yes").returncode == 0
+    known = shown(service, "train")
+    assert (known["elements_waiting"], known["elements_running"]) == (0, 2)
+    assert service.run("wait", "--array", "train", "--state", "failed").returncode != 0
+    assert service.run("cancel", "--array", "train", "--yes").returncode == 0
+    assert shown(service, "train")["outcome"] in {"failed", "cancelled"}
+
+
+@pytest.mark.parametrize("is_over", [True, False])
+def test_chosen_elements_that_ended_run_once_more_within_their_array(service, tmp_path, is_over):
+    script = f"echo {{}} >> {tmp_path}/ran; test {{}} = 5 && exec sleep 600; test {{}} = 2 || exit {{}}"
+    numbers = "1-4" if is_over else "1-5"
+    detach(service, "train", "sh", "-c", script, options=("--array", numbers, "--at-most", "2"))
+    wait_for(lambda: shown(service, "train")["elements_failed"] == 3, what="three failed")
+    if is_over:
+        wait_for(lambda: shown(service, "train")["outcome"] == "failed", what="it has ended")
+    dry = service.run("retry", "train.*", "--state", "failed", "--dry-run")
+    assert sorted(dry.stdout.split()) == ["train.1", "train.3", "train.4"]
+    assert service.run("retry", "train.[13]", "--failed").returncode == 0
+    wait_for(lambda: shown(service, "train")["elements_failed"] == 3, what="they failed again")
+    again = sorted([*"1234", *("5" * (not is_over)), "1", "3"])
+    wait_for(lambda: sorted((tmp_path / "ran").read_text().split()) == again, what="these two ran again")
+    assert shown(service, "train")["elements_succeeded"] == 1
+    if not is_over:
+        assert service.run("cancel", "train").returncode == 0
+
+
 def test_other_verbs_take_the_same_options(several):
     assert several.run("priority", "t-*", "-3").returncode == 0
     assert several.run("pause", "--label", "night *").returncode == 0
@@ -72,7 +112,7 @@ def test_other_verbs_take_the_same_options(several):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("cancel",), 2, "which petitions? give ids, or --group, --label, --owner, --state or --failed"),
+        (("cancel",), 2, "which petitions? give ids, or --group, --array, --label, --owner, --state or --failed"),
         (("cancel", "--state", "dead"), 2, "'dead' is no state: write one of queued, held"),
         (("cancel", "zz*"), 0, "there is no such petition: nothing was done"),
         (("pause", "--all", "--label", "x"), 2, "--all is not about single petitions"),

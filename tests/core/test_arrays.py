@@ -19,7 +19,7 @@ from orcha._core.array_items import (
     unpacked,
     variables,
 )
-from orcha._core.arrays import MAX_ELEMENTS, Array, Bounds
+from orcha._core.arrays import MAX_ELEMENTS, Array, Bounds, outcome_at, without
 from orcha._core.changes import ELEMENTS_PER_PART, PART_BYTES, ArrayStop, NewArray
 from orcha._core.moment import Moment
 from orcha._core.petitions import Petitions
@@ -288,3 +288,12 @@ def test_a_stored_one_rests_again():
     record = Record(1, b"t" * 16, "train", "orcha.arrays", "me", b"t" * 16, b"", 1.0)
     transitions.array.load(petitions, record)
     assert situation(petitions, record) is Situation.RESTING
+
+
+def test_elements_that_are_no_petitions_are_cancelled_alone():
+    array = Array(7, "train", 600, Bounds())
+    assert array.cancel_these([3, 599]) == {0, 2}
+    assert [outcome_at(array.ends, position) for position in (2, 3, 599)] == [None, *[Outcome.CANCELLED] * 2]
+    assert array.take(4) == [0, 1, 2, 4]
+    assert without(array.ends, [3]) != array.ends
+    assert outcome_at(without(array.ends, [3]), 3) is None

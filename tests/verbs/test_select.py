@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib
 import os
+import threading
 
 import pytest
 
 from orcha._protocol import values
-from orcha._protocol.messages import Select, Verdict
+from orcha._protocol.messages import Cancel, Ping, Select, Verdict
 from support.asking import asking
 
 
@@ -138,6 +140,44 @@ def test_of_very_many_a_part_is_done_and_the_answer_says_where_to_go_on(asked, m
 def test_what_cannot_be_meant_is_refused(asked, verb, given, said):
     refused = select(asked, verb, **given)
     assert (refused.verdict, said in refused.reason) == (Verdict.REFUSED, True), refused.reason
+
+
+def test_others_are_answered_while_much_is_looked_through(asked):
+    three(asked)
+    looks, goes_on = threading.Event(), threading.Event()
+    page = asked.store.page
+
+    def slow(**which):
+        if which.get("apart"):
+            looks.set()
+            assert goes_on.wait(30)
+        return page(**which)
+
+    asked.store.page = slow
+    first = asked.send(asked.owner, Select, "priority", ["a-*"], arguments=values.encode({"priority": 4}))
+    second = asked.send(asked.owner, Select, None, ["b-*"])
+    assert looks.wait(30)
+    assert asked.ask(asked.user, Ping).verdict == Verdict.OK
+    asked.submit(asked.user, "a-3", waits=True)
+    assert asked.ask(asked.user, Cancel, None, "a-1").verdict == Verdict.OK
+    goes_on.set()
+    assert asked.value(asked.answer(asked.owner, first))["met"] == ["a-3", "a-2"], "what it is by then is what counts"
+    assert asked.value(asked.answer(asked.owner, second))["met"] == ["b-1"]
+
+
+def test_what_goes_wrong_while_it_looks_is_told(asked):
+    three(asked)
+
+    def late(**which):
+        raise TimeoutError("not done after 5 s")
+
+    asked.store.page = late
+    refused = select(asked, "cancel", ids=["*"])
+    assert (refused.verdict, "not done after 5 s" in refused.reason) == (Verdict.RAISED, True)
+
+
+def test_the_examples_of_patterns_hold():
+    assert doctest.testmod(importlib.import_module("orcha._service.verbs.selected_rows")).failed == 0
 
 
 def test_a_petition_that_is_only_kept_is_met_too(tmp_path):

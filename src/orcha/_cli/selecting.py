@@ -54,6 +54,7 @@ def add_options(
         add("-g", "--group", type=options.name, metavar="G", help="the petitions of a group")
     if not prefixed:
         add("--label", type=options.label, metavar="TEXT", help="those with this label; may hold wildcards")
+    add("--array", type=options.written, metavar="ID", help="elements of an array, as 'train.*' does")
     add("--owner", dest="user", type=options.written, metavar="USER", help="the petitions of a user")
     add("--state", action="append", type=_state, default=[], metavar="STATE", help="queued, running, timed_out, ...")
     add("--failed", action="store_true", help="ended petitions that neither succeeded nor were cancelled")
@@ -76,6 +77,7 @@ def selector_of(namespace: argparse.Namespace, *, group: bool = True, prefixed: 
     chosen = {
         "group": namespace.of_group if prefixed else namespace.group if group else None,
         "label": namespace.of_label if prefixed else namespace.label,
+        "array": namespace.array,
         "owner": None if namespace.user is None else _identity(namespace.user),
         "states": [*namespace.state, *(_FAILED if namespace.failed else ())],
     }
@@ -109,7 +111,7 @@ def names_none(namespace: argparse.Namespace, selector: dict[str, Any] | None, *
 
     if namespace.ids or selector is not None:
         return False
-    options_of = "--in-group, --with-label" if prefixed else "--group, --label"
+    options_of = "--in-group, --array, --with-label" if prefixed else "--group, --array, --label"
     render.note(f"which petitions? give ids, or {options_of}, --owner, --state or --failed")
     return True
 

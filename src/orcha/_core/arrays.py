@@ -115,6 +115,11 @@ class Array:
         self._count()
         return parts
 
+    @property
+    def ends(self) -> bytes:
+        """How elements have ended, two bytes an element."""
+        return bytes(self._ends)
+
     # --- ends ---------------------------------------------------------------------------------------------------
 
     def has_ended(self, position: int) -> bool:
@@ -131,13 +136,19 @@ class Array:
 
     def cancel_rest(self) -> set[int]:
         """Note that each element that is no petition and has not ended is cancelled; give the parts to be kept."""
-        parts = set()
-        for position in range(self._next, self.total):
-            if not self.has_ended(position) and position not in self.live:
-                self._note(position, int(Outcome.CANCELLED), CANCELLED_CODE)
-                self._left -= 1
-                parts.add(position // ELEMENTS_PER_PART)
+        rest = range(self._next, self.total)
         self._next = self.total
+        return self.cancel_these(
+            position for position in rest if not self.has_ended(position) and position not in self.live
+        )
+
+    def cancel_these(self, positions: Iterable[int]) -> set[int]:
+        """Note that elements which are no petitions and have not ended are cancelled; give the parts to be kept."""
+        parts = set()
+        for position in positions:
+            self._note(position, int(Outcome.CANCELLED), CANCELLED_CODE)
+            self._left -= 1
+            parts.add(position // ELEMENTS_PER_PART)
         return parts
 
     def _note(self, position: int, outcome: int, code: int) -> None:
@@ -198,10 +209,29 @@ def without_failures(ends: bytes) -> bytes:
     >>> without_failures(bytes((1, 0, 2, 7, 3, 130, 0, 0)))
     b'\x01\x00\x00\x00\x00\x00\x00\x00'
     """
+    return without(ends, not_succeeded(ends))
+
+
+def without(ends: bytes, positions: Iterable[int]) -> bytes:
+    r"""Give what is kept of ends without those of some elements, which wait once more.
+
+    >>> without(bytes((1, 0, 2, 7)), [0])
+    b'\x00\x00\x02\x07'
+    """
     left = bytearray(ends)
-    for position in not_succeeded(ends):
+    for position in positions:
         left[position * _BYTES_PER_ELEMENT : (position + 1) * _BYTES_PER_ELEMENT] = b"\0\0"
     return bytes(left)
+
+
+def outcome_at(ends: bytes | bytearray, position: int) -> Outcome | None:
+    """Give how an element ended; None where it has not.
+
+    >>> outcome_at(bytes((1, 0, 0, 0)), 0), outcome_at(bytes((1, 0, 0, 0)), 1), outcome_at(b"", 1)
+    (<Outcome.SUCCEEDED: 1>, None, None)
+    """
+    outcome = ends[position * _BYTES_PER_ELEMENT : position * _BYTES_PER_ELEMENT + 1]
+    return Outcome(outcome[0]) if outcome and outcome[0] else None
 
 
 def not_succeeded(ends: bytes | bytearray) -> list[int]:
@@ -234,5 +264,7 @@ __all__ = [
     "counts_of",
     "first_not_succeeded",
     "not_succeeded",
+    "outcome_at",
+    "without",
     "without_failures",
 ]

@@ -2,6 +2,7 @@
 
 Both ends import this module; `docs/wire.md` describes the same table for other languages. Tags and the order of fields
 are the protocol: add at the end, never renumber.
+One file, since it is one table, whose tags are numbered over all messages.
 """
 
 from __future__ import annotations
@@ -375,6 +376,8 @@ class Select(_Message, tag=30, frozen=True):
     dry_run: bool = False
     before: Count | None = None
     """Only petitions with a lower sequence number: where an answer said that there are more."""
+    array: str | None = None
+    """Only elements of the array of this id; of arrays that ids name (`train.*`) elements are looked for, too."""
 
 
 class SetGroup(_Message, tag=31, frozen=True):

@@ -67,6 +67,7 @@ from orcha._service.reports.explanations import describe
 from orcha._service.reports.journal import Journal
 from orcha._service.reports.log_thread import Reporter
 from orcha._service.reports.statistics import Statistics
+from orcha._service.searches import Searches
 from orcha._service.submissions import Submissions
 from orcha._service.timers import Timers
 from orcha._service.transaction import FULL, Transaction
@@ -228,6 +229,7 @@ class Engine:
             self.petitions, resources=self.settings.resources, lock=threading.Lock(), vocabulary=vocabulary
         )
         self.sampling = self._sampling(vocabulary, functions)
+        self.searches = Searches(self.post, self.end_with)
         self.admitting = Admitting(
             self.admission,
             self.petitions,

@@ -256,12 +256,13 @@ class Store(Protocol):
         group: str | None = None,
         owner: str | None = None,
         array: int | None = None,
+        apart: bool = False,
     ) -> list[Row]:
         """Give up to `limit` rows in the states of the bit mask, highest seq first, below `before`; from any thread.
 
         With `id`, or else `array` (its seq), or else `group`, only those; with `owner` only what is theirs. With
         neither `id` nor `array` no elements of arrays. Where rows are large there may be fewer than `limit`; there is
-        at least one where there is any.
+        at least one where there is any. With `apart` no page that is read otherwise has to wait for this one.
 
         Raises:
             TimeoutError: it was not done in a few seconds.

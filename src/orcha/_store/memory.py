@@ -428,6 +428,7 @@ class MemoryStore:
         group: str | None = None,
         owner: str | None = None,
         array: int | None = None,
+        apart: bool = False,  # noqa: ARG002 - nobody waits here
     ) -> list[Row]:
         """Give up to `limit` rows in the states of the bit mask, highest seq first, below `before`; from any thread."""
         with self._lock:

@@ -112,6 +112,7 @@ class SqliteStore:
             self._files.close()
             raise
         self._reader = page_reader.PageReader(self._connect_reader)
+        self._searcher = page_reader.PageReader(self._connect_reader)
         self._vfs = vfs
         self._full_sync = True
         self._now = 0.0
@@ -405,12 +406,14 @@ class SqliteStore:
         group: str | None = None,
         owner: str | None = None,
         array: int | None = None,
+        apart: bool = False,
     ) -> list[Row]:
         """Give up to `limit` rows in the states of the bit mask, highest seq first, below `before`; from any thread."""
         self._refuse_broken()
         try:
             which = {"id": id, "group": group, "owner": owner, "array": array}
-            return self._reader.page(states=states, limit=limit, before=before, **which)  # type: ignore[arg-type]
+            reader = self._searcher if apart else self._reader
+            return reader.page(states=states, limit=limit, before=before, **which)  # type: ignore[arg-type]
         except apsw.Error as error:
             raise self._broken_by(error) from error
 
@@ -544,6 +547,7 @@ class SqliteStore:
             return
         self._closed = True
         self._reader.close()
+        self._searcher.close()
         try:
             if self._broken is None:
                 self._close_in_order()
@@ -574,7 +578,7 @@ class SqliteStore:
         Closing there would checkpoint, and take part in the parent's locks: the handles are leaked on purpose, and
         never finalized.
         """
-        for connection in (self._connection, self._reader.take()):
+        for connection in (self._connection, self._reader.take(), self._searcher.take()):
             if connection is not None:
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
         self._closed = True

@@ -21,7 +21,7 @@ from orcha._service.submissions import Asked
 from orcha.interfaces.built_in import COMMAND_MANAGER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from orcha._core.admission import Admission
     from orcha._core.petitions import Petitions
@@ -385,10 +385,10 @@ class ArrayBook:
         transitions.array.stop(self._petitions, entry.record, stop)
         self._keep_ends(array, array.cancel_rest())
 
-    def again(self, entry: LiveArray) -> bool:
-        """Have the elements wait once more that ended without success; False where there is none."""
+    def again(self, entry: LiveArray, positions: Sequence[int] | None = None) -> bool:
+        """Have elements that have ended wait once more, or all that did not succeed; False where there is none."""
         array = entry.array
-        positions = array.ended_otherwise()
+        positions = array.ended_otherwise() if positions is None else positions
         self._keep_ends(array, array.again(positions))
         self._fill(entry)
         return bool(positions)
@@ -420,6 +420,13 @@ class ArrayBook:
         self._keep_ends(array, [array.note_end(position, Outcome.CANCELLED, CANCELLED_CODE)])
         self._end_if_over(entry)
         return True
+
+    def cancel_unmade(self, entry: LiveArray, positions: Iterable[int]) -> None:
+        """Cancel elements that are no petitions yet, and have not ended."""
+        array = entry.array
+        left = (each for each in positions if each not in array.live and not array.has_ended(each))
+        self._keep_ends(array, array.cancel_these(left))
+        self._end_if_over(entry)
 
     def _cancel_elements(
         self, entry: LiveArray, seqs: Iterable[int], reason: str, at_once: Callable[[Record], None] | None = None

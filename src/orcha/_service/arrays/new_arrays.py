@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from orcha._service.execution.attempt_port import AttemptPort
     from orcha._service.submissions import Asked, Submissions
 
+MAX_LOOKED_AT_IDS = 10_000
+"""Ids that are looked at when an array is accepted."""
 _FIELD = values.encode("array")
 _NOT_OF_ARRAYS = {
     "once": "an array has no key of its own: leave out --once",
@@ -131,8 +133,11 @@ class NewArrays:
 
     def _taken(self, key: str, spec: Spec) -> str | None:
         """Give an id of an element that a live petition has; None where all are free."""
-        head = f"{key}."
-        for known in self._petitions.live:
+        head, live = f"{key}.", self._petitions.live
+        if len(live) > MAX_LOOKED_AT_IDS:  # one that is found when its element is to be made is waited for
+            firsts = range(min(spec.total, MAX_LOOKED_AT_IDS))
+            return next((name for each in firsts if (name := f"{head}{spec.number_of(each)}") in live), None)
+        for known in live:
             if known.startswith(head) and position_of(spec, known[len(head) :]) is not None:
                 return known
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core.array_items import ITEMS_PER_PART, spec_of
-from orcha._core.arrays import without_failures
+from orcha._core.arrays import without, without_failures
 from orcha._core.reasons import DECIDE
 from orcha._core.state import State
 from orcha._protocol import values
@@ -18,6 +18,8 @@ from orcha._service.verbs.submit import enter, taken_by
 from orcha.interfaces.built_in import ARRAY_MANAGER, COMMAND_MANAGER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from orcha._core.record import Record
     from orcha._server.server import Peer
     from orcha._service.arrays.array_book import LiveArray
@@ -119,12 +121,28 @@ def _array_again(engine: Engine, asked: Asked, row: Row, token: bytes, *, failed
     """Make a new array of an ended one, with all its elements, or the elements that did not succeed."""
     if (taken := taken_by(engine, row.id)) is not None:
         return Verdict.REFUSED, taken
-    spec, ends = spec_of(engine.store.arrays([row.seq])[row.seq].spec), b""
+    ends = b""
     if failed:
         before = engine.store.array_ends(row.seq)
         ends = without_failures(before)
         if ends == before:
             return Verdict.REFUSED, _NONE_FAILED.format(row.id)
+    return _new_array(engine, asked, row, token, ends)
+
+
+def array_of_these(
+    engine: Engine, asked: Asked, row: Row, token: bytes, positions: Iterable[int]
+) -> tuple[int, str] | None:
+    """Make a new array of an ended one in which only these elements wait; give why that cannot be now."""
+    if not engine.managers.serves(COMMAND_MANAGER):
+        return Verdict.REFUSED, f"{row.id!r} is an array of commands, which are not served now"
+    if (refusal := engine.refuses()) is not None:
+        return refusal[0], refusal[2]
+    return _new_array(engine, asked, row, token, without(engine.store.array_ends(row.seq), positions))
+
+
+def _new_array(engine: Engine, asked: Asked, row: Row, token: bytes, ends: bytes) -> tuple[int, str] | None:
+    spec = spec_of(engine.store.arrays([row.seq])[row.seq].spec)
     count = -(-spec.total // ITEMS_PER_PART) if spec.are_listed else 0
     parts = [engine.store.array_items(row.seq, part) or b"" for part in range(count)]
     fields = values.decode(row.extras, channel=bytes) | {"array": spec.sent(parts)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcha._core.record import Record
@@ -16,12 +17,15 @@ from orcha._service.reports.explanations import cleaned
 from orcha._service.reports.state_names import word
 from orcha._service.submissions import Asked
 from orcha._service.verbs import answer_size as fitting
+from orcha._service.verbs.array_rows import seq_of
 from orcha._service.verbs.cancel import end
 from orcha._service.verbs.pause import change_one
 from orcha._service.verbs.petition_lookup import refuse
 from orcha._service.verbs.priority import move
 from orcha._service.verbs.remove import forget
 from orcha._service.verbs.retry import ask_again
+from orcha._service.verbs.selected_elements import do_to_elements, elements_met
+from orcha._service.verbs.selected_rows import Search, heads_of, live_arrays_named
 from orcha._service.verbs.set import changing
 from orcha._service.verbs.signal import send
 
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from orcha._protocol.messages import Select
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
+    from orcha._service.verbs.selected_elements import MetElements
     from orcha._store.contract import Row
 
 MAX_SELECTED_PETITIONS = 10_000
@@ -40,7 +45,6 @@ _ENDED = 1 << State.ENDED
 _STATES = {"cancel": _LIVE, "pause": _LIVE, "resume": _LIVE, "rm": _ENDED, "retry": _ENDED}
 _STATES |= {"set": _LIVE, "priority": 1 << State.QUEUED, "signal": 1 << State.RUNNING}
 """In which states a verb's petitions are looked for."""
-_PAGE_ROWS = 1_000
 
 
 class _Met(NamedTuple):
@@ -60,8 +64,9 @@ def select(engine: Engine, peer: Peer, message: Select) -> None:
         refuse(engine, peer, message.request, Verdict.REFUSED, reason)
         return
     selector = Selector(tuple(message.ids), message.group, message.label, message.owner, tuple(message.states))
-    if selector.is_empty:
-        reason = "a selector that names nothing means every petition: name ids, a group, a label, an owner or states"
+    if selector.is_empty and message.array is None:
+        parts = "ids, a group, an array, a label, an owner or states"
+        reason = f"a selector that names nothing means every petition: name {parts}"
         refuse(engine, peer, message.request, Verdict.REFUSED, reason)
         return
     try:
@@ -70,32 +75,64 @@ def select(engine: Engine, peer: Peer, message: Select) -> None:
         reason = cleaned(f"the arguments of {message.verb} cannot be used: {error}")
         refuse(engine, peer, message.request, Verdict.REFUSED, reason)
         return
-    met, last = _find(engine, peer, message, selector)
-    _Selection(engine, peer, message.request, met, last).run(do)
+    search = _search(engine, peer, message, selector)
+    page = engine.store.page
+    engine.searches.begin(
+        lambda: search.run(page),
+        lambda found: engine.handle_when_free(partial(_take, search, found, do), peer, message),
+    )
 
 
-def _find(engine: Engine, peer: Peer, message: Select, selector: Selector) -> tuple[list[_Met], int | None]:
-    """Give the petitions that are met, newest first, and below which one to go on; None where there are no more."""
+def _search(engine: Engine, peer: Peer, message: Select, selector: Selector) -> Search:
+    """Give what is looked for."""
     owner = selector.owner if peer.role == "owner" else peer.identity
-    states = _STATES.get(message.verb or "", _LIVE | _ENDED)
-    met: list[_Met] = []
-    ids: set[str] = set()
-    before = message.before
-    while True:
-        rows = engine.store.page(states=states, limit=_PAGE_ROWS, before=before, group=selector.group, owner=owner)
-        if not rows:
-            return met, None
-        groups = engine.store.groups([row.seq for row in rows])
-        for row in rows:
-            before = row.seq
-            found = _look(engine, row)
-            if message.verb == "retry" and (row.id in ids or row.id in engine.petitions.live):
-                continue  # of an id the newest, unless that has not ended
-            ids.add(row.id)
-            if selector.meets(_described(found, groups.get(row.seq))):
-                met.append(found)
-                if len(met) == MAX_SELECTED_PETITIONS:
-                    return met, before
+    heads, patterns = heads_of(message.ids)
+    named = [seq_of(engine, name) for name in ([message.array] if message.array is not None else heads)]
+    arrays = {seq for seq in named if seq is not None}
+    if message.array is None and patterns:
+        arrays |= {*live_arrays_named(patterns, engine.arrays.all())}
+    return Search(
+        selector,
+        _STATES.get(message.verb or "", _LIVE | _ENDED),
+        owner,
+        message.before,
+        MAX_SELECTED_PETITIONS,
+        message.verb == "retry",
+        tuple(sorted(arrays)),
+        message.array is not None,
+    )
+
+
+def _take(
+    search: Search,
+    found: tuple[list[Row], int | None] | Exception,
+    do: Callable[[_Selection, _Met], None] | None,
+    engine: Engine,
+    peer: Peer,
+    message: Select,
+) -> None:
+    """Do the verb to each petition that was found and meets the selector still."""
+    if isinstance(found, Exception):
+        raise found
+    rows, last = found
+    seqs = [row.seq for row in rows]
+    now = rows if message.verb is None else engine.store.rows(seqs)
+    groups = engine.store.groups(seqs)
+    arrays = engine.store.elements(seqs) if message.verb == "retry" else {}
+    met = []
+    for row in now:
+        each = _look(engine, row)
+        if message.verb == "retry" and (row.id in engine.petitions.live or row.seq in arrays):
+            continue  # of an id the newest, unless that has not ended; elements run again with their array
+        if _is_in(each, search.states) and search.selector.meets(_described(each, groups.get(row.seq))):
+            met.append(each)
+    elements = elements_met(engine, search, message.verb) if message.before is None else []
+    _Selection(engine, peer, message, met, last, elements).run(do)
+
+
+def _is_in(met: _Met, states: int) -> bool:
+    """Tell whether a petition is in one of these states now."""
+    return bool(states >> (met.row.state if met.record is None else met.record.state) & 1)
 
 
 def _look(engine: Engine, row: Row) -> _Met:
@@ -114,12 +151,21 @@ def _described(met: _Met, group: str | None) -> Described:
 class _Selection:
     """The petitions of one message, and what has become of them so far."""
 
-    def __init__(self, engine: Engine, peer: Peer, request: int, met: list[_Met], last: int | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        peer: Peer,
+        message: Select,
+        met: list[_Met],
+        last: int | None,
+        elements: list[MetElements],
+    ) -> None:
         self.peer = peer
         self._engine = engine
-        self._request = request
+        self._message = message
         self._met = met
         self._last = last
+        self._elements = elements
         self._refused: list[tuple[str, str]] = []
         self._left = 1
 
@@ -132,6 +178,8 @@ class _Selection:
                 record = live if live is not None and live.seq == met.row.seq else None
             assert do is not None
             do(self, _Met(met.row, record))
+        for elements in self._elements if do is not None else ():
+            do_to_elements(self._engine, elements, self._message.verb, self)
         self.done()
 
     def wait(self) -> None:
@@ -143,6 +191,10 @@ class _Selection:
         if reason is not None:
             self._refused.append((identity, cleaned(reason)))
 
+    def asker(self, identity: str) -> _AskedAgain:
+        """Give who is told about a petition that is asked for again."""
+        return _AskedAgain(self, identity)
+
     def done(self) -> None:
         """Note that a petition which was waited for is done."""
         self._left -= 1
@@ -151,11 +203,14 @@ class _Selection:
 
     def _answer(self) -> None:
         known = {
-            "met": [met.row.id for met in self._met],
+            "met": [
+                *(met.row.id for met in self._met),
+                *(identity for elements in self._elements for identity in elements.ids()),
+            ],
             "refused": [list(each) for each in self._refused],
             "last": self._last,
         }
-        self._engine.reply(self.peer, Reply(self._request, Verdict.OK, fitting.answer(known)))
+        self._engine.reply(self.peer, Reply(self._message.request, Verdict.OK, fitting.answer(known)))
 
 
 class _AskedAgain:
