@@ -14,6 +14,7 @@ from orcha._core.forecast.virtual_schedule import VirtualSchedule
 from orcha._core.forecast.workload import Capacity, Job
 from orcha._core.groups import GroupRules
 from orcha._core.petitions import Petitions
+from orcha._core.start_log import StartRate
 
 ONE = Capacity(slots={"": 1})
 
@@ -59,6 +60,16 @@ def starts(jobs, capacity=ONE, **options):
             [Job(name, 0, 10, group="g", owner=name[0]) for name in ("a1", "a2", "b1")],
             Capacity(groups={"g": 2}, rules={"g": GroupRules(per_user=1)}),
             [("a1", 0), ("b1", 0), ("a2", 10)],
+        ),
+        (
+            [Job(name, 0, 1, group="g") for name in "abcd"],
+            Capacity(rules={"g": GroupRules(rate=StartRate(2, 60.0), when="load(1) < 0")}, begun={"g": [-90.0, -20.0]}),
+            [("a", 0), ("b", 40), ("c", 60), ("d", 100)],
+        ),
+        (
+            [Job("runs", 0, 100, group="g", started=-20.0), Job("b", 0, 1, group="g")],
+            Capacity(rules={"g": GroupRules(rate=StartRate(1, 60.0))}, begun={"g": [-20.0], "other": [-5.0]}),
+            [("runs", -20), ("b", 40)],
         ),
         ([Job("late", 0, 1, not_before=30.0), Job("b", 1, 1)], ONE, [("b", 1), ("late", 30)]),
         ([Job("past", 5, 1, not_before=3.0)], ONE, [("past", 5)]),
@@ -146,7 +157,7 @@ JOBS = st.lists(
 CAPACITY = Capacity(slots={"": 3}, groups={"g": 1, "h": None}, resources={"gpu": 2, "ram": 3})
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(JOBS)
 def test_nothing_exceeds_what_there_is_and_all_start(jobs):
     planned = list(VirtualSchedule(jobs, CAPACITY).run())
@@ -160,7 +171,7 @@ def test_nothing_exceeds_what_there_is_and_all_start(jobs):
     assert all(each.started >= each.job.submitted for each in planned)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(JOBS, st.integers(1, 4))
 def test_without_groups_and_needs_it_is_a_queue_by_priority(jobs, slots):
     """A list of free slots, each with the time at which it is free, gives the same times."""

@@ -7,11 +7,24 @@ import pytest
 from orcha._core import group_admission
 from orcha._core import transitions as change
 from orcha._core.admission import Admission
+from orcha._core.conditions.kinds import Unknown
+from orcha._core.conditions.terms import Reading
 from orcha._core.group_admission import GroupUse, group_name
 from orcha._core.groups import NO_RULES, GroupRules, rules_of
-from orcha._core.petitions import Petitions
-from orcha._core.reasons import GroupFull, GroupPaused, InOrder, LongerThanAllowed, UserFull
+from orcha._core.moment import Moment
+from orcha._core.petitions import STARTS, Petitions
+from orcha._core.reasons import (
+    GroupFull,
+    GroupPaused,
+    GroupTextIsFalse,
+    InOrder,
+    LongerThanAllowed,
+    RateReached,
+    UserFull,
+)
 from orcha._core.record import Record
+from orcha._core.selection import Selection
+from orcha._core.start_log import StartRate
 
 
 class World:
@@ -19,8 +32,14 @@ class World:
 
     def __init__(self, slots=None, **rules):
         self.petitions = Petitions()
-        self.admission = Admission(self.petitions)
+        self.admission = Admission(self.petitions, now=lambda: self.petitions.now)
         self.admission.load([], {"rig": slots, "other": None}, {"rig": GroupRules(**rules)})
+        self.admission.of_groups.load_starts({}, self.petitions.now)
+
+    def passes(self, seconds):
+        """Let time pass."""
+        wall, steady = self.petitions.now
+        self.petitions.now = Moment(wall + seconds, steady + seconds)
 
     def waits(self, owner="ann", group="rig", priority=0):
         seq = self.petitions.take_seq()
@@ -33,6 +52,7 @@ class World:
     def starts(self, record):
         assert self.admission.blocked_by(record) is None
         self.petitions.granted.take(record)
+        self.petitions.granted.note_yes(record)
         assert change.start.start(self.petitions, record, self.petitions.now)
         return record
 
@@ -186,3 +206,98 @@ def test_a_petition_that_asks_for_more_time_than_its_group_gives_never_starts():
 def test_rules_are_read_as_they_were_kept(rules):
     assert rules.text() is None or rules_of(rules.text()) == rules
     assert rules_of("{}") == NO_RULES
+
+
+def test_so_many_start_within_a_time_and_the_next_ones_when_it_has_passed():
+    world = World(rate=StartRate(2, 60.0))
+    world.runs()
+    world.passes(10)
+    world.runs()
+    assert world.petitions.changes.decided == {(STARTS, "0:rig"): "0.0", (STARTS, "1:rig"): "10.0"}
+    waiting = [world.waits() for _ in range(3)]
+    reached = RateReached("rig", 2, 60.0, 60.0)
+    assert [world.parks(record) for record in waiting] == [reached] * 3
+    assert world.admission.held_by(waiting[2].seq, "rig", "ann") == reached
+    assert world.asked() == []
+    selection = Selection(world.petitions, world.admission)
+    assert (world.admission.of_groups.due, selection.due) == (60.0, 60.0)
+    world.passes(50)
+    assert world.asked() == [waiting[0].seq]
+    assert world.admission.of_groups.due == 70.0
+    world.starts(waiting[0])
+    world.passes(10)
+    assert world.asked() == [waiting[1].seq]
+    world.starts(waiting[1])
+    assert world.admission.of_groups.due == 120.0
+    world.passes(80)
+    assert world.asked() == [waiting[2].seq]
+    assert world.admission.of_groups.due is None
+    world.starts(waiting[2])
+    world.asked()
+    assert selection.due is None
+
+
+def test_a_yes_counts_at_once_and_no_more_when_it_is_dropped():
+    world = World(rate=StartRate(1, 60.0), per_user=5)
+    first, second = world.waits(), world.waits()
+    assert world.admission.blocked_by(first) is None
+    for _ in range(2):
+        world.petitions.granted.take(first)
+        world.petitions.granted.note_yes(first)
+        assert world.admission.blocked_by(second) == RateReached("rig", 1, 60.0, 60.0)
+        world.petitions.granted.give_back(first)
+        assert world.admission.blocked_by(second) is None
+    other = world.waits(group="other")
+    world.starts(other)
+    assert world.petitions.changes.decided == {}
+
+
+def test_of_two_groups_with_rates_the_earlier_time_is_when_one_is_asked():
+    world = World(rate=StartRate(1, 60.0))
+    world.admission.set_group("other", None, GroupRules(rate=StartRate(1, 30.0)))
+    world.admission.of_groups.change_rate("other", StartRate(1, 30.0), [-5.0], world.petitions.now)
+    world.runs()
+    world.parks(world.waits())
+    parked = world.waits(group="other")
+    world.parks(parked)
+    world.asked()
+    assert world.admission.of_groups.due == 25.0
+    world.admission.of_groups.change_rate("other", None, [], world.petitions.now)
+    world.petitions.note_change()
+    assert world.asked() == [parked.seq]
+    assert world.admission.of_groups.due == 60.0
+
+
+LOAD = Reading("load", (1,))
+
+
+def test_the_condition_of_a_group_holds_back_all_of_it_until_it_is_true():
+    world = World(slots=2, when="load(1) < 4")
+    first, second = world.waits(), world.waits()
+    reason = GroupTextIsFalse("rig", "load(1) < 4", ("load(1) is not known yet",))
+    assert world.parks(first).condition == reason.condition
+    world.parks(second)
+    conditions = world.admission.conditions
+    assert world.asked() == []
+    assert world.admission.is_waited_for("load(1) < 4")
+    assert not world.admission.is_waited_for("load(1) < 5")
+    assert conditions.look(world.admission.is_waited_for)
+    conditions.take({LOAD: 5.5})
+    assert world.admission.reasons(first) == [GroupTextIsFalse("rig", "load(1) < 4", ("load(1) < 4 is false: 5.5",))]
+    conditions.take({LOAD: 1.0})
+    assert conditions.are_true
+    world.petitions.note_change()
+    assert world.asked() == [first.seq, second.seq]
+    assert not world.admission.is_waited_for("load(1) < 4")
+    world.starts(first)
+    conditions.take({LOAD: Unknown("gone")})
+    assert isinstance(world.parks(second), GroupTextIsFalse)
+
+
+def test_a_condition_about_the_service_itself_is_asked_when_something_starts():
+    world = World(when='running_in("other") >= 1')
+    first = world.waits()
+    world.parks(first)
+    assert world.asked() == []
+    world.runs(group="other")
+    assert world.asked() == [first.seq]

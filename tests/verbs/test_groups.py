@@ -134,7 +134,12 @@ def test_what_is_no_number_of_slots_is_refused(monkeypatch, variable, text):
         ({"longest": 0}, "longest is a number of seconds above 0"),
         ({"longest": "1h"}, "longest is a number of seconds above 0"),
         ({"default_timeout": 90, "longest": 60}, "its default timeout is 90 s, and its longest 60 s: give"),
-        ({"colour": "red"}, "the rules of a group are per_user, default_timeout, longest"),
+        ({"colour": "red"}, "the rules of a group are per_user, default_timeout, longest, rate, when"),
+        ({"rate": 5}, "rate is a number of starts, and the seconds within which they are counted, not 5"),
+        ({"rate": [0, 60]}, "rate is 1 to 1000 starts within some seconds, not 0: count a shorter time"),
+        ({"rate": [1, 0]}, "rate is a number of seconds above 0"),
+        ({"when": 5}, "when is a condition in text, not 5"),
+        ({"when": "load(1) <"}, "its condition cannot be read, "),
         ([1], "the rules of a group are"),
     ],
 )
@@ -185,6 +190,71 @@ def test_a_petition_without_a_limit_gets_that_of_its_group_and_a_longer_one_is_r
         assert asked.value(asked.ask(asked.user, Show, "longest"))["timeout"] == 60.0
 
 
+def set_rules(asked, slots=None, **rules):
+    reply = asked.ask(asked.owner, SetGroup, "rig", slots, values.encode(rules))
+    assert reply.verdict == Verdict.OK, reply
+
+
+def why(asked, identity):
+    return [reason["kind"] for reason in asked.value(asked.ask(asked.owner, Show, identity))["blocked"] or ()]
+
+
+def test_the_starts_that_a_rate_counts_outlive_a_crash_and_another_rate(tmp_path):
+    with asking(tmp_path) as asked:
+        set_rules(asked, rate=[2, 3_600])
+        for name in ("a", "b", "c"):
+            asked.submit(asked.user, name, group="rig")
+        for name in ("a", "b"):
+            asked.wait_for(name, "succeeded")
+        assert why(asked, "c") == ["rate_reached"]
+    with asking(tmp_path) as asked:
+        wait_for(lambda: why(asked, "c") == ["rate_reached"], what="it waits still")
+        set_rules(asked, rate=[1, 3_600])
+        assert why(asked, "c") == ["rate_reached"]
+    with asking(tmp_path) as asked:
+        wait_for(lambda: why(asked, "c") == ["rate_reached"], what="it waits still")
+        set_rules(asked, rate=[2, 3_600])
+        asked.wait_for("c", "succeeded")
+        asked.submit(asked.user, "d", group="rig")
+        wait_for(lambda: why(asked, "d") == ["rate_reached"], what="the starts before count on")
+        (group,) = asked.value(asked.ask(asked.owner, Stats))["groups"]
+        assert (group["rate"], len(group["begun"])) == ((2, 3_600), 2)
+        set_rules(asked, rate=None)
+        asked.wait_for("d", "succeeded")
+    with asking(tmp_path) as asked:
+        assert asked.store.decided("starts of a group") == {}
+
+
+def test_who_waits_for_the_rate_of_its_group_starts_when_its_time_has_come(tmp_path):
+    with asking(tmp_path) as asked:
+        set_rules(asked, rate=[2, 0.2])
+        names = [f"p{number}" for number in range(7)]
+        for name in names:
+            asked.submit(asked.user, name, group="rig")
+        for name in names:
+            asked.wait_for(name, "succeeded")
+        begun = [asked.rows()[name]["started"] for name in names]
+        assert begun == sorted(begun)
+        assert all(later - earlier >= 0.199 for earlier, later in zip(begun, begun[2:], strict=False)), begun
+
+
+def test_a_group_starts_something_only_while_its_condition_holds(tmp_path):
+    gate = tmp_path / "gate"
+    with asking(tmp_path) as asked:
+        set_rules(asked, when=f'exists("{gate}")   and running < 5')
+        for name in ("a", "b"):
+            asked.submit(asked.user, name, group="rig")
+        asked.submit(asked.user, "other")
+        asked.wait_for("other", "succeeded")
+        (reason,) = asked.value(asked.ask(asked.user, Show, "b"))["blocked"]
+        assert (reason["kind"], reason["group"]) == ("group_text_is_false", "rig")
+        assert "its group rig does not start anything now: exists(" in asked.rows()["a"]["why"]
+    gate.touch()
+    with asking(tmp_path) as asked:
+        for name in ("a", "b"):
+            asked.wait_for(name, "succeeded")
+
+
 def test_a_command_is_ended_by_the_limit_of_its_group(serve):
     service = serve(arguments=("serve", "commands"))
     assert service.run("group", "set", "short", "--default-timeout", "0.2s", "--longest", "1h").returncode == 0
@@ -198,6 +268,12 @@ def test_a_command_is_ended_by_the_limit_of_its_group(serve):
     assert (group["default_timeout"], group["longest"], group["per_user"]) == (0.2, 3600.0, None)
     assert service.run("group", "set", "short", "--longest", "none").returncode == 0
     assert service.run("run", "--group", "short", "--timeout", "2h", "--", "true").returncode == 0
+    assert service.run("group", "set", "short", "--rate", "10/m", "--when", "load(1) < 4").returncode == 0
+    assert service.run("group", "ls").stdout.rstrip().endswith(", rate 10/m, when load(1) < 4")
+    wrong = service.run("group", "set", "short", "--when", "load(1) < ")
+    assert (wrong.returncode, "its condition cannot be read" in wrong.stderr) == (1, True), wrong.stderr
+    for rate in ("10", "0/m", "x/m", "5/"):
+        assert service.run("group", "set", "short", "--rate", rate).returncode == 2
     nothing = service.run("group", "set", "short")
     assert (nothing.returncode, "say what is to hold for the group" in nothing.stderr) == (2, True)
 

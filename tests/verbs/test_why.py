@@ -16,6 +16,8 @@ from support.waiting import wait_for
 DECLARED = {
     "group_full": {"group": "rig"},
     "user_full": {"group": "rig"},
+    "rate_reached": {"group": "rig"},
+    "group_text_is_false": {"group": "rig"},
     "group_paused": {"group": "rig"},
     "needs_short": {"needs": {"gpu": 1}},
     "after_others": {"after": ["other"]},
@@ -24,6 +26,8 @@ DECLARED = {
     "condition_said_no": {"waits": True},
 }
 """What a petition declares so that each cause can block it."""
+RULES = {"user_full": ("per_user", 1), "rate_reached": ("rate", [1, 3600])}
+"""The rule of the group for each cause that a running petition of the group brings about with it."""
 PEOPLE = ("petition_paused", "everything_paused")
 CAUSES = (*DECLARED, *PEOPLE)
 ASKED_AFTER_ALL_ELSE = "condition_said_no"
@@ -54,10 +58,13 @@ def sets(asked, slots, **rules):
 
 def occupy(asked, causes):
     """Have what others hold and do block a petition that declares this."""
-    if "user_full" in causes:
-        sets(asked, slots=1 if "group_full" in causes else 2, per_user=1)
-    if {"group_full", "user_full"} & {*causes}:
+    rules = {rule: value for cause, (rule, value) in RULES.items() if cause in causes}
+    if rules:
+        sets(asked, slots=1 if "group_full" in causes else 2, **rules)
+    if {"group_full", *RULES} & {*causes}:
         holds(asked, "of the group", group="rig")
+    if "group_text_is_false" in causes:
+        sets(asked, slots=1 if "group_full" in causes else 2, when='exists("/nowhere")')
     if "needs_short" in causes:
         holds(asked, "with the gpu", needs={"gpu": 1})
     if "after_others" in causes:

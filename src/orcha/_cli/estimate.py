@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 from orcha._cli.workload import stock
 from orcha._core.forecast.virtual_schedule import VirtualSchedule
 from orcha._core.forecast.workload import Capacity, Job
-from orcha._core.groups import GroupRules
+from orcha._core.groups import rules_of
 from orcha.interfaces.built_in import COMMAND_MANAGER
 
 TYPE_CHECKING = False
@@ -29,7 +30,16 @@ _OVERDUE_SHARE = 0.1
 """A petition that has run longer than any of its like goes on for so much of its time."""
 _FORESEEABLE = frozenset(
     (
-        *("group_full", "user_full", "needs_short", "share_short", "behind_another", "after_others", "resting_until"),
+        *(
+            "group_full",
+            "user_full",
+            "rate_reached",
+            "needs_short",
+            "share_short",
+            "behind_another",
+            "after_others",
+            "resting_until",
+        ),
         *("starts_later", "in_order", "machine_full", "replaces_another"),
     )
 )
@@ -144,12 +154,13 @@ def reckon(seq: int, live: Sequence[Row], capacity: Row, history: History, now: 
         seq: (0.0, 0.0, 0.0) if each is None else (each.short, each.likely, each.long) for seq, each in known.items()
     }
     slots, groups, resources = (capacity[name] for name in ("slots", "groups", "resources"))
-    rules = {name: GroupRules(**each) for name, each in capacity.get("rules", {}).items()}
+    rules = {name: rules_of(json.dumps(each)) for name, each in capacity.get("rules", {}).items()}
+    begun = capacity.get("begun", {})
     found = []
     for which in range(len(_SHARES)):
         jobs = [job for row in sorted(live, key=_place) for job in _jobs(row, seconds[row["seq"]][which], now)]
         stocks = {name: stock(most, name, jobs) for name, most in resources.items()}
-        planned = VirtualSchedule(jobs, Capacity(slots, groups, stocks, rules=rules)).run()
+        planned = VirtualSchedule(jobs, Capacity(slots, groups, stocks, rules=rules, begun=begun)).run()
         start = next((each.started for each in planned if each.job.id == str(seq)), None)
         if start is None:
             return None

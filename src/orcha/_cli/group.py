@@ -41,6 +41,8 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     _add_rule(setter, "--per-user", "N", options.not_negative, "how many of one owner run at once")
     _add_rule(setter, "--default-timeout", "T", options.duration, "how long a petition runs that has no --timeout")
     _add_rule(setter, "--longest", "T", options.duration, "how long any may run; a longer --timeout is refused")
+    _add_rule(setter, "--rate", "N/T", options.rate, "how many start within a time, as 10/m or 3/90s")
+    _add_rule(setter, "--when", "CONDITION", options.written, "what has to hold when one starts: orcha run --when help")
 
 
 def _add_rule(
@@ -111,5 +113,7 @@ _RULES: dict[str, Callable[[Any], str]] = {
     "per_user": str,
     "default_timeout": options.spelled_duration,
     "longest": options.spelled_duration,
+    "rate": options.spelled_rate,
+    "when": str,
 }
 """How each rule is written."""

@@ -74,12 +74,13 @@ def ended(service: Session, limit: int | None) -> list[Row]:
 
 
 def capacity(service: Session) -> Row:
-    """Give what petitions of a service may use: slots of managers, groups and resources."""
+    """Give what petitions of a service may use: slots of managers, groups with their rules, and resources."""
     known = service.done(service.stats())
     return {
         "slots": known.get("slots") or {},
         "groups": {use["group"]: use["slots"] for use in known["groups"]},
         "rules": {use["group"]: rules for use in known["groups"] if (rules := _rules(use))},
+        "begun": {use["group"]: use["begun"] for use in known["groups"] if use.get("begun")},
         "resources": {use["resource"]: use["capacity"] for use in known["resources"]},
     }
 

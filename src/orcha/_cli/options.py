@@ -7,7 +7,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -85,6 +85,28 @@ def spelled_duration(seconds: float) -> str:
         count, left = divmod(left, _SECONDS[unit])
         found += f"{count:.0f}{unit}" if count else ""
     return found + (f"{left:g}s" if left or not found else "")
+
+
+def rate(text: str) -> tuple[int, float]:
+    """Read how many may start within a time.
+
+    >>> rate("10/m"), rate("3/90s")
+    ((10, 60.0), (3, 90.0))
+    """
+    number, sign, time = text.partition("/")
+    if not sign or not number.isdecimal():
+        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no rate: write it as 10/m, 100/h or 3/90s")
+    return whole(number, least=1), duration(f"1{time}" if time.isalpha() else time)
+
+
+def spelled_rate(given: Sequence[float]) -> str:
+    """Write a rate as `rate` reads it.
+
+    >>> spelled_rate((10, 60.0)), spelled_rate((3, 90.0))
+    ('10/m', '3/1m30s')
+    """
+    time = spelled_duration(given[1])
+    return f"{given[0]}/{time[1:] if time[1:].isalpha() else time}"
 
 
 def size(text: str) -> int:

@@ -16,6 +16,7 @@ from orcha._core.conditions.terms import BUILT_IN
 from orcha._core.dependencies import Dependencies, waits_for
 from orcha._core.group_admission import GroupAdmission, GroupUse, Known, group_name, group_of
 from orcha._core.groups import NO_RULES
+from orcha._core.moment import Moment
 from orcha._core.once_keys import OnceKeys
 from orcha._core.reasons import (
     DependencyFailed,
@@ -106,19 +107,20 @@ class Admission:
         resources: Mapping[str, Stock] | None = None,
         lock: AbstractContextManager[object] | None = None,
         vocabulary: Vocabulary = BUILT_IN,
+        now: Callable[[], Moment] = lambda: Moment(0.0, 0.0),
     ) -> None:
         """Pause nothing, and know no group; there is so much of each of the `resources`, or there are these devices.
 
-        Conditions in text are read with the `vocabulary`.
+        Conditions in text are read with the `vocabulary`. `now` gives the time, by which rates of groups are counted.
         """
         self._petitions = petitions
         self.paused: frozenset[str] = frozenset()
         """What is paused: `all`, `group:<name>`, `petition:<seq>`."""
-        self.of_groups = GroupAdmission(petitions, lambda name: name in self.paused)
         self.keys = OnceKeys(petitions.granted)
         self.dependencies = Dependencies()
         self.resources = Resources(petitions, resources or {}, self._is_paused, lock)
         self.conditions = ConditionBook(self._service_values(), vocabulary)
+        self.of_groups = GroupAdmission(petitions, lambda name: name in self.paused, self.conditions, now)
         self._holding: set[str] = set()
         """Conditions that hold, and for which petitions are parked still."""
         self._seen_counts = (-1, -1)
@@ -134,11 +136,13 @@ class Admission:
             _starts_later,
             self._others_first,
             self._text_blocks,
+            self.of_groups.text_blocks,
             self.of_groups.user_full,
             self.of_groups.full,
+            self.of_groups.too_soon,
         )
         """All that can block a petition before what it needs is looked at, in the order in which people are told."""
-        self._group_terms = self._terms[-2:]
+        self._group_terms = self._terms[-4:]
         """The last ones, of a petition that declares its group alone."""
 
     def load(
@@ -238,6 +242,10 @@ class Admission:
     def _text_blocks(self, petition: Candidate | Known) -> Reason | None:
         return None if petition.when is None else self.conditions.blocked_by(petition.when)
 
+    def is_waited_for(self, text: str) -> bool:
+        """Tell whether petitions are parked until a condition in text holds, their own or their group's."""
+        return bool(self._petitions.waiting.parked_in(text_name(text))) or self.of_groups.is_waited_for(text)
+
     def text_of(self, seq: int) -> str | None:
         """Give the condition that a petition is parked for, if it is."""
         lot = self._petitions.waiting.lot_of((0, seq, ""))
@@ -260,6 +268,7 @@ class Admission:
         if not self._park_apart(record) and record.group is not None:
             if self._before_needs(record) is not None:
                 hold.park(petitions, record, self.of_groups.lot(record.group, record.owner))
+                self.of_groups.note_parked(record.group)
             else:
                 freed = self.of_groups.unpark_one(record.group)
         if record.needs:
@@ -296,7 +305,10 @@ class Admission:
         """
         petitions = self._petitions
         if not petitions.waiting.parked:
+            self.of_groups.due = None
             return []
+        if self.of_groups.are_due:
+            petitions.note_change()
         counts = (petitions.starts, len(petitions.waiting))
         if petitions.version == self._seen_version and counts == self._seen_counts:
             return []
@@ -334,6 +346,8 @@ class Admission:
                 first = waiting.first_parked(name)
             if first is None:
                 self._holding.discard(text)
+                if self.of_groups.is_waited_for(text):
+                    petitions.note_change()
         return unloaded
 
     def park_stored(self, keys: Iterable[Key]) -> None:

@@ -184,6 +184,8 @@ class Round:
                             again = [*refused, *candidates[position:]]
                             break
                         granted.take(candidate)
+                        if granted.start_logs:
+                            granted.note_yes(candidate)
                         self.yeses += 1
                     if answer is not NO:
                         self.answers.append(new_tuple(Answered, (record, answer, None, error, at)))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from orcha._core.converted import Candidate
     from orcha._core.devices import Devices
     from orcha._core.record import Record
+    from orcha._core.start_log import StartLog
     from orcha.interfaces.needs import Amount
 
 
@@ -61,6 +62,8 @@ class GrantedSlots:
         self._held: dict[str, Amount] = {}
         self._used: dict[str, dict[str, Amount]] = {}
         """Which share of each device is in use, by resource and name."""
+        self.start_logs: Mapping[str, StartLog] = {}
+        """When petitions of a group started, for each group that has a rate."""
         self.inventory = Inventory({})
         """The resources whose devices are chosen."""
 
@@ -88,13 +91,21 @@ class GrantedSlots:
             if needs:
                 self._count_needs(grant, 1)
 
+    def note_yes(self, candidate: Candidate) -> None:
+        """Note that a petition of a group with a rate has just been let start."""
+        if candidate.group is not None and (log := self.start_logs.get(candidate.group)) is not None:
+            log.said_yes(candidate.seq)
+
     def give_back(self, record: Record) -> bool:
         """Free what a petition was granted; False where it was granted nothing."""
         with self._lock:
             key = self._key_of.get(record.seq)
             if key is None:
                 return False
-            self._uncount(key, self._grants.pop(key))
+            grant = self._grants.pop(key)
+            self._uncount(key, grant)
+            if self.start_logs and grant.group is not None and grant.group in self.start_logs:
+                self.start_logs[grant.group].drop_yes(grant.seq)
         return True
 
     def _uncount(self, key: str, grant: Grant) -> None:

@@ -11,17 +11,29 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.groups import NO_RULES, GroupRules
-from orcha._core.reasons import GroupFull, GroupUnknown, InOrder, LongerThanAllowed, UserFull
+from orcha._core.reasons import (
+    GroupFull,
+    GroupTextIsFalse,
+    GroupUnknown,
+    InOrder,
+    LongerThanAllowed,
+    RateReached,
+    UserFull,
+)
 from orcha._core.record import Key, Phase
+from orcha._core.start_log import StartLog
 from orcha._core.transitions import hold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from orcha._core.conditions.book import ConditionBook
     from orcha._core.conditions.condition import Condition
     from orcha._core.converted import Candidate
     from orcha._core.groups import Slots
+    from orcha._core.moment import Moment
     from orcha._core.petitions import Petitions
+    from orcha._core.start_log import StartRate
 
 _GROUP = "group:"
 _OWNER = "\0"
@@ -76,22 +88,56 @@ class GroupUse(NamedTuple):
 class GroupAdmission:
     """The groups there are, and the lots of their petitions.
 
-    The hook thread asks `full`, `user_full` and `in_line`; all else is the engine's. What the two share is replaced,
+    The hook thread asks the reasons, and `in_line`; all else is the engine's. What the two share is replaced,
     or changed in one step.
     """
 
-    def __init__(self, petitions: Petitions, is_paused: Callable[[str], bool]) -> None:
-        """Know no group; `is_paused` tells that of the name of a group's pause."""
+    def __init__(
+        self,
+        petitions: Petitions,
+        is_paused: Callable[[str], bool],
+        conditions: ConditionBook,
+        now: Callable[[], Moment],
+    ) -> None:
+        """Know no group.
+
+        Args:
+            petitions: what waits and runs.
+            is_paused: tells that of the name of a group's pause.
+            conditions: the conditions in text.
+            now: gives the time, by which rates are counted.
+
+        """
         self._petitions = petitions
+        self._now = now
         self._is_paused = is_paused
+        self._conditions = conditions
         self.slots: Slots = {}
         """How many petitions of each group may run at once; None for any number."""
         self.rules: Mapping[str, GroupRules] = {}
         """What else people set, for each group for which they set anything."""
+        self.due: float | None = None
+        """When the rate of a group lets one start for which petitions are parked, on the steady clock."""
         self.are_more = False
         """Whether more petitions may leave the lots at once than have left them."""
         self._owners: dict[str, dict[str, None]] = {}
         """The owners who have a lot in a group."""
+
+    def load_starts(self, kept: Mapping[str, Mapping[int, float]], now: Moment) -> None:
+        """Have the rates of groups hold, over the starts that are kept: wall-clock times by group and place."""
+        logs = {group: StartLog(rules.rate) for group, rules in self.rules.items() if rules.rate is not None}
+        for group, log in logs.items():
+            log.load(kept.get(group, {}), now)
+        self._petitions.granted.start_logs = logs
+
+    def change_rate(self, group: str, rate: StartRate | None, begun: Sequence[float], now: Moment) -> None:
+        """Have another rate of a group hold, over its last starts, wall-clock times of which each counts."""
+        granted = self._petitions.granted
+        logs = {name: log for name, log in granted.start_logs.items() if name != group}
+        if rate is not None:
+            logs[group] = StartLog(rate)
+            logs[group].load(dict(enumerate(begun)), now)
+        granted.start_logs = logs
 
     # --- may it start? ------------------------------------------------------------------------------------------
 
@@ -130,6 +176,39 @@ class GroupAdmission:
             return UserFull(group, petition.owner, rules.per_user)
         return None
 
+    def too_soon(self, petition: Candidate | Known) -> RateReached | None:
+        """Give why a petition may not start, as far as as many of its group started as may."""
+        logs = self._petitions.granted.start_logs
+        log = logs.get(petition.group) if logs and petition.group is not None else None
+        if log is None:
+            return None
+        now = self._now()
+        due = log.due(now.steady)
+        if due is None or petition.group is None:
+            return None
+        return RateReached(petition.group, *log.rate, now.wall + (due - now.steady))
+
+    def text_blocks(self, petition: Candidate | Known) -> GroupTextIsFalse | None:
+        """Give why a petition may not start, as far as the condition of its group is false."""
+        condition = self._condition(petition.group) if self.rules and petition.group is not None else None
+        false = None if condition is None else self._conditions.blocked_by(condition)
+        if false is None or petition.group is None:
+            return None
+        return GroupTextIsFalse(petition.group, false.condition, false.parts)
+
+    def _condition(self, group: str) -> Condition | None:
+        text = self.rules.get(group, NO_RULES).when
+        return None if text is None else self._conditions.read_again(text)
+
+    @property
+    def are_due(self) -> bool:
+        """Whether the time has come at which the rate of a group lets one start."""
+        return self.due is not None and self.due <= self._now().steady
+
+    def is_waited_for(self, text: str) -> bool:
+        """Tell whether petitions are parked until a condition holds that is a group's."""
+        return any(rules.when == text and self.parked_in(group) for group, rules in self.rules.items())
+
     def in_line(self, petition: Candidate) -> InOrder | None:
         """Tell of a petition that would take what has become free for another one since the round began.
 
@@ -162,7 +241,7 @@ class GroupAdmission:
         """Let as many wait with the others again as may start; give the keys whose records are to be loaded."""
         petitions, unloaded = self._petitions, []
         waiting, granted, rules = petitions.waiting, petitions.granted, self.rules
-        self.are_more = False
+        self.are_more, self.due = False, None
         for group, slots in self.slots.items():
             name = group_name(group)
             if rules and group in rules:
@@ -188,8 +267,13 @@ class GroupAdmission:
         petitions = self._petitions
         if not self.parked_in(group) or self._is_paused(group_name(group)):
             return []
+        condition = self._condition(group)
+        if condition is not None and not condition.holds(self._conditions):
+            self._conditions.waits(condition)
+            return []
         slots = self.slots.get(group, 0)
         free = most if slots is None else min(most, slots - petitions.granted.in_group(group))
+        free = self._within_rate(group, free)
         if free <= 0:
             return []
         keys = list(self._first_of(group, free))
@@ -197,6 +281,31 @@ class GroupAdmission:
         unloaded = hold.unpark_these(petitions, keys)
         self._forget_empty(group)
         return unloaded
+
+    def _within_rate(self, group: str, free: int) -> int:
+        """Give how many of so many may start now by the rate of a group, and note when the one after these may."""
+        log = self._petitions.granted.start_logs.get(group)
+        if log is None or free <= 0:
+            return free
+        free = min(free, log.free(self._now().steady))
+        if self.parked_in(group) > free:
+            self._note_due(group, free)
+        return free
+
+    def note_parked(self, group: str) -> None:
+        """Have the petitions that are parked for a group looked at when its rules may let one start."""
+        if self.rules and group in self.rules:
+            self._note_due(group, 0)
+            condition = self._condition(group)
+            if condition is not None:
+                self._conditions.waits(condition)
+
+    def _note_due(self, group: str, ahead: int) -> None:
+        """Note when the rate of a group lets one more start, after so many others."""
+        log = self._petitions.granted.start_logs.get(group)
+        due = None if log is None else log.due(self._now().steady, ahead)
+        if due is not None:
+            self.due = due if self.due is None else min(self.due, due)
 
     def parked_in(self, group: str) -> int:
         """Count the petitions that are parked for a group."""

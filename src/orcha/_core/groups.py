@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from orcha._core.start_log import StartRate
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -21,6 +23,10 @@ class GroupRules(NamedTuple):
     """Seconds that an attempt may run of a petition which names no limit itself."""
     longest: float | None = None
     """Seconds that an attempt may run at most, whatever its petition names."""
+    rate: StartRate | None = None
+    """How many petitions may start within how many seconds."""
+    when: str | None = None
+    """The condition in text that has to hold when a petition starts."""
 
     def timeout_of(self, asked: float | None) -> float | None:
         """Give the seconds that an attempt may run of a petition that asked for so many, or for no limit.
@@ -59,9 +65,12 @@ def rules_of(text: str) -> GroupRules:
     """Give rules as `GroupRules.text` wrote them; what another build added is passed over.
 
     >>> rules_of('{"per_user": 2, "colour": "red"}')
-    GroupRules(per_user=2, default_timeout=None, longest=None)
+    GroupRules(per_user=2, default_timeout=None, longest=None, rate=None, when=None)
+    >>> rules_of('{"rate": [10, 60.0]}').rate
+    StartRate(starts=10, seconds=60.0)
     """
-    return GroupRules(**{name: value for name, value in json.loads(text).items() if name in GroupRules._fields})
+    known = {name: value for name, value in json.loads(text).items() if name in GroupRules._fields}
+    return GroupRules(**known | ({"rate": StartRate(*known["rate"])} if known.get("rate") else {}))
 
 
 def declared(kept: Slots, given: Slots, forgotten: Collection[str]) -> dict[str, int | None]:

@@ -34,6 +34,9 @@ STARTING = 1 << State.STARTING
 RUNNING = 1 << State.RUNNING
 CANCELLING = 1 << State.CANCELLING
 
+STARTS = "starts of a group"
+"""Kind of what is kept of the last starts of groups with a rate: a time by its place in the log, and the group."""
+
 
 class Petitions:
     """The data of all live petitions. Transitions alone write a petition's fields."""
@@ -234,6 +237,12 @@ class Petitions:
     def keep_decided(self, kind: str, name: str, text: str | None) -> None:
         """Keep what people decided of something; None where they decided nothing of it any more."""
         self.changes.decided[kind, name] = text
+
+    def keep_start(self, group: str, seq: int, now: Moment) -> None:
+        """Note a start in a group, and where the group has a rate, keep it with the next transaction."""
+        log = self.granted.start_logs.get(group)
+        if log is not None:
+            self.keep_decided(STARTS, f"{log.note_start(seq, now)}:{group}", repr(now.wall))
 
     def keep_slots(self, slots: Mapping[str, int | None]) -> None:
         """Keep which groups there are, and how many of each may run at once."""

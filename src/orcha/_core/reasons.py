@@ -124,6 +124,50 @@ class UserFull(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class RateReached(Reason):
+    """As many petitions of the group have started within a time as may."""
+
+    remedy: ClassVar[str] = "that time comes, or the group gets another rate: orcha group set {group} --rate N"
+
+    group: str
+    count: int
+    seconds: float
+    due: float
+    """Wall-clock time at which the next one may start."""
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> RateReached("rig", 10, 60.0, 1_700_000_000.0).text()
+        '10 of its group rig started within 1m, as many as may: the next one may at 2023-11-14 22:13:20 UTC'
+        """
+        started = f"{self.count} of its group {self.group} started within {_seconds(self.seconds)}, as many as may"
+        return f"{started}: the next one may{_clock(self.due) or ' later'}"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTextIsFalse(Reason):
+    """The condition in text of the petition's group is not true."""
+
+    remedy: ClassVar[str] = (
+        "the condition holds, or the group gets another one: orcha group set {group} --when CONDITION"
+    )
+
+    group: str
+    condition: str
+    parts: tuple[str, ...]
+    """What of it is false, with the values that were seen."""
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> GroupTextIsFalse("rig", "hour > 6 and load(1) < 4", ("hour > 6 is false: 3",)).text()
+        'its group rig does not start anything now: hour > 6 is false: 3'
+        """
+        return f"its group {self.group} does not start anything now: {'; '.join(self.parts)}"
+
+
+@dataclass(frozen=True, slots=True)
 class LongerThanAllowed(Reason):
     """The petition asks for more time than its group gives to any."""
 
@@ -566,6 +610,7 @@ __all__ = [
     "EverythingPaused",
     "GroupFull",
     "GroupPaused",
+    "GroupTextIsFalse",
     "GroupUnknown",
     "HeldAfterInterruption",
     "InOrder",
@@ -576,6 +621,7 @@ __all__ = [
     "NeverEnough",
     "NoSuchShare",
     "PetitionPaused",
+    "RateReached",
     "Reason",
     "ReplacesAnother",
     "RestingUntil",

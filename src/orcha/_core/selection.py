@@ -116,7 +116,9 @@ class Selection:
     @property
     def due(self) -> float | None:
         """When to make another round though nothing happens until then, on the steady clock; None for never."""
-        by_time, after_start = self._time_due, self._starts_due
+        by_time, after_start, by_rate = self._time_due, self._starts_due, self._admission.of_groups.due
+        if by_rate is not None:
+            return min(by_rate, by_time or by_rate, after_start or by_rate)
         if by_time is None or after_start is None:
             return after_start if by_time is None else by_time
         return min(by_time, after_start)

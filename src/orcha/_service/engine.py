@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orcha._core.admission import Admission, text_name
+from orcha._core.admission import Admission
 from orcha._core.conditions.terms import BUILT_IN, Origin
 from orcha._core.effects import Do
 from orcha._core.granted import GrantedSlots
@@ -226,7 +226,11 @@ class Engine:
         terms, functions = self.managers.named_values()
         vocabulary = BUILT_IN.extended(terms)
         self.admission = Admission(
-            self.petitions, resources=self.settings.resources, lock=threading.Lock(), vocabulary=vocabulary
+            self.petitions,
+            resources=self.settings.resources,
+            lock=threading.Lock(),
+            vocabulary=vocabulary,
+            now=lambda: self.petitions.now,
         )
         self.sampling = self._sampling(vocabulary, functions)
         self.searches = Searches(self.post, self.end_with)
@@ -372,7 +376,7 @@ class Engine:
             self.admission.conditions,
             looker,
             self.timers,
-            lambda text: bool(petitions.waiting.parked_in(text_name(text))),
+            self.admission.is_waited_for,
             petitions.note_change,
         )
 

@@ -66,26 +66,32 @@ class VirtualSchedule:
         self._appointments: list[tuple[float, int]] = []
         groups = {job.group: None for job in self._jobs.values() if job.group is not None}
         self._petitions = Petitions()
-        self._admission = Admission(self._petitions, resources=capacity.resources)
+        self._now = Moment(0.0, 0.0)
+        self._admission = Admission(self._petitions, resources=capacity.resources, now=lambda: self._now)
         self._admission.load(
             {group_name(group) for group in capacity.paused_groups}
             | {petition_name(seq) for seq, job in self._jobs.items() if job.paused},
             {**groups, **capacity.groups},
-            capacity.rules,
+            {name: rules._replace(when=None) for name, rules in capacity.rules.items()},
         )
+        last = max((time for times in capacity.begun.values() for time in times), default=0.0)
+        kept = {group: dict(enumerate(self._counted(group))) for group in capacity.begun}
+        self._admission.of_groups.load_starts(kept, Moment(last, last))
         self._selection = Selection(self._petitions, self._admission, look_ahead=look_ahead, are_all_own=True)
         self._planned: list[Foretold] = []
         """What was found out in this step."""
+
+    def _counted(self, group: str) -> Sequence[float]:
+        """Give as many of the last starts of a group as its rate counts."""
+        rules = self._capacity.rules.get(group)
+        return self._capacity.begun[group][-rules.rate.starts :] if rules is not None and rules.rate is not None else ()
 
     def run(self) -> Iterator[Foretold]:
         """Give the petitions as they start; then the petitions that do not start, each with the reason."""
         coming = iter(self._jobs.items())
         following = next(coming, None)
-        while following is not None or self._ends or self._appointments:
-            due = [queue[0][0] for queue in (self._ends, self._appointments) if queue]
-            if following is not None:
-                due.append(_came(following[1]))
-            now = Moment(min(due), min(due))
+        while due := list(self._due(following)):
+            now = self._now = Moment(min(due), min(due))
             self._end_due(now)
             self._rise_due(now)
             new: list[int] = []
@@ -97,6 +103,14 @@ class VirtualSchedule:
             yield from self._planned
             self._planned = []
         yield from self._left_over()
+
+    def _due(self, following: tuple[int, Job] | None) -> Iterator[float]:
+        """Give the times at which something happens next."""
+        yield from (queue[0][0] for queue in (self._ends, self._appointments) if queue)
+        if following is not None:
+            yield _came(following[1])
+        if (due := self._admission.of_groups.due) is not None:
+            yield due
 
     # --- what happens -------------------------------------------------------------------------------------------
 
@@ -292,8 +306,11 @@ class VirtualSchedule:
         job = self._jobs[record.seq]
         assert job.started is not None
         transitions.submit.enter_converted(record, self._convert(record, record.seq))
-        self._petitions.granted.take(record)
+        granted = self._petitions.granted
+        granted.take(record)
+        logs, granted.start_logs = granted.start_logs, {}  # when it started is among the starts that are given
         transitions.submit.accept(self._petitions, record, now, start=True, new_channel=False)
+        granted.start_logs = logs
         self._petitions.take()
         ends = max(now.wall, job.started + job.seconds)
         heapq.heappush(self._ends, (ends, record.seq))

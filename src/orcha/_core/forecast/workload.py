@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,7 +52,9 @@ class Capacity(NamedTuple):
     is_paused: bool = False
     """Whether nothing starts at all."""
     rules: Mapping[str, GroupRules] = MappingProxyType({})
-    """What else holds for the petitions of each group."""
+    """What else holds for the petitions of each group; conditions count as true."""
+    begun: Mapping[str, Sequence[float]] = MappingProxyType({})
+    """The last starts of each group that has a rate, the earliest first."""
 
 
 class Foretold(NamedTuple):

@@ -73,6 +73,8 @@ def enter_starting(petitions: Petitions, record: Record, now: Moment) -> None:
     if record.needs:
         petitions.keep_devices(record)
     petitions.starts += 1
+    if petitions.granted.start_logs and record.group is not None:
+        petitions.keep_start(record.group, record.seq, now)
     if record.command:
         petitions.keep_attempt(AttemptStep(record.seq, record.attempt))
     elif _had_a_time(record):  # kept no longer: the next start of the service would take it for the next attempt's

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orcha._core.conditions.book import ConditionBook
     from orcha._core.conditions.kinds import Unknown, Value
     from orcha._core.conditions.terms import Reading
-    from orcha._core.reasons import TextIsFalse
+    from orcha._core.reasons import GroupTextIsFalse, TextIsFalse
     from orcha._service.conditions.looker import Looker
     from orcha._service.timers import Timers
 
@@ -82,7 +82,7 @@ class Sampling:
         """Look at nothing more, and end the thread that does, unless it is stuck."""
         self._looker.stop(timeout)
 
-    def age_of(self, reason: TextIsFalse) -> float | None:
+    def age_of(self, reason: TextIsFalse | GroupTextIsFalse) -> float | None:
         """Give the seconds since what a reason names was looked at; None where nothing of it has to be looked at."""
         is_looked_at = self._looked is not None and self.book.is_looked_at(reason.condition)
         return time.monotonic() - self._looked if is_looked_at and self._looked is not None else None

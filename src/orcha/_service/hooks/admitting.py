@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orcha._core import groups as core
 from orcha._core.admission import ALL
+from orcha._core.petitions import STARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from orcha._core.groups import GroupRules
     from orcha._core.petitions import Petitions
     from orcha._core.record import Record
+    from orcha._core.start_log import StartRate
     from orcha._service.lifecycle.settings import Settings
     from orcha._service.lifecycle.stored_records import StoredPetitions
     from orcha._service.mailbox import Mailbox
@@ -84,7 +86,20 @@ class Admitting:
         before = {name: count for name, count in groups.items() if name not in settings.slots}
         if before:
             self._report(logging.INFO, "groups are as they were set before: %s", core.spelled(before))
+        self._admission.of_groups.load_starts(self._kept_starts(), self._petitions.now)
         self._admission.keys.load(self._store.once())
+
+    def _kept_starts(self) -> dict[str, dict[int, float]]:
+        """Give the last starts of groups with a rate, by their places; forget starts that no rate counts any more."""
+        found: dict[str, dict[int, float]] = {}
+        for name, text in self._store.decided(STARTS).items():
+            place, _, group = name.partition(":")
+            rate = self._admission.of_groups.rules.get(group, core.NO_RULES).rate
+            if rate is not None and int(place) < rate.starts:
+                found.setdefault(group, {})[int(place)] = float(text)
+            else:
+                self._petitions.keep_decided(STARTS, name, None)
+        return found
 
     def _set_anew(self) -> set[str]:
         """Give the groups that this start of the service sets otherwise than the start before; keep that."""
@@ -98,10 +113,25 @@ class Admitting:
 
     def set_group(self, group: str, slots: int | None, rules: GroupRules) -> None:
         """Have this hold for the petitions of a group from now on, also after a restart; None for any number."""
+        had = self._admission.of_groups.rules.get(group, core.NO_RULES).rate
         self._admission.set_group(group, slots, rules)
+        if rules.rate != had:
+            self._change_rate(group, had, rules.rate)
         self._petitions.keep_slots(self._admission.groups)
         self._petitions.keep_decided(_RULES, group, rules.text())
         self.go_on()
+
+    def _change_rate(self, group: str, had: StartRate | None, rate: StartRate | None) -> None:
+        """Have another rate hold, over the starts that the rate before counted."""
+        granted, now = self._petitions.granted, self._petitions.now
+        known = granted.start_logs[group].walls(now) if had is not None else []
+        kept = {place: f"{place}:{group}" for place in range(had.starts if had is not None else 0)}
+        for name in kept.values():
+            self._petitions.keep_decided(STARTS, name, None)
+        last = known[-rate.starts :] if rate is not None else []
+        for place, wall in enumerate(last):
+            self._petitions.keep_decided(STARTS, f"{place}:{group}", repr(wall))
+        self._admission.of_groups.change_rate(group, rate, last, now)
 
     def pause(self, name: str) -> None:
         """Hold back what this names, from now on, also after a restart of the service."""

@@ -12,6 +12,7 @@ from orcha._core.reasons import (
     ConditionSaidNo,
     EverythingPaused,
     GroupFull,
+    GroupTextIsFalse,
     HeldAfterInterruption,
     InOrder,
     MachineFull,
@@ -110,7 +111,7 @@ def _described(engine: Engine, reason: Reason, record: Record | None) -> dict[st
     known |= {"remedy": reason.remedy.format_map(names) or None, **given}
     if isinstance(reason, ConditionSaidNo) and record is not None and record.asked is not None:
         known["asked_ago"] = round(time.monotonic() - record.asked, 3)
-    if isinstance(reason, TextIsFalse) and (age := engine.sampling.age_of(reason)) is not None:
+    if isinstance(reason, TextIsFalse | GroupTextIsFalse) and (age := engine.sampling.age_of(reason)) is not None:
         known["asked_ago"] = round(age, 3)
     granted = engine.petitions.granted
     if isinstance(reason, GroupFull):

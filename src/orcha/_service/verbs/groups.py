@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orcha._core.conditions.errors import ConditionTextError
 from orcha._core.groups import NO_RULES, GroupRules
+from orcha._core.start_log import StartRate
 from orcha._protocol import values
 from orcha._protocol.messages import Reply, SetGroup, Verdict
+from orcha._protocol.shown_reasons import UNREADABLE
 from orcha._service.lifecycle.settings import MAX_SLOTS
 from orcha._service.verbs.petition_lookup import is_owner, refuse
 from orcha.interfaces.policy import MAX_DURATION_SECONDS, MAX_NAME_CHARACTERS, is_name
@@ -14,8 +17,13 @@ from orcha.interfaces.policy import MAX_DURATION_SECONDS, MAX_NAME_CHARACTERS, i
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orcha._core.conditions.book import ConditionBook
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
+
+
+MAX_STARTS_PER_RATE = 1_000
+"""Starts that a rate counts at most: each is kept."""
 
 
 def set_group(engine: Engine, peer: Peer, message: SetGroup) -> None:
@@ -28,7 +36,7 @@ def set_group(engine: Engine, peer: Peer, message: SetGroup) -> None:
         if not is_name(name) or (slots or 0) > MAX_SLOTS:
             error = f"give a group a name of 1 to {MAX_NAME_CHARACTERS} characters, and at most {MAX_SLOTS} slots"
             raise ValueError(error)  # noqa: TRY301 - it is answered as what `_changed` raises
-        rules = _changed(groups.rules.get(name, NO_RULES), message.rules)
+        rules = _changed(groups.rules.get(name, NO_RULES), message.rules, engine.admission.conditions)
     except ValueError as error:
         refuse(engine, peer, message.request, Verdict.REFUSED, str(error))
         return
@@ -36,7 +44,7 @@ def set_group(engine: Engine, peer: Peer, message: SetGroup) -> None:
     engine.reply(peer, Reply(message.request, Verdict.OK))
 
 
-def _changed(rules: GroupRules, sent: bytes | None) -> GroupRules:
+def _changed(rules: GroupRules, sent: bytes | None, conditions: ConditionBook) -> GroupRules:
     """Give the rules with what a message changes.
 
     Raises:
@@ -50,6 +58,14 @@ def _changed(rules: GroupRules, sent: bytes | None) -> GroupRules:
     for name, value in given.items():
         if value is not None:
             _CHECKS[name](name, value)
+    if given.get("rate") is not None:
+        given["rate"] = StartRate(*given["rate"])
+    if given.get("when") is not None:
+        try:
+            given["when"] = conditions.read(given["when"]).text
+        except ConditionTextError as wrong:
+            error = f"{UNREADABLE}, {wrong}"
+            raise ValueError(error) from None
     changed = rules._replace(**given)
     if changed.is_too_long(changed.default_timeout):
         error = f"its default timeout is {changed.default_timeout:g} s, and its longest {changed.longest:g} s"
@@ -69,10 +85,31 @@ def _check_seconds(name: str, value: Any) -> None:
         raise ValueError(error)
 
 
+def _check_rate(name: str, value: Any) -> None:
+    if not isinstance(value, list | tuple) or len(value) != len(StartRate._fields):
+        error = f"{name} is a number of starts, and the seconds within which they are counted, not {value!r:.80}"
+        raise ValueError(error)
+    count, seconds = value
+    if type(count) is not int or not 1 <= count <= MAX_STARTS_PER_RATE:
+        error = (
+            f"{name} is 1 to {MAX_STARTS_PER_RATE} starts within some seconds, not {count!r:.80}: count a shorter time"
+        )
+        raise ValueError(error)
+    _check_seconds(name, seconds)
+
+
+def _check_text(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        error = f"{name} is a condition in text, not {value!r:.80}"
+        raise ValueError(error)  # noqa: TRY004 - it is answered as each other value that is refused
+
+
 _CHECKS: Mapping[str, Any] = {
     "per_user": _check_count,
     "default_timeout": _check_seconds,
     "longest": _check_seconds,
+    "rate": _check_rate,
+    "when": _check_text,
 }
 
 __all__ = ["set_group"]

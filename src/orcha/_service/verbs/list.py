@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from orcha._core.admission import ALL, is_petition_name
 from orcha._core.reasons import (
     EverythingPaused,
+    GroupTextIsFalse,
     HeldAfterInterruption,
     InOrder,
     ManagerNotServed,
@@ -178,7 +179,7 @@ def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, fl
     reason = reason_of(engine, row, group)
     if reason is None:
         return None, None
-    if isinstance(reason, TextIsFalse):
+    if isinstance(reason, TextIsFalse | GroupTextIsFalse):
         age = engine.sampling.age_of(reason)
         return reason.text(), None if age is None else round(age, 3)
     asked = record.asked if record is not None and reason is record.why else None
@@ -197,7 +198,12 @@ def reason_of(engine: Engine, row: Row, group: str | None) -> Reason | None:
     if record is not None and record.state is State.HELD:
         return HeldAfterInterruption()
     held = _everything_waits(engine) or engine.admission.held_by(row.seq, group, row.owner)
-    if held is None and record is not None and record.why is not None and not isinstance(record.why, TextIsFalse):
+    if (
+        held is None
+        and record is not None
+        and record.why is not None
+        and not isinstance(record.why, TextIsFalse | GroupTextIsFalse)
+    ):
         return record.why
     return held or _in_order(engine, record)
 

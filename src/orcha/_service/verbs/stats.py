@@ -53,7 +53,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "waited": percentiles(known.waited),
         "ran": percentiles(known.ran),
         "slots": {each.name: each.manager.most for each in engine.managers.served if each.name == COMMAND_MANAGER},
-        "groups": [_group(use) for use in engine.admission.groups_in_use()],
+        "groups": [_group(engine, use) for use in engine.admission.groups_in_use()],
         "resources": [use._asdict() for use in engine.admission.resources.in_use()],
         "paused": engine.paused,
         "connections": len(engine.outbox.peers),
@@ -62,10 +62,12 @@ def describe(engine: Engine) -> dict[str, Any]:
     }
 
 
-def _group(use: GroupUse) -> dict[str, Any]:
-    """Give a group with its rules, each by its own name."""
+def _group(engine: Engine, use: GroupUse) -> dict[str, Any]:
+    """Give a group with its rules, each by its own name, and the starts that its rate counts."""
+    log = engine.granted.start_logs.get(use.group)
     known = {name: value for name, value in use._asdict().items() if name != "rules"}
-    return known | use.rules._asdict()
+    begun = None if log is None else log.walls(engine.petitions.now)
+    return known | use.rules._asdict() | {"begun": begun}
 
 
 def _states(engine: Engine) -> dict[str, int]:

@@ -1,0 +1,88 @@
+"""When the last petitions of a group started, where only so many may start within a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from orcha._core.moment import Moment
+
+
+class StartRate(NamedTuple):
+    """So many starts within so many seconds, whichever seconds these are."""
+
+    starts: int
+    seconds: float
+
+
+class StartLog:
+    """The last starts of a group, as many as may start within the time of its rate.
+
+    A start takes the place of the start that is so many starts before it, and has to come that time after it. So in no
+    span of that time are there more. The hook thread notes who said yes, and asks `due`; all else is the engine's.
+
+    >>> from orcha._core.moment import Moment
+    >>> log = StartLog(StartRate(2, 60.0))
+    >>> [log.note_start(seq, Moment(0.0, at)) for seq, at in ((1, 5.0), (2, 30.0))]
+    [0, 1]
+    >>> log.due(40.0), log.due(65.0), log.free(65.0)
+    (65.0, None, 1)
+    """
+
+    def __init__(self, rate: StartRate) -> None:
+        """Know no start."""
+        self.rate = rate
+        self._known: deque[tuple[float, int]] = deque()
+        """The last starts, the earliest first: when each was, on the steady clock, and its place."""
+        self._unused = list(range(rate.starts - 1, -1, -1))
+        """Places of no start, the lowest last."""
+        self._unstarted: set[int] = set()
+        """Petitions that are let start, and whose start has not been noted."""
+
+    def load(self, kept: Mapping[int, float], now: Moment) -> None:
+        """Take over starts by their places, at times of the clock on the wall; none is later than now.
+
+        A clock that was set back makes nobody wait longer than the time of the rate.
+        """
+        known = sorted((now.steady - max(0.0, now.wall - wall), place) for place, wall in kept.items())
+        self._known = deque(known)
+        self._unused = [place for place in self._unused if place not in kept]
+
+    def walls(self, now: Moment) -> list[float]:
+        """Give the starts that count still, by the clock on the wall, the earliest first."""
+        return [now.wall - (now.steady - time) for time, _ in self._known if now.steady - time < self.rate.seconds]
+
+    def said_yes(self, seq: int) -> None:
+        """Count a petition that is let start."""
+        self._unstarted.add(seq)
+
+    def drop_yes(self, seq: int) -> None:
+        """Count a petition no more that does not start."""
+        self._unstarted.discard(seq)
+
+    def note_start(self, seq: int, now: Moment) -> int:
+        """Count a start; give its place, by which it is kept."""
+        self._unstarted.discard(seq)
+        place = self._unused.pop() if self._unused else self._known.popleft()[1]
+        self._known.append((now.steady, place))
+        return place
+
+    def due(self, now: float, ahead: int = 0) -> float | None:
+        """Give when one more petition may start, after `ahead` others; None where that is now."""
+        known = self._known
+        which = len(known) + len(self._unstarted) + ahead - self.rate.starts
+        if which < 0:
+            return None
+        due = (known[which][0] if which < len(known) else now) + self.rate.seconds
+        return due if due > now else None
+
+    def free(self, now: float) -> int:
+        """Count the petitions that may start now."""
+        most = self.rate.starts
+        return next((count for count in range(most) if self.due(now, count) is not None), most)
+
+
+__all__ = ["StartLog", "StartRate"]
