@@ -18,6 +18,7 @@ from orcha._protocol.messages import (
     Verdict,
 )
 from orcha._service import clock_looks
+from orcha._service.verbs.schedules import fire_schedule
 from support.asking import asking
 from support.clocks import WallClock
 from support.waiting import wait_for
@@ -149,9 +150,9 @@ def test_a_firing_that_queues_waits_for_the_one_before_it_over_a_restart_too(tmp
         for hour in (13, 14, 15):
             clock.show(f"2026-06-01T{hour}:00:00")
             decided(asked, hour - 12)
-        assert asked.rows()[third]["why"] == f"it waits for {second} to end"
-        (other,) = asked.value(asked.ask(asked.user, Show, third))["after"]
-        assert (other["id"], other["must_succeed"]) == (second, False)
+        assert asked.rows()[second]["why"] == f"it waits for {first} to end"
+        others = asked.value(asked.ask(asked.user, Show, third))["after"]
+        assert {(other["id"], other["must_succeed"]) for other in others} == {(first, False), (second, False)}
     with asking(tmp_path) as asked:
         asked.allow(first, second, third)
         asked.wait_for(third, "succeeded")
@@ -167,6 +168,43 @@ def test_a_firing_that_waits_for_a_petition_that_is_cancelled_starts_then(clock)
             decided(asked, hour - 12)
         asked.ask(asked.owner, Cancel, None, "tick@2026-06-01T13:00")
         asked.wait_for("tick@2026-06-01T14:00", "succeeded")
+
+
+def test_a_firing_waits_for_one_that_runs_though_the_one_between_them_is_cancelled(clock):
+    first, second, third = (f"tick@2026-06-01T{hour}:00" for hour in (13, 14, 15))
+    with asking() as asked:
+        add(asked, extras={"holds": True}, overlap="queue")
+        for hour in (13, 14, 15):
+            clock.show(f"2026-06-01T{hour}:00:00")
+            decided(asked, hour - 12)
+        asked.ask(asked.owner, Cancel, None, second)
+        assert asked.rows()[third]["why"] == f"it waits for {first} to end"
+        asked.manager.free(first, third)
+        asked.wait_for(third, "succeeded")
+        assert asked.manager.order == [first, third]
+
+
+def test_a_person_and_the_clock_do_not_fire_a_schedule_at_once(clock):
+    with asking() as asked:
+        add(asked, extras={"holds": True})
+
+        def both():
+            clock.show("2026-06-01T13:00:00")
+            fire_schedule(asked.engine, asked.user, FireSchedule(1001, os.urandom(16), "tick"))
+            fire_schedule(asked.engine, asked.user, FireSchedule(1002, os.urandom(16), "tick"))
+            asked.engine.schedules._look()
+
+        asked.engine.post(both)
+        assert asked.answer(asked.user, 1001).verdict == Verdict.OK
+        again = asked.answer(asked.user, 1002)
+        assert (again.verdict, again.reason) == (Verdict.BUSY, "a firing of 'tick' is being decided: try again")
+        decided(asked, 2)
+        wait_for(lambda: asked.manager.order, what="the first one runs")
+        (running,) = asked.manager.order
+        assert running != "tick@2026-06-01T13:00"
+        assert f"skipped: {running} has not ended" in notes(asked)
+        asked.manager.free(running)
+        asked.wait_for(running, "succeeded")
 
 
 def test_a_firing_that_replaces_ends_the_earlier_one_and_starts_after_it(clock):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.record import Phase
@@ -143,10 +144,16 @@ def situation(petitions: Petitions, record: Record) -> Situation:
         owes,
         has_slot,
     )
-    likely = _BY_PHASE.get((record.state, record.phase), [])
-    fitting = [each for each, fields in likely if _fits(found, fields)]
+    fitting = _fitting(found)
     assert len(fitting) == 1, f"{record} is in no legal situation: {found}, {fitting}"
     return fitting[0]
+
+
+@lru_cache(1024)
+def _fitting(found: Fields) -> list[Situation]:
+    """Give the situations that look like this; there are a few hundred looks, and tests ask at every step."""
+    likely = _BY_PHASE.get((found.state, found.phase), [])
+    return [each for each, fields in likely if _fits(found, fields)]
 
 
 def _fits(found: Fields, fields: Fields) -> bool:

@@ -9,18 +9,24 @@ import pytest
 
 from orcha._core import transitions
 from orcha._core.admission import Admission, group_name
+from orcha._core.arrays import Array
 from orcha._core.asking_round import Round
 from orcha._core.conditions.book import ConditionBook
 from orcha._core.dependencies import Dependencies
 from orcha._core.granted import GrantedSlots
+from orcha._core.inventory import Inventory
 from orcha._core.once_keys import OnceKeys
 from orcha._core.petitions import Petitions
 from orcha._core.resource_lines import Lines
-from orcha._core.state import Outcome, State
+from orcha._core.schedules import due
+from orcha._core.state import Missed, Outcome, State
 from orcha._service import transaction
+from orcha._service.hooks import schedules
 from orcha._service.hooks.admitting import Admitting
 from orcha._service.hooks.appointments import Appointments
 from orcha._service.hooks.dependents import Dependents
+from orcha._service.hooks.schedules import Schedules
+from orcha._service.hooks.stocktaking import Stocktaking
 from orcha._service.hooks.visit import Visit
 from orcha._service.mailbox import Mailbox
 from support.simulation.story import Broken, play
@@ -89,6 +95,20 @@ def _adopt_without_a_slot(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(transitions.command, "adopt", adopts)
 
 
+def _choose_what_is_in_use(inventory: Inventory, needs: Any, _: object) -> dict[str, tuple[str, ...]] | None:
+    return {name: (devices[0].name,) for name in needs if (devices := inventory.devices(name))} or None
+
+
+def _take_all_of_an_array(patch: pytest.MonkeyPatch) -> None:
+    take = Array.take
+
+    def takes_all(array: Array, room: int) -> list[int]:
+        array.bounds = array.bounds._replace(at_most=None)
+        return take(array, room)
+
+    patch.setattr(Array, "take", takes_all)
+
+
 def _nothing(*_: object, **__: object) -> None:
     """Do not do what is to be done."""
 
@@ -123,6 +143,23 @@ OF_SERVICES: dict[str, Fault] = {
     "a command that goes on without its slot": _adopt_without_a_slot,
     "a queue that a restart forgets": lambda patch: patch.setattr(Petitions, "load_waiting", _nothing),
 }
+
+
+OF_PLANS: dict[str, Fault] = {
+    "more of an array at once than may": _take_all_of_an_array,
+    "an array that goes on though too many failed": lambda patch: patch.setattr(Array, "has_failed_too_often", False),
+    "an array that ends before its elements": lambda patch: patch.setattr(
+        Array, "is_over", property(lambda array: array._left <= len(array.live))
+    ),
+    "a firing beside the last one": lambda patch: patch.setattr(Schedules, "_live", lambda *_: {}),
+    "an instant that is passed over": lambda patch: patch.setattr(
+        schedules, "due", lambda table, _, until, now: due(table, Missed.LAST, until, now)
+    ),
+    "a device that two petitions have": lambda patch: patch.setattr(Inventory, "choose", _choose_what_is_in_use),
+    "a drained device that is given away": lambda patch: patch.setattr(Inventory, "_closed", lambda *_: ()),
+    "a drain that a restart forgets": lambda patch: patch.setattr(Stocktaking, "load", _nothing),
+}
+"""Faults of arrays, of schedules, and of what people decide about resources."""
 
 
 def first_seed(fault: Fault, seeds: range) -> int | None:

@@ -12,6 +12,8 @@ from orcha._core.situations import situation
 from orcha._core.state import Outcome, State
 from orcha._core.transitions.retry import is_decided
 from orcha._protocol.messages import ChannelRecord, Kind
+from orcha.interfaces.built_in import ARRAY_MANAGER
+from support.simulation.plans import Plan
 from support.simulation.world import RUNS
 
 if TYPE_CHECKING:
@@ -43,12 +45,14 @@ def one_attempt_lives_and_has_its_slot(service: Service) -> None:
 
 def the_book_says_what_was_granted(service: Service) -> None:
     book, plans = service.engine.granted, service.scheduling.granted_plans()
+    if not plans:
+        assert not [*book.groups(), *book.resources()], "something is held, and nobody holds it"
+        return
     in_group = Counter(plan.group for plan in plans if plan.group is not None)
-    held: Counter[str] = Counter()
-    for plan in plans:
-        held.update(plan.needs)
+    held, shares = service.scheduling.held()
     assert {group: book.in_group(group) for group in book.groups()} == in_group, "slots of groups"
     assert {name: book.held(name) for name in book.resources()} == +held, "resources"
+    assert all(share <= 1 for share in shares.values()), f"more than all of a device is given away: {shares}"
 
 
 AT_EVERY_STEP = (
@@ -150,7 +154,7 @@ def everyone_has_one_end(world: World) -> None:
     for channel in {row.channel for row in rows.values()}:
         for _, _, data in world.store.records(channel, 0, 1 << 30):
             for record in _records.decode(data):
-                if record.kind != Kind.CLOSED:
+                if record.kind != Kind.CLOSED and rows[record.seq].channel == channel:
                     assert not finals[record.seq], f"a record of petition {record.seq} comes after its end"
                     finals[record.seq] += record.kind == Kind.FINAL
     for seq, row in rows.items():
@@ -159,7 +163,7 @@ def everyone_has_one_end(world: World) -> None:
 
 def what_failed_is_tried_again_as_often_as_it_may(world: World) -> None:
     for row in world.store.rows_by_seq.values():
-        plan = world.plans[row.token]
+        plan = world.plans[row.token] if row.manager != ARRAY_MANAGER else Plan()
         if row.outcome is not Outcome.FAILED or plan.retry is None or row.seq in world.survived | world.cancelled:
             continue
         kept = world.store.attempts([row.seq]).get(row.seq)
@@ -168,4 +172,8 @@ def what_failed_is_tried_again_as_often_as_it_may(world: World) -> None:
         assert tried == plan.retry.times or row.code not in codes, f"{row.id} was tried again {tried} times only"
 
 
-AT_THE_END = (everything_has_ended, everyone_has_one_end, what_failed_is_tried_again_as_often_as_it_may)
+AT_THE_END = (
+    everything_has_ended,
+    everyone_has_one_end,
+    what_failed_is_tried_again_as_often_as_it_may,
+)

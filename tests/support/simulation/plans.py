@@ -8,7 +8,10 @@ from random import Random
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from orcha._core.record import Record
 from orcha.interfaces import CommandPetition, Message, Petition, Policy, Retry
+from orcha.interfaces.built_in import COMMAND_MANAGER
+from orcha.lib.commands import CommandManager
 
 if TYPE_CHECKING:
     from support.simulation.service import Service
@@ -16,11 +19,27 @@ if TYPE_CHECKING:
 CAPACITY = 2
 """How many petitions of a manager its conditions let run."""
 GROUPS: dict[str, int | None] = {"rig": 1, "pair": 2, "any": None}
-RESOURCES = {"gpu": 2, "ram": 3}
+RESOURCES: dict[str, int | tuple[str, ...]] = {"gpu": 2, "ram": 3, "rack": ("a", "b", "c")}
 FLAGS = ("x", "y")
-THEMES = ("group", "needs", "once", "after", "times", "when", "flag", "retry", "command", "limits", "faults")
+THEMES = (
+    "group",
+    "needs",
+    "once",
+    "after",
+    "times",
+    "when",
+    "flag",
+    "retry",
+    "command",
+    "limits",
+    "faults",
+    "array",
+    "schedule",
+    "device",
+)
 """What petitions of a story may have in common: a story has some of it often, and the rest seldom."""
 _NEEDS = ({"gpu": 1}, {"gpu": 1}, {"gpu": 2}, {"gpu": 2}, {"gpu": 1, "ram": 2}, {"ram": 3})
+_DEVICES = ({"rack": 1}, {"rack": 1}, {"rack": 2}, {"rack": "0.5"}, {"rack": "1@name=b"}, {"rack": 1, "gpu": 1})
 _TEXTS = ("load(1) < 4", "load(5) >= 4 or running == 0", 'running_in("pair") < 1', "queued > 0 and load(1) < 9")
 _RETRIES = (
     Retry(times=1, delay=0),
@@ -29,6 +48,13 @@ _RETRIES = (
     Retry(times=3, delay=150, codes=(7,)),
     Retry(times=2, delay=150, timeout=True),
 )
+
+
+_NOT_OF_COMMANDS = (
+    *("flag", "converts", "converts_again", "condition_breaks", "on_start", "once", "if_exists"),
+    *("after", "after_ok", "if_dependency_fails", "at", "delay", "queue_timeout"),
+)
+"""Fields of a plan that have their defaults in the plans of arrays and schedules."""
 
 
 class Plan(NamedTuple):
@@ -42,7 +68,7 @@ class Plan(NamedTuple):
     condition_breaks: bool = False
     on_start: bool = True
     command: bool = False
-    needs: Mapping[str, int] = MappingProxyType({})
+    needs: Mapping[str, int | str] = MappingProxyType({})
     group: str | None = None
     on_interrupt: Literal["fail", "rerun", "ask"] = "fail"
     retry: Retry | None = None
@@ -62,6 +88,11 @@ class Plan(NamedTuple):
         defaults = self._field_defaults
         said = [f"{name}={value!r}" for name, value in self._asdict().items() if value != defaults[name]]
         return ", ".join(said) or "nothing"
+
+    def of_command(self) -> Plan:
+        """Give what of this the manager of commands can do."""
+        defaults = self._field_defaults
+        return self._replace(command=True, **{name: defaults[name] for name in _NOT_OF_COMMANDS})
 
     def policy(self) -> Policy:
         """Give the policy of its petition."""
@@ -94,6 +125,8 @@ class Plans:
             given["group"] = choose(["rig", "rig", "pair", "any"])
         if self._has("needs"):
             given["needs"] = choose(_NEEDS)
+        if self._has("device", seldom=0.02):
+            given["needs"] = choose(_DEVICES)
         if self._has("once"):
             given["once"] = choose(["nightly", "hourly"])
             given["if_exists"] = choose(["replace", "replace", "reject", "attach"])
@@ -125,6 +158,28 @@ class Plans:
         if self._has("faults", often=0.1, seldom=0.01):
             given["condition_breaks"] = True
         return given
+
+
+class Commands(CommandManager):
+    """The manager of commands, which remembers what was planned for the elements of arrays and for firings."""
+
+    def __init__(self, service: Service) -> None:
+        """Have no place of a service; that would be looked for among all installed plugins."""
+        self._service_here = service
+
+    def convert_to_petition(self, m: Message) -> Petition | None:
+        """Make the petition of a message."""
+        service = self._service_here
+        plan = service.world.plans[bytes.fromhex(m.extras["env"]["PLAN"])]
+        record = service.engine.petitions.live.get(str(m.id))
+        if isinstance(record, Record):
+            service.world.plans.setdefault(record.token, plan)
+        return super().convert_to_petition(m)
+
+    def may_run(self, petition: Petition) -> bool:
+        """Tell whether one more may run."""
+        del petition
+        return len(self._service_here.engine.granted.of_manager(COMMAND_MANAGER)) < CAPACITY
 
 
 class Plugin:

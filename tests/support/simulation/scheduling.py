@@ -15,12 +15,14 @@ from orcha._core.converted import Converted
 from orcha._core.reasons import BehindAnother, NeedsShort
 from orcha._core.record import Phase, Record
 from orcha._core.state import Outcome, State
+from support.simulation.stock import held_by
 
 if TYPE_CHECKING:
     from orcha._core.asking_round import Round
     from orcha._core.converted import Candidate
     from support.simulation.plans import Plan
     from support.simulation.service import Service
+    from support.simulation.stock import Held
 
 BATCH_SECONDS = 0.01
 """What is kept at a time was decided so much earlier, at most."""
@@ -74,11 +76,11 @@ class Scheduling:
 
     def _others_have_ended(self, candidate: Candidate) -> bool:
         """Tell whether the petitions that this one names have ended as it wants."""
-        plan = self.plan(candidate)
-        if not (plan.after or plan.after_ok):
+        plan, record = self.plan(candidate), record_behind(candidate)
+        if not (plan.after or plan.after_ok or record.after or "@" in record.key):  # a firing waits for others, too
             return True
-        if record_behind(candidate).phase is Phase.CONVERTING:
-            return False
+        if record.phase is Phase.CONVERTING:
+            return not (plan.after or plan.after_ok or record.after)
         may_fail = plan.if_dependency_fails != "cancel"
         ends = {final.record.seq: final.record.outcome for final in self._petitions.finals}  # kept with its start
         return all(
@@ -130,9 +132,10 @@ class Scheduling:
 
     def could_start(self, candidate: Candidate) -> bool:
         """Tell whether a petition would start if it were asked now."""
-        record, plan = record_behind(candidate), self.plan(candidate)
+        record = record_behind(candidate)
         if not self._waits(candidate) or record.cancellation is not None or candidate.petition is None:
             return False
+        plan = self.plan(candidate)
         if plan.condition_breaks or not self._service.says_yes(plan, record.manager):
             return False
         return self._nothing_blocks(candidate) and self._fits(candidate) and not self._stands_behind(candidate)
@@ -190,14 +193,14 @@ class Scheduling:
 
     def _fits(self, candidate: Candidate) -> bool:
         """Tell whether what a petition needs is free."""
-        held, there = self._held(), self._world.resources
-        return all(amount + held[name] <= there[name] for name, amount in self.plan(candidate).needs.items())
+        needs = self.plan(candidate).needs
+        return not needs or self._world.stock.fits(needs, self.held())
 
-    def _held(self) -> Counter[str]:
-        held: Counter[str] = Counter()
-        for plan in self.granted_plans():
-            held.update(plan.needs)
-        return held
+    def held(self) -> Held:
+        """Add up what is held of resources."""
+        granted = self._petitions.granted
+        devices = [granted.devices(key) for key in granted]
+        return held_by(zip((plan.needs for plan in self.granted_plans()), devices, strict=True))
 
     def granted_plans(self) -> list[Plan]:
         """Give the plans of all that have a slot."""
@@ -227,10 +230,12 @@ class Scheduling:
             shared &= {why.resource}
         elif len(needs) > 1:
             return False
-        held, there = self._held(), self._world.resources
+        if not shared:
+            return False
+        held, stock = self.held(), self._world.stock
         return (
-            any(needs[name] + held[name] > there[name] for name in shared)
-            and all(amount <= there[name] for name, amount in needs.items())
+            not stock.fits({name: needs[name] for name in shared}, held)
+            and stock.fits(needs, (Counter(), Counter()))
             and self._waits(candidate)
             and record_behind(candidate).cancellation is None
             and candidate.seq not in self._service.asked_now  # else its own condition said no

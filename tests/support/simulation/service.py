@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from queue import Empty
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from orcha._core.asking_round import YES, Round, Said
+from orcha._core.devices import Device
 from orcha._output.log import MemoryLog
 from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.frames import MAX_FRAME_BYTES, FrameReader, decode_service_message
@@ -24,9 +25,9 @@ from orcha._service.lifecycle.settings import Settings
 from orcha._service.lifecycle.stopping import Shutdown
 from orcha._service.reports.log_thread import Reporter
 from orcha.exceptions import StaleCall
-from orcha.interfaces.built_in import WATCHDOG
+from orcha.interfaces.built_in import COMMAND_MANAGER, COMMANDS, WATCHDOG
 from support.asking import Person
-from support.simulation.plans import CAPACITY, Plan, Plugin
+from support.simulation.plans import CAPACITY, Commands, Plan, Plugin
 from support.simulation.scheduling import Scheduling
 from support.simulation.store import Crash
 
@@ -34,11 +35,13 @@ if TYPE_CHECKING:
     from orcha._core.admission import Admission
     from orcha._core.converted import Candidate
     from orcha._core.granted import GrantedSlots
+    from orcha._core.inventory import Stock
     from orcha._core.record import Key
     from orcha._service.execution.action_threads import ActionRun
     from orcha._service.hooks.visit import Visit
     from orcha.interfaces import Petition
     from support.simulation.shims import Attempt
+    from support.simulation.stock import There
     from support.simulation.world import World
 
 MANAGERS = {"one": "tests:One", "two": "tests:Two"}
@@ -116,9 +119,10 @@ class Service:
         incarnation, earlier = store.begin(nonce=1, boot_id="boot", uid=0, now=world.time.wall)
         store.forget_incarnations([each.epoch for each in earlier])
         served = [Served(plugin, name, Plugin(self, name)) for plugin, name in MANAGERS.items()]
-        managers = Managers([*served, Served(WATCHDOG, "tests:Watch", Plugin(self, "tests:Watch"))])
+        commands = Served(COMMANDS, COMMAND_MANAGER, Commands(self))
+        managers = Managers([*served, commands, Served(WATCHDOG, "tests:Watch", Plugin(self, "tests:Watch"))])
         settings = replace(
-            _SETTINGS, slots=dict(world.groups), resources=dict(world.resources), look_ahead=world.look_ahead
+            _SETTINGS, slots=dict(world.groups), resources=_stocks(world.stock.given), look_ahead=world.look_ahead
         )
         self.engine = Engine(
             served[0].manager, MANAGERS["one"], store, MemoryLog(), incarnation, settings, self._send, managers
@@ -129,6 +133,7 @@ class Service:
         Shutdown(self.engine, lambda: None)
         recover_all(self.engine)
         world.shims.rebooted = False
+        self.engine.post(self.engine.arrays.fill_all)
         self.engine.post(self.engine.visits.wake)
 
     # --- what threads are replaced by ---------------------------------------------------------------------------
@@ -141,12 +146,24 @@ class Service:
         hooks.perform = self._take_visit
         hooks.give_up = self._give_up
         engine.actions.go = self._begin_action
+        set_to, drain = engine.stocktaking.set, engine.stocktaking.drain
+        engine.stocktaking.set = lambda name, stock: self._set(set_to, name, stock)
+        engine.stocktaking.drain = lambda *arguments: self._drain(drain, *arguments)
         self.ladders = engine.ending._processes = _Ladders()
         engine.sampling._looker.ask = lambda readings, _: self._looks.append(readings)
         engine.shims.connect(lambda _: shims)
         engine.shims.find = lambda _: shims.adopt()
         engine.shims.reach()
         engine.shims.rebooted = shims.rebooted
+
+    def _set(self, set_to: Callable[..., None], name: str, stock: Any) -> None:
+        set_to(name, stock)
+        there = stock if isinstance(stock, int) else tuple(device.name for device in stock)
+        self.world.stock.set(name, there, self.engine.granted.seqs())
+
+    def _drain(self, drain: Callable[..., None], name: str, device: str | None, how: Any) -> None:
+        drain(name, device, how)
+        self.world.stock.drain(name, device, drained=how is not None, granted=self.engine.granted.seqs())
 
     @property
     def ready(self) -> list[str]:
@@ -367,6 +384,13 @@ class Service:
             self.world.survived.add(action.run.seq)
         self.world.note("processes of attempt {} are gone, but {}", ordinal, survivors)
         self.engine.ending._over_with(ordinal, survivors, None)
+
+
+def _stocks(given: Mapping[str, There]) -> dict[str, Stock]:
+    return {
+        name: there if isinstance(there, int) else tuple(Device(device) for device in there)
+        for name, there in given.items()
+    }
 
 
 def _watched_by(watch: Callable[..., Generator[Candidate, Said, None]]) -> type[Round]:

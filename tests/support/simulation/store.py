@@ -65,6 +65,8 @@ class SimulatedStore(MemoryStore):
         kept = {name: value for name, value in vars(self).items() if isinstance(value, dict | set)}
         copied: dict[str, Any] = {name: copy.copy(value) for name, value in kept.items()}
         copied |= {"_epoch": self._epoch, "_next_seq": self._next_seq}
+        for name in ("_firings", "_array_ends"):
+            copied[name] = {key: dict(each) for key, each in copied[name].items()}
         copied["_naming"] = {channel: set(seqs) for channel, seqs in self._naming.items()}
         copied["_channels"] = {channel: copy.copy(known) for channel, known in self._channels.items()}
         for channel in copied["_channels"].values():

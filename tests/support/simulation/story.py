@@ -14,6 +14,7 @@ from orcha._protocol.messages import Cancel, Item, Pause, Priority, Remove, Resu
 from orcha.exceptions import StaleCall
 from support.asking import ExtrasChannel
 from support.simulation.invariants import AT_EVERY_STEP, AT_REST, AT_THE_END
+from support.simulation.planning import Planning
 from support.simulation.plans import FLAGS, GROUPS, THEMES, Plan, Plans
 from support.simulation.service import HOOK_DEADLINE, Service, without_log_thread
 from support.simulation.store import Crash
@@ -53,7 +54,9 @@ class Story:
         self._may_hang = random.random() < 0.15
         self._interleaves = random.choice([0.0, 0.1, 0.3])
         """How often something happens while a hook is under way."""
-        self._happenings = self._weights(themes, random.choice([0.0, 0.5, 1.0, 3.0]), random.choice([0.3, 1.0, 2.0]))
+        chaos, people = random.choice([0.0, 0.5, 1.0, 3.0]), random.choice([0.3, 1.0, 2.0])
+        self._planning = Planning(random, self.world, lambda: self._plans.draw([*"abc"], 0.0), self._token)
+        self._happenings = self._weights(themes, chaos, people) | self._planning.happenings(themes, people)
         self.world.note("themes: {}", ", ".join(sorted(themes)))
 
     def _weights(self, themes: frozenset[str], chaos: float, people: float) -> dict[Callable[[], None], float]:
@@ -101,7 +104,7 @@ class Story:
         state = global_random.getstate()
         global_random.seed(self.seed)
         try:
-            with self.world.time.is_shown(), without_log_thread(faults):
+            with self.world.time.is_shown(), without_log_thread(faults), self.world.makes_tokens():
                 self._play(faults)
         except Exception as error:
             replay = f"PYTHONPATH=tests python -m support.simulation {self.seed}"
@@ -150,7 +153,7 @@ class Story:
         world, random = self.world, self.random
         if world.service is not None and random.random() < 0.2:
             world.groups["rig"] = random.choice([1, 2])
-            world.resources["gpu"] = random.choice([2, 3])
+            world.stock.given["gpu"] = random.choice([2, 3])
         if random.random() < 0.15:
             world.store.dies = random.choice(["before", "after"])
         world.store.is_full = False
@@ -158,12 +161,11 @@ class Story:
             world.note("a service starts")
             world.starts_again()
             try:
-                service = Service(world)
+                world.service = service = Service(world)
+                service.make_batch()
             except Crash:
                 world.note("it dies while it recovers")
                 continue
-            world.service = service
-            service.make_batch()
             return
         raise AssertionError("no service starts")
 
@@ -404,7 +406,9 @@ class Story:
         world.note("from here on nothing is held back")
         world.store.dies, world.store.is_full = None, False
         self._interleaves, self._may_hang = 0.0, False
+        self.does(self.rests)
         world.flags, world.load = set(FLAGS), 0.0
+        self.does(self._planning.holds_nothing_back)
         self.does(self.wakes)
         for nth in range(MAX_ROUNDS_TO_THE_END):
             self.does(self.rests)

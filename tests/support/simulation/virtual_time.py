@@ -20,6 +20,8 @@ class VirtualTime:
         self.steady = 1_000.0
         self._set_by = 0.0
         self._highest = 0.0
+        self.lowest = self.wall
+        """What the clock on the wall showed after it was set back furthest."""
 
     @property
     def wall(self) -> float:
@@ -35,6 +37,7 @@ class VirtualTime:
         """Set the clock on the wall."""
         self._highest = self.highest
         self._set_by += seconds
+        self.lowest = min(self.lowest, self.wall) if seconds < 0 else self.lowest
 
     def passes(self, seconds: float) -> None:
         """Let time pass."""

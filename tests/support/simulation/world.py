@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 from orcha._core.changes import Changes
 from orcha._core.state import Outcome, State
 from orcha._protocol.messages import Submitted, Verdict
+from orcha._service.arrays import array_book
+from orcha._service.hooks import schedules
 from orcha._store.contract import Row
 from support.simulation.plans import GROUPS, RESOURCES, Plan
+from support.simulation.series import Series
 from support.simulation.service import VERDICTS, Service
 from support.simulation.shims import Attempt, SimulatedShims
+from support.simulation.stock import Stock, held_by
 from support.simulation.store import SimulatedStore
 from support.simulation.virtual_time import VirtualTime
 
@@ -35,7 +42,8 @@ class World:
         self.service: Service | None = None
         self.interleave: Callable[[Service], None] = lambda _: None
         self.groups = dict(GROUPS)
-        self.resources = dict(RESOURCES)
+        self.stock = Stock(RESOURCES)
+        self.series = Series(self.store.rows_by_seq, self.time)
         self.look_ahead: int | None = None
         self.flags: set[str] = set()
         self.load = 0.0
@@ -61,6 +69,17 @@ class World:
         self.dues: dict[int, float] = {}
         """The same for first attempts, on the clock on the wall."""
 
+    @contextmanager
+    def makes_tokens(self) -> Iterator[None]:
+        """Have the service make the same tokens whenever the story is played."""
+        numbers = count(1)
+
+        def make() -> bytes:
+            return int(self.time.wall * 1_000).to_bytes(6, "big") + b"s%09d" % next(numbers)
+
+        with patch.object(array_book, "new_identity", make), patch.object(schedules, "new_identity", make):
+            yield
+
     def note(self, text: str, *args: Any) -> None:
         """Tell what happens."""
         self.lines.append((self.time.steady, text, args))
@@ -74,6 +93,7 @@ class World:
     def starts_again(self) -> None:
         """Note that a service starts: what rests goes by the clock on the wall, where that is earlier."""
         self.service = None
+        self.stock.starts()
         self.sent.clear()
         for row in self.store.resting():
             key = row.seq, row.attempt
@@ -114,6 +134,10 @@ class World:
 
     def _kept(self, changes: Changes, before: dict[int, Row | None]) -> None:
         rows = self.store.rows_by_seq
+        if changes.decided:
+            self.stock.is_kept()
+        if changes.arrays or changes.elements or changes.schedules or changes.firings or changes.array_stops:
+            self.series.kept(changes)
         for seq, earlier in before.items():
             now = rows.get(seq)
             if now is None:
@@ -126,6 +150,7 @@ class World:
             if self.service is not None and now.state is State.STARTING and not _is_same_attempt(earlier, now):
                 self._hold_of_start(self.service, now)
         self._note_times(changes)
+        self.series.note_failures()
 
     def _note_times(self, changes: Changes) -> None:
         for step in changes.attempts.values():
@@ -167,6 +192,7 @@ class World:
             assert kept.has_ended, f"{row.id} starts before {kept.id} has ended"
             must_succeed = kept.must_succeed and plan.if_dependency_fails == "cancel"
             assert not must_succeed or kept.outcome is Outcome.SUCCEEDED, f"{row.id} starts, and {kept.id} failed"
+        self.series.hold_of_start(row)
         self._hold_of_attempts(row, plan)
         self._hold_of_capacities(service, row, plan)
 
@@ -189,11 +215,27 @@ class World:
         slots = self.groups.get(plan.group) if plan.group is not None else None
         in_group = sum(each.group == plan.group for _, each in plans)
         assert slots is None or in_group <= slots, f"{in_group} run of group {plan.group}"
-        for name in plan.needs:
-            held = sum(each.needs.get(name, 0) for _, each in plans)
-            assert held <= self.resources[name], f"{held} of {name} is held"
+        if plan.needs and row.seq not in self.stock.decided_before:
+            self._hold_of_needs(row, plan, [seq for seq in running if seq in rows])
         same = sum(manager == row.manager and each.once == plan.once for manager, each in plans)
         assert plan.once is None or same == 1, f"{same} with the key {plan.once} run"
+
+    def _hold_of_needs(self, row: Row, plan: Plan, running: list[int]) -> None:
+        """Hold that there is what a petition starts with."""
+        devices, rows = self.store.devices(running), self.store.rows_by_seq
+        mine = [(self.plan_of(seq).needs, devices.get(seq, {}).get(rows[seq].attempt)) for seq in running]
+        amounts, shares = held_by(mine)
+        for name in plan.needs:
+            there = self.stock.there[name]
+            if isinstance(there, int):
+                assert (name, None) not in self.stock.drained, f"{row} starts, and {name} is drained"
+                assert amounts[name] <= there, f"{amounts[name]} of {name} is held"
+                continue
+            got = devices.get(row.seq, {}).get(row.attempt, {}).get(name, ())
+            assert got, f"{row} starts without {name}"
+            for device in got:
+                assert not self.stock.is_closed(name, device), f"{row} starts on {name} {device}, which is drained"
+                assert shares[name, device] <= 1, f"{row} starts on {name} {device}, which another petition has"
 
 
 def _is_same_attempt(earlier: Row | None, now: Row) -> bool:

@@ -109,7 +109,7 @@ class Firing:
         self.id = f"{schedule.name}@{timetable.name_of(instant)}"
         self.is_planned = is_planned
         self.replaced = others if schedule.overlap is Overlap.REPLACE else {}
-        self.awaited = self.replaced or dict(list(others.items())[:1])
+        self.awaited = others  # not only the last one: where that is cancelled, the one before may run still
         self._then = then
 
     def answer(self, position: int, verdict: int, channel: bytes | None, reason: str | None) -> None:
@@ -230,8 +230,7 @@ class Schedules:
             if others and schedule.overlap is Overlap.SKIP and not is_late:
                 self._note(planned, found.instant, _skipped(others))
                 continue
-            planned.undecided = firing = Firing(planned, found.instant, others, self._decided, is_planned=True)
-            self._fire(firing, new_identity())
+            self._fire(Firing(planned, found.instant, others, self._decided, is_planned=True), new_identity())
             return
 
     def fire(self, planned: Planned, token: bytes, then: Callable[[Firing, int, str | None], None]) -> str | None:
@@ -257,8 +256,9 @@ class Schedules:
         return found
 
     def _fire(self, firing: Firing, token: bytes) -> None:
-        """Ask for the petition of an instant."""
+        """Ask for the petition of an instant; until that is decided, no other one of the schedule is."""
         schedule = firing.planned.schedule
+        firing.planned.undecided = firing
         self._firings[token] = firing
         self._enter(
             Asked(firing, 0, None),
@@ -285,14 +285,15 @@ class Schedules:
                 transitions.cancel.cancel(self._petitions, other, transitions.cancel.cancelled(reason), now)
 
     def forget(self, firing: Firing) -> None:
-        """Note that a firing is decided."""
+        """Note that a firing is decided; another one may be due by now."""
+        firing.planned.undecided = None
         self._firings = {token: other for token, other in self._firings.items() if other is not firing}
+        self._mailbox.post(self._look)
 
     def _decided(self, firing: Firing, verdict: int, reason: str | None) -> None:
         """Take what became of a firing of a schedule's own, once that is kept; then the next instant may be due."""
         self.forget(firing)
         planned = firing.planned
-        planned.undecided = None
         planned.looks_at = _FROM_THE_BEGINNING
         if self.planned.get(planned.schedule.name) is not planned:
             return  # it was forgotten meanwhile
@@ -306,7 +307,6 @@ class Schedules:
             self._note(planned, firing.instant, "attached to the petition that has the same key")
         else:
             self._note(planned, firing.instant, f"refused: {reason}")
-        self._mailbox.post(self._look)
 
     def _note(self, planned: Planned, instant: float, note: str) -> None:
         """Keep that an instant has no petition, and why."""

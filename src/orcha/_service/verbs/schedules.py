@@ -140,8 +140,7 @@ def change_schedule(engine: Engine, peer: Peer, message: ChangeSchedule) -> None
     if message.change == "remove":
         engine.schedules.remove(message.name)
     elif planned.undecided is not None:
-        reason = cleaned(f"a firing of {message.name!r} is being decided: try again")
-        refuse(engine, peer, message.request, Verdict.BUSY, reason)
+        refuse(engine, peer, message.request, Verdict.BUSY, _undecided(message.name))
         return
     elif message.change == "pause":
         engine.schedules.put(planned.schedule._replace(is_paused=True))
@@ -169,11 +168,17 @@ def fire_schedule(engine: Engine, peer: Peer, message: FireSchedule) -> None:
         refuse(engine, peer, message.request, Verdict.REFUSED, cleaned(reason))
     elif (refusal := engine.refuses()) is not None:
         refuse(engine, peer, message.request, refusal[0], refusal[2])
+    elif planned.undecided is not None:
+        refuse(engine, peer, message.request, Verdict.BUSY, _undecided(message.name))
     else:
         asker = _FiredByAPerson(engine, peer, message)
         why_not = engine.schedules.fire(planned, message.token, asker.decided)
         if why_not is not None:
             refuse(engine, peer, message.request, Verdict.REFUSED, cleaned(why_not))
+
+
+def _undecided(name: str) -> str:
+    return cleaned(f"a firing of {name!r} is being decided: try again")
 
 
 def _fire_again(engine: Engine, peer: Peer, message: FireSchedule, owner: str) -> None:
