@@ -81,6 +81,7 @@ FROM_CLIENT: dict[type, st.SearchStrategy[Any]] = {
     messages.SetGroup: st.builds(messages.SetGroup, COUNT, st.text(), COUNT | st.none()),
     messages.DrainResource: st.builds(messages.DrainResource, COUNT, st.text(), st.booleans(), st.text()),
     messages.Set: st.builds(messages.Set, COUNT, *WHICH, st.binary()),
+    messages.ChangeLease: st.builds(messages.ChangeLease, COUNT, st.text(), st.none() | st.floats(allow_nan=False)),
     messages.Priority: st.builds(messages.Priority, COUNT, *WHICH, FINAL | st.floats(allow_nan=False)),
     messages.Pause: st.builds(messages.Pause, COUNT, *WHICH, st.none() | TEXT),
     messages.Resume: st.builds(messages.Resume, COUNT, *WHICH, st.none() | TEXT),

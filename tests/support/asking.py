@@ -17,11 +17,15 @@ from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.frames import MAX_FRAME_BYTES, FrameReader, decode_service_message
 from orcha._protocol.messages import ChannelRecord, Data, Item, List, Reply, Rows, Submit, Submitted, Verdict
 from orcha._service.engine import Engine
+from orcha._service.hooks.managers import Managers, Served
 from orcha._service.lifecycle.recovery import recover_all
 from orcha._service.lifecycle.settings import Settings
 from orcha._store.memory import MemoryStore
 from orcha._store.sqlite import SqliteStore
 from orcha.interfaces import Message, Petition, Policy, Retry
+from orcha.interfaces.built_in import LEASE_MANAGER, LEASES, WATCHDOG, WATCHDOG_MANAGER
+from orcha.lib.leases import LeaseManager
+from orcha.lib.watchdog import WatchdogManager
 from support.waiting import wait_for
 
 EVERY = 0b1111110
@@ -98,13 +102,14 @@ _POLICY = (
 class Asked:
     """An engine, and what people ask of it."""
 
-    def __init__(self, folder: Path | None, manager: Any = None, **set_to: Any) -> None:
-        """Open the store, recover, and start."""
+    def __init__(self, folder: Path | None, manager: Any = None, *, leases: bool = False, **set_to: Any) -> None:
+        """Open the store, recover, and start; with `leases` these are served, too."""
         self.manager = manager or GateManager()
         self.store = MemoryStore() if folder is None else SqliteStore(folder)
         incarnation, _ = self.store.begin(nonce=1, boot_id="test", uid=os.getuid(), now=1.0)
         settings = replace(Settings(Endpoint("127.0.0.1", 1, str(folder or "/nowhere"))), **set_to)
-        self.engine = Engine(self.manager, "m:M", self.store, MemoryLog(), incarnation, settings, self._send)
+        managers = _with_leases(self.manager) if leases else None
+        self.engine = Engine(self.manager, "m:M", self.store, MemoryLog(), incarnation, settings, self._send, managers)
         recover_all(self.engine)
         self.owner = Person("owner", "uid:0")
         self.user = Person("user", "uid:7")
@@ -155,6 +160,12 @@ class Asked:
         sent = [said for said in person.heard if isinstance(said, Data) and said.channel == channel]
         return [record for data in sent for record in data.records]
 
+    def lock(self, person: Person, identity: str, **extras: Any) -> Reply:
+        """Ask for a lease; give its result."""
+        said = self.ask(person, Submit, LEASES, 1 << 20, [item(identity, **extras)])
+        assert isinstance(said, Submitted)
+        return said.results[0]  # type: ignore[return-value]
+
     def submit(self, person: Person, identity: str, token: bytes | None = None, **extras: Any) -> Reply:
         """Ask for a petition; give its result."""
         return self.submit_all(person, [(identity, extras)], token=token)[0]
@@ -201,6 +212,12 @@ class Asked:
         return values.decode(reply.value, channel=bytes)
 
 
+def _with_leases(manager: Any) -> Managers:
+    watchdog = WatchdogManager()
+    beside = [Served(LEASES, LEASE_MANAGER, LeaseManager()), Served(WATCHDOG, WATCHDOG_MANAGER, watchdog)]
+    return Managers([Served("m", "m:M", manager), *beside])
+
+
 def item(identity: str, token: bytes | None = None, **extras: Any) -> Item:
     """Give one message of a submit."""
     chosen = token or os.urandom(16)
@@ -215,9 +232,9 @@ class ExtrasChannel:
 
 
 @contextmanager
-def asking(folder: Path | None = None, manager: Any = None, **set_to: Any) -> Iterator[Asked]:
+def asking(folder: Path | None = None, manager: Any = None, *, leases: bool = False, **set_to: Any) -> Iterator[Asked]:
     """Give an engine, with another manager or other settings where some are named, and end it."""
-    asked = Asked(folder, manager, **set_to)
+    asked = Asked(folder, manager, leases=leases, **set_to)
     try:
         yield asked
     finally:

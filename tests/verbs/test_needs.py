@@ -399,6 +399,6 @@ def test_only_owners_decide_about_resources_and_others_see_no_ids_that_are_not_t
         assert asked.ask(asked.attempt, ListResources).verdict == Verdict.DENIED
         for person, name in ((asked.user, "a"), (asked.stranger, None), (asked.owner, "a")):
             (gpu,) = asked.value(asked.ask(person, ListResources))["resources"]
-            holder = {"id": name, "amount": 1, "devices": ["0"], "until": None}
+            holder = {"id": name, "amount": 1, "devices": ["0"], "until": None, "lease": None}
             assert [device["holders"] for device in gpu["devices"]] == [[holder], []]
         run_all(asked, "a")

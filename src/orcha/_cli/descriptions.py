@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
     from typing import Any
 
-TIMES = ("submitted", "started", "ended")
+TIMES = ("submitted", "started", "ended", "until")
 _BY = "cancelled by "
 _SIZES = ("memory", "output_limit", "read", "written", "dropped", "size")
 _MAX_SHIM_BYTES = 16 << 20
@@ -46,7 +46,7 @@ _FORMATS = (
     dict.fromkeys(TIMES, _moment)
     | dict.fromkeys(_SIZES, render.size)
     | dict.fromkeys(_SPANS, render.span)
-    | {"peak": _peak}
+    | {"peak": _peak, "until": render.clock}
     | {"at": render.clock, "umask": lambda mask: f"{int(mask):04o}"}
 )
 
@@ -91,6 +91,16 @@ def change(known: dict[str, Any]) -> str:
     )
     changed = ", ".join(f"{name} {was} \N{RIGHTWARDS ARROW} {now}" for name, was, now in pairs)
     return f"by {render.plain(who)}: {changed or 'nothing that was not so already'}"
+
+
+def lent(lease: dict[str, Any], until: float | None) -> str:
+    """Tell to whom something is lent, until when, and what for.
+
+    >>> lent({"user": "ada", "why": "soldering"}, None), lent({"user": "ada", "why": ""}, None)
+    ('lent to ada: soldering', 'lent to ada')
+    """
+    end = "" if until is None else f" until {render.clock(until)}"
+    return f"lent to {lease['user']}{end}{': ' if lease['why'] else ''}{lease['why']}"
 
 
 def is_nothing(value: object) -> bool:

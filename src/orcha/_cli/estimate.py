@@ -41,6 +41,7 @@ _FORESEEABLE = frozenset(
             "resting_until",
         ),
         *("starts_later", "in_order", "machine_full", "replaces_another"),
+        *("not_alone", "machine_taken", "behind_exclusive"),
     )
 )
 """Reasons that end by themselves when others end, or with time."""

@@ -475,5 +475,5 @@ def as_json(row: Row, now: float) -> Row:
     reckoned = {"user": user(row), "elapsed": None if took is None else round(took, 3)}
     after = [int(seq) for seq in (row.get("after") or "").split()]
     needs = needs_of(row)
-    times = {name: render.iso(row[name]) for name in ("submitted", "started", "ended")}
+    times = {name: render.iso(row[name]) for name in ("submitted", "started", "ended", "until") if name in row}
     return row | times | {"priority": render.number(row["priority"]), "after": after, "needs": needs} | reckoned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orcha._cli import options
+from orcha.interfaces.needs import WHOLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def rows(known: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     ('gpu:0 (mem=24)', '', '', 'drained: fan')
     """
     name, devices = known["resource"], known["devices"]
+    name = "the whole machine" if name == WHOLE else name
     waiting = f"{known['waiting']} wait{'s' if known['waiting'] == 1 else ''}" if known["waiting"] else ""
     holders = "" if devices is not None else _holders(known["holders"])
     state = ", ".join(filter(None, (_drained(known["drained"]), waiting)))
@@ -100,7 +102,15 @@ def rows(known: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _holders(holders: list[dict[str, Any]]) -> str:
-    return ", ".join(f"{each['id'] or 'another user'}{_amount(each)}{_until(each)}" for each in holders)
+    from orcha._cli import descriptions
+
+    named = ((each, f"{each['id'] or 'another user'}{_amount(each)}") for each in holders)
+    return ", ".join(
+        f"{name}{_until(each)}"
+        if each.get("lease") is None
+        else f"{name}, {descriptions.lent(each['lease'], each['until'])}"
+        for each, name in named
+    )
 
 
 def _amount(holder: dict[str, Any]) -> str:

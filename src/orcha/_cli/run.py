@@ -61,9 +61,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     run_options.add_place(parser)
     _add_array(parser)
     run_options.add_after(parser)
-    when = parser.add_mutually_exclusive_group()
-    when.add_argument("--at", metavar="TIME", type=_moment, help="start then at the earliest: 22:00, mon 8:00, a date")
-    when.add_argument("--in", metavar="T", type=options.duration, dest="delay", help="start after this long: 90, 2h")
+    run_options.add_time(parser)
     add("-i", "--stdin", action="store_true", help="pass standard input; with --detach who attaches does")
     add("-t", "--tty", action="store_true", help="give it a terminal, for interactive programs; implies --stdin")
     options.add_on_disconnect(parser)
@@ -103,12 +101,6 @@ def _asks_for_many(namespace: argparse.Namespace) -> bool:
     """Tell whether anything is said about many petitions."""
     names = ("array", "each_line", "each_json", "at_most", "max_fails")
     return bool(namespace.sweep) or any(getattr(namespace, name) is not None for name in names)
-
-
-def _moment(text: str) -> float:
-    from orcha._cli import moments  # which few clients need
-
-    return moments.moment(text)
 
 
 def run(namespace: argparse.Namespace) -> int:

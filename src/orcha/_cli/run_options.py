@@ -131,6 +131,19 @@ def add_after(parser: argparse.ArgumentParser) -> None:
     add("--if-dependency-fails", choices=choices, help=fails)
 
 
+def add_time(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments about the time before which nothing starts."""
+    when = parser.add_mutually_exclusive_group()
+    when.add_argument("--at", metavar="TIME", type=_moment, help="start then at the earliest: 22:00, mon 8:00, a date")
+    when.add_argument("--in", metavar="T", type=options.duration, dest="delay", help="start after this long: 90, 2h")
+
+
+def _moment(text: str) -> float:
+    from orcha._cli import moments  # which few clients need
+
+    return moments.moment(text)
+
+
 def _add_retry(parser: argparse.ArgumentParser) -> None:
     """Add the arguments about trying again."""
     add = parser.add_argument

@@ -12,6 +12,7 @@ from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import (
     AddSchedule,
     Cancel,
+    ChangeLease,
     ChangeSchedule,
     DrainResource,
     FireSchedule,
@@ -191,6 +192,16 @@ class Session(Client):
     def drain_resource(self, name: str, why: str | None) -> Reply:
         """Have nothing placed on a device or a resource; where `why` is None have things placed there again."""
         return self._ask(partial(DrainResource, name=name, drained=why is not None, why=why or ""))
+
+    def change_lease(self, name: str, seconds: float | None) -> Reply:
+        """Have a lease last so many seconds longer; None to give it back. It is named by its id or what it has."""
+        return self._ask(partial(ChangeLease, name=name, seconds=seconds))
+
+    def ask_to_give_back(self, name: str, tell: Callable[[str], None]) -> Request:
+        """Give a lease back without waiting; a signal handler may call it. `tell` gets a refusal's reason."""
+        made = _UnawaitedRequest(lambda number: ChangeLease(number, name), tell)
+        self.post(made)
+        return made
 
     def ask_to_cancel(
         self, *, token: bytes | None, identity: str | None, why: str, at_once: bool, tell: Callable[[str], None]

@@ -102,6 +102,8 @@ def lines(details: dict[str, Any]) -> Iterator[str]:
         yield f"  - {reason['text']}{_age(reason)}"
         if reason.get("holders"):
             yield f"    held by {', '.join(_held(reason))}"
+        if reason.get("first"):
+            yield f"    first is {_first(reason['first'])}"
         if reason.get("remedy"):
             yield f"    until {reason['remedy']}"
     if details.get("place"):
@@ -115,15 +117,27 @@ def _held(reason: dict[str, Any]) -> Iterator[str]:
     >>> list(_held({"holders": ["train", "b"], "held": held, "resource": "gpu"})), list(_held({"holders": ["make"]}))
     (['train (gpu:0, gpu:1)', 'b'], ['make'])
     """
-    from orcha._cli import render
+    from orcha._cli import descriptions, render
 
     known = {each["id"]: each for each in reason.get("held") or ()}
     for name in reason["holders"]:
         held = known.get(name) or {"devices": (), "until": None}
         told = [f"{reason.get('resource')}:{device}" for device in held["devices"]]
-        if held["until"] is not None:
+        if held.get("lease") is not None:
+            told.append(descriptions.lent(held["lease"], held["until"]))
+        elif held["until"] is not None:
             told.append(f"until {render.clock(held['until'])} at the latest")
         yield f"{name} ({', '.join(told)})" if told else str(name)
+
+
+def _first(first: dict[str, Any]) -> str:
+    """Name the petition that comes first.
+
+    >>> _first({"id": "bench", "user": "ada", "lease": {"why": "benchmark"}}), _first({"id": "a", "user": "ada"})
+    ('bench (ada: benchmark)', 'a (ada)')
+    """
+    why = (first.get("lease") or {}).get("why")
+    return f"{first['id']} ({first['user']}{': ' if why else ''}{why or ''})"
 
 
 def _age(reason: dict[str, Any]) -> str:
@@ -164,6 +178,8 @@ def _events(details: dict[str, Any]) -> Iterator[tuple[float, str]]:
         if attempt.get("ended") is not None:
             before = attempt["ended"]
             yield attempt["ended"], _end(attempt)
+    if details.get("until") is not None:
+        yield details["until"], "its time is over, unless it is extended"
     if details.get("ended") is not None and not details.get("attempts"):
         yield details["ended"], details.get("reason") or ps.state(details)
 

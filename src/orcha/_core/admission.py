@@ -19,8 +19,10 @@ from orcha._core.groups import NO_RULES
 from orcha._core.moment import Moment
 from orcha._core.once_keys import OnceKeys
 from orcha._core.reasons import (
+    BehindExclusive,
     DependencyFailed,
     GroupPaused,
+    MachineTaken,
     PetitionPaused,
     ReplacesAnother,
     StartsLater,
@@ -31,6 +33,7 @@ from orcha._core.resources import Resources
 from orcha._core.state import State
 from orcha._core.transitions import hold
 from orcha._core.waiting_queue import MAX_READY_PETITIONS
+from orcha.interfaces.needs import WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -114,6 +117,7 @@ class Admission:
         Conditions in text are read with the `vocabulary`. `now` gives the time, by which rates of groups are counted.
         """
         self._petitions = petitions
+        self._granted = petitions.granted
         self.paused: frozenset[str] = frozenset()
         """What is paused: `all`, `group:<name>`, `petition:<seq>`."""
         self.keys = OnceKeys(petitions.granted)
@@ -136,13 +140,14 @@ class Admission:
             _starts_later,
             self._others_first,
             self._text_blocks,
+            self._whole_blocks,
             self.of_groups.text_blocks,
             self.of_groups.user_full,
             self.of_groups.full,
             self.of_groups.too_soon,
         )
         """All that can block a petition before what it needs is looked at, in the order in which people are told."""
-        self._group_terms = self._terms[-4:]
+        self._group_terms = self._terms[-5:]
         """The last ones, of a petition that declares its group alone."""
 
     def load(
@@ -181,6 +186,8 @@ class Admission:
             and record.after is None
             and record.at is record.delay is None
             and record.when is None
+            and not self._granted.whole
+            and not self.resources.whole_waits
         ):
             return None
         blocked = self._before_needs(record)
@@ -246,6 +253,13 @@ class Admission:
         """Tell whether petitions are parked until a condition in text holds, their own or their group's."""
         return bool(self._petitions.waiting.parked_in(text_name(text))) or self.of_groups.is_waited_for(text)
 
+    def _whole_blocks(self, petition: Candidate | Known) -> Reason | None:
+        """Look whether another petition has, or is the first that waits for, the whole machine."""
+        if not (self._granted.whole or self.resources.whole_waits):
+            return None
+        found = self._petitions.records.get(petition.seq) if isinstance(petition, Known) else petition
+        return None if found is None else self.resources.whole_blocks(found)
+
     def text_of(self, seq: int) -> str | None:
         """Give the condition that a petition is parked for, if it is."""
         lot = self._petitions.waiting.lot_of((0, seq, ""))
@@ -265,6 +279,8 @@ class Admission:
         """
         petitions = self._petitions
         freed: list[Key] = []
+        if isinstance(record.why, MachineTaken | BehindExclusive) and WHOLE not in (record.needs or ()):
+            return freed  # nothing that comes after it goes either: it stays where it is in the queue
         if not self._park_apart(record) and record.group is not None:
             if self._before_needs(record) is not None:
                 hold.park(petitions, record, self.of_groups.lot(record.group, record.owner))

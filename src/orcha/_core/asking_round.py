@@ -15,7 +15,7 @@ from orcha._core.converted import Converted
 from orcha._core.tuples import new_tuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 
     from orcha._core.admission import Admission
     from orcha._core.converted import Candidate
@@ -78,6 +78,7 @@ class Round:
         "_asked_at",
         "_closed",
         "again",
+        "always",
         "answers",
         "by_time",
         "is_sampling",
@@ -103,6 +104,7 @@ class Round:
         look_ahead: int | None = None,
         by_time: bool = False,
         version: int = 0,
+        always: Collection[int] = (),
     ) -> None:
         """Take the first waiting petitions in order, then some further ones.
 
@@ -112,6 +114,7 @@ class Round:
             look_ahead: how many of the first ones may be considered at all; None for any number.
             by_time: whether nothing has happened, and only time has passed since they were asked last.
             version: of the petitions, when the round is handed over.
+            always: sequences of the petitions that are asked however many before them say no.
 
         """
         self.waiting = waiting
@@ -119,6 +122,7 @@ class Round:
         self.look_ahead = look_ahead
         self.by_time = by_time
         self.version = version
+        self.always = always
         self.new: list[Converted] = []
         """Petitions that have just come, and are asked with the others for the first time."""
         self.again: dict[int, Converted] = {}
@@ -158,6 +162,8 @@ class Round:
         """
         blocked_by = admission.blocked_by
         fresh = {converted.seq for converted in self.new}
+        if self.always:
+            fresh.update(self.always)
         candidates = self._firsts(fresh)
         while candidates:
             refused: list[Candidate] = []

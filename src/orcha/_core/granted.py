@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.inventory import Inventory
 from orcha._core.tuples import new_tuple
-from orcha.interfaces.needs import read
+from orcha.interfaces.needs import WHOLE, read
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -66,6 +66,8 @@ class GrantedSlots:
         """When petitions of a group started, for each group that has a rate."""
         self.inventory = Inventory({})
         """The resources whose devices are chosen."""
+        self.whole = False
+        """Whether a petition has the whole machine."""
 
     def take(self, candidate: Candidate) -> None:
         """Grant a petition its slot in its group, and what it needs: the devices that it has already, or others."""
@@ -127,6 +129,8 @@ class GrantedSlots:
         """Count what a grant holds as in use, or with the sign -1 as in use no more."""
         for name, wanted in (grant.needs or {}).items():
             amount = sign * read(wanted).amount
+            if name == WHOLE:
+                self.whole = sign > 0
             _add(self._held, name, amount)
             if grant.devices and name in grant.devices:
                 used = self._used.setdefault(name, {})

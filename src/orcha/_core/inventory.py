@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.devices import Device, choose, fitting, most, room
-from orcha.interfaces.needs import Amount, read
+from orcha.interfaces.needs import WHOLE, Amount, read
 
 if TYPE_CHECKING:
     from orcha.interfaces.needs import Need
@@ -38,7 +38,7 @@ class Inventory:
 
     def __init__(self, resources: Mapping[str, Stock]) -> None:
         """Have so much of each, or these devices."""
-        self._counts = {name: stock for name, stock in resources.items() if isinstance(stock, int)}
+        self._counts = {name: stock for name, stock in resources.items() if isinstance(stock, int)} | {WHOLE: 1}
         self._devices = {name: stock for name, stock in resources.items() if not isinstance(stock, int)}
         self.drains: Mapping[str, Mapping[str | None, Drain]] = {}
         """By resource and device; None stands for all of a resource."""
@@ -66,7 +66,7 @@ class Inventory:
 
     def names(self) -> list[str]:
         """Give the resources that there are."""
-        return [*self._counts, *self._devices]
+        return [*(name for name in self._counts if name != WHOLE), *self._devices]
 
     def devices(self, resource: str) -> tuple[Device, ...] | None:
         """Give the devices of a resource; None where that is an amount, or there is no such resource."""

@@ -17,6 +17,7 @@ from orcha._core.record import Key, Phase, Record
 from orcha._core.state import Outcome, State
 from orcha._core.tuples import new_tuple
 from orcha._core.waiting_queue import MAX_READY_PETITIONS, WaitingQueue
+from orcha.interfaces.built_in import LEASE_MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,6 +68,9 @@ class Petitions:
         self.waiting = WaitingQueue(most_ready)
         self.granted = GrantedSlots() if granted is None else granted
         """The petitions whose condition said yes and that have not ended."""
+        self.eager: dict[int, str] = {}
+        """Waiting leases, by sequence, with their str(id): each is asked in every round, however many wait before it.
+        Nothing of theirs is used up by commands: the many commands that wait for a slot must not hide a lease."""
         self.version = 0
         """Rises whenever something ended or left the queue: then blocked conditions are worth asking again at once."""
         self.starts = 0
@@ -319,6 +323,8 @@ class Petitions:
 
     def enqueue(self, record: Record) -> None:
         """Have a petition wait in its place."""
+        if record.manager == LEASE_MANAGER:
+            self.eager[record.seq] = record.key
         if not self.waiting.add(record.place):
             self._unloading.append(record.place)
 
@@ -330,6 +336,16 @@ class Petitions:
         """Keep the full record of a petition, where only its key was about to be kept."""
         self._unloading = [key for key in self._unloading if key[1] != record.seq]
         self.live[record.key] = record
+
+    def is_unloaded(self, seq: int, key: str) -> bool:
+        """Tell whether a waiting petition is only a key."""
+        known = self.live.get(key)
+        return not isinstance(known, Record) and known is not None and known[1] == seq
+
+    def unloaded_eager(self) -> list[Key]:
+        """Give the keys of waiting leases that are only keys, and wait with the others."""
+        known = [self.live.get(key) for seq, key in self.eager.items() if self.is_unloaded(seq, key)]
+        return [key for key in known if isinstance(key, tuple) and not self.waiting.is_parked(key)]
 
     def unload(self, keys: Iterable[Key]) -> None:
         """Keep only the keys of petitions that moved away from the head, from the next `take` on."""

@@ -357,6 +357,50 @@ class Drained(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class NotAlone(Reason):
+    """The petition needs the whole machine, and others run."""
+
+    remedy: ClassVar[str] = "all that runs has ended: nothing that comes after this petition starts before it"
+
+    others: int
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> NotAlone(1).text(), NotAlone(2).text()
+        ('it needs the whole machine, and another one runs', 'it needs the whole machine, and 2 others run')
+        """
+        return (
+            f"it needs the whole machine, and {'another one runs' if self.others == 1 else f'{self.others} others run'}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MachineTaken(Reason):
+    """Another petition has the whole machine."""
+
+    remedy: ClassVar[str] = "the petition that has the whole machine ends"
+
+    def text(self) -> str:
+        """Say it to people."""
+        return "another petition has the whole machine"
+
+
+@dataclass(frozen=True, slots=True)
+class BehindExclusive(Reason):
+    """Another petition that waits for the whole machine comes first."""
+
+    remedy: ClassVar[str] = "that petition has had the machine, and has ended"
+
+    first: str
+    """The id of that petition."""
+
+    def text(self) -> str:
+        """Say it to people."""
+        return "another petition, which waits for the whole machine, is first"
+
+
+@dataclass(frozen=True, slots=True)
 class ReplacesAnother(Reason):
     """Something of the petition that this one replaces, which has the same key, is still there."""
 
@@ -604,6 +648,7 @@ __all__ = [
     "SAYS_NO",
     "AfterOthers",
     "BehindAnother",
+    "BehindExclusive",
     "ConditionSaidNo",
     "DependencyFailed",
     "Drained",
@@ -616,10 +661,12 @@ __all__ = [
     "InOrder",
     "LongerThanAllowed",
     "MachineFull",
+    "MachineTaken",
     "ManagerNotServed",
     "NeedsShort",
     "NeverEnough",
     "NoSuchShare",
+    "NotAlone",
     "PetitionPaused",
     "RateReached",
     "Reason",

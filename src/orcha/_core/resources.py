@@ -11,17 +11,29 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.inventory import Inventory
 from orcha._core.needs import beyond, lacking
-from orcha._core.reasons import BehindAnother, Drained, NeedsShort, NeverEnough, NoSuchShare, ShareShort
+from orcha._core.reasons import (
+    BehindAnother,
+    BehindExclusive,
+    Drained,
+    MachineTaken,
+    NeedsShort,
+    NeverEnough,
+    NoSuchShare,
+    NotAlone,
+    ShareShort,
+)
 from orcha._core.record import Phase, Record
 from orcha._core.resource_lines import Lines, Waiter
 from orcha._core.state import State
 from orcha._core.transitions import hold
-from orcha.interfaces.needs import read, shown
+from orcha.interfaces.built_in import WATCHDOG_MANAGER
+from orcha.interfaces.needs import WHOLE, read, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
+    from orcha._core.converted import Candidate
     from orcha._core.inventory import Stock
     from orcha._core.petitions import Petitions
     from orcha._core.reasons import Reason
@@ -31,6 +43,8 @@ if TYPE_CHECKING:
     Needs = Mapping[str, int | str]
 
 _LOT = "resource:"
+FIRST_OF_ALL = float("-inf")
+"""The priority of signs of life, which go through also where another petition has the whole machine."""
 
 
 def resource_lot(resource: str) -> str:
@@ -70,6 +84,8 @@ class Resources:
         self._paused: list[Key] = []
         self.has_left = False
         """Whether a petition has left its line, so that those behind it are to be looked at."""
+        self.whole_waits = False
+        """Whether a petition may wait for the whole machine."""
 
     # --- may it start? ------------------------------------------------------------------------------------------
 
@@ -96,9 +112,26 @@ class Resources:
             names = self._lacking(place, needs)
             if names:
                 self._lines.enter(place, needs, group, names, names[0])
-                return self._reason(needs, names[0])
+                self.whole_waits |= WHOLE in names
+                return self._reason(place, needs, names[0])
             self.has_left |= self._lines.leave(place[1])
         return None
+
+    def whole_blocks(self, record: Candidate) -> MachineTaken | BehindExclusive | None:
+        """Give why a petition may not start since another has the whole machine, or is the first that waits for it.
+
+        So small petitions cannot keep that one waiting, as long as they come after it in the order of the queue.
+        """
+        if record.priority == FIRST_OF_ALL or WHOLE in (record.needs or ()):
+            return None
+        if self._petitions.granted.whole:
+            return MachineTaken()
+        with self._lock:
+            first = self._lines.first(WHOLE)
+            if first is None:
+                self.whole_waits = False
+                return None
+            return BehindExclusive(first.place[2]) if first.place < record.place else None
 
     def _drained(self, needs: Needs) -> Drained | None:
         """Give why a petition with these needs cannot be placed, however much ends, since people do not want it."""
@@ -133,7 +166,7 @@ class Resources:
         if never is not None:
             return [never]
         with self._lock:
-            return [self._reason(needs, name) for name in self._lacking(place, needs)]
+            return [self._reason(place, needs, name) for name in self._lacking(place, needs)]
 
     def held_by(self, seq: int) -> Reason | None:
         """Give for what a petition waits now, where it waits for a resource."""
@@ -145,7 +178,7 @@ class Resources:
             if never is not None:
                 return never
             names = self._lacking(waiter.place, waiter.needs)
-            return self._reason(waiter.needs, names[0]) if names else None
+            return self._reason(waiter.place, waiter.needs, names[0]) if names else None
 
     def free(self, resource: str) -> int | float | None:
         """Give how much of a resource is free; None where there is none of it."""
@@ -180,9 +213,20 @@ class Resources:
 
     def _room(self, name: str, need: Need) -> Amount:
         granted = self._petitions.granted
+        if name == WHOLE:
+            return 0 if self._others() else 1
         return self.inventory.room(name, need, granted.held(name), granted.used(name))
 
-    def _reason(self, needs: Needs, name: str) -> NeedsShort | ShareShort | BehindAnother:
+    def _others(self) -> int:
+        """Count the petitions that run, but for signs of life: with these even who runs alone is alone."""
+        granted = self._petitions.granted
+        return len(granted) - len(granted.of_manager(WATCHDOG_MANAGER))
+
+    def _reason(self, place: Key, needs: Needs, name: str) -> Reason:
+        if name == WHOLE:
+            first = self._lines.first(WHOLE)
+            is_behind = first is not None and first.place < place
+            return BehindExclusive(first.place[2]) if first is not None and is_behind else NotAlone(self._others())
         need, where = read(needs[name]), _where(needs[name])
         free, amount = self._room(name, need), shown(need.amount)
         if free < need.amount and need.is_share and self.inventory.devices(name) is not None:

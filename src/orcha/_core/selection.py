@@ -6,6 +6,7 @@ condition said no and nobody knows what that condition depends on.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.asking import Asking
@@ -131,6 +132,8 @@ class Selection:
             petitions.unload(petitions.waiting.spill())
             if petitions.waiting.wants_refill():
                 unloaded += petitions.waiting.refill()
+            if petitions.eager:
+                unloaded += petitions.unloaded_eager()
         return unloaded
 
     def next_round(self, now: float, *, converting: bool) -> Round:
@@ -141,18 +144,35 @@ class Selection:
         petitions = self._petitions
         waiting: list[Record] = []
         sample: list[Record] = []
-        by_time = False
+        by_time, always = False, set[int]()
         narrow = self.look_ahead is not None and converting  # who is new counts among the first so many
         if not petitions.waiting:
             self._time_due = self._starts_due = None
         elif self.are_news or narrow or self._is_start_due(now):
             self._asked_starts, self._starts_due = petitions.starts, None
             waiting = self._records(petitions.waiting.head(self.look_ahead or self.heads))
+            if petitions.eager and self.look_ahead is None:
+                waiting, always = self._with_eager(waiting)
         elif self._time_due is not None and self._time_due <= now:
             self._time_due = None
             waiting, sample = self._by_time(now)
             by_time = bool(waiting or sample)
-        return Round(waiting, sample, look_ahead=self.look_ahead, by_time=by_time, version=petitions.version)
+        version = petitions.version
+        return Round(waiting, sample, look_ahead=self.look_ahead, by_time=by_time, version=version, always=always)
+
+    def _with_eager(self, heads: list[Record]) -> tuple[list[Record], set[int]]:
+        """Give the first ones and all leases that wait with the others, in order; and which are leases."""
+        petitions = self._petitions
+        asked, always = {record.seq: record for record in heads}, set()
+        for seq in list(petitions.eager):
+            record = petitions.records.get(seq)
+            if record is None or not petitions.waits(record):
+                if record is not None or not petitions.is_unloaded(seq, petitions.eager[seq]):
+                    del petitions.eager[seq]
+            elif not petitions.waiting.is_parked(record.place):
+                asked[seq] = record
+                always.add(seq)
+        return sorted(asked.values(), key=_place), always
 
     def handed_over(self) -> None:
         """Note that all that is known now is known to those who are asked."""
@@ -290,6 +310,9 @@ class Selection:
         self._petitions.granted.give_back(record)
         self._petitions.note_change()
         return False
+
+
+_place = attrgetter("place")
 
 
 def _after(key: Key) -> Key:

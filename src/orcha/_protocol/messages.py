@@ -403,6 +403,16 @@ class Set(_Message, tag=32, frozen=True):
     """An encoded map of fields to their new values, as `docs/wire.md` names them."""
 
 
+class ChangeLease(_Message, tag=42, frozen=True):
+    """Give a lease back, or have it last longer. Answered by a Reply whose value is a map, as `docs/wire.md` says."""
+
+    request: Count
+    name: str
+    """The lease's id; or what it has: a resource, or a device as ``NAME:DEVICE`` or ``NAME=DEVICE``."""
+    seconds: float | None = None
+    """By how much it lasts longer; None to give it back."""
+
+
 # --- from the service ------------------------------------------------------------------------------------------------
 
 
@@ -497,6 +507,6 @@ class Error(_Message, tag=41, frozen=True):
 _First = Submit | Cancel | Follow | Unfollow | Credit | Put | Finish | List | Call | Ping | CloseChannel
 _Plans = Select | AddSchedule | ListSchedules | ChangeSchedule | FireSchedule
 _Verbs = Show | Set | Priority | Pause | Resume | Remove | Retry | Stats | Stdin | Resize | Stop | Signal
-_Resources = ListResources | SetResource | DrainResource | SetGroup
+_Resources = ListResources | SetResource | DrainResource | SetGroup | ChangeLease
 ClientMessage = _First | _Verbs | _Plans | _Resources
 ServiceMessage = Submitted | Reply | Data | Gap | Reset | Gone | Rows | Stopping | Error

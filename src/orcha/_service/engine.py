@@ -40,6 +40,7 @@ from orcha._service.execution.command_losses import CommandLosses
 from orcha._service.execution.command_output import CommandsOutput
 from orcha._service.execution.command_reports import CommandReports
 from orcha._service.execution.command_runner import CommandRunner
+from orcha._service.execution.leases import Leases
 from orcha._service.execution.left_by_actions import LeftByActions
 from orcha._service.execution.retries import Resting
 from orcha._service.execution.running_commands import RunningCommands
@@ -54,7 +55,7 @@ from orcha._service.hooks.dependents import Dependents
 from orcha._service.hooks.exclusive_keys import Once
 from orcha._service.hooks.hook_thread import Hooks, HookThreadState
 from orcha._service.hooks.managers import Managers, Served
-from orcha._service.hooks.outcomes import Outcomes
+from orcha._service.hooks.outcomes import Adoptions, Outcomes
 from orcha._service.hooks.schedules import Schedules
 from orcha._service.hooks.starting import Starter
 from orcha._service.hooks.stocktaking import Stocktaking
@@ -74,7 +75,7 @@ from orcha._service.transaction import FULL, Transaction
 from orcha._service.verbs import HANDLERS
 from orcha._service.verbs.submit import enter
 from orcha.exceptions.store import StoreError
-from orcha.interfaces.built_in import BUILT_IN_MANAGERS, COMMAND_MANAGER
+from orcha.interfaces.built_in import BUILT_IN_MANAGERS, COMMAND_MANAGER, LEASE_MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -216,9 +217,9 @@ class Engine:
             Do.SWEEP: lambda record, _: self.ending.sweep(record),
         }
 
-    def _ends_processes_of(self, record: Record) -> CommandRunner | Ending | LeftByActions:
+    def _ends_processes_of(self, record: Record) -> CommandRunner | Ending | Leases | LeftByActions:
         if record.command:
-            return self.commands
+            return self.leases if record.manager == LEASE_MANAGER else self.commands
         return self.left_by_actions if record.run is None else self.ending
 
     def _make_admission(self) -> None:
@@ -278,13 +279,16 @@ class Engine:
         self.command_adoption = CommandAdoption(
             running, reports, output, losses, standard_input, shims, self.journal, self.report
         )
+        self.leases = Leases(
+            petitions, self.store, self.timers, self.mailbox, output.say, self.channels.is_followed, self.report
+        )
         self.commands = CommandRunner(shims, petitions, running, reports, self.mailbox, self.settings, self.report)
 
     def _make_visits(self) -> None:
         """Make what has to do with the manager's code."""
         petitions, settings, report = self.petitions, self.settings, self.report
         self.starter = starter = Starter(
-            self.port, self.ending, self.actions, self.commands, self.store, self.journal, report
+            self.port, self.ending, self.actions, self.commands, self.leases, self.store, self.journal, report
         )
         self.hooks = hooks = Hooks(
             self.managers.by_name, petitions, self.admission, starter, self.port, self.hook_state
@@ -313,7 +317,7 @@ class Engine:
             acceptance,
             self.stored,
             self.ending,
-            self.command_adoption,
+            Adoptions(self.command_adoption, self.leases),
             self.outbox,
             report,
         )
@@ -430,6 +434,7 @@ class Engine:
     def _on_peer_closed(self, peer: Peer) -> None:
         self.outbox.peers.pop(peer.id, None)
         self.channels.peer_gone(peer)
+        self.leases.peer_gone()
 
     def refuses(self) -> tuple[int, None, str] | None:
         """Tell why no message is taken now, if that is so."""

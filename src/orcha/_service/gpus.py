@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orcha._core.device_variables import GPU
 from orcha._core.devices import Device
-from orcha._service.execution.device_variables import GPU
 from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ GROUPS = (
         "decide about it",
         ("cron", "cancel", "retry", "pause", "resume", "signal", "set", "priority", "rm", "group", "resource"),
     ),
+    ("take a device, or the whole machine, for a while", ("lock", "unlock", "extend")),
     ("the service itself", ("stop", "watchdog", "list-plugins")),
 )
 """The built-in commands, in the order in which a newcomer meets them."""

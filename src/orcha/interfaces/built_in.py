@@ -14,9 +14,22 @@ WATCHDOG = "watchdog"
 """The id of what shows that the whole service is alive; where there are several managers, its manager's plugin name."""
 WATCHDOG_MANAGER = "orcha.lib.watchdog:WatchdogManager"
 """The manager of watchdog petitions as it is stored."""
+LEASES = "leases"
+"""The name of the manager of leases in messages."""
+LEASE_MANAGER = "orcha.lib.leases:LeaseManager"
+"""The manager of leases as it is stored."""
 ARRAY_MANAGER = "orcha.arrays"
 """Whose petitions arrays are: no manager's, since only their elements are executed."""
-BUILT_IN_MANAGERS = frozenset((COMMAND_MANAGER, WATCHDOG_MANAGER))
+BUILT_IN_MANAGERS = frozenset((COMMAND_MANAGER, LEASE_MANAGER, WATCHDOG_MANAGER))
 """The managers whose hooks are none of a plugin's."""
 
-__all__ = ["ARRAY_MANAGER", "BUILT_IN_MANAGERS", "COMMANDS", "COMMAND_MANAGER", "WATCHDOG", "WATCHDOG_MANAGER"]
+__all__ = [
+    "ARRAY_MANAGER",
+    "BUILT_IN_MANAGERS",
+    "COMMANDS",
+    "COMMAND_MANAGER",
+    "LEASES",
+    "LEASE_MANAGER",
+    "WATCHDOG",
+    "WATCHDOG_MANAGER",
+]

@@ -12,6 +12,8 @@ from orcha.interfaces.policy import MAX_NEED_COUNT
 Amount = int | Fraction
 """How much of a resource: a whole number, or exactly a part."""
 
+WHOLE = "*"
+"""The resource that is the whole machine: who has it runs alone. Each service has one."""
 MAX_NEED_CHARACTERS = 200
 """Characters of a need."""
 _MAX_DECIMALS = 6
@@ -147,4 +149,4 @@ def shown(amount: Amount) -> int | float:
     return int(amount) if amount.denominator == 1 else float(amount)
 
 
-__all__ = ["Amount", "Need", "Requirement", "kept", "read", "read_amount", "read_value", "shown", "spelled"]
+__all__ = ["WHOLE", "Amount", "Need", "Requirement", "kept", "read", "read_amount", "read_value", "shown", "spelled"]

@@ -91,12 +91,15 @@ class Several:
         from orcha._service.hooks.managers import Managers, Served, name_of
         from orcha._service.lifecycle.compose import Service
         from orcha._service.lifecycle.shared_service import Share
-        from orcha.interfaces.built_in import WATCHDOG
+        from orcha.interfaces.built_in import LEASES, WATCHDOG
+        from orcha.lib.leases import LeaseManager
         from orcha.lib.watchdog import WatchdogManager
 
         served = [Served(name, name_of(manager), manager) for name, manager in self._managers.items()]
         watchdog = WatchdogManager(notify_watchdog=True)
-        managers = Managers([*served, Served(WATCHDOG, name_of(watchdog), watchdog)])
+        leases = LeaseManager()
+        beside = [Served(LEASES, name_of(leases), leases), Served(WATCHDOG, name_of(watchdog), watchdog)]
+        managers = Managers([*served, *beside])
         managers.broken = self._broken
         service = Service(self, self._functions(), key=properties.authkey, managers=managers, endpoint=self.endpoint)
         for each in managers.served:

@@ -2,6 +2,32 @@
 
 from __future__ import annotations
 
-from orcha._core.transitions import alter, array, cancel, command, finish, hold, recover, retry, start, submit, wait
+from orcha._core.transitions import (
+    alter,
+    array,
+    cancel,
+    command,
+    finish,
+    hold,
+    lease,
+    recover,
+    retry,
+    start,
+    submit,
+    wait,
+)
 
-__all__ = ["alter", "array", "cancel", "command", "finish", "hold", "recover", "retry", "start", "submit", "wait"]
+__all__ = [
+    "alter",
+    "array",
+    "cancel",
+    "command",
+    "finish",
+    "hold",
+    "lease",
+    "recover",
+    "retry",
+    "start",
+    "submit",
+    "wait",
+]

@@ -11,12 +11,12 @@ import msgspec
 
 from orcha._core.changes import AttemptStep
 from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, INTERRUPTED_CODE
+from orcha._core.device_variables import variables
 from orcha._core.retry import ended_value, remembered
 from orcha._core.state import Outcome
 from orcha._core.transitions.command import LOST
 from orcha._core.transitions.recover import WATCHER_FAILED
 from orcha._protocol import losses
-from orcha._service.execution.device_variables import variables
 from orcha._service.execution.needed_limits import NO_LIMITS, limits_of
 from orcha._service.reports.explanations import cleaned
 from orcha._supervisor.contract import OUTSIDE, ROTATE, TRUNCATE, CommandSpec, UnkeptPiece

@@ -10,6 +10,7 @@ from orcha._core.state import Outcome
 from orcha._service.execution import command_attempt as attempts
 from orcha._service.reports.explanations import explain, outlived
 from orcha._supervisor.contract import CommandNotStarted
+from orcha.interfaces.built_in import LEASE_MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,9 +101,11 @@ class CommandRunner:
         self._shims.reach().resize(record.seq, record.attempt, rows, columns)
 
     def goes_on(self, seq: int) -> bool:
-        """Tell whether that petition is a command that goes on when the service stops."""
+        """Tell whether that petition is a command that goes on when the service stops, or a lease."""
         record = self._petitions.records.get(seq)
-        return self.keep and record is not None and record.command and record.phase is Phase.ACTION
+        if record is None or not record.command or record.phase is not Phase.ACTION:
+            return False
+        return self.keep or record.manager == LEASE_MANAGER
 
     def close(self, *, failed: bool) -> None:
         """Let go of all; the engine has stopped. Where it `failed`, commands go on as after a crash."""

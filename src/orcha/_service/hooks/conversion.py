@@ -16,7 +16,7 @@ from orcha._service.execution.retries import retry_of
 from orcha._service.reports.explanations import cleaned, explain
 from orcha._store.checksums import DAMAGED
 from orcha.exceptions import StaleCall
-from orcha.interfaces.built_in import COMMAND_MANAGER
+from orcha.interfaces.built_in import COMMAND_MANAGER, LEASE_MANAGER
 from orcha.interfaces.command import CommandPetition
 from orcha.interfaces.message import Message
 from orcha.interfaces.petition import Petition
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from orcha._service.execution.attempt_port import AttemptPort
 
 _FIELDS = tuple(field.name for field in fields(Policy))
+_OURS = (COMMAND_MANAGER, LEASE_MANAGER)
+"""Managers whose errors and petitions are made here."""
 _POLICIES = {"fail": OnInterrupt.FAIL, "rerun": OnInterrupt.RERUN, "ask": OnInterrupt.ASK}
 
 
@@ -54,7 +56,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
     try:
         petition = _converted(record, manager, port)
         priority = checked_priority(petition.priority)
-        is_command = isinstance(petition, CommandPetition)
+        is_command = isinstance(petition, CommandPetition) or record.manager == LEASE_MANAGER
         policy = _checked_policy(record, petition)
         if is_new and policy is not None and (policy.needs or policy.group is not None):
             _check_policy(policy, admission)
@@ -65,7 +67,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
     except _NotConverted as error:
         return cleaned(str(error))
     except BaseException as error:  # noqa: BLE001 - plugin code: SystemExit too ends this petition only
-        if record.manager == COMMAND_MANAGER and isinstance(error, ValueError | TypeError):
+        if record.manager in _OURS and isinstance(error, ValueError | TypeError):
             return cleaned(str(error))  # written for the author of the field that it names
         return f"the message is refused: {explain(error)}"
     source: Record | Policy = record if policy is None else policy
@@ -134,8 +136,8 @@ def _converted(record: Record, manager: Any, port: AttemptPort) -> Petition:
 def _checked_policy(record: Record, petition: Petition) -> Policy | None:
     """Give a petition's policy as it can be relied on: whatever its class made of it, and whoever changed it since."""
     policy: object = getattr(petition, "policy", None)
-    if record.manager == COMMAND_MANAGER:  # which has looked already
-        return policy  # type: ignore[return-value]  # it makes them itself
+    if record.manager in _OURS:  # which have looked already
+        return policy  # type: ignore[return-value]  # they make them themselves
     if policy is not None:
         if not isinstance(policy, Policy):
             message = f"its policy is a {type(policy).__name__}, not a Policy"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcha._service.hooks.visit import FunctionCall
-from orcha.interfaces.built_in import BUILT_IN_MANAGERS, COMMAND_MANAGER, COMMANDS, WATCHDOG
+from orcha.interfaces.built_in import BUILT_IN_MANAGERS, COMMAND_MANAGER, COMMANDS, LEASES, WATCHDOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from orcha._core.conditions.terms import Term
     from orcha._core.record import Record
     from orcha._service.hooks.visit import Visit
+
+
+_BESIDE = (LEASES, WATCHDOG)
+"""What is served beside the managers that were named, and need not be named by messages for these."""
 
 
 class Served(NamedTuple):
@@ -59,7 +63,7 @@ class Managers:
     @property
     def are_several(self) -> bool:
         """Whether messages have to say whose they are."""
-        return len(self.by_name.keys() - {self._by_plugin.get(WATCHDOG)}) > 1
+        return len(self.by_name.keys() - {self._by_plugin.get(name) for name in _BESIDE}) > 1
 
     @property
     def names(self) -> list[str]:
@@ -113,7 +117,7 @@ class Managers:
         name = self._by_plugin.get(plugin)
         if name is not None:
             return name, ""
-        others = ", ".join(sorted(str(each.plugin) for each in self.served if each.plugin != WATCHDOG))
+        others = ", ".join(sorted(str(each.plugin) for each in self.served if each.plugin not in _BESIDE))
         if plugin is None:
             return None, f"the message names no plugin, and this service serves several: {others}"
         why = f": {self.broken[plugin]}" if plugin in self.broken else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core import transitions
 from orcha._core.reasons import SAYS_NO, TextIsFalse
@@ -12,7 +12,7 @@ from orcha._core.state import State
 from orcha._protocol.messages import Reply, Verdict
 from orcha._service.hooks.deadlines import WEDGED
 from orcha._service.hooks.visit import CONDITION, CONVERT, ON_FINISH, ON_START, FunctionCall, Returned
-from orcha.interfaces.built_in import BUILT_IN_MANAGERS
+from orcha.interfaces.built_in import BUILT_IN_MANAGERS, LEASE_MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from orcha._core.selection import Selection
     from orcha._service.execution.attempt_ending import Ending
     from orcha._service.execution.command_adoption import CommandAdoption
+    from orcha._service.execution.leases import Leases
     from orcha._service.hooks.acceptance import Acceptance
     from orcha._service.hooks.visit import HookCall, HookResult, Visit
     from orcha._service.lifecycle.stored_records import StoredPetitions
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
 _ACTION, _CONVERTING, _WAITING = Phase.ACTION, Phase.CONVERTING, Phase.WAITING
 _BUSY, _OK, _RAISED, _REFUSED = Verdict.BUSY, Verdict.OK, Verdict.RAISED, Verdict.REFUSED
 _QUEUED = State.QUEUED
+
+
+class Adoptions(NamedTuple):
+    """What goes on with attempts that outlived an earlier start of the service."""
+
+    commands: CommandAdoption
+    leases: Leases
 
 
 class Outcomes:
@@ -43,7 +51,7 @@ class Outcomes:
         acceptance: Acceptance,
         stored: StoredPetitions,
         ending: Ending,
-        adoption: CommandAdoption,
+        adoptions: Adoptions,
         outbox: Outbox,
         report: Callable[..., None],
     ) -> None:
@@ -55,7 +63,7 @@ class Outcomes:
             acceptance: decides about petitions that have just been converted.
             stored: loads the records of petitions that leave lots.
             ending: limits how long a petition waits.
-            adoption: goes on with a command that outlived an earlier start of the service.
+            adoptions: go on with leases, and with commands that outlived an earlier start of the service.
             outbox: has the answers for clients that called functions.
             report: writes to the log.
 
@@ -65,7 +73,7 @@ class Outcomes:
         self._acceptance = acceptance
         self._stored = stored
         self._ending = ending
-        self._adoption = adoption
+        self._adoption, self._leases = adoptions
         self._outbox = outbox
         self._report = report
 
@@ -107,6 +115,8 @@ class Outcomes:
                 self.not_converted(record, error)
             else:
                 transitions.submit.enter_converted(record, value)
+                if record.manager == LEASE_MANAGER:
+                    self._leases.converted(record)
                 if record.phase is _CONVERTING:
                     converted.append(record)
                 else:
@@ -132,7 +142,8 @@ class Outcomes:
 
     def _converted_again(self, record: Record) -> None:
         if record.phase is _ACTION:
-            self._adoption.converted(record)
+            if record.manager != LEASE_MANAGER:
+                self._adoption.converted(record)
         elif record.state is _QUEUED and record.queue_timeout is not None:
             self._ending.limit_wait(record)
 
@@ -142,7 +153,7 @@ class Outcomes:
         if record.phase is _CONVERTING:
             transitions.submit.refuse(petitions, record, _REFUSED, reason)
         elif record.phase is _ACTION:
-            self._adoption.converted(record, reason)
+            (self._leases if record.manager == LEASE_MANAGER else self._adoption).converted(record, reason)
         elif petitions.records.get(record.seq) is record:
             transitions.finish.break_waiting(petitions, record, reason, petitions.now)
         else:
@@ -180,4 +191,4 @@ class Outcomes:
             self._report(level, "petition %s waits: %s", record.key, why.text())
 
 
-__all__ = ["Outcomes"]
+__all__ = ["Adoptions", "Outcomes"]

@@ -15,7 +15,7 @@ from orcha._processes.tag import ordinal_of_attempt
 from orcha._service.execution.action_threads import ActionRun
 from orcha._service.execution.retries import tries_of
 from orcha._service.reports.explanations import describe
-from orcha.interfaces.built_in import COMMAND_MANAGER
+from orcha.interfaces.built_in import COMMAND_MANAGER, LEASE_MANAGER
 from orcha.interfaces.petition import HANDLE
 from orcha.interfaces.state import PetitionState
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from orcha._service.execution.attempt_ending import Ending
     from orcha._service.execution.attempt_port import AttemptPort
     from orcha._service.execution.command_runner import CommandRunner
+    from orcha._service.execution.leases import Leases
     from orcha._service.reports.journal import Journal
     from orcha._store.contract import Store
     from orcha.interfaces.petition import Petition
@@ -57,16 +58,18 @@ class Starter:
         ending: Ending,
         actions: ActionPool,
         commands: CommandRunner,
+        leases: Leases,
         store: Store,
         journal: Journal,
         report: Callable[..., None],
     ) -> None:
-        """Have actions run by `actions`, which reach the engine by `port`, and commands by `commands`."""
+        """Have actions run by `actions`, which reach the engine by `port`; commands and leases by their own."""
         self._store = store
         self._port = port
         self._ending = ending
         self._actions = actions
         self._commands = commands
+        self._leases = leases
         self._journal = journal
         self._report = report
 
@@ -98,7 +101,7 @@ class Starter:
         if self._journal.writes:
             self._journal.began(record)
         if record.command:
-            self._commands.go(record)
+            (self._leases if record.manager == LEASE_MANAGER else self._commands).go(record)
         else:
             self._actions.go(record.run)
 

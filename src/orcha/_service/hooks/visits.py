@@ -16,7 +16,7 @@ from orcha._service import faults
 from orcha._service.hooks.deadlines import WEDGED
 from orcha._service.hooks.hook_thread import CANCELLED_BEFORE
 from orcha._service.hooks.visit import CONVERT, ON_FINISH, ON_START, FunctionCall, Visit
-from orcha.interfaces.built_in import COMMAND_MANAGER
+from orcha.interfaces.built_in import COMMAND_MANAGER, LEASE_MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +43,7 @@ CONVERSIONS_PER_BUSY_VISIT = 24
 """Conversions of one visit while something runs: with more, waiting petitions would be asked late."""
 MAX_QUICK_CALLS = 16
 """Calls of a visit that is over sooner than a transaction."""
+_WITHOUT_HOOKS = (COMMAND_MANAGER, LEASE_MANAGER)
 _HELD_FOR_SECONDS = 0.02
 
 
@@ -393,8 +394,8 @@ class Visits:
 
 
 def has_no_hooks(record: Record) -> bool:
-    """Tell whether this is a command of the built-in manager, whose on_start and on_finish do nothing."""
-    return record.command and record.manager == COMMAND_MANAGER
+    """Tell whether this is a command or a lease of a built-in manager, whose on_start and on_finish do nothing."""
+    return record.command and record.manager in _WITHOUT_HOOKS
 
 
 def _is_new(call: HookCall | FunctionCall) -> TypeGuard[HookCall]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from orcha._core.device_variables import GPU
 from orcha._service import gpus
-from orcha._service.execution.device_variables import GPU
 
 if TYPE_CHECKING:
     from orcha._core.inventory import Stock

@@ -20,6 +20,7 @@ from orcha._service.verbs.cancel import TOMBSTONE_SECONDS
 from orcha._store.contract import AttemptRow
 from orcha._supervisor import contract
 from orcha._supervisor.dead_shims import sweep_unboxed
+from orcha.interfaces.built_in import LEASE_MANAGER
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
@@ -38,6 +39,7 @@ def recover_all(engine: Engine) -> None:
     engine.admitting.load()
     engine.stocktaking.load()
     engine.arrays.load()
+    engine.leases.load()
     recovery = _Recovery(engine)
     for name in engine.managers.names:
         recovery.take(engine.store.unfinished(name))
@@ -55,6 +57,8 @@ def recover_all(engine: Engine) -> None:
     waiting = merge(*(engine.store.waiting(name) for name in engine.managers.names))
     keys = [(w.priority, w.seq, w.id) for w in waiting if w.seq not in recovery.resting]
     petitions.load_waiting(keys)
+    if engine.managers.serves(LEASE_MANAGER):
+        petitions.eager = {waiting.seq: waiting.id for waiting in engine.store.waiting(LEASE_MANAGER)}
     if engine.admission.dependencies:
         engine.admission.park_stored(keys)
     for token, until in engine.store.all_tombstones(now.wall).items():
@@ -98,6 +102,10 @@ class _Recovery:
             self._bring(record, row, commands.get(row.seq))
 
     def _bring(self, record: Record, row: Row, command: AttemptRow | None) -> None:
+        if row.manager == LEASE_MANAGER and row.state in STARTED_STATES:
+            self._engine.leases.adopt(record)
+            self._engine.visits.convert_again(record)
+            return
         ended = self._found.get((row.seq, row.attempt)) if row.state is State.ENDED and row.slot_held else None
         if ended is not None and ended.survivors:
             self._found.pop((row.seq, row.attempt))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orcha._core.device_variables import TAKEN, variable
 from orcha._core.devices import Device
-from orcha._service.execution.device_variables import TAKEN, variable
-from orcha.interfaces.needs import read_amount, read_value, spelled
+from orcha.interfaces.needs import WHOLE, read_amount, read_value, spelled
 from orcha.interfaces.policy import MAX_NAME_CHARACTERS, MAX_NEED_COUNT
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def read_resources(text: str) -> dict[str, Stock]:
 def _stock(name: str, parts: list[str]) -> Stock:
     """Give a resource as it was written: one number is an amount, several names or one with properties are devices."""
     whole = f"{name}={','.join(parts)}"
-    if not name.isprintable() or not 0 < len(name) <= MAX_NAME_CHARACTERS:
+    if name == WHOLE or not name.isprintable() or not 0 < len(name) <= MAX_NAME_CHARACTERS:
         raise _unfit(whole)
     if len(parts) == 1 and "@" not in parts[0]:
         return _count(whole, parts[0])

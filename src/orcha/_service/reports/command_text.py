@@ -7,7 +7,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcha._protocol import values
-from orcha.interfaces.built_in import ARRAY_MANAGER, COMMAND_MANAGER
+from orcha._service.reports import lease_text
+from orcha.interfaces.built_in import ARRAY_MANAGER, COMMAND_MANAGER, LEASE_MANAGER
 from orcha.utils import redact
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Listed(NamedTuple):
 
 def listed(row: Row, record: Record | None) -> Listed:
     """Give the command and the label of a petition; of a plugin's command only while it is live."""
-    if row.manager in {ARRAY_MANAGER, COMMAND_MANAGER}:
+    if row.manager in {ARRAY_MANAGER, COMMAND_MANAGER, LEASE_MANAGER}:
         return (_remembered if len(row.extras) <= _MAX_REMEMBERED_MESSAGE_BYTES else _sent)(row.extras)
     petition = record.petition if record is not None and record.command else None
     return _listed(getattr(petition, "argv", None), getattr(petition, "label", None))
@@ -46,6 +47,9 @@ def listed(row: Row, record: Record | None) -> Listed:
 def _sent(extras: bytes) -> Listed:
     """Give what was sent to the built-in manager."""
     fields = _fields(extras)
+    if "argv" not in fields and isinstance(fields.get("needs"), dict):
+        words = ["lock", *(lease_text.taken(str(name), need) for name, need in fields["needs"].items())]
+        return _listed(words, fields.get("why"))
     return _listed(fields.get("argv"), fields.get("label"))
 
 

@@ -11,6 +11,7 @@ from orcha._service.verbs.cancel import cancel
 from orcha._service.verbs.finish import finish
 from orcha._service.verbs.follow import close_channel, credit, follow, unfollow
 from orcha._service.verbs.groups import set_group
+from orcha._service.verbs.leases import change_lease
 from orcha._service.verbs.list import list_petitions
 from orcha._service.verbs.pause import pause, resume
 from orcha._service.verbs.ping import ping
@@ -65,4 +66,5 @@ HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
     messages.SetResource: set_resource,
     messages.DrainResource: drain_resource,
     messages.SetGroup: set_group,
+    messages.ChangeLease: change_lease,
 }

@@ -16,8 +16,10 @@ from orcha._core.reasons import (
     HeldAfterInterruption,
     InOrder,
     MachineFull,
+    MachineTaken,
     ManagerNotServed,
     NeedsShort,
+    NotAlone,
     RestingUntil,
     ServiceStops,
     ShareShort,
@@ -27,8 +29,11 @@ from orcha._core.reasons import (
 )
 from orcha._core.record import Phase, Record
 from orcha._core.state import State
-from orcha._service.verbs import array_rows
-from orcha.interfaces.built_in import COMMAND_MANAGER
+from orcha._service.reports.journal import user
+from orcha._service.reports.lease_text import until
+from orcha._service.verbs import array_rows, lease_rows
+from orcha.interfaces.built_in import COMMAND_MANAGER, LEASE_MANAGER, WATCHDOG_MANAGER
+from orcha.interfaces.needs import WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,10 +49,13 @@ MAX_HOLDERS = 20
 def blocking(engine: Engine, row: Row, record: Record | None, may_see: Callable[[str], bool]) -> list[dict[str, Any]]:
     """Give all reasons why a live petition does not start, as maps of the keys that `docs/wire.md` names.
 
-    Petitions that hold what this one waits for are named as far as `may_see` allows it, which is asked of their owners.
+    Petitions that hold what this one waits for are named as far as `may_see` allows it, which is asked of their owners;
+    leases are named to everybody.
     """
     found = [_described(engine, reason, record) for reason in reasons_of(engine, row, record)]
     for known in found:
+        if "first" in known:
+            known["first"] = _first(engine, known["first"], may_see)
         if "holders" in known:
             known["holders"] = _named(engine, known["holders"], may_see)
         if "resource" in known and "holders" in known:
@@ -57,16 +65,29 @@ def blocking(engine: Engine, row: Row, record: Record | None, may_see: Callable[
 
 def _named(engine: Engine, names: list[str], may_see: Callable[[str], bool]) -> list[str]:
     live = engine.petitions.live
-    seen = (name for name in names if isinstance(live.get(name), Record) and may_see(live[name].owner))  # type: ignore[union-attr]
+    there = [record for name in names if isinstance(record := live.get(name), Record)]
+    seen = (record.key for record in there if record.manager == LEASE_MANAGER or may_see(record.owner))
     return list(islice(seen, MAX_HOLDERS))
+
+
+def _first(engine: Engine, name: str, may_see: Callable[[str], bool]) -> dict[str, Any] | None:
+    """Give the petition that comes first, if the client may know of it."""
+    record = engine.find(name)
+    if record is None or not (record.manager == LEASE_MANAGER or may_see(record.owner)):
+        return None
+    return {"id": name, "user": user(record.owner), "lease": lease_rows.told(record)}
 
 
 def _held(engine: Engine, name: str, resource: str) -> dict[str, Any]:
     """Give which devices a petition holds, and until when at the latest, as far as that is known."""
     record = engine.petitions.live[name]
     assert isinstance(record, Record)
-    until = None if record.timeout is None or record.started is None else record.started + record.timeout
-    return {"id": name, "devices": list((record.devices or {}).get(resource, ())), "until": until}
+    return {
+        "id": name,
+        "devices": list((record.devices or {}).get(resource, ())),
+        "until": until(record),
+        "lease": lease_rows.told(record),
+    }
 
 
 def reasons_of(engine: Engine, row: Row, record: Record | None) -> list[Reason]:
@@ -120,6 +141,11 @@ def _described(engine: Engine, reason: Reason, record: Record | None) -> dict[st
         known["holders"] = granted.holders(group=reason.group, owner=reason.owner)
     elif isinstance(reason, NeedsShort | ShareShort):
         known["holders"] = granted.holders(resource=reason.resource)
+    elif isinstance(reason, MachineTaken):
+        known |= {"resource": WHOLE, "holders": granted.holders(resource=WHOLE)}
+    elif isinstance(reason, NotAlone):
+        others = granted.of_manager(WATCHDOG_MANAGER)
+        known |= {"resource": WHOLE, "holders": [name for name in granted if name not in others]}
     elif isinstance(reason, MachineFull):
         known["holders"] = list(granted.of_manager(COMMAND_MANAGER))
     return known

@@ -12,6 +12,7 @@ from orcha._protocol.messages import Cancel, Reply, Verdict
 from orcha._service.reports.command_text import quoted
 from orcha._service.reports.explanations import cleaned
 from orcha._service.verbs.petition_lookup import refuse
+from orcha.interfaces.built_in import LEASE_MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +74,7 @@ def end(
 
 def _hurry(engine: Engine, record: Record) -> None:
     """Kill what a petition that is being cancelled runs, without asking it to end first."""
-    if record.state is not State.CANCELLING:
+    if record.state is not State.CANCELLING or record.manager == LEASE_MANAGER:
         return
     if record.command:
         engine.commands.hurry(record)

@@ -12,6 +12,7 @@ from orcha._core.reasons import (
     GroupTextIsFalse,
     HeldAfterInterruption,
     InOrder,
+    MachineTaken,
     ManagerNotServed,
     ServiceStops,
     TextIsFalse,
@@ -23,9 +24,11 @@ from orcha._protocol.messages import List, Reply, Rows, Verdict
 from orcha._protocol.shown_reasons import SILENT
 from orcha._service.reports.command_text import listed
 from orcha._service.reports.explanations import cleaned, outlived
+from orcha._service.reports.lease_text import lent_to
 from orcha._service.reports.state_names import BEGUN_STATES, word
 from orcha._service.verbs import answer_size as fitting
-from orcha._service.verbs import array_rows
+from orcha._service.verbs import array_rows, lease_rows
+from orcha.interfaces.needs import WHOLE
 
 if TYPE_CHECKING:
     from orcha._core.reasons import Reason
@@ -37,6 +40,8 @@ MAX_ROWS = 1_000
 """Rows of one answer."""
 MAX_NAMED_DEPENDENCIES = 100
 """Petitions that one petition waits for and that are named in its row."""
+MAX_NAMED_LEASES = 3
+"""Leases that are named in the reason why a petition waits."""
 MAX_NAMED_PAUSES = 100
 """Pauses that are named in one answer."""
 
@@ -57,6 +62,7 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
             "needs": json.dumps(needs[row.seq]) if row.seq in needs else None,
             "expect": expected.get(row.seq),
         }
+        | lease_rows.in_row(engine, row)
         for row in rows
     ]
     if message.id is not None or message.array is not None:
@@ -183,7 +189,16 @@ def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, fl
         age = engine.sampling.age_of(reason)
         return reason.text(), None if age is None else round(age, 3)
     asked = record.asked if record is not None and reason is record.why else None
-    return reason.text(), None if asked is None else round(time.monotonic() - asked, 3)
+    return f"{reason.text()}{_lent(engine, reason)}", None if asked is None else round(time.monotonic() - asked, 3)
+
+
+def _lent(engine: Engine, reason: Reason) -> str:
+    """Tell who has what a petition waits for, where that is lent."""
+    if not engine.leases.held:
+        return ""
+    resource = WHOLE if isinstance(reason, MachineTaken) else getattr(reason, "resource", None)
+    lent = [record for record in engine.leases.held.values() if resource in (record.needs or ())]
+    return "".join(f"; {lent_to(record)}" for record in lent[:MAX_NAMED_LEASES])
 
 
 def reason_of(engine: Engine, row: Row, group: str | None) -> Reason | None:

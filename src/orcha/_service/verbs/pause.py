@@ -11,6 +11,7 @@ from orcha._core.state import State
 from orcha._protocol.messages import Pause, Reply, Resume, Verdict
 from orcha._service.reports.state_names import state_of
 from orcha._service.verbs.petition_lookup import find, is_owner, refuse
+from orcha.interfaces.built_in import LEASE_MANAGER
 from orcha.interfaces.policy import MAX_NAME_CHARACTERS, is_name
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ def _cannot(record: Record) -> str | None:
     """Tell why a petition cannot be paused or resumed, if that is so."""
     if record.state in (State.CANCELLING, State.ENDED):
         return f"{record.key!r} is {state_of(record)}"
+    if record.state in _RUNNING_STATES and record.manager == LEASE_MANAGER:
+        return f"{record.key!r} is a lease, of which nothing runs: orcha unlock gives it back"
     if record.state in _RUNNING_STATES and not record.command:
         return f"{record.key!r} runs in the service's own process, which cannot be stopped: cancel it, or let it run"
     return None

@@ -10,7 +10,9 @@ from orcha._core.record import Record
 from orcha._protocol.messages import ListResources, Reply, SetResource, Verdict
 from orcha._service.channels.channel_book import may_follow
 from orcha._service.lifecycle.resource_texts import read_resources
+from orcha._service.reports.lease_text import until
 from orcha._service.verbs import answer_size as fitting
+from orcha._service.verbs import lease_rows
 from orcha._service.verbs.petition_lookup import is_owner, refuse
 from orcha.interfaces.needs import shown
 
@@ -50,16 +52,17 @@ def _described(engine: Engine, known: dict[str, Any], may_see: Callable[[str], b
 
 
 def _holder(engine: Engine, key: str, resource: str, may_see: Callable[[str], bool]) -> dict[str, Any]:
-    """Give who holds something of a resource; the id is null where that is not the client's to know."""
+    """Give who holds something of a resource; the id is null where that is not the client's to know, but for leases."""
     record = engine.petitions.live.get(key)
     if not isinstance(record, Record):
-        return {"id": None, "amount": 0, "devices": [], "until": None}
-    until = None if record.timeout is None or record.started is None else record.started + record.timeout
+        return {"id": None, "amount": 0, "devices": [], "until": None, "lease": None}
+    lease = lease_rows.told(record)
     return {
-        "id": key if may_see(record.owner) else None,
+        "id": key if lease is not None or may_see(record.owner) else None,
         "amount": (record.needs or {}).get(resource, 0),
         "devices": list((record.devices or {}).get(resource, ())),
-        "until": until,
+        "until": until(record),
+        "lease": lease,
     }
 
 

@@ -19,7 +19,7 @@ from orcha._service.hooks.dependents import Change
 from orcha._service.reports.explanations import cleaned
 from orcha._service.verbs.petition_lookup import find, refuse
 from orcha._service.verbs.priority import move
-from orcha.interfaces.built_in import ARRAY_MANAGER, COMMAND_MANAGER
+from orcha.interfaces.built_in import ARRAY_MANAGER, COMMAND_MANAGER, LEASE_MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -162,6 +162,10 @@ def _why_not(row: Row, state: State) -> str:
 
 
 def _move_only(engine: Engine, row: Row, record: Record | None, wanted: _Wanted) -> None:
+    if wanted.names != {"priority"} and row.manager == LEASE_MANAGER:
+        raise _RefusedError(
+            f"{row.id!r} is a lease: only its priority can be changed, and orcha extend has it last longer"
+        )
     if wanted.names != {"priority"}:
         theirs = f"{row.id!r} is made by the code of its plugin, which says the rest: only its priority can be changed"
         raise _RefusedError(theirs)

@@ -14,7 +14,7 @@ from orcha._protocol.messages import Reply, Show, Verdict
 from orcha._service.channels.channel_book import may_follow
 from orcha._service.reports.state_names import word
 from orcha._service.verbs import answer_size as fitting
-from orcha._service.verbs import array_rows
+from orcha._service.verbs import array_rows, lease_rows
 from orcha._service.verbs.blocking import blocking
 from orcha._service.verbs.list import describe_row
 from orcha._service.verbs.petition_lookup import find
@@ -74,6 +74,8 @@ def describe(engine: Engine, found: Found, may_see: Callable[[str], bool]) -> di
         "attempts": _with_devices(engine, row, _attempts(row, history, kept.pid if kept is not None else None)),
         "retry": _retry(record),
         "command": _command(row, record),
+        "lease": lease_rows.of(engine, row),
+        **lease_rows.in_row(engine, row),
     }
 
 

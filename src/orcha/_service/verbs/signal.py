@@ -9,6 +9,7 @@ from orcha._core.state import State
 from orcha._protocol.messages import Reply, Signal, Verdict
 from orcha._service.reports.state_names import word
 from orcha._service.verbs.petition_lookup import find, refuse
+from orcha.interfaces.built_in import LEASE_MANAGER
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
@@ -46,6 +47,8 @@ def _cannot(row: Row, record: Record | None, number: int) -> str | None:
         verb = OF_PAUSES[Signals(number)]
         return f"{Signals(number).name} is what orcha {verb} sends: use that, so that it is remembered"
     state = row.state if record is None else record.state
+    if row.manager == LEASE_MANAGER:
+        return f"{row.id!r} is a lease, of which nothing runs: orcha unlock gives it back"
     if record is not None and state is State.STARTING and not record.command:
         return f"{record.key!r} runs in the service's own process, which gets no signal: cancel it, or let it run"
     if state is not State.RUNNING:

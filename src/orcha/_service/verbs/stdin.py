@@ -8,6 +8,7 @@ from orcha._core.state import State
 from orcha._protocol.messages import Reply, Resize, Stdin, Verdict
 from orcha._service.execution.standard_input import has_not
 from orcha._service.verbs.petition_lookup import refuse
+from orcha.interfaces.built_in import LEASE_MANAGER
 
 if TYPE_CHECKING:
     from orcha._core.record import Record
@@ -48,7 +49,7 @@ def _running(engine: Engine, peer: Peer, message: Stdin | Resize) -> Record | No
         refuse(engine, peer, message.request, Verdict.DENIED, "this is somebody else's petition")
         return None
     live = record is not None and record.attempt == message.attempt and record.state is State.RUNNING
-    if record is None or not live or not record.command:
+    if record is None or not live or not record.command or record.manager == LEASE_MANAGER:
         refuse(engine, peer, message.request, Verdict.GONE, "no command runs in this attempt")
         return None
     return record

@@ -28,7 +28,17 @@ TAKEN = frozenset(
             "HOME",
         ),
         *("HOOK_DEADLINE", "ID", "INDEX", "ITEM", "KEEP_AGE", "KEEP_COMMANDS", "KEEP_COUNT", "KEEP_INPUT"),
-        *("KEEP_LEAST", "KEY_FILE", "LISTEN_ADDRESS", "LOG_RUNS", "PORT", "REACHED_AS", "RECONNECT", "RESOURCES"),
+        *(
+            "KEEP_LEAST",
+            "KEY_FILE",
+            "LEASE",
+            "LISTEN_ADDRESS",
+            "LOG_RUNS",
+            "PORT",
+            "REACHED_AS",
+            "RECONNECT",
+            "RESOURCES",
+        ),
         *("SHARE", "SHIM_SILENCE", "SLOTS", "STOP_GRACE", "STORE"),
     )
 )
