@@ -89,7 +89,6 @@ def test_schedules_are_listed_paused_resumed_and_removed(service):
         (("tick", "@daily", "--at", "22:00", "--", "true"), 2, "unrecognized arguments: --at"),
         (("tick", "@daily", "--when", "load(", "--", "true"), 2, "--when cannot be read, column 5"),
         (("tick", "@daily", "--tz", "Nowhere", "--", "true"), 1, "'Nowhere' is no zone of this machine"),
-        (("tick", "@daily", "--group", "nobody", "--", "true"), 1, "there is no group nobody"),
         (("a@b", "@daily", "--", "true"), 1, "leave out the @"),
         (("", "@daily", "--", "true"), 2, "is no name"),
     ],

@@ -129,7 +129,6 @@ def test_what_cannot_be_changed_is_refused_with_the_cure(service):
     assert "'over' has ended" in refused(service, "over", "--priority", "3")
     assert "no petition with the id 'none'" in refused(service, "none", "--priority", "3")
     detach(service, "later", "true", options=("--in", "1h"))
-    assert "there is no group nowhere" in refused(service, "later", "--group", "nowhere")
     assert "cannot be read" in refused(service, "later", "--when", "nothing.known > 4")
     assert shown(service, "later")["changes"] is None
     assert service.run("set", "later").returncode == 2

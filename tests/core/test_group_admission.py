@@ -17,6 +17,7 @@ from orcha._core.reasons import (
     GroupFull,
     GroupPaused,
     GroupTextIsFalse,
+    GroupUnknown,
     InOrder,
     LongerThanAllowed,
     RateReached,
@@ -301,3 +302,25 @@ def test_a_condition_about_the_service_itself_is_asked_when_something_starts():
     assert world.asked() == []
     world.runs(group="other")
     assert world.asked() == [first.seq]
+
+
+@pytest.mark.parametrize(("takes_new", "most", "is_refused"), [(True, 9, False), (True, 2, True), (False, 9, True)])
+def test_a_new_petition_may_name_a_new_group_unless_that_is_refused_or_there_are_too_many(
+    monkeypatch, takes_new, most, is_refused
+):
+    monkeypatch.setattr(group_admission, "MAX_GROUPS", most)
+    world = World()
+    world.admission.of_groups.takes_new = takes_new
+    assert (world.admission.refusal("rgi", None) == GroupUnknown("rgi", "rig")) is is_refused
+
+
+def test_of_a_new_group_as_many_start_as_such_groups_have_slots():
+    world = World()
+    world.admission.of_groups.new_slots = 1
+    first, second = (Record(seq, b"", f"n{seq}", "m", "ann", b"", b"", 0.0) for seq in (1, 2))
+    first.group = second.group = "new"
+    assert world.admission.blocked_by(first) is None
+    world.petitions.granted.take(first)
+    assert world.admission.blocked_by(second) == GroupFull("new", 1)
+    world.admission.of_groups.takes_new = False
+    assert world.admission.blocked_by(second) == GroupUnknown("new", None)

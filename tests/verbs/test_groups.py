@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
 from orcha._protocol import values
 from orcha._protocol.endpoint import Endpoint
-from orcha._protocol.messages import Pause, Resume, Retry, SetGroup, Show, Stats, Verdict
+from orcha._protocol.messages import Pause, Resume, Retry, SetGroup, Show, Stats, Submitted, Verdict
 from orcha._service.lifecycle.settings import from_environment
 from orcha.exceptions import ConfigurationError
 from support.asking import asking
@@ -24,7 +25,7 @@ def groups(asked):
 
 
 def test_a_group_that_is_not_there_is_refused_with_the_cure(tmp_path):
-    with asking(tmp_path, slots={"rig": 1}) as asked:
+    with asking(tmp_path, slots={"rig": 1}, takes_new_groups=False) as asked:
         result = asked.submit(asked.user, "a", group="rgi")
         assert (result.verdict, result.reason) == (Verdict.REFUSED, TYPO)
         assert asked.rows() == {}
@@ -84,7 +85,7 @@ def test_a_retry_of_what_was_of_a_forgotten_group_is_refused(tmp_path):
     with asking(tmp_path, slots={"rig": 1}) as asked:
         asked.submit(asked.user, "a", group="rig")
         asked.wait_for("a", "succeeded")
-    with asking(tmp_path, forgotten_groups=frozenset({"rig"})) as asked:
+    with asking(tmp_path, forgotten_groups=frozenset({"rig"}), takes_new_groups=False) as asked:
         reply = asked.ask(asked.user, Retry, b"t" * 16, "a")
         assert (reply.verdict, reply.reason) == (Verdict.REFUSED, GONE)
 
@@ -92,7 +93,7 @@ def test_a_retry_of_what_was_of_a_forgotten_group_is_refused(tmp_path):
 def test_a_pause_of_a_group_outlives_that_it_is_forgotten(tmp_path):
     with asking(tmp_path, slots={"rig": 1}) as asked:
         asked.ask(asked.owner, Pause, None, None, "rig")
-    with asking(tmp_path, forgotten_groups=frozenset({"rig"})) as asked:
+    with asking(tmp_path, forgotten_groups=frozenset({"rig"}), takes_new_groups=False) as asked:
         asked.submit(asked.user, "a", group="rig")
         assert asked.rows()["a"]["why"] == "its group rig is paused"
         assert asked.ask(asked.owner, Resume, None, None, "rig").verdict == Verdict.OK
@@ -278,8 +279,52 @@ def test_a_command_is_ended_by_the_limit_of_its_group(serve):
     assert (nothing.returncode, "say what is to hold for the group" in nothing.stderr) == (2, True)
 
 
+def test_a_petition_makes_the_group_that_it_names_first_and_that_is_told(tmp_path):
+    with asking(tmp_path, slots={"train": 1}, new_group_slots=1) as asked:
+        asked.manager.let_go.clear()
+        for name in ("a", "b"):
+            assert asked.submit(asked.user, name, group="trian").verdict == Verdict.ACCEPTED
+        told = [note for said in asked.user.heard if isinstance(said, Submitted) for note in said.notes]
+        assert told == ["group trian is new, and runs 1 at once: did you mean train?"]
+        assert groups(asked) == {"train": 1, "trian": 1}
+        asked.wait_for("a", "running")
+        assert why(asked, "b") == ["group_full"]
+    with asking(tmp_path, takes_new_groups=False) as asked:
+        assert groups(asked) == {"train": 1, "trian": 1}
+
+
+def test_a_group_that_is_named_first_by_a_command_an_array_and_a_change(serve):
+    service = serve(arguments=("serve", "commands", "--new-groups", "2"))
+    new = "orcha: group {} is new, and runs 2 at once: orcha group set {} --slots N changes that\n"
+    done = service.run("run", "--group", "one", "--", "true")
+    assert (done.returncode, done.stderr) == (0, new.format("one", "one"))
+    assert service.run("run", "--group", "one", "--", "true").stderr == ""
+    assert service.run("run", "--detach", "--name", "b", "--in", "1h", "--", "true").stdout == "b\n"
+    many = service.run("run", "--detach", "--name", "many", "--group", "two", "--array", "1-2", "--", "true")
+    assert (many.stdout, many.stderr) == ("many\n", new.format("two", "two"))
+    assert service.run("set", "b", "--group", "three").returncode == 0
+    known = json.loads(service.run("group", "ls", "--json").stdout)
+    assert {each["group"]: each["slots"] for each in known} == {"one": 2, "two": 2, "three": 2}
+    service.run("cancel", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "slots", "takes"), [("none", None, True), ("3", 3, True), ("refuse", None, False), ("-1", 0, True)]
+)
+def test_what_new_groups_get_is_read(monkeypatch, text, slots, takes):
+    monkeypatch.setenv("ORCHA_NEW_GROUPS", text)
+    asked = partial(
+        from_environment, Endpoint("127.0.0.1", 1, "/x"), key=None, look_ahead=None, on_hook_timeout="replace"
+    )
+    if text == "-1":
+        with pytest.raises(ConfigurationError, match="ORCHA_NEW_GROUPS"):
+            asked()
+    else:
+        assert (asked().new_group_slots, asked().takes_new_groups) == (slots, takes)
+
+
 def test_as_a_person_meets_it(serve):
-    service = serve(arguments=("serve", "commands", "--slots", "rig=1"))
+    service = serve(arguments=("serve", "commands", "--slots", "rig=1", "--new-groups", "refuse"))
     refused = service.run("run", "--group", "rgi", "--", "true")
     assert (refused.returncode, TYPO in refused.stderr) == (125, True), refused.stderr
     paused = service.run("pause", "--group", "rgi")

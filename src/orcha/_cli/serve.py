@@ -41,6 +41,13 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         "may be given repeatedly, and stays as it is for later starts",
     )
     parser.add_argument(
+        "--new-groups",
+        type=_new_groups,
+        metavar="N",
+        help="what a group gets that a petition names first: so many slots, none for any number (the default), or"
+        " refuse to refuse the petition",
+    )
+    parser.add_argument(
         "--resource",
         action="append",
         type=options.resources,
@@ -65,6 +72,10 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _new_groups(text: str) -> str:
+    return text if text in {"none", "refuse"} else str(options.not_negative(text))
+
+
 def run(namespace: argparse.Namespace) -> int:
     """Serve; in the foreground it does not return."""
     import os
@@ -79,6 +90,8 @@ def run(namespace: argparse.Namespace) -> int:
     managers, broken = load_managers(namespace.plugins)
     _add_to("ORCHA_SLOTS", namespace.slots)
     _add_to("ORCHA_RESOURCES", namespace.resource)
+    if namespace.new_groups is not None:
+        os.environ["ORCHA_NEW_GROUPS"] = namespace.new_groups
     if namespace.detect:
         os.environ["ORCHA_DETECT"] = "1"
     several = Several(managers, broken)

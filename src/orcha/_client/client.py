@@ -97,7 +97,7 @@ class Client:
 
     def _make_parts(self) -> None:
         """Make the parts that read and send, without a connection."""
-        incoming = Incoming(self._channels)
+        incoming = Incoming(self._channels, self._notify)
         self._reader = reader = ClientReader(self._dial, incoming, reconnect=self._reconnect, notify=self._notify)
         self._sender = incoming.sender = reader.sender = ClientSender(
             self._channels,

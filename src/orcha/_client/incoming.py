@@ -36,8 +36,15 @@ class _Loaded(NamedTuple):
 class Incoming:
     """Handles the messages of one client's connections, for whichever thread reads."""
 
-    def __init__(self, channels: WeakValueDictionary[bytes, ClientChannel]) -> None:
-        """Have handled nothing yet; `channels` are the client's that still have a reader."""
+    def __init__(self, channels: WeakValueDictionary[bytes, ClientChannel], notify: Callable[[str], None]) -> None:
+        """Have handled nothing yet.
+
+        Args:
+            channels: the client's that still have a reader.
+            notify: tells people what the service says to them.
+
+        """
+        self._notify = notify
         self.sender: ClientSender
         self._channels = channels
         self._loaded: _Loaded
@@ -124,6 +131,8 @@ class Incoming:
                 channel.known = True  # where the connection is lost, the sender hears of that after this
             else:
                 sender.post(sender.accepted, channel)
+        for note in message.notes:
+            self._notify(f"orcha: {note}")
         sender.pending.note(message.request, message.results)  # last, since this wakes the thread that waits
 
     def _elsewhere(self, message: Any) -> None:

@@ -171,7 +171,7 @@ class Admission:
         never = self.resources.refusal(needs) if needs else None
         if never is not None or group is None:
             return never
-        return self.unknown(group) or self.of_groups.too_long(group, timeout)
+        return self.of_groups.refusal(group) or self.of_groups.too_long(group, timeout)
 
     def unknown(self, group: str) -> GroupUnknown | None:
         """Give why nothing of a group can start, where there is no such group."""

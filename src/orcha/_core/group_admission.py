@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _GROUP = "group:"
 _OWNER = "\0"
 """Parts a group from an owner in the name of a lot: no name of a group holds it."""
+MAX_GROUPS = 10_000
+"""Groups with which no petition makes another one."""
 MAX_UNPARKED_PETITIONS = 100
 """Petitions of a group with rules that leave its lots in one batch, at most: a million may wait there."""
 
@@ -116,6 +118,10 @@ class GroupAdmission:
         """How many petitions of each group may run at once; None for any number."""
         self.rules: Mapping[str, GroupRules] = {}
         """What else people set, for each group for which they set anything."""
+        self.new_slots: int | None = None
+        """How many petitions may run at once of a group that its first petition makes."""
+        self.takes_new = True
+        """Whether a petition makes the group that it names, where there is none."""
         self.due: float | None = None
         """When the rate of a group lets one start for which petitions are parked, on the steady clock."""
         self.are_more = False
@@ -146,6 +152,11 @@ class GroupAdmission:
         known = group in self.slots or self._is_paused(group_name(group))
         return None if known else GroupUnknown.among(group, self.slots)
 
+    def refusal(self, group: str) -> GroupUnknown | None:
+        """Give why a new petition cannot name a group, if that is so."""
+        may_be_made = self.takes_new and len(self.slots) < MAX_GROUPS
+        return None if may_be_made else self.unknown(group)
+
     def too_long(self, group: str, timeout: float | None) -> LongerThanAllowed | None:
         """Give why a petition of a group can never start that may run for so many seconds, if that is so."""
         rules = self.rules.get(group, NO_RULES)
@@ -161,8 +172,11 @@ class GroupAdmission:
         if group is None:
             return None
         if group not in self.slots:
-            return self.unknown(group)
-        slots = self.slots[group]
+            if petition.phase is not Phase.CONVERTING or not self.takes_new:
+                return self.unknown(group)
+            slots = self.new_slots  # it is made when the petition is accepted
+        else:
+            slots = self.slots[group]
         if slots is not None and self._petitions.granted.in_group(group) >= slots:
             return GroupFull(group, slots)
         return None

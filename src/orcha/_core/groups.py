@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
+from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.start_log import StartRate
@@ -82,6 +84,20 @@ def declared(kept: Slots, given: Slots, forgotten: Collection[str]) -> dict[str,
     return {name: count for name, count in {**kept, **given}.items() if name not in forgotten}
 
 
+def told_of_new(group: str, slots: int | None, known: Collection[str]) -> str:
+    """Tell who named a group that there is none of yet that it is made, and which one may be meant.
+
+    >>> told_of_new("trian", None, ["train"])
+    'group trian is new, and runs any number of petitions at once: did you mean train?'
+    >>> told_of_new("a", 1, [])
+    'group a is new, and runs 1 at once: orcha group set a --slots N changes that'
+    """
+    near = next(iter(get_close_matches(group, known, 1)), None)
+    at_once = "any number of petitions" if slots is None else slots
+    cure = f"orcha group set {quote(group)} --slots N changes that" if near is None else f"did you mean {near}?"
+    return f"group {group} is new, and runs {at_once} at once: {cure}"
+
+
 def spelled(slots: Slots) -> str:
     """Give groups as they are declared.
 
@@ -91,4 +107,4 @@ def spelled(slots: Slots) -> str:
     return ", ".join(f"{name}={'none' if count is None else count}" for name, count in sorted(slots.items()))
 
 
-__all__ = ["NO_RULES", "GroupRules", "declared", "rules_of", "spelled"]
+__all__ = ["NO_RULES", "GroupRules", "declared", "rules_of", "spelled", "told_of_new"]

@@ -431,6 +431,8 @@ class Submitted(_Message, tag=33, frozen=True):
 
     request: int
     results: list[Result]
+    notes: list[str] = []
+    """What people are told beside the results."""
 
 
 class Reply(_Message, tag=34, frozen=True):

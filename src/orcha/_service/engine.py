@@ -178,6 +178,7 @@ class Engine:
         self.tombstones: dict[bytes, float] = {}
         """Tokens of submits that are cancelled when they come, with the monotonic time until which that is known."""
         self.submissions = Submissions(self.channels, self.outbox, store, self.once)
+        self.admitting.tell = self.submissions.tell
         self._make_arrays()
         self.born = (time.time_ns() // 1_000_000).to_bytes(6, "big")
         """Tokens begin with the time they were made: one from before this start may be a petition that is kept."""
@@ -355,6 +356,7 @@ class Engine:
         self.new_arrays = NewArrays(
             petitions=self.petitions,
             admission=self.admission,
+            admitting=self.admitting,
             channels=self.channels,
             submissions=self.submissions,
             book=self.arrays,

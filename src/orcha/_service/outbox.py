@@ -93,7 +93,7 @@ def failed(message: Any, reason: str) -> Reply | Submitted | Error:
 def _instead_of(message: Any, error: FrameError) -> Reply | Submitted | Gone | Stopping | Error:
     """Give what is sent in place of a message that is no frame: what is too long, or no text, is left out."""
     if isinstance(message, Submitted):
-        return Submitted(message.request, [_cleaned(result) for result in message.results])
+        return Submitted(message.request, [_cleaned(result) for result in message.results], message.notes)
     if isinstance(message, Reply) and message.value is None:
         return Reply(message.request, message.verdict, None, _short(message.reason))
     if isinstance(message, Reply | Rows):

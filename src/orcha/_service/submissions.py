@@ -43,7 +43,7 @@ class Asker(Protocol):
 class Submission:
     """The submit of a client, and what has been answered so far."""
 
-    __slots__ = ("_due", "_outbox", "_request", "_results", "credit", "peer")
+    __slots__ = ("_due", "_notes", "_outbox", "_request", "_results", "credit", "peer")
 
     def __init__(self, peer: Peer, message: Submit, outbox: Outbox) -> None:
         """Gather answers for a message."""
@@ -52,6 +52,7 @@ class Submission:
         self._request = message.request
         self._outbox = outbox
         self._results: list[Result] = []
+        self._notes: list[str] = []
         self._due = False
 
     def answer(self, position: int, verdict: int, channel: bytes | None, reason: str | None) -> None:
@@ -63,8 +64,13 @@ class Submission:
 
     def _send(self) -> None:
         results, self._results = self._results, []
+        notes, self._notes = self._notes, []
         self._due = False
-        self._outbox.reply(self.peer, Submitted(self._request, results))
+        self._outbox.reply(self.peer, Submitted(self._request, results, notes))
+
+    def note(self, text: str) -> None:
+        """Tell people something with the next answers."""
+        self._notes.append(text)
 
 
 class Asked(NamedTuple):
@@ -103,6 +109,8 @@ class Submissions:
         self._store = store
         self._once = once
         self.undecided: dict[bytes, Undecided] = {}
+        self._told: dict[bytes, str] = {}
+        """What who asked for a petition is told when it is accepted, by token."""
 
     def add(self, record: Record, asked: Asked) -> None:
         """Note that a petition is to be decided."""
@@ -121,12 +129,19 @@ class Submissions:
         peer = self.undecided[record.token].asked[0].asker.peer
         return lambda owner: may_follow(peer, owner)
 
+    def tell(self, record: Record, text: str) -> None:
+        """Have who asks for a petition that is undecided told something about it, when it is accepted."""
+        if record.token in self.undecided:
+            self._told[record.token] = text
+
     # --- what became of it --------------------------------------------------------------------------------------
 
     def accepted(self, record: Record, _: object = None) -> None:
         """Tell who asked that a petition is kept, and send what comes on its channel."""
         (asker, position, named), *others = self.undecided.pop(record.token).asked
         self._follow(asker, record.channel)
+        if self._told and (told := self._told.pop(record.token, None)) is not None and isinstance(asker, Submission):
+            asker.note(told)
         asker.answer(position, _ACCEPTED, None if named else record.channel, None)
         for asked in others:
             self._known(asked, record.channel)
@@ -134,6 +149,7 @@ class Submissions:
     def refused(self, record: Record, verdict: int, reason: str) -> None:
         """Tell who asked that a petition is not kept, or (KNOWN) that it was kept before."""
         everyone = self.undecided.pop(record.token).asked
+        self._told.pop(record.token, None)
         row = self._store.tokens([record.token]).get(record.token)
         if row is None:
             self._channels.drop_unused(record.channel)

@@ -69,8 +69,8 @@ class Policy:
     """Seconds after its acceptance before which it does not start, at most a hundred years; None for none. No clock
     that is set changes that, unless the service is started anew meanwhile. Only one of `at` and `delay` is given."""
     group: str | None = None
-    """The group it belongs to, which has slots of its own and can be paused; None for none. A group has to be there: a
-    service was once started with ``orcha serve --slots GROUP=N`` or ``ORCHA_SLOTS`` for it."""
+    """The group it belongs to, which has slots of its own and can be paused; None for none. The first petition that
+    names a group makes it, unless the service was started with ``orcha serve --new-groups refuse``."""
     needs: Mapping[str, int | float | str] | None = None
     """The amounts it holds from its start until nothing of it is left: names of resources to amounts above zero, as
     in ``{"gpu": 1, "ram_gb": 16}``. It starts when that much of each is free of what the service has (``orcha serve

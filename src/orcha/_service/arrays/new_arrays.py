@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from orcha._service.arrays.array_book import ArrayBook
     from orcha._service.channels.channel_book import ChannelBook
     from orcha._service.execution.attempt_port import AttemptPort
+    from orcha._service.hooks.admitting import Admitting
     from orcha._service.submissions import Asked, Submissions
 
 MAX_LOOKED_AT_IDS = 10_000
@@ -45,6 +46,7 @@ class NewArrays:
         *,
         petitions: Petitions,
         admission: Admission,
+        admitting: Admitting,
         channels: ChannelBook,
         submissions: Submissions,
         book: ArrayBook,
@@ -58,6 +60,7 @@ class NewArrays:
         Args:
             petitions: the petitions.
             admission: knows the groups and resources that there are.
+            admitting: makes the groups that are named first.
             channels: have the channel of each petition.
             submissions: the petitions that are undecided.
             book: the arrays that have not ended.
@@ -69,6 +72,7 @@ class NewArrays:
         """
         self._petitions = petitions
         self._admission = admission
+        self._admitting = admitting
         self._channels = channels
         self._submissions = submissions
         self._book = book
@@ -117,6 +121,8 @@ class NewArrays:
             new = NewArray(spec.total, spec.text(), parts)
             transitions.array.accept(petitions, record, new, new_channel=not known.kept)
             known.kept = True
+            if record.group is not None:
+                self._admitting.appear(record.group, record)
             self._book.enter(record, spec, ends)
         self._after_batch(lambda: self._book.kept(record))
         return None

@@ -77,6 +77,8 @@ class Acceptance:
         if record.after and not self._may_depend(record):
             return None
         self._schedules.note_accepted(record)
+        if record.group is not None:
+            self._admitting.appear(record.group, record)
         start, is_first = False, None
         if answered is not None:
             if answered.answer is YES:

@@ -65,6 +65,8 @@ class Admitting:
         self._pause_all = pause_all
         self.resumed: Callable[[], None] = lambda: None
         """Told when something goes on that was paused."""
+        self.tell: Callable[[Record, str], None] = lambda *_: None
+        """Tells who asks for a petition something about it."""
 
     def load(self) -> None:
         """Take over what is kept as paused, and the groups as they were set, where they are not set anew."""
@@ -86,6 +88,8 @@ class Admitting:
         before = {name: count for name, count in groups.items() if name not in settings.slots}
         if before:
             self._report(logging.INFO, "groups are as they were set before: %s", core.spelled(before))
+        self._admission.of_groups.new_slots = settings.new_group_slots
+        self._admission.of_groups.takes_new = settings.takes_new_groups
         self._admission.of_groups.load_starts(self._kept_starts(), self._petitions.now)
         self._admission.keys.load(self._store.once())
 
@@ -110,6 +114,13 @@ class Admitting:
         for name in changed:
             self._petitions.keep_decided(_GIVEN, name, given.get(name))
         return changed & {*given}
+
+    def appear(self, group: str, record: Record) -> None:
+        """Make the group that an accepted petition names, where there is none, and tell who asks for the petition."""
+        groups = self._admission.of_groups
+        if group not in groups.slots and groups.takes_new:
+            self.tell(record, core.told_of_new(group, groups.new_slots, groups.slots))
+            self.set_group(group, groups.new_slots, core.NO_RULES)
 
     def set_group(self, group: str, slots: int | None, rules: GroupRules) -> None:
         """Have this hold for the petitions of a group from now on, also after a restart; None for any number."""

@@ -26,6 +26,8 @@ MAX_SLOTS = 1_000_000_000
 """Slots of a group at most."""
 ANY_NUMBER, FORGET = "none", "forget"
 """What may be said in place of a number of slots."""
+REFUSE = "refuse"
+"""What may be said in place of a number of slots of new groups."""
 _SLOTS = ("ORCHA_SLOTS", f"slots of a group are GROUP=N, GROUP={ANY_NUMBER} or GROUP={FORGET}", "--slots")
 
 
@@ -65,6 +67,10 @@ class Settings:
     """How many petitions of a group may run at once, None for any number; what was set before holds for the others."""
     forgotten_groups: frozenset[str] = frozenset()
     """Groups that are not to be there any more."""
+    new_group_slots: int | None = None
+    """How many petitions may run at once of a group that its first petition makes; None for any number."""
+    takes_new_groups: bool = True
+    """Whether a petition makes the group that it names, where there is none; else it is refused."""
     resources: Mapping[str, Stock] = field(default_factory=dict)
     """How much there is of each resource that petitions may need, or which devices."""
     detect: bool = False
@@ -90,7 +96,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
     ``ORCHA_STORE`` (``sqlite`` or ``memory``), ``ORCHA_HOOK_DEADLINE``, ``ORCHA_STOP_GRACE``, ``ORCHA_ABANDON_AFTER``,
     ``ORCHA_SHIM_SILENCE``, ``ORCHA_KEEP_COMMANDS``, and ``ORCHA_LOG_RUNS`` (1 or 0),
     ``ORCHA_KEEP_INPUT`` (bytes), ``ORCHA_KEEP_AGE``, ``ORCHA_KEEP_COUNT``, ``ORCHA_KEEP_LEAST``: seconds, except the
-    count. ``ORCHA_SLOTS``:
+    count. ``ORCHA_NEW_GROUPS``: a number, ``none`` or ``refuse``. ``ORCHA_SLOTS``:
     ``GROUP=N,...``, also ``none`` and ``forget`` for N. ``ORCHA_RESOURCES``: ``NAME=N,...``, and for N the names of
     devices, divided by commas as well. ``ORCHA_REACHED_AS``:
     ``ADDRESS:PORT,...``.
@@ -108,6 +114,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
     except (TypeError, ValueError) as error:
         raise ConfigurationError(str(error)) from None
     slots, forgotten = _slots()
+    new = os.environ.get("ORCHA_NEW_GROUPS", ANY_NUMBER)
     detect = bool(_number("ORCHA_DETECT", 0))
     return Settings(
         endpoint,
@@ -128,6 +135,8 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
         keep_count=int(_number("ORCHA_KEEP_COUNT", 10_000)),
         keep_least=_number("ORCHA_KEEP_LEAST", HOUR_SECONDS),
         slots=slots,
+        new_group_slots=None if new in (ANY_NUMBER, REFUSE) else int(_number("ORCHA_NEW_GROUPS", 0)),
+        takes_new_groups=new != REFUSE,
         forgotten_groups=forgotten,
         resources=_resources(detect=detect),
         detect=detect,

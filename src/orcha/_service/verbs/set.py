@@ -260,6 +260,8 @@ def _dependencies(
 def _apply(engine: Engine, record: Record, plan: _Plan, wanted: _Wanted) -> None:
     if record.needs or record.group is not None:
         engine.admission.resources.leave(record.seq)
+    if plan.converted.group is not None:
+        engine.admitting.appear(plan.converted.group, record)
     if plan.dependencies is not None:
         engine.dependents.change(record.seq, plan.dependencies)
     transitions.alter.alter(
