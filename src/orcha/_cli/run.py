@@ -134,7 +134,7 @@ def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
 
     if namespace.streams == "together" or (namespace.streams is None and not namespace.detach and are_one()):
         message["merge"] = True
-    _add_input(namespace, message)
+    add_input(namespace, message)
     left = "stdin" not in message and input_waits()
     fill_standard_descriptors()
     name, token, streams = namespace.name or made_up(message["argv"][0]), new_identity(), Streams()
@@ -151,7 +151,7 @@ def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
         attached = Attached(service, streams, name, token=token, again=again, on_disconnect=namespace.on_disconnect)
         try:
             with attached.signals():
-                return _attached(namespace, attached, service, streams, (name, token, message))
+                return attach_to(namespace, attached, service, streams, (name, token, message))
         except Left as left:
             if left.line:
                 streams.tell(left.line)
@@ -175,7 +175,7 @@ def misquoted(message: Mapping[str, Any]) -> str | None:
     return f"there is no program {program!r}: for a line with several words, orcha run -- {line}"
 
 
-def _add_input(namespace: argparse.Namespace, message: dict[str, Any]) -> None:
+def add_input(namespace: argparse.Namespace, message: dict[str, Any]) -> None:
     """Say that it has standard input, and a terminal as large as this one; where it is detached, for who attaches."""
     if namespace.stdin or namespace.tty:
         message["stdin"] = True
@@ -200,7 +200,7 @@ def _detached(service: Session, name: str, token: bytes, message: dict[str, Any]
     return 0
 
 
-def _attached(
+def attach_to(
     namespace: argparse.Namespace,
     attached: Attached,
     service: Session,

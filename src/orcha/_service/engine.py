@@ -26,6 +26,7 @@ from orcha._service import faults
 from orcha._service.arrays.array_book import ArrayBook
 from orcha._service.arrays.new_arrays import NewArrays
 from orcha._service.batch import Batch, Listeners
+from orcha._service.beside import Beside
 from orcha._service.channels.channel_book import ChannelBook
 from orcha._service.conditions.looker import Looker
 from orcha._service.conditions.machine import FUNCTIONS, look
@@ -364,6 +365,14 @@ class Engine:
             port=self.port,
             may_depend=lambda record: self.dependents.admits(record, self.submissions.may_name(record)),
             after_batch=self.after_batch,
+        )
+        self.beside = Beside(
+            petitions=self.petitions,
+            channels=self.channels,
+            submissions=self.submissions,
+            running=self.running_commands,
+            find=self.find,
+            convert=self.new_arrays.convert,
         )
 
     def _wake_visits(self) -> None:

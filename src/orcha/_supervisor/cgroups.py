@@ -69,6 +69,19 @@ class CgroupPlaces:
                 os.rmdir(f"{base}/{_PREFIX}{shim}")
 
 
+def groups_of(pid: int, mounts: str = "/proc/self/mounts") -> list[str]:
+    """Return the `cgroup.procs` files through which a process enters the cgroups of another one, where they differ."""
+    found = set()
+    own = set(_lines("/proc/self/cgroup"))
+    theirs = [line.split(":", 2) for line in _lines(f"/proc/{pid}/cgroup") if line not in own]
+    paths = {name: entry[2] for entry in theirs if len(entry) == 3 for name in entry[1].split(",")}
+    for line in _lines(mounts):
+        _, point, kind, options, *_ = line.split(" ")
+        names = {""} if kind == "cgroup2" else set(options.split(",")) if kind == "cgroup" else set()
+        found |= {os.path.normpath(f"{point}/{paths[name]}") for name in names & set(paths)}
+    return [f"{folder}/cgroup.procs" for folder in sorted(found) if os.access(f"{folder}/cgroup.procs", os.W_OK)]
+
+
 class AttemptCgroup:
     """The cgroups of one attempt."""
 

@@ -9,6 +9,8 @@ END, KEEP = "end", "keep"
 """What happens to processes that a command leaves behind: they are ended, or they may live on."""
 OUTSIDE = "outside"
 """Why a command ended: somebody sent SIGTERM to it and to its shim, as where a machine or a unit of systemd stops."""
+BESIDE = "beside"
+"""Why a command ended: the command ended beside which it ran."""
 TRUNCATE, KILL, ROTATE = "truncate", "kill", "rotate"
 """What happens at the output limit: keep no further output, end the command, or drop the oldest output."""
 
@@ -62,6 +64,11 @@ class CommandSpec(NamedTuple):
     """The signal that every process gets before `timeout` ends the command; builds without this field send none."""
     warn_seconds: float = 0.0
     """Seconds before `timeout` at which that signal is sent; at the start where the timeout is shorter."""
+    beside_pid: int | None = None
+    """The first process of another command: this one is in its cgroups, and is killed as soon as that process ends.
+    Builds without this field do neither."""
+    beside_start: float = 0.0
+    """When that process was started, in seconds since the system's start."""
 
 
 class FileSpan(NamedTuple):

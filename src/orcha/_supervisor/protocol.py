@@ -41,10 +41,15 @@ _NUMBERS = {
     "drain": _MAX_NUMBER,
     "warn_signal": 64,
     "warn_seconds": _MAX_NUMBER,
+    "beside_pid": _MAX_NUMBER,
+    "beside_start": _MAX_NUMBER,
 }
 """The fields of a specification that are numbers, with the largest value of each."""
 _NEVER_NONE = frozenset(
-    {"stop_signal", "grace", "output_limit", "output_policy", "outlives", "drain", "leftovers", "warn_seconds"}
+    (
+        *("stop_signal", "grace", "output_limit", "output_policy", "outlives", "drain", "leftovers", "warn_seconds"),
+        "beside_start",
+    )
 )
 
 _LENGTHS = struct.Struct("!II")

@@ -10,8 +10,9 @@ from orcha._processes.identity import since_boot
 from orcha._supervisor import black_box as boxes
 from orcha._supervisor.attempt_limits import AttemptLimits
 from orcha._supervisor.attempt_output import AttemptOutput
-from orcha._supervisor.contract import OUTSIDE
+from orcha._supervisor.contract import BESIDE, OUTSIDE
 from orcha._supervisor.escalation import SignalEscalation
+from orcha._supervisor.host_process import HostProcess
 from orcha._supervisor.leftovers import Leftovers
 from orcha._supervisor.outside_shutdown import OutsideShutdown
 from orcha._supervisor.pipes import Pipes
@@ -56,6 +57,7 @@ class ShimAttempt:
         """Why the command was not started."""
         self.output = AttemptOutput(stem, spec.output_limit, spec.output_policy, is_terminal=spec.tty is not None)
         self.pipes = Pipes(self.output, watch)
+        self._host = HostProcess(watch)
         self.account = UsageAccount()
         self.escalation = SignalEscalation(spec, tree)
         self.leftovers = Leftovers(spec, tree)
@@ -87,10 +89,13 @@ class ShimAttempt:
         """Start the command. From the first write into the black box on it counts as executed."""
         self._group = group
         self._write(self)
+        if not self._host.open(self.spec):
+            self.refuse(125, "the command beside which it was to run has ended")
+            return
         try:
             descriptors = self.pipes.open(self.spec)
             try:
-                self.leader = spawn(self.spec, descriptors, group.procs if group else ())
+                self.leader = spawn(self.spec, descriptors, group.procs if group else self._host.groups)
             finally:
                 self.pipes.close_theirs(descriptors)
         except NotExecutedError as error:
@@ -110,6 +115,7 @@ class ShimAttempt:
         self.status, self.reason, self.phase = code, reason, boxes.NOT_STARTED
         self.started = self.ended = since_boot()
         self.pipes.close()
+        self._host.close()
         self._remove_group()
         self._write(self)
 
@@ -179,7 +185,11 @@ class ShimAttempt:
             self._outside.due = NEVER
 
     def readable(self, descriptor: int) -> None:
-        """Take output from a descriptor that has some."""
+        """Take output from a descriptor that has some, or the end of the command beside which this one runs."""
+        if self._host.is_watched_by(descriptor):
+            self._host.close()
+            self.kill(BESIDE)
+            return
         if self.pipes.take(descriptor):
             self._limits.heard(time.monotonic())
 
@@ -275,6 +285,7 @@ class ShimAttempt:
             return
         self.pipes.drain()
         self.pipes.close()
+        self._host.close()
         self.output.finish()
         self._remove_group()
         self.escalation.rest()

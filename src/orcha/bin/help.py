@@ -19,7 +19,10 @@ GROUPS = (
     ),
     (
         "decide about it",
-        ("cron", "cancel", "retry", "pause", "resume", "signal", "set", "priority", "rm", "group", "resource"),
+        (
+            *("exec", "cron", "cancel", "retry", "pause", "resume", "signal", "set", "priority", "rm", "group"),
+            "resource",
+        ),
     ),
     ("take a device, or the whole machine, for a while", ("lock", "unlock", "extend")),
     ("the service itself", ("stop", "watchdog", "list-plugins")),

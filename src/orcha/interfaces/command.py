@@ -11,7 +11,7 @@ from orcha.interfaces.policy import MAX_DURATION_SECONDS, shortened
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-    from typing import Any, Literal
+    from typing import Any, ClassVar, Literal
 
     from orcha.interfaces.petition import ActionCallbackT
 
@@ -107,6 +107,12 @@ class CommandPetition(Petition):
                 )
 
     """
+
+    if TYPE_CHECKING:
+        beside: ClassVar[tuple[int, float] | None]
+    else:
+        beside = None
+        """The service's own: the first process of the command beside which this one runs, and when that started."""
 
     action: Callable[[ActionCallbackT, Any], object] = field(
         init=False, compare=False, repr=False, default_factory=lambda: _no_action

@@ -37,7 +37,7 @@ _POLICY_FIELDS = frozenset(
     )
 )
 """Keys that are fields of its policy."""
-_OTHER_FIELDS = frozenset(("priority", "retry", "queue", "label"))
+_OTHER_FIELDS = frozenset(("priority", "retry", "queue", "label", "beside"))
 _FIELDS_WITH_DEFAULTS = frozenset(
     (
         *("cwd", "stdin", "merge", "stop_signal", "grace", "drain", "leftovers", "output_limit", "output_policy"),

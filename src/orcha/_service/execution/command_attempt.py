@@ -19,7 +19,7 @@ from orcha._core.transitions.recover import WATCHER_FAILED
 from orcha._protocol import losses
 from orcha._service.execution.needed_limits import NO_LIMITS, limits_of
 from orcha._service.reports.explanations import cleaned
-from orcha._supervisor.contract import OUTSIDE, ROTATE, TRUNCATE, CommandSpec, UnkeptPiece
+from orcha._supervisor.contract import BESIDE, OUTSIDE, ROTATE, TRUNCATE, CommandSpec, UnkeptPiece
 from orcha._supervisor.protocol import readable, to_text
 from orcha.utils import redact
 
@@ -39,6 +39,7 @@ CUT = (
     INTERRUPTED_CODE,
     "interrupted: it ended with 0, but what watched over it died, and some of its output with that",
 )
+BESIDE_OVER = "cancelled: the command ended beside which it ran"
 ANSWERS_AGAIN = "what watches over the command answers again"
 _FAILED = {
     "output": "it wrote more than its output limit",
@@ -131,7 +132,7 @@ def spec_of(record: Record, *, outlives: bool = True) -> CommandSpec:
     if record.devices:
         environment |= variables(record.devices)
     needed = limits_of(record.needs) if record.needs else NO_LIMITS
-    return CommandSpec(
+    spec = CommandSpec(
         record.seq,
         record.attempt,
         record.channel,
@@ -157,6 +158,9 @@ def spec_of(record: Record, *, outlives: bool = True) -> CommandSpec:
         petition.leftovers,
         *((int(petition.warn[0]), float(petition.warn[1])) if petition.warn is not None else ()),
     )
+    if petition.beside is None:
+        return spec
+    return spec._replace(outlives=False, beside_pid=petition.beside[0], beside_start=petition.beside[1])
 
 
 def end_of(record: Record, ended: CommandEnded) -> tuple[Outcome, int, str | None]:
@@ -165,7 +169,7 @@ def end_of(record: Record, ended: CommandEnded) -> tuple[Outcome, int, str | Non
     if value is None:
         if ended.why in {"shutdown", OUTSIDE}:
             return Outcome.INTERRUPTED, INTERRUPTED_CODE, "interrupted: the service was stopped while it ran"
-        return Outcome.CANCELLED, CANCELLED_CODE, None
+        return Outcome.CANCELLED, CANCELLED_CODE, BESIDE_OVER if ended.why == BESIDE else None
     if ended.why is None:
         succeeded = ended.signal is None and value in getattr(record.petition, "ok_codes", _OK_CODES)
         return (Outcome.SUCCEEDED if succeeded else Outcome.FAILED), value, None

@@ -6,11 +6,11 @@ The engine only hands over what it knows: the words are made on the log's thread
 from __future__ import annotations
 
 import logging
-import pwd
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from orcha._service.reports.command_text import in_words, shortened
+from orcha._service.reports.user_names import user
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 MAX_LOGGED_COMMAND_CHARACTERS = 120
 """Characters of a command in a line."""
-_UID = "uid:"
 
 
 class Journal:
@@ -95,17 +94,6 @@ class _End:
 
 
 @lru_cache(256)
-def user(owner: str) -> str:
-    """Give the name of a petition's user, or what stands for one who has none."""
-    number = owner.removeprefix(_UID)
-    if number == owner or not number.isdecimal():
-        return owner
-    try:
-        return pwd.getpwuid(int(number)).pw_name
-    except (KeyError, OverflowError):
-        return f"uid {number}"
-
-
 def _plain(text: str) -> str:
     """Give text that stays on its line."""
     return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

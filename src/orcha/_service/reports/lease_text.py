@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from orcha._service.reports.journal import user
+from orcha._service.reports.user_names import user
 from orcha.interfaces.needs import WHOLE, read, spelled
 
 if TYPE_CHECKING:

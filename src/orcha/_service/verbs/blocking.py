@@ -29,8 +29,8 @@ from orcha._core.reasons import (
 )
 from orcha._core.record import Phase, Record
 from orcha._core.state import State
-from orcha._service.reports.journal import user
 from orcha._service.reports.lease_text import until
+from orcha._service.reports.user_names import user
 from orcha._service.verbs import array_rows, lease_rows
 from orcha.interfaces.built_in import COMMAND_MANAGER, LEASE_MANAGER, WATCHDOG_MANAGER
 from orcha.interfaces.needs import WHOLE

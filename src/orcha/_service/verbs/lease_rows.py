@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from orcha._core.state import State
 from orcha._protocol import values
 from orcha._service.reports import lease_text
-from orcha._service.reports.journal import user
+from orcha._service.reports.user_names import user
 from orcha.interfaces.built_in import LEASE_MANAGER
 
 if TYPE_CHECKING:

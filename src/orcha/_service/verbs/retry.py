@@ -100,6 +100,8 @@ def ask_again(engine: Engine, asked: Asked, row: Row, token: bytes, *, failed: b
         return refusal[0], refusal[2]
     if row.manager == ARRAY_MANAGER:
         return _array_again(engine, asked, row, token, failed=failed)
+    if engine.beside.fields_of(row.extras) is not None:
+        return Verdict.REFUSED, f"{row.id!r} ran beside another command: orcha exec runs a command there again"
     identity: str | int = int(row.id) if row.id_is_int else row.id
     item = Item(token, identity, _with_channel(row.extras, row.channel, token), None)
     enter(engine, asked, item, (row.manager, row.owner))

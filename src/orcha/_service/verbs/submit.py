@@ -72,7 +72,7 @@ def _take(engine: Engine, asked: Asked, item: Item, plugin: str | None, refusal:
         return
     if engine.arrays.reserves(str(item.id)):
         _refuse(engine, asked, item, _REFUSED, f"the id {item.id!r} is that of an element of an array: choose another")
-    elif manager != COMMAND_MANAGER or not _take_array(engine, asked, item):
+    elif manager != COMMAND_MANAGER or not (_take_array(engine, asked, item) or _take_beside(engine, asked, item)):
         enter(engine, asked, item, (manager, peer.identity))
 
 
@@ -82,6 +82,17 @@ def _take_array(engine: Engine, asked: Asked, item: Item) -> bool:
     if fields is None:
         return False
     wrong = taken_by(engine, str(item.id)) or engine.new_arrays.take(asked, item, asked.asker.peer.identity, fields)
+    if wrong is not None:
+        _refuse(engine, asked, item, _REFUSED, wrong)
+    return True
+
+
+def _take_beside(engine: Engine, asked: Asked, item: Item) -> bool:
+    """Take a message that asks for a command beside another one; False where it does not."""
+    fields = engine.beside.fields_of(item.extras)
+    if fields is None:
+        return False
+    wrong = taken_by(engine, str(item.id)) or engine.beside.take(asked, item, asked.asker.peer.identity, fields)
     if wrong is not None:
         _refuse(engine, asked, item, _REFUSED, wrong)
     return True

@@ -1,0 +1,156 @@
+"""Commands beside commands that run (`orcha exec`): in their folder, environment and cgroups, and no longer than they.
+
+Such a command is a petition of its own. It waits for nothing and takes no slot: it belongs to what runs already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from orcha._core import transitions
+from orcha._core.record import Record
+from orcha._core.state import State
+from orcha._core.transitions.submit import enter_converted
+from orcha._protocol import values
+from orcha._service.channels.channel_book import may_follow
+from orcha._service.execution.command_attempt import spec_of
+from orcha._service.reports.command_text import quoted
+from orcha._service.reports.state_names import state_of
+from orcha.interfaces.built_in import COMMAND_MANAGER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orcha._core.converted import Converted
+    from orcha._core.petitions import Petitions
+    from orcha._protocol.messages import Item
+    from orcha._service.channels.channel_book import ChannelBook
+    from orcha._service.execution.running_commands import RunningCommands
+    from orcha._service.submissions import Asked, Submissions
+
+BESIDE_MANAGER = "orcha.beside"
+"""Whose slots these commands take: nobody's."""
+_FIELD = values.encode("beside")
+_OF_THE_OTHER = frozenset(("ORCHA_ID", "ORCHA_ATTEMPT"))
+_OF_ITS_OWN = frozenset(("argv", "cwd", "env", "stdin", "tty", "merge", "label", "queue", "beside"))
+"""Fields that a message of this kind may have; all else is that of the command beside which it runs."""
+
+
+class Beside:
+    """Takes messages that ask for a command beside one that runs; the engine thread's."""
+
+    def __init__(
+        self,
+        *,
+        petitions: Petitions,
+        channels: ChannelBook,
+        submissions: Submissions,
+        running: RunningCommands,
+        find: Callable[[str], Record | None],
+        convert: Callable[..., Converted | str],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            petitions: the petitions.
+            channels: have the channel of each petition.
+            submissions: the petitions that are undecided.
+            running: know the processes of commands that run.
+            find: gives a live petition by its id.
+            convert: makes a petition of a message.
+
+        """
+        self._petitions = petitions
+        self._channels = channels
+        self._submissions = submissions
+        self._running = running
+        self._find = find
+        self._convert = convert
+
+    def fields_of(self, extras: bytes) -> dict[str, Any] | None:
+        """Give the fields of a message that asks for this; None for any other message."""
+        if _FIELD not in extras:
+            return None
+        try:
+            fields = values.decode(extras, channel=bytes)
+        except ValueError:
+            return None
+        return fields if isinstance(fields, dict) and fields.get("beside") is not None else None
+
+    def take(self, asked: Asked, item: Item, owner: str, fields: dict[str, Any]) -> str | None:
+        """Start the command; give why it cannot be started."""
+        if unknown := sorted(set(fields) - _OF_ITS_OWN):
+            return f"a command beside another one has no {unknown[0]} of its own: ask for it with orcha run"
+        host = self._host(asked, fields["beside"])
+        if isinstance(host, str):
+            return host
+        step = self._running.of(host).step
+        if step.pid is None or step.start_time is None:
+            return f"{host.key!r} is starting: try again in a moment"
+        token, identity, extras, channel = item
+        try:
+            sent = values.encode(self._message(host, fields))
+        except (ValueError, TypeError) as error:
+            return str(error)
+        converted = self._convert(identity, token, owner, sent, is_new=True)
+        if isinstance(converted, str):
+            return converted
+        converted.petition.beside = step.pid, step.start_time  # type: ignore[attr-defined]  # it is a command's
+        self._start(asked, (token, identity, extras, channel), owner, converted)
+        return None
+
+    def _host(self, asked: Asked, name: object) -> Record | str:
+        """Give the command beside which it is to run; or why it cannot."""
+        host = self._find(name) if isinstance(name, str) else None
+        if host is None or not may_follow(asked.asker.peer, host.owner):
+            return f"no petition {quoted(str(name))} of yours runs: orcha ps shows the petitions that do"
+        if host.state is not State.RUNNING or not host.command:
+            how = state_of(host) if host.state is not State.RUNNING else "no command"
+            return f"{host.key!r} is {how}: only beside a command that runs another one can"
+        return host
+
+    @staticmethod
+    def _message(host: Record, fields: dict[str, Any]) -> dict[str, Any]:
+        """Give the message of the command: what it does not say itself is as it is of the other one."""
+        spec = spec_of(host)
+        there = {"cwd": spec.cwd, "umask": spec.umask}
+        own = {name: value for name, value in fields.items() if name not in {"beside", "queue"} and value is not None}
+        given = own.pop("env", None) or {}
+        if not isinstance(given, dict):
+            raise TypeError(f"env is a dict, not {type(given).__name__}")
+        theirs = ((name, value) for name, value in spec.env.items() if name not in _OF_THE_OTHER)
+        environment = {_as_sent(name): _as_sent(value) for name, value in theirs}
+        return there | own | {"env": environment | {"ORCHA_BESIDE": host.key.replace("\0", "")} | given}
+
+    def _start(
+        self,
+        asked: Asked,
+        item: tuple[bytes, str | int, bytes, bytes | None],
+        owner: str,
+        converted: Converted,
+    ) -> None:
+        token, identity, extras, channel = item
+        petitions = self._petitions
+        mine = token if channel is None else channel
+        seq, now = petitions.take_seq(), petitions.now
+        record = Record(seq, token, identity, COMMAND_MANAGER, owner, mine, extras, now.wall)
+        enter_converted(record, converted)
+        petitions.enter(record)
+        self._submissions.add(record, asked)
+        petitions.granted.take(replace(converted, record=record, seq=seq, key=record.key, manager=BESIDE_MANAGER))
+        known = self._channels.known(mine) or self._channels.create(mine, owner, own=channel is None)
+        transitions.submit.accept(petitions, record, now, start=True, new_channel=not known.kept)
+        known.kept = True
+
+
+def _as_sent(text: str) -> str | bytes:
+    """Give a text as it is sent: as bytes where lone surrogates stand for bytes."""
+    raw = text.encode("utf-8", "surrogateescape")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
+__all__ = ["BESIDE_MANAGER", "Beside"]

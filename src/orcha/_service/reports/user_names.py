@@ -1,0 +1,21 @@
+"""The names of users, as people know them."""
+
+from __future__ import annotations
+
+import pwd
+
+_UID = "uid:"
+
+
+def user(owner: str) -> str:
+    """Give the name of a petition's user, or what stands for one who has none."""
+    number = owner.removeprefix(_UID)
+    if number == owner or not number.isdecimal():
+        return owner
+    try:
+        return pwd.getpwuid(int(number)).pw_name
+    except (KeyError, OverflowError):
+        return f"uid {number}"
+
+
+__all__ = ["user"]
