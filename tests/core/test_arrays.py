@@ -9,6 +9,8 @@ import pytest
 from orcha._core import transitions
 from orcha._core.array_items import (
     ITEMS_PER_PART,
+    MAX_COMMAND_BYTES,
+    MAX_PART_BYTES,
     ArrayItem,
     filled,
     item_at,
@@ -202,6 +204,10 @@ def test_listed_items_are_lines_or_values_of_json():
         ({"sweep": {"index": [1]}}, "'index' is no name"),
         ({"sweep": {"a": []}}, "a has no list of values"),
         ({"sweep": {"a": [b"x"]}}, "array: Object of type bytes"),
+        (
+            {"items": ["x" * MAX_PART_BYTES]},
+            "array: 256 items in a row have 8 MiB at most: write long items into files",
+        ),
     ],
 )
 def test_what_is_no_array_is_named(given, why):
@@ -214,6 +220,20 @@ def test_what_is_no_array_is_named(given, why):
 def test_a_part_that_is_damaged_is_named(part):
     with pytest.raises(ValueError, match=r"no items|Expecting"):
         unpacked(part)
+
+
+def test_a_part_that_would_unpack_to_more_than_a_part_holds_is_refused_and_not_unpacked():
+    with pytest.raises(ValueError, match="too long items: 256 have 8 MiB at most"):
+        unpacked(zlib.compress(b"[" + b"[]," * MAX_PART_BYTES + b"1]"))
+
+
+@pytest.mark.parametrize("word", ["{}" * 1024, b"{lr}" * 1024])
+def test_a_command_that_would_become_too_long_is_refused_before_it_is_made(word):
+    longest = MAX_COMMAND_BYTES // 1024
+    template = {"argv": ["echo", word, 1], "env": {}}
+    with pytest.raises(ValueError, match="argv: with item 3 the command has more than 8 MiB"):
+        message_of(template, ArrayItem(3, "x" * longest, {"lr": ""}))
+    assert len(message_of(template, ArrayItem(3, "x", {"lr": "y"}))["argv"][1]) == 1024
 
 
 def test_an_item_that_is_missing_is_named():

@@ -105,8 +105,6 @@ def _listed(items: Iterable[Any], option: str) -> dict[str, Any]:
         WrongOptionError: there is none, or they are too many.
 
     """
-    from orcha._core.array_items import packed
-
     total = 0
 
     def counted() -> Iterator[Any]:
@@ -116,7 +114,7 @@ def _listed(items: Iterable[Any], option: str) -> dict[str, Any]:
             yield item
 
     parts, size = [], 0
-    for part in packed(counted()):
+    for part in _packed(counted(), option):
         parts.append(part)
         size += len(part)
         if size > _MAX_PACKED_BYTES:
@@ -127,6 +125,23 @@ def _listed(items: Iterable[Any], option: str) -> dict[str, Any]:
     if not total:
         raise WrongOptionError(f"{option}: there is no item in it: write one in each line")
     return {"packed": parts, "total": total}
+
+
+def _packed(items: Iterable[Any], option: str) -> Iterator[bytes]:
+    """Give items in parts.
+
+    Raises:
+        WrongOptionError: items are too long.
+
+    """
+    from orcha._core.array_items import packed
+
+    try:
+        yield from packed(items)
+    except WrongOptionError:
+        raise
+    except ValueError as error:
+        raise WrongOptionError(f"{option}: {error}") from None
 
 
 def _read(path: str) -> bytes:

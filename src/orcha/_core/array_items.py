@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 ITEMS_PER_PART = 256
 """Items that are packed together."""
-MAX_PART_BYTES = 64 << 20
-"""Bytes of a part that is unpacked."""
+MAX_PART_BYTES = 8 << 20
+"""Bytes of a part that is unpacked. A few kilobytes that are sent may unpack to gigabytes."""
+MAX_COMMAND_BYTES = 8 << 20
+"""Bytes of an element's words and variables; no system executes so many."""
 _RANGE_NUMBERS = 3
 _PLACE = re.compile(r"\{\{|\}\}|\{([A-Za-z0-9_.-]*)\}")
 _ITEM_VARIABLE = "ORCHA_ITEM"
@@ -188,9 +190,15 @@ def packed(items: Iterable[Any]) -> Iterator[bytes]:
 
 def _packed(part: Sequence[Any]) -> bytes:
     try:
-        return zlib.compress(json.dumps(part).encode(), 1)
+        text = json.dumps(part).encode()
     except TypeError as error:
         raise ValueError(f"array: {error}") from None
+    if len(text) > MAX_PART_BYTES:
+        raise ValueError(
+            f"array: {ITEMS_PER_PART} items in a row have {MAX_PART_BYTES >> 20} MiB at most: write long items into"
+            " files, and list the names of the files"
+        )
+    return zlib.compress(text, 1)
 
 
 def unpacked(part: bytes) -> list[Any]:
@@ -201,7 +209,10 @@ def unpacked(part: bytes) -> list[Any]:
 
     """
     try:
-        items = json.loads(zlib.decompressobj().decompress(part, MAX_PART_BYTES))
+        text = zlib.decompressobj().decompress(part, MAX_PART_BYTES + 1)
+        if len(text) > MAX_PART_BYTES:
+            raise ValueError(f"these are too long items: {ITEMS_PER_PART} have {MAX_PART_BYTES >> 20} MiB at most")
+        items = json.loads(text)
     except (zlib.error, RecursionError) as error:
         raise ValueError(f"these are no items: {error}") from None
     if not isinstance(items, list):
@@ -297,12 +308,30 @@ def message_of(template: Mapping[str, Any], item: ArrayItem) -> dict[str, Any]:
     fields = {name: value for name, value in template.items() if name not in _OF_THE_WHOLE}
     argv = fields.get("argv")
     if isinstance(argv, list | tuple):
+        _check_size(argv, item)
         fields["argv"] = [_word(word, item) for word in argv]
     env = fields.get("env")
     if not isinstance(env, dict):
         raise ValueError("env is missing: an array adds variables to it, so that it has to be given")  # noqa: TRY004
     fields["env"] = env | {name: _as_sent(value) for name, value in variables(item).items()}
     return fields
+
+
+def _check_size(argv: Iterable[Any], item: ArrayItem) -> None:
+    """Refuse a command that would become too long, before it is made.
+
+    Raises:
+        ValueError: it would.
+
+    """
+    longest = max(map(len, (item.text, *item.names.values())))
+    words = [word for word in argv if isinstance(word, str | bytes)]
+    places = sum(word.count(b"{") if isinstance(word, bytes) else word.count("{") for word in words)
+    if sum(map(len, words)) + places * longest > MAX_COMMAND_BYTES:
+        raise ValueError(
+            f"argv: with item {item.number} the command has more than {MAX_COMMAND_BYTES >> 20} MiB: write long items"
+            " into files, and list the names of the files"
+        )
 
 
 def _word(word: Any, item: ArrayItem) -> Any:
