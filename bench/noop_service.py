@@ -23,7 +23,7 @@ def finish_at_once(_: ActionCallbackT, petition: Petition) -> None:
 class NoopManager(Manager):
     """Runs up to `limit` petitions at once; with `blocked` in the extras a petition waits for ever.
 
-    With `when` in the extras it waits for that condition in text.
+    With `policy` in the extras, the fields of one, it waits for what these say.
     """
 
     limit = 64
@@ -31,8 +31,8 @@ class NoopManager(Manager):
     def convert_to_petition(self, m: Message) -> Petition:
         """Make the petition."""
         condition = self.never if m.extras.get("blocked") else self.has_room
-        when = m.extras.get("when")
-        policy = None if when is None else Policy(when=when)
+        fields = m.extras.get("policy")
+        policy = None if fields is None else Policy(**fields)
         return Petition(m.id, m.extras.get("queue"), finish_at_once, condition, policy=policy)
 
     def has_room(self, _: Petition) -> bool:

@@ -72,6 +72,12 @@ BENCHMARKS = {
         "A service with many queued petitions, probed in turn with one that has next to none: p50 / p99 of both, and"
         " their ratios.",
     ),
+    "scheduling": Benchmark(
+        "Scheduling steps",
+        "The core's own rounds in one process, without clients, disk and plugins, while no more may run: p50, p99 and"
+        " the longest in processor time, of a step after something that lets nobody start, and of one that ends a"
+        " petition and starts the next one; beside the same with a hundredth of the petitions.",
+    ),
     "arrays": Benchmark(
         "Arrays",
         "An array is asked for at an idle service, and once more while another client submits one command after the"

@@ -18,7 +18,8 @@ LINES = {
     "first_line": 6,
     "commands": 11,
     "start_up": 5,
-    "depth": 10,
+    "depth": 11,
+    "scheduling": 10,
     "arrays": 10,
     "peers": 12,
     "peer_commands": 9,
@@ -64,7 +65,14 @@ def check(done, name):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "arguments"),
-    [("noop", ["20"]), ("first_line", ["5"]), ("commands", ["5"]), ("depth", ["200"]), ("arrays", ["100"])],
+    [
+        ("noop", ["20"]),
+        ("first_line", ["5"]),
+        ("commands", ["5"]),
+        ("depth", ["200"]),
+        ("scheduling", ["200"]),
+        ("arrays", ["100"]),
+    ],
 )
 def test_a_benchmark_of_the_service_prints_its_table(bench, name, arguments):
     check(bench(name, *arguments), name)

@@ -156,6 +156,23 @@ def test_what_is_of_no_use_any_more_is_dropped(lines, gone, monkeypatch):
     assert (lines.first("gpu").place, lines.first("ram").place) == (FIRST, FIRST)
 
 
+def test_what_has_gone_from_the_begin_of_a_line_is_dropped_when_it_is_much(lines, gone, monkeypatch):
+    monkeypatch.setattr(lines_module, "MIN_USELESS_ENTRIES_TO_DROP", 2)
+    places = [(0, seq, str(seq)) for seq in range(1, 6)]
+    for place in places:
+        wait(lines, place, gpu=1)
+    for done, kept in ((1, 5), (2, 3), (3, 3)):
+        gone.add(places[done - 1])
+        assert lines.first("gpu").place == places[done]
+        assert [waiter.place for waiter in lines.come_forward(lambda _: False)] == []
+        assert len(lines._lines["gpu"]) == kept
+        assert lines.before(places[4], "gpu", lambda _: True) == 4 - done
+    wait(lines, (0, 0, "zero"), gpu=1)
+    assert lines.first("gpu").place == (0, 0, "zero")
+    gone.update((*places, (0, 0, "zero")))
+    assert (lines.first("gpu"), lines.names()) == (None, [])
+
+
 def test_those_before_a_place_are_counted_as_the_caller_says_and_all_of_them_where_they_are_many(
     lines, gone, monkeypatch
 ):

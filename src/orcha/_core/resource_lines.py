@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 ENTRIES_BEFORE_PRUNING = 10_000
 """Entries after which those are dropped that are of no use any more."""
+MIN_USELESS_ENTRIES_TO_DROP = 1_000
+"""Entries at the begin of a line that are dropped together: dropping one moves all that are behind it."""
 MAX_COUNTED_PETITIONS = 1_000
 """Entries before one's own that are looked at to tell how many are before it; of a longer line all are counted."""
 
@@ -54,12 +56,14 @@ class Lines:
         """All of them, by sequence."""
         self._waits = waits
         self._lines: dict[str, list[Key]] = {}
+        self._begins: dict[str, int] = {}
+        """Where each line begins: what stands before that is of no use any more."""
         self._entered = 0
         self._prune_at = ENTRIES_BEFORE_PRUNING
 
     def names(self) -> list[str]:
         """Give the resources for which somebody waits."""
-        return [name for name, line in self._lines.items() if line]
+        return [name for name, line in self._lines.items() if len(line) > self._begins.get(name, 0)]
 
     def enter(
         self, place: Key, needs: Mapping[str, int | str], group: str | None, names: Iterable[str], at: str
@@ -82,7 +86,7 @@ class Lines:
             if name not in waiter.names:
                 waiter.names.add(name)
                 line = self._lines.setdefault(name, [])
-                at = bisect_left(line, waiter.place)
+                at = bisect_left(line, waiter.place, self._begins.get(name, 0))
                 if at == len(line) or line[at] != waiter.place:  # else it stood there before
                     line.insert(at, waiter.place)
 
@@ -93,26 +97,27 @@ class Lines:
     def first(self, name: str) -> Waiter | None:
         """Give the first one of a line."""
         line = self._lines.get(name, [])
-        useless = 0
         found = None
-        for place in line:
-            waiter = self._standing(place, name)
+        begin = self._begins.get(name, 0)
+        while begin < len(line):
+            waiter = self._standing(line[begin], name)
             if waiter is not None:
                 if self._waits(waiter):
                     found = waiter
                     break
-                del self.waiters[place[1]]
-            useless += 1
-        del line[:useless]
+                del self.waiters[line[begin][1]]
+            begin += 1
+        self._begins[name] = begin
         return found
 
     def before(self, place: Key, name: str, counts: Callable[[Waiter], bool]) -> int:
         """Give how many that count stand in a line before this place."""
         line = self._lines.get(name, [])
-        at = bisect_left(line, place)
-        if at > MAX_COUNTED_PETITIONS:
-            return at
-        standing = (self._standing(each, name) for each in line[:at])
+        begin = self._begins.get(name, 0)
+        at = bisect_left(line, place, begin)
+        if at - begin > MAX_COUNTED_PETITIONS:
+            return at - begin
+        standing = (self._standing(each, name) for each in line[begin:at])
         return sum(1 for waiter in standing if waiter is not None and counts(waiter))
 
     def _standing(self, place: Key, name: str) -> Waiter | None:
@@ -126,9 +131,11 @@ class Lines:
         They stay in line until they are asked. Of the heads of several lines the earliest is always the next: a later
         one in another line would take what the earlier one needs beside the resource for which it waits.
         """
+        self._drop_useless()
         forward: list[Waiter] = []
-        taken_out: dict[str, list[Key]] = {name: [] for name in self.names()}
-        still = set(taken_out)
+        begins: dict[str, int] = {}
+        """Where each line began before any of its first ones was passed over."""
+        still = set(self.names())
         while heads := [(waiter.place, name) for name in still if (waiter := self.first(name)) is not None]:
             place, name = min(heads)
             waiter = self.waiters[place[1]]
@@ -136,17 +143,23 @@ class Lines:
                 still.discard(name)
                 continue
             waiter.asked = True
-            del self._lines[name][0]
-            taken_out[name].append(place)
+            begins.setdefault(name, self._begins[name])
+            self._begins[name] += 1
             forward.append(waiter)
-        for name, places in taken_out.items():
-            self._lines[name][:0] = places
+        self._begins |= begins
         return forward
+
+    def _drop_useless(self) -> None:
+        for name, begin in self._begins.items():
+            if begin >= MIN_USELESS_ENTRIES_TO_DROP:
+                del self._lines[name][:begin]
+                self._begins[name] = 0
 
     def rebuild(self) -> None:
         """Drop what is of no use any more, and put each into the lines that it names."""
         self.waiters = {seq: waiter for seq, waiter in self.waiters.items() if self._waits(waiter)}
         self._lines = {}
+        self._begins = {}
         for waiter in self.waiters.values():
             for name in waiter.names:
                 self._lines.setdefault(name, []).append(waiter.place)
