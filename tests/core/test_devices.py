@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orcha._core import transitions
+from orcha._core import resources, transitions
 from orcha._core.admission import Admission
 from orcha._core.devices import Device
 from orcha._core.inventory import Drain
@@ -55,6 +55,17 @@ class Machine:
 
     def cancels(self, record):
         transitions.cancel.cancel(self.petitions, record, transitions.cancel.cancelled(), self.now)
+
+    def waits_in_line(self, record):
+        assert self.admission.blocked_by(record) is not None
+        self.admission.park(record)
+
+    def forward(self):
+        """Give the sequences of the petitions that leave the lots now."""
+        waiting = self.petitions.waiting
+        parked = [record for record in self.petitions.records.values() if waiting.is_parked(record.place)]
+        self.admission.unpark()
+        return [record.seq for record in parked if not waiting.is_parked(record.place)]
 
     def blocked(self, **needs):
         """Give why a petition with these needs would wait; it waits no more afterwards."""
@@ -288,3 +299,65 @@ def test_an_amount_is_written_as_it_is_read(amount):
     if exact:
         assert read(spelled(exact)).amount == exact
     assert shown(exact) == float(exact)
+
+
+RIGS = (Device("a"), Device("b"))
+
+
+def test_who_waits_for_one_device_does_not_keep_others_from_the_devices_beside_it():
+    machine = Machine(rig=RIGS)
+    leased = machine.runs(rig="1@name=a")
+    first, second = machine.waits(rig="1@name=a"), machine.waits(rig="1@name=a")
+    machine.waits_in_line(first)
+    machine.waits_in_line(second)
+    other = machine.runs(rig=1)
+    assert other.devices == {"rig": ("b",)}
+    third = machine.waits(rig="1@name=b")
+    machine.waits_in_line(third)
+    machine.ends(other)
+    assert machine.forward() == [third.seq]
+    assert machine.starts(third) == {"rig": ("b",)}
+    machine.ends(leased)
+    assert machine.forward() == [first.seq]
+    assert machine.starts(first) == {"rig": ("a",)}
+    assert machine.admission.resources.before(second.seq) == 0
+
+
+def test_who_may_have_any_device_leaves_the_one_for_which_another_waits():
+    machine = Machine(rig=RIGS, licence=1)
+    holder = machine.runs(licence=1)
+    named = machine.waits(rig="1@name=a", licence=1)
+    leased = machine.runs(rig="1@name=a")
+    machine.waits_in_line(named)
+    machine.ends(leased)
+    assert machine.blocked(rig=1) == BehindAnother("rig", 1, 2, 2)
+    assert machine.runs(rig="0.5@name=b").devices == {"rig": ("b",)}
+    assert machine.blocked(rig="0.5@name=a") == BehindAnother("rig", 0.5, 1, 1, "name=a")
+    machine.ends(holder)
+    assert machine.forward() == [named.seq]
+
+
+def test_who_needs_all_devices_is_not_starved_by_who_needs_one_by_its_name():
+    machine = Machine(rig=RIGS)
+    machine.runs(rig="1@name=a")
+    both = machine.waits(rig=2)
+    machine.waits_in_line(both)
+    assert machine.blocked(rig="1@name=b") == BehindAnother("rig", 1, 1, 1, "name=b")
+
+
+def test_a_count_has_one_line_whatever_is_asked_of_its_devices():
+    machine = Machine(rig=1)
+    machine.runs(rig=1)
+    machine.waits_in_line(machine.waits(rig=1))
+    assert machine.blocked(rig="1@name=a") == NeverEnough("rig", 1, 0, "name=a")
+
+
+def test_lines_in_which_nobody_stands_are_forgotten(monkeypatch):
+    monkeypatch.setattr(resources, "MAX_LINES_OF_DEVICES", 2)
+    machine = Machine(rig=tuple(Device(str(number)) for number in range(9)))
+    machine.runs(rig=9)
+    waits = [machine.waits(rig=f"1@name={number}") for number in range(9)]
+    for record in waits:
+        machine.waits_in_line(record)
+        machine.cancels(record)
+    assert len(machine.admission.resources._wheres["rig"]) <= 3

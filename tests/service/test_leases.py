@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -134,6 +135,18 @@ def test_a_lease_whose_end_passed_while_the_service_was_away_ends_at_its_start(t
         assert shown(asked, "mine")["reason"] == leases.OVER
 
 
+def test_who_waits_for_a_leased_device_does_not_keep_others_from_the_device_beside_it():
+    with lending() as asked:
+        lock(asked, "first")
+        lock(asked, "next")
+        asked.wait_for("first", "running")
+        asked.submit(asked.stranger, "any", needs={"rig": 1})
+        asked.wait_for("any", "succeeded")
+        lock(asked, "beside", needs={"rig": "1@name=b"})
+        asked.wait_for("beside", "running")
+        assert asked.state("next") == "queued"
+
+
 def test_a_lease_waits_in_the_order_of_priorities_and_for_its_time(clock):
     with lending() as asked:
         lock(asked, "first")
@@ -243,3 +256,11 @@ def test_leases_are_asked_however_many_others_wait_before_them():
         asked.engine.post(asked.engine.visits.set_look_ahead, None)
         assert change(asked, "first").verdict == Verdict.OK
         asked.wait_for("next", "running")
+
+
+def test_no_command_runs_beside_a_lease():
+    with lending() as asked:
+        lock(asked, "mine")
+        asked.wait_for("mine", "running")
+        host = asked.engine.beside._host(SimpleNamespace(asker=SimpleNamespace(peer=asked.user)), "mine")
+        assert host == "'mine' is no command: only beside a command that runs another one can"

@@ -104,6 +104,13 @@ class Inventory:
         found: Amount = room(fitting(devices, need, self._closed(resource, used)), used, need)
         return min(free, found)
 
+    def free(self, resource: str, need: Need, used: Mapping[str, Amount]) -> list[str]:
+        """Name the devices of which a petition with such a need could get something now."""
+        devices = fitting(self._devices.get(resource, ()), need, self._closed(resource, used))
+        return [
+            name for name in devices if (1 - used.get(name, 0) >= need.amount if need.is_share else not used.get(name))
+        ]
+
     def placeable(self, resource: str, need: Need) -> Amount:
         """Give how much of a resource a petition with such a need could get while all stays drained that is."""
         drains = self.drains.get(resource, _NONE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
+from orcha._core.devices import fitting
 from orcha._core.inventory import Inventory
 from orcha._core.needs import beyond, lacking
 from orcha._core.reasons import (
@@ -30,7 +31,7 @@ from orcha.interfaces.built_in import WATCHDOG_MANAGER
 from orcha.interfaces.needs import WHOLE, read, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from orcha._core.converted import Candidate
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     Needs = Mapping[str, int | str]
 
 _LOT = "resource:"
+MAX_LINES_OF_DEVICES = 100
+"""Lines of a resource, by what its devices must be, before empty lines are forgotten."""
 FIRST_OF_ALL = float("-inf")
 """The priority of signs of life, which go through also where another petition has the whole machine."""
 
@@ -84,6 +87,8 @@ class Resources:
         self._paused: list[Key] = []
         self.has_left = False
         """Whether a petition has left its line, so that those behind it are to be looked at."""
+        self._wheres: dict[str, dict[str, None]] = {}
+        """What needs say of devices that wait, or have waited, by resource."""
         self.whole_waits = False
         """Whether a petition may wait for the whole machine."""
 
@@ -111,8 +116,10 @@ class Resources:
                 return never
             names = self._lacking(place, needs)
             if names:
-                self._lines.enter(place, needs, group, names, names[0])
+                self._lines.enter(place, needs, group, self._lines_of(needs, names), names[0])
                 self.whole_waits |= WHOLE in names
+                for name in names:
+                    self._forget_empty_lines(name)
                 return self._reason(place, needs, names[0])
             self.has_left |= self._lines.leave(place[1])
         return None
@@ -151,7 +158,7 @@ class Resources:
                 if self.refusal(waiter.needs) is not None or self._drained(waiter.needs) is not None:
                     waiter.names = set()
                 elif not waiter.names:
-                    waiter.names = {waiter.at}
+                    waiter.names = {*self._lines_of(waiter.needs, [waiter.at])}
             self._lines.rebuild()
         self._petitions.note_change()
 
@@ -198,18 +205,54 @@ class Resources:
             if self.refusal(waiter.needs) is not None or self._drained(waiter.needs) is not None:
                 return None
             names = self._lacking(waiter.place, waiter.needs)
-            return self._lines.before(waiter.place, names[0], self._stands) if names else None
+            line = next(self._lines_of(waiter.needs, names), None)
+            return None if line is None else self._lines.before(waiter.place, line, self._stands)
 
     def _lacking(self, place: Key, needs: Needs, taken: Mapping[str, Amount] | None = None) -> list[str]:
-        """Name what a petition has to wait for, where so much is taken beside what is held."""
+        """Name what a petition has to wait for, where so much is taken beside what is held, by line."""
         firsts, amounts, free = {}, {}, {}
         for name, wanted in needs.items():
             need = read(wanted)
-            first = self._lines.first(name)
-            firsts[name] = None if first is None else first.place
+            firsts[name] = self._first_for(name, wanted)
             amounts[name] = need.amount
-            free[name] = self._room(name, need) - (taken or {}).get(name, 0)
+            free[name] = self._room(name, need) - (taken or {}).get(_line(name, _where(wanted)), 0)
         return lacking(amounts, free, firsts, place)
+
+    def _lines_of(self, needs: Needs, names: Iterable[str]) -> Iterator[str]:
+        """Give the lines for what is needed of resources: devices that must be the same have a line of their own.
+
+        So who waits for one device does not keep others from the devices beside it.
+        """
+        for name in names:
+            where = _where(needs.get(name, 1))
+            if where:
+                self._wheres.setdefault(name, {"": None})[where] = None
+            yield _line(name, where)
+
+    def _first_for(self, name: str, wanted: int | str) -> Key | None:
+        """Give the first petition that waits for what a petition with such a need would get of a resource."""
+        where, wheres = _where(wanted), self._wheres.get(name)
+        first = self._lines.first(_line(name, where))
+        places = [] if first is None else [first.place]
+        if wheres is not None or where:
+            wheres = wheres or {"": None}
+            others = (self._lines.first(_line(name, each)) for each in wheres if each != where)
+            places += [each.place for each in others if each is not None and self._competes(name, wanted, each)]
+        return min(places, default=None)
+
+    def _forget_empty_lines(self, name: str) -> None:
+        """Look no more at lines in which nobody stands, where there have been many."""
+        wheres = self._wheres.get(name, ())
+        if len(wheres) > MAX_LINES_OF_DEVICES:
+            self._wheres[name] = {"": None} | {each: None for each in wheres if self._lines.first(_line(name, each))}
+
+    def _competes(self, name: str, wanted: int | str, other: Waiter) -> bool:
+        """Tell whether a need can be met now by a device for which another petition waits."""
+        granted, devices = self._petitions.granted, self.inventory.devices(name)
+        if devices is None:
+            return True
+        free = self.inventory.free(name, read(wanted), granted.used(name))
+        return not {*free}.isdisjoint(fitting(devices, read(other.needs[name])))
 
     def _room(self, name: str, need: Need) -> Amount:
         granted = self._petitions.granted
@@ -303,10 +346,11 @@ class Resources:
         def goes(waiter: Waiter) -> bool:
             names = self._lacking(waiter.place, waiter.needs, taken)
             if names:  # by now perhaps another one than that for which it came
-                self._lines.stand(waiter, names)
+                self._lines.stand(waiter, self._lines_of(waiter.needs, names))
             else:
                 for name, wanted in waiter.needs.items():
-                    taken[name] = taken.get(name, 0) + read(wanted).amount
+                    line = _line(name, _where(wanted))
+                    taken[line] = taken.get(line, 0) + read(wanted).amount
             return not names
 
         return self._lines.come_forward(goes)
@@ -326,6 +370,11 @@ class Resources:
             )
             for name in sorted({*self.inventory.names(), *wanted, *granted.resources()})
         ]
+
+
+def _line(resource: str, where: str) -> str:
+    """Give the name of the line for devices that are as a need says."""
+    return f"{resource}@{where}" if where else resource
 
 
 def _where(need: int | str) -> str:

@@ -17,7 +17,7 @@ from orcha._service.channels.channel_book import may_follow
 from orcha._service.execution.command_attempt import spec_of
 from orcha._service.reports.command_text import quoted
 from orcha._service.reports.state_names import state_of
-from orcha.interfaces.built_in import COMMAND_MANAGER
+from orcha.interfaces.built_in import COMMAND_MANAGER, LEASE_MANAGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +105,7 @@ class Beside:
         host = self._find(name) if isinstance(name, str) else None
         if host is None or not may_follow(asked.asker.peer, host.owner):
             return f"no petition {quoted(str(name))} of yours runs: orcha ps shows the petitions that do"
-        if host.state is not State.RUNNING or not host.command:
+        if host.state is not State.RUNNING or not host.command or host.manager == LEASE_MANAGER:
             how = state_of(host) if host.state is not State.RUNNING else "no command"
             return f"{host.key!r} is {how}: only beside a command that runs another one can"
         return host
