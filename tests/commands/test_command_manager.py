@@ -13,7 +13,7 @@ from orcha._service.execution.command_attempt import spec_of
 from orcha._supervisor.protocol import STANDARD_CODEC, pack_spec, to_bytes, unpack_spec
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces import CommandPetition, Message, Retry
-from orcha.lib import CommandManager
+from orcha.lib import CommandManager, commands
 
 
 def converted(**extras):
@@ -109,3 +109,36 @@ def test_as_many_run_as_the_environment_says(monkeypatch):
     monkeypatch.setenv("ORCHA_COMMANDS", "0")
     with pytest.raises(ConfigurationError, match="ORCHA_COMMANDS"):
         CommandManager()
+
+
+WRONG = (
+    5,
+    "x",
+    b"\xff",
+    [1],
+    [None],
+    {"a": 1},
+    {1: "x"},
+    "\ud800",
+    1.5,
+    float("nan"),
+    True,
+    -1,
+    1 << 70,
+    "\0",
+    {b"a": b"b"},
+)
+FIELDS = sorted(commands._COMMAND_FIELDS | commands._POLICY_FIELDS | {"label", "retry"})
+RETRY_FIELDS = ("times", "codes", "signals", "delay", "factor", "longest", "output", "timeout")
+
+
+@pytest.mark.parametrize("name", FIELDS + [f"retry.{name}" for name in RETRY_FIELDS])
+def test_whatever_a_field_holds_a_refusal_names_the_field(name):
+    refusals = []
+    for value in WRONG:
+        given = {"retry": {"times": 1, name[6:]: value}} if name.startswith("retry.") else {name: value}
+        try:
+            converted(**given)
+        except (ValueError, TypeError) as error:
+            refusals.append(str(error))
+    assert [each for each in refusals if name not in each or "object" in each or "unhashable" in each] == []

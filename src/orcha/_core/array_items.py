@@ -208,15 +208,17 @@ def unpacked(part: bytes) -> list[Any]:
         ValueError: it is none.
 
     """
+    items = None
     try:
         text = zlib.decompressobj().decompress(part, MAX_PART_BYTES + 1)
-        if len(text) > MAX_PART_BYTES:
-            raise ValueError(f"these are too long items: {ITEMS_PER_PART} have {MAX_PART_BYTES >> 20} MiB at most")
-        items = json.loads(text)
-    except (zlib.error, RecursionError) as error:
-        raise ValueError(f"these are no items: {error}") from None
+        if is_short := len(text) <= MAX_PART_BYTES:
+            items = json.loads(text)
+    except (zlib.error, RecursionError, ValueError) as error:
+        raise ValueError(f"array.packed holds what are no items: {error}") from None
+    if not is_short:
+        raise ValueError(f"array.packed holds too long items: {ITEMS_PER_PART} have {MAX_PART_BYTES >> 20} MiB at most")
     if not isinstance(items, list):
-        raise ValueError("these are no items")  # noqa: TRY004 - who asks hears of one kind of error
+        raise ValueError("array.packed holds what are no items")  # noqa: TRY004 - who asks hears of one kind of error
     return items
 
 
@@ -342,7 +344,10 @@ def _word(word: Any, item: ArrayItem) -> Any:
 
 def _as_sent(text: str) -> str | bytes:
     """Give a text as it is sent: as bytes where it holds what is no text."""
-    raw = text.encode("utf-8", "surrogateescape")
+    try:
+        raw = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise ValueError(f"an item holds a lone surrogate, which is no text and no byte: {text!r:.80}") from None
     try:
         return raw.decode()
     except UnicodeDecodeError:

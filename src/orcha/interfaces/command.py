@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from orcha.interfaces.petition import Petition
@@ -10,7 +11,7 @@ from orcha.interfaces.policy import MAX_DURATION_SECONDS, shortened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, ClassVar, Literal
 
     from orcha.interfaces.petition import ActionCallbackT
@@ -73,6 +74,8 @@ class Retry:
         """Check each field."""
         _whole("retry.times", self.times, least=0, most=_MAX_RETRIES)
         for name, numbers in (("codes", self.codes), ("signals", self.signals)):
+            if not isinstance(numbers, Collection):
+                raise TypeError(f"retry.{name} is a collection of whole numbers, not {type(numbers).__name__}")
             for number in numbers:
                 _whole(f"retry.{name}", number, least=0, most=255)
         for name, least in (("delay", 0.0), ("factor", 1.0), ("longest", 0.0), ("jitter", 0.0)):
@@ -182,7 +185,7 @@ class CommandPetition(Petition):
             _whole("umask", self.umask, least=0, most=0o777)
         if self.tty is not None:
             _check_size(self.tty)
-        if isinstance(self.stop_signal, bool) or self.stop_signal not in _SIGNALS:
+        if type(self.stop_signal) not in (int, signal.Signals) or self.stop_signal not in _SIGNALS:
             raise ValueError(f"stop_signal is the number of a signal, not {shortened(self.stop_signal)}")
         _number("grace", self.grace, least=0.0)
         if not isinstance(self.merge, bool):
@@ -236,7 +239,9 @@ def _check_folder(folder: object) -> None:
         raise ValueError(f"cwd is an absolute path, not {folder!r}")
 
 
-def _check_env(env: Mapping[Any, Any]) -> None:
+def _check_env(env: object) -> None:
+    if not isinstance(env, Mapping):
+        raise TypeError(f"env is a dict of str or bytes, not {type(env).__name__}")
     for name, value in env.items():
         for word in (name, value):
             if not isinstance(word, (str, bytes)):
