@@ -20,6 +20,26 @@ def detach(service, name, *words, options=()):
     assert (done.stderr, done.returncode) == ("", 0)
 
 
+def test_a_command_can_need_the_whole_machine(serve, tmp_path):
+    gate = tmp_path / "gate"
+    service = serve(arguments=("serve", "commands"), environment={"ORCHA_COMMANDS": "9"})
+    wait = ("sh", "-c", f"until [ -e {gate} ]; do sleep 0.02; done")
+    detach(service, "bench", *wait, options=["--need", "*=1"])
+    wait_for(lambda: state(service, "bench") == "running", what="it has the machine")
+    detach(service, "small", "true")
+    assert service.run("lock", "-d", "--name", "lease", "--exclusive").returncode == 0
+    wait_for(lambda: shown(service, "small")["why"] == "another petition has the whole machine", what="it waits")
+    service.kill()
+    service.start()
+    wait_for(lambda: "another one runs" in shown(service, "lease")["why"], what="the lease waits, too")
+    assert state(service, "small") == "queued"
+    gate.touch()
+    assert service.run("wait", "small").returncode == 0
+    wait_for(lambda: state(service, "lease") == "running", what="the lease is next")
+    refused = service.run("resource", "set", "*=2")
+    assert (refused.returncode, "'*=2'" in refused.stderr) == (1, True), refused.stderr
+
+
 def test_who_waits_for_the_whole_machine_is_not_overtaken_and_then_alone(serve, tmp_path):
     gate = tmp_path / "gate"
     wait = ("sh", "-c", f"until [ -e {gate} ]; do sleep 0.02; done")

@@ -248,11 +248,8 @@ class Resources:
 
     def _competes(self, name: str, wanted: int | str, other: Waiter) -> bool:
         """Tell whether a need can be met now by a device for which another petition waits."""
-        granted, devices = self._petitions.granted, self.inventory.devices(name)
-        if devices is None:
-            return True
-        free = self.inventory.free(name, read(wanted), granted.used(name))
-        return not {*free}.isdisjoint(fitting(devices, read(other.needs[name])))
+        free = self.inventory.free(name, read(wanted), self._petitions.granted.used(name))
+        return not {*free}.isdisjoint(fitting(self.inventory.devices(name) or (), read(other.needs[name])))
 
     def _room(self, name: str, need: Need) -> Amount:
         granted = self._petitions.granted
