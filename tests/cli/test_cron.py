@@ -129,3 +129,47 @@ def test_a_service_that_is_killed_at_a_firing_has_fired_it_once(serve, tmp_path,
     kinds = [each["id"] or each["note"].partition(":")[0] for each in schedule(service)["firings"]]
     assert (len(kinds), kinds[1]) == (2, "missed")
     assert ran.read_text() == "it\n"
+
+
+def test_a_schedule_is_changed_and_keeps_what_it_has_fired(service):
+    assert add(service, "--timeout", "1h", "-e", "KEPT=yes").returncode == 0
+    first = service.run("cron", "now", "tick").stdout.strip()
+    assert service.run("wait", first).returncode == 3
+    assert service.run("cron", "pause", "tick").returncode == 0
+    options = ("--expression", "30 6 * * *", "--tz", "Asia/Tokyo", "--overlap", "queue", "--timeout", "+1h")
+    done = service.run("cron", "set", "tick", *options, "--label", "late", "--", "sh", "-c", "echo $KEPT")
+    assert (done.stderr, done.stdout) == ("", "tick: at 06:30 every day (Asia/Tokyo)\n")
+    known = schedule(service)
+    assert (known["expression"], known["zone"]) == ("30 6 * * *", "Asia/Tokyo")
+    assert (known["overlap"], known["missed"]) == ("queue", "skip")
+    assert (known["paused"], known["policy"]["timeout"], known["command"]["label"]) == (True, 7200.0, "late")
+    assert [firing["id"] for firing in known["firings"]] == [first]
+    second = service.run("cron", "now", "tick").stdout.strip()
+    assert service.run("wait", second).returncode == 0
+    assert service.run("logs", second).stdout == "yes\n"
+    assert service.run("cron", "set", "tick", "--unset", "timeout", "--missed", "all").returncode == 0
+    assert schedule(service)["policy"].get("timeout") is None
+    for words, code, said in (
+        (("tick", "--expression", "61 * * * *"), 1, "61"),
+        (("tick", "--tz", "Nowhere/City"), 1, "Nowhere/City"),
+        (("tick", "--need", "nothing=1"), 1, "the service has no nothing"),
+        (("nothing", "--overlap", "skip"), 1, "there is no schedule"),
+        (("tick",), 2, "what is to be changed?"),
+        (("tick", "--after", "x"), 2, "unrecognized arguments"),
+    ):
+        refused = service.run("cron", "set", *words)
+        assert (words, refused.returncode, said in refused.stderr) == (words, code, True), refused.stderr
+    assert schedule(service)["expression"] == "30 6 * * *"
+
+
+def test_where_its_times_change_none_that_has_passed_is_made_up_for(own_service):
+    service = own_service
+    assert add(service, "--missed", "all", expression="0 0 1 1 *").returncode == 0
+    service.stop()
+    due_since(service, 5)
+    service.start()
+    assert service.run("cron", "set", "tick", "--expression", "0 * * * *").returncode == 0
+    assert schedule(service)["firings"] == []
+    service.kill()
+    service.start()
+    assert schedule(service)["expression"] == "0 * * * *"

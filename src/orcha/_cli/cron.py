@@ -19,6 +19,7 @@ examples:
   orcha cron add nightly '0 22 * * *' -- ./backup.sh
   orcha cron add sync '*/5 * * * mon-fri' --overlap queue -- make sync
   orcha cron ls
+  orcha cron set nightly --expression '0 23 * * *'
   orcha cron now nightly
 """
 _ADD_EPILOG = """\
@@ -29,6 +30,12 @@ days have names too, as jan and mon. @hourly, @daily, @weekly, @monthly and @yea
 examples:
   orcha cron add nightly '0 22 * * *' --tz Europe/Berlin -- ./backup.sh
   orcha cron add report @daily --missed last --group rig -- ./report.sh --all
+"""
+_SET_EPILOG = """\
+examples:
+  orcha cron set nightly --expression '30 6 * * mon-fri' --tz Europe/Berlin
+  orcha cron set nightly --overlap queue --timeout 2h --need gpu=1
+  orcha cron set nightly -- ./backup.sh --all
 """
 _USAGE_ERROR_CODE = 2
 _FAILURE_CODE = 1
@@ -43,6 +50,8 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     add = verbs.add_parser("add", help="add a schedule", formatter_class=parser.formatter_class)
     _create_add(add)
+    change = verbs.add_parser("set", help="change a schedule", formatter_class=parser.formatter_class)
+    _create_set(change)
     ls = verbs.add_parser("ls", help="list schedules", formatter_class=parser.formatter_class)
     ls.description = "List your schedules; as the service's user, the schedules of everybody."
     ls.add_argument("--json", action="store_true", help="print a JSON array")
@@ -80,6 +89,42 @@ def _create_add(parser: argparse.ArgumentParser) -> None:
     run_options.create_repeated_parser(parser)
     parser.set_defaults(do=_add)
     _let_options_follow(parser)
+
+
+def _create_set(parser: argparse.ArgumentParser) -> None:
+    from orcha._cli.set import add_changes
+
+    what = "Change a schedule: its times, and what its command asks for."
+    parser.description = f"{what} What it has fired stays known, and a pause goes on."
+    parser.usage = "orcha cron set NAME [options] [-- COMMAND [ARGUMENT ...]]"
+    parser.epilog = _SET_EPILOG
+    parser.allow_abbrev = False
+    add = parser.add_argument
+    add("--expression", metavar="EXPRESSION", type=options.written, help="when, as in cron add")
+    add("--tz", metavar="ZONE", type=options.written, help="the zone of the times")
+    add("--overlap", choices=("skip", "queue", "replace"), help="while an earlier one has not ended")
+    add("--missed", choices=("skip", "last", "all"), help="what to make up for")
+    add("-C", "--cwd", metavar="D", type=options.folder, help="folder to run in")
+    add_changes(add, of_one=False)
+    add("name", type=options.written, metavar="NAME", help="its name")
+    parser.set_defaults(do=_set, command=[])
+    _take_command_apart(parser)
+
+
+def _take_command_apart(parser: argparse.ArgumentParser) -> None:
+    """Have a parser leave what comes after `--` alone: it is the command."""
+    parse = parser.parse_known_args
+
+    def parse_all(args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        words = list(args or ())
+        begin = words.index("--") if "--" in words else len(words)
+        found, unknown = parse(words[:begin], namespace)
+        found.command = words[begin + 1 :]
+        if unknown:
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, []
+
+    parser.parse_known_args = parse_all  # type: ignore[method-assign]  # what a subparser is asked by
 
 
 def _let_options_follow(parser: argparse.ArgumentParser) -> None:
@@ -120,7 +165,7 @@ def _add(namespace: argparse.Namespace) -> int:
 
     usage = "orcha cron add NAME EXPRESSION -- COMMAND"
     try:
-        words = _in_words(namespace.expression)
+        _in_words(namespace.expression)
         command = run_options.command_of(namespace, usage, run_options.create_repeated_parser)
         message = run_options.extras(namespace, command)
     except options.WrongOptionError as error:
@@ -139,9 +184,43 @@ def _add(namespace: argparse.Namespace) -> int:
         except VerbRefusedError as error:
             run_options.say_pointed(render.note, str(error))
             return _FAILURE_CODE
-    render.line(f"{namespace.name}: {words} ({_zone(known)})")
+    _say(known)
+    return 0
+
+
+def _say(known: dict[str, Any]) -> None:
+    """Say when a schedule fires, and its next times."""
+    from orcha._cli import render
+
+    render.line(f"{render.plain(known['name'])}: {_in_words(known['expression'])} ({_zone(known)})")
     for place, instant in enumerate(known["next"]):
         render.line(f"{'next:' if not place else '':<6}{_instant(instant)}")
+
+
+def _set(namespace: argparse.Namespace) -> int:
+    from orcha._cli import render
+    from orcha._cli.connection import connected
+    from orcha._cli.session import NoSuchPetitionError, VerbRefusedError
+    from orcha._cli.set import changes_of
+
+    changes = changes_of(namespace)
+    for field, name in (("expression", "expression"), ("zone", "tz"), ("overlap", "overlap"), ("missed", "missed")):
+        if getattr(namespace, name) is not None:
+            changes[field] = getattr(namespace, name)
+    if namespace.cwd is not None:
+        changes["cwd"] = options.sent(run_options.folder(namespace.cwd))
+    if namespace.command:
+        changes["argv"] = [options.sent(word) for word in namespace.command]
+    if not changes:
+        render.note("what is to be changed? give --expression, --overlap, --timeout or another option, or a command")
+        return _USAGE_ERROR_CODE
+    with connected() as service:
+        try:
+            known = service.set_schedule(namespace.name, changes)
+        except (NoSuchPetitionError, VerbRefusedError) as error:
+            run_options.say_pointed(render.note, str(error))
+            return _FAILURE_CODE
+    _say(known)
     return 0
 
 

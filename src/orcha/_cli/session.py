@@ -137,6 +137,10 @@ class Session(Client):
         """Have a schedule paused, resumed or removed; errors as of `schedule`."""
         self.done(self._ask(partial(ChangeSchedule, name=name, change=change)), name)
 
+    def set_schedule(self, name: str, changes: Row) -> Row:
+        """Change a schedule; give what is known of it then. Errors as of `schedule`."""
+        return self._of_schedule(partial(ChangeSchedule, name=name, change="set", arguments=encode(changes)))
+
     def fire_schedule(self, name: str) -> Row:
         """Have a schedule's command run now; give the petition's seq, id and channel. Errors as of `schedule`."""
         return self._of_schedule(partial(FireSchedule, token=new_identity(), name=name))

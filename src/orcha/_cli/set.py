@@ -29,28 +29,36 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.allow_abbrev = False
     selecting.add_ids(parser)
-    _add_changes(parser.add_argument_group("what is changed").add_argument)
+    add_changes(parser.add_argument_group("what is changed").add_argument)
     selecting.add_options(parser, prefixed=True)
 
 
-def _add_changes(add: Any) -> None:
-    from orcha._cli.moments import moment
-
+def add_changes(add: Any, *, of_one: bool = True) -> None:
+    """Add the options that say what is changed; `of_one` those, too, that are about one petition."""
     many: dict[str, Any] = {"action": "append", "default": []}
     add("-p", "--priority", metavar="N", type=options.number, help="the lower starts first")
     add("-g", "--group", type=options.name, metavar="G", help="the group whose slots it takes")
     add("--need", type=options.amount, metavar="NAME=N", help="how much of a resource it needs", **many)
-    add("--after", metavar="ID", type=options.written, help="start after this petition, too, has ended", **many)
-    add("--after-ok", metavar="ID", type=options.written, help="start after this one, too, has succeeded", **many)
-    add("--if-dependency-fails", choices=("cancel", "hold", "run"), help="where one of --after-ok does not succeed")
-    add("--at", metavar="TIME", type=moment, help="do not start before: 22:00, tomorrow 6:30")
-    add("--in", dest="delay", metavar="T", type=options.duration, help="do not start before this long from now: 2h")
+    if of_one:
+        _add_start(add, many)
     add("--timeout", metavar="T", type=_limit, help="end an attempt after: 2h; +2h is that much more than before")
     add("--expect", metavar="T", type=options.duration, help="how long it will probably take")
     add("--retry", metavar="N", type=options.retries, help="try again up to N times when it failed")
     add("--label", type=options.label, metavar="TEXT", help="a text shown with it")
     add("--when", metavar="CONDITION", type=options.written, help="start only while this holds")
-    add("--unset", choices=_UNSETTABLE, help="take back what was said; may be given repeatedly", **many)
+    unsettable = _UNSETTABLE if of_one else tuple(name for name in _UNSETTABLE if name not in {"after", "at"})
+    add("--unset", choices=unsettable, help="take back what was said; may be given repeatedly", **many)
+
+
+def _add_start(add: Any, many: dict[str, Any]) -> None:
+    """Add the options about what one petition starts after."""
+    from orcha._cli.moments import moment
+
+    add("--after", metavar="ID", type=options.written, help="start after this petition, too, has ended", **many)
+    add("--after-ok", metavar="ID", type=options.written, help="start after this one, too, has succeeded", **many)
+    add("--if-dependency-fails", choices=("cancel", "hold", "run"), help="where one of --after-ok does not succeed")
+    add("--at", metavar="TIME", type=moment, help="do not start before: 22:00, tomorrow 6:30")
+    add("--in", dest="delay", metavar="T", type=options.duration, help="do not start before this long from now: 2h")
 
 
 def _limit(text: str) -> tuple[str, float]:
@@ -81,8 +89,9 @@ def run(namespace: argparse.Namespace) -> int:
 def changes_of(namespace: argparse.Namespace) -> dict[str, Any]:
     """Give what is to be changed, as it is sent."""
     names = ("priority", "group", "at", "delay", "expect", "retry", "label", "when", "if_dependency_fails")
-    changes = {name: getattr(namespace, name) for name in names if getattr(namespace, name) is not None}
-    changes |= {name: getattr(namespace, name) for name in ("after", "after_ok") if getattr(namespace, name)}
+    given = vars(namespace)
+    changes = {name: given[name] for name in names if given.get(name) is not None}
+    changes |= {name: given[name] for name in ("after", "after_ok") if given.get(name)}
     if namespace.need:
         changes["needs"] = dict(namespace.need)
     if namespace.timeout is not None:

@@ -311,11 +311,13 @@ class ListSchedules(_Message, tag=24, frozen=True):
 
 
 class ChangeSchedule(_Message, tag=25, frozen=True):
-    """Pause, resume or remove a schedule. Answered by a Reply when that is kept."""
+    """Pause, resume, remove or set a schedule. Answered by a Reply when that is kept; after `set` with its map."""
 
     request: Count
     name: str
     change: str
+    arguments: bytes | None = None
+    """Of `set`, an encoded map, as `docs/wire.md` names its keys."""
 
 
 class FireSchedule(_Message, tag=26, frozen=True):

@@ -37,7 +37,7 @@ _OF_ONE_PETITION = ("at", "delay", "after", "after_ok", "queue", "stdin", "tty")
 """Fields of a command that a schedule cannot have: they are about one petition, or about a client that waits."""
 
 
-class _CannotBeError(Exception):
+class CannotBeError(Exception):
     """There can be no such schedule; the text says why."""
 
 
@@ -55,14 +55,14 @@ def add_schedule(engine: Engine, peer: Peer, message: AddSchedule) -> None:
         if known is not None and not _is_same(known.schedule, made):
             _refuse(f"there is a schedule {message.name!r} already: choose another name, or remove it first")
         planned = engine.schedules.put(made) if known is None else known
-    except (_CannotBeError, ExpressionError, UnknownZoneError) as error:
+    except (CannotBeError, ExpressionError, UnknownZoneError) as error:
         refuse(engine, peer, message.request, Verdict.REFUSED, cleaned(str(error)))
         return
     engine.reply(peer, Reply(message.request, Verdict.OK, fitting.answer(describe(engine, planned))))
 
 
 def _refuse(reason: str) -> NoReturn:
-    raise _CannotBeError(reason)
+    raise CannotBeError(reason)
 
 
 def _is_same(known: Schedule, made: Schedule) -> bool:
@@ -74,32 +74,42 @@ def _made(engine: Engine, peer: Peer, message: AddSchedule) -> Schedule:
     """Give the schedule.
 
     Raises:
-        _CannotBeError, ExpressionError, UnknownZoneError: there can be no such one.
+        CannotBeError, ExpressionError, UnknownZoneError: there can be no such one.
 
     """
     _check_name(message.name)
-    Timetable(message.expression, zone_of(message.zone))
-    for what, given, words in (("overlap", message.overlap, Overlap), ("missed", message.missed, Missed)):
-        if given.upper() not in words.__members__:
-            _refuse(f"{what} is one of {', '.join(word.name.lower() for word in words)}, not {given!r:.80}")
+    kinds = checked_times(message.expression, message.zone, message.overlap, message.missed)
     _check_number(engine, peer)
     manager = _manager_of(engine, peer, message)
-    if len(message.extras) > MAX_MESSAGE_BYTES:
-        _refuse(
-            f"its message has {len(message.extras)} bytes, and a schedule may have {MAX_MESSAGE_BYTES}: put what is"
-            " long into a file, or pass fewer variables"
-        )
+    check_size(message.extras)
     try:
         extras = values.decode(message.extras, channel=bytes)
     except ValueError as error:
         _refuse(f"its message cannot be read: {error}")
     if manager == COMMAND_MANAGER:
-        _check_command(engine, message.name, extras)
+        check_command(engine, message.name, extras)
     now = engine.petitions.now.wall
-    kinds = Overlap[message.overlap.upper()], Missed[message.missed.upper()]
     return Schedule(
         message.name, peer.identity, manager, message.expression, message.zone, *kinds, message.extras, now, now
     )
+
+
+def checked_times(expression: str, zone: str | None, overlap: str, missed: str) -> tuple[Overlap, Missed]:
+    """Give what two words mean; raise as `_made` where there are no such times or words."""
+    Timetable(expression, zone_of(zone))
+    for what, given, words in (("overlap", overlap, Overlap), ("missed", missed, Missed)):
+        if given.upper() not in words.__members__:
+            _refuse(f"{what} is one of {', '.join(word.name.lower() for word in words)}, not {given!r:.80}")
+    return Overlap[overlap.upper()], Missed[missed.upper()]
+
+
+def check_size(extras: bytes) -> None:
+    """Raise where a schedule's message is too large."""
+    if len(extras) > MAX_MESSAGE_BYTES:
+        _refuse(
+            f"its message has {len(extras)} bytes, and a schedule may have {MAX_MESSAGE_BYTES}: put what is"
+            " long into a file, or pass fewer variables"
+        )
 
 
 def _check_name(name: str) -> None:
@@ -125,7 +135,7 @@ def _manager_of(engine: Engine, peer: Peer, message: AddSchedule) -> str:
     return manager
 
 
-def _check_command(engine: Engine, name: str, extras: object) -> None:
+def check_command(engine: Engine, name: str, extras: object) -> None:
     """Raise where the command would be refused each time, as far as that is known now."""
     if not isinstance(extras, dict):
         _refuse(f"a command is a map of its fields, not {type(extras).__name__}")

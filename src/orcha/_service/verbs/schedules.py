@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from orcha._core.schedules import known_until
+from orcha._core.schedules import ExpressionError, known_until
 from orcha._core.state import State
 from orcha._protocol import values
 from orcha._protocol.messages import Reply, Verdict
@@ -18,6 +18,7 @@ from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs.petition_lookup import refuse
 from orcha._service.verbs.show import sent
 from orcha.interfaces.built_in import COMMAND_MANAGER
+from orcha.utils.zones import UnknownZoneError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,8 +134,8 @@ def change_schedule(engine: Engine, peer: Peer, message: ChangeSchedule) -> None
     planned = _find(engine, peer, message)
     if planned is None:
         return
-    if message.change not in {"pause", "resume", "remove"}:
-        reason = cleaned(f"{message.change!r:.80} is no change of a schedule: there are pause, resume and remove")
+    if message.change not in {"pause", "resume", "remove", "set"}:
+        reason = cleaned(f"{message.change!r:.80} is no change of a schedule: there are pause, resume, remove and set")
         refuse(engine, peer, message.request, Verdict.REFUSED, reason)
         return
     if message.change == "remove":
@@ -142,12 +143,28 @@ def change_schedule(engine: Engine, peer: Peer, message: ChangeSchedule) -> None
     elif planned.undecided is not None:
         refuse(engine, peer, message.request, Verdict.BUSY, _undecided(message.name))
         return
+    elif message.change == "set":
+        _set(engine, peer, message, planned)
+        return
     elif message.change == "pause":
         engine.schedules.put(planned.schedule._replace(is_paused=True))
     elif planned.schedule.is_paused:  # nothing of the pause was missed
         now = engine.petitions.now.wall
         engine.schedules.put(planned.schedule._replace(is_paused=False, fired_until=now))
     engine.reply(peer, Reply(message.request, Verdict.OK))
+
+
+def _set(engine: Engine, peer: Peer, message: ChangeSchedule, planned: Planned) -> None:
+    from orcha._service.verbs.add_schedule import CannotBeError  # which describes what it adds
+    from orcha._service.verbs.set_schedule import changed
+
+    try:
+        asked = values.decode(message.arguments or values.encode({}))
+        planned = engine.schedules.put(changed(engine, planned.schedule, asked))
+    except (CannotBeError, ExpressionError, UnknownZoneError, ValueError, TypeError) as error:
+        refuse(engine, peer, message.request, Verdict.REFUSED, cleaned(str(error)))
+        return
+    engine.reply(peer, Reply(message.request, Verdict.OK, fitting.answer(describe(engine, planned))))
 
 
 def fire_schedule(engine: Engine, peer: Peer, message: FireSchedule) -> None:

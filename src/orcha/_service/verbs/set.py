@@ -295,6 +295,8 @@ def _change_array(engine: Engine, entry: LiveArray, row: Row, wanted: _Wanted) -
         for element in elements:
             if element.state is State.QUEUED:
                 engine.dependents.change(element.seq, plan.dependencies)
+    if plan.converted.group is not None:
+        engine.admitting.appear(plan.converted.group, entry.record)
     transitions.alter.alter_array(engine.petitions, entry.record, plan.converted, plan.altered, plan.note)
     for element, of_element, narrowed in plans:
         _apply(engine, element, of_element, narrowed)
