@@ -91,6 +91,7 @@ def test_what_nobody_can_foretell_is_not_foretold(known):
 def test_a_condition_of_a_plugin_cannot_be_foretold():
     assert foreseeable({"state": "queued", "blocked": [{"kind": "group_full"}, {"kind": "starts_later"}]})
     assert not foreseeable({"state": "queued", "blocked": [{"kind": "group_full"}, {"kind": "condition_said_no"}]})
+    assert foreseeable({"state": "queued", "blocked": [{"kind": "text_is_false"}]})
     assert not foreseeable({"state": "held", "blocked": None})
 
 
@@ -107,6 +108,13 @@ def test_a_condition_of_a_plugin_cannot_be_foretold():
             (
                 "it probably starts in about 1 min, by how long the like of 4 petitions took"
                 "; nothing like 1 of these has ended"
+            ),
+        ),
+        (
+            Estimate(60.0, 60.0, 60.0, 4, 0, if_true=True),
+            (
+                "it probably starts in about 1 min, if its condition holds by then, "
+                "by how long the like of 4 petitions took"
             ),
         ),
         (Estimate(-5.0, 0.0, 0.5, 1, 0), "it probably starts in a moment, by how long the like of 1 petitions took"),

@@ -100,6 +100,7 @@ def test_a_group_without_a_limit_holds_nothing_back_and_one_without_slots_everyt
 
 
 def test_what_is_of_a_group_that_is_not_there_waits_and_says_so(world):
+    world.admission.of_groups.takes_new = False
     record = world.waits(1, group="rgi")
     assert world.blocked(record) == GroupUnknown("rgi", "rig")
     assert world.admission.refusal("rgi", None) == GroupUnknown("rgi", "rig")

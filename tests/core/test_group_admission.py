@@ -324,3 +324,10 @@ def test_of_a_new_group_as_many_start_as_such_groups_have_slots():
     assert world.admission.blocked_by(second) == GroupFull("new", 1)
     world.admission.of_groups.takes_new = False
     assert world.admission.blocked_by(second) == GroupUnknown("new", None)
+
+
+def test_of_a_petition_that_was_not_converted_yet_the_group_is_given():
+    world = World(slots=0)
+    record = world.waits(group=None)
+    assert world.admission.reasons(record) == []
+    assert world.admission.reasons(record, "rig") == [GroupFull("rig", 0)]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 
 import pytest
 
 from orcha._core.reasons import Reason
 from orcha._protocol import values
 from orcha._protocol.messages import Cancel, Pause, Resume, SetGroup, Show, Verdict
+from orcha._service.reports.user_names import user
 from support.asking import asking
 from support.waiting import wait_for
 
@@ -164,3 +166,30 @@ def test_petitions_of_others_are_named_to_owners_alone(asked):
         shown = asked.value(asked.ask(person, Show, "mine"))
         (reason,) = shown["blocked"]
         assert (reason["kind"], reason["holders"], shown["dependents"]) == ("group_full", holders, dependents)
+
+
+@pytest.mark.parametrize("cause", [cause for cause in CAUSES if cause != ASKED_AFTER_ALL_ELSE])
+def test_each_reason_says_since_when(asked, cause):
+    before = time.time()
+    block(asked, (cause,))
+    wait_for(lambda: kinds(asked) == [cause], what=f"the reason is {cause}")
+    (reason,) = known(asked)["blocked"]
+    assert before - 1 <= reason["since"] <= time.time(), reason
+
+
+def test_who_paused_it_and_when_is_told_over_a_restart_until_it_is_resumed(tmp_path):
+    with asking(tmp_path, slots={"rig": 1}) as asked:
+        asked.ask(asked.owner, Pause)
+        asked.submit(asked.user, "it", group="rig")
+        asked.ask(asked.user, Pause, "it")
+        asked.ask(asked.owner, Pause, group="rig")
+        before = {each["kind"]: (each["by"], each["since"]) for each in known(asked)["blocked"]}
+    with asking(tmp_path) as asked:
+        after = {each["kind"]: (each["by"], each["since"]) for each in known(asked)["blocked"]}
+        assert after == before
+        assert {kind: by for kind, (by, _) in after.items()} == {
+            "everything_paused": user("uid:0"), "petition_paused": user("uid:7"), "group_paused": user("uid:0")
+        }  # fmt: skip
+        asked.ask(asked.user, Resume, "it")
+        assert "petition_paused" not in kinds(asked)
+        assert len(asked.store.decided("paused by")) == 2

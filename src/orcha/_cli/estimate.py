@@ -47,6 +47,10 @@ _FORESEEABLE = frozenset(
 """Reasons that end by themselves when others end, or with time."""
 
 
+_CONDITIONS = frozenset(("text_is_false", "group_text_is_false"))
+"""Reasons that end when a condition holds, which nobody can foretell: the condition counts as true."""
+
+
 class Durations(NamedTuple):
     """How long a petition may take, in seconds."""
 
@@ -67,6 +71,8 @@ class Estimate(NamedTuple):
     """How many petitions the forecast was made of."""
     guessed: int
     """Of how many of them nothing like them has ended, and no length was said."""
+    if_true: bool = False
+    """Whether a condition in text, the petition's own or its group's, is false now, and counts as true from now on."""
 
 
 class History:
@@ -108,7 +114,9 @@ def _likenesses(row: Row) -> list[tuple[str, ...]]:
 def foreseeable(details: Row) -> bool:
     """Tell whether all that keeps a petition from starting ends by itself."""
     blocked = details.get("blocked") or ()
-    return details["state"] == "queued" and all(each["kind"] in _FORESEEABLE for each in blocked)
+    return details["state"] == "queued" and all(
+        each["kind"] in _FORESEEABLE or each["kind"] in _CONDITIONS for each in blocked
+    )
 
 
 def estimate(service: Session, details: Row, now: float) -> Estimate | None:
@@ -136,7 +144,9 @@ def estimate(service: Session, details: Row, now: float) -> Estimate | None:
     except OrchaError:
         return None
     ended = History(islice(ps.pages(ask, ("ended",)), MAX_REMEMBERED_PETITIONS))
-    return reckon(details["seq"], live, there_is, ended, now)
+    found = reckon(details["seq"], live, there_is, ended, now)
+    if_true = any(each["kind"] in _CONDITIONS for each in details.get("blocked") or ())
+    return found if found is None else found._replace(if_true=if_true)
 
 
 def reckon(seq: int, live: Sequence[Row], capacity: Row, history: History, now: float) -> Estimate | None:

@@ -83,6 +83,7 @@ def foretold_line(foretold: Estimate | None, now: float) -> str:
     about = f"in about {render.elapsed(likely)}" if latest >= 1 else "in a moment"
     when = about + (f" ({between})" if latest - earliest >= 1 else "")
     guessed = f"; nothing like {foretold.guessed} of these has ended" if foretold.guessed else ""
+    when += ", if its condition holds by then" if foretold.if_true else ""
     return f"it probably starts {when}, by how long the like of {foretold.reckoned} petitions took{guessed}"
 
 
@@ -100,6 +101,8 @@ def lines(details: dict[str, Any]) -> Iterator[str]:
         yield f"  - {details['why']}"
     for reason in blocked:
         yield f"  - {reason['text']}{_age(reason)}"
+        if reason.get("since") is not None:
+            yield f"    since {_since(reason)}"
         if reason.get("holders"):
             yield f"    held by {', '.join(_held(reason))}"
         if reason.get("first"):
@@ -138,6 +141,13 @@ def _first(first: dict[str, Any]) -> str:
     """
     why = (first.get("lease") or {}).get("why")
     return f"{first['id']} ({first['user']}{': ' if why else ''}{why or ''})"
+
+
+def _since(reason: dict[str, Any]) -> str:
+    from orcha._cli import render
+
+    by = f", by {reason['by']}" if reason.get("by") else ""
+    return f"{render.clock(reason['since'])} ({render.ago(render.now() - reason['since'])}){by}"
 
 
 def _age(reason: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 A petition's own condition is asked only where nothing of this blocks it. What blocks a petition here is known to the
 service at every moment, so the petition is parked in a lot named after that, is asked no more, and hides nobody, until
 that is gone.
+One file, since all that blocks a petition, and the lots that it leads to, are put in order here.
 """
 
 from __future__ import annotations
@@ -217,10 +218,17 @@ class Admission:
         found = (reason for term in self._terms if (reason := term(known)) is not None)
         return next(found, None) or self.resources.held_by(seq)
 
-    def reasons(self, record: Record) -> list[Reason]:
-        """Give all that blocks a waiting petition now, whatever its condition says; it enters no line for that."""
-        found = [reason for term in self._terms if (reason := term(record)) is not None]
-        return found + (self.resources.reasons(record.place, record.needs) if record.needs else [])
+    def reasons(
+        self, record: Record, group: str | None = None, needs: Mapping[str, int | str] | None = None
+    ) -> list[Reason]:
+        """Give all that blocks a waiting petition now, whatever its condition says; it enters no line for that.
+
+        Of a petition that was not converted since the service started its group and its needs are given.
+        """
+        known = record if group is None else Known(record.seq, record.owner, group, record.when)
+        found = [reason for term in self._terms if (reason := term(known)) is not None]
+        needs = needs or record.needs
+        return found + (self.resources.reasons(record.place, needs) if needs else [])
 
     # Each of these gives one reason why a petition may not start, or None; a petition that declares nothing of the
     # kind costs one look.

@@ -108,6 +108,7 @@ class Record:
         "returned",
         "run",
         "seq",
+        "since",
         "started",
         "state",
         "submitted",
@@ -159,6 +160,8 @@ class Record:
         self.reason: str | None = None
         self.why: Reason | None = None
         """Why it did not start when that was decided last."""
+        self.since: float | None = None
+        """Wall-clock time since which it waits for a reason of this kind; None where that is not known."""
         self.asked: float | None = None
         """Monotonic time at which its condition was asked last; None where it was not, or what is declared holds it."""
         self.petition: Petition | None = None

@@ -289,7 +289,7 @@ class Selection:
                 reason = error or "its condition broke"
                 finish.break_waiting(self._petitions, record, reason, now)
             else:
-                if (news := wait.note_no(record, why, asked)) is not None:
+                if (news := wait.note_no(record, why, asked, now.wall)) is not None:
                     blocked.append((record, news))
                 unloaded += self._admission.park(record)
         wait.note_asked(unchanged)

@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from orcha._core.record import Record
 
 
-def note_no(record: Record, why: Reason | None, asked: float | None) -> bool | None:
-    """Note why a petition waits; None where that is no news, else whether it had no reason before."""
+def note_no(record: Record, why: Reason | None, asked: float | None, now: float | None = None) -> bool | None:
+    """Note why a petition waits, at a wall-clock time; None where that is no news, else whether it had no reason."""
     record.asked = asked
     if why is None or record.why is why or record.why == why:
         return None
     is_first = record.why is None
+    if type(record.why) is not type(why):
+        record.since = now
     record.why = why
     return is_first
 

@@ -84,7 +84,7 @@ class Acceptance:
             if answered.answer is YES:
                 start = self._selection.counts(record, are_stopped=not may_start)
             else:
-                is_first = transitions.wait.note_no(record, answered.why, answered.asked)
+                is_first = transitions.wait.note_no(record, answered.why, answered.asked, petitions.now.wall)
         channel = self._channels.known(record.channel)
         if channel is None:
             channel = self._channels.create(record.channel, record.owner, own=record.channel == record.token)

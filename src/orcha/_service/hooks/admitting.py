@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _GIVEN = "slots at the start"
 """Kind of what is kept of the groups that the service was started with."""
+_PAUSED = "paused by"
+"""Kind of what is kept of pauses beside their names."""
 _RULES = "rules of a group"
 """Kind of what people set for a group beside its slots."""
 
@@ -63,6 +66,8 @@ class Admitting:
         self._settings = settings
         self._report = report
         self._pause_all = pause_all
+        self.paused_by: dict[str, tuple[str | None, float]] = {}
+        """Who paused what is paused, and when, by the names under which pauses are kept."""
         self.resumed: Callable[[], None] = lambda: None
         """Told when something goes on that was paused."""
         self.tell: Callable[[Record, str], None] = lambda *_: None
@@ -72,6 +77,11 @@ class Admitting:
         """Take over what is kept as paused, and the groups as they were set, where they are not set anew."""
         paused = self._store.pauses()
         self._pause_all(ALL in paused)
+        for name, text in self._store.decided(_PAUSED).items():
+            if name in paused:
+                self.paused_by[name] = tuple(json.loads(text))
+            else:  # it was a petition, which has gone
+                self._petitions.keep_decided(_PAUSED, name, None)
         kept, settings = self._store.slots(), self._settings
         given = self._set_anew()
         groups = core.declared(
@@ -144,15 +154,20 @@ class Admitting:
             self._petitions.keep_decided(STARTS, f"{place}:{group}", repr(wall))
         self._admission.of_groups.change_rate(group, rate, last, now)
 
-    def pause(self, name: str) -> None:
-        """Hold back what this names, from now on, also after a restart of the service."""
+    def pause(self, name: str, who: str | None = None) -> None:
+        """Hold back what this names, from now on, also after a restart of the service; `who` wants that."""
         self._admission.pause(name)
+        if name not in self.paused_by:
+            self.paused_by[name] = who, self._petitions.now.wall
+            self._petitions.keep_decided(_PAUSED, name, json.dumps(self.paused_by[name]))
         if name == ALL:
             self._pause_all(True)
 
     def resume(self, name: str) -> None:
         """Hold it back no more."""
         self._admission.resume(name)
+        if self.paused_by.pop(name, None) is not None:
+            self._petitions.keep_decided(_PAUSED, name, None)
         if name == ALL:
             self._pause_all(False)
         else:

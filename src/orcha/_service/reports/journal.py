@@ -6,7 +6,6 @@ The engine only hands over what it knows: the words are made on the log's thread
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from orcha._service.reports.command_text import in_words, shortened
@@ -93,7 +92,6 @@ class _End:
         return ", ".join(parts)
 
 
-@lru_cache(256)
 def _plain(text: str) -> str:
     """Give text that stays on its line."""
     return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pwd
+from functools import lru_cache
 
 _UID = "uid:"
 
 
+@lru_cache(256)
 def user(owner: str) -> str:
     """Give the name of a petition's user, or what stands for one who has none."""
     number = owner.removeprefix(_UID)

@@ -32,6 +32,7 @@ from orcha._core.state import State
 from orcha._service.reports.lease_text import until
 from orcha._service.reports.user_names import user
 from orcha._service.verbs import array_rows, lease_rows
+from orcha._service.verbs.blocked_since import since
 from orcha.interfaces.built_in import COMMAND_MANAGER, LEASE_MANAGER, WATCHDOG_MANAGER
 from orcha.interfaces.needs import WHOLE
 
@@ -52,7 +53,11 @@ def blocking(engine: Engine, row: Row, record: Record | None, may_see: Callable[
     Petitions that hold what this one waits for are named as far as `may_see` allows it, which is asked of their owners;
     leases are named to everybody.
     """
-    found = [_described(engine, reason, record) for reason in reasons_of(engine, row, record)]
+    reasons = reasons_of(engine, row, record)
+    found = [_described(engine, reason, record) for reason in reasons]
+    if record is not None:
+        for reason, known in zip(reasons, found, strict=True):
+            known.update(since(engine, reason, record, known.get("holders", ())))
     for known in found:
         if "first" in known:
             known["first"] = _first(engine, known["first"], may_see)
@@ -110,11 +115,20 @@ def reasons_of(engine: Engine, row: Row, record: Record | None) -> list[Reason]:
         found.append(HeldAfterInterruption())
     if isinstance(record.why, RestingUntil | StartsLater) and record.phase is Phase.RESTING:
         found.append(record.why)
-    found += engine.admission.reasons(record)
+    found += _declared(engine, record)
     found += _said_no(engine, record)
     if not found:
         found.append(InOrder(engine.petitions.waiting.place(record.place)))
     return found
+
+
+def _declared(engine: Engine, record: Record) -> list[Reason]:
+    """Give what blocks a petition by what it declares."""
+    if record.petition is not None:
+        return engine.admission.reasons(record)
+    seqs = [record.seq]  # since the service started it was not converted, and its record does not say what it declares
+    group, needs = engine.store.groups(seqs).get(record.seq), engine.store.needs(seqs).get(record.seq)
+    return engine.admission.reasons(record, group, needs)
 
 
 def _said_no(engine: Engine, record: Record) -> list[Reason]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
@@ -34,7 +35,7 @@ def resume(engine: Engine, peer: Peer, message: Resume) -> None:
 
 
 def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool) -> None:
-    change = engine.admitting.pause if paused else engine.admitting.resume
+    change = partial(engine.admitting.pause, who=peer.identity) if paused else engine.admitting.resume
     if message.id is None and message.seq is None:
         what = "everything" if message.group is None else "a group"
         if message.group is not None and not is_name(message.group):
@@ -51,22 +52,24 @@ def _change(engine: Engine, peer: Peer, message: Pause | Resume, *, paused: bool
     found = find(engine, peer, message, "pause or resume")
     if found is None:
         return
-    reason = change_one(engine, found.row, found.record, paused=paused)
+    reason = change_one(engine, found.row, found.record, paused=paused, who=peer.identity)
     if reason is not None:
         refuse(engine, peer, message.request, Verdict.REFUSED, reason)
     else:
         engine.reply(peer, Reply(message.request, Verdict.OK))
 
 
-def change_one(engine: Engine, row: Row, record: Record | None, *, paused: bool) -> str | None:
-    """Pause or resume one petition; give why not, where that cannot be."""
+def change_one(engine: Engine, row: Row, record: Record | None, *, paused: bool, who: str | None = None) -> str | None:
+    """Pause or resume one petition, as somebody wants; give why not, where that cannot be."""
     reason = (
         _cannot(record) if record is not None else f"{row.id!r} does not wait or run here: orcha ps shows what does"
     )
     if reason is not None or record is None:
         return reason
-    (engine.admitting.pause if paused else engine.admitting.resume)(petition_name(record.seq))
-    if not paused:
+    if paused:
+        engine.admitting.pause(petition_name(record.seq), who)
+    else:
+        engine.admitting.resume(petition_name(record.seq))
         transitions.hold.release(engine.petitions, record, engine.petitions.now)
     if record.state in _RUNNING_STATES:
         if paused:

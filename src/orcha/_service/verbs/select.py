@@ -262,7 +262,8 @@ def _immediate(
         return lambda selection, met: selection.refuse(met.row.id, send(engine, *met, number))
     if verb == "rm":
         return lambda selection, met: selection.refuse(met.row.id, (forget(engine, *met) or (0, None))[1])
-    return lambda selection, met: selection.refuse(met.row.id, change_one(engine, *met, paused=verb == "pause"))
+    paused, who = verb == "pause", peer.identity
+    return lambda selection, met: selection.refuse(met.row.id, change_one(engine, *met, paused=paused, who=who))
 
 
 def _lasting(engine: Engine, peer: Peer, verb: str, arguments: Mapping[str, Any]) -> Callable[[_Selection, _Met], None]:
