@@ -122,7 +122,10 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
     if not needs:
         raise options.WrongOptionError("nothing is named: orcha lock NAME, as in rig=a, or orcha lock --exclusive")
     if namespace.while_attached and (namespace.detach or namespace.leave):
-        raise options.WrongOptionError("--while-attached holds it only while this client is here, which leaves at once")
+        which = "--detach" if namespace.detach else "--leave"
+        raise options.WrongOptionError(
+            f"--while-attached holds it while this client is here, and with {which} the client leaves: give one of them"
+        )
     seconds = namespace.seconds or (None if command else DEFAULT_SECONDS)
     made = {
         "needs": needs,
