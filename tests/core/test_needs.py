@@ -35,23 +35,16 @@ def test_more_than_there_ever_is_is_named(wanted, found):
 
 
 @pytest.mark.parametrize(
-    ("free", "first", "found"),
-    [
-        (1, None, []),
-        (0, None, ["gpu"]),
-        (1, FIRST, ["gpu"]),
-        (1, SECOND, []),
-        (1, THIRD, []),
-        (0, THIRD, ["gpu"]),
-    ],
+    ("free", "behind", "found"),
+    [(1, (), []), (0, (), ["gpu"]), (1, {"gpu"}, ["gpu"]), (1, {"ram"}, []), (0, {"gpu"}, ["gpu"])],
 )
-def test_one_waits_for_what_is_not_free_and_behind_who_came_first(free, first, found):
-    assert needs.lacking({"gpu": 1}, {"gpu": free}, {"gpu": first}, SECOND) == found
+def test_one_waits_for_what_is_not_free_and_behind_who_came_first(free, behind, found):
+    assert needs.lacking({"gpu": 1}, {"gpu": free}, behind) == found
 
 
 def test_all_that_is_lacking_is_named():
     wanted = {"gpu": 1, "ram": 4, "tape": 1}
-    found = needs.lacking(wanted, {"gpu": 0, "ram": 4, "tape": 0}, dict.fromkeys(wanted), FIRST)
+    found = needs.lacking(wanted, {"gpu": 0, "ram": 4, "tape": 0}, ())
     assert found == ["gpu", "tape"]
 
 
@@ -165,7 +158,7 @@ def test_what_has_gone_from_the_begin_of_a_line_is_dropped_when_it_is_much(lines
         gone.add(places[done - 1])
         assert lines.first("gpu").place == places[done]
         assert [waiter.place for waiter in lines.come_forward(lambda _: False)] == []
-        assert len(lines._lines["gpu"]) == kept
+        assert len(lines._lines["gpu"][None].places) == kept
         assert lines.before(places[4], "gpu", lambda _: True) == 4 - done
     wait(lines, (0, 0, "zero"), gpu=1)
     assert lines.first("gpu").place == (0, 0, "zero")

@@ -19,6 +19,7 @@ FIRST_SEEDS = {
     "a lost wake-up": 71,
     "a leaked slot": 20,
     "a starved large need": 11,
+    "an owner with much in use who is first": 26,
     "a double start": 1,
     "a paused one started": 21,
     "a key let in twice": 3,

@@ -18,6 +18,10 @@ TRAIN = """\
 #ORCHA --ok 0,3
 exit 3
 """
+FAIR = "".join(
+    f'{{"id": "{owner}{number}", "submitted": {at}, "seconds": 60, "owner": "{owner}"}}\n'
+    for owner, number, at in (("ann", 1, 0), ("ann", 2, 0), ("ann", 3, 0), ("bob", 1, 5))
+)
 
 
 def steps():
@@ -36,6 +40,7 @@ def test_each_command_does_what_the_page_says(tmp_path, orcha_home):
     for name in ("notebook", "evaluate", "report", "frame"):
         (tmp_path / f"{name}.sh").write_text("#!/bin/sh\n:\n")
     (tmp_path / "train.sh").write_text(TRAIN)
+    (tmp_path / "fair.json").write_text(FAIR)
     for path in tmp_path.glob("*.sh"):
         path.chmod(0o755)
     commands = steps()

@@ -163,7 +163,7 @@ def test_order_is_exact_across_ints_floats_and_infinities(store):
 def test_waiting_is_what_it_was_when_it_began(store):
     store.commit(accept(petition(1), petition(2), petition(3), petition(4, manager="other")))
     waiting = store.waiting(MANAGER)
-    assert next(waiting) == Waiting(0, 1, "job-1")
+    assert next(waiting) == Waiting(0, 1, "job-1", "uid:0")
     store.commit(steps(end(2)))
     assert [entry.seq for entry in waiting] == [2, 3]
     assert [entry.seq for entry in store.waiting(MANAGER)] == [1, 3]

@@ -51,7 +51,7 @@ def test_another_priority_is_kept_of_what_waits(store):
         (0, 2),
         (0, 5),
     ]
-    assert next(store.waiting(MANAGER)) == Waiting(float("-inf"), 4, "job-4")
+    assert next(store.waiting(MANAGER)) == Waiting(float("-inf"), 4, "job-4", "uid:0")
     changes = steps(step(3, State.STARTING, to_attempt=1))
     changes.priorities = {3: 7}
     store.commit(changes)

@@ -134,6 +134,24 @@ def test_who_holds_what_it_waits_for_is_named(asked):
     assert (reasons["needs_short"]["resource"], reasons["needs_short"]["free"]) == ("gpu", 0)
 
 
+@pytest.mark.parametrize("declared", [{"group": "rig"}, {"needs": {"gpu": 1}}], ids=["group", "resource"])
+def test_another_owner_who_has_less_in_use_is_first(asked, declared):
+    holds(asked, "a", **declared)
+    asked.submit(asked.user, "it", **declared)
+    asked.wait_for("it", "queued")
+    cause = "group_full" if "group" in declared else "needs_short"
+    wait_for(lambda: kinds(asked) == [cause], what="it waits")
+    asked.submit(asked.stranger, "of another", **declared)
+    wait_for(
+        lambda: kinds(asked) == sorted([cause, "owner_first"]), what="it comes after the petition of another owner"
+    )
+    first = next(reason for reason in known(asked)["blocked"] if reason["kind"] == "owner_first")
+    assert (first["share"], first["other"]) == (1.0, 0.0)
+    asked.manager.let_go.set()
+    asked.wait_for("it", "succeeded")
+    assert asked.manager.order == ["a", "of another", "it"]
+
+
 def test_each_reason_says_what_ends_it(asked):
     block(asked, ("petition_paused", "group_paused"))
     remedies = [reason["remedy"] for reason in known(asked)["blocked"]]

@@ -40,7 +40,7 @@ _FORESEEABLE = frozenset(
             "after_others",
             "resting_until",
         ),
-        *("starts_later", "in_order", "machine_full", "replaces_another"),
+        *("starts_later", "in_order", "machine_full", "owner_first", "replaces_another"),
         *("not_alone", "machine_taken", "behind_exclusive"),
     )
 )

@@ -25,8 +25,8 @@ examples:
   orcha simulate week.json --resource gpu=3 --svg week.svg
 
 A workload is what orcha history --json prints. A petition of a workload has id, submitted (a time, or seconds), seconds
-(how long it runs; else expect, or started and ended), priority, group, needs, after, after_ok, not_before, manager and
-outcome; all but the length may be left out.
+(how long it runs; else expect, or started and ended), priority, group, needs, after, after_ok, not_before, manager,
+owner and outcome; all but the length may be left out.
 """
 
 

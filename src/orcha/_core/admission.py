@@ -23,6 +23,7 @@ from orcha._core.reasons import (
     BehindExclusive,
     DependencyFailed,
     GroupPaused,
+    InOrder,
     MachineTaken,
     PetitionPaused,
     ReplacesAnother,
@@ -290,13 +291,15 @@ class Admission:
         if isinstance(record.why, MachineTaken | BehindExclusive) and WHOLE not in (record.needs or ()):
             return freed  # nothing that comes after it goes either: it stays where it is in the queue
         if not self._park_apart(record) and record.group is not None:
-            if self._before_needs(record) is not None:
+            if (blocked := self._before_needs(record)) is not None:
                 hold.park(petitions, record, self.of_groups.lot(record.group, record.owner))
                 self.of_groups.note_parked(record.group)
+                if isinstance(blocked, InOrder) and petitions.fairness is not None:
+                    freed = self.of_groups.unpark_one(record.group)  # another owner's turn has come since it left
             else:
                 freed = self.of_groups.unpark_one(record.group)
         if record.needs:
-            self.resources.park(record)
+            freed += self.resources.park(record)
         return freed
 
     def _park_apart(self, record: Record) -> bool:
@@ -442,9 +445,9 @@ class Admission:
 
     def _service_values(self) -> ServiceValues:
         """Give what looks up the names of conditions whose values the service itself knows."""
-        waiting, granted = self._petitions.waiting, self._petitions.granted
+        petitions, granted = self._petitions, self._petitions.granted
         return {
-            "queued": lambda: len(waiting) + waiting.parked,
+            "queued": lambda: len(petitions.waiting) + petitions.waiting.parked,
             "running": lambda: len(granted),
             "running_in": lambda group: granted.in_group(group) if group in self.groups else _no_group(group),
             "slots.free": self._free_slots,

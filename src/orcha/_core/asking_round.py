@@ -12,13 +12,15 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.converted import Converted
+from orcha._core.fairness import Turns
 from orcha._core.tuples import new_tuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+    from collections.abc import Callable, Collection, Container, Generator, Iterable, Sequence
 
     from orcha._core.admission import Admission
     from orcha._core.converted import Candidate
+    from orcha._core.fairness import Fairness, Lane
     from orcha._core.granted import GrantedSlots
     from orcha._core.reasons import Reason
     from orcha._core.record import Record
@@ -81,6 +83,8 @@ class Round:
         "always",
         "answers",
         "by_time",
+        "cut",
+        "fairness",
         "is_sampling",
         "left_out",
         "look_ahead",
@@ -105,6 +109,8 @@ class Round:
         by_time: bool = False,
         version: int = 0,
         always: Collection[int] = (),
+        fairness: Fairness | None = None,
+        cut: Container[Lane] = (),
     ) -> None:
         """Take the first waiting petitions in order, then some further ones.
 
@@ -115,6 +121,8 @@ class Round:
             by_time: whether nothing has happened, and only time has passed since they were asked last.
             version: of the petitions, when the round is handed over.
             always: sequences of the petitions that are asked however many before them say no.
+            fairness: what each owner has in use, where there are petitions of several.
+            cut: the owners that have more petitions than are among the first ones.
 
         """
         self.waiting = waiting
@@ -123,6 +131,8 @@ class Round:
         self.by_time = by_time
         self.version = version
         self.always = always
+        self.fairness = fairness
+        self.cut = cut
         self.new: list[Converted] = []
         """Petitions that have just come, and are asked with the others for the first time."""
         self.again: dict[int, Converted] = {}
@@ -152,6 +162,8 @@ class Round:
     ) -> Generator[Candidate, Said, None]:
         """Yield each petition whose condition is to be asked, in order; each yes counts before the next is yielded.
 
+        Of several owners the order is that of what each of them has in use when the next petition is yielded.
+
         Of the petitions that waited before, `MAX_REFUSALS_PER_ROUND` may say no. A petition that has just come is asked
         once in any case, so that a queue of blocked petitions hides nobody. With `look_ahead` only the first so many
         of all petitions are considered.
@@ -168,7 +180,11 @@ class Round:
         while candidates:
             refused: list[Candidate] = []
             patience, again = MAX_REFUSALS_PER_ROUND, candidates[:0]
-            for position, candidate in enumerate(candidates):
+            turns: Iterable[Candidate] = candidates
+            fair: Turns | None = None
+            if self.fairness is not None and not self.is_sampling:
+                turns = fair = Turns(self.fairness, candidates, cut=self.cut, fresh=fresh)
+            for position, candidate in enumerate(turns):
                 is_new = candidate.seq in fresh
                 if self.is_sampling:
                     self.sampled = len(self.sample) - (len(candidates) - position - 1)
@@ -187,11 +203,14 @@ class Round:
                     answer, why, error, for_all, at = yield candidate
                     if answer is YES:
                         if self.noes and self._something_ended(version()):
-                            again = [*refused, *candidates[position:]]
+                            left = candidates[position:] if fair is None else [candidate, *fair.rest()]
+                            again = [*refused, *left]
                             break
                         granted.take(candidate)
                         if granted.start_logs:
                             granted.note_yes(candidate)
+                        if fair is not None and candidate.needs:
+                            admission.resources.note_taken(candidate.place, candidate.needs)
                         self.yeses += 1
                     if answer is not NO:
                         self.answers.append(new_tuple(Answered, (record, answer, None, error, at)))
@@ -221,6 +240,8 @@ class Round:
         waiting = self._as_converted(self.waiting) if self.again else self.waiting
         candidates = in_order([candidate for candidate in waiting if candidate.petition is not None], self.new)
         if self.look_ahead is not None:
+            if self.fairness is not None:
+                candidates = list(Turns(self.fairness, candidates))
             self.left_out = not fresh.isdisjoint(candidate.seq for candidate in candidates[self.look_ahead :])
             candidates = candidates[: self.look_ahead]
         return candidates or self._next_sample()

@@ -63,14 +63,14 @@ class Converted:
         return starts_after(self.record.submitted, self.at, self.delay)
 
     @property
-    def owner(self) -> str:
-        """Who asked for it."""
-        return self.record.owner
-
-    @property
     def phase(self) -> Phase:
         """What is going on with the petition."""
         return self.record.phase
+
+    @property
+    def owner(self) -> str:
+        """Whose petition it is."""
+        return self.record.owner
 
     @property
     def devices(self) -> Devices | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from orcha._core.converted import Candidate
     from orcha._core.devices import Devices
+    from orcha._core.fairness import Fairness
     from orcha._core.record import Record
     from orcha._core.start_log import StartLog
     from orcha.interfaces.needs import Amount
@@ -68,6 +69,21 @@ class GrantedSlots:
         """The resources whose devices are chosen."""
         self.whole = False
         """Whether a petition has the whole machine."""
+        self._fairness: Fairness | None = None
+        """What counts for each owner what the owner has in use, where there are several."""
+
+    def count_for(self, fairness: Fairness) -> None:
+        """Have what each owner has in use counted from now on."""
+        with self._lock:
+            for grant in self._grants.values():
+                fairness.count(grant.owner, grant.needs, 1)
+            self._fairness = fairness
+
+    def count_anew(self) -> None:
+        """Have the shares of the owners reckoned again, since there is more or less of something."""
+        if self._fairness is not None:
+            with self._lock:
+                self._fairness.count_anew()
 
     def take(self, candidate: Candidate) -> None:
         """Grant a petition its slot in its group, and what it needs: the devices that it has already, or others."""
@@ -92,6 +108,8 @@ class GrantedSlots:
                 self._in_group_of[line] = self._in_group_of.get(line, 0) + 1
             if needs:
                 self._count_needs(grant, 1)
+            if self._fairness is not None:
+                self._fairness.count(candidate.owner, needs, 1)
 
     def note_yes(self, candidate: Candidate) -> None:
         """Note that a petition of a group with a rate has just been let start."""
@@ -124,6 +142,8 @@ class GrantedSlots:
                 del self._in_group_of[line]
         if needs:
             self._count_needs(grant, -1)
+        if self._fairness is not None:
+            self._fairness.count(owner, needs, -1)
 
     def _count_needs(self, grant: Grant, sign: int) -> None:
         """Count what a grant holds as in use, or with the sign -1 as in use no more."""

@@ -6,8 +6,6 @@ the group at once, each owner has a lot: so the petitions of an owner who runs a
 
 from __future__ import annotations
 
-import heapq
-from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.groups import NO_RULES, GroupRules
@@ -236,7 +234,8 @@ class GroupAdmission:
         else:
             is_limited = self.slots.get(group) is not None
             first = self._petitions.waiting.first_parked(group_name(group)) if is_limited else None
-        return InOrder(1) if first is not None and first < petition.place else None
+        is_first = first is None or not self._petitions.is_before(first, petition.place)
+        return None if is_first else InOrder(1)
 
     # --- lots ---------------------------------------------------------------------------------------------------
 
@@ -334,7 +333,7 @@ class GroupAdmission:
             room = most if per_user is None else min(most, per_user - granted.in_group_of(group, owner))
             if room > 0:
                 lines.append(waiting.first_parked_in(_owners_lot(group, owner), room))
-        return islice(heapq.merge(*lines), most)
+        return waiting.merged(lines, most)
 
     def _forget_empty(self, group: str) -> None:
         """Forget the owners none of whose petitions is parked for a group."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
-    from orcha._core.record import Key
     from orcha.interfaces.needs import Amount
 
 
@@ -20,28 +19,20 @@ def beyond(needs: Mapping[str, Amount], capacities: Mapping[str, Amount]) -> str
     return next((name for name, amount in needs.items() if amount > capacities.get(name, 0)), None)
 
 
-def lacking(
-    needs: Mapping[str, Amount], free: Mapping[str, Amount], firsts: Mapping[str, Key | None], place: Key
-) -> list[str]:
-    """Name the resources for which a petition at `place` has to wait.
+def lacking(needs: Mapping[str, Amount], free: Mapping[str, Amount], behind: Container[str]) -> list[str]:
+    """Name the resources for which a petition has to wait.
 
     Args:
         needs: the units of each resource that the petition needs.
         free: how much of each of those is free.
-        firsts: who waits for each of those at the head of its line: later ones may not pass.
-        place: its place in the order of the waiting.
+        behind: the resources in whose lines another petition comes first, which later ones may not pass.
 
-    >>> lacking({"gpu": 1, "ram_gb": 8}, {"gpu": 1, "ram_gb": 4}, {"gpu": None, "ram_gb": None}, (0, 7, "seven"))
+    >>> lacking({"gpu": 1, "ram_gb": 8}, {"gpu": 1, "ram_gb": 4}, ())
     ['ram_gb']
-    >>> lacking({"gpu": 1}, {"gpu": 1}, {"gpu": (0, 3, "three")}, (0, 7, "seven"))
+    >>> lacking({"gpu": 1}, {"gpu": 1}, {"gpu"})
     ['gpu']
     """
-    found = []
-    for name, amount in needs.items():
-        first = firsts[name]
-        if amount > free[name] or (first is not None and first < place):
-            found.append(name)
-    return found
+    return [name for name, amount in needs.items() if amount > free[name] or name in behind]
 
 
 __all__ = ["beyond", "lacking"]

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from orcha._core.changes import AttemptStep, Changes, NewDependency, NewFiring, Schedule, Transition
 from orcha._core.effects import Do, Effect, Final
+from orcha._core.fairness import Fairness
 from orcha._core.granted import GrantedSlots
 from orcha._core.moment import Moment
+from orcha._core.owners_queue import OwnersQueue
 from orcha._core.record import Key, Phase, Record
 from orcha._core.state import Outcome, State
 from orcha._core.tuples import new_tuple
@@ -66,6 +68,14 @@ class Petitions:
         self.live: dict[str, Record | Key] = {}
         """str(id) of every live petition; a spilled one is only its key."""
         self.waiting = WaitingQueue(most_ready)
+        """What waits; another object from when there are petitions of a second owner."""
+        self.owner: str | None = None
+        """The owner of the first petition that was entered."""
+        self.fairness: Fairness | None = None
+        """What each owner has in use, from when there are petitions of a second owner."""
+        self.slots = 1
+        """How many petitions may run at once, as far as that is known; the edges write this before any petition."""
+        self._most_ready = most_ready
         self.granted = GrantedSlots() if granted is None else granted
         """The petitions whose condition said yes and that have not ended."""
         self.eager: dict[int, str] = {}
@@ -108,6 +118,10 @@ class Petitions:
         """Tell whether a petition's id is its own still."""
         known = self.live.get(record.key)
         return known is record or known == record.place
+
+    def is_before(self, one: Key, other: Key) -> bool:
+        """Tell whether the petition at one place goes before the petition at another one, as things are."""
+        return one < other if self.fairness is None else self.fairness.is_before(one, other)
 
     def waits(self, record: Record) -> bool:
         """Tell whether a petition waits to be started."""
@@ -284,8 +298,23 @@ class Petitions:
 
     def enter(self, record: Record) -> None:
         """Have a petition live, under its id."""
+        if record.owner != self.owner:
+            self.note_owner(record.seq, record.owner)
         self.records[record.seq] = record
         self.live[record.key] = record
+
+    def note_owner(self, seq: int, owner: str) -> None:
+        """Note whose a petition is; from the second owner on, what each owner has in use is counted."""
+        if self.owner is None:
+            self.owner = owner
+        if self.owner == owner:
+            return
+        if self.fairness is None:
+            capacity, slots = self.granted.inventory.capacity, self.slots
+            self.fairness = fairness = Fairness(self.owner, capacity, slots=slots, starts=self.starts)
+            self.granted.count_for(fairness)
+            self.waiting = OwnersQueue(self.waiting, fairness, most_ready=self._most_ready)
+        self.fairness.enter(seq, owner)
 
     def hold(self, record: Record) -> None:
         """Give a petition its slot, and take its id."""
@@ -318,6 +347,8 @@ class Petitions:
         if self.is_live(record):
             del self.live[record.key]
         self.records.pop(record.seq, None)
+        if self.fairness is not None:
+            self.fairness.forget(record.seq)
 
     # --- the queue ----------------------------------------------------------------------------------------------
 
@@ -358,7 +389,7 @@ class Petitions:
             self.enter(record)
 
     def load_waiting(self, keys: list[Key]) -> None:
-        """Take what waits, in order, from the store, as keys only."""
+        """Take what waits, in order, from the store, as keys only; whose it is was noted before."""
         self.waiting.load(keys)
         for key in keys:
             self.live[key[2]] = key

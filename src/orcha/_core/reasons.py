@@ -592,6 +592,28 @@ class InOrder(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class OwnerFirst(Reason):
+    """Petitions of another owner, who has less in use, come first."""
+
+    remedy: ClassVar[str] = "a petition of the same owner ends, or the other owner gets as much"
+
+    share: float
+    """What the owner of the petition has in use: 1 is all that there is of something."""
+    other: float
+    """What the other owner has in use."""
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> OwnerFirst(0.5, 0.125).text()
+        'petitions of another owner come first, who has less in use: 12 %, where the owner of this one has 50 %'
+        """
+        less, more = (f"{share * 100:.0f} %" for share in (self.other, self.share))
+        first = "petitions of another owner come first, who has less in use"
+        return f"{first}: {less}, where the owner of this one has {more}"
+
+
+@dataclass(frozen=True, slots=True)
 class MachineFull(Reason):
     """As many commands run as may run at once."""
 
@@ -667,6 +689,7 @@ __all__ = [
     "NeverEnough",
     "NoSuchShare",
     "NotAlone",
+    "OwnerFirst",
     "PetitionPaused",
     "RateReached",
     "Reason",

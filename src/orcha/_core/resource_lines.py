@@ -1,5 +1,8 @@
 """The lines of petitions that wait for resources: one line a resource, each in the order of the queue.
 
+Of several owners each has a part of the line, and the first petition of the line is the first one of the owner who has
+least in use.
+
 Whoever waited for a resource stays in its line until it starts, or waits for something else, also while it lacks only
 another resource; so a petition that needs two resources cannot be starved by petitions that need one.
 """
@@ -12,12 +15,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from orcha._core.fairness import Fairness, Lane, Rank
     from orcha._core.record import Key
 
 ENTRIES_BEFORE_PRUNING = 10_000
 """Entries after which those are dropped that are of no use any more."""
 MIN_USELESS_ENTRIES_TO_DROP = 1_000
 """Entries at the begin of a line that are dropped together: dropping one moves all that are behind it."""
+MAX_PASSING_PETITIONS = 32
+"""Later petitions of owners with less in use that go past a petition in its line, until it is first of its priority."""
 MAX_COUNTED_PETITIONS = 1_000
 """Entries before one's own that are looked at to tell how many are before it; of a longer line all are counted."""
 
@@ -25,7 +31,7 @@ MAX_COUNTED_PETITIONS = 1_000
 class Waiter:
     """One that waits for resources."""
 
-    __slots__ = ("asked", "at", "group", "names", "needs", "place")
+    __slots__ = ("asked", "at", "group", "names", "needs", "passed", "place")
 
     def __init__(self, place: Key, needs: Mapping[str, int | str], group: str | None) -> None:
         """Be in no line yet."""
@@ -38,6 +44,30 @@ class Waiter:
         """The resource in whose lot it is parked."""
         self.asked = False
         """Whether it is to be asked now, having come to the head."""
+        self.passed = 0
+        """How many petitions that came later have taken what it waits for."""
+
+
+class _Part:
+    """The petitions of one owner in a line; what stands before `begin` is of no use any more."""
+
+    __slots__ = ("begin", "places")
+
+    def __init__(self) -> None:
+        self.places: list[Key] = []
+        self.begin = 0
+
+    def add(self, place: Key) -> None:
+        """Put a place where it belongs, unless it stood there before."""
+        at = bisect_left(self.places, place, self.begin)
+        if at == len(self.places) or self.places[at] != place:
+            self.places.insert(at, place)
+
+    def drop_useless(self) -> None:
+        """Drop what is of no use, where that is much."""
+        if self.begin >= MIN_USELESS_ENTRIES_TO_DROP:
+            del self.places[: self.begin]
+            self.begin = 0
 
 
 class Lines:
@@ -50,20 +80,30 @@ class Lines:
     ((0, 1, 'a'), True, (0, 2, 'b'))
     """
 
-    def __init__(self, waits: Callable[[Waiter], bool]) -> None:
-        """Start empty; `waits` tells whether one still waits for its resources."""
+    def __init__(self, waits: Callable[[Waiter], bool], fairness: Callable[[], Fairness | None] = lambda: None) -> None:
+        """Start empty.
+
+        Args:
+            waits: tells whether one still waits for its resources.
+            fairness: gives what each owner has in use, where there are several.
+
+        """
         self.waiters: dict[int, Waiter] = {}
         """All of them, by sequence."""
         self._waits = waits
-        self._lines: dict[str, list[Key]] = {}
-        self._begins: dict[str, int] = {}
-        """Where each line begins: what stands before that is of no use any more."""
+        self._fairness = fairness
+        self._lines: dict[str, dict[Lane, _Part]] = {}
+        self._gone: dict[Lane, tuple[int, int]] = {}
+        """How many petitions of each owner come forward now, and which of all was the last: as if they had started."""
         self._entered = 0
         self._prune_at = ENTRIES_BEFORE_PRUNING
 
+    def _parts(self, name: str) -> Iterable[_Part]:
+        return self._lines.get(name, {}).values()
+
     def names(self) -> list[str]:
         """Give the resources for which somebody waits."""
-        return [name for name, line in self._lines.items() if len(line) > self._begins.get(name, 0)]
+        return [name for name in self._lines if any(len(part.places) > part.begin for part in self._parts(name))]
 
     def enter(
         self, place: Key, needs: Mapping[str, int | str], group: str | None, names: Iterable[str], at: str
@@ -85,40 +125,64 @@ class Lines:
         for name in names:
             if name not in waiter.names:
                 waiter.names.add(name)
-                line = self._lines.setdefault(name, [])
-                at = bisect_left(line, waiter.place, self._begins.get(name, 0))
-                if at == len(line) or line[at] != waiter.place:  # else it stood there before
-                    line.insert(at, waiter.place)
+                self._part(name, waiter.place).add(waiter.place)
 
     def leave(self, seq: int) -> bool:
         """Have one wait for no resource any more; tell whether it did."""
         return self.waiters.pop(seq, None) is not None
 
+    def is_before(self, one: Key, other: Key) -> bool:
+        """Tell whether the petition at one place comes before the petition at another one."""
+        return one < other if self._fairness() is None else self.rank(one) < self.rank(other)
+
     def first(self, name: str) -> Waiter | None:
         """Give the first one of a line."""
-        line = self._lines.get(name, [])
-        found = None
-        begin = self._begins.get(name, 0)
-        while begin < len(line):
-            waiter = self._standing(line[begin], name)
+        firsts = [waiter for part in self._parts(name) if (waiter := self._head(name, part))]
+        return min(firsts, key=lambda waiter: self.rank(waiter.place)) if len(firsts) > 1 else next(iter(firsts), None)
+
+    def note_taken(self, name: str, place: Key) -> None:
+        """Note that a petition has taken of a resource: it may have gone past one that came before it."""
+        heads = (self._head(name, part) for part in self._parts(name))
+        first = min((head for head in heads if head is not None), key=lambda head: head.place, default=None)
+        if first is not None and first.place[0] == place[0] and first.place < place:
+            first.passed += 1
+
+    def _part(self, name: str, place: Key) -> _Part:
+        """Give the part of a line in which a petition stands."""
+        fairness = self._fairness()
+        lane = None if fairness is None else fairness.lane(place[1])
+        parts = self._lines.setdefault(name, {})
+        part = parts.get(lane)
+        if part is None:
+            part = parts[lane] = _Part()
+        return part
+
+    def _head(self, name: str, part: _Part) -> Waiter | None:
+        """Give the first one of a part of a line."""
+        places, found, begin = part.places, None, part.begin
+        while begin < len(places):
+            waiter = self._standing(places[begin], name)
             if waiter is not None:
                 if self._waits(waiter):
                     found = waiter
                     break
-                del self.waiters[line[begin][1]]
+                del self.waiters[places[begin][1]]
             begin += 1
-        self._begins[name] = begin
+        part.begin = begin
         return found
 
     def before(self, place: Key, name: str, counts: Callable[[Waiter], bool]) -> int:
-        """Give how many that count stand in a line before this place."""
-        line = self._lines.get(name, [])
-        begin = self._begins.get(name, 0)
-        at = bisect_left(line, place, begin)
-        if at - begin > MAX_COUNTED_PETITIONS:
-            return at - begin
-        standing = (self._standing(each, name) for each in line[begin:at])
-        return sum(1 for waiter in standing if waiter is not None and counts(waiter))
+        """Give how many that count stand in a line before this place; of several owners about so many."""
+        own = self._part(name, place)
+        at = bisect_left(own.places, place, own.begin)
+        if at - own.begin > MAX_COUNTED_PETITIONS:
+            return at - own.begin
+        standing = (self._standing(each, name) for each in own.places[own.begin : at])
+        found = sum(1 for waiter in standing if waiter is not None and counts(waiter))
+        others = [part for part in self._parts(name) if part is not own]
+        heads = ((self._head(name, part), len(part.places) - part.begin) for part in others)
+        earlier = ((self.rank(head.place) < self.rank(place), most) for head, most in heads if head is not None)
+        return found + sum(min(most, found + is_before) for is_before, most in earlier)
 
     def _standing(self, place: Key, name: str) -> Waiter | None:
         """Give who stands at this place of a line, if that is of use still."""
@@ -131,40 +195,55 @@ class Lines:
         They stay in line until they are asked. Of the heads of several lines the earliest is always the next: a later
         one in another line would take what the earlier one needs beside the resource for which it waits.
         """
-        self._drop_useless()
         forward: list[Waiter] = []
-        begins: dict[str, int] = {}
-        """Where each line began before any of its first ones was passed over."""
+        passed_over: dict[int, tuple[_Part, int]] = {}
+        """Where each part of a line began before any of its first ones was passed over."""
+        for part in (part for name in self._lines for part in self._parts(name)):
+            part.drop_useless()
         still = set(self.names())
-        while heads := [(waiter.place, name) for name in still if (waiter := self.first(name)) is not None]:
-            place, name = min(heads)
-            waiter = self.waiters[place[1]]
+        while heads := [(self.rank(waiter.place), name) for name in still if (waiter := self.first(name))]:
+            (*_, seq), name = min(heads)
+            waiter = self.waiters[seq]
             if waiter.asked or not goes(waiter):
                 still.discard(name)
                 continue
             waiter.asked = True
-            begins.setdefault(name, self._begins[name])
-            self._begins[name] += 1
+            part = self._part(name, waiter.place)
+            passed_over.setdefault(id(part), (part, part.begin))
+            part.begin += 1
+            if (fairness := self._fairness()) is not None:
+                lane = fairness.lane(seq)
+                self._gone[lane] = self._gone.get(lane, (0, 0))[0] + 1, len(forward) + 1
             forward.append(waiter)
-        self._begins |= begins
+        self._gone.clear()
+        for part, begin in passed_over.values():
+            part.begin = begin
         return forward
 
-    def _drop_useless(self) -> None:
-        for name, begin in self._begins.items():
-            if begin >= MIN_USELESS_ENTRIES_TO_DROP:
-                del self._lines[name][:begin]
-                self._begins[name] = 0
+    def rank(self, place: Key) -> Rank:
+        """Give the place of a petition among all."""
+        fairness, (priority, seq, _) = self._fairness(), place
+        if fairness is None:
+            return priority, 0.0, 0, seq
+        waiter = self.waiters.get(seq)
+        if waiter is not None and waiter.passed >= MAX_PASSING_PETITIONS:
+            return priority, -1.0, 0, seq
+        lane = fairness.lane(seq)
+        share, turn = fairness.standing(lane)
+        if lane in self._gone:
+            count, last = self._gone[lane]
+            share, turn = share + fairness.step * count, fairness.turn + last
+        return priority, share, turn, seq
 
     def rebuild(self) -> None:
         """Drop what is of no use any more, and put each into the lines that it names."""
         self.waiters = {seq: waiter for seq, waiter in self.waiters.items() if self._waits(waiter)}
         self._lines = {}
-        self._begins = {}
         for waiter in self.waiters.values():
             for name in waiter.names:
-                self._lines.setdefault(name, []).append(waiter.place)
-        for line in self._lines.values():
-            line.sort()
+                self._part(name, waiter.place).places.append(waiter.place)
+        for part in (part for name in self._lines for part in self._parts(name)):
+            part.places.sort()
         self._entered = 0
         self._prune_at = max(ENTRIES_BEFORE_PRUNING, len(self.waiters))
 

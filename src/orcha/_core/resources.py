@@ -83,7 +83,7 @@ class Resources:
         self.inventory = petitions.granted.inventory = Inventory(stock)
         self._is_paused = is_paused
         self._lock = lock if lock is not None else nullcontext()
-        self._lines = Lines(self._waits)
+        self._lines = Lines(self._waits, lambda: petitions.fairness)
         self._paused: list[Key] = []
         self.has_left = False
         """Whether a petition has left its line, so that those behind it are to be looked at."""
@@ -140,6 +140,13 @@ class Resources:
                 return None
             return BehindExclusive(first.place[2]) if first.place < record.place else None
 
+    def note_taken(self, place: Key, needs: Needs) -> None:
+        """Note that a petition has taken what it needs, where there are several owners."""
+        with self._lock:
+            for name, wanted in needs.items():
+                for where in {_where(wanted), *self._wheres.get(name, ())}:
+                    self._lines.note_taken(_line(name, where), place)
+
     def _drained(self, needs: Needs) -> Drained | None:
         """Give why a petition with these needs cannot be placed, however much ends, since people do not want it."""
         for name, wanted in needs.items() if self.inventory.drains else ():
@@ -160,6 +167,7 @@ class Resources:
                 elif not waiter.names:
                     waiter.names = {*self._lines_of(waiter.needs, [waiter.at])}
             self._lines.rebuild()
+        self._petitions.granted.count_anew()
         self._petitions.note_change()
 
     def see(self, occupied: Mapping[str, Mapping[str, str]]) -> None:
@@ -210,13 +218,14 @@ class Resources:
 
     def _lacking(self, place: Key, needs: Needs, taken: Mapping[str, Amount] | None = None) -> list[str]:
         """Name what a petition has to wait for, where so much is taken beside what is held, by line."""
-        firsts, amounts, free = {}, {}, {}
+        behind, amounts, free = set(), {}, {}
         for name, wanted in needs.items():
-            need = read(wanted)
-            firsts[name] = self._first_for(name, wanted)
+            need, first = read(wanted), self._first_for(name, wanted)
+            if first is not None and self._lines.is_before(first, place):
+                behind.add(name)
             amounts[name] = need.amount
             free[name] = self._room(name, need) - (taken or {}).get(_line(name, _where(wanted)), 0)
-        return lacking(amounts, free, firsts, place)
+        return lacking(amounts, free, behind)
 
     def _lines_of(self, needs: Needs, names: Iterable[str]) -> Iterator[str]:
         """Give the lines for what is needed of resources: devices that must be the same have a line of their own.
@@ -238,7 +247,7 @@ class Resources:
             wheres = wheres or {"": None}
             others = (self._lines.first(_line(name, each)) for each in wheres if each != where)
             places += [each.place for each in others if each is not None and self._competes(name, wanted, each)]
-        return min(places, default=None)
+        return min(places, key=self._lines.rank, default=None)
 
     def _forget_empty_lines(self, name: str) -> None:
         """Look no more at lines in which nobody stands, where there have been many."""
@@ -301,8 +310,12 @@ class Resources:
 
     # --- lots ---------------------------------------------------------------------------------------------------
 
-    def park(self, record: Record) -> None:
-        """Park a petition that waits for a resource in the lot of that."""
+    def park(self, record: Record) -> list[Key]:
+        """Park a petition that waits for a resource in the lot of that.
+
+        Gives the keys of the petitions whose records are to be loaded: where another owner's turn has come, a petition
+        of that owner goes instead.
+        """
         petitions = self._petitions
         with self._lock:
             waiter = self._lines.waiters.get(record.seq)
@@ -311,6 +324,8 @@ class Resources:
                 waiter = None
         if waiter is not None and not waiter.asked:
             hold.park(petitions, record, resource_lot(waiter.at))
+        is_behind = petitions.fairness is not None and isinstance(record.why, BehindAnother)
+        return self.unpark() if is_behind else []
 
     def leave(self, seq: int) -> None:
         """Have a petition stand in no line any more: what it needs has changed, and it is asked anew."""

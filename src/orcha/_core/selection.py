@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from orcha._core.admission import Admission
     from orcha._core.asking_round import Answered
+    from orcha._core.fairness import Lane
     from orcha._core.moment import Moment
     from orcha._core.petitions import Petitions
     from orcha._core.record import Key, Record
@@ -145,20 +146,32 @@ class Selection:
         waiting: list[Record] = []
         sample: list[Record] = []
         by_time, always = False, set[int]()
+        cut: frozenset[Lane] = frozenset()
         narrow = self.look_ahead is not None and converting  # who is new counts among the first so many
         if not petitions.waiting:
             self._time_due = self._starts_due = None
         elif self.are_news or narrow or self._is_start_due(now):
             self._asked_starts, self._starts_due = petitions.starts, None
-            waiting = self._records(petitions.waiting.head(self.look_ahead or self.heads))
+            heads = petitions.waiting.head(self.look_ahead or self.heads)
+            waiting = self._records(heads)
             if petitions.eager and self.look_ahead is None:
                 waiting, always = self._with_eager(waiting)
+            if petitions.fairness is not None and self.look_ahead is None:
+                cut = petitions.waiting.cut_lanes(heads)
         elif self._time_due is not None and self._time_due <= now:
             self._time_due = None
             waiting, sample = self._by_time(now)
             by_time = bool(waiting or sample)
-        version = petitions.version
-        return Round(waiting, sample, look_ahead=self.look_ahead, by_time=by_time, version=version, always=always)
+        return Round(
+            waiting,
+            sample,
+            look_ahead=self.look_ahead,
+            by_time=by_time,
+            version=petitions.version,
+            fairness=petitions.fairness,
+            always=always,
+            cut=cut,
+        )
 
     def _with_eager(self, heads: list[Record]) -> tuple[list[Record], set[int]]:
         """Give the first ones and all leases that wait with the others, in order; and which are leases."""
@@ -256,6 +269,8 @@ class Selection:
         if asked.by_time or asked.opaque or self._leaves_some(asked):
             self._arm(max(asking.due(are_many=self._are_many), now + MIN_ASKING_PAUSE_SECONDS))
         are_left = len(asked.waiting) >= self.heads and asked.noes < MAX_REFUSALS_PER_ROUND
+        if asked.fairness is not None:
+            are_left = are_left and asked.yeses > 0  # else the petitions behind are asked by time
         self._more = are_left or asked.left_out  # petitions before the one left out may not have been kept
         if asked.waiting:
             self.heads = min(MAX_HEADS, MAX_HEADS_WITHOUT_STARTS + 2 * asked.yeses)

@@ -11,11 +11,13 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_left, insort
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from orcha._core.fairness import Lane
     from orcha._core.record import Key
 
 MAX_READY_PETITIONS = 10_000
@@ -146,6 +148,14 @@ class WaitingQueue:
         """Give the first keys of a lot, `most` at most; any thread may ask."""
         return self._lots.get(lot, _NONE)[:most]
 
+    def parked_keys(self, lot: str) -> list[Key]:
+        """Give the keys of a lot in order."""
+        return self._lots.get(lot, [])
+
+    def merged(self, lots: list[list[Key]], count: int) -> Iterator[Key]:
+        """Give the first `count` keys of several lots in the order of the queue."""
+        return islice(heapq.merge(*lots), count)
+
     def park(self, key: Key, lot: str) -> None:
         """Park a waiting key in a lot."""
         self.remove(key)
@@ -185,6 +195,16 @@ class WaitingQueue:
     def head(self, count: int, start: int = 0) -> list[Key]:
         """Give up to `count` ready keys in order, from the `start`-th on."""
         return self._ready[start : start + count]
+
+    def heads_of_others(self, key: Key) -> list[Key]:
+        """Give the first key of each other owner: the first ready one, or the first one in the lot of this key."""
+        del key
+        return []
+
+    def cut_lanes(self, firsts: list[Key]) -> frozenset[Lane]:
+        """Give the owners, where there are several, that have more petitions than are among these `firsts`."""
+        del firsts
+        return frozenset()
 
     def place(self, key: Key) -> int:
         """Count the keys before this one, among the ready keys or the keys of its lot."""

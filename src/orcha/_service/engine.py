@@ -135,6 +135,7 @@ class Engine:
         self.managers = managers or Managers([Served(None, manager_name, manager)])
         self.granted = GrantedSlots(threading.Lock())
         self.petitions = Petitions(next_seq=store.next_seq(), granted=self.granted)
+        self.petitions.slots = self.managers.slots
         self.stored = StoredPetitions(self.petitions, store)
         self.find = self.stored.find
         self.timers = Timers()

@@ -46,6 +46,7 @@ class Waiting(NamedTuple):
     priority: int | float
     seq: int
     id: str
+    owner: str
 
 
 class Incarnation(NamedTuple):

@@ -379,7 +379,7 @@ class MemoryStore:
     def waiting(self, manager: str) -> Iterator[Waiting]:
         """Give this manager's QUEUED petitions as they are when the first is asked for, smallest first."""
         queued = [row for row in self._rows.values() if row.state == State.QUEUED and row.manager == manager]
-        yield from sorted(Waiting(row.priority, row.seq, row.id) for row in queued)
+        yield from sorted(Waiting(row.priority, row.seq, row.id, row.owner) for row in queued)
 
     def unfinished(self, manager: str) -> list[Row]:
         """Give the rows that this manager is busy with: see the contract."""

@@ -128,8 +128,8 @@ class PageReader:
 def waiting(connection: apsw.Connection, manager: str) -> Iterator[Waiting]:
     """Give what waits for a manager, as it is now, smallest (priority, seq) first; closes the connection."""
     try:
-        for priority, seq, identifier in connection.execute(queries()["waiting"], (manager,)):
-            yield Waiting(priority, seq, identifier)
+        for row in connection.execute(queries()["waiting"], (manager,)):
+            yield Waiting(*row)
     finally:
         connection.close()
 

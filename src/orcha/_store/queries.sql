@@ -62,7 +62,7 @@ SELECT group_concat(seq, ',') FROM petition INDEXED BY petition_active
 WHERE (state BETWEEN 2 AND 5 OR hook_pending OR slot_held) AND manager = ?1;
 
 -- name: waiting
-SELECT priority, seq, id FROM petition WHERE state = 1 AND manager = ?1 ORDER BY priority, seq;
+SELECT priority, seq, id, owner FROM petition WHERE state = 1 AND manager = ?1 ORDER BY priority, seq;
 
 -- name: bounds
 SELECT coalesce((SELECT min(seq) FROM petition), 1), coalesce((SELECT max(seq) FROM petition), 0);

@@ -60,6 +60,7 @@ _NOT_OF_COMMANDS = (
 class Plan(NamedTuple):
     """What a petition's plugin does."""
 
+    owner: str = "uid:0"
     priority: float = 0
     flag: str | None = None
     """It may run only while this flag is up."""
@@ -166,6 +167,7 @@ class Commands(CommandManager):
     def __init__(self, service: Service) -> None:
         """Have no place of a service; that would be looked for among all installed plugins."""
         self._service_here = service
+        self.most = CAPACITY
 
     def convert_to_petition(self, m: Message) -> Petition | None:
         """Make the petition of a message."""

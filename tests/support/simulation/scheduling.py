@@ -15,6 +15,7 @@ from orcha._core.converted import Converted
 from orcha._core.reasons import BehindAnother, NeedsShort
 from orcha._core.record import Phase, Record
 from orcha._core.state import Outcome, State
+from support.simulation.plans import CAPACITY
 from support.simulation.stock import held_by
 
 if TYPE_CHECKING:
@@ -101,26 +102,53 @@ class Scheduling:
             return []
         waiting = [asked.again.get(record.seq, record) for record in asked.waiting]
         considered = in_order([each for each in waiting if each.petition is not None], asked.new)
-        before = [each for each in considered[: asked.look_ahead] if self._was_before(each, starts)]
+        if asked.look_ahead is not None and asked.fairness is not None:
+            return []  # the first ones are not the first by their sequence
+        before = [each for each in considered[: asked.look_ahead] if self._was_before(asked, each, starts)]
         if len(before) >= MAX_REFUSALS_PER_ROUND:
             return []
         others = list(before)
         if starts.group is not None:  # of its group also petitions that wait for a slot
             lot, queue = group_name(starts.group), self._petitions.waiting
             parked = [record for record in self._petitions.records.values() if record.petition is not None]
-            others += [each for each in parked if each.place < starts.place and queue.lot_of(each.place) == lot]
+            mine = [each for each in parked if queue.lot_of(each.place) == lot]
+            others += [
+                each for each in mine if self._is_before(each, starts) and self._is_comparable(asked, each, starts)
+            ]
         passed = [each for each in others if self.could_start(each) and not self._is_behind_in_group(each)]
         if self._petitions.version == asked.version:
-            passed += [each for each in before if self._is_starved(each, starts)]
+            of_one = [each for each in before if self.plan(each).owner == self.plan(starts).owner]
+            passed += [each for each in of_one if self._is_starved(each, starts)]
         return passed
 
-    def _was_before(self, candidate: Candidate, starts: Candidate) -> bool:
+    def _is_comparable(self, asked: Round, candidate: Candidate, starts: Candidate) -> bool:
+        """Tell whether what owners have in use is what it was when the round began, starts aside."""
+        is_one_owner = self.plan(candidate).owner == self.plan(starts).owner
+        return is_one_owner or self._petitions.version == asked.version
+
+    def _is_before(self, one: Candidate, other: Candidate) -> bool:
+        """Tell whether a petition surely comes before another one: owners with as much in use may take turns."""
+        if self.plan(one).owner == self.plan(other).owner:
+            return one.place < other.place
+        return (one.priority, self._share(one)) < (other.priority, self._share(other))
+
+    def _share(self, candidate: Candidate) -> float:
+        """Give the largest share that the owner of a petition has of anything."""
+        owner = self.plan(candidate).owner
+        plans = [plan for plan in self.granted_plans() if plan.owner == owner]
+        amounts, _ = held_by((plan.needs, None) for plan in plans)
+        there = {name: most if isinstance(most, int) else len(most) for name, most in self._world.stock.there.items()}
+        return max([len(plans) / CAPACITY, *(float(amount) / (there[name] or 1) for name, amount in amounts.items())])
+
+    def _was_before(self, asked: Round, candidate: Candidate, starts: Candidate) -> bool:
         """Tell whether a petition's turn was before that of another one, with the values that are known now."""
+        if not self._is_comparable(asked, candidate, starts):
+            return False
         places = self._service.places_at_begin
         if any(places.get(each.seq, each.place) != each.place for each in (candidate, starts)):
             return False  # people gave it another priority meanwhile
         are_same = self._service.values_at_begin is self._admission.conditions._values
-        return candidate.place < starts.place and (are_same or self.plan(candidate).when is None)
+        return self._is_before(candidate, starts) and (are_same or self.plan(candidate).when is None)
 
     def _is_behind_in_group(self, candidate: Candidate) -> bool:
         """Tell whether one of the same group goes first, which waits for a slot, and is asked in the next round."""
@@ -128,7 +156,7 @@ class Scheduling:
         if group is None:
             return False
         parked = (each for each in self._petitions.records.values() if queue.lot_of(each.place) == group_name(group))
-        return any(each.place < candidate.place for each in parked)
+        return any(not self._is_before(candidate, each) for each in parked)
 
     def could_start(self, candidate: Candidate) -> bool:
         """Tell whether a petition would start if it were asked now."""
@@ -214,8 +242,9 @@ class Scheduling:
         """Tell whether an earlier petition may stand in a line for something that this one needs."""
         needs = self.plan(candidate).needs.keys()
         return any(
-            other.place < candidate.place and self._waits(other) and self.plan(other).needs.keys() & needs
+            self._waits(other) and self.plan(other).needs.keys() & needs and not self._is_before(candidate, other)
             for other in self._petitions.records.values()
+            if other.seq != candidate.seq
         )
 
     def _is_starved(self, candidate: Candidate, starts: Candidate) -> bool:

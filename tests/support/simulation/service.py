@@ -114,7 +114,7 @@ class Service:
         self._lingers = False
         """Whether the hook thread has the engine look in a moment."""
         self._looks: list[Any] = []
-        self.owner = Person("owner", "uid:0")
+        self.people = {"uid:0": Person("owner", "uid:0")}
         store = world.store
         incarnation, earlier = store.begin(nonce=1, boot_id="boot", uid=0, now=world.time.wall)
         store.forget_incarnations([each.epoch for each in earlier])
@@ -314,15 +314,16 @@ class Service:
         self.world.note("client asks: {}", message)
         self._receive(message)
 
-    def submit(self, manager: str, items: list[Item]) -> None:
-        """Send messages for a manager."""
+    def submit(self, manager: str, items: list[Item], owner: str = "uid:0") -> None:
+        """Send messages of a person for a manager."""
         number = next(self._requests)
         self.world.sent[number] = [item.token for item in items]
-        self._receive(Submit(number, manager, 0, items))
+        self._receive(Submit(number, manager, 0, items), owner)
 
-    def _receive(self, message: Any) -> None:
+    def _receive(self, message: Any, owner: str = "uid:0") -> None:
         self.asked[message.request] = type(message).__name__
-        self.engine.receive(self.owner, message)  # type: ignore[arg-type]
+        person = self.people.setdefault(owner, Person("owner", owner))
+        self.engine.receive(person, message)  # type: ignore[arg-type]
         self.check()
 
     def _send(self, batch: list[tuple[Any, bytes]]) -> None:

@@ -46,6 +46,9 @@ class Story:
         self.world.look_ahead = random.choice([None] * 9 + [3])
         themes = frozenset(random.sample(THEMES, random.choice([1, 2, 2, 3, 4])))
         self._plans = Plans(random, themes)
+        self._people = Random(f"people of {seed}")
+        self._owners = self._people.choice([("uid:0",), ("uid:0",), ("uid:0", "uid:1"), ("uid:0", "uid:1", "uid:2")])
+        """The people who have petitions."""
         self._ids: list[str | int] = [*"abcdefghijkl"[: random.choice([5, 8, 12])], 1]
         self._steps = steps
         self._depth = 0
@@ -231,15 +234,15 @@ class Story:
 
     def submit(self, *messages: tuple[str | int, Plan], manager: str = "one") -> None:
         """Send messages, each with an id and a plan."""
-        items = []
-        for identity, plan in messages:
-            token = self._token()
+        items, owner = [], self._people.choice(self._owners)
+        for identity, planned in messages:
+            token, plan = self._token(), planned._replace(owner=owner)
             self.world.plans[token] = plan
             self.world.note("client sends {!r}, which asks for {}", identity, plan)
             extras = values.encode({"queue": ExtrasChannel(token), "token": token})
             items.append(Item(token, identity, extras, None))
         self._last_sent = manager, items
-        self.service.submit(manager, items)
+        self.service.submit(manager, items, owner)
 
     def _submits_again(self) -> None:
         if self._last_sent is not None:

@@ -217,7 +217,8 @@ class World:
         assert slots is None or in_group <= slots, f"{in_group} run of group {plan.group}"
         if plan.needs and row.seq not in self.stock.decided_before:
             self._hold_of_needs(row, plan, [seq for seq in running if seq in rows])
-        same = sum(manager == row.manager and each.once == plan.once for manager, each in plans)
+        whose = row.manager, plan.owner, plan.once
+        same = sum((manager, each.owner, each.once) == whose for manager, each in plans)
         assert plan.once is None or same == 1, f"{same} with the key {plan.once} run"
 
     def _hold_of_needs(self, row: Row, plan: Plan, running: list[int]) -> None:

@@ -66,6 +66,7 @@ class VirtualSchedule:
         self._appointments: list[tuple[float, int]] = []
         groups = {job.group: None for job in self._jobs.values() if job.group is not None}
         self._petitions = Petitions()
+        self._petitions.slots = sum(count or 0 for count in capacity.slots.values()) or 1
         self._now = Moment(0.0, 0.0)
         self._admission = Admission(self._petitions, resources=capacity.resources, now=lambda: self._now)
         self._admission.load(

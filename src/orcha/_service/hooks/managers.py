@@ -70,6 +70,12 @@ class Managers:
         """``module:qualname`` of each."""
         return list(self.by_name)
 
+    @property
+    def slots(self) -> int:
+        """How many commands may run at once; 1 where commands are not served, and nobody knows of a limit."""
+        commands = self.by_name.get(COMMAND_MANAGER)
+        return 1 if commands is None else int(commands.most)
+
     def named_values(self) -> tuple[list[Term], dict[str, Callable[..., Any]]]:
         """Give the names that plugins add to conditions in text, and their functions; of two the first one counts."""
         named: dict[str, tuple[Term, Callable[..., Any]]] = {}

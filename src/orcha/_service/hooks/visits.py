@@ -88,7 +88,6 @@ class Visits:
 
         """
         self._petitions = petitions
-        self._waiting = petitions.waiting
         self.selection = selection
         self._managers = managers
         self.hooks = hooks
@@ -216,7 +215,7 @@ class Visits:
     @property
     def may_find(self) -> bool:
         """Whether a petition that waits may start: one did when they were asked last, or a built-in manager answers."""
-        return (self._finds or self._managers.have_ours) and bool(self._waiting)
+        return (self._finds or self._managers.have_ours) and bool(self._petitions.waiting)
 
     @property
     def is_choosing(self) -> bool:
@@ -240,7 +239,7 @@ class Visits:
         """Hand over what has gathered, if the hook thread is free."""
         visit = self._visit
         if visit is not None:
-            if not visit.awaited and (self.has_calls or self._waiting or self.selection.may_unpark):
+            if not visit.awaited and (self.has_calls or self._petitions.waiting or self.selection.may_unpark):
                 visit.awaited = True  # before `over` is looked at: the hook thread sets that, and looks at this then
             if not visit.over:
                 return
@@ -268,7 +267,8 @@ class Visits:
         if not self.may_start:
             selection.stand_still()
         if not self.may_start or selection.is_idle:
-            return Round([], look_ahead=selection.look_ahead, version=self._petitions.version)
+            petitions = self._petitions
+            return Round([], look_ahead=selection.look_ahead, version=petitions.version, fairness=petitions.fairness)
         if self._conditions.is_news:
             self._sampling.look_soon()
         if unloaded := selection.make_ready():

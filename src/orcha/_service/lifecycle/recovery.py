@@ -23,9 +23,12 @@ from orcha._supervisor.dead_shims import sweep_unboxed
 from orcha.interfaces.built_in import LEASE_MANAGER
 
 if TYPE_CHECKING:
-    from orcha._core.record import Record
+    from collections.abc import Iterable
+
+    from orcha._core.petitions import Petitions
+    from orcha._core.record import Key, Record
     from orcha._service.engine import Engine
-    from orcha._store.contract import Row
+    from orcha._store.contract import Row, Waiting
     from orcha._supervisor.contract import FoundAttempt
 
 STARTED_STATES = (State.STARTING, State.RUNNING, State.CANCELLING)
@@ -55,7 +58,7 @@ def recover_all(engine: Engine) -> None:
     for record in recovery.owed:
         engine.visits.owe_on_finish(record)
     waiting = merge(*(engine.store.waiting(name) for name in engine.managers.names))
-    keys = [(w.priority, w.seq, w.id) for w in waiting if w.seq not in recovery.resting]
+    keys = _keys(petitions, (each for each in waiting if each.seq not in recovery.resting))
     petitions.load_waiting(keys)
     if engine.managers.serves(LEASE_MANAGER):
         petitions.eager = {waiting.seq: waiting.id for waiting in engine.store.waiting(LEASE_MANAGER)}
@@ -63,6 +66,16 @@ def recover_all(engine: Engine) -> None:
         engine.admission.park_stored(keys)
     for token, until in engine.store.all_tombstones(now.wall).items():
         engine.tombstones[token] = now.steady + min(TOMBSTONE_SECONDS, until - now.wall)
+
+
+def _keys(petitions: Petitions, waiting: Iterable[Waiting]) -> list[Key]:
+    """Give the places of petitions that wait, and note whose they are."""
+    keys: list[Key] = []
+    for each in waiting:
+        if each.owner != petitions.owner:
+            petitions.note_owner(each.seq, each.owner)
+        keys.append((each.priority, each.seq, each.id))
+    return keys
 
 
 class _Recovery:

@@ -8,6 +8,7 @@ from itertools import islice
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from orcha._core.owner_turns import owner_first
 from orcha._core.reasons import (
     ConditionSaidNo,
     EverythingPaused,
@@ -117,6 +118,7 @@ def reasons_of(engine: Engine, row: Row, record: Record | None) -> list[Reason]:
         found.append(record.why)
     found += _declared(engine, record)
     found += _said_no(engine, record)
+    found += _others_first(engine, record)
     if not found:
         found.append(InOrder(engine.petitions.waiting.place(record.place)))
     return found
@@ -129,6 +131,11 @@ def _declared(engine: Engine, record: Record) -> list[Reason]:
     seqs = [record.seq]  # since the service started it was not converted, and its record does not say what it declares
     group, needs = engine.store.groups(seqs).get(record.seq), engine.store.needs(seqs).get(record.seq)
     return engine.admission.reasons(record, group, needs)
+
+
+def _others_first(engine: Engine, record: Record) -> list[Reason]:
+    first = owner_first(engine.petitions, record) if record.state is State.QUEUED else None
+    return [] if first is None else [first]
 
 
 def _said_no(engine: Engine, record: Record) -> list[Reason]:

@@ -1,0 +1,257 @@
+"""The waiting petitions of several owners: a queue for each owner, and of their heads the one whose turn it is."""
+
+from __future__ import annotations
+
+import heapq
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from orcha._core.waiting_queue import WaitingQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from orcha._core.fairness import Fairness, Lane
+    from orcha._core.record import Key
+
+MIN_READY_PETITIONS_OF_AN_OWNER = 1_000
+"""Petitions of each further owner that are kept ready, at least, where the first one has so many."""
+MAX_FAIR_PETITIONS = 256
+"""Petitions that are put in order by what their owners have in use; those behind them follow owner by owner."""
+
+
+class OwnersQueue(WaitingQueue):
+    """Queues of several owners as one.
+
+    The order of two petitions of one owner never changes. Which owner is first changes with each start and end, so
+    nothing is sorted by that: the heads of the queues are compared when a petition is wanted.
+
+    >>> from orcha._core.fairness import Fairness
+    >>> fairness = Fairness("ann", {}.get, slots=4)
+    >>> queue = OwnersQueue(WaitingQueue(), fairness, most_ready=10)
+    >>> fairness.enter(3, "bob")
+    >>> [queue.add((0, seq, "")) for seq in (1, 2, 3)]
+    [True, True, True]
+    >>> queue.head(9)
+    [(0, 1, ''), (0, 3, ''), (0, 2, '')]
+    """
+
+    def __init__(self, first: WaitingQueue, fairness: Fairness, *, most_ready: int) -> None:
+        """Go on with the queue of the first owner; about `most_ready` keys of that are kept ready."""
+        super().__init__(max(min(most_ready, MIN_READY_PETITIONS_OF_AN_OWNER), most_ready // 10))
+        self._fairness = fairness
+        self._queues: dict[Lane, WaitingQueue] = {None: first}
+
+    def _of(self, key: Key) -> WaitingQueue:
+        """Give the queue of the owner of a petition."""
+        lane = self._fairness.lane(key[1])
+        queue = self._queues.get(lane)
+        if queue is None:
+            self._queues = {**self._queues, lane: (queue := WaitingQueue(self._most_ready))}  # others may read it now
+        return queue
+
+    def __len__(self) -> int:
+        """Count the ready and the spilled ones."""
+        return sum(map(len, self._queues.values()))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits, parked petitions included."""
+        return all(queue.is_empty for queue in self._queues.values())
+
+    @property
+    def spilled(self) -> int:
+        """How many are spilled."""
+        return sum(queue.spilled for queue in self._queues.values())
+
+    @property
+    def ready(self) -> int:
+        """How many are ready."""
+        return sum(queue.ready for queue in self._queues.values())
+
+    def load(self, keys: Iterable[Key]) -> None:
+        """Fill empty queues from keys in order."""
+        each: dict[Lane, list[Key]] = {}
+        for key in keys:
+            each.setdefault(self._fairness.lane(key[1]), []).append(key)
+        for those in each.values():
+            self._of(those[0]).load(those)
+
+    def add(self, key: Key) -> bool:
+        """Put a key in its place; tell whether it is ready there."""
+        return self._of(key).add(key)
+
+    def is_ready(self, key: Key) -> bool:
+        """Tell whether a key that waits, and is not parked, is ready."""
+        return self._of(key).is_ready(key)
+
+    def remove(self, key: Key) -> None:
+        """Take a waiting key out, wherever it is."""
+        self._of(key).remove(key)
+
+    def remove_all(self, keys: list[Key]) -> None:
+        """Take several waiting keys out."""
+        for key in keys:
+            self._of(key).remove(key)
+
+    # --- lots ---------------------------------------------------------------------------------------------------
+
+    @property
+    def parked(self) -> int:
+        """How many are parked."""
+        return sum(queue.parked for queue in self._queues.values())
+
+    def is_parked(self, key: Key) -> bool:
+        """Tell whether a waiting key is parked."""
+        return self._of(key).is_parked(key)
+
+    def lot_of(self, key: Key) -> str | None:
+        """Give the lot in which a waiting key is parked, if it is."""
+        return self._of(key).lot_of(key)
+
+    def lots(self) -> list[str]:
+        """Give the lots in which some are parked."""
+        return list(dict.fromkeys(lot for queue in self._queues.values() for lot in queue.lots()))
+
+    def parked_in(self, lot: str) -> int:
+        """Count what is parked in a lot."""
+        return sum(queue.parked_in(lot) for queue in self._queues.values())
+
+    def first_parked(self, lot: str) -> Key | None:
+        """Give the first key of a lot by what its owner has in use; any thread may ask."""
+        firsts = (queue.first_parked(lot) for queue in self._queues.values())
+        return min((key for key in firsts if key is not None), key=self._fairness.rank, default=None)
+
+    def first_parked_in(self, lot: str, most: int) -> list[Key]:
+        """Give the first keys of a lot as if each of them got what it waits for; any thread may ask."""
+        queues = self._queues.items()
+        return list(self._merged({lane: queue.first_parked_in(lot, most) for lane, queue in queues}, most))
+
+    def merged(self, lots: list[list[Key]], count: int) -> Iterator[Key]:
+        """Give the first `count` keys of several lots as if each of them got what it waits for."""
+        lanes: dict[Lane, list[Key]] = {}
+        for keys in lots:
+            for key in keys:
+                lanes.setdefault(self._fairness.lane(key[1]), []).append(key)
+        return self._merged({lane: sorted(keys) for lane, keys in lanes.items()}, count)
+
+    def park(self, key: Key, lot: str) -> None:
+        """Park a waiting key in a lot."""
+        self._of(key).park(key, lot)
+
+    def unpark(self, lot: str, count: int) -> list[Key]:
+        """Take the first `count` keys out of a lot as if each got what it waits for; they wait nowhere then."""
+        queues = [queue for queue in self._queues.values() if queue.parked_in(lot)]
+        if sum(queue.parked_in(lot) for queue in queues) <= count or len(queues) == 1:
+            return sorted(key for queue in queues for key in queue.unpark(lot, count))
+        taken = self.first_parked_in(lot, count)
+        self.unpark_these(taken)
+        return taken
+
+    def unpark_these(self, keys: list[Key]) -> None:
+        """Take these keys out of their lots; they wait nowhere then."""
+        for key in keys:
+            self._of(key).unpark_these([key])
+
+    # --- the head -----------------------------------------------------------------------------------------------
+
+    def _merged(self, sorted_keys: dict[Lane, list[Key]], count: int) -> Iterator[Key]:
+        """Give the first keys of all owners, as if each of them started."""
+        fairness = self._fairness
+        heads = [(*fairness.rank(keys[0]), 0, lane) for lane, keys in sorted_keys.items() if keys]
+        heapq.heapify(heads)
+        for turn in range(fairness.turn + 1, fairness.turn + count + 1):
+            if not heads:
+                break
+            _, share, _, _, position, lane = heads[0]
+            keys = sorted_keys[lane]
+            yield keys[position]
+            position += 1
+            if position < len(keys):
+                key = keys[position]
+                heapq.heapreplace(heads, (key[0], share + fairness.step, turn, key[1], position, lane))
+            else:
+                heapq.heappop(heads)
+
+    def head(self, count: int, start: int = 0) -> list[Key]:
+        """Give up to `count` ready keys, from the `start`-th on.
+
+        The first ones come in the order in which their petitions would start now. With a `start`, and behind the first
+        ones, they come owner by owner.
+        """
+        if start:
+            return self._one_after_another(count, start)
+        most = min(count, MAX_FAIR_PETITIONS)
+        firsts = list(self._merged({lane: queue.head(most) for lane, queue in self._queues.items()}, most))
+        if count <= most:
+            return firsts
+        known = set(firsts)
+        return firsts + [key for key in self._one_after_another(count, 0) if key not in known][: count - len(firsts)]
+
+    def _one_after_another(self, count: int, start: int) -> list[Key]:
+        found: list[Key] = []
+        for queue in self._queues.values():
+            found += queue.head(count - len(found), max(0, start))
+            start -= queue.ready
+        return found
+
+    def heads_of_others(self, key: Key) -> list[Key]:
+        """Give the first key of each other owner: the first ready one, or the first one in the lot of this key."""
+        mine, lot = self._of(key), self.lot_of(key)
+        heads = (
+            next(iter(queue.head(1)), None) if lot is None else queue.first_parked(lot)
+            for queue in self._queues.values()
+            if queue is not mine
+        )
+        return [head for head in heads if head is not None]
+
+    def cut_lanes(self, firsts: list[Key]) -> frozenset[Lane]:
+        """Give the owners that have more ready or spilled petitions than are among these `firsts`."""
+        counts: dict[Lane, int] = {}
+        for key in firsts:
+            lane = self._fairness.lane(key[1])
+            counts[lane] = counts.get(lane, 0) + 1
+        return frozenset(lane for lane, queue in self._queues.items() if len(queue) > counts.get(lane, 0))
+
+    def place(self, key: Key) -> int:
+        """Count the keys that go before this one, among the ready keys or the keys of its lot, about.
+
+        It is counted as if each of them started, and nothing ended.
+        """
+        lot = self.lot_of(key)
+        queues = {lane: q.head(q.ready) if lot is None else q.parked_keys(lot) for lane, q in self._queues.items()}
+        mine = self._fairness.lane(key[1])
+        own = self._of(key).place(key)
+        queues[mine] = queues[mine][: own + 1]
+        before = 0
+        for each in self._merged(queues, MAX_FAIR_PETITIONS):
+            if each == key:
+                return before
+            before += 1
+        return max(before, own)
+
+    def index(self, key: Key) -> int:
+        """Give how many ready keys are before this one, whether it waits or not, owner by owner."""
+        mine = self._of(key)
+        others = takewhile(lambda queue: queue is not mine, self._queues.values())
+        return sum(queue.ready for queue in others) + mine.index(key)
+
+    def before(self, key: Key, most: int) -> list[Key]:
+        """Give the first ready keys of any owner, `most` at most, that are before this one, which may be parked."""
+        found = [each for queue in self._queues.values() for each in queue.before(key, most)]
+        return sorted(found, key=self._fairness.rank)[:most]
+
+    def wants_refill(self) -> bool:
+        """Tell whether of any owner so few ready keys are left that spilled ones should be made ready."""
+        return any(queue.wants_refill() for queue in self._queues.values())
+
+    def refill(self) -> list[Key]:
+        """Make the first spilled keys of each owner ready where few are left, and give them."""
+        return [key for queue in self._queues.values() if queue.wants_refill() for key in queue.refill()]
+
+    def spill(self) -> list[Key]:
+        """Spill the last ready keys of each owner beyond its limit, and give them."""
+        return [key for queue in self._queues.values() for key in queue.spill()]
+
+
+__all__ = ["OwnersQueue"]
