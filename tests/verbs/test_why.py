@@ -43,6 +43,7 @@ def asked():
     with asking(slots={"rig": 1}, resources={"gpu": 1, "disk": 1}) as asked:
         asked.manager.let_go.clear()
         yield asked
+        asked.ask(asked.owner, Cancel, None, "it", "", at_once=True)  # else it would begin while the engine ends
         asked.ask(asked.owner, Resume)
 
 
