@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from orcha.interfaces.needs import read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 
     from orcha._core.converted import Candidate
     from orcha._core.record import Key
@@ -147,7 +147,7 @@ class Turns:
         candidates: Iterable[Candidate],
         *,
         cut: Container[Lane] = (),
-        fresh: Container[int] = (),
+        fresh: Collection[int] = (),
     ) -> None:
         """Take the petitions, the petitions of each owner in order.
 
@@ -171,11 +171,11 @@ class Turns:
 
     def __iter__(self) -> Iterator[Candidate]:
         """Give them."""
-        heads, queues, are_all = self._heads, self._queues, True
-        while heads:
+        heads, queues, fairness, are_all = self._heads, self._queues, self._fairness, True
+        turn = fairness.turn
+        while heads and (are_all or self._fresh):
             rank, lane = heads[0]
-            known = self._rank(lane)
-            if known > rank:  # more is in use by now
+            if fairness.turn != turn and (known := self._rank(lane)) > rank:  # more is in use by now
                 heapq.heapreplace(heads, (known, lane))
                 continue
             queue = queues[lane]
