@@ -15,7 +15,7 @@ from support.waiting import DEADLINE, wait_for
 
 MINE = [verb for verb in VERBS if verb not in {"serve", "stop", "cron", "group", "resource"}]  # these have verbs
 READING = ["ps", "why", "show", "logs", "wait", "stats", "history", "simulate"]
-WITHOUT_ID = ("ps", "stats", "history")
+WITHOUT_ID = ("ps", "stats", "history", "drain", "undrain")
 
 
 AT_ONCE = 1
@@ -62,7 +62,13 @@ def test_each_verb_says_in_a_line_that_there_is_no_service(own_service):
     for verb in MINE:
         if verb == "simulate":  # it asks no service
             continue
-        known = {"priority": ["x", "1"], "signal": ["x", "HUP"], "run": ["true"], **dict.fromkeys(WITHOUT_ID, ())}
+        known = {
+            "priority": ["x", "1"],
+            "signal": ["x", "HUP"],
+            "extend": ["x", "1h"],
+            "run": ["true"],
+            **dict.fromkeys(WITHOUT_ID, ()),
+        }
         arguments = known.get(verb, ["x"])
         done = service.run(verb, *arguments)
         assert done.returncode == (125 if verb in {"run", "attach"} else 69), verb
@@ -75,7 +81,9 @@ def test_each_verb_says_in_a_line_that_there_is_no_such_petition(own_service):
     for verb in MINE:
         if verb in {"run", "simulate", *WITHOUT_ID}:
             continue
-        done = service.run(verb, "nobody\x1b[2J", *{"priority": ["1"], "signal": ["HUP"]}.get(verb, []))
+        done = service.run(
+            verb, "nobody\x1b[2J", *{"priority": ["1"], "signal": ["HUP"], "extend": ["1h"]}.get(verb, [])
+        )
         assert done.returncode == (125 if verb == "attach" else 1), verb
         assert "nobody" in done.stderr, verb
         assert "\x1b" not in done.stderr, verb
@@ -84,7 +92,7 @@ def test_each_verb_says_in_a_line_that_there_is_no_such_petition(own_service):
 
 def test_each_verb_refuses_what_it_does_not_know_with_its_own_usage(orcha):
     for verb in MINE:
-        known = {"priority": ["x", "1"], "signal": ["x", "HUP"], **dict.fromkeys(WITHOUT_ID, ())}
+        known = {"priority": ["x", "1"], "signal": ["x", "HUP"], "extend": ["x", "1h"], **dict.fromkeys(WITHOUT_ID, ())}
         arguments = known.get(verb, ["x"])
         done = orcha.run(verb, "--nonsense", *arguments)
         assert done.returncode == 2, verb
@@ -104,7 +112,12 @@ def test_what_is_no_text_is_no_id(orcha):
     for verb in MINE:
         if verb in {"simulate", *WITHOUT_ID}:
             continue
-        arguments = {"run": ["--name", odd, "true"], "priority": [odd, "1"], "signal": [odd, "HUP"]}.get(verb, [odd])
+        arguments = {
+            "run": ["--name", odd, "true"],
+            "priority": [odd, "1"],
+            "signal": [odd, "HUP"],
+            "extend": [odd, "1h"],
+        }.get(verb, [odd])
         done = orcha.run(verb, *arguments)
         assert done.returncode == 2, verb
         assert "'\\udcff' is no text" in done.stderr, verb

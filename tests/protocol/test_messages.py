@@ -80,6 +80,9 @@ FROM_CLIENT: dict[type, st.SearchStrategy[Any]] = {
     messages.SetResource: st.builds(messages.SetResource, COUNT, st.text()),
     messages.SetGroup: st.builds(messages.SetGroup, COUNT, st.text(), COUNT | st.none()),
     messages.DrainResource: st.builds(messages.DrainResource, COUNT, st.text(), st.booleans(), st.text()),
+    messages.DrainService: st.builds(
+        messages.DrainService, COUNT, st.booleans(), st.text(), st.none() | st.floats(0, allow_nan=False)
+    ),
     messages.Set: st.builds(messages.Set, COUNT, *WHICH, st.binary()),
     messages.ChangeLease: st.builds(messages.ChangeLease, COUNT, st.text(), st.none() | st.floats(allow_nan=False)),
     messages.Priority: st.builds(messages.Priority, COUNT, *WHICH, FINAL | st.floats(allow_nan=False)),

@@ -35,6 +35,8 @@ VERBS = {
     "priority": "let a waiting petition start sooner or later",
     "set": "change petitions that wait, or the time limit of what runs",
     "rm": "forget ended petitions",
+    "drain": "start nothing more, and let what runs come to its end",
+    "undrain": "start petitions again",
     "stop": "stop the service, and wait until it has",
 }
 """Each verb with its line in ``orcha --help``; its module here has its name."""

@@ -129,12 +129,14 @@ class _RowSource:
         self._more: dict[str, Any] = {} if array is None else {"array": array}
         self.paused: list[str] = []
         self.other_build: str | None = None
+        self.drained: str | None = None
 
     def __call__(self, *which: Any, **more: Any) -> list[Row]:
         """Give a page of rows."""
         answer = self._service.page(*which, **(more | self._more))
         self.paused = answer.paused
         self.other_build = answer.other_build
+        self.drained = answer.drained
         return answer.rows
 
 
@@ -227,7 +229,7 @@ def _show(namespace: argparse.Namespace, ask: _RowSource) -> bool:
     names = namespace.state or ((*LIVE_STATE_NAMES, "ended") if shows_all else LIVE_STATE_NAMES)
     limit = namespace.limit or (None if namespace.json else _DEFAULT_LIMIT_ROWS)
     found = listing(ask, names, limit, namespace.group)
-    paused = list(_paused(ask.paused))
+    paused = list(_held_back(ask.paused, ask.drained))
     if namespace.json:
         now = render.now()
         rows = [as_json(row, now) for row in found.rows]
@@ -264,12 +266,14 @@ def _for_people(namespace: argparse.Namespace, rows: list[Row]) -> None:
         render.line("no petitions" if narrowed else "nothing waits or runs")
 
 
-def _paused(names: list[str]) -> Iterator[str]:
-    """Say what is paused, and how it goes on."""
+def _held_back(names: list[str], drained: str | None) -> Iterator[str]:
+    """Say what is paused or drained, and how it goes on."""
     from shlex import quote
 
     from orcha._cli import render
 
+    if drained is not None:
+        yield f"{render.plain(drained)}, nothing starts: orcha undrain"
     if _ALL in names:
         yield "everything is paused, nothing starts: orcha resume --all"
     for name in names:

@@ -15,6 +15,7 @@ from orcha._protocol.messages import (
     ChangeLease,
     ChangeSchedule,
     DrainResource,
+    DrainService,
     FireSchedule,
     Item,
     ListResources,
@@ -196,6 +197,14 @@ class Session(Client):
     def drain_resource(self, name: str, why: str | None) -> Reply:
         """Have nothing placed on a device or a resource; where `why` is None have things placed there again."""
         return self._ask(partial(DrainResource, name=name, drained=why is not None, why=why or ""))
+
+    def drain(self, *, why: str, seconds: float | None) -> Reply:
+        """Have nothing more started, for so many seconds; None for no end."""
+        return self._ask(partial(DrainService, drained=True, why=why, seconds=seconds))
+
+    def undrain(self) -> Reply:
+        """Have petitions started again."""
+        return self._ask(partial(DrainService, drained=False))
 
     def change_lease(self, name: str, seconds: float | None) -> Reply:
         """Have a lease last so many seconds longer; None to give it back. It is named by its id or what it has."""

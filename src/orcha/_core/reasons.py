@@ -82,6 +82,27 @@ class EverythingPaused(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceDrained(Reason):
+    """People let what runs come to its end, and have nothing more started."""
+
+    remedy: ClassVar[str] = "somebody has petitions started again: orcha undrain"
+
+    why: str
+    """What people said about it; may be empty."""
+    until: float | None
+    """When petitions are started again by themselves, on the clock on the wall; None for never."""
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> ServiceDrained("a new disk", 1_700_000_000.0).text(), ServiceDrained("", None).text()
+        ('the service is drained until 2023-11-14 22:13:20 UTC: a new disk', 'the service is drained')
+        """
+        until = "" if self.until is None else _clock(self.until).replace(" at ", " until ")
+        return f"the service is drained{until}{': ' * bool(self.why)}{self.why}"
+
+
+@dataclass(frozen=True, slots=True)
 class GroupFull(Reason):
     """All slots of the petition's group are in use."""
 
@@ -695,6 +716,7 @@ __all__ = [
     "Reason",
     "ReplacesAnother",
     "RestingUntil",
+    "ServiceDrained",
     "ServiceStops",
     "ShareShort",
     "StartsLater",

@@ -494,6 +494,8 @@ class Rows(_Message, tag=39, frozen=True):
     """`all` where everything is paused, `group:<name>` of each paused group that the client may know of."""
     other_build: str | None = None
     """A line about another build in the place of the service's own files; None where they are what runs."""
+    drained: str | None = None
+    """A line about it where the service is drained, so that nothing starts; else None."""
 
 
 class Stopping(_Message, tag=40, frozen=True):
@@ -508,9 +510,23 @@ class Error(_Message, tag=41, frozen=True):
     reason: str
 
 
+class DrainService(_Message, tag=43, frozen=True):
+    """Have nothing more started, and let what runs come to its end; or have petitions started again.
+
+    Answered by a Reply when that is kept. It outlives restarts of the service.
+    """
+
+    request: Count
+    drained: bool
+    why: str = ""
+    """Shown to everyone who waits."""
+    seconds: float | None = None
+    """After so long petitions are started again by themselves; None for never."""
+
+
 _First = Submit | Cancel | Follow | Unfollow | Credit | Put | Finish | List | Call | Ping | CloseChannel
 _Plans = Select | AddSchedule | ListSchedules | ChangeSchedule | FireSchedule
 _Verbs = Show | Set | Priority | Pause | Resume | Remove | Retry | Stats | Stdin | Resize | Stop | Signal
-_Resources = ListResources | SetResource | DrainResource | SetGroup | ChangeLease
+_Resources = ListResources | SetResource | DrainResource | SetGroup | ChangeLease | DrainService
 ClientMessage = _First | _Verbs | _Plans | _Resources
 ServiceMessage = Submitted | Reply | Data | Gap | Reset | Gone | Rows | Stopping | Error

@@ -53,6 +53,7 @@ from orcha._service.hooks.admitting import Admitting
 from orcha._service.hooks.appointments import Appointments
 from orcha._service.hooks.deadlines import Deadline
 from orcha._service.hooks.dependents import Dependents
+from orcha._service.hooks.draining import Draining
 from orcha._service.hooks.exclusive_keys import Once
 from orcha._service.hooks.hook_thread import Hooks, HookThreadState
 from orcha._service.hooks.managers import Managers, Served
@@ -150,6 +151,7 @@ class Engine:
         self.after_batch = self.outbox.after
         self.channels = ChannelBook(store, log, self.outbox.reply_frame, self.report, self._later)
         self.paused = False
+        self.drains = Draining(self.petitions, store, self.timers, self._note_held_back)
         self._make_admission()
         self.statistics = Statistics(time.time(), time.monotonic())
         self.shims = Shims()
@@ -535,7 +537,11 @@ class Engine:
     def pause(self, paused: bool) -> None:
         """Start nothing while paused; what waits stays."""
         self.paused = paused
-        self.visits.may_start = not paused and self.draining is None
+        self._note_held_back()
+
+    def _note_held_back(self) -> None:
+        """Start petitions, or none, as people have decided by now."""
+        self.visits.may_start = not self.paused and self.drains.drained is None and self.draining is None
         self.visits.wake()
 
     def halt(self) -> None:

@@ -40,6 +40,7 @@ def recover_all(engine: Engine) -> None:
     petitions = engine.petitions
     petitions.now = now = Moment(time.time(), time.monotonic())
     engine.admitting.load()
+    engine.drains.load()
     engine.stocktaking.load()
     engine.arrays.load()
     engine.leases.load()

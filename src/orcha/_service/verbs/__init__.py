@@ -8,6 +8,7 @@ from orcha._protocol import messages
 from orcha._service.verbs.add_schedule import add_schedule
 from orcha._service.verbs.call import call
 from orcha._service.verbs.cancel import cancel
+from orcha._service.verbs.drain import drain
 from orcha._service.verbs.finish import finish
 from orcha._service.verbs.follow import close_channel, credit, follow, unfollow
 from orcha._service.verbs.groups import set_group
@@ -67,4 +68,5 @@ HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
     messages.DrainResource: drain_resource,
     messages.SetGroup: set_group,
     messages.ChangeLease: change_lease,
+    messages.DrainService: drain,
 }

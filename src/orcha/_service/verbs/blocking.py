@@ -107,11 +107,7 @@ def reasons_of(engine: Engine, row: Row, record: Record | None) -> list[Reason]:
         return [ManagerNotServed(row.manager)]
     if record is None or record.phase not in {Phase.WAITING, Phase.RESTING}:
         return []
-    found: list[Reason] = []
-    if engine.draining:
-        found.append(ServiceStops(engine.draining))
-    if engine.paused:
-        found.append(EverythingPaused())
+    found = _everything_waits(engine)
     if record.state is State.HELD:
         found.append(HeldAfterInterruption())
     if isinstance(record.why, RestingUntil | StartsLater) and record.phase is Phase.RESTING:
@@ -136,6 +132,14 @@ def _declared(engine: Engine, record: Record) -> list[Reason]:
 def _others_first(engine: Engine, record: Record) -> list[Reason]:
     first = owner_first(engine.petitions, record) if record.state is State.QUEUED else None
     return [] if first is None else [first]
+
+
+def _everything_waits(engine: Engine) -> list[Reason]:
+    """Give why nothing starts at all."""
+    stops = ServiceStops(engine.draining) if engine.draining else None
+    drained = None if engine.drains.drained is None else engine.drains.drained.reason
+    found = (stops, drained, EverythingPaused() if engine.paused else None)
+    return [reason for reason in found if reason is not None]
 
 
 def _said_no(engine: Engine, record: Record) -> list[Reason]:

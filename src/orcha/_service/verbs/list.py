@@ -70,7 +70,8 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
         for row, known in zip(rows, described, strict=True):
             known["array"] = array_rows.array_of(row) if row.seq in elements else None
     other = engine.statistics.build.other(time.monotonic())
-    engine.reply(peer, Rows(message.request, fitting.rows(described), paused(engine, peer), other))
+    drained = None if engine.drains.drained is None else engine.drains.drained.reason.text()
+    engine.reply(peer, Rows(message.request, fitting.rows(described), paused(engine, peer), other, drained))
 
 
 def _due(engine: Engine, seq: int) -> float | None:
@@ -227,6 +228,8 @@ def _everything_waits(engine: Engine) -> Reason | None:
     """Give why nothing starts at all, if that is so."""
     if engine.draining:
         return ServiceStops(engine.draining)
+    if engine.drains.drained is not None:
+        return engine.drains.drained.reason
     return EverythingPaused() if engine.paused else None
 
 

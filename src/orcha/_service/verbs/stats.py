@@ -56,6 +56,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "groups": [_group(engine, use) for use in engine.admission.groups_in_use()],
         "resources": [use._asdict() for use in engine.admission.resources.in_use()],
         "paused": engine.paused,
+        "drained": None if engine.drains.drained is None else engine.drains.drained._asdict(),
         "connections": len(engine.outbox.peers),
         "stop": {"grace": engine.settings.stop_grace, "keeps_commands": engine.commands.keep},
         "store": {"durable": engine.store.durable, "size": _size(engine)},

@@ -1,0 +1,22 @@
+"""A service is drained and goes on, as people ask for it; a kill in between changes nothing."""
+
+from __future__ import annotations
+
+
+def test_a_drained_service_starts_nothing_over_a_kill_until_it_is_undrained(serve):
+    service = serve(arguments=("serve", "commands"))
+    done = service.run("drain", "--for", "2h", "--why", "a new disk")
+    assert (done.returncode, done.stderr) == (0, "orcha: nothing runs, and nothing starts until orcha undrain\n")
+    waits = service.run("run", "-d", "--", "true").stdout.strip()
+    service.kill()
+    service.start()
+    shown = service.run("ps").stdout
+    assert waits in shown
+    last = shown.splitlines()[-1]
+    assert last.startswith("the service is drained until 2")
+    assert last.endswith(" UTC: a new disk, nothing starts: orcha undrain")
+    assert "the service is drained until 2" in service.run("why", waits).stdout
+    assert service.run("undrain").returncode == 0
+    assert service.run("wait", waits).returncode == 0
+    done = service.run("undrain")
+    assert (done.returncode, "the service is not drained" in done.stderr) == (1, True)
