@@ -16,6 +16,8 @@ from support.waiting import DEADLINE, wait_for
 MINE = [verb for verb in VERBS if verb not in {"serve", "stop", "cron", "group", "resource"}]  # these have verbs
 READING = ["ps", "why", "show", "logs", "wait", "stats", "history", "simulate"]
 WITHOUT_ID = ("ps", "stats", "history", "drain", "undrain")
+AFTER_ID = {"priority": ["1"], "signal": ["HUP"], "extend": ["1h"], "exec": ["--", "true"]}
+"""What has to stand behind the id."""
 
 
 AT_ONCE = 1
@@ -92,8 +94,7 @@ def test_each_verb_says_in_a_line_that_there_is_no_such_petition(own_service):
 
 def test_each_verb_refuses_what_it_does_not_know_with_its_own_usage(orcha):
     for verb in MINE:
-        known = {"priority": ["x", "1"], "signal": ["x", "HUP"], "extend": ["x", "1h"], **dict.fromkeys(WITHOUT_ID, ())}
-        arguments = known.get(verb, ["x"])
+        arguments = [] if verb in WITHOUT_ID else ["x", *AFTER_ID.get(verb, [])]
         done = orcha.run(verb, "--nonsense", *arguments)
         assert done.returncode == 2, verb
         assert done.stderr.startswith(f"usage: orcha {verb} "), verb

@@ -253,8 +253,8 @@ class Scheduling:
         Nothing has ended since the round began, so what blocks the earlier petition now has blocked it when its turn
         came, also where that was its first turn. With two needs it may have lacked the other one alone then.
         """
-        needs, why = self.plan(candidate).needs, candidate.why
-        shared = needs.keys() & self.plan(starts).needs.keys()
+        needs, why, theirs = self.plan(candidate).needs, candidate.why, self.plan(starts).needs
+        shared = needs.keys() & theirs.keys()
         if isinstance(why, NeedsShort | BehindAnother):
             shared &= {why.resource}
         elif len(needs) > 1:
@@ -262,6 +262,7 @@ class Scheduling:
         if not shared:
             return False
         held, stock = self.held(), self._world.stock
+        shared = {each for each in shared if stock.may_take_what_is_waited_for(each, theirs[each], needs[each], held)}
         return (
             not stock.fits({name: needs[name] for name in shared}, held)
             and stock.fits(needs, (Counter(), Counter()))

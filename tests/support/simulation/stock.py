@@ -62,6 +62,14 @@ class Stock:
         """Tell whether all that a petition needs is free, where so much is held."""
         return all(self._fits(name, read(wanted), held) for name, wanted in needs.items())
 
+    def may_take_what_is_waited_for(self, name: str, taken: int | str, waits: int | str, held: Held) -> bool:
+        """Tell whether a petition could get something of a resource for which another one waits."""
+        there, need = self.there[name], read(taken)
+        if isinstance(there, int):
+            return True
+        both = _wanted(need, there) & _wanted(read(waits), there)
+        return any(1 - held[1][name, each] >= min(1, need.amount) for each in both if not self.is_closed(name, each))
+
     def _fits(self, name: str, need: Need, held: Held) -> bool:
         amounts, shares = held
         there = self.there[name]
@@ -69,11 +77,16 @@ class Stock:
             return (name, None) not in self.drained and need.amount + amounts[name] <= there
         if need.amount > len(there) - amounts[name]:
             return False  # a device that is called otherwise now, and is held, may be one of these
-        wanted = {str(each.value) for each in need.where} or set(there)
+        wanted = _wanted(need, there)
         rest = [1 - shares[name, device] for device in there if device in wanted and not self.is_closed(name, device)]
         if need.is_share:
             return any(each >= need.amount for each in rest)
         return sum(each == 1 for each in rest) >= need.amount
+
+
+def _wanted(need: Need, there: tuple[str, ...]) -> set[str]:
+    """Give the devices that are as a need says."""
+    return {str(each.value) for each in need.where} or set(there)
 
 
 def held_by(granted: Iterable[tuple[Mapping[str, int | str], Any]]) -> Held:
