@@ -228,3 +228,48 @@ def test_the_changelog_has_a_section_for_this_version_below_the_mark_for_the_nex
 @pytest.mark.parametrize("name", ["scripts/find-python", "scripts/setup", ".ci/run"])
 def test_scripts_are_executable(name):
     assert os.access(ROOT / name, os.X_OK)
+
+
+_BANNED_MODULES = {"pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "dbm"}
+"""What reads code where it reads data."""
+_BANNED_CALLS = {"eval", "exec", "compile", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"}
+
+
+def dangers(tree: ast.AST) -> list[str]:
+    """Name what of a source may run something that came from outside."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [each.name for each in node.names if each.name.partition(".")[0] in _BANNED_MODULES]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in _BANNED_MODULES:
+            found.append(node.module or "")
+        elif isinstance(node, ast.Call):
+            name = ast.unparse(node.func).removeprefix("builtins.")
+            found += [name] * (name in _BANNED_CALLS or name == "os.system")
+            found += [
+                "shell=True" for each in node.keywords if each.arg == "shell" and ast.unparse(each.value) != "False"
+            ]
+    return found
+
+
+def test_nothing_that_comes_from_outside_is_run_as_code():
+    """No pickle, no eval, no exec, no shell: SECURITY.md says so."""
+    found = {path.relative_to(SOURCE).as_posix(): dangers(ast.parse(path.read_text())) for path in PYTHON}
+    assert {name: what for name, what in found.items() if what} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from marshal import loads",
+        "import os, shelve as s",
+        "eval('1')",
+        "builtins.exec(text)",
+        "os.system('ls')",
+        "subprocess.run('ls', shell=True)",
+        "Popen(words, shell=how)",
+    ],
+)
+def test_what_is_banned_is_found(source):
+    assert len(dangers(ast.parse(source))) == 1
