@@ -16,7 +16,7 @@ from support.waiting import DEADLINE, wait_for
 MINE = [verb for verb in VERBS if verb not in {"serve", "stop", "cron", "group", "resource"}]  # these have verbs
 READING = ["ps", "why", "show", "logs", "wait", "stats", "history", "simulate"]
 WITHOUT_ID = ("ps", "stats", "history", "drain", "undrain")
-AFTER_ID = {"priority": ["1"], "signal": ["HUP"], "extend": ["1h"], "exec": ["--", "true"]}
+AFTER_ID = {"priority": ["1"], "signal": ["HUP"], "extend": ["1h"], "exec": ["--", "true"], "set": ["--priority", "1"]}
 """What has to stand behind the id."""
 
 
@@ -64,16 +64,10 @@ def test_each_verb_says_in_a_line_that_there_is_no_service(own_service):
     for verb in MINE:
         if verb == "simulate":  # it asks no service
             continue
-        known = {
-            "priority": ["x", "1"],
-            "signal": ["x", "HUP"],
-            "extend": ["x", "1h"],
-            "run": ["true"],
-            **dict.fromkeys(WITHOUT_ID, ()),
-        }
-        arguments = known.get(verb, ["x"])
+        known = {"run": ["true"], **dict.fromkeys(WITHOUT_ID, ())}
+        arguments = known.get(verb, ["x", *AFTER_ID.get(verb, [])])
         done = service.run(verb, *arguments)
-        assert done.returncode == (125 if verb in {"run", "attach"} else 69), verb
+        assert done.returncode == (125 if verb in {"run", "attach", "exec", "lock"} else 69), verb
         assert done.stderr.count("\n") == 1, verb
         assert done.stdout == ""
 
@@ -83,10 +77,8 @@ def test_each_verb_says_in_a_line_that_there_is_no_such_petition(own_service):
     for verb in MINE:
         if verb in {"run", "simulate", *WITHOUT_ID}:
             continue
-        done = service.run(
-            verb, "nobody\x1b[2J", *{"priority": ["1"], "signal": ["HUP"], "extend": ["1h"]}.get(verb, [])
-        )
-        assert done.returncode == (125 if verb == "attach" else 1), verb
+        done = service.run(verb, "nobody\x1b[2J", *AFTER_ID.get(verb, []))
+        assert done.returncode == (125 if verb in {"attach", "exec", "lock"} else 1), verb
         assert "nobody" in done.stderr, verb
         assert "\x1b" not in done.stderr, verb
         assert done.stderr.count("\n") == 1, verb
@@ -113,12 +105,7 @@ def test_what_is_no_text_is_no_id(orcha):
     for verb in MINE:
         if verb in {"simulate", *WITHOUT_ID}:
             continue
-        arguments = {
-            "run": ["--name", odd, "true"],
-            "priority": [odd, "1"],
-            "signal": [odd, "HUP"],
-            "extend": [odd, "1h"],
-        }.get(verb, [odd])
+        arguments = ["--name", odd, "true"] if verb == "run" else [odd, *AFTER_ID.get(verb, [])]
         done = orcha.run(verb, *arguments)
         assert done.returncode == 2, verb
         assert "'\\udcff' is no text" in done.stderr, verb
