@@ -11,7 +11,7 @@ EXAMPLE := $(shell find examples/orcha_hello -type f -not -path '*/__pycache__/*
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-compile lint types imports core-coverage check format bench clean
+.PHONY: help demo test test-quick test-long test-compile lint types imports core-coverage check format bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 16
@@ -36,6 +36,9 @@ test: $(VENV)/.ready-test  ## run all tests, JOBS at once (T='tests/core -k name
 
 test-quick: $(VENV)/.ready-test  ## run the tests that are not marked slow
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(T)
+
+test-long: $(VENV)/.ready-test  ## run all tests, and more of what chance decides than CI does
+	TEST_KILLS=440 TEST_COMMAND_KILLS=48 TEST_STORIES=20000 $(RUN) -m pytest -n $(JOBS) --dist worksteal $(T)
 
 test-compile: $(VENV)/.ready-test  ## read all tests once, so that not each of several processes compiles them
 	$(RUN) -m pytest --collect-only -q $(T) >$(VENV)/collected || { cat $(VENV)/collected; false; }

@@ -307,6 +307,15 @@ def test_the_next_one_of_a_key_waits_for_one_that_has_its_outcome_and_runs_still
     assert world.admission.blocked_by(newer) is None
 
 
+def test_the_next_one_of_a_key_waits_for_nothing_where_the_last_one_has_gone(world):
+    older, newer = world.runs(1, once="nightly"), world.waits(2, once="nightly")
+    world.admission.keys.take(older, lambda _: True)
+    world.ends(older)
+    world.admission.keys.take(newer, lambda _: False)
+    assert world.admission.blocked_by(newer) is None
+    assert world.admission.keys.holder((newer.manager, newer.owner, "nightly")) == newer.seq
+
+
 def test_the_next_one_of_a_key_waits_for_what_a_cancelled_one_waited_for(world):
     oldest, older, newer = world.runs(1, once="nightly"), *(world.waits(seq, once="nightly") for seq in (2, 3))
     keys = world.admission.keys

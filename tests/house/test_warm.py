@@ -146,6 +146,33 @@ def test_its_exit_code_comes(code):
     assert warm.run([sys.executable, "-c", f"import sys; sys.exit({code})"]).returncode == code
 
 
+ENDS = {
+    "an error": "raise ValueError('no')",
+    "a text": "sys.exit('no')",
+    "a large number": "sys.exit(1000)",
+    "Ctrl+C": "raise KeyboardInterrupt",
+    "no end in order": "os._exit(7)",
+    "an object that the interpreter takes down": "class Told:\n def __del__(self): print('told')\ntold = Told()",
+    "a cycle": "class Told:\n def __del__(self): print('told')\ntold = Told(); told.own = told; del told",
+    "what is called at the exit": "import atexit; atexit.register(print, 'one'); atexit.register(print, 'two')",
+    "an error at the exit": "import atexit; atexit.register(lambda: 1 / 0)",
+    "a thread that goes on": "threading.Timer(0.01, print, ['ran on']).start()",
+    "a daemon thread": "threading.Thread(target=threading.Event().wait, daemon=True).start()",
+    "words that nobody reads": "os.close(reading); sys.stdout = open(writing, 'w'); print('words')",
+    "a closed stream": "sys.stdout.close()",
+}
+
+
+@pytest.mark.parametrize("code", ENDS.values(), ids=ENDS)
+def test_it_ends_the_same(code):
+    both = []
+    code = f"import os, sys, threading\nreading, writing = os.pipe()\n{code}"
+    for is_warm in (True, False):
+        done = warm.run([sys.executable, "-c", code], warm=is_warm, capture_output=True, text=True)
+        both.append((done.returncode, done.stdout, done.stderr.splitlines()[-1:]))  # tracebacks have other files
+    assert both[0] == both[1]
+
+
 def test_the_signal_that_ends_it_comes():
     with warm.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as process:
         assert process.poll() is None

@@ -118,7 +118,7 @@ def exercise(service):
 
 def test_with_its_files_moved_away_a_service_goes_on(serve, tmp_path):
     library = tmp_path / "library"
-    shutil.copytree(ROOT, library / "orcha", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT, library / "orcha")
     path = os.pathsep.join([str(library), str(TESTS)])
     service = serve(arguments=("serve",), environment={"PYTHONPATH": path})
     assert service.run("run", "--", "true").returncode == 0
@@ -178,8 +178,7 @@ def test_what_functions_import_is_imported_before(tmp_path):
 
 def test_an_older_build_goes_on_and_says_that_another_one_lies_there(serve, tmp_path):
     library = tmp_path / "library"
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT, library / "orcha", ignore=ignored)
+    shutil.copytree(ROOT, library / "orcha")
     about = library / "orcha-0.0.1.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Name: orcha\nVersion: 0.0.1\n")
@@ -187,7 +186,7 @@ def test_an_older_build_goes_on_and_says_that_another_one_lies_there(serve, tmp_
     service = serve(arguments=("serve",), environment={"PYTHONPATH": path})
     assert "0.0.1" in service.run("stats").stdout
     shutil.rmtree(library / "orcha")
-    shutil.copytree(ROOT, library / "orcha", ignore=ignored)
+    shutil.copytree(ROOT, library / "orcha")
     for module in (library / "orcha" / "_service").rglob("*.py"):
         module.write_text("raise ImportError('another build')\n")
     (about / "METADATA").write_text("Name: orcha\nVersion: 9.9.9\n")

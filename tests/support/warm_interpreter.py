@@ -6,6 +6,7 @@ environment, descriptors, folder and session that were asked for. Its /proc show
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import faulthandler
 import gc
@@ -21,8 +22,10 @@ import signal
 import socket
 import sys
 import termios
+from collections.abc import Callable
 from contextlib import suppress
 from fcntl import ioctl
+from types import ModuleType
 from typing import Any, NoReturn, TextIO
 
 MOST_DESCRIPTORS = 64
@@ -32,19 +35,33 @@ LARGEST_JOB = 2 * (MOST_WORDS + MOST_VARIABLES)
 """Bytes."""
 PROGRAMS = ("orcha.__main__", "orcha._supervisor.main", "orcha._supervisor.shim", "orcha._processes.watcher")
 """Modules that are programs, or the beginnings of the names of packages that are partly."""
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+"""The folder of this file's package."""
 AT_START = {"sitecustomize", "usercustomize"}
 """Modules that an interpreter imports as it starts."""
+ALSO_IMPORTED = ("uvloop", "support.managers")
+"""What Orcha imports where it needs it, and what most services under test import."""
+BASIC_MODULES = {"__main__", "builtins", "sys"}
+"""Modules that are taken down wherever a program runs."""
+WARM_MODULES: dict[str, ModuleType] = {}
+"""What was imported while this interpreter was warmed up, by name."""
 
 
 def warm_up() -> None:
     """Import all of Orcha, and let what is there by now stay as it is."""
     import orcha
-    from orcha._service.lifecycle.preloading import preload
+    from orcha._protocol.tls import server_tls
+    from orcha._service.lifecycle import preloading
 
-    preload()
+    preloading.preload()
     for module in pkgutil.walk_packages(orcha.__path__, "orcha."):
         if not module.name.startswith(PROGRAMS):
             importlib.import_module(module.name)
+    for name in ALSO_IMPORTED:
+        importlib.import_module(name)
+    server_tls()  # which imports a hundred modules
+    vars(preloading).update(PACKAGES=(), STANDARD_MODULES=())  # a service looks for their files once more
+    WARM_MODULES.update((name, module) for name, module in sys.modules.items() if name not in BASIC_MODULES)
     gc.collect()
     gc.freeze()
 
@@ -132,6 +149,49 @@ def become(job: dict[str, Any]) -> None:
         importlib.reload(sys.modules["orcha._service.faults"])  # the only module that reads them at its import
 
 
+class _Exit:
+    """Ends the process when the interpreter takes down `sys`, which is the last thing that a program can notice."""
+
+    __slots__ = ("_code",)
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def __del__(self, leave: Callable[[int], NoReturn] = os._exit) -> None:
+        leave(self._code)
+
+
+def _leave_warm_modules() -> None:
+    """Have the interpreter end without taking the modules down that it had before the program's first line.
+
+    That would write to each page that holds one of their objects, and so copy all these pages: this cost three times as
+    much as the fork. What the program made is taken down as ever.
+    """
+    if _ending.code is None:  # the interpreter that forks, or an end by a signal
+        return
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except (OSError, ValueError):
+            return  # the interpreter has an exit code of its own for this
+    for name, module in WARM_MODULES.items():
+        if sys.modules.get(name) is module:
+            del sys.modules[name]
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(WARM_MODULES))
+    vars(sys)["_warm_exit"] = _Exit(_ending.code)
+
+
+class _Ending:
+    """How the program has ended."""
+
+    code: int | None = None
+
+
+_ending = _Ending()
+atexit.register(_leave_warm_modules)  # the first one to be registered is the last one to be called
+
+
 def _take_descriptors(job: dict[str, Any]) -> None:
     """Have the descriptors that the process is given under their numbers, and no other one."""
     received: list[int] = job["received"][1:]
@@ -214,15 +274,29 @@ def _stream(number: int, mode: str) -> TextIO | None:
 
 def run(job: dict[str, Any], path: list[str]) -> NoReturn:
     """Run the job's program in the main module, to its end."""
+    try:
+        _run(job, path)
+    except SystemExit as exit_:
+        _ending.code = exit_.code & 0xFF if isinstance(exit_.code, int) else int(exit_.code is not None)
+        raise
+    except Exception:
+        _ending.code = 1
+        raise
+    _ending.code = 0
+    sys.exit()
+
+
+def _run(job: dict[str, Any], path: list[str]) -> None:
     words: list[str] = job["words"]
     is_safe = words[0] == "-P"
     words = words[is_safe:]
     main = sys.modules["__main__"].__dict__
     for name in [name for name in main if not name.startswith("__")]:
         del main[name]
-    for name in [name for name in sys.modules if name.partition(".")[0] == "support"]:
-        del sys.modules[name]
     given = _given(job["environment"])
+    if TESTS not in given:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "support"]:
+            del sys.modules[name]
     importlib.invalidate_caches()
     if words[0] == "-m":
         sys.path[:] = [*([] if is_safe else [os.getcwd()]), *given, *path]  # noqa: PTH109
@@ -240,7 +314,6 @@ def run(job: dict[str, Any], path: list[str]) -> NoReturn:
         with open(script, "rb") as file:  # noqa: PTH123
             code = compile(file.read(), script, "exec")
         exec(code, main)
-    sys.exit()
 
 
 def main(descriptor: int, first: str) -> None:

@@ -1,6 +1,6 @@
 """What each event makes of a petition, by the situation that it is in.
 
-The tests' walk of all that can happen (tests/core/test_situations.py) finds each move of this table, and no other.
+A walk through all that can happen (tests/simulation/test_situations.py) finds each move of this table, and no other.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from orcha._core.state import OnInterrupt, State
 from support.situation_walk import RETRY, Kind, Walker, walk
 
 
+@pytest.mark.slow
 def test_every_event_leads_where_the_table_says_and_to_each_place_that_it_names():
     seen: dict[tuple[Situation, Event], set[Situation]] = {}
     for move in walk():
