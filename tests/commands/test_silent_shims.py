@@ -12,7 +12,7 @@ from orcha._protocol.shown_reasons import SILENT
 from support.commands import everything, run
 from support.waiting import wait_for
 
-SCRIPT = Path(__file__).parent.parent / "support" / "silent_shims.py"
+SCRIPT = Path(__file__).parent.parent / "support" / "shims" / "silent.py"
 WRITES = 'while [ ! -e "$1" ]; do sleep 0.02; done; echo; echo "$$" > "$2"; while :; do sleep 1; done'
 
 

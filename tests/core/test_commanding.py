@@ -11,8 +11,8 @@ from orcha._core.record import Phase
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha._core.transitions.command import CommandEnd
 from orcha._core.transitions.recover import never_executed
-from support.simulated import World, settle
-from support.simulated_hooks import Plan
+from support.miniature import Miniature, settle
+from support.miniature_hooks import Plan
 
 TOKEN = b"t" * 16
 FIRST = (1, 1)
@@ -20,7 +20,7 @@ FIRST = (1, 1)
 
 @pytest.fixture
 def world():
-    return World()
+    return Miniature()
 
 
 def row(world):
@@ -182,7 +182,7 @@ def test_a_cancel_ends_what_rests(world, returned):
 
 def test_a_lost_command_goes_by_its_policy(world):
     for policy, state in ((OnInterrupt.FAIL, State.ENDED), (OnInterrupt.ASK, State.HELD)):
-        mine = World()
+        mine = Miniature()
         running(mine, on_interrupt=policy)
         mine.command_lost(FIRST)
         settle(mine)

@@ -12,8 +12,8 @@ from orcha._core.record import Phase
 from orcha._core.retry import remembered
 from orcha._core.state import OnInterrupt, Outcome, State
 from orcha.interfaces import Retry
-from support.simulated import World, settle
-from support.simulated_hooks import Plan
+from support.miniature import Miniature, settle
+from support.miniature_hooks import Plan
 
 TOKEN = b"t" * 16
 FIRST, SECOND = (1, 1), (1, 2)
@@ -23,7 +23,7 @@ TOO_LONG = (Outcome.TIMED_OUT, 124, "too long")
 
 @pytest.fixture
 def world():
-    return World()
+    return Miniature()
 
 
 def row(world):

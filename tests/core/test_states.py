@@ -9,8 +9,8 @@ from orcha._core.effects import Do
 from orcha._core.petitions import Petitions
 from orcha._core.record import Cancellation, Phase, Record
 from orcha._core.state import OnInterrupt, Outcome, State
-from support.simulated import World, settle
-from support.simulated_hooks import Plan
+from support.miniature import Miniature, settle
+from support.miniature_hooks import Plan
 
 TOKEN = b"t" * 16
 OTHER = b"u" * 16
@@ -19,7 +19,7 @@ FIRST = (1, 1)
 
 @pytest.fixture
 def world():
-    return World()
+    return Miniature()
 
 
 def submitted(world, plan=None, identity="a", token=TOKEN):
@@ -1095,7 +1095,7 @@ def test_recovery_submit_of_the_same_id_is_refused(world):
 
 
 def test_a_petition_that_is_queued_far_from_the_head_is_a_key_only_once_it_is_kept():
-    world = World(most_ready=1)
+    world = Miniature(most_ready=1)
     for number, token in enumerate((TOKEN, OTHER)):
         world.submit(Plan(flag="x"), number, token)
     world.dispatch()

@@ -14,7 +14,7 @@ from orcha._supervisor.contract import OUTSIDE, CommandEnded, CommandLost
 from orcha._supervisor.outside_shutdown import OutsideShutdown
 from support.waiting import wait_for
 
-SLOW_SHIM = Path(__file__).parent.parent / "support" / "patient_shim.py"
+SLOW_SHIM = Path(__file__).parent.parent / "support" / "shims" / "patient.py"
 
 
 def begin(world: Start, nap: str, *argv: str, **fields: object) -> tuple[tuple[int, int], int, int]:

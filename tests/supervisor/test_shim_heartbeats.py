@@ -128,7 +128,7 @@ def hang(world: Start, nap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """Give a function that starts a command whose shim hangs, and gives its key; the file `hangs` is there then."""
     sources = str(Path(main.__file__).parents[2])
     hangs, goes = tmp_path / "hangs", tmp_path / "goes"
-    program = Path(__file__).parent.parent / "support" / "hanging_shim.py"
+    program = Path(__file__).parent.parent / "support" / "shims" / "hanging.py"
     monkeypatch.setattr(supervisor_process, "_program", lambda folder: [str(program), str(folder), sources, str(hangs)])
 
     def start() -> tuple[int, int]:

@@ -23,7 +23,7 @@ from orcha._core.transitions.command import CommandEnd
 from orcha._service.lifecycle.stored_records import record_of
 from orcha._store.memory import MemoryStore
 from orcha.interfaces import Retry
-from support.simulated_hooks import LIVE
+from support.miniature_hooks import LIVE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -27,7 +27,7 @@ from orcha._service.lifecycle.stored_records import record_of
 from orcha._store.contract import Row
 from orcha._store.memory import MemoryStore
 from orcha.exceptions.store import StoreFull, TokenKnown
-from support.simulated_hooks import LIVE, REFUSED, Attempt, Call, HookSide, Plan
+from support.miniature_hooks import LIVE, REFUSED, Attempt, Call, HookSide, Plan
 
 MANAGERS, KNOWN, BUSY = ("tests:Manager", "tests:Other"), Verdict.KNOWN, Verdict.BUSY
 CANCELLED = Cancellation(Outcome.CANCELLED, CANCELLED_CODE, None)
@@ -37,7 +37,7 @@ class Crash(Exception):
     """The service dies here."""
 
 
-class SimulatedStore(MemoryStore):
+class MiniatureStore(MemoryStore):
     """The store of a service that may find its disk full."""
 
     full = False
@@ -70,10 +70,10 @@ def _decoded(data: bytes) -> list[tuple[str, int, object]]:
     return records
 
 
-class World(HookSide):
+class Miniature(HookSide):
     """The service, those who use it, and what has really happened."""
 
-    store: SimulatedStore
+    store: MiniatureStore
 
     def __init__(self, most_ready: int = 4, look_ahead: int | None = None) -> None:
         self.most_ready = most_ready
@@ -83,7 +83,7 @@ class World(HookSide):
         self.answers: dict[int, Outcome | None] = {}
         self.unanswered: set[int] = set()
         self.waiters = 0
-        super().__init__(Petitions(most_ready=most_ready), SimulatedStore(), look_ahead)
+        super().__init__(Petitions(most_ready=most_ready), MiniatureStore(), look_ahead)
         self._boot()
 
     def _boot(self) -> None:
@@ -463,7 +463,7 @@ class World(HookSide):
         return resting
 
 
-def settle(world: World) -> None:
+def settle(world: Miniature) -> None:
     """Let the service do everything it has to do."""
     for _ in range(4):
         world.commit()

@@ -10,13 +10,14 @@ import sys
 from pathlib import Path
 
 from orcha._supervisor import main, shim_heartbeats, supervisor_process
-from support import hanging_shim, serve
+from support import serve
 from support.commands import COMMANDS
+from support.shims import hanging
 
 
 def program(folder: Path) -> list[str]:
     """Give the program of a supervisor whose shims hang."""
-    return [hanging_shim.__file__, str(folder), str(Path(main.__file__).parents[2]), os.environ["TEST_HANGS"]]
+    return [hanging.__file__, str(folder), str(Path(main.__file__).parents[2]), os.environ["TEST_HANGS"]]
 
 
 if __name__ == "__main__":

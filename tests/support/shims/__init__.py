@@ -1,0 +1,1 @@
+"""Supervisors whose shims do what none should."""
