@@ -108,6 +108,14 @@ def test_no_exception_is_swallowed_whole():
     assert found == []
 
 
+def test_each_part_of_the_service_stands_in_the_contract_that_keeps_the_engine_from_it():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (contract,) = (each for each in contracts if each.get("forbidden_modules") == ["orcha._service.engine"])
+    parts = {path.stem for path in (SOURCE / "_service").iterdir() if not path.name.startswith("__")}
+    knowing = {"engine", "lifecycle", "verbs"}
+    assert set(contract["source_modules"]) == {f"orcha._service.{part}" for part in parts - knowing}
+
+
 def test_no_test_sleeps():
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
