@@ -201,7 +201,8 @@ class Scheduling:
         record = record_behind(candidate)
         is_waiting = record.state is State.QUEUED and record.phase in (Phase.WAITING, Phase.CONVERTING)
         is_live = self._petitions.live.get(record.key) is record
-        return is_waiting and is_live and not self._petitions.granted.has(record.seq)
+        is_known = record.token in self._world.plans  # an element of an array is after its conversion
+        return is_waiting and is_live and is_known and not self._petitions.granted.has(record.seq)
 
     def _is_paused(self, candidate: Candidate) -> bool:
         """Tell whether people hold back a petition, or its group."""
