@@ -64,8 +64,7 @@ def leave(users, another_users):
         return left[-1]
 
     yield leave_one
-    for pid in of_other("sleep"):
-        os.kill(pid, signal.SIGKILL)
+    end_all_of_other("sleep")
 
 
 def of_other(name):
@@ -78,6 +77,13 @@ def of_other(name):
         except OSError:
             continue
     return found
+
+
+def end_all_of_other(name):
+    """End the processes of the other user that have this name, so that no later test takes one for its own."""
+    for pid in of_other(name):
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not of_other(name), what=f"the end of each {name}")
 
 
 def it_holds_its_id(users, left):
@@ -206,8 +212,7 @@ class LeftByAction:
 @pytest.fixture
 def left_by_action(users, another_users):
     yield lambda *policy, **more: LeftByAction(users, another_users, *policy, **more)
-    for pid in of_other("sleep"):
-        os.kill(pid, signal.SIGKILL)
+    end_all_of_other("sleep")
 
 
 @pytest.mark.slow
