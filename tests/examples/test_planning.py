@@ -11,6 +11,9 @@ from pathlib import Path
 from orcha._core.reasons import Reason
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "planning.md").read_text()
+_FIRST, *_OTHERS = sorted(os.sched_getaffinity(0))
+PAGE = PAGE.replace("cpu=0,1", f"cpu={_FIRST},{','.join(map(str, _OTHERS))}")
+PAGE = PAGE.replace("processor 0", f"processor {_FIRST}")
 TRAIN = """\
 #!/bin/sh
 #ORCHA --need gpu=1 --expect 2h

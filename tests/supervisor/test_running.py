@@ -236,3 +236,25 @@ def test_who_delivers_an_end_can_wait_for_the_end_of_a_command_that_began_a_mome
     assert came[0] == []
     assert all(came[1:])
     assert world.end(short).code == 0
+
+
+def test_it_is_bound_to_its_processors_and_its_shim_is_not(world: Start) -> None:
+    usable = os.sched_getaffinity(0)
+    bound = world.run("sh", "-c", "grep Cpus_allowed_list /proc/self/status", processors=(max(usable),))
+    assert world.output(bound).split()[1:] == [b"%d" % max(usable)]
+    free = world.run(sys.executable, "-c", "import os; print(sorted(os.sched_getaffinity(0)))")
+    assert world.output(free).decode().strip() == str(sorted(usable))
+
+
+@pytest.mark.parametrize(
+    ("processors", "reason"),
+    [
+        ((), "processors without a number: Invalid argument"),
+        ((1_000_000,), "processors 1000000: "),
+        ((min(os.sched_getaffinity(0)), 100_000), "not all of them can be used"),
+    ],
+)
+def test_processors_that_cannot_be_had_are_named(world: Start, processors: tuple[int, ...], reason: str) -> None:
+    refused = world.end(world.start("/bin/true", processors=processors))
+    assert isinstance(refused, CommandNotStarted)
+    assert (refused.code, reason in refused.reason) == (125, True), refused.reason

@@ -59,6 +59,7 @@ def add_place(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=N",
         help="hold this much of a resource while it runs: gpu=1, gpu=0.5, gpu=1@mem>=20G; may be given repeatedly",
     )
+    add("--pin", action="store_true", help="bind it to processors of its own, as many as --need cpu=N says")
     add(
         "--when",
         metavar="CONDITION",
@@ -229,6 +230,8 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
     if namespace.warn is not None and namespace.timeout is None and namespace.group is None:
         raise options.WrongOptionError("--warn comes before the time limit of --timeout: give --timeout T too")
     made["needs"] = _needs(namespace.need or ())
+    if namespace.pin:
+        made["pin"] = True
     made |= _others_first(namespace)
     if namespace.once is not None:
         made["if_exists"] = namespace.if_exists or "reject"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _USAGE_ERROR_CODE = 2
-_UNSETTABLE = ("group", "need", "after", "at", "timeout", "expect", "retry", "label", "when")
+_UNSETTABLE = ("group", "need", "pin", "after", "at", "timeout", "expect", "retry", "label", "when")
 _EPILOG = """\
 examples:
   orcha set train --timeout +2h
@@ -39,6 +39,7 @@ def add_changes(add: Any, *, of_one: bool = True) -> None:
     add("-p", "--priority", metavar="N", type=options.number, help="the lower starts first")
     add("-g", "--group", type=options.name, metavar="G", help="the group whose slots it takes")
     add("--need", type=options.amount, metavar="NAME=N", help="how much of a resource it needs", **many)
+    add("--pin", action="store_true", default=None, help="bind it to the processors that it needs by cpu=N")
     if of_one:
         _add_start(add, many)
     add("--timeout", metavar="T", type=_limit, help="end an attempt after: 2h; +2h is that much more than before")
@@ -47,7 +48,8 @@ def add_changes(add: Any, *, of_one: bool = True) -> None:
     add("--label", type=options.label, metavar="TEXT", help="a text shown with it")
     add("--when", metavar="CONDITION", type=options.written, help="start only while this holds")
     unsettable = _UNSETTABLE if of_one else tuple(name for name in _UNSETTABLE if name not in {"after", "at"})
-    add("--unset", choices=unsettable, help="take back what was said; may be given repeatedly", **many)
+    what = f"take back what was said: {', '.join(unsettable)}; may be given repeatedly"
+    add("--unset", choices=unsettable, metavar="NAME", help=what, **many)
 
 
 def _add_start(add: Any, many: dict[str, Any]) -> None:
@@ -88,7 +90,7 @@ def run(namespace: argparse.Namespace) -> int:
 
 def changes_of(namespace: argparse.Namespace) -> dict[str, Any]:
     """Give what is to be changed, as it is sent."""
-    names = ("priority", "group", "at", "delay", "expect", "retry", "label", "when", "if_dependency_fails")
+    names = ("priority", "group", "pin", "at", "delay", "expect", "retry", "label", "when", "if_dependency_fails")
     given = vars(namespace)
     changes = {name: given[name] for name in names if given.get(name) is not None}
     changes |= {name: given[name] for name in ("after", "after_ok") if given.get(name)}

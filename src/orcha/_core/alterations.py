@@ -13,20 +13,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-_REPLACED = frozenset(("group", "at", "delay", "timeout", "expect", "label", "when", "if_dependency_fails", "priority"))
+_REPLACED = frozenset(
+    ("group", "at", "delay", "timeout", "expect", "label", "when", "if_dependency_fails", "priority", "pin")
+)
 """Fields whose new value takes the place of the old one."""
 _ADDED = frozenset(("after", "after_ok"))
 """Fields to whose ids the new ids are added."""
 _OTHERS = frozenset(("needs", "retry", "timeout_by", "unset"))
 _TIMES = ("at", "delay")
-UNSETTABLE = ("group", "needs", "after", "at", "timeout", "expect", "retry", "label", "when")
+UNSETTABLE = ("group", "needs", "pin", "after", "at", "timeout", "expect", "retry", "label", "when")
 """Fields that can be taken back, as if nobody had ever named them."""
 OF_WHAT_RUNS = frozenset(("timeout", "expect", "retry", "label", "priority"))
 """Fields that can be changed while the command runs."""
 OF_AN_ARRAY = frozenset(("after", "after_ok", "if_dependency_fails"))
 """Fields that are about an array as a whole, and not about each of its elements."""
 _AFTER = ("after", "after_ok")
-_KNOWN_IN_WORDS = {"at": "time of its start", "delay": "time of its start", "when": "condition"}
+_KNOWN_IN_WORDS = {"at": "time of its start", "delay": "time of its start", "when": "condition", "pin": "pinning"}
 
 
 def named(asked: Mapping[str, Any]) -> set[str]:

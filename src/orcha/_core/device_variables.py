@@ -20,6 +20,7 @@ TAKEN = frozenset(
             "ABANDON_AFTER",
             "ATTEMPT",
             "COMMANDS",
+            "CPUS",
             "CRASH",
             "DETACH_KEYS",
             "DETECT",

@@ -69,6 +69,8 @@ class CommandSpec(NamedTuple):
     Builds without this field do neither."""
     beside_start: float = 0.0
     """When that process was started, in seconds since the system's start."""
+    processors: tuple[int, ...] | None = None
+    """The processors that it is bound to; None for those of the shim. Builds without this field bind no command."""
 
 
 class FileSpan(NamedTuple):

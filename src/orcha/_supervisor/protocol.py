@@ -192,6 +192,8 @@ def unpack_spec(found: Head) -> CommandSpec:
     known = {name: found[name] for name in CommandSpec._fields if name in found}
     known["channel"] = bytes.fromhex(known["channel"])
     known["argv"] = tuple(known["argv"])
+    if known.get("processors") is not None:
+        known["processors"] = tuple(map(int, known["processors"]))
     known["tty"] = tuple(known["tty"]) if known.get("tty") else None
     known = {name: value for name, value in known.items() if value is not None or name not in _NEVER_NONE}
     return CommandSpec(**known)

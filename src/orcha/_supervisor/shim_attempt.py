@@ -16,7 +16,7 @@ from orcha._supervisor.host_process import HostProcess
 from orcha._supervisor.leftovers import Leftovers
 from orcha._supervisor.outside_shutdown import OutsideShutdown
 from orcha._supervisor.pipes import Pipes
-from orcha._supervisor.spawn import NotExecutedError, spawn
+from orcha._supervisor.spawn import BESIDE_HAS_ENDED, NotExecutedError, spawn
 from orcha._supervisor.usage import UsageAccount
 
 TYPE_CHECKING = False
@@ -90,7 +90,7 @@ class ShimAttempt:
         self._group = group
         self._write(self)
         if not self._host.open(self.spec):
-            self.refuse(125, "the command beside which it was to run has ended")
+            self.refuse(125, BESIDE_HAS_ENDED)
             return
         try:
             descriptors = self.pipes.open(self.spec)

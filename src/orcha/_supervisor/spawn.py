@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from orcha._supervisor.contract import CommandSpec
 
+BESIDE_HAS_ENDED = "the command beside which it was to run has ended"
 _DEFAULTED = sorted(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _SHELL = b"/bin/sh"
@@ -64,13 +65,16 @@ def spawn(spec: CommandSpec, descriptors: Descriptors, groups: Sequence[str] = (
     """Start a command and return its pid; raises NotExecutedError.
 
     The process enters the `cgroup.procs` files `groups` before its first instruction. For a moment this process has
-    the command's folder and umask: it has one thread, so that nothing else happens meanwhile.
+    the command's folder, umask and processors: it has one thread, so that nothing else happens meanwhile.
     """
-    before = None
+    before = own_processors = None
     try:
         _change_folder(spec.cwd)
         if spec.umask is not None:
             before = os.umask(spec.umask)
+        if spec.processors is not None or spec.beside_pid is not None:
+            own_processors = os.sched_getaffinity(0)
+            _bind(spec)
         arguments = [to_bytes(one) for one in spec.argv]
         return _execute(_Program(arguments, spec.env, spec.tty is not None), descriptors, groups)
     except ValueError as error:  # a NUL in an argument, "=" in a variable's name
@@ -79,7 +83,25 @@ def spawn(spec: CommandSpec, descriptors: Descriptors, groups: Sequence[str] = (
     finally:
         if before is not None:
             os.umask(before)
+        if own_processors is not None:
+            os.sched_setaffinity(0, own_processors)
         os.chdir("/")
+
+
+def _bind(spec: CommandSpec) -> None:
+    """Bind this process, and so its next children, to the processors of a command, or of the command beside it."""
+    try:
+        wanted = {*(os.sched_getaffinity(spec.beside_pid or 0) if spec.processors is None else spec.processors)}
+    except ProcessLookupError as error:
+        raise NotExecutedError(125, BESIDE_HAS_ENDED) from error
+    named = ",".join(map(str, sorted(wanted))) or "without a number"
+    try:
+        os.sched_setaffinity(0, wanted)
+    except (OSError, ValueError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise NotExecutedError(125, f"cannot pin the command to processors {named}: {why}") from error
+    if os.sched_getaffinity(0) != wanted:  # Linux leaves out the processors that there are not
+        raise NotExecutedError(125, f"cannot pin the command to processors {named}: not all of them can be used")
 
 
 def _change_folder(folder: str | bytes) -> None:

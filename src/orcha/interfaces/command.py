@@ -156,6 +156,10 @@ class CommandPetition(Petition):
     """How many processes it may have; needs a writable cgroup."""
     cpu_share: int | None = field(default=None, kw_only=True, compare=False)
     """Percent of one processor it may use; needs a writable cgroup."""
+    pin: bool = field(default=False, kw_only=True, compare=False)
+    """Whether it runs only on the processors that it gets as devices of the resource `cpu`, which its policy needs in
+    whole numbers, as in ``Policy(needs={"cpu": 2})``; no petition that needs `cpu` gets them meanwhile. All processes
+    that it starts are bound to them, and ``ORCHA_CPUS`` names them."""
     output_limit: int = field(default=GIBIBYTE, kw_only=True, compare=False)
     """Bytes of output that are kept."""
     output_policy: Literal["truncate", "kill", "rotate"] = field(default="truncate", kw_only=True, compare=False)
@@ -196,6 +200,8 @@ class CommandPetition(Petition):
         _check_ok(self.ok_codes)
         if self.warn is not None:
             _check_warning(self.warn)
+        if self.pin is not False:
+            _check_pin(self.pin, {} if self.policy is None else self.policy.needs or {})
         self._check_limits()
 
     def _check_limits(self) -> None:
@@ -277,6 +283,17 @@ def _check_warning(warning: object) -> None:
     if number in (signal.SIGKILL, signal.SIGSTOP):
         raise ValueError(f"warn cannot be {signal.Signals(number).name}, which no program can take: give USR1 or TERM")
     _number("warn", seconds, least=0.0)
+
+
+def _check_pin(pin: object, needs: Mapping[str, Any]) -> None:
+    from orcha.interfaces.needs import read
+
+    if not isinstance(pin, bool):
+        raise TypeError(f"pin is True or False, not {type(pin).__name__}")
+    if "cpu" not in needs:
+        raise ValueError("pin gives the command processors of its own: say how many, as in --need cpu=2")
+    if read(needs["cpu"]).amount.denominator != 1:
+        raise ValueError(f"pin gives the command whole processors, not cpu={needs['cpu']}: need cpu=1 or more")
 
 
 def _check_size(size: object) -> None:

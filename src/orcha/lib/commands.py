@@ -26,7 +26,7 @@ _COMMAND_FIELDS = frozenset(
     (
         *("argv", "cwd", "env", "umask", "stdin", "tty", "merge", "stop_signal", "grace", "drain", "leftovers"),
         *("idle_timeout", "cpu_timeout", "memory", "pids", "cpu_share", "output_limit", "output_policy", "ok_codes"),
-        "warn",
+        *("warn", "pin"),
     )
 )
 """Keys of a message that are fields of the petition."""
@@ -41,7 +41,7 @@ _OTHER_FIELDS = frozenset(("priority", "retry", "queue", "label", "beside"))
 _FIELDS_WITH_DEFAULTS = frozenset(
     (
         *("cwd", "stdin", "merge", "stop_signal", "grace", "drain", "leftovers", "output_limit", "output_policy"),
-        *("ok_codes", "on_interrupt", "if_exists", "if_dependency_fails"),
+        *("pin", "ok_codes", "on_interrupt", "if_exists", "if_dependency_fails"),
     )
 )
 """Keys for which None means the default, too."""

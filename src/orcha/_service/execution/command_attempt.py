@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from orcha._core import pinning
 from orcha._core.changes import AttemptStep
 from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, INTERRUPTED_CODE
 from orcha._core.device_variables import variables
@@ -131,6 +132,9 @@ def spec_of(record: Record, *, outlives: bool = True) -> CommandSpec:
     environment |= {"ORCHA_ID": record.key.replace("\0", ""), "ORCHA_ATTEMPT": str(record.attempt)}
     if record.devices:
         environment |= variables(record.devices)
+    pinned = pinning.processors((record.devices or {}).get(pinning.PROCESSORS, ())) if petition.pin else None
+    if pinned:
+        environment[pinning.VARIABLE] = ",".join(map(str, pinned))
     needed = limits_of(record.needs) if record.needs else NO_LIMITS
     spec = CommandSpec(
         record.seq,
@@ -158,6 +162,8 @@ def spec_of(record: Record, *, outlives: bool = True) -> CommandSpec:
         petition.leftovers,
         *((int(petition.warn[0]), float(petition.warn[1])) if petition.warn is not None else ()),
     )
+    if pinned is not None:
+        spec = spec._replace(processors=pinned)
     if petition.beside is None:
         return spec
     return spec._replace(outlives=False, beside_pid=petition.beside[0], beside_start=petition.beside[1])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from orcha._client.attempt_channel import AttemptChannel
+from orcha._core import pinning
 from orcha._core.conditions.errors import ConditionTextError
 from orcha._core.converted import Converted
 from orcha._core.state import OnInterrupt
@@ -60,6 +62,8 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         policy = _checked_policy(record, petition)
         if is_new and policy is not None and (policy.needs or policy.group is not None):
             _check_policy(policy, admission)
+            if isinstance(petition, CommandPetition) and petition.pin:
+                _check_pin(admission)
         when = _condition(policy, admission, is_new=is_new) if policy is not None and policy.when is not None else None
         retry = retry_of(petition, policy) if is_command or policy is not None else None
     except StaleCall:
@@ -152,6 +156,13 @@ def _check_policy(policy: Policy, admission: Admission) -> None:
     refusal = admission.refusal(policy.group, _needs(policy), policy.timeout)
     if refusal is not None:
         raise _NotConverted(refusal.text())
+
+
+def _check_pin(admission: Admission) -> None:
+    devices = admission.resources.inventory.devices(pinning.PROCESSORS)
+    refusal = pinning.refusal(devices, os.sched_getaffinity(os.getpid()))
+    if refusal is not None:
+        raise _NotConverted(refusal)
 
 
 def _timeout(source: Record | Policy, admission: Admission) -> float | None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from orcha._store.contract import Row
 
 _RUNNING_STATES = (State.STARTING, State.RUNNING)
-_LOOKED_UP = frozenset(("group", "needs", "when"))
+_LOOKED_UP = frozenset(("group", "needs", "when", "pin"))
 """Fields whose new values name what there has to be."""
 
 
@@ -239,7 +239,7 @@ def _fields(extras: bytes) -> dict[str, Any]:
 def _for_people(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Give what can be changed of a message."""
     shown = ("group", "needs", "after", "after_ok", "if_dependency_fails", "at", "delay", "timeout", "expect", "retry")
-    return {name: fields.get(name) for name in (*shown, "label", "when", "priority")}
+    return {name: fields.get(name) for name in (*shown, "label", "when", "priority", "pin")}
 
 
 def _dependencies(

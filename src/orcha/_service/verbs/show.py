@@ -36,6 +36,7 @@ MAX_NAMED_DEPENDENTS = 100
 _COMMAND_MANAGERS = frozenset((ARRAY_MANAGER, COMMAND_MANAGER))
 _COMMAND_FIELDS = (
     *("argv", "cwd", "umask", "stdin", "tty", "merge", "stop_signal", "grace", "idle_timeout", "warn"),
+    "pin",
     *("cpu_timeout", "memory", "pids", "cpu_share", "output_limit", "output_policy", "drain", "leftovers"),
     *("ok_codes", "retry", "label", "once"),
 )
