@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_RECKONED_PETITIONS = 5_000
 """Petitions that wait or run, at most: with more of them an estimate would cost the service more than it is worth."""
+MAX_RECKONED_AGEING_PETITIONS = 500
+"""The same where a group ages: each petition that waits may move whenever another one ends."""
 MAX_REMEMBERED_PETITIONS = 500
 """Ended petitions that durations are learnt from, the newest."""
 _SHARES = (0.1, 0.5, 0.9)
@@ -144,6 +146,8 @@ def estimate(service: Session, details: Row, now: float) -> Estimate | None:
     except OrchaError:
         return None
     ended = History(islice(ps.pages(ask, ("ended",)), MAX_REMEMBERED_PETITIONS))
+    if len(live) > MAX_RECKONED_AGEING_PETITIONS and any("age" in rules for rules in there_is["rules"].values()):
+        return None
     found = reckon(details["seq"], live, there_is, ended, now)
     if_true = any(each["kind"] in _CONDITIONS for each in details.get("blocked") or ())
     return found if found is None else found._replace(if_true=if_true)
@@ -196,7 +200,7 @@ def _jobs(row: Row, seconds: float, now: float) -> Iterator[Job]:
     if "elements" not in row:
         yield job
         return
-    element = job._replace(manager=COMMAND_MANAGER)
+    element = job._replace(manager=COMMAND_MANAGER, waits_since=None)  # since when is not told
     names = [f"{job.id}.{number}" for number in range(_elements(row))]
     for number, name in enumerate(names):
         begun = now if number < (row.get("elements_running") or 0) else None  # when is not told
@@ -224,6 +228,7 @@ def _job(row: Row, seconds: float, now: float) -> Job:
         row["manager"],
         row["owner"],
         started=started,
+        waits_since=row.get("submitted"),
         paused=started is None and (row["state"] == "held" or bool(row["paused"])),
     )
 

@@ -332,7 +332,21 @@ def _first(limit: int | None, rows: Iterable[Row]) -> tuple[list[Row], int]:
 
 def _order(row: Row) -> tuple[float, ...]:
     """Give what rows are sorted by: of waiting petitions, the petition that starts first is first."""
-    return _RANK.get(row["state"], 9), row["priority"] if row["state"] == "queued" else 0, row["seq"]
+    return _RANK.get(row["state"], 9), _place(row) if row["state"] == "queued" else 0, row["seq"]
+
+
+def _place(row: Row) -> float:
+    return float(row["priority"] if row.get("aged") is None else row["aged"])
+
+
+def aged(row: Row, form: str = "{:g}, aged to {:g}") -> str:
+    """Give the priority of a petition, and that which it has gained by waiting.
+
+    >>> aged({"priority": 5, "aged": 3}), aged({"priority": 5, "aged": None})
+    ('5, aged to 3', '5')
+    """
+    gained = row.get("aged")
+    return f"{row['priority']:g}" if gained is None else form.format(row["priority"], gained)
 
 
 def _newest(rows: Iterator[Row], limit: int) -> list[Row]:
@@ -398,7 +412,7 @@ def columns(row: Row, now: float, branch: str = "") -> tuple[str, ...]:
         for cell in (
             branch + row["id"],
             state(row),
-            f"{row['priority']:g}",
+            aged(row, "{:g}→{:g}"),
             row.get("group") or "",
             user(row) or row["owner"],
             "-" if took is None else render.elapsed(took),

@@ -91,6 +91,8 @@ def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
     user = ps.user(details)
     owner = details["owner"] if user is None else f"{user} ({details['owner']})"
     known = dict(details) | {"state": ps.state(details), "needs": needs, "owner": owner}
+    if known.pop("aged", None) is not None:
+        known["priority"] = ps.aged(details)
     known["after"] = ", ".join(map(_other, details.get("after") or ()))
     if details.get("asked_ago") is not None:
         known["why"] = f"{details['why']} ({descriptions.asked_ago(known.pop('asked_ago'))})"

@@ -19,7 +19,7 @@ examples:
   orcha why make-k3x9qz --json
 """
 _SHOWN = (
-    *("id", "state", "outcome", "code", "reason", "why", "place", "group", "needs"),
+    *("id", "state", "outcome", "code", "reason", "why", "place", "priority", "aged", "group", "needs"),
     *("after", "dependents", "blocked"),
 )
 
@@ -109,6 +109,8 @@ def lines(details: dict[str, Any]) -> Iterator[str]:
             yield f"    first is {_first(reason['first'])}"
         if reason.get("remedy"):
             yield f"    until {reason['remedy']}"
+    if details.get("aged") is not None:
+        yield f"its priority is {ps.aged(details)}"
     if details.get("place"):
         yield f"{details['place']} before it in line"
 

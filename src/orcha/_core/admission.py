@@ -158,6 +158,7 @@ class Admission:
         """Take over what is paused, which groups there are, and what people set for them."""
         self.paused = frozenset(paused)
         self.of_groups.slots, self.of_groups.rules = groups, rules
+        self.of_groups.note_ages()
 
     @property
     def groups(self) -> Slots:
@@ -423,6 +424,7 @@ class Admission:
         self._opening.update(known.lots(group))  # where they wait depends on the rules
         known.slots = {**known.slots, group: slots}
         known.rules = {name: each for name, each in {**known.rules, group: rules}.items() if each != NO_RULES}
+        known.note_ages()
         self._petitions.note_change()
 
     def _note_pause(self, name: str, *, paused: bool) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from orcha._core.ageing import Ageing
 from orcha._core.groups import NO_RULES, GroupRules
 from orcha._core.reasons import (
     GroupFull,
@@ -142,6 +143,15 @@ class GroupAdmission:
             logs[group] = StartLog(rate)
             logs[group].load(dict(enumerate(begun)), now)
         granted.start_logs = logs
+
+    def note_ages(self) -> None:
+        """Have the petitions of each group gain priority as its rules say."""
+        ages = {group: rules.age for group, rules in self.rules.items() if rules.age is not None}
+        ageing = self._petitions.ageing
+        if ageing is not None:
+            ageing.change(ages)
+        elif ages:
+            self._petitions.ageing = Ageing(ages, self._petitions.live)
 
     # --- may it start? ------------------------------------------------------------------------------------------
 

@@ -29,6 +29,8 @@ class GroupRules(NamedTuple):
     """How many petitions may start within how many seconds."""
     when: str | None = None
     """The condition in text that has to hold when a petition starts."""
+    age: float | None = None
+    """Seconds in which a petition that waits gains one priority."""
 
     def timeout_of(self, asked: float | None) -> float | None:
         """Give the seconds that an attempt may run of a petition that asked for so many, or for no limit.
@@ -67,7 +69,7 @@ def rules_of(text: str) -> GroupRules:
     """Give rules as `GroupRules.text` wrote them; what another build added is passed over.
 
     >>> rules_of('{"per_user": 2, "colour": "red"}')
-    GroupRules(per_user=2, default_timeout=None, longest=None, rate=None, when=None)
+    GroupRules(per_user=2, default_timeout=None, longest=None, rate=None, when=None, age=None)
     >>> rules_of('{"rate": [10, 60.0]}').rate
     StartRate(starts=10, seconds=60.0)
     """

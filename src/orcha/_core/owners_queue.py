@@ -139,6 +139,10 @@ class OwnersQueue(WaitingQueue):
         """Park a waiting key in a lot."""
         self._of(key).park(key, lot)
 
+    def move_parked(self, key: Key, moved: Key) -> None:
+        """Put a parked petition in another place of its lot."""
+        self._of(key).move_parked(key, moved)
+
     def unpark(self, lot: str, count: int) -> list[Key]:
         """Take the first `count` keys out of a lot as if each got what it waits for; they wait nowhere then."""
         queues = [queue for queue in self._queues.values() if queue.parked_in(lot)]

@@ -24,6 +24,8 @@ from orcha.interfaces.built_in import LEASE_MANAGER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from orcha._core.ageing import Ageing
+
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
 _CANCELLED = Outcome.CANCELLED
@@ -73,6 +75,8 @@ class Petitions:
         """The owner of the first petition that was entered."""
         self.fairness: Fairness | None = None
         """What each owner has in use, from when there are petitions of a second owner."""
+        self.ageing: Ageing | None = None
+        """Which petitions gain priority while they wait; None until a group ages."""
         self.slots = 1
         """How many petitions may run at once, as far as that is known; the edges write this before any petition."""
         self._most_ready = most_ready
@@ -356,6 +360,8 @@ class Petitions:
         """Have a petition wait in its place."""
         if record.manager == LEASE_MANAGER:
             self.eager[record.seq] = record.key
+        if self.ageing is not None:
+            record.priority, record.unaged = self.ageing.enter(record)
         if not self.waiting.add(record.place):
             self._unloading.append(record.place)
 
@@ -367,6 +373,11 @@ class Petitions:
         """Keep the full record of a petition, where only its key was about to be kept."""
         self._unloading = [key for key in self._unloading if key[1] != record.seq]
         self.live[record.key] = record
+
+    def move_unloaded(self, key: Key, moved: Key) -> None:
+        """Have a petition that is only a key be at another place."""
+        self._unloading = [each for each in self._unloading if each[1] != key[1]]
+        self.live[key[2]] = moved
 
     def is_unloaded(self, seq: int, key: str) -> bool:
         """Tell whether a waiting petition is only a key."""
@@ -386,6 +397,9 @@ class Petitions:
         """Take the full record of a petition that was only a key; where there is one already, that stays."""
         if record.seq not in self.records:
             record.phase = _WAITING
+            known = self.live.get(record.key) if self.ageing is not None else None
+            if isinstance(known, tuple) and known[0] != record.priority:
+                record.priority, record.unaged = known[0], record.given_priority
             self.enter(record)
 
     def load_waiting(self, keys: list[Key]) -> None:

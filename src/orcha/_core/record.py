@@ -116,6 +116,7 @@ class Record:
         "timeout",
         "token",
         "tries",
+        "unaged",
         "waiters",
         "when",
         "why",
@@ -143,6 +144,9 @@ class Record:
         self.extras = extras
         self.submitted = submitted
         self.priority: int | float = 0
+        """Its place among the waiting: lower is earlier."""
+        self.unaged: int | float | None = None
+        """The priority that it was given, where it has gained by waiting; None where `priority` is that."""
         self.command = False
         """Whether it is a command: executed by processes that outlive the service, not by a thread."""
         self.due: float | None = None
@@ -202,6 +206,11 @@ class Record:
     def starts_after(self) -> float:
         """The wall-clock time from which on it waits for its turn."""
         return starts_after(self.submitted, self.at, self.delay)
+
+    @property
+    def given_priority(self) -> int | float:
+        """The priority that it was given, whatever it has gained by waiting."""
+        return self.priority if self.unaged is None else self.unaged
 
     @property
     def place(self) -> Key:

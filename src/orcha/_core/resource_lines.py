@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from orcha._core.fairness import Fairness, Lane, Rank
     from orcha._core.record import Key
 
+RESOURCE_LOT = "resource:"
+"""Begin of the name of a lot whose petitions wait for a resource."""
 ENTRIES_BEFORE_PRUNING = 10_000
 """Entries after which those are dropped that are of no use any more."""
 MIN_USELESS_ENTRIES_TO_DROP = 1_000

@@ -24,7 +24,7 @@ from orcha._core.reasons import (
     ShareShort,
 )
 from orcha._core.record import Phase, Record
-from orcha._core.resource_lines import Lines, Waiter
+from orcha._core.resource_lines import RESOURCE_LOT, Lines, Waiter
 from orcha._core.state import State
 from orcha._core.transitions import hold
 from orcha.interfaces.built_in import WATCHDOG_MANAGER
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
     Needs = Mapping[str, int | str]
 
-_LOT = "resource:"
 MAX_LINES_OF_DEVICES = 100
 """Lines of a resource, by what its devices must be, before empty lines are forgotten."""
 FIRST_OF_ALL = float("-inf")
@@ -52,7 +51,7 @@ FIRST_OF_ALL = float("-inf")
 
 def resource_lot(resource: str) -> str:
     """Give the name of a resource's lot."""
-    return f"{_LOT}{resource}"
+    return f"{RESOURCE_LOT}{resource}"
 
 
 class ResourceUse(NamedTuple):
@@ -202,7 +201,7 @@ class Resources:
     @staticmethod
     def is_lot(name: str | None) -> bool:
         """Tell whether a lot is a resource's."""
-        return name is not None and name.startswith(_LOT)
+        return name is not None and name.startswith(RESOURCE_LOT)
 
     def before(self, seq: int) -> int | None:
         """Give how many a petition has before it in the line for what it lacks; None where it waits for nothing."""
@@ -372,7 +371,7 @@ class Resources:
     def in_use(self) -> list[ResourceUse]:
         """Give each resource that there is, that something holds, or that something waits for."""
         waiting, granted = self._petitions.waiting, self._petitions.granted
-        wanted = (name.removeprefix(_LOT) for name in waiting.lots() if self.is_lot(name))
+        wanted = (name.removeprefix(RESOURCE_LOT) for name in waiting.lots() if self.is_lot(name))
         return [
             ResourceUse(
                 name,

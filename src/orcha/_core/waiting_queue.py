@@ -166,6 +166,12 @@ class WaitingQueue:
             parked.append(key)
         self._lot_of[key[1]] = lot
 
+    def move_parked(self, key: Key, moved: Key) -> None:
+        """Put a parked petition in another place of its lot."""
+        parked = self._lots[self._lot_of[key[1]]]
+        del parked[bisect_left(parked, key)]
+        insort(parked, moved)
+
     def unpark(self, lot: str, count: int) -> list[Key]:
         """Take the first `count` keys out of a lot, and give them in order; they wait nowhere then."""
         parked = self._lots.get(lot, [])

@@ -50,6 +50,7 @@ from orcha._service.execution.standard_input import StandardInput
 from orcha._service.gpus import GpuWatch
 from orcha._service.hooks.acceptance import Acceptance
 from orcha._service.hooks.admitting import Admitting
+from orcha._service.hooks.ageing_steps import AgeingSteps
 from orcha._service.hooks.appointments import Appointments
 from orcha._service.hooks.deadlines import Deadline
 from orcha._service.hooks.dependents import Dependents
@@ -250,6 +251,15 @@ class Engine:
             self.report,
             self.pause,
         )
+        self.ageing_steps = AgeingSteps(
+            self.petitions,
+            self.stored,
+            self.store,
+            self.timers,
+            self.mailbox,
+            lambda seq: self.arrays.get(seq) is not None,
+        )
+        self.admitting.ages_changed = self.ageing_steps.note_ages
         see = self.admission.resources.see
         self.gpu_watch = GpuWatch(lambda occupied: self.post(see, occupied), self.end_with)
         self.stocktaking = Stocktaking(self.admission, self.petitions, self.store, self.settings.resources)

@@ -95,6 +95,7 @@ class VirtualSchedule:
             now = self._now = Moment(min(due), min(due))
             self._end_due(now)
             self._rise_due(now)
+            self._age_due(now)
             new: list[int] = []
             while following is not None and _came(following[1]) <= now.wall:
                 if self._may_ever_start(*following):
@@ -112,6 +113,12 @@ class VirtualSchedule:
             yield _came(following[1])
         if (due := self._admission.of_groups.due) is not None:
             yield due
+        if self._petitions.ageing is not None and (due := self._petitions.ageing.due) is not None and self._is_going():
+            yield due
+
+    def _is_going(self) -> bool:
+        """Tell whether anything that waits may start later: else petitions would gain priority for ever."""
+        return bool(self._ends or self._appointments) or self._admission.of_groups.due is not None
 
     # --- what happens -------------------------------------------------------------------------------------------
 
@@ -140,6 +147,11 @@ class VirtualSchedule:
         while self._appointments and self._appointments[0][0] <= now.wall:
             _, seq = heapq.heappop(self._appointments)
             transitions.retry.time_came(self._petitions, seq, now)
+
+    def _age_due(self, now: Moment) -> None:
+        """Let petitions gain the priority that their waiting has brought by now."""
+        if self._petitions.ageing is not None:
+            self._load(transitions.age.step(self._petitions, now, len(self._jobs)))
 
     def _take(self, now: Moment) -> None:
         """Follow up what transitions left: starts and ends; nothing is kept."""
@@ -239,7 +251,8 @@ class VirtualSchedule:
         """Take a petition that comes."""
         job = self._jobs[seq]
         # The id may be in use still, where a history has it twice: the name in the forecast is the number.
-        record = Record(seq, b"", str(seq), job.manager, job.owner, b"", None, job.submitted)
+        since = job.submitted if job.waits_since is None else job.waits_since
+        record = Record(seq, b"", str(seq), job.manager, job.owner, b"", None, since)
         self._records[seq] = record
         transitions.submit.receive(self._petitions, record)
         return record

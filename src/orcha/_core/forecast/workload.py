@@ -35,6 +35,8 @@ class Job(NamedTuple):
     succeeds: bool = True
     started: float | None = None
     """When it started, where it runs when the forecast begins; None for a petition that waits."""
+    waits_since: float | None = None
+    """When it was asked for, where that was before the forecast begins; None for the time of `submitted`."""
     paused: bool = False
     """Whether people hold back this one."""
 

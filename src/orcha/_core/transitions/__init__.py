@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orcha._core.transitions import (
+    age,
     alter,
     array,
     cancel,
@@ -18,6 +19,7 @@ from orcha._core.transitions import (
 )
 
 __all__ = [
+    "age",
     "alter",
     "array",
     "cancel",

@@ -48,7 +48,7 @@ def alter(
         petitions.dequeue(record)
         petitions.keep_loaded(record)
     _enter(record, new, names)
-    record.priority = kept.priority
+    record.priority, record.unaged = kept.priority, None
     petitions.changes.altered[record.seq] = kept
     petitions.changes.alterations.append(note)
     if waits or rests_for_its_time(record):

@@ -22,7 +22,7 @@ def reprioritize(petitions: Petitions, record: Record, priority: int | float) ->
         return False
     petitions.dequeue(record)
     petitions.keep_loaded(record)
-    record.priority = priority
+    record.priority, record.unaged = priority, None
     record.why = None
     petitions.changes.priorities[record.seq] = priority
     petitions.enqueue(record)

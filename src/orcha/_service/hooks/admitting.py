@@ -70,6 +70,8 @@ class Admitting:
         """Who paused what is paused, and when, by the names under which pauses are kept."""
         self.resumed: Callable[[], None] = lambda: None
         """Told when something goes on that was paused."""
+        self.ages_changed: Callable[[], None] = lambda: None
+        """Told when a group ages otherwise than before."""
         self.tell: Callable[[Record, str], None] = lambda *_: None
         """Tells who asks for a petition something about it."""
 
@@ -134,10 +136,12 @@ class Admitting:
 
     def set_group(self, group: str, slots: int | None, rules: GroupRules) -> None:
         """Have this hold for the petitions of a group from now on, also after a restart; None for any number."""
-        had = self._admission.of_groups.rules.get(group, core.NO_RULES).rate
+        had = self._admission.of_groups.rules.get(group, core.NO_RULES)
         self._admission.set_group(group, slots, rules)
-        if rules.rate != had:
-            self._change_rate(group, had, rules.rate)
+        if rules.rate != had.rate:
+            self._change_rate(group, had.rate, rules.rate)
+        if rules.age != had.age:
+            self.ages_changed()
         self._petitions.keep_slots(self._admission.groups)
         self._petitions.keep_decided(_RULES, group, rules.text())
         self.go_on()

@@ -65,6 +65,8 @@ def recover_all(engine: Engine) -> None:
         petitions.eager = {waiting.seq: waiting.id for waiting in engine.store.waiting(LEASE_MANAGER)}
     if engine.admission.dependencies:
         engine.admission.park_stored(keys)
+    if petitions.ageing is not None:
+        engine.ageing_steps.recover()
     for token, until in engine.store.all_tombstones(now.wall).items():
         engine.tombstones[token] = now.steady + min(TOMBSTONE_SECONDS, until - now.wall)
 

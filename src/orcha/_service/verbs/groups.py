@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_STARTS_PER_RATE = 1_000
 """Starts that a rate counts at most: each is kept."""
+MIN_AGE_SECONDS = 60
+"""Seconds in which a petition gains one priority, at least."""
 
 
 def set_group(engine: Engine, peer: Peer, message: SetGroup) -> None:
@@ -85,6 +87,13 @@ def _check_seconds(name: str, value: Any) -> None:
         raise ValueError(error)
 
 
+def _check_age(name: str, value: Any) -> None:
+    _check_seconds(name, value)
+    if value < MIN_AGE_SECONDS:
+        error = f"{name} is {MIN_AGE_SECONDS} seconds at least, not {value!r:.80}: so often is no order worth a change"
+        raise ValueError(error)
+
+
 def _check_rate(name: str, value: Any) -> None:
     if not isinstance(value, list | tuple) or len(value) != len(StartRate._fields):
         error = f"{name} is a number of starts, and the seconds within which they are counted, not {value!r:.80}"
@@ -110,6 +119,7 @@ _CHECKS: Mapping[str, Any] = {
     "longest": _check_seconds,
     "rate": _check_rate,
     "when": _check_text,
+    "age": _check_age,
 }
 
 __all__ = ["set_group"]

@@ -151,6 +151,7 @@ def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str |
         "id": row.id,
         "state": word(row.state, engine.petitions.records.get(row.seq)),
         "priority": row.priority,
+        "aged": _aged(engine, row),
         "manager": row.manager,
         "owner": row.owner,
         "attempt": row.attempt,
@@ -169,6 +170,16 @@ def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str |
         "label": label,
         **array_rows.described(engine, row),
     }
+
+
+def _aged(engine: Engine, row: Row) -> float | None:
+    """Give the priority that a waiting petition has by waiting, where that is not the priority that it was given."""
+    known = engine.petitions.live.get(row.id) if engine.petitions.ageing is not None else None
+    if isinstance(known, tuple):
+        return known[0] if known[1] == row.seq and known[0] != row.priority else None
+    if known is None or known.seq != row.seq or known.unaged is None or row.state not in {State.QUEUED, State.HELD}:
+        return None
+    return known.priority
 
 
 def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, float | None]:

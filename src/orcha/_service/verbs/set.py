@@ -189,7 +189,7 @@ def _plan(
     now = engine.petitions.now
     gathered = engine.petitions.changes.altered.get(row.seq)
     fields = _fields(row.extras if gathered is None else gathered.extras)
-    priority = checked_priority(wanted.asked["priority"]) if "priority" in wanted.names else record.priority
+    priority = checked_priority(wanted.asked["priority"]) if "priority" in wanted.names else record.given_priority
     named_priority = {"priority": priority} if "priority" in wanted.names else {}
     try:
         known = fields if record.timeout is None else {"timeout": record.timeout} | fields  # perhaps that of its group
@@ -221,7 +221,7 @@ def _plan(
         converted.expect,
         None if changed is None else changed.kept,
     )
-    old = {**fields, "priority": record.priority}
+    old = {**fields, "priority": record.given_priority}
     what = alterations.difference(_for_people(old), _for_people({**new, "priority": priority}))
     note = NewAlteration(row.seq, now.wall, wanted.who, json.dumps(what))
     return _Plan(converted, kept, note, changed)

@@ -1,0 +1,157 @@
+"""Which petitions gain priority while they wait, and when each gains the next: a group may have its petitions age.
+
+A petition of such a group gains one priority, which is a number lower by one, for each `age` seconds since it was
+accepted. Lower numbers come first. Until a group ages there is no `Ageing`, and nothing of this is done.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from orcha._core.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from orcha._core.record import Key, Record
+
+_AT_ONCE = -math.inf
+"""Due time of petitions whose group ages otherwise, or not at all, since a moment."""
+_WAITING_STATES = (State.QUEUED, State.HELD)
+MIN_COMPACTED_COUNT = 1_000
+"""Due times that are kept at least before those of petitions that wait no more are looked for."""
+
+
+class Aged(NamedTuple):
+    """What is known of one petition that gains priority while it waits."""
+
+    key: str
+    """Its str(id)."""
+    group: str
+    since: float
+    """Wall-clock time since which it gains."""
+    steps: int
+    """How often it has gained."""
+    due: float
+    """Wall-clock time at which it gains next."""
+
+
+class Ageing:
+    """The petitions that gain priority while they wait; the engine's.
+
+    >>> ageing = Ageing({"slow": 60.0}, live := {})
+    >>> ageing.know(1, "one", "slow", since=0.0)
+    >>> ageing.due, ageing.take_due(59.0)
+    (60.0, None)
+    >>> seq, known = ageing.take_due(125.0)
+    >>> ageing.note_steps(seq, known, 125.0), ageing.due
+    (2, 180.0)
+    """
+
+    def __init__(self, ages: Mapping[str, float], live: Mapping[str, Record | Key]) -> None:
+        """Know no petition.
+
+        Args:
+            ages: the seconds in which a petition gains one priority, for each group that ages.
+            live: the live petitions by str(id), as `Petitions.live` has them.
+
+        """
+        self.ages = ages
+        self._live = live
+        self._known: dict[int, Aged] = {}
+        self._due: list[tuple[float, int]] = []
+        """Due times with sequence numbers; a heap. What `_known` has otherwise is passed over."""
+        self._most_due = MIN_COMPACTED_COUNT
+        self.sooner: Callable[[], None] = lambda: None
+        """Called when the next due time is earlier than it was."""
+
+    @property
+    def due(self) -> float | None:
+        """The wall-clock time at which to look for what is due; None where nothing is."""
+        return self._due[0][0] if self._due else None
+
+    def knows(self, seq: int) -> bool:
+        """Tell whether a petition gains priority."""
+        return seq in self._known
+
+    def know(self, seq: int, key: str, group: str, since: float) -> None:
+        """Have a petition of a group that ages gain priority; what it gained before it gets at its first due time."""
+        if len(self._due) >= self._most_due:
+            self._compact()
+        self._note(seq, Aged(key, group, since, 0, since + self.ages[group]))
+
+    def enter(self, record: Record) -> tuple[int | float, int | float | None]:
+        """Note that a petition waits from now on; give its priority, and the one that it was given if that differs."""
+        known = self._known.get(record.seq)
+        # After a restart the record of a petition does not name its group until the petition is made again.
+        group = known.group if known is not None and record.petition is None else record.group
+        given = record.priority if record.unaged is None else record.unaged
+        if group is None or group not in self.ages:
+            self._known.pop(record.seq, None)
+            return given, None
+        if known is None or known.group != group:
+            self.know(record.seq, record.key, group, record.starts_after)
+            return given, None
+        return (given - known.steps, given) if known.steps else (given, None)
+
+    def change(self, ages: Mapping[str, float]) -> None:
+        """Have groups age otherwise from now on, over the whole time that their petitions have waited."""
+        changed = {group for group in {*ages, *self.ages} if ages.get(group) != self.ages.get(group)}
+        self.ages = ages
+        self._known = {
+            seq: known._replace(due=_AT_ONCE) if known.group in changed else known for seq, known in self._known.items()
+        }
+        self._compact()
+
+    def take_due(self, wall: float) -> tuple[int, Aged] | None:
+        """Take out a petition that is due; None where none is."""
+        while self._due and self._due[0][0] <= wall:
+            due, seq = heapq.heappop(self._due)
+            known = self._known.get(seq)
+            if known is not None and known.due == due:
+                return seq, known
+        return None
+
+    def note_steps(self, seq: int, known: Aged, wall: float) -> int:
+        """Note that a petition which was due has gained; give how often it has gained by now.
+
+        A clock that is set back takes nothing away.
+        """
+        age = self.ages.get(known.group)
+        if age is None:
+            del self._known[seq]
+            return 0
+        steps = max(0, int((wall - known.since) // age))
+        if known.due != _AT_ONCE:
+            steps = max(steps, known.steps + 1)  # whatever the rounding of floats says
+        self._note(seq, known._replace(steps=steps, due=known.since + age * (steps + 1)))
+        return steps
+
+    def drop(self, seq: int) -> None:
+        """Know of a petition no more that does not wait."""
+        del self._known[seq]
+
+    def waits(self, seq: int, known: Aged) -> bool:
+        """Tell whether a petition waits still, for whatever it is."""
+        there = self._live.get(known.key)
+        if there is None or isinstance(there, tuple):
+            return there is not None and there[1] == seq
+        return there.seq == seq and there.state in _WAITING_STATES
+
+    def _note(self, seq: int, known: Aged) -> None:
+        self._known[seq] = known
+        heapq.heappush(self._due, (known.due, seq))
+        if self._due[0][1] == seq:
+            self.sooner()
+
+    def _compact(self) -> None:
+        """Forget petitions that wait no more, of which there may be many: most wait for less than a step."""
+        self._known = {seq: known for seq, known in self._known.items() if self.waits(seq, known)}
+        self._due = [(known.due, seq) for seq, known in self._known.items()]
+        heapq.heapify(self._due)
+        self._most_due = MIN_COMPACTED_COUNT + 2 * len(self._due)
+
+
+__all__ = ["Aged", "Ageing"]

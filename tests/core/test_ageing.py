@@ -1,0 +1,417 @@
+"""Petitions of groups that age gain priority by the time that they have waited, wherever they wait."""
+
+from __future__ import annotations
+
+import heapq
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from orcha._core import ageing as core
+from orcha._core.admission import Admission, group_name
+from orcha._core.ageing import Ageing
+from orcha._core.forecast.virtual_schedule import VirtualSchedule
+from orcha._core.forecast.workload import Capacity, Job
+from orcha._core.groups import GroupRules
+from orcha._core.moment import Moment
+from orcha._core.petitions import Petitions
+from orcha._core.record import Phase, Record
+from orcha._core.resources import resource_lot
+from orcha._core.state import State
+from orcha._core.transitions import age, cancel, hold, start, submit
+
+GROUPS = (None, "slow", "fast", "still")
+LOTS = (group_name("slow"), resource_lot("gpu"))
+WHICH = st.integers(0, 1_000)
+GROUP = st.sampled_from(GROUPS)
+PRIORITY = st.integers(-3, 3)
+OWNER = st.sampled_from(["ann", "ann", "bob"])
+
+
+class World:
+    """Petitions of groups that age."""
+
+    def __init__(self, most_ready=10_000, **ages):
+        self.petitions = Petitions(most_ready=most_ready)
+        self.admission = Admission(self.petitions)
+        self.admission.load([], {"slow": None, "fast": None}, {})
+        self.now = Moment(1_000.0, 0.0)
+        self.rows = {}
+        for group, seconds in ages.items():
+            self.ages(group, seconds)
+
+    def ages(self, group, seconds):
+        self.admission.set_group(group, None, GroupRules(age=seconds))
+
+    def waits(self, group="slow", priority=0, owner="ann", at=None):
+        record = Record(self.petitions.take_seq(), b"", "", "m", owner, b"", b"", self.now.wall)
+        record.key = str(record.seq)
+        record.petition, record.group, record.priority, record.at = object(), group, priority, at
+        assert submit.receive(self.petitions, record) is None
+        submit.accept(self.petitions, record, self.now, start=False, new_channel=False)
+        self.rows[record.seq] = record
+        return record
+
+    def passes(self, seconds):
+        self.now = Moment(self.now.wall + seconds, self.now.steady + seconds)
+        self.step()
+
+    def step(self):
+        while self.petitions.ageing is not None and (self.petitions.ageing.due or 1e9) <= self.now.wall:
+            self.load(age.step(self.petitions, self.now, 3))
+
+    def load(self, keys):
+        for key in keys:
+            self.find(key[2])
+
+    def find(self, key):
+        """Give a live petition, its record read anew where only its key is in memory."""
+        known = self.petitions.live[key]
+        if isinstance(known, Record):
+            return known
+        kept = self.rows[known[1]]
+        record = Record(kept.seq, b"", "", "m", kept.owner, b"", b"", kept.submitted)
+        record.key, record.priority = kept.key, kept.given_priority
+        self.petitions.load(record)
+        return record
+
+    def order(self):
+        return [key[1] for key in self.petitions.waiting.head(99)]
+
+
+def test_a_petition_gains_one_priority_with_each_age_and_so_passes_those_that_come_later():
+    world = World(slow=60.0)
+    old = world.waits(priority=5)
+    world.passes(59.0)
+    new = world.waits(None, 4)
+    assert (old.priority, world.order()) == (5, [new.seq, old.seq])
+    version = world.petitions.version
+    world.passes(1.0)
+    assert (old.priority, old.given_priority, world.order()) == (4, 5, [old.seq, new.seq])
+    assert world.petitions.version > version, "what waits is asked again"
+    world.passes(600.0)
+    assert (old.priority, old.given_priority, new.priority, new.unaged) == (-6, 5, 4, None)
+
+
+def test_a_clock_that_is_set_back_takes_nothing_away():
+    world = World(slow=60.0)
+    record = world.waits()
+    world.passes(180.0)
+    world.passes(-120.0)
+    assert record.priority == -3
+    world.passes(120.0)
+    assert record.priority == -3
+    world.passes(60.0)
+    assert record.priority == -4
+
+
+def test_a_petition_that_is_asked_for_with_a_time_gains_from_then_on():
+    world = World(slow=60.0)
+    record = world.waits(at=1_600.0)
+    assert record.phase is Phase.RESTING
+    world.passes(600.0)
+    from orcha._core.transitions import retry
+
+    retry.time_came(world.petitions, record.seq, world.now)
+    world.step()
+    assert record.priority == 0
+    world.passes(60.0)
+    assert record.priority == -1
+
+
+def test_another_age_counts_for_all_the_time_and_none_gives_back_what_was_gained():
+    world = World(slow=60.0)
+    record = world.waits(priority=2.5)
+    world.passes(240.0)
+    assert record.priority == -1.5
+    world.ages("slow", 120.0)
+    world.step()
+    assert (record.priority, record.given_priority) == (0.5, 2.5)
+    world.ages("slow", None)
+    world.step()
+    assert (record.priority, record.unaged) == (2.5, None)
+    assert world.petitions.ageing.due is None
+
+
+def test_a_petition_that_runs_while_its_group_ages_no_more_has_gained_nothing_when_it_waits_again():
+    world = World(slow=60.0)
+    record = world.waits(priority=3)
+    world.passes(120.0)
+    start.start(world.petitions, record, world.now)
+    world.ages("slow", None)
+    record.state, record.phase = State.QUEUED, Phase.WAITING
+    world.petitions.enqueue(record)
+    assert (record.priority, record.unaged) == (3, None)
+
+
+def test_a_petition_that_starts_gains_no_more_and_has_it_all_when_it_waits_again():
+    world = World(slow=60.0)
+    record = world.waits()
+    world.passes(60.0)
+    start.start(world.petitions, record, world.now)
+    world.passes(120.0)
+    assert (record.priority, world.petitions.ageing.knows(record.seq)) == (-1, False)
+    record.state, record.phase = State.QUEUED, Phase.WAITING
+    world.petitions.enqueue(record)
+    world.step()
+    assert (record.priority, record.given_priority) == (-3, 0)
+
+
+def test_a_petition_that_is_held_gains_without_a_place():
+    world = World(slow=60.0)
+    record = world.waits()
+    world.petitions.dequeue(record)
+    record.state = State.HELD
+    world.passes(60.0)
+    assert (record.priority, world.order()) == (-1, [])
+    assert hold.release(world.petitions, record, world.now)
+    assert world.order() == [record.seq]
+
+
+@pytest.mark.parametrize("most_loaded", [False, True])
+def test_what_is_parked_for_its_group_stays_there_in_order_and_for_a_resource_it_is_asked_again(most_loaded):
+    world = World(slow=60.0)
+    for_group, for_gpu, new = world.waits(), world.waits(), world.waits("still", -1)
+    assert hold.park(world.petitions, new, LOTS[0])
+    assert hold.park(world.petitions, for_group, LOTS[0])
+    assert hold.park(world.petitions, for_gpu, LOTS[1])
+    if most_loaded:
+        world.petitions.unload([for_group.place, for_gpu.place])
+        world.petitions.take()
+        assert isinstance(world.petitions.live[for_group.key], tuple)
+    world.passes(120.0)
+    waiting = world.petitions.waiting
+    assert waiting.first_parked_in(LOTS[0], 9) == [(-2, for_group.seq, for_group.key), new.place]
+    assert waiting.head(9) == [(-2, for_gpu.seq, for_gpu.key)]
+    assert (len(waiting), waiting.parked) == (1, 2)
+
+
+def test_a_petition_that_goes_to_another_group_has_what_it_gains_there():
+    world = World(slow=60.0)
+    record = world.waits()
+    world.passes(60.0)
+    world.petitions.dequeue(record)
+    record.group = "still"
+    world.petitions.enqueue(record)
+    world.passes(600.0)
+    assert (record.priority, record.unaged) == (0, None)
+
+
+def test_of_a_long_lot_only_the_keys_stay_in_memory(monkeypatch):
+    monkeypatch.setattr(age, "MAX_LOADED_PETITIONS", 0)
+    world = World(slow=60.0)
+    record = world.waits()
+    assert hold.park(world.petitions, record, LOTS[0])
+    world.passes(60.0)
+    world.petitions.take()
+    assert world.petitions.live[record.key] == (-1, record.seq, record.key)
+
+
+def test_without_a_group_that_ages_there_is_nothing_to_do():
+    world = World()
+    world.waits()
+    assert age.step(world.petitions, world.now, 9) == []
+    assert world.petitions.ageing is None
+
+
+def test_what_waits_no_more_is_forgotten_in_time(monkeypatch):
+    monkeypatch.setattr(core, "MIN_COMPACTED_COUNT", 4)
+    world = World(slow=60.0)
+    world.petitions.ageing = Ageing({"slow": 60.0}, world.petitions.live)
+    stays = world.waits()
+    for _ in range(50):
+        record = world.waits()
+        cancel.cancel(world.petitions, record, cancel.cancelled("gone"), world.now)
+        assert record.key not in world.petitions.live
+    assert len(world.petitions.ageing._due) <= 8
+    world.passes(60.0)
+    assert stays.priority == -1
+
+
+class AgeingBesideASum(RuleBasedStateMachine):
+    """Wherever a petition waits, its priority is what it was given less what its time has brought."""
+
+    @initialize(
+        most_ready=st.integers(1, 3),
+        slow=st.sampled_from([None, 10.0, 10.0]),
+        there=st.lists(st.tuples(GROUP, PRIORITY, OWNER, st.sampled_from([None, *LOTS])), min_size=3, max_size=10),
+    )
+    def begin(self, most_ready, slow, there):
+        self.ages = {"slow": slow, "fast": 4.0}
+        self.world = World(most_ready, **self.ages)
+        self.given = {}
+        self.groups = {}
+        for group, priority, owner, lot in there:
+            self.accept(group, priority, owner)
+            if lot is not None:
+                hold.park(self.world.petitions, self.world.rows[max(self.given)], lot)
+        for seq in [seq for seq in self.given if seq % 2]:
+            self.world.petitions.unload([self.world.rows[seq].place])
+        self.world.petitions.take()
+
+    def one(self, which):
+        seqs = sorted(self.given)
+        return self.world.find(str(seqs[which % len(seqs)]))
+
+    @rule(group=GROUP, priority=PRIORITY, owner=OWNER)
+    def accept(self, group, priority, owner):
+        record = self.world.waits(group, priority, owner)
+        self.given[record.seq], self.groups[record.seq] = priority, group
+
+    @rule(seconds=st.integers(0, 25))
+    def wait(self, seconds):
+        self.world.passes(float(seconds))
+
+    @rule()
+    def commit(self):
+        self.world.petitions.take()
+
+    @precondition(lambda self: self.given)
+    @rule(which=WHICH, priority=st.integers(-3, 3))
+    def reprioritize(self, which, priority):
+        record = self.one(which)
+        assert hold.reprioritize(self.world.petitions, record, priority)
+        self.given[record.seq] = priority
+        self.world.rows[record.seq] = record
+
+    @precondition(lambda self: self.given)
+    @rule(which=WHICH, lot=st.sampled_from(LOTS))
+    def park(self, which, lot):
+        hold.park(self.world.petitions, self.one(which), lot)
+
+    @rule(lot=st.sampled_from(LOTS), count=st.integers(0, 3))
+    def unpark(self, lot, count):
+        self.world.load(hold.unpark(self.world.petitions, lot, count))
+
+    @rule(group=st.sampled_from(["slow", "fast"]), seconds=st.sampled_from([4.0, 10.0, 30.0]))
+    def change(self, group, seconds):
+        if self.ages[group] is not None:  # petitions that came before are looked up by the service
+            self.ages[group] = seconds
+            self.world.ages(group, seconds)
+            self.world.step()
+
+    @precondition(lambda self: self.given)
+    @rule(which=WHICH)
+    def begin_one(self, which):
+        record = self.one(which)
+        start.start(self.world.petitions, record, self.world.now)
+        del self.given[record.seq]
+
+    @rule()
+    def refill(self):
+        self.world.load(self.world.petitions.waiting.refill())
+        self.world.petitions.unload(self.world.petitions.waiting.spill())
+
+    @invariant()
+    def each_has_what_it_gained(self):
+        petitions = self.world.petitions
+        where = {}
+        for seq, priority in self.given.items():
+            seconds = self.ages.get(self.groups[seq])
+            waited = self.world.now.wall - self.world.rows[seq].submitted
+            gained = 0 if seconds is None else int(waited // seconds)
+            known = petitions.live[str(seq)]
+            place = known if isinstance(known, tuple) else known.place
+            assert place == (priority - gained, seq, str(seq)), (priority, gained)
+            if not isinstance(known, tuple):
+                assert known.given_priority == priority
+            where[place] = petitions.waiting.lot_of(place)
+        assert len(petitions.waiting) == sum(lot is None for lot in where.values())
+        assert petitions.waiting.parked == sum(lot is not None for lot in where.values())
+        ready = petitions.waiting.head(99)
+        assert {where.get(key, "none") for key in ready} <= {None}
+        for lot in LOTS:
+            mine = sorted(key for key, its in where.items() if its == lot)
+            found = petitions.waiting.first_parked_in(lot, 99)
+            assert (sorted(found) if petitions.fairness else found) == mine
+
+
+AgeingBesideASum.TestCase.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)
+test_wherever_it_waits_its_priority_is_what_it_was_given_less_what_it_gained = AgeingBesideASum.TestCase
+
+
+# --- in virtual time ---------------------------------------------------------------------------------------------
+
+
+@st.composite
+def workloads(draw):
+    return [
+        Job(
+            str(number),
+            float(draw(st.integers(0, 40))),
+            float(draw(st.integers(1, 9))),
+            draw(st.integers(-2, 3)),
+            draw(st.sampled_from(["slow", "slow", "fast", None])),
+            manager="m",
+        )
+        for number in range(draw(st.integers(1, 14)))
+    ]
+
+
+RULES = {"slow": GroupRules(age=5.0), "fast": GroupRules(age=2.0)}
+
+
+def beside(jobs, slots):
+    """Give who starts when, by what is written in the documentation."""
+    left, ends, found = list(jobs), [], []
+    while left:
+        now = min(job.submitted for job in left) if not ends else ends[0]
+        now = max(now, min((job.submitted for job in left), default=now)) if len(ends) < slots else now
+        while ends and ends[0] <= now:
+            heapq.heappop(ends)
+        if len(ends) >= slots:
+            continue
+        came = [job for job in left if job.submitted <= now]
+        if not came:
+            continue
+        first = min(came, key=lambda job: (_effective(job, now), job.submitted, int(job.id)))
+        left.remove(first)
+        heapq.heappush(ends, now + first.seconds)
+        found.append((first.id, now))
+    return found
+
+
+def _effective(job, now):
+    age = RULES[job.group].age if job.group in RULES else None
+    return job.priority - (0 if age is None else (now - job.submitted) // age)
+
+
+@given(workloads())
+@settings(max_examples=150, deadline=None)
+def test_a_forecast_starts_whose_priority_is_first_at_that_moment(jobs):
+    planned = VirtualSchedule(jobs, Capacity(slots={"m": 1}, rules=RULES)).run()
+    assert [(each.job.id, each.started) for each in planned] == beside(jobs, 1)
+
+
+@given(workloads(), st.integers(1, 3))
+@settings(max_examples=150, deadline=None)
+def test_no_petition_waits_longer_behind_later_ones_than_is_promised(jobs, slots):
+    """What comes (p - q + 1) ages after a petition of priority p, with priority q, starts after that petition."""
+    jobs = [job._replace(group="slow") for job in jobs]
+    starts = {
+        each.job.id: each.started for each in VirtualSchedule(jobs, Capacity(slots={"m": slots}, rules=RULES)).run()
+    }
+    for job in jobs:
+        for later in jobs:
+            steps = max(0, job.priority - later.priority + 1)
+            if later.submitted >= job.submitted + steps * RULES["slow"].age and later is not job and steps:
+                assert starts[job.id] <= starts[later.id], (job, later)
+
+
+def test_a_forecast_knows_how_long_a_petition_has_waited_before():
+    jobs = [
+        Job("runs", 100.0, 5.0, started=100.0, manager="m"),
+        Job("new", 100.0, 5.0, 1, "slow", manager="m"),
+        Job("old", 100.0, 5.0, 2, "slow", manager="m", waits_since=80.0),
+    ]
+    planned = VirtualSchedule(jobs, Capacity(slots={"m": 1}, rules=RULES)).run()
+    assert [each.job.id for each in planned] == ["runs", "old", "new"]
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_forecast_ends_though_what_cannot_start_gains_for_ever(paused):
+    jobs = [Job("a", 0.0, 1.0, 0, "slow", paused=True), Job("b", 50.0, 1.0, 0, "slow")]
+    planned = list(VirtualSchedule(jobs, Capacity(rules=RULES, is_paused=paused)).run())
+    assert [each.started for each in planned if each.job.id == "a"] == [None]
