@@ -13,7 +13,9 @@ from orcha._cli import VERBS, show
 from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
-MINE = [verb for verb in VERBS if verb not in {"serve", "stop", "cron", "group", "resource"}]  # these have verbs
+ELSEWHERE = {"serve", "stop", "cron", "group", "resource", "backup", "restore"}
+"""Verbs that have verbs themselves, or ask no service."""
+MINE = [verb for verb in VERBS if verb not in ELSEWHERE]
 READING = ["ps", "why", "show", "logs", "wait", "stats", "history", "simulate"]
 WITHOUT_ID = ("ps", "stats", "history", "drain", "undrain")
 AFTER_ID = {"priority": ["1"], "signal": ["HUP"], "extend": ["1h"], "exec": ["--", "true"], "set": ["--priority", "1"]}

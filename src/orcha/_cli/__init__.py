@@ -37,6 +37,8 @@ VERBS = {
     "rm": "forget ended petitions",
     "drain": "start nothing more, and let what runs come to its end",
     "undrain": "start petitions again",
+    "backup": "copy everything that the service keeps to a file",
+    "restore": "put a backup to where no service runs",
     "stop": "stop the service, and wait until it has",
 }
 """Each verb with its line in ``orcha --help``; its module here has its name."""
