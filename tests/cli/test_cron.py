@@ -125,7 +125,7 @@ def test_a_service_that_is_killed_at_a_firing_has_fired_it_once(serve, tmp_path,
     service.start(ready=False, environment={"ORCHA_CRASH": point})
     assert service.wait_for_end() == -signal.SIGKILL
     service.start()
-    wait_for(lambda: [each["outcome"] for each in schedule(service)["firings"] if each["id"]], what="it has ended")
+    wait_for(lambda: [each for each in schedule(service)["firings"] if each["outcome"]], what="it has ended")
     kinds = [each["id"] or each["note"].partition(":")[0] for each in schedule(service)["firings"]]
     assert (len(kinds), kinds[1]) == (2, "missed")
     assert ran.read_text() == "it\n"

@@ -39,7 +39,8 @@ def test_a_command_learns_its_devices_and_keeps_them_over_a_kill_of_the_service(
     text = "it needs 1 rig, 0 of 2 are free"
     wait_for(lambda: shown(service, "rig")["why"] == text, what="it waits")
     said = service.run("why", "rig").stdout
-    assert f"  - {text}\n    held by large (rig:a, rig:b)\n" in said
+    assert f"  - {text}\n    since " in said
+    assert "    held by large (rig:a, rig:b)\n" in said
     gate.touch()
     lines = {"large": "2 2 2 a,b", "half": "0 0 0 ", "other half": "0 0 0 ", "one": "1 1 1 ", "rig": "   a"}
     for name, line in lines.items():
@@ -77,7 +78,9 @@ def test_what_is_drained_gets_nothing_more_over_a_restart_until_it_is_undrained(
     service.kill()
     service.start()
     wait_for(lambda: shown(service, "waits")["why"] == text, what="it waits after the restart, too")
-    assert f"  - {text}\n    until an owner" in service.run("why", "waits").stdout
+    said = service.run("why", "waits").stdout
+    assert f"  - {text}\n    since " in said
+    assert "    until an owner" in said
     assert shown(service, "runs")["state"] == "running"
     lines = service.run("resource", "ls").stdout.splitlines()
     assert [line.split() for line in lines] == [

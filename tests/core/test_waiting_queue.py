@@ -180,3 +180,10 @@ def test_the_ready_keys_before_a_key_are_counted_and_given():
     assert queue.index(keys[2]) == 2
     assert queue.before(keys[2], 1) == keys[:1]
     assert queue.before(keys[2], 9) == keys[:2]
+
+
+def test_a_queue_of_one_owner_has_no_other_owner():
+    queue = WaitingQueue()
+    queue.add((0, 1, "1"))
+    assert queue.heads_of_others((0, 1, "1")) == []
+    assert queue.cut_lanes([(0, 1, "1")]) == frozenset()

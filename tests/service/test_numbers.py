@@ -186,10 +186,14 @@ FIELDS = {
     "resources": st.sampled_from(["gpu=2", "gpu=0,1", "gpu=forget", "gpu=0@mem=24G,1"]) | TEXTS,
     "drained": st.booleans(),
     "slots": st.none() | COUNTS,
+    "rules": st.none() | EXTRAS,
+    "keeps_slots": st.booleans(),
+    "seconds": st.none() | PRIORITIES,
 }
 OWN_FIELDS = {
     (messages.Select, "states"): st.lists(st.sampled_from(["queued", "running", "failed"]) | TEXTS, max_size=3),
     (messages.SetGroup, "group"): TEXTS,
+    (messages.Set, "arguments"): EXTRAS,
 }
 """Fields that one kind of message has with a type of its own."""
 KINDS = [kind for kind in messages.ClientMessage.__args__ if kind is not messages.Stop]

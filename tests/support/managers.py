@@ -56,14 +56,12 @@ def perform(callback: Any, petition: ScriptPetition) -> None:
 
 
 class ScriptManager(Manager):
-    """Runs at most `LIMIT` petitions at once (environment ``TEST_LIMIT``, default 64).
+    """Runs at most so many petitions at once (environment ``TEST_LIMIT``, default 64).
 
     Extras: ``queue``, ``lines`` (list of str), ``code`` (what finish gets), ``gate`` (path, see `Gate`), ``process``
     (True: in a child), ``finish`` (False: return without), ``raises`` (text), ``priority``, ``ledger`` (path: a line
     with the id at each execution), ``refuse`` (True: convert gives None), ``on_interrupt`` (the policy's).
     """
-
-    limit = int(os.environ.get("TEST_LIMIT", "64"))
 
     def on_start(self, *args: Any) -> Any:
         """Do what the base does."""
@@ -88,8 +86,8 @@ class ScriptManager(Manager):
         )
 
     def below_limit(self, *_: Any) -> bool:
-        """Allow `limit` at once."""
-        return self.running_processes < self.limit
+        """Allow so many at once as the environment says now: a warm interpreter imports this before it is set."""
+        return self.running_processes < int(os.environ.get("TEST_LIMIT", "64"))
 
 
 class KeyedManager(ScriptManager):
