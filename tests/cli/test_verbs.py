@@ -16,8 +16,8 @@ from support.waiting import DEADLINE, wait_for
 ELSEWHERE = {"serve", "stop", "cron", "group", "resource", "backup", "restore"}
 """Verbs that have verbs themselves, or ask no service."""
 MINE = [verb for verb in VERBS if verb not in ELSEWHERE]
-READING = ["ps", "why", "show", "logs", "wait", "stats", "history", "simulate"]
-WITHOUT_ID = ("ps", "stats", "history", "drain", "undrain")
+READING = ["ps", "why", "show", "logs", "wait", "stats", "history", "simulate", "doctor"]
+WITHOUT_ID = ("ps", "stats", "history", "drain", "undrain", "doctor")
 AFTER_ID = {"priority": ["1"], "signal": ["HUP"], "extend": ["1h"], "exec": ["--", "true"], "set": ["--priority", "1"]}
 """What has to stand behind the id."""
 
@@ -64,7 +64,7 @@ def test_each_verb_says_in_a_line_that_there_is_no_service(own_service):
     service = own_service
     service.stop()
     for verb in MINE:
-        if verb == "simulate":  # it asks no service
+        if verb in {"simulate", "doctor"}:  # the first one asks no service, the other one needs none
             continue
         known = {"run": ["true"], **dict.fromkeys(WITHOUT_ID, ())}
         arguments = known.get(verb, ["x", *AFTER_ID.get(verb, [])])

@@ -12,6 +12,7 @@ import pytest
 
 import orcha.exceptions
 from orcha._core import codes as core_codes
+from orcha._service.doctor.checks import CHECKS
 from orcha.lib import Manager
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,6 +84,12 @@ def test_each_option_is_documented():
     options = set(re.findall(r'add\("(--[a-z-]+)"', source)) - {"--version"}
     assert len(options) >= 4
     assert {option for option in options if f"`{option}`" not in page} == set()
+
+
+def test_the_table_of_checks_names_what_the_doctor_looks_for():
+    page = (ROOT / "docs" / "serving.md").read_text().partition("## When something is wrong")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([^`]+)`( \(note\))? \|", page, re.MULTILINE)
+    assert [(name, bool(note)) for name, note in rows] == [(check.name, check.is_note) for check in CHECKS]
 
 
 def test_what_the_pages_name_of_a_manager_exists():

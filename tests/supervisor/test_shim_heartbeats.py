@@ -16,7 +16,7 @@ from service_start import Start, executing, kill_shim, shim_identity
 
 from orcha._processes import sweep as sweeping
 from orcha._processes.identity import Stat, is_alive, read_stat
-from orcha._service.lifecycle.compose import check_limits
+from orcha._service.lifecycle.process_limits import check_limits
 from orcha._supervisor import black_box, dead_shims, main, shim_executor, shim_heartbeats, supervisor_process
 from orcha._supervisor.contract import FOREIGN, CommandEnded, CommandLost, CommandStarted, FoundAttempt, Silent
 from orcha._supervisor.foreign_shims import ForeignShims

@@ -37,6 +37,7 @@ VERBS = {
     "rm": "forget ended petitions",
     "drain": "start nothing more, and let what runs come to its end",
     "undrain": "start petitions again",
+    "doctor": "find what is wrong here, and say the cure",
     "backup": "copy everything that the service keeps to a file",
     "restore": "put a backup to where no service runs",
     "stop": "stop the service, and wait until it has",

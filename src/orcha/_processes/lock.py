@@ -85,11 +85,20 @@ def make_private_folder(folder: Path) -> None:
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     found = folder.lstat()
+    problem = owner_problem(found, os.geteuid(), str(folder)) or mode_problem(found, str(folder))
+    if problem is not None:
+        raise UnsafeFolderError(problem)
+
+
+def owner_problem(found: os.stat_result, uid: int, folder: str) -> str | None:
+    """Say that the folder of an endpoint is no folder, or another user's, with the cure; None where all is well."""
     if not stat.S_ISDIR(found.st_mode):
-        raise UnsafeFolderError(f"{folder} is no folder: remove it, or set ORCHA_HOME to another place")
-    if found.st_uid != os.geteuid():
-        raise UnsafeFolderError(
-            f"{folder} belongs to user {found.st_uid}: remove it, or set ORCHA_HOME to a folder of your own"
-        )
-    if found.st_mode & 0o077:
-        raise UnsafeFolderError(f"{folder} is open to other users: chmod 700 {folder}")
+        return f"{folder} is no folder: remove it, or set ORCHA_HOME to another place"
+    if found.st_uid != uid:
+        return f"{folder} belongs to user {found.st_uid}: remove it, or set ORCHA_HOME to a folder of your own"
+    return None
+
+
+def mode_problem(found: os.stat_result, folder: str) -> str | None:
+    """Say that other users may enter the folder of an endpoint, with the cure; None where all is well."""
+    return f"{folder} is open to other users: chmod 700 {folder}" if found.st_mode & 0o077 else None

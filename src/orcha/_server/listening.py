@@ -99,14 +99,33 @@ def listen_tcp(endpoint: Endpoint) -> list[socket.socket]:
         for listener in listeners:
             listener.close()
         if error.errno == errno.EADDRINUSE:
-            raise EndpointInUseError(
-                f"{endpoint.name} is taken by {port_holders.described(endpoint.port)}: end that first, or choose"
-                " another --port before the command"
-            ) from None
+            raise EndpointInUseError(_taken(endpoint)) from None
         raise ConfigurationError(
             f"cannot listen on {endpoint.name}: {error.strerror}: give an address of this machine"
         ) from None
     return listeners
+
+
+def refuse_taken(endpoint: Endpoint) -> None:
+    """Raise EndpointInUseError where another program listens on the endpoint's port; listens nowhere itself.
+
+    Raises ConfigurationError where nobody knows the endpoint's address.
+    """
+    for family, address in _resolve(endpoint):
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(address)
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    raise EndpointInUseError(_taken(endpoint)) from None
+
+
+def _taken(endpoint: Endpoint) -> str:
+    return (
+        f"{endpoint.name} is taken by {port_holders.described(endpoint.port)}: end that first, or choose"
+        " another --port before the command"
+    )
 
 
 def _resolve(endpoint: Endpoint) -> list[tuple[int, tuple[str, int]]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import apsw
 
-from orcha.exceptions.store import StoreBroken
+from orcha.exceptions.store import StoreNewer
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -20,10 +20,10 @@ def migrations() -> list[str]:
 
 
 def refuse_newer(connection: apsw.Connection, database: Path) -> None:
-    """Raise StoreBroken where the schema is newer than all that this Orcha knows."""
+    """Raise StoreNewer where the schema is newer than all that this Orcha knows."""
     newest, version = len(migrations()), int(connection.pragma("user_version"))
     if version > newest:
-        raise StoreBroken(
+        raise StoreNewer(
             f"{database} has schema {version}, from a newer Orcha; this one knows schemas up to {newest}: "
             "start the newer Orcha, or give this one another folder"
         )

@@ -63,7 +63,7 @@ def open_database(
         if not files.exists(files.database):
             files.witness.refuse_anew(files.database)
             _create(files)
-        _look_at_header(files)
+        look_at_header(files)
         committed = _prepare_log(files)
         sums = PageSums(files)
     except OSError as error:
@@ -194,7 +194,7 @@ def _create(files: StoreFiles) -> None:
     files.sync_folder()
 
 
-def _look_at_header(files: StoreFiles) -> None:
+def look_at_header(files: StoreFiles) -> None:
     """Refuse what is not a whole SQLite database of Orcha's, before SQLite makes something of it.
 
     Reading the file by another descriptor is safe only while no connection of this process has it open: closing the
@@ -328,10 +328,15 @@ def _verify(connection: apsw.Connection, files: StoreFiles) -> None:
         found = ["ok"]
     finally:
         connection.set_progress_handler(None)
-    if found != ["ok"]:
-        raise StoreDamaged(f"{files.database} is damaged: {'; '.join(found)}")
+    refuse_damaged(files, found)
     if damaged:
         files.unmark(files.damaged)
+
+
+def refuse_damaged(files: StoreFiles, found: list[str]) -> None:
+    """Raise StoreDamaged where SQLite's check found anything."""
+    if found != ["ok"]:
+        raise StoreDamaged(f"{files.database} is damaged: {'; '.join(found)}")
 
 
 def _extend_log(connection: apsw.Connection, files: StoreFiles, limits: Limits, space: DiskReserve) -> None:

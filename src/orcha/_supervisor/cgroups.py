@@ -25,8 +25,14 @@ class NotAvailableError(Exception):
 class CgroupPlaces:
     """The folders in which cgroups can be made, by controller."""
 
-    def __init__(self, mounts: str = "/proc/self/mounts", own: str = "/proc/self/cgroup") -> None:
-        """Look which cgroup file systems are mounted, and in which cgroups this process is."""
+    def __init__(
+        self, mounts: str = "/proc/self/mounts", own: str = "/proc/self/cgroup", *, changes: bool = True
+    ) -> None:
+        """Look which cgroup file systems are mounted, and in which cgroups this process is.
+
+        With `changes` the controllers that are handed to this process's group are handed on to the groups below.
+        """
+        self._changes = changes
         self.unified: str | None = None
         self.bases: dict[str, str] = {}
         with contextlib.suppress(OSError):
@@ -51,6 +57,9 @@ class CgroupPlaces:
         if not os.access(base, os.W_OK) or not os.access(f"{base}/cgroup.procs", os.W_OK):
             return
         wanted = set(_read(f"{base}/cgroup.controllers").split()) & set(_CONTROLLERS.values())
+        if not self._changes:  # whether they can be handed on is not known before it is tried
+            self.bases |= dict.fromkeys(wanted, base)
+            return
         for name in sorted(wanted - set(_read(f"{base}/cgroup.subtree_control").split())):
             with contextlib.suppress(OSError):
                 _write(f"{base}/cgroup.subtree_control", f"+{name}")

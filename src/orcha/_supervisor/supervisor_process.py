@@ -16,7 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
+PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
+"""Path of the supervisor's program."""
 _PASSED_ON = ("PATH", "LANG", "TMPDIR")
 
 
@@ -52,7 +53,7 @@ class SupervisorProcess:
 
 def _program(folder: Path) -> list[str]:
     """Return the supervisor's program and its arguments."""
-    return [_PROGRAM, str(folder)]
+    return [PROGRAM, str(folder)]
 
 
 def _spawn(folder: Path, descriptor: int) -> int:

@@ -35,6 +35,10 @@ class StoreDamaged(StoreBroken):
     """The file is not what it was, or never was a store: a copy of it is needed, or a new one."""
 
 
+class StoreNewer(StoreBroken):
+    """The schema is of a newer Orcha: nothing of it is touched."""
+
+
 class FencedError(StoreError):
     """Steps that are not allowed from where these petitions are: nothing of the whole change is kept."""
 

@@ -31,6 +31,7 @@ from orcha._service.hooks.managers import Managers, alone
 from orcha._service.hooks.starting import is_marked
 from orcha._service.lifecycle.main_thread import MainThread
 from orcha._service.lifecycle.preloading import preload
+from orcha._service.lifecycle.process_limits import check_limits
 from orcha._service.lifecycle.recovery import recover_all
 from orcha._service.lifecycle.settings import Settings, checked_look_ahead, from_environment
 from orcha._service.lifecycle.stopping import Shutdown
@@ -40,7 +41,7 @@ from orcha._service.verbs.in_process import InProcessRequests
 from orcha._store.last_start import refuse_moved
 from orcha._store.memory import MemoryStore
 from orcha._store.sqlite import SqliteStore
-from orcha.exceptions import ConfigurationError, OrchaError
+from orcha.exceptions import OrchaError
 from orcha.exceptions.store import StoreDamaged
 from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.utils.stop_signal import stop_signal
@@ -71,10 +72,6 @@ YOUNG_COLLECTION_OBJECTS = 100_000
 MIDDLE_COLLECTION_ROUNDS, FULL_COLLECTION_ROUNDS = 50, 100
 """The same for the older generations, in collections of the next younger one. Idle, the service collects all."""
 
-MIN_OPEN_FILES = 64
-"""Open files that a service needs to serve, with some room for clients and commands."""
-MIN_PROCESSES = 32
-"""Processes and threads of a user that a service needs."""
 LAST_LOOK_SECONDS = 1.0
 """Seconds that a look at the machine may take still when the service has stopped."""
 LOG_CLOSE_SECONDS = 1.0
@@ -428,21 +425,6 @@ def _sweep_left(old: Incarnation) -> dict[int, tuple[int, ...]]:
             " started since to look for them by number\n"
         )
     return living
-
-
-def check_limits() -> None:
-    """Raise ConfigurationError where this process may have too few files open, or processes, to serve."""
-    import resource
-
-    needed = [(resource.RLIMIT_NOFILE, MIN_OPEN_FILES, "open files", "-n")]
-    if os.geteuid():  # root has as many processes as there can be
-        needed.append((resource.RLIMIT_NPROC, MIN_PROCESSES, "processes", "-u"))
-    for limit, least, what, option in needed:
-        soft = resource.getrlimit(limit)[0]
-        if soft != resource.RLIM_INFINITY and soft < least:
-            raise ConfigurationError(
-                f"this process may have {soft} {what}, and a service needs {least}: set ulimit {option} to that or more"
-            )
 
 
 def _what_failed(failure: BaseException) -> str:

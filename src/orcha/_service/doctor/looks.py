@@ -1,0 +1,279 @@
+"""The looks of `orcha doctor` at an endpoint and at the machine: nothing is changed, and nothing is made there."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import time
+from functools import partial
+from pathlib import Path
+
+from orcha._processes.hidden_processes import hidden
+from orcha._protocol import keys
+from orcha._protocol.endpoint import KEY_VARIABLE, key_path, unusable
+from orcha._server.listening import refuse_taken
+from orcha._service.doctor.facts import DoctorFacts, RunningProgram
+from orcha._service.lifecycle.process_limits import check_limits
+from orcha._service.lifecycle.settings import from_environment
+from orcha._store.examining import examine
+from orcha._store.last_start import refuse_moved
+from orcha._store.opening import refuse_network
+from orcha._supervisor.cgroups import CgroupPlaces
+from orcha._supervisor.supervisor_process import PROGRAM
+from orcha.exceptions import OrchaError
+from orcha.exceptions.store import StoreDamaged, StoreNewer
+from orcha.utils.lock_holders import described, lasting_holder
+from orcha.utils.packages import own_version
+from orcha.utils.private import check_folder, open_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from orcha._protocol.endpoint import Endpoint
+
+_START_MARGIN_SECONDS = 5.0
+"""How exactly the start of a process is known."""
+_PROGRAM_END = "/_supervisor/main.py"
+_GONE = " (deleted)"
+"""What proc(5) puts behind the path of a file that was removed."""
+_KEPT = ("orcha.db", "orcha.db-wal")
+
+
+def look(
+    endpoint: Endpoint,
+    *,
+    key: str | None,
+    plugins: tuple[tuple[str, str], ...],
+    statvfs: Callable[[str], os.statvfs_result] = os.statvfs,
+    inotify: Callable[[], bool] | None = None,
+) -> DoctorFacts:
+    """Look at everything but the answer of the service.
+
+    Args:
+        endpoint: where a service is, or would be.
+        key: what was given as --key; None for the key file.
+        plugins: module and problem of each plugin that cannot be used.
+        statvfs: looks at a file system.
+        inotify: tells whether one more inotify instance can be had.
+
+    """
+    folder = endpoint.folder
+    found = _status(folder)
+    holder = holder_of(endpoint)
+    refusals = dict(_refusals(endpoint, key, found, holder))
+    written, written_name = _newest(folder)
+    return DoctorFacts(
+        folder,
+        os.geteuid(),
+        time.time(),
+        own_version(),
+        found=found,
+        owner_is_known=found is None or _is_user(found.st_uid),
+        space=_space(folder, statvfs),
+        written=written,
+        written_name=written_name,
+        has_socket=os.path.lexists(endpoint.socket_path),
+        holder=holder,
+        holder_text="" if holder is None else described(holder),
+        holders=tuple(_holders(endpoint.lock_path)),
+        refusals=refusals,
+        service=_program(holder, []) if holder else None,
+        supervisors=tuple(_supervisors(folder)),
+        plugins=plugins,
+        limits=CgroupPlaces(changes=False).available,
+        hidden=hidden(),
+        has_inotify=(inotify or _has_inotify)(),
+        max_inotify=_text("/proc/sys/fs/inotify/max_user_instances").strip(),
+    )
+
+
+def holder_of(endpoint: Endpoint) -> int | None:
+    """Give the process that holds the endpoint's lock; None where nobody does, 0 for one of another namespace."""
+    try:
+        descriptor = open_file(endpoint.lock_path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        return lasting_holder(descriptor)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+# --- what a start would be refused for -------------------------------------------------------------------------------
+
+
+def _refusals(
+    endpoint: Endpoint, key: str | None, found: os.stat_result | None, holder: int | None
+) -> Iterator[tuple[str, str]]:
+    """Give the names of checks, and what a start or a client would be told."""
+    folder = endpoint.folder
+    looks: dict[str, Callable[[], object]] = {
+        "settings": partial(from_environment, endpoint, key=None, look_ahead=None, on_hook_timeout="replace"),
+        "limits": check_limits,
+    }
+    if found is not None and found.st_uid == os.geteuid():
+        looks["permissions"] = partial(check_folder, folder)
+        looks["network disk"] = partial(refuse_network, Path(folder))
+    if holder is None and endpoint.has_port and endpoint.port:
+        looks["taken port"] = partial(refuse_taken, endpoint)
+    if key is None:
+        looks["key file"] = partial(_look_at_key, is_used=holder is not None or os.path.lexists(endpoint.database_path))
+    for name, check in looks.items():
+        try:
+            check()
+        except OrchaError as error:
+            yield name, str(error)
+        except OSError as error:
+            yield name, str(unusable(f"{error.filename or folder} cannot be used", error))
+    if found is None or found.st_uid == os.geteuid():
+        yield from _store_refusals(endpoint, is_there=found is not None)
+
+
+def _store_refusals(endpoint: Endpoint, *, is_there: bool) -> Iterator[tuple[str, str]]:
+    try:
+        if is_there:
+            examine(Path(endpoint.folder), lambda: holder_of(endpoint) is not None)
+        else:
+            refuse_moved(Path(endpoint.folder))
+    except StoreNewer as error:
+        yield "newer schema", str(error)
+    except StoreDamaged as error:
+        yield "damaged database", f"{error}. Put a copy of orcha.db back, or move orcha.db* away to begin anew"
+    except OrchaError as error:
+        yield "lost state", str(error)
+    except OSError:  # what may not be read is told of by another check
+        return
+
+
+def _look_at_key(*, is_used: bool) -> None:
+    path = key_path()
+    if os.environ.get(KEY_VARIABLE):
+        keys.users_key()
+        return
+    try:
+        keys.load_key(path)
+    except FileNotFoundError:
+        if is_used:
+            raise OrchaError(
+                f"the key file {path} is missing, though a service has used it: put it back, or start the service"
+                " again, which makes a new one"
+            ) from None
+
+
+# --- the folder and the disk -----------------------------------------------------------------------------------------
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
+
+
+def _is_user(uid: int) -> bool:
+    import pwd
+
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
+def _space(folder: str, statvfs: Callable[[str], os.statvfs_result]) -> os.statvfs_result | None:
+    path = Path(folder)
+    try:
+        return statvfs(str(next(each for each in (path, *path.parents) if each.is_dir())))
+    except OSError:
+        return None
+
+
+def _newest(folder: str) -> tuple[float, str]:
+    """Give when the newest file that tells of the state was written, and its path."""
+    paths = [f"{folder}.last-start", *(f"{folder}/{name}" for name in _KEPT)]
+    found = [(status.st_mtime, path) for path in paths if (status := _status(path)) is not None]
+    return max(found, default=(0.0, ""))
+
+
+# --- processes -------------------------------------------------------------------------------------------------------
+
+
+def _holders(lock: str) -> Iterator[int]:
+    """Give the processes that hold a lock file of this path, also where the file was removed: proc(5), /proc/locks."""
+    lines = [line.split() for line in _text("/proc/locks").splitlines()]
+    pids = {
+        int(words[4]) for words in lines if words[1:2] == ["POSIX"] and words[3] == "WRITE" and words[4].isdecimal()
+    }
+    for pid in sorted(pids):
+        with contextlib.suppress(OSError):
+            if any(_link(str(path)) in {lock, lock + _GONE} for path in Path(f"/proc/{pid}/fd").iterdir()):
+                yield pid
+
+
+def _supervisors(folder: str) -> Iterator[RunningProgram]:
+    """Give the supervisors and shims of a folder: their last words are the program and the folder."""
+    for pid in (int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()):
+        words = _words(pid)
+        if len(words) > 2 and words[-1] == folder and words[-2].endswith(_PROGRAM_END):
+            yield _program(pid, words[-2:])
+
+
+def _program(pid: int, words: list[str]) -> RunningProgram:
+    interpreter, program = _link(f"/proc/{pid}/exe"), words[0] if words else ""
+    started_as = (_words(pid) or [""])[0]
+    moved = Path(started_as).is_absolute() and not os.path.lexists(started_as)
+    return RunningProgram(
+        pid,
+        started_as if moved else interpreter.removesuffix(_GONE),
+        interpreter_is_gone=moved or interpreter.endswith(_GONE),
+        program=program,
+        program_is_other=bool(program) and (program != PROGRAM or _is_newer(program, pid)),
+    )
+
+
+def _is_newer(program: str, pid: int) -> bool:
+    """Tell whether a file is missing, or was written after a process was started: proc(5), starttime and btime."""
+    found = _status(program)
+    if found is None:
+        return True
+    fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    booted = [line.split()[1] for line in _text("/proc/stat").splitlines() if line.startswith("btime ")]
+    if len(fields) < 20 or not booted:
+        return False
+    started = int(booted[0]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return found.st_mtime > started + _START_MARGIN_SECONDS
+
+
+def _words(pid: int) -> list[str]:
+    return _text(f"/proc/{pid}/cmdline").rstrip("\0").split("\0")
+
+
+def _link(path: str) -> str:
+    try:
+        return str(Path(path).readlink())
+    except OSError:
+        return ""
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8", "surrogateescape")
+    except OSError:
+        return ""
+
+
+# --- the machine -----------------------------------------------------------------------------------------------------
+
+
+def _has_inotify() -> bool:
+    """Make an inotify instance and close it: inotify_init1(2)."""
+    made = ctypes.CDLL(None, use_errno=True).inotify_init1(os.O_CLOEXEC)
+    if made < 0:
+        return ctypes.get_errno() != errno.EMFILE
+    os.close(made)
+    return True
