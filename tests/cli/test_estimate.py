@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import pytest
 
-from orcha._cli.estimate import Durations, Estimate, History, foreseeable, reckon
+from orcha._cli.estimate import Durations, History, reckon, reckon_all
+from orcha._cli.foretold import Estimate, foreseeable, row_is_foreseeable
 from orcha._cli.why import foretold_line
 from orcha.interfaces.built_in import COMMAND_MANAGER
+from support.terminals import OnTerminal
 from support.waiting import wait_for
 
 AT_ONCE = 1
@@ -89,10 +92,41 @@ def test_what_nobody_can_foretell_is_not_foretold(known):
 
 
 def test_a_condition_of_a_plugin_cannot_be_foretold():
-    assert foreseeable({"state": "queued", "blocked": [{"kind": "group_full"}, {"kind": "starts_later"}]})
-    assert not foreseeable({"state": "queued", "blocked": [{"kind": "group_full"}, {"kind": "condition_said_no"}]})
-    assert foreseeable({"state": "queued", "blocked": [{"kind": "text_is_false"}]})
-    assert not foreseeable({"state": "held", "blocked": None})
+    assert foreseeable("queued", ["group_full", "starts_later"])
+    assert not foreseeable("queued", ["group_full", "condition_said_no"])
+    assert foreseeable("queued", ["text_is_false"])
+    assert not foreseeable("held", [])
+
+
+@pytest.mark.parametrize(
+    ("known", "is_told"),
+    [
+        ({"kinds": "group_full"}, True),
+        ({"kinds": "in_order condition_said_no"}, False),
+        ({"kinds": "text_is_false"}, False),
+        ({"kinds": "group_full", "state": "held"}, False),
+        ({}, False),
+    ],
+    ids=["slots", "a plugin", "a condition", "held", "an older service"],
+)
+def test_of_rows_only_a_start_without_conditions_is_told(known, is_told):
+    assert row_is_foreseeable(row(1) | known) is is_told
+
+
+def test_all_that_wait_are_reckoned_at_once():
+    live = [row(1), row(2), row(3, paused=True), row(4)]
+    found = reckon_all({2, 3, 4}, live, ONE_SLOT, History([ended(10)]), 0.0)
+    assert {seq: each.likely for seq, each in found.items()} == {2: 10.0, 4: 20.0}
+
+
+def test_an_array_starts_when_its_first_element_does():
+    array = {"manager": "orcha.arrays", "elements": 9, "elements_waiting": 3, "elements_running": 0}
+    live = [row(1, manager=COMMAND_MANAGER), row(2, **array)]
+    history = History([row(0, manager=COMMAND_MANAGER, started=0.0, ended=10.0, outcome="succeeded")])
+    capacity = {"slots": {COMMAND_MANAGER: 1}, "groups": {}, "resources": {}}
+    found = reckon(2, live, capacity, history, 0.0)
+    assert found is not None
+    assert found.likely == 10.0
 
 
 @pytest.mark.parametrize(
@@ -140,9 +174,44 @@ def test_why_tells_when_a_petition_will_start(own_service, tmp_path):
     found = json.loads(service.run("why", "last", "--json").stdout)["estimate"]
     assert (found["reckoned"], found["guessed"]) == (3, 0)
     assert found["likely"].startswith(time.strftime("%Y-", time.gmtime(time.time() + 5_400)))
+    reckoned = re.sub(r"\d+ s", "", text.removeprefix("it probably starts "))
+    assert reckoned in re.sub(r"\d+ s", "", re.search("starts:  *(.*)", service.run("show", "last").stdout)[1])
+    assert json.loads(service.run("show", "last", "--json").stdout)["estimate"]["reckoned"] == 3
+    assert json.loads(service.run("show", "runs", "--json").stdout)["estimate"] is None
+    starts = {row["id"]: row["estimate"] for row in json.loads(service.run("ps", "--starts", "--json").stdout)}
+    assert starts["runs"] is None
+    assert starts["waits"]["likely"] < starts["last"]["likely"]
+    table = {line.split()[0]: line for line in service.run("ps", "--starts").stdout.splitlines()}
+    assert "STARTS" in table["ID"]
+    assert "  in ~1 h 29 min  " in table["last"]
+    assert "STARTS" not in service.run("ps").stdout
+    assert "estimate" not in service.run("ps", "--json").stdout
+    with OnTerminal(service.orcha("ps"), service.environment) as it:
+        it.until(b"in ~1 h 29 min")
+        assert it.end() == 0
     assert service.run("pause", "waits").returncode == 0
+    assert "starts:" not in service.run("show", "waits").stdout
     assert service.run("why", "waits").stdout.splitlines()[-1] == "when it starts cannot be foretold"
     assert "in about 59 min" in service.run("why", "last").stdout
     gate.touch()
     assert service.run("wait", "last").returncode == 0
     assert "foretold" not in service.run("why", "last").stdout
+
+
+def test_the_waiting_line_tells_the_start_anew_when_the_reason_is_another(service, tmp_path):
+    assert service.run("run", "--name", "before", "--", "true").returncode == 0
+    gate = tmp_path / "gate"
+    script = f"while [ ! -e {gate} ]; do sleep 0.01; done"
+    asked = ("run", "--detach", "--name", "runs", "--expect", "1h", "--", "sh", "-c", script)
+    assert service.run(*asked).returncode == 0
+    wait_for(lambda: "running" in service.run("ps").stdout, what="it runs")
+    with OnTerminal(service.orcha("run", "--name", "it", "--", "true"), service.environment) as it:
+        it.until(b"it waits: next; 1 of 1 slots of the machine is in use")
+        it.until(b"it waits: next, starts in ~59 min; 1 of 1 slots of the machine is in use")
+        assert service.run("pause", "it").returncode == 0
+        it.until(b"it waits: it is paused (")
+        it.forget()
+        assert service.run("resume", "it").returncode == 0
+        it.until(b"it waits: next, starts in ~59 min; ")
+        gate.touch()
+        assert it.end() == 0

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from orcha._cli.attached import waiting
+from orcha._cli.waiting_line import waiting
 from orcha._core.state import State
 from orcha._protocol.messages import Cancel, List, Pause, Priority, Resume, Show, Stats
 from support.asking import asking

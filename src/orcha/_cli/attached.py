@@ -11,6 +11,7 @@ import signal
 from orcha._cli import keys
 from orcha._cli.streams import is_hung_up
 from orcha._cli.terminal_input import Typing
+from orcha._cli.waiting_line import WaitingLine, waiting
 from orcha._protocol import losses
 from orcha.exceptions import OrchaError
 
@@ -105,6 +106,7 @@ class Attached:
         """Whether some of its output is lost to this reader."""
         self._waits = True
         self._has_told = self._has_told_of_parent = False
+        self._line = WaitingLine(name)
         self._typing: Typing | None = None
         self._before: dict[int, Any] = {}
 
@@ -287,7 +289,10 @@ class Attached:
             again = "" if self._interrupts > 1 else ": Ctrl+C again kills it"
             self._streams.status(f"{self._name} is being cancelled{again}")
         elif self._waits:
-            self._streams.status(f"{self._name} waits: {waiting(row)}", self._hint())
+            self._streams.status(self._line.text(row), self._hint())
+            if self._line.is_news(row):
+                self._line.reckon(self._service, row)
+                self._streams.status(self._line.text(row), self._hint())
         else:
             self._streams.erase()
 
@@ -311,28 +316,6 @@ class Attached:
         if self._typing is None or not self._typing.can_detach:
             return ""
         return f" ({keys.spoken(self._typing.keys)} leaves)"
-
-
-def waiting(row: dict[str, Any]) -> str:
-    """Give the place of what waits, and why.
-
-    >>> waiting({"place": 2, "why": "4 of 4 slots of the machine are in use"})
-    '2 before it; 4 of 4 slots of the machine are in use'
-    >>> waiting({"place": 0, "why": "1 waits before it"}), waiting({"place": None, "why": "everything is paused"})
-    ('next', 'everything is paused')
-    >>> waiting({"place": 0, "why": "rig 3 is taken", "asked_ago": 1.4})
-    'next; rig 3 is taken, asked 1 s ago'
-    """
-    place, why = row.get("place"), row["why"]
-    if why is not None and row.get("asked_ago") is not None:
-        from orcha._cli import descriptions
-
-        why = f"{why}, {descriptions.asked_ago(row['asked_ago'])}"
-    if place is None:
-        return why or "nothing is known of why"
-    where = f"{place} before it" if place else "next"
-    is_that = why is None or why.endswith((" wait before it", " waits before it"))  # a moment earlier
-    return where if is_that else f"{where}; {why}"
 
 
 def held_around(row: dict[str, Any], around: dict[str, Any]) -> str | None:

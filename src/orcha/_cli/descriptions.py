@@ -60,6 +60,17 @@ def asked_ago(seconds: float) -> str:
     return f"asked {render.ago(seconds)}" if seconds >= 1 else "asked just now"
 
 
+def why(row: dict[str, Any]) -> str | None:
+    """Give what a petition waits for, with how old that is where it was asked; None where nothing is known.
+
+    >>> why({"why": "rig 3 is taken", "asked_ago": 1.4}), why({"why": "everything is paused"}), why({"why": None})
+    ('rig 3 is taken (asked 1 s ago)', 'everything is paused', None)
+    """
+    reason: str | None = row.get("why")
+    ago = row.get("asked_ago")
+    return reason if reason is None or ago is None else f"{reason} ({asked_ago(ago)})"
+
+
 def cancelled(details: dict[str, Any]) -> str | None:
     """Give a line that says who cancelled a petition, and why; None where nobody did.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
+from orcha._cli import foretold
+from orcha._cli.foretold import MAX_RECKONED_PETITIONS, Estimate
 from orcha._cli.workload import stock
 from orcha._core.forecast.virtual_schedule import VirtualSchedule
 from orcha._core.forecast.workload import Capacity, Job
@@ -13,15 +15,14 @@ from orcha.interfaces.built_in import COMMAND_MANAGER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from typing import Any
 
     from orcha._cli.session import Session
+    from orcha._core.forecast.workload import Foretold
 
     Row = dict[str, Any]
 
-MAX_RECKONED_PETITIONS = 5_000
-"""Petitions that wait or run, at most: with more of them an estimate would cost the service more than it is worth."""
 MAX_RECKONED_AGEING_PETITIONS = 500
 """The same where a group ages: each petition that waits may move whenever another one ends."""
 MAX_REMEMBERED_PETITIONS = 500
@@ -30,27 +31,6 @@ _SHARES = (0.1, 0.5, 0.9)
 """Which of the known durations is taken, from the shortest to the longest, for the three forecasts."""
 _OVERDUE_SHARE = 0.1
 """A petition that has run longer than any of its like goes on for so much of its time."""
-_FORESEEABLE = frozenset(
-    (
-        *(
-            "group_full",
-            "user_full",
-            "rate_reached",
-            "needs_short",
-            "share_short",
-            "behind_another",
-            "after_others",
-            "resting_until",
-        ),
-        *("starts_later", "in_order", "machine_full", "owner_first", "replaces_another"),
-        *("not_alone", "machine_taken", "behind_exclusive"),
-    )
-)
-"""Reasons that end by themselves when others end, or with time."""
-
-
-_CONDITIONS = frozenset(("text_is_false", "group_text_is_false"))
-"""Reasons that end when a condition holds, which nobody can foretell: the condition counts as true."""
 
 
 class Durations(NamedTuple):
@@ -61,20 +41,6 @@ class Durations(NamedTuple):
     long: float
     source: str
     """What that was learnt from: `expect`, `command`, `program` or `all`."""
-
-
-class Estimate(NamedTuple):
-    """When a petition starts, in seconds since 1970."""
-
-    earliest: float
-    likely: float
-    latest: float
-    reckoned: int
-    """How many petitions the forecast was made of."""
-    guessed: int
-    """Of how many of them nothing like them has ended, and no length was said."""
-    if_true: bool = False
-    """Whether a condition in text, the petition's own or its group's, is false now, and counts as true from now on."""
 
 
 class History:
@@ -113,51 +79,60 @@ def _likenesses(row: Row) -> list[tuple[str, ...]]:
     return [("command", manager, command), ("program", manager, command.split(maxsplit=1)[0]), ("all", manager)]
 
 
-def foreseeable(details: Row) -> bool:
-    """Tell whether all that keeps a petition from starting ends by itself."""
-    blocked = details.get("blocked") or ()
-    return details["state"] == "queued" and all(
-        each["kind"] in _FORESEEABLE or each["kind"] in _CONDITIONS for each in blocked
-    )
-
-
-def estimate(service: Session, details: Row, now: float) -> Estimate | None:
+def estimate(service: Session, details: Row, now: float, most: int = MAX_RECKONED_PETITIONS) -> Estimate | None:
     """Ask a service for what a forecast needs, and give when a petition starts.
 
-    None where that cannot be foretold: it waits for people or for a condition, more wait than are reckoned with, or
-    nobody may see what others do.
+    None where that cannot be foretold: it waits for people or for a condition, more than `most` petitions wait and run,
+    or nobody may see what others do.
+    """
+    kinds = foretold.kinds_of(details)
+    if not foretold.foreseeable(details["state"], kinds):
+        return None
+    found = estimates(service, (details["seq"],), now, most).get(details["seq"])
+    return found if found is None else found._replace(if_true=foretold.is_conditional(kinds))
+
+
+def estimates(
+    service: Session, wanted: Collection[int], now: float, most: int = MAX_RECKONED_PETITIONS
+) -> dict[int, Estimate]:
+    """Ask a service for what a forecast needs, and give when these petitions start, as far as that can be foretold.
+
+    All are found by one reckoning. Where more than `most` petitions wait and run, or nobody may see what others do,
+    there are none.
     """
     from itertools import islice
 
     from orcha._cli import history, ps
     from orcha.exceptions import OrchaError
 
-    if not foreseeable(details):
-        return None
-
     def ask(*which: Any, **more: Any) -> list[Row]:
         return service.page(*which, **more).rows
 
-    live = list(islice(ps.pages(ask, ps.LIVE_STATE_NAMES), MAX_RECKONED_PETITIONS + 1))
-    if len(live) + sum(map(_elements, live)) > MAX_RECKONED_PETITIONS:
-        return None
+    live = list(islice(ps.pages(ask, ps.LIVE_STATE_NAMES, most=most + 1), most + 1))
+    if len(live) + sum(map(_elements, live)) > most:
+        return {}
     try:
         there_is = history.capacity(service)
     except OrchaError:
-        return None
-    ended = History(islice(ps.pages(ask, ("ended",)), MAX_REMEMBERED_PETITIONS))
+        return {}
+    ended = History(islice(ps.pages(ask, ("ended",), most=MAX_REMEMBERED_PETITIONS), MAX_REMEMBERED_PETITIONS))
     if len(live) > MAX_RECKONED_AGEING_PETITIONS and any("age" in rules for rules in there_is["rules"].values()):
-        return None
-    found = reckon(details["seq"], live, there_is, ended, now)
-    if_true = any(each["kind"] in _CONDITIONS for each in details.get("blocked") or ())
-    return found if found is None else found._replace(if_true=if_true)
+        return {}
+    return reckon_all(wanted, live, there_is, ended, now)
 
 
 def reckon(seq: int, live: Sequence[Row], capacity: Row, history: History, now: float) -> Estimate | None:
-    """Give when a petition starts, by its sequence number; None where it does not.
+    """Give when a petition starts, by its sequence number; None where it does not. As `reckon_all` gives it."""
+    return reckon_all((seq,), live, capacity, history, now).get(seq)
+
+
+def reckon_all(
+    wanted: Collection[int], live: Sequence[Row], capacity: Row, history: History, now: float
+) -> dict[int, Estimate]:
+    """Give when petitions start, by their sequence numbers; nothing of petitions that do not.
 
     Args:
-        seq: the petition.
+        wanted: the petitions.
         live: rows of all petitions that have not ended.
         capacity: what there is to use: `slots` by manager, `groups` with their `rules`, and `resources`.
         history: how long others took.
@@ -176,13 +151,25 @@ def reckon(seq: int, live: Sequence[Row], capacity: Row, history: History, now: 
         jobs = [job for row in sorted(live, key=_place) for job in _jobs(row, seconds[row["seq"]][which], now)]
         stocks = {name: stock(most, name, jobs) for name, most in resources.items()}
         planned = VirtualSchedule(jobs, Capacity(slots, groups, stocks, rules=rules, begun=begun)).run()
-        start = next((each.started for each in planned if each.job.id == str(seq)), None)
-        if start is None:
-            return None
-        found.append(start)
+        found.append(_starts(planned, set(wanted)))
     counts = {row["seq"]: _elements(row) if "elements" in row else 1 for row in live}
     guessed = sum(counts[seq] for seq, each in known.items() if each is None)
-    return Estimate(min(found), found[1], max(found), sum(counts.values()), guessed)
+    both = sum(counts.values()), guessed
+    told = {seq: [starts[seq] for starts in found] for seq in wanted if all(seq in starts for starts in found)}
+    return {seq: Estimate(min(times), times[1], max(times), *both) for seq, times in told.items()}
+
+
+def _starts(planned: Iterable[Foretold], left: set[int]) -> dict[int, float]:
+    """Give when these petitions start, and look no further than to the last of them; an array has many starts."""
+    found: dict[int, float] = {}
+    for each in planned:
+        seq = int(each.job.id.partition(".")[0])
+        if each.started is not None and seq in left:
+            found[seq] = each.started
+            left.remove(seq)
+            if not left:
+                break
+    return found
 
 
 def _place(row: Row) -> int:
@@ -233,4 +220,4 @@ def _job(row: Row, seconds: float, now: float) -> Job:
     )
 
 
-__all__ = ["Durations", "Estimate", "History", "estimate", "foreseeable", "reckon"]
+__all__ = ["Durations", "History", "estimate", "estimates", "reckon", "reckon_all"]

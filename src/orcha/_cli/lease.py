@@ -63,7 +63,7 @@ class Lease(Attached):
 
     def is_had_at_once(self) -> bool:
         """Tell whether it is held already; else give it up, and tell what it would wait for."""
-        from orcha._cli.attached import waiting
+        from orcha._cli.waiting_line import waiting
 
         row = self._service.details(self._name)
         if row["state"] not in {"queued", "held"}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from orcha._cli import options
+from orcha._cli.drawn_tree import drawn_tree
 from orcha._cli.layout import Column, cut
 
 TYPE_CHECKING = False
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+    from orcha._cli.foretold import Estimate
     from orcha._cli.session import Session
 
     Row = dict[str, Any]
@@ -45,14 +47,15 @@ _COLUMNS = {
     "PRIORITY": Column("PRIORITY", given_up=0),
     "GROUP": Column("GROUP", 8, given_up=3),
     "USER": Column("USER", 8, given_up=2),
-    "ELAPSED": Column("ELAPSED", given_up=7),
+    "ELAPSED": Column("ELAPSED", given_up=8),
     "ENDED": Column("ENDED", given_up=1),
     "LABEL": Column("LABEL", 8, given_up=4),
     "ELEMENTS": Column("ELEMENTS"),
-    "COMMAND": Column("COMMAND", 12, middle=True, given_up=6),
-    "WHY": Column("WHY", 12, given_up=5),
+    "COMMAND": Column("COMMAND", 12, middle=True, given_up=7),
+    "STARTS": Column("STARTS", given_up=5),
+    "WHY": Column("WHY", 12, given_up=6),
 }
-_OPTIONAL_COLUMNS = frozenset(("GROUP", "ENDED", "LABEL", "ELEMENTS", "WHY"))
+_OPTIONAL_COLUMNS = frozenset(("GROUP", "ENDED", "LABEL", "ELEMENTS", "STARTS", "WHY"))
 """Columns that are shown where there is something in them."""
 _MAX_COMMAND_COLUMNS = 60
 """Places that a command takes at most in the table."""
@@ -65,6 +68,7 @@ examples:
   orcha ps --state failed --limit 20
   orcha ps --all --json
   orcha ps --tree
+  orcha ps --starts
   orcha ps train
 """
 
@@ -91,6 +95,11 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-g", "--group", type=options.name, metavar="G", help="show petitions of this group only")
     parser.add_argument(
         "--tree", action="store_true", help="draw which wait for which: each below the petition that it comes after"
+    )
+    parser.add_argument(
+        "--starts",
+        action="store_true",
+        help="tell when what waits will probably start, with --json too (default: on a terminal, where few wait)",
     )
     parser.add_argument(
         "-w",
@@ -130,6 +139,12 @@ class _RowSource:
         self.paused: list[str] = []
         self.other_build: str | None = None
         self.drained: str | None = None
+
+    def estimates(self, rows: list[Row], *, is_asked_for: bool) -> dict[int, Estimate]:
+        """Give when petitions of these rows will probably start, as far as that can be foretold."""
+        from orcha._cli import foretold
+
+        return foretold.of_rows(self._service, rows, is_asked_for=is_asked_for)
 
     def __call__(self, *which: Any, **more: Any) -> list[Row]:
         """Give a page of rows."""
@@ -223,19 +238,24 @@ def _no_group(service: Session, group: str) -> str | None:
 
 def _show(namespace: argparse.Namespace, ask: _RowSource) -> bool:
     """Ask and print; tell whether there was any petition."""
-    from orcha._cli import render
+    from orcha._cli import foretold, render
 
     shows_all = namespace.all or namespace.array is not None
     names = namespace.state or ((*LIVE_STATE_NAMES, "ended") if shows_all else LIVE_STATE_NAMES)
     limit = namespace.limit or (None if namespace.json else _DEFAULT_LIMIT_ROWS)
     found = listing(ask, names, limit, namespace.group)
     paused = list(_held_back(ask.paused, ask.drained))
+    is_short = len(found.rows) + found.left_out <= foretold.MAX_UNASKED_PETITIONS
+    tells = namespace.starts or (is_short and render.is_terminal() and not namespace.json)
+    starts = ask.estimates(found.rows, is_asked_for=namespace.starts) if tells else {}
     if namespace.json:
         now = render.now()
         rows = [as_json(row, now) for row in found.rows]
+        if namespace.starts:
+            rows = [row | {"estimate": foretold.as_json(starts.get(row["seq"]))} for row in rows]
         (render.json if namespace.watch is None else render.json_line)(rows)
     else:
-        _for_people(namespace, found.rows)
+        _for_people(namespace, found.rows, starts)
         render.out("".join(f"{line}\n" for line in paused))
     if found.left_out or found.older:
         left = f"at least {found.left_out + 1}" if found.older else str(found.left_out)
@@ -248,16 +268,20 @@ def _show(namespace: argparse.Namespace, ask: _RowSource) -> bool:
     return bool(found.rows)
 
 
-def _for_people(namespace: argparse.Namespace, rows: list[Row]) -> None:
+def _for_people(namespace: argparse.Namespace, rows: list[Row], starts: dict[int, Estimate]) -> None:
     """Print a table."""
-    from orcha._cli import render
+    from orcha._cli import foretold, render
 
     if namespace.watch is not None:
         render.afresh()
     if rows:
         now = render.now()
-        drawn = tree(rows) if namespace.tree else ((row, "") for row in rows)
-        cells = [dict(zip(_COLUMNS, columns(row, now, branch), strict=True)) for row, branch in drawn]
+        told = {seq: foretold.brief(estimate, now) for seq, estimate in starts.items()}
+        drawn = drawn_tree(rows) if namespace.tree else ((row, "") for row in rows)
+        cells = [
+            dict(zip(_COLUMNS, columns(row, now, branch, told.get(row["seq"], "")), strict=True))
+            for row, branch in drawn
+        ]
         shown = [title for title in _COLUMNS if title not in _OPTIONAL_COLUMNS or any(row[title] for row in cells)]
         table = [tuple(row[title] or "-" * (title == "GROUP") for title in shown) for row in cells]
         render.table([_COLUMNS[title] for title in shown], table)
@@ -379,31 +403,8 @@ def _is_meant(row: Row, names: frozenset[str], mask: int) -> bool:
     return word(row) in names
 
 
-def tree(rows: Iterable[Row]) -> Iterator[tuple[Row, str]]:
-    """Give each row below the last one of the rows that it comes after, with the branch that leads to it.
-
-    >>> rows = [{"seq": 1, "after": None}, {"seq": 2, "after": "1"}, {"seq": 3, "after": "1 2"}]
-    >>> [(row["seq"], branch) for row, branch in tree(rows)]
-    [(1, ''), (2, '└─ '), (3, '   └─ ')]
-    """
-    rows = list(rows)
-    known = {row["seq"] for row in rows}
-    below: dict[int | None, list[Row]] = {}
-    for row in rows:
-        others = [int(seq) for seq in (row.get("after") or "").split()]
-        below.setdefault(max((seq for seq in others if seq in known), default=None), []).append(row)
-    left = [(row, "", "") for row in reversed(below.get(None, []))]
-    while left:
-        row, branch, margin = left.pop()
-        yield row, branch
-        children = below.get(row["seq"], [])
-        for child in reversed(children):
-            is_last = child is children[-1]
-            left.append((child, margin + ("└─ " if is_last else "├─ "), margin + ("   " if is_last else "│  ")))
-
-
-def columns(row: Row, now: float, branch: str = "") -> tuple[str, ...]:
-    """Give a row as people read it; `branch` stands before its id."""
+def columns(row: Row, now: float, branch: str = "", starts: str = "") -> tuple[str, ...]:
+    """Give a row as people read it; `branch` stands before its id, `starts` tells when it will probably start."""
     from orcha._cli import render
 
     took = elapsed(row, now)
@@ -420,6 +421,7 @@ def columns(row: Row, now: float, branch: str = "") -> tuple[str, ...]:
             row.get("label") or "",
             progress(row),
             cut(_command(row), _MAX_COMMAND_COLUMNS, _COLUMNS["COMMAND"]),
+            starts,
             row["why"] or row["reason"] or "",
         )
     )

@@ -17,6 +17,7 @@ _FIRST = (
         "why",
         "reason",
         "place",
+        "starts",
         "priority",
         "group",
         "needs",
@@ -47,15 +48,17 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Ask and print."""
-    from orcha._cli import descriptions, render
+    from orcha._cli import descriptions, foretold, render
     from orcha._cli.connection import connected
 
     with connected() as service:
         details = without_secrets(service.details(namespace.id))
+        estimate = foretold.estimated(service, details, is_asked_for=False)
     if namespace.json:
-        render.json(descriptions.as_json(details))
+        render.json(descriptions.as_json(details) | {"estimate": foretold.as_json(estimate)})
         return 0
-    for name, value in lines(details):
+    starts = None if estimate is None else foretold.words(estimate, render.now())
+    for name, value in lines(details | {"starts": starts}):
         render.named(name, value)
     return 0
 
@@ -94,8 +97,8 @@ def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if known.pop("aged", None) is not None:
         known["priority"] = ps.aged(details)
     known["after"] = ", ".join(map(_other, details.get("after") or ()))
-    if details.get("asked_ago") is not None:
-        known["why"] = f"{details['why']} ({descriptions.asked_ago(known.pop('asked_ago'))})"
+    known["why"] = descriptions.why(known)
+    known.pop("asked_ago", None)
     if command:
         yield "command", render.plain(shlex.join(command["argv"]))
     for name in (*_FIRST, *descriptions.TIMES):
@@ -103,7 +106,7 @@ def lines(details: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, descriptions.value(name, known[name])
     yield from _command(command)
     skipped = {*_FIRST, *descriptions.TIMES, "command", "attempts", "channel", "seq", "outcome", "attempt", "code"}
-    skipped |= {"blocked", "changes"}  # `orcha why` tells the first
+    skipped |= {"blocked", "kinds", "changes"}  # `orcha why` tells the first
     for name, value in sorted(known.items()):
         if name not in skipped and not descriptions.is_nothing(value):
             yield name.replace("_", " "), descriptions.value(name, value)

@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from orcha._cli.estimate import Estimate
-    from orcha._cli.session import Session
+    from orcha._cli.foretold import Estimate
 
 _EPILOG = """\
 examples:
@@ -39,57 +38,37 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Ask and print."""
-    from orcha._cli import descriptions, render
+    from orcha._cli import descriptions, foretold, render
     from orcha._cli.connection import connected
 
     with connected() as service:
         details = service.details(namespace.id)
-        foretold = _estimate(service, details)
+        found = foretold.estimated(service, details, is_asked_for=True)
     if namespace.json:
         known = {name: details.get(name) for name in (*_SHOWN, "attempts", *descriptions.TIMES)}
-        render.json(descriptions.as_json(known) | {"estimate": _estimate_as_json(foretold)})
+        render.json(descriptions.as_json(known) | {"estimate": foretold.as_json(found)})
         return 0
     for line in lines(details):
         render.line(render.plain(line))
     if details["state"] == "queued":
-        render.line(foretold_line(foretold, render.now()))
+        render.line(foretold_line(found, render.now()))
     return 0
 
 
-def _estimate(service: Session, details: dict[str, Any]) -> Estimate | None:
-    """Give when a petition that waits will probably start."""
-    from orcha._cli import estimate, render
-
-    return estimate.estimate(service, details, render.now()) if estimate.foreseeable(details) else None
-
-
-def _estimate_as_json(foretold: Estimate | None) -> dict[str, Any] | None:
-    from orcha._cli import render
-
-    if foretold is None:
-        return None
-    known: dict[str, Any] = foretold._asdict()
-    return known | {name: render.iso(known[name]) for name in ("earliest", "likely", "latest")}
-
-
-def foretold_line(foretold: Estimate | None, now: float) -> str:
+def foretold_line(estimate: Estimate | None, now: float) -> str:
     """Tell people when a petition will probably start, and what that was reckoned from."""
-    from orcha._cli import render
+    from orcha._cli import foretold
 
-    if foretold is None:
-        return "when it starts cannot be foretold"
-    earliest, likely, latest = (max(0.0, time - now) for time in foretold[:3])
-    between = f"between {render.elapsed(earliest)} and {render.elapsed(latest)}"
-    about = f"in about {render.elapsed(likely)}" if latest >= 1 else "in a moment"
-    when = about + (f" ({between})" if latest - earliest >= 1 else "")
-    guessed = f"; nothing like {foretold.guessed} of these has ended" if foretold.guessed else ""
-    when += ", if its condition holds by then" if foretold.if_true else ""
-    return f"it probably starts {when}, by how long the like of {foretold.reckoned} petitions took{guessed}"
+    return (
+        "when it starts cannot be foretold"
+        if estimate is None
+        else f"it probably starts {foretold.words(estimate, now)}"
+    )
 
 
 def lines(details: dict[str, Any]) -> Iterator[str]:
     """Give what people are told."""
-    from orcha._cli import ps, render
+    from orcha._cli import descriptions, ps, render
 
     blocked = details.get("blocked") or ()
     if not blocked and details["state"] not in {"queued", "held"}:
@@ -100,7 +79,7 @@ def lines(details: dict[str, Any]) -> Iterator[str]:
     if not blocked and details["why"]:
         yield f"  - {details['why']}"
     for reason in blocked:
-        yield f"  - {reason['text']}{_age(reason)}"
+        yield f"  - {descriptions.why(reason | {'why': reason['text']})}"
         if reason.get("since") is not None:
             yield f"    since {_since(reason)}"
         if reason.get("holders"):
@@ -150,13 +129,6 @@ def _since(reason: dict[str, Any]) -> str:
 
     by = f", by {reason['by']}" if reason.get("by") else ""
     return f"{render.clock(reason['since'])} ({render.ago(render.now() - reason['since'])}){by}"
-
-
-def _age(reason: dict[str, Any]) -> str:
-    from orcha._cli import descriptions
-
-    ago = reason.get("asked_ago")
-    return "" if ago is None else f" ({descriptions.asked_ago(ago)})"
 
 
 def story(details: dict[str, Any]) -> Iterator[str]:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._core.array_items import spec_of
 from orcha._core.arrays import counts_of
+from orcha._core.reasons import ConditionSaidNo, MachineFull
 from orcha._core.record import Record
 from orcha._core.state import State
-from orcha.interfaces.built_in import ARRAY_MANAGER
+from orcha.interfaces.built_in import ARRAY_MANAGER, COMMAND_MANAGER
 
 if TYPE_CHECKING:
     from orcha._core.reasons import Reason
@@ -59,7 +60,9 @@ def why(engine: Engine, entry: LiveArray) -> Reason | None:
     if held is not None:
         return held
     records = (engine.petitions.records.get(seq) for seq in entry.array.live.values())
-    return next((record.why for record in records if record is not None and record.why is not None), None)
+    found = next((record.why for record in records if record is not None and record.why is not None), None)
+    # An element is a command, whose condition says no only where the machine is full.
+    return MachineFull(engine.managers.by_name[COMMAND_MANAGER].most) if isinstance(found, ConditionSaidNo) else found
 
 
 def seq_of(engine: Engine, name: str) -> int | None:

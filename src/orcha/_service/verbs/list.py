@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from orcha._core.admission import ALL, is_petition_name
 from orcha._core.reasons import (
+    ConditionSaidNo,
     EverythingPaused,
     GroupTextIsFalse,
     HeldAfterInterruption,
     InOrder,
+    MachineFull,
     MachineTaken,
     ManagerNotServed,
     ServiceStops,
@@ -28,6 +30,7 @@ from orcha._service.reports.lease_text import lent_to
 from orcha._service.reports.state_names import BEGUN_STATES, word
 from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs import array_rows, lease_rows
+from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.interfaces.needs import WHOLE
 
 if TYPE_CHECKING:
@@ -145,7 +148,7 @@ def _is_asked_for(engine: Engine, row: Row, message: List, owner: str | None) ->
 def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str | int | float | bool | None]:
     """Give what people are shown of a petition."""
     command, label = listed(row, engine.petitions.records.get(row.seq))
-    why, asked = explain(engine, row, group)
+    why, asked, kinds = explain(engine, row, group)
     return {
         "seq": row.seq,
         "id": row.id,
@@ -163,6 +166,7 @@ def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str |
         "reason": row.reason,
         "why": why,
         "asked_ago": asked,
+        **({"kinds": kinds} if kinds else {}),
         "group": group,
         "paused": engine.admission.is_paused(row.seq, group, row.state),
         "due": _due(engine, row.seq),
@@ -182,26 +186,37 @@ def _aged(engine: Engine, row: Row) -> float | None:
     return known.priority
 
 
-def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, float | None]:
+def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, float | None, str]:
     """Tell people why a petition waits, or what keeps an ended one from going.
 
     Where a petition waits for what its condition said when it was asked last, or for what the machine was like when it
-    was looked at last, given is also how many seconds ago that was.
+    was looked at last, given is also how many seconds ago that was. The third is the kind of the reason, and of what
+    else the petition's condition said, for programs.
     """
     record = engine.petitions.records.get(row.seq)
     survivors = record.survivors if record is not None else ()
     if survivors or row.state is State.ENDED:
-        return outlived(survivors) if survivors else None, None
+        return outlived(survivors) if survivors else None, None, ""
     if engine.running_commands.is_silent(row.seq):
-        return SILENT, None
+        return SILENT, None, ""
     reason = reason_of(engine, row, group)
     if reason is None:
-        return None, None
+        return None, None, ""
     if isinstance(reason, TextIsFalse | GroupTextIsFalse):
         age = engine.sampling.age_of(reason)
-        return reason.text(), None if age is None else round(age, 3)
+        return reason.text(), None if age is None else round(age, 3), reason.kind()
     asked = record.asked if record is not None and reason is record.why else None
-    return f"{reason.text()}{_lent(engine, reason)}", None if asked is None else round(time.monotonic() - asked, 3)
+    ago = None if asked is None else round(time.monotonic() - asked, 3)
+    return f"{reason.text()}{_lent(engine, reason)}", ago, _kinds(row, reason, None if record is None else record.why)
+
+
+def _kinds(row: Row, reason: Reason, said: Reason | None) -> str:
+    """Give the kind of a reason, and of what else the petition's condition said; a command's knows one reason alone."""
+    if row.manager == COMMAND_MANAGER:
+        return MachineFull.kind() if isinstance(reason, ConditionSaidNo) else reason.kind()
+    if reason is not said and isinstance(said, ConditionSaidNo):
+        return f"{reason.kind()} {said.kind()}"
+    return reason.kind()
 
 
 def _lent(engine: Engine, reason: Reason) -> str:

@@ -1,0 +1,167 @@
+"""When a petition will probably start, in words and for programs; `orcha._cli.estimate` reckons it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from orcha._cli import render
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from typing import Any
+
+    from orcha._cli.session import Session
+
+    Row = dict[str, Any]
+
+MAX_RECKONED_PETITIONS = 5_000
+"""Petitions that wait or run, at most: with more of them an estimate would cost the service more than it is worth."""
+MAX_UNASKED_PETITIONS = 200
+"""Petitions that wait or run, at most, where nobody has asked for an estimate: what tells it must not take longer."""
+_FORESEEABLE = frozenset(
+    (
+        *(
+            "group_full",
+            "user_full",
+            "rate_reached",
+            "needs_short",
+            "share_short",
+            "behind_another",
+            "after_others",
+            "resting_until",
+        ),
+        *("starts_later", "in_order", "machine_full", "owner_first", "replaces_another"),
+        *("not_alone", "machine_taken", "behind_exclusive"),
+    )
+)
+"""Reasons that end by themselves when others end, or with time."""
+
+
+_CONDITIONS = frozenset(("text_is_false", "group_text_is_false"))
+"""Reasons that end when a condition holds, which nobody can foretell: the condition counts as true."""
+_QUEUED = "queued"
+_HOUR_SECONDS = 3_600
+
+
+class Estimate(NamedTuple):
+    """When a petition starts, in seconds since 1970."""
+
+    earliest: float
+    likely: float
+    latest: float
+    reckoned: int
+    """How many petitions the forecast was made of."""
+    guessed: int
+    """Of how many of them nothing like them has ended, and no length was said."""
+    if_true: bool = False
+    """Whether a condition in text, the petition's own or its group's, is false now, and counts as true from now on."""
+
+
+def foreseeable(state: str, kinds: Collection[str]) -> bool:
+    """Tell whether all that keeps a petition from starting ends by itself; conditions in text count as true.
+
+    >>> foreseeable("queued", ("group_full", "text_is_false")), foreseeable("queued", ("condition_said_no",))
+    (True, False)
+    """
+    return state == _QUEUED and all(kind in _FORESEEABLE or kind in _CONDITIONS for kind in kinds)
+
+
+def is_conditional(kinds: Collection[str]) -> bool:
+    """Tell whether a condition in text, the petition's own or its group's, is false now."""
+    return any(kind in _CONDITIONS for kind in kinds)
+
+
+def kinds_of(details: Row) -> list[str]:
+    """Give the kinds of all that keeps a petition from starting."""
+    return [each["kind"] for each in details.get("blocked") or ()]
+
+
+def row_is_foreseeable(row: Row) -> bool:
+    """Tell of a row whether its start can be foretold without a condition; a row of an older service has no kinds."""
+    kinds = row.get("kinds")
+    if not kinds or row["state"] != _QUEUED:
+        return False
+    known = kinds.split()
+    return foreseeable(_QUEUED, known) and not is_conditional(known)
+
+
+def estimated(service: Session, details: Row, *, is_asked_for: bool) -> Estimate | None:
+    """Give when a petition that waits will probably start; None where that cannot be foretold, or costs too much.
+
+    Args:
+        service: a client.
+        details: of the petition.
+        is_asked_for: whether the estimate is what people ask for, which may cost more than an estimate beside others.
+
+    """
+    if not foreseeable(details["state"], kinds_of(details)):
+        return None
+    from orcha._cli import estimate  # only now: what reckons takes its time to be ready
+
+    most = MAX_RECKONED_PETITIONS if is_asked_for else MAX_UNASKED_PETITIONS
+    return estimate.estimate(service, details, render.now(), most)
+
+
+def of_rows(service: Session, rows: Iterable[Row], *, is_asked_for: bool) -> dict[int, Estimate]:
+    """Give when the petitions of rows will probably start, by sequence number, as far as that can be foretold."""
+    most = MAX_RECKONED_PETITIONS if is_asked_for else MAX_UNASKED_PETITIONS
+    wanted = {row["seq"] for row in rows if row_is_foreseeable(row)}
+    if not wanted or len(wanted) > most:
+        return {}
+    from orcha._cli import estimate  # only now: what reckons takes its time to be ready
+
+    return estimate.estimates(service, wanted, render.now(), most)
+
+
+def words(estimate: Estimate, now: float) -> str:
+    """Tell people when a petition will probably start, and what that was reckoned from."""
+    earliest, likely, latest = (max(0.0, time - now) for time in estimate[:3])
+    between = f"between {render.elapsed(earliest)} and {render.elapsed(latest)}"
+    about = f"in about {render.elapsed(likely)}" if latest >= 1 else "in a moment"
+    when = about + (f" ({between})" if latest - earliest >= 1 else "")
+    guessed = f"; nothing like {estimate.guessed} of these has ended" if estimate.guessed else ""
+    when += ", if its condition holds by then" if estimate.if_true else ""
+    return f"{when}, by how long the like of {estimate.reckoned} petitions took{guessed}"
+
+
+def brief(estimate: Estimate, now: float) -> str:
+    """Tell in a few letters when a petition will probably start; nothing where that needs more words.
+
+    That is so where a condition must hold by then, or a length had to be guessed: no such petition has ended.
+
+    >>> [brief(Estimate(0.0, likely, likely, 2, 0), 0.0) for likely in (0.2, 42.0, 751.0, 5_400.0)]
+    ['in a moment', 'in ~42 s', 'in ~12 min', 'in ~1 h 30 min']
+    >>> brief(Estimate(0.0, 42.0, 42.0, 2, 1), 0.0), brief(Estimate(0.0, 42.0, 42.0, 2, 0, if_true=True), 0.0)
+    ('', '')
+    """
+    if estimate.if_true or estimate.guessed:
+        return ""
+    seconds = estimate.likely - now
+    if seconds < 1:
+        return "in a moment"
+    return f"in ~{render.age(seconds) if seconds < _HOUR_SECONDS else render.elapsed(seconds // 60 * 60)}"
+
+
+def as_json(estimate: Estimate | None) -> Row | None:
+    """Give it for programs: the times in ISO 8601, in UTC."""
+    if estimate is None:
+        return None
+    known: Row = estimate._asdict()
+    return known | {name: render.iso(known[name]) for name in ("earliest", "likely", "latest")}
+
+
+__all__ = [
+    "MAX_RECKONED_PETITIONS",
+    "MAX_UNASKED_PETITIONS",
+    "Estimate",
+    "as_json",
+    "brief",
+    "estimated",
+    "foreseeable",
+    "is_conditional",
+    "kinds_of",
+    "of_rows",
+    "row_is_foreseeable",
+    "words",
+]
