@@ -1,4 +1,4 @@
-"""``orcha exec``: a command beside one that runs, through the real command and a real service."""
+"""``orcha exec``: a command beside a running command, through the real command and a real service."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 VERBS = {
     "serve": "serve commands, and what every installed plugin offers",
     "run": "run a command",
-    "exec": "run a command beside one that runs",
+    "exec": "run a command beside a running command",
     "ps": "show what waits and runs",
     "why": "tell what keeps a petition from starting",
     "show": "show everything that is known of a petition",

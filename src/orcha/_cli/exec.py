@@ -1,4 +1,4 @@
-"""``orcha exec``: run a command beside one that runs, in its folder, environment and cgroups."""
+"""``orcha exec``: run a command beside a running command, in its folder, environment and cgroups."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     _add_rule(setter, "--default-timeout", "T", options.duration, "how long a petition runs that has no --timeout")
     _add_rule(setter, "--longest", "T", options.duration, "how long any may run; a longer --timeout is refused")
     _add_rule(setter, "--rate", "N/T", options.rate, "how many start within a time, as 10/m or 3/90s")
-    _add_rule(setter, "--age", "T", options.duration, "in how long one that waits gains one priority, as 1h")
+    _add_rule(setter, "--age", "T", options.duration, "in how long a waiting petition gains one priority, as 1h")
     _add_rule(setter, "--when", "CONDITION", options.written, "what has to hold when one starts: orcha run --when help")
 
 

@@ -41,7 +41,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     add("what", nargs="*", type=options.written, metavar="NAME[=WHAT]", help=what)
     add("--exclusive", action="store_true", help="take the whole machine: nothing else runs meanwhile")
     add("--for", dest="seconds", type=options.duration, metavar="T", help="how long: 90, 2h (default: 1h)")
-    add("--why", default="", type=options.label, metavar="TEXT", help="what for; shown to those who wait for it")
+    add("--why", default="", type=options.label, metavar="TEXT", help="what for; shown to people who wait for it")
     add("--name", type=options.identity, metavar="ID", help="its id (default: made up)")
     add("-p", "--priority", metavar="N", type=options.number, help="the lower gets it first (default: 0)")
     run_options.add_time(parser)

@@ -17,7 +17,7 @@ examples:
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.description = "Give leases back before their time is over, or give up those that wait."
+    parser.description = "Give leases back before their time is over, or give up leases that wait."
     parser.epilog = _EPILOG
     what = "its id, or what it has: rig=a, gpu:2, gpu"
     parser.add_argument("names", nargs="+", type=options.written, metavar="ID|NAME[=DEVICE]", help=what)

@@ -348,7 +348,7 @@ class Client:
         return self._ask(partial(Show, id=id, seq=seq))
 
     def set(self, id: str | None = None, *, seq: int | None = None, **changes: Any) -> Reply:  # noqa: A002
-        """Change a command that waits, or what can be changed of one that runs, by the fields of Set (docs/wire.md)."""
+        """Change a waiting or, where that can be, a running command, by the fields of Set (docs/wire.md)."""
         from orcha._protocol.messages import Set
         from orcha._protocol.values import encode
 

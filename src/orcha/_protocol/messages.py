@@ -350,7 +350,7 @@ class DrainResource(_Message, tag=29, frozen=True):
     """A resource, or a device as ``NAME:DEVICE``."""
     drained: bool
     why: str = ""
-    """Shown to those who wait for it."""
+    """Shown to people whose petitions wait for the resource."""
 
 
 Words = Annotated[list[str], msgspec.Meta(max_length=10_000)]
@@ -396,7 +396,7 @@ class SetGroup(_Message, tag=31, frozen=True):
 
 
 class Set(_Message, tag=32, frozen=True):
-    """Change a command that waits, or what can be changed of one that runs. Answered by a Reply when that is kept."""
+    """Change a waiting command, or what can be changed of a running command. Answered by a Reply when that is kept."""
 
     request: Count
     id: str | None

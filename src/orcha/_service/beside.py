@@ -38,7 +38,7 @@ _OF_ITS_OWN = frozenset(("argv", "cwd", "env", "stdin", "tty", "merge", "label",
 
 
 class Beside:
-    """Takes messages that ask for a command beside one that runs; the engine thread's."""
+    """Takes messages that ask for a command beside a running command; the engine thread's."""
 
     def __init__(
         self,

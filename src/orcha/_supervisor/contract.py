@@ -70,7 +70,10 @@ class CommandSpec(NamedTuple):
     beside_start: float = 0.0
     """When that process was started, in seconds since the system's start."""
     processors: tuple[int, ...] | None = None
-    """The processors that it is bound to; None for those of the shim. Builds without this field bind no command."""
+    """The processors that the command is bound to; None for the processors of the shim.
+
+    Builds without this field bind no command.
+    """
 
 
 class FileSpan(NamedTuple):

@@ -25,7 +25,7 @@ class LeasePetition(Petition):
     """A petition whose attempt executes nothing: it holds what it needs until its time is over, or it is given back."""
 
     why: str = field(default="", kw_only=True, compare=False)
-    """What it is for, shown to those who wait for the same."""
+    """What the lease is for, shown to people who wait for the same."""
     while_attached: bool = field(default=False, kw_only=True, compare=False)
     """Whether it ends when no client follows it any more."""
 

@@ -31,7 +31,7 @@ def alter(
     names: Collection[str],
     now: Moment,
 ) -> None:
-    """Have a petition be as it is asked for now; one that waits is asked anew.
+    """Have a petition be as it is asked for now; a waiting petition is asked anew.
 
     Args:
         petitions: the petitions.

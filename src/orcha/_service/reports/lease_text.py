@@ -55,7 +55,7 @@ def lent(record: Record) -> str:
 
 
 def lent_to(record: Record) -> str:
-    """Tell who has what, until when and what for, to those who wait for the same."""
+    """Tell who has what, until when and what for, to people who wait for the same."""
     why = getattr(record.petition, "why", "")
     return f"{record.key} of {user(record.owner)} has {what(record)}{_clock(until(record))}{f' ({why})' if why else ''}"
 

@@ -84,7 +84,7 @@ def _cannot(record: Record) -> str | None:
     if record.state in (State.CANCELLING, State.ENDED):
         return f"{record.key!r} is {state_of(record)}"
     if record.state in _RUNNING_STATES and record.manager == LEASE_MANAGER:
-        return f"{record.key!r} is a lease, of which nothing runs: orcha unlock gives it back"
+        return f"{record.key!r} is a lease, and runs nothing: orcha unlock gives it back"
     if record.state in _RUNNING_STATES and not record.command:
         return f"{record.key!r} runs in the service's own process, which cannot be stopped: cancel it, or let it run"
     return None

@@ -307,7 +307,7 @@ def _change_array(engine: Engine, entry: LiveArray, row: Row, wanted: _Wanted) -
 
 
 def _narrowed(element: Record, wanted: _Wanted) -> _Wanted:
-    """Give what is changed of one element: of an element that runs less than of one that waits."""
+    """Give what is changed of one element: less of a running element than of a waiting element."""
     left = wanted.names
     if element.state in _RUNNING_STATES:
         left = left & alterations.OF_WHAT_RUNS

@@ -48,7 +48,7 @@ def _cannot(row: Row, record: Record | None, number: int) -> str | None:
         return f"{Signals(number).name} is what orcha {verb} sends: use that, so that it is remembered"
     state = row.state if record is None else record.state
     if row.manager == LEASE_MANAGER:
-        return f"{row.id!r} is a lease, of which nothing runs: orcha unlock gives it back"
+        return f"{row.id!r} is a lease, and runs nothing: orcha unlock gives it back"
     if record is not None and state is State.STARTING and not record.command:
         return f"{record.key!r} runs in the service's own process, which gets no signal: cancel it, or let it run"
     if state is not State.RUNNING:
