@@ -15,7 +15,7 @@ from orcha._store.last_start import Witness
 from orcha._store.migrating import migrate, refuse_newer, sync_file
 from orcha._store.opening import APPLICATION, connect, refuse_network
 from orcha._store.store_files import StoreFiles
-from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreError, StoreFull, no_room
+from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreFull, no_room
 
 PAGES_AT_ONCE = 1_024
 """Pages that are copied between two reports of progress."""
@@ -182,4 +182,4 @@ def _named(database: Path) -> Iterator[None]:
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise StoreDamaged(f"{database} cannot be used: {error}") from error
     except apsw.Error as error:
-        raise StoreError(f"{database} cannot be used: {error}") from error
+        raise StoreBroken(f"{database} cannot be used: {error}") from error
