@@ -9,7 +9,7 @@ import time
 import pytest
 
 from orcha._cli.estimate import Durations, History, reckon, reckon_all
-from orcha._cli.foretold import Estimate, foreseeable, row_is_foreseeable
+from orcha._cli.foretold import MAX_UNASKED_PETITIONS, Estimate, foreseeable, row_is_foreseeable
 from orcha._cli.why import foretold_line
 from orcha.interfaces.built_in import COMMAND_MANAGER
 from support.terminals import OnTerminal
@@ -215,3 +215,28 @@ def test_the_waiting_line_tells_the_start_anew_when_the_reason_is_another(servic
         it.until(b"it waits: next, starts in ~59 min; ")
         gate.touch()
         assert it.end() == 0
+
+
+def test_where_many_wait_a_start_is_told_only_to_who_asks_for_it(service, tmp_path):
+    assert service.run("run", "--name", "before", "--", "true").returncode == 0
+    gate = tmp_path / "gate"
+    script = f"while [ ! -e {gate} ]; do sleep 0.01; done"
+    asked = ("run", "--detach", "--name", "runs", "--expect", "1h", "--", "sh", "-c", script)
+    assert service.run(*asked).returncode == 0
+    wait_for(lambda: "running" in service.run("ps").stdout, what="it runs")
+    assert service.run("run", "--detach", "--name", "few", "--array", "1-3", "--", "true").returncode == 0
+    why = json.loads(service.run("why", "--json", "few").stdout)
+    assert [each["kind"] for each in why["blocked"]] == ["machine_full"]
+    assert why["estimate"] is not None
+    with OnTerminal(service.orcha("ps"), service.environment) as it:
+        it.until(b"STARTS")
+        assert it.end() == 0
+    count = MAX_UNASKED_PETITIONS + 1
+    assert service.run("run", "--detach", "--name", "many", "--array", f"1-{count}", "--", "true").returncode == 0
+    with OnTerminal(service.orcha("ps"), service.environment) as it:
+        it.until(b"many")
+        assert it.end() == 0
+        assert b"STARTS" not in it.seen
+    assert "STARTS" in service.run("ps", "--starts").stdout
+    assert "starts:" not in service.run("show", "few").stdout
+    assert service.run("cancel", "many", "few", "runs").returncode == 0

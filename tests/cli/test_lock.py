@@ -120,6 +120,18 @@ def test_a_command_runs_while_the_lease_is_held_and_gives_it_back_when_it_ends(r
     assert held(rigs)["rig:b"] == []
 
 
+def test_a_shell_runs_while_the_lease_is_held_and_is_hung_up_when_its_time_is_over(rigs, tmp_path):
+    shell = tmp_path / "shell"
+    shell.write_text('#!/bin/sh\necho "$ORCHA_LEASE $ORCHA_RIG"\nexec sleep "$SECONDS_LEFT"\n')
+    shell.chmod(0o700)
+    here = {**rigs.environment, "SHELL": str(shell), "SECONDS_LEFT": "0"}
+    ran = rigs.run("lock", "--name", "x", "--shell", "rig=b", env=here)
+    assert (ran.returncode, ran.stdout) == (0, "x b\n"), ran.stderr
+    assert held(rigs)["rig:b"] == []
+    ran = rigs.run("lock", "--name", "y", "--for", "1", "--shell", "rig=b", env=here | {"SECONDS_LEFT": "600"})
+    assert (ran.returncode, ran.stderr.count("its time is over")) == (129, 1)
+
+
 def test_what_cannot_be_had_at_once_is_not_waited_for_with_that_option(rigs):
     lock(rigs, "first", "rig:a", "--why", "soldering")
     wait_for(lambda: state(rigs, "first") == "running", what="it is held")

@@ -83,7 +83,8 @@ class AgeingSteps:
     def _look_up(self) -> None:
         """Find out of some petitions whether they gain priority, and since when."""
         ageing = self._petitions.ageing
-        part, self._unknown = self._unknown[:MAX_LOOKED_UP_PETITIONS], self._unknown[MAX_LOOKED_UP_PETITIONS:]
+        part = self._unknown[-MAX_LOOKED_UP_PETITIONS:]
+        del self._unknown[-MAX_LOOKED_UP_PETITIONS:]
         if ageing is None:
             return
         stored = {}
