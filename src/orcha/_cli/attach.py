@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orcha._cli import options
+from orcha._cli.exit_codes import OWN_FAILURE_CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,7 +12,6 @@ if TYPE_CHECKING:
     from orcha._cli.session import Session
     from orcha._cli.streams import Streams
 
-_OWN_FAILURE_CODE = 125
 _EPILOG = """\
 example:
   orcha attach make-k3x9qz
@@ -51,7 +51,7 @@ def attach(name: str, *, stdin: bool = False, on_disconnect: str | None = None) 
             return follow(service, streams, name, stdin=stdin, on_disconnect=on_disconnect)
     except (OrchaError, OSError, ValueError) as error:
         render.note(" ".join(str(error).split()))
-        return _OWN_FAILURE_CODE
+        return OWN_FAILURE_CODE
 
 
 def follow(

@@ -90,13 +90,14 @@ def _back_up(folder: str, path: str, *, served: bool) -> dict[str, Any]:
     from pathlib import Path
 
     from orcha._processes.lock import EndpointLock
+    from orcha._store.migrating import sync_file
 
     lock = None if served else EndpointLock(Path(folder))
     try:
         with _partial(path) as partial:
             made = _write(folder, partial, served=served)
             os.rename(partial, path)  # noqa: PTH104
-            _sync(os.path.dirname(path))  # noqa: PTH120
+            sync_file(Path(path).parent)
     finally:
         if lock is not None:
             lock.release()
@@ -204,11 +205,3 @@ def _size(path: str) -> int:
 def _remove(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)  # noqa: PTH108
-
-
-def _sync(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

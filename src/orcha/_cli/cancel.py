@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from orcha._cli import selecting
+from orcha._cli.exit_codes import USAGE_ERROR_CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-_USAGE_ERROR_CODE = 2
 _EPILOG = """\
 examples:
   orcha cancel make-k3x9qz nightly
@@ -33,7 +33,7 @@ def run(namespace: argparse.Namespace) -> int:
 
     selector = selecting.selector_of(namespace)
     if selecting.names_none(namespace, selector):
-        return _USAGE_ERROR_CODE
+        return USAGE_ERROR_CODE
     if selector is not None:
         arguments = {"why": namespace.why, "at_once": namespace.now}
         return selecting.apply(namespace, "cancel", selector, arguments)

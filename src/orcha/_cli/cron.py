@@ -7,6 +7,7 @@ from argparse import ArgumentTypeError
 from datetime import datetime
 
 from orcha._cli import options, run_options
+from orcha._cli.exit_codes import USAGE_ERROR_CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ examples:
   orcha cron set nightly --overlap queue --timeout 2h --need gpu=1
   orcha cron set nightly -- ./backup.sh --all
 """
-_USAGE_ERROR_CODE = 2
 _FAILURE_CODE = 1
 _SHOWN_FIRINGS_NUMBER = 10
 _TIMES = ("instant", "decided", "ended", "added")
@@ -108,23 +108,7 @@ def _create_set(parser: argparse.ArgumentParser) -> None:
     add_changes(add, of_one=False)
     add("name", type=options.written, metavar="NAME", help="its name")
     parser.set_defaults(do=_set, command=[])
-    _take_command_apart(parser)
-
-
-def _take_command_apart(parser: argparse.ArgumentParser) -> None:
-    """Have a parser leave what comes after `--` alone: it is the command."""
-    parse = parser.parse_known_args
-
-    def parse_all(args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        words = list(args or ())
-        begin = words.index("--") if "--" in words else len(words)
-        found, unknown = parse(words[:begin], namespace)
-        found.command = words[begin + 1 :]
-        if unknown:
-            parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return found, []
-
-    parser.parse_known_args = parse_all  # type: ignore[method-assign]  # what a subparser is asked by
+    options.leave_command_apart(parser)
 
 
 def _let_options_follow(parser: argparse.ArgumentParser) -> None:
@@ -170,7 +154,7 @@ def _add(namespace: argparse.Namespace) -> int:
         message = run_options.extras(namespace, command)
     except options.WrongOptionError as error:
         run_options.say_pointed(render.note, str(error))
-        return _USAGE_ERROR_CODE
+        return USAGE_ERROR_CODE
     except ValueError as error:
         render.note(str(error))
         return _FAILURE_CODE
@@ -213,7 +197,7 @@ def _set(namespace: argparse.Namespace) -> int:
         changes["argv"] = [options.sent(word) for word in namespace.command]
     if not changes:
         render.note("what is to be changed? give --expression, --overlap, --timeout or another option, or a command")
-        return _USAGE_ERROR_CODE
+        return USAGE_ERROR_CODE
     with connected() as service:
         try:
             known = service.set_schedule(namespace.name, changes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from orcha._cli import options
+from orcha._cli.exit_codes import OWN_FAILURE_CODE, USAGE_ERROR_CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ It needs no slot, and ends with the command beside which it runs. Ctrl+C cancels
 there is no such command, 130 where it was cancelled, also by the end of the other one.
 """
 MAX_LABEL_CHARACTERS = 200
-_OWN_FAILURE_CODE = 125
-_USAGE_ERROR_CODE = 2
 
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
@@ -41,20 +40,20 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 def run(namespace: argparse.Namespace) -> int:
     """Start it, and follow it to its end."""
-    from orcha._cli import render
+    from orcha._cli import render, run_options
     from orcha.exceptions import OrchaError
 
-    command = namespace.command[1:] if namespace.command[:1] == ["--"] else namespace.command
-    if not command or not command[0]:
-        render.note("there is no command to run: orcha exec ID -- COMMAND")
-        return _USAGE_ERROR_CODE
     try:
+        command = run_options.words_of(namespace, "orcha exec ID -- COMMAND")
         return _run(namespace, _message(namespace, command))
+    except options.WrongOptionError as error:
+        render.note(str(error))
+        return USAGE_ERROR_CODE
     except BrokenPipeError:
         raise
     except (OrchaError, OSError, ValueError) as error:
         render.note(" ".join(str(error).split()))
-        return _OWN_FAILURE_CODE
+        return OWN_FAILURE_CODE
 
 
 def _message(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:

@@ -20,20 +20,24 @@ MAX_RECKONED_PETITIONS = 5_000
 MAX_UNASKED_PETITIONS = 200
 """Petitions that wait or run, at most, where nobody has asked for an estimate: what tells it must not take longer."""
 _FORESEEABLE = frozenset(
-    (
-        *(
-            "group_full",
-            "user_full",
-            "rate_reached",
-            "needs_short",
-            "share_short",
-            "behind_another",
-            "after_others",
-            "resting_until",
-        ),
-        *("starts_later", "in_order", "machine_full", "owner_first", "replaces_another"),
-        *("not_alone", "machine_taken", "behind_exclusive"),
-    )
+    {
+        "group_full",
+        "user_full",
+        "rate_reached",
+        "needs_short",
+        "share_short",
+        "behind_another",
+        "after_others",
+        "resting_until",
+        "starts_later",
+        "in_order",
+        "machine_full",
+        "owner_first",
+        "replaces_another",
+        "not_alone",
+        "machine_taken",
+        "behind_exclusive",
+    }
 )
 """Reasons that end by themselves when others end, or with time."""
 

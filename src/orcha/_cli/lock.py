@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from orcha._cli import options, run_options
+from orcha._cli.exit_codes import OWN_FAILURE_CODE, USAGE_ERROR_CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ orcha unlock. With a COMMAND, which runs here, it holds until that ends, and end
 """
 DEFAULT_SECONDS = 3600.0
 """How long a lease lasts where nothing is said, and no command either."""
-_OWN_FAILURE_CODE = 125
-_USAGE_ERROR_CODE = 2
 _REPEATABLE: dict[str, Any] = {"action": "append", "default": []}
 
 
@@ -53,21 +52,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     attached = "give it back where this client is gone for 30 seconds (default: only with a COMMAND)"
     add("--while-attached", action="store_true", help=attached)
     add("--shell", action="store_true", help="run a shell while it is held")
-    _take_command(parser)
-
-
-def _take_command(parser: argparse.ArgumentParser) -> None:
-    """Have what stands behind the first ``--`` be the command, which argparse would take for more names."""
-    parse = parser.parse_known_args
-
-    def parse_before(args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        words = list(args or ())
-        cut = words.index("--") if "--" in words else len(words)
-        found, unknown = parse(words[:cut], namespace)
-        found.command = words[cut + 1 :]
-        return found, unknown
-
-    parser.parse_known_args = parse_before  # type: ignore[method-assign]  # what a subparser is asked by
+    options.leave_command_apart(parser)
 
 
 def run(namespace: argparse.Namespace) -> int:
@@ -81,12 +66,12 @@ def run(namespace: argparse.Namespace) -> int:
         return _take(namespace, message, command)
     except options.WrongOptionError as error:
         render.note(str(error))
-        return _USAGE_ERROR_CODE
+        return USAGE_ERROR_CODE
     except BrokenPipeError:
         raise  # nobody reads the id that is printed
     except (OrchaError, OSError, ValueError) as error:
         render.note(" ".join(str(error).split()))
-        return _OWN_FAILURE_CODE
+        return OWN_FAILURE_CODE
 
 
 def _command(namespace: argparse.Namespace) -> list[str]:

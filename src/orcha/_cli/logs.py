@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orcha._cli import options, selecting
+from orcha._cli.exit_codes import USAGE_ERROR_CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from orcha._cli.printing import Printer
 
 BROKEN_PIPE_CODE = 141
-_USAGE_ERROR_CODE = 2
 _EPILOG = """\
 examples:
   orcha logs make-k3x9qz
@@ -49,7 +49,7 @@ def run(namespace: argparse.Namespace) -> int:
     fill_standard_descriptors()
     selector = selecting.selector_of(namespace)
     if selecting.names_none(namespace, selector):
-        return _USAGE_ERROR_CODE
+        return USAGE_ERROR_CODE
     if selector is not None:
         from orcha._cli.connection import connected
 

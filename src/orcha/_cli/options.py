@@ -8,6 +8,7 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
+    from typing import Any
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -348,6 +349,22 @@ def number(text: str) -> int | float:
     if value != value or (isinstance(value, int) and abs(value) > _MAX_EXACT_NUMBER):  # noqa: PLR0124 - what only not-a-number is
         raise argparse.ArgumentTypeError(f"{_quoted(text)} is no priority: give a number, as 5, -5 or 0.5")
     return value
+
+
+def leave_command_apart(parser: argparse.ArgumentParser) -> None:
+    """Have what stands behind the first ``--`` be the command, which argparse would take for more names."""
+    parse = parser.parse_known_args
+
+    def parse_before(args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        words = list(args or ())
+        begin = words.index("--") if "--" in words else len(words)
+        found, unknown = parse(words[:begin], namespace)
+        found.command = words[begin + 1 :]
+        if unknown:
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, []
+
+    parser.parse_known_args = parse_before  # type: ignore[method-assign]  # what a subparser is asked by
 
 
 def add_on_disconnect(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orcha._cli import selecting
+from orcha._cli.exit_codes import USAGE_ERROR_CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,7 +11,6 @@ if TYPE_CHECKING:
 
     from orcha._cli.session import Session
 
-_USAGE_ERROR_CODE = 2
 _EPILOG = """\
 examples:
   orcha retry make-k3x9qz --attach
@@ -39,10 +39,10 @@ def run(namespace: argparse.Namespace) -> int:
         return attach.attach(array) if follows and not code else code
     selector = selecting.selector_of(namespace)
     if selecting.names_none(namespace, selector):
-        return _USAGE_ERROR_CODE
+        return USAGE_ERROR_CODE
     if follows and (selector is not None or len(namespace.ids) > 1):
         render.note("--attach and --stdin follow one petition: give its id alone")
-        return _USAGE_ERROR_CODE
+        return USAGE_ERROR_CODE
     if selector is not None:
         return selecting.apply(namespace, "retry", selector, {})
     code = per_petition.do_for_each(namespace.ids, _again if follows else _again_alone)

@@ -6,6 +6,7 @@ import argparse
 import os
 
 from orcha._cli import options, run_options
+from orcha._cli.exit_codes import OWN_FAILURE_CODE, USAGE_ERROR_CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ examples:
 Ctrl+C cancels, a second one kills at once; Ctrl+] d leaves it running. The exit code is the command's, 128 + n after
 signal n; 124 timed out, 125 Orcha could not, 126 not executable, 127 not found, 130 cancelled.
 """
-_OWN_FAILURE_CODE = 125
-_USAGE_ERROR_CODE = 2
 _OPTION_NAMES = {
     "argv": "the command",
     "argv[0]": "the command",
@@ -118,12 +117,12 @@ def run(namespace: argparse.Namespace) -> int:
         return _run(namespace, message)
     except options.WrongOptionError as error:
         run_options.say_pointed(render.note, str(error))
-        return _USAGE_ERROR_CODE
+        return USAGE_ERROR_CODE
     except BrokenPipeError:
         raise  # nobody reads the id that --detach prints
     except (OrchaError, OSError, ValueError) as error:
         render.note(" ".join(str(error).split()))
-        return _OWN_FAILURE_CODE
+        return OWN_FAILURE_CODE
 
 
 def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
@@ -256,11 +255,11 @@ def _refused(result: Result, name: str, message: dict[str, Any]) -> tuple[str, i
     except (ValueError, TypeError) as error:
         field, _, rest = str(error).partition(" ")
         option = _OPTION_NAMES.get(field) or "--" + field.replace(".", "-").replace("_", "-")
-        return f"{option} {rest}", _USAGE_ERROR_CODE
+        return f"{option} {rest}", USAGE_ERROR_CODE
     reason = result.reason or "the service refuses it, and does not say why"
     if "when" in message and reason.startswith(UNREADABLE):
-        return f"--when cannot be read{reason.removeprefix(UNREADABLE)}", _USAGE_ERROR_CODE
-    return reason.replace("\n", "\\n"), _OWN_FAILURE_CODE
+        return f"--when cannot be read{reason.removeprefix(UNREADABLE)}", USAGE_ERROR_CODE
+    return reason.replace("\n", "\\n"), OWN_FAILURE_CODE
 
 
 def made_up(program: str | bytes) -> str:

@@ -162,6 +162,19 @@ def _add_retry(parser: argparse.ArgumentParser) -> None:
     add("--retry-longest", metavar="T", type=options.duration, help="no pause is longer than this (default: 1h)")
 
 
+def words_of(namespace: argparse.Namespace, usage: str) -> list[str]:
+    """Give the words of a command that stand behind the options, and perhaps behind ``--``.
+
+    Raises:
+        WrongOptionError: there are none.
+
+    """
+    words: list[str] = namespace.command[1:] if namespace.command[:1] == ["--"] else namespace.command
+    if not words or not words[0]:
+        raise options.WrongOptionError(f"there is no command to run: {usage}")
+    return words
+
+
 def command_of(
     namespace: argparse.Namespace, usage: str, create_parser: Callable[[argparse.ArgumentParser], None]
 ) -> list[str]:
@@ -171,9 +184,7 @@ def command_of(
         WrongOptionError: there are none, an option of the script is wrong, or the condition cannot be read.
 
     """
-    command: list[str] = namespace.command[1:] if namespace.command[:1] == ["--"] else namespace.command
-    if not command or not command[0]:
-        raise options.WrongOptionError(f"there is no command to run: {usage}")
+    command = words_of(namespace, usage)
     if "/" in command[0] or command[0] == "-":
         from orcha._cli import script
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from orcha._cli import options
+from orcha._cli.exit_codes import USAGE_ERROR_CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ LIVE_STATES = ("queued", "held", "starting", "running", "cancelling")
 _STATES = (*LIVE_STATES, "ended")
 _OUTCOMES = ("succeeded", "cancelled", *_FAILED)
 _FAILURE_CODE = 1
-_USAGE_ERROR_CODE = 2
 _MAX_NAMED_IDS = 5
 """Ids that a question names."""
 
@@ -169,9 +169,9 @@ def do_to_group_or_each(
     selector, group = selector_of(namespace, group=False), namespace.group
     if selector is not None and (group is not None or namespace.all):
         refuse_both("--all" if namespace.all else "--group")
-        return _USAGE_ERROR_CODE
+        return USAGE_ERROR_CODE
     if not namespace.all and group is None and names_none(namespace, selector):
-        return _USAGE_ERROR_CODE
+        return USAGE_ERROR_CODE
     if selector is not None:
         return apply(namespace, verb, selector, {})
     if namespace.ids:

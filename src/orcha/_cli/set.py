@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 
 from orcha._cli import options, selecting
+from orcha._cli.exit_codes import USAGE_ERROR_CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_USAGE_ERROR_CODE = 2
 _UNSETTABLE = ("group", "need", "pin", "after", "at", "timeout", "expect", "retry", "label", "when")
 _EPILOG = """\
 examples:
@@ -76,11 +76,11 @@ def run(namespace: argparse.Namespace) -> int:
 
     selector = selecting.selector_of(namespace, prefixed=True)
     if selecting.names_none(namespace, selector, prefixed=True):
-        return _USAGE_ERROR_CODE
+        return USAGE_ERROR_CODE
     changes = changes_of(namespace)
     if not changes:
         render.note("what is to be changed? give --priority, --timeout, --need or another option: orcha set --help")
-        return _USAGE_ERROR_CODE
+        return USAGE_ERROR_CODE
     if selector is not None:
         return selecting.apply(namespace, "set", selector, changes)
     return per_petition.do_for_each(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from orcha._cli import options, selecting
+from orcha._cli.exit_codes import USAGE_ERROR_CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-_USAGE_ERROR_CODE = 2
 _EPILOG = """\
 examples:
   orcha signal train USR1
@@ -32,7 +32,7 @@ def run(namespace: argparse.Namespace) -> int:
 
     selector = selecting.selector_of(namespace)
     if selecting.names_none(namespace, selector):
-        return _USAGE_ERROR_CODE
+        return USAGE_ERROR_CODE
     if selector is not None:
         return selecting.apply(namespace, "signal", selector, {"signal": namespace.signal})
     return per_petition.do_for_each(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from orcha._cli import options
+from orcha._cli.exit_codes import USAGE_ERROR_CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from orcha._cli.workload import Workload
     from orcha._core.forecast.workload import Capacity, Foretold
 
-_USAGE_ERROR_CODE = 2
 _DEFAULT_LIMIT_ROWS = 100
 _MIN_TOLD_PETITIONS = 10_000
 """So many take a second, and a terminal is told how far the forecast is."""
@@ -57,10 +57,10 @@ def run(namespace: argparse.Namespace) -> int:
         found = workload.read(_text(namespace.file))
     except (OSError, UnicodeDecodeError) as error:
         render.note(f"{namespace.file} cannot be read: {getattr(error, 'strerror', None) or error}: name a workload")
-        return _USAGE_ERROR_CODE
+        return USAGE_ERROR_CODE
     except workload.WorkloadError as error:
         render.note(str(error))
-        return _USAGE_ERROR_CODE
+        return USAGE_ERROR_CODE
     capacity = _changed(found, namespace)
     planned = _planned(found, capacity)
     reckoned = dict(_reckoned(planned, found.recorded if capacity == found.capacity else []))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orcha._cli import options, selecting
+from orcha._cli.exit_codes import USAGE_ERROR_CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from orcha._cli.session import Session
 
 TIMED_OUT_CODE = 124
-_USAGE_ERROR_CODE = 2
 _EPILOG = """\
 examples:
   orcha wait nightly make-k3x9qz --timeout 10m
@@ -41,10 +41,10 @@ def run(namespace: argparse.Namespace) -> int:
 
     selector = selecting.selector_of(namespace)
     if not namespace.all and selecting.names_none(namespace, selector):
-        return _USAGE_ERROR_CODE
+        return USAGE_ERROR_CODE
     if selector is not None and namespace.all:
         selecting.refuse_both("--all")
-        return _USAGE_ERROR_CODE
+        return USAGE_ERROR_CODE
     if selector is not None and not selector["states"]:
         selector["states"] = list(selecting.LIVE_STATES)
     until = None if namespace.timeout is None else render.steady() + namespace.timeout

@@ -9,8 +9,24 @@ needs it.
 
 from __future__ import annotations
 
+from typing import Any
+
 from orcha._protocol.value_reader import decode
 from orcha._protocol.value_writer import encode
 from orcha._protocol.wire_types import register
 
-__all__ = ["decode", "encode", "register"]
+
+def fields_of(extras: bytes) -> dict[str, Any]:
+    """Give what a message holds; nothing where its extras are damaged, or hold no fields. Channels come as bytes.
+
+    >>> fields_of(encode({"argv": ["make"]})), fields_of(encode("make")), fields_of(b"")
+    ({'argv': ['make']}, {}, {})
+    """
+    try:
+        fields = decode(extras, channel=bytes)
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+__all__ = ["decode", "encode", "fields_of", "register"]

@@ -70,13 +70,8 @@ class Beside:
 
     def fields_of(self, extras: bytes) -> dict[str, Any] | None:
         """Give the fields of a message that asks for this; None for any other message."""
-        if _FIELD not in extras:
-            return None
-        try:
-            fields = values.decode(extras, channel=bytes)
-        except ValueError:
-            return None
-        return fields if isinstance(fields, dict) and fields.get("beside") is not None else None
+        fields = values.fields_of(extras) if _FIELD in extras else {}
+        return fields if fields.get("beside") is not None else None
 
     def take(self, asked: Asked, item: Item, owner: str, fields: dict[str, Any]) -> str | None:
         """Start the command; give why it cannot be started."""
@@ -88,16 +83,15 @@ class Beside:
         step = self._running.of(host).step
         if step.pid is None or step.start_time is None:
             return f"{host.key!r} is starting: try again in a moment"
-        token, identity, extras, channel = item
         try:
             sent = values.encode(self._message(host, fields))
         except (ValueError, TypeError) as error:
             return str(error)
-        converted = self._convert(identity, token, owner, sent, is_new=True)
+        converted = self._convert(item.id, item.token, owner, sent, is_new=True)
         if isinstance(converted, str):
             return converted
         converted.petition.beside = step.pid, step.start_time  # type: ignore[attr-defined]  # it is a command's
-        self._start(asked, (token, identity, extras, channel), owner, converted)
+        self._start(asked, item, owner, converted)
         return None
 
     def _host(self, asked: Asked, name: object) -> Record | str:
@@ -123,13 +117,7 @@ class Beside:
         environment = {_as_sent(name): _as_sent(value) for name, value in theirs}
         return there | own | {"env": environment | {"ORCHA_BESIDE": host.key.replace("\0", "")} | given}
 
-    def _start(
-        self,
-        asked: Asked,
-        item: tuple[bytes, str | int, bytes, bytes | None],
-        owner: str,
-        converted: Converted,
-    ) -> None:
+    def _start(self, asked: Asked, item: Item, owner: str, converted: Converted) -> None:
         token, identity, extras, channel = item
         petitions = self._petitions
         mine = token if channel is None else channel

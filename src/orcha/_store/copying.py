@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
 import apsw
 
 from orcha._store.disk_reserve import Limits
 from orcha._store.last_start import Witness
 from orcha._store.migrating import migrate, refuse_newer, sync_file
-from orcha._store.opening import APPLICATION, connect, refuse_network
+from orcha._store.opening import APPLICATION, connect, naming, open_at_rest, refuse_network
 from orcha._store.store_files import StoreFiles
-from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreFull, no_room
+from orcha.exceptions.store import StoreBroken, StoreDamaged
 
 PAGES_AT_ONCE = 1_024
 """Pages that are copied between two reports of progress."""
@@ -52,7 +51,7 @@ def copy_database(folder: Path, target: Path, progress: Callable[[int], None], *
             )
     finally:
         files.close()
-    with _named(target):
+    with naming(target):
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         with (
             contextlib.closing(_source(files.real / files.database.name, served=served)) as source,
@@ -77,10 +76,7 @@ def copy_database(folder: Path, target: Path, progress: Callable[[int], None], *
 
 def _source(database: Path, *, served: bool) -> apsw.Connection:
     """Open a store's database for reading; where no service uses it, nothing is made beside it."""
-    if served:
-        return connect(database, Limits(), reading=True)
-    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_NOFOLLOW
-    return apsw.Connection(f"file:{quote(str(database))}?immutable=1", flags=flags)
+    return connect(database, Limits(), reading=True) if served else open_at_rest(database)
 
 
 def refuse_living(folder: Path) -> None:
@@ -108,7 +104,7 @@ def make_ready(database: Path) -> None:
         StoreFull: there is no room.
 
     """
-    with _named(database), contextlib.closing(_checked(database)) as connection:
+    with naming(database), contextlib.closing(_checked(database)) as connection:
         refuse_newer(connection, database)
         connection.pragma("journal_mode", "delete")
         migrate(connection, database)
@@ -170,16 +166,3 @@ def _problem(connection: apsw.Connection) -> str:
         return "is no database of Orcha"
     found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
     return "" if found == ["ok"] else f"is damaged: {'; '.join(found)}"
-
-
-@contextlib.contextmanager
-def _named(database: Path) -> Iterator[None]:
-    """Have the errors of SQLite, and of the system, name the file."""
-    try:
-        yield
-    except apsw.FullError as error:
-        raise StoreFull(no_room(database)) from error
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise StoreDamaged(f"{database} cannot be used: {error}") from error
-    except apsw.Error as error:
-        raise StoreBroken(f"{database} cannot be used: {error}") from error

@@ -11,9 +11,9 @@ import apsw
 
 from orcha._store.disk_reserve import Limits
 from orcha._store.migrating import refuse_newer
-from orcha._store.opening import connect, look_at_header, refuse_damaged
+from orcha._store.opening import connect, look_at_header, naming, open_at_rest, refuse_damaged
 from orcha._store.store_files import StoreFiles
-from orcha.exceptions.store import StoreBroken, StoreDamaged
+from orcha.exceptions.store import StoreBroken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,26 +48,18 @@ def examine(folder: Path, is_served: Callable[[], bool]) -> None:
             return
         look_at_header(files)
         if files.exists(files.clean):
-            _check(files, _open_at_rest(files.real / files.database.name))
+            _check(files, open_at_rest(files.real / files.database.name))
         else:
             _check_copy(files)
     except apsw.BusyError:
         return
-    except (StoreBroken, apsw.Error) as error:
+    except (StoreBroken, apsw.Error):
         if is_served() != served:
             return
-        if isinstance(error, StoreBroken):
+        with naming(files.database):
             raise
-        damaged = isinstance(error, (apsw.CorruptError, apsw.NotADBError))
-        raise (StoreDamaged if damaged else StoreBroken)(f"{files.database} cannot be used: {error}") from error
     finally:
         files.close()
-
-
-def _open_at_rest(database: Path) -> apsw.Connection:
-    """Open a database that nobody writes: SQLite then makes no file beside it."""
-    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_NOFOLLOW
-    return apsw.Connection(f"{database.as_uri()}?immutable=1", flags=flags)
 
 
 def _check_copy(files: StoreFiles) -> None:

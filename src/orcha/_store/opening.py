@@ -9,6 +9,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
@@ -74,27 +75,50 @@ def open_database(
             f"{place} cannot be used: {error.strerror}: see whose it is and who may write there"
         ) from error
     try:
-        connection = connect(files.real / files.database.name, limits, vfs=vfs)
-        try:
-            files.check_in_place()
-            _compare_log(connection, files, committed)
-            _verify(connection, files)
-            _compare_start(connection, files)
-            refuse_newer(connection, files.database)
-            _compare_file(files, sums)
-            migrate(connection, files.real / files.database.name)
-            _extend_log(connection, files, limits, space)
-        except BaseException:
-            connection.close()
-            sums.close()
-            raise
-    except apsw.FullError as error:
-        raise StoreFull(no_room(files.database)) from error
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise StoreDamaged(f"{files.database} cannot be used: {error}") from error
-    except (apsw.Error, OSError) as error:
+        with naming(files.database):
+            connection = connect(files.real / files.database.name, limits, vfs=vfs)
+            try:
+                files.check_in_place()
+                _compare_log(connection, files, committed)
+                _verify(connection, files)
+                _compare_start(connection, files)
+                refuse_newer(connection, files.database)
+                _compare_file(files, sums)
+                migrate(connection, files.real / files.database.name)
+                _extend_log(connection, files, limits, space)
+            except BaseException:
+                connection.close()
+                sums.close()
+                raise
+    except OSError as error:
         raise StoreBroken(f"{files.database} cannot be used: {error}") from error
     return connection, sums
+
+
+@contextlib.contextmanager
+def naming(database: Path) -> Iterator[None]:
+    """Have the errors of SQLite name the file, and say what they mean for a store.
+
+    Raises:
+        StoreFull: there is no room.
+        StoreDamaged: the file is damaged, or no database.
+        StoreBroken: the file cannot be used for another reason.
+
+    """
+    try:
+        yield
+    except apsw.FullError as error:
+        raise StoreFull(no_room(database)) from error
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise StoreDamaged(f"{database} cannot be used: {error}") from error
+    except apsw.Error as error:
+        raise StoreBroken(f"{database} cannot be used: {error}") from error
+
+
+def open_at_rest(database: Path) -> apsw.Connection:
+    """Open a database that nobody writes, for reading: SQLite then makes no file beside it."""
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI | apsw.SQLITE_OPEN_NOFOLLOW
+    return apsw.Connection(f"{database.as_uri()}?immutable=1", flags=flags)
 
 
 def connect(database: Path, limits: Limits, *, vfs: str | None = None, reading: bool = False) -> apsw.Connection:

@@ -83,13 +83,8 @@ class NewArrays:
 
     def fields_of(self, extras: bytes) -> dict[str, Any] | None:
         """Give the fields of a message that asks for an array; None for any other message."""
-        if _FIELD not in extras:
-            return None
-        try:
-            fields = values.decode(extras, channel=bytes)
-        except ValueError:
-            return None
-        return fields if isinstance(fields, dict) and fields.get("array") is not None else None
+        fields = values.fields_of(extras) if _FIELD in extras else {}
+        return fields if fields.get("array") is not None else None
 
     def take(self, asked: Asked, item: Item, owner: str, fields: dict[str, Any], ends: bytes = b"") -> str | None:
         """Accept an array, some of whose elements may have ended before; give why it cannot be accepted."""

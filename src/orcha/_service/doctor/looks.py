@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from orcha._processes.hidden_processes import hidden
+from orcha._processes.identity import read_stat, since_boot
 from orcha._protocol import keys
 from orcha._protocol.endpoint import KEY_VARIABLE, key_path, unusable
 from orcha._server.listening import refuse_taken
@@ -237,16 +238,15 @@ def _program(pid: int, words: list[str]) -> RunningProgram:
 
 
 def _is_newer(program: str, pid: int) -> bool:
-    """Tell whether a file is missing, or was written after a process was started: proc(5), starttime and btime."""
+    """Tell whether a file is missing, or was written after a process was started."""
     found = _status(program)
     if found is None:
         return True
-    fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    booted = [line.split()[1] for line in _text("/proc/stat").splitlines() if line.startswith("btime ")]
-    if len(fields) < 20 or not booted:
+    stat = read_stat(pid)
+    if stat is None:
         return False
-    started = int(booted[0]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    return found.st_mtime > started + _START_MARGIN_SECONDS
+    age = since_boot() - stat.start_time / os.sysconf("SC_CLK_TCK")
+    return found.st_mtime > time.time() - age + _START_MARGIN_SECONDS
 
 
 def _words(pid: int) -> list[str]:

@@ -46,7 +46,7 @@ def listed(row: Row, record: Record | None) -> Listed:
 
 def _sent(extras: bytes) -> Listed:
     """Give what was sent to the built-in manager."""
-    fields = _fields(extras)
+    fields = values.fields_of(extras)
     if "argv" not in fields and isinstance(fields.get("needs"), dict):
         words = ["lock", *(lease_text.taken(str(name), need) for name, need in fields["needs"].items())]
         return _listed(words, fields.get("why"))
@@ -61,15 +61,6 @@ def _listed(words: object, label: object) -> Listed:
         in_words(words) if isinstance(words, list | tuple) else None,
         shortened(_text(label), MAX_LISTED_CHARACTERS) if isinstance(label, str) else None,
     )
-
-
-def _fields(extras: bytes) -> dict[str, Any]:
-    """Give what a message holds; nothing where a refused one holds no fields."""
-    try:
-        fields = values.decode(extras, channel=bytes)
-    except ValueError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
 
 
 def in_words(words: Iterable[Any]) -> str:

@@ -39,17 +39,9 @@ def of(engine: Engine, row: Row) -> dict[str, Any] | None:
     """Give what a lease is for, and what it has while it is held; None where a petition is no lease."""
     if row.manager != LEASE_MANAGER:
         return None
-    fields = _fields(row.extras)
+    fields = values.fields_of(row.extras)
     record = engine.petitions.records.get(row.seq)
     known = {"why": fields.get("why") or "", "while_attached": bool(fields.get("while_attached"))}
     if record is None or row.state not in _HELD_STATES:
         return known | {"what": None}
     return known | {"what": lease_text.what(record)}
-
-
-def _fields(extras: bytes) -> dict[str, Any]:
-    try:
-        fields = values.decode(extras, channel=bytes)
-    except ValueError:
-        return {}
-    return fields if isinstance(fields, dict) else {}

@@ -85,7 +85,7 @@ def _when(engine: Engine, row: Row, record: Record | None) -> str | None:
     if record is not None and record.when is not None:
         return record.when.text
     if row.manager in _COMMAND_MANAGERS:
-        text = _fields_sent(row.extras).get("when")
+        text = values.fields_of(row.extras).get("when")
         return text if isinstance(text, str) else None
     return engine.admission.text_of(row.seq)
 
@@ -162,16 +162,8 @@ def _command(row: Row, record: Record | None) -> dict[str, Any] | None:
 
 def sent(extras: bytes) -> dict[str, Any] | None:
     """Give what a message to the built-in manager holds; None for a message of another manager."""
-    fields = _fields_sent(extras)
+    fields = values.fields_of(extras)
     return _shown(fields) if isinstance(fields.get("argv"), list | tuple) else None
-
-
-def _fields_sent(extras: bytes) -> dict[str, Any]:
-    try:
-        fields = values.decode(extras, channel=bytes)
-    except ValueError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
 
 
 def _shown(fields: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from orcha._protocol.messages import Item, Submit
     from orcha._server.server import Peer
+    from orcha._service.arrays.new_arrays import NewArrays
+    from orcha._service.beside import Beside
     from orcha._service.engine import Engine
     from orcha._service.submissions import Asker
 
@@ -72,27 +74,18 @@ def _take(engine: Engine, asked: Asked, item: Item, plugin: str | None, refusal:
         return
     if engine.arrays.reserves(str(item.id)):
         _refuse(engine, asked, item, _REFUSED, f"the id {item.id!r} is that of an element of an array: choose another")
-    elif manager != COMMAND_MANAGER or not (_take_array(engine, asked, item) or _take_beside(engine, asked, item)):
+    elif manager != COMMAND_MANAGER or not any(
+        _take_apart(engine, asked, item, kind) for kind in (engine.new_arrays, engine.beside)
+    ):
         enter(engine, asked, item, (manager, peer.identity))
 
 
-def _take_array(engine: Engine, asked: Asked, item: Item) -> bool:
-    """Take a message that asks for an array; False where it does not."""
-    fields = engine.new_arrays.fields_of(item.extras)
+def _take_apart(engine: Engine, asked: Asked, item: Item, kind: NewArrays | Beside) -> bool:
+    """Take a message that asks for an array, or for a command beside another one; False where it does not."""
+    fields = kind.fields_of(item.extras)
     if fields is None:
         return False
-    wrong = taken_by(engine, str(item.id)) or engine.new_arrays.take(asked, item, asked.asker.peer.identity, fields)
-    if wrong is not None:
-        _refuse(engine, asked, item, _REFUSED, wrong)
-    return True
-
-
-def _take_beside(engine: Engine, asked: Asked, item: Item) -> bool:
-    """Take a message that asks for a command beside another one; False where it does not."""
-    fields = engine.beside.fields_of(item.extras)
-    if fields is None:
-        return False
-    wrong = taken_by(engine, str(item.id)) or engine.beside.take(asked, item, asked.asker.peer.identity, fields)
+    wrong = taken_by(engine, str(item.id)) or kind.take(asked, item, asked.asker.peer.identity, fields)
     if wrong is not None:
         _refuse(engine, asked, item, _REFUSED, wrong)
     return True
