@@ -85,18 +85,11 @@ _codec: _Codec | None = None
 
 
 def _load_codec() -> _Codec:
-    """Make the codec at its first use: msgspec costs a client more to import than connecting does."""
-    global _codec  # noqa: PLW0603 - made once, and any thread's is as good as another's
-    import msgspec
+    """Have the codec at its first use; of several threads one makes it, and the others wait for the import."""
+    global _codec  # noqa: PLW0603 - set once, and by whichever thread to the same functions
+    from orcha._protocol import codec
 
-    from orcha._protocol import messages
-
-    _codec = _Codec(
-        msgspec.msgpack.Encoder().encode,
-        msgspec.msgpack.Decoder(messages.ClientMessage).decode,
-        msgspec.msgpack.Decoder(messages.ServiceMessage).decode,
-        (msgspec.MsgspecError, ValueError, RecursionError),
-    )
+    _codec = _Codec(codec.encode, codec.decode_client, codec.decode_service, codec.ERRORS)
     return _codec
 
 
