@@ -137,8 +137,9 @@ def descendants(pid):
 
 CATCHES = (
     "exec 2>/dev/null; trap 'kill $!; while [ ! -e {}/told ]; do sleep 0.02; done; exit 0' TERM; "
-    "echo before; sleep 600 & wait; exit 1"
+    "echo before; sleep 600 & wait; while :; do sleep 0.02; done"
 )
+"""A shell that goes on where `sleep` ends before its own SIGTERM, so that the trap alone ends it."""
 PASSES_ON = "exec 2>/dev/null; echo before; sleep 600; exit $?"
 """A shell that learns of the end of `sleep` before its own SIGTERM would write about that to stderr."""
 
