@@ -270,7 +270,7 @@ class Attached:
         )
 
     def _look(self) -> None:
-        """Show what it waits for, if it does."""
+        """Show why the petition waits, if it waits."""
         is_silent = not self._streams.has_status and (self._has_told or self._interrupts)
         if is_silent or not (self._waits or self._interrupts or self._again):
             return

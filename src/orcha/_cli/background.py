@@ -150,7 +150,7 @@ def _check_free(endpoint: Endpoint) -> None:
 
 
 class _Waiting:
-    """The one who started a daemon, until that serves; Ctrl+C is answered when the daemon has gone."""
+    """The process that started a daemon, until the daemon serves; Ctrl+C is answered when the daemon has gone."""
 
     def __init__(self, child: int, reader: int, wish: int, mask: Iterable[int]) -> None:
         self._child = child

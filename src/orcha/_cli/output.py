@@ -137,7 +137,7 @@ def _values(channel: ClientChannel, end: int | None) -> Iterator[Any]:
 
 
 def _piece(value: Any, *, is_command: bool) -> ShownOutput:
-    """Give a value as what it is of a petition."""
+    """Give a value of a petition as the output that it stands for."""
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bytes):
         return ShownOutput(value[0], value[1])
     if isinstance(value, bytes):

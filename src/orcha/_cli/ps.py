@@ -397,7 +397,7 @@ def pages(
 
 
 def _is_meant(row: Row, names: frozenset[str], mask: int) -> bool:
-    """Tell whether a row is one of those; what holds a slot after its end, and says why, is shown with what runs."""
+    """Tell whether a row is in one of these states; a petition that holds a slot after its end counts as running."""
     if row["state"] == "ended" and ("ended" in names or (row["why"] and not mask >> _ENDED_STATE & 1)):
         return True
     return word(row) in names

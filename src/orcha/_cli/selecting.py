@@ -1,4 +1,4 @@
-"""Petitions that are named by what they are: the options of a selector, and a verb for all that meet it."""
+"""Petitions that are named by their properties: a selector's options, and a verb for all petitions that meet it."""
 
 from __future__ import annotations
 

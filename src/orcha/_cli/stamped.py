@@ -13,7 +13,7 @@ STAMP_FORMAT = "%Y-%m-%d %H:%M:%S "
 
 
 class Stamped:
-    """Writes to another stream, of which it is what is not said here."""
+    """Writes to another stream; everything that is not defined here is the other stream's."""
 
     def __init__(self, stream: TextIO) -> None:
         """Begin at the beginning of a line."""

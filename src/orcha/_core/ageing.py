@@ -21,7 +21,7 @@ _AT_ONCE = -math.inf
 """Due time of petitions whose group ages otherwise, or not at all, since a moment."""
 _WAITING_STATES = (State.QUEUED, State.HELD)
 MIN_COMPACTED_COUNT = 1_000
-"""Due times that are kept at least before those of petitions that wait no more are looked for."""
+"""So many due times are kept before the due times of petitions that wait no more are looked for."""
 
 
 class Aged(NamedTuple):
@@ -83,7 +83,7 @@ class Ageing:
         self._note(seq, Aged(key, group, since, 0, since + self.ages[group]))
 
     def enter(self, record: Record) -> tuple[int | float, int | float | None]:
-        """Note that a petition waits from now on; give its priority, and the one that it was given if that differs."""
+        """Note that a petition waits from now on; give its priority, and its priority without age if that differs."""
         known = self._known.get(record.seq)
         # After a restart the record of a petition does not name its group until the petition is made again.
         group = known.group if known is not None and record.petition is None else record.group

@@ -58,7 +58,7 @@ def altered(fields: Mapping[str, Any], asked: Mapping[str, Any], now: float) -> 
     """Give the fields of a message with what is asked for.
 
     What is taken back goes first, so that a field can be taken back and given anew in one step. Needs and dependencies
-    are added to those that there are; a delay counts from now on.
+    are added to the present ones; a delay counts from now on.
 
     Raises:
         ValueError: what is asked for makes no sense.

@@ -45,10 +45,10 @@ class Counts(NamedTuple):
 
     total: int
     live: int
-    """Those that are petitions which have not ended."""
+    """Elements that are petitions and have not ended."""
     succeeded: int
     failed: int
-    """Those that ended in any other way than by success or a cancel."""
+    """Elements that ended neither with success nor by a cancel."""
     cancelled: int
 
     @property

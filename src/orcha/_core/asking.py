@@ -1,9 +1,9 @@
-"""When those whose condition said no are asked again by time alone.
+"""When petitions whose condition said no are asked again by time alone.
 
 A condition may depend on what nobody tells the service: whether a rig is free, a file is there, the load is low. So,
-beside what happens here, time has them asked too: the first ones in line once a second, the others a few at a time, all
-of them one after the other. Either half may take a share of one processor and no more; where conditions cost more than
-that fewer are asked in a turn, and where one alone does, turns come later.
+beside what happens here, time has them asked too: the first petitions in line once a second, the others a few at a
+time, all of them one after the other. Either half may take a share of one processor and no more; where conditions cost
+more than that, fewer are asked in a turn, and where one condition alone costs more, turns come later.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Asking:
         return min(self.firsts.due, self.others.due) if are_many else self.firsts.due
 
     def rest(self, now: float) -> None:
-        """Note that those in line were just asked, since something had happened."""
+        """Note that the petitions in line were just asked, since something had happened."""
         self.firsts.due = max(self.firsts.due, now + FIRSTS_INTERVAL_SECONDS)
         self.others.due = max(self.others.due, now + OTHERS_INTERVAL_SECONDS)
 

@@ -84,6 +84,6 @@ class Converted:
 
 
 Candidate: TypeAlias = "Record | Converted"
-"""A petition that may be asked: one whose record has its object, or what was found out in this very visit."""
+"""A petition that may be asked: its record has its object, or this very visit has made the object."""
 
 __all__ = ["Candidate", "Converted"]

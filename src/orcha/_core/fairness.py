@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orcha.interfaces.needs import Amount
 
 Lane = str | None
-"""An owner; None for the first one that had a petition, whose petitions need not be noted."""
+"""An owner; None for the first owner that had a petition, whose petitions need not be noted."""
 Rank = tuple[int | float, float, int, int]
 """The order of petitions of several owners: priority, what the owner has in use, the number of the owner's last start,
 sequence; lower first."""
@@ -130,7 +130,7 @@ class Fairness:
     # --- who comes first? ---------------------------------------------------------------------------------------
 
     def rank(self, place: Key) -> Rank:
-        """Give the place of a petition among those of all owners."""
+        """Give the place of a petition among the petitions of all owners."""
         return (place[0], *self.standing(self._lanes.get(place[1])), place[1])
 
     def is_before(self, one: Key, other: Key) -> bool:
@@ -189,7 +189,7 @@ class Turns:
             are_all = are_all and (bool(queue) or lane not in self._cut)
 
     def rest(self) -> list[Candidate]:
-        """Give those that were not given yet, the petitions of each owner in order."""
+        """Give the petitions that were not given yet, the petitions of each owner in order."""
         return [candidate for queue in self._queues.values() for candidate in reversed(queue)]
 
 

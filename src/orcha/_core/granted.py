@@ -196,7 +196,7 @@ class GrantedSlots:
     def holders(self, *, group: str | None = None, resource: str | None = None, owner: str | None = None) -> list[str]:
         """Give the str(id) of petitions that hold a slot of a group, or units of a resource, in order of grants.
 
-        With `owner` only those of one owner.
+        With `owner` only the petitions of one owner.
         """
         grants = [(key, grant) for key, grant in list(self._grants.items()) if owner is None or grant.owner == owner]
         if group is not None:

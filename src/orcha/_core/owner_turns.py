@@ -1,4 +1,4 @@
-"""Whether petitions of another owner go before one that waits, for people who ask why it does not start."""
+"""Which petitions of other owners go before a waiting petition, for people who ask why the petition does not start."""
 
 from __future__ import annotations
 

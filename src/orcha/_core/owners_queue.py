@@ -1,4 +1,4 @@
-"""The waiting petitions of several owners: a queue for each owner, and of their heads the one whose turn it is."""
+"""The waiting petitions of several owners: a queue for each owner, and the head of the owner whose turn it is."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from orcha._core.devices import Device
 
 PROCESSORS = "cpu"
-"""The resource of which a pinned command has devices."""
+"""The resource whose devices are a pinned command's processors."""
 VARIABLE = "ORCHA_CPUS"
 """The variable that tells a pinned command its processors."""
 

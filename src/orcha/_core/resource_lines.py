@@ -31,7 +31,7 @@ MAX_COUNTED_PETITIONS = 1_000
 
 
 class Waiter:
-    """One that waits for resources."""
+    """A petition that waits for resources."""
 
     __slots__ = ("asked", "at", "group", "names", "needs", "passed", "place")
 
@@ -47,7 +47,7 @@ class Waiter:
         self.asked = False
         """Whether it is to be asked now, having come to the head."""
         self.passed = 0
-        """How many petitions that came later have taken what it waits for."""
+        """How many later petitions have taken units for which this petition waits."""
 
 
 class _Part:
@@ -73,7 +73,7 @@ class _Part:
 
 
 class Lines:
-    """Who waits for which resource. Those that wait no more are skipped when they come to the head.
+    """Who waits for which resource. Petitions that wait no more are skipped when they come to the head.
 
     >>> lines = Lines(lambda waiter: True)
     >>> lines.enter((0, 2, "b"), {"gpu": 2}, None, ["gpu"], "gpu")
@@ -143,7 +143,7 @@ class Lines:
         return min(firsts, key=lambda waiter: self.rank(waiter.place)) if len(firsts) > 1 else next(iter(firsts), None)
 
     def note_taken(self, name: str, place: Key) -> None:
-        """Note that a petition has taken of a resource: it may have gone past one that came before it."""
+        """Note that a petition has taken units of a resource: it may have gone past an earlier petition."""
         heads = (self._head(name, part) for part in self._parts(name))
         first = min((head for head in heads if head is not None), key=lambda head: head.place, default=None)
         if first is not None and first.place[0] == place[0] and first.place < place:

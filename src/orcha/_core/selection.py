@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MAX_HEADS = 96
 """Waiting petitions of one round, at most."""
 MAX_HEADS_WITHOUT_STARTS = MAX_REFUSALS_PER_ROUND + 8
-"""Waiting petitions of a round after one in which nobody could start."""
+"""Waiting petitions of a round that follows a round in which no petition could start."""
 SECONDS_AFTER_A_START = 0.05
 """After so long a start alone has blocked conditions asked again."""
 MIN_ASKING_PAUSE_SECONDS = 0.05
@@ -138,7 +138,7 @@ class Selection:
         return unloaded
 
     def next_round(self, now: float, *, converting: bool) -> Round:
-        """Give the first ones in order, and a sample of the others, as far as they are to be asked now.
+        """Give the first petitions in order, and a sample of the others, as far as they are to be asked now.
 
         `converting` says that new ones come with them.
         """
@@ -188,7 +188,7 @@ class Selection:
         return sorted(asked.values(), key=_place), always
 
     def handed_over(self) -> None:
-        """Note that all that is known now is known to those who are asked."""
+        """Note that the conditions that are asked from now on know all that is known now."""
         self._asked_version = self._petitions.version
         self._more = False
 

@@ -115,7 +115,7 @@ class Situation(Enum):
     REFUSED = "Nothing of it is kept.", ()
 
     def __init__(self, sentence: str, fields: tuple[Fields, ...]) -> None:
-        """Take what it is, and what it looks like in a record; no fields for a petition that is live no more."""
+        """Take the name of a situation and a record's fields in it; no fields where the petition is live no more."""
         self.sentence = sentence
         self.fields = fields
 

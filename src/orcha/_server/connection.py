@@ -114,7 +114,7 @@ class ClientConnection(asyncio.Protocol):
             self._refuse(refused)
 
     def pause_writing(self) -> None:
-        """Read no more of a client that does not take what it is sent."""
+        """Read no more from a client that does not read its answers."""
         self._takes_nothing = True
         self._pause_reading()
 

@@ -186,7 +186,7 @@ class Engine:
         self.admitting.tell = self.submissions.tell
         self._make_arrays()
         self.born = (time.time_ns() // 1_000_000).to_bytes(6, "big")
-        """Tokens begin with the time they were made: one from before this start may be a petition that is kept."""
+        """Tokens begin with the time they were made: a token from before this start may name a kept petition."""
         self.draining: str | None = None
         """Why nothing is started or accepted any more."""
         self.on_stop: Callable[..., None] = lambda **_: None

@@ -116,7 +116,7 @@ class Transaction:
     def _without(
         self, changes: Changes, effects: list[Effect], tokens: Container[bytes], verdict: int, reason: str
     ) -> list[Effect]:
-        """Keep all but these new petitions, and answer those with the verdict instead."""
+        """Keep all petitions but these new ones, and answer the new ones with the verdict instead."""
         channels = self._channels
         gone = {new.seq for new in changes.petitions if new.token in tokens}
         made = {channel.id for channel in changes.channels}

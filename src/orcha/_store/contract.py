@@ -361,8 +361,8 @@ class Store(Protocol):
     def prunable(self, *, older_than: float, keep: int, younger_than: float, limit: int) -> list[tuple[int, bytes]]:
         """Give (seq, channel) of ended rows to forget, oldest end first.
 
-        Those are the ones that ended before `older_than`, and the oldest beyond the newest `keep`; never one that ended
-        or was submitted after `younger_than`, nor one with hook_pending or slot_held.
+        A row is to be forgotten where its petition ended before `older_than`, or is older than the newest `keep`; but
+        not where the petition ended or was submitted after `younger_than`, nor with hook_pending or slot_held.
         """
         ...
 

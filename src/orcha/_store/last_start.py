@@ -69,7 +69,7 @@ class Witness:
         """Give what it says; None where there is none.
 
         Raises:
-            StoreBroken: it is no file, or not one that a store has written.
+            StoreBroken: it is no file, or a store has not written it.
         """
         try:
             with self._above() as above:

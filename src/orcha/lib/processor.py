@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Processor:
-    """What runs, and the knobs of choosing. There is one in a process; ``Processor()`` gives it.
+    """The service's running petitions, and the settings of choosing. ``Processor()`` gives the one of this process.
 
     Raises:
         ValueError: there is none yet, and no manager is given.

@@ -55,7 +55,7 @@ class Plugin:
         self.version = ""
         """Its line in ``orcha ls``; empty where it was not asked, or raised."""
         self.problem = ""
-        """Why it, or one of its names, cannot be used."""
+        """Why the plugin, or one of its names, cannot be used."""
         self.stamps: list[Stamp] = []
         """The files that this was read from."""
 

@@ -99,7 +99,7 @@ def _after(option: str, word: str) -> str:
 
 
 def _alone(word: str) -> str:
-    """Give a word that follows nothing which says what it is."""
+    """Give a word that no option before it describes."""
     if _PREFIXED.fullmatch(word):
         return f"pass:{HIDDEN}"
     whole = _WORD.fullmatch(word)

@@ -1,4 +1,4 @@
-"""How commands run and end: what those who watch over their processes report.
+"""How commands run and end, as the shims that watch over their processes report.
 
 A command's attempt ends with one report, when nothing of the attempt lives any more. Where an attempt is followed by
 another attempt, that is decided in the same transaction, and the petition waits again when the on_finish of the attempt

@@ -53,10 +53,11 @@ def recover(
 ) -> Recovered | None:
     """Decide for one stored petition; None where it stays as it is.
 
-    A petition that was being cancelled ends as was decided then (its row holds that outcome); one that was starting may
-    have run, so its policy decides. With `losses` it is a command that is known not to have been executed: the service
-    died first, however often in a row, and it waits again. So does one that was being ended because it took too long,
-    where the time `due` of its next attempt is kept. `failure` is the error of ours that ended what watched over it.
+    A petition that was being cancelled ends as was decided then (its row holds that outcome). A petition that was
+    starting may have run, so its policy decides. With `losses` the petition is a command that is known not to have been
+    executed: the service died first, so many times in a row, and the petition waits again. A petition that was being
+    ended because it took too long waits again, too, where the time `due` of its next attempt is kept. `failure` is the
+    error of Orcha that ended the command's shim.
 
     >>> recover(State.QUEUED, OnInterrupt.FAIL, None, None, None)
     >>> recover(State.STARTING, OnInterrupt.RERUN, None, None, None).state

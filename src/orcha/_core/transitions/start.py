@@ -91,7 +91,7 @@ def _had_a_time(record: Record) -> bool:
 def started(record: Record, tries: Tries | None, run: Any) -> None:
     """Note that a start is kept: the message is needed no more, and `tries` decides what follows on a failure.
 
-    `run` is the attempt as those who execute it know it.
+    `run` is the attempt as the executor knows it.
     """
     record.extras = None
     record.tries = tries

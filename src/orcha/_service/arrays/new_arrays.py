@@ -1,4 +1,4 @@
-"""How an array is accepted: its message is one to the manager of commands that says what its elements are."""
+"""How an array is accepted: a message to the manager of commands says what the elements are."""
 
 from __future__ import annotations
 

@@ -439,7 +439,7 @@ class ChannelBook:
             follower.credit -= len(encoded)
 
     def _skip(self, channel: Channel, follower: Follower, first: int) -> None:
-        """Tell a follower that what it is to get next is lost; it follows again from where something is kept."""
+        """Tell a follower that its next records are lost; it follows again from the first record that is kept."""
         lost = (channel.id.hex(), follower.next, first - 1)
         self._report(logging.ERROR, "channel %s: its records %d to %d are lost", *lost)
         follower.next = first

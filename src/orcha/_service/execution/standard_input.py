@@ -251,7 +251,7 @@ class StandardInput:
         self._answer(pipe)
 
     def _answer(self, pipe: Pipe) -> None:
-        """Answer those whose bytes have arrived, where there is room for more."""
+        """Answer the messages whose bytes have arrived, where there is room for more."""
         got = pipe.got
         if pipe.sent - got.taken > MAX_UNACKNOWLEDGED_BYTES:
             return

@@ -44,7 +44,7 @@ class AgeingSteps:
         self._is_array = is_array
         self._looks = ClockLooks(timers, self._look)
         self._unknown: list[tuple[str, int]] = []
-        """Petitions of which it is to be found out whether they gain priority."""
+        """Petitions that may have gained priority, and are to be looked at."""
 
     def recover(self) -> None:
         """Have all petitions that wait since an earlier start of the service have what they have gained."""

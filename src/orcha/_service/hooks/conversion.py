@@ -138,7 +138,7 @@ def _converted(record: Record, manager: Any, port: AttemptPort) -> Petition:
 
 
 def _checked_policy(record: Record, petition: Petition) -> Policy | None:
-    """Give a petition's policy as it can be relied on: whatever its class made of it, and whoever changed it since."""
+    """Give a checked copy of a petition's policy: its class may hold anything, and other code may change it later."""
     policy: object = getattr(petition, "policy", None)
     if record.manager in _OURS:  # which have looked already
         return policy  # type: ignore[return-value]  # they make them themselves

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orcha._store.contract import Store
 
 _KIND, _NAME = "drained service", ""
-"""As what it is kept among the decisions of people; there is one."""
+"""The name under which a drain is kept among the decisions of people; there is one drain at most."""
 
 
 class ServiceDrain(NamedTuple):

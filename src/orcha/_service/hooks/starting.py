@@ -95,7 +95,7 @@ class Starter:
         set_state(record, petition, self._report)
 
     def go(self, record: Record) -> None:
-        """Hand it to an action thread, or a command to those who execute it."""
+        """Hand a petition to an action thread, or a command to the executor of commands."""
         assert record.petition is not None
         set_state(record, record.petition, self._report)
         if self._journal.writes:

@@ -219,7 +219,7 @@ class Visits:
 
     @property
     def is_choosing(self) -> bool:
-        """Whether the hook thread asks those that wait, found one the last time, and has little else to do."""
+        """Whether the hook thread asks waiting petitions, found one to start last time, and has little else to do."""
         visit = self._visit
         return visit is not None and self._finds and bool(visit.round.waiting) and len(visit.calls) <= MAX_QUICK_CALLS
 

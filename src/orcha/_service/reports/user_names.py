@@ -10,7 +10,7 @@ _UID = "uid:"
 
 @lru_cache(256)
 def user(owner: str) -> str:
-    """Give the name of a petition's user, or what stands for one who has none."""
+    """Give the name of a petition's user, or `uid N` for a user without a name."""
     number = owner.removeprefix(_UID)
     if number == owner or not number.isdecimal():
         return owner

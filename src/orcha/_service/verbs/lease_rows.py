@@ -36,7 +36,7 @@ def in_row(engine: Engine, row: Row) -> dict[str, Any]:
 
 
 def of(engine: Engine, row: Row) -> dict[str, Any] | None:
-    """Give what a lease is for, and what it has while it is held; None where a petition is no lease."""
+    """Give a lease's purpose, and its devices while it is held; None where a petition is no lease."""
     if row.manager != LEASE_MANAGER:
         return None
     fields = values.fields_of(row.extras)

@@ -90,7 +90,7 @@ def paused(engine: Engine, peer: Peer) -> list[str]:
 
 
 def _rows(engine: Engine, message: List, owner: str | None) -> list[Row]:
-    """Give what is listed: of those that are about to run or run, which are kept alike, the ones that are meant."""
+    """Give the rows to list. STARTING and RUNNING are stored alike, so rows of the state not meant are left out."""
     states, limit, before = message.states, max(1, min(message.limit, MAX_ROWS)), message.before
     meant = {state.name.lower() for state in State if states >> state & 1}
     either = sum(1 << state for state in BEGUN_STATES)

@@ -66,7 +66,8 @@ class Again:
 def retry(engine: Engine, peer: Peer, message: Retry) -> None:
     """Make a new petition of an ended one's message; answered when that is kept.
 
-    It is the same user's, whoever asks, and has a channel of its own in place of the one in the message's extras.
+    The new petition belongs to the same user, no matter which user asks. Its own channel replaces the channel in the
+    message's extras.
     """
     found = find(engine, peer, message, "retry")
     if found is None:
@@ -137,7 +138,7 @@ def _array_again(engine: Engine, asked: Asked, row: Row, token: bytes, *, failed
 def array_of_these(
     engine: Engine, asked: Asked, row: Row, token: bytes, positions: Iterable[int]
 ) -> tuple[int, str] | None:
-    """Make a new array of an ended one in which only these elements wait; give why that cannot be now."""
+    """Make a new array of an ended array, in which only these elements wait; give why that cannot be now."""
     if not engine.managers.serves(COMMAND_MANAGER):
         return Verdict.REFUSED, f"{row.id!r} is an array of commands, which are not served now"
     if (refusal := engine.refuses()) is not None:
