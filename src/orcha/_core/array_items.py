@@ -1,4 +1,4 @@
-"""What the elements of an array are about: its items, and how they get into the command of each element.
+"""The items of an array, one for each element, and how they get into the element's command.
 
 >>> spec, parts = read({"sweep": {"lr": [0.1, 0.01], "seed": [1, 2]}, "at_most": 4})
 >>> spec.total, item_at(spec, 2, None).names["lr"], item_at(spec, 2, None).number
@@ -72,7 +72,7 @@ class Spec(NamedTuple):
 
 
 class ArrayItem(NamedTuple):
-    """What one element is about."""
+    """The item of one element."""
 
     number: int
     text: str

@@ -41,7 +41,7 @@ class Bounds(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many elements of an array are where."""
+    """Counts of an array's elements by their state."""
 
     total: int
     live: int
@@ -53,7 +53,7 @@ class Counts(NamedTuple):
 
     @property
     def waiting(self) -> int:
-        """How many are no petitions yet."""
+        """How many elements are no petitions yet."""
         return self.total - self.live - self.succeeded - self.failed - self.cancelled
 
 
@@ -61,7 +61,7 @@ class Array:
     """The elements of one array that has not ended: which are petitions, and how the others ended."""
 
     def __init__(self, seq: int, key: str, total: int, bounds: Bounds, ends: bytes = b"") -> None:
-        """Take what is kept of an array; `ends` has two bytes an element, or is empty."""
+        """Take the stored data of an array; `ends` has two bytes for each element, or is empty."""
         self.seq = seq
         self.key = key
         self.total = total
@@ -101,7 +101,7 @@ class Array:
         return taken
 
     def put_back(self, position: int) -> None:
-        """Have an element that became no petition after all be among the next."""
+        """Put an element back among the next elements, since it became no petition after all."""
         del self.live[position]
         self._next = min(self._next, position)
 
@@ -161,7 +161,7 @@ class Array:
 
     @property
     def has_failed_too_often(self) -> bool:
-        """Whether as many failed as may, so that no more are to start."""
+        """Whether as many elements failed as may, so that no more start."""
         return self.stop is None and self.bounds.max_fails is not None and self._failed >= self.bounds.max_fails
 
     @property

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orcha._core.record import Record
 
 MAX_FIRST_PETITIONS = 32
-"""How many are the first ones."""
+"""How many petitions count as the first in line."""
 FIRSTS_INTERVAL_SECONDS = 1.0
 """Seconds between two questions to one of the first."""
 MAX_OTHERS_PER_TURN = 256
@@ -25,11 +25,11 @@ MAX_OTHERS_PER_TURN = 256
 OTHERS_INTERVAL_SECONDS = 0.4
 """Seconds between two turns of the others."""
 PROCESSOR_SHARE = 0.004
-"""Of a processor's time, for the first ones; and as much for the others."""
+"""Share of a processor's time for the first petitions; the others have as much."""
 HOOK_THREAD_SHARE = 0.1
-"""Of the hook thread's time, be it that conditions wait for something: other hooks wait that long."""
+"""Share of the hook thread's time, also where conditions wait for something: other hooks wait that long."""
 _SOON_RATIO = 0.9
-"""Of a second: asked that long ago is long enough, since a turn itself takes a moment."""
+"""Part of the interval after which a petition may be asked again, since a turn itself takes a moment."""
 
 
 class AskingPace:
@@ -65,10 +65,10 @@ class AskingPace:
 
 
 class Asking:
-    """Who is asked again, and when."""
+    """Decides which petitions are asked again, and when."""
 
     def __init__(self) -> None:
-        """Know of nobody."""
+        """Know of no petition."""
         self.firsts = AskingPace(every=FIRSTS_INTERVAL_SECONDS, most=MAX_FIRST_PETITIONS)
         self.others = AskingPace(every=OTHERS_INTERVAL_SECONDS, most=MAX_OTHERS_PER_TURN)
 
@@ -98,7 +98,7 @@ class Asking:
         self.others.due = max(self.others.due, now + OTHERS_INTERVAL_SECONDS)
 
     def hurry(self, now: float) -> None:
-        """Have the others asked too as soon as may be: something has happened elsewhere."""
+        """Have the other petitions asked as soon as the budget allows, since something has happened elsewhere."""
         self.others.due = now
 
 

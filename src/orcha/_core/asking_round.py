@@ -58,7 +58,7 @@ class Said(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """What a round found out about one petition."""
+    """The result of a round for one petition."""
 
     record: Record
     answer: Answer
@@ -138,13 +138,13 @@ class Round:
         self.again: dict[int, Converted] = {}
         """What was found out in this visit about petitions whose object had to be made again, by sequence."""
         self.answers: list[Answered] = []
-        """What is news, in the order in which the petitions were asked."""
+        """New results, in the order in which the petitions were asked."""
         self.unchanged: list[tuple[Record, float | None]] = []
         """Petitions that said the same no as before, and when they were asked."""
         self.noes = 0
         """How many said no since asking began, or began anew."""
         self.yeses = 0
-        """How many said yes, which counts."""
+        """How many said yes and may start."""
         self.repeats = 0
         self.opaque = False
         """Whether a plugin's condition said no: nobody knows what such a condition depends on."""

@@ -97,7 +97,7 @@ class Schedule(NamedTuple):
 
 
 class NewFiring(NamedTuple):
-    """What became of one instant of a schedule."""
+    """The result of one instant of a schedule."""
 
     schedule: str
     instant: float
@@ -140,11 +140,11 @@ class Altered(NamedTuple):
     needs: Mapping[str, int | str] | None
     expect: float | None
     dependencies: list[NewDependency] | None = None
-    """None where these stay as they are."""
+    """None where the dependencies stay as they are."""
 
 
 class NewAlteration(NamedTuple):
-    """Who changed what of a petition, for people."""
+    """A change of a petition by people, for its history."""
 
     petition: int
     at: float
@@ -249,9 +249,9 @@ class Changes:
     schedules: dict[str, Schedule | None] = field(default_factory=dict)
     """Schedules that are new or changed, by name; None for a schedule that is forgotten, with its firings."""
     firings: list[NewFiring] = field(default_factory=list)
-    """What became of instants of schedules, kept after these. That of a schedule that is not there is not kept."""
+    """Results of schedules' instants, kept after the schedules. A result of an unknown schedule is not kept."""
     decided: dict[tuple[str, str], str | None] = field(default_factory=dict)
-    """What people decided while the service ran, as text, by kind and name; None for what is decided no more."""
+    """Decisions of people while the service ran, as text, by kind and name; None takes a decision back."""
     slots: Mapping[str, int | None] | None = None
     """All groups that there are now, and how many of each may run at once (None: any number); None for as before."""
 

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class Grant(NamedTuple):
-    """What one petition was granted; its record may say something else by now."""
+    """The grant of one petition; the petition's record may say something else by now."""
 
     seq: int
     manager: str
     group: str | None
     needs: Mapping[str, int | str] | None
     devices: Devices | None = None
-    """What it got of the resources that are devices."""
+    """The devices that the petition got, by resource."""
     owner: str = ""
 
 
@@ -70,7 +70,7 @@ class GrantedSlots:
         self.whole = False
         """Whether a petition has the whole machine."""
         self._fairness: Fairness | None = None
-        """What counts for each owner what the owner has in use, where there are several."""
+        """Counts what each owner has in use; None while all petitions are of one owner."""
 
     def count_for(self, fairness: Fairness) -> None:
         """Have what each owner has in use counted from now on."""

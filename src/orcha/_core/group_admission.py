@@ -232,9 +232,9 @@ class GroupAdmission:
         return any(rules.when == text and self.parked_in(group) for group, rules in self.rules.items())
 
     def in_line(self, petition: Candidate) -> InOrder | None:
-        """Tell of a petition that would take what has become free for another one since the round began.
+        """Tell whether a petition would take a slot that became free for an earlier petition since the round began.
 
-        That one is asked in the next round.
+        The earlier petition is asked in the next round.
         """
         group = petition.group
         if group is None or not self._petitions.waiting.parked:

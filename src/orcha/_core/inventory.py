@@ -1,4 +1,4 @@
-"""What there is of each resource: an amount, or devices with names; and where nothing is placed for now."""
+"""The amount or the named devices of each resource, and where nothing is placed for now."""
 
 from __future__ import annotations
 

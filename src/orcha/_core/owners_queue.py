@@ -61,12 +61,12 @@ class OwnersQueue(WaitingQueue):
 
     @property
     def spilled(self) -> int:
-        """How many are spilled."""
+        """How many keys are spilled."""
         return sum(queue.spilled for queue in self._queues.values())
 
     @property
     def ready(self) -> int:
-        """How many are ready."""
+        """How many keys are ready."""
         return sum(queue.ready for queue in self._queues.values())
 
     def load(self, keys: Iterable[Key]) -> None:
@@ -98,7 +98,7 @@ class OwnersQueue(WaitingQueue):
 
     @property
     def parked(self) -> int:
-        """How many are parked."""
+        """How many keys are parked."""
         return sum(queue.parked for queue in self._queues.values())
 
     def is_parked(self, key: Key) -> bool:

@@ -70,7 +70,7 @@ class Petitions:
         self.live: dict[str, Record | Key] = {}
         """str(id) of every live petition; a spilled one is only its key."""
         self.waiting = WaitingQueue(most_ready)
-        """What waits; another object from when there are petitions of a second owner."""
+        """The waiting petitions; replaced by another object when there are petitions of a second owner."""
         self.owner: str | None = None
         """The owner of the first petition that was entered."""
         self.fairness: Fairness | None = None
@@ -212,7 +212,7 @@ class Petitions:
             self.effects.append(Effect(_ANSWER, record, waiter))
 
     def end_processes(self, record: Record) -> None:
-        """Have what lives of the attempt ended."""
+        """Have the living processes of the attempt ended."""
         record.processes_gone = False
         self.effects.append(Effect(_END_PROCESSES, record))
 
@@ -257,7 +257,7 @@ class Petitions:
         self.changes.firings.append(firing)
 
     def keep_decided(self, kind: str, name: str, text: str | None) -> None:
-        """Keep what people decided of something; None where they decided nothing of it any more."""
+        """Keep a decision of people by kind and name; None takes the decision back."""
         self.changes.decided[kind, name] = text
 
     def keep_start(self, group: str, seq: int, now: Moment) -> None:
@@ -308,7 +308,7 @@ class Petitions:
         self.live[record.key] = record
 
     def note_owner(self, seq: int, owner: str) -> None:
-        """Note whose a petition is; from the second owner on, what each owner has in use is counted."""
+        """Note the owner of a petition; from the second owner on, what each owner has in use is counted."""
         if self.owner is None:
             self.owner = owner
         if self.owner == owner:
@@ -403,7 +403,7 @@ class Petitions:
             self.enter(record)
 
     def load_waiting(self, keys: list[Key]) -> None:
-        """Take what waits, in order, from the store, as keys only; whose it is was noted before."""
+        """Take the waiting petitions, in order, from the store, as keys only; their owners were noted before."""
         self.waiting.load(keys)
         for key in keys:
             self.live[key[2]] = key

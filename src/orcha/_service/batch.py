@@ -34,20 +34,20 @@ _LISTEN, _HANDLE, _ASK, _GATHER, _KEEP = Step.LISTEN, Step.HANDLE, Step.ASK, Ste
 
 
 class Listeners(NamedTuple):
-    """Who hears of batches."""
+    """The functions that a batch calls."""
 
     ends: Callable[[Sequence[Final]], None]
-    """Of what ended, before petitions are asked for what that left free; that is not kept yet."""
+    """Called with petitions that ended, before their ends are kept and before waiting petitions are asked."""
     ended: Callable[[Sequence[Final], float], None]
-    """Of what ended, with the time, once that is kept."""
+    """Called with petitions that ended, and the time, once their ends are kept."""
     about_to_keep: Callable[[], None]
-    """Of each transaction before it is made, so that more can go with it."""
+    """Called before each transaction, and may add changes to it."""
     kept: Callable[[Changes], None]
-    """Of what a transaction kept."""
+    """Called with the changes that a transaction kept."""
     over: Callable[[], None]
-    """Of the end of a batch."""
+    """Called at the end of a batch."""
     failed: Callable[[BaseException], None]
-    """Of what ended the engine."""
+    """Called with the error that ended the engine."""
 
 
 class Batch:
@@ -129,7 +129,7 @@ class Batch:
     # --- the steps ----------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Note the time, and take what came of a visit of the hook thread, since it may be over."""
+        """Note the time, and take the results of the hook thread's visit, which may be over."""
         self._petitions.now = new_tuple(Moment, (time.time(), time.monotonic()))
         self._visits.collect()
 
@@ -172,7 +172,7 @@ class Batch:
         channels.deliver()
 
     def count(self) -> None:
-        """Count what was kept: nobody waits for that, so it is done last."""
+        """Count the changes that were kept: nobody waits for the figures, so this is done last."""
         changes, self._uncounted = self._uncounted, None
         if changes is not None:
             self._listeners.kept(changes)
@@ -183,11 +183,11 @@ class Batch:
             self._channels.pace.batch_is_sent()
 
     def finish(self) -> None:
-        """Be done with a batch."""
+        """End a batch."""
         self._listeners.over()
 
     def fail(self, error: BaseException) -> None:
-        """Tell everyone that nothing goes on."""
+        """Tell all parts that the engine has failed and nothing goes on."""
         self._listeners.failed(error)
-        with contextlib.suppress(Exception):  # what would send it may be what failed
+        with contextlib.suppress(Exception):  # the sender may be the part that failed
             self._outbox.send_to_all(encode(Error(f"the service stopped: {explain(error)}")))

@@ -1,6 +1,6 @@
-"""Commands beside commands that run (`orcha exec`): in their folder, environment and cgroups, and no longer than they.
+"""Commands beside commands that run (`orcha exec`): in the same folder, environment and cgroups, and no longer.
 
-Such a command is a petition of its own. It waits for nothing and takes no slot: it belongs to what runs already.
+Such a command is a petition of its own. It waits for nothing and takes no slot: it belongs to the running command.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from orcha._service.submissions import Asked, Submissions
 
 BESIDE_MANAGER = "orcha.beside"
-"""Whose slots these commands take: nobody's."""
+"""The manager whose slots these commands take: none."""
 _FIELD = values.encode("beside")
 _OF_THE_OTHER = frozenset(("ORCHA_ID", "ORCHA_ATTEMPT"))
 _OF_ITS_OWN = frozenset(("argv", "cwd", "env", "stdin", "tty", "merge", "label", "queue", "beside"))
-"""Fields that a message of this kind may have; all else is that of the command beside which it runs."""
+"""Fields that a message of this kind may have; all other fields are taken from the running command."""
 
 
 class Beside:
@@ -69,7 +69,7 @@ class Beside:
         self._convert = convert
 
     def fields_of(self, extras: bytes) -> dict[str, Any] | None:
-        """Give the fields of a message that asks for this; None for any other message."""
+        """Give the fields of a message that asks for such a command; None for any other message."""
         fields = values.fields_of(extras) if _FIELD in extras else {}
         return fields if fields.get("beside") is not None else None
 
@@ -95,7 +95,7 @@ class Beside:
         return None
 
     def _host(self, asked: Asked, name: object) -> Record | str:
-        """Give the command beside which it is to run; or why it cannot."""
+        """Give the running command beside which the new command runs; or why it cannot."""
         host = self._find(name) if isinstance(name, str) else None
         if host is None or not may_follow(asked.asker.peer, host.owner):
             return f"no petition {quoted(str(name))} of yours runs: orcha ps shows the petitions that do"
@@ -106,7 +106,7 @@ class Beside:
 
     @staticmethod
     def _message(host: Record, fields: dict[str, Any]) -> dict[str, Any]:
-        """Give the message of the command: what it does not say itself is as it is of the other one."""
+        """Give the message of the new command: fields that it does not have are the running command's."""
         spec = spec_of(host)
         there = {"cwd": spec.cwd, "umask": spec.umask}
         own = {name: value for name, value in fields.items() if name not in {"beside", "queue"} and value is not None}

@@ -1,4 +1,4 @@
-"""Looks at the clock on the wall, which may be set: when it is to show a time, and soon in any case."""
+"""Looks at the wall clock, which people may set: at the time that is waited for, and now and then before."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from orcha._service.timers import Timers
 
 CLOCK_LOOK_SECONDS = 10.0
-"""How long the clock on the wall is not looked at, at most, while something waits for a time of it."""
+"""Seconds between two looks at the wall clock, at most, while something waits for a time."""
 
 
 class ClockLooks:
-    """Has something done when the clock on the wall shows a time, or earlier; the engine thread's."""
+    """Calls a function when the wall clock shows a time, or earlier; the engine thread's."""
 
     def __init__(self, timers: Timers, look: Callable[[], None]) -> None:
         """Have `look` called: it does what has come, and asks for the next look."""

@@ -53,7 +53,7 @@ def reach_commit(changes: Changes, when: str) -> None:
 
 
 def kinds_of(changes: Changes) -> list[str]:
-    """Name what a transaction keeps."""
+    """Name the kinds of changes that a transaction keeps."""
     states = {step.state for step in changes.transitions.values()} | {new.state for new in changes.petitions}
     found = {
         "accept": bool(changes.petitions),

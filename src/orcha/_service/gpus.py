@@ -90,12 +90,12 @@ class GpuWatch:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Look from now on."""
+        """Start the thread."""
         self._thread = guarded("orcha-gpus", self._run, self._on_death)
         start(self._thread)
 
     def stop(self, timeout: float) -> None:
-        """Look no more."""
+        """End the thread."""
         self._stopped.set()
         if self._thread is not None:
             self._thread.join(timeout)

@@ -86,7 +86,7 @@ class Work(Protocol):
         """Give the step that comes after `done`; `own` on the engine's thread, `ends` where an attempt ends."""
 
     def begin(self) -> None:
-        """Note the time, and take what came of the manager's calls."""
+        """Note the time, and take the results of the manager's calls."""
 
     def ask(self) -> None:
         """See `Step.ASK`."""
@@ -98,10 +98,10 @@ class Work(Protocol):
         """Send the replies that have gathered."""
 
     def finish(self) -> None:
-        """Be done with a batch."""
+        """End a batch."""
 
     def fail(self, error: BaseException) -> None:
-        """Tell everyone that nothing goes on."""
+        """Tell all parts that the engine has failed and nothing goes on."""
 
 
 class Mailbox:
@@ -157,7 +157,7 @@ class Mailbox:
             self.wake()
 
     def post_without_waking(self, handler: Callable[..., object], *args: Any) -> None:
-        """Have `handler` called in the next batch; the caller knows of something that brings one about in a moment."""
+        """Have `handler` called in the next batch; the caller knows that a batch comes in a moment."""
         self._events.append((handler, *args))
 
     def run_or_post(
@@ -299,7 +299,7 @@ class Mailbox:
         raise death
 
     def _died(self, death: DeadThreadError) -> None:
-        """End as the engine: no thread is left that would."""
+        """End the engine on the calling thread: no other thread is left to end it."""
         self.is_over = True
         self.failure = self.failure or death
         self.stopped.set()

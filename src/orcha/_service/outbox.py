@@ -1,4 +1,4 @@
-"""Answers for clients: they leave once what they say is kept, and a client is told where its answer is no frame."""
+"""Answers for clients: an answer leaves once its content is kept; a client is told where its answer fits no frame."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def send_nothing(_: list[tuple[Peer, bytes]]) -> None:
 
 
 class Outbox:
-    """What the next batch sends; the engine's."""
+    """The replies that the next batch sends; the engine's."""
 
     def __init__(self, send: Send, report: Callable[..., None]) -> None:
         """Hand frames to `send`, and say to `report` where an answer is no frame."""
@@ -32,7 +32,7 @@ class Outbox:
         self._report = report
         self._frames: list[tuple[Peer, bytes]] = []
         self.waiting: list[Callable[[], object]] = []
-        """What is to be called once this batch is kept."""
+        """Calls that are made once this batch is kept."""
         self.peers: dict[int, Peer] = {}
         """The connected clients, by number."""
 
@@ -41,11 +41,11 @@ class Outbox:
         self._send = send
 
     def reply(self, peer: Peer, message: Any) -> None:
-        """Send a message once what it says is kept."""
+        """Send a message once its content is kept."""
         self._frames.append((peer, _encoded(message, self._report)))
 
     def reply_frame(self, peer: Peer, frame: bytes) -> None:
-        """Send an encoded message once what it says is kept."""
+        """Send an encoded message once its content is kept."""
         self._frames.append((peer, frame))
 
     def after(self, call: Callable[[], object]) -> None:
@@ -53,7 +53,7 @@ class Outbox:
         self.waiting.append(call)
 
     def send(self) -> bool:
-        """Send what has gathered; tell whether that was anything."""
+        """Send the gathered replies; tell whether there were any."""
         if not self._frames:
             return False
         frames, self._frames = self._frames, []
@@ -68,7 +68,7 @@ class Outbox:
 
 
 def _encoded(message: Any, report: Callable[..., None]) -> bytes:
-    """Give the frame of an answer; where it cannot be one, that of an answer that says so."""
+    """Give the frame of an answer; where the answer fits no frame, the frame of an answer that says so."""
     try:
         return encode(message)
     except FrameError as error:
@@ -91,7 +91,7 @@ def failed(message: Any, reason: str) -> Reply | Submitted | Error:
 
 
 def _instead_of(message: Any, error: FrameError) -> Reply | Submitted | Gone | Stopping | Error:
-    """Give what is sent in place of a message that is no frame: what is too long, or no text, is left out."""
+    """Give the message in place of one that fits no frame: fields that are too long, or no text, are left out."""
     if isinstance(message, Submitted):
         return Submitted(message.request, [_cleaned(result) for result in message.results], message.notes)
     if isinstance(message, Reply) and message.value is None:

@@ -1,4 +1,4 @@
-"""Looking through what is kept, on a thread of its own: the engine handles other events meanwhile."""
+"""Searches of the store, on a thread of their own: the engine handles other events meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages that were asked for and are not decided yet, and who is told what becomes of each."""
+"""Messages that are not decided yet, and the submit that is answered about each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SOMEBODY_ELSES = "this token is somebody else's"
 
 
 class Asker(Protocol):
-    """Who asks for petitions, and is answered for each: a client's submit, its retry, or code that runs here."""
+    """A source of messages that is answered about each: a client's submit or retry, or code that runs here."""
 
     @property
     def peer(self) -> Any:
@@ -37,7 +37,7 @@ class Asker(Protocol):
         """How much of a new petition's channel may be sent at once; 0 where its records are not to be sent."""
 
     def answer(self, position: int, verdict: int, channel: bytes | None, reason: str | None) -> None:
-        """Take what became of the message at a position."""
+        """Take the verdict of the message at a position."""
 
 
 class Submission:
@@ -110,7 +110,7 @@ class Submissions:
         self._once = once
         self.undecided: dict[bytes, Undecided] = {}
         self._told: dict[bytes, str] = {}
-        """What who asked for a petition is told when it is accepted, by token."""
+        """Lines for the submitter of a petition when the petition is accepted, by token."""
 
     def add(self, record: Record, asked: Asked) -> None:
         """Note that a petition is to be decided."""

@@ -1,4 +1,4 @@
-"""What is due later, on the monotonic clock."""
+"""Calls that are due later, on the monotonic clock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_WAIT_SECONDS = 86_400.0
 
 
 class Timers:
-    """Calls to make at a time. Those for things that are over meanwhile must notice it themselves."""
+    """Calls to make at a time. A call whose occasion is over by then has to notice that itself."""
 
     def __init__(self) -> None:
         """Start with nothing due."""
@@ -25,7 +25,7 @@ class Timers:
         """When the next one is due; None where nothing is."""
 
     def __len__(self) -> int:
-        """Count what is due later."""
+        """Count the calls that are due later."""
         return len(self._due)
 
     def at(self, due: float, call: Callable[[], None]) -> None:
@@ -34,11 +34,11 @@ class Timers:
         self.head = self._due[0][0]
 
     def wait(self, now: float) -> float | None:
-        """Give the seconds after which to look for what is due; None where nothing is to come."""
+        """Give the seconds until the next call is due; None where no call is due."""
         return None if self.head is None else min(max(0.0, self.head - now), MAX_WAIT_SECONDS)
 
     def take(self, now: float) -> list[Callable[[], None]]:
-        """Take out all that is due, in order."""
+        """Take out the calls that are due, in order."""
         calls = []
         while self.head is not None and self.head <= now:
             calls.append(heapq.heappop(self._due)[2])

@@ -1,4 +1,4 @@
-"""Keeping a batch in one transaction, and what is left out of it where not all of it can be kept."""
+"""Keeping a batch in one transaction, or the most important part where not all can be kept."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Transaction:
     # --- one batch ----------------------------------------------------------------------------------------------
 
     def keep(self, changes: Changes, effects: list[Effect]) -> list[Effect]:
-        """Keep what can be kept; give the effects that are due then."""
+        """Keep as much as the disk takes; give the effects that are due then."""
         channels = self._channels
         if changes.appends and any(step.state is _ENDED for step in changes.transitions.values()):
             channels.sync({append.channel for append in changes.appends})
@@ -106,7 +106,7 @@ class Transaction:
         return effects
 
     def _in_known(self, changes: Changes, effects: list[Effect], channels: tuple[bytes, ...]) -> list[Effect]:
-        """Keep what names channels that are there already; what names somebody else's is refused."""
+        """Keep petitions whose channels exist already; refuse petitions that name another user's channel."""
         foreign = [channel for channel in channels if not self._channels.adopt(channel, changes)]
         if not foreign:
             return self.keep(changes, effects)
@@ -180,7 +180,7 @@ class Transaction:
 
 
 def _may_wait(changes: Changes) -> bool:
-    """Tell whether these are flags, and commands that run now, only: nothing that is lost with them matters."""
+    """Tell whether these changes are only flags and notes that commands run: their loss in a crash does no harm."""
     return not (
         changes.petitions or changes.channels or changes.appends or changes.tombstones or changes.deleted
     ) and _only_running(changes)

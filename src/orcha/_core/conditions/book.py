@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orcha._core.conditions.times import LocalTime
 
     ServiceValues = Mapping[str, Callable[..., Value | Unknown]]
-    """What gives the values of the names that the service itself knows."""
+    """Gives the values of the names that the service itself knows."""
 
 IDLE_LOOKS = 3
 """Looks after which a condition that nobody waits for, and nobody asked meanwhile, is forgotten."""

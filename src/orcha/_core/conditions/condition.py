@@ -37,9 +37,9 @@ class Condition:
         self.text = re.sub(r"\s", " ", text)
         """The text, on one line."""
         self.readings = frozenset(name.reading for name in self._root.names())
-        """What is to be looked up."""
+        """The readings that are to be looked up."""
         self.was_asked = True
-        """Whether it was asked since that was looked at last."""
+        """Whether the condition was asked since its readings were looked up last."""
         if not self.readings:
             what = "nothing in this ever changes: name something that does, as in load(1) < 4"
             raise ConditionTextError(text, 0, len(text), what)

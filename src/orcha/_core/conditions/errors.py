@@ -1,9 +1,9 @@
-"""What is wrong with a condition's text, and where."""
+"""Errors in a condition's text, with their places."""
 
 from __future__ import annotations
 
 MAX_SHOWN_CHARACTERS = 72
-"""Of a long text so much is shown around what is wrong."""
+"""Characters of a long text that are shown around the error."""
 _CUT = "..."
 
 
@@ -17,7 +17,7 @@ class ConditionTextError(ValueError):
     """
 
     def __init__(self, text: str, start: int, end: int, what: str) -> None:
-        """Take the text, what part of it is wrong, and what people are told of that."""
+        """Take the text, the wrong part of it, and the words for people."""
         super().__init__(text, start, end, what)
         self.text = text
         self.start = start

@@ -94,11 +94,11 @@ class Unknown:
         self.reason = reason
 
     def __eq__(self, other: object) -> bool:
-        """Be the same as another one with that reason."""
+        """Equal another value with the same reason."""
         return isinstance(other, Unknown) and other.reason == self.reason
 
     def __hash__(self) -> int:
-        """Be the same as whatever is equal."""
+        """Hash by the reason."""
         return hash(self.reason)
 
     def __repr__(self) -> str:

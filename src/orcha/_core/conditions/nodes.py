@@ -224,7 +224,7 @@ class Sign(Node):
     __slots__ = ("_is_minus", "_part")
 
     def __init__(self, part: Node, start: int, end: int, *, is_minus: bool) -> None:
-        """Be `part`, or with `is_minus` the contrary of it."""
+        """Stand for `part`, or with `is_minus` for its negative."""
         super().__init__(part.kind, start, end)
         self._part = part
         self._is_minus = is_minus

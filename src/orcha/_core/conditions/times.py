@@ -20,11 +20,11 @@ class LocalTime(NamedTuple):
     """The time of day where the service is."""
 
     day: int
-    """Of the month."""
+    """The day of the month, from 1."""
     weekday: int
-    """From 0 for Monday."""
+    """The day of the week, from 0 for Monday."""
     seconds: float
-    """Since midnight, as the clock on the wall counts them."""
+    """Minutes since midnight by the wall clock."""
 
 
 def minute_of_day(written: object) -> int | None:

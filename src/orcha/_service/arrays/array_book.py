@@ -37,7 +37,7 @@ _TEMPORARY = frozenset((Verdict.BUSY, Verdict.STOPPING))
 
 
 class LiveArray(NamedTuple):
-    """One array that has not ended, and what its elements are made of."""
+    """An array that has not ended, and the message from which its elements are made."""
 
     array: Array
     record: Record
@@ -46,7 +46,7 @@ class LiveArray(NamedTuple):
 
 
 class _ArrayOwner:
-    """Who asks for elements: the owner of their array, without a connection."""
+    """Stands for the client that asks for elements: the owner of their array, without a connection."""
 
     id = 0
     role = "user"
@@ -57,7 +57,7 @@ class _ArrayOwner:
 
 
 class _ElementAsker:
-    """Who is answered about the petition of an element."""
+    """Takes the answer to the submit of an element's petition."""
 
     credit = 0
 
@@ -68,7 +68,7 @@ class _ElementAsker:
         self._position = position
 
     def answer(self, position: int, verdict: int, channel: bytes | None, reason: str | None) -> None:
-        """Take what became of it."""
+        """Take the verdict of the submit."""
         del position, channel
         if verdict not in {Verdict.ACCEPTED, Verdict.KNOWN}:
             self._book.refused(self._entry, self._position, verdict, reason)
@@ -262,7 +262,7 @@ class ArrayBook:
         return fields | {"priority": record.priority}
 
     def _part(self, entry: LiveArray, position: int) -> list[Any] | None:
-        """Give the items that are packed with that of an element; the last ones are remembered."""
+        """Give the part of the items that holds an element's item; the part that was looked at last is remembered."""
         if not entry.spec.are_listed:
             return None
         number, seq = position // ITEMS_PER_PART, entry.array.seq
@@ -289,7 +289,7 @@ class ArrayBook:
     # --- what gathers for a transaction -------------------------------------------------------------------------
 
     def about_to_keep(self) -> None:
-        """Have all that follows from what happened to elements kept in the transaction that keeps that."""
+        """Put what follows from the ends and starts of elements into the transaction that keeps these."""
         if not self._entries and not self._elements:
             return
         petitions, elements = self._petitions, self._elements
@@ -311,7 +311,7 @@ class ArrayBook:
                 self._ended_as_a_whole(self._entries[record.seq])
 
     def _tell(self, entry: LiveArray, seq: int, what: dict[str, Any]) -> None:
-        """Tell who follows an array of an element."""
+        """Tell the followers of an array about an element."""
         channel = self._channels.get(entry.record.channel)
         if channel is not None:
             self._channels.append(channel, Kind.VALUE, seq, values.encode(what))
@@ -344,12 +344,12 @@ class ArrayBook:
             known.pop(array.seq, None)
 
     def elements_of(self, seq: int) -> list[int]:
-        """Give the elements of an array that are petitions which have not ended, by seq; none where it is no array."""
+        """Give an array's elements that are petitions and have not ended, by seq; none for other petitions."""
         entry = self._entries.get(seq)
         return [] if entry is None else [element for element in entry.array.live.values() if element]
 
     def live_elements(self, entry: LiveArray) -> list[Record]:
-        """Give the records of the elements of an array that are petitions which have not ended."""
+        """Give the records of an array's elements that are petitions and have not ended."""
         known = ((seq, self._elements.get(seq)) for seq in list(entry.array.live.values()))
         found = (
             (seq, self._stored.find(f"{entry.array.key}.{entry.spec.number_of(at[1])}")) for seq, at in known if at
@@ -357,7 +357,7 @@ class ArrayBook:
         return [record for seq, record in found if record is not None and record.seq == seq]
 
     def changed(self, entry: LiveArray) -> None:
-        """Have elements that become petitions later made of the array's message as it is now."""
+        """Make elements that become petitions later from the array's message as it is now."""
         self._templates.pop(entry.array.seq, None)
         self._petitions.note_change()
         self._timers.at(time.monotonic(), partial(self._fill_if_there, entry.array.seq))
@@ -402,7 +402,7 @@ class ArrayBook:
         waiter: Callable[[Record], None],
         at_once: Callable[[Record], None] | None = None,
     ) -> None:
-        """End an array and all its elements; the waiter is answered when nothing of them lives.
+        """End an array and all its elements; the waiter is answered when none of their processes lives.
 
         `at_once` kills what an element runs without asking it to end first.
         """
@@ -442,7 +442,7 @@ class ArrayBook:
                 at_once(record)
 
     def _ended_as_a_whole(self, entry: LiveArray) -> None:
-        """Follow up that an array was ended by something else than its elements: these end, too."""
+        """End the elements of an array that ended before them."""
         array, record = entry.array, entry.record
         self._forget(array)
         self._stop(entry, ArrayStop(record.outcome or Outcome.CANCELLED, record.code or 1, record.reason))

@@ -1,1 +1,1 @@
-"""Channels: what is appended to each, who follows each, and how far every follower is."""
+"""Channels: the records of each, the followers of each, and how far every follower is."""

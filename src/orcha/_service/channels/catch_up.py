@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from orcha._service.channels.channel_book import Channel, Follower
 
 MAX_AHEAD_BYTES = 8 << 20
-"""Bytes of what is kept that wait for one client; what comes new is sent beside them."""
+"""Bytes of kept records that may wait for one client; new records are sent beside them."""
 MIN_DELAY_SECONDS, MAX_DELAY_SECONDS = 0.01, 0.5
 """Seconds after which a client that had to wait is looked at again; longer where it takes nothing."""
 
 
 class CatchUpPace:
-    """Which followers may be sent what is kept, and which have to wait; the engine thread's."""
+    """Which followers may be sent kept records, and which have to wait; the engine thread's."""
 
     def __init__(
         self, later: Callable[[float, Callable[[], None]], None], again: Callable[[Channel, Follower], None]
@@ -26,7 +26,7 @@ class CatchUpPace:
         self._later = later
         self._again = again
         self.sent: dict[int, int] = {}
-        """The bytes that each client was sent in this batch of what is kept."""
+        """The bytes of kept records that each client was sent in this batch."""
         """Bytes of what is kept that each client, by number, is sent in this batch."""
         self._behind: dict[tuple[int, bytes], tuple[Channel, Follower]] = {}
         self._delay = MIN_DELAY_SECONDS
@@ -56,7 +56,7 @@ class CatchUpPace:
         self._behind = {key: those for key, those in self._behind.items() if key[0] != peer.id}
 
     def _look(self) -> None:
-        """Let those go on whose clients have taken enough."""
+        """Let followers go on whose clients have taken enough."""
         self._waits = False
         behind, self._behind = self._behind, {}
         for channel, follower in behind.values():

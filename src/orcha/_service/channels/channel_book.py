@@ -1,4 +1,4 @@
-"""The service's end of channels: what is appended, who follows, and how far each follower is.
+"""The service's end of channels: their records, their followers, and how far each follower is.
 
 Owned by the engine thread. Records are kept first and sent to followers afterwards; a follower that falls behind is
 served from what is kept, at its own pace, and costs one small object here.
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _CLOSED, _FINAL, _NOTICE = Kind.CLOSED, Kind.FINAL, Kind.NOTICE
 
 MAX_BYTES_IN_STORE = 64 * 1024
-"""Bytes of a channel kept in the store; what comes later goes to a file of its own, but finals never do."""
+"""Bytes of a channel kept in the store; later records go to a file of their own, but final values never do."""
 MAX_CACHED_CHANNELS = 20_000
 """Channels known without asking the store, followed ones aside."""
 MAX_DATA_BYTES = MAX_FRAME_BYTES - 64 * 1024
@@ -44,9 +44,9 @@ MAX_DATA_BYTES = MAX_FRAME_BYTES - 64 * 1024
 READ_BYTES = 128 * 1024
 """Bytes read at once for a follower that is behind."""
 MAX_CREDIT_BYTES = 16 << 20
-"""Bytes that are sent to a follower, at most, before it says again that it has room, whatever room it says it has."""
+"""Bytes that a follower is sent at most before it gives credit again, however much credit it gave."""
 MAX_CHANNEL_BYTES = 1 << 30
-"""Bytes of values a channel takes; what comes later is dropped and counted."""
+"""Bytes of values that a channel takes; later values are dropped and counted."""
 
 _records = msgspec.msgpack.Encoder()
 _blocks = msgspec.msgpack.Decoder(list[ChannelRecord])
@@ -92,12 +92,12 @@ class Follower:
         """The attempt (two numbers) whose output it lacked last, and the offset up to which a line has said so."""
 
     def lost_to(self, seq: int, attempt: int) -> int:
-        """Return the offset up to which a line has told it that output of this attempt is lost."""
+        """Return the offset up to which a line has told the follower that output of this attempt is lost."""
         return self.told_lost[2] if self.told_lost[:2] == (seq, attempt) else 0
 
 
 class Channel:
-    """What the service knows of one channel while anyone cares."""
+    """What the service knows of a channel that is followed or written."""
 
     __slots__ = ("bounded", "dropped", "followers", "id", "kept", "next", "own", "owner", "pending", "size", "stored")
 
@@ -166,7 +166,7 @@ class ChannelBook:
         return known
 
     def known(self, channel: bytes) -> Channel | None:
-        """Give a channel that need not be looked up; that another one exists shows when it is to be kept again."""
+        """Give a channel without a look into the store; where the store has it already, keeping it again shows that."""
         return self._channels.get(channel)
 
     def adopt(self, channel: bytes, changes: Changes) -> bool:
@@ -214,7 +214,7 @@ class ChannelBook:
                 self._send(follower.peer, encode(Gone(channel, "no longer kept")))
 
     def discard(self, channel: bytes) -> None:
-        """Note that a channel is not kept after all: its first petition was not."""
+        """Note that a channel is not kept after all, since its first petition was not kept."""
         known = self._channels.get(channel)
         if known is not None:
             known.kept = False
@@ -227,7 +227,7 @@ class ChannelBook:
             del self._channels[channel]
 
     def is_followed(self, channel: bytes) -> bool:
-        """Tell whether anyone follows it."""
+        """Tell whether anyone follows the channel."""
         known = self._channels.get(channel)
         return known is not None and bool(known.followers)
 
@@ -277,7 +277,7 @@ class ChannelBook:
         self.dirty.clear()
 
     def _spared(self, channel: Channel, records: list[ChannelRecord]) -> list[ChannelRecord]:
-        """Give what is kept where values are not: reasons and finals. One line tells how many values were dropped."""
+        """Give the records that are kept on a full disk: reasons and finals. One line counts the dropped values."""
         long = channel.bounded and channel.size >= MAX_CHANNEL_BYTES
         if self.scarce or long:
             left = [record for record in records if record.kind not in _OUTPUT_KINDS]
@@ -310,7 +310,7 @@ class ChannelBook:
         channel.size += len(data)
 
     def sync(self, channels: Iterable[bytes]) -> None:
-        """Make what these channels have in files durable, before an outcome that promises all of it."""
+        """Make the files of these channels durable, before an outcome is kept that promises all output."""
         for channel in channels:
             known = self._channels.get(channel)
             if known is None or known.stored >= MAX_BYTES_IN_STORE:  # else it has no file
@@ -342,7 +342,7 @@ class ChannelBook:
     # --- following ----------------------------------------------------------------------------------------------
 
     def deliver(self) -> None:
-        """Send what was kept to the followers that are up to it and have room."""
+        """Send the records that were kept to the followers that are not behind and have room."""
         delivery, self._delivery = self._delivery, []
         for channel, first, count, data in delivery:
             frame = b""
@@ -362,7 +362,7 @@ class ChannelBook:
             self.unkept.settle()
 
     def follow(self, peer: Peer, channel: Channel, index: int, credit: int) -> None:
-        """Send `peer` what there is from `index` on, and what comes."""
+        """Send `peer` the records from `index` on, and later ones as they come."""
         if index > channel.next:
             self._send(peer, encode(Reset(channel.id, channel.next)))
             index = channel.next
@@ -375,7 +375,7 @@ class ChannelBook:
             self.unkept.followed(channel.id)
 
     def unfollow(self, peer: Peer, channel: bytes) -> None:
-        """Send no more of it."""
+        """Send the peer no more of the channel."""
         self._followed.get(peer.id, set()).discard(channel)
         known = self._channels.get(channel)
         if known is not None:
@@ -383,7 +383,7 @@ class ChannelBook:
         self.unkept.settle()
 
     def peer_gone(self, peer: Peer) -> None:
-        """Forget whatever that peer followed."""
+        """Forget all that this peer followed."""
         self.pace.forget(peer)
         for channel in self._followed.pop(peer.id, ()):
             known = self._channels.get(channel)
@@ -463,5 +463,5 @@ class ChannelBook:
 
 
 def may_follow(peer: Peer, owner: str) -> bool:
-    """Tell whether a peer may read a channel of `owner`: its own ones, and an owner of the service all."""
+    """Tell whether a peer may read a channel of `owner`: a peer reads its own channels, an owner of the service all."""
     return peer.role == "owner" or peer.identity == owner

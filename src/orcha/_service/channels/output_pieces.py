@@ -50,7 +50,7 @@ def payload(piece: Piece) -> bytes:
 
 
 class Pieces:
-    """Makes SPAN records of what an attempt wrote: neighbours become one, long ones several.
+    """Makes SPAN records of an attempt's output: neighbouring pieces become one record, long pieces become several.
 
     >>> pieces = Pieces(7, 1)
     >>> pieces.add(1, 0, 10)
@@ -60,12 +60,12 @@ class Pieces:
     """
 
     def __init__(self, seq: int, attempt: int) -> None:
-        """Start with none."""
+        """Start without pieces."""
         self._attempt = (seq, attempt)
         self._runs: list[tuple[int, int, int]] = []
 
     def add(self, stream: int, offset: int, length: int) -> None:
-        """Add what was written next."""
+        """Add the piece that was written next."""
         if self._runs:
             last, begin, size = self._runs[-1]
             if last == stream and begin + size == offset:
@@ -74,7 +74,7 @@ class Pieces:
         self._runs.append((stream, offset, length))
 
     def take(self) -> Iterator[bytes]:
-        """Give the payloads of what was added since the last time, in order."""
+        """Give the payloads of the pieces that were added since the last call, in order."""
         runs, self._runs = self._runs, []
         for stream, offset, length in runs:
             for begin in range(offset, offset + length, MAX_PIECE_BYTES):
@@ -95,12 +95,12 @@ class Expander:
     """
 
     def __init__(self, read: Callable[[bytes, Piece], bytes | None]) -> None:
-        """Have pieces read by `read`, given their channel; it gives None for what is not there any more."""
+        """Read pieces by `read`, which is given their channel and gives None for bytes that are not kept any more."""
         self._read = read
         self._attempt: tuple[bytes, int, int] | None = None
-        """Whose pieces were asked for last: followers are served one after another, many records at a time."""
+        """The attempt whose pieces were read last: followers are served one after another, many records at a time."""
         self._lost_to: dict[int, int] = {}
-        """Where what is lost of that attempt ends so far, by stream, while nothing came after it."""
+        """The end of that attempt's lost output so far, by stream, while no other output came after it."""
 
     def expanded(self, channel: bytes, record: ChannelRecord) -> ChannelRecord:
         """Give the record as followers get it."""
@@ -118,7 +118,7 @@ class Expander:
         return ChannelRecord(Kind.NOTICE, record.seq, values.encode(MISSING))
 
     def _is_told(self, channel: bytes, piece: Piece) -> bool:
-        """Tell whether what comes before this piece is lost too, and a line has said so."""
+        """Tell whether the output before this piece is lost too, and a line has said so."""
         attempt = (channel, piece.seq, piece.attempt)
         if attempt != self._attempt:
             self._attempt = attempt

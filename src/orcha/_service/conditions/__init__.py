@@ -1,1 +1,1 @@
-"""What conditions in text say of the machine, and who looks at it."""
+"""The values that conditions in text name, and the thread that looks them up on the machine."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Deliver = Callable[[dict[Reading, Value | Unknown]], None]
 
 SECONDS_OF_A_LOOK = 2.0
-"""After so long a look is given up."""
+"""Seconds after which a look is given up."""
 MAX_GIVEN_UP_THREADS = 16
 """Threads that may be stuck in looks; with more of them only what never blocks is looked at."""
 
@@ -38,7 +38,7 @@ class _Worker:
         self.at: Reading | None = None
         self.since = 0.0
         self.found: dict[Reading, Value | Unknown] = {}
-        """What it has found and not delivered yet."""
+        """The values that the thread has found and not delivered yet."""
         self.is_busy = False
         self.is_given_up = False
         self.thread: threading.Thread | None = None
@@ -69,7 +69,7 @@ class Looker:
         self._spent = 0.0
 
     def ask(self, readings: Sequence[Reading], now: float) -> None:
-        """Have these looked at soon, unless the last ones still are; `now` is on the steady clock."""
+        """Have these names looked up soon, unless a look goes on; `now` is on the steady clock."""
         with self._lock:
             unknown = self._give_up_overdue(now)
             worker = self._worker
@@ -100,7 +100,7 @@ class Looker:
             worker.thread.join(timeout)
 
     def _give_up_overdue(self, now: float) -> dict[Reading, Value | Unknown]:
-        """Give up the thread where its look takes too long; give what it has found before."""
+        """Give up the thread where its look takes too long; give the values that it found before."""
         worker = self._worker
         if worker is None or worker.at is None or now - worker.since < SECONDS_OF_A_LOOK:
             return {}
@@ -130,7 +130,7 @@ class Looker:
             began = time.thread_time()
             for reading in readings:
                 if worker.found and not self._never_blocks(reading) and self._never_blocks(next(iter(worker.found))):
-                    self._hand_in(worker)  # what is known must not wait for what may not come back
+                    self._hand_in(worker)  # values that were found must not wait for a look that may never come back
                 with self._lock:
                     worker.at, worker.since = reading, time.monotonic()
                 value = self._look(reading)

@@ -1,4 +1,4 @@
-"""What the machine is like now: each name of a condition that has to be looked at, and how."""
+"""The state of the machine now: each name of a condition that has to be looked up, and how."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ FUNCTIONS: Mapping[str, Callable[..., object]] = {
     "exists": _exists,
     "age": _age,
 }
-"""By the names of the built-in terms."""
+"""The look of each built-in name."""
 
 
 def look(reading: Reading, vocabulary: Vocabulary, functions: Mapping[str, Callable[..., object]]) -> Value | Unknown:
-    """Look one value up; whatever goes wrong is told in its place."""
+    """Look one value up; an error is given in its place."""
     try:
         return checked(vocabulary[reading.name].kind, functions[reading.name](*reading.arguments))
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Has looked up what conditions in text name, as long as petitions wait for them; the engine thread's.
+"""Has the names of conditions in text looked up while petitions wait for them; the engine thread's.
 
-What has to be looked at is looked at once a second for all of them together, and less often where that would take more
-than a small share of a processor. The time of day is taken when it changes what one of them says.
+All names are looked up once a second, for all conditions together, and less often where that would take more than a
+small share of a processor. The time of day is taken when it changes what a condition says.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ SECONDS_BETWEEN_LOOKS = 1.0
 MAX_SECONDS_WITHOUT_A_LOOK = 60.0
 """Seconds after which the time of day is taken again in any case: clocks are set, and machines sleep."""
 MAX_PROCESSOR_SHARE = 0.02
-"""Of one processor, for looks and for asking what they change; where that is not enough, looks are further apart."""
+"""Share of one processor for looks and for the conditions asked after them; a longer pause keeps to it."""
 _REST_PER_LOOK_RATIO = 20
-"""So many times as long as a look took nothing new has another one made: thousands may come one by one."""
+"""A new name causes no look for so many times as long as the last look took: thousands may come one by one."""
 
 
 class Sampling:
@@ -63,7 +63,7 @@ class Sampling:
         """Processor seconds since the last look."""
 
     def look_soon(self) -> None:
-        """Look, since something is named that was not named before."""
+        """Look, since a condition uses a name that no condition used before."""
         if self._due is None or self._due > self._rests_until:
             if time.monotonic() >= self._rests_until:
                 self._look()
@@ -71,7 +71,7 @@ class Sampling:
                 self._wake_at(self._rests_until)
 
     def take(self, values: Mapping[Reading, Value | Unknown]) -> None:
-        """Take what was found."""
+        """Take the values that were found."""
         self._looked = time.monotonic()
         began = time.thread_time()
         self.book.take(values)
@@ -79,11 +79,11 @@ class Sampling:
         self._spent += time.thread_time() - began
 
     def stop(self, timeout: float) -> None:
-        """Look at nothing more, and end the thread that does, unless it is stuck."""
+        """Look no more, and end the thread that looks, unless it is stuck."""
         self._looker.stop(timeout)
 
     def age_of(self, reason: TextIsFalse | GroupTextIsFalse) -> float | None:
-        """Give the seconds since what a reason names was looked at; None where nothing of it has to be looked at."""
+        """Give the seconds since a reason's names were looked up; None where none of them has to be looked up."""
         is_looked_at = self._looked is not None and self.book.is_looked_at(reason.condition)
         return time.monotonic() - self._looked if is_looked_at and self._looked is not None else None
 

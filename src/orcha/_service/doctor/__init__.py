@@ -1,1 +1,1 @@
-"""What ``orcha doctor`` looks for: what was looked at, and the faults that can be told from that."""
+"""The facts that ``orcha doctor`` gathers, and the faults that follow from them."""

@@ -1,4 +1,4 @@
-"""The faults that `orcha doctor` finds: a table of functions of what was looked at."""
+"""The faults that `orcha doctor` finds: a table of functions of the facts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orcha._service.doctor.facts import DoctorFacts, RunningProgram
 
 MAX_CLOCK_LAG_SECONDS = 60.0
-"""A clock that is further behind what is kept was set wrongly."""
+"""Seconds; a clock that is further behind the newest file of the state was set wrongly."""
 _LIMITS = frozenset(("memory", "pids", "cpu_share"))
 _MEBIBYTE_BITS = 20
 
@@ -27,7 +27,7 @@ class Check(NamedTuple):
     find: Callable[[DoctorFacts], Iterable[str]]
     """Gives a line for each such fault, with the cure."""
     is_note: bool = False
-    """Whether it keeps nothing from working as it should: the exit code is 0 all the same."""
+    """Whether everything works in spite of the fault: the exit code is 0 all the same."""
 
 
 class Finding(NamedTuple):

@@ -1,4 +1,4 @@
-"""What was looked at of an endpoint, of the programs that serve it, and of the machine."""
+"""Facts about an endpoint, the programs that serve it, and the machine."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunningProgram:
-    """A process that was started from a file of Orcha's, and what lies there now."""
+    """A process that was started from a file of Orcha, and the state of that file now."""
 
     pid: int
     interpreter: str
-    """Path of the interpreter that the process runs; empty where that is not to be seen."""
+    """Path of the interpreter that the process runs; empty where it cannot be read."""
     interpreter_is_gone: bool = False
     """Whether that file was removed or replaced since the process started."""
     program: str = ""
@@ -28,12 +28,12 @@ class RunningProgram:
 
 @dataclass(frozen=True, slots=True)
 class DoctorFacts:
-    """What `orcha doctor` looked at; a check is a function of it."""
+    """The facts; each check of `orcha doctor` is a function of them."""
 
     folder: str
     """The folder of the endpoint."""
     uid: int
-    """Who looks."""
+    """The user who runs `orcha doctor`."""
     now: float
     """The time of the machine's clock, in seconds since 1970."""
     version: str
@@ -53,7 +53,7 @@ class DoctorFacts:
     holder: int | None = None
     """The process that holds the endpoint's lock; None where nobody does, 0 for a process of another namespace."""
     holder_text: str = ""
-    """That process, as people read it."""
+    """That process in words."""
     holders: tuple[int, ...] = ()
     """All processes that hold a lock file of this path, removed ones too."""
     refusals: Mapping[str, str] = field(default_factory=dict)
@@ -75,4 +75,4 @@ class DoctorFacts:
     has_inotify: bool = True
     """Whether one more inotify instance can be had."""
     max_inotify: str = ""
-    """How many of them the kernel lets a user have."""
+    """How many inotify instances the kernel lets a user have."""

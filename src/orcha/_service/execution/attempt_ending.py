@@ -44,7 +44,7 @@ AFTER_OVERRIDE = (EscalationStep(0, 2.0), *POLITE_STEPS)
 
 
 class Ending:
-    """Ends processes for the engine, each attempt's by its tag, and watches over limits."""
+    """Ends the processes of attempts, which it finds by their tags, and watches over time limits."""
 
     def __init__(
         self,
@@ -82,11 +82,11 @@ class Ending:
         self._ending: dict[int, ActionRun] = {}
 
     def forget_secret(self) -> None:
-        """In a forked child: what it may write, it was given already."""
+        """In a forked child: forget the secret, since the child was given its own keys before the fork."""
         self._secret = b""
 
     def start(self) -> None:
-        """Start what ends processes."""
+        """Start the threads that end processes."""
         self._processes.start()
 
     def stop(self) -> None:
@@ -162,7 +162,7 @@ class Ending:
         self._mailbox.post(go_on, steps)
 
     def sweep(self, record: Record) -> None:
-        """Kill what the attempt left behind, and tell when nothing lives."""
+        """Kill the processes that the attempt left behind, and tell when none lives."""
         run: ActionRun = record.run
         self._begin(run, KILL_STEPS)
 

@@ -1,4 +1,4 @@
-"""What the code of attempts asks of the engine from its own threads: values, final values, and processes to tag."""
+"""The engine as the code of attempts sees it from its own threads: values, final values, processes to tag."""
 
 from __future__ import annotations
 

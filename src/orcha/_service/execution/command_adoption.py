@@ -91,7 +91,7 @@ class CommandAdoption:
                 CommandLost(record.seq, record.attempt, there.executed, there.ended, there.failure, there.survivors)
             )
             return
-        if there.pid and record.state is State.STARTING:  # it was told, and not kept
+        if there.pid and record.state is State.STARTING:  # the shim told the start, and no transaction kept it
             self._reports.take(
                 CommandStarted(record.seq, record.attempt, there.pid, there.start_time, there.boot_id, there.shim)
             )

@@ -1,4 +1,4 @@
-"""One attempt at a command, as the service knows it; and the words in which its end is told."""
+"""An attempt at a command, as the service knows it; and the words in which its end is told."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Attempt:
-    """What is known of a petition's current attempt at its command."""
+    """Everything that is known of a petition's current attempt at its command."""
 
     __slots__ = (
         "attempt",
@@ -71,7 +71,7 @@ class Attempt:
     )
 
     def __init__(self, record: Record, row: AttemptRow | None) -> None:
-        """Begin with what is kept of the petition's attempts, if anything is."""
+        """Begin with the stored history of the petition's attempts, if there is one."""
         self.seq = record.seq
         self.attempt = record.attempt
         self.started = record.started
@@ -86,19 +86,19 @@ class Attempt:
         self.is_cut = False
         """Whether some of its output is known to be lost."""
         self.is_silent = False
-        """Whether what watches over it has not answered for a while."""
+        """Whether the shim has not answered for a while."""
         self.looked = False
-        """Whether its pattern has been looked for, or is."""
+        """Whether the search for the retry's pattern has begun."""
 
     def note_output(self, chunks: list[OutputChunk]) -> None:
-        """Remember the last of what it wrote, since a retry depends on that; what is in files only is left out."""
+        """Remember the end of the output, since a retry depends on it; output that is in files only is left out."""
         for chunk in chunks:
             data = chunk.data.data if isinstance(chunk.data, UnkeptPiece) else chunk.data
             if isinstance(data, bytes):
                 self.tails[chunk.stream] = (self.tails.get(chunk.stream, b"") + data)[-TAIL_BYTES:]
 
     def note_end(self, at: float, what: dict[str, Any]) -> str:
-        """Add this attempt to the history; give that as it is kept."""
+        """Add this attempt to the history; give the history as it is stored."""
         known = {"pid": self.step.pid, "started": self.started, "ended": at} | what
         self.history = remembered(self.history, self.attempt, _as_json, **known)
         return self.history
@@ -126,7 +126,7 @@ def _as_text(environment: Mapping[str, str | bytes] | Mapping[str | bytes, str |
 
 
 def spec_of(record: Record, *, outlives: bool = True) -> CommandSpec:
-    """Give what is to be executed for a petition's current attempt, and whether it `outlives` the service."""
+    """Give the specification of a petition's current attempt; `outlives` tells whether it outlives the service."""
     petition: CommandPetition = record.petition  # type: ignore[assignment]
     environment = dict(_environment()) if petition.env is None else _as_text(petition.env)
     environment |= {"ORCHA_ID": record.key.replace("\0", ""), "ORCHA_ATTEMPT": str(record.attempt)}
@@ -215,7 +215,7 @@ def not_kept(row: AttemptRow, attempt: int) -> int | None:
 
 
 def dropped(record: Record, count: int) -> str:
-    """Tell how much of its output was dropped, and why: `rotate` drops what was passed on before."""
+    """Tell how much output was dropped, and why: `rotate` drops output that was passed on before."""
     limit = getattr(record.petition, "output_limit", None)
     if getattr(record.petition, "output_policy", TRUNCATE) == ROTATE:
         return losses.OLDEST.format(count)
@@ -224,7 +224,7 @@ def dropped(record: Record, count: int) -> str:
 
 
 def described(ended: CommandEnded) -> dict[str, Any]:
-    """Give what is kept of an attempt's end, for people and programs."""
+    """Give the stored facts about an attempt's end, for people and programs."""
     return {
         "code": ended.code,
         "signal": ended.signal,
@@ -238,7 +238,7 @@ def described(ended: CommandEnded) -> dict[str, Any]:
 
 
 def left_behind(ended: CommandEnded) -> str:
-    """Tell people what became of the processes that a command left.
+    """Tell people about the processes that a command left behind.
 
     >>> from orcha._supervisor.contract import CommandEnded, ResourceUsage
     >>> left_behind(CommandEnded(1, 1, 0, None, None, [], ResourceUsage(), 0, 0, [], ((7, "sleep"),), 3))

@@ -1,4 +1,4 @@
-"""How attempts at commands end that a shim saw to their end: with an outcome, or with another attempt."""
+"""The ends of attempts at commands whose shim lived to report them: an outcome, or another attempt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that are interrupted: by a shutdown from outside, or with what watched over them."""
+"""Commands that are interrupted: by a shutdown from outside, or by the death of their shim."""
 
 from __future__ import annotations
 

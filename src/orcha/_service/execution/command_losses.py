@@ -1,4 +1,4 @@
-"""How attempts at commands end whose shim died, and what follows when the processes that outlived one have ended."""
+"""The ends of attempts whose shim died, and the consequences once the processes that outlived it have ended."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class CommandLosses:
             self._report(logging.ERROR, text, record.key, list(event.survivors))
 
     def gone(self, event: SurvivorsGone) -> None:
-        """Let go of what an attempt held that something outlived."""
+        """Free what an attempt held, once the processes that outlived it have ended."""
         lost = self._running.take_loss(event.seq, event.attempt)
         if not transitions.command.gone(self._petitions, event.seq, event.attempt) and lost is not None:
             self.lost(lost._replace(survivors=()))

@@ -1,4 +1,4 @@
-"""What commands write: from the reports of shims into the channels, and back to shims that it is kept."""
+"""Output of commands: from the reports of shims into the channels; shims are told when it is kept."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class CommandsOutput:
         """Attempts with the last chunk that the transaction in the making keeps, and its channel, by sequence."""
 
     def keep_in(self, raw: RawFiles) -> None:
-        """Know where output lies beyond what is passed on in memory."""
+        """Know the folder of output that is not passed on in memory."""
         self._raw = raw
         self._channels.unkept.connect(self._shims.reach, self._not_kept)
         self._channels.expander = spans.Expander(
@@ -80,7 +80,7 @@ class CommandsOutput:
         return attempts.not_kept(row, attempt) if row is not None else None
 
     def forget(self, channel: bytes) -> None:
-        """Delete what commands wrote to a channel that is not kept any more."""
+        """Delete the output files of a channel that is not kept any more."""
         if self._raw is not None:
             self._raw.delete(channel)
 
@@ -186,7 +186,7 @@ class CommandsOutput:
     # --- what a dead shim left ----------------------------------------------------------------------------------
 
     def pass_on_left(self, record: Record, attempt: Attempt) -> bool:
-        """Take what a dead shim left in files; tell whether something is missing before it, and people so."""
+        """Take the output that a dead shim left in files; tell whether output is missing before it, and tell people."""
         known = attempt.step.last_chunk
         name = f"{record.channel.hex()}.{record.seq}.{record.attempt}"
         chunks = unreported_chunks(self._folder / "output", name, after=known)

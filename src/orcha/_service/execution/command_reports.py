@@ -1,4 +1,4 @@
-"""What shims report of commands: each report is an event for the engine."""
+"""Reports of shims about commands: each report is an event for the engine."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class CommandReports:
             CommandEnded: ends.ended,
             CommandNotStarted: ends.not_started,
         }
-        """Reports that mean nothing where the attempt is over."""
+        """Kinds of reports that are ignored where the attempt is over."""
         self._others: dict[type[Any], Callable[[Any], None]] = {
             InputTaken: standard_input.wrote,
             CommandLost: losses.lost,
@@ -121,7 +121,7 @@ class CommandReports:
         self._running.stand_still(record)
 
     def _silent(self, event: Silent) -> None:
-        """Tell people that what watches over a command does not answer, or answers again."""
+        """Tell people that the shim of a command does not answer, or answers again."""
         record = transitions.command.unfinished(self._petitions, event.seq, event.attempt)
         if record is not None:
             self._running.of(record).is_silent = event.is_silent

@@ -73,7 +73,7 @@ class Leases:
         self._due: list[tuple[float, int]] = []
         """Times of the clock on the wall at which leases are to be looked at; a heap."""
         self._warned: dict[int, float] = {}
-        """Of which end was warned, by sequence."""
+        """The end time of which people were warned, by sequence."""
         self._looks = ClockLooks(timers, self._look)
 
     def load(self) -> None:
@@ -109,7 +109,7 @@ class Leases:
             self._begin(record)
 
     def _begin(self, record: Record) -> None:
-        """Have a lease held, from its start on, which may have been before the service was started anew."""
+        """Hold a lease from its start on; its start may lie before the present start of the service."""
         petitions = self._petitions
         if record.state is State.STARTING:
             transitions.command.running(petitions, record.seq, record.attempt, petitions.now)

@@ -47,7 +47,7 @@ def tries_of(store: Store, record: Record) -> Tries | None:
 
 
 def tries_after(record: Record, kept: AttemptRow | None) -> Tries | None:
-    """Give the same by what is kept of the petition's attempts, if anything is."""
+    """Give the same by the stored history of the petition's attempts, if there is one."""
     if record.retry is None:
         return None
     chance = random.random()  # noqa: S311 - it spreads load, and guards nothing

@@ -1,4 +1,4 @@
-"""The attempts at commands that run now: what the service knows of each, until it lets go of it."""
+"""The attempts at commands that run now, and what the service knows of each."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class RunningCommands:
         return known is not None and known.attempt == attempt
 
     def is_silent(self, seq: int) -> bool:
-        """Tell whether what watches over a petition's command has not answered for a while."""
+        """Tell whether the shim of a petition's command has not answered for a while."""
         attempt = self._attempts.get(seq)
         return attempt is not None and attempt.is_silent
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orcha._supervisor.contract import CommandExecutor, Event, FoundAttempt
 
     OnEvents = Callable[[list[Event]], None]
-    """Takes what shims say, on the thread that reads it."""
+    """Takes the reports of shims, on the thread that reads them."""
 
 
 class Shims:
@@ -50,7 +50,7 @@ class Shims:
         return self._commands
 
     def let_go(self) -> CommandExecutor | None:
-        """Reach nothing any more; give what is to be closed."""
+        """Let go of the supervisor's side; give it, so that the caller closes it."""
         with self._lock:
             commands, self._commands, self._make = self._commands, None, None
         return commands
@@ -72,7 +72,7 @@ class Shims:
         return [] if self._commands is None else self._commands.descriptors()
 
     def settle(self) -> None:
-        """Tell shims what waited for the end of a batch."""
+        """Send shims the messages that waited for the end of a batch."""
         if self._commands is not None:
             self._commands.settle()
 

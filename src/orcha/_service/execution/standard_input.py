@@ -60,7 +60,7 @@ class Pipe:
         self.got = InputTaken(0, attempt, 0, 0, ended=False)
         self.waiting: list[Brought] = []
         self.early: list[tuple[Peer, Stdin]] = []
-        """What was brought before anything was known."""
+        """Messages that came before the shim told how much it has."""
 
     @property
     def total(self) -> int:
@@ -100,7 +100,7 @@ class StandardInput:
         self._pipes[record.seq] = Pipe(record.attempt, known=False, kept=self._kept(record))
 
     def began(self, record: Record) -> None:
-        """Have another attempt get what the ones before it got."""
+        """Give another attempt the input that the earlier attempts got."""
         if record.seq not in self._pipes and (kept := self._kept(record)) is not None:
             pipe = self._pipes[record.seq] = Pipe(record.attempt, known=True, kept=kept)
             if kept.why_not_again is None:
@@ -163,7 +163,7 @@ class StandardInput:
     # --- clients ------------------------------------------------------------------------------------------------
 
     def take(self, peer: Peer, message: Stdin, record: Record) -> None:
-        """Hand over what is new; where bytes are missing before it, nothing: the answer says where to go on."""
+        """Hand over new bytes; nothing where bytes are missing before them: the answer says where to go on."""
         if has_not(record, "stdin") and has_not(record, "tty"):
             reason = f"{record.key!r} reads no standard input: start it with --stdin"
             self._outbox.reply(peer, Reply(message.request, Verdict.REFUSED, None, reason))
@@ -198,7 +198,7 @@ class StandardInput:
         self._pump(pipe, record)
 
     def _bring(self, pipe: Pipe, new: bytes, record: Record) -> bool:
-        """Keep what is new, where it is to be kept, and hand it over, unless that is not its turn yet."""
+        """Keep new bytes, where input is kept, and hand them over, unless earlier bytes come first."""
         if pipe.kept is None and not pipe.sent:
             pipe.kept = self._begin_to_keep(record)
         behind = pipe.sent < pipe.total

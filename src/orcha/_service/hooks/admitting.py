@@ -1,4 +1,4 @@
-"""The service's side of admission: what is kept of pauses and groups, and the records of petitions that leave lots."""
+"""The service's side of admission: stored pauses and groups, and the records of petitions that leave lots."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _RULES = "rules of a group"
 
 
 class Admitting:
-    """Keeps what people decide, and reads what the core needs of the store; the engine thread's."""
+    """Keeps people's decisions, and reads from the store what the core needs; the engine thread's."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Admitting:
         self.ages_changed: Callable[[], None] = lambda: None
         """Told when a group ages otherwise than before."""
         self.tell: Callable[[Record, str], None] = lambda *_: None
-        """Tells who asks for a petition something about it."""
+        """Tells the submitter of a petition something about it."""
 
     def load(self) -> None:
         """Take over what is kept as paused, and the groups as they were set, where they are not set anew."""
@@ -159,7 +159,7 @@ class Admitting:
         self._admission.of_groups.change_rate(group, rate, last, now)
 
     def pause(self, name: str, who: str | None = None) -> None:
-        """Hold back what this names, from now on, also after a restart of the service; `who` wants that."""
+        """Pause what the name stands for, also after a restart of the service; `who` wants that."""
         self._admission.pause(name)
         if name not in self.paused_by:
             self.paused_by[name] = who, self._petitions.now.wall
@@ -168,7 +168,7 @@ class Admitting:
             self._pause_all(True)
 
     def resume(self, name: str) -> None:
-        """Hold it back no more."""
+        """Undo the pause of a name."""
         self._admission.resume(name)
         if self.paused_by.pop(name, None) is not None:
             self._petitions.keep_decided(_PAUSED, name, None)
@@ -179,7 +179,7 @@ class Admitting:
         self.resumed()
 
     def go_on(self) -> None:
-        """Let what goes on wait with the others, a part at a time."""
+        """Let resumed petitions wait with the others again, a part at a time."""
         unloaded, are_more = self._admission.unpark_resumed()
         self._stored.load(unloaded)
         if are_more:

@@ -39,7 +39,7 @@ _POLICIES = {"fail": OnInterrupt.FAIL, "rerun": OnInterrupt.RERUN, "ask": OnInte
 
 
 def convert(record: Record, manager: Any, port: AttemptPort, admission: Admission, *, is_new: bool) -> Converted | str:
-    """Make a record's petition, and find out what it says of itself.
+    """Make a record's petition, and find out what the petition declares.
 
     Args:
         record: whose message it is.
@@ -174,7 +174,7 @@ def _timeout(source: Record | Policy, admission: Admission) -> float | None:
 
 
 def _needs(policy: Policy) -> Mapping[str, int | str] | None:
-    """Give what is needed: a policy has checked it, and holds whole numbers and texts."""
+    """Give the needs of a policy, which has checked them, and holds whole numbers and texts."""
     return policy.needs  # type: ignore[return-value]  # that is what the line above says
 
 
@@ -191,4 +191,4 @@ def _condition(policy: Policy, admission: Admission, *, is_new: bool) -> Conditi
 
 
 class _NotConverted(Exception):  # noqa: N818 - never leaves this module
-    """What came back from convert_to_petition is no petition."""
+    """The value that convert_to_petition returned is no petition."""

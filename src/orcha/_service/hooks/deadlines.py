@@ -33,7 +33,7 @@ _TOO_LONG = {
 
 
 def told(hook: Hook, deadline: float) -> str:
-    """Tell people what took too long.
+    """Tell people which hook took too long.
 
     >>> told(Hook.CONDITION, 10.0)
     'the plugin took longer than 10 s to tell whether it may start'

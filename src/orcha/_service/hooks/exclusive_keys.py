@@ -1,4 +1,4 @@
-"""What becomes of a new petition whose key another one has."""
+"""A new petition whose key another live petition has: refused, attached, or a replacement."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Once:
-    """Decides by the policy of the new one; the engine thread's."""
+    """Decides by the policy of the new petition; the engine thread's."""
 
     def __init__(self, petitions: Petitions, admission: Admission, stored: StoredPetitions, store: Store) -> None:
         """Decide about `petitions`; `admission` has the keys, `store` and `stored` what is not in memory."""

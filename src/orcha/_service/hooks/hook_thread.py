@@ -86,7 +86,7 @@ class HookThreadState:
 
 
 class Hooks:
-    """What calls the manager. Everything it needs of the engine is given to it."""
+    """Calls the manager. Everything that it needs of the engine is given to it."""
 
     def __init__(
         self,
@@ -195,7 +195,7 @@ class Hooks:
             self._leave()
 
     def _leave(self) -> None:
-        """Be gone, as a thread that was given up."""
+        """End as a thread that was given up."""
         identity = threading.get_ident()
         self.threads.given_up.discard(identity)
         self.came_back(identity)

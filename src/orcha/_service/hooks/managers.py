@@ -1,4 +1,4 @@
-"""Whose petitions these are: the managers of one endpoint, and what runs of each."""
+"""The managers of one endpoint, and the running petitions of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 _BESIDE = (LEASES, WATCHDOG)
-"""What is served beside the managers that were named, and need not be named by messages for these."""
+"""Managers that are always served too; beside them one named manager's messages need not name it."""
 
 
 class Served(NamedTuple):

@@ -1,4 +1,4 @@
-"""What the results of a visit make of the petitions: the manager's code has said it, and the core decides."""
+"""The results of a visit, applied to the petitions: the manager's code has answered, and the core decides."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _QUEUED = State.QUEUED
 
 
 class Adoptions(NamedTuple):
-    """What goes on with attempts that outlived an earlier start of the service."""
+    """Goes on with attempts that outlived an earlier start of the service."""
 
     commands: CommandAdoption
     leases: Leases

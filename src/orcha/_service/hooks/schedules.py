@@ -49,7 +49,7 @@ class Enter(Protocol):
 
 
 class TheService:
-    """Who asks for a schedule's petitions: no client, but code that may do what an owner may."""
+    """Stands for the client that submits a schedule's petitions: it has the rights of the schedule's owner."""
 
     id = 0
     """No client has this number, so that nothing is sent to it."""
@@ -59,7 +59,7 @@ class TheService:
 
 
 class Planned:
-    """A schedule with its instants, and what is under way of it."""
+    """A schedule with its instants, and the firing that is under way."""
 
     def __init__(self, schedule: Schedule) -> None:
         """Read its expression and its zone; `problem` says where these are none any more."""
@@ -113,7 +113,7 @@ class Firing:
         self._then = then
 
     def answer(self, position: int, verdict: int, channel: bytes | None, reason: str | None) -> None:
-        """Take what became of it."""
+        """Take the verdict of the firing's submit."""
         del position, channel
         self._then(self, verdict, reason)
 
@@ -155,7 +155,7 @@ class Schedules:
         self._looks = ClockLooks(timers, self._look)
         self._looked = _FROM_THE_BEGINNING
         self._firings: dict[bytes, Firing] = {}
-        """What is undecided, by its petition's token."""
+        """The firings that are undecided, by the tokens of their petitions."""
         self.planned: dict[str, Planned] = {}
         """All schedules, by name."""
 
@@ -187,7 +187,7 @@ class Schedules:
     # --- what is due --------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Fire what is due, and ask for the next look."""
+        """Fire the schedules that are due, and ask for the next look."""
         wall = time.time()
         if wall < self._looked:  # the clock was set back
             for planned in self.planned.values():
@@ -322,7 +322,7 @@ class Schedules:
 
 
 def _missed(passed: PassedOver) -> str:
-    """Say what was passed over."""
+    """Give the note of instants that were passed over."""
     several = "" if passed.count == 1 else f" (with {passed.count - 1} before it)"
     if passed.count == MAX_COUNTED_INSTANTS:
         several = f" (with {MAX_COUNTED_INSTANTS - 1} or more before it)"

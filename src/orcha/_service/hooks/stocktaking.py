@@ -51,7 +51,7 @@ class Stocktaking:
             self._resources.inventory.drain(kept["resource"], kept["device"], drain)
 
     def set(self, resource: str, stock: Stock | None) -> None:
-        """Have so much of a resource from now on, or these devices; None for nothing of it."""
+        """Set the amount or the devices of a resource; None removes the resource."""
         self._resources.inventory.set(resource, stock)
         self._petitions.keep_decided(_SET, resource, "" if stock is None else written(stock))
         self._resources.rearrange()

@@ -1,4 +1,4 @@
-"""A batch of calls for the hook thread, and what came of them."""
+"""A batch of calls for the hook thread, and the result of each."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class FunctionCall:
 HookCall: TypeAlias = "tuple[Hook, Record, bool]"
 """One call to make about a petition; True where a message is converted that was converted before and is kept."""
 HookResult: TypeAlias = "tuple[Hook, Record, str | None, Any]"
-"""What came of one call about a petition: what went wrong, for people (None where nothing did), and what it gave."""
+"""The result of a call about a petition: an error in words (None for none), and the value that the call gave."""
 
 
 def hook_of(call: HookCall | FunctionCall) -> Hook:
@@ -63,17 +63,17 @@ def hook_of(call: HookCall | FunctionCall) -> Hook:
 
 
 class Returned(NamedTuple):
-    """What came of the call of a function."""
+    """The result of the call of a function."""
 
     call: FunctionCall
     error: str | None
     """What the function raised, for people; None where it returned."""
     value: bytes | None = None
-    """What it returned, encoded."""
+    """The value that the function returned, encoded."""
 
 
 class Visit:
-    """A batch of calls, a round of asking after them, and what came of each so far."""
+    """A batch of calls, a round of asking after them, and their results so far."""
 
     __slots__ = (
         "abandoned",
@@ -96,20 +96,20 @@ class Visit:
         self.calls = calls
         self.round = asked
         self.firsts_cost: Cost | None = None
-        """What it cost to ask petitions by time alone: the first ones, and the others."""
+        """The cost of asking petitions by time alone: the first petitions, and the others."""
         self.others_cost: Cost | None = None
         self.results: list[HookResult | Returned] = []
         self.current: HookCall | FunctionCall | Candidate | None = None
         """The call in flight; for a condition the petition that is asked about."""
         self.since = 0.0
-        """When it began, on the monotonic clock."""
+        """When the call in flight began, on the monotonic clock."""
         self.choosing = False
         """Whether the calls have been made."""
         self.abandoned = False
         self.awaited = bool(asked.waiting or asked.sample or any(hook_of(call) is not ON_START for call in calls))
-        """The engine is to be woken when it is over; of starts that went well it learns at its next event."""
+        """Whether the engine is woken at the end of the visit; of starts that went well it learns at its next event."""
         self.started = False
-        """Whether an action was started in it."""
+        """Whether the visit started an action."""
         self.over = False
         self.lock = threading.Lock()
 

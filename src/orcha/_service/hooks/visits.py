@@ -1,6 +1,6 @@
 """Which calls and conditions the hook thread gets next, and when.
 
-What is to be called gathers here while the hook thread is busy. As soon as it is free, one visit takes all of it,
+Calls gather here while the hook thread is busy. As soon as the thread is free, one visit takes all of them,
 together with a round of the waiting petitions that are to be asked. `selection` in the core says which petitions these
 are; here the clock is looked at, and the records are loaded.
 """
@@ -112,7 +112,7 @@ class Visits:
         self.has_calls = False
         """Whether calls wait for the hook thread."""
         self.wedged: str | None = None
-        """Why no message can be converted now, if that is so."""
+        """Why no message can be converted now; None where messages can."""
         self._starts: list[Record] = []
         self._finishes: list[Record] = []
         self._functions: list[FunctionCall] = []
@@ -121,7 +121,7 @@ class Visits:
         self._again: list[HookCall | FunctionCall] = []
         self._visit: Visit | None = None
         self._when_free: list[Callable[[], None]] = []
-        """What waits until the visit that is under way is over."""
+        """Calls that are made when the visit under way is over."""
         self._finds = True
         self._armed_for: float | None = None
         self._stopped_by: int | None = None
@@ -158,7 +158,7 @@ class Visits:
             self._outcomes.take_start(record, CANCELLED_BEFORE, called=False)
 
     def on_finish(self, record: Record, _: object = None) -> None:
-        """Have on_finish called, unless its on_start is stuck: then after that came back."""
+        """Have on_finish called; where the on_start is stuck, after the on_start has returned."""
         if has_no_hooks(record):
             self._outcomes.take_finish(record)
         elif record.petition is None:
@@ -171,7 +171,7 @@ class Visits:
                 self._resting.rest(record)
 
     def owe_on_finish(self, record: Record) -> None:
-        """Have on_finish called for an attempt of an earlier start of the service: converted again first."""
+        """Have on_finish called for an attempt of an earlier start of the service, after a new conversion."""
         self.convert_again(record)
         self._again.append((ON_FINISH, record, False))
 
@@ -209,7 +209,7 @@ class Visits:
 
     @property
     def are_news(self) -> bool:
-        """Whether the waiting petitions are to be asked, though they were asked before."""
+        """Whether the waiting petitions are to be asked once more."""
         return self.may_start and self.selection.are_news
 
     @property
@@ -225,18 +225,18 @@ class Visits:
 
     @property
     def is_free(self) -> bool:
-        """Whether calls can be handed over: none is under way, whose end would bring that about."""
+        """Whether calls can be handed over: no visit is under way whose end hands them over."""
         return self._visit is None and self._stopped_by is None
 
     @property
     def is_busy(self) -> bool:
-        """Whether the hook thread has work, or some is gathered for it."""
+        """Whether the hook thread has work, or work has gathered for it."""
         return (self._visit is not None and not self._visit.over) or self.has_calls
 
     # --- hand over ----------------------------------------------------------------------------------------------
 
     def dispatch(self) -> None:
-        """Hand over what has gathered, if the hook thread is free."""
+        """Hand over the gathered calls, if the hook thread is free."""
         visit = self._visit
         if visit is not None:
             if not visit.awaited and (self.has_calls or self._petitions.waiting or self.selection.may_unpark):
@@ -329,7 +329,7 @@ class Visits:
     # --- what came of it ----------------------------------------------------------------------------------------
 
     def _over(self, visit: Visit) -> None:
-        """Take what came of a visit; called on the hook thread."""
+        """Take the results of a visit; called on the hook thread."""
         self._mailbox.run_or_post(self.end, visit, may_keep=True)
 
     def collect(self) -> None:
@@ -339,7 +339,7 @@ class Visits:
             self.end(visit)
 
     def end(self, visit: Visit) -> None:
-        """Take what came of a visit."""
+        """Have the results of a visit applied to the petitions."""
         if visit is self._visit:
             self._visit = None
             self._take(visit)
@@ -363,7 +363,7 @@ class Visits:
     # --- calls that do not come back ----------------------------------------------------------------------------
 
     def _give_up(self, visit: Visit, call: HookCall | FunctionCall, reason: str, thread: int) -> None:
-        """Go on without a call, with what is left of its visit."""
+        """Give a call up, and go on with the other calls of its visit."""
         self._visit = None
         self._take(visit)
         self._again = [*visit.left(), *self._again]
@@ -380,7 +380,7 @@ class Visits:
         self.has_calls = bool(self._again or self._finishes or self._starts or self._functions or self._converts)
 
     def _turn_away(self) -> None:
-        """Refuse what waits to be converted: nobody knows when that can be."""
+        """Refuse messages that wait for their conversion: nobody knows when they could be converted."""
         left = [call[1] for call in self._again if _is_new(call)]
         self._again = [call for call in self._again if not _is_new(call)]
         self._outcomes.turn_away([*left, *self._converts[self._converts_from :]])

@@ -62,7 +62,7 @@ PRELOADED = (
     "orcha._protocol.frames",
     "orcha._protocol.values",
 )
-"""What a fork server imports once for all its children."""
+"""Modules that a fork server imports once for all its children."""
 SWITCH_INTERVAL_SECONDS = 0.0005
 """Seconds a computing thread keeps the interpreter while others wait: Python's 5 ms would be felt by every client."""
 
@@ -70,7 +70,7 @@ SWITCH_INTERVAL_SECONDS = 0.0005
 YOUNG_COLLECTION_OBJECTS = 100_000
 """Objects that are made, and not gone again, between two garbage collections."""
 MIDDLE_COLLECTION_ROUNDS, FULL_COLLECTION_ROUNDS = 50, 100
-"""The same for the older generations, in collections of the next younger one. Idle, the service collects all."""
+"""The same for older generations, in collections of the next younger generation. An idle service collects all."""
 
 LAST_LOOK_SECONDS = 1.0
 """Seconds that a look at the machine may take still when the service has stopped."""
@@ -79,7 +79,7 @@ LOG_CLOSE_SECONDS = 1.0
 
 
 class ServiceFailedError(OrchaError):
-    """The service stopped because of a failure; what it accepted is kept, and goes on at its next start."""
+    """The service stopped because of a failure; accepted petitions are kept, and go on at the next start."""
 
     exit_code = 75
 
@@ -151,7 +151,7 @@ class Service:
             raise
 
     def _cannot_stop(self, death: DeadThreadError) -> None:
-        """Be over without having stopped, as the thread that would do it died."""
+        """End without a stop: the thread that stops the service has died."""
         assert self._parts is not None
         self._unclosed = death
         self._parts.engine.reporter.stop(LOG_CLOSE_SECONDS)
@@ -195,7 +195,7 @@ class Service:
         return self._parts.engine
 
     def granted(self, manager: str | None = None) -> Collection[str]:
-        """Give what runs, by str(id): all, or what is of the manager of this ``module:qualname``."""
+        """Give the running petitions by str(id): all, or those of the manager of this ``module:qualname``."""
         assert self._parts is not None
         engine = self._parts.engine
         if engine.hook_state.given_up:
@@ -310,7 +310,7 @@ class _Parts:
         )
 
     def _begin(self, nonce: int) -> Incarnation:
-        """Record this start, and kill what earlier ones left, while they are still recorded."""
+        """Record this start, and kill the processes of earlier starts, which are still recorded."""
         boot = boot_id()
         faults.reach("begin.before-commit")
         own = {"nonce": nonce, "pid": os.getpid(), "tasks": started_tasks()}
@@ -319,14 +319,14 @@ class _Parts:
         self._rebooted = any(old.boot_id != boot for old in earlier)
         left = {old: _sweep_left(old) for old in earlier if old.boot_id == boot}
         self._left = [(old.nonce, pids) for old, pids in left.items()]
-        """What earlier starts left of each attempt, by its ordinal, and cannot be killed."""
+        """Processes of each attempt of earlier starts, by its ordinal, that cannot be killed."""
         faults.reach("begin.after-sweep")
         self.store.forget_incarnations(old.epoch for old in earlier if not left.get(old))
         faults.reach("begin.after-forget")
         return incarnation
 
     def _commands(self, on_events: Callable[[list[Event]], None]) -> CommandExecutor:
-        """Reach commands; nobody but who offers or runs them pays for it."""
+        """Make the way to commands; a service that neither offers nor has commands does without."""
         from orcha._supervisor.shim_executor import ShimExecutor
 
         settings = self.engine.settings
@@ -362,7 +362,7 @@ class _Parts:
             raise
 
     def give_up(self) -> None:
-        """Stop what has been started; not all could be."""
+        """Stop the parts that have been started, since another part could not be started."""
         self.engine.halt()
         self.engine.mailbox.join()
         self.server.stop(0.0)
@@ -396,7 +396,7 @@ class _Parts:
 
 
 def _open_store(folder: Path) -> Store:
-    """Open what is kept; where that cannot be, say what is in the folder and what can be done."""
+    """Open the store; an error says what is in the folder and what can be done."""
     try:
         return SqliteStore(folder)
     except StoreDamaged as error:
@@ -408,7 +408,7 @@ def _open_store(folder: Path) -> Store:
 
 
 def _sweep_left(old: Incarnation) -> dict[int, tuple[int, ...]]:
-    """Kill what an earlier start of the service left, and say what may live on; give that by the ordinal of its tag."""
+    """Kill the processes that an earlier start left; give those that live on, by the ordinals of their tags."""
     since = hidden_since(old.pid, old.tasks) if hides_processes() else 0
     left = sweep(all_of(old.nonce), spare=helper_pids(), since=since or 0).survivors
     if left:
@@ -428,14 +428,14 @@ def _sweep_left(old: Incarnation) -> dict[int, tuple[int, ...]]:
 
 
 def _what_failed(failure: BaseException) -> str:
-    """Name the thread that died; the engine's, where Orcha has no words for its failure."""
+    """Name the thread that died; the engine's thread where its failure is no error of Orcha's own."""
     if not isinstance(failure, OrchaError):
         failure = DeadThreadError("orcha-engine", failure)
     return str(failure) if isinstance(failure, DeadThreadError) else explain(failure)
 
 
 def _tune_collector() -> None:
-    """Keep what the service is made of out of garbage collections, and have these less often: each looks at all."""
+    """Keep the service's own objects out of garbage collections, and collect less often: a collection looks at all."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_COLLECTION_OBJECTS, MIDDLE_COLLECTION_ROUNDS, FULL_COLLECTION_ROUNDS)

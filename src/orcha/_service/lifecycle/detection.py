@@ -1,4 +1,4 @@
-"""What a machine has by itself: processors, memory, graphics processors."""
+"""The resources of a machine: processors, memory, graphics processors."""
 
 from __future__ import annotations
 

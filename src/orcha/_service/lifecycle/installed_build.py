@@ -13,7 +13,7 @@ _FILE = Path(__file__).resolve().parents[2] / "__init__.py"
 
 
 class FileMark(NamedTuple):
-    """What changes when a file is replaced."""
+    """The marks of a file that change when the file is replaced."""
 
     content: tuple[int, int, int, int]
     """Device, inode, time of modification and size.
@@ -26,17 +26,17 @@ class FileMark(NamedTuple):
 
 
 class Build:
-    """What was installed when the service was started."""
+    """The build that was installed when the service was started."""
 
     def __init__(self) -> None:
-        """Remember it."""
+        """Remember the present build."""
         self.version = own_version()
         self._mark = _mark()
         self._looked = float("-inf")
         self._other: str | None = None
 
     def other(self, now: float) -> str | None:
-        """Tell what lies there instead; None where it is what runs. `now` is monotonic."""
+        """Tell which build lies there instead; None where the running build does. `now` is monotonic."""
         if now - self._looked >= ANSWER_VALID_SECONDS:
             self._looked = now
             seen = _mark()

@@ -15,7 +15,7 @@ PACKAGES = (
     *("orcha._service", "orcha._store", "orcha._supervisor"),
     *("orcha.exceptions", "orcha.interfaces", "orcha.lib", "orcha.utils"),
 )
-"""Whose modules a service may need, all of them."""
+"""Packages all of whose modules a service may need."""
 PROGRAMS = frozenset(("orcha._processes.watcher", "orcha._supervisor.main"))
 """Modules that are run by themselves, in processes of their own."""
 STANDARD_MODULES = (
@@ -27,11 +27,11 @@ STANDARD_MODULES = (
     *("platform", "psutil", "runpy", "shlex", "stringprep", "tempfile", "token", "tokenize", "traceback"),
     *("unicodedata", "uuid"),
 )
-"""What these modules, or the parts of Python's library that they use, import when it is needed."""
+"""Modules that these modules, or the parts of Python's library that they use, import at their first use."""
 
 
 def preload() -> None:
-    """Import it all; some tens of milliseconds, once in a service."""
+    """Import all modules; some tens of milliseconds, once in a service."""
     for package in PACKAGES:
         module = importlib.import_module(package)
         for found in pkgutil.walk_packages(module.__path__, f"{package}."):

@@ -1,4 +1,4 @@
-"""What the machine must let a process have, so that the process can serve."""
+"""The limits that a process needs so that it can serve."""
 
 from __future__ import annotations
 

@@ -82,10 +82,10 @@ def _keys(petitions: Petitions, waiting: Iterable[Waiting]) -> list[Key]:
 
 
 class _Recovery:
-    """What is found out on the way."""
+    """Facts that are found out on the way."""
 
     def __init__(self, engine: Engine) -> None:
-        """Look which commands live on; everything else has been swept."""
+        """Find the commands that live on; all other processes have been killed."""
         self._engine = engine
         if engine.shims.rebooted:
             engine.standard_input.note_reboot()
@@ -155,7 +155,8 @@ class _Recovery:
     def _lost(self, row: Row, command: AttemptRow, there: FoundAttempt | None) -> int:
         """Tell how many attempts in a row were lost before they were executed; 0 if this one may have run.
 
-        That the service died before one was started says nothing of its command: it counts as the first only.
+        Where the service died before it handed an attempt over, the loss says nothing of the command, and counts as
+        the first.
         """
         if there is not None:
             executed = there.executed
@@ -168,7 +169,7 @@ class _Recovery:
         return losses
 
     def _sweep(self, row: Row, command: AttemptRow) -> None:
-        """End a command that runs on though nothing of its shim is found: another attempt may be next."""
+        """End a command that runs on without its shim, since another attempt may follow."""
         if command.pid is None or command.start_time is None or command.boot_id != boot_id():
             return
         if sweep_unboxed(command.pid, command.start_time):

@@ -1,4 +1,4 @@
-"""Forgetting what ended long ago: never what is live, followed, or younger than the least age."""
+"""Forgetting petitions that ended long ago: never a petition that is live, followed, or younger than the least age."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Retention:
         return min(time.time(), wall + time.monotonic() - steady)
 
     def start(self) -> None:
-        """Begin: the first round is due soon, so that a restart prunes too."""
+        """Begin. The first round is due soon, so that a service that is restarted often prunes, too."""
         self._engine.timers.at(
             time.monotonic() + min(ROUND_INTERVAL_SECONDS, max(1.0, self._engine.settings.keep_least)), self._round
         )

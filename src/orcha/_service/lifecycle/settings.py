@@ -1,4 +1,4 @@
-"""What can be set about a service, resolved once when it is built."""
+"""The settings of a service, resolved once when the service is built."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ HOUR_SECONDS = 3_600.0
 MAX_SLOTS = 1_000_000_000
 """Slots of a group at most."""
 ANY_NUMBER, FORGET = "none", "forget"
-"""What may be said in place of a number of slots."""
+"""Words in place of a number of slots."""
 REFUSE = "refuse"
-"""What may be said in place of a number of slots of new groups."""
+"""Words in place of a number of slots of new groups."""
 _SLOTS = ("ORCHA_SLOTS", f"slots of a group are GROUP=N, GROUP={ANY_NUMBER} or GROUP={FORGET}", "--slots")
 
 
@@ -56,7 +56,7 @@ class Settings:
     keep_commands: bool = True
     """Whether running commands go on when the service stops in good order, and are found at its next start."""
     log_runs: bool = False
-    """Whether the log has a line for what begins and one for what ends."""
+    """Whether the log has a line for each beginning and each end of an attempt."""
     keep_input: int = 64 << 20
     """Bytes of standard input that are kept of a command that may be executed again."""
     keep_age: float = 7 * DAY_SECONDS
@@ -74,9 +74,9 @@ class Settings:
     resources: Mapping[str, Stock] = field(default_factory=dict)
     """How much there is of each resource that petitions may need, or which devices."""
     detect: bool = False
-    """Whether what the machine has by itself is among these, and it is looked who uses its graphics processors."""
+    """Whether the machine's own resources are among these, and the users of its graphics processors are watched."""
     reached_as: frozenset[str] = frozenset()
-    """Addresses and ports, beside its own, at which clients dial what passes their connections on to this service."""
+    """Addresses and ports, beside its own, at which a tunnel takes connections and passes them on to this service."""
     keep_least: float = HOUR_SECONDS
     """Age below which nothing is forgotten."""
 

@@ -1,4 +1,4 @@
-"""A service as one of its several managers sees it: what runs, and what is cancelled, is its own."""
+"""A service as one of its several managers sees it: the manager lists and cancels its own petitions alone."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Share:
     """One manager's part of a service that serves several."""
 
     def __init__(self, service: Service, served: Served) -> None:
-        """Be that manager's."""
+        """Belong to that manager."""
         self._service = service
         self._served = served
         self.port = service.port
 
     def granted(self) -> Collection[str]:
-        """Give what runs of this manager, by str(id)."""
+        """Give the running petitions of this manager, by str(id)."""
         return self._service.granted(self._served.name)
 
     def submit(self, items: Sequence[Item]) -> list[Result] | None:

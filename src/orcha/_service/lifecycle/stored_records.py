@@ -1,4 +1,4 @@
-"""From what is stored back to what lives."""
+"""Live records, made of stored rows."""
 
 from __future__ import annotations
 

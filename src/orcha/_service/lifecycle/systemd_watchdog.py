@@ -1,4 +1,4 @@
-"""Systemd's watchdog (WatchdogSec= of a unit) is fed by what shows that the service goes on, and by nothing else."""
+"""Systemd's watchdog (WatchdogSec= of a unit) is fed by the progress of the service, and by nothing else."""
 
 from __future__ import annotations
 

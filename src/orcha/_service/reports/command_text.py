@@ -30,7 +30,7 @@ _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
 class Listed(NamedTuple):
-    """What a listing shows of a command."""
+    """The text of a command in a listing."""
 
     command: str | None
     label: str | None
@@ -45,7 +45,7 @@ def listed(row: Row, record: Record | None) -> Listed:
 
 
 def _sent(extras: bytes) -> Listed:
-    """Give what was sent to the built-in manager."""
+    """Give the message that was sent to the built-in manager."""
     fields = values.fields_of(extras)
     if "argv" not in fields and isinstance(fields.get("needs"), dict):
         words = ["lock", *(lease_text.taken(str(name), need) for name, need in fields["needs"].items())]

@@ -1,6 +1,6 @@
-"""What a service without a terminal says of its petitions: what began, for whom, and how it ended; a line for each.
+"""The log lines of a service without a terminal about its petitions: each beginning, its user, and each end.
 
-The engine only hands over what it knows: the words are made on the log's thread.
+The engine only hands over the facts: the log's thread makes the words.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def until(record: Record) -> float | None:
 
 
 def what(record: Record) -> str:
-    """Name what a petition has."""
+    """Name the devices and amounts that a petition has."""
     return ", ".join(_named(record))
 
 

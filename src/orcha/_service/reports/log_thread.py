@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orcha.utils.threads import OnDeath
 
 MAX_WAITING_LINES = 1_000
-"""Lines that may wait to be written; what comes meanwhile is left out, and counted."""
+"""Lines that may wait to be written; further lines are left out, and counted."""
 
 
 class _Line(NamedTuple):
@@ -55,7 +55,7 @@ class Reporter:
                 self.start()
 
     def stop(self, timeout: float) -> None:
-        """Write what waits, within so many seconds, and end the thread."""
+        """Write the waiting lines, within so many seconds, and end the thread."""
         thread = self._thread
         if thread is not None:
             self._waiting.put(None)

@@ -1,4 +1,4 @@
-"""The one word by which people and programs are told where a petition is."""
+"""The word for each state of a petition, the same for people and programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from orcha._core.record import Record
 
 BEGUN_STATES = (State.STARTING, State.RUNNING)
-"""What is kept of a petition that runs, or is about to."""
+"""The stored states of a petition that runs or is about to run."""
 
 
 def state_of(record: Record) -> str:

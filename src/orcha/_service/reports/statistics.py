@@ -1,4 +1,4 @@
-"""What a service has done since its start: counts, rates, and how long petitions waited and ran."""
+"""Statistics of a service since its start: counts, rates, and how long petitions waited and ran."""
 
 from __future__ import annotations
 

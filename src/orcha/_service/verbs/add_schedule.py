@@ -126,7 +126,7 @@ def _check_number(engine: Engine, peer: Peer) -> None:
 
 
 def _manager_of(engine: Engine, peer: Peer, message: AddSchedule) -> str:
-    """Give whose petitions the firings are."""
+    """Give the manager to which the firings are submitted."""
     manager, why = engine.managers.choose(message.manager, message.name)
     if manager is None:
         _refuse(why)

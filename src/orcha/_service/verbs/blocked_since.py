@@ -1,4 +1,4 @@
-"""Since when something keeps a petition from starting, and who had it so."""
+"""Since when a reason keeps a petition from starting, and by whose wish."""
 
 from __future__ import annotations
 

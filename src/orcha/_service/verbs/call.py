@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def call(engine: Engine, peer: Peer, message: Call) -> None:
-    """Have it called on the hook thread, which answers."""
+    """Have the function called on the hook thread, which answers."""
     functions = engine.hooks.functions
     own = f"{message.manager}:{message.name}"
     name = own if own in functions else message.name

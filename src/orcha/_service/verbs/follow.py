@@ -1,4 +1,4 @@
-"""Send me what comes on a channel; I have room; send me no more."""
+"""Follow a channel, give credit, and stop following."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def follow(engine: Engine, peer: Peer, message: Follow) -> None:
 
 
 def unfollow(engine: Engine, peer: Peer, message: Unfollow) -> None:
-    """Send no more of it."""
+    """Send the client no more of the channel."""
     engine.channels.unfollow(peer, message.channel)
 
 

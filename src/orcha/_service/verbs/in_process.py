@@ -31,12 +31,12 @@ class Insider:
     is_other = False
 
     def __init__(self) -> None:
-        """Be who runs the service."""
+        """Have the rights of the user who runs the service."""
         self.identity = f"uid:{os.getuid()}"
 
 
 class Order:
-    """Messages asked for together, and what became of each: a `Submission` that is answered here."""
+    """Messages that were submitted together, and their verdicts: a `Submission` that is answered here."""
 
     credit = 0
 

@@ -1,4 +1,4 @@
-"""What is told of leases: to their owners all, and to everybody who has what, what for, and until when."""
+"""Leases in listings: owners see all, everybody sees the holder, the purpose, the devices and the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which petitions are there, and why do they wait?"""
+"""List petitions, and why each waits."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _is_asked_for(engine: Engine, row: Row, message: List, owner: str | None) ->
 
 
 def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str | int | float | bool | None]:
-    """Give what people are shown of a petition."""
+    """Give a petition's row for people."""
     command, label = listed(row, engine.petitions.records.get(row.seq))
     why, asked, kinds = explain(engine, row, group)
     return {
@@ -220,7 +220,7 @@ def _kinds(row: Row, reason: Reason, said: Reason | None) -> str:
 
 
 def _lent(engine: Engine, reason: Reason) -> str:
-    """Tell who has what a petition waits for, where that is lent."""
+    """Name the leases that hold what a petition waits for."""
     if not engine.leases.held:
         return ""
     resource = WHOLE if isinstance(reason, MachineTaken) else getattr(reason, "resource", None)
@@ -251,7 +251,7 @@ def reason_of(engine: Engine, row: Row, group: str | None) -> Reason | None:
 
 
 def _everything_waits(engine: Engine) -> Reason | None:
-    """Give why nothing starts at all, if that is so."""
+    """Give why no petition starts at all; None where petitions start."""
     if engine.draining:
         return ServiceStops(engine.draining)
     if engine.drains.drained is not None:
@@ -260,7 +260,7 @@ def _everything_waits(engine: Engine) -> Reason | None:
 
 
 def _in_order(engine: Engine, record: Record | None) -> InOrder:
-    """Tell how many are asked before it."""
+    """Tell how many petitions are asked before this petition."""
     if record is None:
         return InOrder(engine.petitions.waiting.ready, at_least=True)
     return InOrder(engine.petitions.waiting.place(record.place))

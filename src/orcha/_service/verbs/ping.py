@@ -1,4 +1,4 @@
-"""Are you there?"""
+"""Answer a client that asks whether the service is there."""
 
 from __future__ import annotations
 

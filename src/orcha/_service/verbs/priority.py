@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def set_priority(engine: Engine, peer: Peer, message: Priority) -> None:
-    """Move it to its new place; answered when that is kept."""
+    """Move the petition to its new place; answered when that is kept."""
     found = find(engine, peer, message, "change a priority")
     if found is None:
         return

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def remove(engine: Engine, peer: Peer, message: Remove) -> None:
-    """Forget it, with its output; answered when that is kept. Its followers are told that the channel is gone."""
+    """Forget the petition and its output; answered when that is kept. Followers are told that the channel is gone."""
     found = find(engine, peer, message, "remove")
     if found is None:
         return

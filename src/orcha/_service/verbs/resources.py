@@ -82,7 +82,7 @@ def _drain(drain: Drain | None) -> dict[str, Any] | None:
 
 
 def set_resource(engine: Engine, peer: Peer, message: SetResource) -> None:
-    """Have other amounts or devices from now on, kept over restarts; what runs keeps what it has."""
+    """Set amounts or devices of resources, over restarts too; running petitions keep what they hold."""
     if not is_owner(engine, peer, message.request, "set resources"):
         return
     try:

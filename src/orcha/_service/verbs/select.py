@@ -224,7 +224,7 @@ class _AskedAgain:
         self._id = identity
 
     def answer(self, position: int, verdict: int, channel: bytes | None, reason: str | None) -> None:
-        """Take what became of it."""
+        """Take the verdict of the retry."""
         del position, channel
         if verdict not in {Verdict.ACCEPTED, Verdict.KNOWN}:
             self._selection.refuse(self._id, reason or "refused")
@@ -250,7 +250,7 @@ def _verb(engine: Engine, peer: Peer, message: Select) -> Callable[[_Selection, 
 def _immediate(
     engine: Engine, peer: Peer, verb: str, arguments: Mapping[str, Any]
 ) -> Callable[[_Selection, _Met], None]:
-    """Give what is done to each petition, and is decided at once."""
+    """Give the function that does the verb to a petition, where that is decided at once."""
     if verb == "priority":
         priority = checked_priority(arguments["priority"])
         return lambda selection, met: selection.refuse(met.row.id, move(engine, *met, priority))
@@ -267,7 +267,7 @@ def _immediate(
 
 
 def _lasting(engine: Engine, peer: Peer, verb: str, arguments: Mapping[str, Any]) -> Callable[[_Selection, _Met], None]:
-    """Give what is done to each petition, and is not decided at once."""
+    """Give the function that does the verb to a petition, where that is decided later."""
     if verb == "cancel":
         why, at_once = str(arguments.get("why", "")), bool(arguments.get("at_once"))
         return lambda selection, met: _cancel(engine, peer, selection, met, why=why, at_once=at_once)

@@ -1,4 +1,4 @@
-"""Change a command after it was accepted: while it waits all that decides about its start, while it runs its limit."""
+"""Change an accepted command: all that decides about its start while it waits, its limits while it runs."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ _COMMAND_FIELDS = (
     *("cpu_timeout", "memory", "pids", "cpu_share", "output_limit", "output_policy", "drain", "leftovers"),
     *("ok_codes", "retry", "label", "once"),
 )
-"""What is shown of a command; of its environment only the names."""
+"""Fields of a command that are shown; of its environment only the names."""
 
 
 def show(engine: Engine, peer: Peer, message: Show) -> None:

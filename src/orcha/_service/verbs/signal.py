@@ -22,7 +22,7 @@ OF_PAUSES = {Signals.SIGSTOP: "pause", Signals.SIGCONT: "resume"}
 
 
 def send_signal(engine: Engine, peer: Peer, message: Signal) -> None:
-    """Have it sent to every process of the running attempt."""
+    """Send the signal to every process of the running attempt."""
     found = find(engine, peer, message, "send a signal")
     if found is None:
         return

@@ -1,4 +1,4 @@
-"""How is the service doing?"""
+"""Tell the statistics of the service."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def stats(engine: Engine, peer: Peer, message: Stats) -> None:
 
 
 def describe(engine: Engine) -> dict[str, Any]:
-    """Give what `docs/wire.md` says of Stats."""
+    """Give the map of Stats that `docs/wire.md` describes."""
     known, steady = engine.statistics, engine.petitions.now.steady
     managers = {each.name: len(engine.granted.of_manager(each.name)) for each in engine.managers.served}
     managers.pop(engine.managers.name_of(WATCHDOG) or "", None)

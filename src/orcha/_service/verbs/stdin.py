@@ -1,4 +1,4 @@
-"""What people type for a running command, and the size of their terminal."""
+"""Standard input of a running command, and the size of its terminal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def stdin(engine: Engine, peer: Peer, message: Stdin) -> None:
 
 
 def resize(engine: Engine, peer: Peer, message: Resize) -> None:
-    """Tell the command's terminal."""
+    """Set the size of the command's terminal."""
     record = _running(engine, peer, message)
     if record is None:
         return

@@ -36,7 +36,7 @@ ROOTS_ALONE = (
 
 
 def submit(engine: Engine, peer: Peer, message: Submit) -> None:
-    """Have each message converted; what becomes of each is answered when it is decided, and kept."""
+    """Have each message converted; each verdict is answered when it is decided and kept."""
     if not message.items:
         engine.reply(peer, Submitted(message.request, []))
         return
