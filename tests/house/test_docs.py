@@ -98,6 +98,13 @@ def test_what_the_pages_name_of_a_manager_exists():
     assert {name for name in named if not hasattr(Manager, name)} == set()
 
 
+def test_the_units_of_packagers_are_those_that_the_command_writes():
+    checked = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "write-units", "--check"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, f"{checked.stdout}{checked.stderr}"
+
+
 def test_the_tables_of_situations_are_written_by_their_script():
     checked = subprocess.run(
         [sys.executable, ROOT / "scripts" / "write-states", "--check"], capture_output=True, text=True, check=False

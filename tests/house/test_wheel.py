@@ -30,7 +30,7 @@ def names_in(wheel: Path) -> set[str]:
 
 def test_every_file_of_the_source_is_in_the_wheel(wheel):
     source = ROOT / "src"
-    kinds = {".py", ".sql", ".typed"}
+    kinds = {".py", ".sql", ".typed", ".service", ".socket", ".conf"}
     wanted = {str(path.relative_to(source)) for path in source.rglob("*") if path.suffix in kinds}
     assert "orcha/py.typed" in wanted
     assert any(name.endswith(".sql") for name in wanted)

@@ -297,3 +297,36 @@ def test_another_users_folder_is_refused(orcha_home):
     os.chown(folder, 12345, 12345)
     with pytest.raises(ConfigurationError, match="uid 12345"):
         make_private_folder(str(folder))
+
+
+# --- what systemd hands over -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def credentials(tmp_path, monkeypatch, orcha_home):
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    return folder
+
+
+def test_a_service_takes_the_key_that_systemd_hands_it(credentials):
+    key = keys.make_key()
+    (credentials / "orcha.key").write_text(key.text)
+    (credentials / "orcha.key").chmod(0o440)  # as an access control list's mask shows
+    assert keys.services_key() == key
+
+
+def test_without_such_a_credential_it_takes_its_users_key(credentials):
+    assert keys.services_key() == keys.load_key(key_path())
+
+
+def test_a_credential_that_others_can_read_is_none_of_systemds(credentials):
+    (credentials / "orcha.key").write_text(keys.make_key().text)
+    (credentials / "orcha.key").chmod(0o444)
+    with pytest.raises(ConfigurationError, match="LoadCredential="):
+        keys.services_key()
+    (credentials / "orcha.key").unlink()
+    (credentials / "orcha.key").mkdir()
+    with pytest.raises(ConfigurationError, match="is no file"):
+        keys.services_key()

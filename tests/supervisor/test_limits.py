@@ -266,6 +266,43 @@ def test_version_2_is_used_where_its_controllers_are_handed_over(tmp_path: Path)
     assert group.peak() == 1 << 20
 
 
+@pytest.fixture
+def handed(tmp_path: Path) -> tuple[Path, str, str]:
+    """Give the group that systemd hands to a service, and the files that say where the service is."""
+    unit = tmp_path / "cgroup" / "system.slice" / "orcha.service"
+    for folder in (unit, unit / cgroups.SERVICE_GROUP, unit / cgroups.COMMANDS_GROUP):
+        folder.mkdir(parents=True)
+        (folder / "cgroup.procs").write_text("")
+        (folder / "cgroup.controllers").write_text("cpu memory pids")
+        (folder / "cgroup.subtree_control").write_text("cpu memory pids")
+    (tmp_path / "mounts").write_text(f"cgroup2 {tmp_path}/cgroup cgroup2 rw 0 0\n")
+    (tmp_path / "own").write_text(f"0::/system.slice/orcha.service/{cgroups.SERVICE_GROUP}\n")
+    return unit, str(tmp_path / "mounts"), str(tmp_path / "own")
+
+
+def test_groups_are_made_in_the_group_that_systemd_hands_to_the_service(handed: tuple[Path, str, str]) -> None:
+    unit, mounts, own = handed
+    assert CgroupPlaces(mounts, own).unified == str(unit)
+    Path(own).write_text(f"0::/system.slice/orcha.service/{cgroups.COMMANDS_GROUP}\n")
+    assert CgroupPlaces(mounts, own).unified == str(unit)
+
+
+def test_the_supervisor_leaves_the_group_of_the_service(handed: tuple[Path, str, str]) -> None:
+    unit, mounts, own = handed
+    assert cgroups.enter_commands_group(mounts, own)
+    assert (unit / cgroups.COMMANDS_GROUP / "cgroup.procs").read_text() == "0"
+    assert (unit / cgroups.SERVICE_GROUP / "cgroup.procs").read_text() == ""
+
+
+def test_the_supervisor_stays_where_no_group_was_handed_to_the_service(handed: tuple[Path, str, str]) -> None:
+    unit, mounts, own = handed
+    (unit / cgroups.COMMANDS_GROUP / "cgroup.procs").unlink()  # as where it cannot be written
+    assert not cgroups.enter_commands_group(mounts, own)
+    Path(own).write_text("0::/user.slice\n")
+    assert not cgroups.enter_commands_group(mounts, own)
+    assert not cgroups.enter_commands_group(os.devnull, os.devnull)
+
+
 def test_the_account_of_an_attempt_is_that_of_all_its_processes(world: Start) -> None:
     script = (
         "import os, resource, sys\n"

@@ -41,8 +41,9 @@ VERBS = {
     "backup": "copy everything that the service keeps to a file",
     "restore": "put a backup to where no service runs",
     "stop": "stop the service, and wait until it has",
+    "install-units": "write the units with which systemd starts the service",
 }
-"""Each verb with its line in ``orcha --help``; its module here has its name."""
+"""Each verb with its line in ``orcha --help``; its module here has its name, with _ for -."""
 
 
 _BEFORE = ("--listen-address", "--port", "--key", "--systemd", "--no-store", "--allow-weak-key")
@@ -71,7 +72,8 @@ class Verb:
 
     def __init__(self, name: str, subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         """Import it and add its command."""
-        self._module: ModuleType = __import__(f"{__name__}.{name}", fromlist=[name])
+        module = name.replace("-", "_")
+        self._module: ModuleType = __import__(f"{__name__}.{module}", fromlist=[module])
         parser = subparsers.add_parser(name, help=VERBS[name])
         parser.set_defaults(owner=self)
         self._module.create_parser(parser)

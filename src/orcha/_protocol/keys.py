@@ -34,6 +34,8 @@ _TO_URL, _FROM_URL = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b"+/"
 """From base64 to base64url and back (RFC 4648, 4 and 5)."""
 _SCRYPT = {"n": 1 << 15, "r": 8, "p": 1, "maxmem": 64 * 1024 * 1024, "dklen": SECRET_BYTES}
 _MAX_KEY_FILE_BYTES = 4096
+CREDENTIAL = "orcha.key"
+"""Name of the key among the credentials that systemd hands to a service: systemd.exec(5), LoadCredential=."""
 
 
 @dataclass(frozen=True)
@@ -155,14 +157,14 @@ def check_strength(key: Key, *, loopback: bool, allow_weak: bool = False) -> str
     return f"{weak}: {better}"
 
 
-def load_key(path: str) -> Key:
-    """Read a key file.
+def load_key(path: str, *, handed_over: bool = False) -> Key:
+    """Read a key file; `handed_over` where it is a credential, which root may own and let this user read.
 
     Raises FileNotFoundError where there is none, and ConfigurationError where it is another user's, where others may
     read it, where it cannot be read, and where it holds no key.
     """
     try:
-        text = _read_file(path)
+        text = _read_file(path, handed_over=handed_over)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -175,10 +177,14 @@ def load_key(path: str) -> Key:
         ) from None
 
 
-def _read_file(path: str) -> bytes:
+def _read_file(path: str, *, handed_over: bool = False) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        _check_file(path, os.fstat(descriptor))
+        found = os.fstat(descriptor)
+        if handed_over:
+            _check_credential(path, found)
+        else:
+            _check_file(path, found)
         return os.read(descriptor, _MAX_KEY_FILE_BYTES)
     finally:
         os.close(descriptor)
@@ -197,6 +203,20 @@ def load_or_make_key(path: str) -> Key:
         return _make_file(path)
     except OSError as error:
         raise unusable(f"the key file {path} cannot be made", error) from None
+
+
+def services_key() -> Key:
+    """Give the key that a service without --key lets in: the credential `orcha.key`, else the user's key file.
+
+    Raises ConfigurationError as `load_or_make_key` does.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder:
+        try:
+            return load_key(f"{folder}/{CREDENTIAL}", handed_over=True)
+        except FileNotFoundError:
+            pass  # other credentials may be for plugins
+    return load_or_make_key(key_path())
 
 
 def users_key() -> Key:
@@ -244,6 +264,20 @@ def _check_file(path: str, found: os.stat_result) -> None:
         )
     if stat.S_IMODE(found.st_mode) & 0o077:
         raise ConfigurationError(f"others may read {path} (mode {stat.S_IMODE(found.st_mode):04o}): chmod 600 {path}")
+
+
+def _check_credential(path: str, found: os.stat_result) -> None:
+    """Check as systemd leaves a credential: root's or the user's own, and no other user's to read.
+
+    Where an access control list lets a service's user read it, the mode shows that list's mask as the group's.
+    """
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigurationError(f"{path} is no file: have LoadCredential={CREDENTIAL}:PATH name the key file")
+    if found.st_uid not in {0, os.geteuid()} or stat.S_IMODE(found.st_mode) & 0o007:
+        raise ConfigurationError(
+            f"{path} can be read by others (uid {found.st_uid}, mode {stat.S_IMODE(found.st_mode):04o}), as no"
+            " credential of systemd can: let systemd set CREDENTIALS_DIRECTORY, by LoadCredential= in the unit"
+        )
 
 
 def _parse_made(text: str) -> Key:

@@ -17,7 +17,7 @@ from orcha.utils.lock_holders import EXIT_WAIT_SECONDS, is_ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from orcha._protocol.endpoint import Endpoint
 
@@ -35,9 +35,16 @@ class ListeningSockets:
     """The listening sockets of one server."""
 
     def __init__(
-        self, endpoint: Endpoint, *, others: bool, report: Callable[[str, BaseException | None], None]
+        self,
+        endpoint: Endpoint,
+        *,
+        others: bool,
+        report: Callable[[str, BaseException | None], None],
+        passed: Iterable[socket.socket] = (),
     ) -> None:
-        """Listen on the endpoint's Unix socket, and on TCP where the endpoint has a port.
+        """Listen on the endpoint's Unix socket, and on TCP where the endpoint has a port; take the `passed` sockets.
+
+        Where one of these is at the path of the endpoint's Unix socket, that one stays, also after the end.
 
         Raises the errors of `listen_tcp` and `listen_unix`; nothing is left open then.
         """
@@ -48,13 +55,16 @@ class ListeningSockets:
         """The listening sockets, and the transport of the connections of each."""
         self.port = endpoint.port
         """The TCP port; the chosen one where 0 was asked for."""
+        self.sockets.update(dict.fromkeys(passed, UNIX))
+        is_there = any(_is_at(listener, self._path) for listener in self.sockets)
         try:
             for listener in listen_tcp(endpoint) if endpoint.has_port else ():
                 self.sockets[listener] = TLS
                 self.port = listener.getsockname()[1]
             endpoint.make_folder()
-            self.sockets[listen_unix(self._path, others=others)] = UNIX
-            self._inode = os.stat(self._path).st_ino  # noqa: PTH116
+            if not is_there:
+                self.sockets[listen_unix(self._path, others=others)] = UNIX
+                self._inode = os.stat(self._path).st_ino  # noqa: PTH116
         except BaseException:
             self.close()
             raise
@@ -72,6 +82,15 @@ class ListeningSockets:
             pass
         except OSError as error:  # the disk may be read-only by now; nobody listens there all the same
             self._report(f"the socket {self._path} stays behind: {error.strerror}", None)
+
+
+def _is_at(listener: socket.socket, path: str) -> bool:
+    """Tell whether a listening Unix socket is reached by this path."""
+    name = listener.getsockname()
+    try:
+        return isinstance(name, str) and bool(name) and os.path.samefile(name, path)  # noqa: PTH121
+    except OSError:  # one of them is not there
+        return False
 
 
 def listen_tcp(endpoint: Endpoint) -> list[socket.socket]:

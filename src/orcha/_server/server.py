@@ -10,13 +10,14 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orcha._protocol.endpoint import Endpoint, key_path
+from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.handshake import Door
-from orcha._protocol.keys import Key, check_strength, keyring, load_or_make_key, parse_key
+from orcha._protocol.keys import Key, check_strength, keyring, parse_key, services_key
 from orcha._server.accepting import Acceptor
 from orcha._server.connection_table import ConnectionTable
 from orcha._server.limits import ConnectionLimits, descriptor_limit
@@ -27,7 +28,7 @@ from orcha.utils.threads import guarded, ignore_death, start
 from orcha.utils.users import described
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from orcha._protocol.messages import ClientMessage
     from orcha.utils.threads import OnDeath
@@ -72,6 +73,8 @@ class ServerSettings:
     share: bool = False
     """Whether the key lets in other users than the service's own and root, and clients whose user no kernel knows."""
     allow_weak_key: bool = False
+    passed: Sequence[socket.socket] = ()
+    """Listening Unix sockets that systemd has handed over; they are closed with the server."""
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
     uvloop: bool | None = None
     """Whether to use uvloop; None for wherever it can be imported."""
@@ -129,7 +132,9 @@ class Server:
             settings.report(_NOT_SHARED, None)
         with contextlib.ExitStack() as stack:
             others = bool(settings.uid_roles or settings.gid_roles)
-            self._listeners = ListeningSockets(settings.endpoint, others=others, report=settings.report)
+            self._listeners = ListeningSockets(
+                settings.endpoint, others=others, report=settings.report, passed=settings.passed
+            )
             stack.callback(self._listeners.close)
             self.port = self._listeners.port
             loop = _make_loop(settings.uvloop)
@@ -207,7 +212,7 @@ class Server:
     def _key(self) -> Key:
         key = self.settings.key
         if key is None:
-            return load_or_make_key(key_path())
+            return services_key()
         return parse_key(key) if isinstance(key, (str, bytes)) else key
 
     def _make_table(self, loop: asyncio.AbstractEventLoop, key: Key, runs_as: str) -> ConnectionTable:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from orcha._supervisor.contract import CommandSpec
 
 _PREFIX = "orcha-"
+SERVICE_GROUP, COMMANDS_GROUP = "orcha-service", "orcha-commands"
+"""Below the group that systemd hands to a service (Delegate=yes): where the service is (DelegateSubgroup= of its unit),
+and where the supervisor is, its shims, and commands without limits of their own.
+"""
 _CONTROLLERS = {"memory": "memory", "pids": "pids", "cpu_share": "cpu"}
 _PERIOD_MICROSECONDS = 100_000  # microseconds
 
@@ -53,7 +57,8 @@ class CgroupPlaces:
                 for name in set(options.split(",")) & set(_CONTROLLERS.values()) & set(paths):
                     self._add(name, os.path.normpath(point + paths[name]))
 
-    def _find_unified(self, base: str) -> None:
+    def _find_unified(self, own: str) -> None:
+        base = _handed_to_service(own)
         if not os.access(base, os.W_OK) or not os.access(f"{base}/cgroup.procs", os.W_OK):
             return
         wanted = set(_read(f"{base}/cgroup.controllers").split()) & set(_CONTROLLERS.values())
@@ -76,6 +81,35 @@ class CgroupPlaces:
         for base in set(self.bases.values()):
             with contextlib.suppress(OSError):
                 os.rmdir(f"{base}/{_PREFIX}{shim}")
+
+
+def enter_commands_group(mounts: str = "/proc/self/mounts", own: str = "/proc/self/cgroup") -> bool:
+    """Leave the group of a service to which systemd has handed a group; False where none was, or it is not writable.
+
+    The group of the service then holds the service alone, and what happens to that group happens to no command.
+    """
+    entries = [line.split(":", 2) for line in _lines(own)]
+    path = next((entry[2] for entry in entries if len(entry) == 3 and not entry[1]), "")
+    for line in _lines(mounts):
+        _, point, kind, *_ = line.split(" ")
+        inside = os.path.normpath(point + path)
+        base = _handed_to_service(inside)
+        if kind != "cgroup2" or base == inside:
+            continue
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(f"{base}/{COMMANDS_GROUP}")
+            _write(f"{base}/{COMMANDS_GROUP}/cgroup.procs", "0")
+        except OSError:
+            return False
+        return True
+    return False
+
+
+def _handed_to_service(own: str) -> str:
+    """Return the group that systemd has handed to the service, where a process's own group is one of those below."""
+    folder, name = os.path.split(own)
+    return folder if name in {SERVICE_GROUP, COMMANDS_GROUP} else own
 
 
 def groups_of(pid: int, mounts: str = "/proc/self/mounts") -> list[str]:

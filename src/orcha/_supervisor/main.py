@@ -37,6 +37,7 @@ def main(folder: str) -> None:
 
     from orcha._processes.tag import new_nonce, tag_of, tag_self
     from orcha._supervisor import shim  # noqa: F401 - for the shims, which share it
+    from orcha._supervisor.cgroups import enter_commands_group
     from orcha.utils.private import make_folder
 
     place = make_folder(f"{folder}/shims")
@@ -45,6 +46,7 @@ def main(folder: str) -> None:
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM, HOME_SIGNAL})  # a shim takes them once it can
+    enter_commands_group()
     nonce = new_nonce()
     tag_self(tag_of(nonce, 0))
     Supervisor(folder, nonce, connection).run()

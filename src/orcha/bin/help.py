@@ -25,7 +25,13 @@ GROUPS = (
         ),
     ),
     ("take a device, or the whole machine, for a while", ("lock", "unlock", "extend")),
-    ("the service itself", ("doctor", "drain", "undrain", "stop", "backup", "restore", "watchdog", "list-plugins")),
+    (
+        "the service itself",
+        (
+            *("doctor", "drain", "undrain", "stop", "backup", "restore", "install-units", "watchdog"),
+            "list-plugins",
+        ),
+    ),
 )
 """The built-in commands, in the order in which a newcomer meets them."""
 OF_PLUGINS = "plugins"

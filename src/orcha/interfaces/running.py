@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Never, Protocol
 
+from orcha.utils import systemd
 from orcha.utils.stop_signal import stop_signal
 from orcha.utils.threads import guarded, start
 
@@ -43,7 +44,7 @@ class ServiceRun:
     def __init__(self, manager: Serving, *, notifies: bool) -> None:
         """Hold still until `serve`."""
         self._manager = manager
-        self._notifies = notifies
+        systemd.wish.tells = notifies
         self._started = threading.Event()
         self._asked = threading.Event()
         self._hastened = threading.Event()
@@ -67,7 +68,7 @@ class ServiceRun:
         place = getattr(self._manager, "place", None) or _place_of(self._manager)
         what = getattr(self._manager, "title", None) or type(self._manager).__name__
         say(f"orcha: serving {what} on {place}")
-        self._notify("READY=1")
+        self._notify(systemd.READY)
 
     def _fail(self, error: Exception) -> Never:
         """Leave with one line and the error's code."""
@@ -83,15 +84,13 @@ class ServiceRun:
         if not isinstance(error, OrchaError):
             text = f"{type(error).__name__}: {text}"
         say(f"orcha: {text}")
-        self._notify(f"STATUS={text}")
+        self._notify(systemd.status(text))
         _leave(code)
 
     def _notify(self, state: str) -> None:
         """Tell systemd, where it wants to know."""
-        if self._notifies:
-            from orcha.utils.systemd import notify
-
-            notify(state)
+        if systemd.wish.tells:
+            systemd.notify(state)
 
     def _watch(self, signals: Iterable[int]) -> None:
         """Let a thread stop the manager for signals: a handler must not take locks, so it only writes to a pipe."""
@@ -136,7 +135,7 @@ class ServiceRun:
         """Stop in good order what has been started, once that is asked for."""
         self._asked.wait()
         self._started.wait()
-        self._notify("STOPPING=1")
+        self._notify(systemd.STOPPING)
         self._manager.shutdown()
 
     def _hurry(self) -> None:

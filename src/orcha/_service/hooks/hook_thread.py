@@ -16,7 +16,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from orcha._core.asking_round import BROKEN, NO, YES, Said
+from orcha._core.asking_round import BROKEN, NO, YES, Round, Said
 from orcha._core.reasons import SAYS_NO, ConditionSaidNo
 from orcha._core.selection import Cost
 from orcha._core.tuples import new_tuple
@@ -25,7 +25,7 @@ from orcha._protocol.frames import MAX_FRAME_BYTES
 from orcha._service.execution.action_threads import FORKED_AND_RETURNED_CODE
 from orcha._service.hooks.conversion import convert
 from orcha._service.hooks.starting import mark_started
-from orcha._service.hooks.visit import CONVERT, ON_FINISH, ON_START, FunctionCall, HookResult, Returned
+from orcha._service.hooks.visit import CONVERT, ON_FINISH, ON_START, FunctionCall, HookResult, Returned, Visit
 from orcha._service.reports.explanations import describe, explain
 from orcha._service.reports.explanations import said as said_by_plugin
 from orcha.exceptions import ConditionFailed, StaleCall
@@ -36,13 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from orcha._core.admission import Admission
-    from orcha._core.asking_round import Round
     from orcha._core.converted import Candidate, Converted
     from orcha._core.petitions import Petitions
     from orcha._core.record import Record
     from orcha._service.execution.attempt_port import AttemptPort
     from orcha._service.hooks.starting import Starter
-    from orcha._service.hooks.visit import Visit
     from orcha.utils.threads import DeadThreadError, OnDeath
 
 FINAL_VALUE_WAIT_SECONDS = 0.002
@@ -127,6 +125,8 @@ class Hooks:
         self._thread: threading.Thread | None = None
         self._other: tuple[SimpleQueue[Visit | None], threading.Thread] | None = None
         """A thread that waits to take the place of the hook thread."""
+        self._probe: tuple[SimpleQueue[Visit | None], Visit] | None = None
+        """A visit without any call, and where it was put: the hook thread goes on where that is over."""
 
     def start(self) -> None:
         """Start the hook thread; a client may have come before that, so the thread begins with the visits there are."""
@@ -160,6 +160,18 @@ class Hooks:
         frame = frames_of.get(self._thread.ident or 0) if self._thread else None
         frames = traceback.walk_stack(frame) if frame is not None else ()
         return Stack(traceback.StackSummary.extract(frames, lookup_lines=False))
+
+    def goes_on(self) -> bool:
+        """Tell whether the hook thread has got round to it since this was asked last; the engine's.
+
+        A thread that was put in the place of another one since then has not been asked.
+        """
+        probe = self._probe
+        if probe is not None and probe[0] is self._inbox and not probe[1].over:
+            return False
+        self._probe = self._inbox, Visit([], Round([]))
+        self._inbox.put(self._probe[1])
+        return True
 
     def perform(self, visit: Visit) -> None:
         """Hand a visit to the hook thread."""

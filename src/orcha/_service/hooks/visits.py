@@ -233,6 +233,14 @@ class Visits:
         """Whether the hook thread has work, or work has gathered for it."""
         return (self._visit is not None and not self._visit.over) or self.has_calls
 
+    def go_on(self) -> bool:
+        """Tell whether the hook thread goes on: it has got round to it since this was asked last, or calls a plugin.
+
+        A call that takes too long is no fault of the thread: `deadlines.py` gives it up.
+        """
+        visit = self._visit
+        return self.hooks.goes_on() or (visit is not None and not visit.over and visit.current is not None)
+
     # --- hand over ----------------------------------------------------------------------------------------------
 
     def dispatch(self) -> None:

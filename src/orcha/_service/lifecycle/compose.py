@@ -22,6 +22,7 @@ from orcha._processes.sweep import hidden_since, started_tasks, sweep
 from orcha._processes.tag import all_of, attempts_of, new_nonce, ordinal_of, read_tag, tag_of, tag_self
 from orcha._processes.watcher_process import Watcher
 from orcha._protocol.endpoint import Endpoint, free_port, unusable
+from orcha._server.activation import passed_listeners
 from orcha._server.server import Server, ServerSettings
 from orcha._service import faults
 from orcha._service.engine import Engine
@@ -29,12 +30,14 @@ from orcha._service.execution.attempt_port import STOPPED_OUTSIDE
 from orcha._service.execution.outside_stop import OutsideStop
 from orcha._service.hooks.managers import Managers, alone
 from orcha._service.hooks.starting import is_marked
+from orcha._service.lifecycle.host_shutdown import host_stops
 from orcha._service.lifecycle.main_thread import MainThread
 from orcha._service.lifecycle.preloading import preload
 from orcha._service.lifecycle.process_limits import check_limits
 from orcha._service.lifecycle.recovery import recover_all
 from orcha._service.lifecycle.settings import Settings, checked_look_ahead, from_environment
 from orcha._service.lifecycle.stopping import Shutdown
+from orcha._service.lifecycle.systemd_status import StatusReports, status_text
 from orcha._service.lifecycle.systemd_watchdog import Feeding, interval_of
 from orcha._service.reports.explanations import explain
 from orcha._service.verbs.in_process import InProcessRequests
@@ -45,9 +48,11 @@ from orcha.exceptions import OrchaError
 from orcha.exceptions.store import StoreDamaged
 from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.utils.stop_signal import stop_signal
+from orcha.utils.systemd import wish
 from orcha.utils.threads import DeadThreadError, NoThreadError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Collection, Sequence
 
     from orcha._protocol.messages import Item, Result
@@ -118,6 +123,8 @@ class Service:
         self._managers = managers or Managers([alone(manager)])
         self._functions = functions
         self._stopping: Shutdown | None = None
+        self.passed: list[socket.socket] = []
+        """Listening sockets that systemd has handed over."""
         self.main_thread = MainThread()
         """Where callers wait for the end of the service."""
         self._unclosed: Exception | None = None
@@ -127,6 +134,7 @@ class Service:
     def start(self) -> None:
         """Lock, sweep, recover, bind: in this order, so that nobody is served before everything is in a known place."""
         check_limits()
+        self.passed = passed_listeners(os.environ)  # before any process is started, which would get them
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_SECONDS))
         if self.settings.durable:
             refuse_moved(Path(self.settings.endpoint.folder))
@@ -170,8 +178,15 @@ class Service:
     def stop(self, *, now: bool = False) -> None:
         """Stop in good order, and return when it has; the same from several threads."""
         assert self._stopping is not None
+        if stop_signal.came is not None and self._engine.commands.keep and host_stops(os.environ):
+            self._engine.post(self._end_commands)
         self._stopping.stop("the service is stopping", now=now)
         self.main_thread.wait()
+
+    def _end_commands(self) -> None:
+        """Have this stop end the commands, too; on the engine's thread."""
+        self._engine.commands.keep = False
+        self._engine.report(logging.INFO, "the machine goes down: running commands end as interrupted")
 
     def join(self) -> None:
         """Wait until it has stopped; ServiceFailedError where it had to."""
@@ -287,6 +302,7 @@ class _Parts:
                 allow_weak_key=settings.allow_weak_key,
                 reached_as=settings.reached_as,
                 share=settings.share,
+                passed=service.passed,
                 capability=self.engine.ending.capability_of,
                 report=self._report,
                 on_death=self.engine.end_with,
@@ -352,7 +368,10 @@ class _Parts:
             self.server.start()
             interval = interval_of(os.environ)
             if interval is not None:
-                Feeding(self.engine.timers, self.server.call_soon, interval).start()
+                goes_on = self.engine.visits.go_on
+                Feeding(self.engine.timers, self.server.call_soon, interval, hooks_go_on=goes_on).start()
+            if wish.tells and os.environ.get("NOTIFY_SOCKET"):
+                StatusReports(self.engine.timers, self._status).look()
             self.engine.start()
             if COMMAND_MANAGER in self.engine.managers.names:
                 with contextlib.suppress(OSError):  # it is told with the first command
@@ -360,6 +379,14 @@ class _Parts:
         except BaseException:
             self.give_up()
             raise
+
+    def _status(self) -> str:
+        """Say how many petitions wait and run, for systemd."""
+        engine = self.engine
+        drained, stops = engine.drains.drained is not None, engine.draining is not None
+        held_back = "stopping" if stops else "drained" if drained else "paused" if engine.paused else ""
+        queued = len(engine.petitions.waiting) + engine.petitions.waiting.parked
+        return status_text(queued, len(engine.granted.keys), held_back=held_back)
 
     def give_up(self) -> None:
         """Stop the parts that have been started, since another part could not be started."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from orcha._core import transitions
 from orcha._core.state import State
 from orcha._service import faults
+from orcha.utils.systemd import STOPPING, notify, wish
 from orcha.utils.threads import guarded, start
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ class Shutdown:
         self._stopped = stopped
         self._begun = threading.Lock()
         self._until: float | None = None
-        engine.on_degraded = lambda reason: self.stop(reason, now=False)
-        engine.on_stop = lambda *, now: self.stop("the service is stopping", now=now)
+        engine.on_degraded = lambda reason: self._stop_by_itself(reason, now=False)
+        engine.on_stop = lambda *, now: self._stop_by_itself("the service is stopping", now=now)
 
     def start(self, on_death: OnDeath) -> None:
         """Start the thread that waits for the engine's end; `on_death` is told where it dies."""
@@ -44,6 +45,12 @@ class Shutdown:
             self._engine.post(self._begin, reason, now)
         elif now:
             self._engine.post(self._interrupt)
+
+    def _stop_by_itself(self, reason: str, *, now: bool) -> None:
+        """Stop where no signal says so: systemd did not send one, and is told."""
+        if wish.tells and not self._begun.locked():
+            notify(STOPPING, wait=False)
+        self.stop(reason, now=now)
 
     def _begin(self, reason: str, now: bool) -> None:
         engine = self._engine

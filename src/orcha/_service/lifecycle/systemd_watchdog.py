@@ -6,14 +6,13 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from orcha.utils.systemd import notify
+from orcha.utils.systemd import KEEP_ALIVE, notify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from orcha._service.timers import Timers
 
-KEEP_ALIVE = "WATCHDOG=1"
 KEEP_ALIVES_PER_TIMEOUT = 3
 """How often within the time that systemd allows: sd_watchdog_enabled(3) asks for twice at least."""
 
@@ -33,13 +32,19 @@ def interval_of(environment: Mapping[str, str]) -> float | None:
 
 
 class Feeding:
-    """Feeds it once the engine has got round to it, and after that the loop. A hook that hangs holds up neither."""
+    """Feeds the watchdog once the engine has got round to it, then the hook thread, then the loop.
+
+    The manager's code may hang on the hook thread: that is a fault of a plugin, which has its own deadline, and no
+    restart of the service would mend it.
+    """
 
     def __init__(
         self,
         timers: Timers,
         on_loop: Callable[[Callable[[], None]], None],
         interval: float,
+        *,
+        hooks_go_on: Callable[[], bool] = lambda: True,
         tell: Callable[..., Any] = notify,
     ) -> None:
         """Feed nothing yet.
@@ -48,12 +53,14 @@ class Feeding:
             timers: the engine's.
             on_loop: has something called on the loop thread.
             interval: in seconds.
+            hooks_go_on: tells whether the hook thread has got round to it since it was asked last.
             tell: sends a state to systemd.
 
         """
         self._timers = timers
         self._on_loop = on_loop
         self._interval = interval
+        self._hooks_go_on = hooks_go_on
         self._tell = tell
         self._asked = False
 
@@ -63,7 +70,7 @@ class Feeding:
 
     def _engine_goes_on(self) -> None:
         self.start()
-        if not self._asked:
+        if self._hooks_go_on() and not self._asked:
             self._asked = True
             self._on_loop(self._loop_goes_on)
 

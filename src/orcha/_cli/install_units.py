@@ -1,0 +1,165 @@
+"""``orcha install-units``: write the units with which systemd starts the service."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from orcha._cli import render
+from orcha.exceptions import ConfigurationError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+_EPILOG = """\
+examples:
+  orcha install-units --user
+  orcha install-units --system --hardened
+  orcha install-units --system --dry-run
+
+The units start the Orcha that writes them, with its interpreter. What to tell systemd then is printed.
+"""
+_MARK = b'Written by "orcha install-units'
+"""What the files hold that this command has written, and may write again."""
+_SYSTEM_FOLDER = "/etc/systemd/system"
+_SYSTEM_SOCKET = "/var/lib/orcha/default/orcha.sock"
+
+
+def create_parser(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.description = "Write the units with which systemd starts this Orcha: orcha.service and orcha.socket."
+    parser.epilog = _EPILOG
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--user", action="store_true", help="for your own service (the default, but for root)")
+    whose.add_argument("--system", action="store_true", help="for the service of the machine (root's default)")
+    parser.add_argument(
+        "--hardened",
+        action="store_true",
+        help="add a drop-in that takes what few commands need: devices, sudo, containers; for --system alone",
+    )
+    parser.add_argument(
+        "--dir", metavar="FOLDER", help=f"write here (default: {_SYSTEM_FOLDER}, or systemd/user of your settings)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print what would be written, and write nothing")
+
+
+def run(namespace: argparse.Namespace) -> int:
+    """Write or print the units; give 0, or 2 for options that do not fit."""
+    is_system = namespace.system or (not namespace.user and not os.geteuid())
+    if namespace.hardened and not is_system:
+        render.note("--hardened is for --system: a user's own manager cannot take what the drop-in takes")
+        return 2
+    folder = namespace.dir or (_SYSTEM_FOLDER if is_system else _users_folder())
+    files = units(is_system=is_system, is_hardened=namespace.hardened, program=program(), socket=_socket(is_system))
+    if namespace.dry_run:
+        for name, text in files.items():
+            render.out(f"# --- {folder}/{name}\n{text}\n")
+        return 0
+    for name in files:
+        _refuse_others(f"{folder}/{name}")
+    for name, text in files.items():
+        _write(f"{folder}/{name}", text)
+        render.note(f"wrote {folder}/{name}")
+    _say_what_follows(is_system=is_system)
+    return 0
+
+
+def units(*, is_system: bool, is_hardened: bool, program: str, socket: str) -> dict[str, str]:
+    """Give the texts of the files by their names.
+
+    Args:
+        is_system: whether they are for the machine's service, else for one user's.
+        is_hardened: whether there is a drop-in that takes what few commands need.
+        program: the words that start Orcha, as a unit has them.
+        socket: the path of the Unix socket that clients look for.
+
+    """
+    texts = {
+        "orcha.service": _template("orcha-system.service" if is_system else "orcha-user.service"),
+        "orcha.socket": _template("orcha.socket"),
+    }
+    if is_hardened:
+        texts["orcha.service.d/50-hardened.conf"] = _template("hardened.conf")
+    return {name: text.replace("@ORCHA@", program).replace("@SOCKET@", socket) for name, text in texts.items()}
+
+
+def program() -> str:
+    """Give the words of a unit that start the Orcha which runs now: systemd.service(5), "Command lines"."""
+    return f"{_quoted(sys.executable)} -P -m orcha"
+
+
+def _quoted(path: str) -> str:
+    r"""Give a path as one word of a unit.
+
+    >>> _quoted("/opt/100% mine/python")
+    '"/opt/100%% mine/python"'
+    """
+    if not path or any(not each.isprintable() for each in path):
+        raise ConfigurationError(f"systemd cannot start {path!r}: install Orcha below a folder with a plain name")
+    text = path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{text}"' if text != path or " " in path or "'" in path or ";" in path else path
+
+
+def _socket(is_system: bool) -> str:
+    """Give the path at which clients without an option look, as a unit has it."""
+    from orcha._protocol.endpoint import Endpoint, default_folder
+
+    path = _SYSTEM_SOCKET if is_system else Endpoint("", 0, default_folder()).socket_path
+    return path.replace("%", "%%")
+
+
+def _users_folder() -> str:
+    home = os.environ.get("XDG_CONFIG_HOME") or f"{os.path.expanduser('~')}/.config"  # noqa: PTH111
+    return f"{home}/systemd/user"
+
+
+def _template(name: str) -> str:
+    path = f"{os.path.dirname(os.path.abspath(__file__))}/units/{name}"  # noqa: PTH100, PTH120
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123
+        return file.read()
+
+
+def _refuse_others(path: str) -> None:
+    """Raise ConfigurationError where a file is there that somebody else has written."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            text = file.read()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _cannot(path, error) from None
+    if _MARK not in text:
+        raise ConfigurationError(
+            f"{path} is there, and orcha install-units has not written it: move it away, or give another --dir"
+        )
+
+
+def _write(path: str, text: str) -> None:
+    """Put a file in its place, whole or not at all."""
+    new = f"{path}.{os.getpid()}.new"
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
+        with open(new, "w", encoding="utf-8") as file:  # noqa: PTH123
+            file.write(text)
+        os.chmod(new, 0o644)  # noqa: PTH101 - systemd warns of a unit that nobody else may read
+        os.replace(new, path)  # noqa: PTH105
+    except OSError as error:
+        raise _cannot(path, error) from None
+
+
+def _cannot(path: str, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path} cannot be written: {error.strerror}: be root for --system, or give a --dir that is yours"
+    )
+
+
+def _say_what_follows(*, is_system: bool) -> None:
+    user = "" if is_system else " --user"
+    lines = [
+        f"systemctl{user} daemon-reload",
+        f"systemctl{user} enable --now orcha.service   # or orcha.socket: starts Orcha for the first client",
+    ]
+    if not is_system:
+        lines.append("loginctl enable-linger   # so that Orcha lives without a login, too")
+    render.out("".join(f"{line}\n" for line in lines))
