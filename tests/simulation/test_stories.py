@@ -9,30 +9,30 @@ import sys
 import pytest
 
 from support.simulation import Broken, play
-from support.simulation.faults import OF_PLANS, OF_SCHEDULERS, OF_SERVICES
+from support.simulation.faults import OF_PLACES, OF_PLANS, OF_SCHEDULERS, OF_SERVICES
 from support.simulation.story import SEEDS
 
 SEEDS_OF_A_TEST = 100
-FAULTS = {**OF_SCHEDULERS, **OF_SERVICES, **OF_PLANS}
+FAULTS = {**OF_SCHEDULERS, **OF_SERVICES, **OF_PLANS, **OF_PLACES}
 FIRST_SEEDS = {
     "an overtake": 409,
     "a lost wake-up": 71,
     "a leaked slot": 20,
     "a starved large need": 11,
     "an owner with much in use who is first": 26,
-    "a double start": 1,
+    "a double start": 9,
     "a paused one started": 21,
     "a key let in twice": 3,
     "a rest that ends early": 54,
     "a condition that nobody looks at": 3,
     "a false condition that lets start": 3,
-    "dependencies that a restart forgets": 76,
-    "a failed dependency that counts": 76,
+    "dependencies that a restart forgets": 208,
+    "a failed dependency that counts": 101,
     "a start that is not on the disk": 1,
-    "an interrupted petition that runs again": 1,
+    "an interrupted petition that runs again": 12,
     "a petition that is tried again too often": 11,
     "a cancel that nobody answers": 2,
-    "an appointment that is missed": 1,
+    "an appointment that is missed": 9,
     "calls that are lost with a call that hangs": 59,
     "an event that wakes nobody": 6,
     "a petition that stays parked when it goes on": 14,
@@ -41,11 +41,16 @@ FIRST_SEEDS = {
     "more of an array at once than may": 9,
     "an array that goes on though too many failed": 1100,
     "an array that ends before its elements": 503,
-    "a firing beside the last one": 1,
+    "a firing beside the last one": 14,
     "an instant that is passed over": 38,
     "a device that two petitions have": 11,
     "a drained device that is given away": 13,
     "a drain that a restart forgets": 17,
+    "a paused command that never comes back": 325,
+    "a place that is given while its holder runs on": 7,
+    "a requeued command that a restart ends": 1072,
+    "a command that comes back and stands still": 325,
+    "a place that a restart gives back": 472,
 }
 """The first of the seeds that finds each fault: `python -m support.simulation faults` writes them."""
 

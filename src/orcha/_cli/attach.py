@@ -73,6 +73,7 @@ def follow(
         streams.tell(f"it takes standard input, which comes from here with --stdin: orcha attach --stdin {name}")
     typing = Typing(service, streams, name, forward=stdin or tty, tty=tty, detach=Detached)
     again = bool(command.get("retry") or details.get("retry")) or details["on_interrupt"] == "rerun"
+    again = again or command.get("preemptible") == "requeue"
     attached = Attached(
         service, streams, name, command=bool(command), ours=False, again=again, on_disconnect=on_disconnect
     )

@@ -146,7 +146,7 @@ def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
             return _detached(service, name, token, message)
         from orcha._cli.attached import Attached, Left
 
-        again = "retry" in message or namespace.on_interrupt == "rerun"
+        again = "retry" in message or namespace.on_interrupt == "rerun" or namespace.preemptible == "requeue"
         attached = Attached(service, streams, name, token=token, again=again, on_disconnect=namespace.on_disconnect)
         try:
             with attached.signals():

@@ -61,6 +61,11 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     )
     add("--pin", action="store_true", help="bind it to processors of its own, as many as --need cpu=N says")
     add(
+        "--preemptible",
+        choices=("pause", "requeue"),
+        help="let a more urgent command take its place: it stands still meanwhile, or is ended and runs anew",
+    )
+    add(
         "--when",
         metavar="CONDITION",
         type=options.written,
@@ -237,6 +242,7 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
     }
     names = [name.replace("-", "_") for name, *_ in _LIMIT_OPTIONS]
     names += ["at", "delay", "label", "group", "output_policy", "leftovers", "ok_codes", "on_interrupt", "once", "when"]
+    names.append("preemptible")
     made |= {name: getattr(namespace, name) for name in names}
     if namespace.warn is not None and namespace.timeout is None and namespace.group is None:
         raise options.WrongOptionError("--warn comes before the time limit of --timeout: give --timeout T too")

@@ -16,6 +16,7 @@ _FIRST = (
         "state",
         "why",
         "reason",
+        "preempted",
         "place",
         "starts",
         "priority",

@@ -19,7 +19,7 @@ examples:
 """
 _SHOWN = (
     *("id", "state", "outcome", "code", "reason", "why", "place", "priority", "aged", "group", "needs"),
-    *("after", "dependents", "blocked"),
+    *("after", "dependents", "preempted", "blocked"),
 )
 
 
@@ -88,6 +88,17 @@ def lines(details: dict[str, Any]) -> Iterator[str]:
             yield f"    first is {_first(reason['first'])}"
         if reason.get("remedy"):
             yield f"    until {reason['remedy']}"
+    yield from _beside(details)
+
+
+def _beside(details: dict[str, Any]) -> Iterator[str]:
+    """Give what there is to say beside the reasons."""
+    from orcha._cli import ps, render
+
+    known = details.get("preempted")
+    if known is not None and known["how"] == "requeue":
+        at = f"{render.clock(known['at'])} ({render.ago(render.now() - known['at'])})"
+        yield f"it was ended for {known['by']}, which is more urgent, {at}: it runs anew when its turn comes"
     if details.get("aged") is not None:
         yield f"its priority is {ps.aged(details)}"
     if details.get("place"):

@@ -21,6 +21,7 @@ from orcha._core.moment import Moment
 from orcha._core.once_keys import OnceKeys
 from orcha._core.reasons import (
     BehindExclusive,
+    BehindPreempted,
     DependencyFailed,
     GroupPaused,
     InOrder,
@@ -30,11 +31,13 @@ from orcha._core.reasons import (
     StartsLater,
     TextIsFalse,
 )
-from orcha._core.record import Phase
+from orcha._core.record import Phase, Record
 from orcha._core.resources import Resources
+from orcha._core.room import EVERYTHING, Room, takes
 from orcha._core.state import State
 from orcha._core.transitions import hold
 from orcha._core.waiting_queue import MAX_READY_PETITIONS
+from orcha.interfaces.built_in import ARRAY_MANAGER
 from orcha.interfaces.needs import WHOLE
 
 if TYPE_CHECKING:
@@ -49,7 +52,7 @@ if TYPE_CHECKING:
     from orcha._core.inventory import Stock
     from orcha._core.petitions import Petitions
     from orcha._core.reasons import GroupUnknown, Reason
-    from orcha._core.record import Key, Record
+    from orcha._core.record import Key
     from orcha._core.state import Outcome
 
 # Looked up once: an attribute of an enumeration costs ten times a global name.
@@ -191,12 +194,13 @@ class Admission:
             and record.when is None
             and not self._granted.whole
             and not self.resources.whole_waits
+            and not self._petitions.lent
         ):
             return None
         blocked = self._before_needs(record)
         if blocked is None and record.needs:
-            return self.resources.blocked_by(record.place, record.needs, record.group)
-        return blocked
+            blocked = self.resources.blocked_by(record.place, record.needs, record.group)
+        return self._preempted_first(record) if blocked is None and self._petitions.lent else blocked
 
     def _before_needs(self, record: Candidate) -> Reason | None:
         terms = self._terms
@@ -218,7 +222,7 @@ class Admission:
         text = self.text_of(seq)
         known = Known(seq, owner, group, None if text is None else self.conditions.read_again(text))
         found = (reason for term in self._terms if (reason := term(known)) is not None)
-        return next(found, None) or self.resources.held_by(seq)
+        return next(found, None) or self.resources.held_by(seq) or self._preempted_first(known)
 
     def reasons(
         self, record: Record, group: str | None = None, needs: Mapping[str, int | str] | None = None
@@ -230,7 +234,9 @@ class Admission:
         known = record if group is None else Known(record.seq, record.owner, group, record.when)
         found = [reason for term in self._terms if (reason := term(known)) is not None]
         needs = needs or record.needs
-        return found + (self.resources.reasons(record.place, needs) if needs else [])
+        found += self.resources.reasons(record.place, needs) if needs else []
+        behind = self._preempted_first(known)
+        return found if behind is None else [*found, behind]
 
     # Each of these gives one reason why a petition may not start, or None; a petition that declares nothing of the
     # kind costs one look.
@@ -270,6 +276,28 @@ class Admission:
         found = self._petitions.records.get(petition.seq) if isinstance(petition, Known) else petition
         return None if found is None else self.resources.whole_blocks(found)
 
+    def _preempted_first(self, petition: Candidate | Known) -> BehindPreempted | None:
+        """Look whether a preempted command that is as urgent comes back to what the petition would take."""
+        lent = self._petitions.lent
+        if not lent:
+            return None
+        found = self._petitions.records.get(petition.seq) if isinstance(petition, Known) else petition
+        if found is None or found.manager == ARRAY_MANAGER:  # its elements wait, and not the array
+            return None
+        priority = found.given_priority if isinstance(found, Record) else found.priority
+        for other in list(lent.values()):
+            if priority < other.given_priority:
+                continue
+            lacked = self.room.lacks(other) or EVERYTHING
+            if takes(found, other, lacked):
+                return BehindPreempted(other.key)
+        return None
+
+    @property
+    def room(self) -> Room:
+        """What is free by the book of granted slots."""
+        return Room(self._granted, self.of_groups, self._petitions.slots_of)
+
     def text_of(self, seq: int) -> str | None:
         """Give the condition that a petition is parked for, if it is."""
         lot = self._petitions.waiting.lot_of((0, seq, ""))
@@ -289,6 +317,8 @@ class Admission:
         """
         petitions = self._petitions
         freed: list[Key] = []
+        if isinstance(record.why, BehindPreempted):
+            return freed  # what it waits for may be free: out of a lot it would come back at once
         if isinstance(record.why, MachineTaken | BehindExclusive) and WHOLE not in (record.needs or ()):
             return freed  # nothing that comes after it goes either: it stays where it is in the queue
         if not self._park_apart(record) and record.group is not None:

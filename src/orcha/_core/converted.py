@@ -51,6 +51,7 @@ class Converted:
     when: Condition | None
     has_policy: bool = True
     """Whether the petition says any of this itself; else the record says the same already."""
+    preemptible: str | None = None
 
     @property
     def place(self) -> Key:

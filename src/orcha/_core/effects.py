@@ -28,6 +28,10 @@ class Do(IntEnum):
     """KILL what the action left behind, then report."""
     ANSWER = 8
     """Tell the client that cancelled how the petition ended; `detail` is the waiter."""
+    STAND_STILL = 9
+    """Stop every process of the command, then note that it stands still."""
+    GO_ON = 10
+    """Let the processes of the command go on."""
 
 
 class Effect(NamedTuple):

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from orcha.interfaces.needs import Amount
 
 
+LENT = "lent"
+"""Stands for the manager of a petition that stands still, and holds no slot."""
+KEPT_WHILE_LENT = ("memory",)
+"""Resources that are amounts and that a petition keeps while it stands still: its processes keep their memory."""
+
+
 class Grant(NamedTuple):
     """The grant of one petition; the petition's record may say something else by now."""
 
@@ -99,17 +105,49 @@ class GrantedSlots:
             if earlier is not None:
                 self._uncount(key, earlier)
             devices = (candidate.devices or self.inventory.choose(needs, self._used)) if needs else None
-            self._grants[key] = grant = new_tuple(Grant, (seq, manager, group, needs, devices, candidate.owner))
-            self._key_of[seq] = key
-            self._of_manager.setdefault(manager, {})[key] = seq
-            if group is not None:
-                self._in_group[group] = self._in_group.get(group, 0) + 1
-                line = group, candidate.owner
-                self._in_group_of[line] = self._in_group_of.get(line, 0) + 1
-            if needs:
-                self._count_needs(grant, 1)
-            if self._fairness is not None:
-                self._fairness.count(candidate.owner, needs, 1)
+            self._enter(key, new_tuple(Grant, (seq, manager, group, needs, devices, candidate.owner)))
+
+    def copy(self) -> GrantedSlots:
+        """Give a book that says the same now, and that nobody else uses; the starts of groups are not in it."""
+        book = GrantedSlots()
+        book.inventory = self.inventory
+        with self._lock:
+            for key, grant in self._grants.items():
+                book._enter(key, grant)
+        return book
+
+    def lend(self, seq: int) -> None:
+        """Have a petition that stands still hold its devices and its memory alone, until it takes the rest again."""
+        with self._lock:
+            key = self._key_of[seq]
+            grant = self._grants[key]
+            self._uncount(key, grant)
+            devices = grant.devices or {}
+            needs = {
+                name: amount
+                for name, amount in (grant.needs or {}).items()
+                if name in devices or name in KEPT_WHILE_LENT
+            }
+            self._enter(key, Grant(seq, LENT, None, needs or None, grant.devices, grant.owner))
+
+    def kept(self, key: str) -> Collection[str]:
+        """Name the resources that a petition holds which stands still; none for any other petition."""
+        grant = self._grants.get(key)
+        return (grant.needs or ()) if grant is not None and grant.manager == LENT else ()
+
+    def _enter(self, key: str, grant: Grant) -> None:
+        seq, manager, group, needs, _, owner = grant
+        self._grants[key] = grant
+        self._key_of[seq] = key
+        self._of_manager.setdefault(manager, {})[key] = seq
+        if group is not None:
+            self._in_group[group] = self._in_group.get(group, 0) + 1
+            line = group, owner
+            self._in_group_of[line] = self._in_group_of.get(line, 0) + 1
+        if needs:
+            self._count_needs(grant, 1)
+        if self._fairness is not None:
+            self._fairness.count(owner, needs, 1)
 
     def note_yes(self, candidate: Candidate) -> None:
         """Note that a petition of a group with a rate has just been let start."""
@@ -234,4 +272,4 @@ def _add(sums: dict[str, Amount], name: str, amount: Amount) -> None:
         del sums[name]
 
 
-__all__ = ["Grant", "GrantedSlots"]
+__all__ = ["LENT", "Grant", "GrantedSlots"]

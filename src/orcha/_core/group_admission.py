@@ -57,6 +57,11 @@ def group_of(name: str) -> str | None:
     return name.removeprefix(_GROUP).partition(_OWNER)[0] if name.startswith(_GROUP) else None
 
 
+def is_group_lot(lot: str) -> bool:
+    """Tell whether a lot is a group's, or that of an owner in a group."""
+    return lot.startswith(_GROUP)
+
+
 def _owners_lot(group: str, owner: str) -> str:
     """Give the name of the lot of one owner in a group."""
     return f"{_GROUP}{group}{_OWNER}{owner}"
@@ -371,4 +376,4 @@ class GroupAdmission:
         ]
 
 
-__all__ = ["GroupAdmission", "GroupUse", "Known", "group_name", "group_of"]
+__all__ = ["GroupAdmission", "GroupUse", "Known", "group_name", "group_of", "is_group_lot"]

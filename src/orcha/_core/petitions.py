@@ -15,6 +15,7 @@ from orcha._core.fairness import Fairness
 from orcha._core.granted import GrantedSlots
 from orcha._core.moment import Moment
 from orcha._core.owners_queue import OwnersQueue
+from orcha._core.preempted import PAUSE, Preempted
 from orcha._core.record import Key, Phase, Record
 from orcha._core.state import Outcome, State
 from orcha._core.tuples import new_tuple
@@ -39,6 +40,8 @@ STARTING = 1 << State.STARTING
 RUNNING = 1 << State.RUNNING
 CANCELLING = 1 << State.CANCELLING
 
+PREEMPTED = "preempted by"
+"""Kind of what is kept of petitions that gave their place to others."""
 STARTS = "starts of a group"
 """Kind of what is kept of the last starts of groups with a rate: a time by its place in the log, and the group."""
 
@@ -99,6 +102,15 @@ class Petitions:
         self.owing: dict[int, Record | None] = {}
         """Waiting petitions whose last attempt is still owed its on_finish; None once such a petition went on."""
         self._unloading: list[Key] = []
+        self.slots_of: Mapping[str, int | None] = {}
+        """How many petitions of each manager may run at once, where that is known; the edges write this once."""
+        self.preemptible: dict[int, Record] = {}
+        """The petitions that run and may be preempted, by sequence."""
+        self.preempted: dict[int, Preempted] = {}
+        """The petitions that gave their place to others and have not got it back, by sequence."""
+        self.lent: Mapping[int, Record] = {}
+        """The preempted petitions that stand still and hold no slot, by sequence; replaced, never changed: the hook
+        thread reads it."""
 
     # --- which petition an event is about -----------------------------------------------------------------------
 
@@ -266,6 +278,16 @@ class Petitions:
         if log is not None:
             self.keep_decided(STARTS, f"{log.note_start(seq, now)}:{group}", repr(now.wall))
 
+    def keep_preempted(self, record: Record, preempted: Preempted) -> None:
+        """Keep by which petition another one was preempted, until it has its place again or has ended."""
+        self.preempted[record.seq] = preempted
+        self.keep_decided(PREEMPTED, str(record.seq), preempted.text())
+
+    def forget_preempted(self, seq: int) -> None:
+        """Note that a petition has its place again, or ended."""
+        if self.preempted.pop(seq, None) is not None:
+            self.keep_decided(PREEMPTED, str(seq), None)
+
     def keep_slots(self, slots: Mapping[str, int | None]) -> None:
         """Keep which groups there are, and how many of each may run at once."""
         self.changes.slots = slots
@@ -332,6 +354,16 @@ class Petitions:
             self.version += 1  # before a condition can see that there is room
             self.granted.give_back(record)
             record.devices = None
+            if self.preemptible:
+                self.preemptible.pop(record.seq, None)
+            if self.preempted:
+                self._note_ungranted(record.seq)
+
+    def _note_ungranted(self, seq: int) -> None:
+        if seq in self.lent:
+            self.lent = {each: lent for each, lent in self.lent.items() if each != seq}
+        if seq in self.preempted and self.preempted[seq].how == PAUSE:
+            self.forget_preempted(seq)
 
     def release(self, record: Record, *, hook: bool = True) -> None:
         """Free slot and id: nothing of the attempt lives any more. With `hook`, its on_finish is owed."""
@@ -351,6 +383,8 @@ class Petitions:
         if self.is_live(record):
             del self.live[record.key]
         self.records.pop(record.seq, None)
+        if self.preempted:
+            self.forget_preempted(record.seq)
         if self.fairness is not None:
             self.fairness.forget(record.seq)
 

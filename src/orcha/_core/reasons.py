@@ -422,6 +422,46 @@ class BehindExclusive(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class BehindPreempted(Reason):
+    """A command that stands still, since a more urgent petition took its place, comes back before the petition."""
+
+    remedy: ClassVar[str] = "that command has its place again, and enough is left"
+
+    first: str
+    """The id of that command."""
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> BehindPreempted("train").text()
+        'train was paused for a more urgent petition, and has its place again first'
+        """
+        return f"{self.first} was paused for a more urgent petition, and has its place again first"
+
+
+@dataclass(frozen=True, slots=True)
+class PreemptedBy(Reason):
+    """The command stands still, since a more urgent petition took its place."""
+
+    remedy: ClassVar[str] = "what it lacks is free again: it goes on before all that is not more urgent"
+
+    by: str
+    """The id of the more urgent petition."""
+    lacks: tuple[str, ...] = ()
+    """What it held and others hold now, in words."""
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> PreemptedBy("urgent", ("a slot of its group rig", "2 gpu")).text(), PreemptedBy("urgent").text()
+        ('preempted by urgent: it stands still, and lacks a slot of its group rig and 2 gpu', 'preempted by urgent')
+        """
+        told = f"preempted by {self.by}"
+        *others, last = self.lacks or ("",)
+        return f"{told}: it stands still, and lacks {', '.join(others)}{' and ' * bool(others)}{last}" if last else told
+
+
+@dataclass(frozen=True, slots=True)
 class ReplacesAnother(Reason):
     """Something of the petition that this one replaces, which has the same key, is still there."""
 
@@ -692,6 +732,7 @@ __all__ = [
     "AfterOthers",
     "BehindAnother",
     "BehindExclusive",
+    "BehindPreempted",
     "ConditionSaidNo",
     "DependencyFailed",
     "Drained",
@@ -712,6 +753,7 @@ __all__ = [
     "NotAlone",
     "OwnerFirst",
     "PetitionPaused",
+    "PreemptedBy",
     "RateReached",
     "Reason",
     "ReplacesAnother",

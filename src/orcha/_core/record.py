@@ -99,6 +99,7 @@ class Record:
         "owner",
         "petition",
         "phase",
+        "preemptible",
         "priority",
         "processes_gone",
         "queue_timeout",
@@ -187,6 +188,8 @@ class Record:
         self.queue_timeout: float | None = None
         self.expect: float | None = None
         """Seconds that an attempt will probably take, as who asked for it said."""
+        self.preemptible: str | None = None
+        """How it gives its place to a more urgent petition, `pause` or `requeue`; None where it does not."""
         self.retry: Retry | None = None
         """When it is tried again; None for never."""
         self.tries: Tries | None = None

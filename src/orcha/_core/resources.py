@@ -182,6 +182,12 @@ class Resources:
         with self._lock:
             return [self._reason(place, needs, name) for name in self._lacking(place, needs)]
 
+    def is_behind(self, place: Key, needs: Needs) -> bool:
+        """Tell whether another petition that waits for any of this comes before the one at a place."""
+        with self._lock:
+            firsts = [self._first_for(name, wanted) for name, wanted in needs.items()]
+            return any(first is not None and self._lines.is_before(first, place) for first in firsts)
+
     def held_by(self, seq: int) -> Reason | None:
         """Give for what a petition waits now, where it waits for a resource."""
         with self._lock:

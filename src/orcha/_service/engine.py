@@ -59,6 +59,7 @@ from orcha._service.hooks.exclusive_keys import Once
 from orcha._service.hooks.hook_thread import Hooks, HookThreadState
 from orcha._service.hooks.managers import Managers, Served
 from orcha._service.hooks.outcomes import Adoptions, Outcomes
+from orcha._service.hooks.preempting import Preempting
 from orcha._service.hooks.schedules import Schedules
 from orcha._service.hooks.starting import Starter
 from orcha._service.hooks.stocktaking import Stocktaking
@@ -138,6 +139,7 @@ class Engine:
         self.granted = GrantedSlots(threading.Lock())
         self.petitions = Petitions(next_seq=store.next_seq(), granted=self.granted)
         self.petitions.slots = self.managers.slots
+        self.petitions.slots_of = self.managers.slots_of
         self.stored = StoredPetitions(self.petitions, store)
         self.find = self.stored.find
         self.timers = Timers()
@@ -221,6 +223,8 @@ class Engine:
             Do.ON_FINISH: self.visits.on_finish,
             Do.END_PROCESSES: lambda record, _: self._ends_processes_of(record).end(record),
             Do.SWEEP: lambda record, _: self.ending.sweep(record),
+            Do.STAND_STILL: self.preempting.stand_still,
+            Do.GO_ON: self.preempting.go_on,
         }
 
     def _ends_processes_of(self, record: Record) -> CommandRunner | Ending | Leases | LeftByActions:
@@ -290,10 +294,12 @@ class Engine:
         self.command_losses = losses = CommandLosses(
             running, output, petitions, interruptions, ends, self.report, self._wake_visits
         )
+        self.preempting = Preempting(petitions, self.admission, self.store, shims, output, standard_input)
         reports = CommandReports(shims, self.mailbox, running, petitions, output, ends, losses, standard_input)
         self.command_adoption = CommandAdoption(
             running, reports, output, losses, standard_input, shims, self.journal, self.report
         )
+        self.command_adoption.goes_on = self.preempting.adopted
         self.leases = Leases(
             petitions, self.store, self.timers, self.mailbox, output.say, self.channels.is_followed, self.report
         )
@@ -346,6 +352,7 @@ class Engine:
             resting=self.resting,
             stored=self.stored,
             sampling=self.sampling,
+            preempting=self.preempting,
             deadline=Deadline(hooks, self.timers, settings.hook_deadline, report, self.degrade),
             mailbox=self.mailbox,
             outbox=self.outbox,

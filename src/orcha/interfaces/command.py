@@ -200,6 +200,10 @@ class CommandPetition(Petition):
         _check_ok(self.ok_codes)
         if self.warn is not None:
             _check_warning(self.warn)
+        if self.tty is not None and self.policy is not None and self.policy.preemptible == "requeue":
+            raise ValueError(
+                "what is typed at a terminal is not kept for another attempt: preemptible is pause, or there is no tty"
+            )
         if self.pin is not False:
             _check_pin(self.pin, {} if self.policy is None else self.policy.needs or {})
         self._check_limits()

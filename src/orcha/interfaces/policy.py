@@ -27,6 +27,8 @@ MAX_DURATION_SECONDS = 100 * 365 * 86_400
 """Seconds of the longest duration that can be asked for: a hundred years, which every clock here counts to."""
 MAX_NEED_COUNT = 2**53
 """Most of one resource that can be asked for: every reader of numbers has that many exactly."""
+PREEMPTIBLE = ("pause", "requeue")
+"""How a command gives its place to a more urgent one."""
 ON_INTERRUPT = ("fail", "rerun", "ask")
 
 
@@ -97,8 +99,15 @@ class Policy:
     """A condition in text that has to be true for each of its attempts to start, beside its own `condition`; None for
     none. See :class:`~orcha.interfaces.When`."""
 
+    preemptible: Literal["pause", "requeue"] | None = None
+    """Whether a command of a strictly more urgent priority that waits for a slot or resources may take its place, and
+    how: its processes stand still until the place is free again, or they are ended as by a cancel and it waits for
+    another attempt; None where it keeps its place. Only a :class:`~orcha.interfaces.CommandPetition` may say so."""
+
     def __post_init__(self) -> None:
         """Check each field."""
+        if self.preemptible is not None:
+            _check_choice("preemptible", self.preemptible, PREEMPTIBLE)
         _check_choice("on_interrupt", self.on_interrupt, ON_INTERRUPT)
         _check_choice("if_exists", self.if_exists, IF_EXISTS)
         _check_choice("if_dependency_fails", self.if_dependency_fails, IF_DEPENDENCY_FAILS)

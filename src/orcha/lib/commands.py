@@ -33,7 +33,7 @@ _COMMAND_FIELDS = frozenset(
 _POLICY_FIELDS = frozenset(
     (
         *("on_interrupt", "timeout", "queue_timeout", "group", "needs", "once", "if_exists", "at", "delay"),
-        *("after", "after_ok", "if_dependency_fails", "when", "expect"),
+        *("after", "after_ok", "if_dependency_fails", "when", "expect", "preemptible"),
     )
 )
 """Keys that are fields of its policy."""

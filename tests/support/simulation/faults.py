@@ -18,6 +18,7 @@ from orcha._core.granted import GrantedSlots
 from orcha._core.inventory import Inventory
 from orcha._core.once_keys import OnceKeys
 from orcha._core.petitions import Petitions
+from orcha._core.preemption import Preemption
 from orcha._core.resource_lines import Lines
 from orcha._core.schedules import due
 from orcha._core.state import Missed, Outcome, State
@@ -26,6 +27,7 @@ from orcha._service.hooks import schedules
 from orcha._service.hooks.admitting import Admitting
 from orcha._service.hooks.appointments import Appointments
 from orcha._service.hooks.dependents import Dependents
+from orcha._service.hooks.preempting import Preempting
 from orcha._service.hooks.schedules import Schedules
 from orcha._service.hooks.stocktaking import Stocktaking
 from orcha._service.hooks.visit import Visit
@@ -162,6 +164,22 @@ OF_PLANS: dict[str, Fault] = {
     "a drain that a restart forgets": lambda patch: patch.setattr(Stocktaking, "load", _nothing),
 }
 """Faults of arrays, of schedules, and of what people decide about resources."""
+
+
+def _give_a_place_and_run_on(preempting: Preempting, record: Any, _: object = None) -> None:
+    transitions.preempt.stands_still(preempting._petitions, record)
+
+
+OF_PLACES: dict[str, Fault] = {
+    "a paused command that never comes back": lambda patch: patch.setattr(Preemption, "coming_back", lambda _: []),
+    "a place that is given while its holder runs on": lambda patch: patch.setattr(
+        Preempting, "stand_still", _give_a_place_and_run_on
+    ),
+    "a requeued command that a restart ends": lambda patch: patch.setattr(transitions.preempt, "found", _nothing),
+    "a command that comes back and stands still": lambda patch: patch.setattr(Preempting, "go_on", _nothing),
+    "a place that a restart gives back": lambda patch: patch.setattr(Preempting, "load", _nothing),
+}
+"""Faults of commands that give their place to more urgent ones."""
 
 
 def first_seed(fault: Fault, seeds: range) -> int | None:

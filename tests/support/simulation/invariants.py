@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from orcha._core.admission import petition_name
+from orcha._core.petitions import PREEMPTED
+from orcha._core.preempted import PAUSE, Preempted
 from orcha._core.record import Phase, Record
 from orcha._core.situations import situation
 from orcha._core.state import Outcome, State
@@ -123,6 +126,22 @@ def one_live_row_an_id(service: Service) -> None:
     assert all(count == 1 for count in live.values()), live
 
 
+def what_gave_its_place_stands_still(service: Service) -> None:
+    petitions, commands = service.engine.petitions, service.world.shims.commands
+    for seq, record in petitions.lent.items():
+        command = commands[seq, record.attempt]
+        assert command.stands_still or not command.lives, f"{record} gave its place, and runs on"
+    kept = {int(seq): Preempted.of(text) for seq, text in service.world.store.decided(PREEMPTED).items()}
+    for (seq, attempt), command in commands.items():
+        row = service.world.store.rows_by_seq.get(seq)
+        is_paused = petition_name(seq) in service.engine.admission.paused
+        if row is not None and command.stands_still and command.lives and not is_paused and row.attempt == attempt:
+            assert row.state is not State.RUNNING or seq in petitions.lent, f"{row} has its place, and stands still"
+        runs = row is not None and row.state is State.RUNNING and command.lives and not petitions.changes
+        if runs and seq in kept and kept[seq].how == PAUSE:
+            assert command.stands_still, f"{row} gave its place, as is kept, and runs on"
+
+
 AT_REST = (
     nobody_runnable_waits,
     whoever_has_a_slot_runs,
@@ -130,6 +149,7 @@ AT_REST = (
     the_queue_holds_what_is_queued,
     what_is_acknowledged_is_kept,
     one_live_row_an_id,
+    what_gave_its_place_stands_still,
 )
 
 

@@ -51,6 +51,10 @@ class Planning:
             self._undrains: 1.5 * people if devices else rarely,
         }
 
+    def many_arrays(self) -> dict[Callable[[], None], float]:
+        """Give how often arrays are asked for where commands take the places of others: no plugin's petition does."""
+        return {self._submits_array: 15.0}
+
     @property
     def _service(self) -> Service:
         assert self._world.service is not None
@@ -61,7 +65,7 @@ class Planning:
         plan = self._draw().of_command()
         token = self._token()
         self._world.plans[token] = plan
-        policy = ("on_interrupt", "group", "when", "timeout", "priority")
+        policy = ("on_interrupt", "group", "when", "timeout", "priority", "preemptible")
         fields = {name: getattr(plan, name) for name in policy if getattr(plan, name) is not None}
         if plan.retry is not None:
             fields["retry"] = {name: value for name, value in asdict(plan.retry).items() if value is not None}

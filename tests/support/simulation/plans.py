@@ -83,12 +83,18 @@ class Plan(NamedTuple):
     delay: float | None = None
     timeout: float | None = None
     queue_timeout: float | None = None
+    preemptible: Literal["pause", "requeue"] | None = None
 
     def __str__(self) -> str:
         """Name what is not as it is by default."""
         defaults = self._field_defaults
         said = [f"{name}={value!r}" for name, value in self._asdict().items() if value != defaults[name]]
         return ", ".join(said) or "nothing"
+
+    def standing_still(self) -> Plan:
+        """Give what a command holds whose place others have."""
+        needs = {name: amount for name, amount in self.needs.items() if isinstance(RESOURCES[name], tuple)}
+        return self._replace(group=None, needs=needs)
 
     def of_command(self) -> Plan:
         """Give what of this the manager of commands can do."""
@@ -98,18 +104,21 @@ class Plan(NamedTuple):
     def policy(self) -> Policy:
         """Give the policy of its petition."""
         names = ("on_interrupt", "retry", "once", "if_exists", "when", "if_dependency_fails", "at", "delay", "group")
-        given: dict[str, Any] = {name: getattr(self, name) for name in (*names, "timeout", "queue_timeout")}
+        given: dict[str, Any] = {
+            name: getattr(self, name) for name in (*names, "timeout", "queue_timeout", "preemptible")
+        }
         return Policy(**given, needs=dict(self.needs) or None, after=self.after or None, after_ok=self.after_ok or None)
 
 
 class Plans:
     """Draws plans for one story."""
 
-    def __init__(self, random: Random, themes: frozenset[str]) -> None:
-        """Have what the `themes` name often."""
+    def __init__(self, random: Random, themes: frozenset[str], places: Random | None = None) -> None:
+        """Have what the `themes` name often; with `places` commands give theirs to more urgent ones."""
+        self._places = places
         self._random = random
         self._themes = themes
-        self._have_one_priority = random.random() < 0.5
+        self._have_one_priority = random.random() < 0.5 and places is None
 
     def _has(self, theme: str, often: float = 0.6, seldom: float = 0.04) -> bool:
         return self._random.random() < (often if theme in self._themes else seldom)
@@ -137,7 +146,13 @@ class Plans:
             given["retry"] = choose(_RETRIES)
         if self._has("command"):
             given["command"] = True
-        return Plan(**given, **self._waits(ids, wall), **self._fails())
+        return Plan(**given | self._gives(), **self._waits(ids, wall), **self._fails())
+
+    def _gives(self) -> dict[str, Any]:
+        """Draw whether it gives its place to more urgent ones."""
+        if self._places is None:
+            return {}
+        return {"command": True, "preemptible": self._places.choice([None, "pause", "pause", "requeue"])}
 
     def _waits(self, ids: list[str], wall: float) -> dict[str, Any]:
         """Draw what it waits for beside its turn."""

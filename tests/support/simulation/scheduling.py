@@ -177,7 +177,13 @@ class Scheduling:
             and self._others_have_ended(candidate)
             and self._time_has_come(candidate)
             and self._text_holds(candidate)
+            and not self._may_come_after_a_preempted_one(candidate)
         )
+
+    def _may_come_after_a_preempted_one(self, candidate: Candidate) -> bool:
+        """Tell whether a command that stands still may have its place again first."""
+        lent = self._petitions.lent.values()
+        return any(candidate.priority >= record.given_priority for record in lent)
 
     def _text_holds(self, candidate: Candidate) -> bool:
         """Tell whether a petition's condition in text holds, as Python says, with what was looked at."""
@@ -233,11 +239,12 @@ class Scheduling:
 
     def granted_plans(self) -> list[Plan]:
         """Give the plans of all that have a slot."""
-        records = self._petitions.records
-        return [
-            self.plan(records[seq]) if seq in records else self._world.plan_of(seq)
+        records, lent = self._petitions.records, self._petitions.lent
+        known = {
+            seq: self.plan(records[seq]) if seq in records else self._world.plan_of(seq)
             for seq in self._petitions.granted.seqs()
-        ]
+        }
+        return [plan.standing_still() if seq in lent else plan for seq, plan in known.items()]
 
     def _stands_behind(self, candidate: Candidate) -> bool:
         """Tell whether an earlier petition may stand in a line for something that this one needs."""

@@ -90,7 +90,8 @@ class Series:
         """Count what failed by now: after the transaction, since a start may be kept with a failure."""
         for array, spec in self._specs.items():
             if spec.bounds.max_fails is not None:
-                failed = sum(row.outcome not in _NO_FAILURES for row in self._elements_of(array))
+                ended = [row for row in self._elements_of(array) if row.state is State.ENDED]
+                failed = sum(row.outcome not in _NO_FAILURES for row in ended)
                 self._failed[array] = max(failed, self._failed[array])
 
     # --- schedules ----------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from signal import SIGCONT, SIGSTOP
 from typing import Any
 
 from orcha._supervisor import contract
@@ -36,6 +37,8 @@ class Command:
     survivors: list[int] = field(default_factory=list)
     untold: list[Event] = field(default_factory=list)
     """What the service has not heard of."""
+    stands_still: bool = False
+    """Whether its processes have been told to stop."""
     is_told: bool = True
     """Whether events reach the service: the events of an adopted attempt do once the service asks for them."""
 
@@ -68,6 +71,12 @@ class SimulatedShims:
             command.why = command.why or why
 
     kill = cancel
+
+    def signal(self, seq: int, attempt: int, number: int) -> None:
+        """Stop it, or let it go on."""
+        command = self.commands.get((seq, attempt))
+        if command is not None and number in {SIGSTOP, SIGCONT}:
+            command.stands_still = number == SIGSTOP
 
     def resume(self, seq: int, attempt: int, *, after_chunk: int) -> None:
         """Tell of an adopted attempt."""

@@ -25,6 +25,8 @@ SEEDS = range(int(os.environ.get("TEST_STORIES", "2000")))
 """The stories that are played; CI plays as many as stand here."""
 STEPS = 60
 """Things that happen in a story, beside what its end takes."""
+OFTEN_ABOUT_PLACES = 0.15
+"""How often the commands of a story give their place to more urgent ones."""
 MAX_STEPS_TO_REST = 2_000
 MAX_ROUNDS_TO_THE_END = 100
 MAX_DEPTH = 2
@@ -46,7 +48,11 @@ class Story:
         self.world.interleave = self._interleave
         self.world.look_ahead = random.choice([None] * 9 + [3])
         themes = frozenset(random.sample(THEMES, random.choice([1, 2, 2, 3, 4])))
-        self._plans = Plans(random, themes)
+        places = Random(f"places of {seed}")
+        is_about_places = places.random() < OFTEN_ABOUT_PLACES
+        if is_about_places:
+            themes = frozenset({"array", "command", "group", places.choice(["group", "needs", "limits"])})
+        self._plans = Plans(random, themes, places if is_about_places else None)
         self._people = Random(f"people of {seed}")
         self._owners = self._people.choice([("uid:0",), ("uid:0",), ("uid:0", "uid:1"), ("uid:0", "uid:1", "uid:2")])
         """The people who have petitions."""
@@ -61,6 +67,9 @@ class Story:
         chaos, people = random.choice([0.0, 0.5, 1.0, 3.0]), random.choice([0.3, 1.0, 2.0])
         self._planning = Planning(random, self.world, lambda: self._plans.draw([*"abc"], 0.0), self._token)
         self._happenings = self._weights(themes, chaos, people) | self._planning.happenings(themes, people)
+        if is_about_places:
+            self._happenings |= {self._submits: 3.0, self._command_acts: 25.0, self._dies: 1.5, self._dies_soon: 1.5}
+            self._happenings |= self._planning.many_arrays()
         self.world.note("themes: {}", ", ".join(sorted(themes)))
 
     def _weights(self, themes: frozenset[str], chaos: float, people: float) -> dict[Callable[[], None], float]:
@@ -358,7 +367,7 @@ class Story:
         elif command.lives and not command.executed and command.why is None:
             self.world.note("command {} is executed", key)
             shims.executes(key)
-        elif command.lives:
+        elif command.lives and (command.why is not None or not self.world.has_given_its_place(key[0])):
             self.world.note("command {} ends", key)
             survivors = [42] if random.random() < 0.05 else []
             self.world.survived |= {key[0]} if survivors else set()
@@ -450,7 +459,7 @@ class Story:
         for key, command in list(shims.commands.items()):
             if command.survivors:
                 shims.survivors_go(key)
-            elif command.lives:
+            elif command.lives and not (self.world.has_given_its_place(key[0]) and command.why is None):
                 shims.ends(key, 0, [])
             if command.untold and command.is_told:
                 shims.tell(key, service.engine.shims.on_events)

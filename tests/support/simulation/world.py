@@ -11,6 +11,8 @@ from typing import Any
 from unittest.mock import patch
 
 from orcha._core.changes import Changes
+from orcha._core.petitions import PREEMPTED
+from orcha._core.preempted import PAUSE, REQUEUE, Preempted
 from orcha._core.state import Outcome, State
 from orcha._protocol.messages import Submitted, Verdict
 from orcha._service.arrays import array_book
@@ -64,6 +66,8 @@ class World:
         """Petitions that left something which could not be killed."""
         self.cancelled: set[int] = set()
         """Petitions that were being cancelled."""
+        self.requeued: Counter[int] = Counter()
+        """How often petitions gave their place, and were to run anew."""
         self.rests: dict[Attempt, float] = {}
         """When petitions that rest may start again, on the clock that nobody sets."""
         self.dues: dict[int, float] = {}
@@ -84,9 +88,19 @@ class World:
         """Tell what happens."""
         self.lines.append((self.time.steady, text, args))
 
+    def has_given_its_place(self, seq: int) -> bool:
+        """Tell whether a command stands still for a more urgent one."""
+        kept = self.store.decided(PREEMPTED).get(str(seq))
+        row = self.store.rows_by_seq.get(seq)
+        if kept is None or row is None or Preempted.of(kept).how != PAUSE:
+            return False
+        command = self.shims.commands.get((seq, row.attempt))
+        return command is not None and command.stands_still
+
     def plan_of(self, seq: int) -> Plan:
         """Give the plan of a petition that is kept, or was asked once."""
-        return self.asked.get(seq) or self.plans[self.store.rows_by_seq[seq].token]
+        row = self.store.rows_by_seq.get(seq)
+        return self.asked[seq] if row is None or row.token not in self.plans else self.plans[row.token]
 
     # --- what the service does ----------------------------------------------------------------------------------
 
@@ -136,6 +150,8 @@ class World:
         rows = self.store.rows_by_seq
         if changes.decided:
             self.stock.is_kept()
+            given = {int(seq): text for (kind, seq), text in changes.decided.items() if kind == PREEMPTED and text}
+            self.requeued.update(seq for seq, text in given.items() if Preempted.of(text).how == REQUEUE)
         if changes.arrays or changes.elements or changes.schedules or changes.firings or changes.array_stops:
             self.series.kept(changes)
         for seq, earlier in before.items():
@@ -171,6 +187,8 @@ class World:
             if earlier.state is State.ENDED:
                 was, is_now = ([getattr(row, name) for name in _KEPT_OF_AN_END] for row in (earlier, now))
                 assert was == is_now, f"{earlier} ended, and became {now}"
+        if now.outcome is Outcome.INTERRUPTED and now.state is State.ENDED:
+            assert not (now.reason or "").startswith("preempted"), f"{now} was to run anew"
         if now.state is State.CANCELLING:
             self.cancelled.add(now.seq)
         if now.state is State.QUEUED:
@@ -203,7 +221,7 @@ class World:
         assert tried <= most, f"{row.id} was tried again {tried} times, and may be {most} times"
         if plan.on_interrupt == "fail":
             ran = sum(seq == row.seq for seq, _ in {*self.begun, *self.shims.executed})
-            assert ran <= tried, f"{row.id} runs again, though its policy says that it fails"
+            assert ran <= tried + self.requeued[row.seq], f"{row.id} runs again, though its policy says that it fails"
 
     def _hold_of_capacities(self, service: Service, row: Row, plan: Plan) -> None:
         """Hold that nothing starts beyond what there is."""
@@ -211,7 +229,7 @@ class World:
         running = {seq for seq, each in rows.items() if each.state in RUNS or each.slot_held}
         running |= {seq for (seq, _), action in service.actions.items() if action.alive or action.processes}
         running |= {seq for (seq, _), command in self.shims.commands.items() if command.lives}
-        plans = [(rows[seq].manager, self.plan_of(seq)) for seq in running if seq in rows]
+        plans = [(rows[seq].manager, self._holds(seq)) for seq in running if seq in rows]
         slots = self.groups.get(plan.group) if plan.group is not None else None
         in_group = sum(each.group == plan.group for _, each in plans)
         assert slots is None or in_group <= slots, f"{in_group} run of group {plan.group}"
@@ -221,10 +239,15 @@ class World:
         same = sum((manager, each.owner, each.once) == whose for manager, each in plans)
         assert plan.once is None or same == 1, f"{same} with the key {plan.once} run"
 
+    def _holds(self, seq: int) -> Plan:
+        """Give what a petition that runs holds."""
+        plan = self.plan_of(seq)
+        return plan.standing_still() if self.has_given_its_place(seq) else plan
+
     def _hold_of_needs(self, row: Row, plan: Plan, running: list[int]) -> None:
         """Hold that there is what a petition starts with."""
         devices, rows = self.store.devices(running), self.store.rows_by_seq
-        mine = [(self.plan_of(seq).needs, devices.get(seq, {}).get(rows[seq].attempt)) for seq in running]
+        mine = [(self._holds(seq).needs, devices.get(seq, {}).get(rows[seq].attempt)) for seq in running]
         amounts, shares = held_by(mine)
         for name in plan.needs:
             there = self.stock.there[name]

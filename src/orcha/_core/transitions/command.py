@@ -16,7 +16,7 @@ from orcha._core.petitions import CANCELLING, QUEUED, RUNNING, STARTING
 from orcha._core.reasons import RestingUntil
 from orcha._core.record import Cancellation, Phase, Record
 from orcha._core.state import OnInterrupt, Outcome, State
-from orcha._core.transitions import retry
+from orcha._core.transitions import preempt, retry
 from orcha._core.transitions.finish import end_cancelled
 from orcha._core.transitions.recover import Recovered, never_executed, on_interrupt_state
 
@@ -61,6 +61,8 @@ def running(petitions: Petitions, seq: int, attempt: int, now: Moment) -> None:
     record.phase = Phase.ACTION
     record.state = State.RUNNING
     petitions.step(record, STARTING, State.RUNNING, now)
+    if record.preemptible is not None:
+        preempt.note_running(petitions, record)
 
 
 def ended(petitions: Petitions, seq: int, attempt: int, end: CommandEnd, now: Moment) -> bool:

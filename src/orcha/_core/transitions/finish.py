@@ -198,6 +198,12 @@ def end_cancelled(petitions: Petitions, record: Record, now: Moment, *, hook: bo
     if cancellation.due is not None and hook:  # without its on_start nothing failed: it waits again at once
         retry.follow_timeout(petitions, record, cancellation, cancellation.due, now)
         return
+    if hook and record.seq in petitions.preempted and cancellation.requeue is _QUEUED:
+        record.cancellation = None
+        petitions.step(record, CANCELLING, _QUEUED, now, hook_pending=True)
+        record.state = _QUEUED
+        retry.rest(petitions, record)
+        return
     record.phase = _FINISHED
     petitions.ungrant(record)
     petitions.note_change()

@@ -73,6 +73,8 @@ def enter_starting(petitions: Petitions, record: Record, now: Moment) -> None:
     if record.needs:
         petitions.keep_devices(record)
     petitions.starts += 1
+    if petitions.preempted:
+        petitions.forget_preempted(record.seq)
     if petitions.granted.start_logs and record.group is not None:
         petitions.keep_start(record.group, record.seq, now)
     if record.command:

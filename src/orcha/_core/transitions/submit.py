@@ -69,6 +69,7 @@ def enter_converted(record: Record, converted: Converted) -> None:
     record.at = converted.at
     record.delay = converted.delay
     record.when = converted.when
+    record.preemptible = converted.preemptible
 
 
 # --- accepted -----------------------------------------------------------------------------------------------------

@@ -193,6 +193,10 @@ class ArrayBook:
     def fill_all(self) -> None:
         """Have more elements become petitions wherever they may."""
         for entry in list(self._entries.values()):
+            stop = entry.array.stop
+            if stop is not None and stop.outcome is Outcome.FAILED:  # found out at the start: what waits was not loaded
+                waiting = [seq for seq in entry.array.live.values() if self._waits(seq)]
+                self._cancel_elements(entry, waiting, stop.reason or "too many of its array failed")
             self._fill(entry)
 
     def fill_due(self) -> None:

@@ -67,6 +67,8 @@ class CommandAdoption:
         self._shims = shims
         self._journal = journal
         self._report = report
+        self.goes_on: Callable[[Record], None] = lambda _: None
+        """Told of each command that goes on: it may have been preempted."""
         self._waiting: dict[int, Adopted] = {}
         """By the sequence numbers of the petitions."""
 
@@ -101,6 +103,7 @@ class CommandAdoption:
         else:
             self._shims.reach().resume(record.seq, record.attempt, after_chunk=row.last_chunk)
             self._running.stand_still(record)
+            self.goes_on(record)
             if reason is None:
                 self._running.limit_anew(record)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from orcha._core.preempted import REQUEUE
 from orcha._core.record import Phase
 from orcha._core.state import Outcome
 from orcha._service.execution import command_attempt as attempts
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from orcha._service.lifecycle.settings import Settings
     from orcha._service.mailbox import Mailbox
 
-CANCELLED, SHUTDOWN, HURRIED = "cancelled", "shutdown", "cancelled at once"
+CANCELLED, SHUTDOWN, PREEMPTED, HURRIED = "cancelled", "shutdown", "preempted", "cancelled at once"
 """Why a command is ended from here."""
 NOT_HANDED_OVER_CODE = 125
 """Code of a command that could not be handed over."""
@@ -80,9 +81,15 @@ class CommandRunner:
         if lost is not None:
             self._mailbox.post(self._reports.take, lost)
             return
+        self._shims.reach().cancel(record.seq, record.attempt, self._why(record))
+
+    def _why(self, record: Record) -> str:
+        """Tell why a command is ended."""
         cancellation = record.cancellation
-        shutdown = cancellation is not None and cancellation.outcome is Outcome.INTERRUPTED
-        self._shims.reach().cancel(record.seq, record.attempt, SHUTDOWN if shutdown else CANCELLED)
+        if cancellation is None or cancellation.outcome is not Outcome.INTERRUPTED:
+            return CANCELLED
+        mark = self._petitions.preempted.get(record.seq)
+        return PREEMPTED if mark is not None and mark.how == REQUEUE else SHUTDOWN
 
     def hurry(self, record: Record) -> None:
         """Kill a command that is being cancelled, without waiting for its graces."""

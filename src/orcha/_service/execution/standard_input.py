@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from orcha._core.preempted import REQUEUE
 from orcha._core.state import OnInterrupt, State
 from orcha._output.kept_input import KeptInput, find
 from orcha._protocol import values
@@ -151,6 +152,7 @@ class StandardInput:
     def _begin_to_keep(self, record: Record) -> KeptInput | None:
         """Keep the input of a command that may have another attempt; what is typed at a terminal is not kept."""
         may_follow = record.retry is not None or record.on_interrupt is not OnInterrupt.FAIL
+        may_follow = may_follow or record.preemptible == REQUEUE
         if self._files is None or not may_follow or getattr(record.petition, "tty", None):
             return None
         kept = self._kept(record)

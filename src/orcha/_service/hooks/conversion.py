@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from orcha._service.execution.attempt_port import AttemptPort
 
 _FIELDS = tuple(field.name for field in fields(Policy))
+NOT_PREEMPTIBLE = (
+    "preemptible is for commands alone, and this petition has an action in Python, which the service can neither stop"
+    " nor start anew: leave it out, or have the work done by a CommandPetition"
+)
 _OURS = (COMMAND_MANAGER, LEASE_MANAGER)
 """Managers whose errors and petitions are made here."""
 _POLICIES = {"fail": OnInterrupt.FAIL, "rerun": OnInterrupt.RERUN, "ask": OnInterrupt.ASK}
@@ -97,6 +101,7 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
         source.delay,
         record.when if policy is None else when,
         policy is not None,
+        record.preemptible if policy is None else policy.preemptible,
     )
 
 
@@ -149,6 +154,8 @@ def _checked_policy(record: Record, petition: Petition) -> Policy | None:
         policy = Policy(**{field: getattr(policy, field) for field in _FIELDS})
     if isinstance(petition, CommandPetition):
         petition.check()
+    elif policy is not None and policy.preemptible is not None:
+        raise _NotConverted(NOT_PREEMPTIBLE)
     return policy
 
 

@@ -76,6 +76,11 @@ class Managers:
         commands = self.by_name.get(COMMAND_MANAGER)
         return 1 if commands is None else int(commands.most)
 
+    @property
+    def slots_of(self) -> Mapping[str, int | None]:
+        """How many petitions of each manager may run at once, where that is known: of the manager of commands."""
+        return {COMMAND_MANAGER: self.slots} if COMMAND_MANAGER in self.by_name else {}
+
     def named_values(self) -> tuple[list[Term], dict[str, Callable[..., Any]]]:
         """Give the names that plugins add to conditions in text, and their functions; of two the first one counts."""
         named: dict[str, tuple[Term, Callable[..., Any]]] = {}

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from orcha._service.hooks.hook_thread import Hooks
     from orcha._service.hooks.managers import Managers
     from orcha._service.hooks.outcomes import Outcomes
+    from orcha._service.hooks.preempting import Preempting
     from orcha._service.hooks.starting import Starter
     from orcha._service.hooks.visit import HookCall
     from orcha._service.lifecycle.stored_records import StoredPetitions
@@ -62,6 +63,7 @@ class Visits:
         resting: Resting,
         stored: StoredPetitions,
         sampling: Sampling,
+        preempting: Preempting,
         deadline: Deadline,
         mailbox: Mailbox,
         outbox: Outbox,
@@ -80,6 +82,7 @@ class Visits:
             resting: has a petition that rests wait again.
             stored: loads the records of waiting petitions.
             sampling: looks at what conditions in text name.
+            preempting: has commands give their place to more urgent petitions, and come back.
             deadline: watches over calls that do not return.
             mailbox: brings the end of a visit to the engine.
             outbox: calls what is to happen once this batch is kept.
@@ -97,6 +100,7 @@ class Visits:
         self._stored = stored
         self._sampling = sampling
         self._conditions = sampling.book
+        self._preempting = preempting
         self._deadline = deadline
         self._mailbox = mailbox
         self._outbox = outbox
@@ -252,6 +256,8 @@ class Visits:
             if not visit.over:
                 return
             self.end(visit)
+        if self._petitions.preemptible or self._petitions.lent:
+            self._preempting.look(may_start=self.may_start)
         if self._stopped_by is not None or not (self.has_calls or self._round_is_due()):
             return
         asked = self._next_round()

@@ -44,6 +44,7 @@ def recover_all(engine: Engine) -> None:
     engine.stocktaking.load()
     engine.arrays.load()
     engine.leases.load()
+    engine.preempting.load()
     recovery = _Recovery(engine)
     for name in engine.managers.names:
         recovery.take(engine.store.unfinished(name))
@@ -133,6 +134,7 @@ class _Recovery:
             if row.state in STARTED_STATES:
                 self._engine.visits.convert_again(record)
             return
+        transitions.preempt.found(self._engine.petitions, record, lives=True)
         losses, failure = 0, ""
         if command is not None and command.attempt == row.attempt and row.state in STARTED_STATES:
             there = self._found.pop((row.seq, row.attempt), None)
@@ -145,6 +147,7 @@ class _Recovery:
             if not losses:
                 self._engine.command_interruptions.note_again(record)
             failure = "" if there is None else there.failure
+        transitions.preempt.found(self._engine.petitions, record, lives=False)
         flags = {"hook_pending": row.hook_pending, "slot_held": row.slot_held}
         due = retrying.due_of(self._engine.store, self._engine.petitions, row)
         if transitions.recover.recovered(

@@ -32,7 +32,7 @@ from orcha._core.record import Phase, Record
 from orcha._core.state import State
 from orcha._service.reports.lease_text import until
 from orcha._service.reports.user_names import user
-from orcha._service.verbs import array_rows, lease_rows
+from orcha._service.verbs import array_rows, lease_rows, preempted_rows
 from orcha._service.verbs.blocked_since import since
 from orcha.interfaces.built_in import COMMAND_MANAGER, LEASE_MANAGER, WATCHDOG_MANAGER
 from orcha.interfaces.needs import WHOLE
@@ -99,7 +99,8 @@ def _held(engine: Engine, name: str, resource: str) -> dict[str, Any]:
 def reasons_of(engine: Engine, row: Row, record: Record | None) -> list[Reason]:
     """Give all reasons why a petition does not start; none where it does not wait."""
     if row.state not in {State.QUEUED, State.HELD}:
-        return []
+        stands = preempted_rows.why(engine, row)
+        return [] if stands is None else [stands]
     if (entry := engine.arrays.get(row.seq)) is not None:
         reason = array_rows.why(engine, entry)
         return [] if reason is None else [reason]

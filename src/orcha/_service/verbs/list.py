@@ -29,7 +29,7 @@ from orcha._service.reports.explanations import cleaned, outlived
 from orcha._service.reports.lease_text import lent_to
 from orcha._service.reports.state_names import BEGUN_STATES, word
 from orcha._service.verbs import answer_size as fitting
-from orcha._service.verbs import array_rows, lease_rows
+from orcha._service.verbs import array_rows, lease_rows, preempted_rows
 from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.interfaces.needs import WHOLE
 
@@ -149,6 +149,8 @@ def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str |
     """Give a petition's row for people."""
     command, label = listed(row, engine.petitions.records.get(row.seq))
     why, asked, kinds = explain(engine, row, group)
+    if engine.petitions.preempted:
+        why = preempted_rows.and_why(engine, row, why)
     return {
         "seq": row.seq,
         "id": row.id,
@@ -168,7 +170,7 @@ def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str |
         "asked_ago": asked,
         **({"kinds": kinds} if kinds else {}),
         "group": group,
-        "paused": engine.admission.is_paused(row.seq, group, row.state),
+        "paused": row.seq in engine.petitions.lent or engine.admission.is_paused(row.seq, group, row.state),
         "due": _due(engine, row.seq),
         "command": command,
         "label": label,
@@ -199,6 +201,8 @@ def explain(engine: Engine, row: Row, group: str | None) -> tuple[str | None, fl
         return outlived(survivors) if survivors else None, None, ""
     if engine.running_commands.is_silent(row.seq):
         return SILENT, None, ""
+    if engine.petitions.preempted and (stands := preempted_rows.why(engine, row)) is not None:
+        return stands.text(), None, stands.kind()
     reason = reason_of(engine, row, group)
     if reason is None:
         return None, None, ""

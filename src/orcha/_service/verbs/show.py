@@ -14,7 +14,7 @@ from orcha._protocol.messages import Reply, Show, Verdict
 from orcha._service.channels.channel_book import may_follow
 from orcha._service.reports.state_names import word
 from orcha._service.verbs import answer_size as fitting
-from orcha._service.verbs import array_rows, lease_rows
+from orcha._service.verbs import array_rows, lease_rows, preempted_rows
 from orcha._service.verbs.blocking import blocking
 from orcha._service.verbs.list import describe_row
 from orcha._service.verbs.petition_lookup import find
@@ -36,7 +36,7 @@ MAX_NAMED_DEPENDENTS = 100
 _COMMAND_MANAGERS = frozenset((ARRAY_MANAGER, COMMAND_MANAGER))
 _COMMAND_FIELDS = (
     *("argv", "cwd", "umask", "stdin", "tty", "merge", "stop_signal", "grace", "idle_timeout", "warn"),
-    "pin",
+    *("pin", "preemptible"),
     *("cpu_timeout", "memory", "pids", "cpu_share", "output_limit", "output_policy", "drain", "leftovers"),
     *("ok_codes", "retry", "label", "once"),
 )
@@ -62,6 +62,7 @@ def describe(engine: Engine, found: Found, may_see: Callable[[str], bool]) -> di
         "channel": row.channel,
         "array": array_rows.array_of(row) if engine.store.elements([row.seq]) else None,
         "place": engine.admission.before(record, group) if record is not None and waits else None,
+        "preempted": preempted_rows.of(engine, row) if engine.petitions.preempted else None,
         "blocked": blocking(engine, row, record, may_see) or None,
         "on_interrupt": row.on_interrupt.name.lower(),
         "needs": engine.store.needs([row.seq]).get(row.seq),
