@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from datetime import datetime
 
 import pytest
 
@@ -240,3 +241,17 @@ def test_where_many_wait_a_start_is_told_only_to_who_asks_for_it(service, tmp_pa
     assert "STARTS" in service.run("ps", "--starts").stdout
     assert "starts:" not in service.run("show", "few").stdout
     assert service.run("cancel", "many", "few", "runs").returncode == 0
+
+
+def test_ps_tells_when_the_elements_of_an_array_probably_start(own_service):
+    service = own_service
+    asked = ("run", "--detach", "--name", "it", "--array", "1-9", "--expect", "1h", "sleep", "600")
+    assert service.run(*asked).returncode == 0
+    wait_for(lambda: "running" in service.run("ps", "it").stdout, what="the first element runs")
+    rows = {row["id"]: row["estimate"] for row in json.loads(service.run("ps", "it", "--starts", "--json").stdout)}
+    assert (rows["it.1"], len(rows)) == (None, 9)
+    starts = [datetime.fromisoformat(rows[f"it.{number}"]["likely"]) for number in range(2, 10)]
+    assert [round((start - starts[0]).total_seconds() / 3_600) for start in starts] == [*range(8)]
+    table = {line.split()[0]: line for line in service.run("ps", "it", "--starts").stdout.splitlines()}
+    assert "  in ~1 h 59 min  " in table["it.3"]
+    assert "STARTS" not in service.run("ps", "it").stdout

@@ -201,6 +201,33 @@ def test_all_that_meet_a_selector_are_changed(groups):
     assert state(service, "u-1") == "queued"
 
 
+def test_a_selector_reaches_the_elements_that_are_no_petitions_yet(own_service):
+    service = own_service
+    detach(service, "train", "sleep", "600", options=("--array", "1-100%2"))
+    wait_for(lambda: state(service, "train.2") == "running", what="two elements run")
+    met = service.run(
+        "set", "--array", "train", "--state", "queued", "--label", "late", "--dry-run"
+    ).stdout.splitlines()
+    assert met == [f"train.{number}" for number in range(3, 101)]
+    done = service.run("set", "--array", "train", "--timeout", "9m", "--yes")
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert [shown(service, f"train.{number}")["timeout"] for number in (1, 2)] == [540.0, 540.0]
+    assert service.run("priority", "--array", "train", "--state", "queued", "--yes", "4").returncode == 0
+    partly = service.run("set", "train.9?", "--label", "x", "--yes")
+    assert "of 'train' 10 elements that are no petitions yet cannot be changed alone: orcha set train" in partly.stderr
+    assert partly.returncode == 1
+    assert (shown(service, "train")["priority"], shown(service, "train.1")["priority"]) == (4, 0)
+    assert service.run("group", "set", "full", "--slots", "0").returncode == 0
+    service.kill()
+    service.start()
+    assert service.run("set", "--array", "train", "--state", "queued", "--group", "full", "--yes").returncode == 0
+    assert service.run("cancel", "train.1").returncode == 0
+    wait_for(lambda: service.run("show", "train.3").returncode == 0, what="the next element is a petition")
+    third = shown(service, "train.3")
+    assert (third["group"], third["timeout"], third["priority"], third["label"]) == ("full", 540.0, 4, None)
+    assert shown(service, "train.2")["group"] is None
+
+
 def test_an_array_is_changed_with_its_elements_that_wait_and_those_to_come(groups):
     service = groups
     detach(service, "train", "sleep", "600", options=("--array", "1-100%2"))

@@ -15,7 +15,7 @@ from orcha.interfaces.built_in import COMMAND_MANAGER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from orcha._cli.session import Session
@@ -100,6 +100,20 @@ def estimates(
     All are found by one reckoning. Where more than `most` petitions wait and run, or nobody may see what others do,
     there are none.
     """
+    known = _known(service, most)
+    return {} if known is None else reckon_all(wanted, *known, now)
+
+
+def estimates_of_elements(
+    service: Session, array: int, elements: Sequence[int], now: float, most: int = MAX_RECKONED_PETITIONS
+) -> dict[int, Estimate]:
+    """Give the same of elements of an array that wait, in their order: a forecast knows how many there are alone."""
+    known = _known(service, most)
+    return {} if known is None else reckon_elements(array, elements, *known, now)
+
+
+def _known(service: Session, most: int) -> tuple[list[Row], Row, History] | None:
+    """Ask for what a forecast is made of; None where that is too much, or not for everybody."""
     from itertools import islice
 
     from orcha._cli import history, ps
@@ -110,15 +124,15 @@ def estimates(
 
     live = list(islice(ps.pages(ask, ps.LIVE_STATE_NAMES, most=most + 1), most + 1))
     if len(live) + sum(map(_elements, live)) > most:
-        return {}
+        return None
     try:
         there_is = history.capacity(service)
     except OrchaError:
-        return {}
+        return None
     ended = History(islice(ps.pages(ask, ("ended",), most=MAX_REMEMBERED_PETITIONS), MAX_REMEMBERED_PETITIONS))
     if len(live) > MAX_RECKONED_AGEING_PETITIONS and any("age" in rules for rules in there_is["rules"].values()):
-        return {}
-    return reckon_all(wanted, live, there_is, ended, now)
+        return None
+    return live, there_is, ended
 
 
 def reckon(seq: int, live: Sequence[Row], capacity: Row, history: History, now: float) -> Estimate | None:
@@ -140,23 +154,59 @@ def reckon_all(
 
     """
     known = {row["seq"]: history.durations(row) for row in live}
+    found = [_starts(planned, set(wanted)) for planned in _forecasts(live, known, capacity, now)]
+    both = _counted(live, known)
+    told = {seq: [starts[seq] for starts in found] for seq in wanted if all(seq in starts for starts in found)}
+    return {seq: Estimate(min(times), times[1], max(times), *both) for seq, times in told.items()}
+
+
+def reckon_elements(
+    array: int, elements: Sequence[int], live: Sequence[Row], capacity: Row, history: History, now: float
+) -> dict[int, Estimate]:
+    """Give when elements of an array start that wait, by their sequence numbers; the elements are given in order.
+
+    The rest is as `reckon_all` takes it.
+
+    >>> counts = {"elements": 3, "elements_waiting": 2, "elements_running": 1}
+    >>> row = {"seq": 1, "manager": "arrays", "state": "queued", "started": None, "expect": 60.0, "command": "make"}
+    >>> row |= {"priority": 0, "group": None, "needs": None, "owner": "ada", "paused": False} | counts
+    >>> there_is = {"slots": {COMMAND_MANAGER: 1}, "groups": {}, "resources": {}}
+    >>> found = reckon_elements(1, [7, 8], [row], there_is, History([]), 1000.0)
+    >>> {seq: each.likely - 1000.0 for seq, each in found.items()}
+    {7: 60.0, 8: 120.0}
+    """
+    known = {row["seq"]: history.durations(row) for row in live}
+    running = next((int(row.get("elements_running") or 0) for row in live if row["seq"] == array), 0)
+    found = []
+    for planned in _forecasts(live, known, capacity, now):
+        names = {f"{array}.{number}" for number in range(running, running + len(elements))}
+        starts = [each.started for each in planned if each.started is not None and each.job.id in names]
+        found.append(dict(zip(elements, sorted(starts), strict=False)))
+    both = _counted(live, known)
+    told = {seq: [starts[seq] for starts in found] for seq in elements if all(seq in starts for starts in found)}
+    return {seq: Estimate(min(times), times[1], max(times), *both) for seq, times in told.items()}
+
+
+def _counted(live: Sequence[Row], known: Mapping[int, Durations | None]) -> tuple[int, int]:
+    """Count the petitions of a forecast, and of how many of them nobody knows how long they take."""
+    counts = {row["seq"]: _elements(row) if "elements" in row else 1 for row in live}
+    return sum(counts.values()), sum(counts[seq] for seq, each in known.items() if each is None)
+
+
+def _forecasts(
+    live: Sequence[Row], known: Mapping[int, Durations | None], capacity: Row, now: float
+) -> Iterator[Iterator[Foretold]]:
+    """Give three forecasts: where all take as little time as their like, as much as most, and as much as any."""
     seconds = {
         seq: (0.0, 0.0, 0.0) if each is None else (each.short, each.likely, each.long) for seq, each in known.items()
     }
     slots, groups, resources = (capacity[name] for name in ("slots", "groups", "resources"))
     rules = {name: rules_of(json.dumps(each)) for name, each in capacity.get("rules", {}).items()}
     begun = capacity.get("begun", {})
-    found = []
     for which in range(len(_SHARES)):
         jobs = [job for row in sorted(live, key=_place) for job in _jobs(row, seconds[row["seq"]][which], now)]
         stocks = {name: stock(most, name, jobs) for name, most in resources.items()}
-        planned = VirtualSchedule(jobs, Capacity(slots, groups, stocks, rules=rules, begun=begun)).run()
-        found.append(_starts(planned, set(wanted)))
-    counts = {row["seq"]: _elements(row) if "elements" in row else 1 for row in live}
-    guessed = sum(counts[seq] for seq, each in known.items() if each is None)
-    both = sum(counts.values()), guessed
-    told = {seq: [starts[seq] for starts in found] for seq in wanted if all(seq in starts for starts in found)}
-    return {seq: Estimate(min(times), times[1], max(times), *both) for seq, times in told.items()}
+        yield VirtualSchedule(jobs, Capacity(slots, groups, stocks, rules=rules, begun=begun)).run()
 
 
 def _starts(planned: Iterable[Foretold], left: set[int]) -> dict[int, float]:
@@ -220,4 +270,13 @@ def _job(row: Row, seconds: float, now: float) -> Job:
     )
 
 
-__all__ = ["Durations", "History", "estimate", "estimates", "reckon", "reckon_all"]
+__all__ = [
+    "Durations",
+    "History",
+    "estimate",
+    "estimates",
+    "estimates_of_elements",
+    "reckon",
+    "reckon_all",
+    "reckon_elements",
+]

@@ -107,8 +107,15 @@ def estimated(service: Session, details: Row, *, is_asked_for: bool) -> Estimate
     return estimate.estimate(service, details, render.now(), most)
 
 
-def of_rows(service: Session, rows: Iterable[Row], *, is_asked_for: bool) -> dict[int, Estimate]:
-    """Give when the petitions of rows will probably start, by sequence number, as far as that can be foretold."""
+def of_rows(
+    service: Session, rows: Iterable[Row], *, is_asked_for: bool, array: int | None = None
+) -> dict[int, Estimate]:
+    """Give when the petitions of rows will probably start, by sequence number, as far as that can be foretold.
+
+    With `array`, a sequence number, all are elements of that one.
+    """
+    if array is not None:
+        return _of_elements(service, array, rows, is_asked_for=is_asked_for)
     most = MAX_RECKONED_PETITIONS if is_asked_for else MAX_UNASKED_PETITIONS
     wanted = {row["seq"] for row in rows if row_is_foreseeable(row)}
     if not wanted or len(wanted) > most:
@@ -116,6 +123,20 @@ def of_rows(service: Session, rows: Iterable[Row], *, is_asked_for: bool) -> dic
     from orcha._cli import estimate  # only now: what reckons takes its time to be ready
 
     return estimate.estimates(service, wanted, render.now(), most)
+
+
+def _of_elements(service: Session, array: int, rows: Iterable[Row], *, is_asked_for: bool) -> dict[int, Estimate]:
+    """Give when the elements of an array will probably start that have rows and wait; as for `of_rows`."""
+    most = MAX_RECKONED_PETITIONS if is_asked_for else MAX_UNASKED_PETITIONS
+    waiting = [row for row in rows if row["state"] == _QUEUED]
+    foreseen = {row["seq"] for row in waiting if row_is_foreseeable(row)}
+    if not foreseen or len(waiting) > most:
+        return {}
+    from orcha._cli import estimate  # only now: what reckons takes its time to be ready
+
+    waiting.sort(key=lambda row: (row["priority"], row["seq"]))
+    found = estimate.estimates_of_elements(service, array, [row["seq"] for row in waiting], render.now(), most)
+    return {seq: each for seq, each in found.items() if seq in foreseen}
 
 
 def words(estimate: Estimate, now: float) -> str:

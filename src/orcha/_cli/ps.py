@@ -133,8 +133,9 @@ def _state(text: str) -> str:
 class _RowSource:
     """Asks for rows, and remembers what is paused, and whether another build lies where the service's did."""
 
-    def __init__(self, service: Session, array: str | None = None) -> None:
+    def __init__(self, service: Session, array: str | None = None, seq: int | None = None) -> None:
         self._service = service
+        self._array = seq
         self._more: dict[str, Any] = {} if array is None else {"array": array}
         self.paused: list[str] = []
         self.other_build: str | None = None
@@ -144,7 +145,7 @@ class _RowSource:
         """Give when petitions of these rows will probably start, as far as that can be foretold."""
         from orcha._cli import foretold
 
-        return foretold.of_rows(self._service, rows, is_asked_for=is_asked_for)
+        return foretold.of_rows(self._service, rows, is_asked_for=is_asked_for, array=self._array)
 
     def __call__(self, *which: Any, **more: Any) -> list[Row]:
         """Give a page of rows."""
@@ -160,26 +161,25 @@ def run(namespace: argparse.Namespace) -> int:
     from orcha._cli.connection import connected
 
     with connected() as service:
-        if namespace.array is not None and "elements" not in service.details(namespace.array):
-            from orcha._cli import render
+        details = {} if namespace.array is None else service.details(namespace.array)
+        from orcha._cli import render
 
+        if namespace.array is not None and "elements" not in details:
             render.note(f"{render.plain(namespace.array)} is no array: orcha show tells of one petition")
             return 1
         if namespace.watch is None:
-            found = _show(namespace, _RowSource(service, namespace.array))
+            found = _show(namespace, _RowSource(service, namespace.array, details.get("seq")))
             if namespace.array is not None and not namespace.json:
                 _say_the_rest(service, namespace.array)
             why = None if found or namespace.group is None else _no_group(service, namespace.group)
             if why is not None:
-                from orcha._cli import render
-
                 render.note(why)
             return 0 if why is None else 1
         from time import sleep  # noqa: TID251 - a person sets the pace
 
         try:
             while True:
-                _show(namespace, _RowSource(service, namespace.array))
+                _show(namespace, _RowSource(service, namespace.array, details.get("seq")))
                 sleep(namespace.watch)
         except KeyboardInterrupt:
             return 0

@@ -13,6 +13,7 @@ from orcha._service.verbs.petition_lookup import find, refuse
 if TYPE_CHECKING:
     from orcha._core.record import Record
     from orcha._server.server import Peer
+    from orcha._service.arrays.array_book import LiveArray
     from orcha._service.engine import Engine
     from orcha._store.contract import Row
 
@@ -34,11 +35,16 @@ def set_priority(engine: Engine, peer: Peer, message: Priority) -> None:
         engine.reply(peer, Reply(message.request, Verdict.OK))
 
 
+def move_unmade(engine: Engine, entry: LiveArray, priority: float) -> None:
+    """Have the elements of an array that are no petitions yet get another priority."""
+    transitions.array.reprioritize(engine.petitions, entry.record, priority)
+
+
 def move(engine: Engine, row: Row, record: Record | None, priority: float) -> str | None:
     """Give a petition another priority, of an array all elements that wait; give why not, where it does not wait."""
     entry = engine.arrays.get(row.seq)
     if entry is not None:
-        transitions.array.reprioritize(engine.petitions, entry.record, priority)
+        move_unmade(engine, entry, priority)
         for element in engine.arrays.live_elements(entry):
             transitions.hold.reprioritize(engine.petitions, element, priority)
         return None

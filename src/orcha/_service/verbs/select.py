@@ -21,12 +21,12 @@ from orcha._service.verbs.array_rows import seq_of
 from orcha._service.verbs.cancel import end
 from orcha._service.verbs.pause import change_one
 from orcha._service.verbs.petition_lookup import refuse
-from orcha._service.verbs.priority import move
+from orcha._service.verbs.priority import move, move_unmade
 from orcha._service.verbs.remove import forget
 from orcha._service.verbs.retry import ask_again
-from orcha._service.verbs.selected_elements import do_to_elements, elements_met
+from orcha._service.verbs.selected_elements import CHANGES, do_to_elements, elements_met
 from orcha._service.verbs.selected_rows import Search, heads_of, live_arrays_named
-from orcha._service.verbs.set import changing
+from orcha._service.verbs.set import changing, changing_unmade
 from orcha._service.verbs.signal import send
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from orcha._protocol.messages import Select
     from orcha._server.server import Peer
+    from orcha._service.arrays.array_book import LiveArray
     from orcha._service.engine import Engine
     from orcha._service.verbs.selected_elements import MetElements
     from orcha._store.contract import Row
@@ -179,7 +180,11 @@ class _Selection:
             assert do is not None
             do(self, _Met(met.row, record))
         for elements in self._elements if do is not None else ():
-            do_to_elements(self._engine, elements, self._message.verb, self)
+            if self._message.verb in CHANGES:
+                change = _changing_unmade(self.peer, self._message)
+                self.refuse(elements.row.id, elements.change(self._engine, change))
+            else:
+                do_to_elements(self._engine, elements, self._message.verb, self)
         self.done()
 
     def wait(self) -> None:
@@ -264,6 +269,14 @@ def _immediate(
         return lambda selection, met: selection.refuse(met.row.id, (forget(engine, *met) or (0, None))[1])
     paused, who = verb == "pause", peer.identity
     return lambda selection, met: selection.refuse(met.row.id, change_one(engine, *met, paused=paused, who=who))
+
+
+def _changing_unmade(peer: Peer, message: Select) -> Callable[[Engine, LiveArray, Row], str | None]:
+    """Give what changes elements that are no petitions yet; the arguments have been looked at before."""
+    arguments: Mapping[str, Any] = values.decode(message.arguments or values.encode({}), channel=bytes)
+    if message.verb == "set":
+        return changing_unmade(peer, arguments)
+    return lambda engine, entry, _: move_unmade(engine, entry, checked_priority(arguments["priority"]))
 
 
 def _lasting(engine: Engine, peer: Peer, verb: str, arguments: Mapping[str, Any]) -> Callable[[_Selection, _Met], None]:

@@ -14,7 +14,7 @@ from orcha._service.submissions import Asked
 from orcha._service.verbs.retry import array_of_these
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from orcha._core.array_items import Spec
     from orcha._service.arrays.array_book import LiveArray
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from orcha._service.verbs.selected_rows import Search
     from orcha._store.contract import Row
 
+CHANGES = frozenset(("set", "priority"))
+"""Verbs that change what elements become."""
 _QUEUED = "queued"
 _ENDED = "ended"
 
@@ -36,10 +38,19 @@ class MetElements(NamedTuple):
     entry: LiveArray | None
     """The array; None where it has ended."""
     positions: list[int]
+    are_all: bool = False
+    """Whether no other element of the array is to become a petition."""
 
     def ids(self) -> Iterator[str]:
         """Give their ids."""
         return (f"{self.row.id}.{self.spec.number_of(position)}" for position in self.positions)
+
+    def change(self, engine: Engine, change: Callable[[Engine, LiveArray, Row], str | None]) -> str | None:
+        """Change what they become, as the array's row says; give why not, where that cannot be."""
+        if self.entry is None or not self.are_all:
+            them = f"{len(self.positions)} elements that are no petitions yet"
+            return f"of {self.row.id!r} {them} cannot be changed alone: orcha set {self.row.id} changes all that wait"
+        return change(engine, self.entry, self.row)
 
 
 class Teller(Protocol):
@@ -59,8 +70,8 @@ class Teller(Protocol):
 
 
 def elements_met(engine: Engine, search: Search, verb: str | None) -> list[MetElements]:
-    """Give which elements that are no petitions are meant by `cancel`, and which ended elements by `retry`."""
-    if verb not in {"cancel", "retry"}:
+    """Give which elements that are no petitions a verb means: `retry` those that have ended, the others the rest."""
+    if verb not in {"cancel", "retry", *CHANGES}:
         return []
     found = []
     for row in engine.store.rows(search.arrays):
@@ -68,7 +79,7 @@ def elements_met(engine: Engine, search: Search, verb: str | None) -> list[MetEl
             continue
         entry = engine.arrays.get(row.seq)
         kept = engine.store.arrays([row.seq]).get(row.seq)
-        if kept is None or (verb == "cancel" and entry is None):
+        if kept is None or (verb != "retry" and entry is None):
             continue
         spec = spec_of(kept.spec) if entry is None else entry.spec
         ends = engine.store.array_ends(row.seq) if entry is None else entry.array.ends
@@ -78,7 +89,7 @@ def elements_met(engine: Engine, search: Search, verb: str | None) -> list[MetEl
             position
             for position in range(spec.total)
             if position not in live
-            and ((outcome := outcome_at(ends, position)) is None) == (verb == "cancel")
+            and ((outcome := outcome_at(ends, position)) is None) == (verb != "retry")
             and search.selector.meets(
                 Described(
                     f"{row.id}.{spec.number_of(position)}",
@@ -91,13 +102,19 @@ def elements_met(engine: Engine, search: Search, verb: str | None) -> list[MetEl
             )
         ]
         if positions:
-            found.append(MetElements(row, spec, entry, positions))
+            are_all = verb in CHANGES and len(positions) == _unmade(spec, ends, live)
+            found.append(MetElements(row, spec, entry, positions, are_all))
     return found
+
+
+def _unmade(spec: Spec, ends: bytes, live: Mapping[int, int]) -> int:
+    """Count the elements of an array that are no petitions yet."""
+    return sum(each not in live and outcome_at(ends, each) is None for each in range(spec.total))
 
 
 def do_to_elements(engine: Engine, elements: MetElements, verb: str | None, told: Teller) -> None:
     """Cancel elements that are no petitions yet, or have ended elements run once more."""
-    row, _, entry, positions = elements
+    row, entry, positions = elements.row, elements.entry, elements.positions
     if verb == "cancel" and entry is not None:
         engine.arrays.cancel_unmade(entry, positions)
     elif entry is not None:
@@ -116,4 +133,4 @@ def do_to_elements(engine: Engine, elements: MetElements, verb: str | None, told
             told.done()
 
 
-__all__ = ["MetElements", "do_to_elements", "elements_met"]
+__all__ = ["CHANGES", "MetElements", "do_to_elements", "elements_met"]

@@ -117,13 +117,36 @@ def changing(peer: Peer, asked: Any) -> Callable[[Engine, Row, Record | None], s
         ValueError, TypeError: what is asked for makes no sense for any petition.
 
     """
+    wanted = _wanted(peer, asked)
+    return lambda engine, row, record: change(engine, row, record, wanted)
+
+
+def changing_unmade(peer: Peer, asked: Any) -> Callable[[Engine, LiveArray, Row], str | None]:
+    """Give what changes the elements of an array that are no petitions yet, and gives why it did not.
+
+    Raises:
+        ValueError, TypeError: as for `changing`.
+
+    """
+    wanted = _wanted(peer, asked)
+
+    def change_them(engine: Engine, entry: LiveArray, row: Row) -> str | None:
+        try:
+            _change_unmade(engine, entry, row, wanted, (row.seq,))
+        except _RefusedError as refusal:
+            return str(refusal)
+        return None
+
+    return change_them
+
+
+def _wanted(peer: Peer, asked: Any) -> _Wanted:
     if not isinstance(asked, dict):
         raise ValueError("what is to be changed is a map of fields to values")  # noqa: TRY004 - as the other faults
     names = alterations.named(asked)
     if "priority" in asked:
         checked_priority(asked["priority"])
-    wanted = _Wanted(asked, names, peer.identity, partial(may_follow, peer))
-    return lambda engine, row, record: change(engine, row, record, wanted)
+    return _Wanted(asked, names, peer.identity, partial(may_follow, peer))
 
 
 def change(engine: Engine, row: Row, record: Record | None, wanted: _Wanted) -> str | None:
@@ -279,8 +302,6 @@ def _apply(engine: Engine, record: Record, plan: _Plan, wanted: _Wanted) -> None
 def _change_array(engine: Engine, entry: LiveArray, row: Row, wanted: _Wanted) -> None:
     """Change what later elements become, and the elements that wait; of elements that run, what can be changed."""
     elements = engine.arrays.live_elements(entry)
-    seqs = (row.seq, *(each.seq for each in elements))
-    plan = _plan(engine, row, entry.record, wanted, seqs, entry)
     of_each = wanted._replace(names=wanted.names - alterations.OF_AN_ARRAY)
     plans = []
     kept = engine.store.rows([each.seq for each in elements])
@@ -290,20 +311,30 @@ def _change_array(engine: Engine, entry: LiveArray, row: Row, wanted: _Wanted) -
         narrowed = _narrowed(element, of_each)
         if element.seq in rows and narrowed.names:
             plans.append((element, _plan(engine, rows[element.seq], element, narrowed, (element.seq,)), narrowed))
-    if plan.dependencies is not None:
-        engine.dependents.change(row.seq, plan.dependencies)
+    dependencies = _change_unmade(engine, entry, row, wanted, (row.seq, *(each.seq for each in elements)))
+    if dependencies is not None:
         for element in elements:
             if element.state is State.QUEUED:
-                engine.dependents.change(element.seq, plan.dependencies)
-    if plan.converted.group is not None:
-        engine.admitting.appear(plan.converted.group, entry.record)
-    transitions.alter.alter_array(engine.petitions, entry.record, plan.converted, plan.altered, plan.note)
+                engine.dependents.change(element.seq, dependencies)
     for element, of_element, narrowed in plans:
         _apply(engine, element, of_element, narrowed)
-    engine.arrays.changed(entry)
     for element in elements:
         if element.phase is Phase.CONVERTING:
             engine.arrays.make_anew(entry, element)
+
+
+def _change_unmade(
+    engine: Engine, entry: LiveArray, row: Row, wanted: _Wanted, seqs: tuple[int, ...]
+) -> ChangedDependencies | None:
+    """Change what later elements become, which the array's own row says; give what its elements wait for since."""
+    plan = _plan(engine, row, entry.record, wanted, seqs, entry)
+    if plan.dependencies is not None:
+        engine.dependents.change(row.seq, plan.dependencies)
+    if plan.converted.group is not None:
+        engine.admitting.appear(plan.converted.group, entry.record)
+    transitions.alter.alter_array(engine.petitions, entry.record, plan.converted, plan.altered, plan.note)
+    engine.arrays.changed(entry)
+    return plan.dependencies
 
 
 def _narrowed(element: Record, wanted: _Wanted) -> _Wanted:
