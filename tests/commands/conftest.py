@@ -53,7 +53,14 @@ class CommandsUnderTest(EngineUnderTest):
     _seqs = itertools.count(1)
 
     def __init__(
-        self, folder: Path, make: Callable[..., FakeCommands], found: Any, *, rebooted: bool, unproven: bool
+        self,
+        folder: Path,
+        make: Callable[..., FakeCommands] = FakeCommands,
+        found: Any = (),
+        *,
+        rebooted: bool = False,
+        unproven: bool = False,
+        **options: Any,
     ) -> None:
         self.sent: dict[bytes, list[tuple[int, Any]]] = {}
         self.commands: Any = None
@@ -61,7 +68,7 @@ class CommandsUnderTest(EngineUnderTest):
         self.closed = False
         self.folder = folder
         self._make, self._found, self._rebooted, self._unproven = make, found, rebooted, unproven
-        super().__init__(folder, manager=CommandsManager(), prepare=self._prepare)
+        super().__init__(folder, **{"manager": CommandsManager(), "prepare": self._prepare, **options})
 
     def _prepare(self, engine: Any) -> None:
         def make(on_events: Any) -> Any:

@@ -201,6 +201,7 @@ def test_while_petitions_wait_one_batch_takes_the_ends_of_short_commands(seconds
     running = SimpleNamespace(live=lambda event: (event.seq, None))
     ends = SimpleNamespace(ended=lambda seq, *_: mailbox.batch.append(seq), not_started=None)
     others = SimpleNamespace(take=None, wrote=None, lost=None, gone=None)
-    CommandReports(shims, mailbox, running, SimpleNamespace(waiting=waiting), others, ends, others, others)
+    ahead = SimpleNamespace(may_gather=True, note_end=lambda: None)
+    CommandReports(shims, mailbox, running, SimpleNamespace(waiting=waiting), others, ends, others, others, ahead)
     shims.on_events([first])
     assert mailbox.batch == batch

@@ -228,6 +228,40 @@ def test_others_than_that_manager_are_asked_behind_it():
     assert asking.started() == [3]
 
 
+def test_where_only_the_service_decides_whoever_has_heard_it_is_passed_over():
+    why = ConditionSaidNo("no rig is free")
+    waiting = [petition(seq, why=why) for seq in range(1, 4)] + [petition(4), petition(5, manager="other", why=why)]
+    asking = Asking(waiting)
+    no = Said(NO, why, for_all=True)
+    assert asking.run(lambda record: Said(YES) if record.manager == "other" else no) == [1, 5]
+    assert [answered.record.seq for answered in asking.round.answers] == [4, 5]
+    assert asking.round.unchanged == [(waiting[0], None)]
+    assert (asking.round.noes, asking.started()) == (4, [5])
+
+
+def test_whoever_was_passed_over_is_asked_again_where_something_has_ended():
+    why = ConditionSaidNo("no rig is free")
+    asking = Asking([petition(seq, why=why) for seq in range(1, 4)] + [petition(4, manager="other")])
+    full = [True]
+
+    def said(record):
+        if record.manager == "other" and full[0]:
+            full[0] = False
+            asking.petitions.note_change()
+            return Said(YES)
+        return Said(NO, why, for_all=True) if full[0] else Said(YES)
+
+    assert asking.run(said) == [1, 4, 1, 2, 3, 4]
+    assert asking.started() == [1, 2, 3, 4]
+
+
+def test_whoever_is_passed_over_costs_patience():
+    why = ConditionSaidNo("no rig is free")
+    asking = Asking([petition(seq, why=why) for seq in range(2 * MAX_REFUSALS_PER_ROUND)])
+    asking.run(lambda _: Said(NO, why, for_all=True))
+    assert (len(asking.asked), asking.round.noes) == (1, MAX_REFUSALS_PER_ROUND)
+
+
 def test_a_no_to_all_costs_patience():
     asking = Asking([petition(seq) for seq in range(2 * MAX_REFUSALS_PER_ROUND)])
     asking.run(closing(SAYS_NO))

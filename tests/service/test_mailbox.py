@@ -44,7 +44,7 @@ class Parts:
         self.errors = []
         self.expected = []
         self.batch_is_over = threading.Event()
-        heard = (lambda _: None, lambda *_: None, lambda: None, lambda _: None)
+        heard = (lambda _: None, lambda *_: None, lambda: None, lambda: None, lambda _: None)
         listeners = Listeners(*heard, self.batch_is_over.set, self.errors.append)
         self.mailbox.serve(Batch(self.petitions, self.mailbox, self.visits, self, self, self, {}, listeners))
 

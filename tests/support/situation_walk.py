@@ -103,10 +103,15 @@ class Walker:
         rest = record.due, record.rests_until, record.survivors, record.hook_owed, record.run is None, record.may_start
         places = petitions.is_live(record), petitions.granted.has(SEQ), SEQ in petitions.leaving
         owing = SEQ in petitions.owing and petitions.owing[SEQ] is None, SEQ in petitions.owing
+        ahead = petitions.ahead.get(SEQ)
         queued = petitions.waiting.is_ready(record.place), petitions.waiting.is_parked(record.place)
-        rows = [(row.state, row.outcome, row.hook_pending, row.slot_held) for row in self.store.rows([SEQ])]
+        rows = [
+            (row.state, row.attempt > 0, row.started is None, row.outcome, row.hook_pending, row.slot_held)
+            for row in self.store.rows([SEQ])
+        ]
         kept = [(each.due, each.attempt == record.attempt) for each in self.store.attempts([SEQ]).values()]
-        return known, rest, places, owing, queued, tuple(rows), tuple(kept), self.owed, self.called, record.attempt > 0
+        kept_of_it = tuple(rows), tuple(kept)
+        return known, rest, places, owing, ahead, queued, kept_of_it, self.owed, self.called, record.attempt > 0
 
     # --- what can happen ----------------------------------------------------------------------------------------
 
@@ -127,6 +132,9 @@ class Walker:
         if self.record.phase is Phase.CONVERTING:
             yield from self._from_conversion()
             return
+        if self.kind.command and not self.record.attempt:
+            yield Event.KEPT_AHEAD, self._keep_ahead
+        yield Event.PUT_BACK, lambda: transitions.ahead.put_back(self.petitions, self.record, NOW)
         yield Event.YES, self._yes
         yield Event.BREAKS, self._on_break
         yield Event.TIME_CAME, lambda: transitions.retry.time_came(self.petitions, SEQ, LATER)
@@ -219,6 +227,9 @@ class Walker:
             self.petitions.granted.take(self.record)  # as the hook thread does
         transitions.start.start(self.petitions, self.record, NOW)
 
+    def _keep_ahead(self) -> None:
+        transitions.ahead.keep_ahead(self.petitions, self.record, NOW)
+
     def _on_break(self) -> None:
         transitions.finish.break_waiting(self.petitions, self.record, "no", NOW)
 
@@ -242,15 +253,21 @@ class Walker:
 
     def keep(self) -> None:
         """Keep what gathered, and do what is due then."""
+        for _ in self.petitions.take_prompt():
+            self._begin()
         changes, effects, _ = self.petitions.take()
         if changes:
             self.store.commit(changes)
+            transitions.ahead.kept(self.petitions)
         for effect in effects:
             if effect.do is Do.ON_START:
-                tries = None if self.kind.retry is None or self.kind.command else Tries(self.kind.retry)
-                transitions.start.started(self.record, tries, (SEQ, self.record.attempt))
-                self.called = False
+                self._begin()
             self.owed += effect.do is Do.ON_FINISH
+
+    def _begin(self) -> None:
+        tries = None if self.kind.retry is None or self.kind.command else Tries(self.kind.retry)
+        transitions.start.started(self.record, tries, (SEQ, self.record.attempt))
+        self.called = False
 
     # --- the next start of the service --------------------------------------------------------------------------
 

@@ -52,16 +52,19 @@ class Transition(NamedTuple):
     state: State
     attempt: int
     at: float
-    """Wall-clock seconds since 1970; stored as `started` on entering STARTING, as `ended` on entering ENDED."""
+    """Wall-clock seconds since 1970; stored as `started` on entering STARTING, as `ended` on entering ENDED. A petition
+    that is in no attempt (0) has no `started`."""
     outcome: Outcome | None = None
     code: int | None = None
     reason: str | None = None
     hook_pending: bool = False
     slot_held: bool = False
+    started: float | None = None
+    """Wall-clock time at which the attempt began, where that is not kept yet: it may have been kept ahead of that."""
 
     def without_slot(self) -> Transition:
         """Give the same step with its slot free."""
-        return new_tuple(Transition, (*self[:-1], False))
+        return new_tuple(Transition, (*self[:-2], False, self.started))
 
 
 class NewDependency(NamedTuple):

@@ -22,6 +22,8 @@ class Event(Enum):
     CANCEL = "a client cancels it"
     LIMIT = "it takes too long"
     SHUTDOWN = "the service stops"
+    KEPT_AHEAD = "its start is kept ahead"
+    PUT_BACK = "nothing came of a start that was kept ahead, or people look"
     YES = "its condition says yes"
     BREAKS = "its condition or conversion breaks"
     ACTION_GOING = "on_start said yes"
@@ -64,11 +66,25 @@ MOVES: Mapping[Situation, Mapping[Event, tuple[Situation, ...]]] = {
     Situation.WAITING: {
         Event.CANCEL: (Situation.ENDED,),
         Event.LIMIT: (Situation.ENDED,),
+        Event.KEPT_AHEAD: (Situation.AHEAD,),
         Event.YES: (Situation.STARTING,),
         Event.BREAKS: (Situation.ENDED,),
         Event.CRASH: (
             Situation.RESTING,
             Situation.WAITING,
+        ),
+    },
+    Situation.AHEAD: {
+        Event.CANCEL: (Situation.ENDED,),
+        Event.LIMIT: (Situation.ENDED,),
+        Event.PUT_BACK: (Situation.WAITING,),
+        Event.YES: (Situation.STARTING,),
+        Event.BREAKS: (Situation.ENDED,),
+        Event.CRASH: (
+            Situation.WAITING,
+            Situation.HELD,
+            Situation.ENDED,
+            Situation.EXECUTING,
         ),
     },
     Situation.RESTING: {

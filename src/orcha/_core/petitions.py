@@ -92,6 +92,10 @@ class Petitions:
         """Rises whenever something ended or left the queue: then blocked conditions are worth asking again at once."""
         self.starts = 0
         """Rises whenever something started: then blocked conditions are worth asking soon, since few wait for that."""
+        self.ahead: dict[int, bool] = {}
+        """Waiting commands whose row says STARTING, by sequence (`transitions.ahead`): whether that is kept."""
+        self.prompt: list[Record] = []
+        """Petitions that start, and that nothing keeps from beginning before the next transaction."""
         self.changes = Changes()
         self.effects: list[Effect] = []
         self.finals: list[Final] = []
@@ -170,9 +174,15 @@ class Petitions:
         With `begins` the step leads to the next attempt.
         """
         earlier = self.changes.transitions.get(record.seq)
-        from_attempt = record.attempt
+        from_attempt, started = record.attempt, now.wall if begins else None
         if earlier is not None:
             from_attempt, states = earlier.from_attempt, earlier.from_states
+            started = started or earlier.started
+        if self.ahead and (is_kept := self.ahead.pop(record.seq, None)) is not None:
+            if is_kept:
+                from_attempt, states = record.attempt + 1, STARTING
+            if not begins:
+                self.keep_attempt(AttemptStep(record.seq, record.attempt))
         self.changes.transitions[record.seq] = new_tuple(
             Transition,
             (
@@ -187,6 +197,7 @@ class Petitions:
                 reason,
                 hook_pending,
                 slot_held,
+                started,
             ),
         )
 
@@ -304,6 +315,11 @@ class Petitions:
     def take_changes(self) -> Changes:
         """Hand out what has gathered for the next transaction, and leave the effects."""
         taken, self.changes = self.changes, Changes()
+        return taken
+
+    def take_prompt(self) -> list[Record]:
+        """Hand out the petitions that begin now, since their starts are kept."""
+        taken, self.prompt = self.prompt, []
         return taken
 
     def take(self) -> tuple[Changes, list[Effect], list[Final]]:
@@ -447,7 +463,7 @@ class Petitions:
         for key in self._unloading:
             record = self.records.get(key[1])
             near = self.waiting.is_ready(key) and not self.waiting.is_parked(key)
-            if record is not None and record.state is _QUEUED and not near:
+            if record is not None and record.state is _QUEUED and not near and record.seq not in self.ahead:
                 del self.records[key[1]]
                 self.live[key[2]] = key
         self._unloading = []

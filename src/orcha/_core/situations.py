@@ -31,6 +31,8 @@ class Fields(NamedTuple):
     owes_on_finish: bool | None = None
     """Whether the on_finish of the last attempt must come back before the petition goes on."""
     has_slot: bool | None = True
+    ahead: bool = False
+    """Whether its start is kept already, though it waits."""
 
 
 _UNBEGUN = Fields(State.QUEUED, Phase.CONVERTING, has_slot=None)
@@ -52,6 +54,10 @@ class Situation(Enum):
     WAITING = (
         "It waits in the queue. It has a slot only between its condition's yes and its start.",
         (_UNBEGUN._replace(phase=Phase.WAITING),),
+    )
+    AHEAD = (
+        "It waits in the queue, and its start is kept already, so that it begins at once when its turn comes.",
+        (_UNBEGUN._replace(phase=Phase.WAITING, command=True, owes_on_finish=False, ahead=True),),
     )
     RESTING = "It waits for the time of its first or next attempt.", (_RESTS,)
     OWING_ON_FINISH = (
@@ -143,6 +149,7 @@ def situation(petitions: Petitions, record: Record) -> Situation:
         record.command,
         owes,
         has_slot,
+        record.seq in petitions.ahead,
     )
     fitting = _fitting(found)
     assert len(fitting) == 1, f"{record} is in no legal situation: {found}, {fitting}"

@@ -40,6 +40,8 @@ class Listeners(NamedTuple):
     """Called with petitions that ended, before their ends are kept and before waiting petitions are asked."""
     ended: Callable[[Sequence[Final], float], None]
     """Called with petitions that ended, and the time, once their ends are kept."""
+    prompt: Callable[[], None]
+    """Called where petitions begin before the next transaction."""
     about_to_keep: Callable[[], None]
     """Called before each transaction, and may add changes to it."""
     kept: Callable[[Changes], None]
@@ -138,6 +140,8 @@ class Batch:
         if self._petitions.finals:
             self._listeners.ends(self._petitions.finals)
         self._visits.dispatch()
+        if self._petitions.prompt:
+            self._listeners.prompt()
 
     def keep(self) -> None:
         """Keep what changed, have the effects, send the replies, and hand over the calls that follow."""

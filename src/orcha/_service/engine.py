@@ -21,7 +21,20 @@ from orcha._core.granted import GrantedSlots
 from orcha._core.petitions import Petitions
 from orcha._core.record import Record
 from orcha._core.selection import Selection
-from orcha._protocol.messages import Stopping, Submit, Verdict
+from orcha._protocol.messages import (
+    CloseChannel,
+    Credit,
+    Finish,
+    Follow,
+    Ping,
+    Put,
+    Resize,
+    Stdin,
+    Stopping,
+    Submit,
+    Unfollow,
+    Verdict,
+)
 from orcha._service import faults
 from orcha._service.arrays.array_book import ArrayBook
 from orcha._service.arrays.new_arrays import NewArrays
@@ -47,6 +60,7 @@ from orcha._service.execution.retries import Resting
 from orcha._service.execution.running_commands import RunningCommands
 from orcha._service.execution.shims import Shims
 from orcha._service.execution.standard_input import StandardInput
+from orcha._service.execution.starts_ahead import StartsAhead
 from orcha._service.gpus import GpuWatch
 from orcha._service.hooks.acceptance import Acceptance
 from orcha._service.hooks.admitting import Admitting
@@ -100,6 +114,8 @@ _BUSY, _STOPPING = Verdict.BUSY, Verdict.STOPPING
 
 FEW_EVENTS_COUNT = 8
 """A submit of more is left to the engine's thread."""
+_ABOUT_OWN_PETITIONS = frozenset((Submit, Follow, Unfollow, Credit, CloseChannel, Put, Finish, Stdin, Resize, Ping))
+"""Messages of clients that only have petitions run: they are about no other petition, and no row's state matters."""
 
 
 class Engine:
@@ -205,7 +221,8 @@ class Engine:
             Listeners(
                 self._note_ending,
                 self._note_ends,
-                self.arrays.about_to_keep,
+                self.starts_ahead.begin,
+                self._about_to_keep,
                 self._count,
                 self.shims.settle,
                 self._say_failed,
@@ -295,7 +312,10 @@ class Engine:
             running, output, petitions, interruptions, ends, self.report, self._wake_visits
         )
         self.preempting = Preempting(petitions, self.admission, self.store, shims, output, standard_input)
-        reports = CommandReports(shims, self.mailbox, running, petitions, output, ends, losses, standard_input)
+        self.starts_ahead = StartsAhead(petitions, self.timers, self.statistics, self._may_start_ahead)
+        reports = CommandReports(
+            shims, self.mailbox, running, petitions, output, ends, losses, standard_input, self.starts_ahead
+        )
         self.command_adoption = CommandAdoption(
             running, reports, output, losses, standard_input, shims, self.journal, self.report
         )
@@ -359,6 +379,12 @@ class Engine:
             timers=self.timers,
             stops_on_timeout=settings.on_hook_timeout == "stop",
         )
+
+        self.starts_ahead.begin_at_once = self.visits.begin_at_once
+
+    def _may_start_ahead(self) -> bool:
+        """Tell whether starts may be kept ahead: nobody decided that nothing starts, and the disk has room."""
+        return self.visits.may_start and self.store.durable and not self.channels.scarce
 
     def _make_arrays(self) -> None:
         """Make what has to do with arrays."""
@@ -445,6 +471,8 @@ class Engine:
         if peer.is_lost:
             return
         self.outbox.peers[peer.id] = peer
+        if type(message) not in _ABOUT_OWN_PETITIONS:
+            self._put_back()
         self._handle(HANDLERS[type(message)], peer, message)
 
     def handle_when_free(self, handler: Callable[[Any, Any, Any], None], peer: Peer, message: ClientMessage) -> None:
@@ -461,6 +489,14 @@ class Engine:
             self.report(logging.ERROR, "%s of client %s failed", name, peer.identity, error=error)
             reason = f"the service failed at this {name}: {describe(error)}; its log says where"
             self.outbox.reply(peer, failed(message, reason))
+
+    def _put_back(self) -> None:
+        """Have what is kept say what is so, before somebody looks at it or decides about it."""
+        self.starts_ahead.note_look()
+        if self.petitions.ahead:
+            self.starts_ahead.put_back()
+            self.batch.commit()
+            self.batch.count()
 
     def _on_peer_closed(self, peer: Peer) -> None:
         self.outbox.peers.pop(peer.id, None)
@@ -487,6 +523,10 @@ class Engine:
         self.batch.commit()
         self.batch.count()
         faults.reach("recover.after-commit")
+
+    def _about_to_keep(self) -> None:
+        self.arrays.about_to_keep()
+        self.starts_ahead.about_to_keep()
 
     def _refused(self, record: Record, verdict: int, reason: str) -> None:
         self.dependents.refused(record)
@@ -529,6 +569,7 @@ class Engine:
         """Start nothing any more, and tell everyone."""
         if self.draining is None:
             self.draining = reason
+            self.starts_ahead.put_back()
             self.visits.may_start = False
             for peer in self.outbox.peers.values():
                 self.reply(peer, Stopping(reason))

@@ -96,6 +96,8 @@ class Transaction:
             return self._without(changes, effects, error.tokens, _KNOWN, "known already")
         except StoreFull as error:
             return self._smaller(changes, effects, error)
+        if self._petitions.ahead:
+            transitions.ahead.kept(self._petitions)
         if faults.CRASHES:
             faults.reach_commit(changes, "after")
         if forgotten and faults.CRASHES:

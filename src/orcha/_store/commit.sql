@@ -1,7 +1,7 @@
 -- One commit is one statement: a multi-row INSERT into this view. SQLite's binding gives up the interpreter lock at
 -- every statement, and has to wait for it up to 5 ms each time while an action computes.
 -- A row with `kind` 1 is a new petition (a to p) with the channel it brings, if any (q), and its checksum (r). A row with `kind` 0 holds up to three
--- things that have nothing to do with each other: a step of a petition (a to k), records (l to o), flags (p and q).
+-- things that have nothing to do with each other: a step of a petition (a to l), records (m to p), flags (q and r).
 -- A row with `kind` 2 is what is kept of attempts (a to l); it comes after its petition's row and step.
 -- A row with `kind` NULL is padding, so that a few statements serve all sizes.
 
@@ -27,7 +27,7 @@ CREATE TEMP TRIGGER change_step INSTEAD OF INSERT ON change WHEN NEW.kind = 0 BE
     SET state = NEW.d,
         attempt = NEW.e,
         epoch = {epoch},
-        started = iif(NEW.d = 3, NEW.f, started),
+        started = CASE WHEN NEW.e = 0 THEN NULL ELSE coalesce(NEW.l, iif(NEW.d = 3, NEW.f, started)) END,
         ended = iif(NEW.d = 6, NEW.f, ended),
         outcome = NEW.g,
         code = NEW.h,
@@ -36,10 +36,10 @@ CREATE TEMP TRIGGER change_step INSTEAD OF INSERT ON change WHEN NEW.kind = 0 BE
         slot_held = NEW.k
     WHERE seq = NEW.a AND attempt = NEW.b AND (NEW.c >> state) & 1;
     SELECT raise(ABORT, 'fenced') WHERE NEW.a NOT NULL AND changes() = 0;
-    SELECT raise(ABORT, 'no such channel') WHERE NEW.l NOT NULL AND NOT EXISTS (SELECT 1 FROM channel WHERE id = NEW.l);
-    INSERT INTO record (channel, first, count, data) SELECT NEW.l, NEW.m, NEW.n, NEW.o WHERE NEW.l NOT NULL;
-    UPDATE petition SET hook_pending = NEW.q & 1, slot_held = NEW.q >> 1 WHERE seq = NEW.p AND state = 6;
-    SELECT raise(ABORT, 'fenced') WHERE NEW.p NOT NULL AND changes() = 0;
+    SELECT raise(ABORT, 'no such channel') WHERE NEW.m NOT NULL AND NOT EXISTS (SELECT 1 FROM channel WHERE id = NEW.m);
+    INSERT INTO record (channel, first, count, data) SELECT NEW.m, NEW.n, NEW.o, NEW.p WHERE NEW.m NOT NULL;
+    UPDATE petition SET hook_pending = NEW.r & 1, slot_held = NEW.r >> 1 WHERE seq = NEW.q AND state = 6;
+    SELECT raise(ABORT, 'fenced') WHERE NEW.q NOT NULL AND changes() = 0;
 END;
 
 CREATE TEMP TRIGGER change_attempt INSTEAD OF INSERT ON change WHEN NEW.kind = 2 BEGIN

@@ -14,7 +14,7 @@ VIEW_COLUMNS = 19
 STATEMENT_ROWS = 384
 """Most rows of one statement: beyond about 16 KiB of text SQLite's binding keeps no compiled statement."""
 _PADDING = (None,) * VIEW_COLUMNS
-_NO_STEP = (None,) * 11
+_NO_STEP = (None,) * 12
 _NO_RECORDS = (None,) * 4
 _NO_FLAGS = (None,) * 2
 _AFTER_ATTEMPT = (None,) * (VIEW_COLUMNS - 13)
@@ -74,7 +74,6 @@ def steps(changes: Changes) -> list[Any]:
         values.extend(step or _NO_STEP)
         values.extend(appended or _NO_RECORDS)
         values.extend(flag or _NO_FLAGS)
-        values.append(None)
     return values if transitions or records or flags else []
 
 

@@ -307,7 +307,7 @@ class MemoryStore:
             state=step.state,
             attempt=step.attempt,
             epoch=self._epoch,
-            started=step.at if step.state == State.STARTING else row.started,
+            started=_started(step, row),
             ended=step.at if step.state == State.ENDED else row.ended,
             outcome=step.outcome,
             code=step.code,
@@ -593,6 +593,13 @@ def _check_numbers(*numbers: float) -> None:
             raise ValueError(f"{number} does not fit into 64 bits")
         if math.isnan(number):
             raise ValueError("not a number")
+
+
+def _started(step: Transition, row: Row) -> float | None:
+    """Give when the attempt of a row began, after a step."""
+    if not step.attempt:
+        return None
+    return step.started or (step.at if step.state == State.STARTING else row.started)
 
 
 def _replaced(step: AttemptStep, before: AttemptRow | None) -> AttemptRow:

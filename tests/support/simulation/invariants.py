@@ -88,7 +88,8 @@ def _holds_a_slot(service: Service, row: Row) -> bool:
     petitions = service.engine.petitions
     record = petitions.records.get(row.seq)
     ends = record is not None and is_decided(record)
-    return (row.state in RUNS and row.seq not in petitions.leaving) or ends or row.slot_held
+    runs = row.state in RUNS and row.seq not in petitions.leaving and row.seq not in petitions.ahead
+    return runs or ends or row.slot_held
 
 
 def memory_agrees_with_what_is_kept(service: Service) -> None:
@@ -101,7 +102,10 @@ def memory_agrees_with_what_is_kept(service: Service) -> None:
             assert rows[known[1]].state is State.QUEUED
         elif known.phase is not Phase.CONVERTING:
             row = rows[known.seq]
-            assert (row.id, row.state, row.attempt) == (key, known.state, known.attempt), (row, known)
+            place = known.state, known.attempt
+            if known.seq in petitions.ahead:
+                place = State.STARTING, known.attempt + 1
+            assert (row.id, row.state, row.attempt) == (key, *place), (row, known)
             assert known.state is not State.ENDED or row.outcome is known.outcome
     live = {known.seq if isinstance(known, Record) else known[1] for known in petitions.live.values()}
     assert {seq for seq, row in rows.items() if row.state is not State.ENDED or row.slot_held} <= live

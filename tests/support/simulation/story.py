@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import random as global_random
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import count
 from random import Random
+from unittest.mock import patch
 
 from orcha._core.admission import petition_name
 from orcha._core.state import State
 from orcha._protocol import values
 from orcha._protocol.messages import Cancel, Item, Pause, Priority, Remove, Resume, Retry, Stop
+from orcha._service.execution import starts_ahead
 from orcha.exceptions import StaleCall
 from support.asking import ExtrasChannel
 from support.simulation.invariants import AT_EVERY_STEP, AT_REST, AT_THE_END
@@ -117,7 +120,7 @@ class Story:
         state = global_random.getstate()
         global_random.seed(self.seed)
         try:
-            with self.world.time.is_shown(), without_log_thread(faults), self.world.makes_tokens():
+            with self.world.time.is_shown(), without_log_thread(faults), self.world.makes_tokens(), _often_ahead():
                 self._play(faults)
         except Exception as error:
             replay = f"PYTHONPATH=tests python -m support.simulation {self.seed}"
@@ -471,6 +474,11 @@ def play(seed: int, steps: int = STEPS) -> Story:
     story = Story(seed, steps)
     story.play()
     return story
+
+
+def _often_ahead() -> AbstractContextManager[object]:
+    """Have starts kept ahead also where somebody has just looked: in a story somebody always does."""
+    return patch.object(starts_ahead, "MAX_LOOK_SECONDS", 0.0)
 
 
 __all__ = ["SEEDS", "STEPS", "Broken", "Story", "play"]

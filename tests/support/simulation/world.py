@@ -163,8 +163,9 @@ class World:
                 continue
             self.note("kept: {}", _Shown(earlier, now))
             self._hold_of(earlier, now)
-            if self.service is not None and now.state is State.STARTING and not _is_same_attempt(earlier, now):
-                self._hold_of_start(self.service, now)
+            starts = now.state is State.STARTING and not _is_same_attempt(earlier, now)
+            if self.service is not None and starts and not self.is_ahead(seq):
+                self._hold_of_start(self.service, now, was_ahead=earlier is not None and earlier.attempt == now.attempt)
         self._note_times(changes)
         self.series.note_failures()
 
@@ -181,9 +182,15 @@ class World:
             else:
                 self.dues[step.seq] = step.due
 
+    def is_ahead(self, seq: int) -> bool:
+        """Tell whether a petition waits, and its start is kept already."""
+        return self.service is not None and seq in self.service.engine.petitions.ahead
+
     def _hold_of(self, earlier: Row | None, now: Row) -> None:
         if earlier is not None:
-            assert now.attempt >= earlier.attempt, f"{earlier} became {now}"
+            is_put_back = earlier.state is State.STARTING and (earlier.attempt, now.attempt) == (1, 0)
+            assert now.attempt >= earlier.attempt or is_put_back, f"{earlier} became {now}"
+            assert not (is_put_back and self.shims.executed[now.seq, 1]), f"{now} is put back, and was executed"
             if earlier.state is State.ENDED:
                 was, is_now = ([getattr(row, name) for name in _KEPT_OF_AN_END] for row in (earlier, now))
                 assert was == is_now, f"{earlier} ended, and became {now}"
@@ -199,34 +206,37 @@ class World:
         if now.state is State.ENDED and action is not None and action.alive:
             assert now.slot_held, f"the action of {now} goes on, and that is not kept"
 
-    def _hold_of_start(self, service: Service, row: Row) -> None:
-        """Hold what is to be so where an attempt is kept as started."""
+    def _hold_of_start(self, service: Service, row: Row, *, was_ahead: bool) -> None:
+        """Hold what is to be so where an attempt is kept as started; it may live where its start `was_ahead`."""
         plan = self.plan_of(row.seq)
         for (seq, attempt), action in service.actions.items():
             assert seq != row.seq or not (action.alive or action.processes), f"{row} starts while {attempt} lives"
         for (seq, attempt), command in self.shims.commands.items():
-            assert seq != row.seq or not command.lives, f"{row} starts while {attempt} lives"
+            is_it = was_ahead and attempt == row.attempt
+            assert seq != row.seq or is_it or not command.lives, f"{row} starts while {attempt} lives"
         for kept in self.store.dependencies([row.seq]):
             assert kept.has_ended, f"{row.id} starts before {kept.id} has ended"
             must_succeed = kept.must_succeed and plan.if_dependency_fails == "cancel"
             assert not must_succeed or kept.outcome is Outcome.SUCCEEDED, f"{row.id} starts, and {kept.id} failed"
         self.series.hold_of_start(row)
-        self._hold_of_attempts(row, plan)
+        self._hold_of_attempts(row, plan, was_ahead=was_ahead)
         self._hold_of_capacities(service, row, plan)
 
-    def _hold_of_attempts(self, row: Row, plan: Plan) -> None:
+    def _hold_of_attempts(self, row: Row, plan: Plan, *, was_ahead: bool) -> None:
         kept = self.store.attempts([row.seq]).get(row.seq)
         tried = kept.retries if kept is not None else 0
         most = plan.retry.times if plan.retry is not None else 0
         assert tried <= most, f"{row.id} was tried again {tried} times, and may be {most} times"
         if plan.on_interrupt == "fail":
             ran = sum(seq == row.seq for seq, _ in {*self.begun, *self.shims.executed})
-            assert ran <= tried + self.requeued[row.seq], f"{row.id} runs again, though its policy says that it fails"
+            most = tried + self.requeued[row.seq] + was_ahead
+            assert ran <= most, f"{row.id} runs again, though its policy says that it fails"
 
     def _hold_of_capacities(self, service: Service, row: Row, plan: Plan) -> None:
         """Hold that nothing starts beyond what there is."""
         rows = self.store.rows_by_seq
         running = {seq for seq, each in rows.items() if each.state in RUNS or each.slot_held}
+        running = {seq for seq in running if not self.is_ahead(seq)}
         running |= {seq for (seq, _), action in service.actions.items() if action.alive or action.processes}
         running |= {seq for (seq, _), command in self.shims.commands.items() if command.lives}
         plans = [(rows[seq].manager, self._holds(seq)) for seq in running if seq in rows]
@@ -263,7 +273,7 @@ class World:
 
 
 def _is_same_attempt(earlier: Row | None, now: Row) -> bool:
-    return earlier is not None and earlier.attempt == now.attempt
+    return earlier is not None and (earlier.attempt, earlier.started) == (now.attempt, now.started)
 
 
 class _Shown:

@@ -243,7 +243,8 @@ class VirtualSchedule:
         slots = self._capacity.slots.get(candidate.manager)
         if slots is None or len(self._petitions.granted.of_manager(candidate.manager)) < slots:
             return _YES
-        return Said(NO, MachineFull(slots), for_all=True)
+        why, known = MachineFull(slots), candidate.why
+        return Said(NO, known if known == why else why, for_all=True)
 
     # --- petitions ----------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orcha._core.transitions import (
     age,
+    ahead,
     alter,
     array,
     cancel,
@@ -21,6 +22,7 @@ from orcha._core.transitions import (
 
 __all__ = [
     "age",
+    "ahead",
     "alter",
     "array",
     "cancel",

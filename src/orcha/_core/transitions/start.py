@@ -52,12 +52,16 @@ def _drop_yes(petitions: Petitions, record: Record) -> None:
 
 
 def _start_dequeued(petitions: Petitions, record: Record, now: Moment) -> None:
+    is_kept = bool(petitions.ahead) and petitions.ahead.get(record.seq, False)
     petitions.step(record, QUEUED, _STARTING, now, begins=True)
     record.attempt += 1
     if record.seq in petitions.owing:
         petitions.owing[record.seq] = None
     enter_starting(petitions, record, now)
-    petitions.effects.append(new_tuple(Effect, (_DO_ON_START, record, None)))
+    if is_kept:
+        petitions.prompt.append(record)
+    else:
+        petitions.effects.append(new_tuple(Effect, (_DO_ON_START, record, None)))
 
 
 def enter_starting(petitions: Petitions, record: Record, now: Moment) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from orcha._service.execution.running_commands import RunningCommands
     from orcha._service.execution.shims import Shims
     from orcha._service.execution.standard_input import StandardInput
+    from orcha._service.execution.starts_ahead import StartsAhead
     from orcha._service.mailbox import Mailbox
     from orcha._supervisor.contract import Event
 
@@ -45,7 +46,7 @@ MAX_SHORT_SECONDS = 0.02
 class CommandReports:
     """Brings reports to the mailbox, and each one there to the part that it is about."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - each is the part that some reports are about
         self,
         shims: Shims,
         mailbox: Mailbox,
@@ -55,6 +56,7 @@ class CommandReports:
         ends: CommandEnds,
         losses: CommandLosses,
         standard_input: StandardInput,
+        starts_ahead: StartsAhead,
     ) -> None:
         """Take what `shims` say, and call the others in the batches of `mailbox`."""
         self._shims = shims
@@ -63,6 +65,7 @@ class CommandReports:
         self._petitions = petitions
         self._output = output
         self._standard_input = standard_input
+        self._starts_ahead = starts_ahead
         self._of_attempts: dict[type[Any], Callable[[Record, Attempt, Any], None]] = {
             CommandStarted: self.started,
             CommandOutput: output.take,
@@ -81,7 +84,7 @@ class CommandReports:
     def _take(self, events: list[Event]) -> None:
         """Take events, on the thread that reads them."""
         until = None
-        if any(isinstance(event, CommandEnded) and event.usage.wall <= MAX_SHORT_SECONDS for event in events):
+        if any(map(_is_short_end, events)):
             until = time.monotonic() + GATHER_SECONDS
         self._mailbox.run_or_post(self._handle, events, may_keep=True, ends=True, more=partial(self._more, until))
 
@@ -91,7 +94,8 @@ class CommandReports:
         Where petitions wait for the places of short commands, this waits for other ends of short commands until then.
         """
         commands = self._shims.reached()
-        wait = 0.0 if until is None or not self._petitions.waiting else until - time.monotonic()
+        may_wait = until is not None and self._petitions.waiting and self._starts_ahead.may_gather
+        wait = until - time.monotonic() if may_wait and until is not None else 0.0
         events = [] if commands is None else commands.more(max(0.0, wait), MAX_SHORT_SECONDS)
         self._handle(events)
         return bool(events) and wait > 0.0
@@ -99,6 +103,8 @@ class CommandReports:
     def _handle(self, events: list[Event]) -> None:
         for event in events:
             self.take(event)
+            if _is_short_end(event):
+                self._starts_ahead.note_end()
 
     def take(self, event: Event) -> None:
         """Call the part that an event is about."""
@@ -126,6 +132,10 @@ class CommandReports:
         if record is not None:
             self._running.of(record).is_silent = event.is_silent
             self._output.say(record, f"orcha: {SILENT if event.is_silent else ANSWERS_AGAIN}\n")
+
+
+def _is_short_end(event: Event) -> bool:
+    return isinstance(event, CommandEnded) and event.usage.wall <= MAX_SHORT_SECONDS
 
 
 __all__ = ["CommandReports"]

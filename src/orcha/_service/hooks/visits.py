@@ -154,6 +154,11 @@ class Visits:
         self._starts.append(record)
         self.has_calls = True
 
+    def begin_at_once(self, record: Record) -> None:
+        """Have a command begin whose start was kept before, in an earlier transaction."""
+        self._starter.begin(record)
+        self._start_command(record)
+
     def _start_command(self, record: Record) -> None:
         if record.may_start:
             self._starter.go(record)

@@ -73,26 +73,29 @@ class Statistics:
         self.ran: deque[float] = deque(maxlen=MAX_REMEMBERED_TIMES)
         self._accepted, self._started, self._finished = Rate(), Rate(), Rate()
         self._running: dict[int, float] = {}
+        self._counted_starts = 0
 
     def note(self, changes: Changes, records: dict[int, Record], now: float, steady: float) -> None:
         """Count what a transaction has kept; `now` is compared with when petitions were submitted."""
-        starts, ends = self.starts, self.ends
+        ends = self.ends
         self.accepted += len(changes.petitions)
         for new in changes.petitions:
             if new.state is _ENDED:
                 self._ended(new.seq, new.outcome, steady)
             elif new.state is _STARTING:
-                self._begins(new.seq, now - new.submitted, steady)
+                self.begins(new.seq, now - new.submitted, steady)
         for seq, step in changes.transitions.items():
             if step.state is _STARTING:
                 record = records.get(seq)
-                self._begins(seq, 0.0 if record is None else now - record.submitted, steady)
+                if record is None or record.state is not _QUEUED:  # else its start is kept ahead
+                    self.begins(seq, 0.0 if record is None else now - record.submitted, steady)
             elif step.state is _ENDED:
                 self._ended(seq, step.outcome, steady)
             elif step.state is _QUEUED or step.state is _HELD:
                 self._running.pop(seq, None)
         self._accepted.add(len(changes.petitions), steady)
-        self._started.add(self.starts - starts, steady)
+        self._started.add(self.starts - self._counted_starts, steady)
+        self._counted_starts = self.starts
         self._finished.add(self.ends - ends, steady)
 
     def _ended(self, seq: int, outcome: Outcome | None, steady: float) -> None:
@@ -103,7 +106,10 @@ class Statistics:
         if begun is not None:
             self.ran.append(steady - begun)
 
-    def _begins(self, seq: int, waited: float, steady: float) -> None:
+    def begins(self, seq: int, waited: float, steady: float) -> None:
+        """Count a start, once, of a petition that has `waited` so many seconds."""
+        if seq in self._running:
+            return
         self.starts += 1
         self._running[seq] = steady
         self.waited.append(max(0.0, waited))
