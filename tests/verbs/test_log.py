@@ -83,6 +83,8 @@ def test_every_line_has_its_time_and_no_line_comes_twice(daemon):
 def test_what_the_next_start_finds_has_a_line(daemon):
     assert daemon("run", "-d", "--name", "m1", "--", "sleep", "600").returncode == 0
     about(daemon, "m1", 1)
+    running = '"state": "running"'  # until then nobody knows whether it was executed, and it may begin anew
+    wait_for(lambda: running in daemon("ps", "--json").stdout, what="the command")
     assert daemon("stop", "--keep-commands").returncode == 0
     assert daemon("serve", "--background").returncode == 0
     begins, goes_on = about(daemon, "m1", 2)

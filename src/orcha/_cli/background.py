@@ -78,8 +78,12 @@ def _stamp() -> None:
     """Have each line of the log begin with its time, whichever part prints it."""
     from orcha import properties
     from orcha._cli.stamped import Stamped
+    from orcha.utils import event_log
 
     properties.in_background = True
+    if isinstance(sys.stderr, event_log.EventStream):  # its lines have their time, or the journal gives it
+        sys.stdout = sys.stderr
+        return
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is not None:

@@ -66,6 +66,12 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let other users and machines in by the key; what they ask for runs as you. Needs a --port",
     )
+    parser.add_argument(
+        "--log",
+        choices=("text", "json", "journal"),
+        help="how the log on stderr is written: text, a line of JSON for each event, or entries of systemd's journal "
+        "(the default where stderr leads there)",
+    )
     parser.add_argument("--background", action="store_true", help="become a daemon, and return when it serves")
     parser.add_argument(
         "--pidfile", metavar="FILE", help="where the daemon writes its process id (default: in its folder)"
@@ -83,10 +89,16 @@ def run(namespace: argparse.Namespace) -> int:
     from orcha._cli import render
     from orcha.interfaces import ServiceWrapper, start_service
     from orcha.lib.several import Several
+    from orcha.utils import event_log
 
     if namespace.pidfile is not None and not namespace.background:
         render.note("--pidfile is for a daemon: give --background too")
         return 2
+    if namespace.log is not None:
+        os.environ["ORCHA_LOG"] = namespace.log
+    kind = event_log.wanted_kind(os.environ)
+    if not namespace.background:
+        event_log.set_up(kind)
     managers, broken = load_managers(namespace.plugins)
     _add_to("ORCHA_SLOTS", namespace.slots)
     _add_to("ORCHA_RESOURCES", namespace.resource)

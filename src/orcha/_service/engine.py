@@ -534,6 +534,8 @@ class Engine:
 
     def _count(self, changes: Changes) -> None:
         self.statistics.note(changes, self.petitions.records, self.petitions.now.wall, self.petitions.now.steady)
+        if self.journal.writes and changes.petitions:
+            self.journal.kept(changes, self.petitions.records)
         self.arrays.fill_due()
 
     def _note_ending(self, finals: Sequence[Final]) -> None:

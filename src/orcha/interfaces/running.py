@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Never, Protocol
 
-from orcha.utils import systemd
+from orcha.utils import event_log, systemd
 from orcha.utils.stop_signal import stop_signal
 from orcha.utils.threads import guarded, start
 
@@ -53,6 +54,7 @@ class ServiceRun:
         """Start, wait until it has stopped, exit."""
         _name_crashes()
         try:
+            event_log.set_up(event_log.wanted_kind(os.environ))
             if threading.current_thread() is threading.main_thread():
                 self._watch(signals)
             self._manager.start()
@@ -83,7 +85,7 @@ class ServiceRun:
         text = " ".join(str(error).split())
         if not isinstance(error, OrchaError):
             text = f"{type(error).__name__}: {text}"
-        say(f"orcha: {text}")
+        say(f"orcha: {text}", logging.ERROR)
         self._notify(systemd.status(text))
         _leave(code)
 
@@ -149,7 +151,7 @@ class ServiceRun:
 def end_process(death: DeadThreadError) -> None:
     """End the process: nothing would stop it any more. What was accepted is kept."""
     with contextlib.suppress(OSError):
-        say(f"orcha: the service failed: {death}")
+        say(f"orcha: the service failed: {death}", logging.CRITICAL)
     os._exit(death.exit_code)
 
 
@@ -199,8 +201,11 @@ def _leave(code: int) -> Never:
     raise SystemExit(code)
 
 
-def say(line: str) -> None:
-    """Write a line to stderr, where there is one."""
-    if sys.stderr is not None:
+def say(line: str, level: int = logging.INFO) -> None:
+    """Write a line to stderr, where there is one; of this level where the log is one for programs."""
+    told = getattr(sys.stderr, "say", None)
+    if told is not None:
+        told(line, level)
+    elif sys.stderr is not None:
         sys.stderr.write(line + "\n")
         sys.stderr.flush()

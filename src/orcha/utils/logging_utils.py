@@ -31,7 +31,13 @@ class _StandardError(logging.StreamHandler["TextIO"]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line, where there is somewhere to write it."""
-        if sys.stderr is not None:
+        event = getattr(sys.stderr, "event", None)  # where the log is one for programs: event_log.py
+        if event is not None:
+            try:
+                event(record)
+            except Exception:  # noqa: BLE001 - as logging.Handler.emit has it
+                self.handleError(record)
+        elif sys.stderr is not None:
             super().emit(record)
 
 

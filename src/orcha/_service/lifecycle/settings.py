@@ -13,6 +13,7 @@ from orcha._service.lifecycle.detection import detected
 from orcha._service.lifecycle.resource_texts import read_resources
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces.policy import MAX_DURATION_SECONDS
+from orcha.utils.event_log import TEXT, wanted_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -129,7 +130,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
         abandon_after=_number("ORCHA_ABANDON_AFTER", 10.0),
         shim_silence=_number("ORCHA_SHIM_SILENCE", 30.0, above_zero=True),
         keep_commands=durable and bool(_number("ORCHA_KEEP_COMMANDS", 1)),
-        log_runs=bool(_number("ORCHA_LOG_RUNS", properties.systemd or properties.in_background)),
+        log_runs=bool(_number("ORCHA_LOG_RUNS", _is_read_later())),
         keep_input=int(_number("ORCHA_KEEP_INPUT", 64 << 20)),
         keep_age=_number("ORCHA_KEEP_AGE", 7 * DAY_SECONDS),
         keep_count=int(_number("ORCHA_KEEP_COUNT", 10_000)),
@@ -142,6 +143,11 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
         detect=detect,
         reached_as=_ends("ORCHA_REACHED_AS"),
     )
+
+
+def _is_read_later() -> bool:
+    """Tell whether the log is one that people or programs read later, and not a terminal's."""
+    return properties.systemd or properties.in_background or wanted_kind(os.environ) != TEXT
 
 
 def checked_look_ahead(count: object) -> None:

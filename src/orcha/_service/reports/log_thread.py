@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from queue import SimpleQueue
 from typing import NamedTuple
 
+from orcha._service.reports.event_fields import fields_of
 from orcha.utils import get_logger
+from orcha.utils.event_log import EventStream
 from orcha.utils.threads import NoThreadError, guarded, ignore_death, start
 
 TYPE_CHECKING = False
@@ -75,7 +78,8 @@ class Reporter:
 
     def _write(self, line: _Line) -> None:
         log = self._log
-        log.log(line.level, line.text, *line.args, exc_info=line.error)
+        extra = {"orcha_fields": fields_of(line.text, line.args)} if isinstance(sys.stderr, EventStream) else None
+        log.log(line.level, line.text, *line.args, exc_info=line.error, extra=extra)
         left_out, self._left_out = self._left_out, 0
         if left_out:
             log.warning("%d lines are left out: the log was not written fast enough", left_out)
