@@ -55,6 +55,22 @@ def test_the_supervisor_alone_is_killed(sleeping):
     assert everything(queue).code == 130
 
 
+STOPS_THE_SUPERVISOR = 'kill -STOP "$(ps -o ppid= -p $PPID)" && echo $$; exec sleep 600'
+
+
+@pytest.mark.parametrize("stop", [("stop", "--now", "--end-commands"), ("stop", "--end-commands")])
+def test_where_a_command_stops_the_supervisor_others_start_all_the_same(serve, connect, stop):
+    service = serve(COMMANDS, environment={"ORCHA_SHIM_SILENCE": "0.2", "ORCHA_COMMANDS": "9"})
+    client = connect(service)
+    assert run(client, "m0", "sh", "-c", STOPS_THE_SUPERVISOR).get()
+    for number in range(1, 5):  # more than there are spare shims
+        assert run(client, f"m{number}", "sh", "-c", SLEEPER).get()
+    assert "the supervisor of commands was stopped: it is told to go on" in service.stderr()
+    assert run(client, "m9", "sh", "-c", STOPS_THE_SUPERVISOR).get()
+    assert service.run(*stop).returncode == 0
+    assert service.wait_for_end() == 0
+
+
 def test_a_shim_is_killed(sleeping):
     service, _, queue, pid = sleeping
     os.kill(shims(service)[1], signal.SIGKILL)

@@ -15,14 +15,16 @@ import pytest
 from service_start import Start, executing, kill_shim, shim_identity
 
 from orcha._processes import sweep as sweeping
-from orcha._processes.identity import Stat, is_alive, read_stat
+from orcha._processes.identity import Stat, is_alive, read_stat, signal_exactly
 from orcha._service.lifecycle.process_limits import check_limits
 from orcha._supervisor import black_box, dead_shims, main, shim_executor, shim_heartbeats, supervisor_process
 from orcha._supervisor.contract import FOREIGN, CommandEnded, CommandLost, CommandStarted, FoundAttempt, Silent
 from orcha._supervisor.foreign_shims import ForeignShims
 from orcha._supervisor.shim_heartbeats import (
     ENDS_WITHIN_SECONDS,
+    LAST_SHORT_LOOKS,
     LOOKS_PER_SILENCE,
+    SHORT_LOOKS_PER_SILENCE,
     SILENCE_SECONDS,
 )
 from orcha.exceptions import ConfigurationError
@@ -30,6 +32,7 @@ from support.waiting import wait_for
 
 NEVER = float("inf")
 INTERVAL = SILENCE_SECONDS / LOOKS_PER_SILENCE
+SHORT_INTERVAL = SILENCE_SECONDS / SHORT_LOOKS_PER_SILENCE
 HOUR = 3600.0
 
 
@@ -50,10 +53,14 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
-    def look(self, seconds: float, *, late: float = 0.0) -> None:
-        """Have the reader take a look that is due after so many seconds, and comes so many seconds late."""
+    def look(self, seconds: float, *, late: float = 0.0, at_all: bool = True) -> None:
+        """Have the reader take a look that is due after so many seconds, and comes so many seconds late.
+
+        The look is at all shims, or only at the ones that may have to be killed.
+        """
         with self._lock:
-            self._heartbeats._due = self.now + seconds
+            self._heartbeats._due = self.now + seconds if at_all else NEVER
+            self._heartbeats._deadline = self.now + seconds
             self.now += seconds + late
         self._wakes()
         wait_for(self._has_looked, what="a look")
@@ -61,14 +68,14 @@ class Clock:
     def _has_looked(self) -> bool:
         """Tell whether the look is over: the reader holds the lock until it has roused the last shim."""
         with self._lock:
-            return self._heartbeats._due > self.now
+            return min(self._heartbeats._due, self._heartbeats._deadline) > self.now
 
 
 @pytest.fixture
 def clock(world: Start, monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock(world)
-    monkeypatch.setattr(shim_heartbeats, "time", clock)
-    monkeypatch.setattr(shim_executor, "time", clock)  # by another clock each look would seem to be due: it would spin
+    for module in (shim_heartbeats, supervisor_process, shim_executor):
+        monkeypatch.setattr(module, "time", clock)  # by another clock each look would seem to be due: it would spin
     return clock
 
 
@@ -109,18 +116,41 @@ def test_a_look_lets_it_go_on_so_that_its_limits_hold(world: Start, nap: str) ->
     assert world.wait(key, CommandEnded).why == "timeout"
 
 
-def test_one_that_is_stopped_again_and_again_is_killed_with_its_command(world: Start, nap: str, clock: Clock) -> None:
+def test_a_shim_that_is_stopped_again_and_again_and_answers_goes_on(world: Start, nap: str, clock: Clock) -> None:
     key, pid = stopped(world, nap)
-    for _ in range(LOOKS_PER_SILENCE):
+    shim = world.commands._registry.by_key[key]
+    for _ in range(3 * LOOKS_PER_SILENCE):
+        clock.look(INTERVAL)
+        wait_for(lambda: shim.asked is None, what="an answer")
         os.kill(pid, signal.SIGSTOP)
         wait_for(lambda: is_stopped(pid), what="a stopped shim")
+    assert executing(nap)
+    assert not silences(world, key)
+    clock.look(INTERVAL)
+
+
+def test_a_shim_that_is_stopped_before_it_can_answer_is_killed_with_its_command(
+    world: Start, nap: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, _ = stopped(world, nap)
+    told_to_go_on = []
+    monkeypatch.setattr(shim_heartbeats, "signal_exactly", lambda *sent: told_to_go_on.append(sent[1]))
+    clock.look(INTERVAL)
+    for _ in range(LOOKS_PER_SILENCE):
         clock.look(INTERVAL)
+    assert world.wait(key, Silent).is_silent
+    assert {signal.SIGCONT} == {*told_to_go_on}
+    monkeypatch.setattr(
+        shim_heartbeats, "signal_exactly", lambda *sent: sent[1] != signal.SIGCONT and signal_exactly(*sent)
+    )
+    for _ in range(LAST_SHORT_LOOKS):
+        assert executing(nap)
+        clock.look(SHORT_INTERVAL, at_all=False)
     lost = world.end(key)
     assert lost == CommandLost(
-        *key, executed=True, failure="a signal stopped it again and again, so Orcha killed it and ended the command"
+        *key, executed=True, failure="it did not answer for 40 s, so Orcha killed it and ended the command"
     )
     assert not executing(nap)
-    assert any("is killed with its command: a signal stopped it again and again" in line for line in world.reports)
 
 
 @pytest.fixture
@@ -171,9 +201,9 @@ def test_a_shim_that_hangs_is_told_and_told_to_go_on_and_then_killed_with_its_co
     clock.look(1)
     assert world.wait(key, Silent).is_silent
     assert any("has not answered for 30 s" in line for line in world.reports)
-    clock.look(INTERVAL - 1)
-    assert executing(nap)
-    clock.look(1)
+    for _ in range(LAST_SHORT_LOOKS):
+        assert executing(nap)
+        clock.look(SHORT_INTERVAL, at_all=False)
     lost = world.end(key)
     assert (type(lost), lost.executed) == (CommandLost, True)
     assert lost.failure == "it did not answer for 40 s, so Orcha killed it and ended the command"
@@ -193,10 +223,12 @@ def test_time_in_which_the_service_did_not_go_on_is_no_silence(
     assert not silences(world, key)
     clock.look(1)
     assert world.wait(key, Silent).is_silent
-    for _ in range(10):
-        clock.look(INTERVAL, late=HOUR)
+    for _ in range(LAST_SHORT_LOOKS - 1):
+        clock.look(SHORT_INTERVAL, at_all=False)
+    for pause in (2.0, HOUR) * 5:  # the machine stands still again and again, for short times too
+        clock.look(SHORT_INTERVAL, late=pause, at_all=False)
     assert executing(nap)
-    clock.look(INTERVAL)
+    clock.look(SHORT_INTERVAL, at_all=False)
     assert isinstance(world.end(key), CommandLost)
 
 
@@ -212,7 +244,8 @@ def test_a_shim_that_waits_for_a_disk_is_not_given_up(
         assert not silences(world, key)
     clock.look(SILENCE_SECONDS)
     assert world.wait(key, Silent).is_silent
-    clock.look(INTERVAL)
+    for _ in range(LAST_SHORT_LOOKS):
+        clock.look(SHORT_INTERVAL, at_all=False)
     assert isinstance(world.end(key), CommandLost)
 
 
@@ -246,10 +279,12 @@ def test_a_cancel_ends_a_command_whose_shim_hangs(
     key = hang()
     clock.look(0)
     getattr(world.commands, verb)(*key, "cancelled")
-    clock.look(ENDS_WITHIN_SECONDS - 1, late=HOUR)
-    clock.look(ENDS_WITHIN_SECONDS - 1)
+    clock.look(ENDS_WITHIN_SECONDS - 1, late=HOUR, at_all=False)
+    clock.look(ENDS_WITHIN_SECONDS - 1, at_all=False)
+    clock.look(0.5, late=2, at_all=False)  # the end would be due meanwhile
+    clock.look(ENDS_WITHIN_SECONDS - 1, at_all=False)
     assert executing(nap)
-    clock.look(1)
+    clock.look(1, at_all=False)
     assert isinstance(world.end(key), CommandLost)
     assert not executing(nap)
 
@@ -331,6 +366,29 @@ def test_a_foreign_attempt_is_watched_once_a_thread_can_be_started(
     assert told.wait(60)
     assert posted == [CommandLost(7, 1, executed=True)]
     foreign.close(keep=True)
+
+
+def test_a_supervisor_that_forks_no_shim_is_killed_and_another_takes_its_place(
+    world: Start, nap: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run("true")
+    supervisor = world.commands._supervisor
+    os.kill(supervisor.pid, signal.SIGSTOP)
+    monkeypatch.setattr(
+        shim_heartbeats, "read_stat", lambda pid: None if pid == supervisor.pid else read_stat(pid)
+    )  # it hangs, and nobody sees that it is stopped
+    while world.commands._registry.idle:
+        world.wait(world.start(nap, "1000"), CommandStarted)
+    key = world.start(nap, "1000")
+    for _ in range(LOOKS_PER_SILENCE):
+        clock.look(INTERVAL)
+    for pause in (0, 0, HOUR, 0, 0, 0, 2, 0, 0, 0, 0):
+        clock.look(SHORT_INTERVAL, late=pause, at_all=False)
+    assert world.commands._supervisor is supervisor
+    assert not world.of(key)
+    clock.look(SHORT_INTERVAL, at_all=False)
+    world.wait(key, CommandStarted)
+    assert any("the supervisor of commands forked no shim for 40 s" in line for line in world.reports)
 
 
 def test_a_supervisor_takes_a_reset_connection_for_a_service_that_is_gone() -> None:

@@ -62,6 +62,8 @@ class ShimConnection:
         """Since when the shim owes an answer; None where it owes none. The greeting is the first question."""
         self.silence = 0.0
         """For so many seconds the shim has owed that answer while the service went on."""
+        self.silent_since = 0.0
+        """The silence was counted up to this moment; a later question counts from its own moment on."""
         self.ends_by = math.inf
         """When the shim is killed unless it has sent anything before: it was told to end its command."""
         self.rouse_by = math.inf
@@ -86,6 +88,10 @@ class ShimConnection:
         was_silent, self.is_silent = self.is_silent, False
         self.asked, self.silence, self.ends_by = None, 0.0, math.inf
         return was_silent
+
+    def looked_at_by(self, soon: float) -> float:
+        """Return when this shim alone is to be looked at: `soon` where it may have to be killed."""
+        return min(self.ends_by, self.rouse_by, soon if self.is_silent or self.ends_by < math.inf else math.inf)
 
     def free(self) -> None:
         """Note that the shim has no attempt any more."""

@@ -165,6 +165,7 @@ class ShimExecutor:
             else:
                 self._waiting.append(spec)
                 self._ask()
+                self._rouse_reader()
 
     def prepare(self) -> None:
         """See the contract."""
@@ -291,10 +292,14 @@ class ShimExecutor:
         if self._handover.is_large:
             self._begin_notes()
         self._run()
-        if self._sleeps:  # it would take no look at this shim
+        self._rouse_reader()
+        shim.link.send({"t": "start", "spec": pack_spec(spec)})
+
+    def _rouse_reader(self) -> None:
+        """Wake the reader thread where it waits without an end: it would take no look at shims and supervisor."""
+        if self._sleeps:
             self._sleeps = False
             os.eventfd_write(self._wake, 1)
-        shim.link.send({"t": "start", "spec": pack_spec(spec)})
 
     def _free(self, shim: ShimConnection) -> None:
         """Have a shim forget its attempt, and give it the next one."""
@@ -339,7 +344,7 @@ class ShimExecutor:
     def _hear_supervisor(self, supervisor: SupervisorProcess) -> None:
         for frame in supervisor.link.receive():
             shims = frame.head["shims"]
-            supervisor.asked -= len(shims) + frame.head["left"]
+            supervisor.answered(len(shims) + frame.head["left"])
             self._failures = 0
             for name in shims:
                 self._meet(name)
@@ -394,14 +399,15 @@ class ShimExecutor:
         was_quiet = False
         while not self._closing or self._registry or self._supervisor is not None:
             with self._lock:
-                looks = self._registry.by_key or self._cleaner.without_thread or self._foreign.lacks_thread
+                looks = bool(self._registry.by_key or self._waiting or self._cleaner.without_thread)
+                looks = looks or self._foreign.lacks_thread
                 self._sleeps = not looks and was_quiet
             events = self._listen(None if self._sleeps else self._heartbeats.wait(time.monotonic()))
             was_quiet = not (looks or events)
             if not events:
                 self._go_on_with_threads()
             with self._lock:
-                looked = self._heartbeats.look(self._registry.by_key.values())
+                looked = self._heartbeats.look(self._registry.by_key.values(), self._supervisor)
                 events += [Silent(*shim.key, True) for shim in looked.silent if shim.key is not None]
                 for shim in looked.lost:
                     self._give_up(shim)

@@ -21,17 +21,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from orcha._supervisor.shim_connection import ShimConnection
+    from orcha._supervisor.supervisor_process import SupervisorProcess
 
 SILENCE_SECONDS = 30.0
 """So long a shim may owe an answer until it is told to go on; a busy machine or disk may delay an answer for less."""
 LOOKS_PER_SILENCE = 3
-"""So many looks are taken in that time. A shim that so many looks in a row have found stopped is killed."""
-LAST_LOOKS = 1
-"""So many looks more a shim has to answer after it was told to go on; then it is killed with its command."""
+"""So many looks are taken in that time."""
+SHORT_LOOKS_PER_SILENCE = 30
+"""Looks at a shim that may have to be killed come so often: so that no pause of the machine counts as silence."""
+LAST_SHORT_LOOKS = 10
+"""So many short looks a shim has to answer after it was told to go on; then it is killed with its command."""
 ENDS_WITHIN_SECONDS = 10.0
 """A shim that was told to end its command, and sends nothing for so long, is killed with the command."""
 ROUSED_AFTER_SECONDS = 0.2
-"""So long after a shim was told to end its command, it is continued where it is stopped: most have ended by then."""
+"""So long after a shim was told to end its command, it is continued where it is stopped: most have ended by then.
+Where it was stopped, it is continued again at each short look until its attempt is forgotten."""
 LATE_SECONDS = 1.0
 """A look that comes so much later than it was due is late."""
 MAX_WAIT_SECONDS = 86_400.0
@@ -53,11 +57,13 @@ class SilentShims(NamedTuple):
 
 
 class ShimHeartbeats:
-    """Looks at the shims that have an attempt.
+    """Looks at the shims that have an attempt, and at the supervisor while it owes shims.
 
-    Only time in which the service itself went on counts as silence. Where a look comes late, since the service was
-    stopped, the system was suspended or all processors were busy, nobody knows how long the shims could run since the
-    last look: that time does not count, and a shim that was told to end its command gets its whole time again.
+    A stopped process is continued, and every one is asked whether it is there. Only time in which the service itself
+    went on counts as silence. Where a look comes late, since the service was stopped, the system was suspended or all
+    processors were busy, nobody knows how long the shims could run since the last look: that time does not count, and a
+    shim that was told to end its command gets its whole time again. So that no shorter pause counts either, the looks
+    before a kill come often.
     """
 
     def __init__(self, folder: Path, report: Callable[[int, str], None], silence: float = SILENCE_SECONDS) -> None:
@@ -66,43 +72,62 @@ class ShimHeartbeats:
         self._report = report
         self._silence = silence
         self._interval = silence / LOOKS_PER_SILENCE
-        self._stopped: dict[str, int] = {}
-        self._looked = 0.0
-        """When the last look at all shims was."""
+        self._short_interval = silence / SHORT_LOOKS_PER_SILENCE
+        self._supervisors_silence = max(silence, SILENCE_SECONDS)  # its start takes longer than any answer of a shim
         self._due = 0.0
         self._deadline = math.inf
-        """The earliest time by which a shim that was told to end its command has to answer."""
+        """The earliest time at which a single shim is looked at before all are."""
 
     def wait(self, now: float) -> float:
         """Return the seconds until the next look."""
         return min(self._interval, max(0.0, min(self._due, self._deadline) - now), MAX_WAIT_SECONDS)
 
-    def look(self, shims: Iterable[ShimConnection], now: float | None = None) -> SilentShims:
-        """Where a look is due: continue stopped shims, and send pings to the others."""
+    def look(
+        self, shims: Iterable[ShimConnection], supervisor: SupervisorProcess | None = None, now: float | None = None
+    ) -> SilentShims:
+        """Where a look is due: continue what is stopped, and send pings."""
         now = time.monotonic() if now is None else now
         looked = SilentShims([], [])
         due = min(self._due, self._deadline)
         if now < due:
             return looked
         shims = list(shims)
-        is_late = now - due > LATE_SECONDS
+        if now - due > LATE_SECONDS:
+            self._excuse(shims, supervisor, now)
+        is_full = now >= self._due
         for shim in shims:
-            if now >= shim.rouse_by:
-                shim.rouse_by = math.inf
-                self.rouse(shim)
-            if is_late and shim.ends_by < math.inf:
-                shim.ends_by = now + ENDS_WITHIN_SECONDS
-            elif now >= shim.ends_by:
+            if is_full or shim.is_silent or now >= shim.rouse_by:
+                self._rouse_in_time(shim, now)
+            if is_full or shim.is_silent:
+                self._look_at(shim, now, looked)
+            if now >= shim.ends_by:
                 self._lose(shim, NO_END, looked)
-        self._deadline = min(
-            (min(shim.ends_by, shim.rouse_by) for shim in shims if shim not in looked.lost), default=math.inf
-        )
-        if now >= self._due:
-            counted = 0.0 if is_late else max(0.0, self._due - self._looked)
-            self._looked, self._due = now, now + self._interval
-            for shim in self._rouse_all(shims, looked):
-                self._look_at(shim, now, counted, looked)
+        if supervisor is not None and (is_full or supervisor.is_silent):
+            self._look_at_supervisor(supervisor, now)
+        if is_full:
+            self._due = now + self._interval
+        self._deadline = self._earliest(shims, looked, now + self._short_interval, supervisor)
         return looked
+
+    @staticmethod
+    def _earliest(
+        shims: list[ShimConnection], looked: SilentShims, soon: float, supervisor: SupervisorProcess | None
+    ) -> float:
+        """Return when the next look at a single shim, or at a silent supervisor, is due."""
+        times = [shim.looked_at_by(soon) for shim in shims if shim not in looked.lost]
+        if supervisor is not None and supervisor.is_silent:
+            times.append(soon)
+        return min(times, default=math.inf)
+
+    @staticmethod
+    def _excuse(shims: list[ShimConnection], supervisor: SupervisorProcess | None, now: float) -> None:
+        """Count nothing of the time since the last look."""
+        for shim in shims:
+            shim.silent_since = now
+            if shim.ends_by < math.inf:
+                shim.ends_by = now + ENDS_WITHIN_SECONDS
+        if supervisor is not None:
+            supervisor.silent_since = now
 
     def rouse(self, shim: ShimConnection) -> bool:
         """Continue a shim if it is stopped; return whether it was."""
@@ -132,20 +157,18 @@ class ShimHeartbeats:
         if its_own is not None:
             self._signal(its_own, signal.SIGKILL)
 
-    def _rouse_all(self, shims: list[ShimConnection], looked: SilentShims) -> list[ShimConnection]:
-        """Continue stopped shims, give up shims that were stopped too often, and return the others."""
-        stopped = [shim for shim in shims if self.rouse(shim)]
-        self._stopped = {shim.name: self._stopped.get(shim.name, 0) + 1 for shim in stopped}
-        for shim in stopped:
-            if self._stopped[shim.name] >= LOOKS_PER_SILENCE:
-                self._lose(shim, "a signal stopped it again and again", looked)
-        return [shim for shim in shims if shim.name not in self._stopped]
+    def _rouse_in_time(self, shim: ShimConnection, now: float) -> None:
+        """Continue a shim if it is stopped; look again soon where it was, and was told to end its command."""
+        was_stopped = self.rouse(shim)
+        if now >= shim.rouse_by:
+            shim.rouse_by = now + self._short_interval if was_stopped else math.inf
 
-    def _look_at(self, shim: ShimConnection, now: float, counted: float, looked: SilentShims) -> None:
-        """Send a ping to a shim; note a shim that has not answered in its time; `counted` has passed of that time."""
+    def _look_at(self, shim: ShimConnection, now: float, looked: SilentShims) -> None:
+        """Send a ping to a shim; note a shim that has not answered in its time."""
         if shim.asked is not None and not self._waits_for_disk(shim):
-            shim.silence += min(counted, now - shim.asked)
-        if shim.silence >= self._silence + LAST_LOOKS * self._interval:
+            shim.silence += now - max(shim.silent_since, shim.asked)
+        shim.silent_since = now
+        if shim.silence >= self._silence + LAST_SHORT_LOOKS * self._short_interval:
             self._lose(shim, f"it did not answer for {shim.silence:.3g} s", looked)
         elif shim.silence >= self._silence and not shim.is_silent:
             shim.is_silent = True
@@ -157,6 +180,21 @@ class ShimHeartbeats:
             )
             self._continue(shim)
         shim.ask(now)
+
+    def _look_at_supervisor(self, supervisor: SupervisorProcess, now: float) -> None:
+        """Continue a supervisor that is stopped; kill a supervisor that forks no shim: another one takes its place."""
+        stat = read_stat(supervisor.pid)
+        if stat is not None and stat.is_stopped:
+            self._report(logging.WARNING, "the supervisor of commands was stopped: it is told to go on")
+            supervisor.signal(signal.SIGCONT)
+        if supervisor.asked and (stat is None or stat.state != _WAITS_FOR_DISK):
+            supervisor.silence += now - max(supervisor.silent_since, supervisor.asked_at)
+        supervisor.silent_since = now
+        supervisor.is_silent = supervisor.silence >= self._supervisors_silence
+        if supervisor.silence >= self._supervisors_silence + LAST_SHORT_LOOKS * self._short_interval:
+            self._report(logging.ERROR, f"the supervisor of commands forked no shim for {supervisor.silence:.3g} s")
+            supervisor.silence = 0.0
+            supervisor.signal(signal.SIGKILL)
 
     def _lose(self, shim: ShimConnection, why: str, looked: SilentShims) -> None:
         """Note a shim that is to be killed."""

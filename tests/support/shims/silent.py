@@ -24,5 +24,5 @@ if __name__ == "__main__":
     supervisor_process._program = program
     shim_heartbeats.ENDS_WITHIN_SECONDS = 0.2
     if os.environ.get("TEST_NEVER_KILLS"):
-        shim_heartbeats.LAST_LOOKS = 1 << 40
+        shim_heartbeats.LAST_SHORT_LOOKS = 1 << 40
     serve.main(COMMANDS, *sys.argv[1:])
