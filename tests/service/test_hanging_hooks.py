@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from orcha._core import transitions
 from orcha._protocol.messages import Submit
+from orcha._service.execution.action_threads import ActionPool, ActionRun
+from orcha.interfaces import Petition
 from support.asking import GateManager, asking, item
 from support.waiting import wait_for
 
@@ -73,3 +76,14 @@ def test_a_round_that_is_due_while_a_hook_runs_keeps_no_thread_awake(asked):
     before, at_once = as_engine(asked, is_due)
     assert before > 0
     assert at_once == 0, "the timer would be due again and again until the hook returns"
+
+
+def test_what_a_hook_that_comes_back_after_the_stop_starts_is_not_called():
+    called = []
+    petition = Petition("late", None, lambda *_: called.append("action"), lambda _: True)
+    pool = ActionPool(lambda *_: called.append("ended"))
+    assert pool.stop() == []
+    for _ in "12":
+        pool.go(ActionRun(None, SimpleNamespace(seq=1, attempt=1, devices=None), petition, 0))
+    wait_for(lambda: not pool._threads, what="the end of every thread")
+    assert not called

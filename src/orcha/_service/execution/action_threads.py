@@ -117,11 +117,13 @@ class ActionPool:
         self._inbox.put(run)
 
     def stop(self) -> list[threading.Thread]:
-        """Let each thread end once its action, if it has one, came back; give the threads that still live."""
+        """Let each thread end once its action, if it has one, came back; give the threads that still live.
+
+        What is to be called from now on is not called: a hook that was under way may come back after the stop.
+        """
         with self._lock:
             threads = list(self._threads)
-        for _ in threads:
-            self._inbox.put(None)
+        self._inbox.put(None)
         return threads
 
     def _spawn(self) -> None:
@@ -150,6 +152,7 @@ class ActionPool:
         while True:
             run = self._inbox.get()
             if run is None:
+                self._inbox.put(None)  # for the others, also for a thread that begins later
                 return
             with self._lock:
                 self._waiting -= 1
