@@ -38,7 +38,7 @@ test-quick: $(VENV)/.ready-test  ## run the tests that are not marked slow
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m "not slow" $(T)
 
 test-long: $(VENV)/.ready-test  ## run all tests, and more of what chance decides than CI does
-	TEST_KILLS=440 TEST_COMMAND_KILLS=48 TEST_STORIES=20000 $(RUN) -m pytest -n $(JOBS) --dist worksteal $(T)
+	TEST_KILLS=440 TEST_COMMAND_KILLS=48 TEST_STOPS=200 TEST_STORIES=20000 $(RUN) -m pytest -n $(JOBS) --dist worksteal $(T)
 
 test-compile: $(VENV)/.ready-test  ## read all tests once, so that not each of several processes compiles them
 	$(RUN) -m pytest --collect-only -q $(T) >$(VENV)/collected || { cat $(VENV)/collected; false; }

@@ -117,6 +117,30 @@ def test_on_a_terminal_the_seconds_are_counted_that_actions_have(serve, connect,
     assert service.wait_for_end() == 0
 
 
+def test_sigterm_starts_nothing_and_lets_actions_go_on_while_clients_list_cancel_and_read(serve, connect, gate):
+    service = serve(environment={"TEST_LIMIT": "1", "ORCHA_STOP_GRACE": "600"})
+    client = connect(service)
+    queues = {}
+    for name in ("runs", "waits", "stays"):
+        queues[name] = client.manager.Queue()
+        client.send(Message(name, {"gate": gate.path, "lines": ["said"], "queue": queues[name]}))
+    gate.wait_until_reached()
+    service.process.terminate()
+    wait_for(lambda: "stopping" in service.run("why", "waits").stdout, what="the stop")
+    listed = service.run("ps").stdout
+    assert all(name in listed for name in queues)
+    assert service.run("cancel", "waits").returncode == 0
+    assert queues["waits"].get() == 130
+    refused = service.run("run", "true")
+    assert (refused.returncode, refused.stderr) == (125, "orcha: the service is stopping\n")
+    gate.open()
+    assert [queues["runs"].get(), queues["runs"].get()] == ["said", None]
+    assert service.wait_for_end() == 0
+    service.start()
+    gate.open()
+    assert [queues["stays"].get(), queues["stays"].get()] == ["said", None]
+
+
 def test_elsewhere_it_says_nothing(served, connect, tmp_path):
     begin(served, connect, tmp_path)
     stopped = served.run("stop")
