@@ -201,6 +201,54 @@ def test_all_that_meet_a_selector_are_changed(groups):
     assert state(service, "u-1") == "queued"
 
 
+def test_every_limit_of_what_waits_is_changed(groups):
+    service = groups
+    detach(service, "a", "true", options=("--group", "full", "--idle-timeout", "1m"))
+    put(service, "a", "--warn", "USR1@5m", "--cpu-timeout", "9m", "--memory", "1G", "--pids", "7", "--cpu-share", "50")
+    put(service, "a", "--stop-signal", "TERM", "--grace", "3s", "--drain", "1s", "--output-limit", "1M", "--ok", "0,3")
+    put(service, "a", "--output-policy", "kill", "--leftovers", "keep", "--preemptible", "pause")
+    put(service, "a", "--queue-timeout", "1h", "--unset", "idle-timeout")
+    known = shown(service, "a")
+    command = known["command"]
+    assert (known["queue_timeout"], command["idle_timeout"], command["cpu_timeout"]) == (3600.0, None, 540.0)
+    assert (command["warn"], command["memory"], command["pids"], command["cpu_share"]) == ([10, 300], 1 << 30, 7, 50)
+    assert (command["stop_signal"], command["grace"], command["drain"], command["ok_codes"]) == (15, 3, 1, [0, 3])
+    assert (command["output_limit"], command["output_policy"], command["leftovers"]) == (1 << 20, "kill", "keep")
+    assert (command["preemptible"], known["changes"][-1]["what"]["idle_timeout"]) == ("pause", [60, None])
+    put(service, "a", *(f"--unset={name}" for name in ("preemptible", "warn", "queue-timeout", "ok", "memory")))
+    known = shown(service, "a")
+    command = known["command"]
+    assert (known["queue_timeout"], command["preemptible"], command["warn"], command["memory"]) == (None,) * 4
+    assert command["ok_codes"] in (None, [0])
+
+
+def test_the_limit_of_waiting_is_another_one(groups):
+    service = groups
+    detach(service, "a", "true", options=("--group", "full", "--queue-timeout", "1h"))
+    put(service, "a", "--queue-timeout", "0.05")
+    wait_for(lambda: state(service, "a") == "timed_out", what="it has waited longer than it may by now")
+    assert shown(service, "a")["reason"] == "waited longer than 0.05 s"
+
+
+def test_what_its_shim_counts_of_a_running_command_is_changed(service, tmp_path):
+    gate, ready = tmp_path / "gate", tmp_path / "ready"
+    script = f"trap ': > {gate}' USR1; : > {ready}; until [ -e {gate} ]; do sleep 0.02; done; exit 3"
+    detach(service, "warned", "sh", "-c", script, options=("--timeout", "2h"))
+    detach(service, "silent", "sleep", "600")
+    detach(service, "busy", "sh", "-c", "while :; do :; done")
+    wait_for(ready.exists, what="its trap is set")
+    for name in ("warned", "silent", "busy"):
+        wait_for(lambda name=name: state(service, name) == "running", what="it runs")
+    put(service, "silent", "--idle-timeout", "0.05")
+    put(service, "busy", "--cpu-timeout", "0.05")
+    put(service, "warned", "--ok", "0,3", "--preemptible", "pause")
+    put(service, "warned", "--warn", "USR1@119m59s")
+    assert "its number of processes cannot be changed" in refused(service, "warned", "--pids", "3")
+    service.run("wait", "warned", "silent", "busy")
+    assert [state(service, name) for name in ("warned", "silent", "busy")] == ["succeeded", "timed_out", "timed_out"]
+    assert shown(service, "silent")["reason"] == "wrote nothing for 0.05 s"
+
+
 def test_a_selector_reaches_the_elements_that_are_no_petitions_yet(own_service):
     service = own_service
     detach(service, "train", "sleep", "600", options=("--array", "1-100%2"))

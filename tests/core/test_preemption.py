@@ -398,3 +398,15 @@ def test_a_command_that_goes_on_may_be_preempted():
     change.preempt.adopted(petitions, record)
     assert petitions.preemptible == {1: record}
     assert not change.preempt.stands_still(petitions, record), "nobody takes its place"
+
+
+def test_people_change_whether_a_command_that_runs_may_be_preempted():
+    world = World(slots=1)
+    train = world.runs("train", 1)
+    train.preemptible = None
+    change.preempt.changed(world.petitions, train)
+    world.waits("urgent")
+    assert world.chosen() == []
+    train.preemptible = REQUEUE
+    change.preempt.changed(world.petitions, train)
+    assert world.chosen() == [("train", "urgent")]

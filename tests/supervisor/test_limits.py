@@ -143,6 +143,29 @@ def test_processor_time_is_looked_at_in_a_pause_too() -> None:
     assert limits.exceeded(101.0, account, ProcessTree(0)) == "cpu"
 
 
+def test_limits_that_are_changed_hold_and_the_others_stay() -> None:
+    spec = CommandSpec(1, 1, b"", ("true",), "/", {}, timeout=10.0, warn_signal=10, warn_seconds=3.0)
+    limits, account, tree = AttemptLimits(spec), UsageAccount(), ProcessTree(0)
+    limits.begin(100.0)
+    assert limits.warning(107.0) == 10
+    limits.change({"timeout": 10.0, "idle_timeout": 8.5, "cpu_timeout": 0.5}, 108.0)
+    assert limits.warning(108.0) is None, "it was warned"
+    account.user = 0.4
+    assert limits.exceeded(108.4, account, tree) is None
+    assert limits.exceeded(108.5, account, tree) == "idle"
+    limits.change({"timeout": 90.0}, 109.0)
+    assert limits.due == float("inf"), "it is being ended"
+
+
+def test_a_limit_may_come_where_there_was_none_and_go_again() -> None:
+    limits = AttemptLimits(CommandSpec(1, 1, b"", ("true",), "/", {}))
+    limits.begin(100.0)
+    limits.change({"cpu_timeout": 5.0}, 101.0)
+    assert limits.due == 101.0
+    limits.change({"cpu_timeout": None, "timeout": 7.0}, 102.0)
+    assert limits.due == 107.0
+
+
 def test_a_pause_is_no_part_of_the_wall_time(world: Start, tmp_path: Path) -> None:
     key = world.start("sh", "-c", f"echo a; while [ ! -e {tmp_path}/end ]; do sleep 0.01; done", timeout=600.0)
     world.said(key, b"a")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-_LIMIT_OPTIONS = (
+LIMIT_OPTIONS = (
     ("timeout", options.duration, "T", "end an attempt after this long: 90, 90s, 5m, 2h"),
     ("expect", options.duration, "T", "how long it will probably take; limits nothing"),
     ("warn", options.warning, "SIGNAL@T", "a signal to send this long before the timeout: USR1@5m"),
@@ -27,6 +27,7 @@ _LIMIT_OPTIONS = (
     ("drain", options.duration_from_zero, "T", "how long what it leaves behind may go on writing (default: 10s)"),
     ("output-limit", options.size, "M", "how much of its output is kept (default: 1G)"),
 )
+OUTPUT_POLICIES, LEFTOVERS, PREEMPTIBLE = ("truncate", "kill", "rotate"), ("end", "keep"), ("pause", "requeue")
 _REPEATABLE: dict[str, Any] = {"action": "append", "default": []}
 """Of an option that may be given several times; argparse copies the list before it adds to it."""
 
@@ -62,7 +63,7 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     add("--pin", action="store_true", help="bind it to processors of its own, as many as --need cpu=N says")
     add(
         "--preemptible",
-        choices=("pause", "requeue"),
+        choices=PREEMPTIBLE,
         help="let a more urgent command take its place: it stands still meanwhile, or is ended and runs anew",
     )
     add(
@@ -86,10 +87,10 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
         choices=("together", "apart"),
         help="its standard output and error as one, in order, or apart (default: as they are here)",
     )
-    for name, read, metavar, text in _LIMIT_OPTIONS:
+    for name, read, metavar, text in LIMIT_OPTIONS:
         add(f"--{name}", metavar=metavar, type=read, help=text)
-    add("--output-policy", choices=("truncate", "kill", "rotate"), help="what happens beyond that")
-    add("--leftovers", choices=("end", "keep"), help="end what it leaves behind (default), or let it go")
+    add("--output-policy", choices=OUTPUT_POLICIES, help="what happens beyond that")
+    add("--leftovers", choices=LEFTOVERS, help="end what it leaves behind (default), or let it go")
     codes = "exit codes that count as success: 0,3 (default: 0)"
     add("--ok", dest="ok_codes", type=options.codes, metavar="CODES", help=codes)
     add("--on-interrupt", choices=("fail", "rerun", "ask"), help="what to do when a crash interrupted it")
@@ -240,7 +241,7 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
         "priority": namespace.priority,
         "retry": _retry(namespace),
     }
-    names = [name.replace("-", "_") for name, *_ in _LIMIT_OPTIONS]
+    names = [name.replace("-", "_") for name, *_ in LIMIT_OPTIONS]
     names += ["at", "delay", "label", "group", "output_policy", "leftovers", "ok_codes", "on_interrupt", "once", "when"]
     names.append("preemptible")
     made |= {name: getattr(namespace, name) for name in names}

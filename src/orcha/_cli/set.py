@@ -6,12 +6,23 @@ import argparse
 
 from orcha._cli import options, selecting
 from orcha._cli.exit_codes import USAGE_ERROR_CODE
+from orcha._cli.run_options import LEFTOVERS, LIMIT_OPTIONS, OUTPUT_POLICIES, PREEMPTIBLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_UNSETTABLE = ("group", "need", "pin", "after", "at", "timeout", "expect", "retry", "label", "when")
+_LIMITS = tuple(each for each in LIMIT_OPTIONS if each[0] not in {"timeout", "expect"})
+_CHOICES = (
+    ("output-policy", OUTPUT_POLICIES, "what happens beyond the limit of its output"),
+    ("leftovers", LEFTOVERS, "end what it leaves behind, or let it go"),
+    ("preemptible", PREEMPTIBLE, "let a more urgent command take its place"),
+)
+_OK = "ok_codes"
+_UNSETTABLE = (
+    *("group", "need", "pin", "after", "at", "timeout", "expect", "retry", "label", "when", "ok"),
+    *(name for name, *_ in (*_LIMITS, *_CHOICES)),
+)
 _EPILOG = """\
 examples:
   orcha set train --timeout +2h
@@ -23,8 +34,9 @@ examples:
 def create_parser(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.description = (
-        "Change petitions that wait. Of what runs the time limit, the expectation, the number of retries, the priority"
-        " and the label can be changed. Of an array the elements that wait are changed, and all that come later."
+        "Change petitions that wait. Of what runs the time limits with their warning, the expectation, the number of"
+        " retries, the priority, the label, the codes of success and whether it is preemptible can be changed. Of an"
+        " array the elements that wait are changed, and all that come later."
     )
     parser.epilog = _EPILOG
     parser.allow_abbrev = False
@@ -47,6 +59,11 @@ def add_changes(add: Any, *, of_one: bool = True) -> None:
     add("--retry", metavar="N", type=options.retries, help="try again up to N times when it failed")
     add("--label", type=options.label, metavar="TEXT", help="a text shown with it")
     add("--when", metavar="CONDITION", type=options.written, help="start only while this holds")
+    for name, read, metavar, text in _LIMITS:
+        add(f"--{name}", metavar=metavar, type=read, help=text)
+    for name, choices, text in _CHOICES:
+        add(f"--{name}", choices=choices, help=text)
+    add("--ok", dest=_OK, type=options.codes, metavar="CODES", help="exit codes that count as success: 0,3")
     unsettable = _UNSETTABLE if of_one else tuple(name for name in _UNSETTABLE if name not in {"after", "at"})
     what = f"take back what was said: {', '.join(unsettable)}; may be given repeatedly"
     add("--unset", choices=unsettable, metavar="NAME", help=what, **many)
@@ -90,14 +107,16 @@ def run(namespace: argparse.Namespace) -> int:
 
 def changes_of(namespace: argparse.Namespace) -> dict[str, Any]:
     """Give what is to be changed, as it is sent."""
-    names = ("priority", "group", "pin", "at", "delay", "expect", "retry", "label", "when", "if_dependency_fails")
+    names = ["priority", "group", "pin", "at", "delay", "expect", "retry", "label", "when", "if_dependency_fails"]
+    names += [name.replace("-", "_") for name, *_ in (*_LIMITS, *_CHOICES)]
     given = vars(namespace)
     changes = {name: given[name] for name in names if given.get(name) is not None}
-    changes |= {name: given[name] for name in ("after", "after_ok") if given.get(name)}
+    changes |= {name: given[name] for name in ("after", "after_ok", _OK) if given.get(name)}
     if namespace.need:
         changes["needs"] = dict(namespace.need)
     if namespace.timeout is not None:
         changes |= dict([namespace.timeout])
     if namespace.unset:
-        changes["unset"] = ["needs" if name == "need" else name for name in namespace.unset]
+        named = {"need": "needs", "ok": _OK}
+        changes["unset"] = [named.get(name, name.replace("-", "_")) for name in namespace.unset]
     return changes

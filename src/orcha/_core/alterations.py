@@ -13,22 +13,39 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+LIMITS = (
+    *("queue_timeout", "warn", "idle_timeout", "cpu_timeout", "memory", "pids", "cpu_share", "stop_signal", "grace"),
+    *("drain", "output_limit", "output_policy", "leftovers", "ok_codes", "preemptible"),
+)
+"""Fields that say how an attempt is limited and ended, and what counts as success."""
 _REPLACED = frozenset(
-    ("group", "at", "delay", "timeout", "expect", "label", "when", "if_dependency_fails", "priority", "pin")
+    (
+        *("group", "at", "delay", "timeout", "expect", "label", "when", "if_dependency_fails", "priority", "pin"),
+        *LIMITS,
+    )
 )
 """Fields whose new value takes the place of the old one."""
 _ADDED = frozenset(("after", "after_ok"))
 """Fields to whose ids the new ids are added."""
 _OTHERS = frozenset(("needs", "retry", "timeout_by", "unset"))
 _TIMES = ("at", "delay")
-UNSETTABLE = ("group", "needs", "pin", "after", "at", "timeout", "expect", "retry", "label", "when")
+UNSETTABLE = ("group", "needs", "pin", "after", "at", "timeout", "expect", "retry", "label", "when", *LIMITS)
 """Fields that can be taken back, as if nobody had ever named them."""
-OF_WHAT_RUNS = frozenset(("timeout", "expect", "retry", "label", "priority"))
+OF_ITS_SHIM = frozenset(("timeout", "warn", "idle_timeout", "cpu_timeout"))
+"""Fields that a shim counts, and of which it takes other values while the command runs."""
+OF_WHAT_RUNS = OF_ITS_SHIM | {"expect", "retry", "label", "priority", "ok_codes", "preemptible"}
 """Fields that can be changed while the command runs."""
 OF_AN_ARRAY = frozenset(("after", "after_ok", "if_dependency_fails"))
 """Fields that are about an array as a whole, and not about each of its elements."""
 _AFTER = ("after", "after_ok")
-_KNOWN_IN_WORDS = {"at": "time of its start", "delay": "time of its start", "when": "condition", "pin": "pinning"}
+_KNOWN_IN_WORDS = {
+    "at": "time of its start",
+    "delay": "time of its start",
+    "when": "condition",
+    "pin": "pinning",
+    "queue_timeout": "limit of waiting",
+    "pids": "number of processes",
+}
 
 
 def named(asked: Mapping[str, Any]) -> set[str]:
@@ -139,7 +156,9 @@ def refusal_of_what_runs(names: Collection[str], key: str) -> str | None:
 
 
 __all__ = [
+    "LIMITS",
     "OF_AN_ARRAY",
+    "OF_ITS_SHIM",
     "OF_WHAT_RUNS",
     "UNSETTABLE",
     "altered",

@@ -9,12 +9,16 @@ from orcha._supervisor.usage import processor_seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from orcha._supervisor.contract import CommandSpec
     from orcha._supervisor.process_tree import ProcessTree
     from orcha._supervisor.usage import UsageAccount
 
 _NEVER = float("inf")
 _MIN_LOOK_SECONDS = 0.02
+_OF_WALL_TIME = ("timeout", "warn_signal", "warn_seconds")
 
 
 class AttemptLimits:
@@ -43,13 +47,20 @@ class AttemptLimits:
         self._cpu = _NEVER if spec.cpu_timeout is None else now + self._soonest(spec.cpu_timeout)
         self._schedule()
 
-    def change(self, timeout: float | None, now: float) -> None:
-        """Have another limit of wall time, counted from the beginning; None for no limit."""
+    def change(self, given: Mapping[str, Any], now: float) -> None:
+        """Have other limits, by the names of the specification; the wall time is counted from the beginning.
+
+        A warning that was sent comes once more where the wall time or the warning itself is another one.
+        """
         if self._is_over:
             return
-        self._spec = self._spec._replace(timeout=timeout)
-        self._any = not self._spec.timeout is self._spec.idle_timeout is self._spec.cpu_timeout is None
-        self._count_from(now)
+        was, self._spec = self._spec, self._spec._replace(**given)
+        spec = self._spec
+        self._any = not spec.timeout is spec.idle_timeout is spec.cpu_timeout is None
+        if any(getattr(was, name) != getattr(spec, name) for name in _OF_WALL_TIME):
+            self._count_from(now)
+        if was.cpu_timeout != spec.cpu_timeout:
+            self._cpu = _NEVER if spec.cpu_timeout is None else now
         self.due = _NEVER
         self._schedule()
 

@@ -76,6 +76,16 @@ class CommandSpec(NamedTuple):
     """
 
 
+class AttemptLimitValues(NamedTuple):
+    """What a shim counts and takes anew while a command runs; the fields are those of the specification."""
+
+    timeout: float | None = None
+    idle_timeout: float | None = None
+    cpu_timeout: float | None = None
+    warn_signal: int | None = None
+    warn_seconds: float = 0.0
+
+
 class FileSpan(NamedTuple):
     """A piece of the raw file that holds one stream of an attempt's output.
 
@@ -324,8 +334,11 @@ class CommandExecutor(Protocol):
         """Send a signal to every process of the attempt, as SIGSTOP and SIGCONT to pause and resume it."""
         ...
 
-    def limit(self, seq: int, attempt: int, timeout: float | None) -> None:
-        """Have another limit of wall time, counted from the start of the command; None for no limit."""
+    def limit(self, seq: int, attempt: int, limits: AttemptLimitValues) -> None:
+        """Have other limits, the wall time counted from the start of the command.
+
+        A shim of an older build takes the limit of wall time alone.
+        """
         ...
 
     def write(self, seq: int, attempt: int, offset: int, data: bytes) -> None:

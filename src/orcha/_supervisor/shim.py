@@ -329,7 +329,7 @@ class Shim:
             case "signal":
                 attempt.signal(head["n"])
             case "limit":
-                attempt.limit(head["timeout"])
+                attempt.limit(head)
             case "write":
                 attempt.pipes.write(head["n"], frame.raw)
             case "close":

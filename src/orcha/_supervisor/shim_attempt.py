@@ -10,7 +10,7 @@ from orcha._processes.identity import since_boot
 from orcha._supervisor import black_box as boxes
 from orcha._supervisor.attempt_limits import AttemptLimits
 from orcha._supervisor.attempt_output import AttemptOutput
-from orcha._supervisor.contract import BESIDE, OUTSIDE
+from orcha._supervisor.contract import BESIDE, OUTSIDE, AttemptLimitValues
 from orcha._supervisor.escalation import SignalEscalation
 from orcha._supervisor.host_process import HostProcess
 from orcha._supervisor.leftovers import Leftovers
@@ -21,7 +21,8 @@ from orcha._supervisor.usage import UsageAccount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from orcha._supervisor.cgroups import AttemptCgroup
     from orcha._supervisor.contract import CommandSpec
@@ -170,10 +171,11 @@ class ShimAttempt:
             self.escalation.signals.append((time.time(), number, "signal"))
         self.tree.signal(number)
 
-    def limit(self, timeout: float | None) -> None:
-        """Have another limit of wall time, counted from the start of the command; None for no limit."""
+    def limit(self, given: Mapping[str, Any]) -> None:
+        """Have other limits; a service of an older build gives that of wall time alone."""
         if self.phase == boxes.STARTED:
-            self._limits.change(timeout, time.monotonic())
+            known = {name: given[name] for name in AttemptLimitValues._fields if name in given}
+            self._limits.change(known, time.monotonic())
 
     def note_shutdown(self) -> None:
         """Note that somebody has sent SIGTERM to this shim, and then to the command as well, as systemd does."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from orcha._supervisor.contract import CommandSpec, Event, FoundAttempt
+    from orcha._supervisor.contract import AttemptLimitValues, CommandSpec, Event, FoundAttempt
     from orcha._supervisor.handover_log import Key
     from orcha._supervisor.protocol import Frame
     from orcha.utils.threads import OnDeath
@@ -186,12 +186,12 @@ class ShimExecutor:
         """See the contract."""
         self._tell(seq, attempt, {"t": "signal", "n": int(signal)})
 
-    def limit(self, seq: int, attempt: int, timeout: float | None) -> None:
+    def limit(self, seq: int, attempt: int, limits: AttemptLimitValues) -> None:
         """See the contract."""
         with self._lock:
-            if not self._tell(seq, attempt, {"t": "limit", "timeout": timeout}):
+            if not self._tell(seq, attempt, {"t": "limit", **limits._asdict()}):
                 self._waiting = deque(
-                    spec._replace(timeout=timeout) if (spec.seq, spec.attempt) == (seq, attempt) else spec
+                    spec._replace(**limits._asdict()) if (spec.seq, spec.attempt) == (seq, attempt) else spec
                     for spec in self._waiting
                 )
 

@@ -8,6 +8,7 @@ from orcha._core.changes import AttemptStep
 from orcha._core.reasons import StartsLater
 from orcha._core.record import Phase
 from orcha._core.state import State
+from orcha._core.transitions import preempt
 from orcha._core.transitions.submit import enter_converted
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def alter(
     if waits:
         petitions.dequeue(record)
         petitions.keep_loaded(record)
-    _enter(record, new, names)
+    _enter(petitions, record, new, names)
     record.priority, record.unaged = kept.priority, None
     petitions.changes.altered[record.seq] = kept
     petitions.changes.alterations.append(note)
@@ -71,11 +72,13 @@ def rests_for_its_time(record: Record) -> bool:
     return record.phase is Phase.RESTING and record.state is State.QUEUED and not record.attempt
 
 
-def _enter(record: Record, new: Converted, names: Collection[str]) -> None:
+def _enter(petitions: Petitions, record: Record, new: Converted, names: Collection[str]) -> None:
     timeout = record.timeout
     enter_converted(record, new)
     if record.state is State.QUEUED:
         return
+    if "preemptible" in names and record.state is State.RUNNING:
+        preempt.changed(petitions, record)
     if "timeout" not in names:
         record.timeout = timeout  # the limit with which its attempt began
     if record.tries is not None and new.retry is not None:

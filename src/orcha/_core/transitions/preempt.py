@@ -29,6 +29,14 @@ def note_running(petitions: Petitions, record: Record) -> None:
     petitions.note_change()
 
 
+def changed(petitions: Petitions, record: Record) -> None:
+    """Note that people changed whether a command that runs may be preempted; one that stands still stays so."""
+    if record.preemptible is None:
+        petitions.preemptible.pop(record.seq, None)
+    else:
+        note_running(petitions, record)
+
+
 def give_way(petitions: Petitions, record: Record, by: str, now: Moment) -> None:
     """Have a command that runs give its place to the petition of the id `by`."""
     how = PAUSE if record.preemptible == PAUSE else REQUEUE

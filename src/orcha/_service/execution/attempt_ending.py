@@ -80,6 +80,8 @@ class Ending:
         self.population = processes_for(self._nonce)
         self._processes = Processes(self.population, attempt_tracking.claim_children, self._over_with, mailbox.end_with)
         self._ending: dict[int, ActionRun] = {}
+        self._changed_waits: dict[int, float | None] = {}
+        """How long petitions may wait for which people changed that, by sequence."""
 
     def forget_secret(self) -> None:
         """In a forked child: forget the secret, since the child was given its own keys before the fork."""
@@ -211,9 +213,18 @@ class Ending:
         waited = max(0.0, self._petitions.now.wall - record.starts_after)
         due = time.monotonic() + max(0.0, limit - waited)
         begun = record.starts_after
-        self._timers.at(due, lambda: self._waited(seq, key, begun, f"waited longer than {limit:.12g} s"))
+        self._timers.at(due, lambda: self._waited(seq, key, begun, limit))
 
-    def _waited(self, seq: int, key: str, begun: float, reason: str) -> None:
+    def change_wait(self, record: Record) -> None:
+        """Have another limit of waiting hold, or none."""
+        self._changed_waits[record.seq] = record.queue_timeout
+        if record.queue_timeout is not None and record.phase is Phase.WAITING:
+            self.limit_wait(record)
+
+    def _waited(self, seq: int, key: str, begun: float, limit: float) -> None:
+        if self._changed_waits.get(seq, limit) != limit:
+            return
+        reason = f"waited longer than {limit:.12g} s"
         record = self._stored.find(key)
         if record is None or record.seq != seq or record.phase is not Phase.WAITING:
             return

@@ -20,7 +20,15 @@ from orcha._core.transitions.recover import WATCHER_FAILED
 from orcha._protocol import losses
 from orcha._service.execution.needed_limits import NO_LIMITS, limits_of
 from orcha._service.reports.explanations import cleaned
-from orcha._supervisor.contract import BESIDE, OUTSIDE, ROTATE, TRUNCATE, CommandSpec, UnkeptPiece
+from orcha._supervisor.contract import (
+    BESIDE,
+    OUTSIDE,
+    ROTATE,
+    TRUNCATE,
+    AttemptLimitValues,
+    CommandSpec,
+    UnkeptPiece,
+)
 from orcha._supervisor.protocol import readable, to_text
 from orcha.utils import redact
 
@@ -167,6 +175,13 @@ def spec_of(record: Record, *, outlives: bool = True) -> CommandSpec:
     if petition.beside is None:
         return spec
     return spec._replace(outlives=False, beside_pid=petition.beside[0], beside_start=petition.beside[1])
+
+
+def limits_now(record: Record) -> AttemptLimitValues:
+    """Give the limits that a running command has by now."""
+    petition: CommandPetition = record.petition  # type: ignore[assignment]
+    warning = (int(petition.warn[0]), float(petition.warn[1])) if petition.warn is not None else (None, 0.0)
+    return AttemptLimitValues(record.timeout, petition.idle_timeout, petition.cpu_timeout, *warning)
 
 
 def end_of(record: Record, ended: CommandEnded) -> tuple[Outcome, int, str | None]:

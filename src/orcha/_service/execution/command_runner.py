@@ -100,8 +100,8 @@ class CommandRunner:
         self._shims.reach().signal(record.seq, record.attempt, number)
 
     def limit(self, record: Record) -> None:
-        """Give a running command the time limit that its petition has now."""
-        self._shims.reach().limit(record.seq, record.attempt, record.timeout)
+        """Give a running command the limits that its petition has now."""
+        self._shims.reach().limit(record.seq, record.attempt, attempts.limits_now(record))
 
     def resize(self, record: Record, rows: int, columns: int) -> None:
         """Give its terminal another size."""

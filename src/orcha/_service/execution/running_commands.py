@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from orcha._core import transitions
 from orcha._core.admission import petition_name
 from orcha._core.state import State
-from orcha._service.execution.command_attempt import Attempt
+from orcha._service.execution.command_attempt import Attempt, limits_now
 from orcha._service.execution.retries import tries_after
 
 if TYPE_CHECKING:
@@ -109,12 +109,12 @@ class RunningCommands:
             self._shims.reach().signal(record.seq, record.attempt, signal.SIGSTOP)
 
     def limit_anew(self, record: Record) -> None:
-        """Tell the shim of an adopted command the time limit, where people changed the petition: that may not be known.
+        """Tell the shim of an adopted command its limits, where people changed the petition: that may not be known.
 
         The service that kept the change may have died before it told the shim.
         """
         if self._store.alterations(record.seq):
-            self._shims.reach().limit(record.seq, record.attempt, record.timeout)
+            self._shims.reach().limit(record.seq, record.attempt, limits_now(record))
 
     # --- when an attempt is over ---------------------------------------------------------------------------------
 

@@ -262,7 +262,7 @@ def _fields(extras: bytes) -> dict[str, Any]:
 def _for_people(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Give what can be changed of a message."""
     shown = ("group", "needs", "after", "after_ok", "if_dependency_fails", "at", "delay", "timeout", "expect", "retry")
-    return {name: fields.get(name) for name in (*shown, "label", "when", "priority", "pin")}
+    return {name: fields.get(name) for name in (*shown, "label", "when", "priority", "pin", *alterations.LIMITS)}
 
 
 def _dependencies(
@@ -292,7 +292,9 @@ def _apply(engine: Engine, record: Record, plan: _Plan, wanted: _Wanted) -> None
     )
     if transitions.alter.rests_for_its_time(record) and not {"at", "delay"}.isdisjoint(wanted.names):
         engine.appointments.wait(record)
-    if record.state in _RUNNING_STATES and "timeout" in wanted.names:
+    if "queue_timeout" in wanted.names:
+        engine.ending.change_wait(record)
+    if record.state in _RUNNING_STATES and not alterations.OF_ITS_SHIM.isdisjoint(wanted.names):
         engine.after_batch(partial(engine.commands.limit, record))
 
 
