@@ -10,9 +10,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from orcha._store import migrating
+from orcha._store import migrating, opening
 from orcha._store.memory import MemoryStore
-from orcha.exceptions.store import StoreBroken
+from orcha.exceptions.store import StoreBroken, StoreError
 from support.changes import ANY_STATE, MANAGER, accept, name, petition
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -104,6 +104,44 @@ def test_a_newer_schema_is_refused_and_left_as_it_is(open_store, folder):
         open_store()
     assert str(folder / DATABASE) in str(caught.value)
     assert (folder / DATABASE).read_bytes() == left
+
+
+def schema(connection):
+    objects = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name").get
+    pragmas = (
+        "application_id",
+        "user_version",
+        "page_size",
+        "encoding",
+        "auto_vacuum",
+        "journal_mode",
+        "integrity_check",
+    )
+    return objects, [connection.pragma(name) for name in pragmas]
+
+
+def test_a_new_database_has_the_schema_that_migrations_make_one_after_another(open_store, folder):
+    open_store().close()
+    at_once, step_by_step = apsw.Connection(str(folder / DATABASE)), apsw.Connection(str(folder / "step by step"))
+    step_by_step.pragma("application_id", opening.APPLICATION)
+    migrating.migrate(step_by_step, folder / "step by step")
+    step_by_step.pragma("journal_mode", "wal")
+    assert schema(at_once) == schema(step_by_step)
+    at_once.close()
+    step_by_step.close()
+
+
+def test_a_new_database_that_cannot_be_made_leaves_none_and_the_next_start_makes_it(
+    open_store, folder, one_more, monkeypatch
+):
+    one_more("CREATE TABLE first (x ANY); SELECT no_such_function();")
+    with pytest.raises(StoreError, match="no_such_function"):
+        open_store()
+    assert not (folder / DATABASE).exists()
+    known = migrating.migrations()[:-1]
+    monkeypatch.setattr(migrating, "migrations", lambda: known)
+    store = open_store()
+    assert not store._connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'first'").get
 
 
 @pytest.mark.parametrize(("last", "is_command"), [(2, True), (4, False)])

@@ -50,6 +50,22 @@ def migrate(connection: apsw.Connection, database: Path) -> None:
             raise
 
 
+def make(connection: apsw.Connection) -> None:
+    """Bring an empty database to the current schema, all steps in one transaction that nothing could take back.
+
+    For a file that nobody takes for a database before it is whole and durable: the caller syncs it, and gives it its
+    name then. A transaction a step would cost two syncs each, and three times the processor time.
+    """
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("PRAGMA journal_mode = OFF")
+    steps = migrations()
+    connection.execute("BEGIN")
+    for step in steps:
+        connection.execute(step)
+    connection.execute(f"PRAGMA user_version = {len(steps)}")
+    connection.execute("COMMIT")
+
+
 def _copy(connection: apsw.Connection, target: Path) -> None:
     unfinished = Path(f"{target}.new")
     unfinished.unlink(missing_ok=True)

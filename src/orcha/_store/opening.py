@@ -17,7 +17,7 @@ import apsw
 from orcha._store import last_commit, log_index
 from orcha._store.disk_reserve import DiskReserve, Limits
 from orcha._store.last_start import this_boot
-from orcha._store.migrating import migrate, refuse_newer
+from orcha._store.migrating import make, migrate, refuse_newer
 from orcha._store.page_sums import PageSums
 from orcha._store.store_files import StoreFiles
 from orcha.exceptions.store import StoreBroken, StoreDamaged, StoreError, StoreFull, no_room
@@ -202,7 +202,7 @@ def _create(files: StoreFiles) -> None:
         connection = apsw.Connection(str(files.real / files.new.name), flags=flags)
         try:
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
-            migrate(connection, files.database)
+            make(connection)
             connection.pragma("journal_mode", "wal")
         finally:
             connection.close()
