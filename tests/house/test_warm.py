@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from support import warm
 from support.processes import processes_of
+from support.waiting import wait_for
 from support.warm import WARM
 
 TELLS = """
@@ -75,7 +77,13 @@ def _is_warm():
 def told(words, **options):
     """Give what the program says of itself when it is started warm, and when it is not."""
     both = [
-        json.loads(warm.run([sys.executable, *words], warm=is_warm, capture_output=True, **options).stdout)
+        json.loads(
+            warm.run(
+                [sys.executable, *words],
+                warm=is_warm,
+                **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options,
+            ).stdout
+        )
         for is_warm in (True, False)
     ]
     assert [one.pop("is warm") for one in both] == [True, False]
@@ -211,3 +219,48 @@ def test_a_variable_that_the_interpreter_reads_has_a_new_one():
     for variables, known in (({}, "True\n"), ({"PYTHONHASHSEED": "1"}, "False\n"), ({"LC_ALL": "C"}, "False\n")):
         done = warm.run([sys.executable, "-c", code], env=os.environ | variables, capture_output=True, text=True)
         assert done.stdout == known
+
+
+TRACKER = """
+import json, os, signal, time
+from multiprocessing import resource_tracker
+from multiprocessing.shared_memory import SharedMemory
+from orcha._processes.own_group import group
+
+def of(path):
+    with open(f"/proc/{pid}/{path}", "rb") as file:
+        return file.read()
+
+signal.signal(signal.SIGHUP, lambda *_: None)
+with group.led_by_next():
+    resource_tracker.ensure_running()
+pid = resource_tracker._resource_tracker._pid
+while not int(of("status").split(b"SigIgn:")[1].split()[0], 16) >> 14 & 1:
+    time.sleep(0.001)  # until it ignores SIGTERM, as its first step
+status = dict(line.split(":", 1) for line in of("status").decode().splitlines())
+numbers = os.listdir(f"/proc/{pid}/fd")
+descriptors = {number: os.readlink(f"/proc/{pid}/fd/{number}").partition(":")[0] for number in numbers}
+memory = SharedMemory(create=True, size=1)
+memory.close()
+print(json.dumps({
+    "is warm": len(of("maps").splitlines()) > 200,
+    "words": of("cmdline").decode().rstrip("\\0").split("\\0"),
+    "environment": sorted(set(of("environ").decode().split("\\0")) - {""}),
+    "leads": os.getpgid(pid) == pid, "session": os.getsid(pid) == os.getsid(0),
+    "is its child": status["PPid"].strip() == str(os.getpid()),
+    "descriptors": descriptors, "threads": status["Threads"],
+    "signals": {name: int(status[name], 16) & ~(0b11 << 31) for name in ("SigBlk", "SigIgn", "SigCgt")},
+    "left": memory.name,
+}))
+"""
+
+
+def test_the_resource_tracker_of_a_program_is_the_same_and_cleans_up():
+    warm_one, cold_one = told(["-c", TRACKER], stderr=subprocess.DEVNULL)
+    left = {one.pop("left") for one in (warm_one, cold_one)}
+    assert len(left) == 2
+    assert warm_one == cold_one
+    assert (warm_one["leads"], warm_one["session"], warm_one["is its child"]) == (True, True, True)
+    wait_for(
+        lambda: not [name for name in left if Path("/dev/shm", name).exists()], what="the clean-up of the trackers"
+    )
