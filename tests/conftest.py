@@ -53,7 +53,7 @@ _EACH: dict[str, tuple[str, ...]] = {
     ),
     "commands": ("command_manager", "output", "running", "service", "supervisor_gone"),
     # what argparse, standard streams, terminals and encodings do
-    "cli": ("bytes", "disconnect", "help", "main", "run", "start_up", "terminal", "type_ahead"),
+    "cli": ("bytes", "disconnect", "help", "main", "start_up", "terminal", "type_ahead"),
     # what importing, and asking for installed distributions, does
     "plugins": ("base", "discovery", "install"),
     "examples": ("hello",),
@@ -64,17 +64,38 @@ _EACH: dict[str, tuple[str, ...]] = {
     # what tests themselves do with processes
     "house": ("support", "warm"),
 }
-"""Areas, and their files where not all of an area is meant, that every interpreter has to stand.
+"""Areas, and their files where not all of an area is meant, that the oldest and the newest interpreter have to stand.
 
 All else is about decisions, texts, disks, the kernel and this repository: no interpreter changes it.
+"""
+_BETWEEN: dict[str, tuple[str, ...]] = {
+    "api": ("service", "top_level", "utils"),
+    "client": ("channel", "processes"),
+    "protocol": ("handshake",),
+    "server": ("server",),
+    "processes": ("attempts",),
+    "supervisor": ("running",),
+    "verbs": ("serve_and_stop",),
+    "service": ("feeding", "mailbox", "start_methods", "timers"),
+    "commands": ("running",),
+    "cli": ("bytes", "main"),
+    "plugins": ("base", "discovery"),
+    "examples": ("hello",),
+    "store": ("conformance",),
+    "house": ("support",),
+}
+"""Of these the files that interpreters between the two stand as well: one or two for each thing that could break there.
+
+What changes between two interpreters is there in the newer one too, unless it was taken back.
 """
 
 
 @cache
-def _is_once(path: Path) -> bool:
-    """Tell whether a file's tests give the same on every interpreter."""
+def _is_named(path: Path, kind: str) -> bool:
+    """Tell whether a file stands in `_EACH`, or in `_BETWEEN`."""
+    named = {"each": _EACH, "between": _BETWEEN}[kind]
     area, *_, name = path.relative_to(Path(__file__).parent).with_suffix("").parts
-    return area not in _EACH or bool(_EACH[area] and name.removeprefix("test_") not in _EACH[area])
+    return area in named and not (named[area] and name.removeprefix("test_") not in named[area])
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -90,8 +111,9 @@ def pytest_sessionfinish() -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Do not even read the files of which no test is to run."""
-    left_out = config.option.markexpr.startswith("not once") and collection_path.name.startswith("test_")
-    return True if left_out and _is_once(collection_path) else None
+    kind = {"not once": "each", "not once and not newest": "between"}.get(config.option.markexpr)
+    left_out = kind is not None and collection_path.name.startswith("test_") and not _is_named(collection_path, kind)
+    return True if left_out else None
 
 
 @pytest.hookimpl(trylast=True)
@@ -101,8 +123,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Each process of pytest-xdist gets a part of the list in one piece; an idle one takes what stands last in another's.
     """
     for item in items:
-        if _is_once(item.path):
+        if not _is_named(item.path, "each"):
             item.add_marker("once")
+        elif item.get_closest_marker("slow") or not _is_named(item.path, "between"):
+            item.add_marker("newest")
     processes = getattr(config, "workerinput", {}).get("workercount", 1)
     slow = [item for item in items if item.get_closest_marker("slow")]
     quick = [item for item in items if not item.get_closest_marker("slow")]
