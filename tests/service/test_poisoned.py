@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from contextlib import closing
+from pathlib import Path
 
 import apsw
 import pytest
 
 from orcha._protocol.frames import MAX_FRAME_BYTES
 from orcha.interfaces import Message
+from orcha.lib import ClientManager
 from support.commands import COMMANDS
+from support.service import Serve
 from support.waiting import wait_for
 
 LONG = "x" * (MAX_FRAME_BYTES + 1)
@@ -45,16 +50,35 @@ STATEMENTS = {
 }
 
 
-@pytest.mark.parametrize("what", STATEMENTS)
-def test_it_starts_and_serves(serve, connect, what):
-    service = serve(COMMANDS, environment={"ORCHA_COMMANDS": "1"})
-    client = connect(service)
-    client.send(Message("ended", {"argv": ["true"]}))
-    wait_for(lambda: not json.loads(service.run("ps", "--json").stdout), what="its end")
-    assert service.run("pause", "-a").returncode == 0
-    client.send(Message("waits", {"argv": ["true"]}))
-    client.send(Message("waits too", {"argv": ["true"]}))
+ENVIRONMENT = {"ORCHA_COMMANDS": "1"}
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory):
+    """Give the folder that a service left in good order, with a petition that has ended and two that wait."""
+    home = Path(tempfile.mkdtemp(prefix="orcha-"))
+    factory = Serve(home, tmp_path_factory.mktemp("left"))
+    service = factory(COMMANDS, environment=ENVIRONMENT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ORCHA_HOME", str(home))
+        client = ClientManager(listen_address=service.address, port=service.port)
+        assert client.connect()
+        client.send(Message("ended", {"argv": ["true"]}))
+        wait_for(lambda: not json.loads(service.run("ps", "--json").stdout), what="its end")
+        assert service.run("pause", "-a").returncode == 0
+        client.send(Message("waits", {"argv": ["true"]}))
+        client.send(Message("waits too", {"argv": ["true"]}))
+        client.shutdown()
     assert service.stop() == 0
+    assert factory.close() == []
+    yield home / f"127.0.0.1-{service.port}"
+    shutil.rmtree(home)
+
+
+@pytest.mark.parametrize("what", STATEMENTS)
+def test_it_starts_and_serves(serve, left, what):
+    service = serve(COMMANDS, environment=ENVIRONMENT, start=False)
+    shutil.copytree(left, service.home / f"127.0.0.1-{service.port}")
     with closing(apsw.Connection(str(service.home / f"127.0.0.1-{service.port}" / "orcha.db"))) as database:
         database.execute(*(part if position == 0 else (part,) for position, part in enumerate(STATEMENTS[what])))
         assert database.changes() == 1
