@@ -24,19 +24,18 @@ from orcha.plugins import discovery
 SKIPPED = ("orcha.__main__", "orcha._supervisor.main", "orcha._supervisor.shim", "orcha._processes.watcher")
 """What runs as a program of its own."""
 PLUGINS = "TEST_PLUGINS"
-"""The variable that has plugins looked for, and imported, before the process is that user."""
+"""The variable that has plugins looked for, and imported, before the process is that user; else there are none."""
 PROCESSES = "TEST_PROCESSES"
 """The variable that says how many processes and threads this user may have, as `ulimit -u`."""
 
 
 def become(uid: int, home: str) -> None:
     """Be another user, whose home of Orcha that is."""
-    if PLUGINS in os.environ:
-        found = discovery.installed()
-        for plugin in found:
-            importlib.import_module(plugin.module)
-        for known in (discovery, command):
-            vars(known)["installed"] = lambda **_: found
+    found = discovery.installed() if PLUGINS in os.environ else []
+    for plugin in found:
+        importlib.import_module(plugin.module)
+    for known in (discovery, command):
+        vars(known)["installed"] = lambda **_: found
     for module in pkgutil.walk_packages(orcha.__path__, "orcha."):
         if module.name not in SKIPPED:
             importlib.import_module(module.name)

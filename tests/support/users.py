@@ -11,13 +11,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from orcha._protocol.keys import make_key
 from support import as_user, warm
 from support.ports import free_port
 from support.processes import processes_of
 from support.waiting import DEADLINE, wait_for
 
-KEY = "a key that two users share"
-"""What `Users.command` gives as --key."""
+KEY = make_key().text
+"""What `Users.command` gives as --key: a made key, since a password costs both sides 0.1 s of processor time."""
 
 
 class Users:

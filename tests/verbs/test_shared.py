@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from support import warm
+from support import as_user, warm
 from support.plugins_served import install
 from support.users import KEY
 from support.waiting import DEADLINE
@@ -69,7 +69,7 @@ def test_with_share_both_sides_are_told_whose_user_acts(users):
 
 def test_a_service_of_root_runs_commands_for_root_alone(users, tmp_path):
     install(tmp_path, "alpha")
-    said = users.serve(0, "--share", "commands", "alpha")
+    said = users.serve(0, "--share", "commands", "alpha", **{as_user.PLUGINS: "1"})
     assert any("commands are root's alone" in line for line in said)
     refused = users.run(OTHER, "run", "--", "id", "-u")
     assert (refused.returncode, refused.stdout) == (125, "")

@@ -183,19 +183,20 @@ class LeftByAction:
         users.environment = {
             **users.environment,
             "PYTHONPATH": str(users.folder / "plugins"),
-            as_user.PLUGINS: "1",
             "LEFT_LOG": str(self.log),
         }
         self.serve()
         said = {"words": [*words, "sleep", "600"], "on_interrupt": on_interrupt, "log": str(self.log), **more}
+        users.environment[as_user.PLUGINS] = "1"
         sent = users.run(OWNER, "leaving", "it", json.dumps(said))
+        del users.environment[as_user.PLUGINS]
         assert sent.returncode == 0, sent.stderr
         self.pid = wait_for(lambda: of_other("sleep"), what="the program")[0]
         wait_for(lambda: self.started() == [self.pid], what="what the action notes")
         self.text = f"nothing can kill sleep (pid {self.pid}): its id, slot and resources are held until that has ended"
 
     def serve(self):
-        return self.users.serve(OWNER, "--resource", "rig=1", "leaving", "commands")
+        return self.users.serve(OWNER, "--resource", "rig=1", "leaving", "commands", **{as_user.PLUGINS: "1"})
 
     def kill_service(self):
         self.users.kill()
