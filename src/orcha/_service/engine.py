@@ -224,7 +224,7 @@ class Engine:
                 self.starts_ahead.begin,
                 self._about_to_keep,
                 self._count,
-                self.shims.settle,
+                self._batch_is_over,
                 self._say_failed,
             ),
         )
@@ -525,8 +525,11 @@ class Engine:
         faults.reach("recover.after-commit")
 
     def _about_to_keep(self) -> None:
-        self.arrays.about_to_keep()
-        self.starts_ahead.about_to_keep()
+        if self.arrays.entries or self.arrays.elements:
+            self.arrays.about_to_keep()
+        ahead = self.starts_ahead
+        if ahead.ends or ahead.has_begun or self.petitions.prompt:
+            ahead.about_to_keep()
 
     def _refused(self, record: Record, verdict: int, reason: str) -> None:
         self.dependents.refused(record)
@@ -536,13 +539,19 @@ class Engine:
         self.statistics.note(changes, self.petitions.records, self.petitions.now.wall, self.petitions.now.steady)
         if self.journal.writes and changes.petitions:
             self.journal.kept(changes, self.petitions.records)
-        self.arrays.fill_due()
+        if self.arrays.due:
+            self.arrays.fill_due()
+
+    def _batch_is_over(self) -> None:
+        if not self.petitions.ahead:  # else a start follows soon, and wakes the shim of an ended command once for both
+            self.shims.settle()
 
     def _note_ending(self, finals: Sequence[Final]) -> None:
         self.dependents.ended(finals)
 
     def _note_ends(self, finals: Sequence[Final], wall: float) -> None:
-        self.journal.ended(finals, wall)
+        if self.journal.writes:
+            self.journal.ended(finals, wall)
         self.dependents.ended(finals)
 
     def _say_failed(self, error: BaseException) -> None:

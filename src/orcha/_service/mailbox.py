@@ -226,13 +226,10 @@ class Mailbox:
         if own:
             if self._events:
                 self.wake()
-            for call in self._timers.take(time.monotonic()):
-                call()
-        if work.next_step(_HANDLE, own=own) is _ASK:  # else waiting petitions are asked when the answer has left
-            work.ask()
-        while more is not None and more():
-            work.ask()
-        step = work.next_step(_ASK, own=own)  # the last call of `more` may have handled events, too
+            if self._timers.head is not None:
+                for call in self._timers.take(time.monotonic()):
+                    call()
+        step = self._ask(work, own=own, more=more)
         if step is _GATHER:
             step = self._gather(work)
         if step is _KEEP and may_keep:
@@ -243,6 +240,17 @@ class Mailbox:
         work.finish()
         if self.is_over or step is not _LISTEN:
             self.wake()
+
+    def _ask(self, work: Work, *, own: bool, more: Callable[[], bool] | None) -> Step:
+        """Hand the manager's calls over, where that is the next step, and again as long as more comes."""
+        step = work.next_step(_HANDLE, own=own)
+        if step is _ASK:  # else waiting petitions are asked when the answer has left
+            work.ask()
+        while more is not None and more():
+            work.ask()
+        if step is _KEEP and more is None:
+            return step
+        return work.next_step(_ASK, own=own)  # the last call of `more` may have handled events, too
 
     def _handle(self) -> None:
         events = self._events
@@ -271,7 +279,7 @@ class Mailbox:
                     self._make_batch(work)
                 except BaseException as error:  # noqa: BLE001 - whatever it is: nothing may be acknowledged after it
                     self._fail(error)
-                wait = self._timers.wait(time.monotonic())
+                wait = None if self._timers.head is None else self._timers.wait(time.monotonic())
             if not self.is_over:
                 self._listen(wait)
         with self.turn:  # another thread may be about the last batch

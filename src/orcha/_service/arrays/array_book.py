@@ -113,12 +113,13 @@ class ArrayBook:
         self._timers = timers
         self._convert = convert
         self._takes_any = takes_any
-        self._entries: dict[int, LiveArray] = {}
+        self.entries: dict[int, LiveArray] = {}
+        """The arrays that have not ended, by seq. Who calls this book for each petition looks at this first."""
         self._unkept: set[int] = set()
         """New arrays whose transaction has not come yet, by seq: no element can be made of what is not kept."""
-        self._elements: dict[int, tuple[LiveArray, int]] = {}
+        self.elements: dict[int, tuple[LiveArray, int]] = {}
         """The array and the position of each element that is a petition which has not ended, by seq."""
-        self._due: dict[int, LiveArray] = {}
+        self.due: dict[int, LiveArray] = {}
         """Arrays whose elements started or ended, so that other elements may become petitions."""
         self._templates: dict[int, dict[str, Any]] = {}
         """The fields of the message of each array whose elements have become petitions."""
@@ -130,11 +131,11 @@ class ArrayBook:
 
     def get(self, seq: int) -> LiveArray | None:
         """Give an array that has not ended."""
-        return self._entries.get(seq)
+        return self.entries.get(seq)
 
     def all(self) -> list[LiveArray]:
         """Give all arrays that have not ended, the oldest first."""
-        return list(self._entries.values())
+        return list(self.entries.values())
 
     def running(self, entry: LiveArray) -> list[int]:
         """Give the elements of an array that run, by seq."""
@@ -142,13 +143,13 @@ class ArrayBook:
 
     def reserves(self, key: str) -> bool:
         """Tell whether an id is that of an element of an array that has not ended."""
-        return bool(self._entries) and self.element(key) is not None
+        return self.element(key) is not None
 
     def element(self, key: str) -> tuple[LiveArray, int] | None:
         """Give the array that has not ended, and the position in it, of an element's id."""
         head, _, number = key.rpartition(".")
         known = self._petitions.live.get(head)
-        entry = self._entries.get(known.seq) if isinstance(known, Record) else None
+        entry = self.entries.get(known.seq) if isinstance(known, Record) else None
         position = None if entry is None else position_of(entry.spec, number)
         return None if entry is None or position is None else (entry, position)
 
@@ -162,13 +163,13 @@ class ArrayBook:
 
     def _enter(self, record: Record, spec: Spec, ends: bytes) -> Array:
         array = Array(record.seq, record.key, spec.total, spec.bounds, ends)
-        self._entries[record.seq] = LiveArray(array, record, spec)
+        self.entries[record.seq] = LiveArray(array, record, spec)
         return array
 
     def kept(self, record: Record) -> None:
         """Begin with an array that is kept, or forget it where it is not."""
         self._unkept.discard(record.seq)
-        entry = self._entries.get(record.seq)
+        entry = self.entries.get(record.seq)
         if entry is None:
             return
         if self._petitions.is_live(record):
@@ -183,16 +184,16 @@ class ArrayBook:
             transitions.array.load(self._petitions, record)
             self._enter(record, spec_of(row.spec), self._store.array_ends(record.seq)).stop = row.stop
         for element in self._store.live_elements():
-            entry = self._entries.get(element.array)
+            entry = self.entries.get(element.array)
             if entry is not None:
                 entry.array.live[element.position] = element.petition
-                self._elements[element.petition] = entry, element.position
+                self.elements[element.petition] = entry, element.position
 
     # --- elements become petitions ------------------------------------------------------------------------------
 
     def fill_all(self) -> None:
         """Have more elements become petitions wherever they may."""
-        for entry in list(self._entries.values()):
+        for entry in list(self.entries.values()):
             stop = entry.array.stop
             if stop is not None and stop.outcome is Outcome.FAILED:  # found out at the start: what waits was not loaded
                 waiting = [seq for seq in entry.array.live.values() if self._waits(seq)]
@@ -201,11 +202,11 @@ class ArrayBook:
 
     def fill_due(self) -> None:
         """Have more elements become petitions in place of elements that started or ended."""
-        if not self._due:
+        if not self.due:
             return
-        due, self._due = self._due, {}
+        due, self.due = self.due, {}
         for seq, entry in due.items():
-            if seq in self._entries:
+            if seq in self.entries:
                 self._fill(entry)
 
     def _fill(self, entry: LiveArray) -> None:
@@ -245,7 +246,7 @@ class ArrayBook:
         seq, identity, now = petitions.take_seq(), f"{array.key}.{item.number}", petitions.now.wall
         element = Record(seq, token, identity, COMMAND_MANAGER, record.owner, token, message, now)
         array.live[position] = seq
-        self._elements[seq] = entry, position
+        self.elements[seq] = entry, position
         self._submissions.add(element, Asked(_ElementAsker(self, entry, position), 0, None))
         if transitions.submit.receive(petitions, element) is None:
             self._convert(element)
@@ -279,8 +280,8 @@ class ArrayBook:
     def refused(self, entry: LiveArray, position: int, verdict: int, reason: str | None) -> None:
         """Note that an element became no petition: it is tried again later, or has ended as rejected."""
         array = entry.array
-        self._elements.pop(array.live.get(position, 0), None)
-        if array.has_ended(position) or array.seq not in self._entries:
+        self.elements.pop(array.live.get(position, 0), None)
+        if array.has_ended(position) or array.seq not in self.entries:
             array.live.pop(position, None)
         elif verdict in _TEMPORARY:
             array.put_back(position)
@@ -294,25 +295,25 @@ class ArrayBook:
 
     def about_to_keep(self) -> None:
         """Put what follows from the ends and starts of elements into the transaction that keeps these."""
-        if not self._entries and not self._elements:
+        if not self.entries and not self.elements:
             return
-        petitions, elements = self._petitions, self._elements
+        petitions, elements = self._petitions, self.elements
         changes = petitions.changes
         for new in changes.petitions:
             if new.seq in elements:
                 entry, position = elements[new.seq]
                 changes.elements[new.seq] = entry.array.seq, position
                 self._tell(entry, new.seq, {"index": entry.spec.number_of(position), "seq": new.seq, "id": new.id})
-                self._due[entry.array.seq] = entry
+                self.due[entry.array.seq] = entry
         for seq in elements.keys() & changes.transitions.keys():
-            self._due[elements[seq][0].array.seq] = elements[seq][0]
+            self.due[elements[seq][0].array.seq] = elements[seq][0]
         for final in petitions.finals:  # which grow: an end may bring others about
             record = final.record
             if record.seq in elements:
                 entry, position = elements.pop(record.seq)
                 self._note_end(entry, position, record.outcome or Outcome.BROKEN, record.code)
-            elif record.seq in self._entries:
-                self._ended_as_a_whole(self._entries[record.seq])
+            elif record.seq in self.entries:
+                self._ended_as_a_whole(self.entries[record.seq])
 
     def _tell(self, entry: LiveArray, seq: int, what: dict[str, Any]) -> None:
         """Tell the followers of an array about an element."""
@@ -323,9 +324,9 @@ class ArrayBook:
     def _note_end(self, entry: LiveArray, position: int, outcome: Outcome, code: int | None) -> None:
         array = entry.array
         self._keep_ends(array, [array.note_end(position, outcome, code)])
-        if array.seq not in self._entries:
+        if array.seq not in self.entries:
             return
-        self._due[array.seq] = entry
+        self.due[array.seq] = entry
         if array.has_failed_too_often:
             failed = array.counts().failed
             reason = f"cancelled: {failed} element{'s' * (failed > 1)} of {array.key!r} failed, as many as may"
@@ -339,22 +340,22 @@ class ArrayBook:
 
     def _end_if_over(self, entry: LiveArray) -> None:
         array = entry.array
-        if array.is_over and array.seq in self._entries:
+        if array.is_over and array.seq in self.entries:
             self._forget(array)
             transitions.array.end(self._petitions, entry.record, array.ending(), self._petitions.now)
 
     def _forget(self, array: Array) -> None:
-        for known in (self._entries, self._due, self._parts, self._templates):
+        for known in (self.entries, self.due, self._parts, self._templates):
             known.pop(array.seq, None)
 
     def elements_of(self, seq: int) -> list[int]:
         """Give an array's elements that are petitions and have not ended, by seq; none for other petitions."""
-        entry = self._entries.get(seq)
+        entry = self.entries.get(seq)
         return [] if entry is None else [element for element in entry.array.live.values() if element]
 
     def live_elements(self, entry: LiveArray) -> list[Record]:
         """Give the records of an array's elements that are petitions and have not ended."""
-        known = ((seq, self._elements.get(seq)) for seq in list(entry.array.live.values()))
+        known = ((seq, self.elements.get(seq)) for seq in list(entry.array.live.values()))
         found = (
             (seq, self._stored.find(f"{entry.array.key}.{entry.spec.number_of(at[1])}")) for seq, at in known if at
         )
@@ -368,15 +369,15 @@ class ArrayBook:
 
     def make_anew(self, entry: LiveArray, element: Record) -> None:
         """Make the message of an element anew that is not converted yet: its array's message has changed."""
-        known = self._elements.get(element.seq)
+        known = self.elements.get(element.seq)
         if known is not None:
             item = item_at(entry.spec, known[1], self._part(entry, known[1]))
             message = values.encode(message_of(self._template(entry.record), item))
             transitions.retry.take_message(element, message)
 
     def _fill_if_there(self, seq: int) -> None:
-        if seq in self._entries:
-            self._fill(self._entries[seq])
+        if seq in self.entries:
+            self._fill(self.entries[seq])
 
     def _keep_ends(self, array: Array, parts: Iterable[int]) -> None:
         for part in parts:
@@ -437,7 +438,7 @@ class ArrayBook:
     ) -> None:
         petitions = self._petitions
         for seq in seqs:
-            known = self._elements.get(seq)
+            known = self.elements.get(seq)
             record = known and self._stored.find(f"{entry.array.key}.{entry.spec.number_of(known[1])}")
             if record is None or record.seq != seq:
                 continue

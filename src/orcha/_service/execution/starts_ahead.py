@@ -67,9 +67,9 @@ class StartsAhead:
         self._is_wanted = is_wanted
         self.begin_at_once: Callable[[Record], None] = lambda _: None
         """Hands a command whose start is kept to its shim; set before the first command."""
-        self._ends = 0
+        self.ends = 0
         """Ends of short commands since the last transaction."""
-        self._has_begun = False
+        self.has_begun = False
         """Whether a start that was kept ahead has begun since then."""
         self._due: dict[int, float] = {}
         """When each start is put back, by sequence, on the monotonic clock."""
@@ -78,12 +78,12 @@ class StartsAhead:
 
     def note_end(self) -> None:
         """Note the end of a short command: other commands may be over as soon."""
-        self._ends += 1
+        self.ends += 1
 
     @property
     def may_gather(self) -> bool:
         """Whether the transaction of these ends may wait for other ends: commands in their places run, or none can."""
-        return not self._has_begun or (bool(self._petitions.ahead) and self._ends < self._most_ends())
+        return not self.has_begun or (bool(self._petitions.ahead) and self.ends < self._most_ends())
 
     def _most_ends(self) -> int:
         return min(3 * len(self._petitions.granted), MAX_GATHERED_ENDS)
@@ -92,7 +92,7 @@ class StartsAhead:
         """Have the commands begin whose turn has come and whose start is kept."""
         petitions = self._petitions
         for record in petitions.take_prompt():
-            self._has_begun = True
+            self.has_begun = True
             self._statistics.begins(record.seq, petitions.now.wall - record.submitted, petitions.now.steady)
             self.begin_at_once(record)
 
@@ -100,7 +100,7 @@ class StartsAhead:
         """Keep the starts of the next commands with the transaction that is about to be made."""
         if self._petitions.prompt:
             self.begin()
-        ends, self._ends, self._has_begun = self._ends, 0, False
+        ends, self.ends, self.has_begun = self.ends, 0, False
         if not ends or not self._petitions.waiting or faults.HOLD is not None:
             return
         now = time.monotonic()

@@ -76,7 +76,8 @@ class Acceptance:
             return None
         if record.after and not self._may_depend(record):
             return None
-        self._schedules.note_accepted(record)
+        if self._schedules.firings:
+            self._schedules.note_accepted(record)
         if record.group is not None:
             self._admitting.appear(record.group, record)
         start, is_first = False, None

@@ -154,7 +154,7 @@ class Schedules:
         self._refuses = refuses
         self._looks = ClockLooks(timers, self._look)
         self._looked = _FROM_THE_BEGINNING
-        self._firings: dict[bytes, Firing] = {}
+        self.firings: dict[bytes, Firing] = {}
         """The firings that are undecided, by the tokens of their petitions."""
         self.planned: dict[str, Planned] = {}
         """All schedules, by name."""
@@ -259,7 +259,7 @@ class Schedules:
         """Ask for the petition of an instant; until that is decided, no other one of the schedule is."""
         schedule = firing.planned.schedule
         firing.planned.undecided = firing
-        self._firings[token] = firing
+        self.firings[token] = firing
         self._enter(
             Asked(firing, 0, None),
             Item(token, firing.id, schedule.extras, None),
@@ -271,7 +271,7 @@ class Schedules:
 
     def note_accepted(self, record: Record) -> None:
         """Keep a firing together with its petition, which is about to be accepted; cancel what that replaces."""
-        firing = self._firings.get(record.token)
+        firing = self.firings.get(record.token)
         if firing is None:
             return
         now = self._petitions.now
@@ -287,7 +287,7 @@ class Schedules:
     def forget(self, firing: Firing) -> None:
         """Note that a firing is decided; another one may be due by now."""
         firing.planned.undecided = None
-        self._firings = {token: other for token, other in self._firings.items() if other is not firing}
+        self.firings = {token: other for token, other in self.firings.items() if other is not firing}
         self._mailbox.post(self._look)
 
     def _decided(self, firing: Firing, verdict: int, reason: str | None) -> None:

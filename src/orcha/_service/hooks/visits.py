@@ -46,6 +46,8 @@ MAX_QUICK_CALLS = 16
 """Calls of a visit that is over sooner than a transaction."""
 _WITHOUT_HOOKS = (COMMAND_MANAGER, LEASE_MANAGER)
 _HELD_FOR_SECONDS = 0.02
+_NOBODY = Round([])
+"""The round of a visit that asks no petition, and converts none that it could ask; nothing changes it."""
 
 
 class Visits:
@@ -286,6 +288,8 @@ class Visits:
         if not self.may_start:
             selection.stand_still()
         if not self.may_start or selection.is_idle:
+            if not (self._converts or self._again):
+                return _NOBODY
             petitions = self._petitions
             return Round([], look_ahead=selection.look_ahead, version=petitions.version, fairness=petitions.fairness)
         if self._conditions.is_news:

@@ -36,9 +36,7 @@ class Rate:
         self._seconds: deque[tuple[int, int]] = deque()
 
     def add(self, count: int, now: float) -> None:
-        """Count some, if any."""
-        if not count:
-            return
+        """Count some."""
         second = int(now)
         if self._seconds and self._seconds[-1][0] == second:
             self._seconds[-1] = (second, self._seconds[-1][1] + count)
@@ -93,10 +91,16 @@ class Statistics:
                 self._ended(seq, step.outcome, steady)
             elif step.state is _QUEUED or step.state is _HELD:
                 self._running.pop(seq, None)
-        self._accepted.add(len(changes.petitions), steady)
-        self._started.add(self.starts - self._counted_starts, steady)
-        self._counted_starts = self.starts
-        self._finished.add(self.ends - ends, steady)
+        self._note_rates(len(changes.petitions), self.ends - ends, steady)
+
+    def _note_rates(self, accepted: int, ends: int, steady: float) -> None:
+        if accepted:
+            self._accepted.add(accepted, steady)
+        if self.starts != self._counted_starts:
+            self._started.add(self.starts - self._counted_starts, steady)
+            self._counted_starts = self.starts
+        if ends:
+            self._finished.add(ends, steady)
 
     def _ended(self, seq: int, outcome: Outcome | None, steady: float) -> None:
         self.ends += 1

@@ -61,7 +61,7 @@ def end(
     engine: Engine, peer: Peer, record: Record, why: str, answer: Callable[[Record], None], *, at_once: bool
 ) -> None:
     """Cancel a petition for a client; `answer` is called when its end is kept."""
-    entry = engine.arrays.get(record.seq)
+    entry = engine.arrays.entries.get(record.seq)
     if entry is not None:
         hurry = (lambda each: engine.after_batch(partial(_hurry, engine, each))) if at_once else None
         engine.arrays.cancel(entry, _reason(peer, why), answer, hurry)

@@ -72,7 +72,7 @@ def _take(engine: Engine, asked: Asked, item: Item, plugin: str | None, refusal:
     if manager == COMMAND_MANAGER and peer.is_other and not geteuid():
         _refuse(engine, asked, item, _REFUSED, ROOTS_ALONE)
         return
-    if engine.arrays.reserves(str(item.id)):
+    if engine.arrays.entries and engine.arrays.reserves(str(item.id)):
         _refuse(engine, asked, item, _REFUSED, f"the id {item.id!r} is that of an element of an array: choose another")
     elif manager != COMMAND_MANAGER or not any(
         _take_apart(engine, asked, item, kind) for kind in (engine.new_arrays, engine.beside)
