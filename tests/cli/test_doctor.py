@@ -20,8 +20,10 @@ from orcha._processes.hidden_processes import hidden
 from orcha._protocol.endpoint import Endpoint
 from orcha._protocol.keys import make_key
 from orcha._service.doctor import looks
-from orcha._service.doctor.checks import CHECKS, examine
+from orcha._service.doctor.checks import CHECKS, disk_figures, examine
+from orcha._service.doctor.last_words import add_last_words
 from orcha._supervisor.cgroups import CgroupPlaces
+from orcha.exceptions import OrchaError
 from support.service import Serve
 from support.waiting import wait_for
 
@@ -159,6 +161,19 @@ def test_a_disk_without_room_is_found(stopped):
     assert texts["full disk"].startswith(f"3 MiB are free on the disk of {folder_of(stopped)}, and below 32 MiB")
     texts = found(look(stopped, statvfs=space(f_bavail=1 << 30, f_files=10, f_favail=0, f_flag=0)))
     assert "room for no more files" in texts["full disk"]
+
+
+def test_a_disk_that_fills_is_a_note_with_what_takes_the_room(stopped):
+    output = folder_of(stopped) / "output"
+    (output / f"{'0a' * 16}.1").write_bytes(b"x" * (3 << 20))
+    facts = look(stopped, statvfs=space(f_bavail=25_000, f_frsize=4096, f_flag=0))
+    assert "its output 3 MiB" in found(facts)["filling disk"]
+    assert [each.is_note for each in examine(facts) if each.check == "filling disk"] == [True]
+    figures = disk_figures(facts)
+    assert (figures["free"], figures["refuses_below"], figures["reserve"]) == (25_000 * 4096, 32 << 20, 16 << 20)
+    assert figures["output"] >= 3 << 20
+    assert figures["database"] > 0
+    assert json.loads(stopped.run("doctor", "--json").stdout)["disk"].keys() == figures.keys()
 
 
 def test_a_disk_that_is_read_only_is_found(stopped):
@@ -347,6 +362,41 @@ def test_what_the_machine_lacks_is_a_note(stopped, tmp_path):
     assert "Delegate=yes" in those["cgroups"].text
     assert "hidepid=2" in those["hidden processes"].text
     assert all(each.is_note for each in those.values())
+
+
+def test_a_socket_on_which_systemd_listens_is_no_dead_service(stopped, monkeypatch):
+    monkeypatch.chdir(folder_of(stopped))
+    path = folder_of(stopped) / "orcha.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("orcha.sock")  # the whole path may be too long for an address
+        path.chmod(0o600)
+        assert set(found(look(stopped))) == {"dead service"}
+        listener.listen()
+        assert looks._is_listened_to("orcha.sock")
+        monkeypatch.setattr(looks, "_is_listened_to", lambda name: name == str(path))
+        assert found(look(stopped)) == {}
+
+
+# --- the last line of a service --------------------------------------------------------------------------------------
+
+
+def test_a_fatal_error_ends_with_what_the_doctor_says(stopped, monkeypatch):
+    endpoint = Endpoint("127.0.0.1", stopped.port, str(folder_of(stopped)))
+    folder_of(stopped).chmod(0o755)
+    error = OrchaError("the service failed")
+    add_last_words(error, endpoint, None, has_served=True)
+    text = str(error)
+    assert text.startswith("the service failed; orcha doctor: permissions: ")
+    assert text.endswith(faults(stopped)["permissions"])
+    add_last_words(error, endpoint, None, has_served=True)
+    assert str(error) == text
+    folder_of(stopped).chmod(0o700)
+    error = OrchaError("something else")
+    add_last_words(error, endpoint, None, has_served=True)
+    assert str(error) == "something else"
+    monkeypatch.setattr("orcha._service.doctor.last_words.look", None)
+    add_last_words(error, endpoint, None, has_served=True)
+    assert str(error) == "something else"
 
 
 def test_each_check_finds_its_fault_in_a_test_of_this_file():

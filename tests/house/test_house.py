@@ -233,7 +233,7 @@ def test_the_changelog_has_a_section_for_this_version_below_the_mark_for_the_nex
     assert not re.search(r"\b(?:fixed|no longer|was broken)\b", after.partition("\n## 0")[0], re.IGNORECASE)
 
 
-@pytest.mark.parametrize("name", ["scripts/find-python", "scripts/setup", ".ci/run"])
+@pytest.mark.parametrize("name", ["scripts/audit", "scripts/find-python", "scripts/setup", ".ci/run"])
 def test_scripts_are_executable(name):
     assert os.access(ROOT / name, os.X_OK)
 

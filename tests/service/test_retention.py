@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from orcha._output.sizes import sizes_of
 from orcha.interfaces import Message
 from support.document import states
 from support.waiting import wait_for
@@ -63,3 +64,30 @@ def test_a_forgotten_petitions_output_is_gone_from_the_disk(serve, connect, orch
     assert files
     client.shutdown()
     wait_for(lambda: not any(path.exists() for path in files), what="the log is deleted")
+
+
+def test_the_oldest_output_is_forgotten_where_all_has_no_room(serve, connect, orcha_home):
+    service = serve()
+    client = connect(service)
+    run(client, "small", lines=["a\n"])
+    for name in ("old", "new", "newest"):
+        run(client, name, lines=["x" * 50_000 + "\n"] * 5)  # beyond the database's share
+    client.shutdown()
+    assert service.stop() == 0
+    sizes = sizes_of(str(orcha_home / f"127.0.0.1-{service.port}" / "output"))
+    assert len(sizes) == 3
+    most = sum(sizes.values()) - 1
+    service.start(environment={"ORCHA_KEEP_BYTES": str(most), "ORCHA_KEEP_LEAST": "1"})
+    watching = connect(service)
+    wait_for(lambda: list(states(watching)) == ["small", "new", "newest"], what="the oldest is forgotten")
+    assert f"{most} may be kept: 1 ended petitions are forgotten" in service.stderr()
+
+
+def test_the_output_of_no_folder_and_of_strange_files_has_no_size(tmp_path):
+    (tmp_path / "trash.00.1").write_text("x")
+    (tmp_path / "0aff.1").write_text("x" * 10_000)
+    (tmp_path / "0aff.2").write_text("x")
+    sizes = sizes_of(str(tmp_path))
+    assert list(sizes) == [b"\x0a\xff"]
+    assert sizes[b"\x0a\xff"] >= 10_001
+    assert sizes_of(str(tmp_path / "none")) == {}

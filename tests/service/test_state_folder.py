@@ -226,6 +226,16 @@ def test_output_that_is_led_elsewhere_while_a_command_runs_is_not_written_there(
     (folder / "moved").rename(folder / "output")
 
 
+def test_the_state_lies_where_the_option_says(serve, tmp_path):
+    state = tmp_path / "state"
+    service = serve(arguments=("serve", "--state", str(state), "commands"))
+    there = service.environment | {"ORCHA_HOME": str(state)}
+    assert service.run("run", "echo", "here", env=there).stdout == "here\n"
+    assert (state / f"127.0.0.1-{service.port}" / "orcha.db").exists()
+    assert not list(service.home.glob("**/orcha.db"))
+    assert service.stop() == 0
+
+
 def test_a_database_that_is_taken_away_while_it_is_used_ends_what_would_be_lost(serve, connect, monkeypatch):
     monkeypatch.setenv("ORCHA_RECONNECT", "1")
     service = serve()

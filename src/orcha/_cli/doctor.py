@@ -34,7 +34,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 def run(namespace: argparse.Namespace) -> int:
     """Look and print."""
     from orcha._cli import render
-    from orcha._service.doctor.checks import examine
+    from orcha._service.doctor.checks import disk_figures, examine
 
     facts = _facts()
     found = examine(facts)
@@ -45,6 +45,7 @@ def run(namespace: argparse.Namespace) -> int:
                 "folder": facts.folder,
                 "service": facts.holder,
                 "faults": len(faults),
+                "disk": disk_figures(facts),
                 "findings": [
                     {"check": each.check, "kind": "note" if each.is_note else "fault", "text": each.text}
                     for each in found

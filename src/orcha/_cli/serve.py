@@ -72,6 +72,12 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         help="how the log on stderr is written: text, a line of JSON for each event, or entries of systemd's journal "
         "(the default where stderr leads there)",
     )
+    parser.add_argument(
+        "--state",
+        metavar="FOLDER",
+        help="keep everything below this folder, instead of ORCHA_HOME; clients find the service with ORCHA_HOME set "
+        "to it",
+    )
     parser.add_argument("--background", action="store_true", help="become a daemon, and return when it serves")
     parser.add_argument(
         "--pidfile", metavar="FILE", help="where the daemon writes its process id (default: in its folder)"
@@ -94,6 +100,8 @@ def run(namespace: argparse.Namespace) -> int:
     if namespace.pidfile is not None and not namespace.background:
         render.note("--pidfile is for a daemon: give --background too")
         return 2
+    if namespace.state is not None:
+        os.environ["ORCHA_HOME"] = os.path.abspath(namespace.state)  # noqa: PTH100 - as named_path
     if namespace.log is not None:
         os.environ["ORCHA_LOG"] = namespace.log
     kind = event_log.wanted_kind(os.environ)

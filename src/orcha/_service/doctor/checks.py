@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MAX_CLOCK_LAG_SECONDS = 60.0
 """Seconds; a clock that is further behind the newest file of the state was set wrongly."""
+MIN_EASY_BYTES = 256 << 20
+"""Free bytes below which the disk is called full soon."""
 _LIMITS = frozenset(("memory", "pids", "cpu_share"))
 _MEBIBYTE_BITS = 20
 
@@ -79,6 +81,36 @@ def _permissions(facts: DoctorFacts) -> Iterator[str]:
             yield text
 
 
+def disk_figures(facts: DoctorFacts) -> dict[str, int | None]:
+    """Give the bytes that say how full the disk is: what is free, what Orcha has, and where refusals begin."""
+    space = facts.space
+    return {
+        "free": None if space is None else space.f_bavail * space.f_frsize,
+        "database": facts.database_bytes,
+        "output": facts.output_bytes,
+        "refuses_below": Limits().watermark,
+        "reserve": Limits().ballast,
+    }
+
+
+def _in_use(facts: DoctorFacts) -> str:
+    database, output = facts.database_bytes >> _MEBIBYTE_BITS, facts.output_bytes >> _MEBIBYTE_BITS
+    return f"Orcha's database has {database} MiB there and its output {output} MiB"
+
+
+def _filling(facts: DoctorFacts) -> Iterator[str]:
+    space, least = facts.space, Limits().watermark
+    if space is None or space.f_flag & os.ST_RDONLY:
+        return
+    free = space.f_bavail * space.f_frsize
+    if least <= free < MIN_EASY_BYTES:
+        yield (
+            f"{free >> _MEBIBYTE_BITS} MiB are free on the disk of {facts.folder}, and {_in_use(facts)}: below"
+            f" {least >> _MEBIBYTE_BITS} MiB no new petition is taken; make room, or set"
+            " ORCHA_KEEP_BYTES to what output may take"
+        )
+
+
 def _full(facts: DoctorFacts) -> Iterator[str]:
     space, least = facts.space, Limits().watermark
     if space is None or space.f_flag & os.ST_RDONLY:
@@ -87,7 +119,9 @@ def _full(facts: DoctorFacts) -> Iterator[str]:
     if free < least:
         yield (
             f"{free >> _MEBIBYTE_BITS} MiB are free on the disk of {facts.folder}, and below"
-            f" {least >> _MEBIBYTE_BITS} MiB no new petition is taken: make room there"
+            f" {least >> _MEBIBYTE_BITS} MiB no new petition is taken; what runs goes on, and"
+            f" {Limits().ballast >> _MEBIBYTE_BITS} MiB are reserved for its ends. {_in_use(facts)}: make room there,"
+            " have ended petitions forgotten (orcha rm), or set ORCHA_KEEP_BYTES"
         )
     elif space.f_files and not space.f_favail:
         yield f"the disk of {facts.folder} has room for no more files (df -i): remove some there"
@@ -240,6 +274,7 @@ CHECKS = (
     Check("interpreter", _interpreter),
     Check("supervisor", _supervisor),
     Check("inotify", _inotify),
+    Check("filling disk", _filling, is_note=True),
     Check("cgroups", _cgroups, is_note=True),
     Check("hidden processes", _hidden, is_note=True),
 )

@@ -44,6 +44,10 @@ class DoctorFacts:
     """Whether the folder's owner is a user of this machine."""
     space: os.statvfs_result | None = None
     """The file system of the folder, or of the folder above it that exists."""
+    database_bytes: int = 0
+    """What the database takes on the disk, with its log."""
+    output_bytes: int = 0
+    """What the output takes there."""
     written: float = 0.0
     """When the newest of the files that tell of the state was written, in seconds since 1970."""
     written_name: str = ""

@@ -10,6 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+from orcha._output.sizes import sizes_of
 from orcha._processes.hidden_processes import hidden
 from orcha._processes.identity import read_stat, since_boot
 from orcha._protocol import keys
@@ -41,6 +42,10 @@ _PROGRAM_END = "/_supervisor/main.py"
 _GONE = " (deleted)"
 """What proc(5) puts behind the path of a file that was removed."""
 _KEPT = ("orcha.db", "orcha.db-wal")
+_BLOCK_BYTES = 512
+"""What `st_blocks` counts: stat(2)."""
+_LISTENS = "00010000"
+"""The flags of a listening socket in /proc/net/unix: __SO_ACCEPTCON."""
 
 
 def look(
@@ -74,9 +79,11 @@ def look(
         found=found,
         owner_is_known=found is None or _is_user(found.st_uid),
         space=_space(folder, statvfs),
+        database_bytes=sum(_size(f"{folder}/{name}") for name in _KEPT),
+        output_bytes=_output_bytes(endpoint.output_folder),
         written=written,
         written_name=written_name,
-        has_socket=os.path.lexists(endpoint.socket_path),
+        has_socket=os.path.lexists(endpoint.socket_path) and not _is_listened_to(endpoint.socket_path),
         holder=holder,
         holder_text="" if holder is None else described(holder),
         holders=tuple(_holders(endpoint.lock_path)),
@@ -103,6 +110,29 @@ def holder_of(endpoint: Endpoint) -> int | None:
         return None
     finally:
         os.close(descriptor)
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).stat().st_blocks * _BLOCK_BYTES
+    except OSError:
+        return 0
+
+
+def _output_bytes(folder: str) -> int:
+    try:
+        return sum(sizes_of(folder).values())
+    except OSError:  # what may not be read is told of by another check
+        return 0
+
+
+def _is_listened_to(path: str) -> bool:
+    """Tell whether a process listens on a Unix socket, as systemd does for a service: /proc/net/unix, proc(5)."""
+    for line in _text("/proc/net/unix").splitlines():
+        words = line.split(maxsplit=7)
+        if len(words) == 8 and words[7] == path and words[3] == _LISTENS:
+            return True
+    return False
 
 
 # --- what a start would be refused for -------------------------------------------------------------------------------

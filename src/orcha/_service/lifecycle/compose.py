@@ -25,6 +25,7 @@ from orcha._protocol.endpoint import Endpoint, free_port, unusable
 from orcha._server.activation import passed_listeners
 from orcha._server.server import Server, ServerSettings
 from orcha._service import faults
+from orcha._service.doctor.last_words import add_last_words
 from orcha._service.engine import Engine
 from orcha._service.execution.attempt_port import STOPPED_OUTSIDE
 from orcha._service.execution.outside_stop import OutsideStop
@@ -44,7 +45,7 @@ from orcha._service.verbs.in_process import InProcessRequests
 from orcha._store.last_start import refuse_moved
 from orcha._store.memory import MemoryStore
 from orcha._store.sqlite import SqliteStore
-from orcha.exceptions import OrchaError
+from orcha.exceptions import EndpointInUseError, OrchaError
 from orcha.exceptions.store import StoreDamaged
 from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.utils.stop_signal import stop_signal
@@ -132,7 +133,19 @@ class Service:
         self._parts: _Parts | None = None
 
     def start(self) -> None:
-        """Lock, sweep, recover, bind: in this order, so that nobody is served before everything is in a known place."""
+        """Lock, sweep, recover, bind: in this order, so that nobody is served before everything is in a known place.
+
+        An error says what `orcha doctor` would say.
+        """
+        try:
+            self._start()
+        except EndpointInUseError:  # it says all; and this process may hold the lock for a service of its own
+            raise
+        except OrchaError as error:
+            add_last_words(error, self.settings.endpoint, self.settings.key, has_served=False)
+            raise
+
+    def _start(self) -> None:
         check_limits()
         self.passed = passed_listeners(os.environ)  # before any process is started, which would get them
         sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL_SECONDS))
@@ -189,7 +202,15 @@ class Service:
         self._engine.report(logging.INFO, "the machine goes down: running commands end as interrupted")
 
     def join(self) -> None:
-        """Wait until it has stopped; ServiceFailedError where it had to."""
+        """Wait until it has stopped; ServiceFailedError where it had to, with what `orcha doctor` would say."""
+        try:
+            self._join()
+        except ServiceFailedError as error:
+            if self._unclosed is None:  # else the lock may not be released yet
+                add_last_words(error, self.settings.endpoint, self.settings.key, has_served=True)
+            raise
+
+    def _join(self) -> None:
         assert self._parts is not None
         engine = self._parts.engine
         self.main_thread.wait()

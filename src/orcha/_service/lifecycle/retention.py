@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import logging
 import time
 from typing import TYPE_CHECKING
+
+from orcha._core.retention import beyond
+from orcha._output.sizes import sizes_of
+from orcha.utils.threads import NoThreadError, guarded, start
 
 if TYPE_CHECKING:
     from orcha._service.engine import Engine
@@ -14,6 +20,11 @@ ROUND_INTERVAL_SECONDS = 60.0
 PETITIONS_PER_TRANSACTION = 500
 """Petitions forgotten in one transaction: more would keep submits waiting."""
 
+SLICE_INTERVAL_SECONDS = 0.05
+"""Seconds between two such transactions."""
+MAX_LOOKED_AT_PETITIONS = 20_000
+"""Ended petitions that one round looks at for their output."""
+
 
 class Retention:
     """Prunes ended petitions, a slice at a time."""
@@ -22,6 +33,7 @@ class Retention:
         """Belong to an engine."""
         self._engine = engine
         self._began = time.time(), time.monotonic()
+        self._is_measuring = False
 
     def _now(self) -> float:
         """Give the time by which ages are told: a clock that is set forward makes nothing older."""
@@ -52,10 +64,49 @@ class Retention:
         ][:PETITIONS_PER_TRANSACTION]
         engine.petitions.forget_ended(forgotten)
         pause = (
-            0.05
+            SLICE_INTERVAL_SECONDS
             if len(forgotten) == PETITIONS_PER_TRANSACTION
             else min(ROUND_INTERVAL_SECONDS, max(1.0, settings.keep_least))
         )
         for token in [token for token, until in engine.tombstones.items() if until < engine.petitions.now.steady]:
             del engine.tombstones[token]
         engine.timers.at(time.monotonic() + pause, self._round)
+        if settings.keep_bytes is not None:
+            self._measure(settings.keep_bytes)
+
+    def _measure(self, most: int) -> None:
+        """Have the output measured on a thread of its own: there may be many files, and the disk may be slow."""
+        if self._is_measuring:
+            return
+        engine = self._engine
+        folder = engine.settings.endpoint.output_folder
+
+        def measure() -> None:
+            try:
+                engine.post(self._measured, sizes_of(folder), most)
+            except OSError as error:
+                engine.report(logging.ERROR, "the output in %s cannot be measured: %s", folder, error.strerror)
+                engine.post(self._measured, {}, most)
+
+        with contextlib.suppress(NoThreadError):  # the next round tries again
+            start(guarded("orcha-measure", measure, engine.end_with))
+            self._is_measuring = True
+
+    def _measured(self, sizes: dict[bytes, int], most: int) -> None:
+        """Forget the oldest petitions whose output has no room."""
+        self._is_measuring = False
+        if sum(sizes.values()) <= most:
+            return
+        engine = self._engine
+        now = self._now()
+        young = now - engine.settings.keep_least
+        ended = engine.store.prunable(older_than=now, keep=0, younger_than=young, limit=MAX_LOOKED_AT_PETITIONS)
+        records, channels = engine.petitions.records, engine.channels
+        mine = [(seq, channel) for seq, channel in ended if seq not in records and not channels.is_followed(channel)]
+        forgotten = beyond(sizes, mine, most)[:PETITIONS_PER_TRANSACTION]
+        if forgotten:
+            text = "the output has %d bytes, and %d may be kept: %d ended petitions are forgotten"
+            engine.report(logging.INFO, text, sum(sizes.values()), most, len(forgotten))
+            engine.petitions.forget_ended(forgotten)
+        if len(forgotten) == PETITIONS_PER_TRANSACTION:
+            engine.timers.at(time.monotonic() + SLICE_INTERVAL_SECONDS, lambda: self._measure(most))

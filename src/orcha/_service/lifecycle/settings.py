@@ -25,6 +25,8 @@ DAY_SECONDS = 86_400.0
 HOUR_SECONDS = 3_600.0
 MAX_SLOTS = 1_000_000_000
 """Slots of a group at most."""
+MAX_KEPT_BYTES = 1 << 62
+"""Bytes of output at most."""
 ANY_NUMBER, FORGET = "none", "forget"
 """Words in place of a number of slots."""
 REFUSE = "refuse"
@@ -64,6 +66,8 @@ class Settings:
     """Age at which ended petitions and their outputs are forgotten."""
     keep_count: int = 10_000
     """How many ended petitions are kept at most."""
+    keep_bytes: int | None = None
+    """Bytes that all output may take on the disk before the oldest ended petitions are forgotten; None for any."""
     slots: Mapping[str, int | None] = field(default_factory=dict)
     """How many petitions of a group may run at once, None for any number; what was set before holds for the others."""
     forgotten_groups: frozenset[str] = frozenset()
@@ -96,11 +100,11 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
 
     ``ORCHA_STORE`` (``sqlite`` or ``memory``), ``ORCHA_HOOK_DEADLINE``, ``ORCHA_STOP_GRACE``, ``ORCHA_ABANDON_AFTER``,
     ``ORCHA_SHIM_SILENCE``, ``ORCHA_KEEP_COMMANDS``, and ``ORCHA_LOG_RUNS`` (1 or 0),
-    ``ORCHA_KEEP_INPUT`` (bytes), ``ORCHA_KEEP_AGE``, ``ORCHA_KEEP_COUNT``, ``ORCHA_KEEP_LEAST``: seconds, except the
-    count. ``ORCHA_NEW_GROUPS``: a number, ``none`` or ``refuse``. ``ORCHA_SLOTS``:
-    ``GROUP=N,...``, also ``none`` and ``forget`` for N. ``ORCHA_RESOURCES``: ``NAME=N,...``, and for N the names of
-    devices, divided by commas as well. ``ORCHA_REACHED_AS``:
-    ``ADDRESS:PORT,...``.
+    ``ORCHA_KEEP_INPUT`` (bytes), ``ORCHA_KEEP_AGE``, ``ORCHA_KEEP_COUNT``, ``ORCHA_KEEP_BYTES``,
+    ``ORCHA_KEEP_LEAST``: seconds, except the count and the bytes.
+    ``ORCHA_NEW_GROUPS``: a number, ``none`` or ``refuse``. ``ORCHA_SLOTS``: ``GROUP=N,...``, also ``none`` and
+    ``forget`` for N. ``ORCHA_RESOURCES``: ``NAME=N,...``, and for N the names of devices, divided by commas as
+    well. ``ORCHA_REACHED_AS``: ``ADDRESS:PORT,...``.
 
     Raises:
         ConfigurationError: a variable does not hold what it should; the message names it.
@@ -134,6 +138,7 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
         keep_input=int(_number("ORCHA_KEEP_INPUT", 64 << 20)),
         keep_age=_number("ORCHA_KEEP_AGE", 7 * DAY_SECONDS),
         keep_count=int(_number("ORCHA_KEEP_COUNT", 10_000)),
+        keep_bytes=int(_number("ORCHA_KEEP_BYTES", 0.0, most=MAX_KEPT_BYTES)) if _is_set("ORCHA_KEEP_BYTES") else None,
         keep_least=_number("ORCHA_KEEP_LEAST", HOUR_SECONDS),
         slots=slots,
         new_group_slots=None if new in (ANY_NUMBER, REFUSE) else int(_number("ORCHA_NEW_GROUPS", 0)),
@@ -162,7 +167,11 @@ def checked_look_ahead(count: object) -> None:
         raise ValueError(message)
 
 
-def _number(name: str, default: float, *, above_zero: bool = False) -> float:
+def _is_set(name: str) -> bool:
+    return name in os.environ
+
+
+def _number(name: str, default: float, *, above_zero: bool = False, most: float = MAX_DURATION_SECONDS) -> float:
     text = os.environ.get(name)
     if text is None:
         return default
@@ -170,9 +179,9 @@ def _number(name: str, default: float, *, above_zero: bool = False) -> float:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value <= MAX_DURATION_SECONDS or (above_zero and not value):
+    if not 0 <= value <= most or (above_zero and not value):
         least = "larger than 0" if above_zero else "0 or larger"
-        message = f"{name} is {text!r:.80}: set it to a number, {least}, and at most {MAX_DURATION_SECONDS}"
+        message = f"{name} is {text!r:.80}: set it to a number, {least}, and at most {most:.0f}"
         raise ConfigurationError(message)
     return value
 
