@@ -131,3 +131,13 @@ def test_a_retry_is_a_retry():
 def test_a_retry_is_nothing_else(retry):
     with pytest.raises(TypeError, match="retry is a Retry or None"):
         Policy(retry=retry)
+
+
+@pytest.mark.parametrize("word", ["pause", "requeue", None])
+def test_a_command_says_how_it_gives_its_place(word):
+    assert Policy(preemptible=word).preemptible == word
+
+
+def test_there_is_no_other_way_to_give_a_place():
+    with pytest.raises(ValueError, match="preemptible is one of pause, requeue, not 'kill'"):
+        Policy(preemptible="kill")

@@ -146,6 +146,16 @@ def test_what_waits_has_another_place_and_declares_something_else(petitions):
     assert not petitions.changes.attempts
 
 
+def test_a_command_that_runs_may_be_preempted_from_now_on(petitions):
+    record = accepted(petitions)
+    record.command, record.priority = True, 3
+    petitions.granted.take(record)
+    transitions.start.start(petitions, record, NOW)
+    transitions.command.running(petitions, record.seq, 1, NOW)
+    alter(petitions, record, {"preemptible"}, preemptible="pause")
+    assert petitions.preemptible == {record.seq: record}
+
+
 def test_what_waits_rests_for_a_time_to_come_and_waits_again_without_it(petitions):
     record = accepted(petitions)
     alter(petitions, record, {"at", "delay"}, at=1500.0)

@@ -149,6 +149,12 @@ def test_a_signal_and_output_are_refused_for_an_action(tried):
         assert code == 1
 
 
+def test_an_action_cannot_be_preempted_and_hears_what_can_be(tried):
+    line, code = all_values(tried.send({}, policy={"preemptible": "pause"}))
+    assert "preemptible is for commands alone, and this petition has an action in Python" in line
+    assert code == 1
+
+
 def test_one_whose_time_comes_after_all_who_read_this_rests_and_hinders_nobody(tried):
     queue = tried.send(
         {"code": 3}, retry={"times": 1, "delay": MAX_DURATION_SECONDS, "longest": MAX_DURATION_SECONDS, "codes": [3, 4]}

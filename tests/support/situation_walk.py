@@ -13,7 +13,8 @@ from orcha._core.codes import CANCELLED_CODE, TIMED_OUT_CODE
 from orcha._core.effects import Do
 from orcha._core.moment import Moment
 from orcha._core.moves import Event
-from orcha._core.petitions import Petitions
+from orcha._core.petitions import PREEMPTED, Petitions
+from orcha._core.preempted import REQUEUE, Preempted
 from orcha._core.reasons import RestingUntil
 from orcha._core.record import Cancellation, Phase, Record
 from orcha._core.retry import Tries
@@ -89,6 +90,7 @@ class Walker:
     def _convert(self) -> None:
         self.record.command = self.kind.command
         self.record.retry, self.record.on_interrupt = self.kind.retry, self.kind.on_interrupt
+        self.record.preemptible = REQUEUE if self.kind.command else None
 
     @property
     def situation(self) -> Situation:
@@ -104,6 +106,7 @@ class Walker:
         places = petitions.is_live(record), petitions.granted.has(SEQ), SEQ in petitions.leaving
         owing = SEQ in petitions.owing and petitions.owing[SEQ] is None, SEQ in petitions.owing
         ahead = petitions.ahead.get(SEQ)
+        preempted = SEQ in petitions.preempted
         queued = petitions.waiting.is_ready(record.place), petitions.waiting.is_parked(record.place)
         rows = [
             (row.state, row.attempt > 0, row.started is None, row.outcome, row.hook_pending, row.slot_held)
@@ -111,7 +114,19 @@ class Walker:
         ]
         kept = [(each.due, each.attempt == record.attempt) for each in self.store.attempts([SEQ]).values()]
         kept_of_it = tuple(rows), tuple(kept)
-        return known, rest, places, owing, ahead, queued, kept_of_it, self.owed, self.called, record.attempt > 0
+        return (
+            known,
+            rest,
+            places,
+            owing,
+            ahead,
+            preempted,
+            queued,
+            kept_of_it,
+            self.owed,
+            self.called,
+            record.attempt > 0,
+        )
 
     # --- what can happen ----------------------------------------------------------------------------------------
 
@@ -155,6 +170,8 @@ class Walker:
             yield Event.LIMIT, lambda: transitions.cancel.cancel(petitions, record, TIMED_OUT, NOW)
         if record.state in (State.STARTING, State.RUNNING):
             yield Event.SHUTDOWN, lambda: transitions.cancel.interrupt(petitions, record, "stopped", NOW)
+        if record.state is State.RUNNING and record.phase is Phase.ACTION and not record.survivors:
+            yield Event.PREEMPTED, lambda: transitions.preempt.give_way(petitions, record, "urgent", NOW)
         yield Event.RELEASED, lambda: transitions.hold.release(petitions, record, NOW)
         yield Event.REPRIORITIZED, lambda: transitions.hold.reprioritize(petitions, record, 0)
         yield Event.PARKED, lambda: transitions.hold.park(petitions, record, "lot")
@@ -279,6 +296,9 @@ class Walker:
         (row,) = rows
         self.petitions = Petitions(next_seq=SEQ + 1)
         self.record, self.owed, self.called = record_of(row), 0, False
+        kept = {int(seq): Preempted.of(text) for seq, text in self.store.decided(PREEMPTED).items()}
+        transitions.preempt.load(self.petitions, kept)
+        transitions.preempt.found(self.petitions, self.record, lives=lives)
         runs = self.kind.command and row.state in LIVE
         if runs and lives:
             transitions.command.adopt(self.petitions, self.record)

@@ -24,6 +24,7 @@ class Event(Enum):
     SHUTDOWN = "the service stops"
     KEPT_AHEAD = "its start is kept ahead"
     PUT_BACK = "nothing came of a start that was kept ahead, or people look"
+    PREEMPTED = "a more urgent petition takes its place, and it is to run anew"
     YES = "its condition says yes"
     BREAKS = "its condition or conversion breaks"
     ACTION_GOING = "on_start said yes"
@@ -196,6 +197,7 @@ MOVES: Mapping[Situation, Mapping[Event, tuple[Situation, ...]]] = {
     Situation.RUNNING: {
         Event.CANCEL: (Situation.CANCELLING,),
         Event.SHUTDOWN: (Situation.CANCELLING,),
+        Event.PREEMPTED: (Situation.CANCELLING,),
         Event.COMMAND_ENDED: (
             Situation.OWING_ON_FINISH,
             Situation.ENDED_OUTLIVED,
@@ -297,17 +299,20 @@ MOVES: Mapping[Situation, Mapping[Event, tuple[Situation, ...]]] = {
             Situation.CANCELLING,
         ),
         Event.COMMAND_ENDED: (
+            Situation.OWING_ON_FINISH,
             Situation.LEAVING,
             Situation.ENDED_OUTLIVED,
             Situation.ENDED,
         ),
         Event.COMMAND_LOST: (
+            Situation.OWING_ON_FINISH,
             Situation.LEAVING,
             Situation.ENDED_OUTLIVED,
             Situation.ENDED,
             Situation.CANCELLING,
         ),
         Event.SURVIVORS_GONE: (
+            Situation.OWING_ON_FINISH,
             Situation.LEAVING,
             Situation.ENDED,
         ),

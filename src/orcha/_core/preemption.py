@@ -49,27 +49,27 @@ class Preemption:
     Args:
         petitions: what waits and runs.
         admission: what keeps petitions from starting.
-        may_run_again: tells whether another attempt at a command would get the same standard input.
+        may_give: tells whether the service can take a command's place: what watches over it answers, and where it is to
+            run anew, another attempt would get the same standard input.
 
     """
 
     def __init__(
-        self, petitions: Petitions, admission: Admission, may_run_again: Callable[[Record], bool] = lambda _: True
+        self, petitions: Petitions, admission: Admission, may_give: Callable[[Record], bool] = lambda _: True
     ) -> None:
         """Have chosen nobody."""
         self._petitions = petitions
         self._admission = admission
-        self._may_run_again = may_run_again
+        self._can_give = may_give
         self._seen: tuple[int, ...] = ()
+        self._seen_back: tuple[int, ...] = ()
 
     def chosen(self) -> list[Displaced]:
         """Give the commands that give their place now, where anything has changed since this was asked last."""
-        petitions, waiting = self._petitions, self._petitions.waiting
-        seen = (petitions.version, petitions.starts, len(waiting), waiting.parked, len(petitions.preemptible))
-        if seen == self._seen:
+        if (seen := self._now()) == self._seen:
             return []
         self._seen = seen
-        victims = [record for record in petitions.preemptible.values() if self._may_give(record)]
+        victims = [record for record in self._petitions.preemptible.values() if self._may_give(record)]
         if not victims:
             return []
         victims.sort(key=_least_urgent_first)
@@ -86,12 +86,17 @@ class Preemption:
             victims = [each for each in victims if each not in given]
         return found
 
+    def _now(self) -> tuple[int, ...]:
+        """Give what is another one where anything may be decided otherwise."""
+        petitions, waiting = self._petitions, self._petitions.waiting
+        return (petitions.version, petitions.starts, len(waiting), waiting.parked, len(petitions.preemptible))
+
     def _may_give(self, record: Record) -> bool:
         if record.state is not State.RUNNING or record.phase is not Phase.ACTION:
             return False
         if record.seq in self._petitions.preempted or record.preemptible is None:
             return False
-        return record.preemptible == PAUSE or self._may_run_again(record)
+        return self._can_give(record)
 
     def _room_when_all_have_ended(self) -> Room:
         """Give what is free once all that is being ended has ended."""
@@ -154,10 +159,14 @@ class Preemption:
     # --- who comes back -----------------------------------------------------------------------------------------
 
     def coming_back(self) -> list[Record]:
-        """Give the commands that stand still and have their place again: first come the more urgent that wait.
+        """Give the commands that stand still and have their place again, where anything has changed since.
 
+        First come the more urgent that wait.
         What a more urgent one waits for may be free in part, while the rest is being ended: it is kept for that one.
         """
+        if (seen := self._now()) == self._seen_back:
+            return []
+        self._seen_back = seen
         petitions = self._petitions
         now = self._room(petitions.granted.copy())
         found: list[Record] = []

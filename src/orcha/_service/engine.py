@@ -320,6 +320,7 @@ class Engine:
             running, reports, output, losses, standard_input, shims, self.journal, self.report
         )
         self.command_adoption.goes_on = self.preempting.adopted
+        self.preempting.is_silent = running.is_silent
         self.leases = Leases(
             petitions, self.store, self.timers, self.mailbox, output.say, self.channels.is_followed, self.report
         )

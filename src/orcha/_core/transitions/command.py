@@ -176,6 +176,7 @@ def never_again(record: Record) -> None:
 def _over(record: Record) -> None:
     record.returned = True
     record.processes_gone = True
+    record.survivors = ()
     record.phase = Phase.FINISHED
 
 

@@ -139,6 +139,11 @@ class StandardInput:
         kept.compare()
         return kept.why_not_again
 
+    def may_be_given_again(self, record: Record) -> bool:
+        """Tell whether another attempt may get the input, as far as is known without a look at all of its bytes."""
+        kept = self._kept(record)
+        return kept is None or kept.why_not_again is None
+
     def _kept(self, record: Record) -> KeptInput | None:
         if record.seq not in self._inputs and (kept := self._find(record.channel, record.seq)) is not None:
             self._inputs[record.seq] = kept

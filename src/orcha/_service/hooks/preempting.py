@@ -13,8 +13,11 @@ from orcha._core.preemption import Preemption
 from orcha._core.state import State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orcha._core.admission import Admission
     from orcha._core.petitions import Petitions
+    from orcha._core.preemption import Displaced
     from orcha._core.record import Record
     from orcha._service.execution.command_output import CommandsOutput
     from orcha._service.execution.shims import Shims
@@ -54,7 +57,15 @@ class Preempting:
         self._store = store
         self._shims = shims
         self._output = output
-        self._preemption = Preemption(petitions, admission, lambda record: standard_input.why_not_again(record) is None)
+        self._standard_input = standard_input
+        self.is_silent: Callable[[int], bool] = lambda _: False
+        """Tells whether what watches over the command of a petition does not answer, by sequence."""
+        self._preemption = Preemption(petitions, admission, self._may_give)
+
+    def _may_give(self, record: Record) -> bool:
+        if self.is_silent(record.seq):
+            return False
+        return record.preemptible == PAUSE or self._standard_input.may_be_given_again(record)
 
     def look(self, *, may_start: bool) -> None:
         """Have commands come back whose place is free, and have others give theirs where a petition may start."""
@@ -64,10 +75,21 @@ class Preempting:
                 transitions.preempt.come_back(petitions, record)
                 self._output.say(record, GOES_ON_LINE)
         if may_start and petitions.preemptible:
-            for record, by in self._preemption.chosen():
+            for record, by in self._readable(self._preemption.chosen()):
                 transitions.preempt.give_way(petitions, record, by.key, petitions.now)
                 is_paused = petitions.preempted[record.seq].how == PAUSE
                 self._output.say(record, (PAUSED_LINE if is_paused else REQUEUED_LINE).format(by.key))
+
+    def _readable(self, chosen: list[Displaced]) -> list[Displaced]:
+        """Leave out the petitions that would get a command's place whose input turns out to be damaged."""
+        damaged = {
+            by.seq
+            for record, by in chosen
+            if record.preemptible != PAUSE and self._standard_input.why_not_again(record) is not None
+        }
+        if damaged:
+            self._petitions.note_change()  # others may be chosen now
+        return [each for each in chosen if each.by.seq not in damaged]
 
     # --- effects --------------------------------------------------------------------------------------------------
 
