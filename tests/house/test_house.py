@@ -133,6 +133,7 @@ _WRITTEN_ELSEWHERE = {
             "attempt",
             "code",
             "devices",
+            "expect",
             "group",
             "needs",
             "on_interrupt",

@@ -246,7 +246,7 @@ def test_thousands_that_are_held_back_are_asked_no_more_and_hide_nobody(asked, m
     count = itertools.count()
     resources = asked.engine.admission.resources
     ask = resources.blocked_by
-    monkeypatch.setattr(resources, "blocked_by", lambda *which: (next(count), ask(*which))[1])
+    monkeypatch.setattr(resources, "blocked_by", lambda *which, **more: (next(count), ask(*which, **more))[1])
     for number in range(20):
         asked.submit(asked.user, f"beside {number}", needs={"ram": 1} if number % 2 else {})
     asked.wait_for("beside 4", "running")

@@ -267,6 +267,7 @@ def _job(row: Row, seconds: float, now: float) -> Job:
         started=started,
         waits_since=row.get("submitted"),
         paused=started is None and (row["state"] == "held" or bool(row["paused"])),
+        expect=row.get("timeout") if row.get("expect") is None else row["expect"],
     )
 
 

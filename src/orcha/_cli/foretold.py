@@ -27,6 +27,7 @@ _FORESEEABLE = frozenset(
         "needs_short",
         "share_short",
         "behind_another",
+        "held_free",
         "after_others",
         "resting_until",
         "starts_later",

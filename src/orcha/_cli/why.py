@@ -82,10 +82,7 @@ def lines(details: dict[str, Any]) -> Iterator[str]:
         yield f"  - {descriptions.why(reason | {'why': reason['text']})}"
         if reason.get("since") is not None:
             yield f"    since {_since(reason)}"
-        if reason.get("holders"):
-            yield f"    held by {', '.join(_held(reason))}"
-        if reason.get("first"):
-            yield f"    first is {_first(reason['first'])}"
+        yield from _others(reason)
         if reason.get("remedy"):
             yield f"    until {reason['remedy']}"
     yield from _beside(details)
@@ -105,6 +102,16 @@ def _beside(details: dict[str, Any]) -> Iterator[str]:
         yield f"{details['place']} before it in line"
 
 
+def _others(reason: dict[str, Any]) -> Iterator[str]:
+    """Name the petitions for which one waits."""
+    if reason.get("holders"):
+        yield f"    held by {', '.join(_held(reason))}"
+    if reason.get("first"):
+        yield f"    {_first_line(reason)}"
+    if reason.get("overdue"):
+        yield f"    longer than expected: {', '.join(reason['overdue'])}"
+
+
 def _held(reason: dict[str, Any]) -> Iterator[str]:
     """Name who holds what a petition waits for: with the devices, and until when, as far as that is known.
 
@@ -122,7 +129,28 @@ def _held(reason: dict[str, Any]) -> Iterator[str]:
             told.append(descriptions.lent(held["lease"], held["until"]))
         elif held["until"] is not None:
             told.append(f"until {render.clock(held['until'])} at the latest")
+        if held.get("lease") is None and held.get("expected") is not None:
+            told.append(_expected(held["expected"]))
         yield f"{name} ({', '.join(told)})" if told else str(name)
+
+
+def _expected(ends: float) -> str:
+    """Tell when what runs was said to end."""
+    from orcha._cli import render
+
+    over = render.now() - ends
+    return f"runs {render.elapsed(over)} longer than expected" if over > 0 else f"until about {render.clock(ends)}"
+
+
+def _first_line(reason: dict[str, Any]) -> str:
+    """Name the petition that comes first, and until when something is held free for it."""
+    from orcha._cli import render
+
+    first = _first(reason["first"])
+    if reason["kind"] != "held_free":
+        return f"first is {first}"
+    until = f" until about {render.clock(reason['due'])}" if reason.get("due") is not None else ""
+    return f"held free for {first}{until}"
 
 
 def _first(first: dict[str, Any]) -> str:

@@ -87,8 +87,9 @@ def _job(entry: dict[str, Any], name: str, number: int) -> Job:
     seconds = _number(entry, "seconds", name)
     if seconds is None and started is not None and ended is not None:
         seconds = max(0.0, ended - started)
+    expect, limit = _number(entry, "expect", name), _number(entry, "timeout", name)
     if seconds is None:
-        seconds = _number(entry, "expect", name)
+        seconds = expect
     if seconds is None and (started is not None or ended is None):
         raise WorkloadError(
             f'{name} does not say how long it takes: give "seconds", "expect", or "started" and "ended"'
@@ -108,6 +109,7 @@ def _job(entry: dict[str, Any], name: str, number: int) -> Job:
         _text(entry, "manager", name) or "",
         _text(entry, "owner", name) or "",
         entry.get("outcome") in {None, "succeeded"},
+        expect=limit if expect is None else expect,
     )
 
 

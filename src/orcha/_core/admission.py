@@ -11,6 +11,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from orcha._core.backfill import known_seconds
 from orcha._core.conditions.book import ConditionBook
 from orcha._core.conditions.kinds import Unknown
 from orcha._core.conditions.terms import BUILT_IN
@@ -127,7 +128,7 @@ class Admission:
         """What is paused: `all`, `group:<name>`, `petition:<seq>`."""
         self.keys = OnceKeys(petitions.granted)
         self.dependencies = Dependencies()
-        self.resources = Resources(petitions, resources or {}, self._is_paused, lock)
+        self.resources = Resources(petitions, resources or {}, self._is_paused, lock, now)
         self.conditions = ConditionBook(self._service_values(), vocabulary)
         self.of_groups = GroupAdmission(petitions, lambda name: name in self.paused, self.conditions, now)
         self._holding: set[str] = set()
@@ -161,6 +162,7 @@ class Admission:
         """Take over what is paused, which groups there are, and what people set for them."""
         self.paused = frozenset(paused)
         self.of_groups.slots, self.of_groups.rules = groups, rules
+        self.resources.backfill.groups = groups
         self.of_groups.note_ages()
 
     @property
@@ -199,7 +201,10 @@ class Admission:
             return None
         blocked = self._before_needs(record)
         if blocked is None and record.needs:
-            blocked = self.resources.blocked_by(record.place, record.needs, record.group)
+            seconds = record.timeout if record.expect is None else record.expect
+            blocked = self.resources.blocked_by(
+                record.place, record.needs, record.group, seconds=seconds, manager=record.manager
+            )
         return self._preempted_first(record) if blocked is None and self._petitions.lent else blocked
 
     def _before_needs(self, record: Candidate) -> Reason | None:
@@ -234,7 +239,7 @@ class Admission:
         known = record if group is None else Known(record.seq, record.owner, group, record.when)
         found = [reason for term in self._terms if (reason := term(known)) is not None]
         needs = needs or record.needs
-        found += self.resources.reasons(record.place, needs) if needs else []
+        found += self.resources.reasons(record.place, needs, known_seconds(record)) if needs else []
         behind = self._preempted_first(known)
         return found if behind is None else [*found, behind]
 
@@ -452,7 +457,7 @@ class Admission:
         """Have this hold for the petitions of a group from now on; None for any number at once."""
         known = self.of_groups
         self._opening.update(known.lots(group))  # where they wait depends on the rules
-        known.slots = {**known.slots, group: slots}
+        known.slots = self.resources.backfill.groups = {**known.slots, group: slots}
         known.rules = {name: each for name, each in {**known.rules, group: rules}.items() if each != NO_RULES}
         known.note_ages()
         self._petitions.note_change()

@@ -37,6 +37,8 @@ class Grant(NamedTuple):
     devices: Devices | None = None
     """The devices that the petition got, by resource."""
     owner: str = ""
+    seconds: float | None = None
+    """How long it takes, as far as that was known when it was granted this."""
 
 
 class GrantedSlots:
@@ -105,7 +107,8 @@ class GrantedSlots:
             if earlier is not None:
                 self._uncount(key, earlier)
             devices = (candidate.devices or self.inventory.choose(needs, self._used)) if needs else None
-            self._enter(key, new_tuple(Grant, (seq, manager, group, needs, devices, candidate.owner)))
+            seconds = candidate.timeout if candidate.expect is None else candidate.expect
+            self._enter(key, new_tuple(Grant, (seq, manager, group, needs, devices, candidate.owner, seconds)))
 
     def copy(self) -> GrantedSlots:
         """Give a book that says the same now, and that nobody else uses; the starts of groups are not in it."""
@@ -136,7 +139,7 @@ class GrantedSlots:
         return (grant.needs or ()) if grant is not None and grant.manager == LENT else ()
 
     def _enter(self, key: str, grant: Grant) -> None:
-        seq, manager, group, needs, _, owner = grant
+        seq, manager, group, needs, _, owner, _ = grant
         self._grants[key] = grant
         self._key_of[seq] = key
         self._of_manager.setdefault(manager, {})[key] = seq
@@ -167,7 +170,7 @@ class GrantedSlots:
         return True
 
     def _uncount(self, key: str, grant: Grant) -> None:
-        seq, manager, group, needs, _, owner = grant
+        seq, manager, group, needs, _, owner, _ = grant
         del self._key_of[seq]
         del self._of_manager[manager][key]
         if group is not None:
@@ -221,6 +224,10 @@ class GrantedSlots:
         """Give the str(id) of the granted petitions of one manager; the set changes with them."""
         return self._of_manager.setdefault(manager, {})
 
+    def grants(self) -> list[Grant]:
+        """Give what each petition that may run was granted."""
+        return list(self._grants.values())
+
     # --- what is in use -----------------------------------------------------------------------------------------
 
     def in_group(self, group: str) -> int:
@@ -252,6 +259,10 @@ class GrantedSlots:
     def used(self, resource: str) -> Mapping[str, Amount]:
         """Give the share that petitions hold of each device of a resource, for devices that any petition holds."""
         return self._used.get(resource, {})
+
+    def all_used(self) -> Mapping[str, Mapping[str, Amount]]:
+        """Give the share that petitions hold of each device, by resource."""
+        return self._used
 
     def devices(self, key: str) -> Devices | None:
         """Give the devices that a petition holds."""

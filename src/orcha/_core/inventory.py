@@ -111,6 +111,11 @@ class Inventory:
             name for name in devices if (1 - used.get(name, 0) >= need.amount if need.is_share else not used.get(name))
         ]
 
+    def usable(self, resource: str, need: Need, used: Mapping[str, Amount]) -> list[str] | None:
+        """Name the devices that are as a need says and not closed, in use or not; None where there are no devices."""
+        devices = self._devices.get(resource)
+        return None if devices is None else fitting(devices, need, self._closed(resource, used))
+
     def placeable(self, resource: str, need: Need) -> Amount:
         """Give how much of a resource a petition with such a need could get while all stays drained that is."""
         drains = self.drains.get(resource, _NONE)

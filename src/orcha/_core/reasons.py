@@ -308,6 +308,40 @@ class BehindAnother(Reason):
 
 
 @dataclass(frozen=True, slots=True)
+class HeldFree(Reason):
+    """Enough of a resource is free, and that is held free for an earlier petition, which this one would delay."""
+
+    remedy: ClassVar[str] = "the petitions before it in line get what they need, or it would end before they start"
+
+    resource: str
+    amount: int | float
+    free: int | float
+    capacity: int | float
+    where: str
+    """What the devices must have; there are `capacity` such devices."""
+    first: str
+    """The id of the earlier petition."""
+    due: float | None
+    """Wall-clock time at which the earlier petition is foretold to start; None where something is overdue."""
+    overdue: tuple[str, ...] = ()
+    """The ids of petitions that run longer than was expected of them."""
+
+    def text(self) -> str:
+        """Say it to people.
+
+        >>> HeldFree("gpu", 1, 1, 2, "", "big", 1_700_000_000.0).text()
+        'it needs 1 gpu, 1 of 2 is free, held free for an earlier petition until about 2023-11-14 22:13:20 UTC'
+        >>> HeldFree("gpu", 1, 1, 2, "", "big", None, ("long",)).text()
+        'it needs 1 gpu, 1 of 2 is free, held free for an earlier petition, since others run longer than expected'
+        """
+        needs = _needs(self.resource, self.amount, self.free, self.capacity, self.where)
+        until = ", since others run longer than expected"
+        if self.due is not None:
+            until = _clock(self.due).replace(" at ", " until about ", 1)
+        return f"{needs}, held free for an earlier petition{until}"
+
+
+@dataclass(frozen=True, slots=True)
 class NeverEnough(Reason):
     """The service never has as much of a resource as the petition needs."""
 
@@ -742,6 +776,7 @@ __all__ = [
     "GroupTextIsFalse",
     "GroupUnknown",
     "HeldAfterInterruption",
+    "HeldFree",
     "InOrder",
     "LongerThanAllowed",
     "MachineFull",

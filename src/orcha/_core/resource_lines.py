@@ -10,6 +10,7 @@ another resource; so a petition that needs two resources cannot be starved by pe
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ MAX_COUNTED_PETITIONS = 1_000
 class Waiter:
     """A petition that waits for resources."""
 
-    __slots__ = ("asked", "at", "group", "names", "needs", "passed", "place")
+    __slots__ = ("asked", "at", "group", "manager", "names", "needs", "passed", "place", "seconds", "tried")
 
     def __init__(self, place: Key, needs: Mapping[str, int | str], group: str | None) -> None:
         """Be in no line yet."""
@@ -48,6 +49,11 @@ class Waiter:
         """Whether it is to be asked now, having come to the head."""
         self.passed = 0
         """How many later petitions have taken units for which this petition waits."""
+        self.seconds: float | None = None
+        """How long it takes, as far as that is known."""
+        self.manager = ""
+        self.tried: tuple[int, int, int] | None = None
+        """How many had started, ran and waited when it came forward last to go before others."""
 
 
 class _Part:
@@ -92,6 +98,8 @@ class Lines:
         """
         self.waiters: dict[int, Waiter] = {}
         """All of them, by sequence."""
+        self.are_timed = False
+        """Whether the length of any is known."""
         self._waits = waits
         self._fairness = fairness
         self._lines: dict[str, dict[Lane, _Part]] = {}
@@ -108,13 +116,27 @@ class Lines:
         return [name for name in self._lines if any(len(part.places) > part.begin for part in self._parts(name))]
 
     def enter(
-        self, place: Key, needs: Mapping[str, int | str], group: str | None, names: Iterable[str], at: str
+        self,
+        place: Key,
+        needs: Mapping[str, int | str],
+        group: str | None,
+        names: Iterable[str],
+        at: str,
+        *,
+        seconds: float | None = None,
+        manager: str = "",
     ) -> None:
-        """Have one wait in the lines of these resources too, parked in the lot of the resource `at`."""
+        """Have one wait in the lines of these resources too, parked in the lot of the resource `at`.
+
+        It takes so many `seconds`, as far as that is known.
+        """
         waiter = self.waiters.get(place[1])
         if waiter is None or waiter.place != place:
             waiter = self.waiters[place[1]] = Waiter(place, needs, group)
         waiter.needs = needs
+        waiter.seconds, waiter.manager = seconds, manager
+        if seconds is not None:
+            self.are_timed = True
         waiter.at = at
         waiter.asked = False
         self.stand(waiter, names)
@@ -141,6 +163,23 @@ class Lines:
         """Give the first one of a line."""
         firsts = [waiter for part in self._parts(name) if (waiter := self._head(name, part))]
         return min(firsts, key=lambda waiter: self.rank(waiter.place)) if len(firsts) > 1 else next(iter(firsts), None)
+
+    def firsts(self, name: str, count: int, stands: Callable[[Waiter], bool]) -> list[Waiter]:
+        """Give up to so many of the first ones of a line, in order, of those that stand there."""
+        found: list[Waiter] = []
+        parts = [part for part in self._parts(name) if len(part.places) > part.begin]
+        for part in parts:
+            here = 0
+            for place in islice(part.places, part.begin, None):
+                waiter = self._standing(place, name)
+                if waiter is not None and stands(waiter):
+                    found.append(waiter)
+                    here += 1
+                    if here == count:
+                        break
+        if len(parts) > 1:
+            found.sort(key=lambda waiter: self.rank(waiter.place))
+        return found[:count]
 
     def note_taken(self, name: str, place: Key) -> None:
         """Note that a petition has taken units of a resource: it may have gone past an earlier petition."""
@@ -240,6 +279,7 @@ class Lines:
     def rebuild(self) -> None:
         """Drop what is of no use any more, and put each into the lines that it names."""
         self.waiters = {seq: waiter for seq, waiter in self.waiters.items() if self._waits(waiter)}
+        self.are_timed = any(waiter.seconds is not None for waiter in self.waiters.values())
         self._lines = {}
         for waiter in self.waiters.values():
             for name in waiter.names:

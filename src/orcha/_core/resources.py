@@ -9,13 +9,16 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
+from orcha._core.backfill import Backfill
 from orcha._core.devices import fitting
 from orcha._core.inventory import Inventory
+from orcha._core.moment import Moment
 from orcha._core.needs import beyond, lacking
 from orcha._core.reasons import (
     BehindAnother,
     BehindExclusive,
     Drained,
+    HeldFree,
     MachineTaken,
     NeedsShort,
     NeverEnough,
@@ -24,6 +27,7 @@ from orcha._core.reasons import (
     ShareShort,
 )
 from orcha._core.record import Phase, Record
+from orcha._core.reservations import Want
 from orcha._core.resource_lines import RESOURCE_LOT, Lines, Waiter
 from orcha._core.state import State
 from orcha._core.transitions import hold
@@ -76,13 +80,22 @@ class Resources:
         stock: Mapping[str, Stock],
         is_paused: Callable[[int, str | None], bool],
         lock: AbstractContextManager[object] | None = None,
+        now: Callable[[], Moment] = lambda: Moment(0.0, 0.0),
     ) -> None:
-        """Have nobody wait; `is_paused` tells of a sequence and a group whether people hold the petition back."""
+        """Have nobody wait; `is_paused` tells of a sequence and a group whether people hold the petition back.
+
+        `now` gives the time, by which starts are foretold.
+        """
         self._petitions = petitions
         self.inventory = petitions.granted.inventory = Inventory(stock)
         self._is_paused = is_paused
         self._lock = lock if lock is not None else nullcontext()
         self._lines = Lines(self._waits, lambda: petitions.fairness)
+        self.backfill = Backfill(
+            petitions, self.inventory, self._lines, lines_of=self._all_lines, stands=self._stands, now=now
+        )
+        self._in_gap: int | None = None
+        """The sequence of the petition that was let go last before others, whom it does not delay."""
         self._paused: list[Key] = []
         self.has_left = False
         """Whether a petition has left its line, so that those behind it are to be looked at."""
@@ -106,20 +119,30 @@ class Resources:
         capacity = most[name] if wanted[name].where else self.inventory.capacity(name)
         return NeverEnough(name, shown(wanted[name].amount), shown(capacity), _where(needs[name]))
 
-    def blocked_by(self, place: Key, needs: Needs, group: str | None) -> Reason | None:
-        """Give for what a petition that may start otherwise has to wait; if it has to, it is in line from now on."""
+    def blocked_by(
+        self, place: Key, needs: Needs, group: str | None, *, seconds: float | None = None, manager: str = ""
+    ) -> Reason | None:
+        """Give for what a petition that may start otherwise has to wait; if it has to, it is in line from now on.
+
+        It takes so many `seconds`, as far as that is known.
+        """
         never = self.refusal(needs) or self._drained(needs)
         with self._lock:
             if never is not None:  # nobody has to wait behind what does not go, however much ends
                 self._lines.enter(place, needs, group, (), never.resource)
                 return never
             names = self._lacking(place, needs)
+            if names and seconds is not None and not self._short(needs):
+                want = Want(needs, seconds, self.backfill.slots(group, manager))
+                if self.backfill.may_go(place, want):
+                    names, self._in_gap = [], place[1]
             if names:
-                self._lines.enter(place, needs, group, self._lines_of(needs, names), names[0])
+                lines = self._lines_of(needs, names)
+                self._lines.enter(place, needs, group, lines, names[0], seconds=seconds, manager=manager)
                 self.whole_waits |= WHOLE in names
                 for name in names:
                     self._forget_empty_lines(name)
-                return self._reason(place, needs, names[0])
+                return self._reason(place, needs, names[0], seconds)
             self.has_left |= self._lines.leave(place[1])
         return None
 
@@ -141,6 +164,8 @@ class Resources:
 
     def note_taken(self, place: Key, needs: Needs) -> None:
         """Note that a petition has taken what it needs, where there are several owners."""
+        if place[1] == self._in_gap:
+            return  # it delays nobody
         with self._lock:
             for name, wanted in needs.items():
                 for where in {_where(wanted), *self._wheres.get(name, ())}:
@@ -174,13 +199,13 @@ class Resources:
         self.inventory.occupied = occupied
         self._petitions.note_change()
 
-    def reasons(self, place: Key, needs: Needs) -> list[Reason]:
-        """Give all that a petition has to wait for; it enters no line for that."""
+    def reasons(self, place: Key, needs: Needs, seconds: float | None = None) -> list[Reason]:
+        """Give all that a petition has to wait for, which takes so long; it enters no line for that."""
         never = self.refusal(needs) or self._drained(needs)
         if never is not None:
             return [never]
         with self._lock:
-            return [self._reason(place, needs, name) for name in self._lacking(place, needs)]
+            return [self._reason(place, needs, name, seconds) for name in self._lacking(place, needs)]
 
     def is_behind(self, place: Key, needs: Needs) -> bool:
         """Tell whether another petition that waits for any of this comes before the one at a place."""
@@ -198,7 +223,7 @@ class Resources:
             if never is not None:
                 return never
             names = self._lacking(waiter.place, waiter.needs)
-            return self._reason(waiter.place, waiter.needs, names[0]) if names else None
+            return self._reason(waiter.place, waiter.needs, names[0], waiter.seconds) if names else None
 
     def free(self, resource: str) -> int | float | None:
         """Give how much of a resource is free; None where there is none of it."""
@@ -231,6 +256,18 @@ class Resources:
             amounts[name] = need.amount
             free[name] = self._room(name, need) - (taken or {}).get(_line(name, _where(wanted)), 0)
         return lacking(amounts, free, behind)
+
+    def _short(self, needs: Needs, taken: Mapping[str, Amount] | None = None) -> bool:
+        """Tell whether too little of anything is free, whoever waits for it; `taken` is as `_lacking` has it."""
+        for name, wanted in needs.items():
+            need = read(wanted)
+            if need.amount > self._room(name, need) - (taken or {}).get(_line(name, _where(wanted)), 0):
+                return True
+        return False
+
+    def _all_lines(self, name: str) -> list[str]:
+        """Give all lines for a resource."""
+        return [_line(name, where) for where in self._wheres.get(name, ("",))]
 
     def _lines_of(self, needs: Needs, names: Iterable[str]) -> Iterator[str]:
         """Give the lines for what is needed of resources: devices that must be the same have a line of their own.
@@ -276,7 +313,7 @@ class Resources:
         granted = self._petitions.granted
         return len(granted) - len(granted.of_manager(WATCHDOG_MANAGER))
 
-    def _reason(self, place: Key, needs: Needs, name: str) -> Reason:
+    def _reason(self, place: Key, needs: Needs, name: str, seconds: float | None) -> Reason:
         if name == WHOLE:
             first = self._lines.first(WHOLE)
             is_behind = first is not None and first.place < place
@@ -287,7 +324,11 @@ class Resources:
             return ShareShort(name, amount, shown(free), where)
         capacity = shown(self.inventory.most(name, need) if where else self.inventory.capacity(name))
         if free >= need.amount:
-            return BehindAnother(name, amount, shown(free), capacity, where)
+            held = self.backfill.held_for(place, needs, name) if seconds is not None else None
+            if held is None or (held.due is None and not held.overdue):
+                return BehindAnother(name, amount, shown(free), capacity, where)
+            due = None if held.due is None else float(round(held.due))
+            return HeldFree(name, amount, shown(free), capacity, where, held.first, due, held.overdue)
         foreign = self.inventory.foreign(name, self._petitions.granted.used(name))
         seen = tuple((f"{name}:{device}", who) for device, who in sorted(foreign.items()))
         return NeedsShort(name, amount, shown(free), capacity, where, seen)
@@ -370,7 +411,16 @@ class Resources:
                     taken[line] = taken.get(line, 0) + read(wanted).amount
             return not names
 
-        return self._lines.come_forward(goes)
+        def has_room(waiter: Waiter) -> bool:
+            return not self._short(waiter.needs, taken)
+
+        forward = self._lines.come_forward(goes)
+        if self._lines.are_timed:
+            granted = self._petitions.granted
+            resources = {line.partition("@")[0]: None for line in self._lines.names()}
+            are_free = [name for name in resources if granted.held(name) < self.inventory.capacity(name)]
+            forward += self.backfill.come_forward(are_free, has_room)
+        return forward
 
     # --- for people ---------------------------------------------------------------------------------------------
 

@@ -66,6 +66,7 @@ class VirtualSchedule:
         self._appointments: list[tuple[float, int]] = []
         groups = {job.group: None for job in self._jobs.values() if job.group is not None}
         self._petitions = Petitions()
+        self._petitions.slots_of = capacity.slots
         self._petitions.slots = sum(count or 0 for count in capacity.slots.values()) or 1
         self._now = Moment(0.0, 0.0)
         self._admission = Admission(self._petitions, resources=capacity.resources, now=lambda: self._now)
@@ -273,7 +274,7 @@ class VirtualSchedule:
             on_interrupt=OnInterrupt.FAIL,
             timeout=None,
             queue_timeout=None,
-            expect=job.seconds,
+            expect=self._expected(job),
             group=job.group,
             needs=job.needs or None,
             once=None,
@@ -282,6 +283,12 @@ class VirtualSchedule:
             delay=None,
             when=None,
         )
+
+    def _expected(self, job: Job) -> float | None:
+        """Give what is said of the length of a petition; of a petition that runs already, what is left of that."""
+        if job.expect is None or job.started is None:
+            return job.expect
+        return max(0.0, job.started + job.expect - self._now.wall)
 
     def _accept(self, record: Record, converted: Converted, answered: Answered | None, now: Moment) -> None:
         """Have a new petition start, wait, or rest until its time."""

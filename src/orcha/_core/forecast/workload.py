@@ -39,6 +39,8 @@ class Job(NamedTuple):
     """When it was asked for, where that was before the forecast begins; None for the time of `submitted`."""
     paused: bool = False
     """Whether people hold back this one."""
+    expect: float | None = None
+    """How long it is said to take, expected or at most; None where no decision knows its length."""
 
 
 class Capacity(NamedTuple):

@@ -109,12 +109,14 @@ class _Recovery:
         groups = self._engine.store.groups([row.seq for row in rows])
         needs = self._engine.store.needs([row.seq for row in rows])
         devices = self._engine.store.devices(list(needs))
+        expected = self._engine.store.expected([row.seq for row in rows])
         for row in rows:
             record = record_of(
                 row,
                 group=groups.get(row.seq),
                 needs=needs.get(row.seq),
                 devices=devices.get(row.seq, {}).get(row.attempt),
+                expect=expected.get(row.seq),
             )
             self._bring(record, row, commands.get(row.seq))
 

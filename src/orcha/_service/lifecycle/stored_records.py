@@ -21,10 +21,11 @@ def record_of(
     group: str | None = None,
     needs: Mapping[str, int | str] | None = None,
     devices: Devices | None = None,
+    expect: float | None = None,
 ) -> Record:
     """Make the live record of a stored petition, not yet converted.
 
-    Its group and needs, and the devices of its attempt, are given where these are looked up.
+    Its group, needs and expected length, and the devices of its attempt, are given where these are looked up.
     """
     identity: str | int = int(row.id) if row.id_is_int else row.id
     record = Record(row.seq, row.token, identity, row.manager, row.owner, row.channel, row.extras, row.submitted)
@@ -40,6 +41,7 @@ def record_of(
     record.group = group
     record.needs = needs
     record.devices = devices
+    record.expect = expect
     return record
 
 

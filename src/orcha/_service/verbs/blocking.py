@@ -64,6 +64,8 @@ def blocking(engine: Engine, row: Row, record: Record | None, may_see: Callable[
             known["first"] = _first(engine, known["first"], may_see)
         if "holders" in known:
             known["holders"] = _named(engine, known["holders"], may_see)
+        if "overdue" in known:
+            known["overdue"] = _named(engine, list(known["overdue"]), may_see)
         if "resource" in known and "holders" in known:
             known["held"] = [_held(engine, name, known["resource"]) for name in known["holders"]]
     return found
@@ -92,8 +94,14 @@ def _held(engine: Engine, name: str, resource: str) -> dict[str, Any]:
         "id": name,
         "devices": list((record.devices or {}).get(resource, ())),
         "until": until(record),
+        "expected": _expected(record),
         "lease": lease_rows.told(record),
     }
+
+
+def _expected(record: Record) -> float | None:
+    """Give the wall-clock time at which a petition that runs was said to end; None where nobody said so."""
+    return None if record.expect is None or record.started is None else record.started + record.expect
 
 
 def reasons_of(engine: Engine, row: Row, record: Record | None) -> list[Reason]:

@@ -64,6 +64,7 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
             "after": after.get(row.seq),
             "needs": json.dumps(needs[row.seq]) if row.seq in needs else None,
             "expect": expected.get(row.seq),
+            "timeout": _timeout(engine, row),
         }
         | lease_rows.in_row(engine, row)
         for row in rows
@@ -176,6 +177,12 @@ def describe_row(engine: Engine, row: Row, group: str | None) -> dict[str, str |
         "label": label,
         **array_rows.described(engine, row),
     }
+
+
+def _timeout(engine: Engine, row: Row) -> float | None:
+    """Give the limit of a live petition; None where there is none, or where it is not known since a restart."""
+    record = engine.petitions.records.get(row.seq)
+    return None if record is None else record.timeout
 
 
 def _aged(engine: Engine, row: Row) -> float | None:

@@ -1,0 +1,67 @@
+"""How much of one thing is taken from when to when, as far as that is foretold."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from math import inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orcha.interfaces.needs import Amount
+
+
+class Timeline:
+    """What is taken of one thing, by time; times are seconds from now on.
+
+    >>> gpus = Timeline()
+    >>> gpus.take(0.0, 60.0, 1)
+    >>> gpus.take(30.0, 90.0, 1)
+    >>> gpus.peak(0.0, 30.0), gpus.peak(0.0, 90.0), gpus.earliest(0.0, 10.0, 0), gpus.earliest(0.0, 60.0, 1)
+    (1, 2, 90.0, 60.0)
+    """
+
+    __slots__ = ("_levels", "_times")
+
+    def __init__(self) -> None:
+        """Have nothing taken."""
+        self._times = [0.0]
+        self._levels: list[Amount] = [0]
+        """How much is taken from each of the times on."""
+
+    def take(self, begin: float, end: float, amount: Amount) -> None:
+        """Have an amount taken from one time to another one, before which it is free again."""
+        first = self._at(begin)
+        last = len(self._times) if end == inf else self._at(end)
+        for index in range(first, last):
+            self._levels[index] += amount
+
+    def _at(self, time: float) -> int:
+        """Give the place of a time, which is among the times from now on."""
+        index = bisect_left(self._times, time)
+        if index == len(self._times) or self._times[index] != time:
+            self._times.insert(index, time)
+            self._levels.insert(index, self._levels[index - 1])
+        return index
+
+    def peak(self, begin: float, end: float) -> Amount:
+        """Give the most that is taken from one time to another one."""
+        first = bisect_right(self._times, begin) - 1
+        return max(self._levels[first : max(bisect_left(self._times, end), first + 1)])
+
+    def earliest(self, begin: float, seconds: float, most: Amount) -> float | None:
+        """Give the first time from `begin` on at which for so long no more than `most` is taken; None for never."""
+        times, levels = self._times, self._levels
+        index, start = bisect_right(times, begin) - 1, begin
+        while True:
+            while levels[index] > most:
+                index += 1
+                if index == len(times):
+                    return None
+                start = times[index]
+            while levels[index] <= most:
+                index += 1
+                if index == len(times) or times[index] >= start + seconds:
+                    return start
+
+
+__all__ = ["Timeline"]

@@ -1,0 +1,74 @@
+"""A command of a known length goes before one that waits for more than is free: the real command and service."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+import pytest
+
+from support.waiting import wait_for
+
+
+@pytest.fixture
+def service(serve):
+    return serve(
+        arguments=("serve", "commands", "--resource", "gpu=2"), environment={"ORCHA_COMMANDS": "9", "TZ": "UTC"}
+    )
+
+
+def detach(service, name, *words, options=()):
+    done = service.run("run", "--detach", "--name", name, *options, "--", *map(str, words))
+    assert (done.stderr, done.returncode) == ("", 0)
+
+
+def shown(service, name):
+    return json.loads(service.run("show", "--json", name).stdout)
+
+
+def blocked(service, name):
+    return json.loads(service.run("why", "--json", name).stdout)["blocked"]
+
+
+def has_begun(service, name):
+    wait_for(lambda: shown(service, name)["state"] == "running", what=f"{name} runs")
+
+
+def test_who_would_end_before_a_large_one_starts_goes_before_it(service):
+    detach(service, "long", "sleep", "1000", options=["--need", "gpu=1", "--expect", "1h"])
+    has_begun(service, "long")
+    detach(service, "big", "true", options=["--need", "gpu=2", "--expect", "1h"])
+    detach(service, "late", "true", options=["--need", "gpu=1", "--timeout", "2h"])
+    detach(service, "unknown", "true", options=["--need", "gpu=1"])
+    detach(service, "short", "true", options=["--need", "gpu=1", "--timeout", "30m"])
+    assert service.run("wait", "short").returncode == 0
+    assert [shown(service, name)["state"] for name in ("big", "late", "unknown")] == ["queued"] * 3
+
+    [reason] = blocked(service, "late")
+    due = datetime.fromisoformat(shown(service, "long")["started"]).timestamp() + 3600
+    assert (reason["kind"], reason["first"]["id"], reason["overdue"]) == ("held_free", "big", [])
+    assert abs(reason["due"] - due) <= 1
+    said = service.run("why", "late").stdout
+    assert "it needs 1 gpu, 1 of 2 is free, held free for an earlier petition until about 20" in said
+    assert "    held free for big (" in said
+    assert [each["kind"] for each in blocked(service, "unknown")] == ["behind_another"]
+    assert "until about 20" in service.run("why", "big").stdout, "who holds what it needs is expected to end then"
+
+    assert service.run("set", "late", "--timeout", "10m").returncode == 0
+    assert service.run("wait", "late").returncode == 0, "what people change is known at once"
+    service.run("cancel", "long")
+    assert service.run("wait", "big", "unknown").returncode == 0
+
+
+def test_a_length_that_proves_wrong_is_told_and_delays_alone(service):
+    detach(service, "long", "sleep", "1000", options=["--need", "gpu=1", "--expect", "0.01s"])
+    has_begun(service, "long")
+    detach(service, "big", "true", options=["--need", "gpu=2", "--expect", "1h"])
+    detach(service, "short", "true", options=["--need", "gpu=1", "--expect", "0.01s"])
+    wait_for(lambda: [each["kind"] for each in blocked(service, "short")] == ["held_free"], what="it is overdue")
+    [reason] = blocked(service, "short")
+    assert (reason["due"], reason["overdue"]) == (None, ["long"])
+    assert "    longer than expected: long\n" in service.run("why", "short").stdout
+    assert " longer than expected)\n" in service.run("why", "big").stdout
+    service.run("cancel", "long")
+    assert service.run("wait", "big", "short").returncode == 0

@@ -1,0 +1,307 @@
+"""A later petition of a known length runs in a gap before an earlier one, and delays none: beside two oracles."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from orcha._core.backfill import MAX_PLANNED_PETITIONS, _seconds_left
+from orcha._core.devices import Device
+from orcha._core.forecast.virtual_schedule import VirtualSchedule
+from orcha._core.forecast.workload import Capacity, Job
+from orcha._core.granted import LENT, Grant
+from orcha._core.inventory import Inventory
+from orcha._core.moment import Moment
+from orcha._core.record import Phase
+from orcha._core.reservations import Plan, Want
+from orcha._core.resource_lines import MAX_PASSING_PETITIONS
+from orcha._core.state import State
+from orcha.interfaces.needs import WHOLE, read
+
+GPUS = 4
+LENGTHS = st.integers(1, 9)
+
+
+def starts(jobs, capacity):
+    return {each.job.id: each.started for each in VirtualSchedule(jobs, capacity).run()}
+
+
+@st.composite
+def queues(draw, most=14):
+    """Petitions of one owner that need one resource, and of each of which the length is known."""
+    jobs = []
+    for number in range(draw(st.integers(1, most))):
+        seconds = float(draw(LENGTHS))
+        needs = {"gpu": draw(st.integers(1, GPUS))}
+        jobs.append(Job(str(number), float(draw(st.integers(0, 9))), seconds, needs=needs, expect=seconds))
+    return sorted(jobs, key=lambda job: job.submitted)
+
+
+def planned_when_they_come(jobs):
+    """Give each petition the first time at which enough is free for as long as it takes, in the order of coming."""
+    taken = [0] * 400
+    found = {}
+    for job in jobs:
+        begin, length, amount = int(job.submitted), int(job.seconds), job.needs["gpu"]
+        while max(taken[begin : begin + length]) + amount > GPUS:
+            begin += 1
+        for time in range(begin, begin + length):
+            taken[time] += amount
+        found[job.id] = float(begin)
+    return found
+
+
+@given(queues())
+@settings(max_examples=150, deadline=None)
+def test_where_all_lengths_are_known_each_starts_when_it_was_foretold_as_it_came(jobs):
+    assert starts(jobs, Capacity(resources={"gpu": GPUS})) == planned_when_they_come(jobs)
+
+
+CAPACITY = Capacity(
+    slots={"m": 5},
+    resources={"gpu": GPUS, "ram": 8, "card": (Device("0", {"mem": 8}), Device("1", {"mem": 8}), Device("2"))},
+)
+_NEEDS = (
+    *({"gpu": 1}, {"gpu": 1}, {"gpu": 2}, {"gpu": 3}, {"gpu": 4}, {"ram": 3}, {"ram": 8}, {"card": 1}, {"card": 1}),
+    *({"card": 2}, {"card": 3}, {"card": "0.5"}, {"*": 1}, {}),
+)
+
+
+@st.composite
+def mixtures(draw, most=12):
+    """Petitions of one owner with all kinds of needs, of some of which the length is known.
+
+    None needs two resources, certain devices or a slot of a group: what a petition does not stand in line for may be
+    taken by others, whether they go before it or not.
+    """
+    jobs = []
+    for number in range(draw(st.integers(2, most))):
+        seconds = float(draw(LENGTHS))
+        needs = draw(st.sampled_from(_NEEDS))
+        priority, expect = draw(st.sampled_from([0, 0, 0, -1])), draw(st.sampled_from([seconds, seconds, None]))
+        came = float(draw(st.integers(0, 9)))
+        jobs.append(Job(str(number), came, seconds, priority, None, needs, manager="m", expect=expect))
+    return jobs
+
+
+class Watched(VirtualSchedule):
+    """A schedule that holds, whenever a petition goes before earlier ones, that it delays none of them."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self.gaps = 0
+        backfill = self._admission.resources.backfill
+        self._may_go, backfill.may_go = backfill.may_go, self._watch
+
+    def _watch(self, place, want):
+        if not self._may_go(place, want):
+            return False
+        self.gaps += 1
+        granted, now = self._petitions.granted, self._now.wall
+        runs = [job for seq in granted.seqs() for job in self._runs(seq, granted.devices(str(seq)))]
+        places = sorted(
+            (self._jobs[each.seq].priority, each.seq) for each in self._records.values() if self._waits(each)
+        )
+        earlier = [
+            self._jobs[seq]._replace(id=str(seq), submitted=now, started=None)
+            for priority, seq in places
+            if (priority, seq) < place[:2]
+        ]
+        this = [*self._runs(place[1], granted.inventory.choose(want.needs, granted.all_used()))]
+        without, beside = starts([*runs, *earlier], self._capacity), starts([*runs, *this, *earlier], self._capacity)
+        for job in (each for each in earlier if each.needs.keys() & {*want.needs, WHOLE}):
+            assert beside[job.id] <= without[job.id], f"{this} delays {job}, where these run: {runs}, wait: {earlier}"
+        return True
+
+    def _runs(self, seq, devices):
+        """Give what runs; beside it what holds each of its devices, so that no other ones are chosen."""
+        started = next((ends - self._jobs[seq].seconds for ends, each in self._ends if each == seq), self._now.wall)
+        needs = {name: wanted for name, wanted in self._jobs[seq].needs.items() if name not in (devices or {})}
+        job = self._jobs[seq]._replace(id=str(seq), submitted=started, started=started, needs=needs)
+        yield job
+        for name in devices or {}:
+            amount = min(1, read(self._jobs[seq].needs[name]).amount)
+            for device in devices[name]:
+                held = {name: f"{float(amount)}@name={device}"}
+                yield job._replace(id=f"{seq} {device}", needs=held, manager="holders", group=None)
+
+    def _waits(self, record):
+        has_slot = self._petitions.granted.has(record.seq)
+        return record.state is State.QUEUED and record.phase in (Phase.WAITING, Phase.CONVERTING) and not has_slot
+
+
+@given(mixtures())
+@settings(max_examples=150, deadline=None)
+def test_whoever_goes_before_others_delays_none_of_them(jobs):
+    schedule = Watched(jobs, CAPACITY)
+    planned = list(schedule.run())
+    event(f"petitions that went before others: {min(schedule.gaps, 3)}")
+    assert all(each.started is not None for each in planned), "all have started in the end"
+
+
+def job(name, came, seconds, gpus, expect=inf, **more):
+    """Give a petition whose length is known, and expected to be what it is unless something else is said."""
+    return Job(name, came, seconds, needs={"gpu": gpus}, expect=seconds if expect == inf else expect, **more)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "begun"),
+    [
+        ([job("long", 0, 60, 2), job("big", 1, 10, 4), job("fits", 2, 58, 2)], {"big": 60, "fits": 2}),
+        ([job("long", 0, 60, 2), job("big", 1, 10, 4), job("late", 2, 59, 2)], {"big": 60, "late": 70}),
+        ([job("long", 0, 60, 2), job("big", 1, 10, 3), job("beside", 2, 99, 1)], {"big": 60, "beside": 2}),
+        ([job("long", 0, 60, 2), job("big", 1, 10, 4), job("unknown", 2, 1, 1, None)], {"big": 60, "unknown": 70}),
+        (  # what runs for an unknown time may end at once
+            [job("long", 0, 60, 2, None), job("big", 1, 10, 4), job("short", 2, 1, 1)],
+            {"big": 60, "short": 70},
+        ),
+        (  # of two that run, one for an unknown time, the other one ends first
+            [job("long", 0, 60, 1), job("other", 0, 90, 1, None), job("big", 1, 9, 4), job("short", 2, 58, 1)],
+            {"big": 90, "short": 2},
+        ),
+        (  # the gap is closed as soon as something is overdue
+            [job("long", 0, 60, 2, 5), job("big", 1, 10, 4), job("a", 3, 2, 1), job("b", 7, 1, 1)],
+            {"big": 60, "a": 3, "b": 70},
+        ),
+        (  # a length that proves wrong delays
+            [job("long", 0, 60, 2), job("big", 1, 10, 4), job("wrong", 2, 99, 2, 5)],
+            {"wrong": 2, "big": 101},
+        ),
+        (  # what is urgent waits for a large need as everybody does
+            [job("long", 0, 60, 2), job("big", 1, 10, 4, priority=-1), job("fits", 2, 58, 2)],
+            {"big": 60, "fits": 2},
+        ),
+        (  # the second large one is held free what it needs as well
+            [job("long", 0, 60, 2), job("big", 1, 10, 4), job("next", 2, 10, 4), job("late", 3, 60, 1)],
+            {"big": 60, "next": 70, "late": 80},
+        ),
+        (  # the petition may go once the one before it is told to be shorter, when that starts
+            [job("long", 0, 60, 2), job("big", 1, 10, 3, None), job("beside", 2, 99, 1), job("no", 3, 99, 1)],
+            {"big": 60, "beside": 2, "no": 70},
+        ),
+        (  # whoever runs when the forecast begins has a part of its length left
+            [job("long", 0, 60, 2, started=-30.0), job("big", 1, 10, 4), job("fits", 2, 28, 2), job("late", 2, 29, 2)],
+            {"big": 30, "fits": 2, "late": 40},
+        ),
+    ],
+)
+def test_who_goes_before_a_large_one(jobs, begun):
+    found = starts(jobs, Capacity(resources={"gpu": GPUS}))
+    assert {name: found[name] for name in begun} == begun
+
+
+def test_behind_more_than_are_planned_nobody_goes_before_others():
+    large = [job(f"large{number}", 1, 1, 4) for number in range(MAX_PLANNED_PETITIONS + 1)]
+    for before, begun in ((MAX_PLANNED_PETITIONS, 2), (MAX_PLANNED_PETITIONS + 1, 60 + MAX_PLANNED_PETITIONS + 1)):
+        jobs = [job("long", 0, 60, 2), *large[:before], job("short", 2, 1, 1)]
+        assert starts(jobs, Capacity(resources={"gpu": GPUS}))["short"] == begun
+
+
+@pytest.mark.parametrize("slots", [{"groups": {"rig": 1}}, {"slots": {"m": 1}}])
+def test_the_slot_of_an_earlier_one_is_not_taken(slots):
+    """What the late one needs is free when the large one starts, and the only slot would not be."""
+    late, short = job("late", 2, 99, 1), job("short", 3, 50, 1)
+    jobs = [job("long", 0, 60, 2), *(each._replace(group="rig", manager="m") for each in (job("big", 1, 10, 3), late))]
+    found = starts([*jobs, short._replace(group="rig", manager="m")], Capacity(resources={"gpu": GPUS}, **slots))
+    assert found == {"long": 0, "big": 60, "late": 70, "short": 3}
+
+
+def test_nothing_is_given_away_of_what_may_go_in_another_order_than_planned():
+    """The second one stands behind nobody for ram, and starts before the first one, for which ram is held."""
+    jobs = [job("long", 0, 60, 2), Job("ram", 0, 30, needs={"ram": 2}, expect=30)]
+    jobs += [Job("both", 1, 10, needs={"gpu": 4, "ram": 4}, expect=10), Job("all", 2, 10, needs={"ram": 8}, expect=10)]
+    jobs += [Job("small", 3, 5, needs={"gpu": 1, "ram": 1}, expect=5)]
+    found = starts(jobs, Capacity(resources={"gpu": GPUS, "ram": 8}))
+    assert found == {"long": 0, "ram": 0, "all": 30, "small": 40, "both": 60}
+
+
+def test_nobody_goes_before_one_that_waits_for_the_whole_machine():
+    jobs = [job("long", 0, 60, 2), Job("bench", 1, 5, needs={"*": 1, "gpu": 1}, expect=5), job("short", 2, 1, 1)]
+    found = starts(jobs, Capacity(resources={"gpu": GPUS}))
+    assert (found["bench"], found["short"]) == (60, 65)
+
+
+def test_a_petition_that_goes_before_others_is_not_among_those_that_may_pass():
+    jobs = [job("other", 0, 1, 1, owner="bob"), job("long", 0, 1000, 2, owner="ann"), job("big", 1, 1, 4, owner="ann")]
+    jobs += [job(f"a{number}", 2 + 2 * number, 1, 1, owner="ann") for number in range(MAX_PASSING_PETITIONS + 9)]
+    schedule = VirtualSchedule(jobs, Capacity(resources={"gpu": GPUS}))
+    planned, passed = [], []
+    for each in schedule.run():
+        planned.append(each.job.id)
+        passed += [waiter.passed for waiter in schedule._admission.resources._lines.waiters.values()]
+    assert planned[-1] == "big"
+    assert passed
+    assert not any(passed)
+
+
+_EVERYTHING = (
+    *_NEEDS,
+    *({"gpu": 1, "ram": 4}, {"gpu": 2, "ram": 6}, {"card": "2@mem=8"}, {"card": "1@name=2"}, {"card": "0.5@mem=8"}),
+    *({"card": 1, "gpu": 3}, {"ram": 2, "card": "0.5"}),
+)
+
+
+class Counted(VirtualSchedule):
+    """A schedule that holds that never more is taken than there is."""
+
+    def _take(self, now):
+        super()._take(now)
+        granted = self._petitions.granted
+        assert all(granted.held(name) <= granted.inventory.capacity(name) for name in ("gpu", "ram", "card"))
+        assert all(share <= 1 for share in granted.used("card").values())
+        assert granted.in_group("rig") <= 2
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 9),
+            LENGTHS,
+            st.sampled_from(_EVERYTHING),
+            st.sampled_from([None, None, "rig"]),
+            st.sampled_from(["ann", "ann", "bob"]),
+            st.sampled_from([0, 0, -1]),
+            st.sampled_from(["right", "wrong", "unknown"]),
+        ),
+        max_size=16,
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_whatever_they_need_all_start_and_never_more_is_taken_than_there_is(drawn):
+    jobs = []
+    for number, (came, seconds, needs, group, owner, priority, known) in enumerate(drawn):
+        expect = {"right": seconds, "wrong": seconds / 2, "unknown": None}[known]
+        jobs.append(Job(str(number), came, seconds, priority, group, needs, owner=owner, manager="m", expect=expect))
+    planned = list(Counted(jobs, CAPACITY._replace(groups={"rig": 2})).run())
+    assert len(planned) == len(jobs)
+    assert all(each.started is not None for each in planned)
+
+
+def test_a_plan_says_when_what_is_needed_of_devices_is_free():
+    inventory = Inventory({"card": (Device("0"), Device("1", {"mem": 8}), Device("2", {"mem": 8}))})
+    plan = Plan(inventory, {}, {})
+    for device, seconds in (("0", 5.0), ("1", 9.0)):
+        plan.runs(Want({"card": 1}, seconds), {"card": (device,)})
+    assert plan.reserve(Want({"card": "2@mem=8"}, 10.0)) == 9.0
+    assert [plan.reserve(Want({"card": needed}, 4.0)) for needed in (2, 3, "0.5")] == [5.0, 19.0, 0.0]
+    assert not plan.has_gap(Want({"card": 1}, 4.0), {}), "there is no device to be had"
+    assert not plan.has_gap(Want({"card": 1}, None), {"card": ("2",)})
+    assert plan.reserve(Want({"card": 4}, 1.0)) is None, "there never are so many"
+    assert plan.reserve(Want({}, 1.0, ("group:none",))) is None, "nor has the group any slot"
+
+
+def test_what_a_foreign_process_is_on_is_held_from_now_on():
+    inventory = Inventory({"card": (Device("0"), Device("1"))})
+    inventory.occupied = {"card": {"0": "python (pid 7)"}}
+    plan = Plan(inventory, {}, {})
+    assert plan.reserve(Want({"card": 2}, 5.0)) is None
+    assert not plan.has_gap(Want({"card": 1}, 0.1), {"card": ("1",)})
+
+
+def test_what_stands_still_for_a_more_urgent_one_goes_on_for_nobody_knows_how_long():
+    lent = Grant(1, LENT, None, {"gpu": 1}, None, "ann", 60.0)
+    assert _seconds_left(lent, None, Moment(0.0, 0.0)) is None
+    assert _seconds_left(lent._replace(manager="m"), None, Moment(0.0, 0.0)) == 60.0
