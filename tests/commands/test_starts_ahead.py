@@ -147,6 +147,18 @@ def test_who_looks_is_told_that_it_is_queued(short):
     assert short.place(asked[3]) == WAITS  # somebody may be about to decide
 
 
+def test_the_thread_that_brings_messages_does_not_wait_for_the_disk(short, monkeypatch):
+    three_more_than_run(short)
+    with monkeypatch.context() as patch:
+        patch.setattr(short.engine.mailbox, "wake", lambda: None)
+        short.ask(messages.List, 1 << State.QUEUED, 10)
+        before = list(short.commands.made("commit"))
+        last = short.run("e")
+        assert short.commands.made("commit") == before
+    short.engine.mailbox.wake()
+    wait_for(lambda: last.token in short.told.accepted, what="it to be accepted")
+
+
 def test_what_does_not_begin_is_put_back(short, monkeypatch):
     monkeypatch.setattr(starts_ahead, "MAX_AHEAD_SECONDS", 0.01)
     asked = [short.run(name) for name in "abc"]

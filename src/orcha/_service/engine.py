@@ -457,7 +457,8 @@ class Engine:
 
     def receive(self, peer: Peer, message: ClientMessage) -> None:
         """Take a message from the wire."""
-        if type(message) is Submit and len(message.items) <= FEW_EVENTS_COUNT:
+        waits = self.petitions.ahead and len(self.mailbox)  # a message before it may have starts put back on the disk
+        if type(message) is Submit and len(message.items) <= FEW_EVENTS_COUNT and not waits:
             self.mailbox.run_or_post(self._on_message, peer, message, may_keep=False)
         else:
             self.mailbox.post(self._on_message, peer, message)
