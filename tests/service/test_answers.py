@@ -26,9 +26,14 @@ RAISED = [
 UNSENDABLE = ["\ud800", "x" * (MAX_FRAME_BYTES + 1), 1 << 70]
 
 
-@pytest.fixture
-def engine(tmp_path):
-    made = AnsweringEngine(tmp_path)
+opens_files = pytest.mark.may_leave("descriptors")
+"""The engine that tests share keeps files open from the first message on that needs them."""
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    """Give an engine that all these tests share, each with clients of its own."""
+    made = AnsweringEngine(tmp_path_factory.mktemp("engine"))
     made.start()
     yield made
     made.stop()
@@ -49,6 +54,7 @@ def sample(kind):
     return kind(*[value(name, hints[name]) for name in kind.__struct_fields__])
 
 
+@opens_files
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("kind", verbs.HANDLERS, ids=lambda kind: kind.__name__)
 def test_what_a_handler_raises_is_told_to_its_client_alone(engine, monkeypatch, kind, error):
@@ -73,6 +79,7 @@ def test_what_a_handler_raises_is_told_to_its_client_alone(engine, monkeypatch, 
     assert other.got == [other_answer]
 
 
+@opens_files
 @pytest.mark.parametrize("what", UNSENDABLE, ids=["no text", "too long", "too large"])
 @pytest.mark.parametrize("kind", verbs.HANDLERS, ids=lambda kind: kind.__name__)
 def test_an_answer_that_cannot_be_sent_becomes_one_that_says_so(engine, monkeypatch, kind, what):
