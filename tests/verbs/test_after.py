@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from orcha._protocol.messages import Cancel, Priority, Remove, Resume, Retry, Show, Verdict
+from orcha._protocol.messages import Cancel, Priority, Remove, Resume, Retry, Show, Submit, Verdict
 from orcha._service.hooks import dependents as dependents_module
-from support.asking import GateManager, asking
+from support.asking import GateManager, asking, item
 from support.waiting import wait_for
 
 
@@ -101,6 +101,47 @@ def test_where_it_is_to_be_held_people_decide(asked):
     assert why(asked, "test").startswith("it comes after build, which did not succeed: resume it")
     assert asked.ask(asked.owner, Resume, "test").verdict == Verdict.OK
     asked.wait_for("test", "succeeded")
+
+
+class SlowlyRead(GateManager):
+    """Reads the message `test` when it is let."""
+
+    def __init__(self):
+        super().__init__()
+        self.is_read, self.may_read = threading.Event(), threading.Event()
+
+    def convert_to_petition(self, m):
+        if m.id == "test":
+            self.is_read.set()
+            assert self.may_read.wait(30)
+        return super().convert_to_petition(m)
+
+
+@pytest.mark.parametrize("first", ["the end", "the new one"])
+@pytest.mark.parametrize(("if_fails", "becomes"), [("cancel", "cancelled"), ("hold", "held")])
+def test_a_failure_in_the_transaction_that_accepts_what_comes_after_it_counts(first, if_fails, becomes):
+    manager = SlowlyRead()
+    with asking(manager=manager) as asked:
+        engine = asked.engine
+        asked.submit(asked.user, "build", holds=True, code=3)
+        wait_for(lambda: manager.order, what="build runs")
+        policy = {"after_ok": ["build"], "if_dependency_fails": if_fails}
+        asked.send(asked.user, Submit, None, 0, [item("test", **policy)])
+        assert manager.is_read.wait(30)
+        stands, goes_on = threading.Event(), threading.Event()
+        engine.post(lambda: engine.after_batch(lambda: (stands.set(), goes_on.wait(30))))
+        assert stands.wait(30)
+
+        def end():
+            manager.free("build")
+
+        for step in (end, manager.may_read.set) if first == "the end" else (manager.may_read.set, end):
+            before = len(engine.mailbox)
+            step()
+            wait_for(lambda more=before + 1: len(engine.mailbox) >= more, what="the event of it")
+        goes_on.set()
+        asked.wait_for("build", "failed")
+        wait_for(lambda: becomes in (asked.state("test"), asked.rows()["test"]["paused"] and "held"), what=becomes)
 
 
 def test_where_it_is_to_run_a_failure_does_not_matter(asked):

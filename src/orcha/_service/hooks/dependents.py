@@ -228,14 +228,21 @@ class Dependents:
         """End or pause a part of what fails; after the last part let what is free wait with the others."""
         part = [self._failed.popleft() for _ in range(min(len(self._failed), MAX_FAILED_DEPENDENTS_PER_BATCH))]
         names = {row.seq: row.id for row in self._store.rows([failed.petition for failed in part])}
+        later = [each for each in part if each.petition not in names and each.petition in self._petitions.records]
         for failed in part:
             if failed.petition in names:
                 self._fail(failed, names[failed.petition])
+        if later:  # they are accepted in this batch, and are not kept yet
+            self._after_batch(partial(self._fail_later, later))
         if self._failed:
             self._mailbox.post(self._go_on)
         else:
             self._admitting.go_on()
             self.freed()
+
+    def _fail_later(self, failed: list[FailedDependency]) -> None:
+        self._failed += failed
+        self._go_on()
 
     def _fail(self, failed: FailedDependency, name: str) -> None:
         record = self._stored.find(name)
