@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +19,7 @@ from orcha._protocol.messages import (
     Verdict,
 )
 from orcha._service import clock_looks
+from orcha._service.hooks import schedules
 from orcha._service.verbs.schedules import fire_schedule
 from support.asking import asking
 from support.clocks import WallClock
@@ -262,6 +264,21 @@ def test_people_fire_a_schedule_too_once_for_each_time_they_ask(clock):
         asked.wait_for(other["id"], "succeeded")
         assert notes(asked) == [other["id"], made["id"]]
         assert fire(asked, token=token, person=asked.owner).verdict == Verdict.OK
+
+
+def test_firings_by_people_in_one_millisecond_are_several(clock, monkeypatch):
+    moment = 1_780_315_200.9985
+    with asking() as asked:
+        add(asked)
+        change(asked, "pause")
+        monkeypatch.setattr(schedules, "time", SimpleNamespace(time=lambda: moment))
+        for second in ("00.998", "00.999", "01.001"):
+            name = asked.value(fire(asked))["id"]
+            assert name == f"tick@2026-06-01T12:00:{second}"
+            asked.wait_for(name, "succeeded")
+        # as after a restart:
+        monkeypatch.setattr(schedules.Planned, "fired_by_hand", property(lambda _: 0.0, lambda *_: None), raising=False)
+        assert asked.value(fire(asked))["id"] == "tick@2026-06-01T12:00:01.002"
 
 
 def test_a_firing_that_is_refused_is_told_and_the_next_one_comes(clock):

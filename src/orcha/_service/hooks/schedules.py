@@ -37,6 +37,7 @@ MAX_LIVE_FIRINGS = 100
 """Firings of a schedule, the last ones, among which a petition is looked for that waits or runs."""
 AGAIN_SECONDS = 5.0
 """Seconds after which a firing is tried again that the service could not take."""
+_MAX_MILLISECONDS = 999
 _FROM_THE_BEGINNING = float("-inf")
 """When a schedule is looked at that has not been looked at since it was loaded or changed."""
 
@@ -70,6 +71,8 @@ class Planned:
         """Wall-clock time at which it is looked at next."""
         self.undecided: Firing | None = None
         """The firing whose petition is neither kept nor refused."""
+        self.fired_by_hand = 0.0
+        """The instant of the last firing that a person asked for."""
         try:
             self.timetable = Timetable(schedule.expression, zone_of(schedule.zone))
         except (ExpressionError, UnknownZoneError) as error:
@@ -238,10 +241,21 @@ class Schedules:
         others = self._live(planned.schedule.name)
         if others and planned.schedule.overlap is Overlap.SKIP:
             return _skipped(others)
-        wall = time.time()
-        instant = int(wall) + max(1, int(wall % 1 * 1000)) / 1000  # an instant of the schedule is a whole second
-        self._fire(Firing(planned, instant, others, then, is_planned=False), token)
+        self._fire(Firing(planned, self._free_instant(planned, time.time()), others, then, is_planned=False), token)
         return None
+
+    def _free_instant(self, planned: Planned, wall: float) -> float:
+        """Give the moment of a firing by a person: no whole second, as the schedule's own, and no other firing's."""
+        name = planned.schedule.name
+        seconds, milliseconds = int(wall), max(1, int(wall % 1 * 1000))
+        instant = seconds + milliseconds / 1000
+        while instant <= planned.fired_by_hand or self._store.has_firing(name, instant):
+            seconds, milliseconds = (
+                (seconds, milliseconds + 1) if milliseconds < _MAX_MILLISECONDS else (seconds + 1, 1)
+            )
+            instant = seconds + milliseconds / 1000
+        planned.fired_by_hand = instant
+        return instant
 
     def _live(self, name: str) -> dict[str, int]:
         """Give the petitions of a schedule that wait or run, the last one first: their sequence numbers by ids."""
