@@ -57,6 +57,8 @@ class SimulatedShims:
         self.commands: dict[Attempt, Command] = {}
         self.executed: Counter[Attempt] = Counter()
         self.rebooted = False
+        self.unproven = False
+        """Whether the notes of what was handed over are gone: nothing proves then that an attempt was not executed."""
 
     # --- what the service asks for ------------------------------------------------------------------------------
 
@@ -113,8 +115,12 @@ class SimulatedShims:
         return FoundAttempt(spec.seq, spec.attempt, spec.channel, phase, "shim", pid, 1.0, "boot", **known)
 
     def may_have_run(self, seq: int, attempt: int, *, epoch: int) -> bool:
-        """Tell whether it was executed."""
-        return (seq, attempt) in self.executed
+        """Tell whether it was executed, or nothing proves that it was not."""
+        return self.unproven or (seq, attempt) in self.executed
+
+    def recovered(self) -> None:
+        """Note hand-overs anew."""
+        self.unproven = False
 
     def more(self, *_: object) -> list[Event]:
         """Have told all."""
@@ -161,6 +167,19 @@ class SimulatedShims:
         command = self.commands[key]
         command.is_lost = True
         command.untold = [CommandLost(*key, command.executed, command.end, "", ())]
+
+    def supervisors_end(self) -> None:
+        """Every supervisor ends as soon as it is started: no attempt that waits for a shim gets one."""
+        for key, command in self.commands.items():
+            if command.lives and not command.executed and command.is_told:
+                self.loses(key)
+
+    def loses_notes(self) -> None:
+        """Somebody removes the notes of what was handed over, and what shims wrote of attempts that did not begin."""
+        self.unproven = True
+        for key, command in list(self.commands.items()):
+            if command.lives and not command.executed:
+                del self.commands[key]
 
     def survivors_go(self, key: Attempt) -> None:
         """What nothing could kill has ended."""

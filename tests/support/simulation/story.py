@@ -11,6 +11,7 @@ from random import Random
 from unittest.mock import patch
 
 from orcha._core.admission import petition_name
+from orcha._core.record import Record
 from orcha._core.state import State
 from orcha._protocol import values
 from orcha._protocol.messages import Cancel, Item, Pause, Priority, Remove, Resume, Retry, Stop
@@ -30,6 +31,10 @@ STEPS = 60
 """Things that happen in a story, beside what its end takes."""
 OFTEN_ABOUT_PLACES = 0.15
 """How often the commands of a story give their place to more urgent ones."""
+SHARE_WITHOUT_NOTES = 0.2
+"""How often a killed service's notes of what it handed over are gone."""
+SHARE_WITHOUT_SUPERVISOR = 0.02
+"""How often no supervisor forks a shim any more."""
 MAX_STEPS_TO_REST = 2_000
 MAX_ROUNDS_TO_THE_END = 100
 MAX_DEPTH = 2
@@ -57,13 +62,14 @@ class Story:
             themes = frozenset({"array", "command", "group", places.choice(["group", "needs", "limits"])})
         self._plans = Plans(random, themes, places if is_about_places else None)
         self._people = Random(f"people of {seed}")
+        self._machine = Random(f"machine of {seed}")
         self._owners = self._people.choice([("uid:0",), ("uid:0",), ("uid:0", "uid:1"), ("uid:0", "uid:1", "uid:2")])
         """The people who have petitions."""
         self._ids: list[str | int] = [*"abcdefghijkl"[: random.choice([5, 8, 12])], 1]
         self._steps = steps
         self._depth = 0
         self._tokens = count(1)
-        self._last_sent: tuple[str, list[Item]] | None = None
+        self._last_sent: tuple[str, list[Item], str] | None = None
         self._may_hang = random.random() < 0.15
         self._interleaves = random.choice([0.0, 0.1, 0.3])
         """How often something happens while a hook is under way."""
@@ -254,7 +260,7 @@ class Story:
             self.world.note("client sends {!r}, which asks for {}", identity, plan)
             extras = values.encode({"queue": ExtrasChannel(token), "token": token})
             items.append(Item(token, identity, extras, None))
-        self._last_sent = manager, items
+        self._last_sent = manager, items, owner
         self.service.submit(manager, items, owner)
 
     def _submits_again(self) -> None:
@@ -267,7 +273,11 @@ class Story:
         return self.random.choice(live) if live and self.random.random() < 0.9 else str(self.random.choice(self._ids))
 
     def _cancels(self) -> None:
-        self.service.ask(Cancel, None, self._id())
+        identity = self._id()
+        known = self.service.engine.petitions.live.get(identity)
+        if isinstance(known, Record):
+            self.world.cancelled.add(known.seq)  # also where its end comes before the cancel is kept
+        self.service.ask(Cancel, None, identity)
 
     def _cancels_by_token(self) -> None:
         tokens = list(self.world.plans)
@@ -356,6 +366,9 @@ class Story:
         shims, service, random = self.world.shims, self.service, self.random
         if not shims.commands:
             return
+        if self._machine.random() < SHARE_WITHOUT_SUPERVISOR:
+            self.world.note("every supervisor ends")
+            shims.supervisors_end()
         key = random.choice(list(shims.commands))
         command = shims.commands[key]
         if command.untold and command.is_told and random.random() < 0.7:
@@ -399,6 +412,9 @@ class Story:
 
     def _dies(self) -> None:
         self.world.note("the service is killed")
+        if self._machine.random() < SHARE_WITHOUT_NOTES:
+            self.world.note("its notes of what it handed over are removed")
+            self.world.shims.loses_notes()
         raise Crash
 
     def _dies_soon(self) -> None:
