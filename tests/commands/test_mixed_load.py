@@ -120,7 +120,15 @@ def supervisors(service):
     folder = f"{service.home}/{service.address}-{service.port}"
     pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
     found = [pid for pid in pids if folder in (line := command_line(pid)) and "main.py" in line]
-    return [pid for pid in found if Path(f"/proc/{pid}/task/{pid}/children").read_text().strip()]
+    return [pid for pid in found if _has_children(pid)]
+
+
+def _has_children(pid):
+    """Tell whether a process has any; a shim that was found may have ended since."""
+    try:
+        return bool(Path(f"/proc/{pid}/task/{pid}/children").read_text().strip())
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def kill(service, chance):
