@@ -55,8 +55,8 @@ imports: $(VENV)/.ready-dev  ## import-linter: who may import whom
 	$(VENV)/bin/lint-imports
 
 core-coverage: $(VENV)/.ready-test  ## the pure core's own tests cover all of its branches
-	$(RUN) -m coverage run --data-file=.coverage-core --source=orcha._core -m pytest -q tests/core
-	$(RUN) -m coverage report --data-file=.coverage-core --include='*/orcha/_core/*' --fail-under=100
+	$(RUN) -m coverage run --data-file=.coverage-core --source=orcha._core,orcha._configuration -m pytest -q tests/core tests/configuration
+	$(RUN) -m coverage report --data-file=.coverage-core --include='*/orcha/_core/*,*/orcha/_configuration/*' --fail-under=100
 
 check: lint types imports  ## the checks that run no code of ours
 

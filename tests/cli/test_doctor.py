@@ -272,6 +272,12 @@ def test_a_setting_that_cannot_be_is_found(stopped):
     assert "ORCHA_KEEP_AGE is 'never'" in faults(stopped, ORCHA_KEEP_AGE="never")["settings"]
 
 
+def test_a_wrong_configuration_file_is_found(stopped):
+    (stopped.home / "orcha.toml").write_text("[retention]\nagge = 1\n")
+    told = faults(stopped)["configuration"]
+    assert told.startswith(f"{stopped.home}/orcha.toml:2:1: there is no retention.agge: did you mean age?: mend it")
+
+
 def test_too_few_open_files_are_found(stopped):
     command = ["sh", "-c", 'ulimit -S -n 50; exec "$@"', "-", *stopped.orcha("doctor", "--json")]
     done = subprocess.run(command, env=stopped.environment, capture_output=True, text=True, check=False)

@@ -13,11 +13,11 @@ from orcha._cli import VERBS, show
 from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
-ELSEWHERE = {"serve", "stop", "cron", "group", "resource", "backup", "restore", "install-units"}
+ELSEWHERE = {"serve", "stop", "cron", "group", "resource", "backup", "restore", "install-units", "config"}
 """Verbs that have verbs themselves, or ask no service."""
 MINE = [verb for verb in VERBS if verb not in ELSEWHERE]
-READING = ["ps", "why", "show", "logs", "wait", "stats", "history", "simulate", "doctor"]
-WITHOUT_ID = ("ps", "stats", "history", "drain", "undrain", "doctor")
+READING = ["ps", "why", "show", "logs", "wait", "stats", "history", "simulate", "doctor", "reload"]
+WITHOUT_ID = ("ps", "stats", "history", "drain", "undrain", "doctor", "reload")
 AFTER_ID = {"priority": ["1"], "signal": ["HUP"], "extend": ["1h"], "exec": ["--", "true"], "set": ["--priority", "1"]}
 """What has to stand behind the id."""
 

@@ -331,3 +331,11 @@ def test_of_a_petition_that_was_not_converted_yet_the_group_is_given():
     record = world.waits(group=None)
     assert world.admission.reasons(record) == []
     assert world.admission.reasons(record, "rig") == [GroupFull("rig", 0)]
+
+
+def test_a_group_that_there_is_no_more_lets_nothing_start_and_its_rules_are_gone():
+    world = World(slots=1, per_user=1)
+    record = world.waits()
+    world.admission.forget_group("rig")
+    assert isinstance(world.admission.blocked_by(record), GroupUnknown)
+    assert (world.admission.groups, world.admission.of_groups.rules) == ({"other": None}, {})

@@ -80,6 +80,8 @@ FROM_CLIENT: dict[type, st.SearchStrategy[Any]] = {
     messages.SetResource: st.builds(messages.SetResource, COUNT, st.text()),
     messages.SetGroup: st.builds(messages.SetGroup, COUNT, st.text(), COUNT | st.none()),
     messages.DrainResource: st.builds(messages.DrainResource, COUNT, st.text(), st.booleans(), st.text()),
+    messages.Reload: st.builds(messages.Reload, COUNT),
+    messages.Unset: st.builds(messages.Unset, COUNT, st.sampled_from(["group", "resource"]), st.text()),
     messages.DrainService: st.builds(
         messages.DrainService, COUNT, st.booleans(), st.text(), st.none() | st.floats(0, allow_nan=False)
     ),

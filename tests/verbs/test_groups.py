@@ -371,7 +371,7 @@ def test_slots_that_are_set_at_run_time_stay_until_a_start_says_something_new(se
     assert service.run("group", "set", "rig", "--slots", "2").returncode == 0
     wait_for(lambda: "b is running\n" in service.run("why", "b").stdout, what="it has a slot now")
     assert service.run("group", "set", "any", "--slots", "none").returncode == 0
-    assert service.run("group", "ls").stdout.splitlines()[2].split() == ["rig", "2", "2", "0"]
+    assert service.run("group", "ls").stdout.splitlines()[2].split() == ["rig", "2", "2", "0", "set"]
     service.kill()
     service.start()
     assert slots() == {"rig": 2, "any": None}

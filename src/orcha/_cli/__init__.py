@@ -37,6 +37,8 @@ VERBS = {
     "rm": "forget ended petitions",
     "drain": "start nothing more, and let what runs come to its end",
     "undrain": "start petitions again",
+    "config": "check, show and change the configuration",
+    "reload": "have the service read its configuration again",
     "doctor": "find what is wrong here, and say the cure",
     "backup": "copy everything that the service keeps to a file",
     "restore": "put a backup to where no service runs",

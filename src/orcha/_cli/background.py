@@ -58,6 +58,15 @@ class Announced:
         """Stop the service."""
         self._several.shutdown(now=now)
 
+    @property
+    def reloads(self) -> bool:
+        """Whether there are configuration files that can be read again."""
+        return self._several.reloads
+
+    def reload(self) -> None:
+        """Have the configuration files read again."""
+        self._several.reload()
+
     def tell(self, what: bytes) -> None:
         """Say something once; nobody may be listening any more. The descriptor stays: its end says that this ended."""
         if not self._told:

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Container
     from typing import Any
 
+    from orcha._protocol.messages import Rows
+
 TIMES = ("submitted", "started", "ended", "until")
 _BY = "cancelled by "
 _SIZES = ("memory", "output_limit", "read", "written", "dropped", "size")
@@ -162,3 +164,14 @@ def as_json(found: Any, name: str = "", *, times: Container[str] = TIMES) -> Any
     if name in times and isinstance(found, int | float):
         return render.iso(found)
     return render.number(found) if isinstance(found, float) else found
+
+
+def of_the_service(answer: Rows | None) -> list[str]:
+    """Say what is wrong with the service that gave rows, and the cure."""
+    if answer is None:
+        return []
+    cures = (
+        (answer.configuration, "mend it, and orcha reload"),
+        (answer.other_build, "orcha stop and orcha serve change over to what is installed"),
+    )
+    return [f"{render.plain(text)}: {cure}" for text, cure in cures if text]

@@ -19,6 +19,7 @@ examples:
   orcha group set nightly --slots 2 --per-user 1
   orcha group set nightly --default-timeout 4h --longest 24h
   orcha group set nightly --slots none --longest none
+  orcha group unset nightly
 """
 
 
@@ -37,6 +38,13 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
     )
     setter.set_defaults(refuse=setter.error)
     setter.add_argument("name", type=options.name, metavar="NAME", help="a group, which need not be there yet")
+    unset = verbs.add_parser(
+        "unset",
+        help="have the configuration hold again for groups that were set",
+        description="Forget what `orcha group set` set: the configuration file and the options of the service hold"
+        " again for these groups, and a group that none of them names is as if a petition had named it first.",
+    )
+    unset.add_argument("names", nargs="+", type=options.name, metavar="NAME", help="a group that was set")
     _add_rule(setter, "--slots", "N", options.not_negative, "how many run at once; none for any number")
     _add_rule(setter, "--per-user", "N", options.not_negative, "how many of one owner run at once")
     _add_rule(setter, "--default-timeout", "T", options.duration, "how long a petition runs that has no --timeout")
@@ -61,6 +69,10 @@ def run(namespace: argparse.Namespace) -> int:
         return _show(as_json=namespace.json)
     from orcha._cli import per_petition
 
+    if namespace.verb == "unset":
+        return per_petition.do_for_each(
+            namespace.names, lambda service, name: service.done(service.unset("group", name), name)
+        )
     given = {name: getattr(namespace, name) for name in ("slots", *_RULES)}
     rules = {name: value for name, value in given.items() if value is not _UNSET}
     if not rules:
@@ -84,7 +96,7 @@ def _show(*, as_json: bool) -> int:
     elif not found:
         render.line("there are no groups: orcha group set NAME --slots N makes one")
     else:
-        titles = ("GROUP", "SLOTS", "RUNNING", "WAITING", "STATE", "RULES")
+        titles = ("GROUP", "SLOTS", "RUNNING", "WAITING", "STATE", "ORIGIN", "RULES")
         rows = [[_cell(each, title) for title in titles] for each in found]
         render.table([Column(title) for title in titles], rows)
     return 0
@@ -95,7 +107,7 @@ def _cell(group: dict[str, Any], title: str) -> str:
         return "paused" if group["paused"] else ""
     if title == "RULES":
         return ", ".join(rules_of(group))
-    value = group[title.lower()]
+    value = group.get("origin", "") if title == "ORIGIN" else group[title.lower()]
     return NONE if value is None else str(value)
 
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 
+from orcha.utils.amounts import SECONDS, quoted, read_duration, read_size
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
     from typing import Any
 
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
-_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_MAX_SIZE_BYTES = 1 << 62
-_MAX_DURATION_SECONDS = 100 * 365 * 86_400.0
 _MAX_ID_BYTES = 1_024
 _MAX_NAME_CHARACTERS = 200
 _MAX_EXACT_NUMBER = 2**53
 _MAX_DIGITS = 16
-_MAX_SHOWN_CHARACTERS = 40
 _NO_NUMBERS = frozenset(("none", "forget"))
 """What may stand for the number of a group's slots."""
 _MAX_RETRIES = 1_000_000
@@ -46,7 +43,7 @@ def duration(text: str) -> float:
     total = duration_from_zero(text)
     if not total > 0:
         raise argparse.ArgumentTypeError(
-            f"{_quoted(text)} is no duration above zero: write it as 90, 90s, 5m, 2h or 1h30m"
+            f"{quoted(text)} is no duration above zero: write it as 90, 90s, 5m, 2h or 1h30m"
         )
     return total
 
@@ -57,22 +54,10 @@ def duration_from_zero(text: str) -> float:
     >>> [duration_from_zero(each) for each in ("0", "0s", "1m")]
     [0.0, 0.0, 60.0]
     """
-    total, rest = 0.0, text.strip().lower()
-    while rest or not text.strip():
-        digits = len(rest) - len(rest.lstrip("0123456789."))
-        unit = len(rest) - digits - len(rest[digits:].lstrip("abcdefghijklmnopqrstuvwxyz"))
-        try:
-            total += float(rest[:digits]) * _SECONDS[rest[digits : digits + unit] or "s"]
-        except (ValueError, KeyError):
-            raise argparse.ArgumentTypeError(
-                f"{_quoted(text)} is no duration: write it as 90, 90s, 5m, 2h or 1h30m"
-            ) from None
-        rest = rest[digits + unit :]
-    if total > _MAX_DURATION_SECONDS:
-        raise argparse.ArgumentTypeError(
-            f"{_quoted(text)} is too long: give at most {_MAX_DURATION_SECONDS / _SECONDS['d']:.0f}d"
-        )
-    return total
+    try:
+        return read_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def spelled_duration(seconds: float) -> str:
@@ -83,7 +68,7 @@ def spelled_duration(seconds: float) -> str:
     """
     left, found = seconds, ""
     for unit in ("d", "h", "m"):
-        count, left = divmod(left, _SECONDS[unit])
+        count, left = divmod(left, SECONDS[unit])
         found += f"{count:.0f}{unit}" if count else ""
     return found + (f"{left:g}s" if left or not found else "")
 
@@ -96,7 +81,7 @@ def rate(text: str) -> tuple[int, float]:
     """
     number, sign, time = text.partition("/")
     if not sign or not number.isdecimal():
-        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no rate: write it as 10/m, 100/h or 3/90s")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no rate: write it as 10/m, 100/h or 3/90s")
     return whole(number, least=1), duration(f"1{time}" if time.isalpha() else time)
 
 
@@ -116,20 +101,10 @@ def size(text: str) -> int:
     >>> [size(each) for each in ("4096", "512M", "1.5G", "2GiB")]
     [4096, 536870912, 1610612736, 2147483648]
     """
-    number = text.strip().upper()
-    number = number.removesuffix("IB") if number.endswith("IB") else number.removesuffix("B")
-    unit = number[-1:] if number[-1:] in _BYTES else ""
     try:
-        value = float(number[: len(number) - len(unit)]) * _BYTES[unit]
-    except ValueError:
-        value = 0.0
-    if value >= _MAX_SIZE_BYTES:
-        raise argparse.ArgumentTypeError(
-            f"{_quoted(text)} is too much: give less than {_MAX_SIZE_BYTES // _BYTES['T']}T"
-        )
-    if not value >= 1:
-        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no size: write it as 65536, 512M or 2G")
-    return int(value)
+        return read_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def signal_number(text: str) -> int:
@@ -144,7 +119,7 @@ def signal_number(text: str) -> int:
     try:
         return int(Signals(int(name)) if name.isdecimal() else Signals["SIG" + name.removeprefix("SIG")])
     except (ValueError, KeyError):
-        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no signal: write it as INT, TERM or 15") from None
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no signal: write it as INT, TERM or 15") from None
 
 
 def warning(text: str) -> tuple[int, float]:
@@ -155,13 +130,8 @@ def warning(text: str) -> tuple[int, float]:
     """
     name, at, before = text.partition("@")
     if not at:
-        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no warning: write it as USR1@5m, signal and time before")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no warning: write it as USR1@5m, signal and time before")
     return signal_number(name), duration_from_zero(before)
-
-
-def _quoted(text: str) -> str:
-    """Give what was written, as far as it says what is meant."""
-    return ascii(text) if len(text) <= _MAX_SHOWN_CHARACTERS else f"{text[:_MAX_SHOWN_CHARACTERS]!a}..."
 
 
 def slots(text: str) -> str:
@@ -189,7 +159,7 @@ def resources(text: str) -> str:
         or not (is_list or what[0].isdecimal())
     ):
         raise argparse.ArgumentTypeError(
-            f"{_quoted(text)} is no resource: write it as gpu=2, or gpu=0,1 for devices (one: gpu=0,)"
+            f"{quoted(text)} is no resource: write it as gpu=2, or gpu=0,1 for devices (one: gpu=0,)"
         )
     return text
 
@@ -201,34 +171,34 @@ def _pair(text: str, example: str, others: Container[str] = ()) -> None:
         number.isascii() and number.isdecimal() and len(number) <= _MAX_DIGITS and int(number) <= _MAX_EXACT_NUMBER
     )
     if not 0 < len(written(named)) <= _MAX_NAME_CHARACTERS or not (is_number or number in others):
-        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no name with a number: write it as {example}")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no name with a number: write it as {example}")
 
 
 def written(text: str) -> str:
     """Read an id: any text, but not bytes that are none."""
     if not is_text(text):
-        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no text: give it in UTF-8")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no text: give it in UTF-8")
     return text
 
 
 def identity(text: str) -> str:
     """Read the id of a new petition."""
     if not 0 < len(os.fsencode(written(text))) <= _MAX_ID_BYTES:
-        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no id: give 1 to {_MAX_ID_BYTES} bytes")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no id: give 1 to {_MAX_ID_BYTES} bytes")
     return text
 
 
 def name(text: str) -> str:
     """Read the name of a group, or a key."""
     if not 0 < len(written(text)) <= _MAX_NAME_CHARACTERS:
-        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no name: give 1 to {_MAX_NAME_CHARACTERS} characters")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no name: give 1 to {_MAX_NAME_CHARACTERS} characters")
     return text
 
 
 def label(text: str) -> str:
     """Read a label."""
     if len(written(text)) > _MAX_NAME_CHARACTERS:
-        error = f"{_quoted(text)} has {len(text)} characters: give at most {_MAX_NAME_CHARACTERS}"
+        error = f"{quoted(text)} has {len(text)} characters: give at most {_MAX_NAME_CHARACTERS}"
         raise argparse.ArgumentTypeError(error)
     return text
 
@@ -244,7 +214,7 @@ def variable(text: str) -> str:
     """Read a variable: ``NAME=VALUE``, or ``NAME``."""
     if not text.partition("=")[0] or "\0" in text:
         raise argparse.ArgumentTypeError(
-            f"{_quoted(text)} is no variable: write it as NAME=VALUE, or NAME for its value here"
+            f"{quoted(text)} is no variable: write it as NAME=VALUE, or NAME for its value here"
         )
     return text
 
@@ -273,7 +243,7 @@ def whole(text: str, *, least: int, most: int = _MAX_EXACT_NUMBER) -> int:
     number = int(text[: _MAX_DIGITS + 1]) if text.isascii() and text.isdecimal() else -1
     if not least <= number <= most:
         wanted = f"of at least {least}" if most == _MAX_EXACT_NUMBER and number <= most else f"from {least} to {most}"
-        raise argparse.ArgumentTypeError(f"{_quoted(text)} cannot be: give a whole number {wanted}")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} cannot be: give a whole number {wanted}")
     return number
 
 
@@ -285,7 +255,7 @@ def amount(text: str) -> tuple[str, int | str]:
     """
     resource, _, number = text.partition("@")[0].rpartition("=")
     if not 0 < len(resource) <= _MAX_NAME_CHARACTERS or not is_text(text):
-        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no need: write it as gpu=1, gpu=0.5 or gpu=1@mem>=20G")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no need: write it as gpu=1, gpu=0.5 or gpu=1@mem>=20G")
     if number.isascii() and number.isdecimal() and "@" not in text:
         return resource, whole(number, least=1)
     from orcha.interfaces.needs import kept
@@ -303,7 +273,7 @@ def factor(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 1 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no factor: give a number of at least 1, as 2 or 1.5")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no factor: give a number of at least 1, as 2 or 1.5")
     return value
 
 
@@ -320,7 +290,7 @@ def after(text: str) -> tuple[str, int]:
             return "codes", whole(text, least=0, most=255)
         return "signals", signal_number(text)
     except argparse.ArgumentTypeError:
-        error = f"{_quoted(text)} is no end of a command: give an exit code up to 255, a signal as SIGKILL, or timeout"
+        error = f"{quoted(text)} is no end of a command: give an exit code up to 255, a signal as SIGKILL, or timeout"
         raise argparse.ArgumentTypeError(error) from None
 
 
@@ -333,7 +303,7 @@ def codes(text: str) -> list[int]:
     try:
         return [whole(each, least=0, most=255) for each in text.split(",")]
     except argparse.ArgumentTypeError:
-        error = f"{_quoted(text)} are no exit codes: give numbers from 0 to 255, as 0,3"
+        error = f"{quoted(text)} are no exit codes: give numbers from 0 to 255, as 0,3"
         raise argparse.ArgumentTypeError(error) from None
 
 
@@ -347,7 +317,7 @@ def number(text: str) -> int | float:
         except ValueError:
             value = float("nan")
     if value != value or (isinstance(value, int) and abs(value) > _MAX_EXACT_NUMBER):  # noqa: PLR0124 - what only not-a-number is
-        raise argparse.ArgumentTypeError(f"{_quoted(text)} is no priority: give a number, as 5, -5 or 0.5")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is no priority: give a number, as 5, -5 or 0.5")
     return value
 
 

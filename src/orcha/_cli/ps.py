@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from orcha._cli.foretold import Estimate
     from orcha._cli.session import Session
+    from orcha._protocol.messages import Rows
 
     Row = dict[str, Any]
 
@@ -138,8 +139,8 @@ class _RowSource:
         self._array = seq
         self._more: dict[str, Any] = {} if array is None else {"array": array}
         self.paused: list[str] = []
-        self.other_build: str | None = None
         self.drained: str | None = None
+        self.answer: Rows | None = None
 
     def estimates(self, rows: list[Row], *, is_asked_for: bool) -> dict[int, Estimate]:
         """Give when petitions of these rows will probably start, as far as that can be foretold."""
@@ -151,8 +152,8 @@ class _RowSource:
         """Give a page of rows."""
         answer = self._service.page(*which, **(more | self._more))
         self.paused = answer.paused
-        self.other_build = answer.other_build
         self.drained = answer.drained
+        self.answer = answer
         return answer.rows
 
 
@@ -238,7 +239,7 @@ def _no_group(service: Session, group: str) -> str | None:
 
 def _show(namespace: argparse.Namespace, ask: _RowSource) -> bool:
     """Ask and print; tell whether there was any petition."""
-    from orcha._cli import foretold, render
+    from orcha._cli import descriptions, foretold, render
 
     shows_all = namespace.all or namespace.array is not None
     names = namespace.state or ((*LIVE_STATE_NAMES, "ended") if shows_all else LIVE_STATE_NAMES)
@@ -263,8 +264,8 @@ def _show(namespace: argparse.Namespace, ask: _RowSource) -> bool:
     if namespace.json and namespace.watch is None:
         for line in paused:
             render.note(line)
-    if ask.other_build and namespace.watch is None:
-        render.note(f"{render.plain(ask.other_build)}: orcha stop and orcha serve change over to what is installed")
+    for line in descriptions.of_the_service(ask.answer) if namespace.watch is None else ():
+        render.note(line)
     return bool(found.rows)
 
 

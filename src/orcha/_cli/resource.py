@@ -17,6 +17,7 @@ examples:
   orcha resource drain gpu:2 --why "the fan is loud"
   orcha resource undrain gpu:2
   orcha resource set gpu=0,1,2,3
+  orcha resource unset gpu
 """
 
 
@@ -35,6 +36,8 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=N",
         help="as for orcha serve --resource; forget for N to have nothing of it any more",
     )
+    add = verbs.add_parser("unset", help="have the configuration hold again for what was set").add_argument
+    add("names", nargs="+", type=options.written, metavar="NAME", help="a resource that was set")
     add = verbs.add_parser("drain", help="place nothing more there; what runs goes on").add_argument
     add("names", nargs="+", type=options.written, metavar="NAME[:DEVICE]", help="a resource, or a device of it")
     add("--why", default="", type=options.label, metavar="TEXT", help="shown to who waits for it")
@@ -51,6 +54,10 @@ def run(namespace: argparse.Namespace) -> int:
     if namespace.verb == "set":
         return per_petition.do_for_each(
             namespace.resources, lambda service, text: service.done(service.set_resource(text), text)
+        )
+    if namespace.verb == "unset":
+        return per_petition.do_for_each(
+            namespace.names, lambda service, name: service.done(service.unset("resource", name), name)
         )
     why = namespace.why if namespace.verb == "drain" else None
     return per_petition.do_for_each(

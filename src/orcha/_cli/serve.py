@@ -10,7 +10,10 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
 
+    from orcha._configuration.configured import Configured
+    from orcha._service.lifecycle.reloading import ConfigurationSource
     from orcha.lib.manager import Manager
+    from orcha.lib.several import Several
     from orcha.plugins.record import Plugin
 
 _EPILOG = """\
@@ -107,24 +110,80 @@ def run(namespace: argparse.Namespace) -> int:
     kind = event_log.wanted_kind(os.environ)
     if not namespace.background:
         event_log.set_up(kind)
-    managers, broken = load_managers(namespace.plugins)
+    source = configuration(namespace)
+    configured = source.loaded.configured
+    managers, broken = _managers_of(namespace, configured)
     _add_to("ORCHA_SLOTS", namespace.slots)
     _add_to("ORCHA_RESOURCES", namespace.resource)
     if namespace.new_groups is not None:
         os.environ["ORCHA_NEW_GROUPS"] = namespace.new_groups
     if namespace.detect:
         os.environ["ORCHA_DETECT"] = "1"
-    several = Several(managers, broken)
+    several = Several(managers, broken, source)
     if namespace.share:
         if not several.endpoint.has_port:
             render.note("--share lets others in over TCP: give --port before serve too, 0 for any free one")
             return 2
         os.environ["ORCHA_SHARE"] = "1"
+    _check_share(configured, several)
     if not namespace.background:
         start_service(ServiceWrapper(several))
     from orcha._cli.background import start
 
     return start(several, namespace.pidfile)
+
+
+def _check_share(configured: Configured, several: Several) -> None:
+    """Raise ConfigurationError where the configuration lets others in, and gives them no way in."""
+    if configured.value("listen", "share", False) and not several.endpoint.has_port:
+        from orcha.exceptions import ConfigurationError
+
+        raise ConfigurationError(
+            f"{configured.origin('listen', 'share')}: listen.share lets others in over TCP: give listen.port too"
+        )
+
+
+def _managers_of(namespace: argparse.Namespace, configured: Configured) -> tuple[dict[str, Manager], dict[str, str]]:
+    """Give the managers that the arguments name, else the configuration; errors as of `load_managers`."""
+    managers, broken = load_managers(namespace.plugins or configured.value("service", "plugins", ()))
+    if COMMANDS in managers:
+        managers[COMMANDS].use(configured)  # type: ignore[attr-defined]  # it is the built-in manager
+    return managers, broken
+
+
+def configuration(namespace: argparse.Namespace) -> ConfigurationSource:
+    """Read the configuration files of the user's service, and note which settings options say.
+
+    Raises:
+        BadConfigurationError: something is wrong with a file.
+
+    """
+    from orcha._protocol.endpoint import configuration_path
+
+    return configuration_at(configuration_path(), namespace, is_system=False)
+
+
+def configuration_at(path: str, namespace: argparse.Namespace, *, is_system: bool) -> ConfigurationSource:
+    """Read a configuration file with its drop-ins; errors as of `configuration`."""
+    from functools import partial
+
+    from orcha import properties
+    from orcha._configuration.files import load
+    from orcha._service.lifecycle.reloading import ConfigurationSource
+
+    given = {
+        "service.plugins": ("PLUGIN", bool(namespace.plugins)),
+        "service.new_groups": ("--new-groups", namespace.new_groups is not None),
+        "service.detect": ("--detect", namespace.detect),
+        "service.store": ("--no-store", properties.no_store),
+        "listen.address": ("--listen-address", properties.named),
+        "listen.port": ("--port", properties.named),
+        "listen.share": ("--share", namespace.share),
+        "listen.allow_weak_key": ("--allow-weak-key", properties.allow_weak_key),
+    }
+    read = partial(load, path, is_system=is_system)
+    options_by_key = {key: option for key, (option, is_given) in given.items() if is_given}
+    return ConfigurationSource(read, read().sound(), options_by_key)
 
 
 def load_managers(wanted: Iterable[str]) -> tuple[dict[str, Manager], dict[str, str]]:

@@ -20,10 +20,12 @@ from orcha._protocol.messages import (
     Item,
     ListResources,
     ListSchedules,
+    Reload,
     Resize,
     Select,
     SetGroup,
     SetResource,
+    Unset,
     Verdict,
 )
 from orcha._protocol.values import encode
@@ -33,7 +35,7 @@ from orcha.utils.place import place_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Literal
 
     from orcha._client.channel import ClientChannel
     from orcha._protocol.messages import Reply, Result
@@ -189,6 +191,14 @@ class Session(Client):
         """Have so many petitions of a group run at once, None for any number, and other rules hold for them."""
         sent = encode(rules) if rules else None
         return self._ask(partial(SetGroup, group=name, slots=slots, rules=sent, keeps_slots=keeps_slots))
+
+    def reload(self) -> Reply:
+        """Have the configuration files read again."""
+        return self._ask(Reload)
+
+    def unset(self, kind: Literal["group", "resource"], name: str) -> Reply:
+        """Have the configuration hold again for a group or a resource that people have set."""
+        return self._ask(partial(Unset, kind=kind, name=name))
 
     def set_resource(self, resources: str) -> Reply:
         """Have other amounts of resources, or other devices."""

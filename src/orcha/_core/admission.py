@@ -462,6 +462,15 @@ class Admission:
         known.note_ages()
         self._petitions.note_change()
 
+    def forget_group(self, group: str) -> None:
+        """Have no such group any more: its petitions wait, and say so."""
+        known = self.of_groups
+        self._opening.update(known.lots(group))
+        known.slots = {name: count for name, count in known.slots.items() if name != group}
+        known.rules = {name: each for name, each in known.rules.items() if name != group}
+        known.note_ages()
+        self._petitions.note_change()
+
     def _note_pause(self, name: str, *, paused: bool) -> None:
         self._petitions.keep_pause(name, paused=paused)
         self._petitions.note_change()

@@ -19,6 +19,8 @@ SYSTEM_FOLDER = "/var/lib/orcha"
 """Where a service without a home keeps its folders."""
 KEY_VARIABLE = "ORCHA_KEY_FILE"
 """Names the key file, where it is not the user's own."""
+CONFIG_VARIABLE = "ORCHA_CONFIG"
+"""Names the configuration file, where it is not the user's own."""
 DEFAULT_FOLDER = "default"
 """Name of the folder of a user's default service."""
 _MAX_SOCKET_PATH_BYTES = 107
@@ -114,13 +116,16 @@ class Endpoint:
         return Endpoint("", 0, os.path.dirname(path), ())  # noqa: PTH120 - pathlib costs a client 5 ms
 
 
-def service_place(address: str, port: int, *, named: bool) -> Endpoint:
+def service_place(address: str, port: int, *, named: bool, listen: tuple[str, int] | None = None) -> Endpoint:
     """Give the endpoint of ``orcha serve``, whose address and port come from :func:`orcha.utils.place.place_of`.
 
     Where nobody named an address or a port this is the default service, on its Unix socket alone. With port 0 this is
-    the default service too, and it listens on a free port besides. Any other port is a service of its own.
+    the default service too, and it listens on a free port besides. Any other port is a service of its own. Where the
+    configuration says where to `listen`, the default service listens there besides, on a free port for port 0.
     """
     if not named:
+        if listen is not None:
+            return Endpoint(listen[0], listen[1] or free_port(listen[0]), default_folder())
         return Endpoint("", 0, default_folder())
     return Endpoint(address, port) if port else Endpoint(address, free_port(address), default_folder())
 
@@ -235,6 +240,11 @@ def key_path() -> str:
     if path := named_path(KEY_VARIABLE):
         return path
     return _home("XDG_CONFIG_HOME", ".config", SYSTEM_FOLDER) + "/key"
+
+
+def configuration_path() -> str:
+    """Give the path of the user's configuration file: $ORCHA_CONFIG, else beside the key file of the user."""
+    return named_path(CONFIG_VARIABLE) or _home("XDG_CONFIG_HOME", ".config", SYSTEM_FOLDER) + "/orcha.toml"
 
 
 def _home(variable: str, below_home: str, system: str) -> str:

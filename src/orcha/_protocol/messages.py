@@ -7,7 +7,7 @@ One file, since it is one table, whose tags are numbered over all messages.
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -496,6 +496,8 @@ class Rows(_Message, tag=39, frozen=True):
     """A line about another build in the place of the service's own files; None where they are what runs."""
     drained: str | None = None
     """A line about it where the service is drained, so that nothing starts; else None."""
+    configuration: str | None = None
+    """A line about it where a configuration file is wrong, so that an earlier one is in force; else None."""
 
 
 class Stopping(_Message, tag=40, frozen=True):
@@ -524,9 +526,23 @@ class DrainService(_Message, tag=43, frozen=True):
     """After so long petitions are started again by themselves; None for never."""
 
 
+class Reload(_Message, tag=52, frozen=True):
+    """Have the configuration files read again; answered by a Reply whose value tells what came of it."""
+
+    request: Count
+
+
+class Unset(_Message, tag=53, frozen=True):
+    """Have the configuration hold again for a group or a resource that people have set; answered by a Reply."""
+
+    request: Count
+    kind: Literal["group", "resource"]
+    name: str
+
+
 _First = Submit | Cancel | Follow | Unfollow | Credit | Put | Finish | List | Call | Ping | CloseChannel
 _Plans = Select | AddSchedule | ListSchedules | ChangeSchedule | FireSchedule
 _Verbs = Show | Set | Priority | Pause | Resume | Remove | Retry | Stats | Stdin | Resize | Stop | Signal
-_Resources = ListResources | SetResource | DrainResource | SetGroup | ChangeLease | DrainService
+_Resources = ListResources | SetResource | DrainResource | SetGroup | ChangeLease | DrainService | Reload | Unset
 ClientMessage = _First | _Verbs | _Plans | _Resources
 ServiceMessage = Submitted | Reply | Data | Gap | Reset | Gone | Rows | Stopping | Error

@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     from orcha._protocol.messages import ClientMessage
     from orcha._server.server import Peer
     from orcha._service.batch import Effects
+    from orcha._service.lifecycle.reloading import Reloading
     from orcha._service.lifecycle.settings import Settings
     from orcha._service.outbox import Send
     from orcha._store.contract import Incarnation, Store
@@ -210,6 +211,8 @@ class Engine:
         self.on_stop: Callable[..., None] = lambda **_: None
         self.degraded: str | None = None
         self.on_degraded: Callable[[str], None] = lambda _: None
+        self.reloading: Reloading | None = None
+        """Reads the configuration again; None before the service is put together."""
         self.batch = Batch(
             self.petitions,
             self.mailbox,
@@ -283,7 +286,7 @@ class Engine:
         self.admitting.ages_changed = self.ageing_steps.note_ages
         see = self.admission.resources.see
         self.gpu_watch = GpuWatch(lambda occupied: self.post(see, occupied), self.end_with)
-        self.stocktaking = Stocktaking(self.admission, self.petitions, self.store, self.settings.resources)
+        self.stocktaking = Stocktaking(self.admission, self.petitions, self.store, self.settings)
         self.once = Once(self.petitions, self.admission, self.stored, self.store)
         self.dependents = Dependents(
             self.petitions,
@@ -363,6 +366,7 @@ class Engine:
             self.outbox,
             report,
         )
+        self.deadline = Deadline(hooks, self.timers, settings.hook_deadline, report, self.degrade)
         self.visits = Visits(
             petitions=petitions,
             selection=selection,
@@ -374,7 +378,7 @@ class Engine:
             stored=self.stored,
             sampling=self.sampling,
             preempting=self.preempting,
-            deadline=Deadline(hooks, self.timers, settings.hook_deadline, report, self.degrade),
+            deadline=self.deadline,
             mailbox=self.mailbox,
             outbox=self.outbox,
             timers=self.timers,
@@ -575,6 +579,14 @@ class Engine:
     def stopped(self) -> threading.Event:
         """Set when the engine is over."""
         return self.mailbox.stopped
+
+    def use(self, settings: Settings) -> None:
+        """Have other settings hold, of those that may change while the service runs."""
+        self.settings = self.ending.settings = settings
+        self.commands.keep = settings.keep_commands
+        self.journal.writes = settings.log_runs
+        self.standard_input.keep_most = settings.keep_input
+        self.deadline.seconds = settings.hook_deadline
 
     # --- stop ---------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,18 @@ GROUPS = (
     (
         "the service itself",
         (
-            *("doctor", "drain", "undrain", "stop", "backup", "restore", "install-units", "watchdog"),
+            *(
+                "doctor",
+                "config",
+                "reload",
+                "drain",
+                "undrain",
+                "stop",
+                "backup",
+                "restore",
+                "install-units",
+                "watchdog",
+            ),
             "list-plugins",
         ),
     ),

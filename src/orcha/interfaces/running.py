@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from orcha.utils.threads import DeadThreadError
 
 
+MAX_SIGNALS_AT_ONCE = 4096
+"""Signals that ask for the same, and are answered together."""
 _ENDED_BY_A_STOP = frozenset({"orcha-commands", "orcha-log", "orcha-loop"})
 """Names of threads that are there after a stop only where that failed."""
 
@@ -50,12 +52,25 @@ class ServiceRun:
         self._asked = threading.Event()
         self._hastened = threading.Event()
 
-    def serve(self, signals: Iterable[int]) -> Never:
-        """Start, wait until it has stopped, exit."""
+    @property
+    def reloads(self) -> bool:
+        """Whether the service has a configuration that it can read again."""
+        return bool(getattr(self._manager, "reloads", False))
+
+    def serve(self, signals: Iterable[int], *, reload_signal: int | None = None) -> Never:
+        """Start, wait until it has stopped, exit.
+
+        Args:
+            signals: the signals that stop it.
+            reload_signal: the signal for which it reads its configuration again; None for none.
+
+        """
         _name_crashes()
         try:
             event_log.set_up(event_log.wanted_kind(os.environ))
             if threading.current_thread() is threading.main_thread():
+                if reload_signal is not None:
+                    self._watch_for_reload(reload_signal)
                 self._watch(signals)
             self._manager.start()
             self._started.set()
@@ -120,6 +135,35 @@ class ServiceRun:
             ("orcha-stop-now", self._hurry),
         ):
             start(guarded(name, target, end_process))
+
+    def _watch_for_reload(self, number: int) -> None:
+        """Have a thread read the configuration again for a signal; signals that come meanwhile count as one."""
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        process = os.getpid()
+
+        def note(number: int, _: FrameType | None) -> None:
+            if os.getpid() != process:  # as for the signals that stop the service
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+                return
+            with contextlib.suppress(BlockingIOError):
+                os.write(writer, bytes((number,)))
+
+        signal.signal(number, note)
+        start(guarded("orcha-reload", lambda: self._reload(reader), end_process))
+
+    def _reload(self, reader: int) -> Never:
+        """Read the configuration again, whenever a signal asks for that, once the service serves."""
+        manager: Any = self._manager
+        while True:
+            os.read(reader, MAX_SIGNALS_AT_ONCE)
+            self._started.wait()
+            if systemd.wish.tells:
+                with systemd.reloading(time.monotonic()):
+                    manager.reload()
+            else:
+                manager.reload()
 
     def _obey(self, reader: int) -> None:
         """First signal: an orderly stop. Second: at once. Third, or second before it serves: leave the process."""

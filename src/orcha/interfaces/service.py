@@ -89,6 +89,7 @@ def start_service(service: ServiceWrapper, do_notify: bool = True) -> Never:
     """Serve until SIGTERM, SIGINT or SIGHUP, and leave the process; a second signal stops at once.
 
     SIGHUP, which a terminal sends when it goes, is left alone where it is ignored, as nohup(1) has it, and by a daemon.
+    A service of ``orcha serve`` in the background or under systemd reads its configuration again for SIGHUP.
 
     Once it serves, one line on stderr says so: ``orcha: serving ServiceManager on 127.0.0.1:50000``. Systemd is told
     READY and STOPPING: `sd_notify(3)`.
@@ -107,11 +108,15 @@ def start_service(service: ServiceWrapper, do_notify: bool = True) -> Never:
     _fix_paths()
     run = ServiceRun(service.manager, notifies=do_notify or properties.systemd)
     if service.context is None:
+        if run.reloads and properties.systemd:
+            run.serve({signal.SIGTERM, signal.SIGINT}, reload_signal=signal.SIGHUP)
         run.serve({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
     _check_pidfile(service.context)
     with service.context:
         _hold_pidfile(service.context)
-        run.serve(_stop_signals(service.context))
+        stops = _stop_signals(service.context)
+        reload_signal = signal.SIGHUP if run.reloads and signal.SIGHUP not in stops else None
+        run.serve(stops, reload_signal=reload_signal)
 
 
 def _fix_paths() -> None:

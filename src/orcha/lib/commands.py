@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from orcha._configuration.configured import Configured
     from orcha.exceptions import ConditionFailed
     from orcha.interfaces.command import CommandPetition, Retry
     from orcha.interfaces.message import Message
@@ -68,15 +69,22 @@ class CommandManager(Manager):
     """
 
     _stored_as = COMMAND_MANAGER
+    defaults: Mapping[str, Any] = {}
+    """Fields of commands whose messages do not hold them, as the configuration says."""
 
     def __init__(self, *args: Any, most: int | None = None, **options: Any) -> None:
         """Resolve how many may run; the rest is as for every manager."""
         super().__init__(*args, **options)
-        self.most = _most() if most is None else most
+        self.most = most_commands() if most is None else most
+
+    def use(self, configured: Configured) -> None:
+        """Run as many commands at once, with such defaults, as the configuration files say."""
+        self.most = most_commands(configured.value("service", "commands", None))
+        self.defaults = configured.defaults
 
     def convert_to_petition(self, m: Message) -> Petition | None:
         """Make the petition; ValueError or TypeError name what is wrong with the message."""
-        return petition_of(m, self.may_run)
+        return petition_of(m, self.may_run, self.defaults)
 
     def may_run(self, petition: Petition) -> bool | ConditionFailed:  # noqa: ARG002 - every one may as another
         """Tell whether one more may run now."""
@@ -96,8 +104,8 @@ class CommandManager(Manager):
         return super().on_finish(petition)
 
 
-def petition_of(m: Message, condition: Any) -> CommandPetition:
-    """Make the petition of a message.
+def petition_of(m: Message, condition: Any, defaults: Mapping[str, Any] | None = None) -> CommandPetition:
+    """Make the petition of a message; `defaults` hold fields that stand in for missing ones.
 
     Raises:
         ValueError, TypeError: the message does not hold what it should.
@@ -106,7 +114,7 @@ def petition_of(m: Message, condition: Any) -> CommandPetition:
     from orcha.interfaces.command import CommandPetition
     from orcha.interfaces.policy import Policy
 
-    extras = m.extras
+    extras = with_defaults(m.extras, defaults) if defaults else m.extras
     unknown = sorted(set(extras) - _COMMAND_FIELDS - _POLICY_FIELDS - _OTHER_FIELDS)
     if unknown:
         raise ValueError(f"a command has no field {', '.join(map(repr, unknown))}")
@@ -123,6 +131,20 @@ def petition_of(m: Message, condition: Any) -> CommandPetition:
     _check_label(extras.get("label"))
     petition.check()
     return petition
+
+
+def with_defaults(extras: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the fields of a command with the configured ones; a group has its own default of the time limit.
+
+    >>> with_defaults({"argv": ["make"], "grace": 1}, {"grace": 5, "timeout": 60})
+    {'grace': 1, 'timeout': 60, 'argv': ['make']}
+    >>> with_defaults({"argv": ["make"], "group": "nightly"}, {"timeout": 60})
+    {'argv': ['make'], 'group': 'nightly'}
+    """
+    found = {**defaults, **extras}
+    if "group" in extras and "timeout" not in extras:
+        found.pop("timeout", None)
+    return found
 
 
 def _check_label(label: object) -> None:
@@ -155,10 +177,16 @@ def _retry(given: object) -> Retry | None:
     return Retry(**given)
 
 
-def _most() -> int:
+def most_commands(default: int | None = None) -> int:
+    """Give how many commands may run at once: as ORCHA_COMMANDS says, else the default, else one for each processor.
+
+    Raises:
+        ConfigurationError: ORCHA_COMMANDS is not a number of at least 1.
+
+    """
     text = os.environ.get(CONCURRENCY_VARIABLE)
     if text is None:
-        return len(os.sched_getaffinity(0))
+        return len(os.sched_getaffinity(0)) if default is None else default
     if not text.isascii() or not text.isdigit() or len(text) > _MAX_CONCURRENCY_DIGITS or int(text) < 1:
         from orcha.exceptions import ConfigurationError
 
@@ -168,4 +196,4 @@ def _most() -> int:
     return int(text)
 
 
-__all__ = ["CommandManager", "petition_of"]
+__all__ = ["CommandManager", "most_commands", "petition_of"]

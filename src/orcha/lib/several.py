@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from orcha._service.lifecycle.compose import Service
+    from orcha._service.lifecycle.reloading import ConfigurationSource
     from orcha._service.lifecycle.shared_service import Share
     from orcha.lib.manager import Manager
 
@@ -26,6 +27,7 @@ class Several:
     Args:
         managers: the managers by the name of their plugin; at least one.
         broken: why other plugins are not served, by name; told to clients that ask for these plugins.
+        source: the service's own, of :func:`orcha._cli.serve`: where its configuration files are.
 
     Example::
 
@@ -35,15 +37,22 @@ class Several:
 
     plugin_name: str | None = None
 
-    def __init__(self, managers: Mapping[str, Manager], broken: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        managers: Mapping[str, Manager],
+        broken: Mapping[str, str] | None = None,
+        source: ConfigurationSource | None = None,
+    ) -> None:
         """Take them; nothing is started."""
         from orcha._protocol.endpoint import service_place
         from orcha.utils.place import place_of
 
         self._managers = dict(managers)
         self._broken = dict(broken or {})
+        self._source = source
         self.listen_address, self.port, named = place_of()
-        self.endpoint = service_place(self.listen_address, self.port, named=named)
+        listen = None if source is None else source.loaded.listen
+        self.endpoint = service_place(self.listen_address, self.port, named=named, listen=listen)
         """Where it serves."""
         self._service: Service | None = None
 
@@ -77,7 +86,7 @@ class Several:
         from orcha._service.lifecycle.settings import is_durable
         from orcha._store.last_start import refuse_moved
 
-        if is_durable():
+        if is_durable(None if self._source is None else self._source.loaded.configured):
             refuse_moved(Path(self.endpoint.folder))
 
     def start(self) -> None:
@@ -101,7 +110,14 @@ class Several:
         beside = [Served(LEASES, name_of(leases), leases), Served(WATCHDOG, name_of(watchdog), watchdog)]
         managers = Managers([*served, *beside])
         managers.broken = self._broken
-        service = Service(self, self._functions(), key=properties.authkey, managers=managers, endpoint=self.endpoint)
+        service = Service(
+            self,
+            self._functions(),
+            key=properties.authkey,
+            managers=managers,
+            endpoint=self.endpoint,
+            source=self._source,
+        )
         for each in managers.served:
             _join(each.manager, Share(service, each))
         self._service = service
@@ -135,6 +151,16 @@ class Several:
         """
         if self._service is not None:
             self._service.join()
+
+    @property
+    def reloads(self) -> bool:
+        """Whether there are configuration files that can be read again."""
+        return self._source is not None
+
+    def reload(self) -> None:
+        """Have the configuration files read again; the log says what came of it."""
+        if self._service is not None:
+            self._service.reload()
 
     def shutdown(self, *, now: bool = False) -> None:
         """Stop the service in good order; with `now` what runs gets no time to come to its end."""

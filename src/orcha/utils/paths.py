@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-NAMES = ("ORCHA_HOME", "ORCHA_KEY_FILE")
+NAMES = ("ORCHA_HOME", "ORCHA_KEY_FILE", "ORCHA_CONFIG")
 """Variables that hold a path of Orcha's; each may be relative to the folder that Orcha is started in."""
 
 

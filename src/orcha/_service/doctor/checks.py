@@ -181,6 +181,13 @@ def _client(facts: DoctorFacts) -> Iterator[str]:
         )
 
 
+def _configuration(facts: DoctorFacts) -> Iterator[str]:
+    known = None if facts.answer is None else facts.answer.get("configuration")
+    fault = (known or {}).get("fault") or facts.refusals.get("configuration")
+    if fault:
+        yield f"{fault}: mend it, and orcha reload"
+
+
 def _managers(facts: DoctorFacts) -> Iterator[str]:
     for module, problem in facts.plugins:
         yield f"the plugin {module} cannot be used: {problem}: mend it, or uninstall it"
@@ -264,6 +271,7 @@ CHECKS = (
     Check("key file", _refused("key file")),
     Check("key mismatch", _refused("key mismatch")),
     Check("settings", _refused("settings")),
+    Check("configuration", _configuration),
     Check("limits", _refused("limits")),
     Check("taken port", _refused("taken port")),
     Check("dead service", _dead_service),

@@ -10,11 +10,12 @@ import time
 from functools import partial
 from pathlib import Path
 
+from orcha._configuration.files import load
 from orcha._output.sizes import sizes_of
 from orcha._processes.hidden_processes import hidden
 from orcha._processes.identity import read_stat, since_boot
 from orcha._protocol import keys
-from orcha._protocol.endpoint import KEY_VARIABLE, key_path, unusable
+from orcha._protocol.endpoint import KEY_VARIABLE, configuration_path, key_path, unusable
 from orcha._server.listening import refuse_taken
 from orcha._service.doctor.facts import DoctorFacts, RunningProgram
 from orcha._service.lifecycle.process_limits import check_limits
@@ -145,6 +146,7 @@ def _refusals(
     folder = endpoint.folder
     looks: dict[str, Callable[[], object]] = {
         "settings": partial(from_environment, endpoint, key=None, look_ahead=None, on_hook_timeout="replace"),
+        "configuration": lambda: load(configuration_path()).sound(),
         "limits": check_limits,
     }
     if found is not None and found.st_uid == os.geteuid():

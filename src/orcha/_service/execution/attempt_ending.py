@@ -72,7 +72,7 @@ class Ending:
         self._stored = stored
         self._mailbox = mailbox
         self._timers = timers
-        self._settings = settings
+        self.settings = settings
         self._report = report
         self._nonce = nonce
         self._secret = os.urandom(32)
@@ -112,7 +112,7 @@ class Ending:
         """Tie a petition's queue to its attempt."""
         capability = self.capability(run.record.channel, run.seq, run.attempt)
         tag = tag_of(self._nonce, run.ordinal)
-        queue.bind(run.seq, run.attempt, self._settings.endpoint, capability, tag)
+        queue.bind(run.seq, run.attempt, self.settings.endpoint, capability, tag)
 
     # --- processes ----------------------------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class Ending:
         transitions.finish.processes_gone(petitions, run.seq, run.attempt, survivors, petitions.now)
         record = petitions.records.get(run.seq)
         if record is not None and record.state is State.CANCELLING and not record.returned:
-            due = time.monotonic() + self._settings.abandon_after
+            due = time.monotonic() + self.settings.abandon_after
             self._timers.at(due, lambda: transitions.finish.abandon(petitions, run.seq, run.attempt, petitions.now))
 
     # --- limits -------------------------------------------------------------------------------------------------

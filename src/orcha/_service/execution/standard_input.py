@@ -84,7 +84,7 @@ class StandardInput:
         self._records = records
         self._shims = shims
         self._outbox = outbox
-        self._keep_most = keep_most
+        self.keep_most = keep_most
         self._pipes: dict[int, Pipe] = {}
         self._files: RawFiles | None = None
         self._inputs: dict[int, KeptInput] = {}
@@ -152,7 +152,7 @@ class StandardInput:
     def _find(self, channel: bytes, seq: int) -> KeptInput | None:
         if self._files is None or not self._files.has_input(channel, seq):
             return None
-        return find(self._files, channel, seq, self._keep_most)
+        return find(self._files, channel, seq, self.keep_most)
 
     def _begin_to_keep(self, record: Record) -> KeptInput | None:
         """Keep the input of a command that may have another attempt; what is typed at a terminal is not kept."""
@@ -162,7 +162,7 @@ class StandardInput:
             return None
         kept = self._kept(record)
         if kept is None:
-            kept = KeptInput(self._files, record.channel, record.seq, self._keep_most)
+            kept = KeptInput(self._files, record.channel, record.seq, self.keep_most)
             self._inputs[record.seq] = kept
             kept.begin()
         return kept

@@ -29,6 +29,10 @@ _PAUSED = "paused by"
 """Kind of what is kept of pauses beside their names."""
 _RULES = "rules of a group"
 """Kind of what people set for a group beside its slots."""
+_SET = "group set by"
+"""Kind of the groups that people set: the configuration files say nothing of such a group until it is unset."""
+_CONFIGURED = "configured group"
+"""Kind of the groups that the configuration files held when they were read last."""
 
 
 class Admitting:
@@ -66,6 +70,10 @@ class Admitting:
         self._settings = settings
         self._report = report
         self._pause_all = pause_all
+        self._set_by_people: set[str] = set()
+        """Groups that people have set while the service ran."""
+        self._configured: set[str] = set()
+        """Groups of the configuration files."""
         self.paused_by: dict[str, tuple[str | None, float]] = {}
         """Who paused what is paused, and when, by the names under which pauses are kept."""
         self.resumed: Callable[[], None] = lambda: None
@@ -94,16 +102,90 @@ class Admitting:
         rules = {name: core.rules_of(text) for name, text in self._store.decided(_RULES).items()}
         for name in rules.keys() - groups.keys():
             self._petitions.keep_decided(_RULES, name, None)
+        self._set_by_people = {*self._store.decided(_SET), *rules} & groups.keys()
+        self._configured = {*self._store.decided(_CONFIGURED)}
+        for name, said in self._said().items():
+            groups.pop(name, None)
+            rules.pop(name, None)
+            if said is not None:
+                groups[name], rules[name] = said
+        self._note_configured()
+        rules = {name: each for name, each in rules.items() if each != core.NO_RULES}
         self._admission.load(paused, groups, {name: each for name, each in rules.items() if name in groups})
         if groups != kept:
             self._petitions.keep_slots(groups)
-        before = {name: count for name, count in groups.items() if name not in settings.slots}
+        before = {
+            name: count for name, count in groups.items() if name not in settings.slots and name not in self._configured
+        }
         if before:
             self._report(logging.INFO, "groups are as they were set before: %s", core.spelled(before))
-        self._admission.of_groups.new_slots = settings.new_group_slots
-        self._admission.of_groups.takes_new = settings.takes_new_groups
+        self._take_new()
         self._admission.of_groups.load_starts(self._kept_starts(), self._petitions.now)
         self._admission.keys.load(self._store.once())
+
+    def _take_new(self) -> None:
+        self._admission.of_groups.new_slots = self._settings.new_group_slots
+        self._admission.of_groups.takes_new = self._settings.takes_new_groups
+
+    # --- the configuration files --------------------------------------------------------------------------------
+
+    def configure(self, settings: Settings) -> list[str]:
+        """Have other configuration files hold; give the groups of them that people have set otherwise."""
+        self._settings = settings
+        self._take_new()
+        for name, said in self._said().items():
+            self._hold(name, said)
+        self._note_configured()
+        return sorted(settings.configured.groups.keys() & self._set_by_people)
+
+    def _said(self) -> dict[str, tuple[int | None, GroupRules] | None]:
+        """Give what holds for each group that the files hold, or held before; None where there is to be no such group.
+
+        A group that people have set is not among them.
+        """
+        names = {*self._settings.configured.groups, *self._configured} - self._set_by_people
+        return {name: self.base_of(name) for name in names}
+
+    def base_of(self, name: str) -> tuple[int | None, GroupRules] | None:
+        """Give slots and rules of a group that nobody sets while the service runs; None where there is no such group.
+
+        A group that neither the files nor this start of the service names is as if a petition had named it first.
+        """
+        settings = self._settings
+        if name in settings.forgotten_groups:
+            return None
+        configured = settings.configured.groups.get(name)
+        if name in settings.slots:
+            return settings.slots[name], core.NO_RULES if configured is None else configured[1]
+        if configured is not None:
+            return configured
+        return (settings.new_group_slots, core.NO_RULES) if settings.takes_new_groups else None
+
+    def _note_configured(self) -> None:
+        """Keep which groups the files hold."""
+        now = {*self._settings.configured.groups}
+        for name in now ^ self._configured:
+            self._petitions.keep_decided(_CONFIGURED, name, "" if name in now else None)
+        self._configured = now
+
+    def unset(self, group: str) -> bool:
+        """Have the configuration hold again for a group that people have set; tell whether they had."""
+        if group not in self._set_by_people:
+            return False
+        self._set_by_people.discard(group)
+        self._petitions.keep_decided(_SET, group, None)
+        self._petitions.keep_decided(_RULES, group, None)
+        self._hold(group, self.base_of(group))
+        return True
+
+    def origin_of(self, group: str) -> str:
+        """Tell where slots and rules of a group come from."""
+        settings = self._settings
+        if group in self._set_by_people:
+            return "set"
+        if group in settings.configured.groups:
+            return settings.configured.origin("groups", group) or "configuration"
+        return "start" if group in settings.slots else "petition"
 
     def _kept_starts(self) -> dict[str, dict[int, float]]:
         """Give the last starts of groups with a rate, by their places; forget starts that no rate counts any more."""
@@ -132,18 +214,37 @@ class Admitting:
         groups = self._admission.of_groups
         if group not in groups.slots and groups.takes_new:
             self.tell(record, core.told_of_new(group, groups.new_slots, groups.slots))
-            self.set_group(group, groups.new_slots, core.NO_RULES)
+            self._hold(group, (groups.new_slots, core.NO_RULES))
 
-    def set_group(self, group: str, slots: int | None, rules: GroupRules) -> None:
-        """Have this hold for the petitions of a group from now on, also after a restart; None for any number."""
-        had = self._admission.of_groups.rules.get(group, core.NO_RULES)
-        self._admission.set_group(group, slots, rules)
+    def set_group(self, group: str, slots: int | None, rules: GroupRules, who: str = "") -> None:
+        """Have this hold for the petitions of a group from now on, also after a restart; None for any number.
+
+        What the configuration files say of the group does not hold until the group is unset. `who` wants that.
+        """
+        self._set_by_people.add(group)
+        self._petitions.keep_decided(_SET, group, json.dumps([who, self._petitions.now.wall]))
+        self._petitions.keep_decided(_RULES, group, rules.text())
+        self._hold(group, (slots, rules))
+
+    def _hold(self, group: str, said: tuple[int | None, GroupRules] | None) -> None:
+        """Have this hold for a group from now on, where it is not so yet; None for no such group."""
+        known = self._admission.of_groups
+        had = known.rules.get(group, core.NO_RULES)
+        if said is None:
+            if group not in known.slots:
+                return
+            rules = core.NO_RULES
+            self._admission.forget_group(group)
+        else:
+            slots, rules = said
+            if group in known.slots and (known.slots[group], had) == said:
+                return
+            self._admission.set_group(group, slots, rules)
         if rules.rate != had.rate:
             self._change_rate(group, had.rate, rules.rate)
         if rules.age != had.age:
             self.ages_changed()
         self._petitions.keep_slots(self._admission.groups)
-        self._petitions.keep_decided(_RULES, group, rules.text())
         self.go_on()
 
     def _change_rate(self, group: str, had: StartRate | None, rate: StartRate | None) -> None:

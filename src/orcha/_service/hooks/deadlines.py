@@ -55,7 +55,7 @@ class Deadline:
         """Give each call so many seconds; `degrade` ends a service too many of whose hooks do not return."""
         self._hooks = hooks
         self._timers = timers
-        self._seconds = seconds
+        self.seconds = seconds
         self._report = report
         self._degrade = degrade
         self._is_armed = False
@@ -67,7 +67,7 @@ class Deadline:
         """Watch a visit, from now on; the one before is over."""
         self._watched = visit
         if not self._is_armed:
-            self._arm(time.monotonic() + self._seconds)
+            self._arm(time.monotonic() + self.seconds)
 
     def _arm(self, due: float) -> None:
         self._is_armed = True
@@ -79,16 +79,16 @@ class Deadline:
         if visit is None or visit.over:
             return
         now = time.monotonic()
-        if visit.is_overdue(self._seconds, now):
+        if visit.is_overdue(self.seconds, now):
             try:
                 self._hooks.prepare_another()
             except NoThreadError as error:  # until then other petitions wait for the call that hangs
                 self._report(logging.ERROR, "a hook that hangs cannot be given up yet: %s", error)
                 self._arm(now + NO_THREAD_SECONDS)
                 return
-        call = visit.abandon(self._seconds, now)
+        call = visit.abandon(self.seconds, now)
         if call is None:
-            self._arm((visit.since if visit.current is not None else now) + self._seconds)
+            self._arm((visit.since if visit.current is not None else now) + self.seconds)
             return
         self._watched = None
         self._give_up(visit, call)
@@ -97,8 +97,8 @@ class Deadline:
         what = call.name if isinstance(call, FunctionCall) else f"petition {call[1].key}"
         hook = hook_of(call)
         text = "%s: %s did not return in %g s; it is at:\n%s"
-        self._report(logging.ERROR, text, what, hook.name.lower(), self._seconds, self._hooks.stack())
-        self.given_up(visit, call, told(hook, self._seconds), self._hooks.give_up())
+        self._report(logging.ERROR, text, what, hook.name.lower(), self.seconds, self._hooks.stack())
+        self.given_up(visit, call, told(hook, self.seconds), self._hooks.give_up())
         if len(self._hooks.threads.given_up) > MAX_STALE_THREADS:
             self._degrade("too many hooks that do not return")
 

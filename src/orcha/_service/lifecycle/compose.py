@@ -1,4 +1,7 @@
-"""The one place that names all parts of a service, and the order in which they start and stop."""
+"""The one place that names all parts of a service, and the order in which they start and stop.
+
+One file, since that order can be judged only where it is seen whole.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ import gc
 import logging
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orcha._configuration.configured import Configured
 from orcha._output.log import MemoryLog, OutputLog
 from orcha._output.raw import RawFiles
 from orcha._processes import attempt_tracking
@@ -36,6 +41,7 @@ from orcha._service.lifecycle.main_thread import MainThread
 from orcha._service.lifecycle.preloading import preload
 from orcha._service.lifecycle.process_limits import check_limits
 from orcha._service.lifecycle.recovery import recover_all
+from orcha._service.lifecycle.reloading import Reloading
 from orcha._service.lifecycle.settings import Settings, checked_look_ahead, from_environment
 from orcha._service.lifecycle.stopping import Shutdown
 from orcha._service.lifecycle.systemd_status import StatusReports, status_text
@@ -57,6 +63,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from orcha._protocol.messages import Item, Result
+    from orcha._service.lifecycle.reloading import ConfigurationSource
     from orcha._store.contract import Incarnation, Store
     from orcha._supervisor.contract import CommandExecutor, Event
     from orcha.interfaces.petition import Petition
@@ -78,6 +85,8 @@ YOUNG_COLLECTION_OBJECTS = 100_000
 MIDDLE_COLLECTION_ROUNDS, FULL_COLLECTION_ROUNDS = 50, 100
 """The same for older generations, in collections of the next younger generation. An idle service collects all."""
 
+RELOAD_LOOK_SECONDS = 1.0
+"""Seconds after which the thread that waits for the end of a reload looks whether the service has stopped."""
 LAST_LOOK_SECONDS = 1.0
 """Seconds that a look at the machine may take still when the service has stopped."""
 LOG_CLOSE_SECONDS = 1.0
@@ -101,6 +110,7 @@ class Service:
         key: bytes | str | None,
         managers: Managers | None = None,
         endpoint: Endpoint | None = None,
+        source: ConfigurationSource | None = None,
     ) -> None:
         """Resolve settings; nothing is started, opened or made.
 
@@ -110,15 +120,24 @@ class Service:
             key: what clients have to prove.
             managers: the managers that are served, where there are several.
             endpoint: where it serves; None for the manager's address and port.
+            source: where its configuration files are; None where it has none.
 
         """
         if endpoint is None:
             port = manager.port or free_port(manager.listen_address)
             endpoint = Endpoint(manager.listen_address, port)
         text = os.fsdecode(key) if isinstance(key, bytes) else key
-        self.settings: Settings = from_environment(
-            endpoint, key=text, look_ahead=manager.look_ahead, on_hook_timeout=manager.on_hook_timeout
+        self.source = source
+        """Where its configuration files are."""
+        self.resolve: Callable[[Configured], Settings] = lambda configured: from_environment(
+            endpoint,
+            key=text,
+            look_ahead=manager.look_ahead,
+            on_hook_timeout=manager.on_hook_timeout,
+            configured=configured,
         )
+        """Gives the settings, where the files say this."""
+        self.settings: Settings = self.resolve(Configured() if source is None else source.loaded.configured)
         self.port = endpoint.port or manager.port
         self._manager = manager
         self._managers = managers or Managers([alone(manager)])
@@ -200,6 +219,14 @@ class Service:
         """Have this stop end the commands, too; on the engine's thread."""
         self._engine.commands.keep = False
         self._engine.report(logging.INFO, "the machine goes down: running commands end as interrupted")
+
+    def reload(self) -> None:
+        """Have the configuration files read again; the log says what came of it. Returns when that is so."""
+        reloading, over = self._engine.reloading, threading.Event()
+        assert reloading is not None
+        self._engine.post(reloading.ask, lambda _: over.set())
+        while not over.wait(RELOAD_LOOK_SECONDS) and not self._engine.stopped.is_set():
+            pass
 
     def join(self) -> None:
         """Wait until it has stopped; ServiceFailedError where it had to, with what `orcha doctor` would say."""
@@ -302,6 +329,9 @@ class _Parts:
         _, name, manager = managers.served[0]
         self.engine = Engine(manager, name, self.store, self.log, incarnation, settings, managers=managers)
         self.engine.hooks.functions.update(functions)
+        self.engine.reloading = Reloading(self.engine, service.source, service.resolve)
+        if service.source is not None:
+            self.engine.reloading.check(service.source.loaded)
         for old, left in self._left:
             self.engine.left_by_actions.found(old, left)
         raw = RawFiles(folder / "output")

@@ -8,23 +8,23 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Literal
 
 from orcha import properties
+from orcha._configuration.configured import Configured
+from orcha._configuration.kinds import MAX_SLOTS
+from orcha._configuration.resource_texts import read_resources
 from orcha._protocol.socket_ends import name_of
 from orcha._service.lifecycle.detection import detected
-from orcha._service.lifecycle.resource_texts import read_resources
 from orcha.exceptions import ConfigurationError
 from orcha.interfaces.policy import MAX_DURATION_SECONDS
 from orcha.utils.event_log import TEXT, wanted_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from orcha._core.inventory import Stock
     from orcha._protocol.endpoint import Endpoint
 
 DAY_SECONDS = 86_400.0
 HOUR_SECONDS = 3_600.0
-MAX_SLOTS = 1_000_000_000
-"""Slots of a group at most."""
 MAX_KEPT_BYTES = 1 << 62
 """Bytes of output at most."""
 ANY_NUMBER, FORGET = "none", "forget"
@@ -84,19 +84,31 @@ class Settings:
     """Addresses and ports, beside its own, at which a tunnel takes connections and passes them on to this service."""
     keep_least: float = HOUR_SECONDS
     """Age below which nothing is forgotten."""
+    configured: Configured = field(default_factory=Configured)
+    """The settings of the configuration files, of which the environment and options may say something else."""
+    from_files: frozenset[str] = frozenset()
+    """The resources whose amounts or devices come from the configuration files."""
 
 
-def is_durable() -> bool:
+def is_durable(configured: Configured | None = None) -> bool:
     """Tell whether a service keeps its state on a disk; ConfigurationError where ORCHA_STORE says neither."""
-    store = os.environ.get("ORCHA_STORE", "sqlite")
+    default = "sqlite" if configured is None else configured.value("service", "store", "sqlite")
+    store = os.environ.get("ORCHA_STORE", default)
     if store not in ("sqlite", "memory"):
         message = f"ORCHA_STORE is {store!r}: set it to sqlite or memory"
         raise ConfigurationError(message)
     return store == "sqlite" and not properties.no_store
 
 
-def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | None, on_hook_timeout: str) -> Settings:
-    """Give the settings of a service at `endpoint`, settings from the environment included.
+def from_environment(
+    endpoint: Endpoint,
+    *,
+    key: str | None,
+    look_ahead: int | None,
+    on_hook_timeout: str,
+    configured: Configured | None = None,
+) -> Settings:
+    """Give the settings of a service at `endpoint`: of the environment, else of the configuration files, else defaults.
 
     ``ORCHA_STORE`` (``sqlite`` or ``memory``), ``ORCHA_HOOK_DEADLINE``, ``ORCHA_STOP_GRACE``, ``ORCHA_ABANDON_AFTER``,
     ``ORCHA_SHIM_SILENCE``, ``ORCHA_KEEP_COMMANDS``, and ``ORCHA_LOG_RUNS`` (1 or 0),
@@ -110,7 +122,9 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
         ConfigurationError: a variable does not hold what it should; the message names it.
 
     """
-    durable = is_durable()
+    configured = Configured() if configured is None else configured
+    of = configured.value
+    durable = is_durable(configured)
     if on_hook_timeout not in ("replace", "stop"):
         message = f"on_hook_timeout is {on_hook_timeout!r}: set it to 'replace' or 'stop'"
         raise ConfigurationError(message)
@@ -119,34 +133,40 @@ def from_environment(endpoint: Endpoint, *, key: str | None, look_ahead: int | N
     except (TypeError, ValueError) as error:
         raise ConfigurationError(str(error)) from None
     slots, forgotten = _slots()
-    new = os.environ.get("ORCHA_NEW_GROUPS", ANY_NUMBER)
-    detect = bool(_number("ORCHA_DETECT", 0))
+    new = os.environ.get("ORCHA_NEW_GROUPS", of("service", "new_groups", ANY_NUMBER))
+    detect = bool(_number("ORCHA_DETECT", of("service", "detect", 0)))
+    kept = of("retention", "bytes", 0 if _is_set("ORCHA_KEEP_BYTES") else None)
+    own_resources, stated = _resources(detect=detect, configured=configured)
     return Settings(
         endpoint,
         key=key,
-        share=bool(_number("ORCHA_SHARE", 0)),
-        allow_weak_key=properties.allow_weak_key,
+        share=bool(_number("ORCHA_SHARE", of("listen", "share", 0))),
+        allow_weak_key=properties.allow_weak_key or of("listen", "allow_weak_key", False),
         durable=durable,
         look_ahead=look_ahead,
-        hook_deadline=_number("ORCHA_HOOK_DEADLINE", 10.0, above_zero=True),  # at 0 every call would be too late
+        hook_deadline=_number(  # at 0 every call would be too late
+            "ORCHA_HOOK_DEADLINE", of("service", "hook_deadline", 10.0), above_zero=True
+        ),
         on_hook_timeout="stop" if on_hook_timeout == "stop" else "replace",
-        stop_grace=_number("ORCHA_STOP_GRACE", 10.0),
-        abandon_after=_number("ORCHA_ABANDON_AFTER", 10.0),
-        shim_silence=_number("ORCHA_SHIM_SILENCE", 30.0, above_zero=True),
-        keep_commands=durable and bool(_number("ORCHA_KEEP_COMMANDS", 1)),
-        log_runs=bool(_number("ORCHA_LOG_RUNS", _is_read_later())),
-        keep_input=int(_number("ORCHA_KEEP_INPUT", 64 << 20)),
-        keep_age=_number("ORCHA_KEEP_AGE", 7 * DAY_SECONDS),
-        keep_count=int(_number("ORCHA_KEEP_COUNT", 10_000)),
-        keep_bytes=int(_number("ORCHA_KEEP_BYTES", 0.0, most=MAX_KEPT_BYTES)) if _is_set("ORCHA_KEEP_BYTES") else None,
-        keep_least=_number("ORCHA_KEEP_LEAST", HOUR_SECONDS),
+        stop_grace=_number("ORCHA_STOP_GRACE", of("service", "stop_grace", 10.0)),
+        abandon_after=_number("ORCHA_ABANDON_AFTER", of("service", "abandon_after", 10.0)),
+        shim_silence=_number("ORCHA_SHIM_SILENCE", of("service", "shim_silence", 30.0), above_zero=True),
+        keep_commands=durable and bool(_number("ORCHA_KEEP_COMMANDS", of("service", "keep_commands", 1))),
+        log_runs=bool(_number("ORCHA_LOG_RUNS", of("service", "log_runs", _is_read_later()))),
+        keep_input=int(_number("ORCHA_KEEP_INPUT", of("service", "keep_input", 64 << 20))),
+        keep_age=_number("ORCHA_KEEP_AGE", of("retention", "age", 7 * DAY_SECONDS)),
+        keep_count=int(_number("ORCHA_KEEP_COUNT", of("retention", "count", 10_000))),
+        keep_bytes=None if kept is None else int(_number("ORCHA_KEEP_BYTES", kept, most=MAX_KEPT_BYTES)),
+        keep_least=_number("ORCHA_KEEP_LEAST", of("retention", "least", HOUR_SECONDS)),
         slots=slots,
-        new_group_slots=None if new in (ANY_NUMBER, REFUSE) else int(_number("ORCHA_NEW_GROUPS", 0)),
+        new_group_slots=None if new in (ANY_NUMBER, REFUSE) else int(_number("ORCHA_NEW_GROUPS", new)),
         takes_new_groups=new != REFUSE,
         forgotten_groups=forgotten,
-        resources=_resources(detect=detect),
+        resources=own_resources,
         detect=detect,
-        reached_as=_ends("ORCHA_REACHED_AS"),
+        reached_as=_ends("ORCHA_REACHED_AS", of("listen", "reached_as", ())),
+        configured=configured,
+        from_files=frozenset(configured.resources.keys() - stated),
     )
 
 
@@ -171,10 +191,10 @@ def _is_set(name: str) -> bool:
     return name in os.environ
 
 
-def _number(name: str, default: float, *, above_zero: bool = False, most: float = MAX_DURATION_SECONDS) -> float:
+def _number(name: str, default: float | str, *, above_zero: bool = False, most: float = MAX_DURATION_SECONDS) -> float:
     text = os.environ.get(name)
     if text is None:
-        return default
+        return float(default)
     try:
         value = float(text)
     except ValueError:
@@ -215,21 +235,23 @@ def _amount(name: str, count: str, variable: str, form: str, option: str) -> int
     return int(count)
 
 
-def _resources(*, detect: bool) -> dict[str, Stock]:
+def _resources(*, detect: bool, configured: Configured) -> tuple[dict[str, Stock], set[str]]:
+    """Give all resources, and the names of those that this start of the service states itself."""
     try:
-        return (detected() if detect else {}) | read_resources(os.environ.get("ORCHA_RESOURCES", ""))
+        stated = read_resources(os.environ.get("ORCHA_RESOURCES", ""))
     except ValueError as error:
         raise ConfigurationError(f"{error}: see ORCHA_RESOURCES and orcha serve --resource") from None
+    return (detected() if detect else {}) | configured.resources | stated, {*stated}
 
 
 def _unfit(part: str, variable: str, form: str, option: str) -> ConfigurationError:
     return ConfigurationError(f"{form}, not {part!a:.80}: see {variable} and orcha serve {option}")
 
 
-def _ends(variable: str) -> frozenset[str]:
+def _ends(variable: str, default: Iterable[str]) -> frozenset[str]:
     """Read addresses with ports, divided by commas, as the ends of a connection are named."""
     found = set()
-    for part in filter(None, os.environ.get(variable, "").replace(" ", "").split(",")):
+    for part in filter(None, os.environ.get(variable, ",".join(default)).replace(" ", "").split(",")):
         host, _, port = part.rpartition(":")
         try:
             address = ip_address(host.removeprefix("[").removesuffix("]"))

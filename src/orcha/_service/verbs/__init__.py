@@ -18,6 +18,7 @@ from orcha._service.verbs.pause import pause, resume
 from orcha._service.verbs.ping import ping
 from orcha._service.verbs.priority import set_priority
 from orcha._service.verbs.put import put
+from orcha._service.verbs.reload import reload
 from orcha._service.verbs.remove import remove
 from orcha._service.verbs.resources import drain_resource, list_resources, set_resource
 from orcha._service.verbs.retry import retry
@@ -30,6 +31,7 @@ from orcha._service.verbs.stats import stats
 from orcha._service.verbs.stdin import resize, stdin
 from orcha._service.verbs.stop import stop
 from orcha._service.verbs.submit import submit
+from orcha._service.verbs.unset import unset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,4 +71,6 @@ HANDLERS: dict[type, Callable[[Any, Any, Any], None]] = {
     messages.SetGroup: set_group,
     messages.ChangeLease: change_lease,
     messages.DrainService: drain,
+    messages.Reload: reload,
+    messages.Unset: unset,
 }

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orcha._configuration.kinds import MAX_SLOTS, MAX_STARTS_PER_RATE, MIN_AGE_SECONDS
 from orcha._core.conditions.errors import ConditionTextError
 from orcha._core.groups import NO_RULES, GroupRules
 from orcha._core.start_log import StartRate
 from orcha._protocol import values
 from orcha._protocol.messages import Reply, SetGroup, Verdict
 from orcha._protocol.shown_reasons import UNREADABLE
-from orcha._service.lifecycle.settings import MAX_SLOTS
 from orcha._service.verbs.petition_lookup import is_owner, refuse
 from orcha.interfaces.policy import MAX_DURATION_SECONDS, MAX_NAME_CHARACTERS, is_name
 
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
     from orcha._core.conditions.book import ConditionBook
     from orcha._server.server import Peer
     from orcha._service.engine import Engine
-
-
-MAX_STARTS_PER_RATE = 1_000
-"""Starts that a rate counts at most: each is kept."""
-MIN_AGE_SECONDS = 60
-"""Seconds in which a petition gains one priority, at least."""
 
 
 def set_group(engine: Engine, peer: Peer, message: SetGroup) -> None:
@@ -42,7 +36,7 @@ def set_group(engine: Engine, peer: Peer, message: SetGroup) -> None:
     except ValueError as error:
         refuse(engine, peer, message.request, Verdict.REFUSED, str(error))
         return
-    engine.admitting.set_group(name, slots, rules)
+    engine.admitting.set_group(name, slots, rules, peer.identity)
     engine.reply(peer, Reply(message.request, Verdict.OK))
 
 

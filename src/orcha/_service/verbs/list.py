@@ -75,7 +75,8 @@ def list_petitions(engine: Engine, peer: Peer, message: List) -> None:
             known["array"] = array_rows.array_of(row) if row.seq in elements else None
     other = engine.statistics.build.other(time.monotonic())
     drained = None if engine.drains.drained is None else engine.drains.drained.reason.text()
-    engine.reply(peer, Rows(message.request, fitting.rows(described), paused(engine, peer), other, drained))
+    line = None if engine.reloading is None else engine.reloading.line()
+    engine.reply(peer, Rows(message.request, fitting.rows(described), paused(engine, peer), other, drained, line))
 
 
 def _due(engine: Engine, seq: int) -> float | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from orcha._configuration.resource_texts import read_resources
 from orcha._core.inventory import Drain
 from orcha._core.record import Record
 from orcha._protocol.messages import ListResources, Reply, SetResource, Verdict
 from orcha._service.channels.channel_book import may_follow
-from orcha._service.lifecycle.resource_texts import read_resources
 from orcha._service.reports.lease_text import until
 from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs import lease_rows
@@ -47,7 +47,11 @@ def _described(engine: Engine, known: dict[str, Any], may_see: Callable[[str], b
     inventory = engine.admission.resources.inventory
     drains, devices = inventory.drains.get(resource, {}), inventory.devices(resource)
     holders = [_holder(engine, key, resource, may_see) for key in engine.granted.holders(resource=resource)]
-    known |= {"drained": _drain(drains.get(None)), "holders": [each for each in holders if each["amount"]]}
+    known |= {
+        "origin": engine.stocktaking.origin_of(resource),
+        "drained": _drain(drains.get(None)),
+        "holders": [each for each in holders if each["amount"]],
+    }
     return known | {"devices": None if devices is None else [_device(each, holders, drains) for each in devices]}
 
 

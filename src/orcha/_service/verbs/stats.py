@@ -57,6 +57,7 @@ def describe(engine: Engine) -> dict[str, Any]:
         "resources": [use._asdict() for use in engine.admission.resources.in_use()],
         "paused": engine.paused,
         "drained": None if engine.drains.drained is None else engine.drains.drained._asdict(),
+        "configuration": None if engine.reloading is None else engine.reloading.described(),
         "connections": len(engine.outbox.peers),
         "stop": {"grace": engine.settings.stop_grace, "keeps_commands": engine.commands.keep},
         "store": {"durable": engine.store.durable, "size": _size(engine)},
@@ -68,7 +69,7 @@ def _group(engine: Engine, use: GroupUse) -> dict[str, Any]:
     log = engine.granted.start_logs.get(use.group)
     known = {name: value for name, value in use._asdict().items() if name != "rules"}
     begun = None if log is None else log.walls(engine.petitions.now)
-    return known | use.rules._asdict() | {"begun": begun}
+    return known | use.rules._asdict() | {"begun": begun, "origin": engine.admitting.origin_of(use.group)}
 
 
 def _states(engine: Engine) -> dict[str, int]:

@@ -1,0 +1,87 @@
+"""What holds of several configuration files: of a key that stands in two files, the later file counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from orcha._configuration.reading import Fault, Given
+from orcha._core.groups import GroupRules
+
+if TYPE_CHECKING:
+    from orcha._configuration.reading import FileReading
+    from orcha._core.inventory import Stock
+
+Keys = tuple[str, ...]
+GROUPS, RESOURCES, DEFAULTS = "groups", "resources", "defaults"
+"""The tables whose settings are looked up by `Configured.groups`, `resources` and `defaults`."""
+
+
+@dataclass(frozen=True)
+class Configured:
+    """The settings of all files.
+
+    >>> from orcha._configuration.reading import read
+    >>> first, second = read(b"groups.a.slots = 1", "a.toml"), read(b"groups.a.slots = 2", "b.toml")
+    >>> together([first, second])[0].groups
+    {'a': (2, GroupRules(per_user=None, default_timeout=None, longest=None, rate=None, when=None, age=None))}
+    """
+
+    given: Mapping[Keys, Given] = field(default_factory=lambda: MappingProxyType({}))
+
+    def value(self, table: str, name: str, default: Any) -> Any:
+        """Give a setting, else the default."""
+        found = self.given.get((table, name))
+        return default if found is None else found.value
+
+    def origin(self, *keys: str) -> str | None:
+        """Give the file and the line of a setting; None where no file has it."""
+        found = self.given.get(keys)
+        return None if found is None else found.origin
+
+    def _named(self, table: str) -> dict[str, Any]:
+        return {keys[1]: each.value for keys, each in self.given.items() if keys[0] == table and len(keys) == 2}
+
+    @property
+    def groups(self) -> dict[str, tuple[int | None, GroupRules]]:
+        """Slots and rules of each group that is configured."""
+        return {name: self._group(name) for name in self._named(GROUPS)}
+
+    def _group(self, name: str) -> tuple[int | None, GroupRules]:
+        known = {keys[2]: each.value for keys, each in self.given.items() if keys[:2] == (GROUPS, name) and keys[2:]}
+        slots: int | None = known.pop("slots", None)
+        return slots, GroupRules(**known)
+
+    @property
+    def resources(self) -> dict[str, Stock]:
+        """How much there is of each resource that is configured, or its devices."""
+        return self._named(RESOURCES)
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """What holds for commands that say nothing about it, by the names of the fields."""
+        return self._named(DEFAULTS)
+
+
+def together(readings: Iterable[FileReading]) -> tuple[Configured, list[Fault]]:
+    """Give what holds of files in the order in which they are read, and all that is wrong with them."""
+    given: dict[Keys, Given] = {}
+    faults: list[Fault] = []
+    for reading in readings:
+        given |= reading.given
+        faults += reading.faults
+    made = Configured(given)
+    for name, (_, rules) in made.groups.items():
+        if rules.is_too_long(rules.default_timeout):
+            at = made.given[GROUPS, name, "default_timeout"]
+            text = (
+                f"the default timeout of {name} is {rules.default_timeout:g} s, and its longest {rules.longest:g} s:"
+                " give a default timeout that is not longer"
+            )
+            faults.append(Fault(at.file, *at.place, text))
+    return made, faults
+
+
+__all__ = ["DEFAULTS", "GROUPS", "RESOURCES", "Configured", "together"]
