@@ -23,6 +23,10 @@ port: int = 50000
 named: bool = False
 """Whether an option or the environment names an address or a port; without it there is more than one place to look."""
 
+service: str | None = None
+"""Which service a client means: a name, a path or a URL (``orcha --service``); None where nobody said so, and empty
+where an address or a port was named instead."""
+
 authkey: bytes | None = None
 """Key shared by service and clients; None for the key file of the user."""
 
@@ -54,5 +58,6 @@ __all__ = [
     "no_store",
     "plugin",
     "port",
+    "service",
     "systemd",
 ]

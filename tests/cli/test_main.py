@@ -30,6 +30,7 @@ def test_extras_hold_every_argument_by_name(orcha):
     assert eval(orcha.run("--port", "7", "t", code).stdout) == {  # what the plugin printed is a literal
         "listen_address": "127.0.0.1",
         "port": 7,
+        "service": None,
         "key": None,
         "allow_weak_key": False,
         "systemd": False,

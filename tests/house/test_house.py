@@ -56,6 +56,9 @@ _UNITLESS = {
     *(
         "_OWN_THREAD_ONLY",
         "_SUBREAPER",
+        "_PR_SET_DUMPABLE",
+        "_CAPABILITY_VERSION_3",
+        "_KEYCTL_JOIN_SESSION_KEYRING",
         "_PUNCH_AND_KEEP_SIZE",
         "_SET_PIPE_SIZE",
         "_EXITING",

@@ -39,6 +39,7 @@ VERBS = {
     "undrain": "start petitions again",
     "config": "check, show and change the configuration",
     "reload": "have the service read its configuration again",
+    "where": "tell which service a command would use, and why",
     "doctor": "find what is wrong here, and say the cure",
     "backup": "copy everything that the service keeps to a file",
     "restore": "put a backup to where no service runs",
@@ -48,7 +49,7 @@ VERBS = {
 """Each verb with its line in ``orcha --help``; its module here has its name, with _ for -."""
 
 
-_BEFORE = ("--listen-address", "--port", "--key", "--systemd", "--no-store", "--allow-weak-key")
+_BEFORE = ("--listen-address", "--port", "--service", "--key", "--systemd", "--no-store", "--allow-weak-key")
 """Options that stand before the command."""
 
 

@@ -66,13 +66,11 @@ def place_of_state() -> tuple[str, bool]:
 
     """
     from orcha._cli.stop import is_held
-    from orcha._protocol.endpoint import client_place
+    from orcha._protocol.services import place as named_place
     from orcha.exceptions import ConfigurationError
-    from orcha.utils.place import place_of
 
-    address, port, named = place_of()
-    place = client_place(address, port, named=named, plugin=False)
-    folders = [path.rpartition("/")[0] for path in place.socket_paths()]
+    place = named_place()
+    folders = place.folders()
     there = [folder for folder in folders if os.path.lexists(f"{folder}/orcha.db")]
     for folder in there:
         if is_held(f"{folder}/lock"):

@@ -67,13 +67,11 @@ def _facts() -> DoctorFacts:
     from dataclasses import replace
 
     from orcha import properties
-    from orcha._protocol.endpoint import client_place
+    from orcha._protocol.services import place
     from orcha._service.doctor.looks import look
     from orcha.plugins.discovery import installed
-    from orcha.utils.place import place_of
 
-    address, port, named = place_of()
-    endpoint = replace(client_place(address, port, named=named, plugin=False), elsewhere=())
+    endpoint = replace(place(), elsewhere=())
     key = None if properties.authkey is None else os.fsdecode(properties.authkey)
     broken = tuple((each.module, each.problem) for each in installed() if each.problem)
     facts = look(endpoint, key=key, plugins=broken)

@@ -38,12 +38,10 @@ def run(namespace: argparse.Namespace) -> int:
 
     from orcha._cli import render
     from orcha._processes.lock import EndpointLock
-    from orcha._protocol.endpoint import client_place
+    from orcha._protocol.services import place
     from orcha._store.copying import refuse_living
-    from orcha.utils.place import place_of
 
-    address, port, named = place_of()
-    folder = Path(client_place(address, port, named=named, plugin=False).folder)
+    folder = Path(place().folder)
     with open(namespace.file, "rb") as file:  # noqa: PTH123
         total = os.fstat(file.fileno()).st_size
         lock = EndpointLock(folder)

@@ -23,6 +23,7 @@ examples:
   orcha serve --resource gpu=0,1 --resource ram_gb=64
   orcha serve --detect
   orcha --port 50001 serve --background
+  orcha serve --system
 
 With no PLUGIN named, commands and the manager of every installed plugin that offers one are served. A plugin that
 cannot be loaded is named, and the others are served. SIGTERM, SIGINT or orcha stop stop it in good order.
@@ -81,6 +82,11 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
         help="keep everything below this folder, instead of ORCHA_HOME; clients find the service with ORCHA_HOME set "
         "to it",
     )
+    parser.add_argument(
+        "--system",
+        action="store_true",
+        help="be the machine's service, for root: every local user may ask, and each command runs as who asked",
+    )
     parser.add_argument("--background", action="store_true", help="become a daemon, and return when it serves")
     parser.add_argument(
         "--pidfile", metavar="FILE", help="where the daemon writes its process id (default: in its folder)"
@@ -100,8 +106,8 @@ def run(namespace: argparse.Namespace) -> int:
     from orcha.lib.several import Several
     from orcha.utils import event_log
 
-    if namespace.pidfile is not None and not namespace.background:
-        render.note("--pidfile is for a daemon: give --background too")
+    if (wrong := _wrong_options(namespace)) is not None:
+        render.note(wrong)
         return 2
     if namespace.state is not None:
         os.environ["ORCHA_HOME"] = os.path.abspath(namespace.state)  # noqa: PTH100 - as named_path
@@ -119,7 +125,7 @@ def run(namespace: argparse.Namespace) -> int:
         os.environ["ORCHA_NEW_GROUPS"] = namespace.new_groups
     if namespace.detect:
         os.environ["ORCHA_DETECT"] = "1"
-    several = Several(managers, broken, source)
+    several = Several(managers, broken, source, system=namespace.system)
     if namespace.share:
         if not several.endpoint.has_port:
             render.note("--share lets others in over TCP: give --port before serve too, 0 for any free one")
@@ -145,7 +151,8 @@ def _check_share(configured: Configured, several: Several) -> None:
 
 def _managers_of(namespace: argparse.Namespace, configured: Configured) -> tuple[dict[str, Manager], dict[str, str]]:
     """Give the managers that the arguments name, else the configuration; errors as of `load_managers`."""
-    managers, broken = load_managers(namespace.plugins or configured.value("service", "plugins", ()))
+    unnamed = (COMMANDS,) if namespace.system else ()
+    managers, broken = load_managers(namespace.plugins or configured.value("service", "plugins", ()) or unnamed)
     if COMMANDS in managers:
         managers[COMMANDS].use(configured)  # type: ignore[attr-defined]  # it is the built-in manager
     return managers, broken
@@ -159,7 +166,10 @@ def configuration(namespace: argparse.Namespace) -> ConfigurationSource:
 
     """
     from orcha._protocol.endpoint import configuration_path
+    from orcha.utils.system_paths import system_configuration
 
+    if namespace.system:
+        return configuration_at(system_configuration(), namespace, is_system=True)
     return configuration_at(configuration_path(), namespace, is_system=False)
 
 
@@ -184,6 +194,35 @@ def configuration_at(path: str, namespace: argparse.Namespace, *, is_system: boo
     read = partial(load, path, is_system=is_system)
     options_by_key = {key: option for key, (option, is_given) in given.items() if is_given}
     return ConfigurationSource(read, read().sound(), options_by_key)
+
+
+def _wrong_options(namespace: argparse.Namespace) -> str | None:
+    """Say which options do not go together; None where all do."""
+    from orcha import properties
+
+    if properties.service:
+        return "--service is for clients: give serve --system, or --port before serve, or nothing of both"
+    if namespace.pidfile is not None and not namespace.background:
+        return "--pidfile is for a daemon: give --background too"
+    return _not_of_the_machine(namespace) if namespace.system else None
+
+
+def _not_of_the_machine(namespace: argparse.Namespace) -> str | None:
+    """Say why this process cannot be the machine's service; None where it can."""
+    import os
+
+    from orcha import properties
+
+    if os.geteuid():
+        return "serve --system is for root: each command runs as the user who asked for it"
+    if namespace.state is not None:
+        return "serve --system keeps its state in /var/lib/orcha: leave out --state, or set ORCHA_SYSTEM_ROOT"
+    if properties.named or namespace.share or os.environ.get("ORCHA_SHARE", "0") != "0":
+        return (
+            "serve --system listens on its Unix socket alone, where the kernel says who asks: leave out --port,"
+            " --listen-address, --share and their variables"
+        )
+    return None
 
 
 def load_managers(wanted: Iterable[str]) -> tuple[dict[str, Manager], dict[str, str]]:

@@ -7,7 +7,6 @@ from functools import partial
 from orcha import properties
 from orcha._client.client import Client
 from orcha._client.pending import Request
-from orcha._protocol.endpoint import client_place
 from orcha._protocol.identities import new_identity
 from orcha._protocol.messages import (
     AddSchedule,
@@ -28,9 +27,9 @@ from orcha._protocol.messages import (
     Unset,
     Verdict,
 )
+from orcha._protocol.services import place
 from orcha._protocol.values import encode
 from orcha.exceptions import OrchaError
-from orcha.utils.place import place_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -261,5 +260,4 @@ def session(notify: Callable[[str], None] | None = None) -> Session:
 
     key = properties.authkey
     text = os.fsdecode(key) if isinstance(key, bytes) else key
-    address, port, named = place_of()
-    return Session(client_place(address, port, named=named, plugin=False), text, notify=notify)
+    return Session(place(), text, notify=notify)

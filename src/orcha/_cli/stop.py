@@ -48,11 +48,9 @@ def run(namespace: argparse.Namespace) -> int:
     """Ask, and wait until its place is free."""
     import sys
 
-    from orcha import properties
     from orcha._cli import render
     from orcha._cli.background import PIDFILE
     from orcha._cli.connection import connected
-    from orcha._protocol.endpoint import Endpoint
     from orcha._protocol.messages import Verdict
 
     keep, end, now = namespace.keep_commands, namespace.end_commands, namespace.now
@@ -61,10 +59,10 @@ def run(namespace: argparse.Namespace) -> int:
         if sys.stderr is not None:
             counter = say_what_runs(client, keep=keep, end=end, now=now, all_of_it=sys.stderr.isatty())
         reply = client.stop(keep_commands=keep, now=now, end_commands=end)
+        endpoint = client.endpoint
     if reply.verdict != Verdict.OK:
         render.note(reply.reason or "the service does not stop")
         return 77 if reply.verdict == Verdict.DENIED else 1
-    endpoint = Endpoint(properties.listen_address, properties.port)
     if wait_until_gone(endpoint.lock_path, f"{endpoint.folder}/{PIDFILE}", counter):
         return 0
     render.note(f"the service has not stopped after {_MAX_STOP_SECONDS:g} s")

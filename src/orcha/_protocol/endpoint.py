@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from orcha.exceptions import ConfigurationError
 from orcha.utils.paths import named_path
+from orcha.utils.system_paths import SYSTEM_ROOT, system_socket, system_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ class Endpoint:
     """Absolute path; empty for `<home of Orcha>/<address>-<port>`."""
     elsewhere: tuple[str, ...] | None = None
     """Folders whose Unix sockets a client tries after the one here; None for the system's folder of the same name."""
+    socket: str = ""
+    """Absolute path of the Unix socket; empty for `orcha.sock` in the folder."""
 
     def __post_init__(self) -> None:
         local = not self.address and self.folder and not self.port
@@ -81,7 +85,7 @@ class Endpoint:
     @property
     def socket_path(self) -> str:
         """The Unix socket."""
-        return f"{self.folder}/orcha.sock"
+        return self.socket or f"{self.folder}/orcha.sock"
 
     @property
     def lock_path(self) -> str:
@@ -98,13 +102,33 @@ class Endpoint:
         """Output too long for the database."""
         return f"{self.folder}/output"
 
+    @property
+    def is_system(self) -> bool:
+        """Whether this is the machine's service."""
+        return self.socket == system_socket()
+
+    @property
+    def key_path(self) -> str:
+        """The key file of the machine's service, beside its folder: no other service has the same key."""
+        return f"{self.folder}.key"
+
     def make_folder(self) -> None:
-        """Make the folder, 0700, where it does not exist; raises ConfigurationError where others may enter it."""
+        """Make the folder, 0700, where it does not exist; raises ConfigurationError where others may enter it.
+
+        The folders around it, and around the socket, of the machine's service everybody may enter, and only root write.
+        """
+        if self.is_system:
+            make_public_folder(os.path.dirname(self.folder))  # noqa: PTH120
+            make_public_folder(os.path.dirname(self.socket))  # noqa: PTH120
         make_private_folder(self.folder)
 
     def socket_paths(self) -> list[str]:
         """Give the Unix sockets that a client tries: the one in this folder, then those elsewhere."""
         return [self.socket_path, *(f"{folder}/orcha.sock" for folder in self.elsewhere or ())]
+
+    def folders(self) -> list[str]:
+        """Give the folders with the states of these services, in the order in which a client tries the services."""
+        return [self.found(path).folder for path in self.socket_paths()]
 
     def found(self, path: str) -> Endpoint:
         """Give the endpoint of the service that answered on this Unix socket, one of the sockets that were tried.
@@ -113,6 +137,8 @@ class Endpoint:
         """
         if path == self.socket_path:
             return replace(self, elsewhere=())
+        if path == system_socket():
+            return system_place()
         return Endpoint("", 0, os.path.dirname(path), ())  # noqa: PTH120 - pathlib costs a client 5 ms
 
 
@@ -135,6 +161,7 @@ def client_place(address: str, port: int, *, named: bool, plugin: bool) -> Endpo
 
     Where nobody named an address or a port, a plugin's client looks for the plugin's own service before the default
     one, and the built-in verbs for the default one first.
+    The machine's service comes after all services of the user's own.
     """
     if not port:
         return Endpoint("", 0, default_folder(), with_system(default_folder())[1:])
@@ -142,8 +169,23 @@ def client_place(address: str, port: int, *, named: bool, plugin: bool) -> Endpo
         return Endpoint(address, port)
     own, default = with_system(endpoint_folder(address, port)), with_system(default_folder())
     if plugin:
-        return Endpoint(address, port, elsewhere=(*own[1:], *default))
-    return Endpoint("", 0, default[0], (*default[1:], *own))
+        return Endpoint(address, port, elsewhere=(*own[1:], *default, *_machine()))
+    return Endpoint("", 0, default[0], (*default[1:], *own, *_machine()))
+
+
+def system_place() -> Endpoint:
+    """Give the endpoint of the machine's service, which ``orcha serve --system`` starts."""
+    return Endpoint("", 0, system_state(), (), system_socket())
+
+
+def _machine() -> tuple[str, ...]:
+    """Give the folder with the socket of the machine's service, where a client looks for that without being told to.
+
+    A user who has set ORCHA_HOME means what is in that folder, and nothing beside it.
+    """
+    if "ORCHA_HOME" in os.environ and not os.environ.get(SYSTEM_ROOT):
+        return ()
+    return (os.path.dirname(system_socket()),)  # noqa: PTH120 - pathlib costs a client 5 ms
 
 
 def is_loopback(address: str) -> bool:
@@ -239,7 +281,12 @@ def key_path() -> str:
     """Give the path of the key file: $ORCHA_KEY_FILE, else in $ORCHA_HOME, else in `orcha` of the XDG config folder."""
     if path := named_path(KEY_VARIABLE):
         return path
-    return _home("XDG_CONFIG_HOME", ".config", SYSTEM_FOLDER) + "/key"
+    return f"{config_home()}/key"
+
+
+def config_home() -> str:
+    """Give the folder of what a user has set: $ORCHA_HOME, else `orcha` in the XDG config folder, else the system's."""
+    return _home("XDG_CONFIG_HOME", ".config", SYSTEM_FOLDER)
 
 
 def configuration_path() -> str:
@@ -274,6 +321,33 @@ def make_private_folder(path: str) -> None:
         )
     if stat.S_IMODE(found.st_mode) & 0o022:
         raise ConfigurationError(f"others may write to {path}: run chmod 700 {path}")
+
+
+def make_public_folder(path: str) -> None:
+    """Make a folder that everybody may enter and nobody else may write to, whatever the umask is, and those above it.
+
+    Raises ConfigurationError where that is not possible, or another user may write to it.
+    """
+    above = os.path.dirname(path)  # noqa: PTH120
+    try:
+        if not os.path.isdir(above):  # noqa: PTH112
+            make_public_folder(above)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)  # noqa: PTH102
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            found = os.fstat(descriptor)
+            if found.st_uid == os.geteuid() and not stat.S_IMODE(found.st_mode) & 0o022:
+                os.fchmod(descriptor, 0o755)
+                return
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise unusable(f"the folder {path} cannot be made", error) from None
+    raise ConfigurationError(
+        f"others may write to {path}, which belongs to uid {found.st_uid}: run chown {os.geteuid()} {path} &&"
+        f" chmod 755 {path}"
+    )
 
 
 def unusable(what: str, error: OSError) -> ConfigurationError:

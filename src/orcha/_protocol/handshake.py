@@ -267,11 +267,13 @@ class Door:
         uid_roles: Mapping[int, str] | None = None,
         gid_roles: Mapping[int, str] | None = None,
         share: bool = False,
+        everyone: str = "",
         instance: bytes | None = None,
     ) -> None:
         """Take the keys' records by id, the function that knows attempts' keys, and roles of other users and groups.
 
         With `share` the key admits other users too; without, it admits the service's own user and root alone.
+        `everyone` is the role of every other user that the kernel names; empty where there is none.
         """
         from orcha._protocol.keys import Key, record_of
 
@@ -282,6 +284,7 @@ class Door:
         self._gid_roles = dict(gid_roles or {})
         self._uid = os.geteuid()
         self._share = share
+        self._everyone = everyone
         self.stranger = record_of(Key("", os.urandom(32)), "")
         """A record of no key, in place of every unknown one."""
 
@@ -291,7 +294,7 @@ class Door:
             return None
         if credentials.uid in (self._uid, 0):
             return AdmittedClient(f"uid:{credentials.uid}", "owner")
-        role = self._uid_roles.get(credentials.uid) or self._gid_roles.get(credentials.gid)
+        role = self._uid_roles.get(credentials.uid) or self._gid_roles.get(credentials.gid) or self._everyone
         return AdmittedClient(f"uid:{credentials.uid}", role) if role else None
 
     def find(self, key_id: str) -> KeyRecord | None:

@@ -205,8 +205,10 @@ def load_or_make_key(path: str) -> Key:
         raise unusable(f"the key file {path} cannot be made", error) from None
 
 
-def services_key() -> Key:
-    """Give the key that a service without --key lets in: the credential `orcha.key`, else the user's key file.
+def services_key(path: str | None = None) -> Key:
+    """Give the key that a service without --key lets in: the credential `orcha.key`, else the key file at a path.
+
+    Without a path that is the user's key file.
 
     Raises ConfigurationError as `load_or_make_key` does.
     """
@@ -216,7 +218,7 @@ def services_key() -> Key:
             return load_key(f"{folder}/{CREDENTIAL}", handed_over=True)
         except FileNotFoundError:
             pass  # other credentials may be for plugins
-    return load_or_make_key(key_path())
+    return load_or_make_key(path or key_path())
 
 
 def users_key() -> Key:

@@ -70,6 +70,8 @@ class ServerSettings:
     """The same by group."""
     reached_as: frozenset[str] = frozenset()
     """Addresses and ports, beside its own, at which clients dial what passes their connections on to this service."""
+    everyone: str = ""
+    """Role of every other user on the Unix socket, without a key; empty where there is none."""
     share: bool = False
     """Whether the key lets in other users than the service's own and root, and clients whose user no kernel knows."""
     allow_weak_key: bool = False
@@ -131,7 +133,7 @@ class Server:
         elif settings.endpoint.has_port and not local:
             settings.report(_NOT_SHARED, None)
         with contextlib.ExitStack() as stack:
-            others = bool(settings.uid_roles or settings.gid_roles)
+            others = bool(settings.uid_roles or settings.gid_roles or settings.everyone)
             self._listeners = ListeningSockets(
                 settings.endpoint, others=others, report=settings.report, passed=settings.passed
             )
@@ -212,7 +214,8 @@ class Server:
     def _key(self) -> Key:
         key = self.settings.key
         if key is None:
-            return services_key()
+            endpoint = self.settings.endpoint
+            return services_key(endpoint.key_path if endpoint.is_system else None)
         return parse_key(key) if isinstance(key, (str, bytes)) else key
 
     def _make_table(self, loop: asyncio.AbstractEventLoop, key: Key, runs_as: str) -> ConnectionTable:
@@ -225,6 +228,7 @@ class Server:
             uid_roles=settings.uid_roles,
             gid_roles=settings.gid_roles,
             share=settings.share,
+            everyone=settings.everyone,
         )
         return ConnectionTable(
             loop=loop,

@@ -5,16 +5,18 @@ Such a command is a petition of its own. It waits for nothing and takes no slot:
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orcha._core import transitions
+from orcha._core.authority import OWNER, uid_of
 from orcha._core.record import Record
 from orcha._core.state import State
 from orcha._core.transitions.submit import enter_converted
 from orcha._protocol import values
 from orcha._service.channels.channel_book import may_follow
-from orcha._service.execution.command_attempt import spec_of
+from orcha._service.execution.command_attempt import spec_of, user_of
 from orcha._service.reports.command_text import quoted
 from orcha._service.reports.state_names import state_of
 from orcha.interfaces.built_in import COMMAND_MANAGER, LEASE_MANAGER
@@ -90,18 +92,21 @@ class Beside:
         converted = self._convert(item.id, item.token, owner, sent, is_new=True)
         if isinstance(converted, str):
             return converted
-        converted.petition.beside = step.pid, step.start_time  # type: ignore[attr-defined]  # it is a command's
+        converted.petition.beside = step.pid, step.start_time, user_of(host)  # type: ignore[attr-defined]  # a command's
         self._start(asked, item, owner, converted)
         return None
 
     def _host(self, asked: Asked, name: object) -> Record | str:
         """Give the running command beside which the new command runs; or why it cannot."""
         host = self._find(name) if isinstance(name, str) else None
-        if host is None or not may_follow(asked.asker.peer, host.owner):
+        peer = asked.asker.peer
+        if host is None or not may_follow(peer, host.owner):
             return f"no petition {quoted(str(name))} of yours runs: orcha ps shows the petitions that do"
         if host.state is not State.RUNNING or not host.command or host.manager == LEASE_MANAGER:
             how = state_of(host) if host.state is not State.RUNNING else "no command"
             return f"{host.key!r} is {how}: only beside a command that runs another one can"
+        if peer.role != OWNER and not os.geteuid() and user_of(host) != uid_of(peer.identity):
+            return f"{host.key!r} runs as the user of the service: only root can run something beside it"
         return host
 
     @staticmethod

@@ -74,6 +74,11 @@ class CommandSpec(NamedTuple):
 
     Builds without this field bind no command.
     """
+    uid: int | None = None
+    """The user as whom the command runs; None for the user of the shim. Only a shim of root's can run it as another.
+
+    Builds without this field find no program in such a specification, and so execute nothing.
+    """
 
 
 class AttemptLimitValues(NamedTuple):

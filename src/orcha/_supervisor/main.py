@@ -33,6 +33,7 @@ def main(folder: str) -> None:
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     # No module is imported later: another build, or another Python, may lie here by then.
     import fcntl  # noqa: F401
+    import pwd  # noqa: F401
     import termios  # noqa: F401
 
     from orcha._processes.tag import new_nonce, tag_of, tag_self

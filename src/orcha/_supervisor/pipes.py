@@ -64,13 +64,21 @@ class Pipes:
     def open(self, spec: CommandSpec) -> Descriptors:
         """Open the pipes; return the command's ends, which `close_theirs` closes here once the command has them."""
         if spec.tty is not None:
-            return self._open_terminal(*spec.tty)
+            return self._handed_over(spec, self._open_terminal(*spec.tty))
         stdin = 0
         if spec.stdin == "pipe":
             stdin, self._stdin = os.pipe()
             os.set_blocking(self._stdin, False)
         self._kept = [self._open_stream(1)] if spec.merge else [self._open_stream(1), self._open_stream(2)]
-        return Descriptors(stdin, self._kept[0], self._kept[-1])
+        return self._handed_over(spec, Descriptors(stdin, self._kept[0], self._kept[-1]))
+
+    @staticmethod
+    def _handed_over(spec: CommandSpec, descriptors: Descriptors) -> Descriptors:
+        """Let the command's user open these again by their names, as /dev/stderr or /dev/pts/3; not /dev/null (0)."""
+        if spec.uid is not None:
+            for descriptor in set(descriptors) - {0}:
+                os.fchown(descriptor, spec.uid, -1)
+        return descriptors
 
     def close_theirs(self, descriptors: Descriptors) -> None:
         """Close the command's ends in this process, except those of its output."""

@@ -43,6 +43,7 @@ _NUMBERS = {
     "warn_seconds": _MAX_NUMBER,
     "beside_pid": _MAX_NUMBER,
     "beside_start": _MAX_NUMBER,
+    "uid": (1 << 32) - 2,
 }
 """The fields of a specification that are numbers, with the largest value of each."""
 _NEVER_NONE = frozenset(
@@ -170,6 +171,8 @@ def pack_spec(spec: CommandSpec) -> Head:
     found["channel"] = spec.channel.hex()
     found["argv"] = [to_text(one) for one in spec.argv]
     found["cwd"] = to_text(spec.cwd)
+    if spec.uid is not None:  # a build that does not know the user would run it as its own: it gets no program
+        found["argv"], found["argv_as_user"] = [], found["argv"]
     return found
 
 
@@ -190,6 +193,8 @@ def unpack_spec(found: Head) -> CommandSpec:
         if value is not None and not (isinstance(value, int | float) and 0 <= value <= most):
             raise ValueError(f"{name} is {value!r}")
     known = {name: found[name] for name in CommandSpec._fields if name in found}
+    if known.get("uid") is not None:
+        known["uid"], known["argv"] = int(known["uid"]), found["argv_as_user"]
     known["channel"] = bytes.fromhex(known["channel"])
     known["argv"] = tuple(known["argv"])
     if known.get("processors") is not None:

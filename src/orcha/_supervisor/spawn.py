@@ -1,23 +1,26 @@
 """Starts a command's first process: in a session of its own, with three descriptors, no signal blocked or ignored.
 
 The common case is one posix_spawn(3), which is a vfork: it copies nothing of this process, and tells at once that an
-exec fails. A terminal or a cgroup needs steps in the child, so these cases fork.
+exec fails. A terminal, a cgroup or another user needs steps in the child, so these cases fork.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import stat
 from functools import cache
 from typing import NamedTuple
 
+from orcha._supervisor import other_user
 from orcha._supervisor.protocol import readable, to_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import NoReturn
 
     from orcha._supervisor.contract import CommandSpec
 
@@ -25,6 +28,8 @@ BESIDE_HAS_ENDED = "the command beside which it was to run has ended"
 _DEFAULTED = sorted(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _SHELL = b"/bin/sh"
+_MAX_DESCRIPTOR_NUMBER = 1 << 16
+"""Descriptors above are not looked for: Python opens each one so that it ends at the exec."""
 _TRY_NEXT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES})
 
 
@@ -65,8 +70,11 @@ def spawn(spec: CommandSpec, descriptors: Descriptors, groups: Sequence[str] = (
     """Start a command and return its pid; raises NotExecutedError.
 
     The process enters the `cgroup.procs` files `groups` before its first instruction. For a moment this process has
-    the command's folder, umask and processors: it has one thread, so that nothing else happens meanwhile.
+    the command's folder, umask and processors: it has one thread, so that nothing else happens meanwhile. A command of
+    another user gets all of that in the child, which is that user by then.
     """
+    if spec.uid is not None:
+        return _fork_as_user(spec, descriptors, groups)
     before = own_processors = None
     try:
         _change_folder(spec.cwd)
@@ -76,7 +84,8 @@ def spawn(spec: CommandSpec, descriptors: Descriptors, groups: Sequence[str] = (
             own_processors = os.sched_getaffinity(0)
             _bind(spec)
         arguments = [to_bytes(one) for one in spec.argv]
-        return _execute(_Program(arguments, spec.env, spec.tty is not None), descriptors, groups)
+        program = _Program(arguments, spec.env, spec.tty is not None)
+        return _execute(program, lambda path, program: _start(path, program, descriptors, groups))
     except ValueError as error:  # a NUL in an argument, "=" in a variable's name
         named = readable(spec.argv[0]) if spec.argv else "nothing"
         raise NotExecutedError(125, f"cannot execute {named}: {error}") from error
@@ -112,18 +121,18 @@ def _change_folder(folder: str | bytes) -> None:
         raise NotExecutedError(125, f"cannot change to the folder {readable(folder)}: {why}") from error
 
 
-def _execute(program: _Program, descriptors: Descriptors, groups: Sequence[str]) -> int:
+def _execute(program: _Program, start: Callable[[bytes, _Program], int]) -> int:
     arguments = program.arguments
     if not arguments:
         raise NotExecutedError(125, "cannot execute: there is no program")
     denied: OSError | None = None
     for path in _candidates(arguments[0], to_bytes(program.environment.get("PATH", _DEFAULT_PATH))):
         try:
-            return _start(path, program, descriptors, groups)
+            return start(path, program)
         except OSError as error:
             if error.errno == errno.ENOEXEC:  # a script without a first line: as execvp(3)
                 script = program._replace(arguments=[_SHELL, path, *arguments[1:]])
-                return _start(_SHELL, script, descriptors, groups)
+                return start(_SHELL, script)
             if error.errno not in _TRY_NEXT or os.path.isfile(path):
                 raise _failure(program, error, exists=os.path.exists(path)) from error
             denied = error if error.errno == errno.EACCES else denied
@@ -182,11 +191,17 @@ def _fork(path: bytes, program: _Program, descriptors: Descriptors, groups: Sequ
 
 def _become(path: bytes, program: _Program, descriptors: Descriptors, groups: Sequence[str]) -> None:
     """Turn this child into the command."""
+    _settle(descriptors, groups, has_terminal=program.has_terminal)
+    os.execve(path, program.arguments, program.environment)  # noqa: S606 - the command, as it was given
+
+
+def _settle(descriptors: Descriptors, groups: Sequence[str], *, has_terminal: bool) -> None:
+    """Give this child cgroups, a session, its terminal and its three descriptors, and no handler of the shim's."""
     for group in groups:
         with open(group, "w", encoding="ascii") as file:
             file.write("0")
     os.setsid()
-    if program.has_terminal:
+    if has_terminal:
         import fcntl
         import termios
 
@@ -197,7 +212,55 @@ def _become(path: bytes, program: _Program, descriptors: Descriptors, groups: Se
     for number in _DEFAULTED:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    os.execve(path, program.arguments, program.environment)  # noqa: S606 - the command, as it was given
+
+
+def _fork_as_user(spec: CommandSpec, descriptors: Descriptors, groups: Sequence[str]) -> int:
+    """Start a command as the user of its specification; raises NotExecutedError."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _become_as_user(spec, descriptors, groups, writing)
+        except NotExecutedError as error:
+            os.write(writing, json.dumps([error.code, error.reason]).encode())
+        except BaseException as error:  # noqa: BLE001 - the parent hears of it, whatever it is
+            why = f"cannot run as uid {spec.uid}: {getattr(error, 'strerror', None) or error}"
+            os.write(writing, json.dumps([125, why]).encode())
+        finally:
+            os._exit(127)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as report:
+        text = report.read()
+    if text:
+        os.waitpid(pid, 0)
+        code, reason = json.loads(text)
+        raise NotExecutedError(code, reason)
+    return pid
+
+
+def _become_as_user(spec: CommandSpec, descriptors: Descriptors, groups: Sequence[str], writing: int) -> NoReturn:
+    """Turn this child into the command of another user."""
+    assert spec.uid is not None
+    try:
+        account = other_user.find_account(spec.uid)
+    except other_user.NoSuchUserError as error:
+        raise NotExecutedError(125, f"cannot run as uid {spec.uid}: {error}") from error
+    _settle(descriptors, groups, has_terminal=spec.tty is not None)
+    os.closerange(len(descriptors), writing)
+    os.closerange(writing + 1, _MAX_DESCRIPTOR_NUMBER)
+    if spec.processors is not None or spec.beside_pid is not None:
+        _bind(spec)
+    os.umask(other_user.DEFAULT_UMASK_BITS if spec.umask is None else spec.umask)
+    other_user.become(account)
+    _change_folder(spec.cwd)
+    environment = other_user.environment_of(account, spec.env)
+    try:
+        program = _Program([to_bytes(one) for one in spec.argv], environment, spec.tty is not None)
+        _execute(program, lambda path, program: os.execve(path, program.arguments, program.environment))  # noqa: S606
+    except ValueError as error:  # a NUL in an argument, "=" in a variable's name
+        named = readable(spec.argv[0]) if spec.argv else "nothing"
+        raise NotExecutedError(125, f"cannot execute {named}: {error}") from error
+    raise AssertionError("execve returned")  # pragma: no cover - it does not
 
 
 def _failure(program: _Program, error: OSError, *, exists: bool) -> NotExecutedError:

@@ -29,6 +29,7 @@ GROUPS = (
         "the service itself",
         (
             *(
+                "where",
                 "doctor",
                 "config",
                 "reload",

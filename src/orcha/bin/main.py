@@ -147,6 +147,7 @@ class _Parser(_PlainParser):
         add = self.add_argument
         add("--listen-address", metavar="ADDRESS", default=None, help="address of the service")
         add("--port", metavar="N", type=_port, default=None, help="TCP port of the service; 0 for any free one")
+        add("--service", metavar="NAME", default=None, help="service that clients use: a name, a path or a URL")
         add("--key", metavar="KEY", default=None, help="key shared by service and clients, instead of the key file")
         add(
             "--allow-weak-key",
@@ -202,6 +203,8 @@ class Commands(argparse._SubParsersAction):  # type: ignore[type-arg]  # noqa: S
         option_string: str | None = None,
     ) -> None:
         """Set the properties, import the command, parse its arguments."""
+        if namespace.service is not None and (namespace.listen_address, namespace.port) != (None, None):
+            parser.error("--service says where a service is: leave out --listen-address and --port")
         _apply(namespace)
         words = [str(word) for word in values or ()]
         if words[0] == "core":
@@ -285,6 +288,8 @@ def _apply(namespace: argparse.Namespace) -> None:
     """Set what the options before the command say, before any of a plugin's code is imported."""
     from orcha.utils.place import place_of
 
+    names_place = namespace.listen_address is not None or namespace.port is not None
+    properties.service = "" if names_place else namespace.service
     namespace.listen_address, namespace.port, properties.named = place_of(namespace.listen_address, namespace.port)
     properties.listen_address = namespace.listen_address
     properties.port = namespace.port

@@ -112,10 +112,11 @@ class CommandPetition(Petition):
     """
 
     if TYPE_CHECKING:
-        beside: ClassVar[tuple[int, float] | None]
+        beside: ClassVar[tuple[int, float, int | None] | None]
     else:
         beside = None
-        """The service's own: the first process of the command beside which this one runs, and when that started."""
+        """The service's own: the first process of the command beside which this one runs, when that started, and the
+        user as whom it runs, None for the user of the service."""
 
     action: Callable[[ActionCallbackT, Any], object] = field(
         init=False, compare=False, repr=False, default_factory=lambda: _no_action

@@ -29,6 +29,7 @@ MAX_NEED_COUNT = 2**53
 """Most of one resource that can be asked for: every reader of numbers has that many exactly."""
 PREEMPTIBLE = ("pause", "requeue")
 """How a command gives its place to a more urgent one."""
+RUN_AS = ("service", "submitter")
 ON_INTERRUPT = ("fail", "rerun", "ask")
 
 
@@ -95,6 +96,11 @@ class Policy:
     """What becomes of the petition when one of `after_ok` ends otherwise: the petition is cancelled, or paused until
     somebody decides, or it starts all the same."""
 
+    run_as: Literal["service", "submitter"] = "service"
+    """As whom a :class:`~orcha.interfaces.CommandPetition` runs: as the user of the service, or as the user who sent
+    the message, which only a service of root can do for another user. An action always runs as the user of the
+    service."""
+
     when: When | str | None = None
     """A condition in text that has to be true for each of its attempts to start, beside its own `condition`; None for
     none. See :class:`~orcha.interfaces.When`."""
@@ -109,6 +115,7 @@ class Policy:
         if self.preemptible is not None:
             _check_choice("preemptible", self.preemptible, PREEMPTIBLE)
         _check_choice("on_interrupt", self.on_interrupt, ON_INTERRUPT)
+        _check_choice("run_as", self.run_as, RUN_AS)
         _check_choice("if_exists", self.if_exists, IF_EXISTS)
         _check_choice("if_dependency_fails", self.if_dependency_fails, IF_DEPENDENCY_FAILS)
         for name, value in (

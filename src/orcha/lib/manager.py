@@ -79,10 +79,11 @@ class Manager(abc.ABC):
         from orcha import properties
 
         del create_processor, queue, finish_queue
-        from orcha.utils.place import place_of
+        from orcha.utils.place import place_of, service_of
 
         self.listen_address: str
         self.port: int
+        self._named_service = service_of(listen_address, port)
         self.listen_address, self.port, self._named = place_of(listen_address, port)
         self._key = properties.authkey if auth_key is None else auth_key
         if self.plugin_name is None:
@@ -273,10 +274,10 @@ class Manager(abc.ABC):
 
     def _reach(self) -> Remote:
         if self._remote is None:
-            from orcha._protocol.endpoint import client_place
+            from orcha._protocol.services import place_of_client
             from orcha.lib.remote import Remote
 
-            endpoint = client_place(self.listen_address, self.port, named=self._named, plugin=True)
+            endpoint = place_of_client(self.listen_address, self.port, named=self._named, service=self._named_service)
             self._remote = Remote(endpoint, self._key, self.plugin_name)
         return self._remote
 

@@ -42,9 +42,11 @@ class Several:
         managers: Mapping[str, Manager],
         broken: Mapping[str, str] | None = None,
         source: ConfigurationSource | None = None,
+        *,
+        system: bool = False,
     ) -> None:
-        """Take them; nothing is started."""
-        from orcha._protocol.endpoint import service_place
+        """Take them; nothing is started. With `system` they are the machine's service."""
+        from orcha._protocol.endpoint import service_place, system_place
         from orcha.utils.place import place_of
 
         self._managers = dict(managers)
@@ -52,7 +54,8 @@ class Several:
         self._source = source
         self.listen_address, self.port, named = place_of()
         listen = None if source is None else source.loaded.listen
-        self.endpoint = service_place(self.listen_address, self.port, named=named, listen=listen)
+        own = service_place(self.listen_address, self.port, named=named, listen=listen)
+        self.endpoint = system_place() if system else own
         """Where it serves."""
         self._service: Service | None = None
 

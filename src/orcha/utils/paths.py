@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-NAMES = ("ORCHA_HOME", "ORCHA_KEY_FILE", "ORCHA_CONFIG")
+NAMES = ("ORCHA_HOME", "ORCHA_KEY_FILE", "ORCHA_CONFIG", "ORCHA_SYSTEM_ROOT")
 """Variables that hold a path of Orcha's; each may be relative to the folder that Orcha is started in."""
 
 

@@ -32,6 +32,20 @@ def place_of(address: str | None = None, port: int | None = None) -> tuple[str, 
     return address, port, named or (address, port) != (ADDRESS, PORT)
 
 
+def service_of(address: str | None = None, port: int | None = None) -> str:
+    """Give the service that a client is told to use, as a name, a path or a URL; empty where nobody says so.
+
+    ``orcha --service`` counts first. ORCHA_SERVICE counts where neither the program nor an option names an address or a
+    port; it goes before ORCHA_LISTEN_ADDRESS and ORCHA_PORT.
+    """
+    if properties.service is not None:
+        return properties.service
+    by_program = (properties.listen_address, properties.port) != (ADDRESS, PORT) and not properties.named
+    if address is not None or port is not None or by_program:
+        return ""
+    return os.environ.get("ORCHA_SERVICE", "")
+
+
 def _port(text: str) -> int:
     number = int(text) if text.isascii() and text.isdecimal() else -1
     if not 0 <= number <= 65_535:

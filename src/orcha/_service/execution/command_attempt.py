@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from orcha._core import pinning
+from orcha._core import authority, pinning
 from orcha._core.changes import AttemptStep
 from orcha._core.codes import BROKEN_CODE, CANCELLED_CODE, INTERRUPTED_CODE
 from orcha._core.device_variables import variables
@@ -30,6 +30,7 @@ from orcha._supervisor.contract import (
     UnkeptPiece,
 )
 from orcha._supervisor.protocol import readable, to_text
+from orcha.interfaces.built_in import COMMAND_MANAGER
 from orcha.utils import redact
 
 if TYPE_CHECKING:
@@ -120,6 +121,26 @@ def _as_json(history: object) -> str:
         return json.dumps(history)
 
 
+_PASSED_ON = ("LANG", "LC_ALL", "TZ")
+"""Variables of a service of root that also a command of another user gets, where it was asked for without any."""
+
+
+def user_of(record: Record) -> int | None:
+    """Give the user as whom a petition's command runs; None for the user of the service.
+
+    Raises CannotRunAsError where nobody is known as whom it could run.
+    """
+    petition: CommandPetition = record.petition  # type: ignore[assignment]
+    if petition.beside is not None:
+        return petition.beside[2]
+    service = os.geteuid()
+    if service:  # only root can run commands as others
+        return None
+    policy = petition.policy
+    as_submitter = record.manager == COMMAND_MANAGER or (policy is not None and policy.run_as == "submitter")
+    return authority.runs_as(record.owner, as_submitter=as_submitter, service=service)
+
+
 @cache
 def _environment() -> dict[str, str]:
     """Give the service's own environment: decoding all of it for each command costs as much as starting one."""
@@ -136,7 +157,13 @@ def _as_text(environment: Mapping[str, str | bytes] | Mapping[str | bytes, str |
 def spec_of(record: Record, *, outlives: bool = True) -> CommandSpec:
     """Give the specification of a petition's current attempt; `outlives` tells whether it outlives the service."""
     petition: CommandPetition = record.petition  # type: ignore[assignment]
-    environment = dict(_environment()) if petition.env is None else _as_text(petition.env)
+    uid = user_of(record)
+    if petition.env is not None:
+        environment = _as_text(petition.env)
+    elif uid is None:
+        environment = dict(_environment())
+    else:  # another user's: nothing of root's environment
+        environment = {name: text for name, text in _environment().items() if name in _PASSED_ON}
     environment |= {"ORCHA_ID": record.key.replace("\0", ""), "ORCHA_ATTEMPT": str(record.attempt)}
     if record.devices:
         environment |= variables(record.devices)
@@ -172,6 +199,8 @@ def spec_of(record: Record, *, outlives: bool = True) -> CommandSpec:
     )
     if pinned is not None:
         spec = spec._replace(processors=pinned)
+    if uid is not None:
+        spec = spec._replace(uid=uid)
     if petition.beside is None:
         return spec
     return spec._replace(outlives=False, beside_pid=petition.beside[0], beside_start=petition.beside[1])

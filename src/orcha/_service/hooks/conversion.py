@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from orcha._client.attempt_channel import AttemptChannel
 from orcha._core import pinning
+from orcha._core.authority import uid_of
 from orcha._core.conditions.errors import ConditionTextError
+from orcha._core.conditions.terms import BUILT_IN, Origin
 from orcha._core.converted import Converted
 from orcha._core.state import OnInterrupt
 from orcha._core.waiting_queue import checked_priority
@@ -39,6 +41,8 @@ NOT_PREEMPTIBLE = (
 )
 _OURS = (COMMAND_MANAGER, LEASE_MANAGER)
 """Managers whose errors and petitions are made here."""
+_SERVICE = "service"
+"""As whom a petition runs that says nothing about it."""
 _POLICIES = {"fail": OnInterrupt.FAIL, "rerun": OnInterrupt.RERUN, "ask": OnInterrupt.ASK}
 
 
@@ -68,7 +72,13 @@ def convert(record: Record, manager: Any, port: AttemptPort, admission: Admissio
             _check_policy(policy, admission)
             if isinstance(petition, CommandPetition) and petition.pin:
                 _check_pin(admission)
-        when = _condition(policy, admission, is_new=is_new) if policy is not None and policy.when is not None else None
+        when = None
+        if policy is not None and policy.when is not None:
+            when = _condition(policy, admission, is_new=is_new)
+            if is_new:
+                _check_files(record, when)
+        if policy is not None and policy.run_as != _SERVICE:
+            _check_user(record, petition)
         retry = retry_of(petition, policy) if is_command or policy is not None else None
     except StaleCall:
         raise
@@ -170,6 +180,31 @@ def _check_pin(admission: Admission) -> None:
     refusal = pinning.refusal(devices, os.sched_getaffinity(os.getpid()))
     if refusal is not None:
         raise _NotConverted(refusal)
+
+
+def _check_user(record: Record, petition: Petition) -> None:
+    """Refuse what asks to run as its submitter, and cannot."""
+    if not isinstance(petition, CommandPetition):
+        raise _NotConverted("run_as='submitter' is for a CommandPetition: an action runs as the user of the service")
+    if os.geteuid() and uid_of(record.owner) != os.geteuid():
+        raise _NotConverted("run_as='submitter': only a service of root can run a command as another user")
+
+
+def _check_files(record: Record, when: Condition) -> None:
+    """Refuse a condition about files where a service of root would look at them for another user."""
+    if record.manager != COMMAND_MANAGER or os.geteuid() or uid_of(record.owner) == 0:
+        return
+    named = sorted(
+        reading.name
+        for reading in when.readings
+        if (term := BUILT_IN.get(reading.name)) is not None and term.origin is Origin.FILES
+    )
+    if named:
+        message = (
+            f"its condition asks for {named[0]}, which this service would look up as root: have the command itself look"
+            " at files"
+        )
+        raise _NotConverted(message)
 
 
 def _timeout(source: Record | Policy, admission: Admission) -> float | None:

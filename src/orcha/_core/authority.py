@@ -1,0 +1,46 @@
+"""The roles of clients, and as which user a command runs."""
+
+from __future__ import annotations
+
+OWNER, USER = "owner", "user"
+"""Roles: everything; one's own petitions."""
+_UID = "uid:"
+
+
+def uid_of(owner: str) -> int | None:
+    """Give the number of the user who owns a petition; None where no kernel knows the user.
+
+    >>> uid_of("uid:1001"), uid_of("key:abc")
+    (1001, None)
+    """
+    number = owner.removeprefix(_UID)
+    return int(number) if number != owner and number.isascii() and number.isdecimal() else None
+
+
+class CannotRunAsError(Exception):
+    """No user is known as whom the command could run; the text says why."""
+
+
+def runs_as(owner: str, *, as_submitter: bool, service: int) -> int | None:
+    """Give the user as whom a command runs; None for the user of the service.
+
+    Only a service of root can run commands as other users; `service` is the user of the service. `as_submitter` says
+    whether the command is to run as the user who asked for it: the built-in manager's commands are, those that plugins
+    make only by their policy.
+
+    Raises CannotRunAsError where a command of a service of root was asked for by nobody that the kernel knows.
+
+    >>> runs_as("uid:1001", as_submitter=True, service=0), runs_as("uid:1001", as_submitter=True, service=1000)
+    (1001, None)
+    >>> runs_as("uid:1001", as_submitter=False, service=0), runs_as("uid:0", as_submitter=True, service=0)
+    (None, None)
+    """
+    if service or not as_submitter:
+        return None
+    uid = uid_of(owner)
+    if uid is None:
+        raise CannotRunAsError(f"it was asked for by {owner}, who is no user of this machine")
+    return uid or None
+
+
+__all__ = ["OWNER", "USER", "CannotRunAsError", "runs_as", "uid_of"]

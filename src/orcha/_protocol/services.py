@@ -1,0 +1,133 @@
+"""Which service a client means: by its name, by the path of its Unix socket, or by a URL.
+
+``user`` is the default service of the user, ``system`` the machine's. Other names stand in ``services.toml``, beside
+the key file of the user::
+
+    [services]
+    lab = "unix:/srv/lab/orcha.sock"
+    box = "tls://box.example:50000"
+"""
+
+from __future__ import annotations
+
+import os
+
+from orcha._protocol.endpoint import Endpoint, client_place, config_home, default_folder, system_place
+from orcha.exceptions import ConfigurationError
+from orcha.utils.place import place_of, service_of
+
+USER, SYSTEM = "user", "system"
+"""Names that every client knows."""
+NAMES_FILE = "services.toml"
+
+
+def place() -> Endpoint:
+    """Give the endpoint that a built-in verb looks for, as the options before the command and the environment say.
+
+    Raises ConfigurationError for a service that there is not.
+    """
+    service = service_of()
+    if service:
+        return named_place(service)
+    address, port, named = place_of()
+    return client_place(address, port, named=named, plugin=False)
+
+
+def place_of_client(address: str, port: int, *, named: bool, service: str) -> Endpoint:
+    """Give the endpoint that a plugin's client looks for: that of the service, where one is named.
+
+    Raises ConfigurationError for a service that there is not.
+    """
+    return named_place(service) if service else client_place(address, port, named=named, plugin=True)
+
+
+def named_place(service: str) -> Endpoint:
+    """Give the endpoint of a service by its name, its path or its URL.
+
+    Raises:
+        ConfigurationError: there is no such service; the message says which names there are.
+
+    >>> named_place("unix:/run/lab/orcha.sock").socket_path
+    '/run/lab/orcha.sock'
+    """
+    if service == USER:
+        return Endpoint("", 0, default_folder(), ())
+    if service == SYSTEM:
+        return system_place()
+    if "/" in service or service.startswith("unix:"):
+        return _at(service)
+    names = read_names()
+    if service not in names:
+        known = ", ".join((USER, SYSTEM, *sorted(names)))
+        message = f"there is no service {service!a:.80}: there are {known}; name more in {names_path()}"
+        raise ConfigurationError(message)
+    return _at(names[service])
+
+
+def names_path() -> str:
+    """Give the path of the file with the names of services."""
+    return f"{config_home()}/{NAMES_FILE}"
+
+
+def read_names() -> dict[str, str]:
+    """Give the services that the user has given names, as paths and URLs; none where there is no such file.
+
+    Raises ConfigurationError, which names the file, where something in the file is wrong.
+    """
+    path = names_path()
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs a client 5 ms
+            content = file.read()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}: see whose it is") from None
+    import tomllib  # few clients name a service
+
+    try:
+        found = tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is no TOML: {error}: write it as docs/settings.md shows") from None
+    names = found.pop("services", {})
+    if found:
+        raise ConfigurationError(f"{path} has [services] alone, and no {min(found)!a:.80}: remove that")
+    if not isinstance(names, dict):
+        raise ConfigurationError(f"{path}: services is a table of names and places: write [services] above them")
+    for name, where in names.items():
+        if name in {USER, SYSTEM} or not name or "/" in name or ":" in name:
+            raise ConfigurationError(f"{path}: {name!a:.80} cannot be the name of a service: choose another")
+        if not isinstance(where, str):
+            raise ConfigurationError(
+                f'{path}: {name} is a text: write {name} = "unix:/path/orcha.sock" or "tls://host:port"'
+            )
+        _at(where)
+    return names
+
+
+def _at(where: str) -> Endpoint:
+    """Give the endpoint of a path or a URL."""
+    kind, _, rest = where.partition(":")
+    if kind == "tls" and rest.startswith("//"):
+        return _on_tcp(where, rest[2:].rstrip("/"))
+    if "/" in kind:
+        rest = where
+    elif kind != "unix":
+        raise ConfigurationError(
+            f"{where!a:.80} is no place of a service: give a path, unix:/path/orcha.sock or tls://host:port"
+        )
+    path = os.path.abspath(rest.removeprefix("//"))  # noqa: PTH100 - pathlib costs a client 5 ms
+    if os.path.isdir(path):  # noqa: PTH112
+        return Endpoint("", 0, path, ())
+    return Endpoint("", 0, os.path.dirname(path), (), path)  # noqa: PTH120
+
+
+def _on_tcp(where: str, rest: str) -> Endpoint:
+    host, _, port = rest.rpartition(":")
+    if not host or not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) <= 65_535):
+        raise ConfigurationError(
+            f"{where!a:.80} is no place of a service: write tls://host:port, as in tls://box:50000"
+        )
+    return Endpoint(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+__all__ = ["NAMES_FILE", "SYSTEM", "USER", "named_place", "names_path", "place", "place_of_client", "read_names"]

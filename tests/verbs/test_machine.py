@@ -1,0 +1,266 @@
+"""The machine's service runs each command as the user who asked for it, and nobody gets anything of root's.
+
+Three users, root and a service, in a mount namespace whose passwd and group files the test writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from support import machine_users, warm
+from support.processes import processes_of
+from support.waiting import DEADLINE, wait_for
+
+ALICE, BOB, CAROL, GONE, LAB = 61001, 61002, 61003, 61009, 61100
+PASSWD = "root:x:0:0::/root:/bin/sh\n"
+ACCOUNTS = {ALICE: "alice", BOB: "bob", CAROL: "carol"}
+
+
+def _can_be_had() -> bool:
+    if os.geteuid():
+        return False
+    child = os.fork()
+    if not child:
+        libc = machine_users.ctypes.CDLL(None)
+        os._exit(libc.unshare(machine_users._CLONE_NEWNS) != 0)
+    return os.waitpid(child, 0)[1] == 0
+
+
+pytestmark = [
+    pytest.mark.skipif(not _can_be_had(), reason="only root can have users and a namespace of its own"),
+    pytest.mark.slow,
+]
+
+
+class Machine:
+    """The machine's service, and the commands of its users."""
+
+    def __init__(self, environment):
+        self.folder = Path(tempfile.mkdtemp(prefix="orcha-machine-"))
+        self.folder.chmod(0o755)
+        (self.folder / "nosuid").mkdir()
+        self.write_accounts(ACCOUNTS, f"lab:x:{LAB}:alice\n")
+        self.environment = {name: text for name, text in environment.items() if name != "ORCHA_HOME"}
+        self.environment |= {"ORCHA_SYSTEM_ROOT": str(self.folder), "SECRET_OF_ROOT": "canary"}
+        self.process = None
+
+    def write_accounts(self, accounts, groups):
+        """Write both files in their places: what is mounted are these very files."""
+        lines = [f"{name}:x:{uid}:{uid}::{self.folder}/{uid}:/bin/sh\n" for uid, name in accounts.items()]
+        (self.folder / "passwd").write_text(PASSWD + "".join(lines))
+        (self.folder / "group").write_text("root:x:0:\n" + groups)
+        for name in ("passwd", "group"):
+            (self.folder / name).chmod(0o644)
+
+    def home(self, uid):
+        home = self.folder / str(uid)
+        home.mkdir(mode=0o700, exist_ok=True)
+        os.chown(home, uid, uid)
+        return home
+
+    def start(self):
+        command = [sys.executable, machine_users.__file__, str(self.folder), "serve", "--system"]
+        self.process = warm.Popen(
+            command, env=self.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        line = ""
+        while not line.startswith("orcha: serving "):
+            line = self.process.stderr.readline()
+            assert line, "the service ended"
+
+    def kill(self):
+        self.process.kill()
+        self.process.communicate(timeout=DEADLINE)
+
+    def words(self, uid, *words):
+        return [sys.executable, machine_users.__file__, str(self.folder), str(uid), str(self.home(uid)), *words]
+
+    def run(self, uid, *words, cwd="/", **options):
+        options = {"stdin": subprocess.DEVNULL} | options if "input" not in options else options
+        return warm.run(
+            self.words(uid, *words),
+            env=self.environment,
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=2 * DEADLINE,
+            **options,
+        )
+
+    def rows(self, uid):
+        return {row["id"]: row for row in json.loads(self.run(uid, "ps", "--all", "--json").stdout)}
+
+    def close(self):
+        if self.process.poll() is None:
+            self.run(0, "stop", "--now")
+            self.process.communicate(timeout=2 * DEADLINE)
+        wait_for(lambda: not processes_of(self.folder), what="the end of all that was started")
+        shutil.rmtree(self.folder)
+
+
+@pytest.fixture
+def machine(serve):
+    made = Machine(serve.environment())
+    made.start()
+    yield made
+    made.close()
+
+
+LOOK = """
+echo "$(id -u) $(id -g) $(id -G) $(umask)"
+echo "$HOME $USER $LOGNAME $SHELL [$SECRET_OF_ROOT]"
+ls /proc/self/fd | tr '\\n' ' '; echo
+grep -E '^Cap(Inh|Prm|Eff|Amb)' /proc/self/status | tr -d '\\n\\t'; echo
+echo reopened > /dev/stderr
+kill -0 $PPID 2>/dev/null && echo root can be signalled
+cat /proc/$PPID/environ >/dev/null 2>&1 && echo root can be read
+true
+"""
+
+
+def test_each_command_runs_as_the_user_who_asked_and_has_nothing_of_roots(machine):
+    for uid, groups in ((ALICE, f"{ALICE} {LAB}"), (BOB, str(BOB)), (CAROL, str(CAROL))):
+        ran = machine.run(uid, "run", "--", "sh", "-c", LOOK)
+        assert (ran.returncode, ran.stderr) == (0, "reopened\n")
+        name, home = ACCOUNTS[uid], machine.home(uid)
+        lines = ran.stdout.splitlines()
+        assert lines[0].split()[:-1] == [str(uid), str(uid), *groups.split()]
+        assert lines[1] == f"{home} {name} {name} /bin/sh []"
+        assert lines[2].split() == ["0", "1", "2", "3"]  # 3 is the folder that ls reads
+        assert lines[3] == "".join(f"Cap{kind}:{0:016x}" for kind in ("Inh", "Prm", "Eff", "Amb"))
+        assert len(lines) == 4
+    assert machine.run(0, "run", "--", "id", "-u").stdout == "0\n"
+    terminal = machine.run(ALICE, "run", "-t", "--", "sh", "-c", "stat -c %u $(tty); id -u; echo again > $(tty)")
+    assert terminal.stdout.split() == [str(ALICE), str(ALICE), "again"]
+    typed = machine.run(BOB, "run", "-i", "--", "cat", "/dev/stdin", input="typed\n")
+    assert typed.stdout == "typed\n"
+
+
+def test_folder_and_program_are_looked_up_as_that_user(machine):
+    secret = machine.folder / "private"
+    secret.mkdir(mode=0o700)
+    program = secret / "there"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    for words in (["-C", str(secret), "--", "pwd"], ["--", str(program)], ["--", str(secret / "missing")]):
+        refused = machine.run(ALICE, "run", *words)
+        assert refused.returncode in {125, 126, 127}, words
+        assert "Permission denied" in refused.stderr
+    asked = machine.run(ALICE, "run", "--when", f'exists("{program}")', "--", "true")
+    assert asked.returncode == 125
+    assert "would look up as root" in asked.stderr
+    made = machine.run(
+        ALICE, "run", "--", "sh", "-c", "umask 022; echo mine > made; stat -c %u made", cwd=machine.home(ALICE)
+    )
+    assert made.stdout == f"{ALICE}\n"
+
+
+def test_other_users_see_and_change_nothing(machine):
+    assert machine.run(ALICE, "run", "-d", "--name", "hers", "--", "sleep", "1000").returncode == 0
+    wait_for(lambda: machine.rows(ALICE)["hers"]["state"] == "running")
+    for words in (
+        ["cancel", "hers"],
+        ["show", "hers"],
+        ["logs", "hers"],
+        ["signal", "TERM", "hers"],
+        ["exec", "hers", "--", "id"],
+        ["pause", "hers"],
+        ["set", "hers", "--timeout", "1"],
+        ["stop"],
+        ["drain"],
+        ["stats"],
+    ):
+        assert machine.run(BOB, *words).returncode != 0, words
+    assert machine.rows(BOB) == {}
+    beside = machine.run(0, "exec", "hers", "--", "id", "-u")
+    assert beside.stdout == f"{ALICE}\n"
+    assert machine.rows(0)["hers"]["state"] == "running"
+    assert machine.run(ALICE, "cancel", "hers").returncode == 0
+    assert machine.rows(ALICE)["hers"]["outcome"] == "cancelled"
+
+
+def test_a_kill_of_the_service_leaves_commands_of_users_and_they_are_found_again(machine):
+    fifo = machine.home(ALICE) / "fifo"
+    os.mkfifo(fifo)
+    os.chown(fifo, ALICE, ALICE)
+    assert machine.run(ALICE, "run", "-d", "--name", "kept", "--", "sh", "-c", f"cat {fifo}; id -u").returncode == 0
+    wait_for(lambda: machine.rows(ALICE)["kept"]["state"] == "running")
+    machine.kill()
+    machine.start()
+    fifo.write_text("after\n")
+    ended = machine.run(ALICE, "attach", "kept")
+    assert (ended.returncode, ended.stdout) == (0, f"after\n{ALICE}\n")
+
+
+def test_a_user_or_group_that_is_gone_counts_at_the_start(machine):
+    assert machine.run(GONE, "run", "--", "true").returncode == 125
+    assert machine.run(0, "pause", "--all").returncode == 0
+    for uid, name in ((ALICE, "groups"), (BOB, "user")):
+        assert machine.run(uid, "run", "-d", "--name", name, "--", "id", "-G").returncode == 0
+    machine.write_accounts({ALICE: "alice"}, "")
+    assert machine.run(0, "resume", "--all").returncode == 0
+    without = machine.run(ALICE, "attach", "groups")
+    assert (without.returncode, machine.run(ALICE, "logs", "groups").stdout) == (0, f"{ALICE}\n")
+    gone = machine.run(BOB, "attach", "user")
+    assert gone.returncode == 125
+    assert f"no user with the uid {BOB}" in machine.rows(0)["user"]["reason"]
+
+
+def test_a_set_user_id_program_of_a_nosuid_mount_gives_nobody_anything(machine):
+    inside = f"/proc/{machine.process.pid}/root{machine.folder}/nosuid/id"
+    shutil.copy(shutil.which("id", path="/usr/bin:/bin"), inside)
+    Path(inside).chmod(0o755 | stat.S_ISUID)
+    ran = machine.run(ALICE, "run", "--", f"{machine.folder}/nosuid/id", "-u")
+    assert (ran.returncode, ran.stdout) == (0, f"{ALICE}\n")
+
+
+CALLS = """
+import sys
+from support.as_user import become
+become(int(sys.argv[1]), sys.argv[2])
+from orcha import ClientManager, Message
+from orcha.lib.remote import Remote
+client = ClientManager()
+client.plugin_name = "commands"
+assert client.connect()
+for name, arguments in (("finish", ("hers",)), ("send", ({"id": "bad", "extras": {"argv": ["id"]}},))):
+    try:
+        print(client._reach().call(name, arguments, {}))
+    except Exception as error:
+        print(type(error).__name__, error)
+client.shutdown()
+"""
+
+
+def test_nobody_else_calls_what_acts_as_the_service(machine):
+    assert machine.run(ALICE, "run", "-d", "--name", "hers", "--", "sleep", "1000").returncode == 0
+    called = warm.run(
+        [sys.executable, "-c", CALLS, str(BOB), str(machine.home(BOB))],
+        env=machine.environment,
+        capture_output=True,
+        text=True,
+        timeout=2 * DEADLINE,
+        check=False,
+    )
+    assert called.returncode == 0, called.stderr
+    lines = called.stdout.splitlines()
+    assert len(lines) == 2
+    assert all("only an owner of the service may call" in line for line in lines), lines
+    assert machine.rows(ALICE)["hers"]["state"] in {"queued", "starting", "running"}
+
+
+def test_only_root_serves_the_machine_and_on_its_socket_alone(machine):
+    assert machine.run(ALICE, "serve", "--system").returncode == 2
+    assert machine.run(0, "--port", "0", "serve", "--system").returncode == 2
+    where = json.loads(machine.run(ALICE, "where", "--json").stdout)
+    assert (where["kind"], where["uid"], where["named_by"]) == ("system", 0, None)
+    assert len(where["tried"]) == 2
