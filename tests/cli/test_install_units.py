@@ -43,6 +43,7 @@ def test_the_units_start_this_orcha_and_let_commands_outlive_it(install, tmp_pat
     assert version.startswith("orcha - ")
     wanted = {"Type": "notify", "KillMode": "process", "Delegate": "yes", "DelegateSubgroup": "orcha-service"}
     assert wanted.items() <= unit.items()
+    assert shlex.split(unit["ExecReload"]) == [*command[:-2], "reload"]
     expected = "/var/lib/orcha/default/orcha.sock"
     if whose == "--user":
         expected = Endpoint("", 0, default_folder()).socket_path

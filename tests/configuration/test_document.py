@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from orcha._configuration.schema import Configuration, GroupTable
 from orcha._protocol.endpoint import Endpoint, configuration_path, service_place
 from orcha._service.lifecycle.settings import from_environment
 from orcha.lib.commands import most_commands
+from orcha.utils.event_log import wanted_kind
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "configuration.md").read_text()
 EXAMPLE = PAGE.partition("```toml\n")[2].partition("```")[0].encode()
@@ -34,6 +36,7 @@ LAYERS = {
     "service.shim_silence": ("1", "2", "3", (1.0, 2.0, 3.0)),
     "service.keep_commands": ("false", "true", "0", (False, True, False)),
     "service.keep_input": ('"1K"', "2", "3", (1024, 2, 3)),
+    "service.log": ('"json"', '"journal"', "text", ("json", "journal", "text")),
     "service.log_runs": ("true", "false", "1", (True, False, True)),
     "listen.address": ('"127.0.0.2"', '"127.0.0.3"', "127.0.0.4", ("127.0.0.2", "127.0.0.3", "127.0.0.4")),
     "listen.port": ("50001", "50002", "50003", (50001, 50002, 50003)),
@@ -76,6 +79,8 @@ def effective(key, loaded):
     """Give what a service has that reads these files."""
     if key == "service.commands":
         return most_commands(loaded.configured.value("service", "commands", None))
+    if key == "service.log":
+        return wanted_kind(os.environ, configured=loaded.configured.value("service", "log", None))
     if key.startswith("listen.") and key[7:] in {"address", "port"}:
         from orcha.utils.place import place_of
 
@@ -121,7 +126,7 @@ def origin(key, path):
 
 
 def test_options_count_more_than_the_environment(tmp_path, monkeypatch):
-    given = argparse.Namespace(plugins=["commands"], new_groups="1", detect=True, share=True)
+    given = argparse.Namespace(plugins=["commands"], new_groups="1", detect=True, share=True, log="json")
     for name in ("no_store", "named", "allow_weak_key"):
         monkeypatch.setattr(properties, name, True)
     source = configuration_at(str(tmp_path / "orcha.toml"), given, is_system=False)

@@ -104,7 +104,6 @@ def run(namespace: argparse.Namespace) -> int:
     from orcha._cli import render
     from orcha.interfaces import ServiceWrapper, start_service
     from orcha.lib.several import Several
-    from orcha.utils import event_log
 
     if (wrong := _wrong_options(namespace)) is not None:
         render.note(wrong)
@@ -113,11 +112,9 @@ def run(namespace: argparse.Namespace) -> int:
         os.environ["ORCHA_HOME"] = os.path.abspath(namespace.state)  # noqa: PTH100 - as named_path
     if namespace.log is not None:
         os.environ["ORCHA_LOG"] = namespace.log
-    kind = event_log.wanted_kind(os.environ)
-    if not namespace.background:
-        event_log.set_up(kind)
     source = configuration(namespace)
     configured = source.loaded.configured
+    _set_up_log(configured, in_background=namespace.background)
     managers, broken = _managers_of(namespace, configured)
     _add_to("ORCHA_SLOTS", namespace.slots)
     _add_to("ORCHA_RESOURCES", namespace.resource)
@@ -137,6 +134,20 @@ def run(namespace: argparse.Namespace) -> int:
     from orcha._cli.background import start
 
     return start(several, namespace.pidfile)
+
+
+def _set_up_log(configured: Configured, *, in_background: bool) -> None:
+    """Have the log written as is configured; a daemon sets it up once its stderr is the daemon's own."""
+    import os
+
+    from orcha.utils import event_log
+
+    wanted = configured.value("service", "log", None)
+    kind = event_log.wanted_kind(os.environ, configured=wanted)
+    if wanted is not None:
+        os.environ["ORCHA_LOG"] = kind
+    if not in_background:
+        event_log.set_up(kind)
 
 
 def _check_share(configured: Configured, several: Several) -> None:
@@ -185,6 +196,7 @@ def configuration_at(path: str, namespace: argparse.Namespace, *, is_system: boo
         "service.plugins": ("PLUGIN", bool(namespace.plugins)),
         "service.new_groups": ("--new-groups", namespace.new_groups is not None),
         "service.detect": ("--detect", namespace.detect),
+        "service.log": ("--log", namespace.log is not None),
         "service.store": ("--no-store", properties.no_store),
         "listen.address": ("--listen-address", properties.named),
         "listen.port": ("--port", properties.named),

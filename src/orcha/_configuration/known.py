@@ -37,6 +37,7 @@ KNOWN = (
     KnownSetting("service.shim_silence", "ORCHA_SHIM_SILENCE", None, "shim_silence"),
     KnownSetting("service.keep_commands", "ORCHA_KEEP_COMMANDS", None, "keep_commands", at_run_time=True),
     KnownSetting("service.keep_input", "ORCHA_KEEP_INPUT", None, "keep_input", at_run_time=True),
+    KnownSetting("service.log", "ORCHA_LOG", "--log"),
     KnownSetting("service.log_runs", "ORCHA_LOG_RUNS", None, "log_runs", at_run_time=True),
     KnownSetting("listen.address", "ORCHA_LISTEN_ADDRESS", "--listen-address"),
     KnownSetting("listen.port", "ORCHA_PORT", "--port"),

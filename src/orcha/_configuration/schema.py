@@ -20,6 +20,7 @@ _POLICY = kinds.one_of("truncate", "kill", "rotate")
 _LEFT = kinds.one_of("end", "keep")
 _INTERRUPT = kinds.one_of("fail", "rerun", "ask")
 _STORE = kinds.one_of("sqlite", "memory")
+_LOG = kinds.one_of("text", "json", "journal")
 
 
 class _Table(Struct, forbid_unknown_fields=True):
@@ -46,6 +47,9 @@ class ServiceTable(_Table):
     shim_silence: Annotated[Duration, _of(kinds.TIME, "how long a shim may not answer")] | UnsetType = UNSET
     keep_commands: Annotated[bool, _of(kinds.FLAG, "commands outlive a stop of the service")] | UnsetType = UNSET
     keep_input: Annotated[int | str, _of(kinds.SIZE, "input kept for a further attempt")] | UnsetType = UNSET
+    log: Annotated[Literal["text", "json", "journal"], _of(_LOG, "how the log on stderr is written")] | UnsetType = (
+        UNSET
+    )
     log_runs: Annotated[bool, _of(kinds.FLAG, "log when petitions begin and end")] | UnsetType = UNSET
 
 

@@ -33,8 +33,8 @@ _LEVELS = {
 """Names of levels, and their numbers for syslog(3)."""
 
 
-def wanted_kind(environment: Mapping[str, str], descriptor: int = 2) -> str:
-    """Give the kind of log that the environment asks for: ``ORCHA_LOG``, else the journal where stderr leads there.
+def wanted_kind(environment: Mapping[str, str], descriptor: int = 2, configured: str | None = None) -> str:
+    """Give the kind of log: ``ORCHA_LOG``, else what is configured, else the journal where stderr leads there.
 
     ``JOURNAL_STREAM`` holds device and inode of what systemd made stderr: systemd.exec(5).
 
@@ -45,6 +45,8 @@ def wanted_kind(environment: Mapping[str, str], descriptor: int = 2) -> str:
         if kind not in KINDS:
             raise ConfigurationError(f"ORCHA_LOG is {kind!a:.80}: set it to {', '.join(KINDS[:-1])} or {KINDS[-1]}")
         return kind
+    if configured:
+        return configured
     device, _, inode = environment.get("JOURNAL_STREAM", "").partition(":")
     try:
         found = os.fstat(descriptor)
