@@ -16,6 +16,7 @@ from orcha._core.inventory import Drain
 from orcha._core.petitions import Petitions
 from orcha._core.reasons import BehindAnother, Drained, NeedsShort, NeverEnough, NoSuchShare, ShareShort
 from orcha._core.record import Record
+from orcha._core.state import OnInterrupt, State
 from orcha.interfaces.needs import read, shown, spelled
 
 GPUS = (Device("0", {"mem": 24 << 30}), Device("1", {"mem": 80 << 30, "model": "a100"}), Device("2"))
@@ -146,6 +147,19 @@ def test_what_an_attempt_has_stays_its_own_after_a_restart():
     record.needs, record.devices = {"gpu": 1}, {"gpu": ("1",)}
     machine.petitions.hold(record)
     assert machine.runs(gpu=2).devices == {"gpu": ("0", "2")}
+
+
+@pytest.mark.parametrize("state", [State.STARTING, State.HELD])
+def test_after_a_restart_an_attempt_that_did_not_live_on_has_nothing_and_the_next_one_gets_what_is_free(state):
+    machine = Machine(gpu=GPUS)
+    record = Record(7, b"", "old", "m", "me", b"", None, 0.0)
+    record.state, record.attempt, record.on_interrupt = state, 1, OnInterrupt.ASK
+    record.needs, record.devices = {"gpu": 1}, {"gpu": ("1",)}
+    transitions.recover.recovered(machine.petitions, record, machine.now, hook_pending=False, slot_held=False)
+    machine.petitions.load(record)
+    assert machine.runs(gpu="1@name=1").devices == {"gpu": ("1",)}
+    machine.petitions.granted.take(record)
+    assert machine.petitions.granted.devices(record.key) == {"gpu": ("0",)}
 
 
 def test_what_was_granted_without_names_counts_all_the_same():

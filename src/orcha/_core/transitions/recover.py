@@ -117,6 +117,7 @@ def recovered(
         if slot_held:
             petitions.changes.flags[record.seq] = (hook_pending, False)
         return hook_pending
+    record.devices = None  # nothing of its attempt lives: its next attempt gets what is free then
     found = record.state, record.on_interrupt, record.outcome, record.code, record.reason
     step = recover(*found, losses=losses, due=due, failure=failure)
     if step is not None and _take_step(petitions, record, step, now):
