@@ -13,6 +13,7 @@ from orcha._cli import install_units
 from orcha._protocol.endpoint import Endpoint, default_folder
 from orcha.bin import main
 from orcha.exceptions import ConfigurationError
+from orcha.utils.system_paths import system_socket
 
 
 @pytest.fixture
@@ -38,16 +39,20 @@ def test_the_units_start_this_orcha_and_let_commands_outlive_it(install, tmp_pat
     assert code == 0
     unit = settings((tmp_path / "orcha.service").read_text())
     command = shlex.split(unit["ExecStart"])
-    assert command == [sys.executable, "-P", "-m", "orcha", "--systemd", "serve"]
-    version = subprocess.run([*command[:-2], "--version"], capture_output=True, text=True, check=True).stdout
+    program, what = command[:4], command[4:]
+    assert program == [sys.executable, "-P", "-m", "orcha"]
+    assert what == (["--systemd", "serve"] if whose == "--user" else ["--systemd", "serve", "--system"])
+    version = subprocess.run([*program, "--version"], capture_output=True, text=True, check=True).stdout
     assert version.startswith("orcha - ")
     wanted = {"Type": "notify", "KillMode": "process", "Delegate": "yes", "DelegateSubgroup": "orcha-service"}
     assert wanted.items() <= unit.items()
-    assert shlex.split(unit["ExecReload"]) == [*command[:-2], "reload"]
-    expected = "/var/lib/orcha/default/orcha.sock"
+    expected, modes = system_socket(), ("0666", "0755")
     if whose == "--user":
-        expected = Endpoint("", 0, default_folder()).socket_path
-    assert settings((tmp_path / "orcha.socket").read_text())["ListenStream"] == expected
+        expected, modes = Endpoint("", 0, default_folder()).socket_path, ("0600", "0700")
+    reached = [] if whose == "--user" else ["--service", expected]
+    assert shlex.split(unit["ExecReload"]) == [*program, *reached, "reload"]
+    listening = settings((tmp_path / "orcha.socket").read_text())
+    assert (listening["ListenStream"], listening["SocketMode"], listening["DirectoryMode"]) == (expected, *modes)
     assert "daemon-reload" in out
     assert (tmp_path / "orcha.service").stat().st_mode & 0o777 == 0o644
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 from orcha._cli import render
@@ -23,7 +24,7 @@ The units start the Orcha that writes them, with its interpreter. What to tell s
 _MARK = b'Written by "orcha install-units'
 """What the files hold that this command has written, and may write again."""
 _SYSTEM_FOLDER = "/etc/systemd/system"
-_SYSTEM_SOCKET = "/var/lib/orcha/default/orcha.sock"
+_SYSTEM_SOCKET = "/run/orcha/orcha.sock"
 
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +82,14 @@ def units(*, is_system: bool, is_hardened: bool, program: str, socket: str) -> d
     }
     if is_hardened:
         texts["orcha.service.d/50-hardened.conf"] = _template("hardened.conf")
-    return {name: text.replace("@ORCHA@", program).replace("@SOCKET@", socket) for name, text in texts.items()}
+    socket_mode, folder_mode = ("0666", "0755") if is_system else ("0600", "0700")
+    values = {
+        "@ORCHA@": program,
+        "@SOCKET@": socket,
+        "@SOCKET_MODE@": socket_mode,
+        "@FOLDER_MODE@": folder_mode,
+    }
+    return {name: re.sub(r"@[A-Z_]+@", lambda found: values[found[0]], text) for name, text in texts.items()}
 
 
 def program() -> str:

@@ -106,7 +106,7 @@ def _read(path: str, *, is_system: bool) -> FileReading | None:
             if problem is not None:
                 return FileReading({}, [Fault(path, *START, problem)])
             data = file.read(MAX_FILE_BYTES + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         return FileReading({}, [Fault(path, *START, f"it cannot be read ({error.strerror}): see whose it is")])

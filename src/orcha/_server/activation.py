@@ -56,7 +56,9 @@ def _listener(descriptor: int, name: str) -> socket.socket:
         os.set_inheritable(descriptor, False)
         found = socket.socket(fileno=descriptor)
     except OSError as error:
-        raise ConfigurationError(f"{what} is no socket: let the .socket unit hand over sockets alone") from error
+        raise ConfigurationError(
+            f"{what} is no socket: name paths of Unix sockets alone in the .socket unit"
+        ) from error
     try:
         _check(found, what)
         found.setblocking(False)
@@ -74,7 +76,7 @@ def _check(found: socket.socket, what: str) -> None:
         )
     if found.type != socket.SOCK_STREAM:
         raise ConfigurationError(
-            f"{what} is no stream socket: use ListenStream= in the .socket unit, and neither ListenDatagram= nor"
+            f"{what} is no stream socket: write ListenStream= in the .socket unit, and neither ListenDatagram= nor"
             " ListenSequentialPacket="
         )
     if not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
