@@ -116,7 +116,7 @@ class EngineUnderTest:
         vfs: str | None = None,
         limits: Limits = LIMITS,
         manager: Any = None,
-        manager_name: str = MANAGER,
+        manager_name: str | None = None,
         prepare: Callable[[Engine], None] | None = None,
     ) -> None:
         """Open the store, `prepare` the engine, and recover; `start` starts."""
@@ -127,7 +127,9 @@ class EngineUnderTest:
         self.log = OutputLog(folder / "output")
         incarnation, _ = self.store.begin(nonce=1, boot_id="test", uid=os.getuid(), now=1.0)
         settings = Settings(Endpoint("127.0.0.1", 1, str(folder)))
-        self.engine = Engine(self.manager, manager_name, self.store, self.log, incarnation, settings, self._send)
+        self.engine = Engine(
+            self.manager, manager_name or MANAGER, self.store, self.log, incarnation, settings, self._send
+        )
         if prepare is not None:
             prepare(self.engine)
         recover_all(self.engine)
