@@ -187,9 +187,10 @@ class Commands(CommandManager):
     def convert_to_petition(self, m: Message) -> Petition | None:
         """Make the petition of a message."""
         service = self._service_here
-        plan = service.world.plans[bytes.fromhex(m.extras["env"]["PLAN"])]
+        name = m.extras["env"]["PLAN"]
+        plan = service.world.plans[bytes.fromhex(name)]
         record = service.engine.petitions.live.get(str(m.id))
-        if isinstance(record, Record):
+        if isinstance(record, Record) and name.encode() in (record.extras or b""):  # else it has the id of an ended one
             service.world.plans.setdefault(record.token, plan)
         return super().convert_to_petition(m)
 

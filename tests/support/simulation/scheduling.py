@@ -6,7 +6,7 @@ It looks at what was planned and at what really runs, and knows nothing of lots 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orcha._core.admission import ALL, group_name, petition_name
 from orcha._core.asking_round import MAX_REFUSALS_PER_ROUND, MAX_REPEATS_PER_ROUND, in_order
@@ -19,14 +19,31 @@ from support.simulation.plans import CAPACITY
 from support.simulation.stock import held_by
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from orcha._core.asking_round import Round
     from orcha._core.converted import Candidate
+    from orcha._core.record import Key
+    from orcha._store.contract import KeptDependency
     from support.simulation.plans import Plan
     from support.simulation.service import Service
     from support.simulation.stock import Held
 
 BATCH_SECONDS = 0.01
 """What is kept at a time was decided so much earlier, at most."""
+
+
+class Unloaded(NamedTuple):
+    """A petition that waits, and of which the service has only the key in memory."""
+
+    seq: int
+    token: bytes
+    place: Key
+
+    @property
+    def priority(self) -> float:
+        """The priority that the service knows."""
+        return self.place[0]
 
 
 def record_behind(candidate: Candidate) -> Record:
@@ -44,9 +61,10 @@ class Scheduling:
         self._petitions = service.engine.petitions
         self._admission = service.engine.admission
 
-    def plan(self, candidate: Candidate) -> Plan:
+    def plan(self, candidate: Candidate | Unloaded) -> Plan:
         """Give what a petition was planned to be."""
-        return self._world.plans[record_behind(candidate).token]
+        token = candidate.token if isinstance(candidate, Unloaded) else record_behind(candidate).token
+        return self._world.plans[token]
 
     # --- who may be asked ---------------------------------------------------------------------------------------
 
@@ -87,8 +105,13 @@ class Scheduling:
         return all(
             (each.has_ended or each.after in ends)
             and (may_fail or not each.must_succeed or ends.get(each.after, each.outcome) is Outcome.SUCCEEDED)
-            for each in self._world.store.dependencies([candidate.seq])
+            for each in self._dependencies(candidate.seq)
         )
+
+    def _dependencies(self, seq: int) -> list[KeptDependency]:
+        """Give what a petition waits for, also where it was accepted in this batch, and is not kept yet."""
+        store, named = self._world.store, self._petitions.changes.dependencies.get(seq, ())
+        return store.dependencies([seq]) or [store.declared(seq, each) for each in named]
 
     # --- who may start ------------------------------------------------------------------------------------------
 
@@ -126,13 +149,13 @@ class Scheduling:
         is_one_owner = self.plan(candidate).owner == self.plan(starts).owner
         return is_one_owner or self._petitions.version == asked.version
 
-    def _is_before(self, one: Candidate, other: Candidate) -> bool:
+    def _is_before(self, one: Candidate, other: Candidate | Unloaded) -> bool:
         """Tell whether a petition surely comes before another one: owners with as much in use may take turns."""
         if self.plan(one).owner == self.plan(other).owner:
             return one.place < other.place
         return (one.priority, self._share(one)) < (other.priority, self._share(other))
 
-    def _share(self, candidate: Candidate) -> float:
+    def _share(self, candidate: Candidate | Unloaded) -> float:
         """Give the largest share that the owner of a petition has of anything."""
         owner = self.plan(candidate).owner
         plans = [plan for plan in self.granted_plans() if plan.owner == owner]
@@ -249,11 +272,21 @@ class Scheduling:
     def _stands_behind(self, candidate: Candidate) -> bool:
         """Tell whether an earlier petition may stand in a line for something that this one needs."""
         needs = self.plan(candidate).needs.keys()
+        records = self._petitions.records.values()
+        others: list[Candidate | Unloaded] = [
+            each for each in records if each.seq != candidate.seq and self._waits(each)
+        ]
         return any(
-            self._waits(other) and self.plan(other).needs.keys() & needs and not self._is_before(candidate, other)
-            for other in self._petitions.records.values()
-            if other.seq != candidate.seq
+            self.plan(other).needs.keys() & needs and not self._is_before(candidate, other)
+            for other in [*others, *self._unloaded()]
         )
+
+    def _unloaded(self) -> Iterator[Unloaded]:
+        """Give the petitions that wait and are not in memory, as far as anybody knows what they need."""
+        rows, plans = self._world.store.rows_by_seq, self._world.plans
+        for known in self._petitions.live.values():
+            if not isinstance(known, Record) and rows[known[1]].token in plans:
+                yield Unloaded(known[1], rows[known[1]].token, known)
 
     def _is_starved(self, candidate: Candidate, starts: Candidate) -> bool:
         """Tell whether a later petition takes what an earlier one stands in line for.

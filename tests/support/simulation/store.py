@@ -6,8 +6,8 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from orcha._core.changes import Changes
-from orcha._store.contract import Row
+from orcha._core.changes import Changes, NewDependency
+from orcha._store.contract import KeptDependency, Row
 from orcha._store.memory import MemoryStore
 from orcha.exceptions.store import StoreFull
 
@@ -55,6 +55,11 @@ class SimulatedStore(MemoryStore):
             self.dies = None
             raise Crash
         return forgotten
+
+    def declared(self, seq: int, dependency: NewDependency) -> KeptDependency:
+        """Give a dependency that is to be kept; the petition that is waited for may not be kept yet either."""
+        kept = self._kept(seq, dependency)
+        return kept if dependency.after in self._rows else kept._replace(has_ended=False)
 
     def lose_power(self) -> None:
         """Lose what was not written to the disk."""
