@@ -188,7 +188,8 @@ def everyone_has_one_end(world: World) -> None:
 def what_failed_is_tried_again_as_often_as_it_may(world: World) -> None:
     for row in world.store.rows_by_seq.values():
         plan = world.plans[row.token] if row.manager != ARRAY_MANAGER else Plan()
-        if row.outcome is not Outcome.FAILED or plan.retry is None or row.seq in world.survived | world.cancelled:
+        others = world.survived | world.cancelled | world.unread
+        if row.outcome is not Outcome.FAILED or plan.retry is None or row.seq in others:
             continue
         kept = world.store.attempts([row.seq]).get(row.seq)
         tried = 0 if kept is None else kept.retries

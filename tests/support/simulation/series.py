@@ -11,11 +11,10 @@ from orcha._core.state import Missed, Outcome, State
 from orcha.utils.zones import zone_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from orcha._core.array_items import Spec
     from orcha._core.changes import Changes, NewFiring, Schedule
     from orcha._store.contract import Row
+    from support.simulation.store import SimulatedStore
     from support.simulation.virtual_time import VirtualTime
 
 RUNS = (State.STARTING, State.RUNNING, State.CANCELLING)
@@ -27,9 +26,10 @@ _NO_FAILURES = (None, Outcome.SUCCEEDED, Outcome.CANCELLED)
 class Series:
     """The arrays and schedules of a story, and which petitions came of them."""
 
-    def __init__(self, rows: Mapping[int, Row], time: VirtualTime) -> None:
-        """Look at the rows that are kept, and at the clock."""
-        self._rows = rows
+    def __init__(self, store: SimulatedStore, time: VirtualTime, survived: set[int]) -> None:
+        """Look at what is kept, at the clock, and at the petitions that left something which could not be killed."""
+        self._store = store
+        self._survived = survived
         self._time = time
         self._specs: dict[int, Spec] = {}
         self._stopped: set[int] = set()
@@ -40,6 +40,10 @@ class Series:
         self._fired: dict[str, set[float]] = {}
         self._fired_by: dict[int, str] = {}
         """The schedule of each petition that came of one, by sequence."""
+
+    @property
+    def _rows(self) -> dict[int, Row]:
+        return self._store.rows_by_seq  # another one after a loss of power
 
     def kept(self, changes: Changes) -> None:
         """Hold what is to be so of a transaction."""
@@ -123,5 +127,5 @@ class Series:
             return
         others = [self._rows[seq] for seq, of in self._fired_by.items() if of == name and seq != row.seq]
         for other in others:
-            runs = other.state in RUNS or other.slot_held
+            runs = other.state in RUNS or (other.slot_held and other.seq not in self._survived)
             assert not runs, f"{row.id} starts while {other.id} is {other.state.name}"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from orcha._core.converted import Candidate
     from orcha._core.granted import GrantedSlots
     from orcha._core.inventory import Stock
-    from orcha._core.record import Key
+    from orcha._core.record import Key, Record
     from orcha._service.execution.action_threads import ActionRun
     from orcha._service.hooks.visit import Visit
     from orcha.interfaces import Petition
@@ -99,6 +99,8 @@ class Service:
         self.actions: dict[Attempt, Action] = {}
         self.asked: dict[int, str] = {}
         """What clients asked and were not answered yet, by request."""
+        self._asking: int | None = None
+        """The petition that nothing blocked, and whose condition is being asked, by sequence."""
         self.asked_now: set[int] = set()
         """The petitions whose condition was asked in this visit, by sequence."""
         self.values_at_begin: object = None
@@ -149,6 +151,8 @@ class Service:
         set_to, drain = engine.stocktaking.set, engine.stocktaking.drain
         engine.stocktaking.set = lambda name, stock: self._set(set_to, name, stock)
         engine.stocktaking.drain = lambda *arguments: self._drain(drain, *arguments)
+        converted = engine.command_adoption.converted
+        engine.command_adoption.converted = lambda record, reason=None: self._converted(converted, record, reason)
         self.ladders = engine.ending._processes = _Ladders()
         engine.sampling._looker.ask = lambda readings, _: self._looks.append(readings)
         engine.shims.connect(lambda _: shims)
@@ -159,11 +163,19 @@ class Service:
     def _set(self, set_to: Callable[..., None], name: str, stock: Any) -> None:
         set_to(name, stock)
         there = stock if isinstance(stock, int) else tuple(device.name for device in stock)
-        self.world.stock.set(name, there, self.engine.granted.seqs())
+        self.world.stock.set(name, there, self._let_go())
 
     def _drain(self, drain: Callable[..., None], name: str, device: str | None, how: Any) -> None:
         drain(name, device, how)
-        self.world.stock.drain(name, device, drained=how is not None, granted=self.engine.granted.seqs())
+        self.world.stock.drain(name, device, drained=how is not None, granted=self._let_go())
+
+    def _let_go(self) -> list[int]:
+        """Give the petitions that have their slot, or get it where their condition, which is being asked, says yes."""
+        return [*self.engine.granted.seqs(), *([] if self._asking is None else [self._asking])]
+
+    def _converted(self, converted: Callable[..., None], record: Record, reason: str | None) -> None:
+        (self.world.unread.discard if reason is None else self.world.unread.add)(record.seq)
+        converted(record, reason)
 
     @property
     def ready(self) -> list[str]:
@@ -242,6 +254,7 @@ class Service:
                 hooks.came_back(thread)
         finally:
             self._busy.discard(thread)
+            self._asking = None
 
     def _take_visit(self, visit: Visit) -> None:
         self.places_at_begin = {record.seq: record.place for record in visit.round.waiting}
@@ -262,6 +275,7 @@ class Service:
             self.scheduling.may_be_asked(candidate)
             self.asked_now.add(candidate.seq)
             self.world.asked[candidate.seq] = self.scheduling.plan(candidate)
+            self._asking = candidate.seq
             said, answered = (yield candidate), candidate
             is_yes = said[0] is YES
             passed = self.scheduling.passed_by(asked, answered) if is_yes else []
@@ -269,6 +283,9 @@ class Service:
                 candidate = asking.send(said)
             except StopIteration:
                 candidate = None
+            self._asking = None
+            if not granted.has(answered.seq):
+                self.world.stock.decided_before.discard(answered.seq)
             assert not (is_yes and passed and granted.has(answered.seq)), f"{answered.key} starts before {passed}"
 
     # --- what a plugin does -------------------------------------------------------------------------------------

@@ -282,7 +282,10 @@ class Story:
     def _cancels_by_token(self) -> None:
         tokens = list(self.world.plans)
         if tokens:
-            self.service.ask(Cancel, self.random.choice(tokens[-5:]), None)
+            token = self.random.choice(tokens[-5:])
+            records = self.service.engine.petitions.records.values()
+            self.world.cancelled.update(record.seq for record in records if record.token == token)
+            self.service.ask(Cancel, token, None)
 
     def _pauses(self) -> None:
         kind = self.random.choice(["one", "one", "one", "group", "all"])

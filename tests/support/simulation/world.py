@@ -45,7 +45,6 @@ class World:
         self.interleave: Callable[[Service], None] = lambda _: None
         self.groups = dict(GROUPS)
         self.stock = Stock(RESOURCES)
-        self.series = Series(self.store.rows_by_seq, self.time)
         self.look_ahead: int | None = None
         self.flags: set[str] = set()
         self.load = 0.0
@@ -64,6 +63,9 @@ class World:
         """Actions that were called."""
         self.survived: set[int] = set()
         """Petitions that left something which could not be killed."""
+        self.series = Series(self.store, self.time, self.survived)
+        self.unread: set[int] = set()
+        """Petitions that could not be made again while their command went on: nothing but the command is known."""
         self.cancelled: set[int] = set()
         """Petitions that were being cancelled."""
         self.requeued: Counter[int] = Counter()
