@@ -86,9 +86,10 @@ def measured(what: str, make: Callable[[], dict[str, Any]]) -> None:
         cancelled = time.perf_counter() - begun
         others = Others(running.port)
         time.sleep(REMAINING_SECONDS)
-        accept(session, array)
+        name = accept(session, array)
         time.sleep(REMAINING_SECONDS)
         times = others.stop()
+        _cancelled(session, name)
         row(f"{what}: accepted, durable", f"{taken:.3f} s", "≤ 2 s")
         row(f"{what}: memory an element", f"{grown / ELEMENTS:.0f} B", "≤ 200 B")
         row(

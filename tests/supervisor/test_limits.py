@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from service_start import Start, boxes, kill_shim
@@ -16,13 +17,24 @@ from orcha._supervisor import cgroups
 from orcha._supervisor.attempt_limits import AttemptLimits
 from orcha._supervisor.cgroups import AttemptCgroup, CgroupPlaces, NotAvailableError
 from orcha._supervisor.contract import CommandSpec, CommandStarted
-from orcha._supervisor.process_tree import ProcessTree
+from orcha._supervisor.process_tree import Child, ProcessTree
 from orcha._supervisor.usage import UsageAccount
 from support.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 AVAILABLE = CgroupPlaces().available
 INTERNAL = 1 << 31 | 1 << 32  # the C library keeps signals 32 and 33 to itself
 BUSY = "while True: pass"
+
+
+class NoProcesses(ProcessTree):
+    """Stands for the processes of an attempt; this process may have children of other tests."""
+
+    def living(self) -> Iterator[Child]:
+        """Give none."""
+        return iter(())
 
 
 def needs(limit: str) -> pytest.MarkDecorator:
@@ -85,7 +97,7 @@ def test_silence_while_it_is_paused_ends_nothing(world: Start) -> None:
 @pytest.mark.parametrize("limit", ["timeout", "idle_timeout"])
 def test_wall_time_and_silence_stand_still_in_a_pause_and_go_on_after_it(limit: str) -> None:
     limits = AttemptLimits(CommandSpec(1, 1, b"", ("true",), "/", {})._replace(**{limit: 10.0}))
-    account, tree = UsageAccount(), ProcessTree(0)
+    account, tree = UsageAccount(), NoProcesses(0)
     limits.begin(100.0)
     assert limits.due == 110.0
     limits.note(signal.SIGSTOP, 104.0)
@@ -109,7 +121,7 @@ def test_a_warning_comes_once_before_the_wall_time_is_over_and_a_pause_delays_it
     assert limits.warning(200.0) is None
     limits.note(signal.SIGCONT, 205.0)
     assert limits.due == 207.0
-    assert limits.exceeded(207.0, UsageAccount(), ProcessTree(0)) is None
+    assert limits.exceeded(207.0, UsageAccount(), NoProcesses(0)) is None
     assert [limits.warning(207.0), limits.warning(207.0)] == [signal.SIGUSR1, None]
     assert limits.due == 210.0
 
@@ -140,12 +152,12 @@ def test_processor_time_is_looked_at_in_a_pause_too() -> None:
     assert limits.due < 101.0
     account = UsageAccount()
     account.user = 0.6
-    assert limits.exceeded(101.0, account, ProcessTree(0)) == "cpu"
+    assert limits.exceeded(101.0, account, NoProcesses(0)) == "cpu"
 
 
 def test_limits_that_are_changed_hold_and_the_others_stay() -> None:
     spec = CommandSpec(1, 1, b"", ("true",), "/", {}, timeout=10.0, warn_signal=10, warn_seconds=3.0)
-    limits, account, tree = AttemptLimits(spec), UsageAccount(), ProcessTree(0)
+    limits, account, tree = AttemptLimits(spec), UsageAccount(), NoProcesses(0)
     limits.begin(100.0)
     assert limits.warning(107.0) == 10
     limits.change({"timeout": 10.0, "idle_timeout": 8.5, "cpu_timeout": 0.5}, 108.0)
