@@ -8,9 +8,12 @@ import pytest
 
 from orcha._core.admission import Admission
 from orcha._core.array_items import read
+from orcha._core.arrays import ArrayStop
 from orcha._core.petitions import Petitions
 from orcha._core.record import Record
+from orcha._core.state import Outcome, State
 from orcha._protocol import values
+from orcha._protocol.messages import Verdict
 from orcha._service.arrays.array_book import ArrayBook
 from orcha._service.submissions import Submissions
 from orcha.interfaces.built_in import ARRAY_MANAGER
@@ -28,19 +31,19 @@ class Rows:
 
 @pytest.fixture
 def world():
-    petitions, store, made = Petitions(next_seq=2), Rows(), []
+    petitions, store, made, due = Petitions(next_seq=2), Rows(), [], []
     book = ArrayBook(
         petitions=petitions,
         admission=Admission(petitions),
         store=store,
-        stored=None,
+        stored=SimpleNamespace(find=petitions.live.get),
         channels=None,
         submissions=Submissions(None, None, store, None),
-        timers=None,
+        timers=SimpleNamespace(at=lambda _, look: due.append(look)),
         convert=made.append,
         takes_any=lambda: True,
     )
-    return SimpleNamespace(petitions=petitions, store=store, book=book, made=made)
+    return SimpleNamespace(petitions=petitions, store=store, book=book, made=made, due=due)
 
 
 def test_no_element_is_made_of_an_array_that_is_not_kept_yet(world):
@@ -65,3 +68,32 @@ def test_an_array_that_was_not_kept_after_all_is_forgotten(world):
     world.book.kept(array)
     world.book.fill_all()
     assert (world.made, world.book.all()) == ([], [])
+
+
+def kept_array(world):
+    array = Record(1, b"", "many", ARRAY_MANAGER, "me", b"", None, 0.0)
+    world.petitions.enter(array)
+    world.book.enter(array, read({"range": [1, 3, 1]})[0])
+    world.store.kept.append(SimpleNamespace(seq=1, extras=values.encode({"argv": ["true"], "env": {}})))
+    return array
+
+
+def test_an_array_that_is_cancelled_ends_though_its_elements_could_not_be_kept(world):
+    """Its elements were being made when it was cancelled, and the disk was full."""
+    array, answered = kept_array(world), []
+    world.book.kept(array)
+    entry = world.book.get(1)
+    world.book.cancel(entry, "cancelled", answered.append)
+    for position, element in enumerate(world.made):
+        world.petitions.forget(element)
+        world.book.refused(entry, position, Verdict.BUSY, None)
+    (look,) = world.due
+    look()
+    assert (array.state, array.outcome, world.book.all()) == (State.ENDED, Outcome.CANCELLED, [])
+
+
+def test_an_array_that_was_stopped_before_a_restart_ends_though_elements_of_it_were_never_kept(world):
+    array = kept_array(world)
+    world.book.get(1).array.stop = ArrayStop(Outcome.CANCELLED, 130, "cancelled")
+    world.book.kept(array)
+    assert (array.state, array.outcome, world.made) == (State.ENDED, Outcome.CANCELLED, [])

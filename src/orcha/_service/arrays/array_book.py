@@ -213,7 +213,11 @@ class ArrayBook:
         array = entry.array
         if array.seq in self._unkept:
             return
-        if array.stop is not None or not array.has_room or self._admission.held_by(array.seq, None) is not None:
+        if array.stop is not None:  # an element that was being made when its array was stopped may be no petition yet
+            self._keep_ends(array, array.cancel_rest())
+            self._end_if_over(entry)
+            return
+        if not array.has_room or self._admission.held_by(array.seq, None) is not None:
             return
         waiting = len(array.live) - len(self.running(entry))
         if waiting > WINDOW_ELEMENTS // 2:
