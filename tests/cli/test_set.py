@@ -242,8 +242,8 @@ def test_what_its_shim_counts_of_a_running_command_is_changed(service, tmp_path)
     put(service, "silent", "--idle-timeout", "0.05")
     put(service, "busy", "--cpu-timeout", "0.05")
     put(service, "warned", "--ok", "0,3", "--preemptible", "pause")
-    put(service, "warned", "--warn", "USR1@119m59s")
     assert "its number of processes cannot be changed" in refused(service, "warned", "--pids", "3")
+    put(service, "warned", "--warn", "USR1@119m59s")
     service.run("wait", "warned", "silent", "busy")
     assert [state(service, name) for name in ("warned", "silent", "busy")] == ["succeeded", "timed_out", "timed_out"]
     assert shown(service, "silent")["reason"] == "wrote nothing for 0.05 s"

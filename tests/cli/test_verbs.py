@@ -13,7 +13,7 @@ from orcha._cli import VERBS, show
 from support.terminals import OnTerminal
 from support.waiting import DEADLINE, wait_for
 
-ELSEWHERE = {"serve", "stop", "cron", "group", "resource", "backup", "restore", "install-units", "config"}
+ELSEWHERE = {"serve", "stop", "cron", "group", "resource", "backup", "restore", "install-units", "config", "where"}
 """Verbs that have verbs themselves, or ask no service."""
 MINE = [verb for verb in VERBS if verb not in ELSEWHERE]
 READING = ["ps", "why", "show", "logs", "wait", "stats", "history", "simulate", "doctor", "reload"]

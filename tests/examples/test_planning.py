@@ -44,6 +44,8 @@ def test_each_command_does_what_the_page_says(tmp_path, orcha_home):
         (tmp_path / f"{name}.sh").write_text("#!/bin/sh\n:\n")
     (tmp_path / "train.sh").write_text(TRAIN)
     (tmp_path / "fair.json").write_text(FAIR)
+    shown = next(lines for command, lines in steps() if command == "cat gap.json")
+    (tmp_path / "gap.json").write_text("\n".join(shown) + "\n")
     for path in tmp_path.glob("*.sh"):
         path.chmod(0o755)
     commands = steps()

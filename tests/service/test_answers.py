@@ -47,6 +47,8 @@ def sample(kind):
     def value(name, hint):
         if name in given:
             return given[name]
+        if typing.get_origin(hint) is typing.Literal:
+            return typing.get_args(hint)[0]
         hint = typing.get_args(hint)[0] if typing.get_args(hint) else hint
         return known[typing.get_origin(hint) or hint]
 

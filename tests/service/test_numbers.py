@@ -189,6 +189,7 @@ FIELDS = {
     "rules": st.none() | EXTRAS,
     "keeps_slots": st.booleans(),
     "seconds": st.none() | PRIORITIES,
+    "kind": st.sampled_from(["group", "resource"]),
 }
 OWN_FIELDS = {
     (messages.Select, "states"): st.lists(st.sampled_from(["queued", "running", "failed"]) | TEXTS, max_size=3),
