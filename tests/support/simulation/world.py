@@ -238,7 +238,8 @@ class World:
         """Hold that nothing starts beyond what there is."""
         rows = self.store.rows_by_seq
         running = {seq for seq, each in rows.items() if each.state in RUNS or each.slot_held}
-        running = {seq for seq in running if not self.is_ahead(seq)}
+        given_back = service.engine.petitions.leaving  # nothing of them lives: on_finish alone is to come
+        running = {seq for seq in running if not self.is_ahead(seq) and seq not in given_back}
         running |= {seq for (seq, _), action in service.actions.items() if action.alive or action.processes}
         running |= {seq for (seq, _), command in self.shims.commands.items() if command.lives}
         plans = [(rows[seq].manager, self._holds(seq)) for seq in running if seq in rows]
