@@ -80,7 +80,7 @@ class _Content:
         size = len(random.choice(versions))
         pages = []
         for offset in range(0, size, PAGE):
-            page = random.choice(versions)[offset : offset + PAGE]
+            page = random.choice(versions)[offset : min(offset + PAGE, size)]
             pages.append(page + bytes(min(PAGE, size - offset) - len(page)))
         return b"".join(pages)
 
@@ -174,6 +174,10 @@ class Disk(apsw.VFS):
         """Take everything that is there as synced, also what was written past this VFS."""
         for content in self.contents.values():
             content.settle()
+
+    def note_file(self, path: str) -> None:
+        """Watch a file that SQLite does not write; what is there counts as synced."""
+        self.contents[path] = _Content(path)
 
     def cut(self, random: Random | None = None) -> dict[str, bytes]:
         """Give what a power cut now leaves, by file name: what was synced, and by chance pages written since."""

@@ -93,6 +93,11 @@ def belongs(log_header: bytes, written: Written) -> bool:
     return len(log_header) >= LOG_HEADER_BYTES and log_header[_LOG_SALTS] == written.salts
 
 
+def first_salt(log_header: bytes) -> int | None:
+    """Give the first salt of a log that begins with these bytes, which grows by one each time the log starts over."""
+    return int.from_bytes(log_header[_LOG_SALTS][:4], "big") if len(log_header) >= LOG_HEADER_BYTES else None
+
+
 def has_started_over(log_header: bytes, written: Written) -> bool:
     """Tell whether a log that begins so has started over since an index told of it: then all of that is moved on."""
     if len(log_header) < LOG_HEADER_BYTES:

@@ -4,8 +4,13 @@ SQLite has no checksums for pages, so it reads a flipped bit within a value. The
 moved into it. Then the store sums each page that was moved, before the log starts over. So after a crash each page of
 the file has the checksum that was noted, or lies in the log, whose frames have checksums of their own.
 
-The checksums are never fsynced: what a killed process wrote there stays, and after a crash of the system they mean
-nothing. They belong to one start of the service, since an older build that ran meanwhile wrote none.
+They hold after a crash of the system too. SQLite syncs the log before it moves pages, and the file after that. The
+checksums of the moved pages are synced next, and only then is the log written from its beginning. So wherever the power
+is cut, a page whose checksum may be the older one, the newer one or half written still lies in the log.
+
+The checksums belong to one start of the service, since an older build that ran meanwhile wrote none, and to one round
+of the log: the first salt of the log grows by one each time the log starts over. Checksums that missed a round are
+left by a store that could not note them, and mean nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +23,6 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from orcha._store import log_index
-from orcha._store.last_start import this_boot
 from orcha.exceptions.store import StoreDamaged
 from orcha.utils.private import open_in
 
@@ -27,9 +31,13 @@ if TYPE_CHECKING:
 
     from orcha._store.store_files import StoreFiles
 
-_HEAD = struct.Struct("=8sQII")
-"""The magic, the nonce of the start, the size of a page, and the CRC-32 of the rest of the head."""
-_MAGIC = b"orchaPS1"
+_HEAD = struct.Struct("=8sQIII")
+"""The magic, the nonce of the start, the size of a page, the last round of the log that was moved into the file whole,
+and the CRC-32 of the rest of the head."""
+_MAGIC = b"orchaPS2"
+"""An older build wrote `orchaPS1`, and synced nothing: that is not compared."""
+_LOG_ROUNDS = 1 << 32
+"""The first salt of a log counts its rounds in 32 bits, and begins anew after so many."""
 _PAGES_AT_ONCE = 256
 _WORD = "I"
 
@@ -45,7 +53,8 @@ class PageSums:
         self._files = files
         self._path = files.folder / "orcha.db.sums"
         self._descriptor = self._index = -1
-        self._page_bytes = 0
+        self._page_bytes = self._nonce = 0
+        self._is_lost = False
         self._sums = array(_WORD)
         self.fingerprint = self._read()
         """The size and the CRC-32 of the file."""
@@ -77,12 +86,13 @@ class PageSums:
             )
 
     def _noted(self) -> array[int] | None:
-        """Give the checksums that the last start of the service noted in this boot; None where it noted none."""
-        last = self._files.witness.read()
-        if last is None or not last.boot_id or last.boot_id != this_boot():
+        """Give the checksums that the last start of the service noted; None where it noted none that hold."""
+        last, log_round = self._files.witness.read(), self._log_round()
+        if last is None or log_round is None:
             return None
         content = self._files.read(self._path, self._files.size(self._path) or 0)
-        if content[: _HEAD.size] != _head(last.nonce, self._page_bytes):
+        moved = ((log_round - 1) % _LOG_ROUNDS, log_round)
+        if content[: _HEAD.size] not in [_head(last.nonce, self._page_bytes, each) for each in moved]:
             return None
         noted = array(_WORD)
         noted.frombytes(content[_HEAD.size : len(content) - (len(content) - _HEAD.size) % noted.itemsize])
@@ -96,13 +106,33 @@ class PageSums:
         written = log_index.parse(os.pread(self._index, log_index.INDEX_BYTES, 0))
         return None if written is None else log_index.pages(self._index, written.frames)
 
+    def _log_round(self) -> int | None:
+        """Give the first salt of the log as it stands in the log's file; None where the log has no beginning."""
+        return log_index.first_salt(self._files.read(self._files.log, log_index.LOG_HEADER_BYTES))
+
     def begin(self, nonce: int) -> None:
-        """Note the checksums, for one start of the service."""
-        self.end()
+        """Note the checksums, for one start of the service; called after its first commit, which the log holds.
+
+        A file that a power cut leaves half written is never found under the name of the checksums.
+
+        Raises:
+            OSError: checksums that do not hold cannot be removed durably.
+        """
+        self._close_noted()
+        self._nonce = nonce
+        log_round = self._log_round()
+        if log_round is None or self._is_lost:
+            self.end()
+            return
+        folder, new = self._files.descriptor, f"{self._path.name}.new"
         try:
-            self._descriptor = open_in(self._files.descriptor, self._path.name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-            self._write(self._sums.tobytes(), _HEAD.size)
-            self._write(_head(nonce, self._page_bytes), 0)
+            self._files.remove(new)
+            self._descriptor = open_in(folder, new, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            head = _head(nonce, self._page_bytes, (log_round - 1) % _LOG_ROUNDS)
+            self._write(head + self._sums.tobytes(), 0)
+            os.fsync(self._descriptor)
+            os.rename(new, self._path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            self._files.sync_folder()
         except OSError:
             self.end()
 
@@ -110,21 +140,28 @@ class PageSums:
         """Sum the pages that lie in so many frames of the log, now that all of them were moved into the file.
 
         Called before the log is written to again. Where the checksums cannot be noted, none are left.
+
+        Raises:
+            OSError: checksums that do not hold any more cannot be removed durably.
         """
+        if not frames:
+            return
         try:
-            pages = self._in_log()
-            if pages is None or len(pages) != frames:
-                self.end()
-            elif frames:
+            pages = None if self._is_lost else self._in_log()
+            if pages is not None and len(pages) == frames:
                 self._sum(pages)
+                return
         except OSError:
-            self.end()
+            pass
+        self._is_lost = True
+        self.end()
 
     def _sum(self, pages: array[int]) -> None:
         sums, size = self._sums, self._page_bytes
         last = dict(zip(pages, range(len(pages)), strict=True))
         highest, lowest = max(last), min(last)
-        sums.extend([0] * (highest - len(sums)))
+        if highest > len(sums):  # SQLite never writes the page at 1 GiB, which is zeros then
+            sums.extend([crc32(bytes(size))] * (highest - len(sums)))
         log = open_in(self._files.descriptor, self._files.log.name, os.O_RDONLY)
         try:
             for page, frame in last.items():
@@ -134,17 +171,32 @@ class PageSums:
         if self._descriptor < 0:
             self.end()  # a file that is there is of an earlier start, and does not hold any more
             return
+        log_round = self._log_round()
+        if log_round is None:
+            raise OSError
         self._write(memoryview(sums)[lowest - 1 : highest].tobytes(), _HEAD.size + (lowest - 1) * sums.itemsize)
+        self._write(_head(self._nonce, self._page_bytes, log_round), 0)
+        os.fdatasync(self._descriptor)
 
     def _write(self, data: bytes, offset: int) -> None:
         if os.pwrite(self._descriptor, data, offset) < len(data):
             raise OSError
 
     def end(self) -> None:
-        """Note nothing any more, and leave no checksums that do not hold."""
+        """Note nothing any more, and leave no checksums that do not hold, also after a power cut.
+
+        Raises:
+            OSError: they cannot be removed durably.
+        """
+        self._close_noted()
+        is_there = self._files.exists(self._path)
+        self._files.remove(f"{self._path.name}.new")
+        self._files.remove(self._path.name)
+        if is_there:
+            self._files.sync_folder()
+
+    def _close_noted(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
-        with contextlib.suppress(OSError):
-            self._files.remove(self._path.name)
         if descriptor >= 0:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
@@ -163,8 +215,8 @@ class PageSums:
         self.close()
 
 
-def _head(nonce: int, page_bytes: int) -> bytes:
-    return _HEAD.pack(_MAGIC, nonce, page_bytes, crc32(b"%d %d" % (nonce, page_bytes)))
+def _head(nonce: int, page_bytes: int, moved: int) -> bytes:
+    return _HEAD.pack(_MAGIC, nonce, page_bytes, moved, crc32(b"%d %d %d" % (nonce, page_bytes, moved)))
 
 
 def _page_bytes(head: bytes) -> int:

@@ -159,7 +159,8 @@ class SqliteStore:
         epoch = self._with_reserve(write)
         self._files.witness.write(LastStart(epoch, nonce, boot_id))
         self._last_commit = LastCommit(self._files, nonce)
-        self._page_sums.begin(nonce)
+        with self._broken_by_disk():
+            self._page_sums.begin(nonce)
         self._prepare(epoch)
         self._now = now
         earlier: list[Any] = self._connection.execute(self._queries["earlier_incarnations"], (epoch,)).fetchall()
@@ -324,8 +325,20 @@ class SqliteStore:
         in_log, moved = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         if moved < in_log:
             return False
-        self._page_sums.note_moved(in_log)
+        with self._broken_by_disk():
+            self._page_sums.note_moved(in_log)
         return True
+
+    @contextlib.contextmanager
+    def _broken_by_disk(self) -> Iterator[None]:
+        """Raise StoreBroken, now and from now on, for an error of the disk."""
+        try:
+            yield
+        except OSError as error:
+            self._broken = StoreBroken(f"{self._files.database} cannot be used any more: {error}")
+            with contextlib.suppress(OSError):
+                self._files.mark(self._files.damaged, f"{error}\n")
+            raise self._broken from error
 
     # --- asking -------------------------------------------------------------------------------------------------
 
