@@ -11,6 +11,8 @@ from orcha._core.state import Missed, Outcome, State
 from orcha.utils.zones import zone_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orcha._core.array_items import Spec
     from orcha._core.changes import Changes, NewFiring, Schedule
     from orcha._store.contract import Row
@@ -38,8 +40,8 @@ class Series:
         self._failed: Counter[int] = Counter()
         self._schedules: dict[str, Schedule] = {}
         self._fired: dict[str, set[float]] = {}
-        self._fired_by: dict[int, str] = {}
-        """The schedule of each petition that came of one, by sequence."""
+        self._fired_by: dict[int, tuple[str, float]] = {}
+        """The schedule of each petition that came of one, and when that was made, by sequence."""
 
     @property
     def _rows(self) -> dict[int, Row]:
@@ -107,7 +109,7 @@ class Series:
         fired.add(firing.instant)
         if firing.petition is not None:
             assert firing.petition in self._rows, f"{firing} is kept without its petition"
-            self._fired_by[firing.petition] = firing.schedule
+            self._fired_by[firing.petition] = firing.schedule, schedule.made
         if firing.fired_until is None:
             return
         timetable = Timetable(schedule.expression, zone_of(schedule.zone))
@@ -117,15 +119,20 @@ class Series:
             assert firing.instant <= due, f"{firing.schedule} passes over {due}, and fires at {firing.instant}"
         self._schedules[firing.schedule] = schedule._replace(fired_until=firing.fired_until)
 
-    def hold_of_start(self, row: Row) -> None:
-        """Hold that two firings of a schedule never run at once, and that a failed array starts no more."""
+    def hold_of_start(self, row: Row, is_ahead: Callable[[int], bool]) -> None:
+        """Hold that two firings of a schedule never run at once, and that a failed array starts no more.
+
+        Where a start is kept ahead, the row says that the petition runs, and it waits. A schedule that is made anew
+        under a name that was free again does not wait for the petitions of the earlier one.
+        """
         array, _ = self._elements.get(row.seq, (0, 0))
         if array and row.attempt == 1 and (most := self._specs[array].bounds.max_fails) is not None:
             assert self._failed[array] < most, f"{row.id} starts after {self._failed[array]} others failed"
-        name = self._fired_by.get(row.seq)
-        if name is None:
+        schedule = self._fired_by.get(row.seq)
+        if schedule is None:
             return
-        others = [self._rows[seq] for seq, of in self._fired_by.items() if of == name and seq != row.seq]
+        others = [self._rows[seq] for seq, of in self._fired_by.items() if of == schedule and seq != row.seq]
         for other in others:
-            runs = other.state in RUNS or (other.slot_held and other.seq not in self._survived)
+            runs = other.state in RUNS and not is_ahead(other.seq)
+            runs = runs or (other.slot_held and other.seq not in self._survived)
             assert not runs, f"{row.id} starts while {other.id} is {other.state.name}"

@@ -220,7 +220,7 @@ class World:
             assert kept.has_ended, f"{row.id} starts before {kept.id} has ended"
             must_succeed = kept.must_succeed and plan.if_dependency_fails == "cancel"
             assert not must_succeed or kept.outcome is Outcome.SUCCEEDED, f"{row.id} starts, and {kept.id} failed"
-        self.series.hold_of_start(row)
+        self.series.hold_of_start(row, self.is_ahead)
         self._hold_of_attempts(row, plan, was_ahead=was_ahead)
         self._hold_of_capacities(service, row, plan)
 
