@@ -162,6 +162,21 @@ def test_after_a_restart_an_attempt_that_did_not_live_on_has_nothing_and_the_nex
     assert machine.petitions.granted.devices(record.key) == {"gpu": ("0",)}
 
 
+def test_what_gets_another_priority_while_it_is_asked_is_asked_again_at_its_new_place_and_then_waits_in_line():
+    machine = Machine(gpu=2)
+    runs, waits = machine.runs(gpu=1), machine.waits(gpu=2)
+    assert machine.admission.blocked_by(waits) == NeedsShort("gpu", 2, 1, 2)
+    transitions.hold.reprioritize(machine.petitions, waits, -3)
+    version = machine.petitions.version
+    machine.admission.park(waits)
+    assert not machine.petitions.waiting.is_parked(waits.place)
+    assert machine.petitions.version > version
+    machine.waits_in_line(waits)
+    assert machine.petitions.waiting.is_parked(waits.place)
+    machine.ends(runs)
+    assert machine.forward() == [waits.seq]
+
+
 def test_what_was_granted_without_names_counts_all_the_same():
     machine = Machine(gpu=GPUS)
     record = Record(7, b"", "old", "m", "me", b"", None, 0.0)

@@ -368,6 +368,10 @@ class Resources:
             if waiter is not None and petitions.waiting.is_parked(record.place):  # for its group, or by people
                 self._lines.leave(record.seq)
                 waiter = None
+            elif waiter is not None and waiter.place != record.place:  # it was given another one while it was asked
+                self._lines.leave(record.seq)
+                waiter = None
+                petitions.note_change()
         if waiter is not None and not waiter.asked:
             hold.park(petitions, record, resource_lot(waiter.at))
         is_behind = petitions.fairness is not None and isinstance(record.why, BehindAnother)
