@@ -53,7 +53,8 @@ class Series:
         for seq, element in changes.elements.items():
             if seq in self._rows:
                 self._take_element(seq, *element)
-        self._stopped |= changes.array_stops.keys()
+        self._stopped -= changes.arrays.keys()  # a sequence is used again where its petition was not kept
+        self._stopped |= changes.array_stops.keys() & self._rows.keys()
         for seq in changes.transitions.keys() & self._specs.keys():
             self._hold_of_end(seq)
         self._keep_schedules(changes)
