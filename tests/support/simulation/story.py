@@ -445,7 +445,8 @@ class Story:
         world.flags, world.load = set(FLAGS), 0.0
         self.does(self._planning.holds_nothing_back)
         self.does(self.wakes)
-        for nth in range(MAX_ROUNDS_TO_THE_END):
+        rounds = MAX_ROUNDS_TO_THE_END + sum(row.state is not State.ENDED for row in world.store.rows_by_seq.values())
+        for nth in range(rounds):  # each firing of a schedule may wait for the one before it
             self.does(self.rests)
             if self._has_ended():
                 break
