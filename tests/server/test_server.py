@@ -18,6 +18,7 @@ from orcha._protocol.frames import FrameReader, decode_service_message, encode, 
 from orcha._protocol.handshake import TLS, UNIX, ClientHandshake, ServerHello
 from orcha._protocol.keys import Key, capability_id, make_key
 from orcha._protocol.messages import CloseChannel, Error, Finish, List, Ping, Put, Reply, Stopping, Submit, Verdict
+from orcha._server import accepting
 from orcha._server import server as server_module
 from orcha._server.server import Server, ServerSettings
 from orcha.exceptions import (
@@ -342,6 +343,26 @@ def test_beyond_the_most_peers_a_client_hears_that_there_is_no_room(answering, l
     first.close()
     running.left.get(timeout=30)
     wait_for(running.serves)
+
+
+def test_one_user_leaves_room_for_others(answering, links, monkeypatch):
+    me = os.geteuid()
+    running = answering(everyone="user", limits={"peers_of_one_user": 2})
+    monkeypatch.setattr(running.server._table.door, "_uid", me + 1)  # this process is somebody else's
+    if not me:
+        monkeypatch.setattr(accepting, "peer_credentials", lambda _: (os.getpid(), 4711, 4711))
+    first = links(running.endpoint)
+    links(running.endpoint)
+    with pytest.raises(OrchaConnectionError, match="no room"):
+        links(running.endpoint)
+    first.close()
+    running.left.get(timeout=30)
+    wait_for(lambda: links(running.endpoint))
+    with pytest.raises(OrchaConnectionError, match="no room"):
+        links(running.endpoint)
+    monkeypatch.undo()
+    for _ in range(5):  # an owner is none of them
+        links(running.endpoint)
 
 
 def test_descriptors_are_left_for_the_rest_of_the_service(answering, links):

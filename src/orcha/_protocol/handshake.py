@@ -365,7 +365,8 @@ class ServerHandshake:
         self._uid = uid or (lambda: None if credentials is None else credentials.uid)
         self._reached_as = reached_as
         self._transport = transport
-        self._user = door.admit_user(credentials)
+        self.user = door.admit_user(credentials)
+        """The user whom the kernel names and who may come in; None where a key has to be proved."""
         self._certificate_hash = certificate_hash
         self._scram: ScramServer | None = None
         self._answered = False
@@ -405,12 +406,12 @@ class ServerHandshake:
             status = TRANSPORT
         if status == OK and self._reached_as is not None and hello.endpoint not in self._reached_as:
             status = ENDPOINT
-        method = NO_PROOF if self._user is not None and not hello.key_id else SCRAM_SHA_256
+        method = NO_PROOF if self.user is not None and not hello.key_id else SCRAM_SHA_256
         answer = ServerHello(status, version, method, self._door.instance).pack()
         if status != OK:
             raise NotAdmittedError(f"status {status}", frame(answer))
         if method == NO_PROOF:
-            self.admission = self._user
+            self.admission = self.user
             return frame(answer)
         from orcha._protocol.scram import ScramServer
 

@@ -207,7 +207,7 @@ class ClientConnection(asyncio.Protocol):
                 reached_as=self._reached_as,
                 uid=self._uid,
             )
-        answer = self._handshake.receive(body, table.status())
+        answer = self._handshake.receive(body, table.status(self._handshake.user))
         admission = self._handshake.admission
         if admission is not None and self._tls is None:
             self.direct.open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from orcha._protocol.handshake import BUSY, OK, STOPPING
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from orcha._protocol.handshake import Door
+    from orcha._protocol.handshake import AdmittedClient, Door
     from orcha._protocol.messages import ClientMessage
     from orcha._protocol.tls import ServerTls
     from orcha._server.connection import ClientConnection
@@ -53,11 +54,15 @@ class ConnectionTable:
         """Clients are let in; where not, they are told that the service is stopping."""
         self._runs_as = runs_as
         self._told_of: set[str] = set()
+        self._of_users: Counter[str] = Counter()
+        """How many connections each user has who is no owner, by identity."""
 
-    def status(self) -> int:
-        """Give the answer to a hello."""
+    def status(self, user: AdmittedClient | None) -> int:
+        """Give the answer to a hello, of a user whom the kernel names, or of somebody who has to prove a key."""
         if not self.admits:
             return STOPPING
+        if user is not None and self._of_users.get(user.identity, 0) >= self.limits.peers_of_one_user:
+            return BUSY
         return BUSY if len(self.connections) - len(self.unauthenticated) >= self.limits.peers else OK
 
     def enter(self, connection: ClientConnection, descriptor: int) -> None:
@@ -70,6 +75,8 @@ class ConnectionTable:
     def authenticated(self, connection: ClientConnection, peer: Peer) -> None:
         """Note that a client was let in; tell, once for each other user, as which user its petitions run."""
         self.unauthenticated.pop(connection, None)
+        if _is_counted(peer):
+            self._of_users[peer.identity] += 1
         if peer.is_other and peer.identity not in self._told_of:
             self._told_of.add(peer.identity)
             self.report(f"{peer.identity} came in with the key: what it asks for runs as {self._runs_as}", None)
@@ -77,7 +84,12 @@ class ConnectionTable:
     def leave(self, connection: ClientConnection) -> None:
         """Forget a connection that is over."""
         self.unauthenticated.pop(connection, None)
-        self.connections.pop(connection, None)
+        was_there = self.connections.pop(connection, None) is not None
+        peer = connection.peer
+        if was_there and peer is not None and _is_counted(peer):
+            self._of_users[peer.identity] -= 1
+            if not self._of_users[peer.identity]:
+                del self._of_users[peer.identity]
         if not self.connections and self.on_empty is not None:
             self.on_empty()
 
@@ -85,3 +97,8 @@ class ConnectionTable:
         """Close the connection that has been without authentication for longest, to make room."""
         for connection in list(self.unauthenticated)[:1]:
             connection.abort()
+
+
+def _is_counted(peer: Peer) -> bool:
+    """Tell whether a client is one of a user who is no owner; attempts are counted by nobody."""
+    return peer.role not in {"owner", "attempt"}

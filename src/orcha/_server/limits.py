@@ -16,12 +16,19 @@ def _default_reserve() -> int:
     return max(16, min(256, descriptor_limit() // 4))
 
 
+def _default_of_one_user() -> int:
+    room = descriptor_limit() - _default_reserve()
+    return max(1, min(1024, room // 4))
+
+
 @dataclass(frozen=True)
 class ConnectionLimits:
     """What no client may use up."""
 
     peers: int = 4096
     """Authenticated clients."""
+    peers_of_one_user: int = field(default_factory=_default_of_one_user)
+    """Authenticated clients of one user who is no owner of the service: so that one user leaves room for others."""
     unauthenticated: int = 256
     """Connections before authentication; for one more the oldest is closed."""
     handshake_deadline: float = 5.0
