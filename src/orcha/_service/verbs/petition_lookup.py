@@ -32,6 +32,18 @@ class Naming(Protocol):
         """Its sequence number; it goes before the id."""
 
 
+class OfAnAttempt(Protocol):
+    """A message about one attempt."""
+
+    @property
+    def request(self) -> int:
+        """Its number."""
+
+    @property
+    def seq(self) -> int:
+        """The sequence number of its petition."""
+
+
 class Found(NamedTuple):
     """A petition that its caller may see and change."""
 
@@ -75,6 +87,18 @@ def find(engine: Engine, peer: Peer, message: Naming, what: str) -> Found | None
         return None
     live = engine.find(row.id)
     return Found(row, live if live is not None and live.seq == row.seq else None)
+
+
+def is_somebody_elses(engine: Engine, peer: Peer, message: OfAnAttempt) -> bool:
+    """Tell whether an attempt is that of another user's petition; a client of whom that is so has been answered.
+
+    An attempt's own processes have been looked at by their connection.
+    """
+    record = engine.petitions.records.get(message.seq)
+    if peer.role in {"attempt", "owner"} or record is None or record.owner == peer.identity:
+        return False
+    refuse(engine, peer, message.request, Verdict.DENIED, "this is somebody else's petition")
+    return True
 
 
 def _row(engine: Engine, message: Naming) -> Row | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._protocol.messages import Put, Reply, Verdict
+from orcha._service.verbs.petition_lookup import is_somebody_elses
 
 if TYPE_CHECKING:
     from orcha._server.server import Peer
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 def put(engine: Engine, peer: Peer, message: Put) -> None:
     """Keep the values once, however often the same Put comes, and answer when they are kept."""
+    if is_somebody_elses(engine, peer, message):
+        return
     record = engine.petitions.writable(message.seq, message.attempt)
     if record is None or record.channel != message.channel or record.run is None:
         engine.reply(peer, Reply(message.request, Verdict.GONE))

@@ -14,7 +14,7 @@ from orcha._protocol.wire_types import Code
 from orcha._service.reports.state_names import word
 from orcha._service.submissions import SOMEBODY_ELSES, Asked
 from orcha._service.verbs.petition_lookup import find, refuse
-from orcha._service.verbs.submit import enter, taken_by
+from orcha._service.verbs.submit import enter, of_somebodys_firing, taken_by
 from orcha.interfaces.built_in import ARRAY_MANAGER, COMMAND_MANAGER, LEASE_MANAGER
 
 if TYPE_CHECKING:
@@ -95,8 +95,9 @@ def ask_again(engine: Engine, asked: Asked, row: Row, token: bytes, *, failed: b
     if not engine.managers.serves(COMMAND_MANAGER if row.manager == ARRAY_MANAGER else row.manager):
         reason = f"{row.id!r} belongs to {row.manager}, which is not served now: serve its plugin too"
         return Verdict.REFUSED, reason
-    if row.manager == LEASE_MANAGER:
-        return Verdict.REFUSED, f"{row.id!r} was a lease: ask for another one with orcha lock"
+    kept_for = of_somebodys_firing(engine, asked.asker.peer, row.id)
+    if kept_for is not None or row.manager == LEASE_MANAGER:
+        return Verdict.REFUSED, kept_for or f"{row.id!r} was a lease: ask for another one with orcha lock"
     if (refusal := engine.refuses()) is not None:
         return refusal[0], refusal[2]
     if row.manager == ARRAY_MANAGER:

@@ -72,7 +72,9 @@ def _take(engine: Engine, asked: Asked, item: Item, plugin: str | None, refusal:
     if manager == COMMAND_MANAGER and peer.is_other and not geteuid():
         _refuse(engine, asked, item, _REFUSED, ROOTS_ALONE)
         return
-    if engine.arrays.entries and engine.arrays.reserves(str(item.id)):
+    if engine.schedules.planned and (kept_for := of_somebodys_firing(engine, peer, str(item.id))) is not None:
+        _refuse(engine, asked, item, _REFUSED, kept_for)
+    elif engine.arrays.entries and engine.arrays.reserves(str(item.id)):
         _refuse(engine, asked, item, _REFUSED, f"the id {item.id!r} is that of an element of an array: choose another")
     elif manager != COMMAND_MANAGER or not any(
         _take_apart(engine, asked, item, kind) for kind in (engine.new_arrays, engine.beside)
@@ -110,6 +112,15 @@ def enter(
         engine.visits.convert(record)
         return
     _refuse(engine, asked, item, _REFUSED, taken_by(engine, record.key) or "")
+
+
+def of_somebodys_firing(engine: Engine, peer: Peer, key: str) -> str | None:
+    """Say that an id is kept for a schedule of another user, whose firing would be refused if it were taken."""
+    name, at, _ = key.partition("@")
+    planned = engine.schedules.planned.get(name) if at else None
+    if planned is None or may_follow(peer, planned.schedule.owner):
+        return None
+    return f"the id {key!r} is that of a firing of somebody else's schedule: choose another"
 
 
 def taken_by(engine: Engine, key: str) -> str | None:
