@@ -199,13 +199,19 @@ def test_why_tells_when_a_petition_will_start(own_service, tmp_path):
     assert "foretold" not in service.run("why", "last").stdout
 
 
-def test_the_waiting_line_tells_the_start_anew_when_the_reason_is_another(service, tmp_path):
+def runs_for_an_hour(service, tmp_path):
+    """Have a command run that is expected to take an hour; give the file that ends it."""
     assert service.run("run", "--name", "before", "--", "true").returncode == 0
     gate = tmp_path / "gate"
     script = f"while [ ! -e {gate} ]; do sleep 0.01; done"
     asked = ("run", "--detach", "--name", "runs", "--expect", "1h", "--", "sh", "-c", script)
     assert service.run(*asked).returncode == 0
     wait_for(lambda: "running" in service.run("ps").stdout, what="it runs")
+    return gate
+
+
+def test_the_waiting_line_tells_the_start_anew_when_the_reason_is_another(service, tmp_path):
+    gate = runs_for_an_hour(service, tmp_path)
     with OnTerminal(service.orcha("run", "--name", "it", "--", "true"), service.environment) as it:
         it.until(b"it waits: next; 1 of 1 slots of the machine is in use")
         it.until(b"it waits: next, starts in ~59 min; 1 of 1 slots of the machine is in use")
@@ -219,12 +225,7 @@ def test_the_waiting_line_tells_the_start_anew_when_the_reason_is_another(servic
 
 
 def test_where_many_wait_a_start_is_told_only_to_who_asks_for_it(service, tmp_path):
-    assert service.run("run", "--name", "before", "--", "true").returncode == 0
-    gate = tmp_path / "gate"
-    script = f"while [ ! -e {gate} ]; do sleep 0.01; done"
-    asked = ("run", "--detach", "--name", "runs", "--expect", "1h", "--", "sh", "-c", script)
-    assert service.run(*asked).returncode == 0
-    wait_for(lambda: "running" in service.run("ps").stdout, what="it runs")
+    runs_for_an_hour(service, tmp_path)
     assert service.run("run", "--detach", "--name", "few", "--array", "1-3", "--", "true").returncode == 0
     why = json.loads(service.run("why", "--json", "few").stdout)
     assert [each["kind"] for each in why["blocked"]] == ["machine_full"]

@@ -127,20 +127,20 @@ def test_a_wrong_file_leaves_what_was_in_force_and_the_service_says_so_until_it_
     assert stats(service)["configuration"]["fault"] is None
 
 
-def test_a_condition_that_names_nothing_is_refused_with_its_place(configured):
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[service]\nstop_grace = 'soon'\n", "2:14: service.stop_grace is a duration"),
+        ('[groups.rig]\nwhen = "rig.heat < 60"\n', "2:8: groups.rig.when cannot be read: there is no rig.heat"),
+    ],
+    ids=["a wrong value", "a condition that names nothing"],
+)
+def test_a_service_with_a_wrong_file_does_not_start_and_names_the_place(configured, text, line):
     service = configured
-    write(service, '[groups.rig]\nwhen = "rig.heat < 60"\n')
+    write(service, text)
     service.start(ready=False)
     assert service.wait_for_end() == 78
-    assert f"{service.home}/orcha.toml:2:8: groups.rig.when cannot be read: there is no rig.heat" in service.stderr()
-
-
-def test_a_service_with_a_wrong_file_does_not_start(configured):
-    service = configured
-    write(service, "[service]\nstop_grace = 'soon'\n")
-    service.start(ready=False)
-    assert service.wait_for_end() == 78
-    assert f"orcha: {service.home}/orcha.toml:2:14: service.stop_grace is a duration" in service.stderr()
+    assert f"orcha: {service.home}/orcha.toml:{line}" in service.stderr()
 
 
 def test_the_files_hold_after_a_kill_and_what_was_set_wins(configured):

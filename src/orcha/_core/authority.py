@@ -1,10 +1,35 @@
-"""The roles of clients, and as which user a command runs."""
+"""The roles of clients, whose petitions each may touch, and as which user a command runs."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 OWNER, USER = "owner", "user"
 """Roles: everything; one's own petitions."""
 _UID = "uid:"
+
+
+class Actor(Protocol):
+    """A client that asks for something."""
+
+    @property
+    def role(self) -> str:
+        """What the client may do."""
+
+    @property
+    def identity(self) -> str:
+        """Whose petitions are the client's own."""
+
+
+def may_act_for(client: Actor, owner: str) -> bool:
+    """Tell whether a client may see and change what belongs to `owner`: its own things, an owner of the service all.
+
+    >>> from types import SimpleNamespace
+    >>> ann, root = SimpleNamespace(role="user", identity="uid:7"), SimpleNamespace(role="owner", identity="uid:0")
+    >>> may_act_for(ann, "uid:7"), may_act_for(ann, "uid:8"), may_act_for(root, "uid:8")
+    (True, False, True)
+    """
+    return client.role == OWNER or client.identity == owner
 
 
 def uid_of(owner: str) -> int | None:
@@ -43,4 +68,4 @@ def runs_as(owner: str, *, as_submitter: bool, service: int) -> int | None:
     return uid or None
 
 
-__all__ = ["OWNER", "USER", "CannotRunAsError", "runs_as", "uid_of"]
+__all__ = ["OWNER", "USER", "Actor", "CannotRunAsError", "may_act_for", "runs_as", "uid_of"]

@@ -135,10 +135,7 @@ class Backfill:
             want = self.want(waiter)
             may_go = not waiter.asked and want.seconds is not None and WHOLE not in want.needs and has_room(waiter)
             if may_go and waiter.tried != state and plan.has_gap(want, self._devices(want)):
-                waiter.asked, waiter.tried = (
-                    True,
-                    state,
-                )  # it may be refused all the same, and comes once for each state
+                waiter.asked, waiter.tried = True, state  # it may be refused still, and comes once for each state
                 found.append(waiter)
             self._foretell(plan, starts, waiter)
         return found

@@ -291,7 +291,7 @@ def config_home() -> str:
 
 def configuration_path() -> str:
     """Give the path of the user's configuration file: $ORCHA_CONFIG, else beside the key file of the user."""
-    return named_path(CONFIG_VARIABLE) or _home("XDG_CONFIG_HOME", ".config", SYSTEM_FOLDER) + "/orcha.toml"
+    return named_path(CONFIG_VARIABLE) or f"{config_home()}/orcha.toml"
 
 
 def _home(variable: str, below_home: str, system: str) -> str:

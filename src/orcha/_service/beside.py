@@ -10,12 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orcha._core import transitions
-from orcha._core.authority import OWNER, uid_of
+from orcha._core.authority import OWNER, may_act_for, uid_of
 from orcha._core.record import Record
 from orcha._core.state import State
 from orcha._core.transitions.submit import enter_converted
 from orcha._protocol import values
-from orcha._service.channels.channel_book import may_follow
 from orcha._service.execution.command_attempt import spec_of, user_of
 from orcha._service.reports.command_text import quoted
 from orcha._service.reports.state_names import state_of
@@ -100,7 +99,7 @@ class Beside:
         """Give the running command beside which the new command runs; or why it cannot."""
         host = self._find(name) if isinstance(name, str) else None
         peer = asked.asker.peer
-        if host is None or not may_follow(peer, host.owner):
+        if host is None or not may_act_for(peer, host.owner):
             return f"no petition {quoted(str(name))} of yours runs: orcha ps shows the petitions that do"
         if host.state is not State.RUNNING or not host.command or host.manager == LEASE_MANAGER:
             how = state_of(host) if host.state is not State.RUNNING else "no command"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from orcha._core.authority import may_act_for
 from orcha._core.tuples import new_tuple
 from orcha._protocol.messages import Result, Submitted, Verdict
-from orcha._service.channels.channel_book import may_follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +119,7 @@ class Submissions:
     def join(self, token: bytes, asked: Asked) -> None:
         """Have somebody else answered too about the petition of this token, which is undecided."""
         undecided = self.undecided[token]
-        if may_follow(asked.asker.peer, undecided.record.owner):
+        if may_act_for(asked.asker.peer, undecided.record.owner):
             undecided.asked.append(asked)
         else:
             asked.asker.answer(asked.position, _REFUSED, None, SOMEBODY_ELSES)
@@ -127,7 +127,7 @@ class Submissions:
     def may_name(self, record: Record) -> Callable[[str], bool]:
         """Give what tells of an owner whether who asks for a petition may have it wait for petitions of that owner."""
         peer = self.undecided[record.token].asked[0].asker.peer
-        return lambda owner: may_follow(peer, owner)
+        return lambda owner: may_act_for(peer, owner)
 
     def tell(self, record: Record, text: str) -> None:
         """Have who asks for a petition that is undecided told something about it, when it is accepted."""
@@ -159,7 +159,7 @@ class Submissions:
             if there is not None:
                 self._follow(asker, there[0])
                 asker.answer(position, _KNOWN, *there)
-            elif row is not None and may_follow(asker.peer, row.owner):
+            elif row is not None and may_act_for(asker.peer, row.owner):
                 self._known(asked, row.channel)
             elif verdict == _KNOWN:
                 asker.answer(position, _REFUSED, None, SOMEBODY_ELSES)
@@ -169,7 +169,7 @@ class Submissions:
     def is_kept(self, token: bytes, asked: Asked) -> bool:
         """Answer where a token is that of a petition that is kept; False where it is new, or somebody else's."""
         row = self._store.tokens([token]).get(token)
-        if row is None or not may_follow(asked.asker.peer, row.owner):
+        if row is None or not may_act_for(asked.asker.peer, row.owner):
             return False
         self._known(asked, row.channel)
         return True

@@ -460,8 +460,3 @@ class ChannelBook:
         if logged and logged[0][0] <= index:
             return logged
         return min([stored[:1], logged[:1]], key=lambda block: block[0][0] if block else channel.next)
-
-
-def may_follow(peer: Peer, owner: str) -> bool:
-    """Tell whether a peer may read a channel of `owner`: a peer reads its own channels, an owner of the service all."""
-    return peer.role == "owner" or peer.identity == owner

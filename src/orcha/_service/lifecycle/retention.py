@@ -34,6 +34,7 @@ class Retention:
         self._engine = engine
         self._began = time.time(), time.monotonic()
         self._is_measuring = False
+        """Whether the output is being measured, or petitions are forgotten for what was measured."""
 
     def _now(self) -> float:
         """Give the time by which ages are told: a clock that is set forward makes nothing older."""
@@ -63,15 +64,12 @@ class Retention:
             if seq not in engine.petitions.records and not engine.channels.is_followed(channel)
         ][:PETITIONS_PER_TRANSACTION]
         engine.petitions.forget_ended(forgotten)
-        pause = (
-            SLICE_INTERVAL_SECONDS
-            if len(forgotten) == PETITIONS_PER_TRANSACTION
-            else min(ROUND_INTERVAL_SECONDS, max(1.0, settings.keep_least))
-        )
+        is_over = len(forgotten) < PETITIONS_PER_TRANSACTION
+        pause = min(ROUND_INTERVAL_SECONDS, max(1.0, settings.keep_least)) if is_over else SLICE_INTERVAL_SECONDS
         for token in [token for token, until in engine.tombstones.items() if until < engine.petitions.now.steady]:
             del engine.tombstones[token]
         engine.timers.at(time.monotonic() + pause, self._round)
-        if settings.keep_bytes is not None:
+        if is_over and settings.keep_bytes is not None:
             self._measure(settings.keep_bytes)
 
     def _measure(self, most: int) -> None:
@@ -102,11 +100,18 @@ class Retention:
         young = now - engine.settings.keep_least
         ended = engine.store.prunable(older_than=now, keep=0, younger_than=young, limit=MAX_LOOKED_AT_PETITIONS)
         records, channels = engine.petitions.records, engine.channels
-        mine = [(seq, channel) for seq, channel in ended if seq not in records and not channels.is_followed(channel)]
-        forgotten = beyond(sizes, mine, most)[:PETITIONS_PER_TRANSACTION]
+        mine = {seq: channel for seq, channel in ended if seq not in records and not channels.is_followed(channel)}
+        forgotten = beyond(sizes, mine.items(), most)
         if forgotten:
             text = "the output has %d bytes, and %d may be kept: %d ended petitions are forgotten"
             engine.report(logging.INFO, text, sum(sizes.values()), most, len(forgotten))
-            engine.petitions.forget_ended(forgotten)
-        if len(forgotten) == PETITIONS_PER_TRANSACTION:
-            engine.timers.at(time.monotonic() + SLICE_INTERVAL_SECONDS, lambda: self._measure(most))
+            self._forget([(seq, mine[seq]) for seq in forgotten])
+
+    def _forget(self, left: list[tuple[int, bytes]]) -> None:
+        """Forget petitions, a slice at a time, unless somebody has begun to follow them."""
+        engine, channels = self._engine, self._engine.channels
+        now, later = left[:PETITIONS_PER_TRANSACTION], left[PETITIONS_PER_TRANSACTION:]
+        engine.petitions.forget_ended([seq for seq, channel in now if not channels.is_followed(channel)])
+        self._is_measuring = bool(later)
+        if later:
+            engine.timers.at(time.monotonic() + SLICE_INTERVAL_SECONDS, lambda: self._forget(later))

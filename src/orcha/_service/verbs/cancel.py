@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
+from orcha._core.authority import may_act_for
 from orcha._core.state import Outcome, State
 from orcha._protocol import values
 from orcha._protocol.messages import Cancel, Reply, Verdict
@@ -47,7 +48,7 @@ def cancel(engine: Engine, peer: Peer, message: Cancel) -> None:
     if record is None:
         _not_live(engine, peer, message)
         return
-    if peer.role != "owner" and record.owner != peer.identity:
+    if not may_act_for(peer, record.owner):
         engine.reply(peer, Reply(message.request, Verdict.DENIED, None, f"{record.key!r} is somebody else's petition"))
         return
 
@@ -114,7 +115,7 @@ def _not_live(engine: Engine, peer: Peer, message: Cancel) -> None:
 
 def _cancel_element(engine: Engine, peer: Peer, message: Cancel, entry: LiveArray, position: int) -> bool:
     """Cancel an element that is no petition yet; False where it has ended."""
-    if peer.role != "owner" and entry.record.owner != peer.identity:
+    if not may_act_for(peer, entry.record.owner):
         reason = f"{message.id!r} is somebody else's petition"
         engine.reply(peer, Reply(message.request, Verdict.DENIED, None, reason))
         return True
@@ -126,7 +127,7 @@ def _cancel_element(engine: Engine, peer: Peer, message: Cancel, entry: LiveArra
 
 def _answer_kept(engine: Engine, peer: Peer, message: Cancel, row: Row) -> None:
     """Answer about a petition that is not live here: it has ended, in this very batch perhaps, or is not ours."""
-    if peer.role != "owner" and row.owner != peer.identity:
+    if not may_act_for(peer, row.owner):
         engine.reply(peer, Reply(message.request, Verdict.DENIED, None, f"{row.id!r} is somebody else's petition"))
     elif row.state is not State.ENDED and not engine.managers.serves(row.manager):
         reason = f"{row.id!r} belongs to {row.manager}, which is not served now: serve its plugin too"

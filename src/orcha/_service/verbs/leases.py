@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
+from orcha._core.authority import may_act_for
 from orcha._core.record import Record
 from orcha._core.state import State
 from orcha._protocol import values
@@ -50,7 +51,7 @@ def _find(engine: Engine, peer: Peer, message: ChangeLease) -> Record | None:
     elif len(found) > 1:
         names = ", ".join(record.key for record in found)
         refuse(engine, peer, message.request, Verdict.REFUSED, f"several leases have that: name one by its id: {names}")
-    elif peer.role != "owner" and found[0].owner != peer.identity:
+    elif not may_act_for(peer, found[0].owner):
         refuse(engine, peer, message.request, Verdict.DENIED, f"{found[0].key!r} is somebody else's")
     elif found[0].manager != LEASE_MANAGER:
         text = f"{found[0].key!r} is no lease: orcha cancel ends it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from orcha._core.authority import may_act_for
 from orcha._core.record import Record
 from orcha._protocol.messages import Reply, Verdict
 from orcha._service.reports.command_text import quoted
@@ -82,7 +83,7 @@ def find(engine: Engine, peer: Peer, message: Naming, what: str) -> Found | None
             f"there is no petition {which}: orcha ps --all shows the petitions that are kept",
         )
         return None
-    if peer.role != "owner" and row.owner != peer.identity:
+    if not may_act_for(peer, row.owner):
         refuse(engine, peer, message.request, Verdict.DENIED, f"{row.id!r} is somebody else's petition")
         return None
     live = engine.find(row.id)
@@ -95,7 +96,7 @@ def is_somebody_elses(engine: Engine, peer: Peer, message: OfAnAttempt) -> bool:
     An attempt's own processes have been looked at by their connection.
     """
     record = engine.petitions.records.get(message.seq)
-    if peer.role in {"attempt", "owner"} or record is None or record.owner == peer.identity:
+    if peer.role == "attempt" or record is None or may_act_for(peer, record.owner):
         return False
     refuse(engine, peer, message.request, Verdict.DENIED, "this is somebody else's petition")
     return True

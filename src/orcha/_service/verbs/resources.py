@@ -6,10 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orcha._configuration.resource_texts import read_resources
+from orcha._core.authority import may_act_for
 from orcha._core.inventory import Drain
 from orcha._core.record import Record
 from orcha._protocol.messages import ListResources, Reply, SetResource, Verdict
-from orcha._service.channels.channel_book import may_follow
 from orcha._service.reports.lease_text import until
 from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs import lease_rows
@@ -34,7 +34,7 @@ def list_resources(engine: Engine, peer: Peer, message: ListResources) -> None:
     if peer.role == "attempt":
         refuse(engine, peer, message.request, Verdict.DENIED, "an attempt may not look at resources")
         return
-    known = [_described(engine, use._asdict(), partial(may_follow, peer)) for use in _uses(engine)]
+    known = [_described(engine, use._asdict(), partial(may_act_for, peer)) for use in _uses(engine)]
     engine.reply(peer, Reply(message.request, Verdict.OK, fitting.answer({"resources": known})))
 
 

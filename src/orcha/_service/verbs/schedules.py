@@ -6,6 +6,7 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from orcha._core.authority import may_act_for
 from orcha._core.schedules import ExpressionError, known_until
 from orcha._core.state import State
 from orcha._protocol import values
@@ -48,7 +49,7 @@ def list_schedules(engine: Engine, peer: Peer, message: ListSchedules) -> None:
         seen = [
             planned
             for _, planned in sorted(engine.schedules.planned.items())
-            if peer.role == "owner" or planned.schedule.owner == peer.identity
+            if may_act_for(peer, planned.schedule.owner)
         ]
         known = {"schedules": [describe(engine, planned) for planned in seen]}
         engine.reply(peer, Reply(message.request, Verdict.OK, fitting.answer(known)))
@@ -62,7 +63,7 @@ def _find(engine: Engine, peer: Peer, message: ListSchedules | ChangeSchedule | 
     elif planned is None:
         reason = cleaned(f"there is no schedule {quoted(message.name)}: orcha cron ls shows the schedules")
         refuse(engine, peer, message.request, Verdict.UNKNOWN, reason)
-    elif peer.role != "owner" and planned.schedule.owner != peer.identity:
+    elif not may_act_for(peer, planned.schedule.owner):
         reason = cleaned(f"{message.name!r} is somebody else's schedule")
         refuse(engine, peer, message.request, Verdict.DENIED, reason)
     else:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from orcha._core import alterations, transitions
 from orcha._core.array_items import item_at, message_of, unpacked
+from orcha._core.authority import may_act_for
 from orcha._core.changes import Altered, NewAlteration
 from orcha._core.record import Phase
 from orcha._core.state import State
 from orcha._core.waiting_queue import checked_priority
 from orcha._protocol import values
 from orcha._protocol.messages import Reply, Verdict
-from orcha._service.channels.channel_book import may_follow
 from orcha._service.hooks.dependents import Change
 from orcha._service.reports.explanations import cleaned
 from orcha._service.verbs.petition_lookup import find, refuse
@@ -96,18 +96,10 @@ def _set(engine: Engine, peer: Peer, message: Set) -> None:
 def _unmade(engine: Engine, peer: Peer, identity: str) -> str | None:
     """Give why an element of an array cannot be changed that is no petition yet; None for all else."""
     element = engine.arrays.element(identity)
-    if (
-        element is None
-        or identity in engine.petitions.live
-        or (peer.role != "owner" and not _is_mine(peer, element[0]))
-    ):
+    if element is None or identity in engine.petitions.live or not may_act_for(peer, element[0].record.owner):
         return None
     name = element[0].array.key
     return f"{identity!r} is no petition yet, or has ended: orcha set {name} changes all elements of {name!r} that wait"
-
-
-def _is_mine(peer: Peer, entry: LiveArray) -> bool:
-    return entry.record.owner == peer.identity
 
 
 def changing(peer: Peer, asked: Any) -> Callable[[Engine, Row, Record | None], str | None]:
@@ -146,7 +138,7 @@ def _wanted(peer: Peer, asked: Any) -> _Wanted:
     names = alterations.named(asked)
     if "priority" in asked:
         checked_priority(asked["priority"])
-    return _Wanted(asked, names, peer.identity, partial(may_follow, peer))
+    return _Wanted(asked, names, peer.identity, partial(may_act_for, peer))
 
 
 def change(engine: Engine, row: Row, record: Record | None, wanted: _Wanted) -> str | None:

@@ -7,11 +7,11 @@ from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from orcha._core.authority import may_act_for
 from orcha._core.record import Phase
 from orcha._core.state import State
 from orcha._protocol import values
 from orcha._protocol.messages import Reply, Show, Verdict
-from orcha._service.channels.channel_book import may_follow
 from orcha._service.reports.state_names import word
 from orcha._service.verbs import answer_size as fitting
 from orcha._service.verbs import array_rows, lease_rows, preempted_rows
@@ -47,7 +47,7 @@ def show(engine: Engine, peer: Peer, message: Show) -> None:
     """Answer with a map; when this batch is kept, so that it is not older than what was answered before."""
     found = find(engine, peer, message, "look at others")
     if found is not None:
-        known = fitting.answer(describe(engine, found, partial(may_follow, peer)))
+        known = fitting.answer(describe(engine, found, partial(may_act_for, peer)))
         engine.reply(peer, Reply(message.request, Verdict.OK, known))
 
 

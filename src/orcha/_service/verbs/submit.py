@@ -6,10 +6,10 @@ from os import geteuid
 from typing import TYPE_CHECKING
 
 from orcha._core import transitions
+from orcha._core.authority import may_act_for
 from orcha._core.record import Record
 from orcha._core.tuples import new_tuple
 from orcha._protocol.messages import Submitted, Verdict
-from orcha._service.channels.channel_book import may_follow
 from orcha._service.reports.explanations import outlived
 from orcha._service.reports.state_names import state_of
 from orcha._service.submissions import Asked, Submission
@@ -118,7 +118,7 @@ def of_somebodys_firing(engine: Engine, peer: Peer, key: str) -> str | None:
     """Say that an id is kept for a schedule of another user, whose firing would be refused if it were taken."""
     name, at, _ = key.partition("@")
     planned = engine.schedules.planned.get(name) if at else None
-    if planned is None or may_follow(peer, planned.schedule.owner):
+    if planned is None or may_act_for(peer, planned.schedule.owner):
         return None
     return f"the id {key!r} is that of a firing of somebody else's schedule: choose another"
 
@@ -153,7 +153,7 @@ def _malformed(engine: Engine, peer: Peer, item: Item) -> str | None:
         return "an attempt may only write to its own channel"
     if channel is not None:
         known = engine.channels.known(channel) or engine.channels.create(channel, peer.identity, own=False)
-        if not may_follow(peer, known.owner):
+        if not may_act_for(peer, known.owner):
             return "this channel belongs to somebody else"
     return None
 
