@@ -1,4 +1,4 @@
-"""A command of a known length goes before one that waits for more than is free: the real command and service."""
+"""A command of a known length goes before a command that waits for more than is free: the real command and service."""
 
 from __future__ import annotations
 

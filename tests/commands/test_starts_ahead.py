@@ -47,7 +47,7 @@ class Told(FakeCommands):
 
 
 class ShortCommands(CommandsUnderTest):
-    """An engine of which the test knows in which order transactions are made and commands begin."""
+    """An engine that notes in which order transactions are made and commands begin."""
 
     def __init__(self, folder: Any, **options: Any) -> None:
         super().__init__(folder, Told, manager=OneAtATime(), manager_name=COMMAND_MANAGER, **options)

@@ -31,7 +31,7 @@ def starts(jobs, capacity):
 
 @st.composite
 def queues(draw, most=14):
-    """Petitions of one owner that need one resource, and of each of which the length is known."""
+    """Petitions of one owner that need one resource and say how long each takes."""
     jobs = []
     for number in range(draw(st.integers(1, most))):
         seconds = float(draw(LENGTHS))
@@ -72,7 +72,7 @@ _NEEDS = (
 
 @st.composite
 def mixtures(draw, most=12):
-    """Petitions of one owner with all kinds of needs, of some of which the length is known.
+    """Petitions of one owner with all kinds of needs; some say how long they take.
 
     None needs two resources, certain devices or a slot of a group: what a petition does not stand in line for may be
     taken by others, whether they go before it or not.
@@ -182,7 +182,7 @@ def job(name, came, seconds, gpus, expect=inf, **more):
             [job("long", 0, 60, 2), job("big", 1, 10, 3, None), job("beside", 2, 99, 1), job("no", 3, 99, 1)],
             {"big": 60, "beside": 2, "no": 70},
         ),
-        (  # whoever runs when the forecast begins has a part of its length left
+        (  # a petition that runs when the forecast begins has a part of its length left
             [job("long", 0, 60, 2, started=-30.0), job("big", 1, 10, 4), job("fits", 2, 28, 2), job("late", 2, 29, 2)],
             {"big": 30, "fits": 2, "late": 40},
         ),

@@ -279,7 +279,7 @@ def test_it_comes_back_before_all_that_is_not_more_urgent():
     assert world.admission.blocked_by(urgent2) is None
     assert world.coming_back() == world.coming_back() == []
     world.ends(urgent)
-    assert world.coming_back() == [], "the more urgent one that waits comes first"
+    assert world.coming_back() == [], "the more urgent petition that waits comes first"
     assert world.admission.blocked_by(later) == BehindPreempted("train")
     change.cancel.cancel(world.petitions, urgent2, change.cancel.cancelled(), NOW)
     assert world.coming_back() == ["train"]

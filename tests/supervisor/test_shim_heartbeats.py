@@ -56,7 +56,7 @@ class Clock:
     def look(self, seconds: float, *, late: float = 0.0, at_all: bool = True) -> None:
         """Have the reader take a look that is due after so many seconds, and comes so many seconds late.
 
-        The look is at all shims, or only at the ones that may have to be killed.
+        The look is at all shims, or only at shims that may have to be killed.
         """
         with self._lock:
             self._heartbeats._due = self.now + seconds if at_all else NEVER

@@ -142,7 +142,7 @@ def rows(loaded: Loaded) -> Iterator[dict[str, Any]]:
 
 
 _STATED = {"groups": "ORCHA_SLOTS", "resources": "ORCHA_RESOURCES"}
-"""The variables that name several groups or resources, which count more than those of the files."""
+"""The variables that name several groups or resources, which count more than what the files say."""
 
 
 def _stated(keys: tuple[str, ...]) -> dict[str, Any]:

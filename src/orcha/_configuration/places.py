@@ -1,6 +1,6 @@
 """Where each key and each value of a TOML text stands: `tomllib` tells what a text holds, and not where.
 
-The text is one that `tomllib` has read, so that nothing is checked a second time.
+`tomllib` has read the text already, so nothing is checked a second time.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ _TIMES = ("at", "delay")
 UNSETTABLE = ("group", "needs", "pin", "after", "at", "timeout", "expect", "retry", "label", "when", *LIMITS)
 """Fields that can be taken back, as if nobody had ever named them."""
 OF_ITS_SHIM = frozenset(("timeout", "warn", "idle_timeout", "cpu_timeout"))
-"""Fields that a shim counts, and of which it takes other values while the command runs."""
+"""Fields that a shim counts, and whose new values it takes while the command runs."""
 OF_WHAT_RUNS = OF_ITS_SHIM | {"expect", "retry", "label", "priority", "ok_codes", "preemptible"}
 """Fields that can be changed while the command runs."""
 OF_AN_ARRAY = frozenset(("after", "after_ok", "if_dependency_fails"))

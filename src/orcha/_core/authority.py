@@ -50,8 +50,8 @@ def runs_as(owner: str, *, as_submitter: bool, service: int) -> int | None:
     """Give the user as whom a command runs; None for the user of the service.
 
     Only a service of root can run commands as other users; `service` is the user of the service. `as_submitter` says
-    whether the command is to run as the user who asked for it: the built-in manager's commands are, those that plugins
-    make only by their policy.
+    whether the command is to run as the user who asked for it: the built-in manager's commands do, and commands of
+    plugins only by their policy.
 
     Raises CannotRunAsError where a command of a service of root was asked for by nobody that the kernel knows.
 

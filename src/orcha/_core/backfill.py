@@ -1,4 +1,4 @@
-"""Which petitions may go before an earlier one that waits for a resource, and delay nobody: conservative backfill.
+"""Which petitions may go before an earlier petition that waits for a resource, and delay nobody: conservative backfill.
 
 Each of the first waiting petitions gets the time at which it is foretold to start, by the known lengths of what runs
 and of what waits before it. A later petition of a known length starts now where it ends before what it takes is needed,
@@ -85,7 +85,7 @@ class Backfill:
             petitions: what runs.
             inventory: what there is of resources.
             lines: who waits for them.
-            lines_of: gives the lines for a resource: there may be some for devices of which needs say the same.
+            lines_of: gives the lines for a resource: there may be lines for devices about which needs say the same.
             stands: tells whether a petition waits still, for resources and not for people.
             now: gives the time.
 

@@ -35,7 +35,7 @@ class Want(NamedTuple):
 
 
 class _Span:
-    """One thing of which there is so much: a resource, a device, or slots."""
+    """An amount that petitions use up: a resource, a device, or slots."""
 
     __slots__ = ("capacity", "closed_from", "loose", "sure")
 
@@ -193,7 +193,7 @@ class Plan:
         return is_placed and all(span.fits(begin, seconds, amount) for span, amount in self._parts(want, chosen))
 
     def _chosen(self, want: Want, begin: float, seconds: float) -> Devices:
-        """Choose devices for a petition that starts then; none of a resource of which too few are free."""
+        """Choose devices for a petition that starts then; none where too few of a resource are free."""
         found = {}
         for name, wanted in want.needs.items():
             need = read(wanted)

@@ -165,7 +165,7 @@ class Lines:
         return min(firsts, key=lambda waiter: self.rank(waiter.place)) if len(firsts) > 1 else next(iter(firsts), None)
 
     def firsts(self, name: str, count: int, stands: Callable[[Waiter], bool]) -> list[Waiter]:
-        """Give up to so many of the first ones of a line, in order, of those that stand there."""
+        """Give the first petitions that stand in a line, in order, up to so many."""
         found: list[Waiter] = []
         parts = [part for part in self._parts(name) if len(part.places) > part.begin]
         for part in parts:

@@ -258,7 +258,7 @@ class Resources:
         return lacking(amounts, free, behind)
 
     def _short(self, needs: Needs, taken: Mapping[str, Amount] | None = None) -> bool:
-        """Tell whether too little of anything is free, whoever waits for it; `taken` is as `_lacking` has it."""
+        """Tell whether too little of anything is free for any petition; `taken` is as `_lacking` has it."""
         for name, wanted in needs.items():
             need = read(wanted)
             if need.amount > self._room(name, need) - (taken or {}).get(_line(name, _where(wanted)), 0):

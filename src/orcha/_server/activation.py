@@ -49,9 +49,7 @@ def passed_listeners(environment: MutableMapping[str, str]) -> list[socket.socke
 
 
 def _listener(descriptor: int, name: str) -> socket.socket:
-    what = (
-        f"descriptor {descriptor}" + (f" ({name})" if name else "") + " of those that systemd hands over (LISTEN_FDS)"
-    )
+    what = f"descriptor {descriptor}" + (f" ({name})" if name else "") + " from systemd (LISTEN_FDS)"
     try:
         os.set_inheritable(descriptor, False)
         found = socket.socket(fileno=descriptor)

@@ -581,7 +581,7 @@ class Engine:
         return self.mailbox.stopped
 
     def use(self, settings: Settings) -> None:
-        """Have other settings hold, of those that may change while the service runs."""
+        """Have other settings hold, as far as they may change while the service runs."""
         self.settings = self.ending.settings = settings
         self.commands.keep = settings.keep_commands
         self.journal.writes = settings.log_runs

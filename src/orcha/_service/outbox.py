@@ -91,7 +91,7 @@ def failed(message: Any, reason: str) -> Reply | Submitted | Error:
 
 
 def _instead_of(message: Any, error: FrameError) -> Reply | Submitted | Gone | Stopping | Error:
-    """Give the message in place of one that fits no frame: fields that are too long, or no text, are left out."""
+    """Give the message in place of a message that fits no frame: fields that are too long, or no text, are left out."""
     if isinstance(message, Submitted):
         return Submitted(message.request, [_cleaned(result) for result in message.results], message.notes)
     if isinstance(message, Reply) and message.value is None:

@@ -107,7 +107,7 @@ def enter_commands_group(mounts: str = "/proc/self/mounts", own: str = "/proc/se
 
 
 def _handed_to_service(own: str) -> str:
-    """Return the group that systemd has handed to the service, where a process's own group is one of those below."""
+    """Return the group that systemd has handed to the service, where a process's own group lies below that group."""
     folder, name = os.path.split(own)
     return folder if name in {SERVICE_GROUP, COMMANDS_GROUP} else own
 

@@ -82,7 +82,7 @@ class CommandSpec(NamedTuple):
 
 
 class AttemptLimitValues(NamedTuple):
-    """What a shim counts and takes anew while a command runs; the fields are those of the specification."""
+    """What a shim counts and takes anew while a command runs; the fields have the names of the specification's."""
 
     timeout: float | None = None
     idle_timeout: float | None = None

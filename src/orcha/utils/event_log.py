@@ -132,7 +132,7 @@ def _journal_fields(record: logging.LogRecord, fields: Fields) -> dict[str, obje
 
 
 def _level(record: logging.LogRecord) -> tuple[str, int]:
-    """Give the name of a record's level, and its number for syslog(3); of a level between two, those of the lower."""
+    """Give a level's name and its number for syslog(3); a level between two counts as the lower level."""
     return _LEVELS[max((level for level in _LEVELS if level <= record.levelno), default=logging.DEBUG)]
 
 

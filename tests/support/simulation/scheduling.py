@@ -34,7 +34,7 @@ BATCH_SECONDS = 0.01
 
 
 class Unloaded(NamedTuple):
-    """A petition that waits, and of which the service has only the key in memory."""
+    """A waiting petition whose key alone the service has in memory."""
 
     seq: int
     token: bytes

@@ -4,7 +4,7 @@ The command waits in its place as any other petition: its condition is asked, pe
 go before it. When its turn comes, its start is on the disk already, so that it begins at once. Every other step of the
 petition leads on from the row as it is kept; `put_back` is the step that only has the row say QUEUED again.
 
-Only first attempts are kept ahead: then no attempt is over of which something is kept, and a row that is put back is as
+Only first attempts are kept ahead: then nothing is kept of an earlier attempt, and a row that is put back is as
 it was.
 """
 

@@ -30,7 +30,7 @@ def note_running(petitions: Petitions, record: Record) -> None:
 
 
 def changed(petitions: Petitions, record: Record) -> None:
-    """Note that people changed whether a command that runs may be preempted; one that stands still stays so."""
+    """Note that people changed whether a command that runs may be preempted; a command that stands still stays so."""
     if record.preemptible is None:
         petitions.preemptible.pop(record.seq, None)
     else:
@@ -84,7 +84,7 @@ def load(petitions: Petitions, kept: Mapping[int, Preempted]) -> None:
 def found(petitions: Petitions, record: Record, *, lives: bool) -> None:
     """Have a stored petition that was being ended, since it was preempted, wait again: that is no interruption.
 
-    What stood still, and of which nothing `lives`, gets its place as others do.
+    A command that stood still, and whose processes do not `live`, gets its place as others do.
     """
     mark = petitions.preempted.get(record.seq)
     if mark is None:

@@ -73,7 +73,7 @@ class Leases:
         self._due: list[tuple[float, int]] = []
         """Times of the clock on the wall at which leases are to be looked at; a heap."""
         self._warned: dict[int, float] = {}
-        """The end time of which people were warned, by sequence."""
+        """The end time whose warning was given, by sequence."""
         self._looks = ClockLooks(timers, self._look)
 
     def load(self) -> None:

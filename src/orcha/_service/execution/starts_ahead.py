@@ -57,7 +57,7 @@ class StartsAhead:
         Args:
             petitions: the petitions.
             timers: put back what has not begun.
-            statistics: counts starts, also those that one transaction keeps together with their ends.
+            statistics: counts starts, also starts that one transaction keeps together with their ends.
             is_wanted: whether anything may be kept ahead now.
 
         """

@@ -259,7 +259,7 @@ class Service:
         return self._parts.engine
 
     def granted(self, manager: str | None = None) -> Collection[str]:
-        """Give the running petitions by str(id): all, or those of the manager of this ``module:qualname``."""
+        """Give the running petitions by str(id): all, or the petitions of the manager of this ``module:qualname``."""
         assert self._parts is not None
         engine = self._parts.engine
         if engine.hook_state.given_up:
@@ -488,7 +488,7 @@ def _open_store(folder: Path) -> Store:
 
 
 def _sweep_left(old: Incarnation) -> dict[int, tuple[int, ...]]:
-    """Kill the processes that an earlier start left; give those that live on, by the ordinals of their tags."""
+    """Kill the processes that an earlier start left; give the survivors by the ordinals of their tags."""
     since = hidden_since(old.pid, old.tasks) if hides_processes() else 0
     left = sweep(all_of(old.nonce), spare=helper_pids(), since=since or 0).survivors
     if left:

@@ -85,7 +85,7 @@ class Settings:
     keep_least: float = HOUR_SECONDS
     """Age below which nothing is forgotten."""
     configured: Configured = field(default_factory=Configured)
-    """The settings of the configuration files, of which the environment and options may say something else."""
+    """The settings of the configuration files; the environment and options may say something else."""
     from_files: frozenset[str] = frozenset()
     """The resources whose amounts or devices come from the configuration files."""
 
@@ -171,7 +171,7 @@ def from_environment(
 
 
 def _is_read_later() -> bool:
-    """Tell whether the log is one that people or programs read later, and not a terminal's."""
+    """Tell whether people or programs read the log later, and not on a terminal."""
     return properties.systemd or properties.in_background or wanted_kind(os.environ) != TEXT
 
 
@@ -236,7 +236,7 @@ def _amount(name: str, count: str, variable: str, form: str, option: str) -> int
 
 
 def _resources(*, detect: bool, configured: Configured) -> tuple[dict[str, Stock], set[str]]:
-    """Give all resources, and the names of those that this start of the service states itself."""
+    """Give all resources, and the names of the resources that this start of the service states itself."""
     try:
         stated = read_resources(os.environ.get("ORCHA_RESOURCES", ""))
     except ValueError as error:

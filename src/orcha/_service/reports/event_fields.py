@@ -12,7 +12,7 @@ _ABOUT_ONE = "petition %s"
 
 
 def fields_of(text: str, args: Sequence[object]) -> dict[str, object]:
-    """Give the fields of a line: those of its arguments, and the id of the petition that it is about.
+    """Give the fields of a line: its arguments' fields, and the id of the petition that it is about.
 
     >>> fields_of("petition %s waits: %s", ("a", "no rig is free"))
     {'id': 'a'}

@@ -70,7 +70,7 @@ class Teller(Protocol):
 
 
 def elements_met(engine: Engine, search: Search, verb: str | None) -> list[MetElements]:
-    """Give which elements that are no petitions a verb means: `retry` those that have ended, the others the rest."""
+    """Give which elements that are no petitions a verb means: `retry` means ended elements, other verbs the rest."""
     if verb not in {"cancel", "retry", *CHANGES}:
         return []
     found = []
