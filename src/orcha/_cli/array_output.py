@@ -23,7 +23,7 @@ _MAX_WAITING_PIECES = 256
 
 
 class ArrayChannel:
-    """The channel of an array: `get` shows what its elements write, and gives what is the array's own."""
+    """The channel of an array: `get` shows what the elements write, and gives the values of the array itself."""
 
     def __init__(self, service: Session, channel: ClientChannel, widest: str) -> None:
         """Follow a channel of an array; `widest` is the longest id of an element."""
@@ -42,15 +42,15 @@ class ArrayChannel:
 
     @property
     def ended_here(self) -> bool:
-        """Whether it ended since the service stayed away."""
+        """Whether the channel ended since the service stayed away."""
         return self._channel.ended_here
 
     def get(self, timeout: float | None = None) -> Any:
-        """Show what arrives, and give the next value that is no element's.
+        """Show what elements write, and give the next value of the array itself.
 
         Raises:
             queue.Empty: nothing arrived in the time.
-            OSError: it cannot be shown.
+            OSError: the output of an element cannot be shown.
 
         """
         while True:
@@ -98,7 +98,7 @@ class ArrayChannel:
         self._one_less()
 
     def _one_less(self) -> None:
-        """Pass on the final value once it came and no element is followed any more."""
+        """Pass on the final value once it has come and no element is followed any more."""
         with self._lock:
             self._left -= 1
             is_over = not self._left

@@ -62,10 +62,10 @@ def swept(text: str) -> tuple[str, list[str]]:
 
 
 def of(namespace: argparse.Namespace, argv: list[str]) -> dict[str, Any] | None:
-    """Give what is sent of the options; None where none of them asks for an array.
+    """Give the part of a request that the options make; None where no option asks for an array.
 
     Raises:
-        WrongOptionError: options do not go together, or what is read is not what it should be.
+        WrongOptionError: options do not go together, or a file does not hold what its option reads.
         OSError: a file cannot be read.
 
     """
@@ -99,10 +99,10 @@ def _sweep(given: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]]:
 
 
 def _listed(items: Iterable[Any], option: str) -> dict[str, Any]:
-    """Give what is sent of items, packed in parts.
+    """Pack the items into parts, as they are sent.
 
     Raises:
-        WrongOptionError: there is none, or they are too many.
+        WrongOptionError: there is no item, or there are too many.
 
     """
     total = 0
@@ -204,7 +204,7 @@ def _checked(items: Iterable[Any], argv: list[str]) -> Iterator[Any]:
 
 
 def widest_id(name: str, given: dict[str, Any]) -> str:
-    """Give the id of the last element, which no other one is longer than."""
+    """Give the id of the last element: no element has a longer id."""
     from math import prod
 
     if "range" in given:

@@ -30,7 +30,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Follow it."""
+    """Follow the petition; give the exit code."""
     return attach(namespace.id, stdin=namespace.stdin, on_disconnect=namespace.on_disconnect)
 
 
@@ -60,7 +60,7 @@ def follow(
     """Follow the petition of this id to its end; give its exit code.
 
     Raises:
-        OrchaError: there is none, it is somebody else's, or there is no service.
+        OrchaError: there is no such petition, it is another user's, or there is no service.
 
     """
     from orcha._cli.attached import Attached, Detached, Left

@@ -1,4 +1,4 @@
-"""A client that is attached to a petition: its output, its end, and what is done to it from here."""
+"""A client that is attached to a petition: it shows the petition's output and end, and passes on keys and signals."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ BROKEN_PIPE_CODE = 141
 _LOOK_INTERVALS_SECONDS = (0.2, 0.3, 0.5, 1.0, 2.0)
 """Seconds between looks at what a petition waits for."""
 _SILENCE_SECONDS = 2.0
-"""Seconds after which a line says that it waits, where none can be updated in place."""
+"""Seconds after which a line says that the petition waits, where no line can be updated in place."""
 _CANCEL_ANSWER_SECONDS = 2.0
 _INTERRUPT_ANSWER_SECONDS = 1.0
 """Seconds after which Ctrl+C is answered by a line, where nothing else comes. No wait is longer than this: a signal
@@ -45,14 +45,14 @@ that comes just before the main thread sleeps, or that the kernel hands to anoth
 
 
 class Detached(BaseException):
-    """The keys that leave it running were typed."""
+    """The keys were typed that detach the client and leave the petition running."""
 
 
 class Left(BaseException):
     """The client ends without having seen the petition's end."""
 
     def __init__(self, code: int, line: str = "") -> None:
-        """Take what to end with, and what to say."""
+        """Take the exit code, and the line for people."""
         super().__init__(code, line)
         self.code = code
         self.line = line
@@ -114,7 +114,7 @@ class Attached:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """Have Ctrl+C and its kin mean what they mean here."""
+        """Handle Ctrl+C, SIGTERM, SIGHUP and the signals of the terminal."""
         handlers: dict[int, Callable[[int, FrameType | None], Any]] = {
             signal.SIGINT: self._interrupt,
             signal.SIGTERM: self._interrupt,
@@ -130,7 +130,7 @@ class Attached:
                 signal.signal(number, before)
 
     def _interrupt(self, number: int, _: FrameType | None) -> None:
-        """Cancel; nothing here waits, since a signal may come at any moment."""
+        """Cancel the petition without waiting, since a signal may come at any moment."""
         self._interrupts += 1
         if number == signal.SIGINT and self._typing is not None:
             self._typing.forget()
@@ -144,14 +144,14 @@ class Attached:
         self._looks = 0
 
     def cancel(self, why: str, *, at_once: bool = False) -> None:
-        """Ask for its cancel without waiting."""
+        """Ask the service to cancel the petition, without waiting for the answer."""
         identity = None if self._token is not None else self._name
         self._asked = self._service.ask_to_cancel(
             token=self._token, identity=identity, why=why, at_once=at_once, tell=self._streams.tell
         )
 
     def _abandon(self, why: str) -> None:
-        """Cancel it, and leave.
+        """Cancel the petition, and detach.
 
         A moment for the answer: a service that writes to a connection closed meanwhile may never read the request.
         """
@@ -160,10 +160,10 @@ class Attached:
         self._asked.wait(_CANCEL_ANSWER_SECONDS)
 
     def _unwritable(self, error: OSError) -> int:
-        """Do what is wanted where its output cannot be written here; give the code.
+        """Cancel or keep the petition, as was asked for, where its output cannot be written here; give the exit code.
 
         Raises:
-            OSError: it is for another reason than that somebody has gone.
+            OSError: the output cannot be written although its reader is there.
 
         """
         hung_up = is_hung_up(error, self._streams.target)
@@ -210,7 +210,7 @@ class Attached:
             self._streams.erase()
 
     def _tell_who(self, channel: ClientChannel | ArrayChannel) -> None:
-        """Tell who cancelled it, and why: it was nobody here."""
+        """Tell who cancelled the petition, and why, where it was not cancelled from here."""
         from orcha._cli import descriptions
 
         try:
@@ -222,7 +222,7 @@ class Attached:
             self._streams.tell(line)
 
     def _to_the_end(self, channel: ClientChannel | ArrayChannel) -> int:
-        """Follow it; where it did not end by itself take the terminal out of what the command had made of it."""
+        """Follow the petition; where the command did not end by itself, undo what it has changed in the terminal."""
         code = OWN_FAILURE_CODE
         try:
             code = self._follow(channel)
@@ -260,7 +260,7 @@ class Attached:
     # --- what it waits for ----------------------------------------------------------------------------------------
 
     def _until_look(self) -> float:
-        """Give the seconds until there may be something to look at."""
+        """Give the seconds until the next look at the reason why the petition waits."""
         if not self._streams.has_status:
             return _SILENCE_SECONDS if self._waits and not self._has_told else _INTERRUPT_ANSWER_SECONDS
         return (
@@ -297,7 +297,7 @@ class Attached:
             self._streams.erase()
 
     def _tell_of_parent(self, row: dict[str, Any]) -> None:
-        """Tell once where it waits for what the command holds from which it was started: that may be for ever."""
+        """Tell once that the petition waits for something that the command around this client holds: maybe for ever."""
         parent = os.environ.get("ORCHA_ID")
         if not self._waits or parent is None or parent == self._name or self._has_told_of_parent:
             return
@@ -312,14 +312,14 @@ class Attached:
             self._streams.tell(f"{self._name} waits for {what}, which {parent}, around it, holds until it ends: {cure}")
 
     def _hint(self) -> str:
-        """Give how to leave it, where that can be typed."""
+        """Give the keys that detach the client, where they can be typed."""
         if self._typing is None or not self._typing.can_detach:
             return ""
         return f" ({keys.spoken(self._typing.keys)} leaves)"
 
 
 def held_around(row: dict[str, Any], around: dict[str, Any]) -> str | None:
-    """Give what a petition waits for that the one around it holds; None for nothing.
+    """Give what a petition waits for and the command around the client holds; None for nothing.
 
     >>> command = {"state": "running", "command": {}, "group": None, "needs": {"gpu": 1}}
     >>> held_around(command | {"why": "2 of 2 slots of the machine are in use"}, command)
@@ -339,5 +339,5 @@ def held_around(row: dict[str, Any], around: dict[str, Any]) -> str | None:
 
 
 def _hang_up(_: int, __: FrameType | None) -> None:
-    """Leave it running: the terminal is gone."""
+    """Detach, and leave the petition running: the terminal is gone."""
     raise Left(HUNG_UP_CODE)

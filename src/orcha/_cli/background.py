@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 PIDFILE, LOG = "service.pid", "service.log"
 """Names in the endpoint's folder."""
 _READY_REPORT = b"\n"
-"""What the daemon says when it serves; anything else is its exit code, a space, and why it does not."""
+"""What the daemon says when it serves; else it says its exit code, a space, and why it does not serve."""
 _MAX_START_REPORT_BYTES = 65_536
 _DIED_CODE = 70
 """Exit code where the daemon went without a word: EX_SOFTWARE of sysexits.h."""
 
 
 class Announced:
-    """A service that tells who started it, once, whether it serves; and stops where that one does not want it then."""
+    """A service that tells its starter once whether it serves; it stops where the starter does not want it any more."""
 
     def __init__(self, several: Several, writer: int, wanted: int) -> None:
-        """Tell it through a descriptor, and read from another one whether it is wanted."""
+        """Take the descriptor that tells the starter, and the descriptor that says whether it is still wanted."""
         self._several = several
         self._writer = writer
         self._wanted = wanted
@@ -37,7 +37,7 @@ class Announced:
         self.title = several.title
 
     def start(self) -> None:
-        """Start serving, and say so."""
+        """Start serving, and tell the starter."""
         from orcha.interfaces.running import end_process
         from orcha.utils.threads import guarded, start
 
@@ -68,14 +68,14 @@ class Announced:
         self._several.reload()
 
     def tell(self, what: bytes) -> None:
-        """Say something once; nobody may be listening any more. The descriptor stays: its end says that this ended."""
+        """Tell the starter once, if it still listens. The descriptor stays open: it closes when the daemon ends."""
         if not self._told:
             self._told = True
             with contextlib.suppress(BrokenPipeError):
                 os.write(self._writer, what)
 
     def _obey(self) -> None:
-        """Go on when that is wanted; where its starter was interrupted or has gone, stop in good order."""
+        """Go on where the starter wants the service; where it was interrupted or has gone, stop in good order."""
         if os.read(self._wanted, 1):
             os.close(self._writer)
         else:
@@ -100,7 +100,7 @@ def _stamp() -> None:
 
 
 def failure(error: BaseException) -> bytes:
-    """Give what is told of an error: the exit code, and one line."""
+    """Give the exit code and the line that tell of an error."""
     from orcha.exceptions import OrchaError
 
     code = getattr(error, "exit_code", 1)
@@ -110,9 +110,9 @@ def failure(error: BaseException) -> bytes:
 
 
 def start(several: Several, pidfile: str | None) -> int:
-    """Serve in a daemon, and return 0 when it does; else say why not, and give the code of that.
+    """Serve in a daemon; return 0 when it serves, else say why it does not, and return its exit code.
 
-    Interrupted, or ended in another way, it leaves no daemon: that goes on only when it is told so at the end.
+    A starter that is interrupted, or ends in another way, leaves no daemon: the daemon goes on only when it is told to.
     """
     from orcha.utils.pidfile import Pidfile
 
@@ -140,7 +140,7 @@ def start(several: Several, pidfile: str | None) -> int:
 
 
 def _check_folder(endpoint: Endpoint) -> None:
-    """Raise ConfigurationError, before any forks, where what lies in the folder is not as a service leaves it."""
+    """Raise ConfigurationError, before any fork, where a file in the folder is not as a service leaves it."""
     from orcha._protocol.endpoint import unusable
     from orcha.utils.private import check_folder
 
@@ -151,7 +151,7 @@ def _check_folder(endpoint: Endpoint) -> None:
 
 
 def _check_free(endpoint: Endpoint) -> None:
-    """Raise EndpointInUseError, before any forks, where a service holds the endpoint's lock."""
+    """Raise EndpointInUseError, before any fork, where a service holds the endpoint's lock."""
     from orcha.exceptions import EndpointInUseError
     from orcha.utils.lock_holders import described
     from orcha.utils.pidfile import holder_of
@@ -174,14 +174,14 @@ class _Waiting:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _interrupt(self, *_: object) -> None:
-        """Tell the daemon that it is not wanted; a second time, do not even wait for its end."""
+        """Tell the daemon that it is not wanted; at the second call do not wait for its end."""
         if self._interrupted:
             raise KeyboardInterrupt
         self._interrupted = True
         os.close(self._wish)
 
     def result(self) -> bytes:
-        """Give what the daemon said: nothing where it went without a word.
+        """Give what the daemon said: nothing where it ended without a word.
 
         Raises:
             KeyboardInterrupt: Ctrl+C came first, and the daemon has gone.
@@ -204,7 +204,7 @@ class _Waiting:
 
 
 def _await(waiting: _Waiting, name: str, log: str) -> int:
-    """Wait for what becomes of a daemon, say it, and give the code."""
+    """Wait until a daemon serves or has ended, print what it said, and give the exit code."""
     from orcha._cli import render
 
     said = waiting.result()
@@ -221,7 +221,7 @@ def _await(waiting: _Waiting, name: str, log: str) -> int:
 
 
 def _become(several: Several, pidfile: str, log: str, descriptors: tuple[int, int]) -> Never:
-    """Become the daemon, in a child of the process that waits; never returns to its caller's code."""
+    """Become the daemon, in a child of the process that waits; this never returns to the caller's code."""
     announced = Announced(several, *descriptors)
     try:
         _serve(announced, pidfile, log, descriptors)

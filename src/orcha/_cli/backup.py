@@ -34,7 +34,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Copy, and say what was copied."""
+    """Copy the state, and print how much was copied."""
     from orcha._cli import render
 
     path = os.path.realpath(namespace.file)
@@ -84,7 +84,7 @@ def place_of_state() -> tuple[str, bool]:
 
 
 def _back_up(folder: str, path: str, *, served: bool) -> dict[str, Any]:
-    """Make the file under another name, and give it its own when it is whole and on the disk."""
+    """Make the file under another name, and rename it when it is whole and on the disk."""
     from pathlib import Path
 
     from orcha._processes.lock import EndpointLock
@@ -140,7 +140,7 @@ def _write(folder: str, partial: str, *, served: bool) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _partial(path: str) -> Iterator[str]:
-    """Give the name under which the file is made, which no other backup has; afterwards what is left of it is gone."""
+    """Give a name of its own under which the file is made; remove what is left of that file afterwards."""
     import errno
     import fcntl
 
@@ -179,7 +179,7 @@ def _partial(path: str) -> Iterator[str]:
 
 
 def _refuse_without_room(partial: str, needed: int) -> None:
-    """Refuse before anything is written what would fill the disk."""
+    """Refuse a backup that would fill the disk, before anything is written."""
     from orcha._cli import render
     from orcha.exceptions.store import StoreFull
 

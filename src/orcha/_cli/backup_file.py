@@ -42,7 +42,7 @@ class BackupWriter:
     """Writes the archive."""
 
     def __init__(self, file: BinaryIO, head: dict[str, Any], progress: Callable[[int], None]) -> None:
-        """Begin with what the archive is; `progress` is told how many bytes were written since the last call."""
+        """Write the first member; `progress` is told how many bytes were written since the last call."""
         import tarfile
 
         self._archive = tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
@@ -110,7 +110,7 @@ class _Reader:
 
 
 class NoBackupError(Exception):
-    """A file is no backup, or not a whole one."""
+    """A file is no backup, or is cut or changed."""
 
 
 def unpack(file: BinaryIO, folder: str, progress: Callable[[int], None]) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def _written(member: tarfile.TarInfo, source: Any, path: str, progress: Callable
 
 @contextlib.contextmanager
 def shown_progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Give what is told of bytes that are done; on a terminal a line on stderr counts the percents."""
+    """Give a function that is told of copied bytes; on a terminal it counts the percents in a line on stderr."""
     import sys
 
     from orcha._cli import render

@@ -1,4 +1,4 @@
-"""``orcha cancel``: end petitions, whatever they are doing."""
+"""``orcha cancel``: end petitions, whether they wait or run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Cancel each; 1 where one could not be."""
+    """Cancel each petition; give 1 where a petition could not be cancelled."""
     from orcha._cli import per_petition, render
 
     selector = selecting.selector_of(namespace)

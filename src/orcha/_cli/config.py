@@ -46,7 +46,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Do it."""
+    """Do what the word after `config` says; give the exit code."""
     from orcha._cli import render
 
     if namespace.verb == "schema":
@@ -107,7 +107,7 @@ def _show(*, origin: bool, as_json: bool) -> int:
 
 
 def rows(loaded: Loaded) -> Iterator[dict[str, Any]]:
-    """Give each setting with its value as TOML has it, where that comes from, and whether a reload changes it."""
+    """Give each setting with its value in TOML, where the value comes from, and whether a reload changes it."""
     import os
 
     from orcha import properties
@@ -142,11 +142,11 @@ def rows(loaded: Loaded) -> Iterator[dict[str, Any]]:
 
 
 _STATED = {"groups": "ORCHA_SLOTS", "resources": "ORCHA_RESOURCES"}
-"""The variables that name several groups or resources, which count more than what the files say."""
+"""The variables that name several groups or resources; they override the files."""
 
 
 def _stated(keys: tuple[str, ...]) -> dict[str, Any]:
-    """Give value and origin of a group's slots or a resource where a variable says something else than the files."""
+    """Give value and origin of a group's slots or a resource where a variable overrides the files."""
     import os
 
     if keys[0] not in _STATED or (keys[0] == "groups" and keys[2:] != ("slots",)):
@@ -162,7 +162,7 @@ def _stated(keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _default(attribute: str | None) -> str:
-    """Give a default as TOML has it, where it is a value."""
+    """Give a default in TOML, where it is a value."""
     from dataclasses import fields
 
     from orcha._configuration.written import spelled
@@ -173,7 +173,7 @@ def _default(attribute: str | None) -> str:
 
 
 def _change(key: str, text: str | None) -> int:
-    """Write a value into the drop-in of this verb, or take it out there; nothing where something would be wrong."""
+    """Write a value into the drop-in of this verb, or remove it; change nothing where the result would be wrong."""
     import os
     from pathlib import Path
 

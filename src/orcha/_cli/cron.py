@@ -209,7 +209,7 @@ def _set(namespace: argparse.Namespace) -> int:
 
 
 def _own_zone() -> str | None:
-    """Give the zone that the caller has set, where that is one by its name; None for that of the machine."""
+    """Give the name of the time zone that the caller has set; None for the zone of the machine."""
     named = os.environ.get("TZ", "").removeprefix(":")
     return named if named and not named.startswith("/") else None
 
@@ -293,7 +293,7 @@ def _row(schedule: dict[str, Any]) -> list[str]:
 
 
 def _how_it_went(firing: dict[str, Any]) -> str:
-    """Give what became of a firing, shortly."""
+    """Give what became of a firing, in few words."""
     from orcha._cli import ps
 
     if firing["id"] is None:

@@ -15,7 +15,7 @@ TIMES = ("submitted", "started", "ended", "until")
 _BY = "cancelled by "
 _SIZES = ("memory", "output_limit", "read", "written", "dropped", "size")
 _MAX_SHIM_BYTES = 16 << 20
-"""Bytes that no shim has more than."""
+"""No shim has more bytes of memory."""
 _SPANS = (
     *(
         "timeout",
@@ -54,7 +54,7 @@ _FORMATS = (
 
 
 def asked_ago(seconds: float) -> str:
-    """Give how old what a condition said is.
+    """Give in words how long ago a condition was asked.
 
     >>> asked_ago(0.2), asked_ago(75)
     ('asked just now', 'asked 1 min ago')
@@ -63,7 +63,7 @@ def asked_ago(seconds: float) -> str:
 
 
 def why(row: dict[str, Any]) -> str | None:
-    """Give what a petition waits for, with how old that is where it was asked; None where nothing is known.
+    """Give what a petition waits for, and how long ago its condition was asked; None where nothing is known.
 
     >>> why({"why": "rig 3 is taken", "asked_ago": 1.4}), why({"why": "everything is paused"}), why({"why": None})
     ('rig 3 is taken (asked 1 s ago)', 'everything is paused', None)
@@ -74,7 +74,7 @@ def why(row: dict[str, Any]) -> str | None:
 
 
 def cancelled(details: dict[str, Any]) -> str | None:
-    """Give a line that says who cancelled a petition, and why; None where nobody did.
+    """Give a line that says who cancelled a petition, and why; None for a petition that was not cancelled.
 
     >>> cancelled({"id": "nightly", "outcome": "cancelled", "reason": "cancelled by uid:0: it is late"})
     'nightly was cancelled by root: it is late'
@@ -107,7 +107,7 @@ def change(known: dict[str, Any]) -> str:
 
 
 def lent(lease: dict[str, Any], until: float | None) -> str:
-    """Tell to whom something is lent, until when, and what for.
+    """Tell who has a lease, until when, and what for.
 
     >>> lent({"user": "ada", "why": "soldering"}, None), lent({"user": "ada", "why": ""}, None)
     ('lent to ada: soldering', 'lent to ada')
@@ -146,7 +146,7 @@ def _plain(name: str, found: Any) -> str:
 
 
 def as_json(found: Any, name: str = "", *, times: Container[str] = TIMES) -> Any:
-    """Give a value as JSON has it: what has one of these names as time in ISO 8601, bytes as hexadecimal digits.
+    """Give a value for JSON: times in ISO 8601 (a time is known by its name), bytes as hexadecimal digits.
 
     >>> as_json({"started": 0, "channel": bytes(2), "priority": float("inf")})
     {'started': '1970-01-01T00:00:00+00:00', 'channel': '0000', 'priority': 'inf'}

@@ -1,4 +1,4 @@
-"""``orcha doctor``: what is wrong with this endpoint, and the cure; nothing is changed."""
+"""``orcha doctor``: tell what is wrong with this endpoint, and the cure; change nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from orcha._service.doctor.facts import DoctorFacts
 
 _ANSWER_SECONDS = 5.0
-"""What a service that lives may take to answer."""
+"""A service that lives answers in this time."""
 _EPILOG = """\
 examples:
   orcha doctor
@@ -32,7 +32,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Look and print."""
+    """Look at everything, and print the findings."""
     from orcha._cli import render
     from orcha._service.doctor.checks import disk_figures, examine
 
@@ -82,7 +82,7 @@ def _facts() -> DoctorFacts:
 
 
 def _asked(endpoint: Endpoint, key: str | None) -> tuple[dict[str, Any] | None, str, dict[str, str]]:
-    """Give the service's figures, why it did not answer, and what a client is refused for, by the name of the check."""
+    """Give the service's figures, why it did not answer, and why it refused a client, by the name of the check."""
     from orcha._protocol.endpoint import key_path
     from orcha._protocol.keys import load_key
     from orcha.exceptions import AuthenticationError, OrchaError

@@ -1,4 +1,4 @@
-"""``orcha drain``: let what runs come to its end, and start nothing more."""
+"""``orcha drain``: let running petitions come to their ends, and start no other petition."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Have it done, and say what runs still."""
+    """Ask the service to drain, and print what still runs."""
     from orcha._cli import render
     from orcha._cli.connection import connected
 

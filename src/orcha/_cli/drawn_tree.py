@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def drawn_tree(rows: Iterable[Row]) -> Iterator[tuple[Row, str]]:
-    """Give each row below the last one of the rows that it comes after, with the branch that leads to it.
+    """Give each row below the last of the rows that it comes after, with the branch that leads to the row.
 
     >>> rows = [{"seq": 1, "after": None}, {"seq": 2, "after": "1"}, {"seq": 3, "after": "1 2"}]
     >>> [(row["seq"], branch) for row, branch in drawn_tree(rows)]

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
 
 MAX_RECKONED_AGEING_PETITIONS = 500
-"""The same where a group ages: each petition that waits may move whenever another one ends."""
+"""The same where a group ages: each waiting petition may change its place whenever another petition ends."""
 MAX_REMEMBERED_PETITIONS = 500
 """Ended petitions that durations are learnt from, the newest."""
 _SHARES = (0.1, 0.5, 0.9)
-"""Which of the known durations is taken, from the shortest to the longest, for the three forecasts."""
+"""For each of the three forecasts: which of the known durations is taken, from the shortest (0) to the longest (1)."""
 _OVERDUE_SHARE = 0.1
 """A petition that has run longer than any of its like goes on for so much of its time."""
 
@@ -40,11 +40,11 @@ class Durations(NamedTuple):
     likely: float
     long: float
     source: str
-    """What that was learnt from: `expect`, `command`, `program` or `all`."""
+    """What the durations were learnt from: `expect`, `command`, `program` or `all`."""
 
 
 class History:
-    """How long petitions took that have ended.
+    """How long the ended petitions took.
 
     >>> history = History([{"manager": "m", "command": "make", "started": 0.0, "ended": 60.0, "outcome": "succeeded"}])
     >>> history.durations({"manager": "m", "command": "make", "expect": None})
@@ -52,7 +52,7 @@ class History:
     """
 
     def __init__(self, rows: Iterable[Row]) -> None:
-        """Learn from rows of ended petitions; what was cancelled says nothing."""
+        """Learn from rows of ended petitions; cancelled petitions teach nothing."""
         self._known: dict[tuple[str, ...], list[float]] = {}
         for row in rows:
             if row["started"] is None or row["outcome"] not in {"succeeded", "failed"}:
@@ -210,7 +210,7 @@ def _forecasts(
 
 
 def _starts(planned: Iterable[Foretold], left: set[int]) -> dict[int, float]:
-    """Give when these petitions start, and look no further than to the last of them; an array has many starts."""
+    """Give when these petitions start; the forecast ends at the last of these starts. An array has many starts."""
     found: dict[int, float] = {}
     for each in planned:
         seq = int(each.job.id.partition(".")[0])

@@ -39,7 +39,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Start it, and follow it to its end."""
+    """Start the command, and follow it to its end."""
     from orcha._cli import render, run_options
     from orcha.exceptions import OrchaError
 
@@ -57,7 +57,7 @@ def run(namespace: argparse.Namespace) -> int:
 
 
 def _message(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
-    """Give what is sent."""
+    """Give the request."""
     from orcha._cli import run as running
     from orcha._cli.streams import are_one
 

@@ -26,7 +26,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Extend it; 1 where it cannot be."""
+    """Extend the lease; give 1 where that cannot be."""
     from orcha._cli import per_petition, render
 
     def extend(service: per_petition.Session, name: str) -> None:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
 
 MAX_RECKONED_PETITIONS = 5_000
-"""Petitions that wait or run, at most: with more of them an estimate would cost the service more than it is worth."""
+"""With more petitions that wait or run an estimate would cost the service more than it is worth."""
 MAX_UNASKED_PETITIONS = 200
-"""Petitions that wait or run, at most, where nobody has asked for an estimate: what tells it must not take longer."""
+"""The same where nobody has asked for an estimate: the verb that tells it must not take longer for it."""
 _FORESEEABLE = frozenset(
     {
         "group_full",
@@ -58,7 +58,7 @@ class Estimate(NamedTuple):
     reckoned: int
     """How many petitions the forecast was made of."""
     guessed: int
-    """Of how many of them nothing like them has ended, and no length was said."""
+    """For how many of them no length was said, and no petition like them has ended."""
     if_true: bool = False
     """Whether a condition in text, the petition's own or its group's, is false now, and counts as true from now on."""
 
@@ -113,7 +113,7 @@ def of_rows(
 ) -> dict[int, Estimate]:
     """Give when the petitions of rows will probably start, by sequence number, as far as that can be foretold.
 
-    With `array`, a sequence number, all are elements of that one.
+    With `array`, a sequence number, all are elements of that array.
     """
     if array is not None:
         return _of_elements(service, array, rows, is_asked_for=is_asked_for)
@@ -170,7 +170,7 @@ def brief(estimate: Estimate, now: float) -> str:
 
 
 def as_json(estimate: Estimate | None) -> Row | None:
-    """Give it for programs: the times in ISO 8601, in UTC."""
+    """Give an estimate for programs: the times in ISO 8601, in UTC."""
     if estimate is None:
         return None
     known: Row = estimate._asdict()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 NONE = "none"
-"""What is said to have no such rule any more."""
+"""The word that removes a rule."""
 _UNSET: Any = object()
 _EPILOG = """\
 examples:
@@ -64,7 +64,7 @@ def _add_rule(
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Ask and print, or have it done."""
+    """Print the groups, or change a group."""
     if namespace.verb == "ls":
         return _show(as_json=namespace.json)
     from orcha._cli import per_petition

@@ -46,7 +46,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Ask and print."""
+    """Ask the service, and print the workload."""
     from orcha._cli import render
     from orcha._cli.connection import connected
 
@@ -86,7 +86,7 @@ def capacity(service: Session) -> Row:
 
 
 def _rules(use: Row) -> Row:
-    """Give what else was set for a group."""
+    """Give the rules of a group other than its slots."""
     from orcha._core.groups import GroupRules
 
     return {name: use[name] for name in GroupRules._fields if use.get(name) is not None}

@@ -71,7 +71,7 @@ def units(*, is_system: bool, is_hardened: bool, program: str, socket: str) -> d
 
     Args:
         is_system: whether they are for the machine's service, else for one user's.
-        is_hardened: whether there is a drop-in that takes what few commands need.
+        is_hardened: whether there is a drop-in that takes away what few commands need.
         program: the words that start Orcha, as a unit has them.
         socket: the path of the Unix socket that clients look for.
 

@@ -15,7 +15,7 @@ def parse(text: str) -> bytes:
     b'\x1dd'
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is no sequence of keys.
 
     """
     keys = bytearray()
@@ -57,7 +57,7 @@ class Detector:
     """
 
     def __init__(self, keys: bytes) -> None:
-        """Look for these; for nothing where there are none."""
+        """Look for this sequence; an empty one is never found."""
         self._keys = keys
         self._held = b""
 
@@ -77,6 +77,6 @@ class Detector:
         return data, False
 
     def rest(self) -> bytes:
-        """Give what was held back, when nothing more is to be looked at."""
+        """Give the keys that were held back, once no more keys come."""
         held, self._held = self._held, b""
         return held

@@ -19,13 +19,13 @@ class Column(NamedTuple):
 
     title: str
     least: int | None = None
-    """How narrow it may be made; None where nothing of it may be cut."""
+    """How narrow the column may be made; None where its texts may not be cut."""
     middle: bool = False
-    """Whether its middle is left out where it is cut, and not its end."""
+    """Whether a cut text loses its middle, and not its end."""
     given_up: int | None = None
-    """Where the column stands among the columns that are given up, from 0; None where it always stays."""
+    """The turn in which the column is given up, from 0; None where it always stays."""
     at_last: int | None = None
-    """How narrow it may be made when all others have been given up; None for no narrower than before."""
+    """How narrow the column may be made once the others have been given up; None for no narrower than before."""
 
 
 def fit(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[str]:

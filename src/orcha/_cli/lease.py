@@ -49,9 +49,9 @@ class Lease(Attached):
             streams: where lines go.
             name: the lease's id.
             token: the lease's.
-            command: what is run while it is held; empty for nothing.
-            is_shell: whether that is a shell, which SIGTERM does not end.
-            leaves: whether it is left as soon as it is held.
+            command: the command that runs while the lease is held; empty for none.
+            is_shell: whether the command is a shell, which SIGTERM does not end.
+            leaves: whether the client ends as soon as the lease is held.
 
         """
         super().__init__(service, streams, name, token=token)
@@ -62,7 +62,7 @@ class Lease(Attached):
         self.is_held = False
 
     def is_had_at_once(self) -> bool:
-        """Tell whether it is held already; else give it up, and tell what it would wait for."""
+        """Tell whether the lease is held already; else give it up, and tell what it would wait for."""
         from orcha._cli.waiting_line import waiting
 
         row = self._service.details(self._name)
@@ -75,14 +75,14 @@ class Lease(Attached):
         return False
 
     def cancel(self, why: str, *, at_once: bool = False) -> None:
-        """Give it back without waiting, or up where it is not held."""
+        """Give the lease back, or up where it is not held yet, without waiting for the answer."""
         if not self.is_held:
             super().cancel(why, at_once=at_once)
         else:
             self._asked = self._service.ask_to_give_back(self._name, self._streams.tell)
 
     def _take(self, value: Any) -> None:
-        """Take a line: it is held, lasts longer, or ends soon."""
+        """Take a line of the service: the lease is held, lasts longer, or ends soon."""
         if not isinstance(value, str):
             return
         try:
@@ -111,7 +111,7 @@ class Lease(Attached):
         return "" if self._program or self.is_held else ": Ctrl+C gives it back"
 
     def follow(self, channel: ClientChannel | ArrayChannel, typing: Typing | None = None) -> int:
-        """Wait, and hold it to its end; give the exit code: with a command, that of the command."""
+        """Wait for the lease, and hold it to its end; give the exit code: with a command, the code of the command."""
         try:
             return super().follow(channel, typing)
         except _Held as held:
@@ -120,7 +120,7 @@ class Lease(Attached):
     # --- around a command -------------------------------------------------------------------------------------------
 
     def _around(self, channel: ClientChannel | ArrayChannel, details: dict[str, Any]) -> int:
-        """Run the command, and give the lease back when that has ended."""
+        """Run the command, and give the lease back when the command has ended."""
         from orcha.lib.foreground import Foreground
 
         program = self._program[0]

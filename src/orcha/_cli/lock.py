@@ -25,7 +25,7 @@ It waits in the same line as petitions, and then holds what it got: until its ti
 orcha unlock. With a COMMAND, which runs here, it holds until that ends, and ends with its exit code.
 """
 DEFAULT_SECONDS = 3600.0
-"""How long a lease lasts where nothing is said, and no command either."""
+"""How long a lease lasts where neither a duration nor a command is given."""
 _REPEATABLE: dict[str, Any] = {"action": "append", "default": []}
 
 
@@ -56,7 +56,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Ask for it, and hold it."""
+    """Ask for the lease, and hold it."""
     from orcha._cli import render
     from orcha.exceptions import OrchaError
 
@@ -132,7 +132,7 @@ def wanted(text: str) -> tuple[str, int | str]:
     (('rig', '1@name=a'), ('gpu', '1@name=2'), ('gpu', 2), ('rig', 1), ('gpu', '0.5@mem>=20G'))
 
     Raises:
-        WrongOptionError: it cannot be read.
+        WrongOptionError: the text cannot be read.
 
     """
     from orcha.interfaces.needs import read_amount
@@ -154,7 +154,7 @@ def wanted(text: str) -> tuple[str, int | str]:
 
 
 def _take(namespace: argparse.Namespace, message: dict[str, Any], command: list[str]) -> int:
-    """Send it, and hold it unless it is to be left."""
+    """Send the request, and hold the lease unless the client is to end at once."""
     from orcha._cli.connection import connected
     from orcha._cli.run import made_up
     from orcha._cli.streams import Streams, fill_standard_descriptors
@@ -205,7 +205,7 @@ def ask(service: Session, token: bytes, name: str, message: dict[str, Any], chan
     """Ask for a lease.
 
     Raises:
-        VerbRefusedError: the service does not take it.
+        VerbRefusedError: the service does not accept the lease.
 
     """
     from orcha._cli.session import VerbRefusedError

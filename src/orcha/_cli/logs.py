@@ -1,4 +1,4 @@
-"""``orcha logs``: what petitions wrote, and what they write."""
+"""``orcha logs``: show what petitions have written, and follow what they write."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Show them, one after another, or as they come."""
+    """Show the outputs one after another, or as they come."""
     from orcha._cli.printing import printer
     from orcha._cli.streams import fill_standard_descriptors
 
@@ -86,7 +86,7 @@ def _with_elements(identities: Sequence[str]) -> Iterator[str]:
 
 
 def _in_turn(namespace: argparse.Namespace, ids: Sequence[str], shown: Printer) -> int:
-    """Show one after another; 1 where one could not be."""
+    """Show one output after another; give 1 where an output could not be shown."""
     from orcha._cli import per_petition
 
     code = 0
@@ -106,7 +106,7 @@ def _pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool
 
 
 def _together(identities: Sequence[str], shown: Printer, *, tail: int | None) -> int:
-    """Follow several at once; 1 where one could not be.
+    """Follow several outputs at once; give 1 where an output could not be followed.
 
     Raises:
         OrchaError: there is no service.

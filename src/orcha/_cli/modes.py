@@ -1,4 +1,4 @@
-"""What a command's output has switched on inside a terminal, and what switches exactly that off again.
+"""The modes that a command's output has switched on in a terminal, and the bytes that switch exactly these off again.
 
 A terminal takes its modes from the bytes that are written to it (ECMA-48, and xterm's control sequences): a command
 that is left, or ended from elsewhere, cannot switch off what it had switched on. No I/O: bytes go in, bytes come out.
@@ -13,7 +13,7 @@ _ON_AT_FIRST = frozenset((7, 8, 25))
 _SCREENS = frozenset((47, 1047, 1049))
 """Modes that show the alternate screen."""
 _NO_MODES = frozenset((1048,))
-"""Numbers that save and restore the cursor's place: nothing stays on."""
+"""Numbers that save and restore the cursor's place; they switch nothing on."""
 _MAX_MODES = 64
 """Modes that are remembered; terminals have fewer."""
 _MAX_SEQUENCE_BYTES = 256
@@ -32,7 +32,7 @@ _CANCEL = b"\x18"
 
 
 class Modes:
-    r"""Knows what is on.
+    r"""The modes that are on in a terminal.
 
     >>> modes = Modes()
     >>> modes.feed(b"\x1b[?1049h\x1b[?25l\x1b[?20"), modes.feed(b"04h text \x1b[31m")
@@ -44,7 +44,7 @@ class Modes:
     """
 
     def __init__(self) -> None:
-        """Begin with a terminal on which nothing is changed."""
+        """Begin with the modes of a new terminal."""
         self._held = b""
         """The beginning of a sequence."""
         self._in_text = False
@@ -72,13 +72,13 @@ class Modes:
         self._sets: dict[bytes, bytes] = {}
         self._cursor = b""
         self._flags: dict[bool, list[bytes]] = {False: [], True: []}
-        """What was pushed of the keyboard's protocol, on the main screen and on the alternate one."""
+        """The modes of the keyboard that were pushed, on the main screen and on the alternate screen."""
         self._titles = 0
 
     # --- in -------------------------------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> None:
-        """Take what is written to the terminal."""
+        """Take bytes that are written to the terminal."""
         if not (self._held or self._in_text or b"\x1b" in data or b"\x0e" in data or b"\x0f" in data):
             return
         data, self._held = self._held + data, b""
@@ -95,7 +95,7 @@ class Modes:
         return found.end() if found[0] != b"\x1b" else found.start()
 
     def _take(self, data: bytes, place: int) -> int:
-        """Take what comes up to the end of the next sequence; give where that is."""
+        """Take the bytes up to the end of the next sequence; give the position of that end."""
         start = data.find(b"\x1b", place)
         plain = data[place : start if start >= 0 else len(data)]
         if b"\x0e" in plain or b"\x0f" in plain:
@@ -185,7 +185,7 @@ class Modes:
     # --- out ------------------------------------------------------------------------------------------------------
 
     def off(self) -> bytes:
-        """Give what takes the terminal back to how it was; nothing where nothing is changed."""
+        """Give the bytes that switch off all that is on; none where the terminal is unchanged."""
         parts = [_CANCEL] if self._held or self._in_text else []
         on_screen = self._screen is not None
         parts += [_popped(self._flags[True])] if on_screen else []
@@ -204,7 +204,7 @@ class Modes:
         return b"".join(parts)
 
     def on(self) -> bytes:
-        """Give what switches on again what `off` has switched off."""
+        """Give the bytes that switch on again what `off` has switched off."""
         parts = [b"\x1b[22;0t"] * self._titles
         parts += [b"\x1b[>%su" % flags for flags in self._flags[False]]
         parts += [b"\x1b[?%dh" % self._screen] if self._screen is not None else []

@@ -9,14 +9,14 @@ from orcha._cli import render
 
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _MIN_DAY_LETTERS = 3
-"""Letters of a day's name that are enough."""
+"""So many letters of a day's name are enough."""
 
 
 def moment(text: str) -> float:
     """Read a time, in this machine's zone where the text names none; give seconds since 1970.
 
     Raises:
-        argparse.ArgumentTypeError: it is no time, or a date that has passed.
+        argparse.ArgumentTypeError: the text is no time, or a date that has passed.
 
     """
     now = datetime.fromtimestamp(render.now()).astimezone()
@@ -50,7 +50,7 @@ def read(text: str, now: datetime) -> datetime:
     2030-01-31 23:59:30
 
     Raises:
-        ValueError: it is no time.
+        ValueError: the text is no time.
 
     """
     words = text.lower().split()
@@ -75,7 +75,7 @@ def _at(now: datetime, clock: str, days: int) -> datetime:
     """Give a time of a day in this machine's zone: so many days from today, by the clock on the wall.
 
     Raises:
-        ValueError: it is no time of day.
+        ValueError: the text is no time of day.
 
     """
     parts = clock.split(":")

@@ -1,4 +1,4 @@
-"""What people write for durations, sizes, signals and variables, read."""
+"""Reads durations, sizes, signals and variables as people write them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _MAX_NAME_CHARACTERS = 200
 _MAX_EXACT_NUMBER = 2**53
 _MAX_DIGITS = 16
 _NO_NUMBERS = frozenset(("none", "forget"))
-"""What may stand for the number of a group's slots."""
+"""Words that may stand for the number of a group's slots."""
 _MAX_RETRIES = 1_000_000
 _COERCED = frozenset(("C.UTF-8", "C.utf8", "UTF-8"))
 
 
 class WrongOptionError(ValueError):
-    """Options that cannot be what was meant: the command ends with 2, as argparse does."""
+    """An option is wrong, or options do not go together: the verb ends with 2, as argparse does."""
 
 
 PASSED_VARIABLES = (
@@ -49,7 +49,7 @@ def duration(text: str) -> float:
 
 
 def duration_from_zero(text: str) -> float:
-    """Read a duration that may be none.
+    """Read a duration that may be zero.
 
     >>> [duration_from_zero(each) for each in ("0", "0s", "1m")]
     [0.0, 0.0, 60.0]
@@ -74,7 +74,7 @@ def spelled_duration(seconds: float) -> str:
 
 
 def rate(text: str) -> tuple[int, float]:
-    """Read how many may start within a time.
+    """Read how many petitions may start within a time.
 
     >>> rate("10/m"), rate("3/90s")
     ((10, 60.0), (3, 90.0))
@@ -149,7 +149,7 @@ def counts(text: str) -> str:
 
 
 def resources(text: str) -> str:
-    """Read what there is of resources: ``NAME=N``, or ``NAME=DEVICE,DEVICE``; the service reads it closely."""
+    """Read the amounts or devices of resources: ``NAME=N``, or ``NAME=DEVICE,DEVICE``; the service checks them."""
     name, sign, what = text.partition(",")[0].partition("@")[0].rpartition("=")
     is_list = "," in text or "@" in text
     if (
@@ -165,7 +165,7 @@ def resources(text: str) -> str:
 
 
 def _pair(text: str, example: str, others: Container[str] = ()) -> None:
-    """Raise where this is no name with a number or one of the words that may stand for one."""
+    """Raise where the text is no name with a number, or with a word that may stand for the number."""
     named, _, number = text.rpartition("=")
     is_number = (
         number.isascii() and number.isdecimal() and len(number) <= _MAX_DIGITS and int(number) <= _MAX_EXACT_NUMBER
@@ -175,7 +175,7 @@ def _pair(text: str, example: str, others: Container[str] = ()) -> None:
 
 
 def written(text: str) -> str:
-    """Read an id: any text, but not bytes that are none."""
+    """Read an id: any text, but no bytes that are not UTF-8."""
     if not is_text(text):
         raise argparse.ArgumentTypeError(f"{quoted(text)} is no text: give it in UTF-8")
     return text
@@ -322,7 +322,7 @@ def number(text: str) -> int | float:
 
 
 def leave_command_apart(parser: argparse.ArgumentParser) -> None:
-    """Have what stands behind the first ``--`` be the command, which argparse would take for more names."""
+    """Take the words after the first ``--`` as the command; argparse would take them for more names."""
     parse = parser.parse_known_args
 
     def parse_before(args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
@@ -338,7 +338,7 @@ def leave_command_apart(parser: argparse.ArgumentParser) -> None:
 
 
 def add_on_disconnect(parser: argparse.ArgumentParser) -> None:
-    """Add the option that says what happens where the output has no reader any more."""
+    """Add the option that says what happens when the output has no reader any more."""
     parser.add_argument(
         "--on-disconnect",
         choices=("cancel", "keep"),
@@ -354,7 +354,7 @@ def environment(
     Args:
         source: the environment of this process.
         settings: ``NAME=VALUE``, or ``NAME`` for what it is here, as `variable` reads them.
-        everything: all of `source`, not only what is allowed.
+        everything: take all of `source`, not only the allowed variables.
 
     Returns:
         The variables as they are sent: names and values that are no text as the bytes that they are.
@@ -379,7 +379,7 @@ def _is_among(name: str, patterns: Iterable[str]) -> bool:
 
 
 def is_text(text: str) -> bool:
-    """Tell whether this is text, and not bytes that the system gave where it expected text."""
+    """Tell whether this is text, without surrogates that stand for bytes of the system which are no UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -388,7 +388,7 @@ def is_text(text: str) -> bool:
 
 
 def sent(word: str) -> str | bytes:
-    """Give what the system gave this process as it is sent: as text where its bytes are UTF-8, else as those.
+    """Give an argument or variable as it is sent: as text where its bytes are UTF-8, else as these bytes.
 
     Which characters Python has made of the bytes depends on the locale here, which is not that of the service.
     """

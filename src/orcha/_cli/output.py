@@ -1,4 +1,4 @@
-"""What a petition wrote, read from its channel."""
+"""Reads the output of a petition from its channel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOOK_BACK_FACTOR = 8
 
 
 class ShownOutput(NamedTuple):
-    """Some of what was written, or a line of the service."""
+    """A piece of output, or a line of the service."""
 
     stream: int
     """1 or 2; 0 for a line of the service."""
@@ -28,13 +28,13 @@ class ShownOutput(NamedTuple):
 
 
 def pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool) -> Iterator[ShownOutput]:
-    """Give what a petition wrote, in its order.
+    """Give the output of a petition, in its order.
 
     Args:
         identity: its id.
-        stream: 1 or 2 for that one alone, None for both and the service's lines.
+        stream: 1 or 2 for one stream alone, None for both and the service's lines.
         tail: how many lines to begin with, None for all.
-        follow: go on until its end; else only what there is now.
+        follow: go on until the petition's end; else end with the output that there is now.
 
     Raises:
         OrchaError: there is no such petition, or no service.
@@ -64,7 +64,7 @@ def pieces(identity: str, stream: int | None, *, tail: int | None, follow: bool)
 
 
 def _who_cancelled(service: Session, identity: str, channel: ClientChannel) -> Iterator[ShownOutput]:
-    """Give a line that says who has cancelled it meanwhile, where somebody has."""
+    """Give a line that says who has cancelled the petition meanwhile, where somebody has."""
     from orcha._cli import descriptions
 
     try:
@@ -77,7 +77,7 @@ def _who_cancelled(service: Session, identity: str, channel: ClientChannel) -> I
 
 
 def of_channel(channel: ClientChannel) -> Iterator[ShownOutput]:
-    """Give what a command writes to a channel until its end."""
+    """Give the values of a command's channel until its end."""
     return _chosen(_values(channel, None), None, is_command=True)
 
 
@@ -126,7 +126,7 @@ def _cut(kept: list[ShownOutput], surplus: int) -> list[ShownOutput]:
 
 
 def _values(channel: ClientChannel, end: int | None) -> Iterator[Any]:
-    """Give what a channel has before an index, or what comes until its end."""
+    """Give the values of a channel before an index, or all values until its end."""
     while end is None or channel.position < end - 1:
         value = channel.get()
         if channel.ended_here:
@@ -137,7 +137,7 @@ def _values(channel: ClientChannel, end: int | None) -> Iterator[Any]:
 
 
 def _piece(value: Any, *, is_command: bool) -> ShownOutput:
-    """Give a value of a petition as the output that it stands for."""
+    """Give the output that a value of a petition stands for."""
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bytes):
         return ShownOutput(value[0], value[1])
     if isinstance(value, bytes):

@@ -34,7 +34,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Do it; 1 where it could not be done to one."""
+    """Pause the petitions, the group or everything; give 1 where a petition could not be paused."""
     return selecting.do_to_group_or_each(
         namespace, "pause", lambda service, name, group: service.pause(name, group=group)
     )

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 ONE_PETITIONS_ERRORS = (NoSuchPetitionError, VerbRefusedError)
-"""Errors of one petition, after which the others are still done."""
+"""After an error of one petition the verb goes on with the others."""
 
 
 def do_for_each(identities: Sequence[str], do: Callable[[Session, str], object]) -> int:
-    """Call `do` for each petition; give 0, or 1 where one petition could not be done.
+    """Call `do` for each petition; give 0, or 1 where a call failed.
 
     Raises:
         OrchaConnectionError: there is no service.

@@ -1,4 +1,4 @@
-"""How what petitions wrote is shown: as it is, line by line after their ids, or for programs."""
+"""How output is shown: as it is, line by line after the petitions' ids, or for programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from orcha._cli.output import ShownOutput
 
 _MAX_CUT_CHARACTER_BYTES = 3
-"""Bytes of a character in UTF-8 that may be there while one is missing."""
+"""So many bytes of a character in UTF-8 may be there while one is missing."""
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 
@@ -35,7 +35,7 @@ class Printer:
             self._streams.write(1 if self.stream else piece.stream, piece.data)
 
     def end(self, identity: str) -> None:
-        """Note that no more of one comes."""
+        """Note that no more output of a petition comes."""
 
 
 class Prefixing(Printer):
@@ -83,7 +83,7 @@ class Prefixing(Printer):
 
 
 class ForPrograms(Printer):
-    """Shows a JSON object a piece; a character that is cut between two pieces comes with the second."""
+    """Shows a JSON object for each piece; a character that is cut between two pieces comes with the second."""
 
     def __init__(self, stream: int | None) -> None:
         """Show one stream, or both."""
@@ -108,7 +108,7 @@ class ForPrograms(Printer):
 
 
 def as_text(begun: bytes, data: bytes) -> tuple[list[str | bytes], bytes]:
-    r"""Give what follows on the beginning of a character, as text and what is none; and what begins one at its end.
+    r"""Give text and bytes that are no text, as they follow a begun character; and the character begun at the end.
 
     >>> as_text(b"\xe6", b"\xbc\xa2 and\xe5\xad")
     (['漢 and'], b'\xe5\xad')
@@ -130,7 +130,7 @@ def as_text(begun: bytes, data: bytes) -> tuple[list[str | bytes], bytes]:
 
 
 def _unfinished(data: bytes) -> bytes:
-    """Give the end of it that begins a character in UTF-8 without ending it."""
+    """Give the last bytes, where they begin a character in UTF-8 without ending it."""
     for length in range(1, min(_MAX_CUT_CHARACTER_BYTES, len(data)) + 1):
         last = data[-length:]
         try:
@@ -142,7 +142,7 @@ def _unfinished(data: bytes) -> bytes:
 
 
 def _continuing(data: bytes) -> int:
-    """Give how many bytes at its beginning can only go on with a character whose beginning is not there."""
+    """Count the first bytes that can only continue a character whose beginning is not there."""
     return next((place for place, byte in enumerate(data[:_MAX_CUT_CHARACTER_BYTES]) if byte & 0xC0 != 0x80), 0)
 
 
@@ -161,7 +161,7 @@ def _print(identity: str, stream: int, part: str | bytes) -> None:
 
 
 def printer(identities: Sequence[str], stream: str | None, *, as_json: bool) -> Printer:
-    """Give what shows these."""
+    """Give the printer for this way to show output."""
     number = {"out": 1, "err": 2, None: None}[stream]
     if as_json:
         return ForPrograms(number)

@@ -26,7 +26,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Change it."""
+    """Change the priorities; give 1 where a priority could not be changed."""
     from orcha._cli import per_petition
 
     selector = selecting.selector_of(namespace)

@@ -39,7 +39,7 @@ _STATES: dict[str, tuple[int, ...]] = {
     "broken": (_ENDED_STATE,),
     "ended": (_ENDED_STATE,),
 }
-"""What the table calls a state, and its numbers in `orcha._core.state.State`; `ended` is any of those before it."""
+"""The table's word for a state, and the numbers in `orcha._core.state.State`; `ended` stands for all ends."""
 LIVE_STATE_NAMES = ("queued", "held", "starting", "running", "paused", "cancelling")
 _RANK = {"cancelling": 0, "starting": 1, "running": 1, "held": 2, "queued": 3, "ended": 4}
 _COLUMNS = {
@@ -57,9 +57,9 @@ _COLUMNS = {
     "WHY": Column("WHY", 12, given_up=6),
 }
 _OPTIONAL_COLUMNS = frozenset(("GROUP", "ENDED", "LABEL", "ELEMENTS", "STARTS", "WHY"))
-"""Columns that are shown where there is something in them."""
+"""Columns that are shown only where a row has a value for them."""
 _MAX_COMMAND_COLUMNS = 60
-"""Places that a command takes at most in the table."""
+"""So many places a command takes in the table at most."""
 _BAR_CHARACTERS = 10
 _ALL, _GROUP = "all", "group:"
 """What `orcha._protocol.messages.Rows` calls pauses."""
@@ -158,7 +158,7 @@ class _RowSource:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Ask and print, once or again and again."""
+    """Print the table, once or again and again."""
     from orcha._cli.connection import connected
 
     with connected() as service:
@@ -195,7 +195,7 @@ def _say_the_rest(service: Session, array: str) -> None:
 
 
 def elements(service: Session, array: str) -> list[str]:
-    """Give the ids of the elements of an array that are petitions or were some, in their order."""
+    """Give the ids of the elements of an array that are or were petitions, in their order."""
 
     def page(states: int, limit: int, before: int | None = None) -> list[Row]:
         return service.page(states, limit, before, array=array).rows
@@ -223,7 +223,7 @@ def progress(row: Row) -> str:
 
 
 def _no_group(service: Session, group: str) -> str | None:
-    """Say that there is no such group, and which there are; None where there is one, or nobody may know."""
+    """Say that there is no such group, and which groups there are; None where the group may exist."""
     from orcha._cli import render
     from orcha._protocol.messages import Verdict
 
@@ -238,7 +238,7 @@ def _no_group(service: Session, group: str) -> str | None:
 
 
 def _show(namespace: argparse.Namespace, ask: _RowSource) -> bool:
-    """Ask and print; tell whether there was any petition."""
+    """Print the table; tell whether there was any petition."""
     from orcha._cli import descriptions, foretold, render
 
     shows_all = namespace.all or namespace.array is not None
@@ -308,18 +308,18 @@ def _held_back(names: list[str], drained: str | None) -> Iterator[str]:
 
 
 class Listing(NamedTuple):
-    """What is shown, and how much is not."""
+    """The rows that are shown, and how many are not."""
 
     rows: list[Row]
     left_out: int
     older: bool
-    """Whether there are more that have ended; how many is not asked."""
+    """Whether more petitions have ended; how many is not asked."""
 
 
 def listing(
     ask: Callable[..., list[Row]], names: Iterable[str], limit: int | None, group: str | None = None
 ) -> Listing:
-    """Give what is in these states: what runs, then what waits in its order, then the newest that have ended.
+    """Give the rows in these states: running petitions, then waiting ones in their order, then the newest ended ones.
 
     The service gives the newest first, and what starts next is among the oldest: all that has not ended is looked at
     before anything is left out, in one go, so that what changes its state meanwhile is not missed.
@@ -344,7 +344,7 @@ def listing(
 
 
 def _first(limit: int | None, rows: Iterable[Row]) -> tuple[list[Row], int]:
-    """Give the first in the order that they are shown in, and how many are left out."""
+    """Give the first rows in the order in which they are shown, and how many are left out."""
     from heapq import nsmallest
     from itertools import count
 
@@ -356,7 +356,7 @@ def _first(limit: int | None, rows: Iterable[Row]) -> tuple[list[Row], int]:
 
 
 def _order(row: Row) -> tuple[float, ...]:
-    """Give what rows are sorted by: of waiting petitions, the petition that starts first is first."""
+    """Give the sort key of a row: of waiting petitions, the petition that starts first comes first."""
     return _RANK.get(row["state"], 9), _place(row) if row["state"] == "queued" else 0, row["seq"]
 
 
@@ -375,7 +375,7 @@ def aged(row: Row, form: str = "{:g}, aged to {:g}") -> str:
 
 
 def _newest(rows: Iterator[Row], limit: int) -> list[Row]:
-    """Give up to so many rows, however many answers that takes."""
+    """Give up to so many rows; the service may send them in several answers."""
     found: list[Row] = []
     for row in rows:
         found.append(row)
@@ -429,7 +429,7 @@ def columns(row: Row, now: float, branch: str = "", starts: str = "") -> tuple[s
 
 
 def _command(row: Row) -> str:
-    """Give the command; of what is none its manager, in brackets as ps(1) shows what has no command line."""
+    """Give the command, or the manager in brackets: ps(1) shows a process without a command line so."""
     from orcha._cli import render
 
     command = row.get("command")

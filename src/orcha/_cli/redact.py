@@ -1,4 +1,4 @@
-"""What looks like a secret in a command line, made unreadable where the line is shown: see `orcha.utils.redact`.
+"""Hides what looks like a secret in a command line that is shown: see `orcha.utils.redact`.
 
 >>> words(["mysql", "--password=x"]), text("TOKEN=x make")
 (['mysql', '--password=***'], 'TOKEN=*** make')

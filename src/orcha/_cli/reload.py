@@ -29,7 +29,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Have it done, and say what came of it."""
+    """Ask the service to read its configuration, and print the result."""
     from orcha._cli import render
     from orcha._cli.connection import connected
 
@@ -46,7 +46,7 @@ def run(namespace: argparse.Namespace) -> int:
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """Give what came of it as people read it.
+    """Give the result of a reload in lines for people.
 
     >>> print(*lines(dict(files=["a.toml"], changed=[], restart=["listen.port"], overridden=[])), sep="; ")
     nothing changed (a.toml); waits for the next start of the service: listen.port

@@ -31,21 +31,21 @@ def out(text: str) -> None:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows under titles: on a terminal no wider than it is, in a pipe each column as wide as it needs to be."""
+    """Print rows under titles: on a terminal within its width, in a pipe each column as wide as it needs to be."""
     from orcha._cli.layout import fit
 
     out("".join(f"{each}\n" for each in fit(columns, rows, width() or PIPE_WIDTH_COLUMNS)))
 
 
 def named(name: str, value: str) -> None:
-    """Print a value after its name: on a terminal in lines no wider than it is."""
+    """Print a value after its name: on a terminal in lines that fit its width."""
     from orcha._cli.layout import wrapped
 
     out(wrapped(plain(f"{name + ':':<14} {value}"), width() or PIPE_WIDTH_COLUMNS, indent=15) + "\n")
 
 
 def width() -> int | None:
-    """Give the columns of the terminal that is printed on, None where it is none."""
+    """Give the columns of the terminal that standard output is; None where it is no terminal."""
     if not is_terminal():
         return None
     given = os.environ.get("COLUMNS", "")
@@ -92,7 +92,7 @@ def afresh() -> None:
 
 
 def note(text: str) -> None:
-    """Print a line on stderr, in which nothing moves a terminal's cursor: it is about the output, not of it."""
+    """Print a line about the output on stderr; nothing in it moves a terminal's cursor."""
     if sys.stderr is not None:
         sys.stderr.write(f"orcha: {plain(text)}\n")
 
@@ -135,7 +135,7 @@ def age(seconds: float) -> str:
 
 
 def ago(seconds: float) -> str:
-    """Give how long something is past, as people say it.
+    """Say how long ago something was.
 
     >>> [ago(0.2), ago(75)]
     ['now', '1 min ago']
@@ -163,7 +163,7 @@ def span(seconds: float) -> str:
 
 
 def elapsed(seconds: float) -> str:
-    """Give how long something has gone on, in two units at most.
+    """Say how long something has lasted, in two units at most.
 
     >>> [elapsed(0.2), elapsed(75), elapsed(3600), elapsed(200_000)]
     ['0 s', '1 min 15 s', '1 h', '2 d 7 h']

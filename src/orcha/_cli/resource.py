@@ -1,4 +1,4 @@
-"""``orcha resource``: what there is of resources, who has what, and what people decide about it."""
+"""``orcha resource``: list resources and their holders; change, drain and undrain resources and devices."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Ask and print, or have it done."""
+    """Print the resources, or change a resource."""
     from orcha._cli import per_petition
 
     if namespace.verb == "ls":

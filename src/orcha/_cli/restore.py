@@ -1,4 +1,4 @@
-"""``orcha restore``: put a backup to where no service runs and no state is."""
+"""``orcha restore``: put a backup in place, where no service runs and no state is kept."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Unpack, check, and put it in place."""
+    """Unpack the backup, check it, and put it in place."""
     import os
     from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""``orcha resume``: let go on what was paused."""
+"""``orcha resume``: continue paused petitions, groups, or everything."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Do it; 1 where it could not be done to one."""
+    """Resume the petitions, the group or everything; give 1 where a petition could not be resumed."""
     return selecting.do_to_group_or_each(
         namespace, "resume", lambda service, name, group: service.resume(name, group=group)
     )

@@ -1,4 +1,4 @@
-"""``orcha retry``: ask once more for a petition that has ended."""
+"""``orcha retry``: submit an ended petition once more."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Ask, and follow it where that is wanted."""
+    """Submit the petitions again, and follow the new petition where that is wanted."""
     from orcha._cli import attach, per_petition, render
 
     follows = namespace.attach or namespace.stdin
@@ -50,7 +50,7 @@ def run(namespace: argparse.Namespace) -> int:
 
 
 def _array_of(namespace: argparse.Namespace) -> str | None:
-    """Give the array that is named alone; None where petitions are chosen that failed."""
+    """Give the id where one array alone is named; None where failed petitions are selected."""
     from orcha._cli.connection import connected
     from orcha.exceptions import OrchaError
 
@@ -72,7 +72,7 @@ def _again(service: Session, identity: str) -> None:
 
 
 def _again_alone(service: Session, identity: str) -> None:
-    """Ask, and say so where the new petition waits for standard input: that of the ended one is not kept."""
+    """Submit a petition again; say where it waits for standard input, since the first input is not kept."""
     from orcha._cli import render
 
     _again(service, identity)

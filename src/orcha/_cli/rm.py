@@ -25,7 +25,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Forget each; 1 where one could not be."""
+    """Forget each petition; give 1 where a petition could not be forgotten."""
     from orcha._cli import per_petition
 
     selector = selecting.selector_of(namespace)

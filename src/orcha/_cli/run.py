@@ -1,4 +1,4 @@
-"""``orcha run``: run a command as if it were run here, while it is queued, limited, kept and survives."""
+"""``orcha run``: run a command as if it were run here; the service queues it, limits it, and keeps its output."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _OPTION_NAMES = {
     "retry.codes": "--retry-on",
     "ok_codes": "--ok",
 }
-"""What a field of a command is called on the command line, where it is not the option of its name."""
+"""The option that sets a field of a command, where it does not have the field's name."""
 
 
 def create_parser(parser: argparse.ArgumentParser) -> None:
@@ -97,13 +97,13 @@ def _swept(text: str) -> tuple[str, list[str]]:
 
 
 def _asks_for_many(namespace: argparse.Namespace) -> bool:
-    """Tell whether anything is said about many petitions."""
+    """Tell whether an option asks for many petitions."""
     names = ("array", "each_line", "each_json", "at_most", "max_fails")
     return bool(namespace.sweep) or any(getattr(namespace, name) is not None for name in names)
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Submit it, and follow it to its end."""
+    """Submit the command, and follow it to its end."""
     from orcha._cli import render
     from orcha.exceptions import OrchaError
 
@@ -126,7 +126,7 @@ def run(namespace: argparse.Namespace) -> int:
 
 
 def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
-    """Send it, and follow it unless it is to be left."""
+    """Send the request, and follow the petition unless it is to run detached."""
     from orcha._cli.connection import connected
     from orcha._cli.streams import Streams, are_one, fill_standard_descriptors, input_waits
     from orcha._protocol.identities import new_identity
@@ -158,7 +158,7 @@ def _run(namespace: argparse.Namespace, message: dict[str, Any]) -> int:
 
 
 def misquoted(message: Mapping[str, Any]) -> str | None:
-    """Give a line where the program looks like a whole line for a shell, and no such program is here."""
+    """Give a hint where the program looks like a whole line for a shell, and there is no such program."""
     import shlex
     import shutil
 
@@ -175,7 +175,7 @@ def misquoted(message: Mapping[str, Any]) -> str | None:
 
 
 def add_input(namespace: argparse.Namespace, message: dict[str, Any]) -> None:
-    """Say that it has standard input, and a terminal as large as this one; where it is detached, for who attaches."""
+    """Ask for standard input, and for a terminal of this terminal's size; a client that attaches later uses them."""
     if namespace.stdin or namespace.tty:
         message["stdin"] = True
     if namespace.tty:
@@ -185,7 +185,7 @@ def add_input(namespace: argparse.Namespace, message: dict[str, Any]) -> None:
 
 
 def _detached(service: Session, name: str, token: bytes, message: dict[str, Any]) -> int:
-    """Have it run by itself; say its id."""
+    """Submit the command, print its id, and do not follow it."""
     from orcha._cli import render
     from orcha._protocol import values
     from orcha._protocol.messages import Item
@@ -206,7 +206,7 @@ def attach_to(
     streams: Streams,
     sent: tuple[str, bytes, dict[str, Any]],
 ) -> int:
-    """Have it run, and follow it."""
+    """Submit the command, and follow it."""
     from orcha._cli.attached import Detached
     from orcha._cli.terminal_input import Typing
     from orcha._protocol import values
@@ -236,14 +236,14 @@ def attach_to(
 
 
 def _taken(result: Result) -> bool:
-    """Tell whether the service has it."""
+    """Tell whether the service has the petition."""
     from orcha._protocol.messages import Verdict
 
     return result.verdict in {Verdict.ACCEPTED, Verdict.KNOWN}
 
 
 def _refused(result: Result, name: str, message: dict[str, Any]) -> tuple[str, int]:
-    """Say why the service does not take it, and give the code: another one where an option was wrong."""
+    """Say why the service refuses the petition, and give the exit code: 2 where an option was wrong."""
     from orcha._protocol.shown_reasons import UNREADABLE
     from orcha.interfaces.message import Message
     from orcha.lib.commands import petition_of
@@ -263,7 +263,7 @@ def _refused(result: Result, name: str, message: dict[str, Any]) -> tuple[str, i
 
 
 def made_up(program: str | bytes) -> str:
-    """Make an id: the program's name, without what looks like a secret, and six characters of chance."""
+    """Make an id: the program's name, without what looks like a secret, and six random characters."""
     word = os.fsdecode(program)
     if "=" in word or ":" in word:  # nothing else needs what takes 5 ms to be ready
         from orcha.utils.redact import HIDDEN, words

@@ -1,4 +1,4 @@
-"""The options of a command that is asked for, and what is sent of them."""
+"""The options of a command, and the request that is made of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LIMIT_OPTIONS = (
 )
 OUTPUT_POLICIES, LEFTOVERS, PREEMPTIBLE = ("truncate", "kill", "rotate"), ("end", "keep"), ("pause", "requeue")
 _REPEATABLE: dict[str, Any] = {"action": "append", "default": []}
-"""Of an option that may be given several times; argparse copies the list before it adds to it."""
+"""The default of an option that may be given several times; argparse copies the list before it adds a value."""
 
 
 def create_repeated_parser(parser: argparse.ArgumentParser) -> None:
@@ -106,12 +106,12 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
 
 
 class _When(argparse.Action):
-    """Takes a condition, or says what conditions are."""
+    """Takes a condition, or prints what conditions may say."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
     ) -> None:
-        """Keep it; print and leave where help is asked for."""
+        """Keep the condition; for `help` print the help, and end."""
         del option
         if values == "help":
             from orcha._core.conditions.terms import help_text
@@ -172,7 +172,7 @@ def words_of(namespace: argparse.Namespace, usage: str) -> list[str]:
     """Give the words of a command that stand behind the options, and perhaps behind ``--``.
 
     Raises:
-        WrongOptionError: there are none.
+        WrongOptionError: there is no word.
 
     """
     words: list[str] = namespace.command[1:] if namespace.command[:1] == ["--"] else namespace.command
@@ -201,7 +201,7 @@ def command_of(
 
 
 def _wrong_condition(text: str) -> str | None:
-    """Give what is wrong with a condition, as far as that is known here: a name may be that of a plugin."""
+    """Give what is wrong with a condition, as far as a client knows: an unknown name may be a plugin's."""
     from orcha._core.conditions.condition import Condition
     from orcha._core.conditions.errors import ConditionTextError, UnknownNameError
     from orcha._core.conditions.terms import BUILT_IN
@@ -216,7 +216,7 @@ def _wrong_condition(text: str) -> str | None:
 
 
 def say_pointed(tell: Callable[[str], None], text: str) -> None:
-    """Say what is wrong, and show below it where."""
+    """Say what is wrong with a condition, and show the place below the line."""
     from orcha._cli import render
 
     line, *shown = text.split("\n")
@@ -226,7 +226,7 @@ def say_pointed(tell: Callable[[str], None], text: str) -> None:
 
 
 def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
-    """Give what is sent of a command line.
+    """Give the request that a command line asks for.
 
     Raises:
         WrongOptionError: options do not go together.
@@ -261,7 +261,7 @@ def extras(namespace: argparse.Namespace, command: list[str]) -> dict[str, Any]:
 
 
 def _others_first(namespace: argparse.Namespace) -> dict[str, Any]:
-    """Give which petitions come first.
+    """Give the petitions that come first.
 
     Raises:
         WrongOptionError: options do not go together.
@@ -279,7 +279,7 @@ def _needs(given: Iterable[tuple[str, int | str]]) -> dict[str, int | str] | Non
     """Give the units of each resource that are needed.
 
     Raises:
-        WrongOptionError: one is named twice.
+        WrongOptionError: a resource is named twice.
 
     """
     needs: dict[str, int | str] = {}

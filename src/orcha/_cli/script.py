@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 FROM_STANDARD_INPUT = "-"
 """The command's name where the script is what standard input holds."""
 MARK = "#ORCHA"
-"""What a line with options of the script begins with."""
+"""The beginning of a line with options of the script."""
 _MAX_HEAD_BYTES = 64 << 10
-"""Options of a script are looked for in so much of it."""
+"""Options are looked for in so many of a script's first bytes."""
 _MAX_SCRIPT_BYTES = 120 << 10
 """Linux gives a program an argument of 128 KiB at most (MAX_ARG_STRLEN of execve(2))."""
 _EXCLUSIVE = {"at": "delay", "delay": "at"}
@@ -34,7 +34,7 @@ class _OptionsParser(argparse.ArgumentParser):
         raise options.WrongOptionError(message)
 
     def exit(self, status: int = 0, message: str | None = None) -> None:  # type: ignore[override]
-        """Raise that help is nothing for a script."""
+        """Raise: a script cannot ask for help."""
         del status, message
         raise options.WrongOptionError("help is shown on a command line only: remove it from the script")
 
@@ -54,7 +54,7 @@ def prepare(
         folder: gives the absolute path of the folder to run in, by the option.
 
     Raises:
-        WrongOptionError: the script cannot be run so, or one of its options is wrong.
+        WrongOptionError: the script cannot be run, or an option in its lines is wrong.
 
     """
     if command[0] == FROM_STANDARD_INPUT:
@@ -160,7 +160,7 @@ def from_standard_input() -> bytes:
     """Read a script to its end.
 
     Raises:
-        WrongOptionError: it is empty, or longer than a command's argument may be.
+        WrongOptionError: the script is empty, or longer than an argument may be.
 
     """
     parts, size = [], 0
@@ -190,7 +190,7 @@ def command_of(text: bytes, arguments: list[str]) -> list[str]:
     ['/usr/bin/env', 'python3', '-c', '#!/usr/bin/env python3\nprint()']
 
     Raises:
-        WrongOptionError: its interpreter does not run a text.
+        WrongOptionError: the interpreter cannot run a text.
 
     """
     first = os.fsdecode(text.partition(b"\n")[0])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orcha._protocol.messages import Reply
 
 ASKED_ABOVE_PETITIONS = 10
-"""Petitions for which nobody is asked, also on a terminal."""
+"""Up to so many petitions the verb does not ask whether it should go on."""
 _FAILED = ("failed", "timed_out", "interrupted", "rejected", "broken")
 """Outcomes of petitions that did not succeed, and that nobody cancelled."""
 LIVE_STATES = ("queued", "held", "starting", "running", "cancelling")
@@ -106,7 +106,7 @@ def _identity(user: str) -> str:
 
 
 def names_none(namespace: argparse.Namespace, selector: dict[str, Any] | None, *, prefixed: bool = False) -> bool:
-    """Tell whether a command line names no petition at all, and say so."""
+    """Tell whether a command line names no petition at all, and print the cure."""
     from orcha._cli import render
 
     if namespace.ids or selector is not None:
@@ -117,7 +117,7 @@ def names_none(namespace: argparse.Namespace, selector: dict[str, Any] | None, *
 
 
 def refuse_both(option: str) -> None:
-    """Say that an option is about more than petitions, and goes with no selector."""
+    """Refuse an option that is about more than petitions beside a selector."""
     from orcha._cli import render
 
     render.note(f"{option} is not about single petitions: leave it out, or the options that choose petitions")
@@ -130,7 +130,7 @@ def found(service: Session, selector: dict[str, Any]) -> list[str]:
 
 
 def apply(namespace: argparse.Namespace, verb: str, selector: dict[str, Any], arguments: dict[str, Any]) -> int:
-    """Do a verb to all petitions that meet a selector; 1 where it could not be done to one, or was not to be done."""
+    """Do a verb to all petitions that meet a selector; give 1 where one was refused, or the person said no."""
     from orcha._cli import render
     from orcha._cli.connection import connected
 
@@ -160,7 +160,7 @@ def apply(namespace: argparse.Namespace, verb: str, selector: dict[str, Any], ar
 def do_to_group_or_each(
     namespace: argparse.Namespace, verb: str, ask: Callable[[Session, str | None, str | None], Reply]
 ) -> int:
-    """Do a verb to a group, to everything, to ids, or to all that meet a selector; 1 where one could not be met.
+    """Do a verb to a group, to everything, to ids, or to all that meet a selector; give 1 where it failed for one.
 
     `ask` asks a service about an id and a group; with neither, about everything.
     """
@@ -202,7 +202,7 @@ def _may_ask() -> bool:
 
 
 def _agreed(verb: str, met: list[str]) -> bool:
-    """Ask whether that many petitions are meant."""
+    """Ask the person whether so many petitions are meant."""
     import sys
 
     from orcha._cli import render

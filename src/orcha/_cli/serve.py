@@ -209,7 +209,7 @@ def configuration_at(path: str, namespace: argparse.Namespace, *, is_system: boo
 
 
 def _wrong_options(namespace: argparse.Namespace) -> str | None:
-    """Say which options do not go together; None where all do."""
+    """Say which options do not go together; None where all of them do."""
     from orcha import properties
 
     if properties.service:
@@ -281,7 +281,7 @@ def load_managers(wanted: Iterable[str]) -> tuple[dict[str, Manager], dict[str, 
 
 
 def _word(plugin: Plugin) -> str:
-    """Give the name that a plugin which cannot be imported would probably have."""
+    """Give the probable name of a plugin that cannot be imported."""
     return plugin.name or plugin.module.removeprefix("orcha_").replace("_", "-")
 
 
@@ -314,7 +314,7 @@ def _manager_of(plugin: Plugin) -> Manager | None:
 
 
 def _add_to(variable: str, given: Iterable[str]) -> None:
-    """Add what was given to what the environment says, for the service and its children to read."""
+    """Put settings into the environment, where the service and its children read them."""
     import os
 
     text = ",".join(given)

@@ -1,4 +1,4 @@
-"""What the verbs ask a service for; importing it costs what a client costs."""
+"""The questions that verbs ask a service; importing this costs what a client costs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ LIVE_STATES = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5
 """States of a petition that has not ended, as a bit mask."""
 ENDED_STATES = 1 << 6
 INDEX_BEYOND_END = 1 << 62
-"""An index that no channel has: who follows from there gets what comes from the channel's end on."""
+"""An index that no channel has: a reader that follows from there gets the records after the channel's end."""
 
 
 class NoSuchPetitionError(OrchaError):
@@ -55,11 +55,11 @@ class NoSuchPetitionError(OrchaError):
 
 
 class VerbRefusedError(OrchaError):
-    """The service does not do that."""
+    """The service refused the request."""
 
 
 class Session(Client):
-    """A client with what verbs need beside the wire's own requests.
+    """A client with the requests that verbs need.
 
     Example::
 
@@ -72,8 +72,8 @@ class Session(Client):
         """Give everything about a petition: the petition of this id that has not ended, else the newest.
 
         Raises:
-            NoSuchPetitionError: there is none.
-            VerbRefusedError: it is somebody else's.
+            NoSuchPetitionError: there is no such petition.
+            VerbRefusedError: the petition is another user's.
             OrchaConnectionError: the service stayed away.
 
         """
@@ -86,7 +86,7 @@ class Session(Client):
 
         Raises:
             NoSuchPetitionError: there is no such petition.
-            VerbRefusedError: it was not done.
+            VerbRefusedError: the service refused.
 
         """
         if reply.verdict == Verdict.OK:
@@ -99,10 +99,10 @@ class Session(Client):
     def select(
         self, verb: str | None, selector: Row, arguments: Row, *, dry_run: bool = False, before: int | None = None
     ) -> Row:
-        """Have a verb done to petitions that meet a selector; give which these are, and what was refused.
+        """Have a verb done to petitions that meet a selector; give these petitions, and the refusals.
 
         Raises:
-            VerbRefusedError: nothing was done.
+            VerbRefusedError: nothing was changed.
 
         """
         sent = encode(arguments)
@@ -121,7 +121,7 @@ class Session(Client):
         return self._of_schedule(partial(AddSchedule, name=name, expression=expression, extras=extras, **how))
 
     def schedules(self) -> list[Row]:
-        """Give the schedules that one may see."""
+        """Give the schedules that this client may see."""
         found: list[Row] = self._of_schedule(ListSchedules)["schedules"]
         return found
 
@@ -196,27 +196,27 @@ class Session(Client):
         return self._ask(Reload)
 
     def unset(self, kind: Literal["group", "resource"], name: str) -> Reply:
-        """Have the configuration hold again for a group or a resource that people have set."""
+        """Undo what people have set for a group or a resource: the configuration holds again."""
         return self._ask(partial(Unset, kind=kind, name=name))
 
     def set_resource(self, resources: str) -> Reply:
-        """Have other amounts of resources, or other devices."""
+        """Set the amounts or the devices of resources."""
         return self._ask(partial(SetResource, resources=resources))
 
     def drain_resource(self, name: str, why: str | None) -> Reply:
-        """Have nothing placed on a device or a resource; where `why` is None have things placed there again."""
+        """Drain a device or a resource, so that nothing new is placed there; undrain it where `why` is None."""
         return self._ask(partial(DrainResource, name=name, drained=why is not None, why=why or ""))
 
     def drain(self, *, why: str, seconds: float | None) -> Reply:
-        """Have nothing more started, for so many seconds; None for no end."""
+        """Drain the service, for so many seconds; None for no end."""
         return self._ask(partial(DrainService, drained=True, why=why, seconds=seconds))
 
     def undrain(self) -> Reply:
-        """Have petitions started again."""
+        """Undrain the service: petitions start again."""
         return self._ask(partial(DrainService, drained=False))
 
     def change_lease(self, name: str, seconds: float | None) -> Reply:
-        """Have a lease last so many seconds longer; None to give it back. It is named by its id or what it has."""
+        """Extend a lease by so many seconds; None gives it back. Its id, or a device that it has, names the lease."""
         return self._ask(partial(ChangeLease, name=name, seconds=seconds))
 
     def ask_to_give_back(self, name: str, tell: Callable[[str], None]) -> Request:
@@ -240,14 +240,14 @@ class Session(Client):
 
 
 class _UnawaitedRequest(Request):
-    """A request for whose answer nobody waits."""
+    """A request whose answer no thread waits for."""
 
     def __init__(self, build: Callable[[int], Any], tell: Callable[[str], None] | None) -> None:
         super().__init__(build)
         self._tell = tell
 
     def finish(self, error: Exception | None = None) -> None:
-        """Tell of a refusal."""
+        """Tell why the service refused."""
         super().finish(error)
         answer: Any = self.answer
         if self._tell is not None and answer is not None and answer.verdict not in {Verdict.OK, Verdict.UNKNOWN}:

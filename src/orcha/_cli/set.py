@@ -46,7 +46,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def add_changes(add: Any, *, of_one: bool = True) -> None:
-    """Add the options that say what is changed; `of_one` those, too, that are about one petition."""
+    """Add the options that say what is changed; with `of_one` also the options that are about one petition."""
     many: dict[str, Any] = {"action": "append", "default": []}
     add("-p", "--priority", metavar="N", type=options.number, help="the lower starts first")
     add("-g", "--group", type=options.name, metavar="G", help="the group whose slots it takes")
@@ -81,14 +81,14 @@ def _add_start(add: Any, many: dict[str, Any]) -> None:
 
 
 def _limit(text: str) -> tuple[str, float]:
-    """Read a time limit: a whole one, or with a sign how much longer or shorter than it is."""
+    """Read a time limit, or with a sign by how much the limit grows or shrinks."""
     if text[:1] in {"+", "-"}:
         return "timeout_by", options.duration(text[1:]) * (-1 if text[0] == "-" else 1)
     return "timeout", options.duration(text)
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Change them."""
+    """Change the petitions; give 1 where a petition could not be changed."""
     from orcha._cli import per_petition, render
 
     selector = selecting.selector_of(namespace, prefixed=True)
@@ -106,7 +106,7 @@ def run(namespace: argparse.Namespace) -> int:
 
 
 def changes_of(namespace: argparse.Namespace) -> dict[str, Any]:
-    """Give what is to be changed, as it is sent."""
+    """Give the changes as they are sent."""
     names = ["priority", "group", "pin", "at", "delay", "expect", "retry", "label", "when", "if_dependency_fails"]
     names += [name.replace("-", "_") for name, *_ in (*_LIMITS, *_CHOICES)]
     given = vars(namespace)

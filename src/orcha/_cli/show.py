@@ -1,4 +1,4 @@
-"""``orcha show``: everything that is known of one petition."""
+"""``orcha show``: print everything that is known of one petition."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Ask and print."""
+    """Ask the service, and print the details."""
     from orcha._cli import descriptions, foretold, render
     from orcha._cli.connection import connected
 
@@ -65,7 +65,7 @@ def run(namespace: argparse.Namespace) -> int:
 
 
 def without_secrets(details: dict[str, Any]) -> dict[str, Any]:
-    """Give it with what looks like a secret in its command hidden."""
+    """Give the details, in which what looks like a secret in the command is hidden."""
     from orcha._cli import redact
 
     command = details.get("command")
@@ -80,7 +80,7 @@ def without_secrets(details: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(word: Any) -> Any:
-    """Give a word of a command as text, bytes that are none as escapes."""
+    """Give a word of a command as text; bytes that are no UTF-8 stand as escapes."""
     return word.decode("utf-8", "backslashreplace") if isinstance(word, bytes) else word
 
 
@@ -129,7 +129,7 @@ def _other(dependency: dict[str, Any]) -> str:
 
 
 def _command(command: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Give what there is to say of a command beside its words."""
+    """Give the properties of a command beside its words."""
     from orcha._cli import descriptions
 
     for name, value in command.items():

@@ -1,4 +1,4 @@
-"""``orcha signal``: send a signal to what a petition runs."""
+"""``orcha signal``: send a signal to the processes of petitions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Send it."""
+    """Send the signal; give 1 where it could not be sent to a petition."""
     from orcha._cli import per_petition
 
     selector = selecting.selector_of(namespace)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_LIMIT_ROWS = 100
 _MIN_TOLD_PETITIONS = 10_000
-"""So many take a second, and a terminal is told how far the forecast is."""
+"""So many petitions take about a second: with more of them a terminal is told how far the forecast is."""
 _EPILOG = """\
 examples:
   orcha simulate week.json
@@ -50,7 +50,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Read, reckon and print."""
+    """Read a workload, forecast it, and print the result."""
     from orcha._cli import render, workload
 
     try:
@@ -85,7 +85,7 @@ def _text(name: str) -> str:
 
 
 def _changed(found: Workload, namespace: argparse.Namespace) -> Capacity:
-    """Give what there is to use, as the options say, else as the file does."""
+    """Give slots and resources, as the options say, else as the file does."""
     from orcha._cli import workload
 
     known = found.capacity
@@ -109,7 +109,7 @@ def _pairs(given: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _planned(found: Workload, capacity: Capacity) -> list[Foretold]:
-    """Reckon, and say on a terminal how far that is: it may take a while."""
+    """Forecast, and tell a terminal how far the forecast is, since it may take a while."""
     from orcha._cli import render
     from orcha._core.forecast.virtual_schedule import VirtualSchedule
 
@@ -123,7 +123,7 @@ def _planned(found: Workload, capacity: Capacity) -> list[Foretold]:
 
 
 def _reckoned(planned: Sequence[Foretold], recorded: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """Give what is said of all together; `recorded` is in which order they started, where that can be compared."""
+    """Give the figures of the whole workload; `recorded` is the order of the recorded starts, where there is one."""
     from orcha.interfaces.needs import read
 
     begun = [(each, each.started, each.ended or each.started) for each in planned if each.started is not None]
@@ -176,7 +176,7 @@ def _as_json(each: Foretold) -> dict[str, Any]:
 
 
 def _show(planned: Sequence[Foretold], reckoned: dict[str, Any], limit: int) -> None:
-    """Print a table, and below it what is said of all together."""
+    """Print a table, and below it the figures of the whole workload."""
     from orcha._cli import render
     from orcha._cli.layout import Column
 

@@ -1,4 +1,4 @@
-"""A stream whose lines begin with the time: what a daemon and its plugins print, people read later."""
+"""A stream whose lines begin with the time, since people read the output of a daemon and its plugins later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``orcha stats``: how much the service has done, and how fast."""
+"""``orcha stats``: print how much the service has done, and how fast."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Ask and print."""
+    """Ask the service, and print its figures."""
     from orcha._cli import descriptions, render
     from orcha._cli.connection import connected
 

@@ -1,4 +1,4 @@
-"""``orcha stop``: stop the service in good order, and return when it has."""
+"""``orcha stop``: stop the service in good order, and return when it has stopped."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ they are ended as interrupted. SIGTERM to the service does the same.
 _MAX_STOP_SECONDS = 120.0
 """Seconds a service may take to stop: longer than all its own deadlines together."""
 _RUNNING_STATES = 0b111000
-"""States of what runs, as a bit mask: starting, running, cancelling."""
+"""The states of running petitions, as a bit mask: starting, running, cancelling."""
 _WAITING_STATES = 0b000110
 _MAX_NAMED_PETITIONS = 3
 """How many petitions are named in a line."""
@@ -45,7 +45,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Ask, and wait until its place is free."""
+    """Ask the service to stop, and wait until its endpoint is free."""
     import sys
 
     from orcha._cli import render
@@ -70,10 +70,10 @@ def run(namespace: argparse.Namespace) -> int:
 
 
 class Counter:
-    """A line on a terminal that counts the seconds that what is waited for has left."""
+    """A line on a terminal that counts down the seconds of a grace."""
 
     def __init__(self, what: str, seconds: float) -> None:
-        """Count down for this; for nothing where it is empty."""
+        """Take the text of the line; nothing is shown where it is empty."""
         self._what = what
         self._seconds = seconds
         self._shown: int | None = None
@@ -86,7 +86,7 @@ class Counter:
             _write(f"\rorcha: {self._what}: {left:>3} s ")
 
     def end(self) -> None:
-        """Leave the line."""
+        """End the line."""
         if self._shown is not None:
             _write("\n")
 
@@ -134,7 +134,7 @@ def is_outlived(row: dict[str, Any]) -> bool:
 
 
 def lines(rows: Sequence[dict[str, Any]], waiting: int, *, kept: bool, grace: float) -> Iterator[str]:
-    """Give what is said of what runs, and of how many wait.
+    """Give the lines about running petitions, and about how many wait.
 
     >>> list(lines([{"id": "m1", "command": "make"}], 2, kept=True, grace=10.0))[0]
     '1 command goes on running, and the next start finds it: m1'

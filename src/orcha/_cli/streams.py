@@ -1,4 +1,4 @@
-"""Bytes to standard output and standard error, whole and at once, whatever these are."""
+"""Writes bytes to standard output and standard error, whole and at once, to a file, a pipe or a terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _NEWLINE = 10
 _CLOSE_TOGETHER_MILLISECONDS = 300
-"""Milliseconds within which a connection that breaks off closes all that it gave."""
+"""A connection that breaks off closes all descriptors that it gave within so many milliseconds."""
 
 
 def fill_standard_descriptors() -> None:
@@ -28,7 +28,7 @@ def fill_standard_descriptors() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_WRONLY if descriptor == 2 else os.O_RDONLY)  # the lowest that is free: this one
+            os.open(os.devnull, os.O_WRONLY if descriptor == 2 else os.O_RDONLY)  # the lowest free one
             os.set_inheritable(descriptor, True)
 
 
@@ -52,11 +52,11 @@ def input_waits() -> bool:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of it, also to a pipe that takes a part, or nothing for a while.
+    """Write all bytes, also to a pipe that takes only a part of them, or nothing for a while.
 
     Raises:
-        BrokenPipeError: nobody reads it any more.
-        OSError: it cannot be written for another reason.
+        BrokenPipeError: the reader has gone.
+        OSError: the bytes cannot be written for another reason.
 
     """
     left = memoryview(data)
@@ -130,7 +130,7 @@ def _wait_for_room(descriptor: int) -> None:
 
 
 class Streams:
-    """Where an attached client's output goes: the command's bytes, and lines about it on standard error.
+    """Where an attached client's output goes: the command's bytes, and on standard error lines about the command.
 
     On a terminal one line tells what is waited for. It stands at the end, is updated in place, and is erased before
     anything else is written.
@@ -165,7 +165,7 @@ class Streams:
             self._column_zero = data[-1] == _NEWLINE
 
     def _note(self, data: bytes) -> None:
-        """Know what the command switches on in the terminal, before it is there: a signal may end the writing."""
+        """Note what the command switches on in the terminal, before it is written: a signal may end the writing."""
         if self._modes is None:
             from orcha._cli.modes import Modes
 
@@ -173,7 +173,7 @@ class Streams:
         self._modes.feed(data)
 
     def leave(self) -> None:
-        """Switch off in the terminal what the command has switched on, and not off."""
+        """Switch off in the terminal what the command has switched on and left on."""
         self.erase()
         if self._modes is not None and self._screen is not None and not self._has_left:
             self._has_left = True
@@ -207,7 +207,7 @@ class Streams:
         self._err(f"\r\x1b[K{line}")
 
     def erase(self) -> None:
-        """Take the line about waiting away."""
+        """Erase the line about waiting."""
         if self._status:
             self._status = ""
             self._err("\r\x1b[K")
@@ -219,7 +219,7 @@ class Streams:
 
     @staticmethod
     def _put(descriptor: int, data: bytes) -> None:
-        """Write what is for people; where nobody reads it there is nobody to tell."""
+        """Write bytes for people; ignore that nobody reads them."""
         try:
             write_all(descriptor, data)
         except OSError:

@@ -24,7 +24,7 @@ class Terminal:
     """
 
     def __init__(self, descriptor: int, *, raw: bool, keys: bytes = b"", signals: bool = False) -> None:
-        """Know it; nothing is changed before `enter`. These keys have to come through, whatever else they mean."""
+        """Take the keys that have to come through, whatever else they mean; `enter` changes the mode."""
         self._descriptor = descriptor
         self._raw = raw
         self._keys = keys
@@ -40,7 +40,7 @@ class Terminal:
             return False
 
     def enter(self) -> None:
-        """Change its mode, where it is ours and not changed yet."""
+        """Change the terminal's mode, where this process is in the foreground and has not changed it yet."""
         if self._before is not None or not self.is_ours():
             return
         import termios
@@ -82,7 +82,7 @@ class Terminal:
             return  # it is gone
 
     def leave(self) -> None:
-        """Restore its mode, where it was changed and is ours still."""
+        """Restore the terminal's mode, where it was changed and this process is in the foreground."""
         before, self._before = self._before, None
         if before is None or not self.is_ours():
             return
@@ -103,7 +103,7 @@ class Terminal:
 
 
 def _keys(mode: list[Any], keys: bytes) -> list[Any]:
-    """Give this mode with every key coming at once, unseen."""
+    """Give a mode in which every key comes at once and is not shown."""
     import termios
 
     changed = [*mode[:_CHARACTERS_INDEX], list(mode[_CHARACTERS_INDEX])]
@@ -117,7 +117,7 @@ def _keys(mode: list[Any], keys: bytes) -> list[Any]:
 
 
 def _quitting(mode: list[Any], keys: bytes, key: bytes) -> list[Any]:
-    """Give this mode with a key that sends SIGQUIT; what was typed before stays."""
+    """Give a mode in which a key sends SIGQUIT; what was typed before stays."""
     import termios
 
     changed = [*mode[:_CHARACTERS_INDEX], list(mode[_CHARACTERS_INDEX])]
@@ -129,7 +129,7 @@ def _quitting(mode: list[Any], keys: bytes, key: bytes) -> list[Any]:
 
 
 def _raw(mode: list[Any]) -> list[Any]:
-    """Give this mode with every key as a byte and every byte as it is (termios(3), cfmakeraw)."""
+    """Give a mode in which every key is a byte and every byte is shown as it is (termios(3), cfmakeraw)."""
     import termios
 
     taken = termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR

@@ -1,4 +1,4 @@
-"""What is typed, or piped, into an attached client: the keys that leave it, and standard input for the command."""
+"""What is typed or piped into an attached client: the keys that detach it, and standard input for the command."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _MAX_AHEAD_PIECES = 64
 """Pieces read before the command has taken them."""
 _INTERRUPT_KEY = b"\x03"
 _BACKGROUND_LOOK_SECONDS = 0.5
-"""Seconds between looks whether the terminal is ours again: nothing tells."""
+"""Seconds between looks whether this process is in the foreground again: no event tells it."""
 _FIRST_RETRY_SECONDS, _MAX_RETRY_SECONDS = 0.02, 0.5
 _GONE_VERDICT = 6  # messages.Verdict
 _DELIVERY_SECONDS = 10.0
-"""Seconds that what was typed before the keys has to reach the command."""
+"""Seconds in which the bytes typed before the detach keys have to reach the command."""
 _QUEUED_DELIVERY_SECONDS = 2.0
-"""Seconds of them where the command waits for its turn, which may not come for long."""
+"""The same where the command still waits for its turn, which may take long."""
 
 
 class Typing:
@@ -62,7 +62,7 @@ class Typing:
             name: the petition's id.
             forward: whether it is the command's standard input.
             tty: whether the command has a terminal, for which this one stands.
-            detach: makes what is raised in the main thread when the keys were typed.
+            detach: makes the exception that is raised in the main thread when the detach keys were typed.
 
         Raises:
             ValueError: ORCHA_DETACH_KEYS names no keys.
@@ -81,7 +81,7 @@ class Typing:
         self._is_terminal = sys.stdin is not None and os.isatty(0)
         self._alone = self._is_terminal and sys.stdout is not None and os.isatty(1)
         self._idle = self._alone and not forward
-        """Whether all that is typed but the keys is the shell's, afterwards."""
+        """Whether everything that is typed, but the detach keys, belongs to the shell afterwards."""
         self._reads = forward or (self._idle and bool(sequence))
         self._signals: KeySignals | None = None
         if self._idle and sequence and type_ahead.is_alone() and not type_ahead.can_give_back(0):
@@ -97,9 +97,9 @@ class Typing:
         self._over = threading.Event()
         self._moved = threading.Condition()
         self._piece: bytes | None = b""
-        """What is to be brought next; None for the end."""
+        """The pieces to send next; None for the end."""
         self._offset: int | None = None
-        """How many bytes come before that."""
+        """How many bytes come before these pieces."""
         self.undelivered = 0
         """Bytes typed that the command has not got."""
         self._runs = False
@@ -152,7 +152,7 @@ class Typing:
     # --- signals, in the main thread ------------------------------------------------------------------------------
 
     def _raise_detached(self, _: int, __: FrameType | None) -> None:
-        """Leave."""
+        """Detach the client."""
         if not self._over.is_set():
             raise self._detach()
 
@@ -177,7 +177,7 @@ class Typing:
         os.kill(os.getpid(), signal.SIGQUIT)
 
     def _continue(self, _: int, __: FrameType | None) -> None:
-        """Go on."""
+        """Go on after a stop."""
         signal.signal(signal.SIGTSTP, self._stop)
         self._enter()
         self._streams.enter()
@@ -185,12 +185,12 @@ class Typing:
             self._resize(0, None)
 
     def _key(self, _: int, __: FrameType | None) -> None:
-        """Take one of the keys that leave it; leave at the last one."""
+        """Take one of the detach keys; detach at the last one."""
         if self._signals is not None and self._signals.typed() and not self._over.is_set():
             raise self._detach()
 
     def _first_key(self, _: int, __: FrameType | None) -> None:
-        """Wait for the first key again: the next one has not followed."""
+        """Wait for the first key again, since the next key has not followed."""
         if self._signals is not None:
             self._signals.begin()
 
@@ -206,14 +206,14 @@ class Typing:
     # --- the terminal, in the main thread -------------------------------------------------------------------------
 
     def _enter(self) -> None:
-        """Have the terminal as it has to be."""
+        """Put the terminal into the mode that the attached command needs."""
         if self._changes and (self._reads or self._signals is not None):
             if self._signals is not None:
                 self._signals.begin()
             self._terminal.enter()
 
     def _leave(self) -> None:
-        """Have it as it was, with all that is the shell's; called with `_reading` held: nobody reads it again."""
+        """Restore the terminal, and give the shell its input; called with `_reading` held: nobody reads again."""
         ours = self._terminal.is_ours()
         if self._reads and self._idle and ours:
             self._typed_ahead += self._detector.rest()
@@ -232,7 +232,7 @@ class Typing:
     # --- the reading thread ---------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Read what is the shell's, to be given back, until the keys are typed."""
+        """Read the shell's input, to give it back later, until the detach keys are typed."""
         while not self._over.is_set():
             if not self._terminal.is_ours():
                 self._over.wait(_BACKGROUND_LOOK_SECONDS)
@@ -254,7 +254,7 @@ class Typing:
                 return
 
     def _read(self) -> None:
-        """Read until the end, or until the keys are typed."""
+        """Read until the end of the input, or until the detach keys are typed."""
         while not self._over.is_set():
             if self._is_terminal and not self._terminal.is_ours():
                 self._over.wait(_BACKGROUND_LOOK_SECONDS)
@@ -274,7 +274,7 @@ class Typing:
                 return
 
     def _typed(self, data: bytes) -> bool:
-        """Pass on what was read; False after the end."""
+        """Pass on bytes that were read; False after the end."""
         passed, left = self._detector.feed(data) if self._is_terminal else (data, False)
         if self._tty and self._place is None and not self.has_begun and _INTERRUPT_KEY in passed:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
@@ -292,7 +292,7 @@ class Typing:
         return True
 
     def _deliver(self) -> None:
-        """Wait for the command to get what was typed before the keys."""
+        """Wait until the command has the bytes that were typed before the detach keys."""
         with self._moved:
             if not self._moved.wait_for(self._is_delivered, _QUEUED_DELIVERY_SECONDS) and self._runs:
                 self._moved.wait_for(self._is_delivered, _DELIVERY_SECONDS - _QUEUED_DELIVERY_SECONDS)
@@ -309,7 +309,7 @@ class Typing:
     # --- the sending thread ---------------------------------------------------------------------------------------
 
     def _send(self) -> None:
-        """Bring the command what was read, once it runs."""
+        """Bring the command the bytes that were read, once it runs."""
         self._piece = b"" if self._tty else self._ahead.get()
         try:
             while not self._over.is_set() and (place := self._wait_for_start()) is not None:
@@ -322,7 +322,7 @@ class Typing:
             return  # the output's end tells why
 
     def _send_to(self, place: tuple[int, int]) -> bool:
-        """Bring one attempt what was read; False where it is over before it has got all, with its end.
+        """Bring one attempt the bytes that were read; False where the attempt ends before it has got all, and the end.
 
         The service keeps what other attempts got, so each goes on where the last one stopped; a terminal begins anew.
         """
@@ -349,11 +349,11 @@ class Typing:
                 return True
 
     def _give_up(self, count: int) -> None:
-        """End the petition: the command must not take for all what it has got."""
+        """End the petition: the command must not take a part of its input for the whole."""
         self._service.cancel(id=self._name, why=f"{count} bytes of its standard input are lost")
 
     def _is_over(self, place: tuple[int, int]) -> bool:
-        """Tell whether an attempt takes nothing any more; where it may, wait a moment."""
+        """Tell whether an attempt takes no more input; where it may, wait a moment."""
         row = self._service.look(self._name)
         if row is None or (row["seq"], row["attempt"]) != place or row["state"] not in {"starting", "running"}:
             return True
@@ -365,7 +365,7 @@ class Typing:
         return got if isinstance(got, int) else None
 
     def _wait_for_start(self) -> tuple[int, int] | None:
-        """Give the sequence number and the attempt of what runs; None where it never will."""
+        """Give the sequence number and the attempt once it runs; None where it never will."""
         pause, known = _FIRST_RETRY_SECONDS, self._place
         while not self._over.is_set():
             row = self._service.look(self._name)
@@ -384,7 +384,7 @@ def _wait_for_input() -> None:
 
 
 def _has_input(descriptor: int, *, for_ever: bool = False) -> bool:
-    """Tell whether something can be read; wait for that, where wanted."""
+    """Tell whether input can be read; wait for it, where wanted."""
     from select import POLLIN, poll
 
     poller = poll()
@@ -393,7 +393,7 @@ def _has_input(descriptor: int, *, for_ever: bool = False) -> bool:
 
 
 def _read() -> bytes:
-    """Read what there is of a terminal; nothing where that is gone."""
+    """Read the input that a terminal has now; none where the terminal is gone."""
     try:
         return os.read(0, _READ_BYTES)
     except OSError:

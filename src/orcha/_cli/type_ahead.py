@@ -1,4 +1,4 @@
-"""What is typed while a command runs that takes no input: it is the shell's, afterwards.
+"""Type-ahead: what is typed while a command runs that takes no input belongs to the shell afterwards.
 
 The keys that leave the command running have to be seen, and a terminal's input cannot be looked at without taking it.
 Where the system lets a process put input back (TIOCSTI of ioctl_tty(2)) it is read, and put back at the end. Many
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_TYPE_AHEAD_BYTES = 4_095
-"""Bytes of it that a terminal keeps; what is typed beyond is dropped."""
+"""So many bytes of input a terminal keeps; it drops further ones."""
 _FLOW_CONTROL_KEYS = b"\x11\x13"
 """Ctrl+Q and Ctrl+S: keys here perhaps, but given back they would stop the terminal."""
 _KEY_SEQUENCE_SECONDS = 2.0
@@ -23,7 +23,7 @@ _KEY_SEQUENCE_SECONDS = 2.0
 
 
 def can_give_back(descriptor: int) -> bool:
-    """Tell whether input can be put back; nothing is, since what is asked for lies nowhere."""
+    """Tell whether input can be put back; the trial names no valid address, and so puts nothing back."""
     import errno
     import fcntl
     import termios
@@ -58,8 +58,8 @@ def is_alone() -> bool:
 class KeySignals:
     r"""Follows the keys of a sequence; each key, when it is typed, comes as a signal.
 
-    Only the next one does, so that all others stay where they are. Where that does not follow soon, the first one is
-    waited for again.
+    Only the next key of the sequence sends a signal, so that all other keys stay in the terminal. Where that key does
+    not follow soon, the first key is waited for again.
 
     Example::
 
@@ -70,7 +70,7 @@ class KeySignals:
     """
 
     def __init__(self, keys: bytes, wait_for: Callable[[int], object], alarm: Callable[[float], object]) -> None:
-        """Follow these; `wait_for` has the terminal tell of a key, `alarm` has `begin` called after so many seconds."""
+        """Take the sequence; `wait_for` has the terminal tell of a key, `alarm` calls `begin` after some seconds."""
         self._keys = keys
         self._wait_for = wait_for
         self._alarm = alarm

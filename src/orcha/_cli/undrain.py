@@ -1,4 +1,4 @@
-"""``orcha undrain``: start petitions again."""
+"""``orcha undrain``: let petitions start again after ``orcha drain``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Have it done."""
+    """Ask the service to undrain."""
     from orcha._cli.connection import connected
 
     del namespace

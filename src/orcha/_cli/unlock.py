@@ -1,4 +1,4 @@
-"""``orcha unlock``: give back what a lease has."""
+"""``orcha unlock``: give leases back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Give each back; 1 where one could not be."""
+    """Give each lease back; give 1 where a lease could not be given back."""
     from orcha._cli import per_petition
 
     return per_petition.do_for_each(

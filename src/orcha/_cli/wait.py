@@ -35,7 +35,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Wait for each; give the first code that is not 0."""
+    """Wait for each petition; give the first exit code that is not 0."""
     from orcha._cli import per_petition, render
     from orcha._cli.connection import connected
 
@@ -67,17 +67,17 @@ def run(namespace: argparse.Namespace) -> int:
 
 
 def _all(service: Session) -> list[str]:
-    """Give the ids of all that have not ended, oldest first."""
+    """Give the ids of all petitions that have not ended, the oldest first."""
     from orcha._cli.ps import LIVE_STATE_NAMES, pages
 
     return [row["id"] for row in pages(service.rows, LIVE_STATE_NAMES)][::-1]
 
 
 def for_end(service: Session, identity: str, until: float | None = None) -> dict[str, Any] | None:
-    """Wait for the end of one; give its id, outcome and code, None where it has not ended by then.
+    """Wait for the end of a petition; give its id, outcome and code, None where it has not ended by then.
 
     Raises:
-        OrchaError: there is none, or no service.
+        OrchaError: there is no such petition, or no service.
 
     """
     import queue

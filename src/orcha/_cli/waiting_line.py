@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class WaitingLine:
-    """What a petition waits for; its start is reckoned when the reason is told first, and anew for another reason.
+    """The line of one petition; its start is reckoned when a reason is told first, and anew for another reason.
 
     >>> line = WaitingLine("make")
     >>> row = {"state": "queued", "place": 0, "why": "everything is paused"}
@@ -28,11 +28,11 @@ class WaitingLine:
         self._estimate: Estimate | None = None
 
     def is_news(self, row: Row) -> bool:
-        """Tell whether it waits for something else than when its start was reckoned; other numbers are no news."""
+        """Tell whether the reason is another one than when the start was reckoned; other numbers are no news."""
         return _without_numbers(row) != self._reason
 
     def reckon(self, service: Session, row: Row) -> None:
-        """Find out when it will probably start."""
+        """Reckon when the petition will probably start."""
         from orcha._cli import foretold
         from orcha.exceptions import OrchaError
 
@@ -59,7 +59,7 @@ class WaitingLine:
 
 
 def waiting(row: Row, starts: str = "") -> str:
-    """Give the place of what waits, when it starts, and why, which is the longest and may be cut.
+    """Give the place of a waiting petition, when it starts, and why it waits, which is the longest and may be cut.
 
     >>> waiting({"place": 2, "why": "4 of 4 slots of the machine are in use"})
     '2 before it; 4 of 4 slots of the machine are in use'

@@ -34,7 +34,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Look for the service as every command does, and tell what was found."""
+    """Look for the service as every command does, and print the result."""
     import os
 
     from orcha import properties
@@ -80,7 +80,7 @@ def run(namespace: argparse.Namespace) -> int:
 
 
 def named_by() -> str | None:
-    """Give the option or the variable that names the service; None where nothing does."""
+    """Give the option or the variable that names the service; None where none does."""
     import os
 
     from orcha import properties

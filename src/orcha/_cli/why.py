@@ -1,4 +1,4 @@
-"""``orcha why``: all that keeps a petition from starting, and what ends each; or how it came to its end."""
+"""``orcha why``: tell all reasons why a petition waits, and what ends each reason; or how the petition ended."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def create_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def run(namespace: argparse.Namespace) -> int:
-    """Ask and print."""
+    """Ask the service, and print the reasons."""
     from orcha._cli import descriptions, foretold, render
     from orcha._cli.connection import connected
 
@@ -67,7 +67,7 @@ def foretold_line(estimate: Estimate | None, now: float) -> str:
 
 
 def lines(details: dict[str, Any]) -> Iterator[str]:
-    """Give what people are told."""
+    """Give the lines for people."""
     from orcha._cli import descriptions, ps, render
 
     blocked = details.get("blocked") or ()
@@ -89,7 +89,7 @@ def lines(details: dict[str, Any]) -> Iterator[str]:
 
 
 def _beside(details: dict[str, Any]) -> Iterator[str]:
-    """Give what there is to say beside the reasons."""
+    """Give the lines beside the reasons."""
     from orcha._cli import ps, render
 
     known = details.get("preempted")
@@ -103,7 +103,7 @@ def _beside(details: dict[str, Any]) -> Iterator[str]:
 
 
 def _others(reason: dict[str, Any]) -> Iterator[str]:
-    """Name the petitions for which one waits."""
+    """Name the petitions that a petition waits for."""
     if reason.get("holders"):
         yield f"    held by {', '.join(_held(reason))}"
     if reason.get("first"):
@@ -135,7 +135,7 @@ def _held(reason: dict[str, Any]) -> Iterator[str]:
 
 
 def _expected(ends: float) -> str:
-    """Tell when what runs was said to end."""
+    """Tell when the running petitions were said to end."""
     from orcha._cli import render
 
     over = render.now() - ends
@@ -171,7 +171,7 @@ def _since(reason: dict[str, Any]) -> str:
 
 
 def story(details: dict[str, Any]) -> Iterator[str]:
-    """Give what was decided about a petition that has started or ended, in order."""
+    """Give the decisions about a petition that has started or ended, in order."""
     from orcha._cli import ps, render
 
     yield f"{details['id']} is {ps.state(details)}"
@@ -180,7 +180,7 @@ def story(details: dict[str, Any]) -> Iterator[str]:
 
 
 def _changes(details: dict[str, Any]) -> Iterator[tuple[float, str]]:
-    """Give when people changed the petition, and what."""
+    """Give when clients changed the petition, and what they changed."""
     from orcha._cli import descriptions
 
     for change in details.get("changes") or ():

@@ -24,7 +24,7 @@ class WorkloadError(ValueError):
 
 
 class Workload(NamedTuple):
-    """What a file holds."""
+    """The content of a file."""
 
     jobs: list[Job]
     """In the order of the file."""
@@ -40,7 +40,7 @@ def read(text: str) -> Workload:
     60.0
 
     Raises:
-        WorkloadError: it is none.
+        WorkloadError: the text is no workload.
 
     """
     found = _parsed(text)
@@ -127,7 +127,7 @@ def _capacity(known: object, jobs: list[Job]) -> Capacity:
 
 
 def _rules(known: dict[str, Any]) -> dict[str, GroupRules]:
-    """Give what else holds for each group."""
+    """Give the rules of each group."""
     rules = known.get("rules") or {}
     try:
         return {name: rules_of(json.dumps(each)) for name, each in rules.items()}

@@ -23,9 +23,9 @@ MAX_NOTED_SECONDS = 2 * SPIN_SECONDS
 MIN_SLEEPS_COUNT = 2
 """So many answers are slept for before the client spins for one."""
 CYCLE_ANSWERS, TRIED_ANSWERS = 64, 4
-"""Of so many answers so many are awaited the other way, in a row: each way leaves the processors in its own state."""
+"""Of so many answers so many in a row are awaited the other way, which may have become the quicker way."""
 _NEWEST_WEIGHT_RATIO = 1 / 16
-"""Of one answer in the average."""
+"""The weight of one answer in the average."""
 
 
 class AdaptiveSpin:

@@ -47,7 +47,7 @@ class LocalRoute:
         self._port.finish(self._seq, self._attempt, value)
 
     def leave(self) -> None:
-        """Do nothing: nothing is open."""
+        """Do nothing, since no connection is open."""
 
 
 class RemoteRoute:

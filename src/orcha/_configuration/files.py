@@ -116,7 +116,7 @@ def _read(path: str, *, is_system: bool) -> FileReading | None:
 
 
 def _unsafe(path: str, found: os.stat_result, *, is_system: bool) -> str | None:
-    """Say why a service must not obey what lies there, if that is so: who writes it decides what the service does."""
+    """Say why a service must not obey a file, if that is so: the file's writers decide what the service does."""
     own = os.geteuid()
     if found.st_uid not in {0, own}:
         return f"{path} belongs to uid {found.st_uid}: chown {'root' if is_system else own} {path}"

@@ -31,9 +31,9 @@ class SettingKind(NamedTuple):
     """One kind of value."""
 
     form: str
-    """What it is, for people: "NAME is <form>"."""
+    """The form of the value, for people: "NAME is <form>"."""
     read: Callable[[Any], Any]
-    """Gives what a value means; raises ValueError, whose text is the cure, else empty."""
+    """Gives the meaning of a value; raises ValueError, whose text is the cure, or empty."""
 
 
 def whole(least: int, most: int) -> SettingKind:

@@ -1,4 +1,4 @@
-"""The settings that the environment and options say, too; and which of them a service changes while it runs."""
+"""The settings that variables and options may override; and which settings a running service changes at a reload."""
 
 from __future__ import annotations
 

@@ -104,18 +104,18 @@ class KeptDependency(NamedTuple):
     must_succeed: bool
     if_fails: IfFails
     outcome: Outcome | None
-    """How the other petition ended; None where it has not ended, or where nothing is known of it any more."""
+    """How the other petition ended; None where it has not ended, or was forgotten."""
     has_ended: bool
-    """Whether the other petition has ended, or is not known any more."""
+    """Whether the other petition has ended, or was forgotten."""
 
 
 class KeptAlteration(NamedTuple):
-    """What somebody changed of a petition after it was accepted."""
+    """What a client changed of a petition after the petition was accepted."""
 
     at: float
     who: str
     what: str
-    """A JSON object of each field that changed, with what it was and what it became."""
+    """A JSON object: for each changed field the value before and the value after."""
 
 
 class KeptFiring(NamedTuple):
@@ -205,11 +205,11 @@ class Store(Protocol):
         ...
 
     def tokens(self, tokens: Sequence[bytes]) -> dict[bytes, Row]:
-        """Give the rows of those tokens that are known."""
+        """Give the rows of the known tokens among these."""
         ...
 
     def tombstones(self, tokens: Sequence[bytes], now: float) -> set[bytes]:
-        """Give those tokens that were cancelled before their submit came."""
+        """Give the tokens among these that were cancelled before their submit came."""
         ...
 
     def rows(self, seqs: Sequence[int]) -> list[Row]:

@@ -75,7 +75,7 @@ def copy_database(folder: Path, target: Path, progress: Callable[[int], None], *
 
 
 def _source(database: Path, *, served: bool) -> apsw.Connection:
-    """Open a store's database for reading; where no service uses it, nothing is made beside it."""
+    """Open a store's database for reading; where no service uses it, SQLite makes no file beside it."""
     return connect(database, Limits(), reading=True) if served else open_at_rest(database)
 
 

@@ -61,12 +61,12 @@ class Witness:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Name it; nothing is opened."""
+        """Name the file, which is not opened yet."""
         self.folder = folder
         self.path = folder.with_name(folder.name + SUFFIX)
 
     def read(self) -> LastStart | None:
-        """Give what it says; None where there is none.
+        """Give the start that the file names; None where there is no file.
 
         Raises:
             StoreBroken: it is no file, or a store has not written it.
@@ -149,7 +149,7 @@ class Witness:
             raise StoreBroken(f"{self.path} cannot be written: {error.strerror}: see who may write there") from error
 
     def write(self, start: LastStart) -> None:
-        """Write it, durably; where that cannot be, there is none: an older one would refuse the next start."""
+        """Write the file durably; where that fails, remove it: an older file would refuse the next start."""
         text = _FIRST_LINE.format(self.folder) + f"epoch {start.epoch}\nnonce {start.nonce}\nboot {start.boot_id}\n"
         text += f"stopped {start.stopped:d}\n"
         try:

@@ -355,11 +355,11 @@ class MemoryStore:
     # --- asking -------------------------------------------------------------------------------------------------
 
     def tokens(self, tokens: Sequence[bytes]) -> dict[bytes, Row]:
-        """Give the rows of those tokens that are known."""
+        """Give the rows of the known tokens among these."""
         return {token: self._rows[self._tokens[token]] for token in tokens if token in self._tokens}
 
     def tombstones(self, tokens: Sequence[bytes], now: float) -> set[bytes]:
-        """Give those tokens that were cancelled before their submit came."""
+        """Give the tokens among these that were cancelled before their submit came."""
         self._forget_tombstones(now)
         return self._tombstones.keys() & set(tokens)
 
@@ -456,7 +456,7 @@ class MemoryStore:
         return [row for seq, row in self.arrays(sorted(self._arrays)).items() if self._rows[seq].state != State.ENDED]
 
     def arrays(self, seqs: Sequence[int]) -> dict[int, ArrayRow]:
-        """Give what those petitions consist of that are arrays."""
+        """Give what these petitions consist of, for each petition that is an array."""
         known = {seq: self._arrays[seq] for seq in seqs if seq in self._arrays}
         return {seq: ArrayRow(seq, new.total, new.spec, self._array_stops.get(seq)) for seq, new in known.items()}
 
@@ -479,11 +479,11 @@ class MemoryStore:
         return {seq: self._elements[seq] for seq in seqs if seq in self._elements}
 
     def expected(self, seqs: Sequence[int]) -> dict[int, float]:
-        """Give how many seconds an attempt of each of those petitions will probably take, where that was said."""
+        """Give how many seconds an attempt of each of these petitions will probably take, where that was said."""
         return {seq: self._expected[seq] for seq in seqs if seq in self._expected}
 
     def groups(self, seqs: Sequence[int]) -> dict[int, str]:
-        """Give the groups of those petitions that are in one."""
+        """Give the groups of these petitions, for each petition that is in a group."""
         return {seq: self._groups[seq] for seq in seqs if seq in self._groups}
 
     def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int | str]]:
@@ -603,7 +603,7 @@ def _started(step: Transition, row: Row) -> float | None:
 
 
 def _replaced(step: AttemptStep, before: AttemptRow | None) -> AttemptRow:
-    """Give the row that a step makes of the one before."""
+    """Give the row that a step makes of the row before."""
     row = before or AttemptRow(*step[:8], retries=0, losses=0, history=None, is_command=step.is_command)
     kept = {name: value for name, value in step._asdict().items() if value is not None or name in _REPLACED}
     return row._replace(**kept)

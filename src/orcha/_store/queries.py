@@ -1,4 +1,4 @@
-"""The named queries of `queries.sql`, and how what they give becomes rows."""
+"""The named queries of `queries.sql`, and how their results become rows."""
 
 from __future__ import annotations
 

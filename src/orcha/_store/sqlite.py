@@ -344,12 +344,12 @@ class SqliteStore:
 
     @_guarded
     def tokens(self, tokens: Sequence[bytes]) -> dict[bytes, Row]:
-        """Give the rows of those tokens that are known."""
+        """Give the rows of the known tokens among these."""
         return {row.token: row for row in self._rows("rows_of_tokens", [token.hex() for token in tokens])}
 
     @_guarded
     def tombstones(self, tokens: Sequence[bytes], now: float) -> set[bytes]:
-        """Give those tokens that were cancelled before their submit came."""
+        """Give the tokens among these that were cancelled before their submit came."""
         self._now = max(self._now, now)
         if not self._has_tombstones:
             return set()
@@ -432,17 +432,17 @@ class SqliteStore:
 
     @_guarded
     def groups(self, seqs: Sequence[int]) -> dict[int, str]:
-        """Give the groups of those petitions that are in one."""
+        """Give the groups of these petitions, for each petition that is in a group."""
         return dict(decode_list(self._ask("groups", json.dumps(list(seqs)))))
 
     @_guarded
     def expected(self, seqs: Sequence[int]) -> dict[int, float]:
-        """Give how many seconds an attempt of each of those petitions will probably take, where that was said."""
+        """Give how many seconds an attempt of each of these petitions will probably take, where that was said."""
         return dict(decode_list(self._ask("expected", json.dumps(list(seqs)))))
 
     @_guarded
     def needs(self, seqs: Sequence[int]) -> dict[int, dict[str, int | str]]:
-        """Give what is needed by those petitions that need a resource."""
+        """Give the needs of these petitions (an amount of each resource), for each petition that has any."""
         return decode_needs(self._ask("needs", json.dumps(list(seqs))))
 
     @_guarded
@@ -452,7 +452,7 @@ class SqliteStore:
 
     @_guarded
     def once(self) -> list[tuple[int, str, str, str]]:
-        """Give seq, manager, owner and key of those petitions that have a key and have not ended, the oldest first."""
+        """Give seq, manager, owner and key of petitions that have a key and have not ended, the oldest first."""
         return [tuple(known) for known in decode_list(self._ask("once"))]
 
     @_guarded
@@ -499,7 +499,7 @@ class SqliteStore:
 
     @_guarded
     def arrays(self, seqs: Sequence[int]) -> dict[int, ArrayRow]:
-        """Give what those petitions consist of that are arrays."""
+        """Give what these petitions consist of, for each petition that is an array."""
         return {row.petition: row for row in decode_arrays(self._ask("arrays", json.dumps(list(seqs))))}
 
     @_guarded
@@ -575,7 +575,7 @@ class SqliteStore:
             self._files.close()
 
     def _close_in_order(self) -> None:
-        """Say that all is in the database before the log is cut: a crash in between must find the one or the other."""
+        """Note that the database holds everything, before the log is cut: a crash in between finds one of both."""
         if self._checkpoint():
             left = ""  # where the file cannot be read now, the next start compares nothing
             with contextlib.suppress(OSError):
