@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from support import machine_users, warm
+from orcha._supervisor.cgroups import CgroupPlaces
+from support import as_user, machine_users, warm
 from support.processes import processes_of
 from support.waiting import DEADLINE, wait_for
 
@@ -67,8 +68,8 @@ class Machine:
         os.chown(home, uid, uid)
         return home
 
-    def start(self):
-        command = [sys.executable, machine_users.__file__, str(self.folder), "serve", "--system"]
+    def start(self, *managers):
+        command = [sys.executable, machine_users.__file__, str(self.folder), "serve", "--system", *managers]
         self.process = warm.Popen(
             command, env=self.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
@@ -100,7 +101,7 @@ class Machine:
         return {row["id"]: row for row in json.loads(self.run(uid, "ps", "--all", "--json").stdout)}
 
     def close(self):
-        if self.process.poll() is None:
+        if self.process is not None and self.process.poll() is None:
             self.run(0, "stop", "--now")
             self.process.communicate(timeout=2 * DEADLINE)
         wait_for(lambda: not processes_of(self.folder), what="the end of all that was started")
@@ -108,13 +109,20 @@ class Machine:
 
 
 @pytest.fixture
-def machine(serve):
+def stopped(serve):
+    """The machine before its service is started."""
     made = Machine(serve.environment())
-    made.start()
     yield made
     made.close()
 
 
+@pytest.fixture
+def machine(stopped):
+    stopped.start()
+    return stopped
+
+
+BOMB = "for i in 1 2 3 4 5 6 7 8; do sleep 1000 >/dev/null 2>&1 & done; echo as many as it likes"
 LOOK = """
 echo "$(id -u) $(id -g) $(id -G) $(umask)"
 echo "$HOME $USER $LOGNAME $SHELL [$SECRET_OF_ROOT]"
@@ -221,6 +229,92 @@ def test_a_set_user_id_program_of_a_nosuid_mount_gives_nobody_anything(machine):
     Path(inside).chmod(0o755 | stat.S_ISUID)
     ran = machine.run(ALICE, "run", "--", f"{machine.folder}/nosuid/id", "-u")
     assert (ran.returncode, ran.stdout) == (0, f"{ALICE}\n")
+
+
+PLUGIN = """
+from orcha import ClientManager, Manager, Message
+from orcha.interfaces import CommandPetition, Policy
+from orcha.plugins import BasePlugin
+
+LOOK = ["sh", "-c", "id -u; echo $HOME"]
+
+
+class Rig(Manager):
+    def convert_to_petition(self, m):
+        policy = Policy(run_as=m.extras["run_as"])
+        return CommandPetition(m.id, m.extras["queue"], lambda _: True, argv=LOOK, policy=policy)
+
+    def on_start(self, petition): ...
+    def on_finish(self, petition): ...
+
+
+class plugin(BasePlugin):
+    name = "rig"
+    help = "say as whom it runs"
+    manager = Rig
+
+    def create_parser(self, parser):
+        parser.add_argument("run_as")
+
+    def handle(self, namespace):
+        manager = ClientManager()
+        manager.connect()
+        queue = manager.manager.Queue()
+        manager.send(Message("rig", {"queue": queue, "run_as": namespace.run_as}))
+        value = queue.get()
+        while not (value is None or isinstance(value, int)):
+            print(value[1].decode(), end="", flush=True)
+            value = queue.get()
+        manager.shutdown()
+        return value or 0
+
+    @staticmethod
+    def version():
+        return "rig - 1"
+"""
+
+
+def test_a_plugins_command_runs_as_root_and_by_its_policy_as_the_submitter(stopped):
+    folder = stopped.folder / "plugins" / "orcha_rig"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").write_text(PLUGIN)
+    stopped.environment |= {"PYTHONPATH": os.pathsep.join([str(folder.parent), *sys.path]), as_user.PLUGINS: "1"}
+    stopped.start("commands", "rig")
+    for run_as, uid, home in (("submitter", ALICE, stopped.home(ALICE)), ("service", 0, "/root")):
+        ran = stopped.run(ALICE, "rig", run_as)
+        assert (ran.returncode, ran.stdout.split()[:1]) == (0, [str(uid)]), ran
+        assert run_as == "service" or ran.stdout.split()[1:] == [str(home)]
+
+
+def test_the_machines_configuration_counts_and_is_roots_alone_to_write(stopped):
+    path = stopped.folder / "etc" / "orcha" / "orcha.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text("[groups.rig]\nslots = 0\n")
+    path.chmod(0o666)
+    refused = stopped.run(0, "serve", "--system")
+    assert refused.returncode == 78
+    assert str(path) in refused.stderr
+    path.chmod(0o644)
+    stopped.start()
+    assert stopped.run(ALICE, "run", "-d", "--name", "waits", "-g", "rig", "--", "id", "-u").returncode == 0
+    assert "rig" in stopped.run(ALICE, "why", "waits").stdout
+    path.write_text("[groups.rig]\nslots = 1\n")
+    assert stopped.run(ALICE, "reload").returncode != 0
+    assert stopped.rows(ALICE)["waits"]["state"] == "queued"
+    assert stopped.run(0, "reload").returncode == 0
+    assert stopped.run(ALICE, "attach", "waits").stdout == f"{ALICE}\n"
+
+
+@pytest.mark.skipif("pids" not in CgroupPlaces().available, reason="no cgroup can be written here")
+def test_limits_by_cgroups_hold_for_the_commands_of_a_user(machine):
+    looked = machine.run(ALICE, "run", "--pids", "7", "--", "sh", "-c", "id -u; cat /proc/self/cgroup")
+    assert looked.returncode == 0, looked.stderr
+    uid, *groups = looked.stdout.splitlines()
+    assert uid == str(ALICE)
+    assert groups != Path("/proc/self/cgroup").read_text().splitlines()
+    bomb = machine.run(ALICE, "run", "--pids", "7", "--", "sh", "-c", BOMB)
+    assert (bomb.returncode != 0, bomb.stdout) == (True, "")
+    assert "fork" in bomb.stderr
 
 
 CALLS = """
